@@ -1,0 +1,137 @@
+"""Structs of data: dataset declarations, versions, schemas, checks, diffs."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from loopwright.kernel.code import CodeRef
+
+SourceKind = Literal["parquet", "csv", "push", "frame"]
+
+
+class SourceSpec(msgspec.Struct, frozen=True):
+    """Where rows come from: a file or folder by path, or ``push``/``frame`` where a client sends them."""
+
+    kind: SourceKind
+    location: str = ""
+
+
+class CheckSpec(msgspec.Struct, frozen=True):
+    """One declared data-quality assertion: a plugin of kind ``checks``, its column and its arguments.
+
+    ``severity`` is ``block`` (the version is quarantined) or ``warn``. ``most_share`` is the tolerated share of failing rows, 0..1.
+    """
+
+    kind: str
+    column: str | None = None
+    args: dict[str, Any] = {}
+    severity: Literal["block", "warn"] = "block"
+    most_share: float = 0.0
+
+
+class KnownAt(msgspec.Struct, frozen=True):
+    """When a value became known: the moment in ``column``, plus ``after_us`` microseconds."""
+
+    column: str
+    after_us: int = 0
+
+
+class DatasetSpec(msgspec.Struct, frozen=True):
+    """Declaration of a dataset.
+
+    ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``; the key
+    ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
+    ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest.
+    """
+
+    name: str
+    source: SourceSpec
+    key: list[str]
+    time: str | None = None
+    known_at: dict[str, KnownAt] = {}
+    transform: CodeRef | None = None
+    checks: list[CheckSpec] = []
+    personal: list[str] = []
+
+
+class ColumnSchema(msgspec.Struct, frozen=True):
+    """Name and Polars dtype of a column, as text such as ``Int64`` or ``Datetime(us, UTC)``."""
+
+    name: str
+    dtype: str
+    nullable: bool = True
+
+
+class CheckResult(msgspec.Struct, frozen=True):
+    """What one check found: how many rows failed of how many, and the keys of the first of them."""
+
+    check: CheckSpec
+    passed: bool
+    evaluated_rows: int
+    failed_rows: int
+    samples: list[dict[str, Any]] = []
+    message: str = ""
+
+
+class Fragment(msgspec.Struct, frozen=True):
+    """One immutable Parquet blob of a version. Times are event times, microseconds UTC; None without a time column."""
+
+    digest: str
+    size_bytes: int
+    rows: int
+    event_at_min: int | None = None
+    event_at_max: int | None = None
+
+
+VERSION_STATES = {
+    "pending": frozenset({"ready", "quarantined", "failed"}),
+    "ready": frozenset[str](),
+    "quarantined": frozenset({"ready"}),
+    "failed": frozenset[str](),
+}
+
+
+class DatasetVersion(msgspec.Struct, frozen=True):
+    """Immutable content-addressed state of a dataset: the fragments of ``parent`` and new ones (append), or new ones (replace).
+
+    ``digest`` covers schema and content, not their order of arrival in fragments.
+    """
+
+    dataset: str
+    version: int
+    state: str
+    operation: Literal["append", "replace"]
+    parent: int | None
+    digest: str
+    schema: list[ColumnSchema]
+    fragments: list[Fragment]
+    rows: int
+    size_bytes: int
+    profile_digest: str | None
+    checks: list[CheckResult]
+    event_at: int
+    recorded_at: int
+    reason: str = ""
+
+
+class ColumnChange(msgspec.Struct, frozen=True):
+    """One difference of two schemas or profiles."""
+
+    column: str
+    what: str
+    before: Any
+    after: Any
+
+
+class Diff(msgspec.Struct, frozen=True):
+    """What changed between two versions: row counts by key, schema and statistics, and samples of each."""
+
+    dataset: str
+    before: int
+    after: int
+    added_rows: int
+    removed_rows: int
+    changed_rows: int
+    schema: list[ColumnChange]
+    statistics: list[ColumnChange]
+    samples: dict[str, list[dict[str, Any]]] = {}

@@ -1,0 +1,27 @@
+"""Who may do what, who did what, and what was made from what: projects, actors, tokens, dispatch, lineage, approvals, audit."""
+
+from loopwright.governance import approvals, audit, lineage, projects, tokens
+from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_permission, find_verb
+from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.governance.types import EVERY_PROJECT, Actor, Approval, LineageEdge, NewToken, Project, Token
+
+__all__ = [
+    "EVERY_PROJECT",
+    "LOCAL_ACTOR",
+    "SERVICE_ACTOR",
+    "SYSTEM",
+    "Actor",
+    "Approval",
+    "Dispatcher",
+    "LineageEdge",
+    "NewToken",
+    "Project",
+    "Token",
+    "approvals",
+    "audit",
+    "check_permission",
+    "find_verb",
+    "lineage",
+    "projects",
+    "tokens",
+]

@@ -1,0 +1,81 @@
+"""Approvals: decisions that policy leaves to a person."""
+
+from loopwright.governance import sql
+from loopwright.governance.types import APPROVAL_STATES, Approval
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.states import check_change
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.store.tx import Tx
+
+
+def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
+    """Open an approval for exactly one digest; asking again while it waits is once."""
+    for waiting in sql.list_approvals(tx.connection, tx.project, state="waiting", subject=subject):
+        if waiting.digest == digest:
+            return waiting
+        _decide(tx, waiting, "withdrawn", "what was asked for has changed")
+    approval = Approval(tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
+    sql.insert_approval(tx.connection, tx.project, approval)
+    tx.emit("approvals.asked", subject, approval_id=approval.approval_id, question=question, digest=digest)
+    return approval
+
+
+@query("approvals.list")
+def list_approvals(tx: Tx, *, state: str | None = None, subject: str | None = None) -> list[Approval]:
+    """Return approvals, newest first."""
+    return sql.list_approvals(tx.connection, tx.project, state=state, subject=subject)
+
+
+@query("approvals.get")
+def get(tx: Tx, *, approval_id: str) -> Approval:
+    """Return one approval."""
+    found = sql.find_approval(tx.connection, tx.project, approval_id)
+    if found is None:
+        raise NotFound("no such approval", field="approval_id", value=approval_id, next_step="loopwright status")
+    return found
+
+
+@verb("approvals.approve", changes=Approval, role=Role.APPROVER)
+def approve(tx: Tx, *, approval_id: str, reason: str = "") -> Approval:
+    """Say yes. The one who asked cannot approve, unless it was the platform itself or a server that runs open."""
+    return _decide(tx, get(tx, approval_id=approval_id), "approved", reason)
+
+
+@verb("approvals.reject", changes=Approval, role=Role.APPROVER)
+def reject(tx: Tx, *, approval_id: str, reason: str) -> Approval:
+    """Say no, with a reason."""
+    if not reason.strip():
+        raise InvalidInput("a rejection needs a reason", field="reason", rule="at least one word")
+    return _decide(tx, get(tx, approval_id=approval_id), "rejected", reason)
+
+
+def withdraw(tx: Tx, subject: str, reason: str) -> None:
+    """Close what still waits about a subject, because the question is moot."""
+    for waiting in sql.list_approvals(tx.connection, tx.project, state="waiting", subject=subject):
+        _decide(tx, waiting, "withdrawn", reason)
+
+
+def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
+    check_change("approval", APPROVAL_STATES, approval.state, state)
+    is_own = approval.asked_by == tx.actor and tx.actor.startswith("person:") and tx.actor != "person:local"
+    if state == "approved" and is_own:
+        raise InvalidInput(
+            "nobody approves what they asked for", field="actor", value=tx.actor, next_step="ask another approver"
+        )
+    sql.update_approval(
+        tx.connection,
+        tx.project,
+        approval.approval_id,
+        state=state,
+        decided_by=tx.actor,
+        decided_at=tx.now_us,
+        reason=reason,
+    )
+    tx.emit(
+        f"approvals.{state}",
+        approval.subject,
+        reason=reason,
+        approval_id=approval.approval_id,
+        digest=approval.digest,
+    )
+    return get(tx, approval_id=approval.approval_id)

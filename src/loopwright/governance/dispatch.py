@@ -1,0 +1,165 @@
+"""Dispatch: the one way a verb is called from outside. Permission, arguments, idempotency key, rows and events commit together."""
+
+import difflib
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from loopwright.governance import sql, tokens
+from loopwright.governance.types import RANK, Actor
+from loopwright.kernel.clock import Clock, FixedClock, WallClock
+from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.verbs import VERBS, Role, Verb
+from loopwright.store import sql as store_sql
+from loopwright.store.engine import Database
+from loopwright.store.tx import Tx
+
+SYSTEM = "_system"
+"""The project name of calls that stand above projects, such as creating one or claiming jobs."""
+
+
+class Dispatcher:
+    """Calls verbs and queries against one database."""
+
+    def __init__(self, database: Database, wall: Clock | None = None) -> None:
+        self.database = database
+        self.wall = wall or WallClock()
+
+    def submit(
+        self,
+        name: str,
+        args: dict[str, Any],
+        *,
+        actor: Actor,
+        project: str,
+        idempotency_key: str | None = None,
+        cause: int | None = None,
+    ) -> Future[Any]:
+        """Queue a verb; the future ends with its result once it is durable. Queries run at once."""
+        called = find_verb(name)
+        check_permission(called, actor, project)
+        values = _arguments(called, args)
+
+        def work(connection: Connection) -> Any:
+            tx = self.tx(connection, project, actor, cause=cause)
+            if idempotency_key is None:
+                return called.function(tx, **values)
+            return _once(tx, called, args, values, idempotency_key)
+
+        if called.is_query:
+            done: Future[Any] = Future()
+            try:
+                done.set_result(self.database.read(work))
+            except Exception as error:
+                done.set_exception(error)
+            return done
+        return self.database.submit(work)
+
+    def call(self, name: str, args: dict[str, Any], *, actor: Actor, project: str, **options: Any) -> Any:
+        """Call a verb or query and wait for its result."""
+        return self.submit(name, args, actor=actor, project=project, **options).result()
+
+    def tx(self, connection: Connection, project: str, actor: Actor, cause: int | None = None) -> Tx:
+        """Return the transaction object of a project on an open connection.
+
+        Raises:
+            NotFound: No such project.
+        """
+        found = sql.find_project(connection, project)
+        if found is None and project != SYSTEM:
+            raise NotFound(
+                f"no project is named {project}", field="project", value=project, next_step="loopwright apply creates it"
+            )
+        is_replay = found is not None and found.clock == "replay"
+        clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
+        scope = frozenset(actor.roles) | ({Role.SERVICE.value} if actor.is_service else set())
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope)
+
+    def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
+        """Run a story of several verbs in one transaction; for the platform's own processes."""
+        return self.database.write(lambda connection: work(self.tx(connection, project, actor, cause)))
+
+    def read(self, project: str, actor: Actor, work: Callable[[Tx], Any]) -> Any:
+        """Run several queries on one snapshot."""
+        return self.database.read(lambda connection: work(self.tx(connection, project, actor)))
+
+    def authenticate(self, secret: str) -> Actor:
+        """Return the actor of a token."""
+        return self.database.read(
+            lambda connection: tokens.authenticate(self.tx(connection, SYSTEM, tokens.LOCAL_ACTOR), secret)
+        )
+
+
+def find_verb(name: str) -> Verb:
+    """Return a verb by name.
+
+    Raises:
+        NotFound: There is none; suggests the nearest.
+    """
+    found = VERBS.get(name)
+    if found is None:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else None
+        raise NotFound(f"no verb is named {name}", field="verb", value=name, next_step=hint)
+    return found
+
+
+def check_permission(called: Verb, actor: Actor, project: str) -> None:
+    """Let the call pass or refuse it. Everything that is not granted is denied.
+
+    Raises:
+        PermissionDenied: The actor has no role in the project, or a weaker one than the verb asks for.
+    """
+    role = actor.role_in(project)
+    if project == SYSTEM and role is None and called.name == "projects.list":
+        return
+    if role is Role.SERVICE:
+        return
+    if role is None or called.surface == "internal" or RANK[role] < RANK[called.role]:
+        held = "no role" if role is None else role.value
+        raise PermissionDenied(
+            f"{actor.name} may not call {called.name} in {project}",
+            field="role",
+            value=held,
+            rule=f"at least {called.role.value}",
+            next_step="ask an admin of the project for that role",
+        )
+
+
+def _arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
+    values = {}
+    for name, given in args.items():
+        if name not in called.parameters:
+            near = difflib.get_close_matches(name, called.parameters, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(called.parameters)}"
+            raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
+        values[name] = convert(given, called.types[name], field=name)
+    for name, parameter in called.parameters.items():
+        if name not in values and parameter.default is parameter.empty:
+            raise InvalidInput(f"{called.name} needs {name}", field=name, rule="required")
+    return values
+
+
+def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], key: str) -> Any:
+    """Run a verb once for its idempotency key; the same call again gets the first answer."""
+    digest = digest_of([called.name, to_builtins(args)])
+    found = store_sql.find_answer(tx.connection, tx.project, key)
+    if found is None:
+        result = called.function(tx, **values)
+        store_sql.insert_answer(tx.connection, tx.project, key, digest, to_builtins(result), tx.wall_us)
+        return result
+    if found[0] != digest:
+        raise Conflict(
+            "this idempotency key belongs to another call",
+            field="Idempotency-Key",
+            value=key,
+            rule="one key, one call",
+            next_step="send a fresh key",
+        )
+    return msgspec.convert(found[1], type=called.types["return"])
+
+

@@ -1,0 +1,24 @@
+"""Lineage: the graph of what was made from what."""
+
+from loopwright.governance import sql
+from loopwright.governance.types import LineageEdge
+from loopwright.kernel.verbs import query
+from loopwright.store.tx import Tx
+
+
+def link(tx: Tx, child: str, relation: str, *parents: str) -> None:
+    """Record that ``child`` was made from ``parents`` (refs as text), in this transaction."""
+    edges = [LineageEdge(child, parent, relation) for parent in parents]
+    sql.insert_edges(tx.connection, tx.project, edges, tx.wall_us)
+
+
+@query("lineage.upstream")
+def upstream(tx: Tx, *, ref: str, depth: int = 20) -> list[LineageEdge]:
+    """Return every edge from a ref up to its sources."""
+    return sql.walk_edges(tx.connection, tx.project, ref, upwards=True, depth=depth)
+
+
+@query("lineage.downstream")
+def downstream(tx: Tx, *, ref: str, depth: int = 20) -> list[LineageEdge]:
+    """Return every edge from a ref down to what was made of it."""
+    return sql.walk_edges(tx.connection, tx.project, ref, upwards=False, depth=depth)

@@ -1,0 +1,71 @@
+"""Verbs of projects and their clocks."""
+
+from loopwright.governance import sql
+from loopwright.governance.types import ClockKind, Project, Risk
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.refs import check_name
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.store.tx import Tx
+
+
+@verb("projects.create", changes=Project, role=Role.ADMIN)
+def create(
+    tx: Tx, *, name: str, owner: str = "", risk: Risk = "low", clock: ClockKind = "wall", clock_at: int | str = 0
+) -> Project:
+    """Create a project; creating it again with the same clock is once, and updates owner and risk.
+
+    Args:
+        name: Unique for ever.
+        owner: Team or person that answers for it.
+        risk: low, medium or high; policies read it.
+        clock: ``wall``, or ``replay`` for a project whose time moves only by ``clock.advance``.
+        clock_at: Where a replay clock starts.
+    """
+    check_name(name, "project")
+    found = sql.find_project(tx.connection, name)
+    if found is None:
+        project = Project(name, owner, risk, clock, parse_moment(clock_at, "clock_at"), tx.wall_us)
+        sql.insert_project(tx.connection, project)
+        tx.emit("projects.created", tx.ref("project", name), owner=owner, risk=risk, clock=clock)
+        return project
+    if found.clock != clock:
+        raise Conflict(
+            f"project {name} runs on the {found.clock} clock",
+            field="clock",
+            value=clock,
+            rule="a project keeps its clock",
+            next_step="use another project name",
+        )
+    if (found.owner, found.risk) != (owner, risk):
+        sql.update_project(tx.connection, name, owner=owner, risk=risk)
+        tx.emit("projects.changed", tx.ref("project", name), owner=owner, risk=risk)
+    return get(tx, name=name)
+
+
+@query("projects.get")
+def get(tx: Tx, *, name: str) -> Project:
+    """Return one project."""
+    found = sql.find_project(tx.connection, name)
+    if found is None:
+        raise NotFound(f"no project is named {name}", field="project", value=name, next_step="loopwright apply creates it")
+    return found
+
+
+@query("projects.list")
+def list_projects(tx: Tx) -> list[Project]:
+    """Return the projects the caller may see."""
+    visible = sql.list_projects(tx.connection)
+    return visible if "*" in tx.roles else [project for project in visible if project.name in tx.roles]
+
+
+@verb("projects.set_clock", changes=Project, internal=True)
+def set_clock(tx: Tx, *, to: int) -> Project:
+    """Move a replay clock forward; it never goes back. Part of ``clock.advance``; writes no event."""
+    project = get(tx, name=tx.project)
+    if project.clock != "replay":
+        raise InvalidInput("only a replay clock can be moved", field="project", value=tx.project, rule="clock: replay")
+    if to < project.clock_at:
+        raise InvalidInput("a clock does not go back", field="to", value=to, rule=f"at least {project.clock_at}")
+    sql.update_project(tx.connection, tx.project, clock_at=to)
+    return get(tx, name=tx.project)

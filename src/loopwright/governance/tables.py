@@ -1,0 +1,57 @@
+"""Tables of governance."""
+
+from sqlalchemy import Column, Index, Table, Text
+
+from loopwright.store.columns import METADATA, Moment, project_key
+
+projects = Table(
+    "projects",
+    METADATA,
+    project_key(),
+    Column("owner", Text, nullable=False),
+    Column("risk", Text, nullable=False),
+    Column("clock", Text, nullable=False),
+    Column("clock_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    METADATA,
+    project_key(),
+    Column("token_id", Text, primary_key=True),
+    Column("secret_digest", Text, nullable=False, unique=True),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+)
+
+lineage = Table(
+    "lineage",
+    METADATA,
+    project_key(),
+    Column("child", Text, primary_key=True),
+    Column("parent", Text, primary_key=True),
+    Column("relation", Text, primary_key=True),
+    Column("recorded_at", Moment, nullable=False),
+    Index("ix_lineage_parent", "project_id", "parent"),
+)
+
+approvals = Table(
+    "approvals",
+    METADATA,
+    project_key(),
+    Column("approval_id", Text, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("question", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("decided_by", Text),
+    Column("decided_at", Moment),
+    Column("reason", Text),
+    Index("ix_approvals_state", "project_id", "state"),
+)

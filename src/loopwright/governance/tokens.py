@@ -1,0 +1,75 @@
+"""Verbs of access tokens. Only the digest of a secret is stored; the secret is answered once."""
+
+import secrets
+
+from loopwright.governance import sql
+from loopwright.governance.types import EVERY_PROJECT, Actor, NewToken, Token
+from loopwright.kernel.clock import parse_duration
+from loopwright.kernel.documents import digest_bytes
+from loopwright.kernel.errors import InvalidInput, NotFound, Unauthenticated
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.store.tx import Tx
+
+LOCAL_ACTOR = Actor("person:local", {EVERY_PROJECT: Role.ADMIN})
+"""Who calls a server that runs open on the loopback address."""
+
+SERVICE_ACTOR = Actor("service:loopwright", {EVERY_PROJECT: Role.SERVICE})
+"""The platform's own processes."""
+
+
+@verb("tokens.create", changes=Token, role=Role.ADMIN)
+def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expires_in: str | None = None) -> NewToken:
+    """Create a token for a person or service; its secret is in the answer and nowhere else.
+
+    Args:
+        actor: Such as ``person:ana``.
+        role: What the actor may do.
+        every_project: True for all projects, not only this one.
+        expires_in: A duration such as ``90d``; None for no end.
+    """
+    if ":" not in actor:
+        raise InvalidInput("an actor has a kind", field="actor", value=actor, rule="person:name or service:name")
+    if role is Role.SERVICE and Role.SERVICE.value not in tx.roles:
+        raise InvalidInput("service tokens are made by the server itself", field="role", value=role.value)
+    if every_project and EVERY_PROJECT not in tx.roles:
+        raise InvalidInput("only an admin of every project may do this", field="every_project", value=True)
+    secret = "lwt_" + secrets.token_urlsafe(32)
+    expires_at = None if expires_in is None else tx.wall_us + parse_duration(expires_in, "expires_in")
+    project = EVERY_PROJECT if every_project else tx.project
+    token = Token(tx.new_id("tok"), actor, project, role, tx.wall_us, expires_at, None)
+    sql.insert_token(tx.connection, token, digest_bytes(secret.encode()))
+    tx.emit("tokens.created", tx.ref("token", token.token_id), actor=actor, role=role.value, project=project)
+    return NewToken(token, secret)
+
+
+@query("tokens.list", role=Role.ADMIN)
+def list_tokens(tx: Tx) -> list[Token]:
+    """Return the tokens of this project, newest first; never their secrets."""
+    return sql.list_tokens(tx.connection, tx.project)
+
+
+@verb("tokens.revoke", changes=Token, role=Role.ADMIN)
+def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
+    """End a token at once."""
+    if sql.revoke_token(tx.connection, tx.project, token_id, tx.wall_us) == 0:
+        raise NotFound("no live token has this id here", field="token_id", value=token_id)
+    tx.emit("tokens.revoked", tx.ref("token", token_id), reason=reason)
+
+
+@query("tokens.live", internal=True)
+def live(tx: Tx) -> dict[str, Token]:
+    """Return every live token by the digest of its secret, for the gateways."""
+    return dict(sql.live_token_digests(tx.connection, tx.wall_us))
+
+
+def authenticate(tx: Tx, secret: str) -> Actor:
+    """Return the actor of a token.
+
+    Raises:
+        Unauthenticated: The token is unknown, revoked or expired.
+    """
+    token = sql.find_token(tx.connection, digest_bytes(secret.encode()))
+    is_live = token is not None and token.revoked_at is None
+    if token is None or not is_live or (token.expires_at is not None and token.expires_at <= tx.wall_us):
+        raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
+    return Actor(token.actor, {token.project: token.role})

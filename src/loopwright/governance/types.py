@@ -1,0 +1,93 @@
+"""Structs of governance: projects, actors, tokens, lineage, approvals."""
+
+from typing import Literal
+
+import msgspec
+
+from loopwright.kernel.verbs import Role
+
+ClockKind = Literal["wall", "replay"]
+Risk = Literal["low", "medium", "high"]
+
+RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.APPROVER: 2, Role.ADMIN: 3}
+"""Strength of the roles of persons; SERVICE stands beside them."""
+
+EVERY_PROJECT = "*"
+"""A grant on this name holds in every project."""
+
+
+class Project(msgspec.Struct, frozen=True):
+    """Isolation and permission scope. ``clock_at`` is the replay clock's moment, microseconds UTC."""
+
+    name: str
+    owner: str
+    risk: Risk
+    clock: ClockKind
+    clock_at: int
+    created_at: int
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who calls: ``person:ana``, ``service:worker`` or ``policy:late``; and the role in each project."""
+
+    name: str
+    roles: dict[str, Role]
+
+    def role_in(self, project: str) -> Role | None:
+        """Return the role in a project, or None."""
+        return self.roles.get(project) or self.roles.get(EVERY_PROJECT)
+
+    @property
+    def is_service(self) -> bool:
+        """True for the platform's own processes."""
+        return Role.SERVICE in self.roles.values()
+
+
+class Token(msgspec.Struct, frozen=True):
+    """Record of an access token; the secret itself is shown once and never stored."""
+
+    token_id: str
+    actor: str
+    project: str
+    role: Role
+    created_at: int
+    expires_at: int | None
+    revoked_at: int | None
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A token with its secret, as answered once to its creator."""
+
+    token: Token
+    secret: str
+
+
+APPROVAL_STATES = {
+    "waiting": frozenset({"approved", "rejected", "withdrawn"}),
+    "approved": frozenset[str](),
+    "rejected": frozenset[str](),
+    "withdrawn": frozenset[str](),
+}
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """A human decision about one digest: ``subject`` is the ref that waits, ``digest`` what exactly is approved."""
+
+    approval_id: str
+    subject: str
+    question: str
+    digest: str
+    state: str
+    asked_by: str
+    asked_at: int
+    decided_by: str | None = None
+    decided_at: int | None = None
+    reason: str | None = None
+
+
+class LineageEdge(msgspec.Struct, frozen=True):
+    """``child`` was made from ``parent``; ``relation`` says how, such as ``trained_on``."""
+
+    child: str
+    parent: str
+    relation: str

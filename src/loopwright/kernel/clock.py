@@ -1,0 +1,115 @@
+"""Time as an argument. Only this file reads the machine's clock.
+
+Moments are int64 microseconds since 1970-01-01 UTC; durations are microseconds too and are written ``7d``, ``12h``, ``30m``, ``5s``.
+"""
+
+import re
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+from loopwright.kernel.errors import InvalidInput
+
+SECOND_US = 1_000_000
+MINUTE_US = 60 * SECOND_US
+HOUR_US = 60 * MINUTE_US
+DAY_US = 24 * HOUR_US
+_UNITS = {"us": 1, "ms": 1000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
+_DURATION = re.compile(r"^(\d+)(us|ms|s|m|h|d|w)$")
+
+
+class Clock(Protocol):
+    """Source of the present moment."""
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch, UTC."""
+        ...
+
+
+class WallClock:
+    """The machine's clock."""
+
+    def now_us(self) -> int:
+        """Return microseconds since the epoch, UTC."""
+        return time.time_ns() // 1000
+
+
+class FixedClock:
+    """A clock that stands still until it is moved: replay projects and tests."""
+
+    def __init__(self, at_us: int) -> None:
+        self.at_us = at_us
+
+    def now_us(self) -> int:
+        """Return the moment it was last moved to."""
+        return self.at_us
+
+
+def parse_duration(text: str | int, field: str = "duration") -> int:
+    """Return microseconds for ``7d``, ``12h``, ``30m``, ``5s``, ``20ms``.
+
+    Raises:
+        InvalidInput: The text is no positive whole number with a unit.
+
+    >>> parse_duration("3h") == 3 * HOUR_US
+    True
+    """
+    if isinstance(text, int):
+        return text
+    match = _DURATION.match(text.strip())
+    if match is None:
+        raise InvalidInput(
+            "this is not a duration", field=field, value=text, rule="a whole number and us, ms, s, m, h, d or w"
+        )
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def format_duration(duration_us: int) -> str:
+    """Return the shortest exact text, such as ``7d``.
+
+    >>> format_duration(90 * MINUTE_US)
+    '90m'
+    """
+    for unit in ("d", "h", "m", "s", "ms"):
+        if duration_us % _UNITS[unit] == 0:
+            return f"{duration_us // _UNITS[unit]}{unit}"
+    return f"{duration_us}us"
+
+
+def parse_moment(value: str | int | datetime, field: str = "at") -> int:
+    """Return microseconds UTC for an ISO 8601 text with a zone, a date, a datetime with a zone, or an int of microseconds.
+
+    Raises:
+        InvalidInput: The text cannot be read or names no time zone.
+
+    >>> parse_moment("1970-01-02")
+    86400000000
+    """
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise InvalidInput(
+                "this is not a moment", field=field, value=value, rule="ISO 8601, such as 2013-03-01T00:00:00Z"
+            ) from None
+        if len(value) == 10:
+            moment = moment.replace(tzinfo=UTC)
+    else:
+        moment = value
+    if moment.tzinfo is None:
+        raise InvalidInput("this moment names no time zone", field=field, value=str(value), rule="add Z or +00:00")
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds
+
+
+def format_moment(at_us: int) -> str:
+    """Return ISO 8601 in UTC, to the second where the rest is zero.
+
+    >>> format_moment(0)
+    '1970-01-01T00:00:00Z'
+    """
+    seconds, rest = divmod(at_us, SECOND_US)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}Z" if rest == 0 else f"{text}.{rest:06d}Z"

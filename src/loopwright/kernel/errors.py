@@ -1,0 +1,164 @@
+"""The one error tree. Each error names the field, the value, the rule and the next step."""
+
+from typing import Any, ClassVar
+
+
+class LoopwrightError(Exception):
+    """Base of every error that is raised on purpose.
+
+    Args:
+        message: One sentence a user understands.
+        field: Dotted path of the offending input, such as ``rows[3].distance``.
+        value: The offending value; shown shortened.
+        rule: The rule that was broken.
+        next_step: What to do now.
+        details: Further JSON-able facts.
+    """
+
+    code: ClassVar[str] = "error"
+    http_status: ClassVar[int] = 400
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        rule: str | None = None,
+        next_step: str | None = None,
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.value = None if value is None else shorten(value)
+        self.rule = rule
+        self.next_step = next_step
+        self.details = details or {}
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.field is not None:
+            parts.append(f"field: {self.field}")
+        if self.value is not None:
+            parts.append(f"value: {self.value}")
+        if self.rule is not None:
+            parts.append(f"rule: {self.rule}")
+        if self.next_step is not None:
+            parts.append(f"next: {self.next_step}")
+        return "; ".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form that travels over HTTP."""
+        fields = {
+            "code": self.code,
+            "message": self.message,
+            "field": self.field,
+            "value": self.value,
+            "rule": self.rule,
+            "next_step": self.next_step,
+            "details": self.details or None,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class InvalidInput(LoopwrightError):
+    """The request breaks a rule; the same request will fail again."""
+
+    code = "invalid_input"
+    http_status = 422
+
+
+class NotFound(LoopwrightError):
+    """The named thing does not exist in this project."""
+
+    code = "not_found"
+    http_status = 404
+
+
+class Conflict(LoopwrightError):
+    """The change does not fit the present state."""
+
+    code = "conflict"
+    http_status = 409
+
+
+class Quarantined(Conflict):
+    """The dataset version failed a blocking check and may not be used."""
+
+    code = "quarantined"
+
+
+class Unauthenticated(LoopwrightError):
+    """No valid token came with the request."""
+
+    code = "unauthenticated"
+    http_status = 401
+
+
+class PermissionDenied(LoopwrightError):
+    """The actor's role does not allow this verb in this project."""
+
+    code = "permission_denied"
+    http_status = 403
+
+
+class TooLarge(LoopwrightError):
+    """The body or value exceeds a stated limit."""
+
+    code = "too_large"
+    http_status = 413
+
+
+class Unavailable(LoopwrightError):
+    """A needed part is down or not ready; trying again later may work."""
+
+    code = "unavailable"
+    http_status = 503
+
+
+class StorageFull(Unavailable):
+    """The disk or bucket takes no more bytes."""
+
+    code = "storage_full"
+    http_status = 507
+
+
+class Corrupt(LoopwrightError):
+    """Stored bytes do not match their digest or shape."""
+
+    code = "corrupt"
+    http_status = 500
+
+
+class StepFailed(LoopwrightError):
+    """User code in a pipeline step raised or ran out of time."""
+
+    code = "step_failed"
+    http_status = 409
+
+
+def shorten(value: object, limit: int = 120) -> str:
+    """Return ``repr(value)`` cut to ``limit`` characters."""
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _tree(root: type[LoopwrightError]) -> dict[str, type[LoopwrightError]]:
+    found = {root.code: root}
+    for child in root.__subclasses__():
+        found.update(_tree(child))
+    return found
+
+
+def error_from_dict(document: dict[str, Any]) -> LoopwrightError:
+    """Rebuild an error from its JSON form; unknown codes become the base class."""
+    kind = _tree(LoopwrightError).get(str(document.get("code")), LoopwrightError)
+    return kind(
+        str(document.get("message", "unknown error")),
+        field=document.get("field"),
+        value=document.get("value"),
+        rule=document.get("rule"),
+        next_step=document.get("next_step"),
+        details=document.get("details"),
+    )

@@ -1,0 +1,69 @@
+"""Sortable ids: a prefix and a ULID (48 bits of milliseconds, 80 bits of chance)."""
+
+import os
+import re
+import threading
+
+from loopwright.kernel.errors import InvalidInput
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+"""Crockford's base 32, as the ULID specification asks."""
+
+_VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
+_ID = re.compile(r"^(?P<prefix>[a-z]{2,8})_(?P<ulid>[0-9A-HJKMNP-TV-Z]{26})$")
+_lock = threading.Lock()
+_last = (0, 0)
+
+
+def encode_ulid(number: int) -> str:
+    """Return the 26 letters of a 128-bit number."""
+    letters = [""] * 26
+    for place in range(25, -1, -1):
+        letters[place] = ALPHABET[number & 31]
+        number >>= 5
+    return "".join(letters)
+
+
+def new_ulids(count: int, at_us: int) -> list[str]:
+    """Return ``count`` strictly growing ULIDs for one moment.
+
+    Args:
+        count: How many.
+        at_us: Wall time in microseconds since the epoch, UTC.
+    """
+    global _last
+    with _lock:
+        at_ms = max(at_us // 1000, _last[0])
+        start = _last[1] + 1 if at_ms == _last[0] else int.from_bytes(os.urandom(9)) << 7
+        _last = (at_ms, start + count - 1)
+    base = at_ms << 80
+    return [encode_ulid(base + start + step) for step in range(count)]
+
+
+def new_id(prefix: str, at_us: int) -> str:
+    """Return one id such as ``run_01JX…``, growing with time within a process."""
+    return f"{prefix}_{new_ulids(1, at_us)[0]}"
+
+
+def new_ids(prefix: str, count: int, at_us: int) -> list[str]:
+    """Return ``count`` growing ids that share a prefix."""
+    return [f"{prefix}_{ulid}" for ulid in new_ulids(count, at_us)]
+
+
+def parse_id(text: str, prefix: str | None = None) -> tuple[str, int]:
+    """Split an id into prefix and creation time.
+
+    Returns:
+        The prefix and the time in microseconds UTC.
+
+    Raises:
+        InvalidInput: The text is not an id, or has another prefix.
+    """
+    match = _ID.match(text)
+    if match is None or (prefix is not None and match["prefix"] != prefix):
+        expected = prefix or "prefix"
+        raise InvalidInput("this is not an id", value=text, rule=f"{expected}_ and 26 letters of Crockford base 32")
+    number = 0
+    for letter in match["ulid"]:
+        number = (number << 5) | _VALUES[letter]
+    return match["prefix"], (number >> 80) * 1000

@@ -1,0 +1,82 @@
+"""Verbs and queries: the decorators that record what a function may do and who may call it.
+
+The decorated function stays plain; governance checks and dispatches, server and client are generated from the record.
+"""
+
+import inspect
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Literal, TypeVar, get_type_hints
+
+import msgspec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Role(Enum):
+    """What an actor may do in a project, weakest first."""
+
+    VIEWER = "viewer"
+    EDITOR = "editor"
+    APPROVER = "approver"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+Surface = Literal["public", "internal"]
+
+
+class Verb(msgspec.Struct, frozen=True):
+    """Record of one verb or query.
+
+    ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises no change.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    role: Role
+    is_query: bool
+    surface: Surface
+    changes: type | None
+    parameters: dict[str, inspect.Parameter]
+    types: dict[str, Any]
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (self.function.__doc__ or "").strip().split("\n")[0]
+
+
+VERBS: dict[str, Verb] = {}
+"""Every verb and query by name, filled as rooms are imported."""
+
+
+def _record(name: str, role: Role, is_query: bool, surface: Surface, changes: type | None) -> Callable[[F], F]:
+    def keep(function: F) -> F:
+        if name in VERBS and VERBS[name].function.__qualname__ != function.__qualname__:
+            raise RuntimeError(f"two verbs are named {name}")
+        signature = inspect.signature(function)
+        parameters = {p.name: p for p in list(signature.parameters.values())[1:]}
+        VERBS[name] = Verb(
+            name, function, role, is_query, surface, changes, parameters, get_type_hints(function, include_extras=True)
+        )
+        return function
+
+    return keep
+
+
+def verb(name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool = False) -> Callable[[F], F]:
+    """Mark ``function(tx, *, ...)`` as a verb.
+
+    Args:
+        name: ``room.verb``, such as ``registry.set_alias``.
+        changes: The struct whose rows it changes.
+        role: The least role that may call it.
+        internal: True if only service tokens may call it.
+    """
+    return _record(name, Role.SERVICE if internal else role, False, "internal" if internal else "public", changes)
+
+
+def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False) -> Callable[[F], F]:
+    """Mark ``function(tx, *, ...)`` as a read-only query."""
+    return _record(name, Role.SERVICE if internal else role, True, "internal" if internal else "public", None)

@@ -1,0 +1,102 @@
+"""Structs of the loop: the whole project as applied, the retrain policy, plans, provenance."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from loopwright.data import DatasetSpec
+from loopwright.features import AggregateViewSpec, ColumnViewSpec, RequestSpec, ServiceSpec
+from loopwright.kernel.code import CodeRef
+from loopwright.monitoring import MonitorSpec
+from loopwright.pipelines import PipelineSpec
+from loopwright.serving import DeploymentSpec
+
+
+class When(msgspec.Struct, frozen=True):
+    """One trigger of a retrain: ``drift`` (features), ``decay`` (metric, by, against) or ``older_than`` (age_us)."""
+
+    kind: Literal["drift", "decay", "older_than"]
+    args: dict[str, Any] = {}
+
+
+class RetrainSpec(msgspec.Struct, frozen=True):
+    """When the platform trains again by itself, and how often at most: ``most`` per ``per_us`` of event time."""
+
+    deployment: str
+    train: str
+    when: list[When]
+    most: int
+    per_us: int
+
+
+class TrainSpec(msgspec.Struct, frozen=True):
+    """The standard training pipeline: training set, fit, held-out evaluation, gates, refit, register.
+
+    ``window_us`` None means all rows. ``alias`` is set on the result at once, without gates or rollout (a blind retrain).
+    ``schedule_us`` starts it again and again.
+    """
+
+    name: str
+    model: str
+    service: str
+    function: CodeRef
+    window_us: int | None
+    holdout_us: int | None
+    refit: bool
+    params: dict[str, Any] = {}
+    alias: str = ""
+    schedule_us: int | None = None
+    experiment: str = ""
+
+
+class ProjectSpec(msgspec.Struct, frozen=True):
+    """Everything a project file declares, and the digest of its packed code."""
+
+    name: str
+    owner: str = ""
+    risk: Literal["low", "medium", "high"] = "low"
+    clock: Literal["wall", "replay"] = "wall"
+    clock_at: int = 0
+    code_digest: str = ""
+    datasets: list[DatasetSpec] = []
+    views: list[ColumnViewSpec | AggregateViewSpec] = []
+    requests: list[RequestSpec] = []
+    services: list[ServiceSpec] = []
+    pipelines: list[PipelineSpec] = []
+    trains: list[TrainSpec] = []
+    deployments: list[DeploymentSpec] = []
+    monitors: dict[str, MonitorSpec] = {}
+    retrains: list[RetrainSpec] = []
+
+
+class PlannedChange(msgspec.Struct, frozen=True):
+    """One line of the plan: what would be new, changed, unaffected or left alone although no longer declared."""
+
+    ref: str
+    change: Literal["new", "changed", "unaffected", "undeclared"]
+    details: list[str] = []
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What ``apply`` would do. ``digest`` names it, so that exactly what was shown is applied."""
+
+    project: str
+    digest: str
+    changes: list[PlannedChange]
+
+
+class ProvenanceNode(msgspec.Struct, frozen=True):
+    """One fact behind a prediction: a ref, a sentence, and its details."""
+
+    ref: str
+    kind: str
+    sentence: str
+    details: dict[str, Any] = {}
+
+
+class Provenance(msgspec.Struct, frozen=True):
+    """Everything behind one prediction, nearest first, with the edges between the nodes."""
+
+    prediction_id: str
+    nodes: list[ProvenanceNode]
+    edges: list[list[str]]

@@ -1,0 +1,118 @@
+"""Structs of the registry: models, versions, signatures, aliases, gates and their evidence."""
+
+from typing import Any, Literal
+
+import msgspec
+
+Task = Literal["binary", "multiclass", "regression", "ranking", "forecast", "other"]
+ColumnKind = Literal["number", "category", "boolean", "text"]
+Verdict = Literal["passed", "failed", "invalid", "undecided"]
+
+
+class InputColumn(msgspec.Struct, frozen=True):
+    """One input of a model. ``categories`` lists the known levels of a category column in code order; others are unknown."""
+
+    name: str
+    kind: ColumnKind
+    categories: list[str] = []
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """Inputs in the model's order, the task, and for classification the class labels in output order."""
+
+    inputs: list[InputColumn]
+    task: Task
+    classes: list[str] = []
+
+
+class ModelFile(msgspec.Struct, frozen=True):
+    """One file of a model artifact by its relative path."""
+
+    path: str
+    digest: str
+    size_bytes: int
+
+
+class ModelVersion(msgspec.Struct, frozen=True):
+    """Immutable artifact with signature and lineage.
+
+    ``service`` names the feature service it reads (empty if none). ``metrics`` are those of the held-out rows. ``refit_of``
+    is the version whose recipe was fitted again on all rows. ``training_set`` is a ref; so is ``run``.
+    """
+
+    model: str
+    version: int
+    flavour: str
+    files: list[ModelFile]
+    digest: str
+    signature: Signature
+    metrics: dict[str, float]
+    service: str = ""
+    run: str = ""
+    training_set: str = ""
+    code_digest: str = ""
+    refit_of: int | None = None
+    source: str = "trained"
+    created_by: str = ""
+    event_at: int = 0
+    recorded_at: int = 0
+    monitoring_profile: str = ""
+
+
+class Alias(msgspec.Struct, frozen=True):
+    """Movable name of a version, such as champion, challenger, frozen."""
+
+    model: str
+    alias: str
+    version: int
+
+
+class GateSpec(msgspec.Struct, frozen=True):
+    """One gate: a plugin of kind ``gates`` and its arguments."""
+
+    kind: str
+    args: dict[str, Any] = {}
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Everything gates may look at. Built by ``loop.evidence``; gates are pure functions of it.
+
+    ``metrics`` and ``champion_metrics`` are measured on the same held-out rows; None where there is no champion.
+    ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's.
+    """
+
+    model: str
+    version: int
+    rows: int
+    metrics: dict[str, float]
+    intervals: dict[str, list[float]]
+    champion: int | None
+    champion_metrics: dict[str, float] | None
+    overlap_rows: int
+    champion_overlap_rows: int
+    latency_p99_ms: float | None
+    quarantined: list[str]
+    evaluation: str = ""
+
+
+class GateResult(msgspec.Struct, frozen=True):
+    """Verdict of one gate with the sentence a person reads. ``invalid`` and ``undecided`` never count as passed."""
+
+    gate: GateSpec
+    verdict: Verdict
+    message: str
+
+
+class GateReport(msgspec.Struct, frozen=True):
+    """All gates of one version, with their evidence, as stored."""
+
+    report_id: str
+    model: str
+    version: int
+    passed: bool
+    results: list[GateResult]
+    evidence: Evidence
+    event_at: int
+    recorded_at: int
+    forced_by: str = ""
+    forced_reason: str = ""

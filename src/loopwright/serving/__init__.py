@@ -1,0 +1,35 @@
+"""Serving: deployments, releases, rollouts, the prediction log."""
+
+from loopwright.serving.types import (
+    RELEASE_SCHEMA,
+    ROLLOUT_STATES,
+    ApproveSpec,
+    CanaryStep,
+    DatasetPushSpec,
+    DeploymentSpec,
+    FeaturePlan,
+    GatewayLease,
+    Release,
+    Rollout,
+    RolloutStep,
+    ShadowStep,
+    StepVerdict,
+    Variant,
+)
+
+__all__ = [
+    "RELEASE_SCHEMA",
+    "ROLLOUT_STATES",
+    "ApproveSpec",
+    "CanaryStep",
+    "DatasetPushSpec",
+    "DeploymentSpec",
+    "FeaturePlan",
+    "GatewayLease",
+    "Release",
+    "Rollout",
+    "RolloutStep",
+    "ShadowStep",
+    "StepVerdict",
+    "Variant",
+]

@@ -1,0 +1,1 @@
+"""Durable ground: database, transactions with an event outbox, timers, jobs, chunks and content-addressed blobs."""

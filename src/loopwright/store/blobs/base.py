@@ -1,0 +1,87 @@
+"""The contract of a blob store and the choice of one by URL."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import add_built_in, load_plugin
+from loopwright.store.types import BlobRef
+
+DIGEST = re.compile(r"^[0-9a-f]{64}$")
+
+add_built_in(
+    "blob_stores",
+    {
+        "file": "loopwright.store.blobs.local:LocalBlobStore",
+        "s3": "loopwright.store.blobs.s3:ObjectBlobStore",
+        "gs": "loopwright.store.blobs.s3:ObjectBlobStore",
+        "az": "loopwright.store.blobs.s3:ObjectBlobStore",
+        "memory": "loopwright.store.blobs.s3:ObjectBlobStore",
+    },
+)
+
+
+class BlobStore(Protocol):
+    """Stores bytes under their digest. Putting the same bytes twice is one blob."""
+
+    url: str
+
+    def put(self, body: bytes) -> BlobRef:
+        """Store bytes durably and return their name."""
+        ...
+
+    def put_file(self, path: Path) -> BlobRef:
+        """Store the content of a file durably and return its name."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes.
+
+        Raises:
+            NotFound: No such blob.
+            Corrupt: The stored bytes have another digest.
+        """
+        ...
+
+    def path(self, digest: str) -> Path:
+        """Return a local file with the bytes; remote stores keep a copy on disk."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Say whether the blob is there."""
+        ...
+
+    def digests(self) -> Iterator[str]:
+        """Yield the name of every blob."""
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Remove a blob; removing a missing one is no error."""
+        ...
+
+
+def check_digest(digest: str) -> str:
+    """Return the digest if it is 64 hexadecimal letters.
+
+    Raises:
+        InvalidInput: It is anything else, for example a path.
+    """
+    if not DIGEST.match(digest):
+        raise InvalidInput("this is not a digest", field="digest", value=digest, rule="64 hexadecimal letters")
+    return digest
+
+
+def open_blob_store(url: str, cache: Path | None = None) -> BlobStore:
+    """Open a store by URL: a folder, ``file:///folder``, ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
+
+    Args:
+        url: Where the blobs are.
+        cache: Folder for local copies of remote blobs.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found:
+        scheme = "file"
+    store: BlobStore = load_plugin("blob_stores", scheme)(url, cache)
+    return store

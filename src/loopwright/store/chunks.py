@@ -1,0 +1,65 @@
+"""Verbs of chunks: sealed runs of bulk rows."""
+
+from loopwright.kernel.verbs import query, verb
+from loopwright.store import sql
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Chunk
+
+
+@verb("chunks.register", changes=Chunk, internal=True)
+def register(
+    tx: Tx,
+    *,
+    kind: str,
+    stream: str,
+    writer: str,
+    seq: int,
+    digest: str,
+    rows: int,
+    size_bytes: int,
+    id_first: str,
+    id_last: str,
+    event_at_min: int,
+    event_at_max: int,
+) -> Chunk:
+    """Record one sealed chunk whose blob is stored. Sending it again returns the first record; no event is written."""
+    tx.keep_blobs(BlobRef(digest, size_bytes))
+    chunk = Chunk(
+        project=tx.project,
+        chunk_id=tx.new_id("chunk"),
+        kind=kind,
+        stream=stream,
+        writer=writer,
+        seq=seq,
+        digest=digest,
+        rows=rows,
+        size_bytes=size_bytes,
+        id_first=id_first,
+        id_last=id_last,
+        event_at_min=event_at_min,
+        event_at_max=event_at_max,
+        recorded_at=tx.wall_us,
+    )
+    return sql.insert_chunk(tx.connection, chunk)
+
+
+@verb("chunks.compact", changes=Chunk, internal=True)
+def compact(tx: Tx, *, into: str, replaced: list[str]) -> None:
+    """Mark chunks as replaced by a chunk that holds all their rows."""
+    sql.replace_chunks(tx.connection, tx.project, replaced, into)
+
+
+@query("chunks.find", internal=True)
+def find(
+    tx: Tx,
+    *,
+    kind: str,
+    stream: str | None = None,
+    item_id: str | None = None,
+    start_at: int | None = None,
+    end_at: int | None = None,
+) -> list[Chunk]:
+    """Return live chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    return sql.find_chunks(
+        tx.connection, tx.project, kind, stream=stream, item_id=item_id, start_at=start_at, end_at=end_at
+    )

@@ -1,0 +1,210 @@
+"""The database: one SQLite file with one writer thread and group commit, or PostgreSQL with a pool."""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
+
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, StorageFull, Unavailable
+from loopwright.store.sealing import seal_events
+
+T = TypeVar("T")
+Work = Callable[[Connection], Any]
+
+GROUP_LIMIT = 64
+"""Most verbs in one SQLite commit."""
+GROUP_SECONDS = 0.002
+"""Longest time a commit waits for further verbs while running those it has."""
+RETRIES = 5
+"""Attempts of a PostgreSQL transaction that lost a race."""
+
+
+class Database:
+    """Reads and writes of one metadata database.
+
+    Args:
+        url: ``sqlite:///path`` or ``postgresql+psycopg://…``; a bare ``postgresql://`` is accepted.
+    """
+
+    def __init__(self, url: str) -> None:
+        if url.startswith("postgresql://"):
+            url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
+        self.url = url
+        self.is_sqlite = url.startswith("sqlite")
+        if not self.is_sqlite and not url.startswith("postgresql"):
+            raise InvalidInput(
+                "this database cannot be used", field="database_url", value=url, rule="sqlite:///… or postgresql://…"
+            )
+        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=16, max_overflow=16)
+        self.sealed = threading.Condition()
+        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+        self._is_closed = False
+
+    def submit(self, work: Callable[[Connection], T]) -> Future[T]:
+        """Queue one unit of writing; the future ends once it is on the disk.
+
+        Everything that ``work`` does commits together or not at all. On PostgreSQL the call itself does the work.
+        """
+        future: Future[T] = Future()
+        if self._is_closed:
+            future.set_exception(Unavailable("the database is closed", next_step="start the server again"))
+        elif self.is_sqlite:
+            self._start_writer()
+            self._queue.put((work, future))
+        else:
+            self._run_on_postgres(work, future)
+        return future
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        """Run one unit of writing and wait until it is durable."""
+        return self.submit(work).result()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection for reading: one snapshot, never blocked by the writer."""
+        with self.engine.connect() as connection:
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """Run one unit of reading."""
+        with self.reading() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        """Finish queued writes and let go of every connection."""
+        self._is_closed = True
+        if self._writer is not None:
+            self._queue.put(None)
+            self._writer.join(timeout=30)
+        self.engine.dispose()
+
+    def _start_writer(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_loop, name="loopwright-writer", daemon=True)
+            self._writer.start()
+
+    def _write_loop(self) -> None:
+        with self.engine.connect() as connection:
+            while (first := self._queue.get()) is not None:
+                if not self._commit_group(connection, first):
+                    return
+
+    def _commit_group(self, connection: Connection, first: tuple[Work, Future[Any]]) -> bool:
+        """Run a group of writes in one commit; return False when asked to stop."""
+        done: list[tuple[Future[Any], Any]] = []
+        waiting: tuple[Work, Future[Any]] | None = first
+        deadline = time.monotonic() + GROUP_SECONDS
+        futures: list[Future[Any]] = []
+        is_open = True
+        try:
+            connection.execute(text("BEGIN IMMEDIATE"))
+            while waiting is not None:
+                futures.append(waiting[1])
+                self._run_in_savepoint(connection, waiting, done)
+                waiting = None
+                if len(done) < GROUP_LIMIT and time.monotonic() < deadline:
+                    waiting, is_open = self._next_waiting()
+            seal_events(connection)
+            connection.commit()
+        except Exception as error:
+            connection.rollback()
+            for future in futures:
+                if not future.done():
+                    future.set_exception(_translate(error))
+            return is_open
+        for future, result in done:
+            future.set_result(result)
+        with self.sealed:
+            self.sealed.notify_all()
+        return is_open
+
+    def _next_waiting(self) -> tuple[tuple[Work, Future[Any]] | None, bool]:
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None, True
+        return item, item is not None
+
+    @staticmethod
+    def _run_in_savepoint(
+        connection: Connection, item: tuple[Work, Future[Any]], done: list[tuple[Future[Any], Any]]
+    ) -> None:
+        work, future = item
+        connection.execute(text("SAVEPOINT verb"))
+        try:
+            result = work(connection)
+        except Exception as error:
+            connection.execute(text("ROLLBACK TO verb"))
+            connection.execute(text("RELEASE verb"))
+            future.set_exception(_translate(error))
+            return
+        connection.execute(text("RELEASE verb"))
+        done.append((future, result))
+
+    def _run_on_postgres(self, work: Callable[[Connection], T], future: Future[T]) -> None:
+        for attempt in range(RETRIES):
+            try:
+                with self.engine.begin() as connection:
+                    result = work(connection)
+                with self.engine.begin() as connection:
+                    seal_events(connection)
+            except exc.OperationalError as error:
+                if attempt + 1 < RETRIES and _lost_a_race(error):
+                    time.sleep(0.01 * 2**attempt)
+                    continue
+                future.set_exception(_translate(error))
+                return
+            except Exception as error:
+                future.set_exception(_translate(error))
+                return
+            future.set_result(result)
+            with self.sealed:
+                self.sealed.notify_all()
+            return
+
+
+def _lost_a_race(error: exc.OperationalError) -> bool:
+    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+
+def _translate(error: Exception) -> Exception:
+    """Turn driver errors into our own; leave our own and programming errors as they are."""
+    if isinstance(error, LoopwrightError):
+        return error
+    message = str(getattr(error, "orig", error))
+    if "disk is full" in message or "No space left" in message:
+        return StorageFull("the disk is full; nothing was written", next_step="free space, then repeat the call")
+    if "readonly database" in message or "unable to open database" in message:
+        return Unavailable(
+            "the database cannot be written", value=message, next_step="check the folder's owner and permissions"
+        )
+    if isinstance(error, exc.IntegrityError):
+        return Conflict("this already exists or is still referred to", value=message)
+    if isinstance(error, exc.OperationalError):
+        return Unavailable("the database did not answer", value=message, next_step="run loopwright doctor")
+    return error
+
+
+def _sqlite_engine(url: str) -> Engine:
+    path = url.removeprefix("sqlite:///")
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine

@@ -1,0 +1,102 @@
+"""Verbs of jobs: a worker claims one under a lease, reports progress, and finishes or fails it."""
+
+from typing import Any
+
+from loopwright.kernel.clock import SECOND_US
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.states import check_change
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.store import sql
+from loopwright.store.tx import Tx
+from loopwright.store.types import JOB_STATES, Job
+
+LEASE_US = 10 * SECOND_US
+"""How long a claim holds without a sign of life; another worker may then take the job."""
+MOST_ATTEMPTS = 5
+"""A job that kills its worker this often is failed."""
+
+
+@query("jobs.get")
+def get(tx: Tx, *, job_id: str) -> Job:
+    """Return one job."""
+    found = sql.find_job(tx.connection, tx.project, job_id)
+    if found is None:
+        raise NotFound("no such job", field="job_id", value=job_id)
+    return found
+
+
+@query("jobs.list")
+def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit: int = 100) -> list[Job]:  # noqa: B006
+    """Return jobs, newest first."""
+    return sql.list_jobs(tx.connection, tx.project, states=states, kind=kind, limit=min(limit, 1000))
+
+
+@verb("jobs.claim", changes=Job, internal=True)
+def claim(tx: Tx, *, worker: str, kinds: list[str], limit: int = 1) -> list[Job]:
+    """Take up to ``limit`` free jobs of any project for a worker, under a lease."""
+    taken = []
+    for job in sql.claimable_jobs(tx.connection, kinds, tx.wall_us, limit):
+        if job.attempt >= MOST_ATTEMPTS:
+            _close(tx, job, "failed", error={"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"})
+            continue
+        values: dict[str, Any] = {
+            "state": "running",
+            "worker": worker,
+            "attempt": job.attempt + 1,
+            "lease_until": tx.wall_us + LEASE_US,
+        }
+        sql.update_job(tx.connection, job.project, job.job_id, **values)
+        found = sql.find_job(tx.connection, job.project, job.job_id)
+        assert found is not None
+        taken.append(found)
+    return taken
+
+
+@verb("jobs.renew", changes=Job, internal=True)
+def renew(tx: Tx, *, job_ids: list[str], worker: str, progress: str | None = None) -> list[str]:
+    """Prolong the leases a worker holds; return the ids it still holds."""
+    held = []
+    for job_id in job_ids:
+        job = get(tx, job_id=job_id)
+        if job.state == "running" and job.worker == worker:
+            values = {"lease_until": tx.wall_us + LEASE_US, **({"progress": progress} if progress else {})}
+            sql.update_job(tx.connection, tx.project, job_id, **values)
+            held.append(job_id)
+    return held
+
+
+@verb("jobs.finish", changes=Job, internal=True)
+def finish(tx: Tx, *, job_id: str, result: dict[str, Any] | None = None) -> Job:
+    """End a job well. Finishing twice is once."""
+    job = get(tx, job_id=job_id)
+    return job if job.state == "done" else _close(tx, job, "done", result=result)
+
+
+@verb("jobs.fail", changes=Job, internal=True)
+def fail(tx: Tx, *, job_id: str, error: dict[str, Any]) -> Job:
+    """End a job badly, with the error a user will read. Failing twice is once."""
+    job = get(tx, job_id=job_id)
+    return job if job.state == "failed" else _close(tx, job, "failed", error=error)
+
+
+@verb("jobs.retry", changes=Job, role=Role.EDITOR)
+def retry(tx: Tx, *, job_id: str, reason: str = "") -> Job:
+    """Queue a failed job again."""
+    job = get(tx, job_id=job_id)
+    check_change("job", JOB_STATES, job.state, "queued")
+    sql.update_job(tx.connection, tx.project, job_id, state="queued", attempt=0, error=None, finished_at=None)
+    tx.emit("jobs.retried", job.ref, job_id=job_id, kind=job.kind, reason=reason)
+    return get(tx, job_id=job_id)
+
+
+def _close(tx: Tx, job: Job, state: str, **values: Any) -> Job:
+    check_change("job", JOB_STATES, job.state, state) if job.state != "queued" else None
+    sql.update_job(
+        tx.connection, job.project, job.job_id, state=state, finished_at=tx.wall_us, lease_until=None, **values
+    )
+    inside = Tx(tx.connection, job.project, tx.actor, tx.clock, tx.wall, tx.cause)
+    reason = str((values.get("error") or {}).get("message", ""))
+    inside.emit(f"jobs.{state}", job.ref, reason=reason, job_id=job.job_id, kind=job.kind, **values)
+    found = sql.find_job(tx.connection, job.project, job.job_id)
+    assert found is not None
+    return found

@@ -1,0 +1,263 @@
+"""Every statement of the store, except sealing."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from loopwright.kernel.events import Event
+from loopwright.store.sealing import event_from_row
+from loopwright.store.tables import blobs, chunks, cursors, events, idempotency_keys, jobs, timers
+from loopwright.store.types import BlobRef, Chunk, Job, Timer
+
+if TYPE_CHECKING:
+    from loopwright.store.tx import Tx
+
+
+def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, key: Sequence[str], do_update: bool) -> None:
+    """Insert rows; where the key exists, replace the other columns or leave the old row."""
+    if not rows:
+        return
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    if do_update:
+        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+        statement = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=list(key))
+    connection.execute(statement, rows)
+
+
+def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, Any]) -> None:
+    """Append one event; it is sealed after the commit."""
+    row = {
+        "project_id": tx.project,
+        "type": type,
+        "ref": ref,
+        "actor": tx.actor,
+        "event_at": tx.now_us,
+        "recorded_at": tx.wall_us,
+        "reason": reason,
+        "payload": payload,
+        "cause": tx.cause,
+    }
+    tx.execute(insert(events), row)
+
+
+def events_after(connection: Connection, position: int, *, limit: int, project: str | None = None) -> list[Event]:
+    """Return sealed events in order, those after ``position``."""
+    statement = select(events).where(events.c.position > position).order_by(events.c.position).limit(limit)
+    if project is not None:
+        statement = statement.where(events.c.project_id == project)
+    return [event_from_row(row) for row in connection.execute(statement)]
+
+
+def newest_events(
+    connection: Connection, project: str, *, limit: int, before: int | None = None, ref: str | None = None,
+    type_prefix: str | None = None,
+) -> list[Event]:
+    """Return sealed events of a project, newest first, with optional filters."""
+    statement = select(events).where(events.c.project_id == project, events.c.position.is_not(None))
+    if before is not None:
+        statement = statement.where(events.c.position < before)
+    if ref is not None:
+        statement = statement.where(or_(events.c.ref == ref, events.c.ref.startswith(ref + "/", autoescape=True)))
+    if type_prefix is not None:
+        statement = statement.where(events.c.type.startswith(type_prefix, autoescape=True))
+    statement = statement.order_by(events.c.position.desc()).limit(limit)
+    return [event_from_row(row) for row in connection.execute(statement)]
+
+
+def upsert_timer(tx: "Tx", due_at: int, verb: str, args: dict[str, Any], key: str) -> None:
+    """Plan a call, replacing the timer of the same key."""
+    row = {"project_id": tx.project, "due_at": due_at, "verb": verb, "args": args, "key": key}
+    upsert(tx.connection, timers, [row], key=("project_id", "key"), do_update=True)
+
+
+def delete_timers(tx: "Tx", key_prefix: str) -> int:
+    """Drop timers by the beginning of their key."""
+    statement = delete(timers).where(timers.c.project_id == tx.project, timers.c.key.startswith(key_prefix, autoescape=True))
+    return int(tx.execute(statement).rowcount)
+
+
+def due_timers(connection: Connection, project: str, until: int, *, limit: int = 1) -> list[Timer]:
+    """Return the timers due at or before ``until``, by (due_at, id)."""
+    statement = (
+        select(timers)
+        .where(timers.c.project_id == project, timers.c.due_at <= until)
+        .order_by(timers.c.due_at, timers.c.timer_id)
+        .limit(limit)
+    )
+    return [_timer(row) for row in connection.execute(statement)]
+
+
+def take_timer(connection: Connection, timer_id: int) -> bool:
+    """Delete a timer that is being fired; False if another process took it."""
+    return connection.execute(delete(timers).where(timers.c.timer_id == timer_id)).rowcount == 1
+
+
+def _timer(row: Row[Any]) -> Timer:
+    return Timer(row.timer_id, row.project_id, row.due_at, row.verb, row.args, row.key)
+
+
+def insert_job(tx: "Tx", kind: str, ref: str, args: dict[str, Any], job_id: str) -> Job:
+    """Queue a job; the same id again changes nothing."""
+    row = {
+        "project_id": tx.project,
+        "job_id": job_id,
+        "kind": kind,
+        "ref": ref,
+        "args": args,
+        "state": "queued",
+        "attempt": 0,
+        "event_at": tx.now_us,
+        "recorded_at": tx.wall_us,
+    }
+    upsert(tx.connection, jobs, [row], key=("project_id", "job_id"), do_update=False)
+    found = find_job(tx.connection, tx.project, job_id)
+    assert found is not None
+    return found
+
+
+def find_job(connection: Connection, project: str, job_id: str) -> Job | None:
+    """Return one job."""
+    row = connection.execute(select(jobs).where(jobs.c.project_id == project, jobs.c.job_id == job_id)).first()
+    return None if row is None else _job(row)
+
+
+def claimable_jobs(connection: Connection, kinds: Iterable[str], wall_us: int, limit: int) -> list[Job]:
+    """Return queued jobs and running ones whose lease has run out, oldest first."""
+    is_free = or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.lease_until < wall_us))
+    statement = select(jobs).where(is_free, jobs.c.kind.in_(list(kinds))).order_by(jobs.c.recorded_at, jobs.c.job_id)
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(skip_locked=True)
+    return [_job(row) for row in connection.execute(statement.limit(limit))]
+
+
+def update_job(connection: Connection, project: str, job_id: str, **values: Any) -> None:
+    """Change columns of one job."""
+    connection.execute(update(jobs).where(jobs.c.project_id == project, jobs.c.job_id == job_id).values(**values))
+
+
+def list_jobs(
+    connection: Connection, project: str, *, states: Sequence[str] = (), kind: str | None = None, limit: int = 100
+) -> list[Job]:
+    """Return jobs, newest first."""
+    statement = select(jobs).where(jobs.c.project_id == project)
+    if states:
+        statement = statement.where(jobs.c.state.in_(states))
+    if kind is not None:
+        statement = statement.where(jobs.c.kind == kind)
+    statement = statement.order_by(jobs.c.recorded_at.desc(), jobs.c.job_id.desc()).limit(limit)
+    return [_job(row) for row in connection.execute(statement)]
+
+
+def has_open_jobs(connection: Connection, project: str) -> bool:
+    """Say whether any job of the project is queued or running."""
+    statement = select(jobs.c.job_id).where(jobs.c.project_id == project, jobs.c.state.in_(("queued", "running"))).limit(1)
+    return connection.execute(statement).first() is not None
+
+
+def _job(row: Row[Any]) -> Job:
+    values = dict(row._mapping)
+    return Job(project=values.pop("project_id"), **values)
+
+
+def get_cursor(connection: Connection, reader: str) -> int:
+    """Return the position a reader of the event log has reached."""
+    return connection.execute(select(cursors.c.position).where(cursors.c.reader == reader)).scalar() or 0
+
+
+def set_cursor(connection: Connection, reader: str, position: int) -> None:
+    """Record the position a reader has reached."""
+    upsert(connection, cursors, [{"reader": reader, "position": position}], key=("reader",), do_update=True)
+
+
+def find_answer(connection: Connection, project: str, key: str) -> tuple[str, Any] | None:
+    """Return request digest and stored answer of an idempotency key."""
+    keys = idempotency_keys
+    row = connection.execute(select(keys).where(keys.c.project_id == project, keys.c.key == key)).first()
+    return None if row is None else (row.request_digest, row.answer)
+
+
+def insert_answer(connection: Connection, project: str, key: str, request_digest: str, answer: Any, wall_us: int) -> None:
+    """Keep the answer of a call that carried an idempotency key."""
+    row = {"project_id": project, "key": key, "request_digest": request_digest, "answer": answer, "recorded_at": wall_us}
+    connection.execute(insert(idempotency_keys), row)
+
+
+def upsert_blobs(tx: "Tx", refs: Iterable[BlobRef]) -> None:
+    """Record blobs a project refers to."""
+    rows = [
+        {"project_id": tx.project, "digest": ref.digest, "size_bytes": ref.size_bytes, "recorded_at": tx.wall_us}
+        for ref in refs
+    ]
+    upsert(tx.connection, blobs, rows, key=("project_id", "digest"), do_update=False)
+
+
+def find_blob(connection: Connection, project: str, digest: str) -> BlobRef | None:
+    """Return the blob if the project refers to it."""
+    row = connection.execute(select(blobs).where(blobs.c.project_id == project, blobs.c.digest == digest)).first()
+    return None if row is None else BlobRef(row.digest, row.size_bytes)
+
+
+def all_blobs(connection: Connection) -> list[tuple[str, BlobRef]]:
+    """Return (project, blob) of every recorded blob."""
+    return [(row.project_id, BlobRef(row.digest, row.size_bytes)) for row in connection.execute(select(blobs))]
+
+
+def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
+    """Register a chunk; the same (writer, seq, kind, stream) again returns the first one."""
+    values = {field: getattr(chunk, field) for field in chunk.__struct_fields__ if field != "project"}
+    key = ("project_id", "writer", "seq", "kind", "stream")
+    upsert(connection, chunks, [{"project_id": chunk.project, **values}], key=key, do_update=False)
+    row = connection.execute(
+        select(chunks).where(
+            chunks.c.project_id == chunk.project,
+            chunks.c.writer == chunk.writer,
+            chunks.c.seq == chunk.seq,
+            chunks.c.kind == chunk.kind,
+            chunks.c.stream == chunk.stream,
+        )
+    ).one()
+    return _chunk(row)
+
+
+def find_chunks(
+    connection: Connection,
+    project: str,
+    kind: str,
+    *,
+    stream: str | None = None,
+    item_id: str | None = None,
+    start_at: int | None = None,
+    end_at: int | None = None,
+) -> list[Chunk]:
+    """Return live chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    statement = select(chunks).where(
+        chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.replaced_by.is_(None)
+    )
+    if stream is not None:
+        statement = statement.where(chunks.c.stream == stream)
+    if item_id is not None:
+        statement = statement.where(chunks.c.id_first <= item_id, chunks.c.id_last >= item_id)
+    if start_at is not None:
+        statement = statement.where(chunks.c.event_at_max >= start_at)
+    if end_at is not None:
+        statement = statement.where(chunks.c.event_at_min < end_at)
+    return [_chunk(row) for row in connection.execute(statement.order_by(chunks.c.id_first))]
+
+
+def replace_chunks(connection: Connection, project: str, chunk_ids: Sequence[str], replaced_by: str) -> None:
+    """Mark chunks as replaced by a compacted one."""
+    connection.execute(
+        update(chunks)
+        .where(chunks.c.project_id == project, chunks.c.chunk_id.in_(list(chunk_ids)))
+        .values(replaced_by=replaced_by)
+    )
+
+
+def _chunk(row: Row[Any]) -> Chunk:
+    values = dict(row._mapping)
+    return Chunk(project=values.pop("project_id"), **values)

@@ -1,0 +1,107 @@
+"""Tables of the store: the event log, timers, jobs, cursors, idempotency keys, chunks and blobs."""
+
+from sqlalchemy import Column, Index, Table, Text, UniqueConstraint
+
+from loopwright.store.columns import METADATA, Json, Moment, Serial, project_key
+
+events = Table(
+    "events",
+    METADATA,
+    Column("event_id", Serial, primary_key=True, autoincrement=True),
+    Column("project_id", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("event_at", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("payload", Json, nullable=False),
+    Column("cause", Moment),
+    Column("position", Moment, unique=True),
+    Column("chain", Text),
+    Index("ix_events_project_position", "project_id", "position"),
+    Index("ix_events_project_ref", "project_id", "ref"),
+)
+
+timers = Table(
+    "timers",
+    METADATA,
+    Column("timer_id", Serial, primary_key=True, autoincrement=True),
+    Column("project_id", Text, nullable=False),
+    Column("due_at", Moment, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("key", Text, nullable=False),
+    UniqueConstraint("project_id", "key"),
+    Index("ix_timers_project_due", "project_id", "due_at"),
+)
+
+jobs = Table(
+    "jobs",
+    METADATA,
+    project_key(),
+    Column("job_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("args", Json, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Moment, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Moment),
+    Column("event_at", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Column("progress", Text),
+    Column("result", Json),
+    Column("error", Json),
+    Index("ix_jobs_state", "state", "recorded_at"),
+)
+
+cursors = Table(
+    "cursors",
+    METADATA,
+    Column("reader", Text, primary_key=True),
+    Column("position", Moment, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    METADATA,
+    project_key(),
+    Column("key", Text, primary_key=True),
+    Column("request_digest", Text, nullable=False),
+    Column("answer", Json),
+    Column("recorded_at", Moment, nullable=False),
+)
+
+chunks = Table(
+    "chunks",
+    METADATA,
+    project_key(),
+    Column("chunk_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("writer", Text, nullable=False),
+    Column("seq", Moment, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("rows", Moment, nullable=False),
+    Column("size_bytes", Moment, nullable=False),
+    Column("id_first", Text, nullable=False),
+    Column("id_last", Text, nullable=False),
+    Column("event_at_min", Moment, nullable=False),
+    Column("event_at_max", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("replaced_by", Text),
+    UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
+    Index("ix_chunks_ids", "project_id", "kind", "id_first", "id_last"),
+    Index("ix_chunks_stream", "project_id", "kind", "stream", "event_at_min"),
+)
+
+blobs = Table(
+    "blobs",
+    METADATA,
+    project_key(),
+    Column("digest", Text, primary_key=True),
+    Column("size_bytes", Moment, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+)

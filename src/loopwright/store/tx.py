@@ -1,0 +1,78 @@
+"""The transaction a verb receives: connection, project, actor, clocks, and the means to record events, timers and jobs."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, CursorResult, Executable
+
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.ids import new_id
+from loopwright.kernel.refs import Ref
+from loopwright.store import sql
+from loopwright.store.types import BlobRef, Job
+
+
+@dataclass(slots=True)
+class Tx:
+    """One open transaction in one project.
+
+    ``clock`` is the project's (wall or replay), ``wall`` the machine's. ``actor`` is printable, such as ``person:ana``,
+    ``service:worker`` or ``policy:late``. ``cause`` is the position of the event that this call answers, if any.
+    """
+
+    connection: Connection
+    project: str
+    actor: str
+    clock: Clock
+    wall: Clock
+    cause: int | None = None
+    roles: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def now_us(self) -> int:
+        """The project's present moment, microseconds UTC."""
+        return self.clock.now_us()
+
+    @property
+    def wall_us(self) -> int:
+        """The machine's present moment, microseconds UTC."""
+        return self.wall.now_us()
+
+    def execute(self, statement: Executable, rows: Any = None) -> CursorResult[Any]:
+        """Run one Core statement."""
+        return self.connection.execute(statement, rows) if rows is not None else self.connection.execute(statement)
+
+    def new_id(self, prefix: str) -> str:
+        """Return a sortable id."""
+        return new_id(prefix, self.wall_us)
+
+    def ref(self, kind: str, name: str, version: int | None = None) -> str:
+        """Return the canonical ref of an object of this project, as text."""
+        return str(Ref(kind, name, version, self.project))
+
+    def emit(self, type: str, ref: str, *, reason: str = "", **payload: Any) -> None:
+        """Record one change in the event log, in this transaction.
+
+        Args:
+            type: ``room.past_participle``, such as ``registry.alias_set``.
+            ref: What changed.
+            reason: Why, in a sentence.
+            payload: JSON-able facts.
+        """
+        sql.insert_event(self, type, ref, reason, payload)
+
+    def later(self, due_at: int, verb: str, args: dict[str, Any], *, key: str) -> None:
+        """Plan a verb call for ``due_at``; a timer with the same key is replaced."""
+        sql.upsert_timer(self, due_at, verb, args, key)
+
+    def cancel_later(self, key_prefix: str) -> int:
+        """Drop every timer whose key begins so; return how many."""
+        return sql.delete_timers(self, key_prefix)
+
+    def start_job(self, kind: str, ref: str, args: dict[str, Any], *, job_id: str | None = None) -> Job:
+        """Queue work for a worker. The same ``job_id`` twice is one job."""
+        return sql.insert_job(self, kind, ref, args, job_id or self.new_id("job"))
+
+    def keep_blobs(self, *blobs: BlobRef) -> None:
+        """Record that this project refers to blobs that are already in the blob store."""
+        sql.upsert_blobs(self, blobs)

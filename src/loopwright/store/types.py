@@ -1,0 +1,76 @@
+"""Structs of the store."""
+
+from typing import Any
+
+import msgspec
+
+
+class BlobRef(msgspec.Struct, frozen=True):
+    """Name of stored bytes: SHA-256 in hexadecimal, and the size."""
+
+    digest: str
+    size_bytes: int
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """A verb call that is due at a moment of its project's clock (microseconds UTC)."""
+
+    timer_id: int
+    project: str
+    due_at: int
+    verb: str
+    args: dict[str, Any]
+    key: str
+
+
+JOB_STATES = {
+    "queued": frozenset({"running", "cancelled"}),
+    "running": frozenset({"queued", "done", "failed", "cancelled"}),
+    "done": frozenset[str](),
+    "failed": frozenset({"queued"}),
+    "cancelled": frozenset[str](),
+}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Work that takes input, output or seconds; a worker holds it under a lease and may be replaced."""
+
+    project: str
+    job_id: str
+    kind: str
+    ref: str
+    args: dict[str, Any]
+    state: str
+    attempt: int
+    worker: str | None
+    lease_until: int | None
+    event_at: int
+    recorded_at: int
+    finished_at: int | None = None
+    progress: str | None = None
+    result: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A sealed run of bulk rows: one Parquet blob.
+
+    ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq`` make
+    sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC.
+    """
+
+    project: str
+    chunk_id: str
+    kind: str
+    stream: str
+    writer: str
+    seq: int
+    digest: str
+    rows: int
+    size_bytes: int
+    id_first: str
+    id_last: str
+    event_at_min: int
+    event_at_max: int
+    recorded_at: int
+    replaced_by: str | None = None
