@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from loopwright.data import KnownAt
 from loopwright.kernel.code import CodeRef
 
 
@@ -31,8 +32,8 @@ class Aggregate(msgspec.Struct, frozen=True):
 class AggregateViewSpec(msgspec.Struct, frozen=True, tag="aggregates"):
     """Windowed aggregates of a dataset by entity, counting only what was known at the asked moment.
 
-    A feature is named ``{view}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds, newest
-    first excluded none: rows with event time in ``(at - window, at]`` and known time ``<= at``.
+    A feature is named ``{view}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds, the
+    rows with event time in ``(at - window, at]`` and known time ``<= at``.
     """
 
     name: str
@@ -99,9 +100,38 @@ class TrainingSetVersion(msgspec.Struct, frozen=True):
     rows: int
     columns: list[str]
     label: str
+    plan_digest: str
     event_at_min: int
     event_at_max: int
     recorded_at: int
+
+
+class DatasetPushSpec(msgspec.Struct, frozen=True):
+    """What a gateway needs to take pushed rows of a dataset: key, time, known-at and the transform."""
+
+    name: str
+    key: list[str]
+    time: str
+    known_at: dict[str, KnownAt]
+    transform: CodeRef | None = None
+
+
+class FeaturePlan(msgspec.Struct, frozen=True):
+    """How a request becomes the model's columns: everything gateway and training need, frozen under a digest.
+
+    ``time`` and ``key`` are the spine's; ``columns`` are the features in order. ``code_digest`` names the packed code.
+    """
+
+    service: str
+    time: str
+    key: list[str]
+    requests: list[RequestSpec]
+    views: list[ColumnViewSpec | AggregateViewSpec]
+    datasets: list[DatasetPushSpec]
+    columns: list[str] = []
+    label: LabelSpec | None = None
+    task: str = ""
+    code_digest: str = ""
 
 
 MISSING = ("", "NOT_FOUND", "EXPIRED", "NOT_YET_KNOWN")

@@ -48,6 +48,7 @@ class ModelVersion(msgspec.Struct, frozen=True):
     signature: Signature
     metrics: dict[str, float]
     service: str = ""
+    plan_digest: str = ""
     run: str = ""
     training_set: str = ""
     code_digest: str = ""

@@ -1,11 +1,10 @@
 """Structs of serving: deployments, releases, variants, rollouts, predictions."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from loopwright.features import AggregateViewSpec, ColumnViewSpec, RequestSpec
-from loopwright.kernel.code import CodeRef
+from loopwright.features import FeaturePlan
 from loopwright.registry import GateSpec, ModelFile, Signature
 
 RELEASE_SCHEMA = 1
@@ -62,32 +61,11 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     is_external: bool = False
 
 
-class DatasetPushSpec(msgspec.Struct, frozen=True):
-    """What a gateway needs to take pushed rows of a dataset: key, time, known-at and the transform."""
-
-    name: str
-    key: list[str]
-    time: str
-    known_at: dict[str, list[Any]]
-    transform: CodeRef | None = None
-
-
-class FeaturePlan(msgspec.Struct, frozen=True):
-    """How a gateway turns a request into the model's columns."""
-
-    service: str
-    time: str
-    key: list[str]
-    requests: list[RequestSpec]
-    views: list[ColumnViewSpec | AggregateViewSpec]
-    datasets: list[DatasetPushSpec]
-    code_digest: str = ""
-
-
 class Variant(msgspec.Struct, frozen=True):
     """A model version in a release, with a weight (0..1), or as an unseen shadow with weight 0.
 
-    ``name`` is stable within the deployment: ``champion``, ``candidate``, or the followed alias.
+    ``name`` is stable within the deployment: ``champion``, ``candidate``, or the followed alias. ``plan`` is the digest of the
+    feature plan it reads, empty if requests carry the model's columns themselves.
     """
 
     name: str
@@ -99,6 +77,7 @@ class Variant(msgspec.Struct, frozen=True):
     weight: float
     is_shadow: bool = False
     digest: str = ""
+    plan: str = ""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -114,7 +93,7 @@ class Release(msgspec.Struct, frozen=True):
     position: int
     task: str
     variants: list[Variant]
-    plan: FeaturePlan | None
+    plans: dict[str, FeaturePlan]
     sticky: str
     personal: list[str]
     reason: str

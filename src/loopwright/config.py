@@ -1,0 +1,65 @@
+"""Settings of every process, from ``LOOPWRIGHT_*`` variables. Only this file reads the environment."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """Where state, database, blobs and servers are.
+
+    ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
+    ``service_token`` is what worker and gateway prove themselves with.
+    """
+
+    state_dir: Path
+    database_url: str
+    blobs_url: str
+    host: str
+    port: int
+    gateway_port: int
+    url: str
+    gateway_url: str
+    token: str
+    project: str
+    service_token: str
+    auth: str
+    durability: str
+
+    @property
+    def server_file(self) -> Path:
+        """The file in which a running server says where it is."""
+        return self.state_dir / "server.json"
+
+
+def load_settings(state_dir: str | Path | None = None) -> Settings:
+    """Read the settings; ``state_dir`` overrides ``LOOPWRIGHT_STATE`` and the default ``./.loopwright``."""
+    read = os.environ.get
+    folder = Path(state_dir or read("LOOPWRIGHT_STATE") or ".loopwright").absolute()
+    return Settings(
+        state_dir=folder,
+        database_url=read("LOOPWRIGHT_DATABASE") or f"sqlite:///{folder / 'loopwright.db'}",
+        blobs_url=read("LOOPWRIGHT_BLOBS") or str(folder / "blobs"),
+        host=read("LOOPWRIGHT_HOST") or "127.0.0.1",
+        port=int(read("LOOPWRIGHT_PORT") or 8400),
+        gateway_port=int(read("LOOPWRIGHT_GATEWAY_PORT") or 8401),
+        url=read("LOOPWRIGHT_URL") or "",
+        gateway_url=read("LOOPWRIGHT_GATEWAY_URL") or "",
+        token=read("LOOPWRIGHT_TOKEN") or "",
+        project=read("LOOPWRIGHT_PROJECT") or "",
+        service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
+        auth=read("LOOPWRIGHT_AUTH") or "",
+        durability=read("LOOPWRIGHT_DURABILITY") or "process",
+    )
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Return the environment for a process of ours, with some variables set."""
+    return {**os.environ, **extra}
+
+
+def user_code_environment() -> dict[str, str]:
+    """Return the environment for user code: without the platform's secrets."""
+    hidden = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
+    return {name: value for name, value in os.environ.items() if name not in hidden}

@@ -1,0 +1,54 @@
+"""Jobs from the inside: the functions that do them, and what a worker hands to each."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.code import CodeRef
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import Job
+
+
+class JobContext(Protocol):
+    """What a job may use. It never opens the metadata database: it calls verbs over HTTP."""
+
+    blobs: BlobStore
+    state_dir: Path
+    wall: Clock
+
+    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+        """Call a verb or query with the worker's service token; the result has the verb's return type."""
+        ...
+
+    def progress(self, text: str) -> None:
+        """Say how far the job is, for the person who waits."""
+        ...
+
+    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
+        """Run a user's LazyFrame -> LazyFrame function over a Parquet file in a child process.
+
+        Raises:
+            StepFailed: The function raised; the message carries the user's error without our frames.
+        """
+        ...
+
+    def seal(self) -> None:
+        """Ask every live gateway to seal its spool, so that what was answered until now can be read."""
+        ...
+
+
+JobFunction = Callable[[JobContext, Job], dict[str, Any] | None]
+
+JOBS: dict[str, JobFunction] = {}
+"""Job functions by kind, filled as rooms are imported. Each must be idempotent by job id: it may run again after a crash."""
+
+
+def job(kind: str) -> Callable[[JobFunction], JobFunction]:
+    """Mark a function as the one that does jobs of a kind, such as ``data.ingest``."""
+
+    def keep(function: JobFunction) -> JobFunction:
+        JOBS[kind] = function
+        return function
+
+    return keep

