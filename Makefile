@@ -1,0 +1,81 @@
+# Two commands matter: `make demo` runs the whole loop on real data, `make test` proves the code.
+# Needs Python >= 3.11 and a package registry; uses uv where it is installed, else venv and pip.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN  := $(VENV)/bin
+UV   := $(shell uv --version >/dev/null 2>&1 && echo uv)
+ARGS ?=
+ONLY ?=
+# One worker a core, files kept whole so that a module's servers start once.
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
+TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
+
+.PHONY: help setup check lint test demo bench browser clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+setup: $(VENV)/.dev ## install everything development needs into .venv
+
+check: lint ## format, lint, types, import line, fences, doctests and fast tests (under two minutes)
+	@$(PYTEST) -m "not slow and not ui"
+
+test: browser lint ## everything
+	@$(PYTEST)
+
+demo: $(VENV)/.demo ## the whole loop on a year of real flights; ARGS="--days 60"
+	@$(BIN)/loopwright demo $(ARGS)
+
+bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway
+	@for file in $(if $(ONLY),benchmarks/bench_$(ONLY).py,$(sort $(wildcard benchmarks/bench_*.py))); do \
+	  echo "== $$file"; $(BIN)/python "$$file"; done
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check . || { echo "format: run '$(BIN)/ruff format .'"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@said="$$($(BIN)/lint-imports --no-logo)" && echo "import line: kept" || { echo "$$said"; exit 1; }
+	@broken=0; for tool in $(TOOLS); do $(BIN)/python -m tools.$$tool || broken=1; done; exit $$broken
+
+browser: ## install Debian's Chromium for the page tests, where apt can
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && { apt-get install -y -qq --no-install-recommends chromium \
+	       || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }; } >/dev/null 2>&1; \
+	then echo "browser: Chromium installed"; \
+	else echo "browser: no Chromium and no way to install it here; the page tests will be skipped"; fi
+
+clean: ## remove the environment and everything tools leave behind; state in .loopwright* stays
+	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis benchmarks/.envs
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment ---------------------------------------------------------------------------------------------------
+
+# PYTHON=/path/to/python chooses one; else the first that is new enough.
+find_python = for candidate in $${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do \
+	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then echo "$$candidate"; break; fi; done
+
+$(BIN)/python:
+	@python="$$($(find_python))"; \
+	if [ -n "$(UV)" ]; then uv venv --quiet --clear --python "$${python:-3.12}" $(VENV); \
+	elif [ -z "$$python" ]; then echo "setup: no Python 3.11 or newer found; install one, or set PYTHON=..."; exit 1; \
+	else "$$python" -m venv --clear $(VENV) \
+	  || { echo "setup: this Python cannot make environments; install python3-venv or uv"; exit 1; }; fi
+
+# uv does not read pip's settings, so the two that name a registry are handed over; whatever else
+# only pip knows (pip.conf, find-links) works by the second try.
+uv_install = ( [ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
+	  [ -z "$${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}"; \
+	  uv pip install --quiet --python $(BIN)/python -e ".[$(1)]" )
+pip_install = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
+	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[$(1)]"; }
+
+$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: pyproject.toml | $(BIN)/python
+	@echo "setup: installing loopwright[$*] into $(VENV)"
+	@$(if $(UV),$(call uv_install,$*) || { echo "setup: uv could not; trying pip"; $(call pip_install,$*); },$(call pip_install,$*))
+	@touch $@
