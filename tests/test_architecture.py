@@ -1,0 +1,194 @@
+"""The house's rules hold here, and each check notices when one is broken."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tools import check_budgets, check_fences, check_test_names, check_words
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKS = [check_budgets, check_fences, check_test_names, check_words]
+
+# Put together here, so that this file does not break the rules it tests.
+NOTE = "TO" + "DO"
+MACHINE_PATH = "/" + "home/me/notes"
+
+
+def rules(check: ModuleType, root: Path) -> list[str]:
+    return sorted({finding.rule for finding in check.find(root) if not finding.is_warning})
+
+
+def plant(root: Path, path: str, text: str = "") -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("tools.check_"))
+def test_the_house_keeps_its_rules(check: ModuleType) -> None:
+    broken = [str(finding) for finding in check.find(ROOT) if not finding.is_warning]
+    assert not broken, "\n".join(broken)
+
+
+def test_every_check_is_tested_here() -> None:
+    assert {path.stem for path in (ROOT / "tools").glob("check_*.py")} == {
+        check.__name__.removeprefix("tools.") for check in CHECKS
+    }
+
+
+def test_the_import_line_is_kept() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    answer = subprocess.run([command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("data/a.py", "pipelines"), ("kernel/a.py", "store"), ("worker/a.py", "server"), ("vault/a.py", "kernel")],
+    ids=["sideways", "upwards", "beside", "a room nobody placed"],
+)
+def test_a_crossed_import_line_is_found(tmp_path: Path, path: str, target: str) -> None:
+    for room in ("kernel", "store", "data", "pipelines", "worker", "server", Path(path).parent):
+        plant(tmp_path, f"src/loopwright/{room}/__init__.py")
+    plant(tmp_path, "src/loopwright/__init__.py")
+    plant(tmp_path, f"src/loopwright/{path}", f"import loopwright.{target}\n")
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--config", ROOT / "pyproject.toml"]
+    settings = {"PYTHONPATH": str(tmp_path / "src")}
+    answer = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1, answer.stdout + answer.stderr
+    assert "import line BROKEN" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "rule"),
+    [
+        ("data/versions.py", "import sqlalchemy", "sql: sqlalchemy"),
+        ("data/versions.py", "from sqlalchemy import select", "sql: sqlalchemy.select"),
+        ("data/versions.py", "from starlette.requests import Request", "web: starlette.requests.Request"),
+        ("data/versions.py", "import os\nx = os.environ['A']", "environment: os.environ"),
+        ("data/versions.py", "from os import getenv as g", "environment: os.getenv"),
+        ("registry/versions.py", "import lightgbm", "model-library: lightgbm"),
+        ("registry/versions.py", "def f():\n    import torch", "model-library: torch"),
+        ("features/rows.py", "import torch", "model-library: torch"),
+        ("data/versions.py", "import datetime as d\nx = d.datetime.now(d.UTC)", "clock: datetime.datetime.now"),
+        ("data/versions.py", "from datetime import date\nx = date.today()", "clock: datetime.date.today"),
+        ("data/versions.py", "from time import time", "clock: time.time"),
+        ("data/versions.py", "import pickle", "pickle: pickle"),
+        ("registry/flavours/sklearn.py", "from joblib import load", "pickle: joblib.load"),
+        ("data/versions.py", "def f():\n    import json", "hidden import: json"),
+        ("features/views.py", "import loopwright.data.sql", "front door: loopwright.data.sql"),
+        ("features/views.py", "from loopwright.data.sql import x", "front door: loopwright.data.sql.x"),
+        ("features/views.py", "from loopwright.data import sql", "front door: loopwright.data.sql"),
+        ("features/views.py", "from loopwright.data import versions", "front door: loopwright.data.versions"),
+    ],
+)
+def test_a_crossed_fence_is_found(tmp_path: Path, path: str, line: str, rule: str) -> None:
+    for inner in ("versions", "sql"):
+        plant(tmp_path, f"src/loopwright/data/{inner}.py")
+    plant(tmp_path, "src/loopwright/data/__init__.py", "from loopwright.data.versions import add\n")
+    plant(tmp_path, f"src/loopwright/{path}", f"{line}\n")
+    assert rules(check_fences, tmp_path) == [rule]
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("store/engine.py", "import sqlalchemy"),
+        ("data/tables.py", "import sqlalchemy"),
+        ("data/sql/versions.py", "from sqlalchemy import select"),
+        ("server/app.py", "import starlette"),
+        ("gateway/config.py", "import os\nx = os.environ['A']"),
+        ("registry/flavours/lightgbm.py", "import lightgbm"),
+        ("features/rows.py", "def f():\n    import torch\n    return torch.float32"),
+        ("kernel/clock.py", "import time\nx = time.time_ns()"),
+        ("data/versions.py", "import time\nx = time.monotonic()"),
+        ("data/versions.py", "def f():\n    import polars"),
+        ("features/views.py", "from loopwright.data import add, diff"),
+        ("features/views.py", "from loopwright.kernel.refs import Ref"),
+        ("data/views.py", "from loopwright.data import sql"),
+    ],
+)
+def test_what_is_allowed_passes_the_fences(tmp_path: Path, path: str, line: str) -> None:
+    # `diff` is a file and also a function that the front door exports.
+    plant(tmp_path, "src/loopwright/data/diff.py")
+    plant(tmp_path, "src/loopwright/data/__init__.py", "from loopwright.data.diff import add, diff\n")
+    plant(tmp_path, f"src/loopwright/{path}", f"{line}\n")
+    assert rules(check_fences, tmp_path) == []
+
+
+def test_an_overdrawn_budget_is_found(tmp_path: Path) -> None:
+    deep = "def deep(a):\n    if a:\n        for b in a:\n            with b:\n                while b: pass\n"
+    flat = "def flat(a):\n    if a: pass\n    elif 1: pass\n    elif 2: pass\n    elif 3: pass\n"
+    wide = "class Wide:\n" + "".join(f"    def m{number}(self): ...\n" for number in range(13))
+    plant(tmp_path, "src/loopwright/kernel/a.py", deep + flat + wide)
+    plant(tmp_path, "tests/kernel/test_a.py", "def long():\n" + "    pass\n" * 60)
+    plant(tmp_path, "tests/kernel/test_b.py", "x = 1\n" * 601)
+    assert rules(check_budgets, tmp_path) == [
+        "601 lines, allowed 600",
+        "Wide has 13 public methods, allowed 12",
+        "deep nests 4 deep, allowed 3",
+        "long has 61 lines, allowed 60",
+    ]
+
+
+def test_a_docstring_costs_no_budget_and_a_long_file_warns_first(tmp_path: Path) -> None:
+    told = 'def told():\n    """' + "word\n" * 80 + '"""\n'
+    plant(tmp_path, "src/loopwright/kernel/a.py", told + "x = 1\n" * 400)
+    (warning,) = check_budgets.find(tmp_path)
+    assert warning.is_warning
+
+
+def test_many_long_functions_are_found(tmp_path: Path) -> None:
+    plant(tmp_path, "src/loopwright/kernel/a.py", "".join(f"def f{n}():\n" + "    pass\n" * 40 for n in range(5)))
+    assert rules(check_budgets, tmp_path) == ["1 function in 20 has 41 lines or more, allowed 35"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "rule"),
+    [
+        ("src/loopwright/kernel/date_utils.py", "", "module date_utils is called 'utils'"),
+        ("src/loopwright/common/ids.py", "", "module common is called 'common'"),
+        ("src/loopwright/kernel/a.py", "class RunManager: ...", "class RunManager is called 'manager'"),
+        ("tests/kernel/test_a.py", "def make_helper(): ...", "function make_helper is called 'helper'"),
+        ("src/loopwright/kernel/a.py", "def handle_event(): ...", "function handle_event begins with 'handle'"),
+        ("src/loopwright/kernel/a.py", "data = 1", "variable named data"),
+        ("src/loopwright/kernel/a.py", "def f(data): ...", "variable named data"),
+        ("src/loopwright/kernel/a.py", "for data in []: ...", "variable named data"),
+        ("docs/a.md", f"{NOTE} later", NOTE),
+        ("src/loopwright/kernel/a.py", f"# {NOTE}", NOTE),
+        ("docs/a.md", f"see {MACHINE_PATH}", "path of one machine"),
+    ],
+)
+def test_an_empty_word_is_found(tmp_path: Path, path: str, text: str, rule: str) -> None:
+    plant(tmp_path, path, f"{text}\n")
+    assert rules(check_words, tmp_path) == [rule]
+
+
+def test_plain_words_pass(tmp_path: Path) -> None:
+    text = "class CloudEvent:\n    data: bytes\n\ndef utilisation(): ...\n\n# src/work/x, https://example.org/home/x\n"
+    plant(tmp_path, "src/loopwright/kernel/a.py", text)
+    assert rules(check_words, tmp_path) == []
+
+
+def test_a_test_without_a_source_is_found(tmp_path: Path) -> None:
+    for path in ("kernel/ids.py", "data/checks/builtin.py", "store/blobs/__init__.py"):
+        plant(tmp_path, f"src/loopwright/{path}")
+    named = ("kernel/test_ids.py", "data/test_checks_builtin.py", "data/checks/test_builtin.py", "store/test_blobs.py")
+    for path in (*named, "flows/test_loop.py", "test_package.py", "kernel/test_gone.py"):
+        plant(tmp_path, f"tests/{path}")
+    assert rules(check_test_names, tmp_path) == ["no src/loopwright/kernel/gone.py"]
+
+
+def test_a_check_says_where_why_and_what_to_do(tmp_path: Path) -> None:
+    plant(tmp_path, "src/loopwright/data/versions.py", "import pickle\n")
+    command = [sys.executable, "-m", "tools.check_fences", str(tmp_path)]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 1
+    assert answer.stdout.splitlines() == [
+        "src/loopwright/data/versions.py:1: pickle: pickle: loading a pickle runs its author's code. "
+        "Do: use a codec, msgspec, or a flavour's own format.",
+        "fences: 1 broken",
+    ]
