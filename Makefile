@@ -35,7 +35,7 @@ bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway
 	  echo "== $$file"; $(BIN)/python "$$file"; done
 
 lint: $(VENV)/.dev
-	@$(BIN)/ruff format --check . || { echo "format: run '$(BIN)/ruff format .'"; exit 1; }
+	@$(BIN)/ruff format --check --output-format concise . || { echo "format: run '$(BIN)/ruff format .'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@said="$$($(BIN)/lint-imports --no-logo)" && echo "import line: kept" || { echo "$$said"; exit 1; }
