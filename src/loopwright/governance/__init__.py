@@ -1,7 +1,7 @@
 """Who may do what, who did what, and what was made from what: projects, actors, tokens, dispatch, lineage, approvals, audit."""
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
-from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_permission, find_verb
+from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_permission, find_verb, require_role
 from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
 from loopwright.governance.types import EVERY_PROJECT, Actor, Approval, LineageEdge, NewToken, Project, Token
 
@@ -23,5 +23,6 @@ __all__ = [
     "find_verb",
     "lineage",
     "projects",
+    "require_role",
     "tokens",
 ]

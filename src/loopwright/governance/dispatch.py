@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
+
 
 from loopwright.governance import sql, tokens
 from loopwright.governance.types import RANK, Actor
@@ -15,7 +15,7 @@ from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import VERBS, Role, Verb
 from loopwright.store import sql as store_sql
-from loopwright.store.engine import Database
+from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
 
 SYSTEM = "_system"
@@ -77,7 +77,7 @@ class Dispatcher:
         is_replay = found is not None and found.clock == "replay"
         clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
         scope = frozenset(actor.roles) | ({Role.SERVICE.value} if actor.is_service else set())
-        return Tx(connection, project, actor.name, clock, self.wall, cause, scope)
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, actor.role_in(project))
 
     def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
         """Run a story of several verbs in one transaction; for the platform's own processes."""
@@ -128,6 +128,23 @@ def check_permission(called: Verb, actor: Actor, project: str) -> None:
             rule=f"at least {called.role.value}",
             next_step="ask an admin of the project for that role",
         )
+
+
+def require_role(tx: Tx, role: Role, what: str) -> None:
+    """Refuse one case of a verb to actors whose role suffices for its other cases.
+
+    Raises:
+        PermissionDenied: The actor's role in the project is weaker; ``what`` says what was asked for.
+    """
+    if tx.role is Role.SERVICE or (tx.role is not None and RANK[tx.role] >= RANK[role]):
+        return
+    raise PermissionDenied(
+        f"{tx.actor} may not {what} in {tx.project}",
+        field="role",
+        value="no role" if tx.role is None else tx.role.value,
+        rule=f"at least {role.value}",
+        next_step=f"ask an actor who is {role.value} or more",
+    )
 
 
 def _arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, CursorResult, Executable
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
+from loopwright.kernel.verbs import Role
 from loopwright.store import sql
 from loopwright.store.types import BlobRef, Job
 
@@ -18,6 +19,7 @@ class Tx:
 
     ``clock`` is the project's (wall or replay), ``wall`` the machine's. ``actor`` is printable, such as ``person:ana``,
     ``service:worker`` or ``policy:late``. ``cause`` is the position of the event that this call answers, if any.
+    ``roles`` names the projects the actor has a role in, ``role`` is the one in this project.
     """
 
     connection: Connection
@@ -27,6 +29,7 @@ class Tx:
     wall: Clock
     cause: int | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
+    role: Role | None = None
 
     @property
     def now_us(self) -> int:
