@@ -1,6 +1,6 @@
 """Structs of features: views, aggregates, on-request functions, services, training sets, and what a gateway needs of them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -32,7 +32,7 @@ class Aggregate(msgspec.Struct, frozen=True):
 class AggregateViewSpec(msgspec.Struct, frozen=True, tag="aggregates"):
     """Windowed aggregates of a dataset by entity, counting only what was known at the asked moment.
 
-    A feature is named ``{view}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds, the
+    A feature is named ``{entity}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds, the
     rows with event time in ``(at - window, at]`` and known time ``<= at``.
     """
 
@@ -107,19 +107,26 @@ class TrainingSetVersion(msgspec.Struct, frozen=True):
 
 
 class DatasetPushSpec(msgspec.Struct, frozen=True):
-    """What a gateway needs to take pushed rows of a dataset: key, time, known-at and the transform."""
+    """What a gateway needs to take pushed rows of a dataset: key, time, known-at and the transform.
+
+    ``dtypes`` are the Polars dtypes of the columns of its newest version when the plan was frozen, as text; empty if it
+    had none. ``zone`` is the time zone of moments that its source writes without one.
+    """
 
     name: str
     key: list[str]
     time: str
     known_at: dict[str, KnownAt]
     transform: CodeRef | None = None
+    dtypes: dict[str, str] = {}
+    zone: str | None = None
 
 
 class FeaturePlan(msgspec.Struct, frozen=True):
     """How a request becomes the model's columns: everything gateway and training need, frozen under a digest.
 
     ``time`` and ``key`` are the spine's; ``columns`` are the features in order. ``code_digest`` names the packed code.
+    ``datasets`` are the spine's and those behind the views.
     """
 
     service: str
@@ -132,6 +139,45 @@ class FeaturePlan(msgspec.Struct, frozen=True):
     label: LabelSpec | None = None
     task: str = ""
     code_digest: str = ""
+
+
+class BoundView(msgspec.Struct, frozen=True):
+    """A view as one plan reads it from the online store.
+
+    ``key`` names its rows there: project, view, and a digest of the view, the dataset's known-at and transform.
+    ``names`` maps a column, or an aggregate and its window as ``late_share_3h``, to the plan's feature.
+    """
+
+    key: str
+    view: ColumnViewSpec | AggregateViewSpec
+    dataset: DatasetPushSpec
+    names: dict[str, str]
+
+
+class Definition(msgspec.Struct, frozen=True):
+    """A declared view, request or service by its digest; an older digest stays valid in the plans that hold it."""
+
+    kind: Literal["view", "request", "service"]
+    name: str
+    digest: str
+    spec: dict[str, Any]
+    event_at: int
+    recorded_at: int
+
+
+class Materialization(msgspec.Struct, frozen=True):
+    """A fill of the online store with one view from one dataset version: rows merged and entities they belong to."""
+
+    view: str
+    view_key: str
+    dataset: str
+    dataset_version: int
+    rows: int
+    entities: int
+    job_id: str
+    event_at: int
+    recorded_at: int
+    reason: str = ""
 
 
 MISSING = ("", "NOT_FOUND", "EXPIRED", "NOT_YET_KNOWN")

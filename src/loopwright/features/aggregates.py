@@ -1,0 +1,152 @@
+"""Windowed aggregates in exact arithmetic: whatever the order and the delays, serving and training agree to the bit.
+
+A row counts at T when ``T - window < event_at <= T`` and ``known_at <= T`` and no newer version of it is known. That is an
+interval of T, ``[max(event_at, known_at), min(event_at + window, until))``, so a training set needs no search in two
+dimensions: the rows begun by T less the rows ended by T, from two sorted lists with running sums.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.features.pointintime import NEVER, Ints, pack
+from loopwright.kernel.errors import InvalidInput
+
+SCALE = 1 << 20
+"""Values are kept as whole 2^-20ths, whose sums do not depend on order."""
+LARGEST = float(1 << 40)
+"""Values must be smaller in size than this."""
+_PAIRS_AT_ONCE = 1 << 21
+
+
+class Partials(NamedTuple):
+    """Rows of one column: int64 (n,) each; moments in microseconds UTC, ``value`` in 2^-20ths.
+
+    ``until`` is when a newer version of the same row became known (``NEVER`` if none).
+    """
+
+    event_at: Ints
+    known_at: Ints
+    until: Ints
+    value: Ints
+
+
+class Sums(NamedTuple):
+    """Counts and sums, int64 (windows, queries); sums in 2^-20ths."""
+
+    count: Ints
+    total: Ints
+
+
+def to_fixed(values: NDArray[np.float64], field: str) -> Ints:
+    """Return values as whole 2^-20ths; NaN becomes 0 and must be left out by its known time.
+
+    Raises:
+        InvalidInput: A value is infinite or too large to be summed exactly.
+    """
+    kept = np.where(np.isnan(values), 0.0, values)
+    too_large = np.abs(kept) >= LARGEST
+    if too_large.any():
+        rule = "finite and below 2^40 in size"
+        raise InvalidInput("this cannot be summed exactly", field=field, value=float(kept[too_large][0]), rule=rule)
+    return np.rint(kept * SCALE).astype(np.int64)
+
+
+def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
+    """Return when each row was replaced by a newer version of itself: same entity, same identity, known later."""
+    until = np.full(len(identity), NEVER, np.int64)
+    ordered = np.sort(identity)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if len(repeated) == 0:
+        return until
+    rows = np.flatnonzero(np.isin(identity, repeated))
+    keys = (partials.value, partials.event_at, partials.known_at, identity, entity)
+    rows = rows[np.lexsort(tuple(key[rows] for key in keys))]
+    is_same = (identity[rows[1:]] == identity[rows[:-1]]) & (entity[rows[1:]] == entity[rows[:-1]])
+    until[rows[:-1][is_same]] = partials.known_at[rows[1:][is_same]]
+    return until
+
+
+def aggregate(partials: Partials, start: Ints, stop: Ints, at_us: Ints, windows_us: Sequence[int]) -> Sums:
+    """Sum what counts at each query by looking at every row of its entity: for few queries on few rows.
+
+    Args:
+        partials: The rows, those of an entity together.
+        start: int64 (q,), the first row of each query's entity.
+        stop: int64 (q,), one past its last row.
+        at_us: int64 (q,), the asked moments.
+        windows_us: Lengths of the windows in microseconds.
+    """
+    sums = Sums(np.zeros((len(windows_us), len(at_us)), np.int64), np.zeros((len(windows_us), len(at_us)), np.int64))
+    lengths = stop - start
+    batch = np.cumsum(lengths) // _PAIRS_AT_ONCE
+    for number in np.unique(batch[lengths > 0]):
+        queries = np.flatnonzero((batch == number) & (lengths > 0))
+        _sum_pairs(partials, start[queries], lengths[queries], at_us[queries], windows_us, queries, sums)
+    return sums
+
+
+def _sum_pairs(
+    partials: Partials, start: Ints, lengths: Ints, at_us: Ints, windows_us: Sequence[int], queries: Ints, sums: Sums
+) -> None:
+    first = np.cumsum(lengths) - lengths
+    row = np.arange(int(lengths.sum())) + np.repeat(start - first, lengths)
+    asked = np.repeat(at_us, lengths)
+    event_at = partials.event_at[row]
+    is_known = (event_at <= asked) & (partials.known_at[row] <= asked) & (asked < partials.until[row])
+    for place, window_us in enumerate(windows_us):
+        counts = is_known & (event_at > asked - window_us)
+        sums.count[place, queries] = np.add.reduceat(counts.astype(np.int64), first)
+        sums.total[place, queries] = np.add.reduceat(np.where(counts, partials.value[row], 0), first)
+
+
+def aggregate_many(
+    entity: Ints, partials: Partials, asked_entity: Ints, at_us: Ints, windows_us: Sequence[int]
+) -> Sums:
+    """Sum what counts at each query from sorted begins and ends: for many queries; equal to ``aggregate`` to the bit.
+
+    Args:
+        entity: int64 (n,), codes ``>= 0`` of the rows' entities.
+        partials: The rows, in any order.
+        asked_entity: int64 (q,), codes of the queries; -1 is found in no row.
+        at_us: int64 (q,), the asked moments.
+        windows_us: Lengths of the windows in microseconds.
+    """
+    shape = (len(windows_us), len(at_us))
+    sums = Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    is_known = partials.known_at != NEVER
+    entity, partials = entity[is_known], Partials(*(column[is_known] for column in partials))
+    if len(entity) == 0 or len(at_us) == 0:
+        return sums
+    begin = np.maximum(partials.event_at, partials.known_at)
+    ends = [np.maximum(begin, np.minimum(partials.event_at + window, partials.until)) for window in windows_us]
+    codes = np.append(entity, asked_entity)
+    begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
+    order = np.argsort(asked_key)
+    ordered = asked_key[order]
+    begun = _running(begin_key, partials.value, ordered)
+    for place, end_key in enumerate(end_keys):
+        ended = _running(end_key, partials.value, ordered)
+        sums.count[place, order] = begun[0] - ended[0]
+        sums.total[place, order] = begun[1] - ended[1]
+    return sums
+
+
+def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
+    """Return how many keys are at or before each asked one, and the sum of their values (modulo 2^64, as differences are)."""
+    order = np.argsort(key)
+    count = np.searchsorted(key[order], asked, side="right")
+    totals = np.concatenate(([0], np.cumsum(value[order])))
+    return count, totals[count]
+
+
+def finish(function: str, sums: Sums, window: int) -> NDArray[np.float64]:
+    """Return one aggregate, float64 (q,): ``count``, ``sum``, or ``mean`` (NaN where nothing counts)."""
+    count, total = sums.count[window], sums.total[window]
+    if function == "count":
+        return count.astype(np.float64)
+    if function == "sum":
+        return total / SCALE
+    return np.divide(total / SCALE, count, out=np.full(len(count), np.nan), where=count > 0)

@@ -1,0 +1,182 @@
+"""Feature plans: how a request becomes a model's columns, frozen under a digest."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from loopwright import data
+from loopwright.features import sql
+from loopwright.features.types import (
+    AggregateViewSpec,
+    BoundView,
+    ColumnViewSpec,
+    DatasetPushSpec,
+    FeaturePlan,
+    LabelSpec,
+    RequestSpec,
+    ServiceSpec,
+)
+from loopwright.features.views import check_columns, find, find_view, meaning_of
+from loopwright.kernel.clock import format_duration
+from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.verbs import query, verb
+from loopwright.store.tx import Tx
+
+ViewSpecs = Sequence[ColumnViewSpec | AggregateViewSpec]
+
+
+@verb("features.freeze_plan", changes=FeaturePlan)
+def freeze_plan(tx: Tx, *, service: str) -> str:
+    """Freeze what a service means now and return the plan's digest; the same meaning gives the same digest.
+
+    Raises:
+        NotFound: The service, or something it names, is not declared.
+        InvalidInput: Two features have one name, or the label would be a feature of its own row.
+    """
+    spec = convert(find(tx, "service", service).spec, ServiceSpec)
+    requests = [convert(find(tx, "request", name).spec, RequestSpec) for name in spec.requests]
+    views = [find_view(tx, name) for name in spec.views]
+    names = dict.fromkeys([spec.label.dataset, *(view.dataset for view in views)])
+    datasets = [push_spec(tx, name) for name in names]
+    spine = datasets[0]
+    _check_label(spec.label, spine, views)
+    if spine.dtypes:
+        wanted = [spec.label.column, *(name for request in requests for name in request.inputs)]
+        wanted += [view.entity for view in views]
+        check_columns(wanted, spine.dtypes, f"dataset {spine.name}", "columns")
+    codes = [request.function.digest for request in requests]
+    codes += [dataset.transform.digest for dataset in datasets if dataset.transform is not None]
+    plan = FeaturePlan(
+        service=service,
+        time=spine.time,
+        key=spine.key,
+        requests=requests,
+        views=views,
+        datasets=datasets,
+        columns=plan_columns(requests, views),
+        label=spec.label,
+        task=spec.task,
+        code_digest=codes[0] if codes else "",
+    )
+    return _keep(tx, plan)
+
+
+@query("features.plan")
+def plan(tx: Tx, *, digest: str) -> FeaturePlan:
+    """Return a frozen plan."""
+    found = sql.find_plan(tx.connection, tx.project, digest)
+    if found is None:
+        raise NotFound("no plan has this digest", field="digest", value=digest, next_step="features.freeze_plan makes one")
+    return found
+
+
+def push_spec(tx: Tx, name: str) -> DatasetPushSpec:
+    """Return what taking rows of a dataset needs: its declaration, and the dtypes of its newest version."""
+    found = data.get(tx, dataset=name)
+    if found.spec.time is None:
+        rule = "features need a dataset with time"
+        raise InvalidInput(f"dataset {name} has no time", field="dataset", value=name, rule=rule)
+    schema = [] if found.newest is None else data.get_version(tx, dataset=name, version=found.newest).schema
+    return DatasetPushSpec(
+        name,
+        found.spec.key,
+        found.spec.time,
+        found.spec.known_at,
+        found.spec.transform,
+        {column.name: column.dtype for column in schema},
+        found.spec.source.zone,
+    )
+
+
+def plan_columns(requests: Sequence[RequestSpec], views: ViewSpecs) -> list[str]:
+    """Return the features in order: the requests' outputs, then each view's.
+
+    Raises:
+        InvalidInput: Two of them have one name.
+    """
+    outputs = [(name, f"request {request.name}") for request in requests for name in request.outputs]
+    for view, names in zip(views, view_names(requests, views), strict=True):
+        outputs += [(name, f"view {view.name}") for name in names.values()]
+    places: dict[str, str] = {}
+    for name, place in outputs:
+        if name in places:
+            raise InvalidInput(
+                f"two features are named {name}: of {places[name]} and of {place}",
+                field="views",
+                value=name,
+                rule="each feature of a service has a name of its own",
+                next_step="rename an output or an aggregate",
+            )
+        places[name] = place
+    return list(places)
+
+
+def view_names(requests: Sequence[RequestSpec], views: ViewSpecs) -> list[dict[str, str]]:
+    """Return for each view its features: from the column, or the aggregate and window, to the plan's name."""
+    counts = Counter(name for request in requests for name in request.outputs)
+    for view in views:
+        counts.update(view.columns if isinstance(view, ColumnViewSpec) else [])
+    named = []
+    for view in views:
+        if isinstance(view, ColumnViewSpec):
+            named.append({name: name if counts[name] == 1 else f"{view.name}_{name}" for name in view.columns})
+        else:
+            parts = [window_name(one.name, window) for one in view.aggregates for window in view.windows_us]
+            named.append({part: f"{view.entity}_{part}" for part in parts})
+    return named
+
+
+def window_name(aggregate: str, window_us: int) -> str:
+    """Return the name of an aggregate over a window within its view, such as ``late_share_3h``."""
+    return f"{aggregate}_{format_duration(window_us)}"
+
+
+def plan_inputs(plan: FeaturePlan) -> list[str]:
+    """Return the columns a request must carry: the functions' inputs and the views' entities."""
+    inputs = [name for request in plan.requests for name in request.inputs]
+    return list(dict.fromkeys([*inputs, *(view.entity for view in plan.views)]))
+
+
+def bind_views(plan: FeaturePlan, project: str) -> list[BoundView]:
+    """Return the plan's views with their keys in the online store, in order."""
+    datasets = {dataset.name: dataset for dataset in plan.datasets}
+    return [
+        BoundView(view_key(project, view, datasets[view.dataset]), view, datasets[view.dataset], names)
+        for view, names in zip(plan.views, view_names(plan.requests, plan.views), strict=True)
+    ]
+
+
+def view_key(project: str, view: ColumnViewSpec | AggregateViewSpec, dataset: DatasetPushSpec) -> str:
+    """Return the name of a view's rows in the online store: another meaning is another name."""
+    rows = {"key": dataset.key, "time": dataset.time, "known_at": dataset.known_at, "transform": dataset.transform}
+    meaning = meaning_of(to_builtins({"view": view, **rows}))
+    return f"{project}/{view.name}@{digest_of(meaning)[:8]}"
+
+
+def _check_label(label: LabelSpec, spine: DatasetPushSpec, views: ViewSpecs) -> None:
+    """Refuse a label that would be seen by features of its own row because it counts as known at once."""
+    if label.column in spine.known_at or "*" in spine.known_at:
+        return
+    for view in views:
+        aggregates = view.aggregates if isinstance(view, AggregateViewSpec) else []
+        columns = view.columns if isinstance(view, ColumnViewSpec) else [one.column for one in aggregates]
+        if view.dataset == label.dataset and label.column in columns:
+            raise InvalidInput(
+                f"view {view.name} would tell each row its own label",
+                field=f"known_at.{label.column}",
+                rule=f"dataset {label.dataset} says when {label.column} becomes known",
+                next_step=f'known_at={{"{label.column}": "<column with that moment>"}}',
+            )
+
+
+def _keep(tx: Tx, plan: FeaturePlan) -> str:
+    document = to_builtins(plan)
+    document.pop("code_digest")
+    meaning = digest_of(meaning_of(document))
+    kept = sql.find_plan_by_meaning(tx.connection, tx.project, meaning)
+    if kept is not None:
+        return kept
+    digest = digest_of(plan)
+    sql.insert_plan(tx.connection, tx.project, digest, meaning, plan, tx.wall_us)
+    tx.emit("features.plan_frozen", tx.ref("feature_service", plan.service), digest=digest, columns=plan.columns)
+    return digest

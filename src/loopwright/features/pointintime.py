@@ -1,0 +1,107 @@
+"""The point-in-time rule, for training and serving alike: the latest row that had happened and was known at a moment.
+
+Candidates of (entity, T) are the rows with ``event_at <= T`` and ``known_at <= T``; the winner is the greatest by
+(event_at, known_at, sequence); it is missing when older than the time to live. A row is a candidate from
+``max(event_at, known_at)`` on, so one running maximum over rows in that order answers every query, whatever the delays.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+NEVER = 2**63 - 1
+"""Known time of a value that nobody knows yet."""
+FOUND, NOT_FOUND, EXPIRED, NOT_YET_KNOWN = 0, 1, 2, 3
+"""Codes of the reasons, as places in ``types.MISSING``."""
+
+
+class Winners(NamedTuple):
+    """Answer per query: ``index`` of the winning row (-1 if none) and ``reason``, a place in ``types.MISSING``."""
+
+    index: Ints
+    reason: NDArray[np.uint8]
+
+
+def latest_known(
+    entity: Ints,
+    event_at: Ints,
+    known_at: Ints,
+    sequence: Ints,
+    asked_entity: Ints,
+    asked_at: Ints,
+    ttl_us: int | None = None,
+) -> Winners:
+    """Return the winning row of each query.
+
+    Args:
+        entity: int64 (n,), codes ``>= 0`` of the rows' entities.
+        event_at: int64 (n,), microseconds UTC.
+        known_at: int64 (n,), microseconds UTC; ``NEVER`` where unknown.
+        sequence: int64 (n,), order among rows that are equal in event and known time.
+        asked_entity: int64 (q,), codes of the queries; -1 is found in no row.
+        asked_at: int64 (q,), microseconds UTC.
+        ttl_us: Age up to which a value holds, inclusive; None for ever.
+    """
+    index = np.full(len(asked_at), -1, np.int64)
+    reason = np.full(len(asked_at), NOT_FOUND, np.uint8)
+    if len(entity) == 0 or len(asked_at) == 0:
+        return Winners(index, reason)
+    visible_at = np.maximum(event_at, known_at)
+    happened, visible, asked = pack(np.append(entity, asked_entity), event_at, visible_at, asked_at)
+    order = _ranked(happened, known_at, sequence)
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    by_visible = np.argsort(visible)
+    # Rank leads with the entity, so the running maximum starts anew with each entity by itself.
+    best = np.maximum.accumulate(rank[by_visible])
+    place = np.searchsorted(visible[by_visible], asked, side="right") - 1
+    winner = order[best[np.maximum(place, 0)]]
+    has_winner = (place >= 0) & (entity[winner] == asked_entity)
+    last = np.searchsorted(happened[order], asked, side="right") - 1
+    has_happened = (last >= 0) & (entity[order[np.maximum(last, 0)]] == asked_entity)
+    reason[has_happened] = NOT_YET_KNOWN
+    reason[has_winner] = FOUND
+    if ttl_us is not None:
+        reason[has_winner & (asked_at - event_at[winner] > ttl_us)] = EXPIRED
+    index[reason == FOUND] = winner[reason == FOUND]
+    return Winners(index, reason)
+
+
+def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:
+    """Return int64 keys that sort by (entity, time), one array for each of ``times``.
+
+    Args:
+        entity: int64 (n + q,): codes of the rows and then of the queries; -1 sorts before every other.
+        times: int64; all but the last belong to the n rows, the last to the q queries. ``NEVER`` sorts last.
+    """
+    rows = len(entity) - len(times[-1])
+    codes = [entity[:rows] + 1] * (len(times) - 1) + [entity[rows:] + 1]
+    finite = [moments[moments != NEVER] for moments in times]
+    filled = [moments for moments in finite if len(moments)]
+    low = min((int(moments.min()) for moments in filled), default=0)
+    high = max((int(moments.max()) for moments in filled), default=0)
+    span = high - low + 2
+    if (int(entity.max()) + 2) * span < 2**62:
+        return tuple(
+            code * span + np.where(moments == NEVER, span - 1, moments - low)
+            for code, moments in zip(codes, times, strict=True)
+        )
+    # Too wide for 62 bits: the rank of a moment sorts as the moment does.
+    known = np.unique(np.concatenate(times))
+    return tuple(
+        code * (len(known) + 1) + np.searchsorted(known, moments) for code, moments in zip(codes, times, strict=True)
+    )
+
+
+def _ranked(happened: Ints, known_at: Ints, sequence: Ints) -> Ints:
+    """Return the order by (entity, event, known, sequence); only rows that tie on the first two are sorted in full."""
+    order = np.argsort(happened, kind="stable")
+    is_equal = happened[order[1:]] == happened[order[:-1]]
+    if is_equal.any():
+        is_tied = np.append(is_equal, False) | np.append(False, is_equal)
+        tied = order[is_tied]
+        order[is_tied] = tied[np.lexsort((sequence[tied], known_at[tied], happened[tied]))]
+    return order

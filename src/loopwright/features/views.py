@@ -1,0 +1,168 @@
+"""Verbs of views, on-request functions and services: declare, get, list."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from loopwright import data
+from loopwright.features import sql
+from loopwright.features.types import (
+    AggregateViewSpec,
+    ColumnViewSpec,
+    Definition,
+    RequestSpec,
+    ServiceSpec,
+)
+from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.refs import check_name
+from loopwright.kernel.verbs import query, verb
+from loopwright.store.tx import Tx
+
+
+@verb("features.declare_view", changes=Definition)
+def declare_view(tx: Tx, *, spec: ColumnViewSpec | AggregateViewSpec) -> Definition:
+    """Declare a view, or change it; a change makes a new digest and leaves frozen plans as they are.
+
+    Raises:
+        NotFound: Its dataset is not declared.
+        InvalidInput: A name, column, window or time to live breaks a rule.
+    """
+    check_name(spec.name, "name")
+    dataset = data.get(tx, dataset=spec.dataset)
+    if dataset.spec.time is None:
+        raise InvalidInput(
+            f"dataset {spec.dataset} has no time, so its values have no past",
+            field="dataset",
+            value=spec.dataset,
+            rule="views need a dataset with time",
+            next_step='say time="<column>" where the dataset is declared',
+        )
+    if isinstance(spec, ColumnViewSpec):
+        columns = _check_columns(spec)
+    else:
+        columns = _check_aggregates(spec)
+    if dataset.newest is not None:
+        schema = data.get_version(tx, dataset=spec.dataset).schema
+        known = [column.name for column in schema]
+        check_columns([spec.entity, *columns], known, f"dataset {spec.dataset}", "columns")
+    return _declare(tx, "view", "feature_view", spec.name, spec, dataset=spec.dataset)
+
+
+@verb("features.declare_request", changes=Definition)
+def declare_request(tx: Tx, *, spec: RequestSpec) -> Definition:
+    """Declare an on-request function by its inputs and outputs, or change it."""
+    check_name(spec.name, "name")
+    _check_named(spec.inputs, "inputs")
+    _check_named(spec.outputs, "outputs")
+    return _declare(tx, "request", "feature_request", spec.name, spec)
+
+
+@verb("features.declare_service", changes=Definition)
+def declare_service(tx: Tx, *, spec: ServiceSpec) -> Definition:
+    """Declare the set of views one model uses, or change it.
+
+    Raises:
+        NotFound: A view, request or the label's dataset is not declared.
+    """
+    check_name(spec.name, "name")
+    data.get(tx, dataset=spec.label.dataset)
+    if not spec.views and not spec.requests:
+        raise InvalidInput("a service needs a view or a request", field="views", rule="at least one")
+    for kind, names in (("view", spec.views), ("request", spec.requests)):
+        for name in names:
+            find(tx, kind, name)
+    return _declare(tx, "service", "feature_service", spec.name, spec)
+
+
+@query("features.get")
+def get(tx: Tx, *, kind: str, name: str) -> Definition:
+    """Return one declared view, request or service; ``kind`` says which."""
+    return find(tx, kind, name)
+
+
+@query("features.list")
+def list_definitions(tx: Tx, *, kind: str | None = None) -> list[Definition]:
+    """Return what is declared, by kind (view, request, service) and name."""
+    return sql.list_definitions(tx.connection, tx.project, kind)
+
+
+def find(tx: Tx, kind: str, name: str) -> Definition:
+    """Return one definition.
+
+    Raises:
+        NotFound: Nothing of this kind has this name; suggests the nearest.
+    """
+    found = sql.find_definition(tx.connection, tx.project, kind, name)
+    if found is None:
+        names = [item.name for item in sql.list_definitions(tx.connection, tx.project, kind)]
+        raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=nearest(name, names))
+    return found
+
+
+def find_view(tx: Tx, name: str) -> ColumnViewSpec | AggregateViewSpec:
+    """Return the present declaration of a view."""
+    spec: Any = convert(find(tx, "view", name).spec, ColumnViewSpec | AggregateViewSpec)  # type: ignore[arg-type]
+    found: ColumnViewSpec | AggregateViewSpec = spec
+    return found
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a hint: the nearest of the known names, or all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names) or 'none'}"
+
+
+def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field: str) -> None:
+    """Check that columns exist.
+
+    Raises:
+        InvalidInput: One does not; names it, its place and the nearest there is.
+    """
+    names = list(known)
+    for column in wanted:
+        if column not in names:
+            hint = nearest(column, names)
+            raise InvalidInput(f"{place} has no column {column}", field=field, value=column, next_step=hint)
+
+
+def meaning_of(document: Any) -> Any:
+    """Return a document without the names of its code blobs: an edit elsewhere in the project does not change a function."""
+    if isinstance(document, dict):
+        is_code = "function_digest" in document
+        return {name: meaning_of(value) for name, value in document.items() if not (is_code and name == "digest")}
+    return [meaning_of(item) for item in document] if isinstance(document, list) else document
+
+
+def _declare(tx: Tx, kind: Any, ref_kind: str, name: str, spec: Any, **facts: Any) -> Definition:
+    document = to_builtins(spec)
+    digest = digest_of(meaning_of(document))
+    found = sql.find_definition(tx.connection, tx.project, kind, name)
+    if found is not None and found.digest == digest:
+        return found
+    definition = Definition(kind, name, digest, document, tx.now_us, tx.wall_us)
+    sql.put_definition(tx.connection, tx.project, definition)
+    before = None if found is None else found.digest
+    tx.emit(f"features.{kind}_declared", tx.ref(ref_kind, name), digest=digest, before=before, **facts)
+    return definition
+
+
+def _check_columns(spec: ColumnViewSpec) -> list[str]:
+    _check_named(spec.columns, "columns")
+    if spec.ttl_us is not None and spec.ttl_us <= 0:
+        raise InvalidInput("a value must live for a time", field="ttl_us", value=spec.ttl_us, rule="more than 0, or None")
+    return spec.columns
+
+
+def _check_aggregates(spec: AggregateViewSpec) -> list[str]:
+    _check_named([aggregate.name for aggregate in spec.aggregates], "aggregates")
+    if not spec.windows_us or min(spec.windows_us) <= 0 or len(set(spec.windows_us)) < len(spec.windows_us):
+        rule = "one or more different lengths above 0"
+        raise InvalidInput("these windows cannot be", field="windows_us", value=spec.windows_us, rule=rule)
+    return [aggregate.column for aggregate in spec.aggregates]
+
+
+def _check_named(names: list[str], field: str) -> None:
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise InvalidInput("these names cannot be used", field=field, value=names, rule="one or more, each once, none empty")
