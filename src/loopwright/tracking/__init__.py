@@ -1,19 +1,57 @@
 """Tracking: experiments, runs, metrics, artifacts."""
 
+from loopwright.tracking.environment import capture_environment
+from loopwright.tracking.experiments import list_experiments
+from loopwright.tracking.runs import (
+    finish_run,
+    get_run,
+    log,
+    log_artifact,
+    log_batch,
+    metric_history,
+    search_runs,
+    set_tags,
+    start_run,
+)
+from loopwright.tracking.source_state import read_source_state
 from loopwright.tracking.types import (
     RUN_STATES,
     Artifact,
     Environment,
+    Experiment,
+    LoggedMetric,
     MetricPoint,
+    NonFinite,
+    Number,
     Run,
     SourceState,
+    name_non_finite,
+    read_number,
 )
 
 __all__ = [
     "RUN_STATES",
     "Artifact",
     "Environment",
+    "Experiment",
+    "LoggedMetric",
     "MetricPoint",
+    "NonFinite",
+    "Number",
     "Run",
     "SourceState",
+    "capture_environment",
+    "finish_run",
+    "get_run",
+    "list_experiments",
+    "log",
+    "log_artifact",
+    "log_batch",
+    "metric_history",
+    "name_non_finite",
+    "read_number",
+    "read_source_state",
+    "search_runs",
+    "set_tags",
+    "start_run",
 ]

@@ -1,8 +1,33 @@
 """Structs of tracking: experiments, runs, metrics, artifacts."""
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import msgspec
+
+NonFinite = Literal["nan", "inf", "-inf"]
+"""Values that JSON cannot carry as numbers."""
+
+Number = float | NonFinite | None
+"""A metric's value as it travels: a number, or the name of a value that is none; null is NaN."""
+
+
+def read_number(value: Number) -> float:
+    """Return the number a travelled value stands for.
+
+    >>> read_number("-inf")
+    -inf
+    """
+    return math.nan if value is None else float(value)
+
+
+def name_non_finite(value: float) -> NonFinite | None:
+    """Return ``nan``, ``inf`` or ``-inf``, or None for a plain number."""
+    if math.isfinite(value):
+        return None
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -40,7 +65,10 @@ RUN_STATES = {
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One execution of training or evaluation. ``metrics`` holds the last value of each; ``inputs`` are refs it read."""
+    """One execution of training or evaluation. ``metrics`` holds the last value of each; ``inputs`` are refs it read.
+
+    A metric whose last value is no plain number stands in ``non_finite`` instead.
+    """
 
     run_id: str
     experiment: str
@@ -57,11 +85,33 @@ class Run(msgspec.Struct, frozen=True):
     event_at: int
     started_at: int
     finished_at: int | None
+    non_finite: dict[str, NonFinite] = {}
 
 
 class MetricPoint(msgspec.Struct, frozen=True):
-    """One value of a metric at a step; ``at_us`` is wall time."""
+    """One value of a metric at a step; ``at_us`` is wall time. Where ``value`` is None, ``non_finite`` names it."""
 
     step: int
     at_us: int
-    value: float
+    value: float | None
+    non_finite: NonFinite | None = None
+
+
+class LoggedMetric(msgspec.Struct, frozen=True):
+    """One point to log; without ``at_us`` it is now."""
+
+    key: str
+    value: Number
+    step: int = 0
+    at_us: int | None = None
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """A question being studied: how many runs it has in each state, and when the newest one started."""
+
+    name: str
+    runs: int
+    running: int
+    finished: int
+    failed: int
+    last_started_at: int

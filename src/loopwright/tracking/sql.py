@@ -1,0 +1,328 @@
+"""Every statement of tracking, and the compiler from the filter language to it."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
+
+from loopwright.kernel.documents import to_json
+from loopwright.kernel.filters import Comparison, Conjunction, Disjunction, Field, Filter, Negation, Scalar
+from loopwright.store.sql import upsert
+from loopwright.tracking.tables import metric_points, run_artifacts, run_metrics, run_params, run_tags, runs
+from loopwright.tracking.types import Artifact, Environment, Experiment, MetricPoint, Run, SourceState, name_non_finite
+
+_GROUPS: dict[str, Table] = {"metrics": run_metrics, "params": run_params, "tags": run_tags}
+
+
+def insert_run(connection: Connection, project: str, run: Run) -> None:
+    """Add a run with its params and tags."""
+    kept = {"metrics", "params", "tags", "artifacts", "non_finite"}
+    values = {name: getattr(run, name) for name in run.__struct_fields__ if name not in kept}
+    connection.execute(insert(runs), {"project_id": project, **values})
+    insert_params(connection, project, run.run_id, run.params)
+    upsert_tags(connection, project, run.run_id, run.tags)
+
+
+def insert_params(connection: Connection, project: str, run_id: str, params: dict[str, Any]) -> None:
+    """Add params; those that exist stay."""
+    rows = [
+        {
+            "project_id": project,
+            "run_id": run_id,
+            "key": key,
+            "document": value,
+            "text": value if isinstance(value, str) else to_json(value).decode(),
+            "number": float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None,
+        }
+        for key, value in params.items()
+    ]
+    upsert(connection, run_params, rows, key=("project_id", "run_id", "key"), do_update=False)
+
+
+def upsert_tags(connection: Connection, project: str, run_id: str, tags: dict[str, str]) -> None:
+    """Set tags, replacing those of the same name."""
+    rows = [{"project_id": project, "run_id": run_id, "key": key, "text": text} for key, text in tags.items()]
+    upsert(connection, run_tags, rows, key=("project_id", "run_id", "key"), do_update=True)
+
+
+def insert_points(connection: Connection, project: str, run_id: str, points: list[tuple[str, int, int, float]]) -> None:
+    """Append points (key, step, at_us, value) and move each metric's last value, the one of the highest step."""
+    if not points:
+        return
+    leading = {"project_id": project, "run_id": run_id}
+    rows = [
+        {**leading, "key": key, "step": step, "at_us": at_us, "number": None if math.isnan(value) else value}
+        for key, step, at_us, value in points
+    ]
+    connection.execute(insert(metric_points), rows)
+    newest = {row["key"]: row for row in sorted(rows, key=lambda row: (row["step"], row["at_us"]))}
+    m = run_metrics
+    stored = connection.execute(
+        select(m.c.key, m.c.step, m.c.at_us).where(
+            m.c.project_id == project, m.c.run_id == run_id, m.c.key.in_(list(newest))
+        )
+    )
+    for key, step, at_us in stored:
+        if (step, at_us) > (newest[key]["step"], newest[key]["at_us"]):
+            del newest[key]
+    upsert(connection, run_metrics, list(newest.values()), key=("project_id", "run_id", "key"), do_update=True)
+
+
+def upsert_artifact(connection: Connection, project: str, run_id: str, artifact: Artifact) -> None:
+    """Record a file of a run, replacing the one at the same path."""
+    row = {
+        "project_id": project,
+        "run_id": run_id,
+        "path": artifact.path,
+        "digest": artifact.digest,
+        "size_bytes": artifact.size_bytes,
+    }
+    upsert(connection, run_artifacts, [row], key=("project_id", "run_id", "path"), do_update=True)
+
+
+def lock_run(connection: Connection, project: str, run_id: str) -> str | None:
+    """Return a run's state and keep other writers of the run away until the commit; None if there is no such run."""
+    statement = select(runs.c.state).where(runs.c.project_id == project, runs.c.run_id == run_id).with_for_update()
+    return connection.execute(statement).scalar()
+
+
+def update_run(connection: Connection, project: str, run_id: str, **values: Any) -> None:
+    """Change columns of a run."""
+    connection.execute(update(runs).where(runs.c.project_id == project, runs.c.run_id == run_id).values(**values))
+
+
+def find_params(connection: Connection, project: str, run_id: str) -> dict[str, Any]:
+    """Return the params of a run."""
+    p = run_params
+    statement = select(p.c.key, p.c.document).where(p.c.project_id == project, p.c.run_id == run_id)
+    return {row.key: row.document for row in connection.execute(statement)}
+
+
+def find_runs(connection: Connection, project: str, run_ids: Sequence[str]) -> list[Run]:
+    """Return runs with everything logged to them, in the order of ``run_ids``; unknown ids are left out."""
+    statement = select(runs).where(runs.c.project_id == project, runs.c.run_id.in_(list(run_ids)))
+    rows = {row.run_id: row for row in connection.execute(statement)}
+    logged: dict[str, dict[str, list[Any]]] = {
+        table.name: _by_run(connection, project, table, list(rows))
+        for table in (run_params, run_tags, run_metrics, run_artifacts)
+    }
+    return [_run(rows[run_id], {name: logged[name][run_id] for name in logged}) for run_id in run_ids if run_id in rows]
+
+
+def _by_run(connection: Connection, project: str, table: Table, run_ids: list[str]) -> dict[str, list[Row[Any]]]:
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    if run_ids:
+        column = table.c.path if table is run_artifacts else table.c.key
+        statement = select(table).where(table.c.project_id == project, table.c.run_id.in_(run_ids)).order_by(column)
+        for row in connection.execute(statement):
+            found[row.run_id].append(row)
+    return found
+
+
+def _run(row: Row[Any], logged: dict[str, list[Any]]) -> Run:
+    numbers = {one.key: math.nan if one.number is None else one.number for one in logged["run_metrics"]}
+    odd = {key: name for key, value in numbers.items() if (name := name_non_finite(value)) is not None}
+    return Run(
+        run_id=row.run_id,
+        experiment=row.experiment,
+        name=row.name,
+        state=row.state,
+        params={one.key: one.document for one in logged["run_params"]},
+        metrics={key: value for key, value in numbers.items() if key not in odd},
+        tags={one.key: one.text for one in logged["run_tags"]},
+        inputs=row.inputs,
+        artifacts=[Artifact(one.path, one.digest, one.size_bytes) for one in logged["run_artifacts"]],
+        environment=Environment(**row.environment) if row.environment else None,
+        source=SourceState(**row.source) if row.source else None,
+        execution_id=row.execution_id,
+        event_at=row.event_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        non_finite=odd,
+    )
+
+
+def find_points(
+    connection: Connection, project: str, run_id: str, key: str, *, after: tuple[int, int] | None, limit: int
+) -> list[MetricPoint]:
+    """Return the points of one metric by step, then time."""
+    p = metric_points
+    statement = select(p).where(p.c.project_id == project, p.c.run_id == run_id, p.c.key == key)
+    if after is not None:
+        step, at_us = after
+        statement = statement.where(or_(p.c.step > step, and_(p.c.step == step, p.c.at_us > at_us)))
+    rows = connection.execute(statement.order_by(p.c.step, p.c.at_us, p.c.point_id).limit(limit))
+    found = [(row.step, row.at_us, math.nan if row.number is None else row.number) for row in rows]
+    return [
+        MetricPoint(step, at_us, value if math.isfinite(value) else None, name_non_finite(value))
+        for step, at_us, value in found
+    ]
+
+
+def list_experiments(connection: Connection, project: str) -> list[Experiment]:
+    """Return experiments with counts of runs, the one that ran last first."""
+
+    def count(*states: str) -> ColumnElement[int]:
+        return func.coalesce(func.sum(case((runs.c.state.in_(states), 1), else_=0)), 0)
+
+    last = func.max(runs.c.started_at)
+    counts = (func.count(), count("running"), count("finished"), count("failed", "killed"))
+    statement = select(runs.c.experiment, *counts, last).where(runs.c.project_id == project)
+    rows = connection.execute(statement.group_by(runs.c.experiment).order_by(last.desc(), runs.c.experiment))
+    return [Experiment(*row) for row in rows]
+
+
+def search_runs(
+    connection: Connection,
+    project: str,
+    *,
+    experiment: str | None,
+    tree: Filter | None,
+    order: tuple[Field, bool] | None,
+    after: str | None,
+    limit: int,
+) -> list[str]:
+    """Return the ids of matching runs in order: newest first, or by a field with those that lack it last.
+
+    Runs with the same value, or without one, follow by id. The part with a value walks the index of that field.
+    """
+    conditions = [runs.c.project_id == project]
+    if experiment is not None:
+        conditions.append(runs.c.experiment == experiment)
+    if tree is not None:
+        conditions.append(_compile(tree, connection.dialect.name == "sqlite"))
+    if order is None:
+        cursor = [runs.c.run_id < after] if after is not None else []
+        statement = select(runs.c.run_id).where(*conditions, *cursor).order_by(runs.c.run_id.desc())
+        return list(connection.scalars(statement.limit(limit)))
+    field, is_descending = order
+    value = _ordered_column(field, connection)
+    base = select(runs.c.run_id).where(*conditions)
+    if field.group:
+        base = base.join(_GROUPS[field.group], _belongs(_GROUPS[field.group], field.name))
+    place = _place(connection, project, field, after)
+    found: list[str] = []
+    if place is None or place[0] is not None:
+        found = list(connection.scalars(_ranked(base, value, place, is_descending).limit(limit)))
+    if len(found) < limit:
+        lacking = select(runs.c.run_id).where(*conditions, _lacks(field, value))
+        if place is not None and place[0] is None:
+            lacking = lacking.where(runs.c.run_id < place[1])
+        found += connection.scalars(lacking.order_by(runs.c.run_id.desc()).limit(limit - len(found)))
+    return found
+
+
+def _ordered_column(field: Field, connection: Connection) -> ColumnElement[Any]:
+    if field.group in ("metrics", "params"):
+        column: ColumnElement[Any] = _GROUPS[field.group].c.number
+        return column
+    column = run_tags.c.text if field.group else runs.c[field.name]
+    # By code point on both databases, whatever language PostgreSQL was set up for.
+    is_text = isinstance(column.type, Text) and connection.dialect.name == "postgresql"
+    return column.collate("C") if is_text else column
+
+
+def _belongs(table: Table, key: str) -> ColumnElement[bool]:
+    return and_(table.c.project_id == runs.c.project_id, table.c.run_id == runs.c.run_id, table.c.key == key)
+
+
+def _lacks(field: Field, value: ColumnElement[Any]) -> ColumnElement[bool]:
+    if not field.group:
+        return value.is_(None)
+    return not_(exists().where(_belongs(_GROUPS[field.group], field.name), value.is_not(None)).correlate(runs))
+
+
+def _place(connection: Connection, project: str, field: Field, after: str | None) -> tuple[Any, str] | None:
+    """Return the ordering value and id of the run a page begins after."""
+    if after is None:
+        return None
+    value = _ordered_column(field, connection)
+    statement = select(value).where(runs.c.project_id == project, runs.c.run_id == after)
+    if field.group:
+        statement = statement.select_from(runs).join(_GROUPS[field.group], _belongs(_GROUPS[field.group], field.name))
+    return connection.scalar(statement), after
+
+
+def _ranked(
+    base: Select[tuple[str]], value: ColumnElement[Any], place: tuple[Any, str] | None, is_descending: bool
+) -> Select[tuple[str]]:
+    statement = base.where(value.is_not(None))
+    if place is not None:
+        further = value < place[0] if is_descending else value > place[0]
+        same = runs.c.run_id < place[1] if is_descending else runs.c.run_id > place[1]
+        statement = statement.where(or_(further, and_(value == place[0], same)))
+    if is_descending:
+        return statement.order_by(value.desc(), runs.c.run_id.desc())
+    return statement.order_by(value, runs.c.run_id)
+
+
+def _compile(tree: Filter, is_sqlite: bool) -> ColumnElement[bool]:
+    if isinstance(tree, Conjunction):
+        return and_(*(_compile(part, is_sqlite) for part in tree.parts))
+    if isinstance(tree, Disjunction):
+        return or_(*(_compile(part, is_sqlite) for part in tree.parts))
+    if isinstance(tree, Negation):
+        return not_(_compile(tree.inner, is_sqlite))
+    if not tree.field.group:
+        column = runs.c[tree.field.name]
+        # A column that is NULL would make a negation unknown rather than true.
+        return and_(column.is_not(None), _compare(column, tree, is_sqlite))
+    table = _GROUPS[tree.field.group]
+    return exists().where(_belongs(table, tree.field.name), _typed(table, tree, is_sqlite)).correlate(runs)
+
+
+def _typed(table: Table, tree: Comparison, is_sqlite: bool) -> ColumnElement[bool]:
+    """Compare with the column that holds values of the literal's type; ``in`` may mix them."""
+    if table is run_metrics:
+        return _compare(table.c.number, tree, is_sqlite)
+    values: Iterable[Scalar] = tree.value if isinstance(tree.value, list) else [tree.value]
+    numbers = [value for value in values if type(value) is float]
+    if not numbers or table is run_tags:
+        return _compare(table.c.text, tree, is_sqlite)
+    if tree.operator == "!=":
+        return or_(table.c.number.is_(None), table.c.number != numbers[0])
+    if tree.operator != "in":
+        return _compare(table.c.number, tree, is_sqlite)
+    texts = [_as_text(value) for value in values if type(value) is not float]
+    return or_(table.c.number.in_(numbers), table.c.text.in_(texts) if texts else false())
+
+
+def _compare(column: ColumnElement[Any], tree: Comparison, is_sqlite: bool) -> ColumnElement[bool]:
+    if isinstance(tree.value, list):
+        return column.in_([_as_text(value) for value in tree.value])
+    value = _as_text(tree.value)
+    if tree.operator == "like":
+        return _like(column, str(value), is_sqlite)
+
+    return column.op(tree.operator, is_comparison=True)(value)
+
+
+def _as_text(value: Scalar) -> str | float:
+    return ("true" if value else "false") if isinstance(value, bool) else value
+
+
+def _like(column: ColumnElement[Any], pattern: str, is_sqlite: bool) -> ColumnElement[bool]:
+    """Match letter for letter on both databases: SQLite's LIKE ignores case, its GLOB does not."""
+    if not is_sqlite:
+        return column.like(pattern.replace("\\", "\\\\"))
+    quoted = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in pattern)
+    return column.op("GLOB", is_comparison=True)(quoted.replace("%", "*").replace("_", "?"))
