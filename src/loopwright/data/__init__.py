@@ -1,19 +1,45 @@
-"""Datasets: sources, immutable versions, schemas, profiles, checks, diffs."""
+"""Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
+What computes on frames (``diff``, ``known``, ``profiles``, ``quality``, ``read``) loads Polars, so it is imported only
+when somebody asks for it.
+"""
+
+from typing import TYPE_CHECKING
+
+from loopwright.data import datasets, declarations, versions
+from loopwright.data.datasets import declare, get, list_datasets
+from loopwright.data.quarantine import check_usable
 from loopwright.data.types import (
     VERSION_STATES,
     CheckResult,
     CheckSpec,
     ColumnChange,
     ColumnSchema,
+    Dataset,
     DatasetSpec,
     DatasetVersion,
+    Declared,
     Diff,
     Fragment,
+    ImportedRows,
+    ImportResult,
     KnownAt,
     SourceKind,
     SourceSpec,
+    SpecChange,
 )
+from loopwright.data.versions import (
+    diff_result,
+    finish_import,
+    get_version,
+    list_versions,
+    release_quarantine,
+    start_diff,
+    start_import,
+)
+
+if TYPE_CHECKING:
+    from loopwright.data import diff, known, profiles, quality, read
 
 __all__ = [
     "VERSION_STATES",
@@ -21,11 +47,35 @@ __all__ = [
     "CheckSpec",
     "ColumnChange",
     "ColumnSchema",
+    "Dataset",
     "DatasetSpec",
     "DatasetVersion",
+    "Declared",
     "Diff",
     "Fragment",
+    "ImportResult",
+    "ImportedRows",
     "KnownAt",
     "SourceKind",
     "SourceSpec",
+    "SpecChange",
+    "check_usable",
+    "datasets",
+    "declarations",
+    "declare",
+    "diff",
+    "diff_result",
+    "finish_import",
+    "get",
+    "get_version",
+    "known",
+    "list_datasets",
+    "list_versions",
+    "profiles",
+    "quality",
+    "read",
+    "release_quarantine",
+    "start_diff",
+    "start_import",
+    "versions",
 ]

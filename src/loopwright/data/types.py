@@ -5,21 +5,27 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.kernel.code import CodeRef
+from loopwright.store.types import BlobRef
 
 SourceKind = Literal["parquet", "csv", "push", "frame"]
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
-    """Where rows come from: a file or folder by path, or ``push``/``frame`` where a client sends them."""
+    """Where rows come from: a file, folder or glob by path, or ``push``/``frame`` where a client sends them.
+
+    ``zone`` is the time zone of moments that the source writes without one, such as ``America/New_York``.
+    """
 
     kind: SourceKind
     location: str = ""
+    zone: str | None = None
 
 
 class CheckSpec(msgspec.Struct, frozen=True):
     """One declared data-quality assertion: a plugin of kind ``checks``, its column and its arguments.
 
-    ``severity`` is ``block`` (the version is quarantined) or ``warn``. ``most_share`` is the tolerated share of failing rows, 0..1.
+    ``severity`` is ``block`` (the version is quarantined) or ``warn``. ``most_share`` is the tolerated share of failing
+    rows, 0..1.
     """
 
     kind: str
@@ -39,8 +45,8 @@ class KnownAt(msgspec.Struct, frozen=True):
 class DatasetSpec(msgspec.Struct, frozen=True):
     """Declaration of a dataset.
 
-    ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``; the key
-    ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
+    ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``; the
+    key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
     ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest.
     """
 
@@ -92,9 +98,11 @@ VERSION_STATES = {
 
 
 class DatasetVersion(msgspec.Struct, frozen=True):
-    """Immutable content-addressed state of a dataset: the fragments of ``parent`` and new ones (append), or new ones (replace).
+    """Immutable content-addressed state of a dataset: the fragments of ``parent`` and new ones, or (replace) new ones.
 
-    ``digest`` covers schema and content, not their order of arrival in fragments.
+    ``digest`` covers schema and content, not their order of arrival in fragments. ``spec`` is the declaration it was
+    imported under, ``row_sum`` the order-free sum of row hashes behind the digest, ``failing_digest`` a Parquet blob of
+    the rows that failed a blocking check. Lists of versions leave ``fragments`` empty.
     """
 
     dataset: str
@@ -112,6 +120,76 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     event_at: int
     recorded_at: int
     reason: str = ""
+    spec: DatasetSpec | None = None
+    row_sum: str = ""
+    failing_digest: str | None = None
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """A declared dataset.
+
+    ``newest`` is the number of its newest ready version, ``latest`` and ``latest_state`` are of the last one of any state.
+    """
+
+    name: str
+    spec: DatasetSpec
+    created_at: int
+    changed_at: int
+    newest: int | None = None
+    latest: int | None = None
+    latest_state: str | None = None
+
+
+class SpecChange(msgspec.Struct, frozen=True):
+    """One field of a declaration that is not what it was."""
+
+    field: str
+    before: Any
+    after: Any
+
+
+class Declared(msgspec.Struct, frozen=True):
+    """What a declaration did: nothing, if it is not new and has no changes."""
+
+    dataset: Dataset
+    is_new: bool
+    changes: list[SpecChange]
+
+
+class ImportedRows(msgspec.Struct, frozen=True):
+    """What an import job made, ready to become a version on top of ``parent``, the newest ready one it looked at.
+
+    ``fragments``, ``rows`` and ``row_sum`` are those of the new rows alone; ``profile`` is of the whole version.
+    """
+
+    dataset: str
+    operation: Literal["append", "replace"]
+    parent: int | None
+    spec: DatasetSpec
+    schema: list[ColumnSchema]
+    fragments: list[Fragment]
+    rows: int
+    row_sum: str
+    profile: BlobRef
+    checks: list[CheckResult]
+    failing: BlobRef | None = None
+    dropped_rows: int = 0
+    reason: str = ""
+
+
+class ImportResult(msgspec.Struct, frozen=True):
+    """How an import ended.
+
+    ``state`` is ``ready``, ``quarantined``, ``unchanged`` (the newest version has this content already), ``failed``, or
+    ``stale``: another import came first, build again on ``version``. ``rows`` were added, ``dropped_rows`` were exact
+    repeats.
+    """
+
+    state: Literal["ready", "quarantined", "unchanged", "failed", "stale"]
+    version: int | None
+    rows: int = 0
+    dropped_rows: int = 0
+    message: str = ""
 
 
 class ColumnChange(msgspec.Struct, frozen=True):

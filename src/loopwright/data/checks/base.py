@@ -1,0 +1,106 @@
+"""The contract of a check, and opening one by its declaration."""
+
+import difflib
+from abc import ABCMeta, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from loopwright.data.types import CheckSpec
+from loopwright.kernel.documents import convert
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import add_built_in, load_plugin, plugin_names
+
+if TYPE_CHECKING:
+    import polars as pl
+
+add_built_in(
+    "checks",
+    {
+        "not_null": "loopwright.data.checks.not_null:NotNull",
+        "between": "loopwright.data.checks.between:Between",
+        "is_in": "loopwright.data.checks.is_in:IsIn",
+        "unique": "loopwright.data.checks.unique:Unique",
+        "matches": "loopwright.data.checks.matches:Matches",
+        "row_count": "loopwright.data.checks.row_count:RowCount",
+        "fresh": "loopwright.data.checks.fresh:Fresh",
+    },
+)
+
+
+class _AbstractStruct(msgspec.StructMeta, ABCMeta):
+    """Structs with abstract methods."""
+
+
+class RowCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_AbstractStruct):
+    """A check that every value of a column passes or fails by itself. Its fields are the arguments."""
+
+    needs_column: ClassVar[bool] = True
+    counts_nulls: ClassVar[bool] = False
+    """Whether a missing value is evaluated; value rules leave it out."""
+
+    def validate(self) -> None:
+        """Raise ValueError, with the rule as its text, where arguments make no sense together."""
+
+    @abstractmethod
+    def failing(self, column: "pl.Expr", dtype: "pl.DataType") -> "pl.Expr":
+        """Return a boolean expression: True where the value fails; null counts as not failing."""
+
+    @abstractmethod
+    def claim(self) -> str:
+        """Return what should hold, to follow the column's name."""
+
+
+class AggregateCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_AbstractStruct):
+    """A check of one number about all rows. Its fields are the arguments."""
+
+    needs_column: ClassVar[bool] = True
+    needs_rows: ClassVar[bool] = True
+    """Whether it says nothing about an empty frame."""
+
+    def validate(self) -> None:
+        """Raise ValueError, with the rule as its text, where arguments make no sense together."""
+
+    @abstractmethod
+    def measure(self, column: "pl.Expr", dtype: "pl.DataType | None") -> "pl.Expr":
+        """Return an expression of one value; without a column it is given one that counts rows."""
+
+    @abstractmethod
+    def judge(self, value: Any, now_us: int) -> tuple[bool, str]:
+        """Return whether the value passes, and what was found in words."""
+
+    @abstractmethod
+    def claim(self) -> str:
+        """Return what should hold."""
+
+
+Check = RowCheck | AggregateCheck
+
+
+def open_check(spec: CheckSpec, field: str = "check") -> Check:
+    """Return the check of a declaration, its arguments read.
+
+    Raises:
+        InvalidInput: No check has this name, or its arguments do not fit.
+    """
+    known = plugin_names("checks")
+    if spec.kind not in known:
+        near = difflib.get_close_matches(spec.kind, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+        raise InvalidInput(f"no check is named {spec.kind}", field=f"{field}.kind", value=spec.kind, next_step=hint)
+    kind: type[Check] = load_plugin("checks", spec.kind)
+    opened = convert(spec.args, kind, f"{field}.args")
+    try:
+        opened.validate()
+    except ValueError as error:
+        raise InvalidInput(
+            f"the arguments of {spec.kind} do not fit", field=f"{field}.args", value=spec.args, rule=str(error)
+        ) from None
+    return opened
+
+
+def check_args(spec: CheckSpec, field: str = "check") -> None:
+    """Raise InvalidInput if a declared check cannot be opened or lacks its column."""
+    opened = open_check(spec, field)
+    if opened.needs_column and spec.column is None and spec.kind != "fresh":
+        raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")

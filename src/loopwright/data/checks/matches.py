@@ -1,0 +1,30 @@
+"""Check: texts match a regular expression."""
+
+import re
+from typing import TYPE_CHECKING
+
+from loopwright.data.checks.base import RowCheck
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Matches(RowCheck, frozen=True):
+    """Every text matches ``pattern`` from beginning to end."""
+
+    pattern: str
+
+    def validate(self) -> None:
+        """Refuse what is no regular expression. Look-around and back-references fail later: their cost has no bound."""
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"a regular expression; {error}") from None
+
+    def failing(self, column: "pl.Expr", dtype: "pl.DataType") -> "pl.Expr":
+        """Return True where the text does not match."""
+        return ~column.str.contains(f"^(?:{self.pattern})$")
+
+    def claim(self) -> str:
+        """Return what should hold."""
+        return f"matching {self.pattern}"

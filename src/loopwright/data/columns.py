@@ -1,0 +1,187 @@
+"""Columns at the door: the dtypes a dataset may hold, their text form, and bringing a frame into that shape."""
+
+import re
+
+import polars as pl
+
+from loopwright.data.types import ColumnSchema, DatasetSpec
+from loopwright.kernel.errors import InvalidInput
+
+_PLAIN: dict[str, pl.DataType] = {
+    str(dtype): dtype
+    for dtype in (
+        *(pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32(), pl.UInt64()),
+        *(pl.Float32(), pl.Float64(), pl.Boolean(), pl.String(), pl.Binary(), pl.Date(), pl.Time(), pl.Null()),
+    )
+}
+_UTC = pl.Datetime("us", "UTC")
+
+
+def dtype_text(dtype: pl.DataType) -> str:
+    """Return the text of a dtype, such as ``Int64`` or ``Datetime(us, UTC)``.
+
+    Raises:
+        InvalidInput: A dataset cannot hold it.
+    """
+    if isinstance(dtype, pl.Datetime):
+        return f"Datetime(us, {dtype.time_zone})" if dtype.time_zone else "Datetime(us)"
+    if isinstance(dtype, pl.Duration):
+        return "Duration(us)"
+    if isinstance(dtype, pl.Decimal):
+        return f"Decimal({dtype.precision}, {dtype.scale})"
+    if isinstance(dtype, pl.List) and isinstance(dtype.inner, pl.DataType):
+        return f"List({dtype_text(dtype.inner)})"
+    if str(dtype) in _PLAIN:
+        return str(dtype)
+    raise InvalidInput(
+        "a dataset cannot hold this dtype", value=str(dtype), rule="numbers, texts, moments, lists of them"
+    )
+
+
+def parse_dtype(text: str) -> pl.DataType:
+    """Return the dtype of a text that ``dtype_text`` wrote.
+
+    Raises:
+        InvalidInput: It is no such text.
+
+    >>> parse_dtype("Datetime(us, UTC)")
+    Datetime(time_unit='us', time_zone='UTC')
+    """
+    if text in _PLAIN:
+        return _PLAIN[text]
+    if text == "Duration(us)":
+        return pl.Duration("us")
+    if match := re.fullmatch(r"Datetime\(us(?:, ([\w/+\-]+))?\)", text):
+        return pl.Datetime("us", match[1])
+    if match := re.fullmatch(r"Decimal\((\d+), (\d+)\)", text):
+        return pl.Decimal(int(match[1]), int(match[2]))
+    if match := re.fullmatch(r"List\((.+)\)", text):
+        return pl.List(parse_dtype(match[1]))
+    raise InvalidInput("this is not a dtype", value=text, rule="such as Int64, String or Datetime(us, UTC)")
+
+
+def schema_of(frame: pl.DataFrame) -> list[ColumnSchema]:
+    """Return names and dtypes of a frame."""
+    return [ColumnSchema(name, dtype_text(dtype)) for name, dtype in frame.schema.items()]
+
+
+def admit(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+    """Return a frame in the shape a dataset stores: plain dtypes, microseconds, declared moments in UTC.
+
+    Raises:
+        InvalidInput: A declared column is missing, a moment names no zone, a key is null or a float, or a dtype
+            cannot be held.
+    """
+    _require_columns(frame, spec)
+    frame = frame.select(_plain(frame[name]) for name in frame.columns)
+    moments = {column for column in (spec.time, *(known.column for known in spec.known_at.values())) if column}
+    frame = frame.with_columns(_as_moment(frame[name], spec) for name in sorted(moments))
+    for name in dict.fromkeys([*spec.key, *([spec.time] if spec.time else [])]):
+        _require_values(frame[name], name, "time" if name == spec.time else "key")
+    for name in spec.key:
+        if frame.schema[name].is_float():
+            raise _misfit(f"the key column {name} is {frame.schema[name]}", name, "whole numbers, texts or moments")
+    return frame
+
+
+def align(frame: pl.DataFrame, schema: list[ColumnSchema]) -> tuple[pl.DataFrame, list[str]]:
+    """Bring a frame to an older schema where that loses nothing; new columns stay at the end.
+
+    Returns:
+        The frame and one sentence for each column that does not fit: missing, or of another dtype.
+    """
+    columns, misfits = [], []
+    for old in schema:
+        if old.name not in frame.columns:
+            misfits.append(f"column {old.name} ({old.dtype}) is missing")
+            continue
+        column, wanted = frame[old.name], parse_dtype(old.dtype)
+        fitted = column if wanted == pl.Null() else _cast_without_loss(column, wanted)
+        if fitted is None:
+            misfits.append(f"column {old.name} is {dtype_text(column.dtype)}, was {old.dtype}")
+        columns.append(column if fitted is None else fitted)
+    known = {old.name for old in schema}
+    return pl.DataFrame([*columns, *(frame[name] for name in frame.columns if name not in known)]), misfits
+
+
+def _cast_without_loss(column: pl.Series, wanted: pl.DataType) -> pl.Series | None:
+    if column.dtype == wanted:
+        return column
+    if column.dtype == pl.Null():
+        return column.cast(wanted)
+    numeric = column.dtype.is_numeric() and wanted.is_numeric()
+    if not numeric or isinstance(wanted, pl.Decimal) or isinstance(column.dtype, pl.Decimal):
+        return None
+    try:
+        cast = column.cast(wanted)
+    except pl.exceptions.PolarsError:
+        return None
+    return cast if cast.cast(column.dtype, strict=False).equals(column) else None
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column without units and encodings that only one library knows."""
+    dtype = column.dtype
+    if isinstance(dtype, pl.Categorical | pl.Enum):
+        return column.cast(pl.String)
+    if isinstance(dtype, pl.Datetime | pl.Duration):
+        column = column.dt.cast_time_unit("us")
+        is_zoned = isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+        return column.dt.convert_time_zone("UTC") if is_zoned else column
+    try:
+        dtype_text(dtype)
+    except InvalidInput as error:
+        raise _misfit(f"column {column.name} is {dtype}", column.name, str(error.rule)) from None
+    return column
+
+
+def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
+    if column.dtype == _UTC:
+        return column
+    if column.dtype in (pl.Date(), pl.Null()):
+        return column.cast(_UTC)
+    if isinstance(column.dtype, pl.Datetime) and spec.source.zone is not None:
+        try:
+            return column.dt.replace_time_zone(spec.source.zone).dt.convert_time_zone("UTC")
+        except pl.exceptions.PolarsError as error:
+            rule = "each local time happens exactly once; write UTC where clocks change"
+            raise _misfit(f"column {column.name}: {error}", column.name, rule) from None
+    what = "names no time zone" if isinstance(column.dtype, pl.Datetime) else f"is {column.dtype}, not a moment"
+    raise InvalidInput(
+        f"column {column.name} {what}",
+        field=column.name,
+        value=str(column.dtype),
+        rule="declared times are moments in a time zone",
+        next_step='say zone="UTC" (or the right one) at the source, or convert it in the transform',
+    )
+
+
+def _require_columns(frame: pl.DataFrame, spec: DatasetSpec) -> None:
+    declared = {"key": spec.key, "time": [spec.time] if spec.time else [], "personal": spec.personal}
+    for column, known in spec.known_at.items():
+        declared[f"known_at.{column}"] = [known.column, *([] if column == "*" else [column])]
+    for field, columns in declared.items():
+        for name in columns:
+            if name not in frame.columns:
+                raise InvalidInput(
+                    f"dataset {spec.name} declares the column {name}, which the rows do not have",
+                    field=field,
+                    value=name,
+                    rule=f"one of {', '.join(frame.columns)}",
+                    next_step="correct the declaration, or add the column in the transform",
+                )
+
+
+def _require_values(column: pl.Series, name: str, role: str) -> None:
+    if missing := column.null_count():
+        raise InvalidInput(
+            f"{missing} of {len(column)} rows have no {name}",
+            field=name,
+            value=None,
+            rule=f"the {role} column is never missing",
+            next_step="drop or fill these rows in the transform",
+        )
+
+
+def _misfit(message: str, field: str, rule: str) -> InvalidInput:
+    return InvalidInput(message, field=field, rule=rule, next_step="convert it in the dataset's transform")

@@ -1,0 +1,78 @@
+"""Verbs of datasets: declare, get, list."""
+
+from typing import Any
+
+from loopwright.data import sql
+from loopwright.data.declarations import check_spec
+from loopwright.data.types import Dataset, DatasetSpec, Declared, SpecChange
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.kernel.verbs import query, verb
+from loopwright.store.tx import Tx
+
+
+@verb("data.declare", changes=Dataset)
+def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
+    """Declare a dataset, or change its declaration; says what changed. The same declaration again changes nothing.
+
+    Raises:
+        InvalidInput: A name, column list, check or source breaks a rule.
+        Conflict: Key or time would change although versions exist.
+    """
+    check_spec(spec)
+    sql.lock_dataset(tx.connection, tx.project, spec.name)
+    found = sql.find_dataset(tx.connection, tx.project, spec.name)
+    if found is None:
+        sql.put_dataset(tx.connection, tx.project, spec, tx.wall_us, tx.wall_us)
+        tx.emit("data.declared", tx.ref("dataset", spec.name), is_new=True, changes=[])
+        return Declared(get(tx, dataset=spec.name), True, [])
+    changes = _changes(found.spec, spec)
+    if not changes:
+        return Declared(found, False, [])
+    if found.latest is not None:
+        _keep_identity(found, changes)
+    sql.put_dataset(tx.connection, tx.project, spec, found.created_at, tx.wall_us)
+    tx.emit("data.declared", tx.ref("dataset", spec.name), is_new=False, changes=changes)
+    return Declared(get(tx, dataset=spec.name), False, changes)
+
+
+@query("data.get")
+def get(tx: Tx, *, dataset: str) -> Dataset:
+    """Return one dataset with its declaration and its newest version's number."""
+    found = sql.find_dataset(tx.connection, tx.project, dataset)
+    if found is None:
+        raise NotFound(
+            f"no dataset is named {dataset}",
+            field="dataset",
+            value=dataset,
+            next_step="declare it in the project file, then loopwright apply",
+        )
+    return found
+
+
+@query("data.list")
+def list_datasets(tx: Tx) -> list[Dataset]:
+    """Return the datasets of the project by name."""
+    return sql.list_datasets(tx.connection, tx.project)
+
+
+def _changes(before: DatasetSpec, after: DatasetSpec) -> list[SpecChange]:
+    old, new = _fields(before), _fields(after)
+    return [SpecChange(name, old[name], new[name]) for name in new if old[name] != new[name]]
+
+
+def _fields(spec: DatasetSpec) -> dict[str, Any]:
+    fields: dict[str, Any] = to_builtins(spec)
+    return fields
+
+
+def _keep_identity(found: Dataset, changes: list[SpecChange]) -> None:
+    for change in changes:
+        if change.field in ("key", "time"):
+            raise Conflict(
+                f"the {change.field} of dataset {found.name} cannot change: {found.latest} versions rest on it",
+                field=change.field,
+                value=change.after,
+                rule=f"stays {change.before}",
+                next_step="declare the new shape under another name",
+            )

@@ -1,0 +1,163 @@
+"""Declarations: constructors of sources and checks as users write them, and the rules every declaration must meet."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from loopwright.data.checks import check_args
+from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt, SourceSpec
+from loopwright.kernel.clock import parse_duration
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.refs import check_name
+
+Severity = Literal["block", "warn"]
+
+
+def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
+    """Return a source of Parquet: a file, a folder (every ``*.parquet`` below it) or a glob.
+
+    Args:
+        path: Where it is; relative paths are made absolute.
+        zone: Time zone of moments that are stored without one, such as ``UTC``.
+    """
+    return check_source(SourceSpec("parquet", _absolute(path), zone))
+
+
+def csv(path: str | Path, zone: str | None = None) -> SourceSpec:
+    """Return a source of CSV with a header line: a file, a folder (every ``*.csv`` below it) or a glob."""
+    return check_source(SourceSpec("csv", _absolute(path), zone))
+
+
+def push(zone: str | None = None) -> SourceSpec:
+    """Return a source whose rows other programs send."""
+    return check_source(SourceSpec("push", "", zone))
+
+
+def frame(zone: str | None = None) -> SourceSpec:
+    """Return a source whose rows come from data frames in the caller's own process."""
+    return check_source(SourceSpec("frame", "", zone))
+
+
+def after(column: str, delay: str | int = 0) -> KnownAt:
+    """Return the moment in a column plus a delay such as ``1h``: when a value became known."""
+    return KnownAt(column, parse_duration(delay, "known_at"))
+
+
+def not_null(column: str, *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+    """Check that a column has no missing values."""
+    return _check("not_null", column, {}, severity, most_share)
+
+
+def between(
+    column: str,
+    low: float | str | None = None,
+    high: float | str | None = None,
+    *,
+    severity: Severity = "block",
+    most_share: float = 0.0,
+) -> CheckSpec:
+    """Check that values lie between two bounds, both included; moments are ISO 8601 texts."""
+    return _check("between", column, {"low": low, "high": high}, severity, most_share)
+
+
+def is_in(column: str, values: list[Any], *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+    """Check that values are among the given ones."""
+    return _check("is_in", column, {"values": list(values)}, severity, most_share)
+
+
+def unique(column: str, *columns: str, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+    """Check that no value (or combination of values) occurs twice among the rows that are imported together."""
+    return _check("unique", column, {"columns": list(columns)}, severity, most_share)
+
+
+def matches(column: str, pattern: str, *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+    """Check that texts match a regular expression from beginning to end."""
+    return _check("matches", column, {"pattern": pattern}, severity, most_share)
+
+
+def row_count(low: int = 0, high: int | None = None, *, severity: Severity = "block") -> CheckSpec:
+    """Check how many rows are imported together."""
+    return _check("row_count", None, {"low": low, "high": high}, severity, 0.0)
+
+
+def fresh(column: str | None, within: str | int, *, severity: Severity = "block") -> CheckSpec:
+    """Check that the newest moment in a column (None for the dataset's time) is at most ``within`` old."""
+    return _check("fresh", column, {"within_us": parse_duration(within, "within")}, severity, 0.0)
+
+
+def check_spec(spec: DatasetSpec) -> DatasetSpec:
+    """Return a declaration if it can be used.
+
+    Raises:
+        InvalidInput: Names the field, the value and the rule.
+    """
+    check_name(spec.name, "name")
+    check_source(spec.source)
+    _columns(spec.key, "key", least=1)
+    _columns(spec.personal, "personal", least=0)
+    if spec.time is not None:
+        _columns([spec.time], "time", least=1)
+    for column, known in spec.known_at.items():
+        _columns([column, known.column], f"known_at.{column}", least=1, distinct=False)
+        if spec.time is None:
+            rule = "known_at needs a dataset with time"
+            raise InvalidInput("this dataset has no time", field="time", rule=rule, next_step='say time="<column>"')
+    for place, check in enumerate(spec.checks):
+        _check_check(check, f"checks[{place}]")
+    return spec
+
+
+def check_source(source: SourceSpec) -> SourceSpec:
+    """Return a source if it can be used.
+
+    Raises:
+        InvalidInput: A file source without a place, or an unknown time zone.
+    """
+    if source.kind in ("parquet", "csv") and not source.location.strip():
+        raise InvalidInput(
+            f"a {source.kind} source needs a path", field="source.location", rule="a file, folder or glob"
+        )
+    if source.zone is not None:
+        try:
+            ZoneInfo(source.zone)
+        except (KeyError, ValueError, OSError):
+            rule = "an IANA name such as UTC or America/New_York"
+            raise InvalidInput(
+                "no time zone has this name", field="source.zone", value=source.zone, rule=rule
+            ) from None
+    return source
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """Return a hint: the nearest of the known names, or all of them."""
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+
+
+def _check(kind: str, column: str | None, args: dict[str, Any], severity: Severity, most_share: float) -> CheckSpec:
+    spec = CheckSpec(
+        kind, column, {name: value for name, value in args.items() if value is not None}, severity, most_share
+    )
+    _check_check(spec, f"check.{kind}")
+    return spec
+
+
+def _check_check(check: CheckSpec, field: str) -> None:
+    check_args(check, field)
+    if not 0 <= check.most_share <= 1:
+        rule = "a share of rows, 0 to 1"
+        raise InvalidInput("this share cannot be", field=f"{field}.most_share", value=check.most_share, rule=rule)
+
+
+def _columns(columns: list[str], field: str, *, least: int, distinct: bool = True) -> None:
+    if len(columns) < least:
+        raise InvalidInput("a dataset needs a key", field=field, rule="one or more columns that name a row")
+    if distinct and len(set(columns)) < len(columns):
+        raise InvalidInput("a column is named twice", field=field, value=columns, rule="each column once")
+    if not all(columns):
+        raise InvalidInput("a column name is empty", field=field, value=columns, rule="the name of a column")
+
+
+def _absolute(path: str | Path) -> str:
+    return str(Path(path).expanduser().absolute()) if str(path).strip() else ""

@@ -1,0 +1,90 @@
+"""Row hashes that stay the same on every machine and library version: content digests, exact repeats, distinct counts.
+
+A value becomes 64 bits (numbers by their bits, texts by BLAKE2b), mixed with SplitMix64's finaliser (Steele, Lea,
+Flood 2014). A row's hash is the mix of the sum of its values' hashes, each seeded by its column's name; a frame's is the
+sum of its rows' hashes in two lanes, so it depends neither on the order of rows nor on that of columns, and the sums of
+parts add up.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Hashes = npt.NDArray[np.uint64]
+
+_NULL = np.uint64(0x6E75_6C6C_9E37_79B9)
+_NAN_BITS = np.float64("nan").view(np.uint64)
+_SECOND_LANE = np.uint64(0xD1B5_4A32_D192_ED03)
+_MASK = (1 << 64) - 1
+
+
+def mix(values: Hashes) -> Hashes:
+    """Return each 64-bit value with all its bits spread over all others."""
+    values = values + np.uint64(0x9E37_79B9_7F4A_7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def value_hashes(column: pl.Series) -> Hashes:
+    """Return one hash a value, nulls included: uint64 of shape (rows,). Equal values of any numeric width are equal."""
+    bits = _bits(column.drop_nulls() if column.null_count() else column)
+    if column.null_count() == 0:
+        return mix(bits)
+    hashes = np.full(len(column), _NULL, dtype=np.uint64)
+    hashes[column.is_not_null().to_numpy()] = mix(bits)
+    return hashes
+
+
+def row_hashes(frame: pl.DataFrame) -> Hashes:
+    """Return one hash a row over all columns: uint64 of shape (rows,)."""
+    total = np.zeros(frame.height, dtype=np.uint64)
+    for column in frame.get_columns():
+        hashes = mix(value_hashes(column) ^ np.uint64(_text_hash(column.name)))
+        if column.null_count():
+            # A missing value leaves no trace: a column may be added to a dataset without changing its older rows.
+            hashes[column.is_null().to_numpy()] = 0
+        total += hashes
+    return mix(total)
+
+
+def sum_rows(hashes: Hashes) -> str:
+    """Return the sum of row hashes in two lanes, as 32 hexadecimal letters."""
+    first = int(hashes.sum(dtype=np.uint64)) if len(hashes) else 0
+    second = int(mix(hashes ^ _SECOND_LANE).sum(dtype=np.uint64)) if len(hashes) else 0
+    return f"{first:016x}{second:016x}"
+
+
+def _bits(column: pl.Series) -> Hashes:
+    """Return 64 bits a value of a column without nulls."""
+    dtype = column.dtype
+    if dtype.is_float():
+        numbers = column.cast(pl.Float64).to_numpy() + 0.0
+        bits = numbers.view(np.uint64)
+        return np.where(np.isnan(numbers), _NAN_BITS, bits)
+    if dtype == pl.UInt64:
+        return column.to_numpy()
+    if dtype.is_integer() or dtype.is_temporal() or dtype == pl.Boolean:
+        physical = column if dtype == pl.Boolean else column.to_physical()
+        return physical.cast(pl.Int64).to_numpy().view(np.uint64)
+    return _text_bits(column)
+
+
+def _text_bits(column: pl.Series) -> Hashes:
+    if column.dtype.is_nested():
+        texts = [repr(value) for value in column.to_list()]
+    else:
+        texts = column.to_list() if column.dtype == pl.Binary else column.cast(pl.String).to_list()
+    known: dict[Any, int] = {}
+    for text in texts:
+        if text not in known:
+            known[text] = _text_hash(text)
+    return np.fromiter((known[text] for text in texts), dtype=np.uint64, count=len(texts))
+
+
+def _text_hash(text: str | bytes) -> int:
+    body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "little") & _MASK

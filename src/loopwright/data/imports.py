@@ -1,0 +1,187 @@
+"""Building a version from rows: schema, repeats, checks, fragments, profile. Touches blobs, never the database."""
+
+import io
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from loopwright.data import profiles, quality, read
+from loopwright.data.columns import align, schema_of
+from loopwright.data.fingerprints import Hashes, row_hashes, sum_rows
+from loopwright.data.quarantine import blocking
+from loopwright.data.types import (
+    CheckResult,
+    CheckSpec,
+    ColumnSchema,
+    DatasetSpec,
+    DatasetVersion,
+    Fragment,
+    ImportedRows,
+)
+from loopwright.kernel.errors import InvalidInput
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import BlobRef
+
+MOST_FRAGMENT_ROWS = 262_144
+_GROUP_ROWS = 65_536
+_SHOWN = 3
+_KEEP_REASON = "a key names one row; append adds rows and never changes them"
+
+
+class ImportRequest(msgspec.Struct, frozen=True):
+    """Arguments of an import job: the declaration when it was asked for, and what to do."""
+
+    spec: DatasetSpec
+    operation: Literal["append", "replace"]
+    blobs: list[BlobRef] | None = None
+    reason: str = ""
+
+
+def build_version(
+    frame: pl.DataFrame, request: ImportRequest, parent: DatasetVersion | None, blobs: BlobStore, now_us: int
+) -> ImportedRows:
+    """Turn admitted rows into fragments, check results and a profile on top of ``parent``, the newest ready version.
+
+    Raises:
+        InvalidInput: There are no rows, the schema does not fit an append, or a key comes twice with different values.
+    """
+    spec, is_append = request.spec, request.operation == "append"
+    frame, misfits = align(frame, parent.schema) if parent is not None else (frame, [])
+    if misfits and is_append:
+        raise _schema_changed(spec.name, misfits)
+    height = frame.height
+    frame = _drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
+    if is_append and parent is not None:
+        frame = _drop_known(frame, spec, parent, blobs)
+    elif not height:
+        raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
+    checks = [] if not frame.height else check_rows(frame, spec, now_us)
+    failing = quality.failing_rows(frame, checks, time=spec.time) if blocking(checks) else None
+    return ImportedRows(
+        dataset=spec.name,
+        operation=request.operation,
+        parent=None if parent is None else parent.version,
+        spec=spec,
+        schema=_schema(frame, parent if is_append else None),
+        fragments=write_fragments(frame, spec.time, blobs),
+        rows=frame.height,
+        row_sum=sum_rows(row_hashes(frame)),
+        profile=_profile(frame, parent if is_append else None, blobs),
+        checks=[*_schema_checks(misfits), *checks],
+        failing=blobs.put(_parquet(failing)) if failing is not None and failing.height else None,
+        dropped_rows=height - frame.height,
+        reason=request.reason,
+    )
+
+
+def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int) -> list[CheckResult]:
+    """Run the declared checks over new rows; samples do not show personal columns."""
+    return quality.run_checks(frame, spec.checks, now_us, key=spec.key, time=spec.time, masked=spec.personal)
+
+
+def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> list[Fragment]:
+    """Store sorted rows as Parquet blobs of at most 262,144 rows."""
+    fragments = []
+    for rows in frame.iter_slices(MOST_FRAGMENT_ROWS) if frame.height else []:
+        ref = blobs.put(_parquet(rows))
+        low, high = _time_range(rows, time)
+        fragments.append(Fragment(ref.digest, ref.size_bytes, rows.height, low, high))
+    return fragments
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    # A column of nothing but nulls has no dtype yet; readers fill it in from the version's schema.
+    empty = [name for name, dtype in frame.schema.items() if dtype == pl.Null]
+    body = io.BytesIO()
+    frame.drop(empty).write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
+    return body.getvalue()
+
+
+def _time_range(rows: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
+    if time is None:
+        return None, None
+    ticks = rows[time].to_physical()
+    return ticks.min(), ticks.max()  # type: ignore[return-value]
+
+
+def _schema(frame: pl.DataFrame, parent: DatasetVersion | None) -> list[ColumnSchema]:
+    """Return the schema of parent and new rows together; a dtype that the new rows leave open stays the parent's."""
+    known = {column.name: column for column in parent.schema} if parent is not None else {}
+    return [known.get(column.name, column) if column.dtype == "Null" else column for column in schema_of(frame)]
+
+
+def _drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+    """Drop rows that repeat another one exactly; refuse two different rows of one key."""
+    if not frame.select(spec.key).is_duplicated().any():
+        return frame
+    first = np.unique(row_hashes(frame), return_index=True)[1]
+    frame = frame[np.sort(first)]
+    twice = frame.filter(pl.struct(spec.key).is_duplicated())
+    if twice.height:
+        raise _same_key(twice, spec, "come twice with different values", "keep one row a key in the transform")
+    return frame
+
+
+def _drop_known(frame: pl.DataFrame, spec: DatasetSpec, parent: DatasetVersion, blobs: BlobStore) -> pl.DataFrame:
+    """Drop rows that the parent has exactly so; refuse rows whose key it has with other values.
+
+    Only fragments that overlap the new rows in event time are opened.
+    """
+    start_at, end_at = _time_range(frame, spec.time)
+    past_end = None if end_at is None else end_at + 1
+    fragments = [part for part in parent.fragments if read.overlaps(part, start_at, past_end)]
+    if not fragments or not frame.height:
+        return frame
+    overlapping = msgspec.structs.replace(parent, fragments=fragments)
+    keys = frame.lazy().select(spec.key)
+    known = read.scan(overlapping, blobs).join(keys, on=spec.key, how="semi").collect()
+    if not known.height:
+        return frame
+    is_known = np.isin(row_hashes(frame), _hashes_like(frame, known))
+    frame = frame.filter(~is_known)
+    changed = frame.join(known, on=spec.key, how="semi", maintain_order="left")
+    if changed.height:
+        raise _same_key(changed, spec, f"are in version {parent.version} with other values", "import with replace")
+    return frame
+
+
+def _hashes_like(frame: pl.DataFrame, known: pl.DataFrame) -> Hashes:
+    return row_hashes(known.select(name for name in frame.columns if name in known.columns))
+
+
+def _profile(frame: pl.DataFrame, parent: DatasetVersion | None, blobs: BlobStore) -> BlobRef:
+    below = read.read_profile(parent, blobs) if parent is not None else None
+    profile = profiles.profile_frame(frame, below)
+    return blobs.put(profiles.to_bytes(profile if below is None else profiles.merge(below, profile)))
+
+
+def _schema_changed(dataset: str, misfits: Sequence[str]) -> InvalidInput:
+    return InvalidInput(
+        f"these rows do not fit dataset {dataset}: {'; '.join(misfits)}",
+        field=misfits[0].split(" ")[1],
+        rule="an append keeps every column and its dtype; new columns may come",
+        next_step="correct the source or the transform, or import with replace to change the schema",
+    )
+
+
+def _schema_checks(misfits: Sequence[str]) -> list[CheckResult]:
+    """Return a failed check for each column that a replacement lost or changed, so that a person looks first."""
+    return [
+        CheckResult(CheckSpec("schema", misfit.split(" ")[1]), False, 0, 0, message=f"{misfit} in the newest version")
+        for misfit in misfits
+    ]
+
+
+def _same_key(rows: pl.DataFrame, spec: DatasetSpec, what: str, next_step: str) -> InvalidInput:
+    samples = quality.sample_rows(rows.select(spec.key).head(quality.MOST_SAMPLES), spec.personal)
+    shown = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in samples[:_SHOWN])
+    return InvalidInput(
+        f"{rows.height} rows of dataset {spec.name} {what}: {shown}",
+        field=", ".join(spec.key),
+        rule=_KEEP_REASON,
+        next_step=next_step,
+        details={"samples": samples},
+    )

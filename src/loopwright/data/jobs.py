@@ -1,0 +1,83 @@
+"""Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loopwright.data import sources
+from loopwright.data.columns import admit
+from loopwright.data.diff import diff_versions
+from loopwright.data.imports import ImportRequest, build_version
+from loopwright.data.types import ImportResult
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.errors import Conflict, LoopwrightError
+from loopwright.store.types import Job
+from loopwright.store.work import JobContext, job
+
+_TRIES = 20
+"""Imports that may become ready while this one works, before it gives up."""
+
+
+@job("data.import")
+def run_import(context: JobContext, job: Job) -> dict[str, Any]:
+    """Read, transform, check and store rows, then make them a version. Running again changes nothing more."""
+    request = convert(job.args, ImportRequest, "args")
+    done = context.call("data.import_result", {"job_id": job.job_id}, job.project)
+    if done is not None and done.state != "failed":
+        return dict(to_builtins(done))
+    try:
+        result = _import(context, job, request)
+    except LoopwrightError as error:
+        failure = {"job_id": job.job_id, "dataset": request.spec.name, "error": error.to_dict()}
+        context.call("data.fail_import", failure, job.project)
+        raise
+    return dict(to_builtins(result))
+
+
+@job("data.diff")
+def run_diff(context: JobContext, job: Job) -> dict[str, Any]:
+    """Compare two versions of a dataset by key."""
+    dataset = job.args["dataset"]
+    before, after = (
+        context.call("data.get_version", {"dataset": dataset, "version": job.args[which]}, job.project)
+        for which in ("before", "after")
+    )
+    return dict(to_builtins(diff_versions(before, after, context.blobs)))
+
+
+def _import(context: JobContext, job: Job, request: ImportRequest) -> ImportResult:
+    folder = context.state_dir / "imports" / job.job_id
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        frame = admit(_read_rows(context, request, folder), request.spec)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    context.progress(f"{frame.height} rows read")
+    for _ in range(_TRIES):
+        parent = context.call("data.newest_version", {"dataset": request.spec.name}, job.project)
+        imported = build_version(frame, request, parent, context.blobs, job.event_at)
+        args = {"job_id": job.job_id, "imported": to_builtins(imported)}
+        result: ImportResult = context.call("data.finish_import", args, job.project)
+        if result.state != "stale":
+            return result
+    raise Conflict(f"dataset {request.spec.name} changes faster than this import can follow", next_step="import again")
+
+
+def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.DataFrame:
+    spec = request.spec
+    if request.blobs is not None:
+        rows = sources.open_blobs(request.blobs, context.blobs)
+    else:
+        rows = sources.open_source(spec.source)
+    try:
+        if spec.transform is None:
+            return rows.collect()
+        raw, out = folder / "raw.parquet", folder / "out.parquet"
+        rows.sink_parquet(raw)
+        context.transform(spec.transform, raw, out)
+        return pl.read_parquet(out)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None

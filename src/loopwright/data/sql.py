@@ -1,0 +1,195 @@
+"""Every statement of data."""
+
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+
+from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
+from loopwright.data.types import Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
+from loopwright.kernel.documents import convert
+from loopwright.store.sql import upsert
+
+
+def _datasets(project: str) -> Select[Any]:
+    """Datasets with their newest ready and their last version."""
+    ready = _newest(dataset_versions.c.state == "ready").label("newest")
+    latest = _newest().label("latest")
+    rows = select(datasets, ready, latest).where(datasets.c.project_id == project).subquery()
+    same = and_(
+        dataset_versions.c.project_id == rows.c.project_id,
+        dataset_versions.c.dataset == rows.c.name,
+        dataset_versions.c.version == rows.c.latest,
+    )
+    return select(rows, dataset_versions.c.state).outerjoin_from(rows, dataset_versions, same).order_by(rows.c.name)
+
+
+def _newest(*conditions: Any) -> Any:
+    return (
+        select(func.max(dataset_versions.c.version))
+        .where(
+            dataset_versions.c.project_id == datasets.c.project_id,
+            dataset_versions.c.dataset == datasets.c.name,
+            *conditions,
+        )
+        .correlate(datasets)
+        .scalar_subquery()
+    )
+
+
+def find_dataset(connection: Connection, project: str, name: str) -> Dataset | None:
+    """Return one dataset."""
+    rows = _datasets(project).subquery()
+    row = connection.execute(select(rows).where(rows.c.name == name)).first()
+    return None if row is None else _dataset(row)
+
+
+def list_datasets(connection: Connection, project: str) -> list[Dataset]:
+    """Return the datasets of a project by name."""
+    return [_dataset(row) for row in connection.execute(_datasets(project))]
+
+
+def lock_dataset(connection: Connection, project: str, name: str) -> None:
+    """Hold a dataset's row until the commit, so that versions are numbered one after the other."""
+    statement = select(datasets.c.name).where(datasets.c.project_id == project, datasets.c.name == name)
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update()
+    connection.execute(statement).all()
+
+
+def put_dataset(connection: Connection, project: str, spec: DatasetSpec, created_at: int, changed_at: int) -> None:
+    """Add a dataset or replace its declaration."""
+    row = {"project_id": project, "name": spec.name, "spec": spec, "created_at": created_at, "changed_at": changed_at}
+    upsert(connection, datasets, [row], key=("project_id", "name"), do_update=True)
+
+
+def _dataset(row: Row[Any]) -> Dataset:
+    spec = convert(row.spec, DatasetSpec, "spec")
+    return Dataset(row.name, spec, row.created_at, row.changed_at, row.newest, row.latest, row.state)
+
+
+def insert_version(connection: Connection, project: str, version: DatasetVersion, base: int) -> None:
+    """Add a version with the fragments that are its own."""
+    key = {"project_id": project, "dataset": version.dataset, "version": version.version}
+    names = set(dataset_versions.c.keys()) - {"project_id", "base"}
+    values = {name: getattr(version, name) for name in names}
+    connection.execute(insert(dataset_versions), {"project_id": project, **values, "base": base})
+    rows = [
+        {
+            **key,
+            "ordinal": ordinal,
+            "digest": fragment.digest,
+            "size_bytes": fragment.size_bytes,
+            "rows": fragment.rows,
+            "event_at_min": fragment.event_at_min,
+            "event_at_max": fragment.event_at_max,
+        }
+        for ordinal, fragment in enumerate(version.fragments)
+    ]
+    if rows:
+        connection.execute(insert(dataset_fragments), rows)
+
+
+def update_version(connection: Connection, project: str, dataset: str, version: int, **values: Any) -> None:
+    """Change columns of a version."""
+    statement = update(dataset_versions).where(
+        dataset_versions.c.project_id == project,
+        dataset_versions.c.dataset == dataset,
+        dataset_versions.c.version == version,
+    )
+    connection.execute(statement.values(**values))
+
+
+def find_version(
+    connection: Connection, project: str, dataset: str, version: int | None = None, state: str | None = None
+) -> DatasetVersion | None:
+    """Return one version with all its fragments; without a number the last one, of a state if one is given."""
+    statement = _versions(project, dataset).limit(1)
+    if version is not None:
+        statement = statement.where(dataset_versions.c.version == version)
+    if state is not None:
+        statement = statement.where(dataset_versions.c.state == state)
+    row = connection.execute(statement).first()
+    return None if row is None else _version(row, _fragments(connection, project, row))
+
+
+def find_base(connection: Connection, project: str, dataset: str, version: int) -> int:
+    """Return the version that the chain of appends of a version stands on."""
+    statement = select(dataset_versions.c.base).where(
+        dataset_versions.c.project_id == project,
+        dataset_versions.c.dataset == dataset,
+        dataset_versions.c.version == version,
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def list_versions(
+    connection: Connection,
+    project: str,
+    dataset: str,
+    *,
+    limit: int,
+    before: int | None = None,
+    state: str | None = None,
+) -> list[DatasetVersion]:
+    """Return versions, newest first, without their fragments."""
+    statement = _versions(project, dataset).limit(limit)
+    if state is not None:
+        statement = statement.where(dataset_versions.c.state == state)
+    if before is not None:
+        statement = statement.where(dataset_versions.c.version < before)
+    return [_version(row, []) for row in connection.execute(statement)]
+
+
+def _versions(project: str, dataset: str) -> Select[Any]:
+    same = and_(dataset_versions.c.project_id == project, dataset_versions.c.dataset == dataset)
+    return select(dataset_versions).where(same).order_by(dataset_versions.c.version.desc())
+
+
+def _fragments(connection: Connection, project: str, version: Row[Any]) -> list[Fragment]:
+    """Return the fragments of the ready versions from the base to the parent, then its own.
+
+    Ready versions follow each other in one line, so those between base and parent are exactly its ancestors.
+    """
+    table, versions = dataset_fragments, dataset_versions
+    same = and_(
+        versions.c.project_id == table.c.project_id,
+        versions.c.dataset == table.c.dataset,
+        versions.c.version == table.c.version,
+    )
+    is_own = table.c.version == version.version
+    parent = -1 if version.parent is None or version.operation == "replace" else version.parent
+    is_inherited = and_(table.c.version.between(version.base, parent), versions.c.state == "ready")
+    statement = (
+        select(table)
+        .join_from(table, versions, same)
+        .where(table.c.project_id == project, table.c.dataset == version.dataset, or_(is_own, is_inherited))
+        .order_by(table.c.version, table.c.ordinal)
+    )
+    return [
+        Fragment(row.digest, row.size_bytes, row.rows, row.event_at_min, row.event_at_max)
+        for row in connection.execute(statement)
+    ]
+
+
+def _version(row: Row[Any], fragments: list[Fragment]) -> DatasetVersion:
+    values = dict(row._mapping)
+    for name in ("project_id", "base"):
+        values.pop(name)
+    return convert({**values, "fragments": fragments}, DatasetVersion, "version")
+
+
+def find_import(connection: Connection, project: str, job_id: str) -> ImportResult | None:
+    """Return how the import of a job ended."""
+    statement = select(dataset_imports.c.result).where(
+        dataset_imports.c.project_id == project, dataset_imports.c.job_id == job_id
+    )
+    found = connection.execute(statement).scalar()
+    return None if found is None else convert(found, ImportResult, "result")
+
+
+def put_import(
+    connection: Connection, project: str, job_id: str, dataset: str, result: ImportResult, wall_us: int
+) -> None:
+    """Record how an import ended; a job that failed may end otherwise when it is tried again."""
+    row = {"project_id": project, "job_id": job_id, "dataset": dataset, "result": result, "recorded_at": wall_us}
+    upsert(connection, dataset_imports, [row], key=("project_id", "job_id"), do_update=True)

@@ -1,0 +1,282 @@
+"""Verbs of dataset versions: import, look at, release from quarantine, compare."""
+
+from typing import Any, Literal
+
+from loopwright.data import datasets, sql
+from loopwright.data.quarantine import blocking, check_usable, explain
+from loopwright.data.types import (
+    VERSION_STATES,
+    ColumnSchema,
+    DatasetVersion,
+    Diff,
+    ImportedRows,
+    ImportResult,
+)
+from loopwright.governance import lineage
+from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, error_from_dict
+from loopwright.kernel.states import check_change
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.store import jobs
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Job
+
+_MASK = (1 << 64) - 1
+_MOST_LISTED = 1000
+
+
+@verb("data.start_import", changes=DatasetVersion)
+def start_import(
+    tx: Tx,
+    *,
+    dataset: str,
+    operation: Literal["append", "replace"] = "append",
+    blobs: list[BlobRef] | None = None,
+    reason: str = "",
+) -> Job:
+    """Queue an import: rows become a new version once they are checked.
+
+    Args:
+        dataset: A declared dataset.
+        operation: ``append`` adds rows to the newest version, ``replace`` makes them the whole content.
+        blobs: Raw Parquet that is already in the blob store; None reads the declared source.
+        reason: Why.
+    """
+    spec = datasets.get(tx, dataset=dataset).spec
+    if blobs is None and spec.source.kind in ("push", "frame"):
+        rule = f"a {spec.source.kind} source is sent rows"
+        raise InvalidInput(f"dataset {dataset} cannot be read from a place", field="blobs", rule=rule)
+    if blobs is not None and not blobs:
+        raise InvalidInput("no rows were sent", field="blobs", value="[]", rule="at least one Parquet blob")
+    tx.keep_blobs(*(blobs or []))
+    args = {"spec": spec, "operation": operation, "blobs": blobs, "reason": reason}
+    ref = tx.ref("dataset", dataset)
+    job = tx.start_job("data.import", ref, to_builtins(args))
+    tx.emit("data.import_started", ref, reason=reason, job_id=job.job_id, operation=operation)
+    return job
+
+
+@verb("data.finish_import", changes=DatasetVersion, internal=True)
+def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResult:
+    """Make the rows of an import job a version, numbered after the last one. Finishing twice is once.
+
+    Returns:
+        ``stale`` and nothing done, if a version became ready since the job looked.
+    """
+    done = sql.find_import(tx.connection, tx.project, job_id)
+    if done is not None and done.state != "failed":
+        return done
+    sql.lock_dataset(tx.connection, tx.project, imported.dataset)
+    newest = _last(tx, imported.dataset, "ready")
+    number = None if newest is None else newest.version
+    if number != imported.parent:
+        return ImportResult("stale", number)
+    version = _next_version(tx, imported, newest)
+    if newest is not None and (version.digest == newest.digest or not imported.fragments):
+        message = f"dataset {imported.dataset} has this content already, as version {newest.version}"
+        result = ImportResult("unchanged", newest.version, 0, imported.dropped_rows, message)
+        tx.emit("data.import_unchanged", tx.ref("dataset", imported.dataset, newest.version), job_id=job_id)
+    else:
+        result = _record(tx, job_id, imported, version)
+    sql.put_import(tx.connection, tx.project, job_id, imported.dataset, result, tx.wall_us)
+    return result
+
+
+@verb("data.fail_import", changes=DatasetVersion, internal=True)
+def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> ImportResult:
+    """Record that an import job made no version, and why."""
+    done = sql.find_import(tx.connection, tx.project, job_id)
+    if done is not None and done.state != "failed":
+        return done
+    message = error_from_dict(error).message
+    result = ImportResult("failed", None, message=message)
+    sql.put_import(tx.connection, tx.project, job_id, dataset, result, tx.wall_us)
+    if done is None or done.message != message:
+        tx.emit("data.import_failed", tx.ref("dataset", dataset), reason=message, job_id=job_id, error=error)
+    return result
+
+
+@query("data.import_result")
+def import_result(tx: Tx, *, job_id: str) -> ImportResult | None:
+    """Return how the import of a job ended; None while it has not."""
+    return sql.find_import(tx.connection, tx.project, job_id)
+
+
+@query("data.get_version")
+def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetVersion:
+    """Return one version with all its fragments: the newest ready one, or by number whatever its state.
+
+    Raises:
+        NotFound: No such version, or none yet.
+        Quarantined: No number was given and every version so far is quarantined.
+    """
+    found = sql.find_version(tx.connection, tx.project, dataset, version, None if version is not None else "ready")
+    if found is not None:
+        return found
+    datasets.get(tx, dataset=dataset)
+    if version is None and (last := _last(tx, dataset)) is not None:
+        check_usable(last)
+    what = "no version yet" if version is None else f"no version {version}"
+    raise NotFound(f"dataset {dataset} has {what}", field="version", value=version, next_step="import rows first")
+
+
+@query("data.newest_version", internal=True)
+def newest_version(tx: Tx, *, dataset: str) -> DatasetVersion | None:
+    """Return the newest ready version, or None; for import jobs."""
+    return sql.find_version(tx.connection, tx.project, dataset, state="ready")
+
+
+@query("data.versions")
+def list_versions(tx: Tx, *, dataset: str, limit: int = 100, before: int | None = None) -> list[DatasetVersion]:
+    """Return versions, newest first, without their fragments."""
+    datasets.get(tx, dataset=dataset)
+    return sql.list_versions(tx.connection, tx.project, dataset, limit=min(limit, _MOST_LISTED), before=before)
+
+
+@verb("data.release_quarantine", changes=DatasetVersion, role=Role.APPROVER)
+def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> DatasetVersion:
+    """Let a quarantined version be used although a check failed.
+
+    Raises:
+        InvalidInput: No reason is given.
+        Conflict: It is not quarantined, or other rows became ready after it was built.
+    """
+    if not reason.strip():
+        raise InvalidInput("a release needs a reason", field="reason", rule="at least one word")
+    sql.lock_dataset(tx.connection, tx.project, dataset)
+    found = get_version(tx, dataset=dataset, version=version)
+    check_change("dataset version", VERSION_STATES, found.state, "ready")
+    newest = _last(tx, dataset, "ready")
+    if newest is not None and newest.version != found.parent:
+        raise Conflict(
+            f"version {newest.version} became ready since version {version} was built",
+            field="version",
+            value=version,
+            rule="a version is released on top of the one it was built on",
+            next_step="import these rows again",
+        )
+    sql.update_version(tx.connection, tx.project, dataset, version, state="ready")
+    released = get_version(tx, dataset=dataset, version=version)
+    _emit_ready(tx, released, reason, rows_added=released.rows - (newest.rows if newest else 0), is_released=True)
+    return released
+
+
+@verb("data.start_diff", changes=Diff, role=Role.VIEWER)
+def start_diff(tx: Tx, *, dataset: str, before: int, after: int) -> Job:
+    """Queue the comparison of two versions; asking again gives the same job."""
+    for number in (before, after):
+        get_version(tx, dataset=dataset, version=number)
+    ref = tx.ref("dataset", dataset, after)
+    job_id = f"job_diff-{dataset}-{before}-{after}"
+    try:
+        return jobs.get(tx, job_id=job_id)
+    except NotFound:
+        tx.emit("data.diff_started", ref, job_id=job_id, before=before, after=after)
+        args = {"dataset": dataset, "before": before, "after": after}
+        return tx.start_job("data.diff", ref, args, job_id=job_id)
+
+
+@query("data.diff_result")
+def diff_result(tx: Tx, *, job_id: str) -> Diff | None:
+    """Return what a diff job found; None while it works.
+
+    Raises:
+        LoopwrightError: The error the job ended with.
+    """
+    job = jobs.get(tx, job_id=job_id)
+    if job.error is not None:
+        raise error_from_dict(job.error)
+    return None if job.result is None else convert(job.result, Diff, "result")
+
+
+def content_digest(schema: list[ColumnSchema], rows: int, row_sum: str) -> str:
+    """Return the digest of a content: schema by name, number of rows, and the order-free sum of their hashes."""
+    columns = sorted((column.name, column.dtype) for column in schema)
+    return digest_of({"schema": columns, "rows": rows, "row_sum": row_sum})
+
+
+def add_row_sums(left: str, right: str) -> str:
+    """Return the sum of two row sums: two lanes of 64 bits, as hexadecimal letters."""
+    lanes = [(int(left[at : at + 16] or "0", 16) + int(right[at : at + 16] or "0", 16)) & _MASK for at in (0, 16)]
+    return f"{lanes[0]:016x}{lanes[1]:016x}"
+
+
+def _last(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | None:
+    found = sql.list_versions(tx.connection, tx.project, dataset, limit=1, state=state)
+    return found[0] if found else None
+
+
+def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None) -> DatasetVersion:
+    last = _last(tx, imported.dataset)
+    below = newest if imported.operation == "append" else None
+    rows = imported.rows + (below.rows if below else 0)
+    row_sum = add_row_sums(below.row_sum if below else "", imported.row_sum)
+    return DatasetVersion(
+        dataset=imported.dataset,
+        version=1 if last is None else last.version + 1,
+        state="quarantined" if blocking(imported.checks) else "ready",
+        operation=imported.operation,
+        parent=imported.parent,
+        digest=content_digest(imported.schema, rows, row_sum),
+        schema=imported.schema,
+        fragments=imported.fragments,
+        rows=rows,
+        size_bytes=sum(fragment.size_bytes for fragment in imported.fragments) + (below.size_bytes if below else 0),
+        profile_digest=imported.profile.digest,
+        checks=imported.checks,
+        event_at=tx.now_us,
+        recorded_at=tx.wall_us,
+        reason=imported.reason,
+        spec=imported.spec,
+        row_sum=row_sum,
+        failing_digest=None if imported.failing is None else imported.failing.digest,
+    )
+
+
+def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion) -> ImportResult:
+    last = _last(tx, version.dataset)
+    is_quarantined = version.state == "quarantined"
+    if (
+        is_quarantined
+        and last is not None
+        and (last.state, last.digest, last.parent)
+        == (
+            version.state,
+            version.digest,
+            version.parent,
+        )
+    ):
+        # The same bad rows sent again are the same quarantined version.
+        message = explain(last.dataset, last.version, last.checks)
+        return ImportResult("quarantined", last.version, 0, imported.dropped_rows, message)
+    below = version.parent if imported.operation == "append" else None
+    base = version.version if below is None else sql.find_base(tx.connection, tx.project, version.dataset, below)
+    blobs = [BlobRef(fragment.digest, fragment.size_bytes) for fragment in imported.fragments]
+    tx.keep_blobs(*blobs, imported.profile, *([imported.failing] if imported.failing else []))
+    sql.insert_version(tx.connection, tx.project, version, base)
+    ref = tx.ref("dataset", version.dataset, version.version)
+    lineage.link(tx, ref, "version_of", tx.ref("dataset", version.dataset))
+    if is_quarantined:
+        message = explain(version.dataset, version.version, version.checks)
+        checks = [result.check for result in blocking(version.checks)]
+        facts = {"dataset": version.dataset, "version": version.version, "job_id": job_id, "checks": checks}
+        tx.emit("data.version_quarantined", ref, reason=message, **facts)
+        return ImportResult("quarantined", version.version, imported.rows, imported.dropped_rows, message)
+    _emit_ready(tx, version, version.reason, rows_added=imported.rows, job_id=job_id)
+    return ImportResult("ready", version.version, imported.rows, imported.dropped_rows)
+
+
+def _emit_ready(tx: Tx, version: DatasetVersion, reason: str, **facts: Any) -> None:
+    tx.emit(
+        "data.version_ready",
+        tx.ref("dataset", version.dataset, version.version),
+        reason=reason,
+        dataset=version.dataset,
+        version=version.version,
+        operation=version.operation,
+        parent=version.parent,
+        digest=version.digest,
+        rows=version.rows,
+        warnings=[result.message for result in version.checks if not result.passed],
+        **facts,
+    )
