@@ -1,9 +1,9 @@
 """Row hashes that stay the same on every machine and library version: content digests, exact repeats, distinct counts.
 
 A value becomes 64 bits (numbers by their bits, texts by BLAKE2b), mixed with SplitMix64's finaliser (Steele, Lea,
-Flood 2014). A row's hash is the mix of the sum of its values' hashes, each seeded by its column's name; a frame's is the
-sum of its rows' hashes in two lanes, so it depends neither on the order of rows nor on that of columns, and the sums of
-parts add up.
+Flood 2014). A row's hash is the mix of the sum of its values' hashes, each seeded by its column's name; a frame's is
+the sum of its rows' hashes in two lanes, so it depends neither on the order of rows nor on that of columns, and the
+sums of parts add up.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Profiles: statistics of a frame that merge, so that an append costs its own rows only.
 
 Numbers: count, sum, sum of squares, smallest, largest, and a histogram whose edges the first profile freezes (64
-quantile bins, one below and one above; each keeps count and sum). Texts and booleans: counts of the 100 commonest values
-of the first profile, and of all others. Distinct values: exact up to 1,000, then HyperLogLog with 4,096 registers
-(Flajolet et al. 2007). Profiles of one histogram merge in any order and grouping.
+quantile bins, one below and one above; each keeps count and sum). Texts and booleans: counts of the 100 commonest
+values of the first profile, and of all others. Distinct values: exact up to 1,000, then HyperLogLog with 4,096
+registers (Flajolet et al. 2007). Profiles of one histogram merge in any order and grouping.
 """
 
 import zlib

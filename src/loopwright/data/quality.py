@@ -37,7 +37,7 @@ class _Opened(msgspec.Struct, frozen=True):
         return self.check.failing(pl.col(self.spec.column), self.dtype).fill_null(False)
 
     def measures(self) -> list[pl.Expr]:
-        column = pl.len() if self.spec.column is None else pl.col(self.spec.column)
+        column = pl.col(self.spec.column) if self.check.needs_column and self.spec.column else pl.len()
         if isinstance(self.check, RowCheck):
             evaluated = pl.len() if self.check.counts_nulls else column.count()
             return [self.failing().sum().alias(f"{self.place}:failed"), evaluated.alias(f"{self.place}:evaluated")]

@@ -172,9 +172,7 @@ def _fragments(connection: Connection, project: str, version: Row[Any]) -> list[
 
 
 def _version(row: Row[Any], fragments: list[Fragment]) -> DatasetVersion:
-    values = dict(row._mapping)
-    for name in ("project_id", "base"):
-        values.pop(name)
+    values = {name: getattr(row, name) for name in DatasetVersion.__struct_fields__ if name != "fragments"}
     return convert({**values, "fragments": fragments}, DatasetVersion, "version")
 
 

@@ -45,8 +45,8 @@ class KnownAt(msgspec.Struct, frozen=True):
 class DatasetSpec(msgspec.Struct, frozen=True):
     """Declaration of a dataset.
 
-    ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``; the
-    key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
+    ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``;
+    the key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
     ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest.
     """
 
@@ -128,7 +128,7 @@ class DatasetVersion(msgspec.Struct, frozen=True):
 class Dataset(msgspec.Struct, frozen=True):
     """A declared dataset.
 
-    ``newest`` is the number of its newest ready version, ``latest`` and ``latest_state`` are of the last one of any state.
+    ``newest`` is the number of its newest ready version; ``latest`` and ``latest_state`` are of the last of any state.
     """
 
     name: str
