@@ -49,20 +49,24 @@ def test_both_ways_equal_the_slow_one(found: list[Row], asked: list[tuple[int, i
     expected = [[slow(found, entity, moment, window) for entity, moment in asked] for window in WINDOWS]
 
     many = aggregate_many(entity, partials, who, at, WINDOWS)
-    assert [list(zip(*pair, strict=True)) for pair in zip(many.count.tolist(), many.total.tolist(), strict=True)] == expected
+    assert [
+        list(zip(*pair, strict=True)) for pair in zip(many.counts.tolist(), many.totals.tolist(), strict=True)
+    ] == expected
 
     order = np.argsort(entity, kind="stable")
     start = np.searchsorted(entity[order], who, side="left")
     stop = np.searchsorted(entity[order], who, side="right")
     few = aggregate(Partials(*(column[order] for column in partials)), start, stop, at, WINDOWS)
-    assert np.array_equal(few.count, many.count)
-    assert np.array_equal(few.total, many.total)
+    assert np.array_equal(few.counts, many.counts)
+    assert np.array_equal(few.totals, many.totals)
     for function in ("mean", "sum", "count"):
         assert finish(function, few, 0).tobytes() == finish(function, many, 0).tobytes()
 
 
 def test_nothing_counts_as_zero_and_has_no_mean() -> None:
-    empty = aggregate_many(np.zeros(0, np.int64), Partials(*[np.zeros(0, np.int64)] * 4), np.array([0]), np.array([0]), [3])
+    empty = aggregate_many(
+        np.zeros(0, np.int64), Partials(*[np.zeros(0, np.int64)] * 4), np.array([0]), np.array([0]), [3]
+    )
     assert finish("count", empty, 0).tolist() == [0.0]
     assert finish("sum", empty, 0).tolist() == [0.0]
     assert np.isnan(finish("mean", empty, 0)).all()

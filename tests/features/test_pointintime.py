@@ -10,9 +10,7 @@ from loopwright.features.pointintime import EXPIRED, FOUND, NEVER, NOT_FOUND, NO
 Row = tuple[int, int, int, int]
 
 rows = st.lists(
-    st.tuples(
-        st.integers(0, 3), st.integers(-8, 8), st.one_of(st.integers(-8, 12), st.just(NEVER)), st.integers(0, 4)
-    ),
+    st.tuples(st.integers(0, 3), st.integers(-8, 8), st.one_of(st.integers(-8, 12), st.just(NEVER)), st.integers(0, 4)),
     max_size=25,
 )
 queries = st.lists(st.tuples(st.integers(-1, 4), st.integers(-9, 13)), max_size=12)
@@ -39,7 +37,7 @@ def ask(found: list[Row], asked: list[tuple[int, int]], ttl: int | None, scale: 
     who, at = np.array(asked, np.int64).reshape(-1, 2).T
     winners = latest_known(entity, event, known, sequence, who, at * scale, None if ttl is None else ttl * scale)
     answers: list[tuple[object, int]] = []
-    for index, reason in zip(winners.index, winners.reason, strict=True):
+    for index, reason in zip(winners.rows, winners.reasons, strict=True):
         row = None if index < 0 else tuple(found[index][1:])
         answers.append((row, int(reason)))
     return answers

@@ -1,8 +1,9 @@
 """Windowed aggregates in exact arithmetic: whatever the order and the delays, serving and training agree to the bit.
 
-A row counts at T when ``T - window < event_at <= T`` and ``known_at <= T`` and no newer version of it is known. That is an
-interval of T, ``[max(event_at, known_at), min(event_at + window, until))``, so a training set needs no search in two
-dimensions: the rows begun by T less the rows ended by T, from two sorted lists with running sums.
+A row counts at T when ``T - window < counted_at <= T`` and ``known_at <= T`` and no newer version of it is known, where
+``counted_at`` is its event time or, for views that count what became known, its known time. That is an interval,
+``[max(counted_at, known_at), min(counted_at + window, until))``, so a training set needs no search in two dimensions:
+the rows begun by T less the rows ended by T, from two sorted lists with running sums.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from loopwright.features.pointintime import NEVER, Ints, pack
 from loopwright.kernel.errors import InvalidInput
 
+Floats = NDArray[np.float64]
+
 SCALE = 1 << 20
 """Values are kept as whole 2^-20ths, whose sums do not depend on order."""
 LARGEST = float(1 << 40)
@@ -24,10 +27,11 @@ _PAIRS_AT_ONCE = 1 << 21
 class Partials(NamedTuple):
     """Rows of one column: int64 (n,) each; moments in microseconds UTC, ``value`` in 2^-20ths.
 
-    ``until`` is when a newer version of the same row became known (``NEVER`` if none).
+    ``counted_at`` is the time that windows are cut by: the event's, or when it became known. ``until`` is when a newer
+    version of the same row became known (``NEVER`` if none).
     """
 
-    event_at: Ints
+    counted_at: Ints
     known_at: Ints
     until: Ints
     value: Ints
@@ -36,11 +40,11 @@ class Partials(NamedTuple):
 class Sums(NamedTuple):
     """Counts and sums, int64 (windows, queries); sums in 2^-20ths."""
 
-    count: Ints
-    total: Ints
+    counts: Ints
+    totals: Ints
 
 
-def to_fixed(values: NDArray[np.float64], field: str) -> Ints:
+def to_fixed(values: Floats, field: str) -> Ints:
     """Return values as whole 2^-20ths; NaN becomes 0 and must be left out by its known time.
 
     Raises:
@@ -51,7 +55,8 @@ def to_fixed(values: NDArray[np.float64], field: str) -> Ints:
     if too_large.any():
         rule = "finite and below 2^40 in size"
         raise InvalidInput("this cannot be summed exactly", field=field, value=float(kept[too_large][0]), rule=rule)
-    return np.rint(kept * SCALE).astype(np.int64)
+    fixed: Ints = np.rint(kept * SCALE).astype(np.int64)
+    return fixed
 
 
 def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
@@ -62,7 +67,7 @@ def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
     if len(repeated) == 0:
         return until
     rows = np.flatnonzero(np.isin(identity, repeated))
-    keys = (partials.value, partials.event_at, partials.known_at, identity, entity)
+    keys = (partials.value, partials.counted_at, partials.known_at, identity, entity)
     rows = rows[np.lexsort(tuple(key[rows] for key in keys))]
     is_same = (identity[rows[1:]] == identity[rows[:-1]]) & (entity[rows[1:]] == entity[rows[:-1]])
     until[rows[:-1][is_same]] = partials.known_at[rows[1:][is_same]]
@@ -94,12 +99,12 @@ def _sum_pairs(
     first = np.cumsum(lengths) - lengths
     row = np.arange(int(lengths.sum())) + np.repeat(start - first, lengths)
     asked = np.repeat(at_us, lengths)
-    event_at = partials.event_at[row]
-    is_known = (event_at <= asked) & (partials.known_at[row] <= asked) & (asked < partials.until[row])
+    counted_at = partials.counted_at[row]
+    is_known = (counted_at <= asked) & (partials.known_at[row] <= asked) & (asked < partials.until[row])
     for place, window_us in enumerate(windows_us):
-        counts = is_known & (event_at > asked - window_us)
-        sums.count[place, queries] = np.add.reduceat(counts.astype(np.int64), first)
-        sums.total[place, queries] = np.add.reduceat(np.where(counts, partials.value[row], 0), first)
+        counts = is_known & (counted_at > asked - window_us)
+        sums.counts[place, queries] = np.add.reduceat(counts.astype(np.int64), first)
+        sums.totals[place, queries] = np.add.reduceat(np.where(counts, partials.value[row], 0), first)
 
 
 def aggregate_many(
@@ -120,8 +125,8 @@ def aggregate_many(
     entity, partials = entity[is_known], Partials(*(column[is_known] for column in partials))
     if len(entity) == 0 or len(at_us) == 0:
         return sums
-    begin = np.maximum(partials.event_at, partials.known_at)
-    ends = [np.maximum(begin, np.minimum(partials.event_at + window, partials.until)) for window in windows_us]
+    begin = np.maximum(partials.counted_at, partials.known_at)
+    ends = [np.maximum(begin, np.minimum(partials.counted_at + window, partials.until)) for window in windows_us]
     codes = np.append(entity, asked_entity)
     begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
     order = np.argsort(asked_key)
@@ -129,24 +134,27 @@ def aggregate_many(
     begun = _running(begin_key, partials.value, ordered)
     for place, end_key in enumerate(end_keys):
         ended = _running(end_key, partials.value, ordered)
-        sums.count[place, order] = begun[0] - ended[0]
-        sums.total[place, order] = begun[1] - ended[1]
+        sums.counts[place, order] = begun[0] - ended[0]
+        sums.totals[place, order] = begun[1] - ended[1]
     return sums
 
 
 def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
-    """Return how many keys are at or before each asked one, and the sum of their values (modulo 2^64, as differences are)."""
+    """Return how many keys are at or before each asked one, and the sum of their values modulo 2^64."""
     order = np.argsort(key)
     count = np.searchsorted(key[order], asked, side="right")
     totals = np.concatenate(([0], np.cumsum(value[order])))
     return count, totals[count]
 
 
-def finish(function: str, sums: Sums, window: int) -> NDArray[np.float64]:
+def finish(function: str, sums: Sums, window: int) -> Floats:
     """Return one aggregate, float64 (q,): ``count``, ``sum``, or ``mean`` (NaN where nothing counts)."""
-    count, total = sums.count[window], sums.total[window]
+    count: Floats = sums.counts[window].astype(np.float64)
+    total: Floats = sums.totals[window] / SCALE
     if function == "count":
-        return count.astype(np.float64)
+        return count
     if function == "sum":
-        return total / SCALE
-    return np.divide(total / SCALE, count, out=np.full(len(count), np.nan), where=count > 0)
+        return total
+    mean = np.full(len(count), np.nan)
+    np.divide(total, count, out=mean, where=count > 0)
+    return mean

@@ -66,7 +66,9 @@ def plan(tx: Tx, *, digest: str) -> FeaturePlan:
     """Return a frozen plan."""
     found = sql.find_plan(tx.connection, tx.project, digest)
     if found is None:
-        raise NotFound("no plan has this digest", field="digest", value=digest, next_step="features.freeze_plan makes one")
+        raise NotFound(
+            "no plan has this digest", field="digest", value=digest, next_step="features.freeze_plan makes one"
+        )
     return found
 
 
@@ -131,6 +133,12 @@ def window_name(aggregate: str, window_us: int) -> str:
     return f"{aggregate}_{format_duration(window_us)}"
 
 
+def used_columns(view: ColumnViewSpec | AggregateViewSpec) -> list[str]:
+    """Return the columns whose values a view reads, each once."""
+    columns = view.columns if isinstance(view, ColumnViewSpec) else [one.column for one in view.aggregates]
+    return list(dict.fromkeys(columns))
+
+
 def plan_inputs(plan: FeaturePlan) -> list[str]:
     """Return the columns a request must carry: the functions' inputs and the views' entities."""
     inputs = [name for request in plan.requests for name in request.inputs]
@@ -158,9 +166,7 @@ def _check_label(label: LabelSpec, spine: DatasetPushSpec, views: ViewSpecs) -> 
     if label.column in spine.known_at or "*" in spine.known_at:
         return
     for view in views:
-        aggregates = view.aggregates if isinstance(view, AggregateViewSpec) else []
-        columns = view.columns if isinstance(view, ColumnViewSpec) else [one.column for one in aggregates]
-        if view.dataset == label.dataset and label.column in columns:
+        if view.dataset == label.dataset and label.column in used_columns(view):
             raise InvalidInput(
                 f"view {view.name} would tell each row its own label",
                 field=f"known_at.{label.column}",

@@ -19,10 +19,10 @@ FOUND, NOT_FOUND, EXPIRED, NOT_YET_KNOWN = 0, 1, 2, 3
 
 
 class Winners(NamedTuple):
-    """Answer per query: ``index`` of the winning row (-1 if none) and ``reason``, a place in ``types.MISSING``."""
+    """Answer per query: ``rows``, the winning row (-1 if none), and ``reasons``, places in ``types.MISSING``."""
 
-    index: Ints
-    reason: NDArray[np.uint8]
+    rows: Ints
+    reasons: NDArray[np.uint8]
 
 
 def latest_known(
@@ -51,7 +51,7 @@ def latest_known(
         return Winners(index, reason)
     visible_at = np.maximum(event_at, known_at)
     happened, visible, asked = pack(np.append(entity, asked_entity), event_at, visible_at, asked_at)
-    order = _ranked(happened, known_at, sequence)
+    order = order_by(happened, known_at, sequence)
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     by_visible = np.argsort(visible)
@@ -96,12 +96,12 @@ def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:
     )
 
 
-def _ranked(happened: Ints, known_at: Ints, sequence: Ints) -> Ints:
-    """Return the order by (entity, event, known, sequence); only rows that tie on the first two are sorted in full."""
-    order = np.argsort(happened, kind="stable")
-    is_equal = happened[order[1:]] == happened[order[:-1]]
+def order_by(key: Ints, *ties: Ints) -> Ints:
+    """Return the order by a key and then by each of ``ties``; only rows that tie on the key are sorted in full."""
+    order = np.argsort(key, kind="stable")
+    is_equal = key[order[1:]] == key[order[:-1]]
     if is_equal.any():
         is_tied = np.append(is_equal, False) | np.append(False, is_equal)
         tied = order[is_tied]
-        order[is_tied] = tied[np.lexsort((sequence[tied], known_at[tied], happened[tied]))]
+        order[is_tied] = tied[np.lexsort(tuple(column[tied] for column in (*ties[::-1], key)))]
     return order

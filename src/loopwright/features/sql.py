@@ -85,9 +85,7 @@ def list_training_sets(
     limit: int = 1000,
 ) -> list[TrainingSetVersion]:
     """Return the training sets of a service, newest first."""
-    statement = select(training_sets).where(
-        training_sets.c.project_id == project, training_sets.c.service == service
-    )
+    statement = select(training_sets).where(training_sets.c.project_id == project, training_sets.c.service == service)
     if version is not None:
         statement = statement.where(training_sets.c.version == version)
     if digest is not None:
@@ -111,9 +109,7 @@ def find_materialization(connection: Connection, project: str, job_id: str) -> M
     return None if row is None else Materialization(**_values(row))
 
 
-def list_materializations(
-    connection: Connection, project: str, view: str | None, limit: int
-) -> list[Materialization]:
+def list_materializations(connection: Connection, project: str, view: str | None, limit: int) -> list[Materialization]:
     """Return fills, newest first."""
     statement = select(materializations).where(materializations.c.project_id == project)
     if view is not None:

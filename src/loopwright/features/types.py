@@ -1,4 +1,4 @@
-"""Structs of features: views, aggregates, on-request functions, services, training sets, and what a gateway needs of them."""
+"""Structs of features: views, aggregates, on-request functions, services, training sets, and what gateways need."""
 
 from typing import Any, Literal
 
@@ -32,8 +32,11 @@ class Aggregate(msgspec.Struct, frozen=True):
 class AggregateViewSpec(msgspec.Struct, frozen=True, tag="aggregates"):
     """Windowed aggregates of a dataset by entity, counting only what was known at the asked moment.
 
-    A feature is named ``{entity}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds, the
-    rows with event time in ``(at - window, at]`` and known time ``<= at``.
+    ``counts`` says which time a window is cut by: ``event`` (what happened in the last 3 hours and is known by now) or
+    ``known`` (what became known in the last 3 hours, whenever it happened).
+
+    A feature is named ``{entity}_{aggregate}_{window}``, such as ``carrier_late_share_3h``. Windows are microseconds,
+    the rows with event time in ``(at - window, at]`` and known time ``<= at``.
     """
 
     name: str
@@ -41,6 +44,7 @@ class AggregateViewSpec(msgspec.Struct, frozen=True, tag="aggregates"):
     entity: str
     windows_us: list[int]
     aggregates: list[Aggregate]
+    counts: Literal["event", "known"] = "event"
 
 
 ViewSpec = ColumnViewSpec | AggregateViewSpec
@@ -77,7 +81,7 @@ class ServiceSpec(msgspec.Struct, frozen=True):
 
 
 class TrainingSetSpec(msgspec.Struct, frozen=True):
-    """What to freeze: a service at dataset versions, event times in ``[start_at, end_at)``, labels known by ``known_by``."""
+    """What to freeze: a service at dataset versions, event times in ``[start_at, end_at)``, labels by ``known_by``."""
 
     service: str
     dataset_versions: dict[str, int]

@@ -38,10 +38,7 @@ def declare_view(tx: Tx, *, spec: ColumnViewSpec | AggregateViewSpec) -> Definit
             rule="views need a dataset with time",
             next_step='say time="<column>" where the dataset is declared',
         )
-    if isinstance(spec, ColumnViewSpec):
-        columns = _check_columns(spec)
-    else:
-        columns = _check_aggregates(spec)
+    columns = _check_columns(spec) if isinstance(spec, ColumnViewSpec) else _check_aggregates(spec)
     if dataset.newest is not None:
         schema = data.get_version(tx, dataset=spec.dataset).schema
         known = [column.name for column in schema]
@@ -128,7 +125,7 @@ def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field
 
 
 def meaning_of(document: Any) -> Any:
-    """Return a document without the names of its code blobs: an edit elsewhere in the project does not change a function."""
+    """Return a document without the names of its code blobs: an edit elsewhere does not change a function."""
     if isinstance(document, dict):
         is_code = "function_digest" in document
         return {name: meaning_of(value) for name, value in document.items() if not (is_code and name == "digest")}
@@ -151,7 +148,9 @@ def _declare(tx: Tx, kind: Any, ref_kind: str, name: str, spec: Any, **facts: An
 def _check_columns(spec: ColumnViewSpec) -> list[str]:
     _check_named(spec.columns, "columns")
     if spec.ttl_us is not None and spec.ttl_us <= 0:
-        raise InvalidInput("a value must live for a time", field="ttl_us", value=spec.ttl_us, rule="more than 0, or None")
+        raise InvalidInput(
+            "a value must live for a time", field="ttl_us", value=spec.ttl_us, rule="more than 0, or None"
+        )
     return spec.columns
 
 
@@ -165,4 +164,6 @@ def _check_aggregates(spec: AggregateViewSpec) -> list[str]:
 
 def _check_named(names: list[str], field: str) -> None:
     if not names or not all(names) or len(set(names)) < len(names):
-        raise InvalidInput("these names cannot be used", field=field, value=names, rule="one or more, each once, none empty")
+        raise InvalidInput(
+            "these names cannot be used", field=field, value=names, rule="one or more, each once, none empty"
+        )

@@ -1,0 +1,175 @@
+"""Frames at the door: moments, entities, feature dtypes, row ids and typed rows, the same for training and serving."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loopwright.features.pointintime import NEVER, Ints
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import InvalidInput
+
+MOMENT = pl.Datetime("us", "UTC")
+_LONGEST_BYTES = 128
+
+
+def moments(series: pl.Series, field: str) -> Ints:
+    """Return microseconds UTC, int64 (n,); ``NEVER`` where null. Whole numbers are taken as microseconds.
+
+    Raises:
+        InvalidInput: The column holds no moments, or moments without a time zone.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pl.Datetime):
+        if dtype.time_zone is None:
+            rule = "moments name their zone; they are kept in UTC"
+            raise InvalidInput(
+                "these moments name no time zone", field=field, rule=rule, next_step="say the source's zone"
+            )
+        series = series.dt.epoch("us")
+    elif dtype == pl.Date:
+        series = series.cast(pl.Datetime("us")).dt.epoch("us")
+    elif not dtype.is_integer() and dtype != pl.Null:
+        raise InvalidInput("these are no moments", field=field, value=str(dtype), rule="Datetime(us, UTC)")
+    return series.cast(pl.Int64).fill_null(NEVER).to_numpy()
+
+
+def entities(series: pl.Series, field: str) -> pl.Series:
+    """Return entity values as text, null where there is none.
+
+    Raises:
+        InvalidInput: They are neither text nor whole numbers.
+    """
+    if series.dtype.is_integer() or series.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null, pl.Boolean):
+        return series.cast(pl.String)
+    raise InvalidInput("this cannot be an entity", field=field, value=str(series.dtype), rule="text or whole numbers")
+
+
+def as_feature(series: pl.Series, field: str) -> pl.Series:
+    """Return a column as a feature: Float64 (booleans as 0 and 1, NaN as null) or String.
+
+    Raises:
+        InvalidInput: The column is neither numbers nor text.
+    """
+    dtype = series.dtype
+    if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
+        return series.cast(pl.Float64).fill_nan(None)
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        return series.cast(pl.String)
+    rule = "a number, a boolean or text"
+    raise InvalidInput(
+        "this cannot be a feature", field=field, value=str(dtype), rule=rule, next_step="take a part of it"
+    )
+
+
+def row_ids(frame: pl.DataFrame, key: Sequence[str]) -> pl.Series:
+    """Return a frame's key as text, String (n,): the parts joined by ``|``; moments as microseconds."""
+    parts = [_part(frame[name]).fill_null("") for name in key]
+    if len(parts) > 1:
+        parts = [part.str.replace_all(r"([\\|])", r"\$1") for part in parts]
+    return pl.select(pl.concat_str(parts, separator="|").alias("row_id")).to_series()
+
+
+def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ()) -> Ints:
+    """Return a hash of each row's key and values, int64 (n,), not negative; the same everywhere and always."""
+    texts = row_ids(frame, key)
+    if values:
+        parts = [_part(frame[name]).fill_null("\x00") for name in values]
+        texts = pl.select(pl.concat_str([texts, *parts], separator="\x1f")).to_series()
+    return hash_texts(texts.to_list())
+
+
+def _part(series: pl.Series) -> pl.Series:
+    return (series.dt.epoch("us") if isinstance(series.dtype, pl.Datetime) else series).cast(pl.String)
+
+
+def hash_texts(texts: Sequence[str]) -> Ints:
+    """Return a 63-bit hash of each text, int64 (n,), by the finalizer of SplitMix64 over words of 8 bytes."""
+    encoded = [text.encode() for text in texts]
+    encoded = [
+        body if len(body) <= _LONGEST_BYTES else hashlib.blake2b(body, digest_size=32).digest() for body in encoded
+    ]
+    lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
+    words = max(1, math.ceil(int(lengths.max(initial=0)) / 8))
+    grid = np.array(encoded, dtype=f"S{8 * words}").view(np.uint64).reshape(len(encoded), words)
+    state = _mixed(lengths + np.uint64(0x9E3779B97F4A7C15))
+    for place in range(words):
+        # A row's hash must not depend on how long the others are: words past its end are left out.
+        is_inside = lengths > np.uint64(8 * place)
+        state = np.where(is_inside, _mixed(state ^ _mixed(grid[:, place] + np.uint64(place + 1))), state)
+    hashes: Ints = (state >> np.uint64(1)).astype(np.int64)
+    return hashes
+
+
+def _mixed(words: Any) -> Any:
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))
+
+
+def typed_frame(
+    rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str], *, zone: str | None = None, field: str = "rows"
+) -> pl.DataFrame:
+    """Return rows that came as JSON as a frame with the dataset's dtypes; columns without one are inferred.
+
+    Args:
+        rows: One mapping per row; a column that a row leaves out is null there.
+        dtypes: Column -> Polars dtype as text, such as ``Int64`` or ``Datetime(us, UTC)``.
+        zone: Time zone of moments that name none; without it they are refused.
+        field: How errors name the rows, such as ``rows``.
+
+    Raises:
+        InvalidInput: A value does not fit its column; names ``rows[i].column``.
+    """
+    columns = []
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row.get(name) for row in rows]
+        wanted = dtype_of(dtypes[name]) if name in dtypes else None
+        columns.append(_typed(name, values, wanted, zone, field))
+    return pl.DataFrame(columns)
+
+
+def dtype_of(text: str) -> Any:
+    """Return the Polars dtype that a schema names, such as ``Int64``; moments of any unit or zone become UTC."""
+    if text.startswith("Datetime"):
+        return MOMENT
+    found = getattr(pl, text.partition("(")[0], pl.String)
+    return pl.String if found in (pl.Categorical, pl.Enum) else found
+
+
+def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: str) -> pl.Series:
+    if wanted == MOMENT:
+        filled = [_moment(value, zone, f"{field}[{place}].{name}") for place, value in enumerate(values)]
+        return pl.Series(name, filled, pl.Int64).cast(MOMENT)
+    try:
+        return pl.Series(name, values, wanted, strict=True)
+    except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
+        for place, value in enumerate(values):
+            _check_value(value, wanted, f"{field}[{place}].{name}")
+    return pl.Series(name, values, wanted, strict=False)
+
+
+def _moment(value: Any, zone: str | None, field: str) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    if not isinstance(value, str | datetime):
+        raise InvalidInput("this is not a moment", field=field, value=value, rule="ISO 8601 with a zone")
+    try:
+        return parse_moment(value, field)
+    except InvalidInput:
+        if zone is None or not isinstance(value, str):
+            raise
+    naive = pl.Series([value]).str.to_datetime(time_unit="us", strict=False)
+    found: int | None = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("us")[0]
+    return found
+
+
+def _check_value(value: Any, wanted: Any, field: str) -> None:
+    try:
+        pl.Series([value], dtype=wanted, strict=True)
+    except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
+        raise InvalidInput("this value does not fit its column", field=field, value=value, rule=str(wanted)) from None

@@ -1,0 +1,156 @@
+"""Jobs of features, done by the worker: filling the online store, freezing training sets."""
+
+import tempfile
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from loopwright.data import DatasetVersion, read
+from loopwright.features.frames import MOMENT
+from loopwright.features.online import open_online_store
+from loopwright.features.plans import used_columns
+from loopwright.features.requests import RunRequest
+from loopwright.features.training import BuiltTrainingSet, TrainingSet, build_training_set
+from loopwright.features.types import (
+    AggregateViewSpec,
+    BoundView,
+    FeaturePlan,
+    TrainingSetSpec,
+    TrainingSetVersion,
+)
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.errors import InvalidInput
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import Job
+from loopwright.store.work import JobContext, job
+
+ONLINE_FILE = "online.sqlite"
+"""The embedded online store's file in the state directory."""
+_SLACK_US = 48 * HOUR_US
+
+
+@job("features.materialize")
+def materialize(context: JobContext, job: Job) -> dict[str, int]:
+    """Fill the online store with one view; reads only fragments that the view was not filled from."""
+    view = convert(job.args["view"], BoundView)
+    place = {"dataset": view.view.dataset, "version": job.args["dataset_version"]}
+    version: DatasetVersion = context.call("data.get_version", place, job.project)
+    store = open_online_store(str(context.state_dir / ONLINE_FILE))
+    try:
+        if job.args["reset"]:
+            store.forget(view.key)
+        done = store.filled(view.key)
+        fresh = [fragment for fragment in version.fragments if fragment.digest not in done]
+        context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
+        until_us = int(job.args["until_us"]) + DAY_US
+        frame = _recent(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
+        pushed = store.fill(view, frame, [fragment.digest for fragment in fresh], until_us)
+    finally:
+        store.close()
+    facts = {"rows": pushed.rows, "entities": pushed.changed}
+    document = {
+        "job_id": job.job_id,
+        "view": to_builtins(view),
+        "dataset_version": version.version,
+        "reason": job.args["reason"],
+    }
+    context.call("features.finish_materialize", {**document, **facts}, job.project)
+    return facts
+
+
+def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us: int) -> pl.DataFrame:
+    """Read the rows that can still answer: of windows by event time, those no older than the longest."""
+    time, known = view.dataset.time, view.dataset.known_at.values()
+    used = used_columns(view.view)
+    names = [*view.dataset.key, time, view.view.entity, *used, *(moment.column for moment in known)]
+    scan = read.scan(version, blobs)
+    is_there = set(scan.collect_schema().names())
+    scan = scan.select([name for name in dict.fromkeys(names) if name in is_there])
+    if isinstance(view.view, AggregateViewSpec) and view.view.counts == "event" and version.fragments:
+        newest = max(fragment.event_at_max or until_us for fragment in version.fragments)
+        oldest = min(newest, until_us) - max(view.view.windows_us) - _SLACK_US
+        scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
+    return scan.collect()
+
+
+def freeze_training_set(
+    context: JobContext,
+    project: str,
+    *,
+    plan_digest: str,
+    end_at: int,
+    start_at: int | None = None,
+    known_by: int | None = None,
+    dataset_versions: dict[str, int] | None = None,
+    run_requests: RunRequest,
+    reason: str = "",
+) -> TrainingSetVersion:
+    """Build a training set, store it as Parquet and record its version; the same inputs give the same version.
+
+    Args:
+        context: What the worker hands to a job.
+        project: The project.
+        plan_digest: What to compute.
+        end_at: First event time that is out, microseconds UTC.
+        start_at: First event time; None for all.
+        known_by: Labels that became known later are left out; None for now.
+        dataset_versions: Versions to read; those not named are the newest.
+        run_requests: Calls on-request functions.
+        reason: Why.
+
+    Raises:
+        InvalidInput: No row has a label in that time.
+    """
+    plan: FeaturePlan = context.call("features.plan", {"digest": plan_digest}, project)
+    asked = {"plan_digest": plan_digest, "start_at": start_at, "end_at": end_at, "known_by": known_by}
+    chosen = {**asked, "dataset_versions": dataset_versions or {}}
+    spec: TrainingSetSpec = context.call("features.training_set_spec", chosen, project)
+    built = build_from_versions(context, project, plan, spec, run_requests)
+    if built.frame.is_empty():
+        raise InvalidInput(
+            "no row has a label in this time",
+            field="start_at",
+            details={"unlabelled_rows": built.unlabelled_rows},
+            next_step="choose a longer time, or wait until labels are known",
+        )
+    context.progress(f"{built.frame.height} rows joined")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "rows.parquet"
+        built.frame.write_parquet(file, compression="zstd", compression_level=1)
+        blob = context.blobs.put_file(file)
+    document = {
+        "spec": to_builtins(spec),
+        "blob": to_builtins(blob),
+        "rows": built.frame.height,
+        "plan_digest": plan_digest,
+        "event_at_min": built.frame["event_at"][0],
+        "event_at_max": built.frame["event_at"][-1],
+        "unlabelled_rows": built.unlabelled_rows,
+        "reason": reason,
+    }
+    recorded: TrainingSetVersion = context.call("features.record_training_set", document, project)
+    return recorded
+
+
+def build_from_versions(
+    context: JobContext, project: str, plan: FeaturePlan, spec: TrainingSetSpec, run_requests: RunRequest
+) -> BuiltTrainingSet:
+    """Build what a spec says, without recording it: for training sets and for the held-out rows of gates."""
+    scans = {
+        name: read.scan(context.call("data.get_version", {"dataset": name, "version": version}, project), context.blobs)
+        for name, version in spec.dataset_versions.items()
+    }
+    times = {"start_at": spec.start_at, "end_at": spec.end_at, "known_by": spec.known_by}
+    return build_training_set(plan, scans, run_requests=run_requests, **times)  # type: ignore[arg-type]
+
+
+def load_training_set(
+    blobs: BlobStore, recorded: TrainingSetVersion, *, params: dict[str, object] | None = None, project: str = ""
+) -> TrainingSet:
+    """Return a frozen training set as user code receives it."""
+    frame = pl.read_parquet(blobs.path(recorded.digest))
+    ref = f"{project}/" if project else ""
+    ref += f"training_set:{recorded.service}/{recorded.version}"
+    return TrainingSet(frame, label=recorded.label, params=params, ref=ref)

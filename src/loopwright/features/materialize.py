@@ -1,0 +1,94 @@
+"""Verbs of materialization: filling the online store with a view from a dataset version."""
+
+from loopwright import data
+from loopwright.features import sql
+from loopwright.features.plans import bind_views, push_spec, view_key, view_names
+from loopwright.features.plans import plan as find_plan
+from loopwright.features.types import BoundView, Materialization
+from loopwright.features.views import find_view, nearest
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.verbs import query, verb
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job
+
+
+@verb("features.start_materialize", changes=Materialization)
+def start_materialize(
+    tx: Tx,
+    *,
+    view: str,
+    dataset_version: int | None = None,
+    plan_digest: str | None = None,
+    reset: bool = False,
+    reason: str = "",
+) -> Job:
+    """Start filling the online store with a view; what was filled before is not read again.
+
+    Args:
+        view: Name of the view.
+        dataset_version: Version to fill from; None for the newest.
+        plan_digest: Fill the view as this plan means it; None for its present declaration.
+        reset: Drop the view's rows first, for a dataset that was repaired.
+        reason: Why.
+    """
+    bound = _bound(tx, view, plan_digest)
+    version = data.get_version(tx, dataset=bound.view.dataset, version=dataset_version)
+    args = {
+        "view": to_builtins(bound),
+        "dataset_version": version.version,
+        "until_us": tx.now_us,
+        "reset": reset,
+        "reason": reason,
+    }
+    return tx.start_job("features.materialize", tx.ref("feature_view", view), args)
+
+
+@verb("features.finish_materialize", changes=Materialization, internal=True)
+def finish_materialize(
+    tx: Tx, *, job_id: str, view: BoundView, dataset_version: int, rows: int, entities: int, reason: str = ""
+) -> Materialization:
+    """Record a fill that is done. Recording it twice is once."""
+    kept = sql.find_materialization(tx.connection, tx.project, job_id)
+    if kept is not None:
+        return kept
+    filled = Materialization(
+        view=view.view.name,
+        view_key=view.key,
+        dataset=view.view.dataset,
+        dataset_version=dataset_version,
+        rows=rows,
+        entities=entities,
+        job_id=job_id,
+        event_at=tx.now_us,
+        recorded_at=tx.wall_us,
+        reason=reason,
+    )
+    sql.insert_materialization(tx.connection, tx.project, filled)
+    ref = tx.ref("feature_view", filled.view)
+    facts = {"dataset": filled.dataset, "dataset_version": dataset_version, "view_key": view.key}
+    tx.emit("features.materialized", ref, reason=reason, rows=rows, entities=entities, **facts)
+    return filled
+
+
+@query("features.materializations")
+def materializations(tx: Tx, *, view: str | None = None, limit: int = 100) -> list[Materialization]:
+    """Return fills of the online store, newest first."""
+    return sql.list_materializations(tx.connection, tx.project, view, min(limit, 1000))
+
+
+@query("features.bound_views", internal=True)
+def bound_views(tx: Tx, *, plan_digest: str) -> list[BoundView]:
+    """Return a plan's views with their keys in the online store."""
+    return bind_views(find_plan(tx, digest=plan_digest), tx.project)
+
+
+def _bound(tx: Tx, view: str, plan_digest: str | None) -> BoundView:
+    if plan_digest is None:
+        spec = find_view(tx, view)
+        dataset = push_spec(tx, spec.dataset)
+        return BoundView(view_key(tx.project, spec, dataset), spec, dataset, view_names([], [spec])[0])
+    found = {bound.view.name: bound for bound in bound_views(tx, plan_digest=plan_digest)}
+    if view not in found:
+        raise NotFound(f"the plan has no view {view}", field="view", value=view, next_step=nearest(view, found))
+    return found[view]

@@ -1,0 +1,80 @@
+"""The contract of an online store and the choice of one by URL."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from loopwright.features.types import BoundView
+from loopwright.kernel.plugins import add_built_in, load_plugin
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore"})
+
+
+class Lookup(NamedTuple):
+    """Features of one view by the plan's name: float64 (n,) with NaN where missing, or a list of texts and None.
+
+    ``reasons`` says why a value is missing, uint8 (n,), as places in ``types.MISSING``.
+    """
+
+    columns: "dict[str, NDArray[np.float64] | list[str | None]]"
+    reasons: "dict[str, NDArray[np.uint8]]"
+
+
+class Pushed(NamedTuple):
+    """What a push did: rows taken, and (view, entity) bodies that changed."""
+
+    rows: int
+    changed: int
+
+
+class OnlineStore(Protocol):
+    """Keeps recent rows of each (view, entity). The same rows in any order, and repeated, give the same state.
+
+    Several processes may write to one store.
+    """
+
+    def push(self, views: Sequence[BoundView], frame: "pl.DataFrame", now_us: int | None = None) -> Pushed:
+        """Merge rows of one dataset, after its transform, into every view of it.
+
+        Args:
+            views: Views of that dataset, of any plans.
+            frame: The rows.
+            now_us: The present moment; rows that lie more than a day after it are refused.
+
+        Raises:
+            InvalidInput: A column is missing, or a value or moment cannot be used.
+        """
+        ...
+
+    def fill(self, view: BoundView, frame: "pl.DataFrame", fragments: Iterable[str], until_us: int) -> Pushed:
+        """Merge rows of a dataset version in bulk and remember its fragments; rows after ``until_us`` are left out."""
+        ...
+
+    def filled(self, view_key: str) -> set[str]:
+        """Return the digests of the fragments that a view was filled from."""
+        ...
+
+    def forget(self, view_key: str) -> int:
+        """Drop every row of a view; return how many entities it had."""
+        ...
+
+    def lookup(
+        self, view: BoundView, entities: Sequence[str | None], at_us: "Sequence[int] | NDArray[np.int64]"
+    ) -> Lookup:
+        """Return a view's features for each (entity, moment), by the same rule that builds training sets."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the store."""
+        ...
+
+
+def open_online_store(url: str) -> OnlineStore:
+    """Open a store by URL; a path or ``sqlite:///path`` is a SQLite file."""
+    scheme, found, _ = url.partition("://")
+    store: OnlineStore = load_plugin("online_stores", scheme if found else "sqlite")(url)
+    return store

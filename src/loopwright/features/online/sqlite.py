@@ -1,0 +1,179 @@
+"""The online store in one SQLite file: readers never wait, writers take turns."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loopwright.features.online.base import Lookup, Pushed
+from loopwright.features.online.bodies import (
+    Bodies,
+    look_up_aggregates,
+    look_up_latest,
+    merge_aggregates,
+    merge_latest,
+)
+from loopwright.features.pointintime import NEVER
+from loopwright.features.rows import AggregateRows, DatasetRows, LatestRows, aggregate_rows, latest_rows
+from loopwright.features.types import AggregateViewSpec, BoundView
+from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
+from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
+
+SLACK_US = 48 * HOUR_US
+"""How long rows are kept beyond the longest window, for moments that lie behind an entity's newest event."""
+LAST_ROWS = 16
+"""How many rows of an entity a column view keeps."""
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
+"""
+_READ = "SELECT entity, body FROM online WHERE view_key = ? AND entity IN (SELECT value FROM json_each(?))"
+_WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
+ViewRows = AggregateRows | LatestRows
+
+
+class SqliteOnlineStore:
+    """Recent rows of each (view, entity) in a SQLite file.
+
+    Args:
+        url: A path, or ``sqlite:///path``.
+        slack_us: How long rows are kept beyond the longest window.
+        last_rows: How many rows of an entity a column view keeps.
+    """
+
+    def __init__(self, url: str | Path, slack_us: int = SLACK_US, last_rows: int = LAST_ROWS) -> None:
+        self.path = Path(str(url).removeprefix("sqlite:///"))
+        self.slack_us = slack_us
+        self.last_rows = last_rows
+        self._of_thread = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._translated():
+            self._connection().executescript(_SCHEMA)
+
+    def push(self, views: Sequence[BoundView], frame: pl.DataFrame, now_us: int | None = None) -> Pushed:
+        """Merge rows of one dataset, after its transform, into every view of it."""
+        if not views or frame.is_empty():
+            return Pushed(frame.height, 0)
+        rows = DatasetRows(views[0].dataset, frame)
+        if now_us is not None:
+            _refuse_future(rows, now_us)
+        prepared = {view.key: (view, _view_rows(view, rows)) for view in views}
+        with self._writing() as connection:
+            changed = sum(self._merge(connection, view, found) for view, found in prepared.values())
+        return Pushed(frame.height, changed)
+
+    def fill(self, view: BoundView, frame: pl.DataFrame, fragments: Iterable[str], until_us: int) -> Pushed:
+        """Merge rows of a dataset version in bulk and remember its fragments; rows after ``until_us`` are left out."""
+        rows = DatasetRows(view.dataset, frame)
+        is_early = rows.event_at <= until_us
+        if not is_early.all():
+            rows = DatasetRows(view.dataset, frame.filter(pl.Series(is_early)))
+        found = _view_rows(view, rows)
+        with self._writing() as connection:
+            changed = self._merge(connection, view, found)
+            marks = [(view.key, fragment) for fragment in fragments]
+            connection.executemany("INSERT OR IGNORE INTO fills VALUES (?, ?)", marks)
+        return Pushed(rows.frame.height, changed)
+
+    def filled(self, view_key: str) -> set[str]:
+        """Return the digests of the fragments that a view was filled from."""
+        with self._translated():
+            rows = self._connection().execute("SELECT fragment FROM fills WHERE view_key = ?", (view_key,))
+            return {fragment for (fragment,) in rows}
+
+    def forget(self, view_key: str) -> int:
+        """Drop every row of a view; return how many entities it had."""
+        with self._writing() as connection:
+            connection.execute("DELETE FROM fills WHERE view_key = ?", (view_key,))
+            return connection.execute("DELETE FROM online WHERE view_key = ?", (view_key,)).rowcount
+
+    def lookup(
+        self, view: BoundView, entities: Sequence[str | None], at_us: Sequence[int] | NDArray[np.int64]
+    ) -> Lookup:
+        """Return a view's features for each (entity, moment), by the same rule that builds training sets."""
+        names = list(dict.fromkeys(name for name in entities if name is not None))
+        with self._translated():
+            bodies = self._read(self._connection(), view.key, names)
+        at = np.asarray(at_us, np.int64)
+        if isinstance(view.view, AggregateViewSpec):
+            return look_up_aggregates(view, view.view, entities, at, bodies)
+        return look_up_latest(view, view.view, entities, at, bodies)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for connection in self._opened:
+            connection.close()
+        self._opened.clear()
+        self._of_thread = threading.local()
+
+    def _merge(self, connection: sqlite3.Connection, view: BoundView, rows: ViewRows) -> int:
+        before = self._read(connection, view.key, list(set(rows.entity.to_list())))
+        if isinstance(rows, LatestRows):
+            after = merge_latest(rows, before, self.last_rows)
+        else:
+            assert isinstance(view.view, AggregateViewSpec)
+            after = merge_aggregates(rows, before, max(view.view.windows_us) + self.slack_us)
+        changed = [(view.key, entity, body) for entity, body in after.items() if before.get(entity) != body]
+        connection.executemany(_WRITE, changed)
+        return len(changed)
+
+    @staticmethod
+    def _read(connection: sqlite3.Connection, view_key: str, entities: Sequence[str]) -> Bodies:
+        return dict(connection.execute(_READ, (view_key, json.dumps(entities))).fetchall())
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+            # A power cut may take the last rows under NORMAL; everything here can be filled again.
+            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "wal_autocheckpoint=8000"):
+                connection.execute(f"PRAGMA {pragma}")
+            self._of_thread.connection = connection
+            self._opened.append(connection)
+        return connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._translated():
+            connection = self._connection()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if "full" in str(error):
+                raise StorageFull("the disk is full; nothing was written", value=str(self.path)) from None
+            step = "run loopwright doctor; the file may be deleted and filled again by features.start_materialize"
+            message = f"the online store did not answer: {error}"
+            raise Unavailable(message, value=str(self.path), next_step=step) from None
+
+
+def _view_rows(view: BoundView, rows: DatasetRows) -> ViewRows:
+    return aggregate_rows(view.view, rows) if isinstance(view.view, AggregateViewSpec) else latest_rows(view.view, rows)
+
+
+def _refuse_future(rows: DatasetRows, now_us: int) -> None:
+    is_future = (rows.event_at > now_us + DAY_US) & (rows.event_at != NEVER)
+    if is_future.any():
+        place = int(np.argmax(is_future))
+        raise InvalidInput(
+            "this row lies in the future",
+            field=f"rows[{place}].{rows.dataset.time}",
+            value=format_moment(int(rows.event_at[place])),
+            rule=f"at most a day after {format_moment(now_us)}",
+        )

@@ -1,0 +1,159 @@
+"""Rows of a dataset as a view sees them: entity, times, value; one reading for training, fills and pushes."""
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loopwright.data import known
+from loopwright.features.aggregates import Partials, superseded_at, to_fixed
+from loopwright.features.frames import as_feature, entities, moments, row_hashes
+from loopwright.features.plans import used_columns
+from loopwright.features.pointintime import NEVER, Ints
+from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec
+from loopwright.features.views import check_columns
+from loopwright.kernel.errors import InvalidInput
+
+_LONG_AGO = -(2**62)
+
+
+class DatasetRows:
+    """Rows of one dataset, after its transform; what several views need is computed once."""
+
+    def __init__(self, dataset: DatasetPushSpec, frame: pl.DataFrame) -> None:
+        self.dataset = dataset
+        self.frame = frame
+        check_columns([*dataset.key, dataset.time], frame.columns, f"dataset {dataset.name}", "columns")
+        self._known: dict[tuple[str, int], Ints] = {}
+        self._fixed: dict[tuple[str, bool], tuple[NDArray[np.bool_], Ints]] = {}
+
+    @cached_property
+    def event_at(self) -> Ints:
+        """Event times, int64 (n,), microseconds UTC."""
+        return moments(self.frame[self.dataset.time], f"{self.dataset.name}.{self.dataset.time}")
+
+    @cached_property
+    def identity(self) -> Ints:
+        """A hash of each row's key, int64 (n,): versions of one row share it."""
+        return row_hashes(self.frame, self.dataset.key)
+
+    def known_at(self, column: str) -> Ints:
+        """When each value of a column became known, int64 (n,), microseconds UTC; ``NEVER`` where it is not."""
+        moment = known.known_moment(self.dataset, column)
+        source, after_us = moment.column, moment.after_us
+        if (source, after_us) not in self._known:
+            check_columns([source], self.frame.columns, f"dataset {self.dataset.name}", f"known_at.{column}")
+            at = moments(self.frame[source], f"{self.dataset.name}.{source}")
+            self._known[source, after_us] = np.where(at == NEVER, NEVER, at + after_us)
+        return self._known[source, after_us]
+
+    def fixed(self, column: str, *, is_counted: bool) -> tuple[NDArray[np.bool_], Ints]:
+        """Return where a column is null, and its values in 2^-20ths (0 where it is only counted).
+
+        Raises:
+            InvalidInput: The column holds no numbers and is not only counted, or a number too large.
+        """
+        if (column, is_counted) not in self._fixed:
+            series = self.frame[column]
+            fixed = np.zeros(len(series), np.int64)
+            is_missing = series.is_null().to_numpy()
+            if not is_counted:
+                field = f"{self.dataset.name}.{column}"
+                if not series.dtype.is_numeric() and series.dtype not in (pl.Boolean, pl.Null):
+                    rule = "mean and sum need numbers; count takes anything"
+                    raise InvalidInput("this column cannot be summed", field=field, value=str(series.dtype), rule=rule)
+                numbers = series.cast(pl.Float64).to_numpy()
+                is_missing = np.isnan(numbers)
+                fixed = to_fixed(numbers, field)
+            self._fixed[column, is_counted] = is_missing, fixed
+        return self._fixed[column, is_counted]
+
+
+class AggregateRows(NamedTuple):
+    """Rows of an aggregate view: entity as text, and for each column its known times and values in 2^-20ths.
+
+    ``counted_at`` is the time that windows are cut by; of views that count what became known, the row's last such time,
+    each column having its own.
+    """
+
+    entity: pl.Series
+    counted_at: Ints
+    identity: Ints
+    columns: dict[str, tuple[Ints, Ints]]
+    counts: str
+
+    def partials(self, column: str, entity: Ints) -> tuple[Ints, Partials]:
+        """Return entity codes and partials of the rows whose value of a column is known to anyone."""
+        known_at, value = self.columns[column]
+        kept = np.flatnonzero(known_at != NEVER)
+        codes, identity = entity[kept], self.identity[kept]
+        counted_at = known_at if self.counts == "known" else self.counted_at
+        partials = Partials(counted_at[kept], known_at[kept], known_at[kept], value[kept])
+        return codes, partials._replace(until=superseded_at(codes, identity, partials))
+
+
+class LatestRows(NamedTuple):
+    """Rows of a column view: entity as text, and for each column its known times and values (Float64 or String)."""
+
+    entity: pl.Series
+    event_at: Ints
+    sequence: Ints
+    known_at: dict[str, Ints]
+    values: dict[str, pl.Series]
+
+
+def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
+    """Return the rows that may count in a view: those with an entity, an event time and a value.
+
+    Raises:
+        InvalidInput: A column is missing, or holds no numbers.
+    """
+    names = used_columns(view)
+    kept = _kept(view, rows, names)
+    columns = {}
+    for name in names:
+        is_counted = all(one.function == "count" for one in view.aggregates if one.column == name)
+        is_missing, fixed = rows.fixed(name, is_counted=is_counted)
+        columns[name] = (np.where(is_missing, NEVER, rows.known_at(name))[kept], fixed[kept])
+    counted_at = rows.event_at[kept]
+    if view.counts == "known":
+        moments_known = np.stack([known_at for known_at, _ in columns.values()])
+        counted_at = np.where(moments_known == NEVER, _LONG_AGO, moments_known).max(axis=0)
+    return AggregateRows(_entity(view, rows, kept), counted_at, rows.identity[kept], columns, view.counts)
+
+
+def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = False) -> LatestRows:
+    """Return the rows that may win in a view: those with an entity and an event time.
+
+    Args:
+        view: Which columns.
+        rows: The dataset's rows.
+        only_ties: Leave the sequence 0 where entity and event time are the row's alone, and nothing is merged later.
+    """
+    kept = _kept(view, rows, view.columns)
+    frame = rows.frame[kept] if len(kept) < rows.frame.height else rows.frame
+    entity = _entity(view, rows, kept)
+    sequence = np.zeros(len(kept), np.int64)
+    tied = np.arange(len(kept))
+    if only_ties:
+        tied = np.flatnonzero(pl.DataFrame({"entity": entity, "at": rows.event_at[kept]}).is_duplicated().to_numpy())
+    if len(tied):
+        # The order among ties comes from what a row says, not from when it arrived: any arrival is one state.
+        sequence[tied] = row_hashes(frame[tied], rows.dataset.key, view.columns)
+    known_at = {name: rows.known_at(name)[kept] for name in view.columns}
+    values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
+    return LatestRows(entity, rows.event_at[kept], sequence, known_at, values)
+
+
+def _kept(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, columns: list[str]) -> Ints:
+    check_columns([view.entity, *columns], rows.frame.columns, f"dataset {view.dataset}", f"view.{view.name}")
+    has_entity = rows.frame[view.entity].is_not_null().to_numpy()
+    return np.flatnonzero(has_entity & (rows.event_at != NEVER))
+
+
+def _entity(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, kept: Ints) -> pl.Series:
+    series = rows.frame[view.entity]
+    chosen = series if len(kept) == len(series) else series.gather(kept)
+    return entities(chosen, f"{view.dataset}.{view.entity}")

@@ -1,0 +1,222 @@
+"""Training sets: the features of every row of a dataset as they could have been served at its moment."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from loopwright.data import known
+from loopwright.features.aggregates import aggregate_many, finish
+from loopwright.features.frames import MOMENT, as_feature, entities, moments, row_ids
+from loopwright.features.plans import plan_inputs, used_columns, view_names, window_name
+from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, latest_known
+from loopwright.features.requests import RunRequest
+from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
+from loopwright.features.trainingset import TrainingSet
+from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec, FeaturePlan, LabelSpec
+from loopwright.features.views import check_columns
+from loopwright.kernel.errors import InvalidInput
+
+__all__ = ["BuiltTrainingSet", "FeatureColumns", "TrainingSet", "build_training_set", "compute_features"]
+
+Scans = Mapping[str, pl.LazyFrame]
+ViewSpec = ColumnViewSpec | AggregateViewSpec
+
+
+class BuiltTrainingSet(NamedTuple):
+    """``frame`` with ``row_id, event_at, label, <features>`` by (event_at, row_id); and how many rows had no label."""
+
+    frame: pl.DataFrame
+    unlabelled_rows: int
+
+
+class FeatureColumns(NamedTuple):
+    """Features by name, Float64 or String (n,), null where missing; and why, as places in ``types.MISSING``."""
+
+    columns: dict[str, pl.Series]
+    reasons: dict[str, NDArray[np.uint8]]
+
+
+def build_training_set(
+    plan: FeaturePlan,
+    scans: Scans,
+    *,
+    start_at: int | None,
+    end_at: int,
+    known_by: int,
+    run_requests: RunRequest,
+) -> BuiltTrainingSet:
+    """Join a service's features to the rows of its label's dataset, each at its own moment.
+
+    Args:
+        plan: What to compute.
+        scans: Dataset -> its rows at the chosen version.
+        start_at: First event time, microseconds UTC; None for all.
+        end_at: First event time that is out.
+        known_by: Labels that became known later are left out.
+        run_requests: Calls on-request functions, once for all rows.
+
+    Raises:
+        InvalidInput: The plan has no label, or a column is missing.
+    """
+    if plan.label is None:
+        raise InvalidInput("this service has no label", field="label", value=plan.service)
+    label = plan.label
+    dataset = _dataset(plan, label.dataset)
+    moment = known.known_moment(dataset, label.column)
+    wanted = [*plan.key, plan.time, label.column, *plan_inputs(plan), moment.column]
+    frame = _collect(scans, dataset, wanted, start_at, end_at - 1)
+    spine, unlabelled_rows = _labelled(DatasetRows(dataset, frame), label, known_by)
+    found = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests)
+    columns = [found.columns[name] for name in plan.columns]
+    return BuiltTrainingSet(spine.select("row_id", "event_at", "label").hstack(columns), unlabelled_rows)
+
+
+def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.DataFrame, int]:
+    """Return one row per key whose label was known in time, the last known of each, and how many keys have none."""
+    frame = rows.frame.with_columns(
+        row_ids(rows.frame, rows.dataset.key),
+        pl.Series("event_at", rows.event_at),
+        as_feature(rows.frame[label.column], f"{label.dataset}.{label.column}").alias("label"),
+        pl.Series("label_known_at", rows.known_at(label.column)),
+    )
+    keys = frame["row_id"].n_unique()
+    frame = frame.filter((pl.col("label_known_at") <= known_by) & pl.col("label").is_not_null())
+    if frame["row_id"].is_duplicated().any():
+        order = pl.Series("order", row_ids(frame, ["label_known_at", "event_at", "label"]))
+        frame = frame.with_columns(order).sort("label_known_at", "event_at", "order")
+        frame = frame.unique("row_id", keep="last", maintain_order=True).drop("order")
+    return frame.sort("event_at", "row_id"), keys - frame.height
+
+
+def compute_features(
+    plan: FeaturePlan, scans: Scans, spine: pl.DataFrame, at_us: Ints, run_requests: RunRequest
+) -> FeatureColumns:
+    """Compute a plan's features for rows as they could have been served at their moments.
+
+    Args:
+        plan: What to compute.
+        scans: Dataset -> its rows.
+        spine: The rows; holds the functions' inputs and the views' entities.
+        at_us: int64 (n,), the moment of each row, microseconds UTC.
+        run_requests: Calls on-request functions.
+    """
+    check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
+    found = FeatureColumns({}, {})
+    for request in plan.requests:
+        for column in run_requests(request, spine.select(request.inputs)):
+            found.columns[column.name] = column
+            found.reasons[column.name] = np.zeros(spine.height, np.uint8)
+    named = list(zip(plan.views, view_names(plan.requests, plan.views), strict=True))
+    for dataset in plan.datasets:
+        views = [(view, names) for view, names in named if view.dataset == dataset.name]
+        if not views or spine.height == 0:
+            continue
+        rows = _view_dataset_rows(scans, dataset, [view for view, _ in views], at_us)
+        for view, names in views:
+            asked = entities(spine[view.entity], view.entity)
+            if isinstance(view, AggregateViewSpec):
+                _add_aggregates(view, names, rows, asked, at_us, found)
+            else:
+                _add_latest(view, names, rows, asked, at_us, found)
+    for name in plan.columns:
+        found.columns.setdefault(name, pl.Series(name, [], pl.Float64))
+    return found
+
+
+def _add_aggregates(
+    view: AggregateViewSpec,
+    names: dict[str, str],
+    rows: DatasetRows,
+    asked: pl.Series,
+    at_us: Ints,
+    found: FeatureColumns,
+) -> None:
+    counted = aggregate_rows(view, rows)
+    entity, asked_entity = entity_codes(counted.entity, asked)
+    has_no_entity = asked.is_null().to_numpy()
+    sums = {}
+    for column in counted.columns:
+        codes, partials = counted.partials(column, entity)
+        sums[column] = aggregate_many(codes, partials, asked_entity, at_us, view.windows_us)
+    for aggregate in view.aggregates:
+        for place, window_us in enumerate(view.windows_us):
+            name = names[window_name(aggregate.name, window_us)]
+            values = finish(aggregate.function, sums[aggregate.column], place)
+            values[has_no_entity] = np.nan
+            found.columns[name] = pl.Series(name, values).fill_nan(None)
+            found.reasons[name] = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
+
+
+def _add_latest(
+    view: ColumnViewSpec,
+    names: dict[str, str],
+    rows: DatasetRows,
+    asked: pl.Series,
+    at_us: Ints,
+    found: FeatureColumns,
+) -> None:
+    latest = latest_rows(view, rows, only_ties=True)
+    entity, asked_entity = entity_codes(latest.entity, asked)
+    winners: dict[int, Any] = {}
+    for column in view.columns:
+        known_at = latest.known_at[column]
+        if id(known_at) not in winners:
+            winners[id(known_at)] = latest_known(
+                entity, latest.event_at, known_at, latest.sequence, asked_entity, at_us, view.ttl_us
+            )
+        index, reasons = winners[id(known_at)]
+        places = pl.Series(np.where(index < 0, 0, index)).set(pl.Series(index < 0), None)
+        name = names[column]
+        found.columns[name] = latest.values[column].gather(places).alias(name)
+        found.reasons[name] = reasons
+
+
+def entity_codes(rows: pl.Series, asked: pl.Series) -> tuple[Ints, Ints]:
+    """Return dense codes of the rows' and the asked entities, int64; -1 for null and for those no row has."""
+    known = rows.unique().drop_nulls()
+    kind = pl.Enum(known)
+    codes = rows.cast(kind).to_physical().cast(pl.Int64).fill_null(-1)
+    return codes.to_numpy(), asked.cast(kind, strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _view_dataset_rows(scans: Scans, dataset: DatasetPushSpec, views: list[ViewSpec], at_us: Ints) -> DatasetRows:
+    columns = [*dataset.key, dataset.time]
+    for view in views:
+        used = used_columns(view)
+        columns += [view.entity, *used, *(known.known_moment(dataset, column).column for column in used)]
+    aggregates = [view for view in views if isinstance(view, AggregateViewSpec)]
+    if any(view.counts == "known" for view in aggregates):
+        return DatasetRows(dataset, _collect(scans, dataset, columns, None, None))
+    longest = max((max(view.windows_us) for view in aggregates), default=0)
+    low = int(at_us.min()) - longest if len(aggregates) == len(views) else None
+    return DatasetRows(dataset, _collect(scans, dataset, columns, low, int(at_us.max())))
+
+
+def _collect(
+    scans: Scans, dataset: DatasetPushSpec, columns: list[str], low: int | None, high: int | None
+) -> pl.DataFrame:
+    """Read the columns of a dataset's rows with event time in ``[low, high]``."""
+    if dataset.name not in scans:
+        raise InvalidInput(
+            f"no version of dataset {dataset.name} was given", field="dataset_versions", value=dataset.name
+        )
+    scan = scans[dataset.name]
+    schema = scan.collect_schema()
+    names = list(dict.fromkeys(columns))
+    check_columns(names, schema.names(), f"dataset {dataset.name}", "columns")
+    time = pl.col(dataset.time)
+    if isinstance(schema[dataset.time], pl.Datetime):
+        moments(pl.Series([], dtype=schema[dataset.time]), f"{dataset.name}.{dataset.time}")
+        bounds = [None if at is None else pl.lit(at).cast(MOMENT) for at in (low, high)]
+    else:
+        bounds = [None if at is None else pl.lit(at) for at in (low, high)]
+    chosen = scan.filter(time <= bounds[1]) if bounds[1] is not None else scan
+    chosen = chosen if bounds[0] is None else chosen.filter(time >= bounds[0])
+    return chosen.select(names).collect()
+
+
+def _dataset(plan: FeaturePlan, name: str) -> DatasetPushSpec:
+    return next(dataset for dataset in plan.datasets if dataset.name == name)
