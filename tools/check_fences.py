@@ -153,8 +153,12 @@ def _front_names(room: Path) -> frozenset[str]:
     if not door.is_file():
         return frozenset()
     names: set[str] = set()
-    for node in ast.parse(door.read_text("utf-8")).body:
-        if isinstance(node, ast.ImportFrom | ast.Import):
+    statements = list(ast.parse(door.read_text("utf-8")).body)
+    for node in statements:
+        # What a room offers without loading it stands under `if TYPE_CHECKING`.
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            statements.extend(node.body)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
             names.update(alias.asname or alias.name for alias in node.names)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)

@@ -7,6 +7,7 @@ sums of parts add up.
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,17 @@ def value_hashes(column: pl.Series) -> Hashes:
     return hashes
 
 
-def row_hashes(frame: pl.DataFrame) -> Hashes:
-    """Return one hash a row over all columns: uint64 of shape (rows,)."""
+def hash_columns(frame: pl.DataFrame) -> dict[str, Hashes]:
+    """Return the value hashes of every column, for those who need them more than once."""
+    return {column.name: value_hashes(column) for column in frame.get_columns()}
+
+
+def row_hashes(frame: pl.DataFrame, hashed: Mapping[str, Hashes] | None = None) -> Hashes:
+    """Return one hash a row over all columns: uint64 of shape (rows,). ``hashed`` are the frame's, if known already."""
+    hashed = hashed if hashed is not None else hash_columns(frame)
     total = np.zeros(frame.height, dtype=np.uint64)
     for column in frame.get_columns():
-        hashes = mix(value_hashes(column) ^ np.uint64(_text_hash(column.name)))
+        hashes = mix(hashed[column.name] ^ np.uint64(_text_hash(column.name)))
         if column.null_count():
             # A missing value leaves no trace: a column may be added to a dataset without changing its older rows.
             hashes[column.is_null().to_numpy()] = 0

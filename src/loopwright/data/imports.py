@@ -1,7 +1,7 @@
 """Building a version from rows: schema, repeats, checks, fragments, profile. Touches blobs, never the database."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -10,7 +10,7 @@ import polars as pl
 
 from loopwright.data import profiles, quality, read
 from loopwright.data.columns import align, schema_of
-from loopwright.data.fingerprints import Hashes, row_hashes, sum_rows
+from loopwright.data.fingerprints import Hashes, hash_columns, row_hashes, sum_rows
 from loopwright.data.quarantine import blocking
 from loopwright.data.types import (
     CheckResult,
@@ -59,6 +59,7 @@ def build_version(
     elif not height:
         raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
     checks = [] if not frame.height else check_rows(frame, spec, now_us)
+    hashed = hash_columns(frame)
     failing = quality.failing_rows(frame, checks, time=spec.time) if blocking(checks) else None
     return ImportedRows(
         dataset=spec.name,
@@ -68,13 +69,21 @@ def build_version(
         schema=_schema(frame, parent if is_append else None),
         fragments=write_fragments(frame, spec.time, blobs),
         rows=frame.height,
-        row_sum=sum_rows(row_hashes(frame)),
-        profile=_profile(frame, parent if is_append else None, blobs),
+        row_sum=sum_rows(row_hashes(frame, hashed)),
+        profile=_profile(frame, hashed, parent if is_append else None, blobs),
         checks=[*_schema_checks(misfits), *checks],
         failing=blobs.put(_parquet(failing)) if failing is not None and failing.height else None,
         dropped_rows=height - frame.height,
         reason=request.reason,
     )
+
+
+def time_range(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
+    """Return ``[start_at, end_at)`` of the event times of a frame, microseconds UTC; None without a time or rows."""
+    if time is None or not frame.height:
+        return None, None
+    ticks = frame[time].to_physical().cast(pl.Int64)
+    return int(ticks.min()), int(ticks.max()) + 1  # type: ignore[arg-type]
 
 
 def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int) -> list[CheckResult]:
@@ -87,8 +96,9 @@ def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> 
     fragments = []
     for rows in frame.iter_slices(MOST_FRAGMENT_ROWS) if frame.height else []:
         ref = blobs.put(_parquet(rows))
-        low, high = _time_range(rows, time)
-        fragments.append(Fragment(ref.digest, ref.size_bytes, rows.height, low, high))
+        start_at, end_at = time_range(rows, time)
+        newest = None if end_at is None else end_at - 1
+        fragments.append(Fragment(ref.digest, ref.size_bytes, rows.height, start_at, newest))
     return fragments
 
 
@@ -98,13 +108,6 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     body = io.BytesIO()
     frame.drop(empty).write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
     return body.getvalue()
-
-
-def _time_range(rows: pl.DataFrame, time: str | None) -> tuple[int | None, int | None]:
-    if time is None:
-        return None, None
-    ticks = rows[time].to_physical()
-    return ticks.min(), ticks.max()  # type: ignore[return-value]
 
 
 def _schema(frame: pl.DataFrame, parent: DatasetVersion | None) -> list[ColumnSchema]:
@@ -130,9 +133,8 @@ def _drop_known(frame: pl.DataFrame, spec: DatasetSpec, parent: DatasetVersion, 
 
     Only fragments that overlap the new rows in event time are opened.
     """
-    start_at, end_at = _time_range(frame, spec.time)
-    past_end = None if end_at is None else end_at + 1
-    fragments = [part for part in parent.fragments if read.overlaps(part, start_at, past_end)]
+    start_at, end_at = time_range(frame, spec.time)
+    fragments = [part for part in parent.fragments if read.overlaps(part, start_at, end_at)]
     if not fragments or not frame.height:
         return frame
     overlapping = msgspec.structs.replace(parent, fragments=fragments)
@@ -152,9 +154,11 @@ def _hashes_like(frame: pl.DataFrame, known: pl.DataFrame) -> Hashes:
     return row_hashes(known.select(name for name in frame.columns if name in known.columns))
 
 
-def _profile(frame: pl.DataFrame, parent: DatasetVersion | None, blobs: BlobStore) -> BlobRef:
+def _profile(
+    frame: pl.DataFrame, hashed: Mapping[str, Hashes], parent: DatasetVersion | None, blobs: BlobStore
+) -> BlobRef:
     below = read.read_profile(parent, blobs) if parent is not None else None
-    profile = profiles.profile_frame(frame, below)
+    profile = profiles.profile_frame(frame, below, hashed)
     return blobs.put(profiles.to_bytes(profile if below is None else profiles.merge(below, profile)))
 
 

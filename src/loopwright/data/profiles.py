@@ -7,6 +7,7 @@ registers (Flajolet et al. 2007). Profiles of one histogram merge in any order a
 """
 
 import zlib
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopwright.data.fingerprints import Hashes, value_hashes
+from loopwright.data.fingerprints import Hashes, hash_columns
 from loopwright.kernel.errors import Corrupt, InvalidInput
 
 BINS = 64
@@ -81,18 +82,25 @@ class Profile(msgspec.Struct, frozen=True):
     columns: dict[str, ColumnProfile]
 
 
-def profile_frame(frame: pl.DataFrame, like: Profile | None = None) -> Profile:
+def profile_frame(
+    frame: pl.DataFrame, like: Profile | None = None, hashed: Mapping[str, Hashes] | None = None
+) -> Profile:
     """Return the profile of a frame.
 
     Args:
         frame: Any frame; lists and bytes are only counted.
         like: Takes histogram edges and categories from this profile, so that both can be merged or compared.
+        hashed: The frame's ``fingerprints.hash_columns``, if known already.
 
     Raises:
         InvalidInput: A column of ``like`` has become another kind.
     """
     known = like.columns if like is not None else {}
-    columns = {column.name: _profile_column(column, known.get(column.name)) for column in frame.get_columns()}
+    hashed = hashed if hashed is not None else hash_columns(frame)
+    columns = {
+        column.name: _profile_column(column, known.get(column.name), hashed[column.name])
+        for column in frame.get_columns()
+    }
     return Profile(frame.height, columns)
 
 
@@ -139,7 +147,7 @@ def estimate_distinct(sketch: Sketch) -> int:
     return round(estimate)
 
 
-def _profile_column(column: pl.Series, like: ColumnProfile | None) -> ColumnProfile:
+def _profile_column(column: pl.Series, like: ColumnProfile | None, hashes: Hashes) -> ColumnProfile:
     kind = _kind(column.dtype)
     if like is not None and not like.count:
         like = None
@@ -151,9 +159,10 @@ def _profile_column(column: pl.Series, like: ColumnProfile | None) -> ColumnProf
             rule="a profile compares columns of one kind",
         )
     valid = column.drop_nulls()
+    distinct = _few_or_registers(np.unique(hashes[column.is_not_null().to_numpy()] if column.null_count() else hashes))
     if kind == "number" and column.dtype != pl.Null:
-        return _profile_numbers(column, valid.cast(pl.Float64), like)
-    filled = ColumnProfile(kind, len(column), column.null_count(), _sketch(valid), count=len(valid))
+        return _profile_numbers(column, valid.cast(pl.Float64), like, distinct)
+    filled = ColumnProfile(kind, len(column), column.null_count(), distinct, count=len(valid))
     if kind == "moment" and len(valid):
         micros = valid.cast(pl.Datetime("us")) if valid.dtype == pl.Date else valid
         ticks = micros.to_physical().cast(pl.Int64)
@@ -161,7 +170,9 @@ def _profile_column(column: pl.Series, like: ColumnProfile | None) -> ColumnProf
     return _count_categories(filled, valid, like) if kind == "category" else filled
 
 
-def _profile_numbers(column: pl.Series, valid: pl.Series, like: ColumnProfile | None) -> ColumnProfile:
+def _profile_numbers(
+    column: pl.Series, valid: pl.Series, like: ColumnProfile | None, distinct: Sketch
+) -> ColumnProfile:
     numbers = valid.to_numpy()
     numbers = numbers[~np.isnan(numbers)]
     finite = numbers[np.isfinite(numbers)]
@@ -175,7 +186,7 @@ def _profile_numbers(column: pl.Series, valid: pl.Series, like: ColumnProfile | 
         "number",
         rows=len(column),
         nulls=column.null_count(),
-        distinct=_sketch(column.drop_nulls()),
+        distinct=distinct,
         nans=len(valid) - len(numbers),
         infinities=len(numbers) - len(finite),
         count=len(numbers),
@@ -259,10 +270,6 @@ def _merge_column(name: str, one: ColumnProfile, other: ColumnProfile) -> Column
 
 def _add(one: list[Any], other: list[Any]) -> list[Any]:
     return [a + b for a, b in zip(one, other, strict=True)] if one and other else one or other
-
-
-def _sketch(valid: pl.Series) -> Sketch:
-    return _few_or_registers(np.unique(value_hashes(valid)))
 
 
 def _few_or_registers(hashes: Hashes) -> Sketch:

@@ -100,16 +100,25 @@ def update_version(connection: Connection, project: str, dataset: str, version: 
 
 
 def find_version(
-    connection: Connection, project: str, dataset: str, version: int | None = None, state: str | None = None
+    connection: Connection,
+    project: str,
+    dataset: str,
+    version: int | None = None,
+    *,
+    state: str | None = None,
+    during: tuple[int | None, int | None] = (None, None),
 ) -> DatasetVersion | None:
-    """Return one version with all its fragments; without a number the last one, of a state if one is given."""
+    """Return one version; without a number the last one, of a state if one is given.
+
+    ``during`` leaves out the fragments whose event times do not overlap ``[start_at, end_at)``.
+    """
     statement = _versions(project, dataset).limit(1)
     if version is not None:
         statement = statement.where(dataset_versions.c.version == version)
     if state is not None:
         statement = statement.where(dataset_versions.c.state == state)
     row = connection.execute(statement).first()
-    return None if row is None else _version(row, _fragments(connection, project, row))
+    return None if row is None else _version(row, _fragments(connection, project, row, during))
 
 
 def find_base(connection: Connection, project: str, dataset: str, version: int) -> int:
@@ -145,7 +154,9 @@ def _versions(project: str, dataset: str) -> Select[Any]:
     return select(dataset_versions).where(same).order_by(dataset_versions.c.version.desc())
 
 
-def _fragments(connection: Connection, project: str, version: Row[Any]) -> list[Fragment]:
+def _fragments(
+    connection: Connection, project: str, version: Row[Any], during: tuple[int | None, int | None]
+) -> list[Fragment]:
     """Return the fragments of the ready versions from the base to the parent, then its own.
 
     Ready versions follow each other in one line, so those between base and parent are exactly its ancestors.
@@ -165,6 +176,11 @@ def _fragments(connection: Connection, project: str, version: Row[Any]) -> list[
         .where(table.c.project_id == project, table.c.dataset == version.dataset, or_(is_own, is_inherited))
         .order_by(table.c.version, table.c.ordinal)
     )
+    start_at, end_at = during
+    if start_at is not None:
+        statement = statement.where(or_(table.c.event_at_max.is_(None), table.c.event_at_max >= start_at))
+    if end_at is not None:
+        statement = statement.where(or_(table.c.event_at_min.is_(None), table.c.event_at_min < end_at))
     return [
         Fragment(row.digest, row.size_bytes, row.rows, row.event_at_min, row.event_at_max)
         for row in connection.execute(statement)

@@ -110,7 +110,7 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
         NotFound: No such version, or none yet.
         Quarantined: No number was given and every version so far is quarantined.
     """
-    found = sql.find_version(tx.connection, tx.project, dataset, version, None if version is not None else "ready")
+    found = sql.find_version(tx.connection, tx.project, dataset, version, state=None if version else "ready")
     if found is not None:
         return found
     datasets.get(tx, dataset=dataset)
@@ -121,9 +121,11 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
 
 
 @query("data.newest_version", internal=True)
-def newest_version(tx: Tx, *, dataset: str) -> DatasetVersion | None:
-    """Return the newest ready version, or None; for import jobs."""
-    return sql.find_version(tx.connection, tx.project, dataset, state="ready")
+def newest_version(
+    tx: Tx, *, dataset: str, start_at: int | None = None, end_at: int | None = None
+) -> DatasetVersion | None:
+    """Return the newest ready version for an import job, with only the fragments that overlap ``[start_at, end_at)``."""
+    return sql.find_version(tx.connection, tx.project, dataset, state="ready", during=(start_at, end_at))
 
 
 @query("data.versions")
