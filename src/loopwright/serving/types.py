@@ -6,9 +6,15 @@ import msgspec
 
 from loopwright.features import FeaturePlan
 from loopwright.registry import GateSpec, ModelFile, Signature
+from loopwright.store.types import BlobRef
 
 RELEASE_SCHEMA = 1
 """Form of the release document; gateways read this one and the one before."""
+
+CHAMPION = "champion"
+"""Name of the variant that answers when nothing else is asked for."""
+CANDIDATE = "candidate"
+"""Name of the variant that a rollout tries."""
 
 
 class ShadowStep(msgspec.Struct, frozen=True, tag="shadow"):
@@ -22,7 +28,7 @@ class ShadowStep(msgspec.Struct, frozen=True, tag="shadow"):
 
 
 class CanaryStep(msgspec.Struct, frozen=True, tag="canary"):
-    """A share of traffic (0..1) is answered by the candidate for ``hold_us``; ``guard`` metrics abort on evidence of harm."""
+    """The candidate answers a share of traffic (0..1) for ``hold_us``; ``guard`` metrics abort on evidence of harm."""
 
     weight: float
     hold_us: int
@@ -35,7 +41,7 @@ RolloutStep = ShadowStep | CanaryStep
 
 
 class ApproveSpec(msgspec.Struct, frozen=True):
-    """Who approves: ``person`` (waits for one) or ``policy`` (gates suffice), for the first version and for retrains."""
+    """Who approves: ``person`` (waits for one) or ``policy`` (gates suffice), for the first version and retrains."""
 
     first: Literal["person", "policy"] = "person"
     retrain: Literal["person", "policy"] = "person"
@@ -64,8 +70,8 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
 class Variant(msgspec.Struct, frozen=True):
     """A model version in a release, with a weight (0..1), or as an unseen shadow with weight 0.
 
-    ``name`` is stable within the deployment: ``champion``, ``candidate``, or the followed alias. ``plan`` is the digest of the
-    feature plan it reads, empty if requests carry the model's columns themselves.
+    ``name`` is stable within the deployment: ``champion``, ``candidate``, or the followed alias. ``plan`` is the
+    digest of the feature plan it reads, empty if requests carry the model's columns themselves.
     """
 
     name: str
@@ -113,8 +119,16 @@ ROLLOUT_STATES = {
 }
 
 
+LIVE_STATES = ("waiting_approval", "running", "paused")
+"""States of a rollout that is not over; a deployment has at most one such."""
+
+
 class StepVerdict(msgspec.Struct, frozen=True):
-    """What a rollout step found: metric, both values, interval of the difference, verdict and a sentence."""
+    """What one look at a rollout step found: metric, both values, interval of the difference, verdict and a sentence.
+
+    ``difference`` is candidate against champion, turned so that positive is better whatever the metric. ``at_us`` is
+    the moment the look took, on the project's clock.
+    """
 
     step: int
     metric: str
@@ -129,8 +143,19 @@ class StepVerdict(msgspec.Struct, frozen=True):
     at_us: int = 0
 
 
+def verdict_alone(
+    metric: str, verdict: Literal["go", "abort", "undecided"], message: str, rows: int = 0
+) -> StepVerdict:
+    """Return a verdict that compares no values."""
+    return StepVerdict(0, metric, None, None, None, None, None, verdict, message, rows)
+
+
 class Rollout(msgspec.Struct, frozen=True):
-    """A planned sequence of releases that brings a version into traffic. ``step`` -1 is before the first."""
+    """A planned sequence of releases that brings a version into traffic. ``step`` -1 is before the first.
+
+    ``release`` is the number of the present step's first release, ``looks`` how often that step has been judged.
+    ``paused_at`` is set while paused; ``paused_us`` sums the present step's earlier pauses, by which its hold grows.
+    """
 
     rollout_id: str
     deployment: str
@@ -148,6 +173,83 @@ class Rollout(msgspec.Struct, frozen=True):
     finished_at: int | None = None
     verdicts: list[StepVerdict] = []
     forced_reason: str = ""
+    release: int = 0
+    looks: int = 0
+    paused_at: int | None = None
+    paused_us: int = 0
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One judging of a rollout step, as stored; ``look`` counts from 1 within the step."""
+
+    rollout_id: str
+    step: int
+    look: int
+    verdicts: list[StepVerdict]
+    event_at: int
+
+
+class JudgeSpec(msgspec.Struct, frozen=True):
+    """What the job that judges a step is told: releases from ``release`` on, event times in ``[start_at, end_at]``."""
+
+    rollout_id: str
+    deployment: str
+    version: int
+    task: str
+    step: RolloutStep
+    index: int
+    look: int
+    release: int
+    start_at: int
+    end_at: int
+
+
+class ScoreSpec(msgspec.Struct, frozen=True):
+    """A batch to score: a Parquet blob with the model's columns, perhaps with a caller's id and an event time.
+
+    ``release`` is the deployment's newest at the start, 0 before the first.
+    """
+
+    deployment: str
+    model: str
+    version: int
+    release: int
+    input: BlobRef
+    id_column: str = ""
+    time_column: str = ""
+
+
+class Deployment(msgspec.Struct, frozen=True):
+    """A declared deployment."""
+
+    project: str
+    name: str
+    spec: DeploymentSpec
+    event_at: int
+    recorded_at: int
+
+
+class DeploymentStatus(msgspec.Struct, frozen=True):
+    """A deployment as it stands: its newest release and the rollout that is live, or the last one."""
+
+    deployment: Deployment
+    release: Release | None
+    rollout: Rollout | None
+
+    @property
+    def champion(self) -> int | None:
+        """The version that answers, None before the first release."""
+        return None if self.release is None else champion_of(self.release).version
+
+
+def champion_of(release: Release) -> Variant:
+    """Return the champion of a release; every release has one."""
+    return next(variant for variant in release.variants if variant.name == CHAMPION)
+
+
+def candidate_of(release: Release) -> Variant | None:
+    """Return the variant that a rollout is trying, if any."""
+    return next((variant for variant in release.variants if variant.name == CANDIDATE), None)
 
 
 class GatewayLease(msgspec.Struct, frozen=True):

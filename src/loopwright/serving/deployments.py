@@ -1,0 +1,67 @@
+"""Queries of deployments: one, all, those served elsewhere, and how one stands now."""
+
+from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.kernel.verbs import query
+from loopwright.serving import sql
+from loopwright.serving.types import Deployment, DeploymentStatus
+from loopwright.store.tx import Tx
+
+
+@query("serving.get")
+def get(tx: Tx, *, deployment: str) -> Deployment:
+    """Return one deployment as declared."""
+    found = sql.find_deployment(tx.connection, tx.project, deployment)
+    if found is None:
+        raise _unknown(deployment)
+    return found
+
+
+@query("serving.list")
+def list_deployments(tx: Tx, *, model: str | None = None) -> list[Deployment]:
+    """Return the deployments of the project, or those of one model, by name."""
+    return sql.list_deployments(tx.connection, tx.project, model=model)
+
+
+@query("serving.status")
+def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
+    """Return a deployment with its newest release (the live variants) and its live or last rollout."""
+    found = get(tx, deployment=deployment)
+    release = sql.find_release(tx.connection, tx.project, deployment)
+    rollouts = sql.list_rollouts(tx.connection, tx.project, deployment=deployment, limit=1)
+    return DeploymentStatus(found, release, rollouts[0] if rollouts else None)
+
+
+@query("serving.external_deployments", internal=True)
+def external_deployments(tx: Tx) -> list[Deployment]:
+    """Return the deployments of every project whose model runs elsewhere; gateways only log for them."""
+    return [found for found in sql.every_deployment(tx.connection) if found.spec.is_external]
+
+
+def lock_served(tx: Tx, deployment: str) -> Deployment:
+    """Return a deployment that has releases, and keep other writers of it waiting until this transaction ends.
+
+    Raises:
+        NotFound: No such deployment.
+        Conflict: Its model is served elsewhere.
+    """
+    found = sql.find_deployment(tx.connection, tx.project, deployment, lock=True)
+    if found is None:
+        raise _unknown(deployment)
+    if found.spec.is_external:
+        raise Conflict(
+            f"the model of {deployment} is served elsewhere",
+            field="deployment",
+            value=deployment,
+            rule="external deployments have predictions, labels and windows, but no releases",
+            next_step="change what serves it there",
+        )
+    return found
+
+
+def _unknown(deployment: str) -> NotFound:
+    return NotFound(
+        f"no deployment is named {deployment}",
+        field="deployment",
+        value=deployment,
+        next_step="loopwright apply declares it",
+    )

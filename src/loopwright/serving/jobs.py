@@ -1,0 +1,172 @@
+"""Jobs of serving: judging a look at a rollout step, and scoring a batch of rows."""
+
+import io
+from typing import Any
+
+import polars as pl
+
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.documents import convert, digest_of, to_builtins, to_json
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.ids import encode_ulid
+from loopwright.registry import ModelVersion, artifacts, encoding
+from loopwright.serving import predictions
+from loopwright.serving.rollouts.judging import COLUMNS, judge
+from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
+from loopwright.store.types import BlobRef, Chunk, Job
+from loopwright.store.work import JobContext, job
+
+SCORE_ROWS = 100_000
+"""Most rows of one scored chunk."""
+
+
+@job("serving.judge_step")
+def judge_step(context: JobContext, task: Job) -> dict[str, Any]:
+    """Judge one look at a rollout step from the prediction log and hand in what was found."""
+    spec = convert(task.args, JudgeSpec, "args")
+    context.seal()
+    chunks = _chunks(context, task.project, "predictions", spec.deployment, spec.start_at, spec.end_at + 1)
+    rows = (
+        predictions.scan(chunks, context.blobs, start_at=spec.start_at, end_at=spec.end_at + 1, columns=COLUMNS)
+        .filter(pl.col("release") >= spec.release)
+        .collect()
+    )
+    label_chunks = _chunks(context, task.project, "labels", spec.deployment, spec.start_at, None)
+    labels = predictions.latest_labels(label_chunks, context.blobs, known_by=spec.end_at).collect()
+    verdicts = judge(spec, rows, labels, _before(context, task.project, spec))
+    named = {"rollout_id": spec.rollout_id, "step": spec.index, "look": spec.look}
+    context.call("serving.finish_step", {**named, "verdicts": to_builtins(verdicts)}, task.project)
+    return {"verdicts": {verdict.metric: verdict.verdict for verdict in verdicts}, "rows": len(rows)}
+
+
+def _before(context: JobContext, project: str, spec: JudgeSpec) -> pl.DataFrame:
+    """Return the champion's rows of the day before a canary step: what is usual."""
+    start_at = spec.start_at - DAY_US
+    chunks = []
+    if isinstance(spec.step, CanaryStep):
+        chunks = _chunks(context, project, "predictions", spec.deployment, start_at, spec.start_at)
+    rows = predictions.scan(chunks, context.blobs, start_at=start_at, end_at=spec.start_at, columns=COLUMNS)
+    return rows.filter(~pl.col("is_shadow") & (pl.col("variant") == CHAMPION)).collect()
+
+
+def _chunks(
+    context: JobContext, project: str, kind: str, deployment: str, start_at: int, end_at: int | None
+) -> list[Chunk]:
+    args = {"kind": kind, "stream": deployment, "start_at": start_at, "end_at": end_at}
+    found: list[Chunk] = context.call("chunks.find", args, project)
+    return found
+
+
+@job("serving.score")
+def score(context: JobContext, task: Job) -> dict[str, Any]:
+    """Score a Parquet blob with one model version: into the prediction log, and as a blob of answers."""
+    spec = convert(task.args, ScoreSpec, "args")
+    version: ModelVersion = context.call(
+        "registry.get_version", {"model": spec.model, "version": spec.version}, task.project
+    )
+    frame = pl.read_parquet(context.blobs.path(spec.input.digest))
+    names = [column.name for column in version.signature.inputs]
+    _check_columns(frame, spec, version)
+    predictor = artifacts.load_model(version, context.blobs)
+    encoder = encoding.Encoder(version.signature)
+    ids = score_ids(task.job_id, task.recorded_at, len(frame))
+    answers: list[pl.DataFrame] = []
+    for seq, begin in enumerate(range(0, len(frame), SCORE_ROWS)):
+        part = frame.slice(begin, SCORE_ROWS)
+        matrix = encoder.encode({name: part[name] for name in names})
+        rows = _rows(spec, task, version, part, ids[begin : begin + len(part)], predictor.predict(matrix))
+        _register(context, task, spec, seq, rows)
+        answers.append(rows.select("prediction_id", "row_key", "score", "answer"))
+        context.progress(f"{begin + len(part):,} of {len(frame):,} rows")
+    out = _put(context, pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()}))
+    facts = {"job_id": task.job_id, "output": to_builtins(out), "rows": len(frame)}
+    context.call("serving.finish_score", facts, task.project)
+    return {"output": out.digest, "rows": len(frame)}
+
+
+def _check_columns(frame: pl.DataFrame, spec: ScoreSpec, version: ModelVersion) -> None:
+    own = [name for name in (spec.id_column, spec.time_column) if name]
+    needed = [*(column.name for column in version.signature.inputs), *own]
+    absent = [name for name in needed if name not in frame.columns]
+    if absent:
+        raise InvalidInput(
+            f"the rows lack {len(absent)} of the columns needed",
+            field="input",
+            value=", ".join(absent[:10]),
+            rule=f"every input of {version.model}/{version.version} is a column",
+            next_step="add them; a training set of its feature service has all of them",
+        )
+
+
+def score_ids(job_id: str, at_us: int, count: int) -> list[str]:
+    """Return prediction ids that are the same each time a job runs: its moment, its digest, the row's number."""
+    base = (at_us // 1000 << 80) | (int(digest_of(job_id)[:12], 16) << 32)
+    return [f"pred_{encode_ulid(base + number)}" for number in range(count)]
+
+
+def _rows(
+    spec: ScoreSpec, task: Job, version: ModelVersion, part: pl.DataFrame, ids: list[str], scores: Any
+) -> pl.DataFrame:
+    """Return rows of the prediction log; inputs become feature columns."""
+    is_plain = scores.ndim == 1
+    classes = version.signature.classes
+    frame = pl.DataFrame({"prediction_id": ids}).with_columns(
+        row_key=part[spec.id_column].cast(pl.String()) if spec.id_column else pl.lit(None),
+        release=pl.lit(spec.release),
+        variant=pl.lit("score"),
+        model_version=pl.lit(version.version),
+        is_shadow=pl.lit(False),
+        event_at=_event_at(spec, task, part),
+        recorded_at=pl.lit(task.recorded_at),
+        latency_us=pl.lit(0),
+        score=pl.Series(scores, dtype=pl.Float64()) if is_plain else pl.lit(None),
+        answer=pl.lit(None) if is_plain else pl.Series([_answer(classes, row) for row in scores.tolist()]),
+        error=pl.lit(None),
+        missing=pl.lit(None),
+        bucket=pl.lit(0.0),
+    )
+    features = [
+        part[column.name]
+        .cast(pl.Float64() if column.kind in ("number", "boolean") else pl.String())
+        .alias(predictions.FEATURE_PREFIX + column.name)
+        for column in version.signature.inputs
+    ]
+    fixed = [pl.col(name).cast(dtype) for name, dtype in predictions.PREDICTION_SCHEMA.items()]
+    return frame.select(fixed).with_columns(features)
+
+
+def _answer(classes: list[str], row: list[float]) -> str:
+    """Return the answer of a task with several outputs: the likeliest class and the probability of each."""
+    likeliest = classes[max(range(len(row)), key=row.__getitem__)]
+    return to_json({"label": likeliest, "probabilities": dict(zip(classes, row, strict=True))}).decode()
+
+
+def _event_at(spec: ScoreSpec, task: Job, part: pl.DataFrame) -> pl.Series | pl.Expr:
+    if not spec.time_column:
+        return pl.lit(task.event_at)
+    times = part[spec.time_column]
+    return times.dt.epoch("us") if times.dtype.is_temporal() else times.cast(pl.Int64())
+
+
+def _register(context: JobContext, task: Job, spec: ScoreSpec, seq: int, rows: pl.DataFrame) -> None:
+    stored = _put(context, rows)
+    args = {
+        "kind": "predictions",
+        "stream": spec.deployment,
+        "writer": f"score:{task.job_id}",
+        "seq": seq,
+        "digest": stored.digest,
+        "rows": len(rows),
+        "size_bytes": stored.size_bytes,
+        "id_first": rows["prediction_id"][0],
+        "id_last": rows["prediction_id"][-1],
+        "event_at_min": rows["event_at"].min(),
+        "event_at_max": rows["event_at"].max(),
+    }
+    context.call("chunks.register", args, task.project)
+
+
+def _put(context: JobContext, rows: pl.DataFrame) -> BlobRef:
+    body = io.BytesIO()
+    rows.write_parquet(body)
+    return context.blobs.put(body.getvalue())

@@ -1,0 +1,187 @@
+"""Reading the prediction log: pure functions over chunks and the blob store.
+
+A prediction has one served row and, under the same id, one row for each shadow. Batch scores carry the variant
+``score``, models that run elsewhere ``external``.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import Chunk
+
+FEATURE_PREFIX = "f."
+"""Begins the name of every feature column of the log."""
+
+
+PREDICTION_SCHEMA = pl.Schema(
+    {
+        "prediction_id": pl.String(),
+        "row_key": pl.String(),
+        "release": pl.Int64(),
+        "variant": pl.String(),
+        "model_version": pl.Int64(),
+        "is_shadow": pl.Boolean(),
+        "event_at": pl.Int64(),
+        "recorded_at": pl.Int64(),
+        "latency_us": pl.Int64(),
+        "score": pl.Float64(),
+        "answer": pl.String(),
+        "error": pl.String(),
+        "missing": pl.String(),
+        "bucket": pl.Float64(),
+    }
+)
+"""Columns of every prediction chunk; feature columns ``f.<name>`` follow them."""
+
+LABEL_SCHEMA = pl.Schema(
+    {
+        "label_id": pl.String(),
+        "prediction_id": pl.String(),
+        "label": pl.Float64(),
+        "label_text": pl.String(),
+        "event_at": pl.Int64(),
+        "recorded_at": pl.Int64(),
+    }
+)
+"""Columns of every label chunk."""
+
+
+def scan(
+    chunks: Iterable[Chunk],
+    blobs: BlobStore,
+    *,
+    start_at: int | None = None,
+    end_at: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> pl.LazyFrame:
+    """Return predictions with event times in ``[start_at, end_at)``, each column read only if asked for.
+
+    Args:
+        chunks: Chunks of kind ``predictions``.
+        blobs: Where their bytes are.
+        start_at: Microseconds UTC.
+        end_at: Microseconds UTC.
+        columns: Those to return, ``f.<name>`` for features; None for all.
+    """
+    kept = [
+        chunk
+        for chunk in chunks
+        if (start_at is None or chunk.event_at_max >= start_at) and (end_at is None or chunk.event_at_min < end_at)
+    ]
+    needs_features = columns is None or any(name.startswith(FEATURE_PREFIX) for name in columns)
+    frame = _with_features(kept, blobs, columns) if needs_features else _scan(kept, blobs, PREDICTION_SCHEMA)
+    frame = _between(frame, start_at, end_at)
+    return frame if columns is None else frame.select(columns)
+
+
+def _between(frame: pl.LazyFrame, start_at: int | None, end_at: int | None) -> pl.LazyFrame:
+    if start_at is not None:
+        frame = frame.filter(pl.col("event_at") >= start_at)
+    return frame if end_at is None else frame.filter(pl.col("event_at") < end_at)
+
+
+def _scan(chunks: Sequence[Chunk], blobs: BlobStore, schema: pl.Schema) -> pl.LazyFrame:
+    if not chunks:
+        return pl.LazyFrame(schema=schema)
+    paths = [blobs.path(chunk.digest) for chunk in chunks]
+    return pl.scan_parquet(paths, schema=schema, missing_columns="insert", extra_columns="ignore")
+
+
+def _with_features(chunks: Sequence[Chunk], blobs: BlobStore, columns: Sequence[str] | None) -> pl.LazyFrame:
+    """Return the chunks with their features; releases may differ in which they have and, rarely, in their types."""
+    groups: dict[tuple[str, ...], list[Chunk]] = {}
+    wanted = None if columns is None else {name for name in columns if name.startswith(FEATURE_PREFIX)}
+    for chunk in chunks:
+        schema = pl.read_parquet_schema(blobs.path(chunk.digest))
+        texts = tuple(
+            sorted(f"{name}:{dtype == pl.String}" for name, dtype in schema.items() if name.startswith(FEATURE_PREFIX))
+        )
+        groups.setdefault(texts, []).append(chunk)
+    frames = []
+    for features, members in groups.items():
+        named = (feature.rsplit(":", 1) for feature in features)
+        extra = {name: pl.String() if is_text == "True" else pl.Float64() for name, is_text in named}
+        schema = pl.Schema({**PREDICTION_SCHEMA, **{n: t for n, t in extra.items() if wanted is None or n in wanted}})
+        frames.append(_scan(members, blobs, schema))
+    frame = pl.concat(frames, how="diagonal_relaxed") if frames else _scan([], blobs, PREDICTION_SCHEMA)
+    absent = sorted((wanted or set()) - set(frame.collect_schema().names()))
+    return frame.with_columns(pl.lit(None, pl.Float64()).alias(name) for name in absent) if absent else frame
+
+
+def latest_labels(chunks: Iterable[Chunk], blobs: BlobStore, *, known_by: int | None = None) -> pl.LazyFrame:
+    """Return one label a prediction id: the latest by (event_at, recorded_at, label_id).
+
+    Args:
+        chunks: Chunks of kind ``labels``.
+        blobs: Where their bytes are.
+        known_by: Leave out what became known later, microseconds UTC.
+
+    Returns:
+        ``prediction_id, label, label_text, label_at``.
+    """
+    frame = _scan(list(chunks), blobs, LABEL_SCHEMA)
+    if known_by is not None:
+        frame = frame.filter(pl.col("event_at") <= known_by)
+    return (
+        frame.sort("event_at", "recorded_at", "label_id")
+        .unique(subset="prediction_id", keep="last", maintain_order=True)
+        .select("prediction_id", "label", "label_text", pl.col("event_at").alias("label_at"))
+    )
+
+
+def join_labels(predictions: pl.LazyFrame, labels: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the predictions with ``label``, ``label_text`` and ``label_at``, null where no label has come yet."""
+    return predictions.join(labels, on="prediction_id", how="left")
+
+
+def labelled(
+    prediction_chunks: Iterable[Chunk],
+    label_chunks: Iterable[Chunk],
+    blobs: BlobStore,
+    *,
+    start_at: int | None = None,
+    end_at: int | None = None,
+    columns: Sequence[str] | None = None,
+) -> pl.LazyFrame:
+    """Return the dataset ``predictions/<deployment>``: served rows (no shadows), latest by id, with their labels."""
+    needed = None if columns is None else list(dict.fromkeys([*columns, "prediction_id", "is_shadow", "recorded_at"]))
+    rows = (
+        scan(prediction_chunks, blobs, start_at=start_at, end_at=end_at, columns=needed)
+        .filter(~pl.col("is_shadow"))
+        .sort("prediction_id", "recorded_at")
+        .unique(subset="prediction_id", keep="last", maintain_order=True)
+    )
+    joined = join_labels(rows, latest_labels(label_chunks, blobs))
+    return joined if columns is None else joined.select([*columns, "label", "label_text", "label_at"])
+
+
+def find_prediction(chunks: Iterable[Chunk], blobs: BlobStore, prediction_id: str) -> list[dict[str, Any]]:
+    """Return the rows of one prediction, the served one first, then its shadows; empty if no chunk holds it.
+
+    Args:
+        chunks: Those whose id range may hold it (``chunks.find`` with ``item_id``).
+        blobs: Where their bytes are.
+        prediction_id: The id that came with the answer.
+    """
+    rows: list[dict[str, Any]] = []
+    for chunk in chunks:
+        if chunk.id_first <= prediction_id <= chunk.id_last:
+            frame = pl.scan_parquet(blobs.path(chunk.digest)).filter(pl.col("prediction_id") == prediction_id)
+            rows += frame.collect().to_dicts()
+    return sorted(rows, key=lambda row: (row["is_shadow"], row["variant"]))
+
+
+def recent(chunks: Iterable[Chunk], blobs: BlobStore, *, limit: int = 50) -> pl.DataFrame:
+    """Return the newest served rows without their features, newest first, reading no more chunks than needed."""
+    newest = sorted(chunks, key=lambda chunk: chunk.event_at_max, reverse=True)
+    frame = pl.DataFrame(schema=PREDICTION_SCHEMA)
+    for place, chunk in enumerate(newest):
+        rows = _scan([chunk], blobs, PREDICTION_SCHEMA).filter(~pl.col("is_shadow")).collect()
+        frame = pl.concat([frame, rows]).sort("event_at", "prediction_id", descending=True).head(limit)
+        is_last = place + 1 == len(newest)
+        if is_last or (len(frame) == limit and newest[place + 1].event_at_max < frame["event_at"][-1]):
+            break
+    return frame

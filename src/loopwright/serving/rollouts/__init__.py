@@ -1,0 +1,11 @@
+"""Rollouts: how a version comes into traffic step by step, and what is judged on the way."""
+
+from loopwright.kernel.plugins import add_built_in
+
+add_built_in(
+    "guards",
+    {
+        "error_rate": "loopwright.serving.rollouts.guards:error_rate",
+        "latency_p99": "loopwright.serving.rollouts.guards:latency_p99",
+    },
+)

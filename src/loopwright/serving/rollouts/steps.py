@@ -1,0 +1,193 @@
+"""Verbs of rollout steps: begin, look, go on, stop. Timers call for looks, jobs judge, ``finish_step`` decides."""
+
+from loopwright.governance import approvals
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.states import check_change
+from loopwright.kernel.verbs import verb
+from loopwright.serving import sql
+from loopwright.serving.deployments import lock_served
+from loopwright.serving.releases import Shape, emit_release
+from loopwright.serving.rollouts.planning import (
+    decide,
+    describe_step,
+    explain,
+    held_us,
+    look_every_us,
+    most_us,
+    next_look_at,
+)
+from loopwright.serving.types import (
+    ROLLOUT_STATES,
+    JudgeSpec,
+    Look,
+    Rollout,
+    ShadowStep,
+    StepVerdict,
+    candidate_of,
+)
+from loopwright.store.tx import Tx
+
+
+def find(tx: Tx, rollout_id: str) -> Rollout:
+    """Return one rollout.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = sql.find_rollout(tx.connection, tx.project, rollout_id)
+    if found is None:
+        raise NotFound(
+            "no such rollout", field="rollout_id", value=rollout_id, next_step="loopwright status lists them"
+        )
+    return found
+
+
+def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
+    """Change a rollout; a new state must be legal."""
+    if "state" in values and values["state"] != rollout.state:
+        check_change("rollout", ROLLOUT_STATES, rollout.state, str(values["state"]))
+    sql.update_rollout(tx.connection, tx.project, rollout.rollout_id, **values)
+    return find(tx, rollout.rollout_id)
+
+
+def announce(tx: Tx, rollout: Rollout, what: str, reason: str, **facts: object) -> None:
+    """Emit an event of a rollout on its deployment's ref, with the facts every such event carries."""
+    tx.emit(
+        f"serving.{what}",
+        tx.ref("deployment", rollout.deployment),
+        reason=reason,
+        deployment=rollout.deployment,
+        model=rollout.model,
+        version=rollout.version,
+        champion=rollout.champion,
+        rollout_id=rollout.rollout_id,
+        step=rollout.step,
+        **facts,
+    )
+
+
+def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
+    """Begin the next step, or finish: the candidate becomes champion and the old one leaves."""
+    following = rollout.step + 1
+    if rollout.champion is None or following >= len(rollout.steps):
+        return _finish(tx, rollout, reason)
+    step = rollout.steps[following]
+    is_shadow = isinstance(step, ShadowStep)
+    weight = 0.0 if isinstance(step, ShadowStep) else step.weight
+    words = f"step {following + 1} of {len(rollout.steps)} of version {rollout.version}: {describe_step(step)}"
+    made = emit_release(
+        tx,
+        lock_served(tx, rollout.deployment),
+        Shape(rollout.champion, rollout.version, weight, is_shadow),
+        words,
+        rollout_id=rollout.rollout_id,
+    )
+    begun = change(
+        tx,
+        rollout,
+        state="running",
+        step=following,
+        step_started_at=tx.now_us,
+        release=made.number,
+        looks=0,
+        paused_us=0,
+    )
+    announce(tx, begun, "rollout_step_started", reason, number=made.number, step_words=words)
+    plan_look(tx, begun, next_look_at(step, tx.now_us, tx.now_us))
+    return begun
+
+
+def plan_look(tx: Tx, rollout: Rollout, due_at: int, *, is_overdue: bool = False) -> None:
+    """Plan the next look at the present step; a rollout has one planned look at a time."""
+    args = {"rollout_id": rollout.rollout_id, "step": rollout.step, "is_overdue": is_overdue}
+    tx.later(due_at, "serving.judge_step", args, key=_timer_key(rollout))
+
+
+def _timer_key(rollout: Rollout) -> str:
+    return f"rollout:{rollout.rollout_id}"
+
+
+@verb("serving.judge_step", changes=Rollout, internal=True)
+def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) -> Rollout:
+    """Start the job that judges the present step and plan the next look; does nothing for a step that is over.
+
+    ``is_overdue`` marks the look after the last one: its judging never ended, and without a verdict nothing passes.
+    """
+    rollout = find(tx, rollout_id)
+    if rollout.step != step or rollout.state not in ("running", "paused"):
+        return rollout
+    if is_overdue and rollout.state == "running":
+        return stop(tx, rollout, "no look at this step could be finished in time, and undecided is never a pass")
+    now = tx.now_us
+    spec = JudgeSpec(
+        rollout_id=rollout_id,
+        deployment=rollout.deployment,
+        version=rollout.version,
+        task=lock_served(tx, rollout.deployment).spec.task,
+        step=rollout.steps[step],
+        index=step,
+        look=rollout.looks + 1,
+        release=rollout.release,
+        start_at=rollout.step_started_at,
+        end_at=now,
+    )
+    ref = tx.ref("deployment", rollout.deployment)
+    tx.start_job("serving.judge_step", ref, to_builtins(spec), job_id=f"judge-{rollout_id}-{step}-{spec.look}")
+    looked = change(tx, rollout, looks=spec.look)
+    if held_us(rollout, now) >= most_us(spec.step):
+        plan_look(tx, looked, now + look_every_us(spec.step), is_overdue=True)
+    else:
+        plan_look(tx, looked, next_look_at(spec.step, rollout.step_started_at + rollout.paused_us, now))
+    return looked
+
+
+@verb("serving.finish_step", changes=Rollout, internal=True)
+def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list[StepVerdict]) -> Rollout:
+    """Keep what a look found and do what follows: wait, go on to the next step, finish, or abort.
+
+    The same look again changes nothing, nor does a look at a step that is over.
+    """
+    lock_served(tx, find(tx, rollout_id).deployment)
+    rollout = find(tx, rollout_id)
+    at_us = max((verdict.at_us for verdict in verdicts), default=0) or tx.now_us
+    is_new = sql.insert_look(tx.connection, tx.project, Look(rollout_id, step, look, verdicts, at_us))
+    if not is_new or rollout.step != step or rollout.state not in ("running", "paused"):
+        return rollout
+    decision = decide(rollout, verdicts, at_us)
+    fresh = {verdict.metric for verdict in verdicts}
+    older = [kept for kept in rollout.verdicts if kept.step != step or kept.metric not in fresh]
+    judged = change(tx, rollout, verdicts=[*older, *verdicts])
+    found = "; ".join(verdict.message for verdict in verdicts)
+    announce(tx, judged, "rollout_step_judged", found, look=look, decision=decision, verdicts=to_builtins(verdicts))
+    if decision == "go":
+        return advance(tx, judged, found)
+    return stop(tx, judged, explain(judged, verdicts)) if decision == "abort" else judged
+
+
+def _finish(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
+    words = f"version {rollout.version} takes all traffic: {reason}"
+    deployment = lock_served(tx, rollout.deployment)
+    made = emit_release(tx, deployment, Shape(rollout.version), words, rollout_id=rollout.rollout_id)
+    tx.cancel_later(_timer_key(rollout))
+    done = change(tx, rollout, state="done", finished_at=tx.now_us, release=made.number)
+    announce(tx, done, "rollout_finished", reason, number=made.number)
+    return done
+
+
+def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
+    """Abort a live rollout: the candidate leaves at once, its timers and open approvals with it."""
+    deployment = lock_served(tx, rollout.deployment)
+    aborted = change(tx, rollout, state="aborted", finished_at=tx.now_us)
+    tx.cancel_later(_timer_key(rollout))
+    if rollout.state == "waiting_approval":
+        approvals.withdraw(tx, tx.ref("deployment", rollout.deployment), reason)
+    newest = sql.find_release(tx.connection, tx.project, rollout.deployment)
+    if newest is not None and candidate_of(newest) is not None and rollout.champion is not None:
+        words = f"version {rollout.version} leaves: {reason}"
+        emit_release(tx, deployment, Shape(rollout.champion), words, rollout_id=rollout.rollout_id)
+    verdicts = [verdict for verdict in aborted.verdicts if verdict.step == rollout.step]
+    announce(
+        tx, aborted, "rollout_aborted", reason, verdicts=to_builtins(verdicts), is_forced=bool(rollout.forced_reason)
+    )
+    return aborted

@@ -1,0 +1,223 @@
+"""Every statement of serving."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, func, insert, select, text, update
+
+from loopwright.serving.tables import deployments, gateways, looks, releases, rollouts
+from loopwright.serving.types import (
+    LIVE_STATES,
+    Deployment,
+    DeploymentSpec,
+    GatewayLease,
+    Look,
+    Release,
+    Rollout,
+    StepVerdict,
+    champion_of,
+)
+from loopwright.store.sql import upsert
+
+_POSITION_LOCK = 7_305_991
+"""Advisory lock under which PostgreSQL hands out release positions, so that they become visible in order."""
+
+
+def find_deployment(connection: Connection, project: str, name: str, *, lock: bool = False) -> Deployment | None:
+    """Return one deployment; ``lock`` keeps other writers of it waiting until the end of the transaction."""
+    statement = select(deployments).where(deployments.c.project_id == project, deployments.c.name == name)
+    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    return None if row is None else _deployment(row)
+
+
+def list_deployments(connection: Connection, project: str, *, model: str | None = None) -> list[Deployment]:
+    """Return the deployments of a project by name."""
+    statement = select(deployments).where(deployments.c.project_id == project)
+    if model is not None:
+        statement = statement.where(deployments.c.model == model)
+    return [_deployment(row) for row in connection.execute(statement.order_by(deployments.c.name))]
+
+
+def every_deployment(connection: Connection) -> list[Deployment]:
+    """Return the deployments of every project, for the gateways."""
+    statement = select(deployments).order_by(deployments.c.project_id, deployments.c.name)
+    return [_deployment(row) for row in connection.execute(statement)]
+
+
+def put_deployment(connection: Connection, deployment: Deployment) -> None:
+    """Add a deployment or replace its declaration."""
+    row = {
+        "project_id": deployment.project,
+        "name": deployment.name,
+        "model": deployment.spec.model,
+        "spec": deployment.spec,
+        "event_at": deployment.event_at,
+        "recorded_at": deployment.recorded_at,
+    }
+    upsert(connection, deployments, [row], key=("project_id", "name"), do_update=True)
+
+
+def _deployment(row: Row[Any]) -> Deployment:
+    spec = msgspec.convert(row.spec, DeploymentSpec)
+    return Deployment(row.project_id, row.name, spec, row.event_at, row.recorded_at)
+
+
+def next_position(connection: Connection) -> int:
+    """Return the next release position of the whole server and keep it until the end of the transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSITION_LOCK})
+    return (connection.execute(select(func.max(releases.c.position))).scalar() or 0) + 1
+
+
+def insert_release(connection: Connection, release: Release, *, is_rollback: bool) -> None:
+    """Add a release."""
+    row = {
+        "project_id": release.project,
+        "deployment": release.deployment,
+        "number": release.number,
+        "position": release.position,
+        "champion": champion_of(release).version,
+        "is_rollback": int(is_rollback),
+        "rollout_id": release.rollout_id,
+        "document": release,
+        "recorded_at": release.recorded_at,
+    }
+    connection.execute(insert(releases), row)
+
+
+def find_release(connection: Connection, project: str, deployment: str, number: int | None = None) -> Release | None:
+    """Return one release, the newest by default."""
+    statement = select(releases.c.document).where(releases.c.project_id == project, releases.c.deployment == deployment)
+    if number is not None:
+        statement = statement.where(releases.c.number == number)
+    row = connection.execute(statement.order_by(releases.c.number.desc()).limit(1)).first()
+    return None if row is None else msgspec.convert(row.document, Release)
+
+
+def list_releases(connection: Connection, project: str, deployment: str, *, limit: int) -> list[Release]:
+    """Return the releases of a deployment, newest first."""
+    statement = (
+        select(releases.c.document)
+        .where(releases.c.project_id == project, releases.c.deployment == deployment)
+        .order_by(releases.c.number.desc())
+        .limit(limit)
+    )
+    return [msgspec.convert(row.document, Release) for row in connection.execute(statement)]
+
+
+def champions(connection: Connection, project: str, deployment: str) -> list[tuple[int, bool]]:
+    """Return (champion's version, was it a rollback) of every release of a deployment, oldest first."""
+    statement = (
+        select(releases.c.champion, releases.c.is_rollback)
+        .where(releases.c.project_id == project, releases.c.deployment == deployment)
+        .order_by(releases.c.number)
+    )
+    return [(row.champion, bool(row.is_rollback)) for row in connection.execute(statement)]
+
+
+def newest_releases(connection: Connection, position: int) -> list[Release]:
+    """Return the newest release of each deployment of every project, those beyond a position, in their order."""
+    newest = (
+        select(releases.c.project_id, releases.c.deployment, func.max(releases.c.number).label("number"))
+        .where(releases.c.position > position)
+        .group_by(releases.c.project_id, releases.c.deployment)
+        .subquery()
+    )
+    is_newest = and_(
+        releases.c.project_id == newest.c.project_id,
+        releases.c.deployment == newest.c.deployment,
+        releases.c.number == newest.c.number,
+    )
+    statement = select(releases.c.document).join(newest, is_newest).order_by(releases.c.position)
+    return [msgspec.convert(row.document, Release) for row in connection.execute(statement)]
+
+
+def newest_position(connection: Connection, project: str) -> int:
+    """Return the position of a project's newest release, 0 if it has none."""
+    return (
+        connection.execute(select(func.max(releases.c.position)).where(releases.c.project_id == project)).scalar() or 0
+    )
+
+
+def insert_rollout(connection: Connection, project: str, rollout: Rollout) -> None:
+    """Add a rollout."""
+    values = {name: getattr(rollout, name) for name in rollout.__struct_fields__}
+    connection.execute(insert(rollouts), {"project_id": project, **values})
+
+
+def find_rollout(connection: Connection, project: str, rollout_id: str) -> Rollout | None:
+    """Return one rollout."""
+    statement = select(rollouts).where(rollouts.c.project_id == project, rollouts.c.rollout_id == rollout_id)
+    row = connection.execute(statement).first()
+    return None if row is None else _rollout(row)
+
+
+def live_rollout(connection: Connection, project: str, deployment: str) -> Rollout | None:
+    """Return the rollout of a deployment that is not over."""
+    statement = select(rollouts).where(
+        rollouts.c.project_id == project, rollouts.c.deployment == deployment, rollouts.c.state.in_(LIVE_STATES)
+    )
+    row = connection.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(1)).first()
+    return None if row is None else _rollout(row)
+
+
+def list_rollouts(
+    connection: Connection, project: str, *, deployment: str | None = None, limit: int = 100
+) -> list[Rollout]:
+    """Return rollouts, newest first."""
+    statement = select(rollouts).where(rollouts.c.project_id == project)
+    if deployment is not None:
+        statement = statement.where(rollouts.c.deployment == deployment)
+    return [_rollout(row) for row in connection.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(limit))]
+
+
+def update_rollout(connection: Connection, project: str, rollout_id: str, **values: Any) -> None:
+    """Change columns of one rollout."""
+    statement = update(rollouts).where(rollouts.c.project_id == project, rollouts.c.rollout_id == rollout_id)
+    connection.execute(statement.values(**values))
+
+
+def _rollout(row: Row[Any]) -> Rollout:
+    values = dict(row._mapping)
+    values.pop("project_id")
+    return msgspec.convert(values, Rollout)
+
+
+def insert_look(connection: Connection, project: str, look: Look) -> bool:
+    """Keep what a look found; return False if that look is already kept."""
+    is_same = and_(
+        looks.c.project_id == project,
+        looks.c.rollout_id == look.rollout_id,
+        looks.c.step == look.step,
+        looks.c.look == look.look,
+    )
+    if connection.execute(select(looks.c.look).where(is_same)).first() is not None:
+        return False
+    values = {name: getattr(look, name) for name in look.__struct_fields__}
+    connection.execute(insert(looks), {"project_id": project, **values})
+    return True
+
+
+def list_looks(connection: Connection, project: str, rollout_id: str) -> list[Look]:
+    """Return every look at a rollout, in order."""
+    statement = select(looks).where(looks.c.project_id == project, looks.c.rollout_id == rollout_id)
+    found = connection.execute(statement.order_by(looks.c.step, looks.c.look))
+    return [
+        Look(row.rollout_id, row.step, row.look, msgspec.convert(row.verdicts, list[StepVerdict]), row.event_at)
+        for row in found
+    ]
+
+
+def put_gateway(connection: Connection, project: str, lease: GatewayLease) -> None:
+    """Add or renew the lease of a gateway."""
+    values = {name: getattr(lease, name) for name in lease.__struct_fields__}
+    upsert(connection, gateways, [{"project_id": project, **values}], key=("project_id", "gateway"), do_update=True)
+
+
+def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
+    """Return every gateway that was ever seen, by name."""
+    statement = select(gateways).where(gateways.c.project_id == project).order_by(gateways.c.gateway)
+    return [
+        GatewayLease(row.gateway, row.address, row.acknowledged, row.lease_until)
+        for row in connection.execute(statement)
+    ]

@@ -1,0 +1,123 @@
+"""Statistics of rollouts: evidence of harm, valid at every look, and paired differences of quality. Pure numpy."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.registry import metrics
+
+Floats = NDArray[np.float64]
+
+ABORT_AT = 20.0
+"""An e-value of 20 is evidence at level 1/20 = 0.05, at whatever moment one looks (Ville's inequality)."""
+
+_RATIOS = np.exp(np.linspace(np.log(1.5), np.log(20.0), 10))
+_PRIOR = 1.0 / _RATIOS / np.sum(1.0 / _RATIOS)
+
+
+def harm_e_value(candidate: int, total: int, share: float) -> float:
+    """Return the evidence that harm falls on the candidate more often than its share of exposure.
+
+    Given that something harmful happened, a harmless candidate is hit with probability ``share`` at most, whatever the
+    base rate is and however it drifts. Against it stands a mixture over "the candidate's rate is r times the
+    champion's", r from 1.5 to 20: ``sum_r prior(r) r^candidate / (1 + share (r - 1))^total``, a test martingale in the
+    sequence of harmful events (conditional Poisson/binomial comparison; mixture after Robbins 1970, e-values after
+    Grunwald, de Heide and Koolen 2024).
+
+    Args:
+        candidate: Harmful events at the candidate.
+        total: Harmful events at both.
+        share: The candidate's share of exposure, 0..1.
+
+    >>> harm_e_value(0, 10, 0.1) < 1.0
+    True
+    >>> harm_e_value(8, 10, 0.1) > ABORT_AT
+    True
+    """
+    if total == 0 or share >= 1.0:
+        return 1.0
+    logs = np.log(_PRIOR) + candidate * np.log(_RATIOS) - total * np.log1p(share * (_RATIOS - 1.0))
+    top = float(np.max(logs))
+    return float(np.exp(min(top + np.log(np.sum(np.exp(logs - top))), 700.0)))
+
+
+class Paired(msgspec.Struct, frozen=True):
+    """A metric of champion and candidate on the same rows; ``difference`` is positive where the candidate is better."""
+
+    champion: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+
+
+def paired_auc(labels: Floats, champion: Floats, candidate: Floats) -> Paired | None:
+    """Return the difference of two areas under the ROC curve with DeLong's 95 % interval.
+
+    None with fewer than two rows of either class, where the difference has no variance yet.
+    """
+    positives = int((labels > 0.5).sum())
+    if min(positives, len(labels) - positives) < 2:
+        return None
+    first, second = metrics.roc_auc(labels, champion), metrics.roc_auc(labels, candidate)
+    found = metrics.delong_difference(labels, champion, candidate)
+    return Paired(first, second, found.value, found.low, found.high)
+
+
+def _paired(champion: float, candidate: float, difference: float, spread: float) -> Paired:
+    return Paired(champion, candidate, difference, difference - metrics.Z95 * spread, difference + metrics.Z95 * spread)
+
+
+def _squared(labels: Floats, scores: Floats) -> Floats:
+    return (scores - labels) ** 2
+
+
+def _absolute(labels: Floats, scores: Floats) -> Floats:
+    return np.abs(scores - labels)
+
+
+def _log_loss(labels: Floats, scores: Floats) -> Floats:
+    kept = np.clip(scores, 1e-15, 1.0 - 1e-15)
+    return -(labels * np.log(kept) + (1.0 - labels) * np.log1p(-kept))
+
+
+def _wrong(labels: Floats, scores: Floats) -> Floats:
+    return np.asarray((scores > 0.5) != (labels > 0.5), dtype=np.float64)
+
+
+_LOSSES: dict[str, Callable[[Floats, Floats], Floats]] = {
+    "mse": _squared,
+    "rmse": _squared,
+    "brier": _squared,
+    "mae": _absolute,
+    "log_loss": _log_loss,
+    "accuracy": _wrong,
+}
+
+
+def paired_loss(metric: str, labels: Floats, champion: Floats, candidate: Floats) -> Paired | None:
+    """Return the difference of two mean losses with its 95 % normal interval over the paired rows; None below two rows.
+
+    For ``rmse`` by the delta method: the root of each mean is linearised, so the pairing is kept. ``accuracy`` is one
+    minus the share that is wrong at the threshold 0.5.
+    """
+    if len(labels) < 2:
+        return None
+    losses = [_LOSSES[metric](labels, scores) for scores in (champion, candidate)]
+    means = [float(loss.mean()) for loss in losses]
+    if metric == "rmse":
+        roots = [float(np.sqrt(mean)) for mean in means]
+        losses = [loss / (2.0 * root) if root > 0 else loss for loss, root in zip(losses, roots, strict=True)]
+        means = roots
+    spread = float(np.sqrt(np.var(losses[0] - losses[1], ddof=1) / len(labels)))
+    shown = [1.0 - mean for mean in means] if metric == "accuracy" else means
+    return _paired(shown[0], shown[1], means[0] - means[1], spread)
+
+
+def paired(metric: str, labels: Floats, champion: Floats, candidate: Floats) -> Paired | None:
+    """Return the difference of a metric on the same rows; None where it has no value yet."""
+    if metric == "roc_auc":
+        return paired_auc(labels, champion, candidate)
+    return paired_loss(metric, labels, champion, candidate)

@@ -1,0 +1,82 @@
+"""Guards of a canary on frames."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loopwright.serving.rollouts.guards import error_rate, latency_p99
+
+
+def traffic(
+    rows: int,
+    weight: float,
+    *,
+    errors: tuple[float, float] = (0.0, 0.0),
+    slower: float = 1.0,
+    batch: int = 1,
+    seed: int = 1,
+) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    is_candidate = rng.random(rows) < weight
+    failed = rng.random(rows) < np.where(is_candidate, errors[1], errors[0])
+    latency = rng.lognormal(7, 0.3, rows) * np.where(is_candidate, slower, 1.0)
+    return pl.DataFrame(
+        {
+            "variant": np.where(is_candidate, "candidate", "champion"),
+            "event_at": np.arange(rows) // batch,
+            "recorded_at": np.arange(rows) // batch,
+            "latency_us": latency.astype(np.int64),
+            "error": pl.Series(np.where(failed, "failed", ""), dtype=pl.String()).replace("", None),
+        }
+    )
+
+
+BEFORE = traffic(1000, 0.0, seed=2)
+
+
+def test_like_errors_are_no_evidence() -> None:
+    found = error_rate(traffic(5000, 0.1, errors=(0.02, 0.02)), BEFORE, 0.1)
+    assert found.verdict == "go"
+    assert "evidence of harm" in found.message
+
+
+def test_more_errors_abort_and_the_message_has_the_numbers() -> None:
+    found = error_rate(traffic(5000, 0.1, errors=(0.01, 0.2)), BEFORE, 0.1)
+    assert found.verdict == "abort"
+    assert found.candidate is not None
+    assert found.candidate > 0.1
+    assert "at the candidate" in found.message
+
+
+def test_nothing_answered_is_undecided() -> None:
+    assert error_rate(traffic(100, 0.0), BEFORE, 0.1).verdict == "undecided"
+
+
+def test_a_slow_candidate_aborts_and_a_like_one_does_not() -> None:
+    assert latency_p99(traffic(5000, 0.1, slower=10.0), BEFORE, 0.1).verdict == "abort"
+    assert latency_p99(traffic(5000, 0.1), BEFORE, 0.1).verdict == "go"
+
+
+def test_a_little_slower_is_not_harm() -> None:
+    assert latency_p99(traffic(5000, 0.1, slower=1.2), BEFORE, 0.1).verdict == "go"
+
+
+def test_without_earlier_rows_the_step_s_first_rows_set_the_bound() -> None:
+    nothing: Any = BEFORE.head(0)
+    assert latency_p99(traffic(5000, 0.1, slower=10.0), nothing, 0.1).verdict == "abort"
+    assert latency_p99(traffic(5000, 0.1), nothing, 0.1).verdict == "go"
+    assert latency_p99(traffic(50, 0.1), nothing, 0.1).verdict == "undecided"
+
+
+def test_a_batch_that_fails_together_counts_once() -> None:
+    rows = traffic(600, 0.1, batch=60).with_columns(
+        error=pl.when((pl.col("recorded_at") == 3) & (pl.col("variant") == "candidate")).then(pl.lit("hiccup"))
+    )
+    assert rows["error"].count() >= 4
+    assert error_rate(rows, BEFORE, 0.1).verdict == "go"
+
+
+def test_a_general_outage_does_not_blame_the_candidate() -> None:
+    found = error_rate(traffic(5000, 0.25, errors=(0.5, 0.5)), BEFORE, 0.25)
+    assert found.verdict == "go"

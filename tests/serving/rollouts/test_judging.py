@@ -1,0 +1,122 @@
+"""Judging a look from frames: non-inferiority on pairs, exposure, tasks other than binary."""
+
+import json
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep
+from loopwright.serving.rollouts.judging import judge
+
+DAY = 86_400_000_000
+NOTHING = pl.DataFrame(schema={"variant": pl.String(), "latency_us": pl.Int64(), "recorded_at": pl.Int64()})
+
+
+def spec(step: Any, task: str = "binary") -> JudgeSpec:
+    return JudgeSpec("roll_1", "late", 2, task, step, 0, 1, 1, 0, 7 * DAY)
+
+
+def rows(variant: str, values: dict[str, Any], *, is_shadow: bool) -> pl.DataFrame:
+    count = len(next(iter(values.values())))
+    fixed = {"prediction_id": [f"p{n}" for n in range(count)], "variant": variant, "is_shadow": is_shadow}
+    times = {"event_at": np.arange(count), "recorded_at": np.arange(count), "latency_us": 1000}
+    empty = {name: None for name in ("score", "answer", "error") if name not in values}
+    return (
+        pl.DataFrame({**fixed, **times, **values, **empty})
+        .with_columns(
+            pl.col("score").cast(pl.Float64), pl.col("answer").cast(pl.String), pl.col("error").cast(pl.String)
+        )
+        .select(
+            "prediction_id", "variant", "is_shadow", "event_at", "recorded_at", "latency_us", "score", "answer", "error"
+        )
+    )
+
+
+def shadow(
+    noise: float, *, count: int = 3000, task: str = "binary", metric: str = "roc_auc", margin: float = 0.02
+) -> Any:
+    rng = np.random.default_rng(5)
+    truth = (rng.random(count) < 0.3).astype(float)
+    champion = truth + rng.normal(0, 1, count)
+    candidate = champion + rng.normal(0, noise, count)
+    both = pl.concat(
+        [
+            rows("champion", {"score": champion}, is_shadow=False),
+            rows("candidate", {"score": candidate}, is_shadow=True),
+        ]
+    )
+    labels = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(count)], "label": truth, "label_text": None})
+    return judge(spec(ShadowStep(7 * DAY, metric, margin), task), both, labels, NOTHING)
+
+
+def test_a_like_candidate_goes_on_and_the_sentence_has_the_interval() -> None:
+    quality, errors = shadow(0.05)
+    assert (quality.verdict, errors.verdict) == ("go", "go")
+    assert quality.low is not None
+    assert quality.low > -0.02
+    assert "95 % interval" in quality.message
+    assert quality.at_us == 7 * DAY
+
+
+def test_a_worse_candidate_aborts() -> None:
+    assert shadow(3.0)[0].verdict == "abort"
+
+
+def test_too_few_rows_for_the_margin_are_undecided() -> None:
+    assert shadow(0.8, count=300, margin=0.001)[0].verdict in ("undecided", "abort")
+    assert shadow(0.3, count=300, margin=0.005)[0].verdict == "undecided"
+
+
+def test_too_few_labels_are_undecided() -> None:
+    found = shadow(0.05, count=150)[0]
+    assert found.verdict == "undecided"
+    assert "only 150 of at least 200" in found.message
+
+
+@pytest.mark.parametrize("metric", ["rmse", "mae"])
+def test_regression_is_judged_on_paired_errors(metric: str) -> None:
+    assert shadow(0.05, task="regression", metric=metric)[0].verdict == "go"
+    assert shadow(3.0, task="regression", metric=metric)[0].verdict == "abort"
+
+
+def test_classes_are_judged_on_right_answers() -> None:
+    rng = np.random.default_rng(6)
+    truth = rng.choice(["a", "b", "c"], 1000)
+    good = [json.dumps({"label": name}) for name in np.where(rng.random(1000) < 0.8, truth, "a")]
+    poor = [json.dumps({"label": name}) for name in np.where(rng.random(1000) < 0.4, truth, "a")]
+    labels = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(1000)], "label": None, "label_text": truth})
+    for candidate, verdict in ((good, "go"), (poor, "abort")):
+        both = pl.concat(
+            [
+                rows("champion", {"answer": good}, is_shadow=False),
+                rows("candidate", {"answer": candidate}, is_shadow=True),
+            ]
+        )
+        step = ShadowStep(7 * DAY, "accuracy", 0.02)
+        assert judge(spec(step, "multiclass"), both, labels, NOTHING)[0].verdict == verdict
+
+
+def test_a_shadow_that_fails_is_caught_although_its_pairs_look_well() -> None:
+    count = 500
+    failed = pl.Series(["broken" if n % 10 == 0 else None for n in range(count)])
+    scores = np.linspace(0, 1, count)
+    both = pl.concat(
+        [
+            rows("champion", {"score": scores}, is_shadow=False),
+            rows("candidate", {"score": scores, "error": failed}, is_shadow=True),
+        ]
+    )
+    truth = (np.arange(count) % 3 == 0).astype(float)
+    labels = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(count)], "label": truth, "label_text": None})
+    quality, errors = judge(spec(ShadowStep(7 * DAY, "roc_auc", 0.01)), both, labels, NOTHING)
+    assert (quality.verdict, errors.verdict) == ("go", "abort")
+
+
+def test_a_canary_needs_its_rows() -> None:
+    few = rows("candidate", {"score": np.zeros(40)}, is_shadow=False)
+    many = rows("candidate", {"score": np.zeros(140)}, is_shadow=False)
+    step = CanaryStep(0.1, DAY, ["error_rate"])
+    assert [verdict.verdict for verdict in judge(spec(step), few, NOTHING, NOTHING)] == ["undecided", "go"]
+    assert [verdict.verdict for verdict in judge(spec(step), many, NOTHING, NOTHING)] == ["go", "go"]
