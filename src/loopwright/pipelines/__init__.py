@@ -1,19 +1,70 @@
 """Pipelines: definitions, durable executions, step cache, codecs, executors."""
 
+from loopwright.kernel.plugins import add_built_in
+from loopwright.pipelines import definitions, durable, executions, packing, step_runs
+from loopwright.pipelines.cache import environment_digest
+from loopwright.pipelines.definitions import declare, get_definition, get_pipeline, list_pipelines
+from loopwright.pipelines.executions import (
+    cancel,
+    finish_execution,
+    get,
+    list_executions,
+    retry,
+    start,
+    start_scheduled,
+)
+from loopwright.pipelines.executors.child import ChildPool
+from loopwright.pipelines.step_runs import begin_step, fail_step, finish_step, skip_step
+from loopwright.pipelines.steps import STEP_KINDS, StepContext, step_kind
 from loopwright.pipelines.types import (
     EXECUTION_STATES,
     STEP_STATES,
     Execution,
+    Pipeline,
     PipelineSpec,
     StepRun,
     StepSpec,
 )
 
+add_built_in(
+    "codecs",
+    {
+        "json": "loopwright.pipelines.codecs.json:JsonCodec",
+        "frame": "loopwright.pipelines.codecs.frame:FrameCodec",
+    },
+)
+
 __all__ = [
     "EXECUTION_STATES",
+    "STEP_KINDS",
     "STEP_STATES",
+    "ChildPool",
     "Execution",
+    "Pipeline",
     "PipelineSpec",
+    "StepContext",
     "StepRun",
     "StepSpec",
+    "begin_step",
+    "cancel",
+    "declare",
+    "definitions",
+    "durable",
+    "environment_digest",
+    "executions",
+    "fail_step",
+    "finish_execution",
+    "finish_step",
+    "get",
+    "get_definition",
+    "get_pipeline",
+    "list_executions",
+    "list_pipelines",
+    "packing",
+    "retry",
+    "skip_step",
+    "start",
+    "start_scheduled",
+    "step_kind",
+    "step_runs",
 ]

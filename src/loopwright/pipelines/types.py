@@ -10,7 +10,7 @@ from loopwright.kernel.code import CodeRef
 class StepSpec(msgspec.Struct, frozen=True):
     """One node of the DAG.
 
-    ``kind`` is ``call`` for user code in a child process, else a platform step such as ``features.training_set``; ``inputs``
+    ``kind`` is ``call`` for user code in a child process, else a step of ours such as ``loop.training_set``; ``inputs``
     maps parameter names to ``{"step": name}`` (the output of another step), ``{"param": name}`` (of the execution) or
     ``{"value": json}``. ``after`` are steps to wait for without taking their value.
     """
@@ -51,7 +51,10 @@ STEP_STATES = {
 
 
 class StepRun(msgspec.Struct, frozen=True):
-    """One step of one execution. ``output`` is JSON or a value ref (``{"blob": digest, "codec": name}``, ``{"ref": ...}``)."""
+    """One step of one execution. ``output`` is JSON or a value document (``{"blob": digest, "codec": name}``).
+
+    ``attempt`` counts how often it began, ``failures`` how often it failed since a person retried it. Times: wall.
+    """
 
     execution_id: str
     step: str
@@ -65,10 +68,14 @@ class StepRun(msgspec.Struct, frozen=True):
     finished_at: int | None = None
     log_digest: str | None = None
     progress: str | None = None
+    failures: int = 0
 
 
 class Execution(msgspec.Struct, frozen=True):
-    """One running of a pipeline. ``pipeline_digest`` names the definition it runs to its end, whatever is applied later."""
+    """One running of a pipeline. ``pipeline_digest`` names the definition it keeps, whatever is applied later.
+
+    ``round`` grows with each retry. ``finished_at`` is wall time. Lists of executions leave ``steps`` empty.
+    """
 
     execution_id: str
     pipeline: str
@@ -82,3 +89,13 @@ class Execution(msgspec.Struct, frozen=True):
     finished_at: int | None = None
     error: dict[str, Any] | None = None
     steps: list[StepRun] = []
+    round: int = 1
+
+
+class Pipeline(msgspec.Struct, frozen=True):
+    """A declared pipeline: the definition that new executions take. ``changed_at`` is the project's time."""
+
+    name: str
+    digest: str
+    spec: PipelineSpec
+    changed_at: int

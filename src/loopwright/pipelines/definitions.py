@@ -1,0 +1,173 @@
+"""Verbs of definitions: a pipeline is declared as a checked DAG and kept by its digest."""
+
+import difflib
+import graphlib
+from importlib.util import find_spec
+
+from loopwright.kernel.documents import digest_of, to_builtins
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.plugins import plugin_names
+from loopwright.kernel.refs import check_name
+from loopwright.kernel.verbs import query, verb
+from loopwright.pipelines import sql
+from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
+from loopwright.store.tx import Tx
+
+CALL = "call"
+"""The kind of steps that run user code in a child process."""
+STEP_KIND_PLUGINS = "step_kinds"
+"""Plugin kind under which a room may name its step functions."""
+_SOURCES = {"step", "param", "value"}
+
+
+@verb("pipelines.declare", changes=Pipeline)
+def declare(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
+    """Make a definition the one that new executions take; running executions keep theirs.
+
+    Raises:
+        InvalidInput: A name, kind or input is unknown, or the steps form a cycle.
+    """
+    check_definition(spec)
+    found = sql.find_pipeline(tx.connection, tx.project, spec.name)
+    digest = digest_of(to_builtins(spec))
+    if found is not None and found.digest == digest:
+        return found
+    sql.put_pipeline(tx, digest, spec)
+    if found is None or found.spec.schedule_us != spec.schedule_us:
+        _plan(tx, spec)
+    tx.emit("pipelines.declared", tx.ref("pipeline", spec.name), digest=digest, steps=len(spec.steps))
+    return get_pipeline(tx, pipeline=spec.name)
+
+
+@query("pipelines.get_pipeline")
+def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
+    """Return a pipeline with its present definition."""
+    found = sql.find_pipeline(tx.connection, tx.project, pipeline)
+    if found is None:
+        names = [one.name for one in sql.list_pipelines(tx.connection, tx.project)]
+        near = nearest(pipeline, names)
+        hint = f"did you mean {near}?" if near else "loopwright apply declares it"
+        raise NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
+    return found
+
+
+@query("pipelines.list_pipelines")
+def list_pipelines(tx: Tx) -> list[Pipeline]:
+    """Return every pipeline by name."""
+    return sql.list_pipelines(tx.connection, tx.project)
+
+
+@query("pipelines.get_definition")
+def get_definition(tx: Tx, *, digest: str) -> PipelineSpec:
+    """Return a definition by its digest, as an execution names it."""
+    found = sql.find_definition(tx.connection, tx.project, digest)
+    if found is None:
+        raise NotFound("no such definition", field="digest", value=digest)
+    return found
+
+
+def check_definition(spec: PipelineSpec) -> None:
+    """Refuse a definition that cannot run.
+
+    Raises:
+        InvalidInput: Names the step and the rule.
+    """
+    check_name(spec.name, "name")
+    if not spec.steps:
+        raise InvalidInput("a pipeline needs a step", field="steps", next_step="call a @p.step inside the pipeline")
+    names = [check_name(step.name, f"steps[{place}].name") for place, step in enumerate(spec.steps)]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise InvalidInput("two steps have one name", field="steps", value=sorted(repeated)[0])
+    if spec.schedule_us is not None and spec.schedule_us <= 0:
+        raise InvalidInput("a schedule goes forward", field="schedule_us", value=spec.schedule_us, rule="> 0")
+    for step in spec.steps:
+        _check_step(step, spec, names)
+    topological(spec)
+
+
+def topological(spec: PipelineSpec) -> list[StepSpec]:
+    """Return the steps so that each stands behind those it waits for.
+
+    Raises:
+        InvalidInput: They form a cycle.
+    """
+    by_name = {step.name: step for step in spec.steps}
+    try:
+        order = graphlib.TopologicalSorter({step.name: sorted(waits_for(step)) for step in spec.steps}).static_order()
+        return [by_name[name] for name in order]
+    except graphlib.CycleError as error:
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise InvalidInput("the steps wait for each other", field="steps", value=cycle, rule="no cycles") from None
+
+
+def waits_for(step: StepSpec) -> set[str]:
+    """Return the names of the steps that must end before this one begins."""
+    return {str(source["step"]) for source in step.inputs.values() if "step" in source} | set(step.after)
+
+
+def nearest(name: str, known: list[str]) -> str | None:
+    """Return the known name that is most like a misspelt one."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return found[0] if found else None
+
+
+def _check_step(step: StepSpec, spec: PipelineSpec, names: list[str]) -> None:
+    field = f"steps.{step.name}"
+    _check_kind(step, field)
+    for parameter, source in step.inputs.items():
+        if len(source) != 1 or not set(source) <= _SOURCES:
+            raise InvalidInput(
+                "an input has one source",
+                field=f"{field}.inputs.{parameter}",
+                value=source,
+                rule="step, param or value",
+            )
+        if "param" in source:
+            _check_known(str(source["param"]), list(spec.params), "param", f"{field}.inputs.{parameter}")
+    for name in sorted(waits_for(step)):
+        _check_known(name, names, "step", f"{field}.inputs")
+    if step.retries < 0 or step.timeout_s <= 0:
+        raise InvalidInput("this cannot be run", field=field, rule="retries >= 0, timeout_s > 0")
+
+
+def _check_known(name: str, known: list[str], what: str, field: str) -> None:
+    if name not in known:
+        near = nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
+        raise InvalidInput(f"no {what} is named {name}", field=field, value=name, next_step=hint)
+
+
+def _check_kind(step: StepSpec, field: str) -> None:
+    if step.kind == CALL:
+        if step.function is None:
+            raise InvalidInput("a call needs a function", field=f"{field}.function", rule="module:qualname and digests")
+        return
+    known = plugin_names(STEP_KIND_PLUGINS)
+    room, _, function = step.kind.partition(".")
+    # A room's step functions live in its steps.py, which only the worker imports.
+    if step.kind in known or (room.isidentifier() and function and _has_steps(room)):
+        return
+    near = nearest(step.kind, [CALL, *known])
+    hint = f"did you mean {near}?" if near else f"known: {', '.join([CALL, *known])}, <room>.<function>"
+    raise InvalidInput(f"no kind of step is named {step.kind}", field=f"{field}.kind", value=step.kind, next_step=hint)
+
+
+def _has_steps(room: str) -> bool:
+    try:
+        return find_spec(f"loopwright.{room}.steps") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def schedule_key(pipeline: str) -> str:
+    """Return the key of a pipeline's timer; the colon keeps it from being the beginning of another's."""
+    return f"pipelines.schedule:{pipeline}:"
+
+
+def _plan(tx: Tx, spec: PipelineSpec) -> None:
+    tx.cancel_later(schedule_key(spec.name))
+    if spec.schedule_us is not None:
+        due_at = tx.now_us + spec.schedule_us
+        args = {"pipeline": spec.name, "due_at": due_at}
+        tx.later(due_at, "pipelines.start_scheduled", args, key=schedule_key(spec.name))

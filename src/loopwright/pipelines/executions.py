@@ -1,0 +1,203 @@
+"""Verbs of executions: started, listed, cancelled and retried by people; ended by the worker."""
+
+from typing import Any
+
+from loopwright.kernel.documents import digest_of
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.states import check_change
+from loopwright.kernel.verbs import query, verb
+from loopwright.pipelines import sql
+from loopwright.pipelines.definitions import get_pipeline, nearest, schedule_key
+from loopwright.pipelines.types import EXECUTION_STATES, Execution
+from loopwright.store.tx import Tx
+
+JOB = "pipelines.execute"
+OPEN = ("queued", "running")
+
+
+@verb("pipelines.start", changes=Execution)
+def start(
+    tx: Tx,
+    *,
+    pipeline: str,
+    params: dict[str, Any] = {},  # noqa: B006 - never changed
+    reason: str = "",
+    once: str = "",
+) -> Execution:
+    """Start a pipeline: its row and the job that runs it commit together.
+
+    Args:
+        pipeline: Its name.
+        params: Values in place of the declared defaults.
+        reason: Why, in a sentence.
+        once: The same text twice is one execution; empty for a new one.
+
+    Raises:
+        NotFound: No such pipeline.
+        InvalidInput: A param is not declared.
+    """
+    found = get_pipeline(tx, pipeline=pipeline)
+    for name in params:
+        if name not in found.spec.params:
+            near = nearest(name, list(found.spec.params))
+            hint = f"did you mean {near}?" if near else f"known: {', '.join(found.spec.params) or 'none'}"
+            raise InvalidInput(f"{pipeline} has no param {name}", field=f"params.{name}", value=name, next_step=hint)
+    execution_id = f"exe_{digest_of([tx.project, once])[:26].upper()}" if once else tx.new_id("exe")
+    known = sql.find_execution(tx.connection, tx.project, execution_id)
+    if known is not None:
+        return get(tx, execution_id=execution_id)
+    execution = Execution(
+        execution_id=execution_id,
+        pipeline=pipeline,
+        pipeline_digest=found.digest,
+        params={**found.spec.params, **params},
+        state="queued",
+        started_by=tx.actor,
+        reason=reason,
+        event_at=tx.now_us,
+        recorded_at=tx.wall_us,
+    )
+    sql.insert_execution(tx, execution, [step.name for step in found.spec.steps])
+    _queue(tx, execution)
+    facts = {"execution_id": execution_id, "pipeline": pipeline, "digest": found.digest}
+    tx.emit("pipelines.started", tx.ref("execution", execution_id), reason=reason, **facts)
+    return get(tx, execution_id=execution_id)
+
+
+@verb("pipelines.start_scheduled", changes=Execution, internal=True)
+def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
+    """Start a scheduled pipeline and plan its next start; a start is left out while the last one still runs.
+
+    Missed starts are not made up for: the next one lies after now, on the schedule's own grid.
+    """
+    found = get_pipeline(tx, pipeline=pipeline)
+    every = found.spec.schedule_us
+    if every is None:
+        return None
+    next_at = due_at + every * max(1, -(-(tx.now_us - due_at + 1) // every))
+    args = {"pipeline": pipeline, "due_at": next_at}
+    tx.later(next_at, "pipelines.start_scheduled", args, key=schedule_key(pipeline))
+    running = sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=OPEN, limit=1)
+    if running:
+        reason = f"{running[0].execution_id} still runs"
+        tx.emit("pipelines.start_skipped", tx.ref("pipeline", pipeline), reason=reason, due_at=due_at)
+        return None
+    return start(tx, pipeline=pipeline, reason="scheduled", once=f"schedule:{pipeline}:{due_at}")
+
+
+@query("pipelines.get")
+def get(tx: Tx, *, execution_id: str) -> Execution:
+    """Return an execution with its steps in the order of the definition."""
+    found = find(tx, execution_id)
+    values = {name: getattr(found, name) for name in found.__struct_fields__}
+    return Execution(**{**values, "steps": sql.list_steps(tx.connection, tx.project, execution_id)})
+
+
+@query("pipelines.list")
+def list_executions(
+    tx: Tx,
+    *,
+    pipeline: str | None = None,
+    states: list[str] = [],  # noqa: B006 - never changed
+    limit: int = 100,
+) -> list[Execution]:
+    """Return executions, newest first, without their steps."""
+    return sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=states, limit=min(limit, 1000))
+
+
+@query("pipelines.get_state")
+def get_state(tx: Tx, *, execution_id: str) -> str:
+    """Return the state of an execution alone; a running step asks whether it was cancelled."""
+    return find(tx, execution_id).state
+
+
+@verb("pipelines.cancel", changes=Execution)
+def cancel(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
+    """End an execution: steps that wait are skipped, the child process of a running one is killed.
+
+    Cancelling twice is once.
+    """
+    found = find(tx, execution_id, lock=True)
+    if found.state == "cancelled":
+        return get(tx, execution_id=execution_id)
+    check_change("execution", EXECUTION_STATES, found.state, "cancelled")
+    sql.update_execution(tx, execution_id, state="cancelled", finished_at=tx.wall_us)
+    sql.update_steps(tx, execution_id, states=("waiting",), state="skipped", finished_at=tx.wall_us)
+    error = {"code": "cancelled", "message": "the execution was cancelled"}
+    sql.update_steps(tx, execution_id, states=("running",), state="failed", error=error, finished_at=tx.wall_us)
+    facts = {"execution_id": execution_id, "pipeline": found.pipeline}
+    tx.emit("pipelines.cancelled", tx.ref("execution", execution_id), reason=reason, **facts)
+    return get(tx, execution_id=execution_id)
+
+
+@verb("pipelines.retry", changes=Execution)
+def retry(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
+    """Run a failed execution on from the step that failed; finished steps keep their outputs."""
+    found = find(tx, execution_id, lock=True)
+    check_change("execution", EXECUTION_STATES, found.state, "queued")
+    values = {"state": "queued", "round": found.round + 1, "finished_at": None, "error": None}
+    sql.update_execution(tx, execution_id, **values)
+    sql.update_steps(tx, execution_id, states=("failed",), failures=0)
+    retried = get(tx, execution_id=execution_id)
+    _queue(tx, retried)
+    facts = {"execution_id": execution_id, "pipeline": found.pipeline, "round": retried.round}
+    tx.emit("pipelines.retried", tx.ref("execution", execution_id), reason=reason, **facts)
+    return retried
+
+
+@verb("pipelines.finish_execution", changes=Execution, internal=True)
+def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None = None) -> Execution:
+    """End an execution as its steps ended. Finishing twice is once.
+
+    Args:
+        execution_id: Which.
+        error: Why it cannot go on, where no step says so.
+
+    Raises:
+        Conflict: Steps are still to be run.
+    """
+    found = find(tx, execution_id, lock=True)
+    if found.state not in OPEN:
+        return get(tx, execution_id=execution_id)
+    runs = sql.list_steps(tx.connection, tx.project, execution_id)
+    failed = next((run for run in runs if run.state == "failed"), None)
+    if failed is not None:
+        error = {**(failed.error or {}), "step": failed.step}
+    facts = {"execution_id": execution_id, "pipeline": found.pipeline}
+    ref = tx.ref("execution", execution_id)
+    if error is not None:
+        hint = f"correct it, then: loopwright retry {execution_id} (finished steps are kept)"
+        error = {**error, "next_step": error.get("next_step") or hint}
+        sql.update_execution(tx, execution_id, state="failed", finished_at=tx.wall_us, error=error)
+        reason = str(error.get("message", ""))
+        tx.emit("pipelines.failed", ref, reason=reason, error=error, next_step=error["next_step"], **facts)
+        return get(tx, execution_id=execution_id)
+    undone = [run.step for run in runs if run.state not in ("done", "skipped")]
+    if undone:
+        raise Conflict("steps are still to be run", field="execution_id", value=", ".join(undone))
+    sql.update_execution(tx, execution_id, state="done", finished_at=tx.wall_us)
+    tx.emit("pipelines.finished", ref, skipped=sum(run.state == "skipped" for run in runs), **facts)
+    return get(tx, execution_id=execution_id)
+
+
+def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
+    """Return an execution without its steps.
+
+    Raises:
+        NotFound: There is none.
+    """
+    found = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
+    if found is None:
+        raise NotFound(
+            "no such execution", field="execution_id", value=execution_id, next_step="loopwright status lists them"
+        )
+    return found
+
+
+def _queue(tx: Tx, execution: Execution) -> None:
+    """Queue the job of a round; its id follows from the execution's, so that queueing twice is once."""
+    job_id = execution.execution_id.replace("exe_", "job_", 1)
+    if execution.round > 1:
+        job_id = f"{job_id}.{execution.round}"
+    args = {"execution_id": execution.execution_id, "round": execution.round}
+    tx.start_job(JOB, tx.ref("execution", execution.execution_id), args, job_id=job_id)

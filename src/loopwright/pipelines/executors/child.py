@@ -1,0 +1,339 @@
+"""Warm child processes for user code: one per code digest, two alive at most, killed on time-out or memory."""
+
+import contextlib
+import itertools
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loopwright.config import user_code_environment
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
+from loopwright.kernel.plugins import BUILT_IN
+from loopwright.pipelines import packing
+from loopwright.pipelines.executors.frames import read_frame, write_frame
+from loopwright.store.blobs import BlobStore
+
+MOST_ALIVE = 2
+IDLE_S = 60.0
+LOG_BYTES = 64 * 1024
+RETIRE_BYTES = 700 * 1024 * 1024
+"""A child that holds more than this after a call is ended, so that memory goes back to the machine."""
+_GLANCE_S = 0.25
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class CallResult(msgspec.Struct, frozen=True):
+    """Output document of a call, and the tail of what it printed."""
+
+    output: Any
+    log: bytes
+
+
+class Child:
+    """One child process with the code of one digest.
+
+    Args:
+        folder: Its own folder: log and scratch space.
+        code: Unpacked code; empty for functions of the platform.
+    """
+
+    def __init__(self, folder: Path, digest: str, code: str) -> None:
+        self.digest = digest
+        self.scratch = folder / "scratch"
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.idle_since = time.monotonic()
+        self._folder = folder
+        self._log = folder / "log"
+        child_reads, self._to_child = os.pipe()
+        self._from_child, child_writes = os.pipe()
+        command = [sys.executable, "-P", "-m", "loopwright.pipelines.executors.child_main"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*command, str(child_reads), str(child_writes)],
+                cwd=self.scratch,
+                env={**user_code_environment(), "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(child_reads, child_writes),
+                start_new_session=True,
+            )
+        os.close(child_reads)
+        os.close(child_writes)
+        write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}})
+
+    def ask(
+        self, call: dict[str, Any], *, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
+    ) -> dict[str, Any]:
+        """Send one call and wait for its answer.
+
+        Raises:
+            StepFailed: It took too long or too much memory, was cancelled, or the child died; it is dead then.
+        """
+        os.truncate(self._log, 0)
+        deadline = time.monotonic() + timeout_s
+        try:
+            write_frame(self._to_child, call)
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._from_child, selectors.EVENT_READ)
+                while not selector.select(min(_GLANCE_S, max(0.0, deadline - time.monotonic()))):
+                    self._glance(deadline, timeout_s, most_bytes, should_stop)
+            answer: dict[str, Any] = read_frame(self._from_child)
+            return answer
+        except (EOFError, BrokenPipeError):
+            raise self._died() from None
+
+    def _glance(
+        self, deadline: float, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
+    ) -> None:
+        if time.monotonic() >= deadline:
+            self.kill()
+            hint = 'give it longer: @p.step(timeout="2h"), or let it do less'
+            raise StepFailed(f"the step took longer than {timeout_s:g} s and was stopped", next_step=hint)
+        if (used := self.memory_bytes()) > most_bytes:
+            self.kill()
+            message = f"the step used {used / 1e9:.1f} GB of memory and was stopped"
+            raise StepFailed(message, rule=f"at most {most_bytes / 1e9:.1f} GB", next_step="use fewer rows or columns")
+        if should_stop is not None and should_stop():
+            self.kill()
+            raise StepFailed("the step was stopped, for its execution was cancelled")
+
+    def _died(self) -> StepFailed:
+        self.kill()
+        code = self._process.returncode
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+        hint = "memory ran out, most likely: use fewer rows or columns" if code == -signal.SIGKILL else "see its log"
+        return StepFailed(f"the process of the step ended {how}", next_step=hint)
+
+    def log_tail(self) -> bytes:
+        """Return the end of what the last call printed."""
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(0, size - LOG_BYTES))
+            return log.read()
+
+    def memory_bytes(self) -> int:
+        """Return the resident memory of the process; 0 where that cannot be told."""
+        try:
+            return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError):
+            return 0
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the process runs."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """End the process and all it started; calling it twice is harmless."""
+        if self._to_child == -1:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for handle in (self._to_child, self._from_child):
+            with contextlib.suppress(OSError):
+                os.close(handle)
+        self._to_child = self._from_child = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class ChildPool:
+    """Children by code digest: spawned on demand, reused for sequential calls, ended when idle.
+
+    Args:
+        folder: Where code is unpacked and children have their folders.
+        blobs: Where code and values come from and outputs go to.
+        most_bytes: Memory a child may use; three quarters of the machine's where None.
+    """
+
+    def __init__(
+        self, folder: Path, blobs: BlobStore, *, most_bytes: int | None = None, idle_s: float = IDLE_S
+    ) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES * 0.75)
+        self._idle_s = idle_s
+        self._idle: list[Child] = []
+        self._alive = 0
+        self._changed = threading.Condition()
+        self._numbers = itertools.count(1)
+        self._reaper: threading.Timer | None = None
+        shutil.rmtree(folder / "children", ignore_errors=True)
+
+    def call(
+        self,
+        target: CodeRef | str,
+        inputs: dict[str, Any],
+        *,
+        timeout_s: float = 3600.0,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> CallResult:
+        """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
+
+        Raises:
+            StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
+        """
+        call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
+        return self._run(_digest(target), call, timeout_s, should_stop)
+
+    def transform(self, code: CodeRef, rows: Path, out: Path, *, timeout_s: float = 3600.0) -> CallResult:
+        """Run a function from LazyFrame to LazyFrame over a Parquet file.
+
+        Raises:
+            StepFailed: As ``call``.
+        """
+        call = {"operation": "transform", "rows": str(rows.absolute()), "out": str(out.absolute()), **_named(code)}
+        return self._run(code.digest, call, timeout_s, None)
+
+    def close(self) -> None:
+        """End the idle children; running calls end with their process."""
+        with self._changed:
+            if self._reaper is not None:
+                self._reaper.cancel()
+            for child in self._idle:
+                child.kill()
+            self._alive -= len(self._idle)
+            self._idle.clear()
+
+    def _run(
+        self, digest: str, call: dict[str, Any], timeout_s: float, should_stop: Callable[[], bool] | None
+    ) -> CallResult:
+        with self._borrowed(digest) as child:
+            scratch = child.scratch / str(next(self._numbers))
+            scratch.mkdir()
+            try:
+                limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
+                answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
+                log = child.log_tail()
+                if "error" in answer:
+                    raise _failure(answer["error"], log)
+                for expected, path in answer["files"].items():
+                    if self._blobs.put_file(Path(path)).digest != expected:
+                        raise Corrupt("an output file changed after it was handed over", field="return")
+                return CallResult(answer["output"], log)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _borrowed(self, digest: str) -> Iterator[Child]:
+        child = self._take(digest)
+        if child is None:
+            try:
+                child = self._spawn(digest)
+            except BaseException:
+                self._give_back(None)
+                raise
+        try:
+            yield child
+        finally:
+            self._give_back(child)
+
+    def _take(self, digest: str) -> Child | None:
+        """Return an idle child of the digest, or None with the right to start one."""
+        with self._changed:
+            while True:
+                self._bury(lambda child: not child.is_alive)
+                same = next((child for child in self._idle if child.digest == digest), None)
+                if same is not None:
+                    self._idle.remove(same)
+                    return same
+                if self._alive < MOST_ALIVE:
+                    self._alive += 1
+                    return None
+                if self._idle:
+                    oldest = min(child.idle_since for child in self._idle)
+                    self._bury(lambda child, oldest=oldest: child.idle_since == oldest)  # type: ignore[misc]
+                    continue
+                self._changed.wait()
+
+    def _give_back(self, child: Child | None) -> None:
+        with self._changed:
+            if child is None:
+                self._alive -= 1
+            else:
+                child.idle_since = time.monotonic()
+                self._idle.append(child)
+                self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
+            self._plan_reaping()
+            self._changed.notify()
+
+    def _bury(self, is_due: Callable[[Child], bool]) -> None:
+        for child in [child for child in self._idle if is_due(child)]:
+            child.kill()
+            self._idle.remove(child)
+            self._alive -= 1
+
+    def _plan_reaping(self) -> None:
+        if self._idle and (self._reaper is None or not self._reaper.is_alive()):
+            self._reaper = threading.Timer(self._idle_s, self._reap)
+            self._reaper.daemon = True
+            self._reaper.start()
+
+    def _reap(self) -> None:
+        with self._changed:
+            self._bury(lambda child: time.monotonic() - child.idle_since >= self._idle_s)
+            self._reaper = None
+            self._plan_reaping()
+
+    def _spawn(self, digest: str) -> Child:
+        code = ""
+        if digest:
+            target = self._folder / "code" / digest
+            code = str(target if target.exists() else packing.unpack(self._blobs.get(digest), target))
+        return Child(self._folder / "children" / str(next(self._numbers)), digest, code)
+
+    def _paths(self, document: Any) -> dict[str, str]:
+        return {digest: str(self._blobs.path(digest).absolute()) for digest in blob_digests(document)}
+
+
+def blob_digests(document: Any) -> set[str]:
+    """Return the digests that value documents name, under ``blob`` or in ``blobs`` beside their ``codec``."""
+    if isinstance(document, list):
+        return {digest for item in document for digest in blob_digests(item)}
+    if not isinstance(document, dict):
+        return set()
+    found = {digest for value in document.values() for digest in blob_digests(value)}
+    if "codec" in document:
+        found |= {document["blob"]} if isinstance(document.get("blob"), str) else set()
+        named = document.get("blobs")
+        found |= set(named.values()) if isinstance(named, dict) else set()
+    return found
+
+
+def _digest(target: CodeRef | str) -> str:
+    return target.digest if isinstance(target, CodeRef) else ""
+
+
+def _named(target: CodeRef | str) -> dict[str, str]:
+    if isinstance(target, CodeRef):
+        return {"module": target.module, "qualname": target.qualname}
+    module, _, qualname = target.partition(":")
+    return {"module": module, "qualname": qualname}
+
+
+def _failure(error: dict[str, Any], log: bytes) -> LoopwrightError:
+    """Rebuild a child's error; the log goes along, for whoever keeps it."""
+    lines = (error.get("details") or {}).get("traceback") or []
+    if lines:
+        error = {**error, "next_step": error.get("next_step") or f"see {lines[-1]}"}
+    failed = error_from_dict(error)
+    if not isinstance(failed, StepFailed):
+        failed = StepFailed(failed.message, **{**_parts(failed), "details": {**failed.details, "kind": failed.code}})
+    failed.details["log"] = log.decode(errors="replace")
+    return failed
+
+
+def _parts(error: LoopwrightError) -> dict[str, Any]:
+    return {"field": error.field, "value": error.value, "rule": error.rule, "next_step": error.next_step}

@@ -1,0 +1,120 @@
+"""The child process: imports the code of one digest, then answers calls until its worker is gone.
+
+Started as ``python -m loopwright.pipelines.executors.child_main <read> <write>`` with the numbers of two pipes. What
+user code prints goes to stdout and stderr, which are the log; the pipes carry nothing but frames.
+"""
+
+import importlib
+import linecache
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from loopwright.kernel.errors import InvalidInput, LoopwrightError
+from loopwright.kernel.plugins import add_built_in
+from loopwright.pipelines.codecs import Files, decode, encode
+from loopwright.pipelines.executors.frames import read_frame, write_frame
+from loopwright.pipelines.functions import unwrap
+
+_PLATFORM = str(Path(__file__).resolve().parents[2])
+
+
+def main() -> None:
+    """Serve calls until the pipe closes."""
+    incoming, outgoing = int(sys.argv[1]), int(sys.argv[2])
+    calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(incoming, calls), daemon=True).start()
+    setup = calls.get()
+    for kind, plugins in setup["plugins"].items():
+        add_built_in(kind, plugins)
+    code = setup["code"]
+    if code:
+        sys.path[:0] = [code, str(Path(code, "src"))]
+    while True:
+        call = calls.get()
+        try:
+            answer = _transform(call) if call["operation"] == "transform" else _call(call)
+        except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is told
+            answer = {"error": _describe(error, code)}
+        sys.stdout.flush()
+        sys.stderr.flush()
+        write_frame(outgoing, answer)
+
+
+def _listen(incoming: int, calls: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    """Queue calls; end this process and all it started as soon as the worker is gone, even in the middle of a call."""
+    try:
+        while True:
+            calls.put(read_frame(incoming))
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    function = _function(call["module"], call["qualname"])
+    files = Files(Path(call["scratch"]), call["paths"])
+    inputs = {name: decode(document, files) for name, document in call["inputs"].items()}
+    output = encode(function(**inputs), files)
+    return {"output": output, "files": {digest: str(path) for digest, path in files.kept.items()}}
+
+
+def _transform(call: dict[str, Any]) -> dict[str, Any]:
+    import polars as pl
+
+    function = _function(call["module"], call["qualname"])
+    made = function(pl.scan_parquet(call["rows"]))
+    if isinstance(made, pl.DataFrame):
+        made = made.lazy()
+    if not isinstance(made, pl.LazyFrame):
+        raise InvalidInput(
+            f"{call['qualname']} returned a {type(made).__qualname__}",
+            field="return",
+            rule="a polars LazyFrame or DataFrame",
+            next_step="return the frame that the function made",
+        )
+    made.sink_parquet(call["out"], compression="zstd")
+    return {"output": None, "files": {}}
+
+
+def _function(module: str, qualname: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return unwrap(found)
+
+
+def _describe(error: BaseException, code: str) -> dict[str, Any]:
+    """Return an error with the frames of the user's own files."""
+    if isinstance(error, LoopwrightError):
+        return error.to_dict()
+    kind = type(error)
+    name = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    lines = _user_frames(error.__traceback__, code)
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append(f"{_shown(error.filename, code)}, line {error.lineno}: {(error.text or '').strip()}")
+    return {"code": "step_failed", "message": f"{name}: {error}".strip(), "details": {"traceback": lines}}
+
+
+def _user_frames(trace: TracebackType | None, code: str) -> list[str]:
+    """Return one line a frame; frames of ours and of installed packages are left out."""
+    lines = []
+    for frame in traceback.extract_tb(trace):
+        is_ours = frame.filename.startswith((_PLATFORM, sys.prefix, sys.base_prefix, "<"))
+        if (code and frame.filename.startswith(code)) or not is_ours:
+            linecache.checkcache(frame.filename)
+            lines.append(f"{_shown(frame.filename, code)}, line {frame.lineno}, in {frame.name}: {frame.line}")
+    return lines
+
+
+def _shown(filename: str, code: str) -> str:
+    return filename.removeprefix(code).lstrip("/") if code else filename
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""Running the DAG: which step is due, up to two at a time, and what one step does from its begin to its end.
+
+Our rows are the truth: a step that has ended is not run again, whoever asks.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from typing import Any
+
+import msgspec
+
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import Conflict, LoopwrightError, StepFailed, shorten
+from loopwright.pipelines.cache import cache_key
+from loopwright.pipelines.definitions import topological, waits_for
+from loopwright.pipelines.executions import OPEN
+from loopwright.pipelines.executors.child import blob_digests
+from loopwright.pipelines.steps import (
+    PipelineContext,
+    StepContext,
+    find_step_kind,
+    resolve_inputs,
+    why_skipped,
+)
+from loopwright.pipelines.types import Execution, PipelineSpec, StepRun, StepSpec
+from loopwright.store.types import BlobRef
+
+log = logging.getLogger("loopwright.pipelines")
+
+PARALLEL = 2
+BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 60.0
+_STATE_EVERY_S = 1.0
+
+Checkpoint = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
+"""Runs one step through the engine: its answer is remembered, so that a resumed execution does not ask again."""
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a step ended, small enough for the engine: ``done``, ``skipped``, ``failed`` or ``stopped``."""
+
+    state: str
+    why: str = ""
+
+
+def interpret(
+    context: PipelineContext, project: str, execution_id: str, reserve: Callable[[str], Checkpoint]
+) -> dict[str, Any]:
+    """Run an execution to its end and return its state.
+
+    Args:
+        context: What steps may use.
+        project: The execution's project.
+        execution_id: Which.
+        reserve: Draws the engine's place for a step by name; called for all steps, in a fixed order, before any runs.
+    """
+    execution: Execution = context.call("pipelines.get", {"execution_id": execution_id}, project)
+    if execution.state not in OPEN:
+        return {"state": execution.state}
+    spec: PipelineSpec = context.call("pipelines.get_definition", {"digest": execution.pipeline_digest}, project)
+    steps = topological(spec)
+    places = {step.name: reserve(step.name) for step in steps}
+    outputs = {run.step: run.output for run in execution.steps if run.state in ("done", "skipped")}
+    runner = StepRunner(context, project, execution, outputs)
+    ended = _run_all(steps, runner, places)
+    if any(one.state == "stopped" for one in ended.values()):
+        state = context.call("pipelines.get_state", {"execution_id": execution_id}, project)
+        return {"state": state}
+    finished: Execution = context.call("pipelines.finish_execution", {"execution_id": execution_id}, project)
+    return {"state": finished.state}
+
+
+def _run_all(steps: list[StepSpec], runner: "StepRunner", places: dict[str, Checkpoint]) -> dict[str, Ended]:
+    ended: dict[str, Ended] = {}
+    running: dict[Future[dict[str, Any]], str] = {}
+    with ThreadPoolExecutor(PARALLEL, thread_name_prefix="step") as pool:
+        while True:
+            for step in _due(steps, ended, set(running.values())):
+                if len(running) == PARALLEL:
+                    break
+                why = next((ended[name].why for name in sorted(waits_for(step)) if ended[name].why), "")
+                work = _work(runner, step, why)
+                running[pool.submit(copy_context().run, places[step.name], work)] = step.name
+            if not running:
+                return ended
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                ended[running.pop(future)] = msgspec.convert(future.result(), Ended)
+
+
+def _work(runner: "StepRunner", step: StepSpec, why: str) -> Callable[[], dict[str, Any]]:
+    """Bind the step now; the loop that calls this goes on to the next one."""
+
+    def work() -> dict[str, Any]:
+        result: dict[str, Any] = to_builtins(runner.skip(step, why) if why else runner.run(step))
+        return result
+
+    return work
+
+
+def _due(steps: list[StepSpec], ended: dict[str, Ended], running: set[str]) -> list[StepSpec]:
+    """Return the steps whose predecessors all ended well; none once a step failed."""
+    if any(one.state in ("failed", "stopped") for one in ended.values()):
+        return []
+    return [step for step in steps if step.name not in ended | dict.fromkeys(running) and waits_for(step) <= set(ended)]
+
+
+class StepRunner:
+    """Runs the steps of one execution.
+
+    Args:
+        context: What steps may use.
+        project: The execution's project.
+        execution: As it stood when this process took it.
+        outputs: Of the steps that have ended; grows.
+    """
+
+    def __init__(self, context: PipelineContext, project: str, execution: Execution, outputs: dict[str, Any]) -> None:
+        self._context = context
+        self._project = project
+        self._execution = execution
+        self._outputs = outputs
+
+    def skip(self, step: StepSpec, why: str) -> Ended:
+        """Leave a step out."""
+        run: StepRun = self._call("pipelines.skip_step", step, why=why)
+        self._outputs[step.name] = run.output
+        return Ended("skipped", why)
+
+    def run(self, step: StepSpec) -> Ended:
+        """Run a step until it is done or has failed for good."""
+        while True:
+            inputs = resolve_inputs(step, self._execution.params, self._all_outputs(step))
+            key = cache_key(step, inputs)
+            try:
+                run: StepRun = self._call("pipelines.begin_step", step, cache_key=key)
+            except Conflict:
+                return Ended("stopped")
+            if run.state != "running":
+                return self._ended(step, run)
+            outcome = self._attempt(step, run, inputs, key)
+            if outcome is not None:
+                return outcome
+            time.sleep(min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0**run.failures))
+
+    def _attempt(self, step: StepSpec, run: StepRun, inputs: dict[str, Any], key: str | None) -> Ended | None:
+        """Try once; None asks for another try."""
+        watch = _Watch(self._context, self._project, self._execution.execution_id)
+        context = StepContext(
+            self._context, self._project, self._execution, step, self._execution.params, should_stop=watch.is_over
+        )
+        self._context.progress(f"runs {step.name}")
+        try:
+            output = find_step_kind(step.kind)(context, inputs)
+            blobs = self._sizes(blob_digests(output))
+        except LoopwrightError as error:
+            return self._failed(step, run, error, context.log, watch)
+        except Exception as error:  # a fault of ours in a platform step must end the step, not the worker
+            log.exception("step %s of %s failed", step.name, self._execution.execution_id)
+            failed = StepFailed(f"{type(error).__name__}: {error}", next_step="the worker's log has the details")
+            return self._failed(step, run, failed, context.log, watch)
+        logged = self._keep_log(context.log)
+        args = {"output": output, "cache_key": key, "log_digest": logged[0].digest if logged else None}
+        run = self._call("pipelines.finish_step", step, attempt=run.attempt, blobs=blobs + logged, **args)
+        return self._ended(step, run)
+
+    def _failed(
+        self, step: StepSpec, run: StepRun, error: LoopwrightError, log_tail: bytes, watch: "_Watch"
+    ) -> Ended | None:
+        if watch.was_over:
+            return Ended("stopped")
+        log_tail += str(error.details.get("log", "")).encode()
+        document = error.to_dict()
+        document.get("details", {}).pop("log", None)
+        may_retry = isinstance(error, StepFailed) or error.http_status >= 500
+        will_retry = may_retry and run.failures < step.retries
+        logged = self._keep_log(log_tail)
+        args = {"error": document, "will_retry": will_retry, "log_digest": logged[0].digest if logged else None}
+        run = self._call("pipelines.fail_step", step, attempt=run.attempt, blobs=logged, **args)
+        if run.state == "failed":
+            return None if will_retry else Ended("failed", shorten(error.message))
+        return self._ended(step, run)
+
+    def _ended(self, step: StepSpec, run: StepRun) -> Ended:
+        """Read how a step stands that has ended or is another worker's by now."""
+        if run.state not in ("done", "skipped"):
+            return Ended("stopped")
+        self._outputs[step.name] = run.output
+        return Ended(run.state, why_skipped(run.output) or "")
+
+    def _all_outputs(self, step: StepSpec) -> dict[str, Any]:
+        """Return the outputs that are known; those ended under an earlier process are read from our rows."""
+        if not waits_for(step) <= set(self._outputs):
+            args = {"execution_id": self._execution.execution_id}
+            execution: Execution = self._context.call("pipelines.get", args, self._project)
+            self._outputs.update({run.step: run.output for run in execution.steps if run.state in ("done", "skipped")})
+        return self._outputs
+
+    def _call(self, verb: str, step: StepSpec, **args: Any) -> StepRun:
+        full = {"execution_id": self._execution.execution_id, "step": step.name, **args}
+        found: StepRun = self._context.call(verb, full, self._project)
+        return found
+
+    def _sizes(self, digests: set[str]) -> list[BlobRef]:
+        blobs = self._context.blobs
+        return [BlobRef(digest, blobs.path(digest).stat().st_size) for digest in sorted(digests)]
+
+    def _keep_log(self, text: bytes) -> list[BlobRef]:
+        return [self._context.blobs.put(text)] if text else []
+
+
+class _Watch:
+    """Asks now and then whether an execution was cancelled while a step runs."""
+
+    def __init__(self, context: PipelineContext, project: str, execution_id: str) -> None:
+        self._ask: Callable[[], str] = lambda: context.call(
+            "pipelines.get_state", {"execution_id": execution_id}, project
+        )
+        self._asked_at = time.monotonic()
+        self._lock = threading.Lock()
+        self.was_over = False
+
+    def is_over(self) -> bool:
+        """Say whether the step's work is no longer wanted."""
+        with self._lock:
+            if time.monotonic() - self._asked_at > _STATE_EVERY_S:
+                self._asked_at = time.monotonic()
+                self.was_over = self.was_over or self._ask() not in OPEN
+            return self.was_over

@@ -1,0 +1,170 @@
+"""Every statement of pipelines."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.pipelines.tables import executions, pipeline_definitions, pipelines, step_cache, step_runs
+from loopwright.pipelines.types import Execution, Pipeline, PipelineSpec, StepRun
+from loopwright.store.sql import upsert
+from loopwright.store.tx import Tx
+
+
+def put_pipeline(tx: Tx, digest: str, spec: PipelineSpec) -> None:
+    """Keep a definition by its digest and make it the pipeline's present one."""
+    definition = {
+        "project_id": tx.project,
+        "digest": digest,
+        "spec": to_builtins(spec),
+        "recorded_at": tx.wall_us,
+    }
+    upsert(tx.connection, pipeline_definitions, [definition], key=("project_id", "digest"), do_update=False)
+    row = {"project_id": tx.project, "name": spec.name, "digest": digest, "changed_at": tx.now_us}
+    upsert(tx.connection, pipelines, [row], key=("project_id", "name"), do_update=True)
+
+
+def find_pipeline(connection: Connection, project: str, name: str) -> Pipeline | None:
+    """Return a pipeline with its present definition."""
+    row = connection.execute(_pipelines(project).where(pipelines.c.name == name)).first()
+    return None if row is None else _pipeline(row)
+
+
+def list_pipelines(connection: Connection, project: str) -> list[Pipeline]:
+    """Return every pipeline by name."""
+    return [_pipeline(row) for row in connection.execute(_pipelines(project).order_by(pipelines.c.name))]
+
+
+def _pipelines(project: str) -> Any:
+    joined = pipelines.join(
+        pipeline_definitions,
+        (pipelines.c.project_id == pipeline_definitions.c.project_id)
+        & (pipelines.c.digest == pipeline_definitions.c.digest),
+    )
+    columns = (pipelines.c.name, pipelines.c.digest, pipelines.c.changed_at, pipeline_definitions.c.spec)
+    return select(*columns).select_from(joined).where(pipelines.c.project_id == project)
+
+
+def _pipeline(row: Row[Any]) -> Pipeline:
+    return Pipeline(row.name, row.digest, convert(row.spec, PipelineSpec), row.changed_at)
+
+
+def find_definition(connection: Connection, project: str, digest: str) -> PipelineSpec | None:
+    """Return a definition by its digest, whether or not it is the present one."""
+    table = pipeline_definitions
+    spec = connection.execute(
+        select(table.c.spec).where(table.c.project_id == project, table.c.digest == digest)
+    ).scalar()
+    return None if spec is None else convert(spec, PipelineSpec)
+
+
+def insert_execution(tx: Tx, execution: Execution, steps: Sequence[str]) -> None:
+    """Keep a new execution with its steps, all waiting."""
+    values = {name: getattr(execution, name) for name in execution.__struct_fields__ if name != "steps"}
+    tx.execute(insert(executions), {"project_id": tx.project, **values})
+    rows = [
+        {
+            "project_id": tx.project,
+            "execution_id": execution.execution_id,
+            "step": step,
+            "place": place,
+            "state": "waiting",
+            "attempt": 0,
+            "failures": 0,
+            "is_from_cache": False,
+        }
+        for place, step in enumerate(steps)
+    ]
+    tx.execute(insert(step_runs), rows)
+
+
+def find_execution(connection: Connection, project: str, execution_id: str, *, lock: bool = False) -> Execution | None:
+    """Return an execution without its steps; ``lock`` keeps other writers of it waiting until the commit."""
+    statement = select(executions).where(executions.c.project_id == project, executions.c.execution_id == execution_id)
+    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    return None if row is None else _execution(row)
+
+
+def list_executions(
+    connection: Connection, project: str, *, pipeline: str | None, states: Sequence[str], limit: int
+) -> list[Execution]:
+    """Return executions, newest first, without their steps."""
+    statement = select(executions).where(executions.c.project_id == project)
+    if pipeline is not None:
+        statement = statement.where(executions.c.pipeline == pipeline)
+    if states:
+        statement = statement.where(executions.c.state.in_(states))
+    statement = statement.order_by(executions.c.recorded_at.desc(), executions.c.execution_id.desc()).limit(limit)
+    return [_execution(row) for row in connection.execute(statement)]
+
+
+def update_execution(tx: Tx, execution_id: str, **values: Any) -> None:
+    """Change columns of one execution."""
+    tx.execute(
+        update(executions)
+        .where(executions.c.project_id == tx.project, executions.c.execution_id == execution_id)
+        .values(**values)
+    )
+
+
+def _execution(row: Row[Any]) -> Execution:
+    values = dict(row._mapping)
+    del values["project_id"]
+    return Execution(**values)
+
+
+def find_step(connection: Connection, project: str, execution_id: str, step: str) -> StepRun | None:
+    """Return one step of an execution."""
+    row = connection.execute(_steps(project, execution_id).where(step_runs.c.step == step)).first()
+    return None if row is None else _step(row)
+
+
+def list_steps(connection: Connection, project: str, execution_id: str) -> list[StepRun]:
+    """Return the steps of an execution in the order of the definition."""
+    return [_step(row) for row in connection.execute(_steps(project, execution_id).order_by(step_runs.c.place))]
+
+
+def _steps(project: str, execution_id: str) -> Any:
+    return select(step_runs).where(step_runs.c.project_id == project, step_runs.c.execution_id == execution_id)
+
+
+def update_steps(
+    tx: Tx, execution_id: str, *, step: str | None = None, states: Sequence[str] = (), **values: Any
+) -> None:
+    """Change columns of the steps of an execution, of one or of those in some states."""
+    statement = update(step_runs).where(step_runs.c.project_id == tx.project, step_runs.c.execution_id == execution_id)
+    if step is not None:
+        statement = statement.where(step_runs.c.step == step)
+    if states:
+        statement = statement.where(step_runs.c.state.in_(states))
+    tx.execute(statement.values(**values))
+
+
+def _step(row: Row[Any]) -> StepRun:
+    values = dict(row._mapping)
+    del values["project_id"], values["place"]
+    return StepRun(**values)
+
+
+def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None] | None:
+    """Return output and log digest of the step that first gave this key."""
+    table = step_cache
+    row = connection.execute(
+        select(table.c.output, table.c.log_digest).where(table.c.project_id == project, table.c.cache_key == cache_key)
+    ).first()
+    return None if row is None else (row.output, row.log_digest)
+
+
+def put_cached(tx: Tx, cache_key: str, run: StepRun) -> None:
+    """Keep the output of a step under its key; the first one stays."""
+    row = {
+        "project_id": tx.project,
+        "cache_key": cache_key,
+        "execution_id": run.execution_id,
+        "step": run.step,
+        "output": run.output,
+        "log_digest": run.log_digest,
+        "recorded_at": tx.wall_us,
+    }
+    upsert(tx.connection, step_cache, [row], key=("project_id", "cache_key"), do_update=False)

@@ -1,0 +1,137 @@
+"""Kinds of steps: ``call`` runs user code in a child process; the others are functions that rooms register here.
+
+A step function takes ``(context, inputs)`` and returns JSON, or a document that names blobs. Inputs are the documents
+that earlier steps returned, not decoded. An output ``{"skip": true, "why": ...}`` skips every step behind it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import load_plugin
+from loopwright.pipelines.definitions import STEP_KIND_PLUGINS
+from loopwright.pipelines.executors.child import CallResult, ChildPool
+from loopwright.pipelines.types import Execution, StepSpec
+from loopwright.store.blobs import BlobStore
+from loopwright.store.work import JobContext
+
+
+class PipelineContext(JobContext, Protocol):
+    """What a pipeline may use beside what every job may: the pool of child processes."""
+
+    children: ChildPool
+
+
+@dataclass
+class StepContext:
+    """What a step function may use: everything a job may, and where it stands."""
+
+    job: PipelineContext
+    project: str
+    execution: Execution
+    step: StepSpec
+    params: dict[str, Any]
+    should_stop: Callable[[], bool] | None = None
+    log: bytes = b""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The blob store."""
+        return self.job.blobs
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of local state."""
+        return self.job.state_dir
+
+    @property
+    def wall(self) -> Clock:
+        """The machine's clock."""
+        return self.job.wall
+
+    def call(self, verb: str, args: dict[str, Any], project: str | None = None) -> Any:
+        """Call a verb or query, in the execution's project unless told otherwise."""
+        return self.job.call(verb, args, project or self.project)
+
+    def progress(self, text: str) -> None:
+        """Say how far the step is."""
+        self.job.progress(f"{self.step.name}: {text}")
+
+    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
+        """Run a user's LazyFrame function over a Parquet file in a child process."""
+        self.job.transform(code, rows, out)
+
+    def seal(self) -> None:
+        """Ask every live gateway to seal its spool."""
+        self.job.seal()
+
+    def child(self, target: CodeRef | str, inputs: dict[str, Any], *, timeout_s: float | None = None) -> Any:
+        """Call a function in a child process and return its output as a document.
+
+        Args:
+            target: A user's function, or ``module:qualname`` of one of the platform's.
+            inputs: Documents by parameter name; the child decodes those that carry a codec.
+            timeout_s: Seconds until the child is killed; the step's own where None.
+
+        Raises:
+            StepFailed: The function raised, took too long or needed too much memory.
+        """
+        result: CallResult = self.job.children.call(
+            target, inputs, timeout_s=timeout_s or self.step.timeout_s, should_stop=self.should_stop
+        )
+        self.log += result.log
+        return result.output
+
+
+StepFunction = Callable[[StepContext, dict[str, Any]], Any]
+
+STEP_KINDS: dict[str, StepFunction] = {}
+"""Step functions by kind, filled as the worker imports ``<room>/steps.py``."""
+
+
+def step_kind(kind: str) -> Callable[[StepFunction], StepFunction]:
+    """Mark ``function(context, inputs)`` as the one that runs steps of a kind, such as ``loop.gates``."""
+
+    def keep(function: StepFunction) -> StepFunction:
+        STEP_KINDS[kind] = function
+        return function
+
+    return keep
+
+
+def find_step_kind(kind: str) -> StepFunction:
+    """Return the function of a kind, registered here or named as a plugin."""
+    found = STEP_KINDS.get(kind)
+    return load_plugin(STEP_KIND_PLUGINS, kind) if found is None else found
+
+
+@step_kind("call")
+def run_call(context: StepContext, inputs: dict[str, Any]) -> Any:
+    """Run the user's function of a step in a child process of its code."""
+    if context.step.function is None:
+        raise InvalidInput("this step names no function", field=context.step.name)
+    return context.child(context.step.function, inputs)
+
+
+def resolve_inputs(step: StepSpec, params: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the documents a step takes, by parameter name."""
+    resolved = {}
+    for name, source in step.inputs.items():
+        if "step" in source:
+            resolved[name] = outputs[source["step"]]
+        elif "param" in source:
+            resolved[name] = params[source["param"]]
+        else:
+            resolved[name] = source["value"]
+    return resolved
+
+
+def why_skipped(output: Any) -> str | None:
+    """Return why a step's output skips the steps behind it; None if it does not."""
+    if isinstance(output, dict) and output.get("skip") is True:
+        return str(output.get("why") or "a step before it said so")
+    return None

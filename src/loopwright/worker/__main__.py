@@ -1,0 +1,5 @@
+"""Entry point of ``python -m loopwright.worker``."""
+
+from loopwright.worker.process import main
+
+main()

@@ -1,0 +1,105 @@
+"""Calls of verbs with the service token; they outlast a server that is down."""
+
+import logging
+import os
+import threading
+import time
+from typing import Any
+
+import httpx
+import msgspec
+
+from loopwright.kernel.documents import to_json
+from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+from loopwright.kernel.verbs import VERBS
+
+log = logging.getLogger("loopwright.worker")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 2.0
+_DOWN = (502, 503, 504)
+
+
+class ServerCaller:
+    """Calls one server over connections that stay open.
+
+    Args:
+        url: The server's address.
+        token: The service token.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
+        # trust_env: a proxy or netrc of the user must not see the service token.
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=35.0, limits=limits, trust_env=False)
+        self._headers = headers
+        self._is_down = threading.Event()
+
+    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+        """Call a verb or query until the server answers; the result has the verb's return type.
+
+        While the server is down this waits. A verb that is not idempotent by itself carries one key through all tries.
+
+        Raises:
+            LoopwrightError: What the server answered, rebuilt.
+        """
+        found = VERBS.get(verb)
+        has_key = found is None or (not found.is_query and found.surface == "public")
+        headers = {"idempotency-key": f"worker-{os.urandom(16).hex()}"} if has_key else {}
+        pause_s = FIRST_PAUSE_S
+        while True:
+            try:
+                return self.try_once(verb, args, project, headers=headers)
+            except Unavailable as error:
+                if not self._is_down.is_set():
+                    log.warning("%s waits for the server: %s", verb, error)
+                self._is_down.set()
+                time.sleep(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+
+    def try_once(
+        self, verb: str, args: dict[str, Any], project: str, *, wait_s: float = 0, headers: dict[str, str] | None = None
+    ) -> Any:
+        """Call a verb or query once.
+
+        Raises:
+            Unavailable: The server is down or does not answer in time.
+            LoopwrightError: What the server answered, rebuilt.
+        """
+        path = f"/v1/{project}/verbs/{verb}" + (f"?wait_s={wait_s:g}" if wait_s else "")
+        try:
+            response = self._http.post(path, content=to_json(args), headers=headers or {})
+        except httpx.HTTPError as error:
+            raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from None
+        if response.status_code in _DOWN:
+            raise Unavailable("the server is not ready", value=response.text)
+        if response.status_code >= 400:
+            raise _error(response)
+        self._is_down.clear()
+        document = msgspec.json.decode(response.content) if response.content else None
+        found = VERBS.get(verb)
+        kind = None if found is None else found.types.get("return")
+        return document if kind is None or kind is type(None) else msgspec.convert(document, type=kind)
+
+    def post(self, url: str) -> None:
+        """Post nothing to another process of ours, such as a gateway.
+
+        Raises:
+            Unavailable: It does not answer.
+        """
+        try:
+            self._http.post(url, content=b"").raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable("a gateway does not answer", value=f"{url}: {error}") from None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+
+def _error(response: httpx.Response) -> LoopwrightError:
+    try:
+        return error_from_dict(response.json()["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Unavailable(f"unexpected answer {response.status_code} from {response.url}", value=response.text)

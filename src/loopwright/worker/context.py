@@ -1,0 +1,77 @@
+"""What a job may use: verbs over HTTP, blobs, child processes."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from loopwright.config import Settings
+from loopwright.governance import SYSTEM
+from loopwright.kernel.clock import Clock, WallClock
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import Unavailable
+from loopwright.pipelines import ChildPool
+from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.worker.calling import ServerCaller
+
+log = logging.getLogger("loopwright.worker")
+
+
+class WorkerContext:
+    """The context of one job, or of the worker itself.
+
+    Args:
+        caller: Reaches the server.
+        blobs: The blob store that server and gateways use too.
+        state_dir: Folder of local state.
+        children: Pool of child processes.
+        say: Takes the progress of the job.
+    """
+
+    def __init__(
+        self,
+        caller: ServerCaller,
+        blobs: BlobStore,
+        state_dir: Path,
+        children: ChildPool,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.blobs: BlobStore = blobs
+        self.state_dir: Path = state_dir
+        self.wall: Clock = WallClock()
+        self.children: ChildPool = children
+        self.caller = caller
+        self._say = say
+
+    def for_job(self, say: Callable[[str], None]) -> "WorkerContext":
+        """Return a context that tells the progress of one job."""
+        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, say)
+
+    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+        """Call a verb or query with the service token; waits while the server is down."""
+        return self.caller.call(verb, args, project)
+
+    def progress(self, text: str) -> None:
+        """Say how far the job is; it is sent with the next sign of life."""
+        self._say(text)
+
+    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
+        """Run a user's LazyFrame function over a Parquet file in a child process."""
+        self.children.transform(code, rows, out)
+
+    def seal(self) -> None:
+        """Ask every live gateway to seal its spool; one that died since is left out, for its spool waits on disk."""
+        for lease in self.call("serving.gateways", {}, SYSTEM):
+            try:
+                self.caller.post(f"{lease.address.rstrip('/')}/internal/seal")
+            except Unavailable as error:
+                log.warning("not sealed: %s", error)
+
+
+def make_context(settings: Settings) -> WorkerContext:
+    """Return the worker's own context."""
+    folder = settings.state_dir / "worker"
+    blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
+    url = settings.url or f"http://{settings.host}:{settings.port}"
+    caller = ServerCaller(url, settings.service_token)
+    return WorkerContext(caller, blobs, settings.state_dir, ChildPool(folder, blobs))

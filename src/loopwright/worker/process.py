@@ -1,0 +1,182 @@
+"""The worker process: claim, work, renew, report; two jobs at once."""
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from types import FrameType
+from typing import Any
+
+from loopwright.config import Settings, load_settings
+from loopwright.governance import SYSTEM
+from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
+from loopwright.kernel.ids import new_id
+from loopwright.pipelines import durable
+from loopwright.store.types import Job
+from loopwright.store.work import JOBS
+from loopwright.worker.context import WorkerContext, make_context
+from loopwright.worker.rooms import import_rooms
+
+log = logging.getLogger("loopwright.worker")
+
+SLOTS = 2
+CLAIM_WAIT_S = 10.0
+RENEW_EVERY_S = 3.0
+DRAIN_S = 8.0
+"""How long a stop waits for jobs under way; what is left resumes elsewhere or at the next start."""
+_PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+
+
+class Worker:
+    """Claims jobs under a lease and does them.
+
+    Args:
+        context: What jobs may use.
+    """
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.name = new_id("wrk", context.wall.now_us())
+        self._context = context
+        self._active: dict[str, Job] = {}
+        self._progress: dict[str, str] = {}
+        self._lost: set[str] = set()
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        threading.Thread(target=self._renew_loop, name="renew", daemon=True).start()
+        pool = ThreadPoolExecutor(SLOTS, thread_name_prefix="job")
+        failures = 0
+        while not self._stop.is_set():
+            free = self._wait_for_slot()
+            if not free:
+                continue
+            try:
+                jobs = self._claim(free)
+                failures = 0
+            except LoopwrightError as error:
+                if failures == 0:
+                    log.warning("no jobs can be claimed: %s", error)
+                self._stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
+                failures += 1
+                continue
+            for job in jobs:
+                self._take(pool, job)
+        self._drain(pool)
+
+    def _claim(self, limit: int) -> list[Job]:
+        args = {"worker": self.name, "kinds": sorted(JOBS), "limit": limit}
+        found: list[Job] = self._context.caller.try_once("jobs.claim", args, SYSTEM, wait_s=CLAIM_WAIT_S)
+        return found
+
+    def _wait_for_slot(self) -> int:
+        with self._changed:
+            if len(self._active) >= SLOTS:
+                self._changed.wait(0.5)
+            return max(0, SLOTS - len(self._active))
+
+    def _take(self, pool: ThreadPoolExecutor, job: Job) -> None:
+        """Begin a job; one whose lease ran out while the server was down is under way here already."""
+        with self._changed:
+            if job.job_id in self._active:
+                self._lost.discard(job.job_id)
+                return
+            self._active[job.job_id] = job
+        pool.submit(self._work, job)
+
+    def _work(self, job: Job) -> None:
+        def say(text: str) -> None:
+            self._progress[job.job_id] = text
+
+        try:
+            try:
+                result = JOBS[job.kind](self._context.for_job(say), job)
+                self._report(job, "jobs.finish", result=result)
+            except LoopwrightError as error:
+                self._report(job, "jobs.fail", error=error.to_dict())
+            except Exception as error:  # a fault of ours must end the job, not the worker
+                log.exception("job %s (%s) failed", job.job_id, job.kind)
+                message = f"{job.kind} failed: {type(error).__name__}: {error}"
+                hint = "the worker's log has the details; loopwright logs worker"
+                self._report(job, "jobs.fail", error={"code": "internal", "message": message, "next_step": hint})
+        finally:
+            with self._changed:
+                self._active.pop(job.job_id, None)
+                self._progress.pop(job.job_id, None)
+                self._lost.discard(job.job_id)
+                self._changed.notify_all()
+
+    def _report(self, job: Job, verb: str, **outcome: Any) -> None:
+        """Tell how a job ended, as soon as the server answers; no failure of a job that another worker has by now."""
+        if verb == "jobs.fail" and job.job_id in self._lost:
+            return
+        try:
+            self._context.call(verb, {"job_id": job.job_id, **outcome}, job.project)
+        except (Conflict, NotFound) as error:
+            log.warning("the end of %s was not taken: %s", job.job_id, error)
+
+    def _renew_loop(self) -> None:
+        while True:
+            time.sleep(RENEW_EVERY_S)
+            try:
+                self._renew()
+            except Unavailable:
+                continue
+            except LoopwrightError as error:
+                log.warning("leases were not renewed: %s", error)
+
+    def _renew(self) -> None:
+        with self._changed:
+            active = list(self._active.values())
+        for job in active:
+            args = {"job_ids": [job.job_id], "worker": self.name, "progress": self._progress.get(job.job_id)}
+            held = self._context.caller.try_once("jobs.renew", args, job.project)
+            with self._changed:
+                if job.job_id not in held and job.job_id in self._active:
+                    self._lost.add(job.job_id)
+
+    def _drain(self, pool: ThreadPoolExecutor) -> None:
+        deadline = time.monotonic() + DRAIN_S
+        with self._changed:
+            while self._active and time.monotonic() < deadline:
+                self._changed.wait(0.2)
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run(settings: Settings) -> None:
+    """Run a worker until SIGTERM or SIGINT; then finish what is under way and return."""
+    import_rooms()
+    context = make_context(settings)
+    worker = Worker(context)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        worker.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    durable.resume(context)
+    log.info("worker %s is ready", worker.name)
+    worker.run()
+    durable.close()
+    context.children.close()
+
+
+def main() -> None:
+    """Run the worker of this environment's settings."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        run(load_settings())
+    except LoopwrightError as error:
+        sys.stderr.write(f"{error}\n")
+        os._exit(2)
+    # Threads of jobs that outlasted the drain must not hold the process.
+    os._exit(0)
