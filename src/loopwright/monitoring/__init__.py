@@ -1,21 +1,69 @@
 """Monitoring: windows, drift, performance, labels, alerts, incidents."""
 
+from loopwright.monitoring import channels, drift
+from loopwright.monitoring.external import evaluate_range, report
+from loopwright.monitoring.incidents import (
+    acknowledge,
+    assign,
+    get_incident,
+    incidents,
+    list_alerts,
+    raise_alert,
+    resolve,
+)
+from loopwright.monitoring.monitors import declare, get, list_monitors, open_windows, set_reference, start_reference
+from loopwright.monitoring.reference import build_reference
+from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_bytes
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
     Alert,
     FeatureDrift,
     Incident,
+    Monitor,
     MonitorSpec,
     Performance,
+    Report,
     Window,
+    WindowTask,
 )
+from loopwright.monitoring.windows import close_window, finish_window, settle_window, window, window_task, windows
 
 __all__ = [
     "INCIDENT_STATES",
     "Alert",
     "FeatureDrift",
     "Incident",
+    "Monitor",
     "MonitorSpec",
     "Performance",
+    "Reference",
+    "Report",
     "Window",
+    "WindowTask",
+    "acknowledge",
+    "assign",
+    "build_reference",
+    "channels",
+    "close_window",
+    "declare",
+    "drift",
+    "evaluate_range",
+    "finish_window",
+    "get",
+    "get_incident",
+    "incidents",
+    "list_alerts",
+    "list_monitors",
+    "open_windows",
+    "raise_alert",
+    "reference_from_bytes",
+    "report",
+    "resolve",
+    "set_reference",
+    "settle_window",
+    "start_reference",
+    "to_bytes",
+    "window",
+    "window_task",
+    "windows",
 ]

@@ -4,19 +4,28 @@ from typing import Any, Literal
 
 import msgspec
 
+from loopwright.kernel.clock import format_moment
+from loopwright.store.types import Chunk
+
 
 class MonitorSpec(msgspec.Struct, frozen=True):
     """What to watch of a deployment.
 
-    Windows of ``every_us`` event time close ``grace_us`` after their end; performance of a window is settled ``label_lag_us``
-    after it. A feature drifts when bias-corrected ``drift`` exceeds ``above`` in ``persist`` windows in a row.
-    ``performance`` is the metric of quality; ``value`` an expression over true_positive, false_positive, true_negative,
-    false_negative (classification at ``threshold``), in ``unit``.
+    Windows of ``every_us`` event time close ``grace_us`` after their end; performance of a window is settled
+    ``label_lag_us`` after it. A feature drifts when bias-corrected ``drift`` of the last ``over_us`` (0: of the window)
+    exceeds ``above``, and with ``usual`` also what such stretches of the reference reach, in ``persist`` windows in a
+    row. ``performance`` is the metric of quality; ``value`` an expression over true_positive, false_positive,
+    true_negative, false_negative (classification at ``threshold``), in ``unit``. ``ignore`` names columns whose
+    distance means nothing. ``decay`` is how much worse than held out quality may become: absolute for metrics where
+    more is better, a share of the held-out error otherwise. ``channels`` hear of incidents: ``log``, or
+    ``webhook:https://...``.
     """
 
     every_us: int
     drift: str = "psi"
     above: float = 0.2
+    over_us: int = 0
+    usual: bool = True
     persist: int = 2
     performance: str = ""
     span_us: int = 14 * 86_400_000_000
@@ -27,10 +36,42 @@ class MonitorSpec(msgspec.Struct, frozen=True):
     value: str = ""
     unit: str = ""
     threshold: float = 0.5
+    decay: float = 0.03
+    channels: list[str] = []
+
+
+class Monitor(msgspec.Struct, frozen=True):
+    """What watches a deployment: its declaration, the reference in force since ``reference_at``, the next window.
+
+    ``metrics`` are the held-out ones of ``model_version``. ``has_policy`` says that a retrain policy answers drift
+    and decay. ``next_at`` is the start of the next window to close, None before the first prediction is expected.
+    """
+
+    deployment: str
+    spec: MonitorSpec
+    task: str
+    is_external: bool
+    has_policy: bool
+    reference: str
+    reference_at: int
+    model_version: int | None
+    metrics: dict[str, float]
+    next_at: int | None
+    event_at: int
+    recorded_at: int
+
+
+def served_variant(monitor: Monitor) -> str:
+    """Return the name under which performance of the answers that callers got is kept."""
+    return "external" if monitor.is_external else "champion"
 
 
 class FeatureDrift(msgspec.Struct, frozen=True):
-    """Distance of one feature's window from the reference. ``missing`` is the share of missing values, 0..1."""
+    """Distance of one feature's window from the reference. ``missing`` is the share of missing values, 0..1.
+
+    ``above`` is the distance beyond which it counts: the declared one, or what stretches of the reference itself reach.
+    ``is_drifted`` says that it was beyond in enough windows in a row.
+    """
 
     feature: str
     distance: float
@@ -38,10 +79,14 @@ class FeatureDrift(msgspec.Struct, frozen=True):
     reference_missing: float
     rows: int
     is_drifted: bool
+    above: float = 0.0
 
 
 class Performance(msgspec.Struct, frozen=True):
-    """Quality of one variant on matured labels; ``low`` and ``high`` bound a 95 % interval."""
+    """Quality of one variant on matured labels; ``low`` and ``high`` bound a 95 % interval; None: too few labels.
+
+    ``variant`` is ``champion`` (``external``) for what callers were answered, else the name of an unseen shadow.
+    """
 
     variant: str
     metric: str
@@ -56,7 +101,9 @@ class Performance(msgspec.Struct, frozen=True):
 class Window(msgspec.Struct, frozen=True):
     """A closed stretch of event time ``[start_at, end_at)`` of one deployment.
 
-    ``span`` is performance over ``span_us`` up to the end of the window; ``profile_digest`` names the mergeable profile blob.
+    ``span`` and ``segments`` (``column=level``) are performance over ``span_us`` up to the end of the window, since
+    the reference was set. ``profile_digest`` names the blob of the mergeable profile, ``scores_digest`` that of the
+    scored and labelled rows, ``reference`` that of what drift was measured against, the rows of ``model_version``.
     """
 
     deployment: str
@@ -73,6 +120,32 @@ class Window(msgspec.Struct, frozen=True):
     segments: dict[str, list[Performance]]
     profile_digest: str
     recorded_at: int
+    scores_digest: str = ""
+    reference: str = ""
+    model_version: int | None = None
+
+
+class SpanPart(msgspec.Struct, frozen=True):
+    """An earlier window's share of a span: its profile, its scored rows, how many predictions each variant made."""
+
+    start_at: int
+    profile_digest: str
+    scores_digest: str
+    predictions: dict[str, int]
+
+
+class WindowTask(msgspec.Struct, frozen=True):
+    """Everything the job of a window needs: what to measure, the chunks to read, the windows before, what is known."""
+
+    monitor: Monitor
+    start_at: int
+    end_at: int
+    state: Literal["closed", "settled"]
+    predictions: list[Chunk]
+    labels: list[Chunk]
+    before: list[SpanPart]
+    known: Window | None
+    now_us: int
 
 
 INCIDENT_STATES = {
@@ -83,7 +156,10 @@ INCIDENT_STATES = {
 
 
 class Alert(msgspec.Struct, frozen=True):
-    """One firing rule. ``kind`` is drift, decay, missing, errors, latency, data or rollout; ``facts`` hold the numbers."""
+    """One firing rule; ``facts`` hold the numbers.
+
+    ``kind`` is drift, decay, missing, errors or latency from windows; other rooms raise data, rollout, retrain.
+    """
 
     alert_id: str
     subject: str
@@ -110,3 +186,32 @@ class Incident(msgspec.Struct, frozen=True):
     last_at: int
     resolved_at: int | None = None
     resolution: str = ""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Windows and incidents of one stretch of event time; printed, it is a small table."""
+
+    deployment: str
+    start_at: int
+    end_at: int
+    windows: list[Window]
+    incidents: list[Incident]
+
+    def __str__(self) -> str:
+        """Return a line for each window: rows, labels, drifted features, quality with its interval."""
+        lines = [f"{self.deployment}  {format_moment(self.start_at)} to {format_moment(self.end_at)}"]
+        lines.append(f"{'window':<12}{'rows':>8}{'labels':>8}{'errors':>8}  {'quality':<28}drifted")
+        for window in self.windows:
+            drifted = ", ".join(one.feature for one in window.drift if one.is_drifted) or "-"
+            counts = f"{window.predictions:>8}{window.labels:>8}{window.errors:>8}"
+            lines.append(f"{format_moment(window.start_at)[:10]:<12}{counts}  {_quality(window):<28}{drifted}")
+        lines += [f"{one.state:<13}{one.kind:<10}{one.title}" for one in self.incidents]
+        return "\n".join(lines if self.windows else [*lines, "no windows yet"])
+
+
+def _quality(window: Window) -> str:
+    first = next((one for one in window.performance if one.value is not None), None)
+    if first is None:
+        return "-"
+    interval = "" if first.low is None else f" ({first.low:.3f} to {first.high:.3f})"
+    return f"{first.metric} {first.value:.3f}{interval}"

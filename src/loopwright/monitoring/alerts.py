@@ -1,0 +1,155 @@
+"""Rules of alerts: pure functions of a window, those before it and the monitor.
+
+They ask for size of effect and for persistence or certainty, never for one alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from loopwright.monitoring.types import FeatureDrift, Monitor, Performance, Window, served_variant
+
+LEAST_ROWS = 100
+"""A window with fewer rows judges nothing."""
+LEAST_LABELS = 200
+"""A span with fewer labels says nothing about decay."""
+MISSING_RISE = 0.2
+"""Rise of a feature's missing share over the reference's that calls for a person."""
+ERROR_SHARE = 0.01
+"""Share of failed predictions that calls for a person, once it is certain (two standard errors)."""
+LATENCY_FACTOR, LATENCY_FLOOR_MS, LATENCY_WINDOWS = 5.0, 250.0, 7
+LESS_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
+
+CLOSE_KINDS = ("drift", "missing", "errors", "latency")
+SETTLE_KINDS = ("decay",)
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One rule that fires."""
+
+    kind: str
+    message: str
+    facts: dict[str, Any]
+    needs_person: bool
+    severity: Literal["warning", "critical"] = "warning"
+
+
+def mark_drift(window: Window, before: Sequence[Window], persist: int) -> Window:
+    """Return the window with ``is_drifted`` set where a feature was beyond in ``persist`` windows in a row.
+
+    Args:
+        window: Just measured.
+        before: Earlier windows, newest first; those against another reference do not count.
+        persist: How many windows in a row.
+    """
+    alike = [{one.feature: one for one in other.drift} for other in before if other.reference == window.reference]
+    alike = alike[: persist - 1]
+    drift = [
+        msgspec.structs.replace(
+            one,
+            is_drifted=len(alike) == persist - 1
+            and is_beyond(one)
+            and all(is_beyond(other.get(one.feature)) for other in alike),
+        )
+        for one in window.drift
+    ]
+    return msgspec.structs.replace(window, drift=drift)
+
+
+def is_beyond(one: FeatureDrift | None) -> bool:
+    """Say whether a distance counts as drift in its window."""
+    return one is not None and one.rows >= LEAST_ROWS and one.distance > one.above
+
+
+def findings_on_close(window: Window, before: Sequence[Window], monitor: Monitor) -> list[Finding]:
+    """Return what the predictions of a window alone say: drift, missing values, errors, latency."""
+    if window.predictions < LEAST_ROWS:
+        return []
+    by_feature = (_drift(window, monitor), _missing(window, before, monitor))
+    rules = (*by_feature, _errors(window), _latency(window, before, monitor))
+    return [finding for finding in rules if finding is not None]
+
+
+def findings_on_settle(window: Window, monitor: Monitor) -> list[Finding]:
+    """Return what the matured labels say: decay of the served variant over the span."""
+    served = next((one for one in window.span if one.variant == served_variant(monitor)), None)
+    expected = monitor.metrics.get(monitor.spec.performance)
+    if served is None or expected is None or served.value is None or served.labels < LEAST_LABELS:
+        return []
+    limit = decay_limit(monitor.spec.performance, expected, monitor.spec.decay)
+    if not _is_worse(served, limit):
+        return []
+    facts = {"metric": served.metric, "value": served.value, "low": served.low, "high": served.high}
+    message = f"{served.metric} {served.value:.3f} on {served.labels} matured labels, held out {expected:.3f}"
+    return [
+        Finding(
+            "decay",
+            message,
+            {**facts, "labels": served.labels, "expected": expected, "limit": limit},
+            needs_person=not monitor.has_policy,
+        )
+    ]
+
+
+def decay_limit(metric: str, expected: float, decay: float) -> float:
+    """Return the value beyond which quality has decayed; of errors a share of the expected one, else a difference."""
+    return expected * (1 + decay) if metric in LESS_IS_BETTER else expected - decay
+
+
+def _is_worse(one: Performance, limit: float) -> bool:
+    """Say whether even the better end of the interval is worse than the limit."""
+    if one.metric in LESS_IS_BETTER:
+        return one.low is not None and one.low > limit
+    return one.high is not None and one.high < limit
+
+
+def _drift(window: Window, monitor: Monitor) -> Finding | None:
+    drifted = sorted((one for one in window.drift if one.is_drifted), key=lambda one: -one.distance)
+    if not drifted:
+        return None
+    names = ", ".join(one.feature for one in drifted[:5])
+    noun = "feature drifts" if len(drifted) == 1 else "features drift"
+    facts = {one.feature: {"distance": one.distance, "above": one.above} for one in drifted}
+    return Finding(
+        "drift",
+        f"{len(drifted)} {noun}: {names}",
+        {"metric": monitor.spec.drift, "features": facts},
+        needs_person=not monitor.has_policy,
+    )
+
+
+def _missing(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
+    def risen(one: Window) -> set[str]:
+        return {f.feature for f in one.drift if f.missing - f.reference_missing > MISSING_RISE}
+
+    stretch = [window, *before[: monitor.spec.persist - 1]]
+    names = sorted(set.intersection(*(risen(one) for one in stretch)))
+    if not names or len(stretch) < monitor.spec.persist:
+        return None
+    shares = {one.feature: one.missing for one in window.drift if one.feature in names}
+    shown = ", ".join(f"{name} ({shares[name]:.0%})" for name in names[:5])
+    return Finding("missing", f"values are missing: {shown}", {"features": shares}, needs_person=True)
+
+
+def _errors(window: Window) -> Finding | None:
+    share = window.errors / window.predictions
+    error = (share * (1 - share) / window.predictions) ** 0.5
+    if share - 2 * error <= ERROR_SHARE:
+        return None
+    message = f"{window.errors} of {window.predictions} predictions failed"
+    facts = {"errors": window.errors, "predictions": window.predictions}
+    return Finding("errors", message, facts, needs_person=True, severity="critical")
+
+
+def _latency(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
+    earlier = before[monitor.spec.persist - 1 :][:LATENCY_WINDOWS]
+    usual = sorted(one.latency_p99_ms for one in earlier if one.latency_p99_ms is not None)
+    if len(usual) < LATENCY_WINDOWS or window.latency_p99_ms is None:
+        return None
+    limit = max(LATENCY_FLOOR_MS, LATENCY_FACTOR * usual[len(usual) // 2])
+    recent = [window, *before[: monitor.spec.persist - 1]]
+    if not all(one.latency_p99_ms is not None and one.latency_p99_ms > limit for one in recent):
+        return None
+    message = f"1 answer of 100 takes longer than {window.latency_p99_ms:.0f} ms, limit {limit:.0f} ms"
+    return Finding("latency", message, {"p99_ms": window.latency_p99_ms, "limit_ms": limit}, needs_person=True)

@@ -1,0 +1,18 @@
+"""Distances of a window from the reference, one file each, as functions of two sketches with the same bins.
+
+A distance is a function ``(reference: Sketch, current: Sketch) -> float``, larger for further, 0 expected without
+drift. It must see missing values: a column that turns half null has drifted.
+"""
+
+from loopwright.kernel.plugins import add_built_in
+
+add_built_in(
+    "drift_metrics",
+    {
+        "psi": "loopwright.monitoring.drift.psi:psi",
+        "js": "loopwright.monitoring.drift.js:jensen_shannon",
+        "ks": "loopwright.monitoring.drift.ks:kolmogorov_smirnov",
+        "wasserstein": "loopwright.monitoring.drift.wasserstein:wasserstein",
+        "missing": "loopwright.monitoring.drift.missing:missing_change",
+    },
+)

@@ -1,0 +1,170 @@
+"""Evaluation of one window from its chunks: drift against the reference, errors, latency, performance."""
+
+import io
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from loopwright.kernel.plugins import load_plugin
+from loopwright.monitoring import sketches
+from loopwright.monitoring.performance import measure, score_rows, score_schema, segment_performance
+from loopwright.monitoring.reference import SCORE
+from loopwright.monitoring.sketches import Profile, Reference
+from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Window, WindowTask, served_variant
+from loopwright.serving import predictions
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import BlobRef
+
+_BASE = ["prediction_id", "variant", "is_shadow", "event_at", "recorded_at", "score", "answer", "error", "latency_us"]
+
+
+def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]:
+    """Measure one window; return it and the blobs it refers to.
+
+    What was measured when the window closed is kept where no prediction came since: only labels have.
+    """
+    monitor = task.monitor
+    spec = monitor.spec
+    reference = _load_reference(monitor, blobs)
+    features = [] if reference is None else [name for name in reference.profile.sketches if name != SCORE]
+    known = task.known
+    rows = _read_rows(task, blobs, spec.segments if known else sorted({*features, *spec.segments}))
+    served = rows.filter(~pl.col("is_shadow"))
+    if known is not None and known.predictions != served.height:
+        rows, known = _read_rows(task, blobs, sorted({*features, *spec.segments})), None
+        served = rows.filter(~pl.col("is_shadow"))
+    kept: list[BlobRef] = []
+    drift, profile_digest = ([], "") if known is None else (known.drift, known.profile_digest)
+    if known is None and reference is not None and served.height:
+        profile = build_window_profile(served, reference)
+        kept.append(blobs.put(sketches.to_bytes(profile)))
+        stretch = sketches.merge([*_earlier_profiles(task, blobs), profile])
+        drift, profile_digest = measure_drift(reference, stretch, spec), kept[-1].digest
+    window = Window(
+        deployment=monitor.deployment,
+        start_at=task.start_at,
+        end_at=task.end_at,
+        state=task.state,
+        predictions=served.height,
+        labels=0,
+        errors=served.height - int(served.get_column("error").null_count()),
+        latency_p99_ms=_latency_p99_ms(served),
+        drift=drift,
+        performance=[],
+        span=[],
+        segments={},
+        profile_digest=profile_digest,
+        recorded_at=task.now_us,
+        reference=monitor.reference if known is None else known.reference,
+        model_version=monitor.model_version if known is None else known.model_version,
+    )
+    return _with_performance(window, rows, task, blobs, kept), kept
+
+
+def _with_performance(
+    window: Window, rows: pl.DataFrame, task: WindowTask, blobs: BlobStore, kept: list[BlobRef]
+) -> Window:
+    """Return the window with performance of itself, its span and segments of that; keeps its score rows as a blob."""
+    monitor, spec = task.monitor, task.monitor.spec
+    served = served_variant(monitor)
+    rows = rows.with_columns(pl.when("is_shadow").then("variant").otherwise(pl.lit(served)).alias("variant"))
+    counts = dict(rows.group_by("variant").len().sort("variant").iter_rows())
+    ordered = {served: counts.pop(served, 0), **counts}
+    labels = predictions.latest_labels(task.labels, blobs).collect()
+    labelled = rows.join(labels, on="prediction_id", how="inner")
+    scored = score_rows(labelled, monitor.task, spec.segments)
+    digest = ""
+    if scored.height:
+        kept.append(_put_rows(scored, blobs))
+        digest = kept[-1].digest
+    window = msgspec.structs.replace(
+        window,
+        labels=int((labelled.get_column("variant") == served).sum()),
+        performance=measure(scored, ordered, spec, monitor.task),
+        scores_digest=digest,
+    )
+    if task.start_at < monitor.reference_at:
+        return window
+    since = task.end_at - spec.span_us
+    earlier = [part for part in task.before if part.start_at >= since]
+    paths = [blobs.path(part.scores_digest) for part in earlier if part.scores_digest]
+    together = pl.concat([_read_scores(paths, spec), scored]) if paths else scored
+    for part in earlier:
+        for variant, count in part.predictions.items():
+            ordered[variant] = ordered.get(variant, 0) + count
+    return msgspec.structs.replace(
+        window,
+        span=measure(together, ordered, spec, monitor.task),
+        segments=segment_performance(together, served, spec, monitor.task),
+    )
+
+
+def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:
+    """Return the profile of served rows in the bins of a reference.
+
+    Args:
+        served: ``f.<name>`` of each feature, and ``score``.
+        reference: Whose bins to use.
+    """
+    like = reference.profile
+    sources = {name: "score" if name == SCORE else predictions.FEATURE_PREFIX + name for name in like.sketches}
+    named = served.select(pl.col(source).alias(name) for name, source in sources.items())
+    return sketches.build_profile(named, like)
+
+
+def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[Profile]:
+    """Return the profiles of the windows before, as far as drift is measured over them too."""
+    since = task.end_at - task.monitor.spec.over_us
+    digests = [part.profile_digest for part in task.before if part.start_at >= since and part.profile_digest]
+    return [sketches.profile_from_bytes(blobs.get(digest)) for digest in digests]
+
+
+def measure_drift(reference: Reference, profile: Profile, spec: MonitorSpec) -> list[FeatureDrift]:
+    """Return the distance of each watched column; whether it lasts is judged when the window is stored."""
+    distance = load_plugin("drift_metrics", spec.drift)
+    measured = (reference.metric, reference.every_us, reference.over_us)
+    has_usual = spec.usual and measured == (spec.drift, spec.every_us, spec.over_us)
+    found = []
+    for name, sketch in profile.sketches.items():
+        if name in spec.ignore or name in reference.clock:
+            continue
+        base = reference.profile.sketches[name]
+        above = max(spec.above, reference.usual.get(name, 0.0) if has_usual else 0.0)
+        value = max(0.0, float(distance(base, sketch)))
+        found.append(FeatureDrift(name, value, sketch.missing, base.missing, profile.rows, False, above))
+    return found
+
+
+def _read_rows(task: WindowTask, blobs: BlobStore, features: list[str]) -> pl.DataFrame:
+    """Return served and shadow rows of the window, the latest by id and variant."""
+    columns = [*_BASE, *(predictions.FEATURE_PREFIX + name for name in features)]
+    frame = predictions.scan(
+        task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns
+    ).collect()
+    key = ["prediction_id", "variant", "is_shadow"]
+    if not frame.is_empty() and frame.select(key).is_duplicated().any():
+        frame = frame.sort("recorded_at").unique(subset=key, keep="last", maintain_order=True)
+    return frame
+
+
+def _read_scores(paths: list[Path], spec: MonitorSpec) -> pl.DataFrame:
+    schema = score_schema(spec.segments)
+    return pl.scan_parquet(paths, schema=schema, missing_columns="insert", extra_columns="ignore").collect()
+
+
+def _put_rows(rows: pl.DataFrame, blobs: BlobStore) -> BlobRef:
+    body = io.BytesIO()
+    rows.write_parquet(body, compression="zstd", compression_level=1)
+    return blobs.put(body.getvalue())
+
+
+def _latency_p99_ms(served: pl.DataFrame) -> float | None:
+    latencies = served.get_column("latency_us").drop_nulls()
+    latencies = latencies.filter(latencies > 0)
+    return float(np.quantile(latencies.to_numpy(), 0.99)) / 1000 if len(latencies) else None
+
+
+def _load_reference(monitor: Monitor, blobs: BlobStore) -> Reference | None:
+    return sketches.reference_from_bytes(blobs.get(monitor.reference)) if monitor.reference else None

@@ -1,0 +1,233 @@
+"""Verbs of monitors: what is watched of a deployment, and the reference it is compared with."""
+
+import msgspec
+
+from loopwright import registry, serving
+from loopwright.kernel.clock import HOUR_US, MINUTE_US
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.expressions import parse_expression
+from loopwright.kernel.plugins import plugin_names
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.monitoring import sql
+from loopwright.monitoring.types import Monitor, MonitorSpec
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Job
+
+METRICS = {
+    "binary": ("roc_auc", "accuracy", "log_loss", "brier"),
+    "multiclass": ("accuracy", "log_loss"),
+    "regression": ("rmse", "mae"),
+}
+"""Metrics a window can measure, by task; the first is the default."""
+COUNTS = {"true_positive", "false_positive", "true_negative", "false_negative"}
+"""Names a business value may use."""
+
+
+@verb("monitoring.declare", changes=Monitor)
+def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = False) -> Monitor:
+    """Declare what to watch of a deployment; declaring the same again changes nothing.
+
+    Windows begin with ``monitoring.open_windows``, those of an external deployment at once.
+
+    Args:
+        deployment: A declared deployment.
+        spec: What to watch.
+        has_policy: A retrain policy answers drift and decay, so their incidents call for no person.
+
+    Raises:
+        NotFound: No such deployment.
+        InvalidInput: The declaration names an unknown metric, distance or channel, or a stretch of no length.
+    """
+    served = serving.get(tx, deployment=deployment).spec
+    spec = check_spec(spec, served.task)
+    found = sql.find_monitor(tx, deployment)
+    if found is not None and (found.spec, found.has_policy, found.task) == (spec, has_policy, served.task):
+        return found
+    if found is None:
+        found = Monitor(
+            deployment=deployment,
+            spec=spec,
+            task=served.task,
+            is_external=served.is_external,
+            has_policy=has_policy,
+            reference="",
+            reference_at=0,
+            model_version=None,
+            metrics={},
+            next_at=None,
+            event_at=tx.now_us,
+            recorded_at=tx.wall_us,
+        )
+    changed = msgspec.structs.replace(found, spec=spec, has_policy=has_policy, task=served.task)
+    if changed.next_at is not None and spec.every_us != found.spec.every_us:
+        # The next window begins on the new grid, not before the old windows end.
+        changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)
+        plan_close(tx, changed, changed.next_at or 0)
+    sql.save_monitor(tx, changed)
+    tx.emit("monitoring.declared", tx.ref("deployment", deployment), deployment=deployment)
+    _adopt_champion(tx, deployment, served)
+    return get(tx, deployment=deployment)
+
+
+@verb("monitoring.open_windows", changes=Monitor, internal=True)
+def open_windows(tx: Tx, *, deployment: str, start_at: int) -> Monitor | None:
+    """Begin to close windows, from the one that holds ``start_at``; once begun, or unwatched, it changes nothing."""
+    monitor = sql.find_monitor(tx, deployment)
+    if monitor is None or monitor.next_at is not None:
+        return monitor
+    begin = start_at - start_at % monitor.spec.every_us
+    opened = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=begin))
+    plan_close(tx, opened, begin)
+    tx.emit("monitoring.opened", tx.ref("deployment", deployment), deployment=deployment, start_at=begin)
+    return opened
+
+
+def plan_close(tx: Tx, monitor: Monitor, start_at: int) -> None:
+    """Plan the timer that closes the window beginning at ``start_at``, replacing the one planned before."""
+    end_at = start_at + monitor.spec.every_us
+    tx.later(
+        end_at + monitor.spec.grace_us,
+        "monitoring.close_window",
+        {"deployment": monitor.deployment, "start_at": start_at, "end_at": end_at},
+        key=f"monitoring.close/{monitor.deployment}",
+    )
+
+
+@verb("monitoring.set_reference", changes=Monitor, internal=True)
+def set_reference(tx: Tx, *, deployment: str, profile_digest: str, model_version: int | None = None) -> Monitor | None:
+    """Set what windows are compared with: the profile of a version's training rows, and its held-out metrics.
+
+    Drift and spans of performance begin anew, because they would mix two models. Without a monitor it changes nothing.
+    """
+    monitor = sql.find_monitor(tx, deployment)
+    if monitor is None or (monitor.reference, monitor.model_version) == (profile_digest, model_version):
+        return monitor
+    changed = msgspec.structs.replace(
+        monitor,
+        reference=profile_digest,
+        reference_at=monitor.reference_at if monitor.is_external else tx.now_us,
+        model_version=model_version,
+        metrics=_held_out(tx, deployment, model_version),
+    )
+    sql.save_monitor(tx, changed)
+    tx.emit(
+        "monitoring.reference_set",
+        tx.ref("deployment", deployment),
+        deployment=deployment,
+        profile_digest=profile_digest,
+        model_version=model_version,
+    )
+    return changed
+
+
+@verb("monitoring.start_reference", changes=Monitor)
+def start_reference(
+    tx: Tx,
+    *,
+    deployment: str,
+    blob: BlobRef,
+    columns: list[str] | None = None,
+    time: str = "",
+    score: str = "",
+    model_version: int | None = None,
+) -> Job:
+    """Start the job that profiles a Parquet blob of reference rows and sets it as the reference.
+
+    Args:
+        deployment: A deployment with a monitor.
+        blob: The stored Parquet file.
+        columns: Its features; None takes every column but ``time`` and ``score``.
+        time: Its event-time column; with it, what stretches of the reference reach by themselves is no drift.
+        score: Its column of scores, to watch drift of the answers too.
+        model_version: The version that was trained on these rows.
+    """
+    get(tx, deployment=deployment)
+    tx.keep_blobs(blob)
+    args = {
+        "deployment": deployment,
+        "digest": blob.digest,
+        "columns": columns,
+        "time": time,
+        "score": score,
+        "model_version": model_version,
+    }
+    job = tx.start_job("monitoring.build_reference", tx.ref("deployment", deployment), args)
+    tx.emit("monitoring.reference_started", job.ref, deployment=deployment, job_id=job.job_id)
+    return job
+
+
+@query("monitoring.get")
+def get(tx: Tx, *, deployment: str) -> Monitor:
+    """Return what is watched of a deployment."""
+    found = sql.find_monitor(tx, deployment)
+    if found is None:
+        raise _unknown(deployment)
+    return found
+
+
+@query("monitoring.list", role=Role.VIEWER)
+def list_monitors(tx: Tx) -> list[Monitor]:
+    """Return every monitor of the project."""
+    return sql.list_monitors(tx)
+
+
+def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
+    """Return the declaration with its metric filled in.
+
+    Raises:
+        InvalidInput: Something in it cannot work; names the field.
+    """
+    known = METRICS.get(task, ())
+    if spec.performance and spec.performance not in known:
+        rule = f"for {task}: {', '.join(known) or 'none'}"
+        raise InvalidInput("this metric cannot be watched", field="performance", value=spec.performance, rule=rule)
+    if spec.drift not in plugin_names("drift_metrics"):
+        rule = f"one of {', '.join(plugin_names('drift_metrics'))}"
+        raise InvalidInput("no such distance", field="drift", value=spec.drift, rule=rule)
+    if spec.every_us < MINUTE_US:
+        raise InvalidInput("windows this short measure nothing", field="every", value=spec.every_us, rule="at least 1m")
+    if spec.span_us < spec.every_us or min(spec.label_lag_us, spec.grace_us) < 0 or spec.persist < 1:
+        rule = "span at least every; label_lag and grace not negative; persist at least 1"
+        raise InvalidInput("these stretches do not fit", field="span", value=spec.span_us / HOUR_US, rule=rule)
+    if spec.value:
+        parse_expression(spec.value, COUNTS)
+        if task != "binary":
+            raise InvalidInput(
+                "a business value counts right and wrong yes-or-no answers", field="value", rule="binary"
+            )
+    for channel in spec.channels:
+        if channel.partition(":")[0] not in plugin_names("alert_channels"):
+            rule = f"one of {', '.join(plugin_names('alert_channels'))}"
+            raise InvalidInput("no such channel", field="channels", value=channel, rule=rule)
+    return msgspec.structs.replace(spec, performance=spec.performance or (known[0] if known else ""))
+
+
+def _adopt_champion(tx: Tx, deployment: str, served: serving.DeploymentSpec) -> None:
+    """Begin at once where predictions may come already: an external deployment, or one that has a champion."""
+    if not served.is_external:
+        try:
+            found = registry.get_version(tx, model=served.model, alias="champion")
+        except NotFound:
+            return
+        set_reference(tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=found.version)
+    open_windows(tx, deployment=deployment, start_at=tx.now_us)
+
+
+def _held_out(tx: Tx, deployment: str, model_version: int | None) -> dict[str, float]:
+    """Return the held-out metrics of a version; a refit has those of the version whose recipe it repeats."""
+    if model_version is None:
+        return {}
+    model = serving.get(tx, deployment=deployment).spec.model
+    found = registry.get_version(tx, model=model, version=model_version)
+    if found.refit_of is not None:
+        found = registry.get_version(tx, model=model, version=found.refit_of)
+    return found.metrics
+
+
+def _unknown(deployment: str) -> NotFound:
+    return NotFound(
+        f"nothing watches {deployment}",
+        field="deployment",
+        value=deployment,
+        next_step="p.deployment(..., monitor=lw.Monitor(every='1d')), then loopwright apply",
+    )

@@ -1,0 +1,145 @@
+"""Performance: quality of each variant on matured labels, for a window, a span and its segments, and its value.
+
+A *score row* is one labelled prediction of one variant: ``variant, score, label`` and a text ``s.<column>`` for each
+segment column. For multiclass ``score`` is the probability that was given to the observed class, and ``label`` says
+(1.0 or 0.0) whether that class was the answer.
+"""
+
+import math
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from loopwright.kernel.expressions import evaluate_expression
+from loopwright.monitoring.types import MonitorSpec, Performance
+from loopwright.registry import metrics
+from loopwright.serving import predictions
+
+SEGMENT_PREFIX = "s."
+LEAST_SEGMENT_LABELS = 100
+"""A segment with fewer labels shows no number."""
+MOST_LEVELS = 20
+REST = "(rest)"
+Floats = npt.NDArray[np.float64]
+
+
+class _Answer(msgspec.Struct):
+    label: str = ""
+    probabilities: dict[str, float] = {}
+
+
+_read_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def score_schema(segments: list[str]) -> pl.Schema:
+    """Return the columns of score rows."""
+    fixed: dict[str, pl.DataType] = {"variant": pl.String(), "score": pl.Float64(), "label": pl.Float64()}
+    return pl.Schema({**fixed, **{SEGMENT_PREFIX + name: pl.String() for name in segments}})
+
+
+def score_rows(labelled: pl.DataFrame, task: str, segments: list[str]) -> pl.DataFrame:
+    """Return the score rows of labelled predictions.
+
+    Args:
+        labelled: ``variant, score, answer, label, label_text`` and ``f.<name>`` of the segment columns.
+        task: binary, multiclass or regression.
+        segments: Names of the segment columns.
+    """
+    if task == "multiclass":
+        labelled = _judge_classes(labelled)
+    usable = pl.col("score").is_finite() & pl.col("label").is_finite()
+    if task == "binary":
+        usable = usable & pl.col("label").is_in([0.0, 1.0])
+    texts = [
+        _as_text(labelled.get_column(predictions.FEATURE_PREFIX + name)).alias(SEGMENT_PREFIX + name)
+        for name in segments
+    ]
+    kept = labelled.with_columns(texts).filter(usable)
+    return kept.select(score_schema(segments).names())
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
+        column = column.cast(pl.Int64, strict=False)
+    return column.cast(pl.String)
+
+
+def _judge_classes(labelled: pl.DataFrame) -> pl.DataFrame:
+    rows = labelled.filter(pl.col("answer").is_not_null() & pl.col("label_text").is_not_null())
+    answers = [_read_answer(text) for text in rows.get_column("answer")]
+    observed = rows.get_column("label_text").to_list()
+    given = [answer.probabilities.get(name, 0.0) for answer, name in zip(answers, observed, strict=True)]
+    hits = [float(answer.label == name) for answer, name in zip(answers, observed, strict=True)]
+    return rows.with_columns(score=pl.Series(given, dtype=pl.Float64), label=pl.Series(hits, dtype=pl.Float64))
+
+
+def measure(rows: pl.DataFrame, made: dict[str, int], spec: MonitorSpec, task: str) -> list[Performance]:
+    """Return the performance of each variant, in the order of ``made``.
+
+    Args:
+        rows: Score rows.
+        made: How many predictions each variant made, labelled or not.
+        spec: Names the metric, the threshold and the business value.
+        task: binary, multiclass or regression.
+    """
+    found = []
+    for variant, count in made.items():
+        own = rows.filter(pl.col("variant") == variant)
+        found.append(_measure_one(own, variant, count, spec, task))
+    return found
+
+
+def segment_performance(rows: pl.DataFrame, variant: str, spec: MonitorSpec, task: str) -> dict[str, list[Performance]]:
+    """Return performance of one variant by ``column=level``, the 20 commonest levels of each column and the rest.
+
+    Where there are fewer than 100 labels it says how many, and no number.
+    """
+    own = rows.filter(pl.col("variant") == variant)
+    found: dict[str, list[Performance]] = {}
+    for column in spec.segments:
+        level = pl.col(SEGMENT_PREFIX + column).fill_null("(missing)")
+        counted = own.group_by(level.alias("level")).len().sort("len", "level", descending=[True, False])
+        common = counted.get_column("level").head(MOST_LEVELS).to_list()
+        named = own.with_columns(pl.when(level.is_in(common)).then(level).otherwise(pl.lit(REST)).alias("level"))
+        for (name,), part in named.partition_by("level", as_dict=True, maintain_order=True).items():
+            is_enough = part.height >= LEAST_SEGMENT_LABELS
+            one = _measure_one(part if is_enough else part.clear(), variant, part.height, spec, task)
+            found[f"{column}={name}"] = [msgspec.structs.replace(one, labels=part.height)]
+    return found
+
+
+def _measure_one(rows: pl.DataFrame, variant: str, count: int, spec: MonitorSpec, task: str) -> Performance:
+    scores = rows.get_column("score").to_numpy()
+    labels = rows.get_column("label").to_numpy()
+    values, intervals = _metrics(scores, labels, spec, task)
+    low, high = intervals.get(spec.performance, [None, None])
+    value = values.get(spec.performance)
+    sum_ = _business_value(scores, labels, spec) if spec.value and rows.height else None
+    return Performance(variant, spec.performance, value, low, high, rows.height, count, sum_)
+
+
+def _metrics(
+    scores: Floats, labels: Floats, spec: MonitorSpec, task: str
+) -> tuple[dict[str, float], dict[str, list[float]]]:
+    if not len(labels) or not spec.performance:
+        return {}, {}
+    if task == "multiclass":
+        losses = -np.log(np.clip(scores, np.finfo(np.float64).eps, 1.0))
+        half = metrics.Z95 * math.sqrt(float(losses.var()) / len(losses))
+        loss, hits = float(losses.mean()), int(labels.sum())
+        shares = {"accuracy": hits / len(labels), "log_loss": loss}
+        return shares, {"accuracy": metrics.wilson(hits, len(labels)), "log_loss": [max(0.0, loss - half), loss + half]}
+    if task == "binary" and spec.performance == "roc_auc":
+        positives = int(labels.sum())
+        # Below two of a class DeLong's variance is nothing, not small.
+        if min(positives, len(labels) - positives) < 2:
+            return {}, {}
+    return metrics.evaluate("binary" if task == "binary" else "regression", labels, scores, threshold=spec.threshold)
+
+
+def _business_value(scores: Floats, labels: Floats, spec: MonitorSpec) -> float | None:
+    counts = msgspec.structs.asdict(metrics.confusion(labels, scores, spec.threshold))
+    value = evaluate_expression(spec.value, counts)
+    return value if math.isfinite(value) else None

@@ -1,0 +1,189 @@
+"""Verbs of windows: closing them by timer, settling them once labels have matured, storing what was measured."""
+
+from typing import Any, Literal
+
+import msgspec
+
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.verbs import query, verb
+from loopwright.monitoring import sql
+from loopwright.monitoring.alerts import (
+    CLOSE_KINDS,
+    LEAST_ROWS,
+    SETTLE_KINDS,
+    Finding,
+    findings_on_close,
+    findings_on_settle,
+    is_beyond,
+    mark_drift,
+)
+from loopwright.monitoring.incidents import raise_alert, resolve
+from loopwright.monitoring.monitors import get, plan_close
+from loopwright.monitoring.types import Monitor, SpanPart, Window, WindowTask
+from loopwright.store.chunks import find
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Job
+
+HEALTHY_WINDOWS = 3
+"""After so many windows without an alert of its kind an incident is resolved."""
+MOST_PARTS = 400
+"""Most windows of one span."""
+_HISTORY = 12
+
+
+@verb("monitoring.close_window", changes=Window, internal=True)
+def close_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
+    """Start measuring a window that has ended, and plan its settling and the close of the next one."""
+    monitor = get(tx, deployment=deployment)
+    job = _start_job(tx, monitor, start_at, end_at, "closed")
+    if monitor.next_at is not None and monitor.next_at <= start_at:
+        moved = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=end_at))
+        plan_close(tx, moved, end_at)
+    tx.later(
+        end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us),
+        "monitoring.settle_window",
+        {"deployment": deployment, "start_at": start_at, "end_at": end_at},
+        key=f"monitoring.settle/{deployment}/{start_at}",
+    )
+    return job
+
+
+@verb("monitoring.settle_window", changes=Window, internal=True)
+def settle_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
+    """Start measuring a window's performance again, now that its labels have matured."""
+    return _start_job(tx, get(tx, deployment=deployment), start_at, end_at, "settled")
+
+
+def _start_job(tx: Tx, monitor: Monitor, start_at: int, end_at: int, state: Literal["closed", "settled"]) -> Job:
+    ref = tx.ref("deployment", monitor.deployment)
+    args: dict[str, Any] = {"deployment": monitor.deployment, "start_at": start_at, "end_at": end_at, "state": state}
+    job_id = f"window-{monitor.deployment}-{start_at}-{state}"
+    job = tx.start_job("monitoring.evaluate_window", ref, args, job_id=job_id)
+    tx.emit("monitoring.window_started", ref, **args, job_id=job_id)
+    return job
+
+
+@query("monitoring.window_task", internal=True)
+def window_task(
+    tx: Tx, *, deployment: str, start_at: int, end_at: int, state: Literal["closed", "settled"]
+) -> WindowTask:
+    """Return everything the job of a window needs, in one answer."""
+    monitor = get(tx, deployment=deployment)
+    since = max(end_at - max(monitor.spec.span_us, monitor.spec.over_us), monitor.reference_at)
+    before = sql.list_windows(tx, deployment, start_at=since, end_at=start_at, limit=MOST_PARTS)
+    return WindowTask(
+        monitor=monitor,
+        start_at=start_at,
+        end_at=end_at,
+        state=state,
+        predictions=find(tx, kind="predictions", stream=deployment, start_at=start_at, end_at=end_at),
+        labels=find(tx, kind="labels", stream=deployment, start_at=start_at),
+        before=[_span_part(one, monitor) for one in reversed(before)],
+        known=sql.find_window(tx, deployment, start_at),
+        now_us=tx.now_us,
+    )
+
+
+def _span_part(window: Window, monitor: Monitor) -> SpanPart:
+    made = {one.variant: one.predictions for one in window.performance}
+    # Profiles in the bins of another reference cannot be added to those in the present one's.
+    profile = window.profile_digest if window.reference == monitor.reference else ""
+    return SpanPart(window.start_at, profile, window.scores_digest, made)
+
+
+@verb("monitoring.finish_window", changes=Window, internal=True)
+def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Window:  # noqa: B006 - never changed
+    """Store a measured window, judge it, and record its alerts and incidents; the same state again only restates it.
+
+    Args:
+        window: What its job measured.
+        blobs: Its stored profile and score rows.
+    """
+    monitor = get(tx, deployment=window.deployment)
+    known = sql.find_window(tx, window.deployment, window.start_at)
+    if known is not None and known.state == "settled" and window.state == "closed":
+        return known
+    before = sql.list_windows(tx, window.deployment, end_at=window.start_at, limit=_HISTORY)
+    window = mark_drift(window, before, monitor.spec.persist)
+    tx.keep_blobs(*blobs)
+    sql.save_window(tx, window)
+    closes = known is None
+    settles = window.state == "settled" and (known is None or known.state == "closed")
+    ref = tx.ref("deployment", window.deployment)
+    if closes:
+        tx.emit("monitoring.window_closed", ref, **_facts(window, monitor))
+        _judge(tx, window, monitor, CLOSE_KINDS, findings_on_close(window, before, monitor))
+    if settles:
+        tx.emit("monitoring.window_settled", ref, **_facts(window, monitor))
+        _judge(tx, window, monitor, SETTLE_KINDS, findings_on_settle(window, monitor))
+    if not closes and not settles and known != window:
+        tx.emit("monitoring.window_restated", ref, **_facts(window, monitor))
+    return window
+
+
+@query("monitoring.windows")
+def windows(
+    tx: Tx,
+    *,
+    deployment: str,
+    start_at: int | None = None,
+    end_at: int | None = None,
+    state: Literal["closed", "settled"] | None = None,
+    limit: int = 100,
+) -> list[Window]:
+    """Return windows that begin in ``[start_at, end_at)``, newest first."""
+    return sql.list_windows(tx, deployment, start_at=start_at, end_at=end_at, state=state, limit=min(limit, 1000))
+
+
+@query("monitoring.window")
+def window(tx: Tx, *, deployment: str, start_at: int) -> Window:
+    """Return one window by its start."""
+    found = sql.find_window(tx, deployment, start_at)
+    if found is None:
+        raise NotFound(f"{deployment} has no such window", field="start_at", value=start_at)
+    return found
+
+
+def _judge(tx: Tx, window: Window, monitor: Monitor, kinds: tuple[str, ...], findings: list[Finding]) -> None:
+    """Raise an alert for each finding, and resolve incidents of these kinds that have been quiet for three windows."""
+    subject = tx.ref("deployment", window.deployment)
+    for finding in findings:
+        raise_alert(
+            tx,
+            subject=subject,
+            kind=finding.kind,
+            message=finding.message,
+            facts={**finding.facts, "start_at": window.start_at, "end_at": window.end_at},
+            needs_person=finding.needs_person,
+            severity=finding.severity,
+            at=window.end_at,
+            key=f"{window.deployment}/{window.start_at}/{finding.kind}",
+        )
+    if window.predictions < LEAST_ROWS:
+        return
+    quiet_since = window.end_at - HEALTHY_WINDOWS * monitor.spec.every_us
+    firing = {finding.kind for finding in findings}
+    for incident in sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject):
+        if incident.kind in kinds and incident.kind not in firing and incident.last_at <= quiet_since:
+            reason = f"{HEALTHY_WINDOWS} healthy windows in a row"
+            resolve(tx, incident_id=incident.incident_id, reason=reason, at=window.end_at)
+
+
+def _facts(window: Window, monitor: Monitor) -> dict[str, Any]:
+    """Return what answers to a window need to know, as the payload of its events."""
+    span = [msgspec.to_builtins(one) for one in window.span]
+    return {
+        "deployment": window.deployment,
+        "start_at": window.start_at,
+        "end_at": window.end_at,
+        "state": window.state,
+        "predictions": window.predictions,
+        "labels": window.labels,
+        "errors": window.errors,
+        "latency_p99_ms": window.latency_p99_ms,
+        "drifted": sorted(one.feature for one in window.drift if one.is_drifted),
+        "beyond": sorted(one.feature for one in window.drift if is_beyond(one)),
+        "span": span,
+        "model_version": window.model_version,
+        "held_out": monitor.metrics,
+    }
