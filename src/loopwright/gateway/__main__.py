@@ -1,0 +1,5 @@
+"""``python -m loopwright.gateway``."""
+
+from loopwright.gateway.process import main
+
+main()

@@ -1,0 +1,104 @@
+"""Who may ask this gateway: tokens by their digest, or the loopback address of an open one."""
+
+import hmac
+import ipaddress
+from collections.abc import Callable, Mapping
+
+from loopwright.governance import EVERY_PROJECT, Token
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.documents import digest_bytes
+from loopwright.kernel.errors import PermissionDenied, Unauthenticated
+from loopwright.kernel.verbs import Role
+
+READERS = frozenset(Role)
+WRITERS = frozenset(Role) - {Role.VIEWER}
+_MOST_HOSTS = 1000
+
+
+class Gatekeeper:
+    """Lets a request in or refuses it, without asking the server.
+
+    Args:
+        tokens: Returns the live tokens by digest of their secret.
+        service_token: Secret of the platform's own processes.
+        is_open: True lets requests without a token in; only for loopback.
+        clock: Wall time, for tokens that end.
+    """
+
+    def __init__(
+        self, tokens: Callable[[], Mapping[str, Token]], service_token: str, *, is_open: bool, clock: Clock
+    ) -> None:
+        self._tokens, self._service, self.is_open, self._clock = tokens, service_token.encode(), is_open, clock
+        self._hosts: dict[bytes, bool] = {}
+
+    def check(self, headers: Mapping[bytes, bytes], project: str | None, roles: frozenset[Role] = READERS) -> None:
+        """Let the request pass or refuse it.
+
+        Args:
+            headers: By lower-case name.
+            project: Whose; None for what is only for the platform itself.
+            roles: Those that may.
+
+        Raises:
+            Unauthenticated: No valid token came, and the gateway is not open.
+            PermissionDenied: The token is for another project or too weak a role, or the request was led here by another
+                site.
+        """
+        scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
+        has_secret = bool(secret) and scheme.lower() == b"bearer"
+        if has_secret and self._service and hmac.compare_digest(secret, self._service):
+            return
+        self._refuse_foreign(headers)
+        if has_secret:
+            self._check_token(secret, project, roles)
+        elif not self.is_open:
+            raise Unauthenticated("this gateway asks for a token", next_step="send Authorization: Bearer <token>")
+
+    def _check_token(self, secret: bytes, project: str | None, roles: frozenset[Role]) -> None:
+        token = self._tokens().get(digest_bytes(secret))
+        if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now_us()):
+            raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
+        if project is None or token.project not in (project, EVERY_PROJECT) or token.role not in roles:
+            raise PermissionDenied(
+                f"{token.actor} may not do this here",
+                field="role",
+                value=f"{token.role.value} in {token.project}",
+                rule="a role in this project; at least editor to write",
+                next_step="ask an admin of the project for that role",
+            )
+
+    def _refuse_foreign(self, headers: Mapping[bytes, bytes]) -> None:
+        """Refuse DNS rebinding (a foreign Host on an open gateway) and cross-site writes (a foreign Origin)."""
+        host = headers.get(b"host", b"")
+        if self.is_open:
+            is_near = self._hosts.get(host)
+            if is_near is None:
+                if len(self._hosts) > _MOST_HOSTS:
+                    self._hosts.clear()
+                is_near = self._hosts[host] = is_loopback(_name_of(host.decode("latin-1")))
+            if not is_near:
+                raise PermissionDenied(
+                    "an open gateway answers to loopback names only",
+                    field="Host",
+                    value=host.decode("latin-1"),
+                    next_step="use http://127.0.0.1, or start with --auth",
+                )
+        origin = headers.get(b"origin")
+        if origin and origin.rpartition(b"://")[2] != host:
+            raise PermissionDenied(
+                "this request comes from a page of another site", field="Origin", value=origin.decode("latin-1")
+            )
+
+
+def _name_of(host: str) -> str:
+    return host if host.endswith("]") else host.rsplit(":", 1)[0]
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address reaches only this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

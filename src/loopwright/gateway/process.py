@@ -1,0 +1,151 @@
+"""The gateway process: lock its folder, recover, load, serve, drain."""
+
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from loopwright.config import Settings, load_settings
+from loopwright.gateway.access import Gatekeeper, is_loopback
+from loopwright.gateway.app import Gateway, Parts
+from loopwright.gateway.control import ControlPlane
+from loopwright.gateway.loading import Loader
+from loopwright.gateway.releases import ReleaseKeeper
+from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.spool import Spool
+from loopwright.kernel.clock import WallClock
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
+from loopwright.kernel.ids import new_id
+from loopwright.store.blobs import open_blob_store
+
+_FOLDER = "gateway-0"
+_LOCK_WAIT_S = 10.0
+
+
+def run(settings: Settings) -> None:
+    """Serve until told to stop.
+
+    Raises:
+        InvalidInput: The settings would open it to others without auth.
+        Unavailable: Its folder cannot be written, or another gateway works there.
+    """
+    is_open = settings.auth != "on"
+    if is_open and not is_loopback(settings.host):
+        raise InvalidInput(
+            "an open gateway may only listen on the loopback address",
+            field="host",
+            value=settings.host,
+            rule="127.0.0.1 without auth",
+            next_step="start with --auth, then create tokens",
+        )
+    with _sole_owner(settings.state_dir / _FOLDER) as root:
+        config = uvicorn.Config(
+            make_gateway(settings, root, is_open=is_open),
+            host=settings.host,
+            port=settings.gateway_port,
+            loop="uvloop",
+            http="httptools",
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=75,
+        )
+        uvicorn.Server(config).run()
+
+
+def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
+    """Put the parts of a gateway together and start its threads."""
+    clock = WallClock()
+    blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
+    writer = _writer(root, clock)
+    control = ControlPlane(_server_url(settings), _service_token(settings))
+    spool = Spool(root / "spool")
+    sealer = Sealer(spool, blobs, control, writer)
+    loader = Loader(root, blobs, str(settings.state_dir / "online.sqlite"), clock)
+    address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
+    keeper = ReleaseKeeper(root, control, loader, writer, address)
+    gatekeeper = Gatekeeper(lambda: keeper.known.tokens, _service_token(settings), is_open=is_open, clock=clock)
+    is_durable = settings.durability == "power"
+    parts = Parts(spool, sealer, keeper, loader, control, gatekeeper, clock, is_durable)
+
+    def stop() -> None:
+        keeper.stop()
+        sealer.stop()
+        spool.close()
+
+    keeper.start()
+    sealer.start()
+    return Gateway(parts, stop)
+
+
+def _server_url(settings: Settings) -> str:
+    return settings.url or f"http://{settings.host}:{settings.port}"
+
+
+def _service_token(settings: Settings) -> str:
+    place = settings.state_dir / "service.token"
+    if not settings.service_token and place.exists():
+        return place.read_text().strip()
+    return settings.service_token
+
+
+def _writer(root: Path, clock: WallClock) -> str:
+    """Return this spool's name, made once: chunks are known by it for ever."""
+    place = root / "writer.id"
+    if not place.exists():
+        draft = place.with_suffix(".tmp")
+        draft.write_text(new_id("gw", clock.now_us()))
+        draft.replace(place)
+    return place.read_text().strip()
+
+
+@contextmanager
+def _sole_owner(root: Path) -> Iterator[Path]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = (root / "lock").open("a+")
+    except OSError as error:
+        raise Unavailable(
+            "the state folder cannot be written",
+            field="state_dir",
+            value=f"{root}: {error.strerror}",
+            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+    with lock:
+        deadline = time.monotonic() + _LOCK_WAIT_S
+        while not _locked(lock.fileno()):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    "another gateway works on this folder",
+                    value=str(root),
+                    next_step="stop it, or set LOOPWRIGHT_STATE",
+                )
+            time.sleep(0.05)
+        yield root
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def main() -> None:
+    """Entry point of ``python -m loopwright.gateway``."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        run(load_settings())
+    except LoopwrightError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.stderr.flush()
+        os._exit(2)

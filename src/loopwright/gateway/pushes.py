@@ -1,0 +1,126 @@
+"""Rows of datasets as they become known: into the online store of every live plan, and into the spool.
+
+This module needs Polars, so it is loaded as a plugin with the first push.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import polars as pl
+
+from loopwright.features import BoundView, DatasetPushSpec, frames, online
+from loopwright.gateway.inputs import Row
+from loopwright.gateway.spool import Batch, Layout
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed
+from loopwright.kernel.ids import new_ids
+
+_OWN = {"push_id", "event_at", "recorded_at"}
+_DTYPES: dict[Any, str] = {pl.String: "str", pl.Boolean: "bool", pl.Null: "null"}
+
+
+class PushTarget:
+    """One dataset as the gateway knows it now.
+
+    Args:
+        spec: Key, time, known-at, transform and dtypes.
+        views: Views over it, of every live plan.
+        load: Returns the user function a code ref names.
+        store: The online store.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetPushSpec,
+        views: Sequence[BoundView],
+        load: Callable[[CodeRef], Callable[..., Any]],
+        store: online.OnlineStore,
+    ) -> None:
+        self._spec, self._views, self._load, self._store = spec, views, load, store
+
+    def take(self, rows: Sequence[Row], recorded_at: int, now_us: int | None) -> Batch:
+        """Put rows into the online store and return them as they came, ready for the spool.
+
+        Args:
+            rows: JSON rows with the dataset's raw columns.
+            recorded_at: Wall time, microseconds UTC.
+            now_us: The project's present; None where it is replayed.
+
+        Raises:
+            InvalidInput: A row breaks a rule; names ``rows[i].column``. Nothing was taken.
+            StepFailed: The transform raised.
+        """
+        raw = frames.typed_frame(rows, self._spec.dtypes, zone=self._spec.zone)
+        self._check_keys(raw)
+        event_at = self._event_at(raw, recorded_at)
+        by_meaning: dict[str, list[BoundView]] = {}
+        for view in self._views:
+            by_meaning.setdefault(repr((view.dataset.transform, view.dataset.dtypes)), []).append(view)
+        for views in by_meaning.values():
+            self._store.push(views, self._transformed(raw, rows, views[0].dataset), now_us)
+        return _batch(raw, event_at, recorded_at)
+
+    def _transformed(self, raw: pl.DataFrame, rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
+        frame = raw if spec.dtypes == self._spec.dtypes else frames.typed_frame(rows, spec.dtypes, zone=spec.zone)
+        if spec.transform is None:
+            return frame
+        function = self._load(spec.transform)
+        try:
+            answer = function(frame.lazy())
+            return answer.collect() if isinstance(answer, pl.LazyFrame) else answer
+        except LoopwrightError:
+            raise
+        except Exception as error:
+            message = f"the transform of {spec.name} raised {type(error).__name__}: {error}"
+            raise StepFailed(message, field=f"dataset.{spec.name}") from error
+
+    def _check_keys(self, raw: pl.DataFrame) -> None:
+        for name in self._spec.key:
+            if name not in raw.columns:
+                raise InvalidInput("the key is missing", field=f"rows[0].{name}", rule="every key column is given")
+            gaps = raw.get_column(name).is_null().arg_true()
+            if len(gaps):
+                raise InvalidInput("the key is missing", field=f"rows[{gaps[0]}].{name}", rule="a key is never null")
+
+    def _event_at(self, raw: pl.DataFrame, recorded_at: int) -> list[int]:
+        name = self._spec.time
+        if not name:
+            return [recorded_at] * raw.height
+        if name not in raw.columns:
+            raise InvalidInput("the time is missing", field=f"rows[0].{name}", rule="every row says when it happened")
+        column = raw.get_column(name)
+        if isinstance(column.dtype, pl.Datetime):
+            column = column.dt.epoch("us")
+        if not column.dtype.is_integer():
+            column = frames.typed_frame([{name: value} for value in column.to_list()], {name: "Datetime"}).get_column(
+                name
+            )
+            column = column.dt.epoch("us")
+        gaps = column.is_null().arg_true()
+        if len(gaps):
+            raise InvalidInput("the time is missing", field=f"rows[{gaps[0]}].{name}", rule="a time is never null")
+        return column.cast(pl.Int64).to_list()
+
+
+def _batch(raw: pl.DataFrame, event_at: list[int], recorded_at: int) -> Batch:
+    """Return raw rows as a spool batch; a raw column named like one of ours is kept as ``raw.<name>``."""
+    names: list[tuple[str, str]] = [("push_id", "str"), ("event_at", "i64"), ("recorded_at", "i64")]
+    columns: list[list[Any]] = [new_ids("push", raw.height, recorded_at), event_at, [recorded_at] * raw.height]
+    for series in raw.get_columns():
+        dtype, values = _plain(series)
+        names.append((f"raw.{series.name}" if series.name in _OWN else series.name, dtype))
+        columns.append(values)
+    return Batch(Layout(tuple(names)), raw.height, columns)
+
+
+def _plain(series: pl.Series) -> tuple[str, list[Any]]:
+    dtype = series.dtype
+    if isinstance(dtype, pl.Datetime):
+        return "time", series.dt.epoch("us").to_list()
+    if dtype.is_integer():
+        return "i64", series.cast(pl.Int64).to_list()
+    if dtype.is_numeric():
+        return "f64", series.cast(pl.Float64).to_list()
+    if dtype in _DTYPES:
+        return _DTYPES[dtype], series.to_list()
+    return "str", series.cast(pl.String).to_list()

@@ -1,0 +1,193 @@
+"""What this gateway serves: learned from the server, kept on its own disk, swapped without a gap."""
+
+import gc
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from loopwright.gateway.control import ControlPlane
+from loopwright.gateway.loading import Loader
+from loopwright.gateway.runtime import DeploymentRuntime
+from loopwright.governance import Project, Token
+from loopwright.kernel.documents import from_json, to_json
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.serving import Deployment, Release
+
+T = TypeVar("T")
+log = logging.getLogger("loopwright.gateway")
+POLL_S = 10.0
+RETRY_S = 2.0
+LEASE_S = 3.0
+Name = tuple[str, str]
+"""Project and deployment."""
+
+
+class Known(msgspec.Struct):
+    """What the server said last, beside releases: live tokens by digest, clocks by project, models served elsewhere."""
+
+    tokens: dict[str, Token] = {}
+    clocks: dict[str, str] = {}
+    external: list[Name] = []
+
+
+class ReleaseKeeper:
+    """Follows the server's releases, loads them, and swaps runtimes.
+
+    Args:
+        root: The gateway's folder.
+        control: The server.
+        loader: Loads releases.
+        gateway: Name of this gateway.
+        address: Where it answers.
+    """
+
+    def __init__(self, root: Path, control: ControlPlane, loader: Loader, gateway: str, address: str) -> None:
+        self.runtimes: dict[Name, DeploymentRuntime] = {}
+        self.known = Known()
+        self.failures: dict[Name, str] = {}
+        self.has_asked = False
+        self._folder, self._known_file = root / "releases", root / "known.json"
+        self._control, self._loader = control, loader
+        self._gateway, self._address = gateway, address
+        self._position = 0
+        self._waiting: dict[Name, Release] = {}
+        self._stopping = threading.Event()
+        self._lease_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Load what is on disk, then follow the server in threads."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.known = _read(self._known_file, Known) or Known()
+        for path in sorted(self._folder.glob("*/*.json")):
+            release = _read(path, Release)
+            if release is not None and self._load(release):
+                self._position = max(self._position, release.position)
+        _settle()
+        # What was loaded is kept; the server is asked for everything, in case this disk is behind.
+        self._position = 0
+        for name, loop in (("releases", self._follow), ("lease", self._keep_alive)):
+            threading.Thread(target=loop, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._stopping.set()
+
+    def releases(self) -> list[Release]:
+        """Return the releases that are live here."""
+        return [runtime.release for runtime in list(self.runtimes.values())]
+
+    def is_replay(self, project: str) -> bool:
+        """Say whether a project's clock is replayed."""
+        return self.known.clocks.get(project) == "replay"
+
+    def refresh(self) -> None:
+        """Ask for tokens, clocks and external deployments, and keep them.
+
+        Raises:
+            LoopwrightError: The server does not answer or refuses.
+        """
+        tokens = self._control.call("tokens.live", {}, dict[str, Token])
+        projects = self._control.call("projects.list", {}, list[Project])
+        external = self._control.call("serving.external_deployments", {}, list[Deployment])
+        clocks = {project.name: project.clock for project in projects}
+        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external])
+        if fresh != self.known:
+            self.known = fresh
+            _write(self._known_file, fresh)
+
+    def _follow(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                wait_s = RETRY_S if self._waiting or not self.has_asked else POLL_S
+                args = {"position": self._position}
+                found = self._control.call("serving.releases_after", args, list[Release], wait_s=wait_s)
+                self._take(found)
+                self.has_asked = True
+            except LoopwrightError as error:
+                log.info("releases: %s", error)
+                self._stopping.wait(RETRY_S if self.runtimes else 0.2)
+            except Exception:
+                # This thread must outlive anything a release brings.
+                log.exception("following releases failed")
+                self._stopping.wait(RETRY_S)
+
+    def _take(self, found: list[Release]) -> None:
+        for release in found:
+            self._waiting[release.project, release.deployment] = release
+        before = self._position
+        self._position = max([before, *(release.position for release in found)])
+        if not self._waiting:
+            return
+        for name, release in list(self._waiting.items()):
+            if self._load(release):
+                del self._waiting[name]
+                _write(self._folder / name[0] / f"{name[1]}.json", release)
+        _settle()
+        self._loader.keep_only([*self.releases(), *self._waiting.values()])
+        self._acknowledge()
+
+    def _load(self, release: Release) -> bool:
+        name = (release.project, release.deployment)
+        present = self.runtimes.get(name)
+        if present is not None and present.release == release:
+            return True
+        try:
+            runtime = self._loader.load(release)
+        except Exception as error:
+            # Whatever a model or its code raises, the old release stays; the reason is told on /healthz and in the log.
+            why = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
+            if self.failures.get(name) != why:
+                log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)
+            self.failures[name] = why
+            return False
+        self.failures.pop(name, None)
+        self.runtimes = {**self.runtimes, name: runtime}
+        return True
+
+    def _keep_alive(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                if self.has_asked:
+                    self._acknowledge()
+                self.refresh()
+            except LoopwrightError as error:
+                log.info("lease: %s", error)
+            except Exception:
+                log.exception("renewing the lease failed")
+            self._stopping.wait(max(0.1, LEASE_S - (time.monotonic() - started)))
+
+    def _acknowledge(self) -> None:
+        with self._lease_lock:
+            held_back = [release.position - 1 for release in list(self._waiting.values())]
+            position = min([self._position, *held_back])
+            args = {"gateway": self._gateway, "address": self._address, "position": position}
+            self._control.call("serving.acknowledge", args, object)
+
+
+def _settle() -> None:
+    """Put what was loaded beyond the reach of the garbage collector, whose full passes are the slowest requests."""
+    gc.collect()
+    gc.freeze()
+
+
+def _write(place: Path, document: Any) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = place.with_suffix(".tmp")
+    draft.write_bytes(to_json(document))
+    draft.chmod(0o600)
+    draft.replace(place)
+
+
+def _read(place: Path, kind: type[T]) -> T | None:
+    if not place.exists():
+        return None
+    try:
+        return from_json(place.read_bytes(), kind, place.name)
+    except LoopwrightError as error:
+        log.warning("%s cannot be read and is ignored: %s", place, error)
+        return None

@@ -1,0 +1,363 @@
+"""One release of one deployment, loaded: routes a batch of rows, computes features, predicts, and says what to log."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, Moments, Row, RowKeys
+from loopwright.gateway.router import Router, bucket_of
+from loopwright.gateway.spool import Batch, Layout, StreamKey
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.documents import to_json
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge, shorten
+from loopwright.kernel.ids import new_ids
+from loopwright.serving import Release, Variant
+
+MOST_ROWS = 10_000
+_PREDICTION_COLUMNS = (
+    ("prediction_id", "str"),
+    ("row_key", "str"),
+    ("event_at", "i64"),
+    ("recorded_at", "i64"),
+    ("latency_us", "i64"),
+    ("score", "f64"),
+    ("answer", "str"),
+    ("error", "str"),
+    ("missing", "str"),
+    ("bucket", "f64"),
+)
+
+
+FeatureCache = dict[str, tuple[Columns, Missing]]
+"""What each plan (by digest) computed for one list of rows."""
+
+
+class ModelFailed(LoopwrightError):
+    """The model or a feature function raised; the request was fine."""
+
+    code = "model_failed"
+    http_status = 500
+
+
+class Predictor(Protocol):
+    """A loaded model."""
+
+    def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n,) for binary and regression, (n, classes) for multiclass, from float64 (n, k)."""
+        ...
+
+
+class PlanReader(Protocol):
+    """Computes a plan's features for a batch of requests."""
+
+    fields: list[str]
+
+    def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:
+        """Return the plan's columns and why values are missing.
+
+        Raises:
+            InvalidInput: A row lacks a field or holds a value of another kind.
+            StepFailed: The user's function raised.
+        """
+        ...
+
+
+class Prediction(msgspec.Struct, omit_defaults=True):
+    """One answered row."""
+
+    prediction_id: str
+    variant: str
+    model_version: int
+    score: float | None
+    answer: Any = None
+    missing: dict[str, str] | None = None
+
+
+class Scored(NamedTuple):
+    """What one variant found for a batch: a score or an answer for each row, or the error for all."""
+
+    scores: list[float | None]
+    answers: list[Any]
+    missing: Missing
+    logged: list[list[Any]]
+    error: str | None
+    latency_us: int
+
+
+class LoadedVariant:
+    """A variant with its model in memory.
+
+    Args:
+        variant: As released.
+        predictor: The model.
+        plan: Computes its features; None where requests carry the model's columns.
+        personal: Columns that are left out of the log.
+    """
+
+    def __init__(
+        self, variant: Variant, predictor: Predictor, plan: PlanReader | None, personal: Sequence[str]
+    ) -> None:
+        self.variant = variant
+        self.columns = ColumnReader(variant.signature)
+        self.inputs = (variant.plan, tuple(self.columns.names))
+        self._predictor, self.plan = predictor, plan
+        self._kept = [place for place, name in enumerate(self.columns.names) if name not in personal]
+
+    def layouts(self, release: Release) -> tuple[Layout, Layout]:
+        """Return the layout of its log records, with features and without."""
+        variant = self.variant
+        constants = (
+            ("release", "i64", release.number),
+            ("variant", "str", variant.name),
+            ("model_version", "i64", variant.version),
+            ("is_shadow", "bool", variant.is_shadow),
+        )
+        names = [self.columns.names[place] for place in self._kept]
+        features = [(f"f.{name}", "str" if name in self.columns.texts else "f64") for name in names]
+        return Layout((*_PREDICTION_COLUMNS, *features), constants), Layout(_PREDICTION_COLUMNS, constants)
+
+    def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Scored:
+        """Answer a batch; an error of the model or of user code is part of the result.
+
+        Args:
+            rows: The requests' rows.
+            at_us: When each happens, microseconds UTC.
+            features: What plans have computed for these rows already; filled.
+
+        Raises:
+            InvalidInput: A row breaks a rule.
+        """
+        started = time.perf_counter()
+        try:
+            encoded = self._encode(rows, at_us, features)
+        except StepFailed as error:
+            return self._failed(len(rows), error.message, started)
+        try:
+            predicted = self._predictor.predict(encoded.matrix)
+        except Exception as error:  # noqa: BLE001 - a model may raise anything; the log keeps what
+            return self._failed(len(rows), f"{type(error).__name__}: {error}", started)
+        scores, answers = self._answers(predicted)
+        logged = self.columns.logged(encoded)
+        if len(self._kept) < len(logged):
+            logged = [logged[place] for place in self._kept]
+        return Scored(scores, answers, encoded.missing, logged, None, _since(started))
+
+    def _failed(self, rows: int, why: str, started: float) -> Scored:
+        nothing: list[Any] = [None] * rows
+        return Scored(nothing, nothing, {}, [nothing for _ in self._kept], shorten(why, 500), _since(started))
+
+    def _encode(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Encoded:
+        if self.plan is None:
+            return self.columns.read(rows)
+        if self.variant.plan not in features:
+            features[self.variant.plan] = self.plan.read(rows, at_us)
+        columns, missing = features[self.variant.plan]
+        return self.columns.encode(columns, {row: dict(reasons) for row, reasons in missing.items()})
+
+    def _answers(self, predicted: NDArray[np.float64]) -> tuple[list[float | None], list[Any]]:
+        if predicted.ndim == 1:
+            return predicted.tolist(), [None] * len(predicted)
+        classes = self.variant.signature.classes or [str(place) for place in range(predicted.shape[1])]
+        best = predicted.argmax(axis=1).tolist()
+        shares = predicted.tolist()
+        answers = [
+            {"class": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
+            for place, row in zip(best, shares, strict=True)
+        ]
+        return [None] * len(answers), answers
+
+    def warm(self) -> None:
+        """Predict one neutral row, so that the first request does not pay for first-time work."""
+        self._predictor.predict(np.zeros((1, len(self.columns.names))))
+
+
+class Answered(NamedTuple):
+    """A batch that is answered but not yet in the spool. ``error`` is set if a model or user code raised."""
+
+    predictions: list[Prediction]
+    batches: list[Batch]
+    error: str | None
+    shadow: "ShadowWork | None"
+
+
+class ShadowWork(NamedTuple):
+    """What the shadows of a release still have to answer, with the features that are computed already."""
+
+    rows: Sequence[Row]
+    head: "Head"
+    features: FeatureCache
+
+
+class Head(NamedTuple):
+    """The columns that every variant's log records of a batch share."""
+
+    ids: list[str]
+    keys: list[str | None]
+    event_at: list[int]
+    recorded_at: int
+    buckets: list[float | None]
+
+    def take(self, places: Sequence[int]) -> "Head":
+        """Return the rows at these places."""
+        ids, keys, times = ([column[i] for i in places] for column in (self.ids, self.keys, self.event_at))
+        return Head(ids, keys, times, self.recorded_at, [self.buckets[i] for i in places])  # type: ignore[arg-type]
+
+
+class DeploymentRuntime:
+    """A loaded release. It never changes; a swap puts another one in its place while requests keep the one they began with.
+
+    Args:
+        release: The document.
+        variants: Its variants, loaded, in the document's order.
+        clock: Wall time.
+    """
+
+    def __init__(self, release: Release, variants: Sequence[LoadedVariant], clock: Clock) -> None:
+        self.release = release
+        self.variants = list(variants)
+        self.stream = StreamKey(release.project, "predictions", release.deployment)
+        self.router = Router(release.variants)
+        self.most_rows = release.limits.get("rows", MOST_ROWS)
+        self._clock = clock
+        first = release.variants[self.router.live[0]]
+        plan = release.plans.get(first.plan)
+        self._moments = Moments(release.clock, plan.time if plan else "")
+        self._keys = RowKeys(plan)
+        self._hides_keys = plan is not None and any(name in release.personal for name in plan.key)
+        self._layouts = [variant.layouts(release) for variant in self.variants]
+        self._shadows = [place for place, variant in enumerate(release.variants) if variant.is_shadow]
+        served = {self.variants[place].inputs for place in self.router.live}
+        self._is_bare = [variant.variant.is_shadow and served == {variant.inputs} for variant in self.variants]
+
+    def answer(self, rows: Sequence[Row], started: Sequence[float], forced: int | None = None) -> Answered:
+        """Answer a batch of rows.
+
+        Args:
+            rows: The requests' rows.
+            started: For each row, ``time.perf_counter()`` when its request came.
+            forced: Place of the variant to use whatever the bucket says.
+
+        Raises:
+            InvalidInput: A row breaks a rule; names ``rows[i].field``.
+            TooLarge: There are too many rows.
+        """
+        if not 0 < len(rows) <= self.most_rows:
+            kind = TooLarge if rows else InvalidInput
+            raise kind("a request carries rows", field="rows", value=len(rows), rule=f"1 to {self.most_rows}")
+        head, chosen = self._head(rows, forced)
+        predictions: list[Prediction | None] = [None] * len(rows)
+        batches: list[Batch] = []
+        failure: str | None = None
+        features: FeatureCache = {}
+        for variant, places in chosen.items():
+            is_whole = len(chosen) == 1
+            part, inside = (rows, head) if is_whole else ([rows[i] for i in places], head.take(places))
+            scored = self._score(variant, part, inside.event_at, places, features if is_whole else {})
+            failure = failure or scored.error
+            for place, prediction in zip(places, self._predictions(variant, inside.ids, scored), strict=True):
+                predictions[place] = prediction
+            now = time.perf_counter()
+            latency = [int((now - started[place]) * 1e6) for place in places]
+            batches.append(self._batch(variant, inside, scored, latency))
+        shadow = ShadowWork(rows, head, features) if self._shadows else None
+        return Answered([one for one in predictions if one is not None], batches, failure, shadow)
+
+    def answer_shadows(self, work: ShadowWork) -> list[Batch]:
+        """Answer a batch with every shadow; what a shadow raises is logged, never told."""
+        batches = []
+        for variant in self._shadows:
+            try:
+                scored = self.variants[variant].score(work.rows, work.head.event_at, work.features)
+            except InvalidInput as error:
+                nothing: list[Any] = [None] * len(work.rows)
+                width = len(self._layouts[variant][0].columns) - len(_PREDICTION_COLUMNS)
+                scored = Scored(nothing, nothing, {}, [nothing] * width, str(error), 0)
+            latency = [scored.latency_us] * len(work.rows)
+            batches.append(self._batch(variant, work.head, scored, latency))
+        return batches
+
+    def _score(
+        self, variant: int, rows: Sequence[Row], at_us: Sequence[int], places: Sequence[int], features: FeatureCache
+    ) -> Scored:
+        try:
+            return self.variants[variant].score(rows, at_us, features)
+        except InvalidInput as error:
+            if len(places) < max(places) + 1:
+                error.field = _renumbered(error.field, places)
+            raise
+
+    def _head(self, rows: Sequence[Row], forced: int | None) -> tuple[Head, dict[int, Sequence[int]]]:
+        now_us = self._clock.now_us()
+        event_at = self._moments.read(rows, now_us)
+        keys = self._keys.read(rows)
+        ids = new_ids("pred", len(rows), now_us)
+        if forced is not None:
+            nowhere: list[float | None] = [None] * len(rows)
+            return Head(ids, self._shown(keys), event_at, now_us, nowhere), {forced: range(len(rows))}
+        sticky, project, name = self.release.sticky, self.release.project, self.release.deployment
+        buckets = []
+        for row, key, id in zip(rows, keys, ids, strict=True):
+            caller = row.get(sticky) if sticky else key
+            buckets.append(bucket_of(name, project, str(caller if caller is not None else key or id)))
+        head = Head(ids, self._shown(keys), event_at, now_us, list(buckets))
+        if len(self.router.live) == 1:
+            return head, {self.router.live[0]: range(len(rows))}
+        chosen: dict[int, Any] = {}
+        for place, bucket in enumerate(buckets):
+            chosen.setdefault(self.router.pick(bucket), []).append(place)
+        return head, chosen
+
+    @property
+    def fields(self) -> list[str]:
+        """The request's fields where features are looked up; empty where requests carry the model's columns."""
+        plan = self.variants[self.router.live[0]].plan
+        return plan.fields if plan is not None else []
+
+    def _shown(self, keys: list[str | None]) -> list[str | None]:
+        return [None] * len(keys) if self._hides_keys else keys
+
+    def _predictions(self, variant: int, ids: Sequence[str], scored: Scored) -> list[Prediction]:
+        name, version = self.release.variants[variant].name, self.release.variants[variant].version
+        missing = scored.missing
+        return [
+            Prediction(id, name, version, score, answer, missing.get(row) if missing else None)
+            for row, (id, score, answer) in enumerate(zip(ids, scored.scores, scored.answers, strict=True))
+        ]
+
+    def _batch(self, variant: int, head: Head, scored: Scored, latency_us: list[int]) -> Batch:
+        rows = len(head.ids)
+        missing: list[str | None] = [None] * rows
+        for place, reasons in scored.missing.items():
+            missing[place] = to_json(reasons).decode()
+        answers = [None if answer is None else to_json(answer).decode() for answer in scored.answers]
+        columns: list[list[Any]] = [
+            head.ids,
+            head.keys,
+            head.event_at,
+            [head.recorded_at] * rows,
+            latency_us,
+            scored.scores,
+            answers,
+            [scored.error] * rows,
+            missing,
+            head.buckets,
+        ]
+        if self._is_bare[variant]:
+            return Batch(self._layouts[variant][1], rows, columns)
+        return Batch(self._layouts[variant][0], rows, columns + scored.logged)
+
+
+def _since(started: float) -> int:
+    return int((time.perf_counter() - started) * 1e6)
+
+
+def _renumbered(field: str | None, places: Sequence[int]) -> str | None:
+    """Return ``rows[i]…`` of a part of a batch as ``rows[j]…`` of the whole."""
+    if field is None or not field.startswith("rows["):
+        return field
+    number, _, rest = field[5:].partition("]")
+    return f"rows[{places[int(number)]}]{rest}"

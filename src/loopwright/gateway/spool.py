@@ -1,0 +1,281 @@
+"""The spool: what was answered is in an append-only file before the answer leaves.
+
+A stream is a folder ``<project>/<kind>/<stream>`` of segments ``000000000001.log``. A segment is a run of records
+``u32 length | u32 crc32 | msgpack``; a record is ``[layout_id, layout]`` or ``[layout_id, rows, [column, ...]]``. The kernel
+holds what one ``write()`` took, so rows survive the death of the process at any point; ``fdatasync`` follows within 50 ms.
+"""
+
+import errno
+import logging
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from loopwright.kernel.errors import StorageFull, Unavailable
+
+log = logging.getLogger("loopwright.gateway")
+HEAD = struct.Struct("<II")
+SYNC_EVERY_S = 0.05
+_LARGEST_RECORD = 1 << 30
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_encoder = msgspec.msgpack.Encoder()
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """What a batch's columns are: names with dtypes (``i64 f64 str bool time``), and values that hold for every row."""
+
+    columns: tuple[tuple[str, str], ...]
+    constants: tuple[tuple[str, str, Any], ...] = ()
+
+
+class Batch(NamedTuple):
+    """Rows that are spooled together: one list a column, all of one length."""
+
+    layout: Layout
+    rows: int
+    columns: list[list[Any]]
+
+
+class StreamKey(NamedTuple):
+    """Address of one stream."""
+
+    project: str
+    kind: str
+    stream: str
+
+
+def frame(payload: Any) -> bytes:
+    """Return one record: length, checksum and MessagePack."""
+    body = _encoder.encode(payload)
+    return HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
+def read_records(path: Path) -> Iterator[tuple[int, Any]]:
+    """Yield (offset after the record, payload) of every whole record from the start; stop at the first torn one."""
+    with path.open("rb") as file:
+        end = 0
+        while len(head := file.read(HEAD.size)) == HEAD.size:
+            length, checksum = HEAD.unpack(head)
+            body = file.read(length) if length <= _LARGEST_RECORD else b""
+            if len(body) != length or zlib.crc32(body) != checksum:
+                return
+            end += HEAD.size + length
+            yield end, msgspec.msgpack.decode(body)
+
+
+def read_batches(path: Path) -> Iterator[Batch]:
+    """Yield the batches of a segment in the order they were written."""
+    layouts: dict[int, Layout] = {}
+    for _, payload in read_records(path):
+        if len(payload) == 2:
+            layouts[payload[0]] = msgspec.convert(payload[1], Layout)
+        else:
+            yield Batch(layouts[payload[0]], payload[1], payload[2])
+
+
+def cut_torn_tail(path: Path) -> int:
+    """Truncate a segment after its last whole record; return how many bytes went."""
+    end = 0
+    for offset, _ in read_records(path):
+        end = offset
+    torn = path.stat().st_size - end
+    if torn:
+        os.truncate(path, end)
+    return torn
+
+
+class Stream:
+    """The segments of one stream; appends go to the newest.
+
+    Args:
+        folder: Where the segments are. The newest file is never deleted, so numbers are never used twice.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.lock = threading.Lock()
+        numbers = sorted(int(path.stem) for path in folder.glob("*.log"))
+        newest = numbers[-1] if numbers else 0
+        if newest and (torn := cut_torn_tail(self.path(newest))):
+            log.warning("cut %s unanswered bytes off %s", torn, self.path(newest))
+        is_fresh = newest == 0 or self.path(newest).stat().st_size > 0
+        self._open(newest + 1 if is_fresh else newest)
+
+    def path(self, number: int) -> Path:
+        """Return the file of a segment."""
+        return self.folder / f"{number:012d}.log"
+
+    def _open(self, number: int) -> None:
+        handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.number, self.handle, self.size, self.rows = number, handle, os.fstat(handle).st_size, 0
+        self._layouts: dict[Layout, int] = {}
+
+    def append(self, batches: Sequence[Batch]) -> int:
+        """Write batches with one ``write()``, all or nothing; return the bytes.
+
+        Raises:
+            StorageFull: The disk takes no more; nothing of it stays.
+        """
+        with self.lock:
+            parts: list[bytes] = []
+            fresh: list[Layout] = []
+            for batch in batches:
+                layout_id = self._layouts.get(batch.layout)
+                if layout_id is None:
+                    layout_id = self._layouts[batch.layout] = len(self._layouts)
+                    fresh.append(batch.layout)
+                    parts.append(frame([layout_id, batch.layout]))
+                parts.append(frame([layout_id, batch.rows, batch.columns]))
+            body = b"".join(parts)
+            try:
+                self._write(body)
+            except OSError as error:
+                for layout in fresh:
+                    del self._layouts[layout]
+                os.ftruncate(self.handle, self.size)
+                raise _translate(error, self.folder) from None
+            self.size += len(body)
+            self.rows += sum(batch.rows for batch in batches)
+            return len(body)
+
+    def _write(self, body: bytes) -> None:
+        written = os.write(self.handle, body)
+        if written != len(body):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def roll(self) -> int | None:
+        """Start the next segment if this one holds anything; return the handle of the old file, to be closed."""
+        with self.lock:
+            if self.size == 0:
+                return None
+            old = self.handle
+            self._open(self.number + 1)
+            return old
+
+    def closed(self) -> list[int]:
+        """Return the numbers of the segments that take no more rows, oldest first."""
+        newest = self.number
+        return sorted(number for path in self.folder.glob("*.log") if (number := int(path.stem)) < newest)
+
+
+class Spool:
+    """Every stream of one gateway.
+
+    Args:
+        root: Folder of the streams; what is there already is recovered.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _translate(error, root) from None
+        self.streams: dict[StreamKey, Stream] = {}
+        self._appended = 0
+        self._dirty: set[Stream] = set()
+        self._state, self._files = threading.Lock(), threading.Lock()
+        self._wake, self._stopping = threading.Event(), threading.Event()
+        self._waiting: list[tuple[int, Callable[[Exception | None], None]]] = []
+        for folder in sorted(root.glob("*/*/*")):
+            key = StreamKey(*folder.relative_to(root).parts)
+            self.streams[key] = Stream(folder)
+        self._thread = threading.Thread(target=self._sync_loop, name="spool-sync", daemon=True)
+        self._thread.start()
+
+    def append(self, key: StreamKey, batches: Sequence[Batch]) -> int:
+        """Write batches to a stream and return the ticket to wait for with ``when_durable``."""
+        stream = self.streams.get(key)
+        if stream is None:
+            try:
+                stream = self.streams[key] = Stream(self.root.joinpath(*key))
+            except OSError as error:
+                raise _translate(error, self.root) from None
+        stream.append(batches)
+        with self._state:
+            self._dirty.add(stream)
+            self._appended += 1
+            ticket = self._appended
+        self._wake.set()
+        return ticket
+
+    def when_durable(self, ticket: int, then: Callable[[Exception | None], None]) -> None:
+        """Call ``then`` (in another thread) once the ticket's rows are on the disk, with the error if they are not."""
+        with self._state:
+            self._waiting.append((ticket, then))
+        self._wake.set()
+
+    def roll(self, key: StreamKey) -> None:
+        """Start the next segment of a stream; the folder's entry is on the disk before the old segment may go."""
+        stream = self.streams[key]
+        with self._files:
+            old = stream.roll()
+            if old is None:
+                return
+            os.fdatasync(old)
+            os.close(old)
+        folder = os.open(stream.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in the open segments; the closed ones are being sealed."""
+        return sum(stream.size for stream in list(self.streams.values()))
+
+    def close(self) -> None:
+        """Flush and let go of the files."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join(timeout=5)
+        self._sync()
+        for stream in self.streams.values():
+            os.close(stream.handle)
+
+    def _sync_loop(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if not self._waiting:
+                self._stopping.wait(SYNC_EVERY_S)
+            self._sync()
+
+    def _sync(self) -> None:
+        with self._state:
+            ticket = self._appended
+            dirty, self._dirty = self._dirty, set()
+        failure: Exception | None = None
+        for stream in dirty:
+            try:
+                # A segment that is rolled meanwhile is flushed by ``roll``, under the same lock.
+                with self._files:
+                    os.fdatasync(stream.handle)
+            except OSError as error:
+                log.error("the spool cannot be flushed: %s", error)
+                failure = Unavailable("the disk did not confirm the write", value=error.strerror)
+        with self._state:
+            due = [then for number, then in self._waiting if number <= ticket]
+            self._waiting = [item for item in self._waiting if item[0] > ticket]
+        for then in due:
+            then(failure)
+
+
+def _translate(error: OSError, place: Path) -> Exception:
+    if error.errno in _FULL:
+        return StorageFull(
+            "the disk is full; nothing was written", value=str(place), next_step="free space, then send it again"
+        )
+    return Unavailable(
+        "the spool cannot be written",
+        value=f"{place}: {error.strerror}",
+        next_step="check owner and permissions of the state folder",
+    )
