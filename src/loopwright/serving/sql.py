@@ -178,9 +178,7 @@ def update_rollout(connection: Connection, project: str, rollout_id: str, **valu
 
 
 def _rollout(row: Row[Any]) -> Rollout:
-    values = dict(row._mapping)
-    values.pop("project_id")
-    return msgspec.convert(values, Rollout)
+    return msgspec.convert({name: getattr(row, name) for name in Rollout.__struct_fields__}, Rollout)
 
 
 def insert_look(connection: Connection, project: str, look: Look) -> bool:

@@ -112,7 +112,7 @@ def _fit_to_serve(
         )
     if forced_reason or not deployment.spec.gates:
         return found
-    report = registry.gate_report(tx, model=found.model, version=version)
+    report = next(iter(registry.gate_reports(tx, model=found.model, version=version, limit=1)), None)
     if report is not None and (report.passed or report.forced_by):
         return found
     failed = [] if report is None else [result.message for result in report.results if result.verdict != "passed"]

@@ -45,7 +45,7 @@ def find(tx: Tx, rollout_id: str) -> Rollout:
 
 def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
     """Change a rollout; a new state must be legal."""
-    if "state" in values and values["state"] != rollout.state:
+    if "state" in values:
         check_change("rollout", ROLLOUT_STATES, rollout.state, str(values["state"]))
     sql.update_rollout(tx.connection, tx.project, rollout.rollout_id, **values)
     return find(tx, rollout.rollout_id)
@@ -83,10 +83,10 @@ def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
         words,
         rollout_id=rollout.rollout_id,
     )
+    started = rollout if rollout.state == "running" else change(tx, rollout, state="running")
     begun = change(
         tx,
-        rollout,
-        state="running",
+        started,
         step=following,
         step_started_at=tx.now_us,
         release=made.number,

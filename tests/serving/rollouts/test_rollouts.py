@@ -1,0 +1,202 @@
+"""Whole rollouts: start, approvals, pause, abort, rollback."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loopwright.governance import Actor, Dispatcher
+from loopwright.kernel.clock import DAY_US, FixedClock
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.verbs import Role
+from loopwright.registry import Evidence, GateResult, GateSpec
+from loopwright.serving import Rollout
+from loopwright.store import sql as store_sql
+
+Call = Callable[..., Any]
+PERSON = {"first": "person", "retrain": "person"}
+EDITOR = Actor("person:ed", {"flights": Role.EDITOR})
+
+
+def champion(call: Call) -> int | None:
+    version: int | None = call("serving.status", deployment="late").champion
+    return version
+
+
+def timers(dispatcher: Dispatcher) -> list[Any]:
+    return dispatcher.database.read(lambda c: store_sql.due_timers(c, "flights", 2**60, limit=10))
+
+
+def test_the_first_version_waits_for_a_person_and_is_then_released_at_once(
+    declare: Call, register: Call, call: Call, service: Call, events: Call
+) -> None:
+    declare(approve=PERSON)
+    register("one")
+    waiting = call("serving.start_rollout", deployment="late", version=1, reason="the first")
+    assert (waiting.state, waiting.step, waiting.champion) == ("waiting_approval", -1, None)
+    (approval,) = call("approvals.list", state="waiting")
+    assert approval.subject == "flights/deployment:late"
+    assert "Release version 1 of late on late (at once with all traffic)?" in approval.question
+    assert champion(call) is None
+    assert service("serving.on_approved", subject=approval.subject, digest="0" * 64) is None
+    done = service("serving.on_approved", subject=approval.subject, digest=approval.digest, reason="looks well")
+    assert done.state == "done"
+    assert champion(call) == 1
+    assert service("serving.on_approved", subject=approval.subject, digest=approval.digest) is None
+    assert events()[-3:] == ["serving.rollout_started", "serving.released", "serving.rollout_finished"]
+
+
+def test_a_rejection_ends_it_with_the_reason(declare: Call, register: Call, call: Call, service: Call) -> None:
+    declare(approve=PERSON)
+    register("one")
+    call("serving.start_rollout", deployment="late", version=1, reason="the first")
+    (approval,) = call("approvals.list", state="waiting")
+    ended = service("serving.on_rejected", subject=approval.subject, digest=approval.digest, reason="too early")
+    assert ended.state == "aborted"
+    assert champion(call) is None
+    event = next(event for event in call("audit.list") if event.type == "serving.rollout_aborted")
+    assert event.reason == "rejected: too early"
+    again = call("serving.start_rollout", deployment="late", version=1, reason="once more")
+    assert again.state == "waiting_approval"
+
+
+def test_one_live_rollout_a_deployment(candidate: Rollout, call: Call) -> None:
+    with pytest.raises(Conflict, match=candidate.rollout_id):
+        call("serving.start_rollout", deployment="late", version=2, reason="again")
+
+
+def test_unknown_and_serving_versions_are_refused(serving_one: int, call: Call) -> None:
+    with pytest.raises(NotFound):
+        call("serving.start_rollout", deployment="late", version=9, reason="x")
+    with pytest.raises(Conflict, match="champion of late already"):
+        call("serving.start_rollout", deployment="late", version=1, reason="x")
+
+
+def gated(service: Call, verdict: str) -> None:
+    evidence = Evidence("late", 2, 10, {}, {}, 1, None, 0, 0, None, [])
+    result = GateResult(GateSpec("at_least"), verdict, f"roc_auc 0.6 is not at least 0.65: {verdict}")  # type: ignore[arg-type]
+    documents = {"results": [to_builtins(result)], "evidence": to_builtins(evidence)}
+    service("registry.record_gates", model="late", version=2, **documents)
+
+
+def test_a_version_that_failed_its_gates_is_refused_unless_forced(
+    serving_one: int, declare: Call, call: Call, service: Call
+) -> None:
+    declare(gates=[GateSpec("at_least", {"metric": "roc_auc", "value": 0.65})])
+    with pytest.raises(Conflict, match="has not been through its gates"):
+        call("serving.start_rollout", deployment="late", version=2, reason="x")
+    gated(service, "failed")
+    with pytest.raises(Conflict, match=r"not at least 0\.65"):
+        call("serving.start_rollout", deployment="late", version=2, reason="x")
+    forced = call("serving.start_rollout", deployment="late", version=2, reason="x", forced_reason="a drill")
+    assert (forced.state, forced.step, forced.forced_reason) == ("running", 0, "a drill")
+    assert call("serving.get_release", deployment="late").variants[1].is_shadow
+
+
+def test_a_version_that_passed_its_gates_may_go(serving_one: int, declare: Call, call: Call, service: Call) -> None:
+    declare(gates=[GateSpec("at_least")])
+    gated(service, "passed")
+    assert call("serving.start_rollout", deployment="late", version=2, reason="x").state == "running"
+
+
+def test_an_editor_cannot_go_around_approvals(serving_one: int, declare: Call, dispatcher: Dispatcher) -> None:
+    def start(**args: Any) -> Rollout:
+        full = {"deployment": "late", "version": 2, "reason": "x", **args}
+        rollout: Rollout = dispatcher.call("serving.start_rollout", full, actor=EDITOR, project="flights")
+        return rollout
+
+    with pytest.raises(PermissionDenied, match="approver"):
+        start(needs_approval=False)
+    with pytest.raises(InvalidInput, match=r"steps\[0\]\.weight"):
+        start(steps=[{"type": "canary", "weight": 2.0, "hold_us": 1, "guard": []}])
+    assert start(steps=[]).state == "waiting_approval"
+
+
+def test_a_rollout_without_steps_replaces_at_once(serving_one: int, declare: Call, call: Call) -> None:
+    declare(rollout=[])
+    assert call("serving.start_rollout", deployment="late", version=2, reason="x").state == "done"
+    assert champion(call) == 2
+
+
+def test_pause_and_resume_lengthen_the_hold(
+    candidate: Rollout, call: Call, wall: FixedClock, dispatcher: Dispatcher
+) -> None:
+    wall.at_us += DAY_US
+    paused = call("serving.pause", rollout_id=candidate.rollout_id, reason="holiday")
+    assert paused.state == "paused"
+    with pytest.raises(Conflict, match="cannot become paused"):
+        call("serving.pause", rollout_id=candidate.rollout_id, reason="again")
+    wall.at_us += 2 * DAY_US
+    resumed = call("serving.resume", rollout_id=candidate.rollout_id, reason="back")
+    assert (resumed.state, resumed.paused_us, resumed.paused_at) == ("running", 2 * DAY_US, None)
+    (timer,) = timers(dispatcher)
+    assert timer.due_at == candidate.step_started_at + 9 * DAY_US
+    with pytest.raises(Conflict):
+        call("serving.resume", rollout_id=candidate.rollout_id, reason="again")
+
+
+def test_an_abort_takes_the_candidate_out_at_once(
+    candidate: Rollout, call: Call, dispatcher: Dispatcher, events: Call
+) -> None:
+    with pytest.raises(InvalidInput, match="reason"):
+        call("serving.abort", rollout_id=candidate.rollout_id, reason=" ")
+    aborted = call("serving.abort", rollout_id=candidate.rollout_id, reason="wrong data")
+    assert aborted.state == "aborted"
+    assert [variant.name for variant in call("serving.get_release", deployment="late").variants] == ["champion"]
+    assert timers(dispatcher) == []
+    assert events()[-2:] == ["serving.released", "serving.rollout_aborted"]
+    for verb in ("abort", "pause", "resume"):
+        with pytest.raises(Conflict, match="final"):
+            call(f"serving.{verb}", rollout_id=candidate.rollout_id, reason="again")
+
+
+def test_an_abort_while_waiting_withdraws_the_question(declare: Call, register: Call, call: Call) -> None:
+    declare(approve=PERSON)
+    register("one")
+    waiting = call("serving.start_rollout", deployment="late", version=1, reason="the first")
+    call("serving.abort", rollout_id=waiting.rollout_id, reason="changed my mind")
+    assert call("approvals.list", state="waiting") == []
+
+
+def test_a_rollback_mid_rollout_is_the_release_without_the_candidate(
+    candidate: Rollout, call: Call, events: Call, dispatcher: Dispatcher
+) -> None:
+    made = call("serving.rollback", deployment="late", reason="pager")
+    assert [(variant.name, variant.version) for variant in made.variants] == [("champion", 1)]
+    assert call("serving.get_rollout", rollout_id=candidate.rollout_id).state == "aborted"
+    assert events()[-3:] == ["serving.released", "serving.rollout_aborted", "serving.rolled_back"]
+    assert timers(dispatcher) == []
+    event = call("audit.list", limit=1)[0]
+    assert (event.payload["version"], event.payload["left"], event.payload["was_candidate"]) == (1, 2, True)
+
+
+def test_rollbacks_walk_back_and_never_return_to_what_was_left(
+    declare: Call, register: Call, call: Call, service: Call
+) -> None:
+    declare(rollout=[])
+    for number in (1, 2, 3):
+        register(f"content {number}")
+        call("serving.start_rollout", deployment="late", version=number, reason="next")
+    call("serving.rollback", deployment="late", reason="3 is bad")
+    assert champion(call) == 2
+    call("serving.rollback", deployment="late", reason="2 is bad too")
+    assert champion(call) == 1
+    with pytest.raises(Conflict, match="no earlier champion"):
+        call("serving.rollback", deployment="late", reason="and 1?")
+    call("serving.start_rollout", deployment="late", version=3, reason="3 was fine after all")
+    call("serving.rollback", deployment="late", reason="it was not")
+    assert champion(call) == 1
+
+
+def test_nothing_to_roll_back_before_the_first_release(declare: Call, call: Call) -> None:
+    declare()
+    with pytest.raises(Conflict, match="serves nothing"):
+        call("serving.rollback", deployment="late", reason="x")
+
+
+def test_rollouts_are_listed_newest_first(candidate: Rollout, call: Call) -> None:
+    assert [rollout.version for rollout in call("serving.rollouts", deployment="late")] == [2, 1]
+    assert call("serving.rollouts", deployment="other") == []
+    with pytest.raises(NotFound):
+        call("serving.get_rollout", rollout_id="roll_gone")
