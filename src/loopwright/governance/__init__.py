@@ -1,7 +1,7 @@
 """Who may do what, who did what, and what was made from what: projects, actors, tokens, dispatch, lineage, approvals, audit."""
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
-from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_permission, find_verb, require_role
+from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_arguments, check_permission, find_verb, require_role
 from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
 from loopwright.governance.types import EVERY_PROJECT, Actor, Approval, LineageEdge, NewToken, Project, Token
 
@@ -19,6 +19,7 @@ __all__ = [
     "Token",
     "approvals",
     "audit",
+    "check_arguments",
     "check_permission",
     "find_verb",
     "lineage",

@@ -1,11 +1,12 @@
 """The audit trail: events read as who did what to which ref, and why; and the check of their chain."""
 
-from sqlalchemy import Connection
+
 
 from loopwright.kernel.errors import Corrupt
 from loopwright.kernel.events import Event
 from loopwright.kernel.verbs import query
 from loopwright.store import sql
+from loopwright.store.engine import Connection
 from loopwright.store.sealing import chain_hash
 from loopwright.store.tx import Tx
 

@@ -42,7 +42,9 @@ class Dispatcher:
         """Queue a verb; the future ends with its result once it is durable. Queries run at once."""
         called = find_verb(name)
         check_permission(called, actor, project)
-        values = _arguments(called, args)
+        values = check_arguments(called, args)
+        if called.is_operation:
+            raise InvalidInput(f"{name} needs a running server", field="verb", value=name, next_step="loopwright up")
 
         def work(connection: Connection) -> Any:
             tx = self.tx(connection, project, actor, cause=cause)
@@ -147,7 +149,12 @@ def require_role(tx: Tx, role: Role, what: str) -> None:
     )
 
 
-def _arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
+def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the types the verb asks for.
+
+    Raises:
+        InvalidInput: One is unknown, missing or of another type; names it.
+    """
     values = {}
     for name, given in args.items():
         if name not in called.parameters:

@@ -29,7 +29,8 @@ Surface = Literal["public", "internal"]
 class Verb(msgspec.Struct, frozen=True):
     """Record of one verb or query.
 
-    ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises no change.
+    ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises no
+    change. ``is_operation`` marks a story of the server that needs more than one transaction.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Verb(msgspec.Struct, frozen=True):
     changes: type | None
     parameters: dict[str, inspect.Parameter]
     types: dict[str, Any]
+    is_operation: bool = False
 
     @property
     def summary(self) -> str:
@@ -51,14 +53,24 @@ VERBS: dict[str, Verb] = {}
 """Every verb and query by name, filled as rooms are imported."""
 
 
-def _record(name: str, role: Role, is_query: bool, surface: Surface, changes: type | None) -> Callable[[F], F]:
+def _record(
+    name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, is_operation: bool = False
+) -> Callable[[F], F]:
     def keep(function: F) -> F:
         if name in VERBS and VERBS[name].function.__qualname__ != function.__qualname__:
             raise RuntimeError(f"two verbs are named {name}")
         signature = inspect.signature(function)
         parameters = {p.name: p for p in list(signature.parameters.values())[1:]}
         VERBS[name] = Verb(
-            name, function, role, is_query, surface, changes, parameters, get_type_hints(function, include_extras=True)
+            name,
+            function,
+            role,
+            is_query,
+            surface,
+            changes,
+            parameters,
+            get_type_hints(function, include_extras=True),
+            is_operation,
         )
         return function
 
@@ -80,3 +92,11 @@ def verb(name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool =
 def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a read-only query."""
     return _record(name, Role.SERVICE if internal else role, True, "internal" if internal else "public", None)
+
+
+def operation(name: str, *, role: Role = Role.EDITOR) -> Callable[[F], F]:
+    """Mark ``function(context, *, ...)`` as an operation: called like a verb, run by the server outside one transaction.
+
+    For what must read blobs or wait for jobs, such as ``loop.why`` and ``clock.advance``. It changes rows only by verbs.
+    """
+    return _record(name, role, False, "public", None, is_operation=True)

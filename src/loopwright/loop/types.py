@@ -10,6 +10,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.serving import DeploymentSpec
+from loopwright.tracking import SourceState
 
 
 class When(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ class TrainSpec(msgspec.Struct, frozen=True):
 
 
 class ProjectSpec(msgspec.Struct, frozen=True):
-    """Everything a project file declares, and the digest of its packed code."""
+    """Everything a project file declares, the digest of its packed code and the state of its repository."""
 
     name: str
     owner: str = ""
@@ -58,6 +59,7 @@ class ProjectSpec(msgspec.Struct, frozen=True):
     clock: Literal["wall", "replay"] = "wall"
     clock_at: int = 0
     code_digest: str = ""
+    source: SourceState | None = None
     datasets: list[DatasetSpec] = []
     views: list[ColumnViewSpec | AggregateViewSpec] = []
     requests: list[RequestSpec] = []
@@ -100,3 +102,20 @@ class Provenance(msgspec.Struct, frozen=True):
     prediction_id: str
     nodes: list[ProvenanceNode]
     edges: list[list[str]]
+
+
+class RetrainRecord(msgspec.Struct, frozen=True):
+    """One retrain the policy started: its trigger, its execution, and how it ended.
+
+    ``state`` is ``training``, ``rolling_out``, or ended: ``promoted``, ``refused`` (by gate or rollout), ``failed``.
+    """
+
+    retrain_id: str
+    deployment: str
+    execution_id: str
+    cause: str
+    reason: str
+    state: str
+    outcome: str
+    event_at: int
+    finished_at: int | None = None

@@ -63,3 +63,9 @@ def find(
     return sql.find_chunks(
         tx.connection, tx.project, kind, stream=stream, item_id=item_id, start_at=start_at, end_at=end_at
     )
+
+
+@verb("blobs.keep", changes=Chunk, internal=True)
+def keep_blobs(tx: Tx, *, blobs: list[BlobRef]) -> None:
+    """Record that the project refers to stored blobs; no event is written."""
+    tx.keep_blobs(*blobs)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, text
+from sqlalchemy import Connection as Connection
+from sqlalchemy import Engine, create_engine, event, exc, text
 
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, StorageFull, Unavailable
 from loopwright.store.sealing import seal_events
@@ -42,7 +43,7 @@ class Database:
                 "this database cannot be used", field="database_url", value=url, rule="sqlite:///… or postgresql://…"
             )
         self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=16, max_overflow=16)
-        self.sealed = threading.Condition()
+        self.listeners: list[Callable[[], None]] = []
         self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._is_closed = False
@@ -88,6 +89,11 @@ class Database:
             self._writer.join(timeout=30)
         self.engine.dispose()
 
+    def _announce(self) -> None:
+        """Tell everyone who waits that something was committed."""
+        for listener in self.listeners:
+            listener()
+
     def _start_writer(self) -> None:
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_loop, name="loopwright-writer", daemon=True)
@@ -124,8 +130,7 @@ class Database:
             return is_open
         for future, result in done:
             future.set_result(result)
-        with self.sealed:
-            self.sealed.notify_all()
+        self._announce()
         return is_open
 
     def _next_waiting(self) -> tuple[tuple[Work, Future[Any]] | None, bool]:
@@ -168,8 +173,7 @@ class Database:
                 future.set_exception(_translate(error))
                 return
             future.set_result(result)
-            with self.sealed:
-                self.sealed.notify_all()
+            self._announce()
             return
 
 

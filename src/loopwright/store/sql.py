@@ -261,3 +261,8 @@ def replace_chunks(connection: Connection, project: str, chunk_ids: Sequence[str
 def _chunk(row: Row[Any]) -> Chunk:
     values = dict(row._mapping)
     return Chunk(project=values.pop("project_id"), **values)
+
+
+def all_chunks(connection: Connection) -> list[Chunk]:
+    """Return every live chunk of every project."""
+    return [_chunk(row) for row in connection.execute(select(chunks).where(chunks.c.replaced_by.is_(None)))]

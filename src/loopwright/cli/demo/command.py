@@ -1,0 +1,68 @@
+"""The command: set up, replay, tell, break, keep serving."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
+
+
+@click.command()
+@click.option("--state", type=click.Path(path_type=Path), default=Path(".loopwright-demo"), show_default=True)
+@click.option("--reset", is_flag=True, help="Forget an earlier demo and start over.")
+@click.option("--days", type=int, help="Replay only the first N days after March 1.")
+@click.option("--ask", is_flag=True, help="Wait for you to approve the first release instead of signing as policy:demo.")
+@click.option("--exit", "exits", is_flag=True, help="End after the last act instead of serving on.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the closing table to this file.")
+@click.option("--break", "broken", help="Plant one fault in a demo that runs: celsius, bad-model, kill-server.")
+@click.option("--skip-last-act", is_flag=True, hidden=True)
+def demo(
+    state: Path,
+    reset: bool,
+    days: int | None,
+    ask: bool,
+    exits: bool,
+    json_file: Path | None,
+    broken: str | None,
+    skip_last_act: bool,
+) -> None:
+    """Take a year of flights out of New York through the whole loop, on this machine, and keep serving."""
+    from loopwright.cli.closing import closing_table, print_table
+    from loopwright.cli.demo.last_act import break_one, last_act
+    from loopwright.cli.demo.year import play_year
+
+    if broken:
+        break_one(state, broken)
+        return
+    if reset and state.exists():
+        shutil.rmtree(state)
+    started = time.monotonic()
+    with open_stage(state) as stage:
+        stage.prepare(ask=ask)
+        end_at = stage.end_at(days)
+        play_year(stage, end_at)
+        table = closing_table(stage.remote, DEPLOYMENT, START_AT, end_at)
+        print_table(table)
+        if not skip_last_act:
+            table["planted"] = last_act(stage)
+        table["seconds"] = round(time.monotonic() - started, 1)
+        table["peak_rss_mb"] = stage.peak_rss_mb()
+        if json_file is not None:
+            json_file.write_text(json.dumps(table, indent=2))
+        _say_goodbye(stage, table)
+        if not exits:
+            stage.serve()
+
+
+def _say_goodbye(stage: Stage, table: dict[str, Any]) -> None:
+    click.echo("")
+    click.echo(f"{table['seconds']} s, {table['peak_rss_mb']} MB at most. The loop keeps serving:")
+    click.echo(f"  pages        {stage.supervisor.server_url}")
+    click.echo(f"  predictions  {stage.supervisor.gateway_url}/v1/flights/deployments/late/predict")
+    click.echo("now you: loopwright demo --break celsius | bad-model | kill-server")
+
+

@@ -1,0 +1,225 @@
+"""The stage of the demo: data, processes, the applied project, the first model."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import click
+
+import loopwright
+from loopwright.cli.project import follow_execution, load_project
+from loopwright.cli.show import Progress
+from loopwright.client.applying import apply_project
+from loopwright.client.caller import HttpCaller
+from loopwright.client.remote import Remote
+from loopwright.config import load_settings
+from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
+from loopwright.kernel.errors import NotFound, StepFailed, Unavailable
+from loopwright.server.supervisor import Supervisor
+
+PROJECT, DEPLOYMENT, MODEL = "flights", "late", "late"
+START_AT = parse_moment("2013-03-01T05:00:00Z")
+END_AT = parse_moment("2014-01-01T05:00:00Z")
+LABELS_UNTIL = parse_moment("2014-01-02T05:00:00Z")
+"""The last flight of the year lands on January 1; its label closes the year."""
+
+_MEMORY_EVERY_S = 2.0
+
+
+def example_folder() -> Path:
+    """Return the folder of the flights example, in the installed package or in a checkout.
+
+    Raises:
+        NotFound: Neither has it.
+    """
+    package = Path(loopwright.__file__).parent
+    for place in (package / "examples" / "flights", package.parents[1] / "examples" / "flights"):
+        if (place / "flights.py").exists():
+            return place
+    raise NotFound("the flights example is not installed", next_step="run the demo from a checkout: make demo")
+
+
+def load_module(path: Path) -> ModuleType:
+    """Import one file of the example under its own name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+class Stage:
+    """A running demo: processes, callers, data and the place of its notes.
+
+    Args:
+        state: The state folder, ``./.loopwright-demo``.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self.state = state.absolute()
+        self.folder = self.state / "project"
+        self.supervisor = Supervisor(load_settings(self.state))
+        self.remote: Remote
+        self.signer: Remote
+        self.ingest: ModuleType
+        self._peak_kb = 0
+        self._is_over = threading.Event()
+
+    def start(self) -> None:
+        """Start the processes and look after them in the background."""
+        self.supervisor.start()
+        caller = HttpCaller(self.supervisor.server_url, self.supervisor.gateway_url)
+        self.remote = Remote(PROJECT, caller)
+        for watch in (self._watch, self._measure):
+            threading.Thread(target=watch, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the processes."""
+        self._is_over.set()
+        self.supervisor.stop()
+
+    def serve(self) -> None:
+        """Keep serving until Ctrl C."""
+        click.echo("Ctrl C stops")
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(1)
+
+    def prepare(self, *, ask: bool) -> None:
+        """Apply the project, train and release the first model; a second run finds it done."""
+        self._write_data()
+        started = time.monotonic()
+        project = load_project(self.folder / "flights.py")
+        applied = apply_project(project, None, self.remote.caller)
+        news = sum(change.change == "new" for change in applied.plan.changes)
+        self._sign_in()
+        self._wait_for_datasets()
+        if news:
+            click.echo(f"applied {news} declarations; January and February are in ({time.monotonic() - started:.0f} s)")
+        if self._champion() is None:
+            self._first_model(ask=ask)
+
+    def end_at(self, days: int | None) -> int:
+        """Return the moment the replay ends."""
+        return END_AT if days is None else min(END_AT, START_AT + days * DAY_US)
+
+    def peak_rss_mb(self) -> int:
+        """Return the largest memory that the demo's processes held together so far, in MB."""
+        return self._peak_kb // 1024
+
+    def _write_data(self) -> None:
+        source = example_folder()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in ("flights.py", "ingest.py"):
+            if not (self.folder / name).exists():
+                shutil.copy(source / name, self.folder / name)
+        self.ingest = load_module(self.folder / "ingest.py")
+        if not (self.folder / "data" / "flights").exists():
+            files = self.ingest.package_files()
+            self.ingest.write_history(
+                self.folder / "data", self.ingest.read_flights(files), self.ingest.read_weather(files)
+            )
+
+    def _sign_in(self) -> None:
+        """Make the demo's own approver, so that the audit trail shows who signed."""
+        made = self.remote.caller.call("tokens.create", {"actor": "policy:demo", "role": "approver"}, PROJECT)
+        self.signer = Remote(
+            PROJECT, HttpCaller(self.supervisor.server_url, self.supervisor.gateway_url, made.secret)
+        )
+
+    def _wait_for_datasets(self) -> None:
+        deadline = time.monotonic() + 120
+        while self.remote.call("jobs.list", states=["queued", "running"]):
+            if time.monotonic() > deadline:
+                raise Unavailable("the first import does not end", next_step="loopwright logs worker")
+            time.sleep(0.05)
+        for job in self.remote.call("jobs.list", states=["failed"]):
+            raise StepFailed((job.error or {}).get("message", "a job failed"), value=job.kind)
+
+    def _champion(self) -> Any:
+        try:
+            return self.remote.call("registry.get_version", model=MODEL, alias="champion")
+        except NotFound:
+            return None
+
+    def _first_model(self, *, ask: bool) -> None:
+        progress = Progress()
+        execution = self.remote.call("pipelines.start", pipeline="fit", params={}, reason="the first model")
+        execution = follow_execution(self.remote, execution.execution_id)
+        if execution.state != "done":
+            raise StepFailed((execution.error or {}).get("message", "the first training failed"))
+        approval = self._wait_for_question()
+        if ask:
+            click.echo(f"the first release waits for you: loopwright approve {approval.approval_id} --reason ...")
+            click.echo(f"  or on {self.supervisor.server_url}/p/{PROJECT}/approvals")
+        else:
+            self.signer.call("approvals.approve", approval_id=approval.approval_id, reason="signed by the demo itself")
+        while (champion := self._champion()) is None:
+            progress.show("waiting for the first release")
+            time.sleep(0.1)
+        progress.done()
+        self.remote.advance(START_AT)
+        for alias in ("frozen", "calendar"):
+            self.remote.call(
+                "registry.set_alias", model=MODEL, alias=alias, version=champion.version, reason="yardstick of the demo"
+            )
+        self.remote.advance(START_AT)
+        who = "you" if ask else "policy:demo"
+        click.echo(
+            f"version {champion.version} of {MODEL}, trained on January and February, approved by {who}, serves from "
+            f"{format_moment(START_AT)}"
+        )
+
+    def _wait_for_question(self) -> Any:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            waiting = self.remote.call("approvals.list", state="waiting")
+            if waiting:
+                return waiting[0]
+            time.sleep(0.05)
+        told = self.remote.call("audit.list", type_prefix="loop.trained", limit=1)
+        raise StepFailed("the first model did not pass its gates", value=told[0].reason if told else "it was not judged")
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(0.2):
+            self.supervisor.revive()
+
+    def _measure(self) -> None:
+        while not self._is_over.wait(_MEMORY_EVERY_S):
+            self._peak_kb = max(self._peak_kb, tree_rss_kb(os.getpid()))
+
+
+def tree_rss_kb(pid: int) -> int:
+    """Return the resident memory of a process and all its descendants, in kB (Linux; 0 elsewhere)."""
+    total = 0
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total += int(line.split()[1])
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                total += tree_rss_kb(int(child))
+    return total
+
+
+@contextlib.contextmanager
+def open_stage(state: Path) -> Iterator[Stage]:
+    """Start a stage and end its processes afterwards."""
+    stage = Stage(state)
+    stage.start()
+    try:
+        yield stage
+    finally:
+        stage.stop()
+
+

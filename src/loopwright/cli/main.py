@@ -1,0 +1,85 @@
+"""The command group. Commands are imported when they are called, so that ``--help`` is quick."""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from loopwright import __version__
+
+if TYPE_CHECKING:
+    from loopwright.kernel.errors import LoopwrightError
+
+COMMANDS = {
+    "init": ("loopwright.cli.project:init", "Start a project from a template."),
+    "up": ("loopwright.cli.processes:up", "Run server, worker, gateway and UI here."),
+    "apply": ("loopwright.cli.project:apply", "Show the plan of a project file, then make it so."),
+    "start": ("loopwright.cli.project:start", "Run a pipeline now."),
+    "deploy": ("loopwright.cli.serving:deploy", "Roll a model version out."),
+    "approve": ("loopwright.cli.serving:approve", "Say yes to what waits for a person."),
+    "reject": ("loopwright.cli.serving:reject", "Say no, with a reason."),
+    "rollback": ("loopwright.cli.serving:rollback", "Return to the last good release at once."),
+    "predict": ("loopwright.cli.serving:predict", "Ask a deployment for predictions."),
+    "score": ("loopwright.cli.serving:score", "Score a file in one batch, into the same log."),
+    "label": ("loopwright.cli.serving:label", "Send observed outcomes."),
+    "why": ("loopwright.cli.loop:why", "Where did this answer come from?"),
+    "backtest": ("loopwright.cli.loop:backtest", "Would this policy have worked?"),
+    "demo": ("loopwright.cli.demo:demo", "A year of flights through the whole loop."),
+    "status": ("loopwright.cli.processes:status", "What runs, what waits, what needs me."),
+    "logs": ("loopwright.cli.processes:logs", "The last lines of a process or an execution."),
+    "verify": ("loopwright.cli.processes:verify", "Check blobs, references, chunks and the chain of events."),
+    "doctor": ("loopwright.cli.processes:doctor", "Check this machine and say what to do."),
+    "login": ("loopwright.cli.processes:login", "Keep an access token for a server."),
+    "import-model": ("loopwright.cli.serving:import_model", "Register a model that was trained elsewhere."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the loop."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="loopwright")
+def cli() -> None:
+    """From a team's data to a governed, monitored, self-retraining prediction service."""
+
+
+def main() -> None:
+    """Entry point of ``loopwright``: errors of ours end as one clear message, never as a stack trace."""
+    from loopwright.kernel.errors import LoopwrightError
+
+    try:
+        cli.main(standalone_mode=False)
+    except LoopwrightError as error:
+        sys.stderr.write(_explain(error))
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.stderr.write("stopped\n")
+        sys.exit(130)
+
+
+def _explain(error: "LoopwrightError") -> str:
+    parts = (("field", error.field), ("value", error.value), ("rule", error.rule), ("next", error.next_step))
+    lines = [f"error: {error.message}", *(f"  {name}: {text}" for name, text in parts if text is not None)]
+    return "\n".join(lines) + "\n"

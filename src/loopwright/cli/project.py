@@ -1,0 +1,169 @@
+"""Commands about a project: init, apply, start."""
+
+import importlib.util
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loopwright.cli.show import Progress, json_option, print_json, project_option
+from loopwright.kernel.errors import InvalidInput, StepFailed
+
+_MARKS = {"new": "+", "changed": "~", "unaffected": " ", "undeclared": "?"}
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=".")
+@click.option("--template", type=click.Choice(["flights", "tabular", "external"]), default="tabular", show_default=True)
+@json_option
+def init(folder: Path, template: str, as_json: bool) -> None:
+    """Start a project in FOLDER: a declaration file to edit and apply."""
+    from loopwright.cli.templates import write_template
+
+    written = write_template(folder, template)
+    if as_json:
+        print_json([str(path) for path in written])
+        return
+    for path in written:
+        click.echo(f"wrote {path}")
+    click.echo(f"next: loopwright up (in another terminal), then loopwright apply {written[0]}")
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show the plan and stop.")
+@json_option
+def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
+    """Show the plan of the project in FILE, then make it so."""
+    from loopwright.client.applying import apply_project
+
+    project = load_project(file)
+
+    def confirm(plan: Any) -> bool:
+        if not as_json:
+            _print_plan(plan)
+        if only_plan or not any(change.change in ("new", "changed") for change in plan.changes):
+            return not only_plan
+        return yes or as_json or click.confirm("make it so?", default=True)
+
+    applied = apply_project(project, confirm)
+    if as_json:
+        print_json(applied)
+    else:
+        click.echo("applied" if applied.is_applied else "nothing was changed")
+
+
+def _print_plan(plan: Any) -> None:
+    click.echo(f"plan for project {plan.project}:")
+    for change in plan.changes:
+        if change.change != "unaffected":
+            click.echo(f"  {_MARKS[change.change]} {change.ref.split('/', 1)[1]} ({change.change})")
+            for detail in change.details:
+                click.echo(f"      {detail}")
+    quiet = sum(change.change == "unaffected" for change in plan.changes)
+    if quiet:
+        click.echo(f"    {quiet} unaffected")
+
+
+@click.command()
+@click.argument("pipeline")
+@click.option("--param", "params", multiple=True, help="name=value; the value is read as JSON where it can be.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@project_option
+@json_option
+def start(pipeline: str, params: tuple[str, ...], reason: str, detach: bool, project: str | None, as_json: bool) -> None:
+    """Run PIPELINE now and follow its steps."""
+    from loopwright.cli.connection import remote
+
+    found = remote(project)
+    execution = found.call("pipelines.start", pipeline=pipeline, params=_params(params), reason=reason)
+    if not detach:
+        execution = follow_execution(found, execution.execution_id)
+    if as_json:
+        print_json(execution)
+        return
+    click.echo(f"{execution.execution_id} {execution.state}")
+    if execution.state == "failed":
+        error = execution.error or {}
+        raise StepFailed(
+            str(error.get("message", "a step failed")), next_step=f"loopwright logs {execution.execution_id}"
+        )
+
+
+def follow_execution(found: Any, execution_id: str, timeout_s: float = 1800.0) -> Any:
+    """Show each step as it ends; return the execution once it has ended."""
+    progress = Progress()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        execution = found.call("pipelines.get", execution_id=execution_id)
+        done = [step.step for step in execution.steps if step.state in ("done", "skipped")]
+        now = [step.step for step in execution.steps if step.state == "running"]
+        progress.show(f"{execution.pipeline}: {len(done)} steps done, now {', '.join(now) or 'waiting'}")
+        if execution.state in ("done", "failed", "cancelled") or time.monotonic() > deadline:
+            progress.done()
+            return execution
+        time.sleep(0.1)
+
+
+def _params(pairs: tuple[str, ...]) -> dict[str, Any]:
+    import json
+
+    params = {}
+    for pair in pairs:
+        name, found, text = pair.partition("=")
+        if not found:
+            raise InvalidInput("a param is name=value", field="--param", value=pair)
+        try:
+            params[name] = json.loads(text)
+        except ValueError:
+            params[name] = text
+    return params
+
+
+def load_project(file: Path) -> Any:
+    """Import a project file and return the one project that it declares.
+
+    Raises:
+        InvalidInput: The file does not run, or declares no project or several; names line and error.
+    """
+    from loopwright.client.project import Project
+
+    folder = str(file.resolve().parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise InvalidInput(
+            f"{file.name} cannot be read: {error.msg}", field=f"{file.name}:{error.lineno}", value=(error.text or "").strip()
+        ) from None
+    except InvalidInput as error:
+        error.field = f"{file.name}:{_line_in(error, file)} {error.field or ''}".strip()
+        raise
+    except Exception as error:  # whatever the user's file raises
+        line = _line_in(error, file)
+        raise InvalidInput(f"{file.name} failed: {type(error).__name__}: {error}", field=f"{file.name}:{line}") from None
+    projects = [made for made in vars(module).values() if isinstance(made, Project)]
+    if len(projects) != 1:
+        raise InvalidInput(
+            f"{file.name} declares {len(projects)} projects", field="file", rule='exactly one: p = lw.Project("name")'
+        )
+    return projects[0]
+
+
+def _line_in(error: BaseException, file: Path) -> int | str:
+    trace, line = error.__traceback__, "?"
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(file):
+            line = str(trace.tb_lineno)
+        trace = trace.tb_next
+    return line

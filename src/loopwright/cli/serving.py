@@ -1,0 +1,169 @@
+"""Commands about serving: deploy, approve, reject, rollback, predict, score, label, import-model."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from loopwright.cli.connection import remote
+from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.kernel.errors import InvalidInput
+
+
+@click.command()
+@click.argument("deployment")
+@click.option("--version", type=int, required=True, help="Version of the deployment's model.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@click.option("--force", "force_reason", default="", help="Pass a version whose gates failed, with this reason.")
+@project_option
+@json_option
+def deploy(deployment: str, version: int, reason: str, force_reason: str, project: str | None, as_json: bool) -> None:
+    """Roll VERSION out in DEPLOYMENT, through its shadow and canary steps."""
+    rollout = remote(project).call(
+        "loop.deploy", deployment=deployment, version=version, reason=reason, force_reason=force_reason
+    )
+    if as_json:
+        print_json(rollout)
+    elif rollout.state == "waiting_approval":
+        click.echo(f"{rollout.rollout_id} waits for a person: loopwright approve")
+    else:
+        click.echo(f"{rollout.rollout_id} {rollout.state}")
+
+
+@click.command()
+@click.argument("approval_id", required=False)
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@project_option
+@json_option
+def approve(approval_id: str | None, reason: str, project: str | None, as_json: bool) -> None:
+    """Say yes to APPROVAL_ID, or to the only one that waits."""
+    _decide("approvals.approve", approval_id, reason, project, as_json)
+
+
+@click.command()
+@click.argument("approval_id", required=False)
+@click.option("--reason", required=True, help="Why; it lands in the audit trail.")
+@project_option
+@json_option
+def reject(approval_id: str | None, reason: str, project: str | None, as_json: bool) -> None:
+    """Say no to APPROVAL_ID, or to the only one that waits."""
+    _decide("approvals.reject", approval_id, reason, project, as_json)
+
+
+def _decide(verb: str, approval_id: str | None, reason: str, project: str | None, as_json: bool) -> None:
+    found = remote(project)
+    if approval_id is None:
+        waiting = found.call("approvals.list", state="waiting")
+        if len(waiting) != 1:
+            for one in waiting:
+                click.echo(f"{one.approval_id}  {one.question}")
+            raise InvalidInput(f"{len(waiting)} approvals wait", field="approval_id", next_step="name one of them")
+        approval_id = waiting[0].approval_id
+    decided = found.call(verb, approval_id=approval_id, reason=reason)
+    print_json(decided) if as_json else click.echo(f"{decided.state}: {decided.question}")
+
+
+@click.command()
+@click.argument("deployment")
+@click.option("--reason", required=True, help="Why; it lands in the audit trail.")
+@project_option
+@json_option
+def rollback(deployment: str, reason: str, project: str | None, as_json: bool) -> None:
+    """Return DEPLOYMENT to its last good release at once."""
+    found = remote(project)
+    found.call("loop.rollback", deployment=deployment, reason=reason)
+    answer = found.call("serving.get", deployment=deployment)
+    print_json(answer) if as_json else click.echo(f"{deployment} is back on its last good release")
+
+
+@click.command()
+@click.argument("deployment")
+@click.argument("rows", type=click.File("r"), default="-")
+@project_option
+@json_option
+def predict(deployment: str, rows: Any, project: str | None, as_json: bool) -> None:
+    """Ask DEPLOYMENT for predictions; ROWS is a JSON object, list, or one object a line (default standard input)."""
+    answers = remote(project).deployment(deployment).predict(_read_rows(rows.read()))
+    if as_json:
+        print_json(answers)
+        return
+    head = ("prediction_id", "variant", "model_version", "score")
+    print_table(head, [[answer.get(name) for name in head] for answer in answers])
+
+
+@click.command()
+@click.argument("deployment")
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), help="Where the scores go; default FILE with .scores.parquet.")
+@project_option
+@json_option
+def score(deployment: str, file: Path, out: Path | None, project: str | None, as_json: bool) -> None:
+    """Score a Parquet FILE in one batch with DEPLOYMENT's champion, into the same prediction log."""
+    found = remote(project)
+    blob = found.caller.put_blob(found.project, file.read_bytes())
+    job = found.call("serving.start_score", deployment=deployment, blob=blob)
+    finished = wait_for_job(found, job.job_id)
+    place = out or file.with_suffix(".scores.parquet")
+    place.write_bytes(found.caller.get_blob(found.project, finished.result["digest"]))
+    print_json(finished.result) if as_json else click.echo(f"{finished.result['rows']} rows scored into {place}")
+
+
+def wait_for_job(found: Any, job_id: str) -> Any:
+    """Wait until a job ended well; returns it.
+
+    Raises:
+        LoopwrightError: The job's own error.
+    """
+    import time
+
+    from loopwright.kernel.errors import error_from_dict
+
+    while True:
+        job = found.call("jobs.get", job_id=job_id)
+        if job.state == "done":
+            return job
+        if job.state in ("failed", "cancelled"):
+            raise error_from_dict(job.error or {"message": f"the job was {job.state}"})
+        time.sleep(0.05)
+
+
+@click.command()
+@click.argument("deployment")
+@click.argument("rows", type=click.File("r"), default="-")
+@project_option
+@json_option
+def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> None:
+    """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label."""
+    accepted = remote(project).deployment(deployment).label(_read_rows(rows.read()))
+    print_json({"accepted": accepted}) if as_json else click.echo(f"{accepted} labels taken")
+
+
+@click.command("import-model")
+@click.argument("model")
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--task", required=True, help="binary, multiclass, regression …")
+@project_option
+@json_option
+def import_model(model: str, file: Path, task: str, project: str | None, as_json: bool) -> None:
+    """Register FILE (LightGBM text or skops) as a new version of MODEL."""
+    from loopwright.registry import importing
+
+    found = remote(project)
+    version = importing.import_model(found.caller, found.project, model=model, file=file, task=task)
+    print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")
+
+
+def _read_rows(text: str) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        try:
+            document = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise InvalidInput(f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line") from None
+    rows = document if isinstance(document, list) else [document]
+    if not rows:
+        sys.stderr.write("no rows\n")
+    return rows

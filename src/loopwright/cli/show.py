@@ -1,0 +1,74 @@
+"""What every command prints with: tables, JSON, progress."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from loopwright.kernel.documents import to_builtins
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """Add ``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(function)
+
+
+def project_option(function: F) -> F:
+    """Add ``--project``."""
+    return click.option("--project", "-p", envvar="LOOPWRIGHT_PROJECT", help="The project; default the only one.")(function)
+
+
+def print_json(document: Any) -> None:
+    """Print a struct or document as indented JSON."""
+    click.echo(json.dumps(to_builtins(document), indent=2, default=str))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print columns, text left and numbers right; an unknown value is a dash."""
+    texts = [[_text(value) for value in row] for row in rows]
+    widths = [max(len(line[place]) for line in [list(head), *texts]) for place in range(len(head))]
+    is_number = [all(_is_number(line[place]) for line in texts) and bool(texts) for place in range(len(head))]
+    for line in [list(head), *texts]:
+        cells = [
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, is_number, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())
+
+
+def _text(value: Any) -> str:
+    if value is None or value == "":
+        return "–"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _is_number(text: str) -> bool:
+    return text == "–" or text.replace(".", "", 1).lstrip("-").isdigit()
+
+
+class Progress:
+    """One line that is written over on a terminal, and now and then a new line elsewhere."""
+
+    def __init__(self) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._is_terminal:
+            sys.stderr.write("\r" + text.ljust(self._width))
+            self._width = len(text)
+            sys.stderr.flush()
+
+    def done(self, text: str = "") -> None:
+        """End the line."""
+        if self._is_terminal:
+            sys.stderr.write("\r" + text.ljust(self._width) + "\n" if text else "\r" + " " * self._width + "\r")
+        elif text:
+            sys.stderr.write(text + "\n")
+        self._width = 0
+        sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""The same verbs over HTTP and in process; the declarations of a project file."""

@@ -1,0 +1,52 @@
+"""Making a declaration so: upload the code, show the plan, apply exactly that plan."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.governance import SYSTEM
+from loopwright.kernel.documents import to_builtins
+from loopwright.loop import Plan
+
+if TYPE_CHECKING:
+    from loopwright.client.project import Project
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """A plan and whether it was carried out."""
+
+    plan: Plan
+    is_applied: bool
+
+
+def apply_project(
+    project: "Project", confirm: Callable[[Plan], bool] | None = None, caller: HttpCaller | None = None
+) -> Applied:
+    """Send a project's spec; ``confirm`` sees the plan and may refuse it.
+
+    Raises:
+        InvalidInput: The spec breaks a rule; names the field.
+        Conflict: The project changed between plan and apply.
+    """
+    from loopwright.client.project import to_spec
+
+    caller = caller or find_caller()
+    spec, packed = to_spec(project)
+    head = {
+        "name": spec.name,
+        "owner": spec.owner,
+        "risk": spec.risk,
+        "clock": spec.clock,
+        "clock_at": spec.clock_at,
+    }
+    caller.call("projects.create", head, SYSTEM)
+    if packed:
+        caller.put_blob(spec.name, packed)
+    document = to_builtins(spec)
+    plan: Plan = caller.call("loop.plan", {"spec": document}, spec.name)
+    if confirm is not None and not confirm(plan):
+        return Applied(plan, False)
+    caller.call("loop.apply", {"spec": document, "plan_digest": plan.digest}, spec.name)
+    return Applied(plan, True)

@@ -1,0 +1,126 @@
+"""Calling verbs: over HTTP where a server runs, else in this process on the embedded database."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import msgspec
+
+from loopwright.config import Settings, load_settings
+from loopwright.kernel.documents import to_builtins, to_json
+from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+
+LONG_S = 1800.0
+"""Time-out of calls that wait for work, such as moving a replay clock."""
+
+
+class HttpCaller:
+    """Calls a server and its gateway with one token.
+
+    Args:
+        url: The server's address.
+        gateway_url: The gateway's address.
+        token: Access token; empty on an open loopback server.
+    """
+
+    def __init__(self, url: str, gateway_url: str = "", token: str = "") -> None:
+        self.url = url.rstrip("/")
+        self.gateway_url = gateway_url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(headers=headers, timeout=30.0, transport=httpx.HTTPTransport(retries=1))
+
+    def call(self, verb: str, args: dict[str, Any], project: str, *, key: str | None = None, wait_s: float = 0) -> Any:
+        """Call a verb or query; returns its result with the verb's own types where the room is known.
+
+        Raises:
+            LoopwrightError: What the server answered, rebuilt.
+            Unavailable: The server cannot be reached.
+        """
+        path = f"{self.url}/v1/{project}/verbs/{verb}" + (f"?wait_s={wait_s}" if wait_s else "")
+        headers = {"idempotency-key": key} if key else {}
+        document = self.send("POST", path, to_json(to_builtins(args)), headers=headers, long=verb == "clock.advance")
+        return _typed(verb, document)
+
+    def send(self, method: str, url: str, body: bytes, *, headers: dict[str, str] | None = None, long: bool = False) -> Any:
+        """Send JSON and return the decoded answer."""
+        response = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
+        return msgspec.json.decode(response.content) if response.content else None
+
+    def gateway(self, path: str, document: Any) -> Any:
+        """Post a document to the gateway."""
+        return self.send("POST", f"{self.gateway_url}{path}", msgspec.json.encode(document))
+
+    def put_blob(self, project: str, body: bytes) -> Any:
+        """Upload bytes; returns digest and size."""
+        response = self._request("PUT", f"{self.url}/v1/{project}/blobs", body, {"content-type": "application/octet-stream"})
+        return msgspec.json.decode(response.content)
+
+    def get_blob(self, project: str, digest: str) -> bytes:
+        """Download bytes."""
+        return self._request("GET", f"{self.url}/v1/{project}/blobs/{digest}", b"", {}).content
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def _request(self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False) -> httpx.Response:
+        timeout = LONG_S if long else httpx.USE_CLIENT_DEFAULT
+        try:
+            response = self._http.request(method, url, content=body, headers=headers, timeout=timeout)
+        except httpx.TimeoutException:
+            raise Unavailable(f"no answer from {url} in time", next_step="loopwright status") from None
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up"
+            ) from None
+        if response.status_code >= 400:
+            raise _error(response)
+        return response
+
+
+def _error(response: httpx.Response) -> LoopwrightError:
+    try:
+        document = response.json()["error"]
+        return error_from_dict(document if isinstance(document, dict) else {"message": document})
+    except (ValueError, KeyError, TypeError):
+        return Unavailable(f"unexpected answer {response.status_code} from {response.url}", value=response.text)
+
+
+def _typed(verb: str, document: Any) -> Any:
+    """Give the answer the verb's return type."""
+    from loopwright.client.rooms import find_return_type
+
+    kind = find_return_type(verb)
+    return document if kind is None else msgspec.convert(document, type=kind)
+
+
+def find_caller(settings: Settings | None = None) -> HttpCaller:
+    """Return a caller for ``LOOPWRIGHT_URL``, else for the server that runs on the state folder.
+
+    Raises:
+        Unavailable: No server is running here.
+    """
+    settings = settings or load_settings()
+    if settings.url:
+        return HttpCaller(settings.url, settings.gateway_url, settings.token)
+    if settings.server_file.exists():
+        document = json.loads(settings.server_file.read_text())
+        return HttpCaller(document["url"], document["gateway_url"], settings.token)
+    raise Unavailable(
+        "no Loopwright server is running here",
+        field="state_dir",
+        value=str(settings.state_dir),
+        next_step="start one with: loopwright up",
+    )
+
+
+@contextmanager
+def calling(settings: Settings | None = None) -> Iterator[HttpCaller]:
+    """Yield a caller and close it afterwards."""
+    caller = find_caller(settings)
+    try:
+        yield caller
+    finally:
+        caller.close()

@@ -1,0 +1,213 @@
+"""Declarations a project file writes: small constructors for sources, checks, gates, rollouts, monitors and policies."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from loopwright.data import CheckSpec, KnownAt, SourceSpec
+from loopwright.features import Aggregate
+from loopwright.kernel.clock import parse_duration
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import When
+from loopwright.monitoring import MonitorSpec
+from loopwright.registry import GateSpec
+from loopwright.serving import ApproveSpec, CanaryStep, ShadowStep
+
+Who = Literal["person", "policy"]
+
+
+class source:  # noqa: N801 - a namespace, written lw.source.parquet
+    """Where rows come from."""
+
+    @staticmethod
+    def parquet(path: str) -> SourceSpec:
+        """Return a Parquet file, folder or glob, relative to the project file."""
+        return SourceSpec("parquet", str(path))
+
+    @staticmethod
+    def csv(path: str) -> SourceSpec:
+        """Return a CSV file, folder or glob, relative to the project file."""
+        return SourceSpec("csv", str(path))
+
+    @staticmethod
+    def push() -> SourceSpec:
+        """Return a source without files: programs append and push."""
+        return SourceSpec("push")
+
+
+class check:  # noqa: N801
+    """Data-quality assertions. ``severity="warn"`` reports without quarantine; ``most_share`` tolerates that share of rows."""
+
+    @staticmethod
+    def not_null(column: str, **options: Any) -> CheckSpec:
+        """Every value is there; NaN is not null."""
+        return _check("not_null", column, {}, options)
+
+    @staticmethod
+    def between(column: str, low: float | None, high: float | None, **options: Any) -> CheckSpec:
+        """Every value lies in ``[low, high]``; nulls neither pass nor fail."""
+        return _check("between", column, {"low": low, "high": high}, options)
+
+    @staticmethod
+    def is_in(column: str, values: Sequence[Any], **options: Any) -> CheckSpec:
+        """Every value is one of these."""
+        return _check("is_in", column, {"values": list(values)}, options)
+
+    @staticmethod
+    def unique(column: str, **options: Any) -> CheckSpec:
+        """No value occurs twice in the new rows."""
+        return _check("unique", column, {}, options)
+
+    @staticmethod
+    def matches(column: str, pattern: str, **options: Any) -> CheckSpec:
+        """Every text matches the regular expression."""
+        return _check("matches", column, {"pattern": pattern}, options)
+
+    @staticmethod
+    def row_count(low: int, high: int | None = None, **options: Any) -> CheckSpec:
+        """The new rows are at least ``low`` and at most ``high``."""
+        return _check("row_count", None, {"low": low, "high": high}, options)
+
+    @staticmethod
+    def fresh(column: str, within: str, **options: Any) -> CheckSpec:
+        """The newest moment in a column is at most this old on the project's clock."""
+        return _check("fresh", column, {"within_us": parse_duration(within, "within")}, options)
+
+
+def _check(kind: str, column: str | None, args: dict[str, Any], options: dict[str, Any]) -> CheckSpec:
+    unknown = set(options) - {"severity", "most_share"}
+    if unknown:
+        raise InvalidInput(f"check.{kind} knows no {sorted(unknown)[0]}", field=kind, rule="severity, most_share")
+    return CheckSpec(kind, column, args, **options)
+
+
+class agg:  # noqa: N801
+    """Aggregates of one column over a window, counting only what was known by then."""
+
+    @staticmethod
+    def mean(column: str) -> Aggregate:
+        """Mean of the known values; missing where there are none."""
+        return Aggregate("", "mean", column)
+
+    @staticmethod
+    def sum(column: str) -> Aggregate:
+        """Sum of the known values; 0 where there are none."""
+        return Aggregate("", "sum", column)
+
+    @staticmethod
+    def count(column: str) -> Aggregate:
+        """Number of known values."""
+        return Aggregate("", "count", column)
+
+
+class gate:  # noqa: N801
+    """Machine checks a version passes before it may go live."""
+
+    @staticmethod
+    def at_least(metric: str, value: float) -> GateSpec:
+        """The held-out metric is at least this."""
+        return GateSpec("at_least", {"metric": metric, "value": value})
+
+    @staticmethod
+    def at_most(metric: str, value: float) -> GateSpec:
+        """The held-out metric is at most this."""
+        return GateSpec("at_most", {"metric": metric, "value": value})
+
+    @staticmethod
+    def beats_champion(metric: str, margin: float = 0.0) -> GateSpec:
+        """The metric beats the champion's on the same held-out rows by more than ``margin``."""
+        return GateSpec("beats_champion", {"metric": metric, "margin": margin})
+
+    @staticmethod
+    def latency(p99_ms: float) -> GateSpec:
+        """One row is answered within this many milliseconds, 99 times of 100."""
+        return GateSpec("latency", {"p99_ms": p99_ms})
+
+    @staticmethod
+    def data_checks() -> GateSpec:
+        """No dataset version behind the training set is quarantined."""
+        return GateSpec("data_checks", {})
+
+
+class when:  # noqa: N801
+    """Triggers of a retrain."""
+
+    @staticmethod
+    def drift(features: int) -> When:
+        """At least this many features drift."""
+        return When("drift", {"features": features})
+
+    @staticmethod
+    def decay(metric: str, *, by: float, against: Literal["holdout"] = "holdout", least_labels: int = 1000) -> When:
+        """Quality on at least ``least_labels`` matured labels is worse than on the held-out rows by more than ``by``."""
+        return When("decay", {"metric": metric, "by": by, "against": against, "least_labels": least_labels})
+
+    @staticmethod
+    def older_than(age: str) -> When:
+        """The champion was registered longer ago than this."""
+        return When("older_than", {"age_us": parse_duration(age, "age")})
+
+
+def after(column: str, delay: str) -> KnownAt:
+    """Say that values are known ``delay`` after the moment in ``column``."""
+    return KnownAt(column, parse_duration(delay, "delay"))
+
+
+def Shadow(  # noqa: N802 - reads as the struct it makes
+    hold: str, *, no_worse: str, margin: float = 0.01, least_labels: int = 200, at_most: str | None = None
+) -> ShadowStep:
+    """All traffic is answered twice, unseen, for ``hold``; the candidate goes on if it is no worse by ``margin``."""
+    longest = None if at_most is None else parse_duration(at_most, "at_most")
+    return ShadowStep(parse_duration(hold, "hold"), no_worse, margin, least_labels, longest)
+
+
+def Canary(  # noqa: N802
+    weights: Sequence[float], *, hold: str, guard: Sequence[str] = ("error_rate",), least_rows: int = 100
+) -> list[CanaryStep]:
+    """Growing shares of traffic (0..1), each for ``hold``; evidence of harm in a ``guard`` metric ends it."""
+    for place, weight in enumerate(weights):
+        if not 0 < weight < 1:
+            raise InvalidInput("a canary's weight is a share", field=f"weights[{place}]", value=weight, rule="0 < w < 1")
+    return [CanaryStep(weight, parse_duration(hold, "hold"), list(guard), least_rows) for weight in weights]
+
+
+def Approve(*, first: Who = "person", retrain: Who = "person") -> ApproveSpec:  # noqa: N802
+    """Say who approves the first version and retrained ones: a ``person``, or ``policy`` where gates suffice."""
+    return ApproveSpec(first, retrain)
+
+
+def Monitor(  # noqa: N802
+    *,
+    every: str = "1d",
+    grace: str = "0s",
+    drift: str = "psi",
+    above: float = 0.2,
+    over: str | None = None,
+    usual: bool = True,
+    persist: int = 1,
+    performance: str = "",
+    span: str = "14d",
+    label_lag: str = "1d",
+    segments: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    value: str = "",
+    unit: str = "",
+    threshold: float = 0.5,
+) -> MonitorSpec:
+    """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, business ``value`` in ``unit``."""
+    return MonitorSpec(
+        every_us=parse_duration(every, "every"),
+        grace_us=parse_duration(grace, "grace"),
+        over_us=0 if over is None else parse_duration(over, "over"),
+        usual=usual,
+        drift=drift,
+        above=above,
+        persist=persist,
+        performance=performance,
+        span_us=parse_duration(span, "span"),
+        label_lag_us=parse_duration(label_lag, "label_lag"),
+        segments=list(segments),
+        ignore=list(ignore),
+        value=value,
+        unit=unit,
+        threshold=threshold,
+    )

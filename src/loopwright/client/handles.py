@@ -1,0 +1,151 @@
+"""What declaring returns: handles that later declarations refer to, and that reach the running project."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, Rows, connect
+from loopwright.data import DatasetSpec
+from loopwright.features import AggregateViewSpec, ColumnViewSpec
+from loopwright.loop import RetrainSpec, TrainSpec
+from loopwright.monitoring import MonitorSpec
+from loopwright.serving import DeploymentSpec
+
+if TYPE_CHECKING:
+    from loopwright.client.project import Project
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of a dataset, as ``flights["is_late"]``."""
+
+    dataset: str
+    column: str
+
+
+class Dataset:
+    """A declared dataset."""
+
+    def __init__(self, project: "Project", spec: DatasetSpec, transform: Callable[..., Any] | None) -> None:
+        self.spec = spec
+        self.transform = transform
+        self._project = project
+
+    def __getitem__(self, column: str) -> Column:
+        return Column(self.spec.name, column)
+
+    @property
+    def remote(self) -> RemoteDataset:
+        """The dataset on the running server."""
+        return connect(project=self._project.name).dataset(self.spec.name)
+
+    def append(self, rows: Any, *, reason: str = "") -> Any:
+        """Upload rows as a new version; returns the job."""
+        return self.remote.append(rows, reason=reason)
+
+    def push(self, rows: Rows) -> int:
+        """Send rows as they become known."""
+        return self.remote.push(rows)
+
+
+class View:
+    """A declared feature view."""
+
+    def __init__(self, spec: ColumnViewSpec | AggregateViewSpec) -> None:
+        self.spec = spec
+
+
+class RequestFeatures:
+    """Declared on-request features; still callable as the plain function."""
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], inputs: list[str], outputs: list[str] | None
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the user's function."""
+        return self.function(*args, **kwargs)
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A declared feature service."""
+
+    name: str
+    parts: list[Any]
+    label: Column
+    task: str
+
+
+class Train:
+    """A declared training; still callable as the plain function."""
+
+    def __init__(self, spec: TrainSpec, function: Callable[..., Any]) -> None:
+        self.spec = spec
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the user's function."""
+        return self.function(*args, **kwargs)
+
+
+class StepCall(msgspec.Struct, frozen=True):
+    """The output of a step inside a traced pipeline."""
+
+    step: str
+
+
+class Step:
+    """A declared step. Inside a traced pipeline a call records a node; outside it runs the function."""
+
+    def __init__(
+        self, name: str, function: Callable[..., Any], retries: int, timeout_s: float, is_cached: bool
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.retries = retries
+        self.timeout_s = timeout_s
+        self.is_cached = is_cached
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Record a node while a pipeline is traced, else run the function."""
+        from loopwright.client.tracing import record_call
+
+        recorded = record_call(self, args, kwargs)
+        return self.function(*args, **kwargs) if recorded is None else recorded
+
+
+class Deployment:
+    """A declared deployment."""
+
+    def __init__(
+        self, project: "Project", spec: DeploymentSpec, monitor: MonitorSpec | None, retrain: RetrainSpec | None
+    ) -> None:
+        self.spec = spec
+        self.monitor = monitor
+        self.retrain = retrain
+        self._project = project
+
+    @property
+    def remote(self) -> RemoteDeployment:
+        """The endpoint on the running gateway."""
+        return self._connection.deployment(self.spec.name)
+
+    @property
+    def _connection(self) -> Remote:
+        return connect(project=self._project.name)
+
+    def predict(self, rows: Rows) -> list[dict[str, Any]]:
+        """Return one answer a row."""
+        return self.remote.predict(rows)
+
+    def log(self, rows: Rows) -> int:
+        """Send predictions that were made elsewhere."""
+        return self.remote.log(rows)
+
+    def label(self, rows: Rows) -> int:
+        """Send observed outcomes."""
+        return self.remote.label(rows)

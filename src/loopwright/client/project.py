@@ -1,0 +1,295 @@
+"""A project as its file declares it. Declaring does nothing; ``apply`` shows the plan and makes it so."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import msgspec
+
+from loopwright.client.handles import Column, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
+from loopwright.client.specs import build_spec
+from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
+from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec
+from loopwright.kernel.clock import parse_duration, parse_moment
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.refs import check_name
+from loopwright.loop import ProjectSpec, RetrainSpec, TrainSpec, When
+from loopwright.monitoring import MonitorSpec
+
+from loopwright.registry import GateSpec
+from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
+
+if TYPE_CHECKING:
+    from loopwright.client.applying import Applied
+
+F = TypeVar("F", bound=Callable[..., Any])
+Named = str | Sequence[str]
+
+
+class Project:
+    """Isolation and permission scope, and everything declared in it.
+
+    Args:
+        name: Unique for ever; letters, digits, ``_ . -``.
+        owner: Team or person that answers for it.
+        risk: Read by policies.
+        clock: ``replay`` for a project whose time is moved by hand over history.
+        clock_at: Where a replay clock starts.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        owner: str = "",
+        risk: Literal["low", "medium", "high"] = "low",
+        clock: Literal["wall", "replay"] = "wall",
+        clock_at: str | int = 0,
+    ) -> None:
+        self.name = check_name(name, "project")
+        self.folder = _calling_folder()
+        self.head = ProjectSpec(name, owner, risk, clock, parse_moment(clock_at, "clock_at"))
+        self.declared: dict[str, Any] = {}
+
+    def dataset(
+        self,
+        name: str,
+        source: SourceSpec,
+        *,
+        key: Named,
+        time: str | None = None,
+        known_at: Mapping[str, str | KnownAt] | KnownAt | None = None,
+        transform: Callable[..., Any] | None = None,
+        checks: Sequence[CheckSpec] = (),
+        personal: Sequence[str] = (),
+    ) -> Dataset:
+        """Declare a dataset.
+
+        Args:
+            name: Its name.
+            source: ``lw.source.parquet(...)`` and the like.
+            key: Columns that name a row.
+            time: The event-time column, a Datetime with a time zone.
+            known_at: When values became known: ``{"is_late": "landed_at"}``, or ``lw.after("observed_at", "1h")`` for all.
+            transform: A function from a Polars LazyFrame to a LazyFrame, run on ingest and on push.
+            checks: Assertions; a failing blocking one quarantines the version.
+            personal: Columns that never appear in a log as they are.
+        """
+        known = {"*": known_at} if isinstance(known_at, KnownAt) else dict(known_at or {})
+        spec = DatasetSpec(
+            name=check_name(name, "dataset"),
+            source=source,
+            key=[key] if isinstance(key, str) else list(key),
+            time=time,
+            known_at={column: KnownAt(at) if isinstance(at, str) else at for column, at in known.items()},
+            checks=list(checks),
+            personal=list(personal),
+        )
+        return self._declare("dataset", name, Dataset(self, spec, transform))
+
+    def features(
+        self, dataset: Dataset, *, entity: str, columns: Sequence[str], ttl: str | None = None, name: str = ""
+    ) -> View:
+        """Declare features that are the latest known values of columns, by entity; older than ``ttl`` is missing."""
+        name = name or f"{dataset.spec.name}_by_{entity}"
+        ttl_us = None if ttl is None else parse_duration(ttl, "ttl")
+        return self._declare("view", name, View(ColumnViewSpec(name, dataset.spec.name, entity, list(columns), ttl_us)))
+
+    def aggregates(
+        self,
+        dataset: Dataset,
+        *,
+        entity: str,
+        over: Sequence[str],
+        counts: Literal["event", "known"] = "event",
+        name: str = "",
+        **aggregates: Aggregate,
+    ) -> View:
+        """Declare windowed aggregates by entity: ``over=["3h", "24h"], late_share=lw.agg.mean("is_late")``.
+
+        ``counts="known"`` cuts the windows by when a value became known instead of when it happened.
+        """
+        if not aggregates:
+            raise InvalidInput("which aggregates?", field="aggregates", next_step='late_share=lw.agg.mean("is_late")')
+        name = name or f"{dataset.spec.name}_by_{entity}"
+        windows = [parse_duration(window, "over") for window in over]
+        named = [msgspec.structs.replace(one, name=label) for label, one in aggregates.items()]
+        return self._declare("view", name, View(AggregateViewSpec(name, dataset.spec.name, entity, windows, named, counts)))
+
+    def on_request(
+        self, *, inputs: Sequence[str], outputs: Sequence[str] | None = None
+    ) -> Callable[[Callable[..., Any]], RequestFeatures]:
+        """Declare features computed from a request: a function from a Polars frame of ``inputs`` to a frame.
+
+        The same function serves and trains. ``outputs`` are found by a dry run unless given.
+        """
+
+        def keep(function: Callable[..., Any]) -> RequestFeatures:
+            made = RequestFeatures(function.__name__, function, list(inputs), list(outputs) if outputs else None)
+            return self._declare("request", function.__name__, made)
+
+        return keep
+
+    def feature_service(self, name: str, parts: Sequence[View | RequestFeatures], *, label: Column, task: str) -> Service:
+        """Declare the features one model uses, in order, and the column it predicts."""
+        return self._declare("service", name, Service(check_name(name, "feature_service"), list(parts), label, task))
+
+    def train(
+        self,
+        *,
+        model: str,
+        inputs: Service,
+        window: str = "all",
+        holdout: str | None = "14d",
+        refit: bool = True,
+        name: str = "",
+        alias: str = "",
+        every: str | None = None,
+        **params: Any,
+    ) -> Callable[[Callable[..., Any]], Train]:
+        """Declare the standard training pipeline around a function ``fit(rows, **params) -> model``.
+
+        Args:
+            model: Name of the model its versions are registered under.
+            inputs: The feature service.
+            window: How far back rows go: ``all`` or a duration.
+            holdout: The newest stretch, kept out of the fit and used to evaluate; None for no evaluation.
+            refit: Fit the same recipe again on everything after the gates passed.
+            name: Default the function's name.
+            alias: Set on the result at once, without gates: a blind retrain.
+            every: Start it again and again in the project's time.
+            params: Defaults of the function's parameters.
+        """
+
+        def keep(function: Callable[..., Any]) -> Train:
+            function = function.function if isinstance(function, Train) else function
+            spec = TrainSpec(
+                name=check_name(name or function.__name__, "train"),
+                model=check_name(model, "model"),
+                service=inputs.name,
+                function=None,  # type: ignore[arg-type]
+                window_us=None if window == "all" else parse_duration(window, "window"),
+                holdout_us=None if holdout is None else parse_duration(holdout, "holdout"),
+                refit=refit and holdout is not None,
+                params={**_defaults(function), **params},
+                alias=alias,
+                schedule_us=None if every is None else parse_duration(every, "every"),
+            )
+            return self._declare("train", spec.name, Train(spec, function))
+
+        return keep
+
+    def step(self, function: F | None = None, **options: Any) -> Any:
+        """Declare a step: ``@p.step`` or ``@p.step(retries=2, timeout="10m")``; call it inside ``@p.pipeline``."""
+
+        def keep(inner: Callable[..., Any]) -> Step:
+            timeout_s = parse_duration(options.get("timeout", "1h"), "timeout") / 1e6
+            return Step(inner.__name__, inner, options.get("retries", 0), timeout_s, options.get("cache", True))
+
+        return keep if function is None else keep(function)
+
+    def pipeline(self, function: F | None = None, *, every: str | None = None) -> Any:
+        """Declare a pipeline: a function that calls steps; it is traced into a DAG when the project is applied."""
+
+        def keep(inner: Callable[..., Any]) -> Callable[..., Any]:
+            schedule = None if every is None else parse_duration(every, "every")
+            self._declare("pipeline", inner.__name__, (inner, schedule))
+            return inner
+
+        return keep if function is None else keep(function)
+
+    def deployment(
+        self,
+        name: str,
+        *,
+        model: str,
+        task: str = "",
+        gates: Sequence[GateSpec] = (),
+        rollout: Sequence[ShadowStep | list[CanaryStep]] = (),
+        approve: ApproveSpec = ApproveSpec(),  # noqa: B008 - frozen
+        follow: Sequence[str] = (),
+        sticky: str = "",
+        monitor: MonitorSpec | None = None,
+        retrain: "RetrainDraft | None" = None,
+    ) -> Deployment:
+        """Declare an addressable endpoint with its gates, rollout, approvals, monitoring and retrain policy.
+
+        ``follow`` names aliases that always run as unseen shadows beside the served version.
+        """
+        steps: list[RolloutStep] = []
+        for one in rollout:
+            steps += one if isinstance(one, list) else [one]
+        spec = DeploymentSpec(
+            name=check_name(name, "deployment"),
+            model=model,
+            task=task,
+            gates=list(gates),
+            rollout=steps,
+            approve=approve,
+            follow=list(follow),
+            sticky=sticky,
+        )
+        policy = None
+        if retrain is not None:
+            policy = RetrainSpec(name, retrain.train.spec.name, list(retrain.when), retrain.most, retrain.per_us)
+        return self._declare("deployment", name, Deployment(self, spec, monitor, policy))
+
+    def external(self, name: str, *, task: str, monitor: MonitorSpec | None = None, personal: Sequence[str] = ()) -> Deployment:
+        """Declare a model that is served elsewhere: it gets predictions, labels, windows and incidents alike."""
+        spec = DeploymentSpec(
+            name=check_name(name, "deployment"), model=name, task=task, personal=list(personal), is_external=True
+        )
+        return self._declare("deployment", name, Deployment(self, spec, monitor, None))
+
+    def apply(self, *, confirm: "Callable[[Any], bool] | None" = None) -> "Applied":
+        """Show the server what is declared, and make it so; ``confirm`` sees the plan and may refuse it."""
+        from loopwright.client.applying import apply_project
+
+        return apply_project(self, confirm)
+
+    def _declare(self, kind: str, name: str, made: Any) -> Any:
+        """Keep a declaration; declaring the same name again replaces the draft, as a notebook cell run twice does."""
+        self.declared[f"{kind}:{name}"] = made
+        return made
+
+
+class RetrainDraft(msgspec.Struct, frozen=True):
+    """A retrain policy as written: which training, when, and how often at most."""
+
+    train: Train
+    when: list[When]
+    most: int
+    per_us: int
+
+
+def Retrain(train: Train, *, when: Sequence[When], at_most: str = "1 per 30d") -> RetrainDraft:  # noqa: N802
+    """Say when the platform trains again by itself, at most ``1 per 30d`` of event time."""
+    count, _, period = at_most.partition(" per ")
+    if not count.isdigit() or not period:
+        raise InvalidInput("this is not a budget", field="at_most", value=at_most, rule="a number, 'per', a duration")
+    if not isinstance(train, Train):
+        raise InvalidInput("which training?", field="train", value=train, next_step="a function under @p.train")
+    return RetrainDraft(train, list(when), int(count), parse_duration(period, "at_most"))
+
+
+def to_spec(project: Project) -> tuple[ProjectSpec, bytes]:
+    """Return the whole declaration and the packed code it refers to."""
+    return build_spec(project.head, project.declared, project.folder)
+
+
+def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return {one.name: one.default for one in parameters if one.default is not one.empty}
+
+
+def _calling_folder() -> Path:
+    """Return the folder of the file that makes the project; the working folder in a notebook."""
+    for frame in inspect.stack()[2:]:
+        place = Path(frame.filename)
+        if place.exists() and "loopwright" not in place.parts[-3:]:
+            return place.resolve().parent
+    return Path.cwd()
+
+
+

@@ -1,0 +1,160 @@
+"""Replaying history through the public client: each hour's labels, what became known, the clock, then the hour's requests.
+
+The demo and the backtest are this driver on different streams. Nothing here knows a model, a threshold or a date.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from loopwright.client.remote import Remote, to_rows
+from loopwright.kernel.clock import DAY_US, HOUR_US
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Stream:
+    """Rows of a dataset in the order in which they became known.
+
+    Args:
+        dataset: Its name.
+        rows: Raw rows as a source would send them.
+        known_at: Column of ``rows`` with the moment each row was complete (Datetime UTC); it is not sent.
+    """
+
+    def __init__(self, dataset: str, rows: "pl.DataFrame", known_at: str) -> None:
+        self.dataset = dataset
+        ordered = rows.sort(known_at, maintain_order=True)
+        self._moments = ordered[known_at].dt.epoch("us").to_numpy()
+        self._rows = ordered.drop(known_at)
+
+    def between(self, start_at: int, end_at: int) -> "pl.DataFrame":
+        """Return the rows that became known in ``(start_at, end_at]``."""
+        first = int(self._moments.searchsorted(start_at, side="right"))
+        last = int(self._moments.searchsorted(end_at, side="right"))
+        return self._rows[first:last]
+
+
+class Requests:
+    """Requests by event time, with the outcome that will be known later.
+
+    Args:
+        rows: The fields of a request; ``event_at`` the moment of each (Datetime UTC).
+        event_at: Column with the moment of the request; it is sent too.
+        label: Column with the outcome, null where there never is one; it is not sent.
+        label_at: Column with the moment the outcome becomes known; it is not sent.
+    """
+
+    def __init__(self, rows: "pl.DataFrame", *, event_at: str, label: str, label_at: str) -> None:
+        ordered = rows.sort(event_at, maintain_order=True)
+        self._moments = ordered[event_at].dt.epoch("us").to_numpy()
+        self._labels: list[Any] = ordered[label].to_list()
+        self._label_at: list[int | None] = ordered[label_at].dt.epoch("us").to_list()
+        self._rows = ordered.drop(label, label_at)
+
+    def between(self, start_at: int, end_at: int) -> tuple[list[dict[str, Any]], list[tuple[Any, int | None]]]:
+        """Return the requests in ``[start_at, end_at)`` and, beside each, its outcome and when that is known."""
+        first = int(self._moments.searchsorted(start_at, side="left"))
+        last = int(self._moments.searchsorted(end_at, side="left"))
+        outcomes = list(zip(self._labels[first:last], self._label_at[first:last], strict=True))
+        return to_rows(self._rows[first:last]), outcomes
+
+
+class Tally(msgspec.Struct):
+    """What a replay has sent and got so far."""
+
+    hours: int = 0
+    predictions: int = 0
+    labels: int = 0
+    pushed: int = 0
+    appends: int = 0
+
+
+class Replay:
+    """Drives one deployment through a stretch of history.
+
+    Args:
+        remote: The project.
+        deployment: Its endpoint.
+        streams: What becomes known; pushed every hour and appended as dataset versions every day.
+        requests: What is asked.
+    """
+
+    def __init__(self, remote: Remote, deployment: str, streams: list[Stream], requests: Requests) -> None:
+        self.tally = Tally()
+        self._remote = remote
+        self._deployment = remote.deployment(deployment)
+        self._streams = streams
+        self._requests = requests
+        self._waiting: list[tuple[int, str, Any]] = []
+        self._pushed_until: int | None = None
+
+    def run(self, start_at: int, end_at: int, *, day_starts_at: int) -> Iterator[int]:
+        """Replay ``[start_at, end_at)`` hour by hour; yields the clock after each hour in which something happened.
+
+        Args:
+            start_at: Moment of the first hour, microseconds UTC.
+            end_at: Moment after the last.
+            day_starts_at: A moment at which a day begins; rows are appended as dataset versions once a day.
+        """
+        for hour_at in range(start_at, end_at, HOUR_US):
+            clock_at = hour_at + HOUR_US
+            rows, outcomes = self._requests.between(hour_at, clock_at)
+            ends_day = (clock_at - day_starts_at) % DAY_US == 0
+            if ends_day:
+                self._append(clock_at - DAY_US, clock_at)
+            if rows or ends_day or clock_at >= end_at:
+                yield self._hour(clock_at, rows, outcomes)
+
+    def notes(self) -> dict[str, Any]:
+        """Return what a later process needs to go on: counts and the labels that are not known yet."""
+        return {"tally": msgspec.to_builtins(self.tally), "waiting": self._waiting}
+
+    def restore(self, notes: dict[str, Any]) -> None:
+        """Go on from the notes of an earlier process."""
+        self.tally = msgspec.convert(notes["tally"], Tally)
+        self._waiting = [(at, name, label) for at, name, label in notes["waiting"]]
+
+    def settle(self, until: int) -> None:
+        """Send the labels that become known by ``until`` and move the clock there."""
+        self._send_labels(until)
+        self._remote.advance(until)
+
+    def _hour(self, clock_at: int, rows: list[dict[str, Any]], outcomes: list[tuple[Any, int | None]]) -> int:
+        self._send_labels(clock_at)
+        self._push(clock_at)
+        self._remote.advance(clock_at)
+        if rows:
+            answers = self._deployment.predict(rows)
+            for answer, (label, label_at) in zip(answers, outcomes, strict=True):
+                if label is not None and label_at is not None:
+                    self._waiting.append((label_at, answer["prediction_id"], label))
+            self.tally.predictions += len(answers)
+        self.tally.hours += 1
+        return clock_at
+
+    def _send_labels(self, until: int) -> None:
+        due = [one for one in self._waiting if one[0] <= until]
+        if due:
+            self._waiting = [one for one in self._waiting if one[0] > until]
+            labels = [{"prediction_id": name, "label": label, "event_at": at} for at, name, label in due]
+            self.tally.labels += self._deployment.label(labels)
+
+    def _push(self, until: int) -> None:
+        since = until - HOUR_US if self._pushed_until is None else self._pushed_until
+        for stream in self._streams:
+            rows = stream.between(since, until)
+            if rows.height:
+                self.tally.pushed += self._remote.dataset(stream.dataset).push(rows)
+        self._pushed_until = until
+
+    def _append(self, start_at: int, end_at: int) -> None:
+        for stream in self._streams:
+            rows = stream.between(start_at, end_at)
+            if rows.height:
+                self._remote.dataset(stream.dataset).append(rows, reason="what became known in the day before")
+                self.tally.appends += 1
+
+

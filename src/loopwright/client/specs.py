@@ -1,0 +1,140 @@
+"""From declarations to the one document that ``apply`` sends, and the packed code it names."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from loopwright.client.handles import Dataset, Deployment, RequestFeatures, Service, Train, View
+from loopwright.client.tracing import trace_pipeline
+from loopwright.data import DatasetSpec
+from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import digest_bytes
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import ProjectSpec
+from loopwright.pipelines import packing
+from loopwright.tracking.source_state import read_source_state
+
+ToCode = Callable[[Callable[..., Any]], CodeRef]
+
+
+def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> tuple[ProjectSpec, bytes]:
+    """Return the project's spec and the bytes of its packed code.
+
+    Raises:
+        InvalidInput: A function cannot be named, or the folder is too large to pack.
+    """
+    of_kind = _by_kind(declared)
+    functions = _functions(of_kind)
+    packed = packing.pack_project(folder, functions) if functions else b""
+    code_digest = digest_bytes(packed) if packed else ""
+
+    def to_code(function: Callable[..., Any]) -> CodeRef:
+        return packing.code_ref(function, folder, code_digest)
+
+    datasets: list[Dataset] = of_kind.get("dataset", [])
+    deployments: list[Deployment] = of_kind.get("deployment", [])
+    services: list[Service] = of_kind.get("service", [])
+    spec = msgspec.structs.replace(
+        head,
+        code_digest=code_digest,
+        source=read_source_state(folder, code_digest),
+        datasets=[_dataset(one, folder, to_code) for one in datasets],
+        views=[view.spec for view in of_kind.get("view", [])],
+        requests=[_request(one, to_code, services, datasets, folder) for one in of_kind.get("request", [])],
+        services=[_service(one) for one in services],
+        pipelines=[trace_pipeline(function, every, to_code) for function, every in of_kind.get("pipeline", [])],
+        trains=[msgspec.structs.replace(one.spec, function=to_code(one.function)) for one in of_kind.get("train", [])],
+        deployments=[_deployment(one, of_kind) for one in deployments],
+        monitors={one.spec.name: one.monitor for one in deployments if one.monitor is not None},
+        retrains=[one.retrain for one in deployments if one.retrain is not None],
+    )
+    return spec, packed
+
+
+def _by_kind(declared: Mapping[str, Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for name, made in declared.items():
+        found.setdefault(name.split(":", 1)[0], []).append(made)
+    return found
+
+
+def _functions(of_kind: Mapping[str, list[Any]]) -> list[Callable[..., Any]]:
+    """Return every user function that the project names."""
+    found = [one.transform for one in of_kind.get("dataset", []) if one.transform is not None]
+    found += [one.function for one in (*of_kind.get("request", []), *of_kind.get("train", []))]
+    return found + [function for function, _ in of_kind.get("pipeline", [])]
+
+
+def _dataset(one: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
+    source = one.spec.source
+    if source.kind in ("parquet", "csv") and source.location and not Path(source.location).is_absolute():
+        source = msgspec.structs.replace(source, location=str(folder / source.location))
+    transform = None if one.transform is None else to_code(one.transform)
+    return msgspec.structs.replace(one.spec, source=source, transform=transform)
+
+
+def _service(one: Service) -> ServiceSpec:
+    return ServiceSpec(
+        name=one.name,
+        requests=[part.name for part in one.parts if isinstance(part, RequestFeatures)],
+        views=[part.spec.name for part in one.parts if isinstance(part, View)],
+        label=LabelSpec(one.label.dataset, one.label.column),
+        task=one.task,
+    )
+
+
+def _deployment(one: Deployment, of_kind: Mapping[str, list[Any]]) -> Any:
+    """Return the spec; the task is that of the service behind the model, where it is not said."""
+    if one.spec.task:
+        return one.spec
+    trains: list[Train] = [train for train in of_kind.get("train", []) if train.spec.model == one.spec.model]
+    services = {service.name: service.task for service in of_kind.get("service", [])}
+    task = services.get(trains[0].spec.service, "other") if trains else "other"
+    return msgspec.structs.replace(one.spec, task=task)
+
+
+def _request(
+    one: RequestFeatures, to_code: ToCode, services: list[Service], datasets: list[Dataset], folder: Path
+) -> RequestSpec:
+    outputs = one.outputs or _dry_run(one, services, datasets, folder)
+    return RequestSpec(one.name, one.inputs, outputs, to_code(one.function))
+
+
+def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Dataset], folder: Path) -> list[str]:
+    """Run an on-request function on an empty frame of the spine's types and return the columns it makes."""
+    import polars as pl
+
+    hint = f'@p.on_request(inputs=..., outputs=["..."]) on {one.name}'
+    spine = next((service.label.dataset for service in services if one in service.parts), None)
+    schema = next((_schema(dataset, folder) for dataset in datasets if dataset.spec.name == spine), None)
+    if schema is None or not set(one.inputs) <= set(schema):
+        raise InvalidInput(
+            f"the columns that {one.name} makes cannot be found by a dry run",
+            field="outputs",
+            rule="the service's label dataset must be a file that holds every input",
+            next_step=hint,
+        )
+    try:
+        made = one.function(pl.DataFrame(schema={name: schema[name] for name in one.inputs}))
+    except Exception as error:  # whatever the user's code raises
+        raise InvalidInput(
+            f"{one.name} failed on an empty frame: {type(error).__name__}: {error}", field="outputs", next_step=hint
+        ) from None
+    return list(made.columns)
+
+
+def _schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
+    import polars as pl
+
+    source = dataset.spec.source
+    place = Path(source.location) if Path(source.location).is_absolute() else folder / source.location
+    if source.kind == "push" or not place.exists():
+        return None
+    pattern = str(place / f"**/*.{source.kind}") if place.is_dir() else str(place)
+    frame = pl.scan_parquet(pattern) if source.kind == "parquet" else pl.scan_csv(pattern, try_parse_dates=True)
+    if dataset.transform is not None:
+        frame = dataset.transform(frame)
+    return dict(frame.collect_schema())

@@ -1,0 +1,81 @@
+"""Tracing a pipeline function into a DAG: calls of steps return handles instead of running."""
+
+import inspect
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from loopwright.client.handles import Step, StepCall
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import InvalidInput
+from loopwright.pipelines import PipelineSpec, StepSpec
+
+
+class ParamHandle(msgspec.Struct, frozen=True):
+    """A parameter of a pipeline while it is traced."""
+
+    param: str
+
+
+class _Trace:
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Step, dict[str, Any]]] = []
+
+    def add(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
+        """Record one call under a name of its own."""
+        used = {name for name, _, _ in self.calls}
+        name, number = step.name, 2
+        while name in used:
+            name, number = f"{step.name}_{number}", number + 1
+        try:
+            bound = inspect.signature(step.function).bind(*args, **kwargs).arguments
+        except TypeError as error:
+            raise InvalidInput(f"step {step.name} is called wrongly: {error}", field=step.name) from None
+        self.calls.append((name, step, dict(bound)))
+        return StepCall(name)
+
+
+_current: ContextVar[_Trace | None] = ContextVar("loopwright_trace", default=None)
+
+
+def record_call(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall | None:
+    """Record a call while a pipeline is traced; None outside."""
+    trace = _current.get()
+    return None if trace is None else trace.add(step, args, kwargs)
+
+
+def trace_pipeline(
+    function: Callable[..., Any], schedule_us: int | None, to_code: Callable[[Callable[..., Any]], CodeRef]
+) -> PipelineSpec:
+    """Run a pipeline function on handles and return the DAG of the steps it called."""
+    parameters = inspect.signature(function).parameters
+    trace = _Trace()
+    token = _current.set(trace)
+    try:
+        function(**{name: ParamHandle(name) for name in parameters})
+    finally:
+        _current.reset(token)
+    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
+    steps = [
+        StepSpec(
+            name=name,
+            kind="call",
+            inputs={parameter: _to_input(value) for parameter, value in bound.items()},
+            function=to_code(step.function),
+            retries=step.retries,
+            timeout_s=step.timeout_s,
+            is_cached=step.is_cached,
+        )
+        for name, step, bound in trace.calls
+    ]
+    return PipelineSpec(function.__name__, steps, defaults, schedule_us)
+
+
+def _to_input(value: Any) -> dict[str, Any]:
+    if isinstance(value, StepCall):
+        return {"step": value.step}
+    if isinstance(value, ParamHandle):
+        return {"param": value.param}
+    return {"value": value}

@@ -1,0 +1,159 @@
+"""Apply: compare what is declared with what was applied, show the plan, and make it so in one transaction."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from loopwright import data, features, monitoring, pipelines, serving
+from loopwright.kernel.documents import digest_of, to_builtins
+from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.kernel.verbs import Role, query, verb
+from loopwright.loop import sql
+from loopwright.loop.training import training_pipeline
+from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
+from loopwright.store.tx import Tx
+
+_KINDS = ("datasets", "views", "requests", "services", "pipelines", "trains", "deployments", "retrains")
+_REF_KIND = {
+    "datasets": "dataset",
+    "views": "view",
+    "requests": "request",
+    "services": "feature_service",
+    "pipelines": "pipeline",
+    "trains": "train",
+    "deployments": "deployment",
+    "retrains": "retrain_policy",
+    "monitors": "monitor",
+}
+
+
+@query("loop.plan", role=Role.EDITOR)
+def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
+    """Return what ``apply`` would change; changes nothing."""
+    _check_spec(spec)
+    found = sql.newest_spec(tx.connection, tx.project)
+    before = ProjectSpec(spec.name) if found is None else found[2]
+    changes: list[PlannedChange] = []
+    for kind in _KINDS:
+        changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
+    changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
+    base = "" if found is None else found[1]
+    return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
+
+
+@verb("loop.apply", changes=ProjectSpec)
+def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
+    """Make a spec so: declare every dataset, view, pipeline and deployment; import files that were never imported.
+
+    Raises:
+        Conflict: ``plan_digest`` is not the digest of the plan as it is now.
+    """
+    planned = plan(tx, spec=spec)
+    if plan_digest and planned.digest != plan_digest:
+        raise Conflict(
+            "the project changed since the plan was shown", field="plan_digest", next_step="run loopwright apply again"
+        )
+    found = sql.newest_spec(tx.connection, tx.project)
+    if found is not None and found[1] == digest_of(to_builtins(spec)):
+        return planned
+    _declare_everything(tx, spec)
+    number = 1 if found is None else found[0] + 1
+    sql.insert_spec(tx, number, digest_of(to_builtins(spec)), spec)
+    counts = {kind: sum(change.change == kind for change in planned.changes) for kind in ("new", "changed")}
+    tx.emit("loop.applied", tx.ref("project", tx.project, number), code_digest=spec.code_digest, **counts)
+    return planned
+
+
+@query("loop.spec")
+def current_spec(tx: Tx) -> ProjectSpec:
+    """Return the spec that was applied last."""
+    found = sql.newest_spec(tx.connection, tx.project)
+    if found is None:
+        raise InvalidInput("nothing was applied to this project yet", next_step="loopwright apply FILE")
+    return found[2]
+
+
+def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
+    for dataset in spec.datasets:
+        data.declare(tx, spec=dataset)
+    for view in spec.views:
+        features.declare_view(tx, spec=view)
+    for request in spec.requests:
+        features.declare_request(tx, spec=request)
+    for service in spec.services:
+        features.declare_service(tx, spec=service)
+    for pipeline in spec.pipelines:
+        pipelines.declare(tx, spec=pipeline)
+    for train in spec.trains:
+        pipelines.declare(tx, spec=training_pipeline(train, spec))
+    for deployment in spec.deployments:
+        serving.declare(tx, spec=deployment)
+    with_policy = {policy.deployment for policy in spec.retrains}
+    for name, monitor in spec.monitors.items():
+        monitoring.declare(tx, deployment=name, spec=monitor, has_policy=name in with_policy)
+    for dataset in spec.datasets:
+        if dataset.source.kind in ("parquet", "csv") and not data.list_versions(tx, dataset=dataset.name, limit=1):
+            data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")
+
+
+def _named(specs: Iterable[Any]) -> dict[str, Any]:
+    return {getattr(spec, "name", None) or spec.deployment: to_builtins(spec) for spec in specs}
+
+
+def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -> list[PlannedChange]:
+    changes = []
+    for name in [*after, *(name for name in before if name not in after)]:
+        ref = tx.ref(_REF_KIND[kind], name)
+        if name not in before:
+            changes.append(PlannedChange(ref, "new"))
+        elif name not in after:
+            changes.append(PlannedChange(ref, "undeclared", ["stays as it is; nothing is deleted"]))
+        else:
+            details = _differences(_without_code(before[name]), _without_code(after[name]))
+            changes.append(PlannedChange(ref, "changed" if details else "unaffected", details))
+    return changes
+
+
+def _without_code(document: Any) -> Any:
+    """Drop the digest of the whole package, so that only functions that changed count as changed."""
+    if isinstance(document, dict):
+        is_code = {"digest", "function_digest"} <= set(document)
+        return {name: _without_code(value) for name, value in document.items() if not (is_code and name == "digest")}
+    return [_without_code(value) for value in document] if isinstance(document, list) else document
+
+
+def _differences(before: Any, after: Any, path: str = "") -> list[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        found: list[str] = []
+        for name in sorted({*before, *after}):
+            found += _differences(before.get(name), after.get(name), f"{path}.{name}" if path else name)
+        return found
+    return [] if before == after else [f"{path}: {_short(before)} -> {_short(after)}"]
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _check_spec(spec: ProjectSpec) -> None:
+    """Check that everything a declaration names is declared too."""
+    names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
+    _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")
+    for service in spec.services:
+        field = f"services.{service.name}"
+        _require([(service.label.dataset, f"{field}.label")], names["datasets"], "dataset")
+        _require(((name, f"{field}.views") for name in service.views), names["views"], "view")
+        _require(((name, f"{field}.requests") for name in service.requests), names["requests"], "on-request function")
+    _require(((one.service, f"trains.{one.name}.inputs") for one in spec.trains), names["services"], "feature service")
+    _require(((one.train, f"retrains.{one.deployment}.train") for one in spec.retrains), names["trains"], "training")
+    _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
+
+
+def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> None:
+    for name, field in named:
+        if name not in known:
+            raise InvalidInput(
+                f"no {what} named {name} is declared", field=field, value=name, rule=f"known: {', '.join(sorted(known))}"
+            )
+
+

@@ -1,0 +1,31 @@
+"""Reading the loop's own records back as data: the prediction log with its labels, and the skew audit."""
+
+from loopwright import serving
+from loopwright.kernel.verbs import Role, verb
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job
+
+
+@verb("loop.start_export", changes=Job, role=Role.VIEWER)
+def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, features: bool = False) -> Job:
+    """Start writing predictions with labels to one Parquet blob; the job's result holds its digest.
+
+    Args:
+        deployment: Its name.
+        start_at: First event time, microseconds UTC.
+        end_at: First event time that is out.
+        features: True adds the logged features of served rows.
+    """
+    serving.get(tx, deployment=deployment)
+    args = {"deployment": deployment, "start_at": start_at, "end_at": end_at, "features": features}
+    return tx.start_job("loop.export", tx.ref("deployment", deployment), args)
+
+
+@verb("loop.start_skew_audit", changes=Job, role=Role.VIEWER)
+def start_skew_audit(
+    tx: Tx, *, deployment: str, rows: int = 1000, start_at: int | None = None, end_at: int | None = None
+) -> Job:
+    """Start computing served feature rows again, point in time from the datasets; the result counts the unequal ones."""
+    serving.get(tx, deployment=deployment)
+    args = {"deployment": deployment, "rows": min(rows, 100_000), "start_at": start_at, "end_at": end_at}
+    return tx.start_job("loop.audit_skew", tx.ref("deployment", deployment), args)

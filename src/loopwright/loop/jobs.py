@@ -1,0 +1,95 @@
+"""Jobs of the loop, done by the worker: export of the prediction log, skew audit."""
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from loopwright.data import read
+from loopwright.features import RequestSpec
+from loopwright.features.skew import compare_served
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput
+from loopwright.pipelines.steps import PipelineContext
+from loopwright.serving import Release, predictions
+from loopwright.store.types import BlobRef, Chunk, Job
+from loopwright.store.work import JobContext, job
+
+_COLUMNS = ["prediction_id", "row_key", "variant", "model_version", "is_shadow", "event_at", "release", "score", "answer"]
+
+
+@job("loop.export")
+def export(context: JobContext, task: Job) -> dict[str, Any]:
+    """Write predictions and labels of a stretch of event time to one Parquet blob."""
+    context.seal()
+    args = task.args
+    chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
+    labels = _chunks(context, task, "labels")
+    columns = None if args["features"] else _COLUMNS
+    rows = predictions.scan(chunks, context.blobs, start_at=args["start_at"], end_at=args["end_at"], columns=columns)
+    joined = predictions.join_labels(rows, predictions.latest_labels(labels, context.blobs))
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "log.parquet"
+        joined.sink_parquet(place, compression="zstd")
+        count = pl.scan_parquet(place).select(pl.len()).collect().item()
+        blob = context.blobs.put_file(place)
+    context.call("blobs.keep", {"blobs": [to_builtins(blob)]}, task.project)
+    return {"digest": blob.digest, "size_bytes": blob.size_bytes, "rows": count}
+
+
+@job("loop.audit_skew")
+def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
+    """Compute a sample of served rows again from the datasets and compare every feature to the bit."""
+    context.seal()
+    args = task.args
+    chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
+    served = predictions.scan(chunks, context.blobs, start_at=args["start_at"], end_at=args["end_at"])
+    rows = served.filter(~pl.col("is_shadow") & pl.col("error").is_null()).collect()
+    sample = rows.sample(min(args["rows"], rows.height), seed=0) if rows.height else rows
+    checked = unequal = unmatched = 0
+    first: list[Any] = []
+    for number, part in sample.group_by("release"):
+        place = {"deployment": args["deployment"], "number": int(number[0])}  # type: ignore[call-overload]
+        release: Release = context.call("serving.get_release", place, task.project)
+        report = _compare(context, task, release, part)
+        checked += report.rows
+        unequal += report.unequal_rows
+        unmatched += report.unmatched_rows
+        first += to_builtins(report.first)
+    return {"rows": checked, "unequal_rows": unequal, "unmatched_rows": unmatched, "first": first[:20]}
+
+
+def _compare(context: JobContext, task: Job, release: Release, part: pl.DataFrame) -> Any:
+    """Compare the rows of one release, by the plan of the variant that answered them."""
+    variants = {variant.name: variant for variant in release.variants}
+    plan = release.plans.get(variants[str(part["variant"][0])].plan)
+    if plan is None:
+        raise InvalidInput("this deployment looks no features up; there is nothing to compare", field="deployment")
+    scans = {
+        dataset.name: read.scan(context.call("data.get_version", {"dataset": dataset.name}, task.project), context.blobs)
+        for dataset in plan.datasets
+    }
+    kept = part.select([name for name in part.columns if not name.startswith("f.") or name[2:] in plan.columns])
+    return compare_served(plan, scans, kept, lambda request, rows: ask_child(context, request, rows))
+
+
+def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Call an on-request function once for all rows, in a child process of its code."""
+    buffer = io.BytesIO()
+    rows.select(request.inputs).write_parquet(buffer, compression="uncompressed")
+    blob: BlobRef = context.blobs.put(buffer.getvalue())
+    document = {"codec": "frame", "blob": blob.digest, "library": "polars"}
+    pool: PipelineContext = context
+    answer = pool.children.call(request.function, {"": document}, timeout_s=600.0).output
+    return pl.read_parquet(context.blobs.path(answer["blob"])).select(request.outputs)
+
+
+def _chunks(
+    context: JobContext, task: Job, kind: str, start_at: int | None = None, end_at: int | None = None
+) -> list[Chunk]:
+    place = {"kind": kind, "stream": task.args["deployment"], "start_at": start_at, "end_at": end_at}
+    found: list[Chunk] = context.call("chunks.find", place, task.project)
+    return found
+

@@ -1,0 +1,94 @@
+"""Bringing versions into traffic: deploy, promote, roll back. Each changes registry, serving and monitoring together."""
+
+from loopwright import monitoring, registry, serving
+from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.kernel.verbs import Role, verb
+from loopwright.loop import retrain
+from loopwright.serving import DeploymentSpec, Rollout
+from loopwright.store.tx import Tx
+
+CHAMPION = "champion"
+
+
+@verb("loop.deploy", changes=Rollout)
+def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_reason: str = "") -> Rollout:
+    """Start the rollout of a registered version.
+
+    Args:
+        deployment: The endpoint.
+        version: Number of a version of the deployment's model.
+        reason: Why, for the audit trail.
+        force_reason: Passes a version whose gates failed; asks for the approver role and is shown for ever. The rollout
+            itself (shadow, canary) is never skipped.
+
+    Raises:
+        Conflict: The version's gates did not pass, or were never run, and no ``force_reason`` was given.
+    """
+    spec = serving.get(tx, deployment=deployment).spec
+    registry.get_version(tx, model=spec.model, version=version)
+    if spec.gates and not _passed(tx, spec, version):
+        if not force_reason:
+            raise Conflict(
+                f"the gates of {spec.model} version {version} did not pass",
+                field="version",
+                value=version,
+                rule="gates pass before a rollout",
+                next_step="see the gates on the version's page, or use --force with a reason",
+            )
+        registry.force_gates(tx, model=spec.model, version=version, reason=force_reason)
+    return start_rollout(tx, spec, version, reason or force_reason, forced_reason=force_reason)
+
+
+def _passed(tx: Tx, spec: DeploymentSpec, version: int) -> bool:
+    """Say whether a version passed; a refit stands on the gates of the version whose recipe it repeats."""
+    found = registry.get_version(tx, model=spec.model, version=version)
+    report = registry.gate_report(tx, model=spec.model, version=found.refit_of or version)
+    return report is not None and (report.passed or bool(report.forced_by))
+
+
+def start_rollout(tx: Tx, spec: DeploymentSpec, version: int, reason: str, *, forced_reason: str = "") -> Rollout:
+    """Start a rollout with or without a person's approval, as the deployment's policy says."""
+    is_first = retrain.find_champion(tx, spec.name) is None
+    who = spec.approve.first if is_first else spec.approve.retrain
+    rollout = serving.start_rollout(
+        tx,
+        deployment=spec.name,
+        version=version,
+        reason=reason,
+        needs_approval=who == "person" and not forced_reason,
+        forced_reason=forced_reason,
+    )
+    retrain.close_retrain(tx, spec.name, "rolling_out", f"version {version} rolls out")
+    return rollout
+
+
+def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
+    """Make a version champion: alias, monitoring's reference, and the incidents that it healed."""
+    set_champion(tx, deployment, version, reason)
+    retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves: {reason}")
+    subject = tx.ref("deployment", deployment)
+    for incident in monitoring.incidents(tx, subject=subject):
+        if incident.state != "resolved" and incident.kind in ("drift", "decay"):
+            monitoring.resolve(
+                tx, incident_id=incident.incident_id, reason=f"version {version} was trained on newer rows and serves"
+            )
+
+
+def set_champion(tx: Tx, deployment: str, version: int, reason: str) -> None:
+    """Move the champion alias and monitoring's reference to a version."""
+    spec = serving.get(tx, deployment=deployment).spec
+    found = registry.get_version(tx, model=spec.model, version=version)
+    registry.set_alias(tx, model=spec.model, alias=CHAMPION, version=version, reason=reason)
+    if found.monitoring_profile:
+        monitoring.set_reference(
+            tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=version
+        )
+    monitoring.open_windows(tx, deployment=deployment, start_at=tx.now_us)
+
+
+@verb("loop.rollback", changes=Rollout, role=Role.APPROVER)
+def rollback(tx: Tx, *, deployment: str, reason: str) -> None:
+    """Return to the last good release at once."""
+    if not reason.strip():
+        raise InvalidInput("a rollback needs a reason", field="reason", rule="at least one word")
+    serving.rollback(tx, deployment=deployment, reason=reason)

@@ -1,0 +1,102 @@
+"""The reactor: sealed events in order, and the rules that answer them. Each rule answers each event once."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.events import Event
+from loopwright.loop import sql
+from loopwright.store import sql as store_sql
+from loopwright.store.sealing import last_position
+from loopwright.store.tx import Tx
+
+log = logging.getLogger("loopwright.reactor")
+
+Rule = Callable[[Tx, Event], None]
+READER = "reactor"
+_PAGE = 200
+_SAVE_EVERY = 1000
+
+RULES: dict[str, list[tuple[str, Rule]]] = {}
+"""``event type -> (rule name, function)``; filled by ``loop.reactions``."""
+
+
+def reaction(*types: str) -> Callable[[Rule], Rule]:
+    """Mark a function ``(tx, event)`` as the answer to events of these types; it runs in one transaction with its record."""
+
+    def keep(function: Rule) -> Rule:
+        for event_type in types:
+            RULES.setdefault(event_type, []).append((function.__name__, function))
+        return function
+
+    return keep
+
+
+class Reactor:
+    """Reads the event log behind its cursor and applies the rules."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+        self._lock = threading.Lock()
+        self._position = dispatcher.database.read(lambda connection: store_sql.get_cursor(connection, READER))
+        self._saved = self._position
+
+    def drain(self) -> int:
+        """Answer every sealed event; return how many were read. Several callers take turns."""
+        count = 0
+        with self._lock:
+            while page := self._next_page():
+                for event in page:
+                    self._answer(event)
+                    self._position = event.position
+                count += len(page)
+            if self._position - self._saved > _SAVE_EVERY:
+                self._save()
+        return count
+
+    def is_idle(self) -> bool:
+        """Say whether every sealed event has been read."""
+        with self._dispatcher.database.reading() as connection:
+            return last_position(connection) <= self._position
+
+    def _next_page(self) -> list[Event]:
+        with self._dispatcher.database.reading() as connection:
+            return store_sql.events_after(connection, self._position, limit=_PAGE)
+
+    def _answer(self, event: Event) -> None:
+        for name, rule in RULES.get(event.type, []):
+            try:
+                self._dispatcher.write(event.project, policy_actor(name), _once(name, rule, event), event.position)
+            except LoopwrightError as error:
+                self._record_failure(name, event, str(error))
+            except Exception as error:
+                log.exception("reaction %s failed on event %s", name, event.position)
+                self._record_failure(name, event, f"{type(error).__name__}: {error}")
+
+    def _record_failure(self, name: str, event: Event, outcome: str) -> None:
+        def record(tx: Tx) -> None:
+            sql.record_failed_reaction(tx, name, event.position, outcome)
+            tx.emit("loop.reaction_failed", event.ref, reason=outcome, rule=name, answered=event.type)
+
+        self._dispatcher.write(event.project, policy_actor(name), record, event.position)
+
+    def _save(self) -> None:
+        position = self._position
+        self._dispatcher.database.write(lambda connection: store_sql.set_cursor(connection, READER, position))
+        self._saved = position
+
+
+def policy_actor(rule: str) -> Actor:
+    """Return the actor under which a rule acts, so that the audit trail names it."""
+    return Actor(f"policy:{rule}", SERVICE_ACTOR.roles)
+
+
+def _once(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
+    def work(tx: Tx) -> None:
+        if tx.project == SYSTEM or not sql.take_reaction(tx, name, event.position):
+            return
+        rule(tx, event)
+
+    return work

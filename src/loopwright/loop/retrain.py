@@ -1,0 +1,171 @@
+"""Retrain: when the policy says so, at most as often as people allow, one at a time for each deployment."""
+
+from typing import Any
+
+from loopwright import monitoring, pipelines, registry
+from loopwright.kernel.clock import DAY_US, format_duration
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.verbs import query, verb
+from loopwright.loop import sql
+from loopwright.loop.types import RetrainRecord, RetrainSpec, When
+from loopwright.monitoring import Window
+from loopwright.registry import ModelVersion
+from loopwright.store.tx import Tx
+
+LIVE = ("training", "rolling_out")
+
+
+@query("loop.retrains")
+def list_retrains(tx: Tx, *, deployment: str | None = None) -> list[RetrainRecord]:
+    """Return the retrains the platform decided on, newest first."""
+    return sql.list_retrains(tx.connection, tx.project, deployment)
+
+
+@verb("loop.start_retrain", changes=RetrainRecord)
+def start_retrain(tx: Tx, *, deployment: str, cause: str = "person", reason: str = "") -> RetrainRecord:
+    """Start the deployment's training now; one live retrain a deployment.
+
+    Raises:
+        InvalidInput: The deployment declares no retrain policy.
+        Conflict: A retrain is under way already.
+    """
+    policy = find_policy(tx, deployment)
+    if policy is None:
+        raise InvalidInput(
+            "this deployment has no retrain policy",
+            field="deployment",
+            value=deployment,
+            next_step="p.deployment(..., retrain=lw.Retrain(fit, when=[...]))",
+        )
+    execution = pipelines.start(tx, pipeline=policy.train, params={"at": tx.now_us, "reason": reason}, reason=reason)
+    record = RetrainRecord(
+        retrain_id=tx.new_id("retr"),
+        deployment=deployment,
+        execution_id=execution.execution_id,
+        cause=cause,
+        reason=reason,
+        state="training",
+        outcome="",
+        event_at=tx.now_us,
+    )
+    sql.insert_retrain(tx, record)
+    tx.emit(
+        "loop.retrain_started",
+        tx.ref("deployment", deployment),
+        reason=reason,
+        retrain_id=record.retrain_id,
+        execution_id=execution.execution_id,
+        cause=cause,
+    )
+    return record
+
+
+def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
+    """Return the retrain policy that was applied for a deployment."""
+    found = sql.newest_spec(tx.connection, tx.project)
+    policies = [] if found is None else found[2].retrains
+    return next((one for one in policies if one.deployment == deployment), None)
+
+
+def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
+    """Start a retrain if a trigger fires, none is under way and the budget allows; return it.
+
+    Budgets count event time: at most ``most`` starts in any stretch of ``per_us``.
+    """
+    policy = find_policy(tx, deployment)
+    if policy is None:
+        return None
+    before = sql.list_retrains(tx.connection, tx.project, deployment)
+    if any(record.state in LIVE for record in before):
+        return None
+    if sum(record.event_at > tx.now_us - policy.per_us for record in before) >= policy.most:
+        return None
+    fired = fired_trigger(tx, deployment, policy.when)
+    if fired is None:
+        return None
+    cause, reason = fired
+    return start_retrain(tx, deployment=deployment, cause=cause, reason=reason)
+
+
+def fired_trigger(tx: Tx, deployment: str, triggers: list[When]) -> tuple[str, str] | None:
+    """Return cause and sentence of the first trigger that fires on the newest windows."""
+    champion = find_champion(tx, deployment)
+    windows = monitoring.windows(tx, deployment=deployment, limit=2)
+    if champion is None or not windows:
+        return None
+    for trigger in triggers:
+        reason = _REASONS[trigger.kind](tx, trigger.args, champion, windows)
+        if reason:
+            return trigger.kind, reason
+    return None
+
+
+def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
+    """Return the version that serves a deployment, by the champion alias of its model."""
+    found = sql.newest_spec(tx.connection, tx.project)
+    specs = [] if found is None else found[2].deployments
+    model = next((spec.model for spec in specs if spec.name == deployment), None)
+    if model is None:
+        return None
+    try:
+        return registry.get_version(tx, model=model, alias="champion")
+    except NotFound:
+        return None
+
+
+def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
+    drifted = sorted(one.feature for one in windows[0].drift if one.is_drifted)
+    if len(drifted) < int(args["features"]):
+        return ""
+    return f"{len(drifted)} features drift: {', '.join(drifted[:5])}"
+
+
+def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
+    """Compare quality over the monitor's span with the held-out metric; both the gap and its interval must speak."""
+    metric = str(args["metric"])
+    expected = held_out_metrics(tx, champion).get(metric)
+    for window in windows:
+        for one in window.span:
+            if one.variant != "champion" or one.metric != metric or one.value is None or expected is None:
+                continue
+            if one.labels < int(args.get("least_labels", 0)):
+                return ""
+            is_worse = one.value < expected - float(args["by"]) and (one.high is None or one.high < expected)
+            if is_worse:
+                return f"{metric} {one.value:.3f} on {one.labels} matured labels, held out {expected:.3f}"
+            return ""
+    return ""
+
+
+def _age_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
+    age = tx.now_us - champion.event_at
+    if age < int(args["age_us"]):
+        return ""
+    limit = format_duration(int(args["age_us"]))
+    return f"version {champion.version} is {age // DAY_US} days old, limit {limit}"
+
+
+_REASONS = {"drift": _drift_reason, "decay": _decay_reason, "older_than": _age_reason}
+
+
+def held_out_metrics(tx: Tx, version: ModelVersion) -> dict[str, float]:
+    """Return the held-out metrics of a version; a refit has those of the version whose recipe it repeats."""
+    if version.refit_of is None:
+        return version.metrics
+    return registry.get_version(tx, model=version.model, version=version.refit_of).metrics
+
+
+def close_retrain(tx: Tx, deployment: str, state: str, outcome: str, *, execution_id: str | None = None) -> None:
+    """Record how the live retrain of a deployment ended, or that it rolls out now."""
+    for record in sql.list_retrains(tx.connection, tx.project, deployment, execution_id=execution_id):
+        if record.state in LIVE:
+            finished_at = None if state in LIVE else tx.now_us
+            sql.update_retrain(tx, record.retrain_id, state=state, outcome=outcome, finished_at=finished_at)
+            tx.emit(
+                "loop.retrain_changed",
+                tx.ref("deployment", deployment),
+                reason=outcome,
+                retrain_id=record.retrain_id,
+                state=state,
+                cause=record.cause,
+            )

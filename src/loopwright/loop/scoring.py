@@ -1,0 +1,78 @@
+"""What runs in a child process beside a model: held-out evaluation and the facts that gates look at."""
+
+import time
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loopwright.features.training import TrainingSet
+from loopwright.loop.codecs import LoadedModel
+from loopwright.registry import encoding, metrics
+
+LATENCY_ROUNDS = 300
+"""Single-row predictions timed for the latency gate, after as many to warm up."""
+
+
+def evaluate(model: LoadedModel, rows: TrainingSet) -> dict[str, Any]:
+    """Measure a model on rows it has not seen; returns metrics, 95 % intervals and the number of rows."""
+    found, intervals = measure(model, rows)
+    return {"metrics": found, "intervals": intervals, "rows": len(rows)}
+
+
+def judge(
+    model: LoadedModel,
+    rows: TrainingSet,
+    trained_on: TrainingSet,
+    champion: LoadedModel | None = None,
+    champion_trained_on: TrainingSet | None = None,
+) -> dict[str, Any]:
+    """Return the facts gates look at: both models on the same rows, overlap with either's training rows, latency.
+
+    Args:
+        model: The version under judgement.
+        rows: Held-out rows.
+        trained_on: Rows it was fitted on.
+        champion: The version that serves; None before the first.
+        champion_trained_on: Rows the champion was fitted on; None if unknown.
+    """
+    found, intervals = measure(model, rows)
+    champion_metrics = None if champion is None else measure(champion, rows)[0]
+    return {
+        "rows": len(rows),
+        "metrics": found,
+        "intervals": intervals,
+        "champion_metrics": champion_metrics,
+        "overlap_rows": overlap(rows, trained_on),
+        "champion_overlap_rows": 0 if champion_trained_on is None else overlap(rows, champion_trained_on),
+        "latency_p99_ms": latency_p99_ms(model, rows),
+    }
+
+
+def measure(model: LoadedModel, rows: TrainingSet) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """Return metrics and intervals of a model on rows."""
+    matrix = encoding.encode(model.signature, _columns(rows.polars(), model))
+    prediction = model.predictor.predict(matrix)
+    signature = model.signature
+    return metrics.evaluate(signature.task, rows.polars()["label"].to_numpy(), prediction, classes=signature.classes)
+
+
+def overlap(rows: TrainingSet, trained_on: TrainingSet) -> int:
+    """Count the rows that are also among the training rows, by row id."""
+    return int(rows.row_ids.is_in(trained_on.row_ids.implode()).sum())
+
+
+def latency_p99_ms(model: LoadedModel, rows: TrainingSet) -> float:
+    """Return the 99th percentile of answering one encoded row, in milliseconds."""
+    one = rows.polars().head(1)
+    columns = _columns(one, model)
+    spent = []
+    for _ in range(2 * LATENCY_ROUNDS):
+        started = time.perf_counter()
+        model.predictor.predict(encoding.encode(model.signature, columns))
+        spent.append(time.perf_counter() - started)
+    return float(1000 * np.percentile(spent[LATENCY_ROUNDS:], 99))
+
+
+def _columns(frame: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:
+    return {one.name: frame[one.name].to_list() for one in model.signature.inputs}

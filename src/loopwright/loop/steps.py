@@ -1,0 +1,229 @@
+"""Steps of the standard training pipeline, done by the worker: training set, evaluation, registration, gates, end."""
+
+from typing import Any
+
+import polars as pl
+
+from loopwright.features.jobs import freeze_training_set
+from loopwright.features.types import TrainingSetVersion
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.refs import parse_ref
+from loopwright.loop.jobs import ask_child
+from loopwright.loop.types import ProjectSpec, TrainSpec
+from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
+from loopwright.pipelines.steps import StepContext
+from loopwright.registry import Evidence, GateSpec, ModelVersion
+from loopwright.registry.artifacts import SavedModel
+from loopwright.registry.gates import run_gates
+from loopwright.tracking import environment
+
+Document = dict[str, Any]
+
+
+def training_set(context: StepContext, inputs: Document) -> Document:
+    """Freeze the rows of one part: ``fit`` (before the holdout), ``holdout``, or ``all``."""
+    train = convert(inputs["train"], TrainSpec)
+    at = int(inputs["at"] or context.execution.event_at)
+    holdout_at = at - (train.holdout_us or 0)
+    start_at = None if train.window_us is None else at - train.window_us
+    spans = {"fit": (start_at, holdout_at), "holdout": (holdout_at, at), "all": (start_at, at)}
+    first, end_at = spans[inputs["part"]]
+    frozen = freeze_training_set(
+        context,
+        context.project,
+        plan_digest=context.call("features.freeze_plan", {"service": train.service}),
+        start_at=first,
+        end_at=end_at,
+        known_by=at,
+        run_requests=lambda request, rows: ask_child(context.job, request, rows),
+        reason=f"{inputs['part']} rows of {train.name}",
+    )
+    return _rows_document(context, frozen)
+
+
+def _rows_document(context: StepContext, frozen: TrainingSetVersion) -> Document:
+    plan = context.call("features.plan", {"digest": frozen.plan_digest})
+    return {
+        "codec": "training_set",
+        "blob": frozen.digest,
+        "ref": f"{context.project}/training_set:{frozen.service}/{frozen.version}",
+        "label": frozen.label,
+        "task": plan.task,
+        "rows": frozen.rows,
+        "plan_digest": frozen.plan_digest,
+    }
+
+
+def evaluate(context: StepContext, inputs: Document) -> Document:
+    """Measure the fitted model on the held-out rows."""
+    found: Document = context.child(
+        "loopwright.loop.scoring:evaluate", {"model": inputs["model"], "rows": inputs["rows"]}
+    )
+    return found
+
+
+def register(context: StepContext, inputs: Document) -> Document:
+    """Record the run and register the fitted model as the next version."""
+    train = convert(inputs["train"], TrainSpec)
+    saved = convert(inputs["model"]["saved"], SavedModel)
+    rows: Document = inputs["rows"]
+    metrics: dict[str, float] = (inputs["metrics"] or {}).get("metrics", {})
+    refit_of = None if inputs["refit_of"] is None else int(inputs["refit_of"]["version"])
+    spec: ProjectSpec = context.call("loop.spec", {})
+    token = f"{context.execution.execution_id}/{context.step.name}"
+    run = _run(context, train, rows, spec, metrics)
+    document = {
+        "model": train.model,
+        "flavour": saved.flavour,
+        "files": to_builtins(saved.files),
+        "signature": to_builtins(saved.signature),
+        "metrics": {} if refit_of else metrics,
+        "service": train.service,
+        "plan_digest": rows["plan_digest"],
+        "run": f"{context.project}/run:{run}",
+        "training_set": rows["ref"],
+        "code_digest": train.function.digest,
+        "refit_of": refit_of,
+        "monitoring_profile": _reference(context, spec, train, rows),
+        "idempotency": token,
+    }
+    version: ModelVersion = context.call("registry.register", document)
+    return {"model": version.model, "version": version.version, "model_document": inputs["model"], "rows": rows}
+
+
+def _reference(context: StepContext, spec: ProjectSpec, train: TrainSpec, rows: Document) -> str:
+    """Profile the training rows as monitoring will compare windows with them; returns the digest."""
+    served = [one.name for one in spec.deployments if one.model == train.model and one.name in spec.monitors]
+    monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
+    frame = pl.read_parquet(context.blobs.path(rows["blob"]))
+    columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]
+    built = build_reference(frame, columns, every_us=monitor.over_us or monitor.every_us, metric=monitor.drift)
+    blob = context.blobs.put(to_bytes(built))
+    context.call("blobs.keep", {"blobs": [to_builtins(blob)]})
+    return blob.digest
+
+
+def _run(
+    context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSpec, metrics: dict[str, float]
+) -> str:
+    """Record what was fitted, on what, with which code, as a run; returns its id. The same step again is the same run."""
+    experiment, execution_id = train.experiment or train.name, context.execution.execution_id
+    same = f'tags.step = "{context.step.name}" and tags.execution = "{execution_id}"'
+    found = context.call("tracking.search_runs", {"experiment": experiment, "filter": same, "limit": 1})
+    if found:
+        return str(found[0].run_id)
+    params = {name: value for name, value in context.params.items() if name in train.params}
+    document = {
+        "experiment": experiment,
+        "name": f"{context.step.name} {execution_id[-6:]}",
+        "params": params,
+        "tags": {"function_digest": train.function.function_digest, "step": context.step.name, "execution": execution_id},
+        "inputs": [rows["ref"]],
+        "execution_id": execution_id,
+        "environment": to_builtins(environment.capture_environment()),
+        "source": to_builtins(spec.source),
+    }
+    run = context.call("tracking.start_run", document)
+    if metrics:
+        context.call("tracking.log", {"run_id": run.run_id, "metrics": metrics})
+    context.call("tracking.finish_run", {"run_id": run.run_id, "state": "finished"})
+    return str(run.run_id)
+
+
+def gates(context: StepContext, inputs: Document) -> Document:
+    """Judge the registered version on the held-out rows beside the champion; a version that fails ends here."""
+    train = convert(inputs["train"], TrainSpec)
+    registered: Document = inputs["registered"]
+    facts, champion = _facts(context, train, registered, inputs["rows"])
+    evidence = Evidence(
+        model=train.model,
+        version=int(registered["version"]),
+        champion=None if champion is None else champion.version,
+        quarantined=_quarantined(context, inputs["rows"]["ref"]),
+        evaluation=inputs["rows"]["ref"],
+        **facts,
+    )
+    results = run_gates(convert(inputs["gates"], list[GateSpec]), evidence)
+    report = context.call(
+        "registry.record_gates",
+        {
+            "model": train.model,
+            "version": evidence.version,
+            "results": to_builtins(results),
+            "evidence": to_builtins(evidence),
+        },
+    )
+    if report.passed:
+        return {"passed": True, "report_id": report.report_id}
+    failed = "; ".join(result.message for result in results if result.verdict != "passed")
+    context.call(
+        "loop.finish_training",
+        {
+            "execution_id": context.execution.execution_id,
+            "model": train.model,
+            "version": evidence.version,
+            "passed": False,
+            "reason": failed,
+        },
+    )
+    return {"skip": True, "why": f"gates: {failed}", "passed": False, "report_id": report.report_id}
+
+
+def _facts(
+    context: StepContext, train: TrainSpec, registered: Document, rows: Document
+) -> tuple[Document, ModelVersion | None]:
+    asked = {"model": registered["model_document"], "rows": rows, "trained_on": registered["rows"]}
+    try:
+        champion = context.call("registry.get_version", {"model": train.model, "alias": "champion"})
+    except NotFound:
+        champion = None
+    if champion is not None:
+        asked["champion"] = _model_document(champion)
+        if champion.training_set:
+            asked["champion_trained_on"] = _frozen_document(context, champion.training_set)
+    return context.child("loopwright.loop.scoring:judge", asked), champion
+
+
+def _model_document(version: ModelVersion) -> Document:
+    saved = SavedModel(version.flavour, version.files, version.signature, version.digest)
+    digests = {file.path: file.digest for file in version.files}
+    return {"codec": "model", "blobs": digests, "saved": to_builtins(saved)}
+
+
+def _frozen_document(context: StepContext, ref: str) -> Document:
+    parsed = parse_ref(ref)
+    frozen = context.call("features.training_set", {"service": parsed.name, "version": parsed.version})
+    return _rows_document(context, frozen)
+
+
+def _quarantined(context: StepContext, ref: str) -> list[str]:
+    """Return the dataset versions behind a training set that are quarantined."""
+    parsed = parse_ref(ref)
+    frozen = context.call("features.training_set", {"service": parsed.name, "version": parsed.version})
+    found = []
+    for name, number in frozen.spec.dataset_versions.items():
+        version = context.call("data.get_version", {"dataset": name, "version": number})
+        if version.state != "ready":
+            found.append(f"{name}/{number}")
+    return found
+
+
+def finish_training(context: StepContext, inputs: Document) -> Document:
+    """Tell the loop what was trained; reactions decide where it goes."""
+    train = convert(inputs["train"], TrainSpec)
+    registered: Document = inputs["registered"]
+    if registered is None:
+        raise InvalidInput("nothing was registered", field="registered")
+    reason = str(context.params.get("reason") or context.execution.reason or f"{train.name} ran")
+    document = {
+        "execution_id": context.execution.execution_id,
+        "model": train.model,
+        "version": int(registered["version"]),
+        "passed": True,
+        "alias": train.alias,
+        "reason": reason,
+    }
+    context.call("loop.finish_training", document)
+    return {"version": registered["version"]}

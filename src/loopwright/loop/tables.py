@@ -1,0 +1,42 @@
+"""Tables of the loop: applied project specs, reactions that were taken, retrains that were started."""
+
+from sqlalchemy import Column, Index, Table, Text
+
+from loopwright.store.columns import METADATA, Json, Moment, project_key
+
+applied_specs = Table(
+    "applied_specs",
+    METADATA,
+    project_key(),
+    Column("number", Moment, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("spec", Json, nullable=False),
+    Column("applied_by", Text, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+)
+
+reactions = Table(
+    "reactions",
+    METADATA,
+    Column("rule", Text, primary_key=True),
+    Column("position", Moment, primary_key=True),
+    Column("project_id", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+)
+
+retrains = Table(
+    "retrains",
+    METADATA,
+    project_key(),
+    Column("retrain_id", Text, primary_key=True),
+    Column("deployment", Text, nullable=False),
+    Column("execution_id", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("event_at", Moment, nullable=False),
+    Column("finished_at", Moment),
+    Index("ix_retrains_deployment", "project_id", "deployment", "event_at"),
+)

@@ -1,0 +1,140 @@
+"""The standard training pipeline, as a DAG: training set, fit, held-out evaluation, gates, refit, register."""
+
+from typing import Any
+
+from loopwright import registry
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.plugins import add_built_in
+from loopwright.kernel.verbs import verb
+from loopwright.loop.types import ProjectSpec, TrainSpec
+from loopwright.pipelines import PipelineSpec, StepSpec
+from loopwright.registry import ModelVersion
+from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
+
+add_built_in(
+    "step_kinds",
+    {
+        f"loop.{name}": f"loopwright.loop.steps:{name}"
+        for name in ("training_set", "evaluate", "register", "gates", "finish_training")
+    },
+)
+add_built_in(
+    "codecs",
+    {"training_set": "loopwright.loop.codecs:TrainingSetCodec", "model": "loopwright.loop.codecs:ModelCodec"},
+)
+
+
+def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
+    """Return the pipeline of one ``@p.train`` declaration.
+
+    With a holdout: fit on the rows before it, evaluate on it, register, gate; where gates pass and ``refit`` is set, fit the
+    same recipe on everything and register that. Without: fit on everything and register.
+    """
+    document = to_builtins(train)
+    gates = [to_builtins(gate) for one in spec.deployments if one.model == train.model for gate in one.gates]
+    steps = _held_out(train, document, gates) if train.holdout_us else _on_everything(train, document, [], "")
+    if train.holdout_us and train.refit:
+        steps += _on_everything(train, document, ["gates"], "gates")
+    last = "register_refit" if any(step.name == "register_refit" for step in steps) else "register"
+    finish = StepSpec(
+        name="finish",
+        kind="loop.finish_training",
+        inputs={
+            "train": {"value": document},
+            "registered": {"step": last},
+            "gates": {"step": "gates"} if train.holdout_us else {"value": None},
+            "at": {"param": "at"},
+        },
+        is_cached=False,
+    )
+    return PipelineSpec(train.name, [*steps, finish], {**train.params, "at": None, "reason": ""}, train.schedule_us)
+
+
+def _held_out(train: TrainSpec, document: dict[str, Any], gates: list[Any]) -> list[StepSpec]:
+    return [
+        _training_set("training_set", document, "fit"),
+        _training_set("holdout_set", document, "holdout"),
+        _fit("fit", train, "training_set"),
+        StepSpec(
+            name="evaluate",
+            kind="loop.evaluate",
+            inputs={"model": {"step": "fit"}, "rows": {"step": "holdout_set"}, "train": {"value": document}},
+        ),
+        _register("register", document, "fit", "training_set", {"step": "evaluate"}, {"value": None}),
+        StepSpec(
+            name="gates",
+            kind="loop.gates",
+            inputs={
+                "registered": {"step": "register"},
+                "rows": {"step": "holdout_set"},
+                "gates": {"value": gates},
+                "train": {"value": document},
+            },
+            is_cached=False,
+        ),
+    ]
+
+
+def _on_everything(train: TrainSpec, document: dict[str, Any], after: list[str], gates: str) -> list[StepSpec]:
+    suffix = "_refit" if gates else ""
+    refit_of = {"step": "register"} if gates else {"value": None}
+    return [
+        _training_set(f"training_set{suffix}", document, "all", after),
+        _fit(f"fit{suffix}", train, f"training_set{suffix}"),
+        _register(
+            f"register{suffix}",
+            document,
+            f"fit{suffix}",
+            f"training_set{suffix}",
+            {"step": "evaluate"} if gates else {"value": {}},
+            refit_of,
+        ),
+    ]
+
+
+def _training_set(name: str, document: dict[str, Any], part: str, after: list[str] | None = None) -> StepSpec:
+    return StepSpec(
+        name=name,
+        kind="loop.training_set",
+        inputs={"train": {"value": document}, "part": {"value": part}, "at": {"param": "at"}},
+        after=after or [],
+        is_cached=False,
+    )
+
+
+def _fit(name: str, train: TrainSpec, rows: str) -> StepSpec:
+    params: dict[str, dict[str, Any]] = {key: {"param": key} for key in train.params}
+    return StepSpec(name=name, kind="call", function=train.function, inputs={"rows": {"step": rows}, **params}, retries=1)
+
+
+def _register(
+    name: str, document: dict[str, Any], model: str, rows: str, metrics: dict[str, Any], refit_of: dict[str, Any]
+) -> StepSpec:
+    return StepSpec(
+        name=name,
+        kind="loop.register",
+        inputs={
+            "train": {"value": document},
+            "model": {"step": model},
+            "rows": {"step": rows},
+            "metrics": metrics,
+            "refit_of": refit_of,
+            "at": {"param": "at"},
+        },
+        is_cached=False,
+    )
+
+
+@verb("loop.finish_training", changes=ModelVersion, internal=True)
+def finish_training(
+    tx: Tx, *, execution_id: str, model: str, version: int, passed: bool, alias: str = "", reason: str = ""
+) -> ModelVersion:
+    """Record the end of a training; ``loop.trained`` tells where the version goes. The same execution twice is once."""
+    found = registry.get_version(tx, model=model, version=version)
+    ref = tx.ref("model", model, version)
+    told = store_sql.newest_events(tx.connection, tx.project, limit=20, ref=ref, type_prefix="loop.trained")
+    if not any(event.payload["execution_id"] == execution_id for event in told):
+        facts = {"execution_id": execution_id, "model": model, "version": version, "passed": passed, "alias": alias}
+        tx.emit("loop.trained", ref, reason=reason, **facts)
+    return found

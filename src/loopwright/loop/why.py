@@ -1,0 +1,199 @@
+"""Why: everything behind one served prediction, in plain sentences and as a graph."""
+
+from typing import Any
+
+from loopwright import data, features, registry, serving, tracking
+from loopwright.governance import Approval, approvals
+from loopwright.kernel.clock import format_moment
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.refs import parse_ref
+from loopwright.kernel.verbs import Role, operation
+from loopwright.loop.operations import OperationContext
+from loopwright.loop.types import Provenance, ProvenanceNode
+from loopwright.registry import ModelVersion
+from loopwright.serving import Release, Variant
+from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
+
+Rows = list[dict[str, Any]]
+
+
+@operation("loop.why", role=Role.VIEWER)
+def why(context: OperationContext, *, prediction_id: str) -> Provenance:
+    """Return what one prediction came from: release, traffic decision, version, gates, approvals, run, rows, code.
+
+    Raises:
+        NotFound: No deployment of this project answered under this id.
+    """
+    rows = _find_rows(context, prediction_id)
+    if not rows:
+        context.seal()
+        rows = _find_rows(context, prediction_id)
+    if not rows:
+        raise NotFound(
+            "no prediction of this project has this id",
+            field="prediction_id",
+            value=prediction_id,
+            next_step="it stands in every answer of /predict",
+        )
+    return context.read(lambda tx: _Chain(tx, rows).provenance())
+
+
+def _find_rows(context: OperationContext, prediction_id: str) -> Rows:
+    """Return the served row and its shadows, each with the deployment's name as ``deployment``."""
+    chunks = context.read(
+        lambda tx: store_sql.find_chunks(tx.connection, tx.project, "predictions", item_id=prediction_id)
+    )
+    rows: Rows = []
+    for chunk in chunks:
+        found = serving.predictions.find_prediction([chunk], context.blobs, prediction_id)
+        rows += [{**row, "deployment": chunk.stream} for row in found]
+    return rows
+
+
+class _Chain:
+    """Collects nodes and edges, walking from the prediction to the bytes it rests on."""
+
+    def __init__(self, tx: Tx, rows: Rows) -> None:
+        self._tx = tx
+        self._row = next((row for row in rows if not row["is_shadow"]), rows[0])
+        self._shadows = [row for row in rows if row["is_shadow"]]
+        self._nodes: dict[str, ProvenanceNode] = {}
+        self._edges: list[list[str]] = []
+
+    def provenance(self) -> Provenance:
+        """Return the whole chain, nearest first."""
+        row = self._row
+        name = str(row["prediction_id"])
+        ref = self._tx.ref("prediction", name)
+        values = {key.removeprefix("f."): value for key, value in row.items() if key.startswith("f.")}
+        at = format_moment(int(row["event_at"]))
+        answer = row["score"] if row["score"] is not None else row["answer"]
+        details = {
+            "deployment": row["deployment"],
+            "score": row["score"],
+            "answer": row["answer"],
+            "error": row["error"],
+            "missing": row["missing"],
+            "latency_us": row["latency_us"],
+            "row_key": row["row_key"],
+            "event_at": row["event_at"],
+            "features": values,
+            "shadows": [
+                {"variant": one["variant"], "version": one["model_version"], "score": one["score"]}
+                for one in self._shadows
+            ],
+        }
+        self._add(ref, "prediction", f"{row['deployment']} answered {answer} for {at}.", details)
+        if int(row["release"]) > 0:
+            self._release(ref)
+        return Provenance(name, list(self._nodes.values()), self._edges)
+
+    def _add(self, ref: str, kind: str, sentence: str, details: dict[str, Any], child: str = "") -> str:
+        self._nodes.setdefault(ref, ProvenanceNode(ref, kind, sentence, details))
+        if child and [child, ref] not in self._edges:
+            self._edges.append([child, ref])
+        return ref
+
+    def _release(self, child: str) -> None:
+        deployment, number = str(self._row["deployment"]), int(self._row["release"])
+        release = serving.get_release(self._tx, deployment=deployment, number=number)
+        ref = self._tx.ref("release", deployment, number)
+        served = next(one for one in release.variants if one.name == self._row["variant"])
+        sentence = f"Release {number} of {deployment}: {_traffic(release, served, self._row['bucket'])}"
+        self._add(ref, "release", sentence, {"reason": release.reason, "bucket": self._row["bucket"]}, child)
+        self._approvals(release, ref)
+        self._version(served.model, served.version, ref)
+
+    def _approvals(self, release: Release, child: str) -> None:
+        if not release.rollout_id:
+            return
+        subject = self._tx.ref("rollout", release.rollout_id)
+        rollout = serving.get_rollout(self._tx, rollout_id=release.rollout_id)
+        found = approvals.list_approvals(self._tx, subject=subject)
+        sentence = f"Rollout of version {rollout.version} is {rollout.state}: {rollout.reason or 'no reason given'}"
+        verdicts = [verdict.message for verdict in rollout.verdicts]
+        details = {"verdicts": verdicts, "forced": rollout.forced_reason, "started_by": rollout.started_by}
+        self._add(subject, "rollout", f"{sentence} Approved by {_who(found, rollout.started_by)}.", details, child)
+
+    def _version(self, model: str, number: int, child: str) -> None:
+        version = registry.get_version(self._tx, model=model, version=number)
+        ref = self._tx.ref("model", model, number)
+        how = f", the recipe of version {version.refit_of} fitted on all rows" if version.refit_of else ""
+        details = {"digest": version.digest, "flavour": version.flavour, "metrics": version.metrics}
+        self._add(ref, "model", f"Version {number} of {model} ({version.flavour}{how}).", details, child)
+        self._gates(version, ref)
+        self._run(version, ref)
+        self._training_set(version, ref)
+        if version.refit_of and self._tx.ref("model", model, version.refit_of) not in self._nodes:
+            self._version(model, version.refit_of, ref)
+
+    def _gates(self, version: ModelVersion, child: str) -> None:
+        report = registry.gate_report(self._tx, model=version.model, version=version.version)
+        if report is None:
+            return
+        results = [f"{one.gate.kind}: {one.verdict}, {one.message}" for one in report.results]
+        passed = sum(one.verdict == "passed" for one in report.results)
+        forced = f", forced by {report.forced_by}: {report.forced_reason}" if report.forced_by else ""
+        sentence = f"{passed} of {len(results)} gates passed on {report.evidence.rows} held-out rows{forced}."
+        self._add(self._tx.ref("gates", report.report_id), "gates", sentence, {"results": results}, child)
+
+    def _run(self, version: ModelVersion, child: str) -> None:
+        if not version.run:
+            return
+        run = tracking.get_run(self._tx, run_id=parse_ref(version.run).name)
+        source, environment = run.source, run.environment
+        commit = (source.commit[:12] or "no commit") if source else "no commit"
+        dirty = " with uncommitted changes" if source and source.is_dirty else ""
+        params = ", ".join(f"{name}={value}" for name, value in sorted(run.params.items()))
+        python = environment.python if environment else "unknown"
+        details = {
+            "params": run.params,
+            "commit": source.commit if source else "",
+            "patch_digest": source.patch_digest if source else "",
+            "environment_digest": environment.digest if environment else "",
+            "code_digest": version.code_digest,
+        }
+        sentence = f"Trained with {params or 'no parameters'} at {commit}{dirty}, Python {python}."
+        self._add(version.run, "run", sentence, details, child)
+
+    def _training_set(self, version: ModelVersion, child: str) -> None:
+        if not version.training_set:
+            return
+        ref = parse_ref(version.training_set)
+        found = features.training_set(self._tx, service=ref.name, version=ref.version or 0)
+        span = f"{format_moment(found.event_at_min)} to {format_moment(found.event_at_max)}"
+        sentence = f"{found.rows} rows of {found.service} from {span}, joined as they were known then."
+        details = {"digest": found.digest, "columns": found.columns, "plan_digest": found.plan_digest}
+        self._add(version.training_set, "training_set", sentence, details, child)
+        self._plan(found.plan_digest, version.training_set)
+        for name, number in found.spec.dataset_versions.items():
+            one = data.get_version(self._tx, dataset=name, version=number)
+            digests = [fragment.digest for fragment in one.fragments]
+            sentence = f"Dataset {name} version {number}: {one.rows} rows in {len(digests)} fragments, {one.digest[:12]}."
+            details = {"digest": one.digest, "fragments": digests}
+            self._add(self._tx.ref("dataset", name, number), "dataset", sentence, details, version.training_set)
+
+    def _plan(self, digest: str, child: str) -> None:
+        plan = features.plan(self._tx, digest=digest)
+        code = {request.name: request.function.function_digest for request in plan.requests}
+        names = ", ".join([*code, *(view.name for view in plan.views)])
+        details = {"code_digest": plan.code_digest, "functions": code, "columns": plan.columns}
+        ref = self._tx.ref("feature_plan", digest[:12])
+        self._add(ref, "features", f"Features by {names}; the same code serves and trains.", details, child)
+
+
+def _traffic(release: Release, served: Variant, bucket: float | None) -> str:
+    if served.is_shadow:
+        return f"{served.name} ran unseen beside the answer."
+    shares = [one for one in release.variants if not one.is_shadow]
+    if len(shares) == 1:
+        return f"all traffic goes to {served.name}."
+    place = "" if bucket is None else f", this caller's bucket is {bucket:.3f}"
+    return f"{served.name} has {served.weight:.0%} of traffic{place}."
+
+
+def _who(found: list[Approval], started_by: str) -> str:
+    decided = [one for one in found if one.state == "approved"]
+    return f"{decided[0].decided_by}" if decided else f"policy ({started_by})"
+

@@ -1,0 +1,5 @@
+"""``python -m loopwright.server``."""
+
+from loopwright.server.process import main
+
+main()

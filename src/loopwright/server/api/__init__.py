@@ -1,0 +1,1 @@
+"""HTTP routes: verbs, blobs, the clock."""

@@ -1,0 +1,100 @@
+"""One route for every verb and query: ``POST /v1/{project}/verbs/{name}`` with JSON arguments."""
+
+import asyncio
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from loopwright.governance import Actor, check_arguments, check_permission, find_verb
+from loopwright.kernel.documents import from_json
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.verbs import Verb
+from loopwright.loop import OperationContext
+from loopwright.server.answers import JsonAnswer, read_body
+from loopwright.server.context import ServerContext
+from loopwright.store import sql as store_sql
+
+MOST_WAIT_S = 30.0
+
+
+async def call_verb(request: Request) -> Response:
+    """Call a verb or query. ``?wait_s=N`` repeats it at each commit until its answer is not empty."""
+    context: ServerContext = request.app.state.context
+    actor = context.gatekeeper.actor(request)
+    args = from_json(await read_body(request) or b"{}", dict[str, Any])
+    project, name = request.path_params["project"], request.path_params["name"]
+    wait_s = _wait_s(request)
+    key = request.headers.get("idempotency-key")
+    if wait_s:
+        return JsonAnswer(await _call_until_filled(context, name, args, actor, project, wait_s))
+    return JsonAnswer(await _call(context, name, args, actor, project, key))
+
+
+async def _call(
+    context: ServerContext, name: str, args: dict[str, Any], actor: Actor, project: str, key: str | None = None
+) -> Any:
+    called = find_verb(name)
+    if called.is_operation:
+        return await run_in_threadpool(_operate, context, called, args, actor, project)
+    is_quick = context.database.is_sqlite and not called.is_query
+    if is_quick:
+        future = context.dispatcher.submit(name, args, actor=actor, project=project, idempotency_key=key)
+    else:
+        future = await run_in_threadpool(
+            context.dispatcher.submit, name, args, actor=actor, project=project, idempotency_key=key
+        )
+    return await asyncio.wrap_future(future)
+
+
+def _operate(context: ServerContext, called: Verb, args: dict[str, Any], actor: Actor, project: str) -> Any:
+    """Run a story of the server that is more than one transaction."""
+    check_permission(called, actor, project)
+    values = check_arguments(called, args)
+    inside = OperationContext(
+        dispatcher=context.dispatcher,
+        blobs=context.blobs,
+        reactor=context.reactor,
+        wait=context.signal.wait,
+        service_token=context.settings.service_token,
+        project=project,
+        actor=actor,
+    )
+    return called.function(inside, **values)
+
+
+async def _call_until_filled(
+    context: ServerContext, name: str, args: dict[str, Any], actor: Actor, project: str, wait_s: float
+) -> Any:
+    deadline = asyncio.get_running_loop().time() + wait_s
+    while True:
+        seen = context.signal.count
+        if name != "jobs.claim" or _has_free_job(context, args):
+            answer = await _call(context, name, args, actor, project)
+            if answer:
+                return answer
+        else:
+            answer = []
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0 or context.is_stopping:
+            return answer
+        await context.signal.wait_async(seen, min(left, 0.5 if not context.database.is_sqlite else 2.0))
+
+
+def _has_free_job(context: ServerContext, args: dict[str, Any]) -> bool:
+    """Look before claiming, so that an idle worker does not write at every commit."""
+    kinds = args.get("kinds")
+    if not isinstance(kinds, list):
+        return True
+    wall_us = context.dispatcher.wall.now_us()
+    with context.database.reading() as connection:
+        return bool(store_sql.claimable_jobs(connection, kinds, wall_us, 1))
+
+
+def _wait_s(request: Request) -> float:
+    text = request.query_params.get("wait_s", "0")
+    try:
+        return min(float(text), MOST_WAIT_S)
+    except ValueError:
+        raise InvalidInput("this is not a number of seconds", field="wait_s", value=text) from None

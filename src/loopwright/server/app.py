@@ -1,0 +1,97 @@
+"""The web application of a server."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from loopwright.config import Settings
+from loopwright.governance import Dispatcher
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.loop import Reactor
+from loopwright.server.answers import JsonAnswer, error_answer
+from loopwright.server.api.blobs import get_blob, put_blob
+from loopwright.server.api.verbs import call_verb
+from loopwright.server.auth import Gatekeeper
+from loopwright.server.background import Background
+from loopwright.server.context import ServerContext
+from loopwright.server.signal import CommitSignal
+from loopwright.store.blobs import open_blob_store
+from loopwright.store.engine import Database
+
+log = logging.getLogger("loopwright.server")
+
+
+def make_context(settings: Settings, database: Database, *, is_open: bool) -> ServerContext:
+    """Put the parts of a server together on a migrated database."""
+    dispatcher = Dispatcher(database)
+    return ServerContext(
+        settings=settings,
+        database=database,
+        dispatcher=dispatcher,
+        blobs=open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies"),
+        signal=CommitSignal(database),
+        gatekeeper=Gatekeeper(dispatcher, settings.service_token, is_open=is_open),
+        reactor=Reactor(dispatcher),
+    )
+
+
+def create_app(context: ServerContext) -> Starlette:
+    """Return the ASGI application; its background loops live as long as it does."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        background = Background(context)
+        background.start()
+        try:
+            yield
+        finally:
+            context.is_stopping = True
+            background.stop()
+            context.database.close()
+
+    routes = [
+        Route("/healthz", _health),
+        Route("/v1/{project}/verbs/{name}", call_verb, methods=["POST"]),
+        Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
+        Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
+        *_pages(),
+    ]
+    handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    app.state.context = context
+    return app
+
+
+def _pages() -> list[BaseRoute]:
+    from loopwright.server.ui import page_routes
+
+    return page_routes()
+
+
+async def _health(request: Request) -> Response:
+    context: ServerContext = request.app.state.context
+    return JsonAnswer({"status": "ok", "open": context.gatekeeper.is_open})
+
+
+async def _on_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, LoopwrightError)
+    return error_answer(error)
+
+
+async def _on_missing(request: Request, _error: Exception) -> Response:
+    return JsonAnswer(
+        {"error": {"code": "not_found", "message": "no such address", "value": request.url.path}}, status_code=404
+    )
+
+
+async def _on_crash(request: Request, error: Exception) -> Response:
+    log.error("unexpected error on %s", request.url.path, exc_info=error)
+    message = "something went wrong on our side; the server's log has the details"
+    return JsonAnswer({"error": {"code": "internal", "message": message}}, status_code=500)
+
+

@@ -1,0 +1,75 @@
+"""From a request to an actor."""
+
+import hmac
+import ipaddress
+
+from starlette.requests import Request
+
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
+from loopwright.kernel.errors import PermissionDenied, Unauthenticated
+
+TOKEN_COOKIE = "loopwright_token"
+_SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host name or address reaches only this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class Gatekeeper:
+    """Finds the actor of a request, or refuses it.
+
+    Args:
+        dispatcher: Looks tokens up.
+        service_token: Secret of the platform's own processes.
+        is_open: True lets requests without a token in as ``person:local``; only for loopback.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool) -> None:
+        self._dispatcher = dispatcher
+        self._service_token = service_token
+        self.is_open = is_open
+
+    def actor(self, request: Request) -> Actor:
+        """Return who calls.
+
+        Raises:
+            Unauthenticated: Auth is on and no valid token came.
+            PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
+        """
+        secret = self._secret(request)
+        if secret and hmac.compare_digest(secret, self._service_token):
+            return SERVICE_ACTOR
+        self._refuse_foreign_pages(request)
+        if secret:
+            return self._dispatcher.authenticate(secret)
+        if self.is_open:
+            return LOCAL_ACTOR
+        raise Unauthenticated("this server asks for a token", next_step="loopwright login, or set LOOPWRIGHT_TOKEN")
+
+    def _secret(self, request: Request) -> str:
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return secret.strip()
+        return request.cookies.get(TOKEN_COOKIE, "")
+
+    def _refuse_foreign_pages(self, request: Request) -> None:
+        """Refuse DNS rebinding (a foreign Host on an open server) and cross-site writes (a foreign Origin)."""
+        host = request.headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if self.is_open and not is_loopback(name):
+            raise PermissionDenied(
+                "an open server answers to loopback names only",
+                field="Host",
+                value=host,
+                next_step="use http://127.0.0.1, or start the server with --auth",
+            )
+        origin = request.headers.get("origin")
+        if request.method not in _SAFE_METHODS and origin and origin.split("://", 1)[-1] != host:
+            raise PermissionDenied("this request comes from a page of another site", field="Origin", value=origin)

@@ -1,0 +1,64 @@
+"""Background loops of a server: reactions and due timers. On PostgreSQL one server at a time runs them."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from loopwright.loop import fire_due
+from loopwright.server.context import ServerContext
+from loopwright.store.lease import hold_lease
+
+log = logging.getLogger("loopwright.background")
+
+TICK_S = 0.2
+
+
+class Background:
+    """Two threads: one answers events as they are committed, one fires timers of wall-clock projects."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
+            for name, step in (("reactor", self._react), ("timers", self._fire))
+        ]
+
+    def start(self) -> None:
+        """Start the loops."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask the loops to end and wait for them."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _run(self, name: str, step: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                with self._leadership(name) as is_leader:
+                    while is_leader and not self._stop.is_set():
+                        step()
+            except Exception:
+                log.exception("the %s loop failed and starts again", name)
+            self._stop.wait(1.0)
+
+    @contextmanager
+    def _leadership(self, name: str) -> Iterator[bool]:
+        if self._context.database.is_sqlite:
+            yield True
+            return
+        with hold_lease(self._context.database, name) as is_held:
+            yield is_held
+
+    def _react(self) -> None:
+        seen = self._context.signal.count
+        self._context.reactor.drain()
+        self._context.signal.wait(seen, 1.0)
+
+    def _fire(self) -> None:
+        if fire_due(self._context.dispatcher) == 0:
+            self._stop.wait(TICK_S)

@@ -1,0 +1,25 @@
+"""What every route of one server shares."""
+
+from dataclasses import dataclass, field
+
+from loopwright.config import Settings
+from loopwright.governance import Dispatcher
+from loopwright.loop import Reactor
+from loopwright.server.auth import Gatekeeper
+from loopwright.server.signal import CommitSignal
+from loopwright.store.blobs import BlobStore
+from loopwright.store.engine import Database
+
+
+@dataclass
+class ServerContext:
+    """Database, dispatcher, blobs and background parts of one server process."""
+
+    settings: Settings
+    database: Database
+    dispatcher: Dispatcher
+    blobs: BlobStore
+    signal: CommitSignal
+    gatekeeper: Gatekeeper
+    reactor: Reactor
+    is_stopping: bool = field(default=False)

@@ -1,0 +1,109 @@
+"""The server process: lock, migrate, serve."""
+
+import fcntl
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from loopwright.config import Settings, load_settings
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
+from loopwright.server.app import create_app, make_context
+from loopwright.server.auth import is_loopback
+from loopwright.server.rooms import import_rooms
+from loopwright.store.engine import Database
+from loopwright.store.migrate import upgrade
+
+
+def check_exposure(settings: Settings) -> bool:
+    """Return True if the server may run open.
+
+    Raises:
+        InvalidInput: It is bound to an address that others reach, and auth is not on.
+    """
+    if settings.auth == "on":
+        return False
+    if not is_loopback(settings.host):
+        raise InvalidInput(
+            "an open server may only listen on the loopback address",
+            field="host",
+            value=settings.host,
+            rule="127.0.0.1 without auth",
+            next_step="start with --auth, then create tokens",
+        )
+    return True
+
+
+@contextmanager
+def sole_owner(state_dir: Path) -> Iterator[None]:
+    """Hold the lock of an embedded database, so that two servers never write one file.
+
+    Raises:
+        Unavailable: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        lock = (state_dir / "server.lock").open("a+")
+    except OSError as error:
+        raise Unavailable(
+            "the state folder cannot be written",
+            field="state_dir",
+            value=f"{state_dir}: {error.strerror}",
+            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise Unavailable(
+            "another server works on this state folder",
+            field="state_dir",
+            value=str(state_dir),
+            next_step="loopwright status shows it; stop it first or set LOOPWRIGHT_STATE",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def open_database(settings: Settings) -> Database:
+    """Open and migrate the metadata database."""
+    import_rooms()
+    database = Database(settings.database_url)
+    upgrade(database)
+    return database
+
+
+def serve(settings: Settings) -> None:
+    """Run the server until it is told to stop."""
+    is_open = check_exposure(settings)
+    with sole_owner(settings.state_dir):
+        context = make_context(settings, open_database(settings), is_open=is_open)
+        config = uvicorn.Config(
+            create_app(context),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            http="httptools",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=5,
+            timeout_keep_alive=75,
+        )
+        uvicorn.Server(config).run()
+
+
+def main() -> None:
+    """Entry point of ``python -m loopwright.server``."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        serve(load_settings())
+    except LoopwrightError as error:
+        sys.stderr.write(f"{error}\n")
+        os._exit(2)

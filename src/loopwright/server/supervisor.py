@@ -1,0 +1,213 @@
+"""``loopwright up``: starts server, worker and gateway as processes, watches them, and stops them together."""
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from loopwright.config import Settings, child_environment
+from loopwright.kernel.errors import Unavailable
+
+ROLES = ("server", "worker", "gateway")
+START_TIMEOUT_S = 30.0
+_RESTART_PAUSE_S = 0.5
+_STOP_TIMEOUT_S = 10.0
+
+
+class Supervisor:
+    """Runs the processes of one state folder.
+
+    Args:
+        settings: Where and on which ports.
+        roles: Which processes to run here.
+    """
+
+    def __init__(self, settings: Settings, roles: tuple[str, ...] = ROLES) -> None:
+        token = settings.service_token or service_token(settings.state_dir)
+        self.settings = msgspec.structs.replace(settings, service_token=token)
+        self._roles = roles
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._is_stopping = False
+
+    @property
+    def server_url(self) -> str:
+        """Where the server answers."""
+        return self.settings.url or f"http://{self.settings.host}:{self.settings.port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway answers."""
+        return self.settings.gateway_url or f"http://{self.settings.host}:{self.settings.gateway_port}"
+
+    def start(self) -> None:
+        """Start the processes and wait until the server and the gateway answer.
+
+        Raises:
+            Unavailable: A port is taken or a process does not come up; the message says which and what to do.
+        """
+        for role, port in (("server", self.settings.port), ("gateway", self.settings.gateway_port)):
+            if role in self._roles:
+                check_port(role, self.settings.host, port)
+        for role in self._roles:
+            self._spawn(role)
+        waits = {"server": self.server_url, "gateway": self.gateway_url}
+        for role in self._roles:
+            if role in waits:
+                self._wait_healthy(role, waits[role])
+        self._write_server_file()
+
+    def watch(self) -> None:
+        """Restart processes that die, until ``stop``."""
+        while not self._is_stopping:
+            self.revive()
+            time.sleep(0.2)
+
+    def revive(self) -> None:
+        """Start again each process that has died."""
+        for role, child in list(self._children.items()):
+            if child.poll() is not None and not self._is_stopping:
+                time.sleep(_RESTART_PAUSE_S)
+                self._spawn(role)
+
+    def stop(self) -> None:
+        """End every process, the server last."""
+        self._is_stopping = True
+        for role in reversed(self._roles):
+            child = self._children.get(role)
+            if child is None:
+                continue
+            child.terminate()
+            try:
+                child.wait(_STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self.settings.server_file.unlink(missing_ok=True)
+
+    def pid(self, role: str) -> int:
+        """Return the process id of a role."""
+        return self._children[role].pid
+
+    def kill(self, role: str) -> None:
+        """Kill a process without warning (SIGKILL); ``watch`` starts it again."""
+        self._children[role].send_signal(signal.SIGKILL)
+        self._children[role].wait()
+
+    def _spawn(self, role: str) -> None:
+        settings = self.settings
+        logs = settings.state_dir / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        environment = child_environment(
+            LOOPWRIGHT_STATE=str(settings.state_dir),
+            LOOPWRIGHT_DATABASE=settings.database_url if role == "server" else "",
+            LOOPWRIGHT_BLOBS=settings.blobs_url,
+            LOOPWRIGHT_HOST=settings.host,
+            LOOPWRIGHT_PORT=str(settings.port),
+            LOOPWRIGHT_GATEWAY_PORT=str(settings.gateway_port),
+            LOOPWRIGHT_URL=self.server_url,
+            LOOPWRIGHT_GATEWAY_URL=self.gateway_url,
+            LOOPWRIGHT_AUTH=settings.auth,
+            LOOPWRIGHT_SERVICE_TOKEN=settings.service_token,
+            LOOPWRIGHT_DURABILITY=settings.durability,
+            MALLOC_ARENA_MAX="2",
+        )
+        with (logs / f"{role}.log").open("ab") as log:
+            command = [sys.executable, "-m", f"loopwright.{role}"]
+            self._children[role] = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def _wait_healthy(self, role: str, url: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            child = self._children[role]
+            if child.poll() is not None:
+                self.stop()
+                raise Unavailable(f"the {role} did not start", value=self._last_words(role), next_step="read its log")
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{url}/healthz", timeout=1.0).status_code == 200:
+                    return
+            time.sleep(0.03)
+        self.stop()
+        raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
+
+    def _last_words(self, role: str) -> str:
+        log = self.settings.state_dir / "logs" / f"{role}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        return lines[-1] if lines else f"see {log}"
+
+    def _write_server_file(self) -> None:
+        place = self.settings.server_file
+        document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid()}
+        draft = place.with_suffix(".tmp")
+        draft.write_text(json.dumps(document))
+        draft.replace(place)
+
+
+def service_token(state_dir: Path) -> str:
+    """Return the secret of the platform's own processes, made once and readable by its owner only."""
+    place = state_dir / "service.token"
+    if place.exists():
+        return place.read_text().strip()
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise Unavailable(
+            "the state folder cannot be written",
+            field="state_dir",
+            value=f"{state_dir}: {error.strerror}",
+            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+    token = "lws_" + secrets.token_urlsafe(32)
+    with os.fdopen(handle, "w") as file:
+        file.write(token)
+    return token
+
+
+def check_port(role: str, host: str, port: int) -> None:
+    """Make sure a port is free.
+
+    Raises:
+        Unavailable: Something listens there already.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            variable = "LOOPWRIGHT_PORT" if role == "server" else "LOOPWRIGHT_GATEWAY_PORT"
+            raise Unavailable(
+                f"the {role} cannot listen on {host}:{port}",
+                field="port",
+                value=f"{port}: {error.strerror}",
+                next_step=f"stop what listens there, or set {variable}",
+            ) from None
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """Return a port that is free now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(settings: Settings, roles: tuple[str, ...] = ROLES) -> Iterator[Supervisor]:
+    """Run the processes for the length of a block; for tests and the demo."""
+    supervisor = Supervisor(settings, roles)
+    supervisor.start()
+    try:
+        yield supervisor
+    finally:
+        supervisor.stop()
