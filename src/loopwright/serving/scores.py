@@ -61,11 +61,12 @@ def start_score(
 def finish_score(tx: Tx, *, job_id: str, output: BlobRef, rows: int) -> Job:
     """Record that a batch is scored: its answers as a blob (``prediction_id, row_key, score, answer``)."""
     started = jobs.get(tx, job_id=job_id)
-    if started.state == "done":
+    ref = tx.ref("score", job_id)
+    if lineage.upstream(tx, ref=ref, depth=1):
         return started
     spec = convert(started.args, ScoreSpec, "args")
     tx.keep_blobs(output)
-    lineage.link(tx, tx.ref("score", job_id), "scored_by", tx.ref("model", spec.model, spec.version))
+    lineage.link(tx, ref, "scored_by", tx.ref("model", spec.model, spec.version))
     tx.emit(
         "serving.scored",
         tx.ref("deployment", spec.deployment),
