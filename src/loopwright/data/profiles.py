@@ -6,6 +6,7 @@ values of the first profile, and of all others. Distinct values: exact up to 1,0
 registers (Flajolet et al. 2007). Profiles of one histogram merge in any order and grouping.
 """
 
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -205,12 +206,12 @@ def _edges(finite: Floats) -> Floats:
     if not len(finite):
         return finite
     ordered = np.sort(finite)
-    starts = np.flatnonzero(np.diff(ordered)) + 1
+    starts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
     if len(starts) < BINS:
         lower = ordered[np.concatenate([[0], starts])]
     else:
         lower = np.unique(ordered[(np.arange(BINS) * len(ordered)) // BINS])
-    return np.append(lower, np.nextafter(ordered[-1], np.inf))
+    return np.append(lower, math.nextafter(ordered[-1], math.inf))
 
 
 def _count_categories(filled: ColumnProfile, valid: pl.Series, like: ColumnProfile | None) -> ColumnProfile:

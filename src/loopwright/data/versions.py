@@ -124,7 +124,7 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
 def newest_version(
     tx: Tx, *, dataset: str, start_at: int | None = None, end_at: int | None = None
 ) -> DatasetVersion | None:
-    """Return the newest ready version for an import job, with only the fragments that overlap ``[start_at, end_at)``."""
+    """Return the newest ready version for an import job, with only the fragments that meet ``[start_at, end_at)``."""
     return sql.find_version(tx.connection, tx.project, dataset, state="ready", during=(start_at, end_at))
 
 

@@ -1,5 +1,7 @@
 """Check: values lie between two bounds."""
 
+import functools
+import operator
 from typing import TYPE_CHECKING
 
 from loopwright.data.checks.base import RowCheck
@@ -35,14 +37,10 @@ class Between(RowCheck, frozen=True):
         if dtype.is_temporal():
             column = column.dt.cast_time_unit("us").to_physical() if str(dtype) != "Date" else _midnight(column)
             low, high = (None if bound is None else parse_moment(bound, "between") for bound in (low, high))  # type: ignore[arg-type]
-        inside = column.is_not_null()
-        if dtype.is_float():
-            inside = column.is_not_nan()
-        if low is not None:
-            inside = inside & (column >= low)
-        if high is not None:
-            inside = inside & (column <= high)
-        return ~inside
+        outside = [column.is_nan()] if dtype.is_float() else []
+        outside += [column < low] if low is not None else []
+        outside += [column > high] if high is not None else []
+        return functools.reduce(operator.or_, outside)
 
     def claim(self) -> str:
         """Return what should hold."""

@@ -1,0 +1,99 @@
+"""Columns at the door: moments, keys, dtypes, and fitting an older schema."""
+
+from datetime import UTC, date, datetime
+
+import polars as pl
+import pytest
+
+from loopwright.data import ColumnSchema, DatasetSpec, KnownAt, SourceSpec
+from loopwright.data.columns import admit, align, dtype_text, parse_dtype, schema_of
+from loopwright.kernel.errors import InvalidInput
+
+SPEC = DatasetSpec("d", SourceSpec("push"), ["id"], "at")
+NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
+
+
+def spec(zone: str | None = None, **changes: object) -> DatasetSpec:
+    fields = {"name": "d", "source": SourceSpec("push", "", zone), "key": ["id"], "time": "at", **changes}
+    return DatasetSpec(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        *(pl.Int8(), pl.UInt64(), pl.Float32(), pl.String(), pl.Boolean(), pl.Date(), pl.Binary(), pl.Null()),
+        *(pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.Duration("us"), pl.Decimal(10, 2), pl.List(pl.Int64())),
+    ],
+)
+def test_a_dtype_reads_back_from_its_text(dtype: pl.DataType) -> None:
+    assert parse_dtype(dtype_text(dtype)) == dtype
+
+
+def test_moments_become_microseconds_in_utc() -> None:
+    new_york = pl.Series([NOON]).dt.convert_time_zone("America/New_York").dt.cast_time_unit("ns")
+    frame = admit(pl.DataFrame({"id": [1], "at": new_york}), SPEC)
+    assert schema_of(frame)[1] == ColumnSchema("at", "Datetime(us, UTC)")
+    assert frame["at"][0] == NOON
+
+
+def test_a_naive_moment_needs_a_zone_and_a_date_is_midnight() -> None:
+    naive = pl.DataFrame({"id": [1], "at": [datetime(2013, 3, 1, 7)]})
+    with pytest.raises(InvalidInput, match="names no time zone") as refused:
+        admit(naive, spec())
+    assert "zone=" in str(refused.value.next_step)
+    assert admit(naive, spec("America/New_York"))["at"][0] == NOON
+    twice = pl.DataFrame({"id": [1], "at": [datetime(2013, 11, 3, 1, 30)]})
+    with pytest.raises(InvalidInput, match="ambiguous"):
+        admit(twice, spec("America/New_York"))
+    assert admit(pl.DataFrame({"id": [1], "at": [date(2013, 3, 1)]}), spec())["at"][0].hour == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"id": [1]}, "declares the column at"),
+        ({"id": [1], "at": ["yesterday"]}, "not a moment"),
+        ({"id": [None, 1], "at": [NOON, NOON]}, "1 of 2 rows have no id"),
+        ({"id": [1, 2], "at": [NOON, None]}, "1 of 2 rows have no at"),
+        ({"id": [1.5], "at": [NOON]}, "the key column id is Float64"),
+        ({"id": [1], "at": [NOON], "s": [{"a": 1}]}, "column s is Struct"),
+    ],
+)
+def test_what_a_dataset_cannot_hold_is_refused(columns: dict[str, list[object]], says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        admit(pl.DataFrame(columns), SPEC)
+
+
+def test_a_known_at_column_must_be_there() -> None:
+    with pytest.raises(InvalidInput, match="landed_at") as refused:
+        admit(pl.DataFrame({"id": [1], "at": [NOON]}), spec(known_at={"*": KnownAt("landed_at")}))
+    assert refused.value.field == "known_at.*"
+
+
+def test_categories_become_texts() -> None:
+    frame = pl.DataFrame({"id": [1], "at": [NOON], "c": pl.Series(["x"], dtype=pl.Categorical)})
+    assert admit(frame, SPEC).schema["c"] == pl.String
+
+
+OLD = [ColumnSchema("a", "Int64"), ColumnSchema("f", "Float64"), ColumnSchema("e", "Null")]
+
+
+def test_a_frame_takes_an_older_schema_where_nothing_is_lost() -> None:
+    frame = pl.DataFrame({"new": ["x"], "e": ["y"], "f": [3], "a": pl.Series([2.0])})
+    aligned, misfits = align(frame, OLD)
+    assert misfits == []
+    assert aligned.rows() == [(2, 3.0, "y", "x")]
+    assert aligned.schema == {"a": pl.Int64, "f": pl.Float64, "e": pl.String, "new": pl.String}
+    nothing = pl.DataFrame({"a": [None], "f": [None], "e": [None]})
+    assert align(nothing, OLD)[0].schema == {"a": pl.Int64, "f": pl.Float64, "e": pl.Null}
+
+
+def test_what_does_not_fit_names_column_and_both_dtypes() -> None:
+    _, misfits = align(pl.DataFrame({"a": [2.5], "f": ["x"]}), OLD)
+    assert misfits == [
+        "column a is Float64, was Int64",
+        "column f is String, was Float64",
+        "column e (Null) is missing",
+    ]
+    _, misfits = align(pl.DataFrame({"a": [1], "f": [2**53 + 1], "e": [None]}), OLD)
+    assert misfits == ["column f is Int64, was Float64"]

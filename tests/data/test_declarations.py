@@ -1,0 +1,39 @@
+"""Sources and checks as users write them."""
+
+from pathlib import Path
+
+import pytest
+
+from loopwright.data import CheckSpec, KnownAt, declarations
+from loopwright.kernel.errors import InvalidInput
+
+
+def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert declarations.parquet("rows/").location == str(tmp_path / "rows")
+    assert declarations.csv(tmp_path / "a.csv", zone="UTC").zone == "UTC"
+    assert (declarations.push().kind, declarations.frame().kind) == ("push", "frame")
+    with pytest.raises(InvalidInput, match="needs a path"):
+        declarations.parquet("")
+
+
+def test_checks_are_validated_where_they_are_written() -> None:
+    assert declarations.between("x", 0, 5, severity="warn") == CheckSpec("between", "x", {"low": 0, "high": 5}, "warn")
+    assert declarations.unique("a", "b", most_share=0.1) == CheckSpec("unique", "a", {"columns": ["b"]}, most_share=0.1)
+    assert declarations.fresh("at", "2d").args == {"within_us": 172_800_000_000}
+    assert declarations.row_count(5).args == {"low": 5}
+    assert declarations.is_in("x", ["a"]).args == {"values": ["a"]}
+    assert declarations.not_null("x").kind == "not_null"
+    with pytest.raises(InvalidInput, match="regular expression"):
+        declarations.matches("x", "(")
+    with pytest.raises(InvalidInput, match="low is at most high"):
+        declarations.between("x", 5, 0)
+
+
+def test_a_delay_after_a_moment() -> None:
+    assert declarations.after("observed_at", "1h") == KnownAt("observed_at", 3_600_000_000)
+
+
+def test_the_nearest_name_is_told() -> None:
+    assert declarations.nearest("tmep", ["temp", "wind"]) == "did you mean temp?"
+    assert declarations.nearest("zzz", ["temp", "wind"]) == "known: temp, wind"

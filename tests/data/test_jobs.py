@@ -1,0 +1,56 @@
+"""Import jobs from declared sources, with the user's transform in a child process."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.data import SourceSpec
+from loopwright.kernel.code import CodeRef
+from tests.data.conftest import Worker, rows_of, weather, weather_spec
+
+CODE = """
+import polars as pl
+
+def celsius(rows):
+    return rows.with_columns(temp=(pl.col("temp") - 32) / 1.8)
+
+def broken(rows):
+    raise ValueError("no such station")
+"""
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> SourceSpec:
+    (tmp_path / "stations.py").write_text(CODE)
+    (tmp_path / "rows").mkdir()
+    weather(1, temp=41.0).write_csv(tmp_path / "rows" / "1.csv")
+    return SourceSpec("csv", str(tmp_path / "rows"))
+
+
+def test_rows_are_read_transformed_and_kept(call: Call, worker: Worker, source: SourceSpec, tmp_path: Path) -> None:
+    code = CodeRef("0" * 64, "stations", "celsius", "f")
+    call("data.declare", spec=weather_spec(source=source, transform=code))
+    call("data.start_import", dataset="weather", reason="first day")
+    (job,) = worker.run_all()
+    assert job.error is None
+    version = call("data.get_version", dataset="weather")
+    assert (version.reason, version.spec.transform) == ("first day", code)
+    assert rows_of(version, worker.blobs)["temp"][0] == pytest.approx(5.0)
+    assert not list((tmp_path / "imports").iterdir())
+    # The folder again, with one day more: what is known already is dropped.
+    weather(2, temp=41.0).write_csv(tmp_path / "rows" / "2.csv")
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert job.result == {"state": "ready", "version": 2, "rows": 24, "dropped_rows": 24, "message": ""}
+
+
+def test_the_users_error_is_what_the_user_reads(call: Call, worker: Worker, source: SourceSpec) -> None:
+    spec = weather_spec(source=source, transform=CodeRef("0" * 64, "stations", "broken", "f"))
+    call("data.declare", spec=spec)
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert job.error == {"code": "step_failed", "message": "ValueError: no such station"}
+    assert call("data.import_result", job_id=job.job_id).message == "ValueError: no such station"

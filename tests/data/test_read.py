@@ -1,0 +1,50 @@
+"""Reading versions: columns, stretches of time, pruning, columns that came later."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loopwright.data import ImportResult, read
+from loopwright.kernel.clock import DAY_US, parse_moment
+from loopwright.kernel.errors import InvalidInput, Quarantined
+from tests.data.conftest import Worker, weather, weather_spec
+
+DAY_2 = parse_moment("2013-03-02")
+
+
+@pytest.fixture
+def version(call: Callable[..., Any], import_rows: Callable[..., ImportResult]) -> Any:
+    call("data.declare", spec=weather_spec())
+    import_rows("weather", weather(1))
+    import_rows("weather", weather(2))
+    import_rows("weather", weather(3).with_columns(gust=pl.lit(1.5)))
+    return call("data.get_version", dataset="weather")
+
+
+def test_a_stretch_of_time_opens_only_its_fragments(version: Any, worker: Worker) -> None:
+    worker.blobs.delete(version.fragments[0].digest)
+    rows = read.scan(version, worker.blobs, ["temp", "gust"], DAY_2 + 1, DAY_2 + DAY_US + 1).collect()
+    assert (rows.columns, rows.height, rows["gust"].null_count()) == (["temp", "gust"], 24, 23)
+    assert read.scan(version, worker.blobs, start_at=DAY_2 + 9 * DAY_US).collect().height == 0
+
+
+def test_an_older_version_does_not_know_a_later_column(call: Callable[..., Any], version: Any, worker: Worker) -> None:
+    old = call("data.get_version", dataset="weather", version=2)
+    assert "gust" not in read.scan(old, worker.blobs).collect_schema()
+    profile = read.read_profile(version, worker.blobs)
+    assert profile is not None
+    assert (profile.rows, profile.columns["gust"].nulls, profile.columns["temp"].count) == (72, 48, 72)
+
+
+def test_unknown_columns_and_quarantined_versions_are_refused(
+    call: Callable[..., Any], import_rows: Callable[..., ImportResult], version: Any, worker: Worker
+) -> None:
+    with pytest.raises(InvalidInput, match="no column tmp"):
+        read.scan(version, worker.blobs, ["tmp"])
+    import_rows("weather", weather(4, temp=100.0).with_columns(gust=pl.lit(0.0)))
+    bad = call("data.get_version", dataset="weather", version=4)
+    with pytest.raises(Quarantined, match="weather version 4 is quarantined"):
+        read.scan(bad, worker.blobs)
+    assert read.scan(bad, worker.blobs, may_be_quarantined=True).collect().height == 96

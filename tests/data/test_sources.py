@@ -1,0 +1,44 @@
+"""Sources: files, folders, globs; and what is said when nothing can be read."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loopwright.data import SourceSpec
+from loopwright.data.sources import open_source
+from loopwright.kernel.errors import InvalidInput
+
+
+def test_a_folder_a_glob_and_a_file_are_read_in_order(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    pl.DataFrame({"a": [2]}).write_parquet(tmp_path / "deep" / "2.parquet")
+    pl.DataFrame({"a": [1], "__index_level_0__": [0]}).drop("__index_level_0__").write_parquet(tmp_path / "1.parquet")
+    assert open_source(SourceSpec("parquet", str(tmp_path))).collect()["a"].to_list() == [1, 2]
+    assert open_source(SourceSpec("parquet", str(tmp_path / "1.parquet"))).collect()["a"].to_list() == [1]
+    assert open_source(SourceSpec("parquet", str(tmp_path / "*.parquet"))).collect()["a"].to_list() == [1]
+
+
+def test_the_index_of_pandas_is_left_out(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1], "__index_level_0__": [7]}).write_parquet(tmp_path / "x.parquet")
+    assert open_source(SourceSpec("parquet", str(tmp_path))).collect().columns == ["a"]
+
+
+def test_csv_is_inferred_over_all_its_rows(tmp_path: Path) -> None:
+    (tmp_path / "1.csv").write_text("at,x,empty\n2013-03-01T00:00:00Z,1,\n")
+    (tmp_path / "2.csv").write_text("at,x,empty\n2013-03-01T01:00:00Z,2.5,\n")
+    rows = open_source(SourceSpec("csv", str(tmp_path))).collect()
+    assert rows.schema == {"at": pl.Datetime("us", "UTC"), "x": pl.Float64, "empty": pl.Null}
+    assert rows["at"][1] == datetime(2013, 3, 1, 1, tzinfo=UTC)
+
+
+def test_what_cannot_be_read_is_said_plainly(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no file is there"):
+        open_source(SourceSpec("parquet", str(tmp_path / "gone")))
+    with pytest.raises(InvalidInput, match="no file is there"):
+        open_source(SourceSpec("csv", str(tmp_path)))
+    (tmp_path / "bad.parquet").write_text("not Parquet at all, whatever its name says")
+    with pytest.raises(InvalidInput, match="cannot be read") as refused:
+        open_source(SourceSpec("parquet", str(tmp_path / "bad.parquet")))
+    assert "\n" not in refused.value.message
