@@ -95,7 +95,7 @@ def hash_texts(texts: Sequence[str]) -> Ints:
     ]
     lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
     words = max(1, math.ceil(int(lengths.max(initial=0)) / 8))
-    grid = np.array(encoded, dtype=f"S{8 * words}").view(np.uint64).reshape(len(encoded), words)
+    grid = np.array(encoded, dtype=f"S{8 * words}").view("<u8").reshape(len(encoded), words)
     state = _mixed(lengths + np.uint64(0x9E3779B97F4A7C15))
     for place in range(words):
         # A row's hash must not depend on how long the others are: words past its end are left out.

@@ -84,7 +84,7 @@ def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:
     low = min((int(moments.min()) for moments in filled), default=0)
     high = max((int(moments.max()) for moments in filled), default=0)
     span = high - low + 2
-    if (int(entity.max()) + 2) * span < 2**62:
+    if (int(entity.max(initial=0)) + 2) * span < 2**62:
         return tuple(
             code * span + np.where(moments == NEVER, span - 1, moments - low)
             for code, moments in zip(codes, times, strict=True)

@@ -49,6 +49,8 @@ def merge_aggregates(rows: AggregateRows, bodies: Bodies, kept_us: int) -> dict[
             parts.append(np.frombuffer(bodies[name], "<i8").reshape(-1, arrived.shape[1]))
             codes.append(np.full(len(parts[-1]), place[name]))
     code, table = np.concatenate(codes), np.concatenate(parts)
+    if len(code) == 0:
+        return {}
     key, _ = pack(code, table[:, 0], _NO_ROWS)
     order = order_by(key, *(table[:, column] for column in range(1, table.shape[1])))
     code, table = code[order], table[order]
@@ -93,7 +95,11 @@ def _by_moment(row: tuple[int, int, tuple[int, ...], Any]) -> tuple[int, tuple[i
 def _last(rows: LatestRows, known_at: list[Ints], last_rows: int) -> Ints:
     """Return the places of each entity's last rows, so that a bulk fill decodes no more than it keeps."""
     names, codes = np.unique(rows.entity.to_numpy().astype(str), return_inverse=True)
-    order = np.lexsort((rows.sequence, *known_at[::-1], rows.event_at, codes))
+    keys = np.column_stack([codes, rows.event_at, *known_at, rows.sequence])
+    order = np.lexsort(tuple(keys.T[::-1]))
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
+    order = order[is_new]
     stop = np.searchsorted(codes[order], np.arange(len(names)), side="right")
     from_end = stop[codes[order]] - np.arange(len(order))
     return np.sort(order[from_end <= last_rows])

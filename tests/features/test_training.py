@@ -1,0 +1,164 @@
+"""Training sets against an oracle that looks at every row for every row."""
+
+import math
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loopwright.features.training import TrainingSet, build_training_set
+from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.errors import InvalidInput
+
+Flight = tuple[str, int, int | None, str | None, str | None, float | None]
+carriers = st.sampled_from(["UA", "B6", None])
+origins = st.sampled_from(["JFK", "EWR", None])
+delays = st.one_of(st.none(), st.integers(-20, 60).map(float))
+flight_rows = st.lists(
+    st.tuples(st.integers(0, 40), st.one_of(st.none(), st.integers(0, 50)), carriers, origins, delays), max_size=20
+).map(lambda rows: [(f"F{place}", *row) for place, row in enumerate(rows)])
+weather_rows = st.lists(
+    st.tuples(origins, st.integers(0, 40), st.one_of(st.none(), st.floats(-9, 9)), st.sampled_from(["clear", None])),
+    max_size=12,
+    unique_by=lambda row: row[:2],
+)
+
+
+def build(small: Any, flown: pl.DataFrame, seen: pl.DataFrame, **times: Any) -> pl.DataFrame:
+    scans = {"flights": flown.lazy(), "weather": seen.lazy()}
+    bounds = {"start_at": None, "end_at": 99 * HOUR_US, "known_by": 99 * HOUR_US, **times}
+    return build_training_set(small.plan, scans, run_requests=small.run_requests, **bounds).frame
+
+
+def window(flown: list[Flight], at: int, hours: int, entity: str | None) -> tuple[float | None, float | None]:
+    """Share late and count of the carrier's flights of the last hours that had landed."""
+    if entity is None:
+        return None, None
+    late = [
+        delay > 15
+        for _, scheduled, landed, carrier, _, delay in flown
+        if carrier == entity and landed is not None and delay is not None and at - hours < scheduled <= at >= landed
+    ]
+    return (sum(late) / len(late) if late else None), float(len(late))
+
+
+def minutes(flown: list[Flight], at: int, entity: str | None) -> float | None:
+    """Minutes of delay of the origin's flights that became known in the last two hours."""
+    if entity is None:
+        return None
+    found = [(origin, landed, delay) for _, _, landed, _, origin, delay in flown]
+    known = [(landed + 1, delay) for origin, landed, delay in found if origin == entity and None not in (landed, delay)]
+    return float(sum(delay for at_known, delay in known if at - 2 < at_known <= at))
+
+
+def latest(seen: list[Any], at: int, entity: str | None) -> tuple[float | None, str | None]:
+    """Temperature and sky of the newest observation that was complete, if younger than three hours."""
+    found = [row for row in seen if entity is not None and row[0] == entity and row[1] + 1 <= at]
+    newest = max(found, key=lambda row: row[1], default=None)
+    return (None, None) if newest is None or at - newest[1] > 3 else (newest[2], newest[3])
+
+
+@settings(deadline=None)
+@given(flight_rows, weather_rows)
+def test_every_row_holds_what_could_have_been_known(small: Any, flown: list[Flight], seen: list[Any]) -> None:
+    frame = build(small, small.flights(flown), small.weather(seen))
+    labelled = [row for row in flown if row[2] is not None and row[5] is not None]
+    expected = []
+    for name, scheduled, _, carrier, origin, delay in sorted(labelled, key=lambda row: (row[1], row[0])):
+        three, day = (window(flown, scheduled, hours, carrier) for hours in (3, 24))
+        weather = latest(seen, scheduled, origin)
+        recent = (three[0], day[0], three[1], day[1])
+        head = (name, scheduled * HOUR_US, float(delay > 15), carrier, float(scheduled % 24))
+        expected.append((*head, *weather, *recent, minutes(flown, scheduled, origin)))
+    assert frame.rows() == expected
+
+
+@settings(deadline=None, max_examples=30)
+@given(flight_rows, weather_rows, st.randoms(use_true_random=False))
+def test_order_of_rows_and_what_is_not_known_yet_change_nothing(
+    small: Any, flown: list[Flight], seen: list[Any], random: Any
+) -> None:
+    expected = build(small, small.flights(flown), small.weather(seen), end_at=20 * HOUR_US)
+    random.shuffle(flown)
+    random.shuffle(seen)
+    later = [(f"L{place}", 5, 60, "UA", "JFK", 50.0) for place in range(3)]
+    again = build(
+        small,
+        small.flights([*flown, *later, *flown[:3]]),
+        small.weather([*seen, ("JFK", 30, 99.0, "storm")]),
+        end_at=20 * HOUR_US,
+        known_by=55 * HOUR_US,
+    )
+    assert again.equals(expected.select(again.columns))
+
+
+def test_only_rows_of_the_time_with_a_label_known_by_then(small: Any) -> None:
+    flown = small.flights(
+        [
+            ("early", 1, 3, "UA", "JFK", 0.0),
+            ("in", 5, 7, "UA", "JFK", 20.0),
+            ("flying", 6, 30, "UA", "JFK", 0.0),
+            ("cancelled", 7, None, "UA", "JFK", None),
+            ("end", 9, 10, "UA", "JFK", 0.0),
+        ]
+    )
+    scans = {"flights": flown.lazy(), "weather": small.weather([]).lazy()}
+    times = {"start_at": 5 * HOUR_US, "end_at": 9 * HOUR_US, "known_by": 20 * HOUR_US}
+    built = build_training_set(small.plan, scans, run_requests=small.run_requests, **times)
+    assert built.frame["row_id"].to_list() == ["in"]
+    assert built.unlabelled_rows == 2
+
+
+def test_a_missing_column_and_a_missing_dataset_are_named(small: Any) -> None:
+    flown = small.flights([("a", 1, 2, "UA", "JFK", 0.0)])
+    with pytest.raises(InvalidInput, match="dataset weather has no column sky"):
+        build(small, flown, small.weather([]).drop("sky"))
+    with pytest.raises(InvalidInput, match="did you mean carrier"):
+        build(small, flown.rename({"carrier": "carriers"}), small.weather([]))
+    with pytest.raises(InvalidInput, match="no version of dataset flights"):
+        build_training_set(small.plan, {}, start_at=None, end_at=1, known_by=1, run_requests=small.run_requests)
+
+
+def test_moments_without_a_zone_are_refused(small: Any) -> None:
+    flown = small.flights([("a", 1, 2, "UA", "JFK", 0.0)])
+    with pytest.raises(InvalidInput, match="no time zone"):
+        build(small, flown.with_columns(pl.col("scheduled_at").dt.replace_time_zone(None)), small.weather([]))
+
+
+def test_a_correction_counts_from_when_it_is_known(small: Any) -> None:
+    flown = [("a", 1, 2, "UA", "JFK", 0.0), ("a", 1, 6, "UA", "JFK", 60.0)]
+    asked = [("before", 4, 90, "UA", "JFK", 0.0), ("after", 7, 91, "UA", "JFK", 0.0)]
+    frame = build(small, small.flights(flown + asked), small.weather([]))
+    shares = dict(frame.select("row_id", "carrier_late_share_1d").iter_rows())
+    counts = dict(frame.select("row_id", "carrier_landed_1d").iter_rows())
+    assert (shares["before"], counts["before"]) == (0.0, 1.0)
+    assert (shares["after"], counts["after"]) == (1.0, 1.0)
+    assert frame.filter(pl.col("row_id") == "a")["label"].to_list() == [1.0]
+
+
+def test_user_code_gets_pandas_numpy_and_polars() -> None:
+    frame = pl.DataFrame(
+        {
+            "row_id": ["a", "b", "c"],
+            "event_at": [1, 2, 3],
+            "label": [0.0, 1.0, 0.0],
+            "carrier": ["UA", None, "B6"],
+            "temp": [1.5, None, 2.0],
+        }
+    )
+    rows = TrainingSet(frame, label="is_late", params={"rate": 0.1}, ref="training_set:late/1")
+    features, label = rows.xy()
+    assert list(features["carrier"].cat.categories) == ["B6", "UA"]
+    assert features["carrier"].cat.codes.tolist() == [1, -1, 0]
+    assert math.isnan(features["temp"][1])
+    assert (label.name, label.tolist()) == ("is_late", [0.0, 1.0, 0.0])
+    matrix, target = rows.numpy()
+    assert matrix[:, 0].tolist()[::2] == [1.0, 0.0]
+    assert math.isnan(matrix[1, 0])
+    assert target.tolist() == label.tolist()
+    assert rows.polars().columns == frame.columns
+    assert (rows.columns, rows.label, rows.params) == (["carrier", "temp"], "is_late", {"rate": 0.1})
+    before, after = rows.split(2)
+    assert (before.row_ids.to_list(), after.row_ids.to_list()) == (["a"], ["b", "c"])
