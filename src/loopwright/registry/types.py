@@ -9,8 +9,21 @@ ColumnKind = Literal["number", "category", "boolean", "text"]
 Verdict = Literal["passed", "failed", "invalid", "undecided"]
 
 
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
+"""Measures of error; of every other one more is better."""
+
+
+def gain(metric: str, champion: float, candidate: float) -> float:
+    """Return by how much the candidate is better; negative where it is worse.
+
+    >>> gain("log_loss", champion=0.5, candidate=0.25)
+    0.25
+    """
+    return champion - candidate if metric in LOWER_IS_BETTER else candidate - champion
+
+
 class InputColumn(msgspec.Struct, frozen=True):
-    """One input of a model. ``categories`` lists the known levels of a category column in code order; others are unknown."""
+    """One input of a model. ``categories`` lists a category column's known levels in code order."""
 
     name: str
     kind: ColumnKind
@@ -36,8 +49,8 @@ class ModelFile(msgspec.Struct, frozen=True):
 class ModelVersion(msgspec.Struct, frozen=True):
     """Immutable artifact with signature and lineage.
 
-    ``service`` names the feature service it reads (empty if none). ``metrics`` are those of the held-out rows. ``refit_of``
-    is the version whose recipe was fitted again on all rows. ``training_set`` is a ref; so is ``run``.
+    ``service`` names the feature service it reads (empty if none). ``metrics`` are those of the held-out rows.
+    ``refit_of`` is the version whose recipe was fitted again on all rows. ``training_set`` is a ref; so is ``run``.
     """
 
     model: str
@@ -58,6 +71,15 @@ class ModelVersion(msgspec.Struct, frozen=True):
     event_at: int = 0
     recorded_at: int = 0
     monitoring_profile: str = ""
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A named line of versions: how many, and which ones its aliases name."""
+
+    model: str
+    versions: int
+    aliases: dict[str, int]
+    last_recorded_at: int
 
 
 class Alias(msgspec.Struct, frozen=True):

@@ -1,0 +1,13 @@
+"""Gate: a metric reaches a value."""
+
+from loopwright.registry.gates.runs import Finding, measured, told
+from loopwright.registry.types import Evidence, Verdict
+
+
+def at_least(evidence: Evidence, metric: str, value: float) -> Finding:
+    """Pass if the held-out metric is ``value`` or more."""
+    found = measured(evidence, metric)
+    if isinstance(found, tuple):
+        return found
+    verdict: Verdict = "passed" if found >= value else "failed"
+    return verdict, f"{told(evidence, metric, found)}; asked: at least {value:.4g}"

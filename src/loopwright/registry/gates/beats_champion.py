@@ -1,0 +1,34 @@
+"""Gate: a version is better than the one that answers now, on the same rows."""
+
+import math
+
+from loopwright.registry.gates.runs import Finding, measured, told
+from loopwright.registry.types import Evidence, Verdict, gain
+
+
+def beats_champion(evidence: Evidence, metric: str, margin: float = 0.0) -> Finding:
+    """Pass if the held-out metric is better than the champion's by more than ``margin``, in the metric's own direction.
+
+    A first version has no champion to beat and passes. If either model saw a row of the evaluation, it is invalid.
+    """
+    if evidence.champion is None and evidence.overlap_rows <= 0:
+        return "passed", "there is no champion yet; a first version meets the absolute gates"
+    if evidence.champion_overlap_rows > 0:
+        return (
+            "invalid",
+            f"{evidence.champion_overlap_rows:,} of {evidence.rows:,} rows were in the champion's training set; "
+            "evaluate on rows neither has seen",
+        )
+    found = measured(evidence, metric)
+    if isinstance(found, tuple):
+        return found
+    champion = (evidence.champion_metrics or {}).get(metric)
+    if champion is None or math.isnan(champion):
+        return "undecided", f"{metric} of the champion, version {evidence.champion}, was not measured"
+    better = gain(metric, champion, found)
+    verdict: Verdict = "passed" if better > margin else "failed"
+    asked = f"asked: better by more than {margin:.4g}"
+    return verdict, (
+        f"{told(evidence, metric, found)}; champion version {evidence.champion} {champion:.4g}: "
+        f"better by {better:+.4g}; {asked}"
+    )

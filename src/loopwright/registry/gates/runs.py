@@ -1,0 +1,81 @@
+"""Running gates over evidence, so that whatever a gate does there is a verdict."""
+
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, get_type_hints
+
+import msgspec
+
+from loopwright.kernel.errors import InvalidInput, LoopwrightError
+from loopwright.kernel.plugins import load_plugin
+from loopwright.registry.types import Evidence, GateResult, GateSpec, Verdict
+
+Finding = tuple[Verdict, str]
+Gate = Callable[..., Finding]
+
+
+def check_specs(specs: Sequence[GateSpec], field: str = "gates") -> None:
+    """Refuse gates that could never be evaluated, when they are declared.
+
+    Raises:
+        NotFound: No such gate is installed.
+        InvalidInput: An argument is missing, unknown or of the wrong type.
+    """
+    for place, spec in enumerate(specs):
+        _bind(spec, f"{field}[{place}]")
+
+
+def run_gates(specs: Sequence[GateSpec], evidence: Evidence) -> list[GateResult]:
+    """Return the verdict of each gate, in order. Never raises: a gate that cannot be evaluated is ``invalid``."""
+    return [GateResult(spec, *_run(spec, evidence)) for spec in specs]
+
+
+def _run(spec: GateSpec, evidence: Evidence) -> Finding:
+    try:
+        gate, arguments = _bind(spec, "gates")
+        return gate(evidence, **arguments)
+    except LoopwrightError as error:
+        return "invalid", str(error)
+    except Exception as error:  # noqa: BLE001 - a gate is a plugin; what it breaks must not read as passed or stop the rest
+        return "invalid", f"the gate {spec.kind} broke: {type(error).__name__}: {error}"
+
+
+def _bind(spec: GateSpec, field: str) -> tuple[Gate, dict[str, Any]]:
+    gate: Gate = load_plugin("gates", spec.kind)
+    signature, kinds = inspect.signature(gate), get_type_hints(gate)
+    try:
+        signature.bind(None, **spec.args)
+    except TypeError as error:
+        raise InvalidInput(f"gate {spec.kind}: {error}", field=field, value=spec.args) from None
+    try:
+        arguments = {name: msgspec.convert(value, type=kinds[name]) for name, value in spec.args.items()}
+    except msgspec.ValidationError as error:
+        raise InvalidInput(f"gate {spec.kind}: {error}", field=field, value=spec.args) from None
+    if any(isinstance(value, float) and math.isnan(value) for value in arguments.values()):
+        raise InvalidInput(f"gate {spec.kind}: NaN is no limit", field=field, value=spec.args)
+    return gate, arguments
+
+
+def measured(evidence: Evidence, metric: str) -> float | Finding:
+    """Return a metric of the held-out rows, or the verdict where it may not be used.
+
+    Rows the version was trained on would flatter it: then the verdict is ``invalid``, whatever the metric.
+    """
+    if evidence.overlap_rows > 0:
+        return (
+            "invalid",
+            f"{evidence.overlap_rows:,} of {evidence.rows:,} rows were in the version's own training set; "
+            "evaluate on rows it has not seen",
+        )
+    value = evidence.metrics.get(metric)
+    if evidence.rows <= 0 or value is None or math.isnan(value):
+        return "undecided", f"{metric} was not measured on {evidence.rows:,} held-out rows"
+    return value
+
+
+def told(evidence: Evidence, metric: str, value: float) -> str:
+    """Return the value as people read it: with its interval and how many rows it stands on."""
+    low_high = evidence.intervals.get(metric)
+    interval = f" (95 % interval {low_high[0]:.4g} to {low_high[1]:.4g})" if low_high and len(low_high) == 2 else ""
+    return f"{metric} {value:.4g}{interval} on {evidence.rows:,} held-out rows"

@@ -1,0 +1,67 @@
+"""``import model``: a file trained elsewhere becomes a version. Runs at the client; the server never opens the file."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput
+from loopwright.registry.artifacts import inspect_file
+from loopwright.registry.types import InputColumn, ModelVersion, Task
+
+
+class Caller(Protocol):
+    """What an import needs of a client."""
+
+    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+        """Call a verb."""
+        ...
+
+    def put_blob(self, project: str, body: bytes) -> Any:
+        """Upload bytes."""
+        ...
+
+
+def import_model(
+    caller: Caller,
+    project: str,
+    *,
+    model: str,
+    file: Path,
+    task: Task,
+    columns: Sequence[InputColumn] = (),
+    flavour: str = "",
+    reason: str = "",
+) -> ModelVersion:
+    """Register a model file as the next version of a model; the same file again is once.
+
+    Args:
+        caller: Client of the server.
+        project: The project's name.
+        model: The model's name.
+        file: A LightGBM text model (``.txt``) or a skops file (``.skops``).
+        task: What it answers.
+        columns: Its columns in order, where the file does not tell them.
+        flavour: The plugin; guessed from the file's ending where empty.
+        reason: Where the model comes from; the file's name where empty.
+
+    Raises:
+        InvalidInput: The file is missing, or no model of that flavour.
+    """
+    if not file.is_file():
+        raise InvalidInput("there is no such file", field="file", value=str(file))
+    with tempfile.TemporaryDirectory(prefix="loopwright-import-") as name:
+        saved = inspect_file(file, Path(name), task, columns, flavour)
+        for part in saved.files:
+            caller.put_blob(project, (Path(name) / part.path).read_bytes())
+    args = {
+        "model": model,
+        "flavour": saved.flavour,
+        "files": saved.files,
+        "signature": saved.signature,
+        "reason": reason or f"imported from the file {file.name}",
+        "idempotency": f"import-{saved.digest}",
+    }
+    version: ModelVersion = caller.call("registry.import_model", to_builtins(args), project)
+    return version

@@ -1,0 +1,200 @@
+"""Verbs of model versions: register, import, read."""
+
+import math
+from collections.abc import Sequence
+
+from loopwright.governance import lineage
+from loopwright.kernel.documents import digest_of
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.plugins import plugin_names
+from loopwright.kernel.refs import check_name, parse_ref
+from loopwright.kernel.verbs import query, verb
+from loopwright.registry import sql
+from loopwright.registry.types import ModelFile, ModelVersion, Signature
+from loopwright.store.blobs.base import check_digest
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef
+
+
+def model_digest(flavour: str, files: Sequence[ModelFile], signature: Signature) -> str:
+    """Return the name of a model's content: its flavour, the digest of each file, and the signature."""
+    return digest_of([flavour, sorted([file.path, file.digest] for file in files), signature])
+
+
+def check_files(files: Sequence[ModelFile]) -> None:
+    """Let files pass whose paths stay inside a folder.
+
+    Raises:
+        InvalidInput: There are none, two share a path, or one is absolute or climbs out.
+    """
+    paths = [file.path for file in files]
+    if not files or len(set(paths)) != len(paths):
+        raise InvalidInput("a model has files, each at a path of its own", field="files", value=paths)
+    for file in files:
+        check_digest(file.digest)
+        parts = file.path.split("/")
+        if len(file.path) > 200 or "\\" in file.path or any(part in ("", ".", "..") for part in parts):
+            raise InvalidInput(
+                "this path cannot be used", field="files", value=file.path, rule="relative, with /, without . and .."
+            )
+
+
+@verb("registry.register", changes=ModelVersion)
+def register(
+    tx: Tx,
+    *,
+    model: str,
+    flavour: str,
+    files: list[ModelFile],
+    signature: Signature,
+    metrics: dict[str, float | None] | None = None,
+    service: str = "",
+    plan_digest: str = "",
+    run: str = "",
+    training_set: str = "",
+    code_digest: str = "",
+    refit_of: int | None = None,
+    source: str = "trained",
+    monitoring_profile: str = "",
+    idempotency: str = "",
+) -> ModelVersion:
+    """Add the next version of a model, whose files are stored as blobs already.
+
+    Args:
+        model: Its name; a new one needs no declaration.
+        flavour: The plugin that can load it.
+        files: Relative paths and digests.
+        signature: Inputs in the model's order, task and classes.
+        metrics: Of the held-out rows; those that are no number are left out.
+        service: The feature service it reads.
+        plan_digest: The feature plan it was trained with.
+        run: Ref or id of the run.
+        training_set: Ref of the training set.
+        code_digest: The packed code.
+        refit_of: The version whose recipe was fitted again on all rows.
+        source: ``trained`` or ``imported``.
+        monitoring_profile: Digest of the reference profile.
+        idempotency: A token; registering again under it returns the first version.
+
+    Raises:
+        Conflict: The token belongs to another artifact.
+    """
+    check_name(model, "model")
+    check_files(files)
+    _check_flavour(flavour)
+    digest = model_digest(flavour, files, signature)
+    sql.lock_model(tx.connection, tx.project, model, tx.wall_us)
+    known = sql.find_version(tx.connection, tx.project, model, token=idempotency) if idempotency else None
+    if known is not None:
+        if known.digest != digest:
+            raise Conflict("this token belongs to another artifact", field="idempotency", value=idempotency)
+        return known
+    run = f"run:{run}" if run and ":" not in run else run
+    version = ModelVersion(
+        model=model,
+        version=sql.next_version(tx.connection, tx.project, model),
+        flavour=flavour,
+        files=files,
+        digest=digest,
+        signature=signature,
+        metrics={name: value for name, value in (metrics or {}).items() if value is not None and math.isfinite(value)},
+        service=service,
+        plan_digest=plan_digest,
+        run=str(parse_ref(run, tx.project)) if run else "",
+        training_set=str(parse_ref(training_set, tx.project)) if training_set else "",
+        code_digest=code_digest,
+        refit_of=refit_of,
+        source=source,
+        created_by=tx.actor,
+        event_at=tx.now_us,
+        recorded_at=tx.wall_us,
+        monitoring_profile=monitoring_profile,
+    )
+    _store(tx, version, idempotency)
+    return version
+
+
+@verb("registry.import_model", changes=ModelVersion)
+def import_model(
+    tx: Tx,
+    *,
+    model: str,
+    flavour: str,
+    files: list[ModelFile],
+    signature: Signature,
+    reason: str,
+    metrics: dict[str, float | None] | None = None,
+    idempotency: str = "",
+) -> ModelVersion:
+    """Add a version that was trained elsewhere; ``reason`` says where it comes from."""
+    if not reason.strip():
+        raise InvalidInput("an import needs a reason", field="reason", rule="say where the model comes from")
+    made = register(
+        tx,
+        model=model,
+        flavour=flavour,
+        files=files,
+        signature=signature,
+        metrics=metrics,
+        source="imported",
+        idempotency=idempotency,
+    )
+    tx.emit("registry.model_imported", tx.ref("model", model, made.version), reason=reason, digest=made.digest)
+    return made
+
+
+@query("registry.get_version")
+def get_version(tx: Tx, *, model: str, version: int | None = None, alias: str | None = None) -> ModelVersion:
+    """Return a version by number or by alias, else the newest one."""
+    if alias is not None:
+        named = sql.find_alias(tx.connection, tx.project, model, alias)
+        if named is None:
+            raise NotFound(
+                f"{model} has no alias {alias}", field="alias", value=alias, next_step="see registry.aliases"
+            )
+        version = named.version
+    found = sql.find_version(tx.connection, tx.project, model, version=version)
+    if found is None:
+        shown = model if version is None else f"{model}/{version}"
+        raise NotFound(f"no model version {shown}", field="version", value=version, next_step="see registry.versions")
+    return found
+
+
+@query("registry.versions")
+def versions(tx: Tx, *, model: str, before: int | None = None, limit: int = 100) -> list[ModelVersion]:
+    """Return the versions of a model, newest first; ``before`` is the last number of the page before."""
+    return sql.list_versions(tx.connection, tx.project, model, before=before, limit=max(1, min(limit, 1000)))
+
+
+def _check_flavour(flavour: str) -> None:
+    known = plugin_names("flavours")
+    if flavour not in known:
+        raise InvalidInput("no such flavour", field="flavour", value=flavour, rule=f"one of {', '.join(known)}")
+
+
+def _store(tx: Tx, version: ModelVersion, token: str) -> None:
+    if version.refit_of is not None:
+        get_version(tx, model=version.model, version=version.refit_of)
+    sql.insert_version(tx.connection, tx.project, version, token or None)
+    tx.keep_blobs(*(BlobRef(file.digest, file.size_bytes) for file in version.files))
+    ref = tx.ref("model", version.model, version.version)
+    refit_of = version.refit_of and tx.ref("model", version.model, version.refit_of)
+    code = version.code_digest and tx.ref("code", version.code_digest)
+    for relation, parent in (
+        ("made_by", version.run),
+        ("trained_on", version.training_set),
+        ("built_from", code),
+        ("refit_of", refit_of),
+    ):
+        if parent:
+            lineage.link(tx, ref, relation, parent)
+    tx.emit(
+        "registry.version_registered",
+        ref,
+        model=version.model,
+        version=version.version,
+        digest=version.digest,
+        source=version.source,
+        refit_of=version.refit_of,
+        metrics=version.metrics,
+    )

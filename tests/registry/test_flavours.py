@@ -1,0 +1,254 @@
+"""Every flavour keeps the same promises: what was saved predicts the same to the bit, and no pickle is ever loaded."""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import make_classification
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.svm import LinearSVC
+from sklearn.utils.validation import check_memory
+
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import load_plugin, plugin_names
+from loopwright.registry import Signature, Task
+from loopwright.registry.artifacts import columns_of, inspect_file, load_model, save_model
+from loopwright.registry.encoding import encode
+from loopwright.registry.flavours.constant import ConstantModel
+from loopwright.registry.flavours.lightgbm import feature_importance
+
+Rows = tuple[Any, Any, Any]
+Case = tuple[str, Task, Callable[[], tuple[Any, Any, Any, Callable[[Any], Any]]]]
+NUMBERS = ["a", "b", "c"]
+
+
+def frame(rows: int = 600, *, dtype: str = "category") -> Rows:
+    """Training frame, labels 0..2, and held-out rows with NaN and unknown categories."""
+    chance = np.random.default_rng(7)
+    table = pd.DataFrame(chance.normal(size=(rows, 3)), columns=NUMBERS)
+    table["n"] = chance.integers(0, 24, size=rows)
+    table["late"] = chance.random(rows) < 0.5
+    levels = np.array(["UA", "AA", "B6", "DL"])[chance.integers(0, 4, size=rows)]
+    table["carrier"] = pd.Series(levels).astype(dtype)
+    y = (table["a"] + (levels == "B6") + table["late"] + 0.3 * chance.normal(size=rows)).to_numpy()
+    unseen = table.head(80).copy()
+    unseen.loc[::7, "a"] = np.nan
+    carriers = unseen["carrier"].astype(object)
+    carriers.iloc[::5] = "ZZ"
+    carriers.iloc[::9] = None
+    if dtype == "category":
+        carriers = pd.Categorical(carriers, categories=["AA", "B6", "DL", "UA", "ZZ"])
+    unseen["carrier"] = carriers
+    return table, np.digitize(y, [0.3, 1.3]), unseen
+
+
+def numbers() -> Rows:
+    X, y = make_classification(500, 6, n_informative=4, n_classes=3, random_state=1)
+    return X, y, X[:50] * 1.1
+
+
+def holey(X: Any) -> Any:
+    changed = X.copy()
+    changed[::3, 1] = np.nan
+    return changed
+
+
+def lightgbm_classes(classes: int) -> Callable[[], Any]:
+    def fit() -> Any:
+        X, y, unseen = frame()
+        y = np.minimum(y, classes - 1)
+        model = lightgbm.LGBMClassifier(n_estimators=15, n_jobs=1, verbose=-1).fit(X, y)
+        return model, X, unseen, model.predict_proba
+
+    return fit
+
+
+def lightgbm_booster() -> Any:
+    X, y, unseen = numbers()
+    model = lightgbm.train({"objective": "l2", "verbose": -1, "num_threads": 1}, lightgbm.Dataset(X, y), 15)
+    return model, X, holey(unseen), model.predict
+
+
+def sklearn_matrix(model: Any, *, has_holes: bool = False) -> Callable[[], Any]:
+    def fit() -> Any:
+        X, y, unseen = numbers()
+        fitted = model.fit(X, y > 0)
+        unseen = holey(unseen) if has_holes else unseen
+        return fitted, X, unseen, fitted.predict_proba
+
+    return fit
+
+
+def sklearn_regression() -> Any:
+    X, y, unseen = numbers()
+    model = RandomForestRegressor(10, n_jobs=2, random_state=1).fit(X, y * 1.5)
+    return model, X, unseen, model.predict
+
+
+def sklearn_pipeline(dtype: str) -> Callable[[], Any]:
+    def fit() -> Any:
+        X, y, unseen = frame(dtype=dtype)
+        encoder = OneHotEncoder(handle_unknown="ignore")
+        columns = make_column_transformer((encoder, ["carrier"]), (SimpleImputer(), [*NUMBERS, "n", "late"]))
+        model = make_pipeline(columns, StandardScaler(with_mean=False), LogisticRegression(max_iter=300)).fit(X, y)
+        return model, X, unseen, model.predict_proba
+
+    return fit
+
+
+def sklearn_from_dtype() -> Any:
+    X, y, unseen = frame()
+    unseen["carrier"] = unseen["carrier"].cat.remove_categories("ZZ")
+    model = HistGradientBoostingClassifier(max_iter=10, categorical_features="from_dtype").fit(X, y > 0)
+    return model, X, unseen, model.predict_proba
+
+
+def constant() -> Any:
+    X = np.zeros((5, 2))
+    return ConstantModel(0.25), X, X, ConstantModel(0.25).predict
+
+
+HISTOGRAM = HistGradientBoostingClassifier(max_iter=10)
+CASES: list[Any] = [
+    pytest.param("lightgbm", "binary", lightgbm_classes(2), id="lightgbm categories"),
+    pytest.param("lightgbm", "multiclass", lightgbm_classes(3), id="lightgbm multiclass"),
+    pytest.param("lightgbm", "regression", lightgbm_booster, id="lightgbm booster"),
+    pytest.param("sklearn", "binary", sklearn_matrix(LogisticRegression()), id="sklearn logistic"),
+    pytest.param("sklearn", "binary", sklearn_matrix(RandomForestClassifier(10, n_jobs=2)), id="sklearn forest"),
+    pytest.param("sklearn", "binary", sklearn_matrix(HISTOGRAM, has_holes=True), id="sklearn histgb"),
+    pytest.param("sklearn", "regression", sklearn_regression, id="sklearn regression"),
+    pytest.param("sklearn", "multiclass", sklearn_pipeline("category"), id="sklearn pipeline category"),
+    pytest.param("sklearn", "multiclass", sklearn_pipeline("str"), id="sklearn pipeline text"),
+    pytest.param("sklearn", "binary", sklearn_from_dtype, id="sklearn categories by dtype"),
+    pytest.param("constant", "binary", constant, id="constant"),
+]
+
+
+def test_every_flavour_has_a_case() -> None:
+    assert {case.values[0] for case in CASES} == set(plugin_names("flavours"))
+
+
+@pytest.mark.parametrize(("flavour", "task", "fit"), CASES)
+def test_a_saved_model_predicts_the_same_to_the_bit(
+    flavour: str, task: Task, fit: Callable[[], Any], tmp_path: Path, blob_store: Any
+) -> None:
+    model, X, unseen, predict = fit()
+    saved = save_model(model, tmp_path / "out", X, task)
+    assert saved.flavour == flavour
+    columns = columns_of(X)
+    is_frame = isinstance(unseen, pd.DataFrame)
+    named = {one.name: unseen[one.name] if is_frame else unseen[:, place] for place, one in enumerate(columns)}
+    matrix = encode(saved.signature, named)
+    expected = np.asarray(predict(unseen), dtype=np.float64)
+    expected = expected[:, 1] if task == "binary" and expected.ndim == 2 else expected
+    for file in saved.files:
+        blob_store.put_file(tmp_path / "out" / file.path)
+    for source in (tmp_path / "out", blob_store):
+        found = load_model(saved, source).predict(matrix)
+        assert found.dtype == np.float64
+        assert found.tobytes() == expected.tobytes()
+    loaded = load_model(saved, blob_store)
+    one_by_one = np.stack([loaded.predict(matrix[place : place + 1])[0] for place in range(len(matrix))])
+    np.testing.assert_allclose(one_by_one, expected, rtol=1e-12)
+    assert loaded.predict(matrix[:0]).shape[0] == 0
+    if flavour != "constant":
+        with pytest.raises(InvalidInput, match="width"):
+            loaded.predict(matrix[:, 1:])
+    assert len(saved.signature.classes) == {"binary": 2, "multiclass": 3, "regression": 0}[task]
+
+
+class Bomb:
+    """Touches a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("flavour", plugin_names("flavours"))
+@pytest.mark.parametrize("is_zip", [False, True])
+def test_a_renamed_pickle_is_refused_and_never_runs(flavour: str, is_zip: bool, tmp_path: Path) -> None:
+    plugin = load_plugin("flavours", flavour)()
+    model = ConstantModel(0.5)
+    files = {"lightgbm": "model.txt", "sklearn": "model.skops", "constant": "constant.json"}
+    (tmp_path / "frame.json").write_text('{"dtypes": []}')
+    place = tmp_path / files[flavour]
+    body = pickle.dumps(Bomb(tmp_path / "touched"))
+    if is_zip:
+        with zipfile.ZipFile(place, "w") as archive:
+            archive.writestr("schema.json", body)
+            archive.writestr("data.pkl", body)
+    else:
+        place.write_bytes(body)
+    with pytest.raises(InvalidInput):
+        plugin.load(tmp_path, Signature([], "binary"))
+    with pytest.raises(InvalidInput):
+        inspect_file(place, tmp_path / "out", "binary", flavour=flavour)
+    assert not (tmp_path / "touched").exists()
+    assert model.value == 0.5
+
+
+@pytest.mark.parametrize(
+    "function",
+    [np.testing.assert_equal, np.load, pd.read_csv, check_memory, partial(np.memmap, "planted", "u1", "w+")],
+    ids=["numpy.testing", "numpy.load", "pandas", "sklearn function", "numpy.memmap"],
+)
+def test_functions_inside_a_model_are_not_trusted(function: Any, tmp_path: Path) -> None:
+    model = make_pipeline(FunctionTransformer(function), LinearRegression())
+    skops.io.dump(model, tmp_path / "model.skops")
+    (tmp_path / "frame.json").write_text('{"dtypes": []}')
+    with pytest.raises(InvalidInput, match="not scikit-learn's own"):
+        load_plugin("flavours", "sklearn")().load(tmp_path, Signature([], "regression"))
+
+
+class Own(LogisticRegression):
+    """A class of this file."""
+
+
+def test_foreign_classes_are_refused_when_saving(tmp_path: Path) -> None:
+    X, y, _ = numbers()
+    with pytest.raises(InvalidInput, match="not scikit-learn's own"):
+        save_model(Own().fit(X, y > 0), tmp_path, X, "binary")
+    with pytest.raises(InvalidInput, match="no probabilities"):
+        save_model(LinearSVC().fit(X, y > 0), tmp_path, X, "binary")
+    with pytest.raises(InvalidInput, match="no flavour"):
+        save_model(object(), tmp_path, X, "binary")
+
+
+def test_a_lightgbm_file_tells_its_columns(tmp_path: Path) -> None:
+    X, y, _ = frame()
+    model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(X, y > 0)
+    model.booster_.save_model(tmp_path / "theirs.txt")
+    saved = inspect_file(tmp_path / "theirs.txt", tmp_path / "out", "binary")
+    assert [(c.name, c.kind) for c in saved.signature.inputs if c.kind != "number"] == [("carrier", "category")]
+    assert saved.signature.inputs[-1].categories == ["AA", "B6", "DL", "UA"]
+    shares = feature_importance(load_model(saved, tmp_path / "out"))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert max(shares, key=shares.__getitem__) == "a"
+    with pytest.raises(InvalidInput, match="task"):
+        inspect_file(tmp_path / "theirs.txt", tmp_path / "out", "multiclass")
+
+
+def test_levels_that_lightgbm_coded_are_in_the_signature(tmp_path: Path) -> None:
+    X, y, _ = frame()
+    saved = save_model(lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, y > 0), tmp_path, X, "binary")
+    assert saved.signature.inputs[-1].categories == ["AA", "B6", "DL", "UA"]
+    assert saved.signature.inputs[-2].kind == "boolean"
+    wrong = [column for column in columns_of(X) if column.name != "carrier"]
+    with pytest.raises(InvalidInput, match="number of columns"):
+        save_model(lightgbm.LGBMClassifier(n_estimators=3, verbose=-1).fit(X, y > 0), tmp_path, wrong, "binary")

@@ -1,0 +1,108 @@
+"""Model versions: numbered once, never changed, with their lineage."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR, Dispatcher
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.store.sql import find_blob
+
+Call = Callable[..., Any]
+
+
+def parts(**changed: Any) -> dict[str, Any]:
+    return {
+        "model": "late",
+        "flavour": "constant",
+        "files": [{"path": "constant.json", "digest": "a" * 64, "size_bytes": 9}],
+        "signature": {"inputs": [{"name": "x", "kind": "number"}], "task": "binary", "classes": ["0", "1"]},
+        **changed,
+    }
+
+
+def test_a_version_keeps_everything_and_its_lineage(call: Call, dispatcher: Dispatcher) -> None:
+    first = call("registry.register", **parts(metrics={"roc_auc": 0.7, "odd": None, "bad": float("nan")}))
+    second = call(
+        "registry.register",
+        **parts(run="run_1", training_set="training_set:late/3", code_digest="c" * 64, refit_of=1, service="late"),
+    )
+    assert (first.version, second.version) == (1, 2)
+    assert first.metrics == {"roc_auc": 0.7}
+    assert first.digest == second.digest
+    assert second.run == "flights/run:run_1"
+    assert call("registry.get_version", model="late") == second
+    assert call("registry.get_version", model="late", version=1) == first
+    assert call("registry.versions", model="late") == [second, first]
+    assert call("registry.versions", model="late", before=2) == [first]
+    edges = {(edge.relation, edge.parent) for edge in call("lineage.upstream", ref="flights/model:late/2")}
+    assert edges == {
+        ("made_by", "flights/run:run_1"),
+        ("trained_on", "flights/training_set:late/3"),
+        ("built_from", f"flights/code:{'c' * 64}"),
+        ("refit_of", "flights/model:late/1"),
+    }
+    assert dispatcher.database.read(lambda connection: find_blob(connection, "flights", "a" * 64)) is not None
+    event = call("audit.list", limit=1)[0]
+    assert (event.type, event.ref) == ("registry.version_registered", "flights/model:late/2")
+
+
+def test_a_token_registers_once(call: Call) -> None:
+    first = call("registry.register", **parts(idempotency="execution-1"))
+    assert call("registry.register", **parts(idempotency="execution-1")) == first
+    other = [{"path": "constant.json", "digest": "b" * 64, "size_bytes": 9}]
+    with pytest.raises(Conflict, match="another artifact"):
+        call("registry.register", **parts(idempotency="execution-1", files=other))
+    assert call("registry.register", **parts(idempotency="execution-2")).version == 2
+    assert call("registry.models")[0].versions == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "field"),
+    [
+        ({"flavour": "pickle"}, InvalidInput, "flavour"),
+        ({"model": "../late"}, InvalidInput, "model"),
+        ({"files": []}, InvalidInput, "files"),
+        ({"files": [{"path": "../x", "digest": "a" * 64, "size_bytes": 1}]}, InvalidInput, "files"),
+        ({"files": [{"path": "/x", "digest": "a" * 64, "size_bytes": 1}]}, InvalidInput, "files"),
+        ({"files": [{"path": "x", "digest": "../a", "size_bytes": 1}]}, InvalidInput, "digest"),
+        ({"refit_of": 7}, NotFound, "version"),
+        ({"signature": {"inputs": [], "task": "magic"}}, InvalidInput, "signature"),
+    ],
+)
+def test_wrong_parts_are_refused_and_take_no_number(call: Call, changed: Any, error: Any, field: str) -> None:
+    with pytest.raises(error) as caught:
+        call("registry.register", **parts(**changed))
+    assert caught.value.field == field
+    assert call("registry.models") == []
+
+
+def test_an_unknown_version_is_named(call: Call) -> None:
+    call("registry.register", **parts())
+    for asked in ({"version": 2}, {"alias": "champion"}):
+        with pytest.raises(NotFound):
+            call("registry.get_version", model="late", **asked)
+    with pytest.raises(NotFound):
+        call("registry.get_version", model="later")
+
+
+def test_registering_at_once_gives_each_its_own_number(dispatcher: Dispatcher) -> None:
+    def register(number: int) -> int:
+        args = parts(idempotency=f"t{number % 8}")
+        return int(dispatcher.call("registry.register", args, actor=LOCAL_ACTOR, project="flights").version)
+
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(register, range(16)))
+    assert sorted(set(numbers)) == list(range(1, 9))
+    assert numbers[:8] == numbers[8:]
+
+
+def test_an_import_says_where_it_comes_from(call: Call) -> None:
+    with pytest.raises(InvalidInput, match="reason"):
+        call("registry.import_model", **parts(reason=" "))
+    version = call("registry.import_model", **parts(reason="from the old system"))
+    assert version.source == "imported"
+    event = call("audit.list", type_prefix="registry.model_imported")[0]
+    assert event.reason == "from the old system"
