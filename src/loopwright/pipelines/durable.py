@@ -1,8 +1,8 @@
 """The durable engine behind executions: DBOS Transact, and the only module that knows it.
 
 The engine only resumes: after a crash it starts the interpreter again for every execution that had not ended here, and
-remembers which steps answered. Outputs, states and errors are our rows. Each worker has its own engine file; where it is
-lost, or another worker takes over, the rows alone say which steps are left.
+remembers which steps answered. Outputs, states and errors are our rows. Each worker has its own engine file; where that
+file is lost, or another worker takes over, the rows alone say which steps are left.
 """
 
 import sqlite3

@@ -55,6 +55,7 @@ class Child:
         self.idle_since = time.monotonic()
         self._folder = folder
         self._log = folder / "log"
+        self._last_words = b""
         child_reads, self._to_child = os.pipe()
         self._from_child, child_writes = os.pipe()
         command = [sys.executable, "-P", "-m", "loopwright.pipelines.executors.child_main"]
@@ -62,7 +63,7 @@ class Child:
             self._process = subprocess.Popen(
                 [*command, str(child_reads), str(child_writes)],
                 cwd=self.scratch,
-                env={**user_code_environment(), "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"},
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -118,6 +119,8 @@ class Child:
 
     def log_tail(self) -> bytes:
         """Return the end of what the last call printed."""
+        if self._to_child == -1:
+            return self._last_words
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(0, size - LOG_BYTES))
@@ -142,6 +145,7 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._last_words = self.log_tail()
         for handle in (self._to_child, self._from_child):
             with contextlib.suppress(OSError):
                 os.close(handle)
@@ -215,7 +219,11 @@ class ChildPool:
             scratch.mkdir()
             try:
                 limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
-                answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
+                try:
+                    answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
+                except StepFailed as error:
+                    error.details["log"] = child.log_tail().decode(errors="replace")
+                    raise
                 log = child.log_tail()
                 if "error" in answer:
                     raise _failure(answer["error"], log)
@@ -310,6 +318,14 @@ def blob_digests(document: Any) -> set[str]:
         named = document.get("blobs")
         found |= set(named.values()) if isinstance(named, dict) else set()
     return found
+
+
+def _environment() -> dict[str, str]:
+    """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray."""
+    environment = user_code_environment()
+    if places := environment.get("PYTHONPATH"):
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in places.split(os.pathsep) if one)
+    return {**environment, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
 
 
 def _digest(target: CodeRef | str) -> str:

@@ -60,7 +60,8 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     function = _function(call["module"], call["qualname"])
     files = Files(Path(call["scratch"]), call["paths"])
     inputs = {name: decode(document, files) for name, document in call["inputs"].items()}
-    output = encode(function(**inputs), files)
+    positional = [inputs.pop("")] if "" in inputs else []
+    output = encode(function(*positional, **inputs), files)
     return {"output": output, "files": {digest: str(path) for digest, path in files.kept.items()}}
 
 

@@ -1,0 +1,182 @@
+"""Children: user code runs apart from the worker, stays warm, and is ended when it takes too much."""
+
+import os
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import StepFailed
+from loopwright.pipelines import ChildPool, packing
+from loopwright.store.blobs import BlobStore
+
+CODE = """
+    import os
+    import subprocess
+    import sys
+    import time
+    import polars as pl
+    STARTED = os.getpid()
+
+    def pid():
+        return STARTED
+    def add(a, b=1):
+        print("adds", a, b)
+        return a + b
+    def frame(rows, column):
+        return rows.with_columns(pl.col(column) * 2)
+    def lost(rows):
+        return object()
+    def fails(rows):
+        print("before the end")
+        return inner(rows)
+    def inner(rows):
+        raise ValueError("no rows on Sunday")
+    def leaves():
+        sys.exit(3)
+    def dies():
+        os.kill(os.getpid(), 9)
+    def sleeps(seconds, file):
+        subprocess.Popen(["sh", "-c", f"sleep 2; touch {file}"])
+        time.sleep(seconds)
+    def eats():
+        hold = bytearray(400_000_000)
+        time.sleep(5)
+        return len(hold)
+    def secrets():
+        return sorted(name for name in os.environ if name.startswith("LOOPWRIGHT_"))
+    def not_a_number():
+        return {"auc": float("nan"), "rows": [1, 2**70]}
+    def late(rows):
+        return rows.filter(pl.col("delay") > 15)
+    def wrong(rows):
+        return rows.select("dealy")
+    def nothing(rows):
+        return None
+"""
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def pool(tmp_path: Path, blob_store: BlobStore) -> Iterator[ChildPool]:
+    opened = ChildPool(tmp_path / "worker", blob_store, most_bytes=350_000_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def code(tmp_path: Path, blob_store: BlobStore) -> Callable[[str], CodeRef]:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "project.py").write_text(textwrap.dedent(CODE))
+    digest = blob_store.put(packing.pack_project(folder)).digest
+    return lambda name: CodeRef(digest, "project", name, "0" * 64)
+
+
+def test_values_pass_and_the_child_stays_warm(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    first = pool.call(code("add"), {"a": 1, "b": 2})
+    assert (first.output, first.log) == (3, b"adds 1 2\n")
+    assert pool.call(code("add"), {"a": "x", "b": "y"}).log == b"adds x y\n"
+    pid = pool.call(code("pid"), {}).output
+    assert pid not in (os.getpid(), 0)
+    assert pool.call(code("pid"), {}).output == pid
+
+
+def test_frames_pass_as_blobs(pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore) -> None:
+    pl.DataFrame({"x": [1, 2]}).write_parquet(blob_store.url + "-in.parquet")
+    given = {"codec": "frame", "blob": blob_store.put_file(Path(blob_store.url + "-in.parquet")).digest}
+    output = pool.call(code("frame"), {"rows": given, "column": "x"}).output
+    assert (output["codec"], output["rows"]) == ("frame", 2)
+    again = pool.call(code("frame"), {"rows": output, "column": "x"}).output
+    assert pl.read_parquet(blob_store.path(again["blob"]))["x"].to_list() == [4, 8]
+
+
+def test_json_that_json_cannot_hold_passes_exactly(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    output = pool.call(code("not_a_number"), {}).output
+    assert output == {"codec": "json", "text": '{"auc": NaN, "rows": [1, 1180591620717411303424]}'}
+
+
+def test_an_error_is_the_users_own(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    with pytest.raises(StepFailed, match="ValueError: no rows on Sunday") as caught:
+        pool.call(code("fails"), {"rows": 1})
+    lines = caught.value.details["traceback"]
+    assert lines == [
+        "project.py, line 20, in fails: return inner(rows)",
+        'project.py, line 22, in inner: raise ValueError("no rows on Sunday")',
+    ]
+    assert caught.value.details["log"] == "before the end\n"
+    with pytest.raises(StepFailed, match="a builtins.object cannot pass between steps") as caught:
+        pool.call(code("lost"), {"rows": 1})
+    assert "return a dict" in str(caught.value.next_step)
+    with pytest.raises(StepFailed, match="SystemExit: 3"):
+        pool.call(code("leaves"), {})
+    with pytest.raises(StepFailed, match="unexpected keyword argument 'c'"):
+        pool.call(code("add"), {"a": 1, "c": 2})
+
+
+def test_a_child_that_dies_is_replaced(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    with pytest.raises(StepFailed, match="ended by signal SIGKILL") as caught:
+        pool.call(code("dies"), {})
+    assert "memory" in str(caught.value.next_step)
+    assert pool.call(code("add"), {"a": 1}).output == 2
+
+
+def test_a_step_that_takes_too_long_is_killed_with_all_it_started(
+    pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(StepFailed, match=r"took longer than 1\.5 s"):
+        pool.call(code("sleeps"), {"seconds": 60, "file": str(tmp_path / "grandchild")}, timeout_s=1.5)
+    assert time.monotonic() - began < 4
+    time.sleep(2)
+    assert not (tmp_path / "grandchild").exists()
+
+
+def test_a_step_that_takes_too_much_memory_is_killed(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    with pytest.raises(StepFailed, match=r"used 0\.\d GB of memory"):
+        pool.call(code("eats"), {})
+
+
+def test_user_code_sees_no_secret(
+    pool: ChildPool, code: Callable[[str], CodeRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE", "LOOPWRIGHT_PROJECT"):
+        monkeypatch.setenv(name, "x")
+    assert "LOOPWRIGHT_SERVICE_TOKEN" not in pool.call(code("secrets"), {}).output
+
+
+def test_a_transform_reads_and_writes_parquet(
+    pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path
+) -> None:
+    rows, out = tmp_path / "rows.parquet", tmp_path / "out.parquet"
+    pl.DataFrame({"delay": [0, 20, 30]}).write_parquet(rows)
+    pool.transform(code("late"), rows, out)
+    assert pl.read_parquet(out)["delay"].to_list() == [20, 30]
+    with pytest.raises(StepFailed, match="unable to find column"):
+        pool.transform(code("wrong"), rows, out)
+    with pytest.raises(StepFailed, match="nothing returned a NoneType"):
+        pool.transform(code("nothing"), rows, out)
+
+
+def test_two_children_live_at_most(pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore) -> None:
+    first = pool.call(code("pid"), {}).output
+    digests = [blob_store.put(packing.pack_project(Path("/nonexistent"), ())).digest]
+    assert pool.call("os:getpid", {}).output != first
+    other = CodeRef(digests[0], "os", "getpid", "0" * 64)
+    pool.call(other, {})  # ends the one that idled longest
+    assert pool.call("os:getpid", {}).output
+    assert pool.call(code("pid"), {}).output != first
+
+
+def test_an_idle_child_is_ended(tmp_path: Path, blob_store: BlobStore) -> None:
+    pool = ChildPool(tmp_path / "worker", blob_store, idle_s=0.3)
+    pid = pool.call("os:getpid", {}).output
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,81 @@
+"""Packed code: the same files give the same bytes, nothing ignored gets in, nothing hostile gets out."""
+
+import io
+import stat
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from loopwright.kernel.errors import Corrupt, TooLarge
+from loopwright.pipelines import packing
+
+
+def names(packed: bytes) -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(packed)).namelist()
+
+
+def test_only_the_project_is_packed_and_always_alike(tmp_path: Path) -> None:
+    for name in (
+        *("flights.py", "lib/__init__.py", "lib/delays.py", "queries/late.sql", "lib/kept.log"),
+        *(".env", ".git/config", ".loopwright/db", "__pycache__/a.pyc", "notes.log", "out/model.txt", "lib/deep/out/x.py"),
+        *("env/pyvenv.cfg", "env/lib/x.py", "docs/build/page.html"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "flights.parquet").write_bytes(bytes(2_000_000))
+    (tmp_path / "link.py").symlink_to("/etc/hostname")
+    (tmp_path / ".gitignore").write_text("# a comment\n*.log\n!kept.log\nout/\n/docs/build\n")
+    packed = packing.pack_project(tmp_path)
+    assert names(packed) == ["flights.py", "lib/__init__.py", "lib/delays.py", "lib/kept.log", "queries/late.sql"]
+    for path in tmp_path.rglob("*.py"):
+        path.touch()
+    assert packing.pack_project(tmp_path) == packed
+
+
+def test_a_project_that_is_too_large_names_the_largest_files(tmp_path: Path) -> None:
+    for number in range(22):
+        (tmp_path / f"part{number}.csv").write_bytes(bytes(1_000_000 - number))
+    (tmp_path / "big.py").write_bytes(b"#" * 1_500_000)
+    with pytest.raises(TooLarge, match="takes 23 MB") as caught:
+        packing.pack_project(tmp_path)
+    assert str(caught.value.next_step).startswith("name these in .gitignore: big.py (1.5 MB), part0.csv (1.0 MB)")
+
+
+def test_unpacking_gives_the_files_back_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "flights.py").write_text("x = 1\n")
+    packed = packing.pack_project(tmp_path / "in")
+    out = packing.unpack(packed, tmp_path / "code" / "digest")
+    assert (out / "flights.py").read_text() == "x = 1\n"
+    assert packing.unpack(b"never read", out) == out
+    assert [path.name for path in (tmp_path / "code").iterdir()] == ["digest"]
+
+
+@pytest.mark.parametrize("name", ["../evil.py", "/etc/evil.py", "a/../../evil.py", "a\\..\\evil.py", "C:evil.py"])
+def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("good.py", "x = 1")
+        archive.writestr(zipfile.ZipInfo(name), "x = 1")
+    with pytest.raises(Corrupt, match="holds what it must not"):
+        packing.unpack(packed.getvalue(), tmp_path / "code" / "digest")
+    assert list((tmp_path / "code").iterdir()) == []
+    assert not list(tmp_path.rglob("evil.py"))
+
+
+def test_links_and_bombs_are_refused(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        link = zipfile.ZipInfo("link.py")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(Corrupt, match="holds what it must not"):
+        packing.unpack(packed.getvalue(), tmp_path / "link")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.py", bytes(packing.MOST_BYTES * 3))
+    with pytest.raises(Corrupt, match="too large"):
+        packing.unpack(packed.getvalue(), tmp_path / "bomb")
+    with pytest.raises(Corrupt, match="not a code archive"):
+        packing.unpack(b"PK nonsense", tmp_path / "none")
