@@ -106,8 +106,8 @@ def test_nothing_to_evaluate_is_said() -> None:
     ],
 )
 def test_what_does_not_fit_is_refused(kind: str, column: str | None, args: dict[str, Any], says: str) -> None:
+    specs = [CheckSpec("row_count"), CheckSpec(kind, column, args)]
     with pytest.raises(InvalidInput) as refused:
-        specs = [CheckSpec("row_count"), CheckSpec(kind, column, args)]
         run_checks(FRAME, specs)
     assert says in str(refused.value)
 

@@ -42,7 +42,7 @@ def scan(
     if unknown := [name for name in wanted if name not in schema]:
         rule = f"one of {', '.join(schema)}"
         raise InvalidInput(
-            f"dataset {version.dataset} has no such column", field="columns", value=unknown[0], rule=rule
+            f"dataset {version.dataset} has no column {unknown[0]}", field="columns", value=unknown[0], rule=rule
         )
     fragments = [fragment for fragment in version.fragments if overlaps(fragment, start_at, end_at)]
     if not fragments:
