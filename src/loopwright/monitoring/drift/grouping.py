@@ -14,8 +14,8 @@ def group_counts(reference: Sketch, current: Sketch) -> tuple[Floats, Floats]:
     """Return both columns' counts in common groups; groups empty in both are left out.
 
     Numbers: neighbouring bins join to about 16 groups of equal reference mass; below, above and missing stay apart.
-    Texts: levels of which fewer than 5 rows are expected in the current rows join to one; unseen and missing stay
-    apart.
+    Texts: levels of which fewer than 5 rows are expected in the current rows join to one, and unseen ones join them,
+    because a level may be unseen by chance where others are rare; missing stays apart.
     """
     before, after = np.array(reference.counts, dtype=np.float64), np.array(current.counts, dtype=np.float64)
     groups = _number_groups(before) if reference.is_number else _level_groups(before, current.rows)
@@ -49,7 +49,6 @@ def _number_groups(before: Floats) -> npt.NDArray[np.int64]:
 
 def _level_groups(before: Floats, rows: int) -> npt.NDArray[np.int64]:
     is_small = before / max(before.sum(), 1) * rows < LEAST_EXPECTED
-    groups = np.cumsum(~is_small) + 1
-    groups[is_small] = 1
-    groups[-1] = 0
+    groups = np.cumsum(~is_small)
+    groups[is_small] = 0
     return groups.astype(np.int64)
