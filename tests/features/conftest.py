@@ -1,4 +1,4 @@
-"""Flights and weather in small: a project that declares them, a worker that runs jobs, and a plan without a database."""
+"""Flights and weather in small: a project that declares them, a worker that runs jobs, a plan without a database."""
 
 import io
 from collections.abc import Callable

@@ -53,7 +53,9 @@ def test_a_column_that_two_views_have_takes_the_views_name(declared: Call, small
 
 
 def test_two_features_of_one_name_are_refused(declared: Call, small: Any) -> None:
-    again = AggregateViewSpec("again", "flights", "carrier", [3_600_000_000 * 3], [Aggregate("landed", "count", "delay")])
+    again = AggregateViewSpec(
+        "again", "flights", "carrier", [3_600_000_000 * 3], [Aggregate("landed", "count", "delay")]
+    )
     declared("features.declare_view", spec=again)
     service = msgspec.structs.replace(small.service, views=["recent_carrier", "again"])
     declared("features.declare_service", spec=service)

@@ -35,12 +35,12 @@ def test_an_edit_elsewhere_in_the_project_does_not_change_a_request(declared: Ca
 
 def test_a_misspelt_column_is_told_with_the_nearest(declared: Call, worker: Any, small: Any) -> None:
     worker.load("weather", small.weather([("JFK", 1, 20.0, "clear")]))
-    with pytest.raises(InvalidInput, match="no column temmp.*did you mean temp"):
+    with pytest.raises(InvalidInput, match=r"no column temmp.*did you mean temp"):
         declared("features.declare_view", spec=ColumnViewSpec("v", "weather", "origin", ["temmp"]))
 
 
 def test_a_service_names_what_is_declared(declared: Call, small: Any) -> None:
-    with pytest.raises(NotFound, match="recent_carier.*did you mean recent_carrier"):
+    with pytest.raises(NotFound, match=r"recent_carier.*did you mean recent_carrier"):
         declared("features.declare_service", spec=msgspec.structs.replace(small.service, views=["recent_carier"]))
 
 

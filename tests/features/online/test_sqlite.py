@@ -62,7 +62,7 @@ def store(tmp_path: Path) -> Any:
     opened.close()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(flight_rows, weather_rows, st.integers(0, 1000))
 def test_any_order_split_and_repetition_is_one_state(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], seed: int
@@ -82,7 +82,7 @@ def test_any_order_split_and_repetition_is_one_state(
     often.close()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(flight_rows, weather_rows, st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_it_answers_as_a_training_set_does_to_the_bit(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], hours: list[int]

@@ -1,0 +1,90 @@
+"""The worker's part: filling the online store and freezing training sets from real dataset versions."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loopwright.features import BoundView, DatasetPushSpec
+from loopwright.features.jobs import ONLINE_FILE, freeze_training_set, load_training_set
+from loopwright.features.online import open_online_store
+from loopwright.kernel.clock import HOUR_US, parse_moment
+from loopwright.kernel.errors import InvalidInput, NotFound
+
+Call = Callable[..., Any]
+FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
+
+
+@pytest.fixture
+def loaded(declared: Call, worker: Any, small: Any) -> Call:
+    worker.load("flights", small.flights(FLOWN))
+    worker.load("weather", small.weather([("JFK", 1, 20.0, "clear"), ("EWR", 6, 10.0, None)]))
+    return declared
+
+
+def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worker: Any, small: Any) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
+    view: BoundView = bound["recent_carrier"]
+    job = loaded("features.start_materialize", view="recent_carrier", reason="first")
+    assert worker.run_job(job) == {"rows": 3, "entities": 2}
+    assert worker.run_job(job) == {"rows": 0, "entities": 0}
+    worker.load("flights", small.flights([("F4", 9, 10, "UA", "JFK", 50.0)]))
+    more = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan)
+    assert worker.run_job(more) == {"rows": 1, "entities": 1}
+    again = loaded("features.start_materialize", view="recent_carrier", reset=True)
+    assert worker.run_job(again) == {"rows": 4, "entities": 2}
+
+    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    found = store.lookup(view, ["UA"], [10 * HOUR_US])
+    assert found.columns["carrier_late_share_1d"].tolist() == [2 / 3]
+    store.close()
+    fills = loaded("features.materializations", view="recent_carrier")
+    assert sorted((fill.dataset_version, fill.rows) for fill in fills) == [(1, 3), (2, 1), (2, 4)]
+    assert fills[0].view_key == view.key
+    assert len(loaded("audit.list", type_prefix="features.materialized")) == 3
+
+
+def test_rows_of_the_future_stay_out(loaded: Call, worker: Any, small: Any) -> None:
+    years = (parse_moment("2015-01-01") - parse_moment("1970-01-01")) // HOUR_US
+    worker.load("weather", small.weather([("JFK", years, 99.0, "hail")]))
+    job = loaded("features.start_materialize", view="at_origin")
+    assert worker.run_job(job) == {"rows": 2, "entities": 2}
+
+
+def test_a_view_the_plan_lacks_is_named(loaded: Call) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    with pytest.raises(NotFound, match="did you mean at_origin"):
+        loaded("features.start_materialize", view="at_origins", plan_digest=plan)
+
+
+def test_a_training_set_is_frozen_once_and_reads_back(loaded: Call, worker: Any, small: Any) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    assert loaded("features.plan", digest=plan).datasets[0].dtypes["is_late"] == "Boolean"
+
+    def freeze(**more: Any) -> Any:
+        return freeze_training_set(
+            worker, "flights", plan_digest=plan, end_at=24 * HOUR_US, run_requests=small.run_requests, **more
+        )
+
+    first = freeze(known_by=24 * HOUR_US, reason="fit")
+    assert freeze(known_by=24 * HOUR_US) == first
+    assert (first.rows, first.event_at_min, first.event_at_max) == (3, HOUR_US, 8 * HOUR_US)
+    assert first.spec.dataset_versions == {"flights": 1, "weather": 1}
+    rows = load_training_set(worker.blobs, first, params={"rate": 1})
+    assert rows.columns == first.columns
+    assert rows.row_ids.to_list() == ["F1", "F2", "F3"]
+    assert rows.polars()["carrier_late_share_3h"].to_list() == [None, 1.0, None]
+
+    worker.load("flights", small.flights([("F0", 0, 1, "UA", "JFK", 60.0)]))
+    assert freeze(known_by=24 * HOUR_US, dataset_versions={"flights": 1}) == first
+    second = freeze(known_by=24 * HOUR_US)
+    assert (second.version, second.rows) == (2, 4)
+    with pytest.raises(InvalidInput, match="no row has a label"):
+        freeze(known_by=0)
+
+
+def test_a_plan_frozen_before_any_version_knows_no_dtypes(declared: Call) -> None:
+    plan = declared("features.plan", digest=declared("features.freeze_plan", service="late"))
+    assert isinstance(plan.datasets[0], DatasetPushSpec)
+    assert plan.datasets[0].dtypes == {}
