@@ -1,6 +1,7 @@
 """Versions: numbering, appends, replacements, quarantine, idempotence, on both databases."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -176,6 +177,18 @@ def test_two_imports_at_once_serialise(worker: Worker, call: Call) -> None:
     newest = call("data.get_version", dataset="weather")
     assert (newest.version, newest.parent, newest.rows) == (2, 1, 48)
     assert rows_of(newest, worker.blobs)["observed_at"].n_unique() == 48
+
+
+def test_imports_from_many_workers_all_arrive(worker: Worker, call: Call) -> None:
+    jobs = [
+        call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(day, hours=2))])
+        for day in range(1, 9)
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        versions = sorted(done["version"] for done in pool.map(worker.run_job, jobs) if done)
+    assert versions == list(range(1, 9))
+    newest = call("data.get_version", dataset="weather")
+    assert rows_of(newest, worker.blobs)["observed_at"].n_unique() == newest.rows == 16
 
 
 def test_a_failed_import_is_on_record_and_may_be_tried_again(worker: Worker, call: Call) -> None:

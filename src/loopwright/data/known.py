@@ -1,12 +1,13 @@
 """When a value became known: the moment before which nobody may use it."""
 
 from collections.abc import Mapping
-from typing import Protocol
-
-import polars as pl
+from typing import TYPE_CHECKING, Protocol
 
 from loopwright.data.types import KnownAt
 from loopwright.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Timed(Protocol):
@@ -46,10 +47,12 @@ def known_moment(spec: Timed, column: str) -> KnownAt:
     return KnownAt(spec.time)
 
 
-def known_at_us(spec: Timed, column: str) -> pl.Expr:
+def known_at_us(spec: Timed, column: str) -> "pl.Expr":
     """Return an expression: int64 microseconds UTC at which a row's value of a column became known.
 
     Null where the moment itself is missing: such a value is never known.
     """
+    import polars as pl
+
     known = known_moment(spec, column)
     return pl.col(known.column).dt.timestamp("us") + known.after_us
