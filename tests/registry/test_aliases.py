@@ -55,6 +55,6 @@ def test_only_approvers_and_the_platform_move_champion(dispatcher: Dispatcher) -
     dispatcher.call("registry.set_alias", {**args, "alias": "frozen"}, actor=editor, project="flights")
     for actor in (approver, SERVICE_ACTOR):
         dispatcher.call("registry.set_alias", args, actor=actor, project="flights")
+    del args["version"]
     with pytest.raises(PermissionDenied):
-        del args["version"]
         dispatcher.call("registry.remove_alias", args, actor=editor, project="flights")

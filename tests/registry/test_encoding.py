@@ -60,6 +60,7 @@ def test_one_row_and_many_rows_agree(changed: dict[str, list[object]], expected:
         ({"carrier": [1.5]}, "carrier"),
         ({"carrier": [{"a": 1}]}, "carrier"),
         ({"is_holiday": [1]}, "is_holiday"),
+        ({"is_holiday": [1.0]}, "is_holiday"),
         ({"is_holiday": ["yes"]}, "is_holiday"),
     ],
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from loopwright.governance import Actor, Dispatcher
+from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
@@ -24,20 +24,19 @@ def version(call: Call) -> None:
     call("registry.register", model="late", flavour="constant", files=files, signature={"inputs": [], "task": "binary"})
 
 
-def record(call: Call, specs: list[GateSpec]) -> GateReport:
-    found: GateReport = call(
-        "registry.record_gates", model="late", version=1, results=run_gates(specs, EVIDENCE), evidence=EVIDENCE
-    )
+def record(dispatcher: Dispatcher, specs: list[GateSpec]) -> GateReport:
+    args = {"model": "late", "version": 1, "results": run_gates(specs, EVIDENCE), "evidence": EVIDENCE}
+    found: GateReport = dispatcher.call("registry.record_gates", args, actor=SERVICE_ACTOR, project="flights")
     return found
 
 
-def test_a_report_passes_if_every_gate_does(call: Call) -> None:
-    report = record(call, SPECS)
+def test_a_report_passes_if_every_gate_does(call: Call, dispatcher: Dispatcher) -> None:
+    report = record(dispatcher, SPECS)
     assert report.passed
     assert call("registry.gate_report", model="late", version=1) == report == from_json(to_json(report), GateReport)
     assert (report.evidence.metrics, report.evidence.latency_p99_ms) == ({"roc_auc": 0.7}, None)
     for verdict, spec in (("undecided", GateSpec("latency", {"p99_ms": 1})), ("invalid", GateSpec("nope"))):
-        worse = record(call, [*SPECS, spec])
+        worse = record(dispatcher, [*SPECS, spec])
         assert (worse.passed, worse.results[-1].verdict) == (False, verdict)
     assert call("audit.list", limit=1)[0].payload["verdicts"] == {
         "1 at_least": "passed",
@@ -47,7 +46,7 @@ def test_a_report_passes_if_every_gate_does(call: Call) -> None:
 
 
 def test_forcing_needs_a_reason_and_an_approver(call: Call, dispatcher: Dispatcher) -> None:
-    record(call, [GateSpec("at_least", {"metric": "roc_auc", "value": 0.9})])
+    record(dispatcher, [GateSpec("at_least", {"metric": "roc_auc", "value": 0.9})])
     with pytest.raises(InvalidInput, match="reason"):
         call("registry.force_gates", model="late", version=1, reason="")
     args = {"model": "late", "version": 1, "reason": "the old one is broken"}

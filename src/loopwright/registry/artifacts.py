@@ -183,8 +183,8 @@ def _of_polars(name: str, values: Any) -> TrainingColumn:
     if dtype == "Boolean" or values.dtype.is_numeric():
         kind: ColumnKind = "boolean" if dtype == "Boolean" else "number"
         return TrainingColumn(name, kind, [], "bool" if kind == "boolean" else "float64")
-    if dtype.startswith(("Enum", "Categorical")):
-        return TrainingColumn(name, "category", values.cat.get_categories().to_list(), "category")
+    if dtype.startswith("Enum"):
+        return TrainingColumn(name, "category", values.dtype.categories.to_list(), "category")
     return TrainingColumn(
         name, "category", _text_levels(name, values.drop_nulls().unique().to_list(), dtype), "category"
     )

@@ -140,7 +140,10 @@ def _encode_numbers(column: InputColumn, values: Any) -> Any:
         if isinstance(values, np.ndarray) and values.dtype.kind in ("fiu" if column.kind == "number" else "b"):
             return values
         values = _listed(values)
-    if set(map(type, values)) <= _PLAIN[column.kind]:
+    kinds = set(map(type, values))
+    if kinds == {float} and column.kind == "number":
+        return values
+    if kinds <= _PLAIN[column.kind]:
         try:
             return np.array(values, dtype=np.float64)
         except OverflowError:
