@@ -18,7 +18,15 @@ def names(packed: bytes) -> list[str]:
 def test_only_the_project_is_packed_and_always_alike(tmp_path: Path) -> None:
     for name in (
         *("flights.py", "lib/__init__.py", "lib/delays.py", "queries/late.sql", "lib/kept.log"),
-        *(".env", ".git/config", ".loopwright/db", "__pycache__/a.pyc", "notes.log", "out/model.txt", "lib/deep/out/x.py"),
+        *(
+            ".env",
+            ".git/config",
+            ".loopwright/db",
+            "__pycache__/a.pyc",
+            "notes.log",
+            "out/model.txt",
+            "lib/deep/out/x.py",
+        ),
         *("env/pyvenv.cfg", "env/lib/x.py", "docs/build/page.html"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -150,9 +150,7 @@ def test_user_code_sees_no_secret(
     assert "LOOPWRIGHT_SERVICE_TOKEN" not in pool.call(code("secrets"), {}).output
 
 
-def test_a_transform_reads_and_writes_parquet(
-    pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path
-) -> None:
+def test_a_transform_reads_and_writes_parquet(pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path) -> None:
     rows, out = tmp_path / "rows.parquet", tmp_path / "out.parquet"
     pl.DataFrame({"delay": [0, 20, 30]}).write_parquet(rows)
     pool.transform(code("late"), rows, out)

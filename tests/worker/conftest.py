@@ -1,0 +1,213 @@
+"""A server of one route (verbs), and a worker process that works for it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import digest_of, to_json
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.pipelines import Execution, PipelineSpec, StepSpec, packing
+from loopwright.store.blobs import open_blob_store
+from loopwright.store.columns import METADATA
+from loopwright.store.engine import Database
+
+TOKEN = "lws_test"
+
+
+class Server:
+    """The verbs route over a real database, which outlives a stop."""
+
+    def __init__(self, folder: Path) -> None:
+        self.database = Database(f"sqlite:///{folder / 'loopwright.db'}")
+        METADATA.create_all(self.database.engine)
+        self.dispatcher = Dispatcher(self.database)
+        self.calls: list[str] = []
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.start()
+
+    def start(self) -> None:
+        app = Starlette(routes=[Route("/v1/{project}/verbs/{name}", self._answer, methods=["POST"])])
+        config = uvicorn.Config(app, port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    async def _answer(self, request: Request) -> Response:
+        project, name = request.path_params["project"], request.path_params["name"]
+        key = request.headers.get("idempotency-key")
+        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        args = __import__("json").loads(await request.body())
+        deadline = time.monotonic() + float(request.query_params.get("wait_s", 0))
+        self.calls.append(name)
+        try:
+            while True:
+                options = {"actor": SERVICE_ACTOR, "project": project, "idempotency_key": key}
+                result = await run_in_threadpool(self.dispatcher.call, name, args, **options)
+                if result or time.monotonic() > deadline or self._server.should_exit:
+                    return Response(to_json(result))
+                await asyncio.sleep(0.02)
+        except LoopwrightError as error:
+            return Response(to_json({"error": error.to_dict()}), error.http_status)
+
+
+class Site:
+    """One state folder with its server, its worker, and a project of user code."""
+
+    def __init__(self, folder: Path, code: str) -> None:
+        self.state = folder / "state"
+        self.state.mkdir()
+        self.tally = folder / "tally"
+        self.tally.write_text("")
+        self.server = Server(self.state)
+        self.blobs = open_blob_store(str(self.state / "blobs"))
+        self.worker: subprocess.Popen[bytes] | None = None
+        self._code = folder / "project"
+        self._code.mkdir()
+        self.write_code(code)
+        self.server.dispatcher.call(
+            "projects.create", {"name": "flights", "owner": "ops"}, actor=LOCAL_ACTOR, project=SYSTEM
+        )
+
+    def write_code(self, code: str) -> None:
+        text = textwrap.dedent(code).replace("TALLY", repr(str(self.tally)))
+        (self._code / "project.py").write_text(text)
+        self._digest = self.blobs.put(packing.pack_project(self._code)).digest
+
+    def call(self, verb: str, /, **args: Any) -> Any:
+        return self.server.dispatcher.call(verb, args, actor=LOCAL_ACTOR, project="flights")
+
+    def step(self, name: str, function: str = "", /, *, after: tuple[str, ...] = (), **options: Any) -> StepSpec:
+        function = function or name
+        inputs = options.pop("inputs", {})
+        code = CodeRef(self._digest, "project", function, digest_of([function, "1"]))
+        return StepSpec(name, options.pop("kind", "call"), inputs, code, list(after), **options)
+
+    def begin(self, *steps: StepSpec, **params: Any) -> str:
+        self.call("pipelines.declare", spec=PipelineSpec("train", list(steps), params))
+        started: Execution = self.call("pipelines.start", pipeline="train")
+        return started.execution_id
+
+    def wait(self, execution_id: str, timeout_s: float = 40, states: tuple[str, ...] = ("done", "failed")) -> Execution:
+        found: Execution = self.call("pipelines.get", execution_id=execution_id)
+        deadline = time.monotonic() + timeout_s
+        while found.state not in states:
+            assert time.monotonic() < deadline, (found, self.log)
+            time.sleep(0.02)
+            found = self.call("pipelines.get", execution_id=execution_id)
+        return found
+
+    def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 30) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not is_so():
+            assert time.monotonic() < deadline, self.log
+            time.sleep(0.02)
+
+    def start_worker(self) -> None:
+        environment = {
+            **os.environ,
+            "LOOPWRIGHT_STATE": str(self.state),
+            "LOOPWRIGHT_URL": f"http://127.0.0.1:{self.server.port}",
+            "LOOPWRIGHT_SERVICE_TOKEN": TOKEN,
+        }
+        with (self.state / "worker.log").open("ab") as log:
+            command = [sys.executable, "-m", "loopwright.worker"]
+            self.worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def kill_worker(self, number: int = signal.SIGKILL) -> int:
+        assert self.worker is not None
+        self.worker.send_signal(number)
+        return self.worker.wait(timeout=20)
+
+    @property
+    def log(self) -> str:
+        return (self.state / "worker.log").read_text()
+
+    @property
+    def done(self) -> list[str]:
+        """What the steps noted, in order."""
+        return self.tally.read_text().split()
+
+    def close(self) -> None:
+        if self.worker is not None and self.worker.poll() is None:
+            self.kill_worker()
+        with contextlib.suppress(RuntimeError):
+            self.server.stop()
+        self.server.database.close()
+
+
+CODE = """
+    import time
+    def note(what):
+        with open(TALLY, "a") as tally:
+            tally.write(what + " ")
+    def load(rows=3):
+        note("load")
+        return list(range(rows))
+    def slow(rows):
+        note("slow-begins")
+        time.sleep(3)
+        note("slow-ends")
+        return sum(rows)
+    def meet(me, other):
+        note(me)
+        while other not in open(TALLY).read():
+            time.sleep(0.01)
+    def left(rows):
+        meet("left", "right")
+        return 1
+    def right(rows):
+        meet("right", "left")
+        return 2
+    def join(left, right):
+        return left + right
+    def hangs():
+        note("hangs"); time.sleep(60)
+    def flaky():
+        note("flaky")
+        with open(TALLY) as tally:
+            if tally.read().split().count("flaky") < 3:
+                raise OSError("the line is busy")
+        return "at last"
+    def broken(rows):
+        print("there are", len(rows), "rows")
+        return rows["delay"]
+    def nothing_new():
+        return {"skip": True, "why": "no new rows"}
+    def tick(x=0):
+        return x
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    opened = Site(tmp_path, CODE)
+    yield opened
+    opened.close()

@@ -1,0 +1,135 @@
+"""A worker claims jobs, runs pipelines, and loses nothing when it or the server is killed."""
+
+import signal
+import time
+from typing import Any
+
+import pytest
+
+from tests.worker.conftest import Site
+
+pytestmark = pytest.mark.slow
+ROWS: dict[str, Any] = {"rows": {"step": "load"}}
+
+
+def states(execution: Any) -> dict[str, str]:
+    return {run.step: run.state for run in execution.steps}
+
+
+def test_independent_steps_run_side_by_side_and_a_second_execution_comes_from_the_cache(site: Site) -> None:
+    steps = [
+        site.step("load", inputs={"rows": {"param": "rows"}}),
+        site.step("left", inputs=ROWS),
+        site.step("right", inputs=ROWS),
+        site.step("join", inputs={"left": {"step": "left"}, "right": {"step": "right"}}),
+    ]
+    site.start_worker()
+    ended = site.wait(site.begin(*steps, rows=3))
+    assert (ended.state, ended.steps[3].output) == ("done", 3)
+    done = site.done  # left and right wait for each other: one after the other they would never end
+    again = site.wait(site.begin(*steps, rows=3))
+    assert [run.is_from_cache for run in again.steps] == [True] * 4
+    assert again.steps[3].output == 3
+    assert site.done == done
+    other = site.wait(site.begin(*steps, rows=4))
+    assert [run.is_from_cache for run in other.steps] == [False, False, False, True]
+    (job,) = site.call("jobs.list", states=["done"], limit=1)
+    assert job.result == {"state": "done"}
+
+
+def test_a_killed_worker_resumes_at_the_unfinished_step(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS), site.step("tick", after=("slow",)))
+    site.wait_for(lambda: "slow-begins" in site.done)
+    site.kill_worker()
+    time.sleep(0.2)
+    site.start_worker()
+    ended = site.wait(execution_id)
+    assert site.done == ["load", "slow-begins", "slow-begins", "slow-ends"]
+    assert (ended.state, ended.steps[1].output, ended.steps[1].attempt) == ("done", 3, 2)
+    site.wait_for(lambda: site.call("jobs.list")[0].state == "done")
+    assert site.call("jobs.list")[0].attempt == 2
+
+
+def test_another_worker_without_the_engines_file_goes_on_from_our_rows(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS))
+    site.wait_for(lambda: "slow-begins" in site.done)
+    site.kill_worker()
+    for file in (site.state / "worker").glob("engine.sqlite*"):
+        file.unlink()
+    site.start_worker()
+    ended = site.wait(execution_id)
+    assert (ended.state, ended.steps[1].output) == ("done", 3)
+    assert site.done.count("load") == 1
+
+
+def test_a_failing_function_gives_a_readable_error_and_can_be_retried(site: Site) -> None:
+    site.start_worker()
+    steps = [site.step("load"), site.step("broken", inputs=ROWS), site.step("tick", after=("broken",))]
+    failed = site.wait(site.begin(*steps))
+    assert (failed.state, states(failed)["tick"]) == ("failed", "waiting")
+    assert failed.error["message"] == "TypeError: list indices must be integers or slices, not str"
+    assert failed.error["details"]["traceback"] == ['project.py, line 36, in broken: return rows["delay"]']
+    assert site.blobs.get(failed.steps[1].log_digest) == b"there are 3 rows\n"
+    site.call("pipelines.retry", execution_id=failed.execution_id, reason="try again")
+    site.wait_for(lambda: len(site.call("jobs.list", states=["done"])) == 2)
+    again = site.wait(failed.execution_id)
+    assert (again.state, again.round, again.steps[0].attempt, again.steps[1].attempt) == ("failed", 2, 1, 2)
+    assert site.done == ["load"]
+
+
+def test_a_step_is_retried_with_back_off(site: Site) -> None:
+    site.start_worker()
+    ended = site.wait(site.begin(site.step("flaky", retries=2)))
+    assert (ended.state, ended.steps[0].output, ended.steps[0].attempt) == ("done", "at last", 3)
+
+
+def test_a_step_that_takes_too_long_is_killed(site: Site) -> None:
+    site.start_worker()
+    began = time.monotonic()
+    failed = site.wait(site.begin(site.step("hangs", timeout_s=2.0)))
+    assert failed.state == "failed"
+    assert failed.error["message"] == "the step took longer than 2 s and was stopped"
+    assert time.monotonic() - began < 30
+    assert site.done == ["hangs"]
+
+
+def test_a_cancelled_execution_ends_its_step(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("hangs"), site.step("tick", after=("hangs",)))
+    site.wait_for(lambda: site.done == ["hangs"])
+    site.call("pipelines.cancel", execution_id=execution_id, reason="enough")
+    site.wait_for(lambda: site.call("jobs.list")[0].state == "done")
+    assert site.call("jobs.list")[0].result == {"state": "cancelled"}
+
+
+def test_an_output_skips_what_is_behind_it(site: Site) -> None:
+    site.start_worker()
+    steps = [site.step("nothing_new"), site.step("tick", after=("nothing_new",)), site.step("load")]
+    ended = site.wait(site.begin(*steps, site.step("slow", inputs=ROWS, after=("tick",))))
+    assert states(ended) == {"nothing_new": "done", "tick": "skipped", "load": "done", "slow": "skipped"}
+    assert ended.state == "done"
+
+
+def test_work_that_ends_while_the_server_is_down_is_reported_later(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS))
+    site.wait_for(lambda: "slow-begins" in site.done)
+    site.server.stop()
+    site.wait_for(lambda: "slow-ends" in site.done)
+    time.sleep(0.5)
+    site.server.start()
+    ended = site.wait(execution_id)
+    assert (ended.state, ended.steps[1].attempt) == ("done", 1)
+    site.wait_for(lambda: site.call("jobs.list")[0].state == "done")
+    assert site.log.count("waits for the server") == 1
+
+
+def test_a_stop_lets_the_work_under_way_end(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS))
+    site.wait_for(lambda: "slow-begins" in site.done)
+    assert site.kill_worker(signal.SIGTERM) == 0
+    assert site.call("pipelines.get", execution_id=execution_id).state == "done"
+    assert site.call("jobs.list")[0].state == "done"
