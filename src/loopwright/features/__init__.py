@@ -1,10 +1,11 @@
 """Features without skew: views, aggregates, on-request functions, services, training sets, the online store.
 
-The modules that compute (``frames``, ``jobs``, ``requests``, ``skew``, ``training``) load Polars and are imported where
-they are used: ``from loopwright.features import training``.
+What computes (the modules ``frames``, ``jobs``, ``requests``, ``skew``, ``training``, and their names here) loads Polars,
+so it is imported only when somebody asks for it.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.features import materialize, online, plans, trainingsets, views
 from loopwright.features.materialize import finish_materialize, materializations, start_materialize
@@ -31,6 +32,28 @@ from loopwright.features.views import declare_request, declare_service, declare_
 
 if TYPE_CHECKING:
     from loopwright.features import frames, jobs, requests, skew, training
+    from loopwright.features.frames import typed_frame
+    from loopwright.features.jobs import build_from_versions, freeze_training_set, load_training_set
+    from loopwright.features.online.assemble import serve_features
+    from loopwright.features.requests import RunRequest, request_runner
+    from loopwright.features.skew import SkewReport, compare_served
+    from loopwright.features.training import TrainingSet, build_training_set
+
+_LATER = {
+    **dict.fromkeys(("build_from_versions", "freeze_training_set", "load_training_set"), "jobs"),
+    **dict.fromkeys(("RunRequest", "request_runner"), "requests"),
+    **dict.fromkeys(("SkewReport", "compare_served"), "skew"),
+    **dict.fromkeys(("TrainingSet", "build_training_set"), "training"),
+    "serve_features": "online.assemble",
+    "typed_frame": "frames",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
 
 __all__ = [
     "MISSING",
@@ -44,20 +67,28 @@ __all__ = [
     "LabelSpec",
     "Materialization",
     "RequestSpec",
+    "RunRequest",
     "ServiceSpec",
+    "SkewReport",
+    "TrainingSet",
     "TrainingSetSpec",
     "TrainingSetVersion",
     "ViewSpec",
     "bind_views",
+    "build_from_versions",
+    "build_training_set",
+    "compare_served",
     "declare_request",
     "declare_service",
     "declare_view",
     "finish_materialize",
     "frames",
     "freeze_plan",
+    "freeze_training_set",
     "get",
     "jobs",
     "list_definitions",
+    "load_training_set",
     "materializations",
     "materialize",
     "online",
@@ -65,14 +96,17 @@ __all__ = [
     "plan_inputs",
     "plans",
     "record_training_set",
+    "request_runner",
     "requests",
     "rows_used",
+    "serve_features",
     "skew",
     "start_materialize",
     "training",
     "training_set",
     "training_sets",
     "trainingsets",
+    "typed_frame",
     "view_key",
     "views",
 ]

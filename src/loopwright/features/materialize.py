@@ -41,7 +41,11 @@ def start_materialize(
         "reset": reset,
         "reason": reason,
     }
-    return tx.start_job("features.materialize", tx.ref("feature_view", view), args)
+    ref = tx.ref("feature_view", view)
+    job = tx.start_job("features.materialize", ref, args)
+    facts = {"dataset": bound.view.dataset, "dataset_version": version.version, "reset": reset}
+    tx.emit("features.materialize_started", ref, reason=reason, job_id=job.job_id, **facts)
+    return job
 
 
 @verb("features.finish_materialize", changes=Materialization, internal=True)

@@ -105,7 +105,7 @@ def compute_features(
     """
     check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
     found = FeatureColumns({}, {})
-    for request in plan.requests:
+    for request in plan.requests if spine.height else []:
         for column in run_requests(request, spine.select(request.inputs)):
             found.columns[column.name] = column
             found.reasons[column.name] = np.zeros(spine.height, np.uint8)

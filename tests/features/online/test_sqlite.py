@@ -90,7 +90,7 @@ def test_it_answers_as_a_training_set_does_to_the_bit(
     store = SqliteOnlineStore(tmp_path_factory.mktemp("online") / "online.sqlite")
     frames = {"flights": small.flights(flown), "weather": small.weather(seen)}
     push(store, small, frames["flights"], frames["weather"])
-    who = [(carrier, origin) for carrier in ("UA", "XX", None) for origin in ("JFK", "EWR", "XXX", None)]
+    who = [(carrier, origin) for carrier in ("UA", "ZZ", None) for origin in ("JFK", "EWR", "ZZZ", None)]
     rows = small.flights([(f"Q{hour}", hour, None, *pair, None) for hour in hours for pair in who])
     at_us = rows["scheduled_at"].dt.epoch("us").to_numpy()
 

@@ -126,7 +126,7 @@ def look_up_aggregates(
         partials = Partials(counted_at, known_at, known_at, value)
         until = superseded_at(np.repeat(np.arange(len(names)), lengths), table[:, 1], partials)
         sums[column] = aggregate(partials._replace(until=until), start, stop, at_us, spec.windows_us)
-    has_no_entity = np.array([name is None for name in entities])
+    has_no_entity = np.array([name is None for name in entities], bool)
     found = Lookup({}, {})
     for one in spec.aggregates:
         for place, window_us in enumerate(spec.windows_us):
