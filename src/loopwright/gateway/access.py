@@ -41,8 +41,7 @@ class Gatekeeper:
 
         Raises:
             Unauthenticated: No valid token came, and the gateway is not open.
-            PermissionDenied: The token is for another project or too weak a role, or the request was led here by another
-                site.
+            PermissionDenied: The token is for another project or too weak a role, or another site led the request here.
         """
         scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
         has_secret = bool(secret) and scheme.lower() == b"bearer"

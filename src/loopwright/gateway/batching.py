@@ -1,4 +1,4 @@
-"""Micro-batches: all requests that one turn of the event loop has read are answered together; an idle gateway adds no wait."""
+"""Micro-batches: what one turn of the event loop has read is answered together; an idle gateway adds no wait."""
 
 import asyncio
 import time

@@ -9,7 +9,7 @@ from loopwright.gateway.inputs import Row, read_moment
 from loopwright.gateway.spool import Batch, Layout
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, TooLarge
-from loopwright.kernel.ids import new_ids, new_ulids
+from loopwright.kernel.ids import new_ulids
 
 MOST_ROWS = 100_000
 _LONGEST_ID = 200

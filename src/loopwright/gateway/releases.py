@@ -137,8 +137,8 @@ class ReleaseKeeper:
             return True
         try:
             runtime = self._loader.load(release)
-        except Exception as error:
-            # Whatever a model or its code raises, the old release stays; the reason is told on /healthz and in the log.
+        except Exception as error:  # noqa: BLE001 - models and user code may raise anything
+            # The old release stays; the reason is told on /healthz and in the log.
             why = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
             if self.failures.get(name) != why:
                 log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)

@@ -208,7 +208,7 @@ class Head(NamedTuple):
 
 
 class DeploymentRuntime:
-    """A loaded release. It never changes; a swap puts another one in its place while requests keep the one they began with.
+    """A loaded release. It never changes: a swap replaces it, and requests keep the one they began with.
 
     Args:
         release: The document.

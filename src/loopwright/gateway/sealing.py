@@ -161,7 +161,7 @@ class Sealer:
 def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":
     """Return all batches as one frame, columns in order of first appearance; None where there are no rows.
 
-    Batches of one layout are joined first; a column that changed its type between layouts becomes the wider type, or text.
+    A column that changed its type between layouts becomes the wider type, or text.
     """
     import polars as pl
 

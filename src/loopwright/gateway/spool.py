@@ -1,8 +1,8 @@
 """The spool: what was answered is in an append-only file before the answer leaves.
 
 A stream is a folder ``<project>/<kind>/<stream>`` of segments ``000000000001.log``. A segment is a run of records
-``u32 length | u32 crc32 | msgpack``; a record is ``[layout_id, layout]`` or ``[layout_id, rows, [column, ...]]``. The kernel
-holds what one ``write()`` took, so rows survive the death of the process at any point; ``fdatasync`` follows within 50 ms.
+``u32 length | u32 crc32 | msgpack``; a record is ``[layout_id, layout]`` or ``[layout_id, rows, [column, ...]]``. The
+kernel holds what one ``write()`` took, so rows survive the death of the process; ``fdatasync`` follows within 50 ms.
 """
 
 import errno

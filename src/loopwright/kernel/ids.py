@@ -9,6 +9,7 @@ from loopwright.kernel.errors import InvalidInput
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32, as the ULID specification asks."""
 
+_PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
 _ID = re.compile(r"^(?P<prefix>[a-z]{2,8})_(?P<ulid>[0-9A-HJKMNP-TV-Z]{26})$")
 _lock = threading.Lock()
@@ -17,11 +18,7 @@ _last = (0, 0)
 
 def encode_ulid(number: int) -> str:
     """Return the 26 letters of a 128-bit number."""
-    letters = [""] * 26
-    for place in range(25, -1, -1):
-        letters[place] = ALPHABET[number & 31]
-        number >>= 5
-    return "".join(letters)
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(120, -1, -10)])
 
 
 def new_ulids(count: int, at_us: int) -> list[str]:
@@ -36,8 +33,14 @@ def new_ulids(count: int, at_us: int) -> list[str]:
         at_ms = max(at_us // 1000, _last[0])
         start = _last[1] + 1 if at_ms == _last[0] else int.from_bytes(os.urandom(9)) << 7
         _last = (at_ms, start + count - 1)
-    base = at_ms << 80
-    return [encode_ulid(base + start + step) for step in range(count)]
+    base = (at_ms << 80) + start
+    ulids: list[str] = []
+    while len(ulids) < count:
+        # All but the last two letters change once in 1024.
+        number = base + len(ulids)
+        letters, low = encode_ulid(number)[:-2], number & 1023
+        ulids += [letters + pair for pair in _PAIRS[low : low + count - len(ulids)]]
+    return ulids
 
 
 def new_id(prefix: str, at_us: int) -> str:

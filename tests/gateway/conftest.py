@@ -1,0 +1,249 @@
+"""A gateway in a process of its own, and the smallest server it can follow."""
+
+import asyncio
+import io
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import numpy as np
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from loopwright.config import child_environment
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.documents import digest_bytes, from_json, to_json
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.registry import artifacts
+from loopwright.serving import DeploymentSpec, Release
+from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.columns import METADATA
+from loopwright.store.engine import Database
+
+TOKEN = "lws_test"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class MiniServer:
+    """The verbs route over a dispatcher, in a thread; it can be stopped and started again."""
+
+    def __init__(self, state: Path) -> None:
+        self.database = Database(f"sqlite:///{state / 'loopwright.db'}")
+        METADATA.create_all(self.database.engine)
+        self.dispatcher = Dispatcher(self.database)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._server: uvicorn.Server | None = None
+
+    def call(self, verb: str, /, project: str = "flights", **args: Any) -> Any:
+        return self.dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
+
+    def start(self) -> None:
+        app = Starlette(routes=[Route("/v1/{project}/verbs/{name}", self._verb, methods=["POST"])])
+        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning", lifespan="off"))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        while not self._server.started:
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(10)
+
+    async def _verb(self, request: Request) -> Response:
+        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        args = from_json(await request.body(), dict[str, Any])
+        deadline = time.monotonic() + float(request.query_params.get("wait_s", "0"))
+        names = request.path_params
+        while True:
+            try:
+                answer = self.dispatcher.call(names["name"], args, actor=SERVICE_ACTOR, project=names["project"])
+            except LoopwrightError as error:
+                return Response(to_json({"error": error.to_dict()}), error.http_status)
+            if answer or time.monotonic() >= deadline:
+                return Response(to_json(answer))
+            assert self._server is not None
+            if self._server.should_exit:
+                return Response(to_json(answer))
+            await asyncio.sleep(0.02)
+
+
+class GatewayProcess:
+    """``python -m loopwright.gateway`` on a state folder."""
+
+    def __init__(self, state: Path, url: str, **environment: str) -> None:
+        self.state, self.port = state, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = child_environment(
+            LOOPWRIGHT_STATE=str(state),
+            LOOPWRIGHT_URL=url,
+            LOOPWRIGHT_SERVICE_TOKEN=TOKEN,
+            LOOPWRIGHT_GATEWAY_PORT=str(self.port),
+            PYTHONPATH=str(Path(__file__).parents[2] / "src"),
+            **environment,
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start_s = 0.0
+
+    def start(self) -> None:
+        started = time.monotonic()
+        with (self.state / "gateway.log").open("ab") as log:
+            command = [sys.executable, "-m", "loopwright.gateway"]
+            self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+        while True:
+            assert self.process.poll() is None, self.log
+            try:
+                if httpx.get(f"{self.url}/healthz").status_code == 200:
+                    break
+            except httpx.HTTPError:
+                assert time.monotonic() - started < 60, self.log
+                time.sleep(0.02)
+        self.start_s = time.monotonic() - started
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(15)
+
+    def wait_for(self, check: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while True:
+            found: dict[str, Any] = httpx.get(f"{self.url}/healthz").json()
+            if check(found):
+                return found
+            assert time.monotonic() < deadline, (found, self.log)
+            time.sleep(0.02)
+
+    def post(self, path: str, document: Any, **options: Any) -> httpx.Response:
+        return httpx.post(f"{self.url}{path}", json=document, timeout=30, **options)
+
+    def seal(self) -> dict[str, int]:
+        answer = httpx.post(f"{self.url}/internal/seal", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+        assert answer.status_code == 200, answer.text
+        found: dict[str, int] = answer.json()
+        return found
+
+    @property
+    def log(self) -> str:
+        return (self.state / "gateway.log").read_text()
+
+
+class World:
+    """A server with a project ``flights``, and what a test needs to put releases into it."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.server = MiniServer(state)
+        self.blobs: BlobStore = open_blob_store(str(state / "blobs"))
+        self.gateways: list[GatewayProcess] = []
+
+    def gateway(self, **environment: str) -> GatewayProcess:
+        made = GatewayProcess(self.state, self.server.url, **environment)
+        self.gateways.append(made)
+        return made
+
+    def project(self, name: str = "flights", clock: str = "wall") -> None:
+        self.server.call("projects.create", project=SYSTEM, name=name, clock=clock)
+
+    def register(self, model: Any, columns: Any, task: str = "binary", *, name: str = "late", **options: Any) -> int:
+        """Store a fitted model and register it; return its version."""
+        folder = self.state / f"model-{time.monotonic_ns()}"
+        saved = artifacts.save_model(model, folder, columns, task)  # type: ignore[arg-type]
+        for file in saved.files:
+            self.blobs.put_file(folder / file.path)
+        project = options.pop("project", "flights")
+        made = self.server.call(
+            "registry.register",
+            project,
+            model=name,
+            flavour=saved.flavour,
+            files=msgspec.to_builtins(saved.files),
+            signature=msgspec.to_builtins(saved.signature),
+            **options,
+        )
+        return int(made.version)
+
+    def declare(self, name: str = "late", *, task: str = "binary", project: str = "flights", **options: Any) -> None:
+        spec = msgspec.to_builtins(DeploymentSpec(name, options.pop("model", "late"), task, **options))
+        self.server.call("serving.declare", project, spec=spec)
+
+    def release(self, champion: int, *, name: str = "late", project: str = "flights", **options: Any) -> Release:
+        found: Release = self.server.call(
+            "serving.release", project, deployment=name, champion=champion, reason="test", **options
+        )
+        return found
+
+    def chunks(self, kind: str, stream: str = "late", project: str = "flights") -> Any:
+        """Return every registered row of a stream as a Polars frame."""
+        import polars as pl
+
+        found = self.server.call("chunks.find", project, kind=kind, stream=stream)
+        frames = [pl.read_parquet(self.blobs.path(chunk.digest)) for chunk in found]
+        return pl.concat(frames, how="diagonal_relaxed") if frames else pl.DataFrame()
+
+    def code(self, **modules: str) -> str:
+        """Store a packed project; return its digest."""
+        body = io.BytesIO()
+        with zipfile.ZipFile(body, "w") as packed:
+            for name, text in modules.items():
+                packed.writestr(zipfile.ZipInfo(f"{name.replace('.', '/')}.py"), text)
+        self.blobs.put(body.getvalue())
+        return digest_bytes(body.getvalue())
+
+
+def booster(columns: int, seed: int = 0, task: str = "binary") -> Any:
+    """Fit a small LightGBM model on columns ``x0..``."""
+    import lightgbm
+
+    random = np.random.default_rng(seed)
+    matrix = random.normal(size=(500, columns))
+    label = matrix[:, 0] + 0.5 * random.normal(size=500)
+    target = (label > 0).astype(int) if task == "binary" else label
+    dataset = lightgbm.Dataset(matrix, target, feature_name=[f"x{place}" for place in range(columns)])
+    return lightgbm.train({"objective": task, "verbose": -1, "num_threads": 1, "num_leaves": 7}, dataset, 20)
+
+
+def number_columns(count: int) -> Any:
+    import polars as pl
+
+    return pl.DataFrame({f"x{place}": [0.0] for place in range(count)})
+
+
+def x_row(count: int, value: float = 0.5) -> dict[str, float]:
+    return {f"x{place}": value + place for place in range(count)}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A server that runs, with the project ``flights``; every gateway of the test is ended with it."""
+    made = World(tmp_path)
+    made.server.start()
+    made.project()
+    yield made
+    for gateway in made.gateways:
+        gateway.stop()
+    made.server.stop()
+    made.server.database.close()
