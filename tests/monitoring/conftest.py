@@ -18,7 +18,7 @@ from loopwright.kernel.ids import new_ids
 from loopwright.kernel.verbs import VERBS
 from loopwright.monitoring import Monitor, MonitorSpec, build_reference, to_bytes
 from loopwright.registry import Signature
-from loopwright.serving import DeploymentSpec
+from loopwright.serving import DeploymentSpec, predictions
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs import BlobStore
 from loopwright.store.work import JOBS
@@ -150,6 +150,7 @@ class Log:
                 "bucket": 0.5,
             }
         )
+        base = base.select(pl.col(name).cast(dtype) for name, dtype in predictions.PREDICTION_SCHEMA.items())
         features = traffic.drop("score", "label")
         served = base.hstack(features.rename({name: f"f.{name}" for name in features.columns}))
         frames = [served]
@@ -173,7 +174,8 @@ class Log:
                 "recorded_at": at,
             }
         )
-        self.write("labels", labels)
+        schema = predictions.LABEL_SCHEMA.items()
+        self.write("labels", labels.select(pl.col(name).cast(dtype) for name, dtype in schema))
 
     def day(self, start_at: int, traffic: pl.DataFrame, **options: Any) -> None:
         """Log a day's traffic, and its outcomes two hours after its end."""

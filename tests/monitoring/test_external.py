@@ -1,0 +1,90 @@
+"""Models that run elsewhere: ranges of history, late labels, reports."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from loopwright.kernel.errors import InvalidInput
+from loopwright.monitoring import Monitor, MonitorSpec
+from loopwright.monitoring.external import parse_period
+from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def october(worker: Worker, served: Callable[..., Monitor]) -> Log:
+    """Ten days of October 2012 of an external deployment, logged months later; the second half has drifted."""
+    served(MonitorSpec(DAY, label_lag_us=30 * DAY), is_external=True)
+    log = Log(worker, "scorecard", "external")
+    begin, _ = parse_period("2012-10")
+    rows = make_traffic(9_000, np.random.default_rng(5))
+    path = worker.state_dir / "train.parquet"
+    rows.write_parquet(path)
+    stored = worker.blobs.put_file(path)
+    args = {
+        "deployment": "scorecard",
+        "blob": {"digest": stored.digest, "size_bytes": stored.size_bytes},
+        "columns": ["distance", "temp", "carrier"],
+        "score": "score",
+    }
+    worker.call("monitoring.start_reference", args, "flights")
+    worker.run()
+    for day in range(10):
+        traffic = make_traffic(300, np.random.default_rng(day), shift=2.0 if day > 4 else 0.0)
+        ids = log.predict(begin + day * DAY, traffic)
+        log.label(ids, traffic["label"], begin + 60 * DAY)
+    return log
+
+
+def test_a_range_is_measured_in_order_and_reported(october: Log, call: Call) -> None:
+    call("monitoring.evaluate_range", deployment="scorecard", start_at="2012-10-01", end_at="2012-10-11")
+    assert october.worker.run() == [{"windows": 10}]
+    report = call("monitoring.report", deployment="scorecard", period="2012-10")
+    assert [window.predictions for window in report.windows] == [300] * 10
+    assert [any(one.is_drifted for one in window.drift) for window in report.windows] == [False] * 6 + [True] * 4
+    assert {one.feature for one in report.windows[0].drift} == {"distance", "temp", "carrier", "(score)"}
+    assert report.windows[-1].performance[0].variant == "external"
+    [incident] = report.incidents
+    assert (incident.kind, incident.alerts, incident.needs_person) == ("drift", 4, True)
+    table = str(report)
+    assert "2012-10-07" in table
+    assert "distance" in table
+    assert "roc_auc 0." in table
+
+
+def test_late_labels_restate_windows_without_new_alerts(october: Log, call: Call) -> None:
+    args = {"deployment": "scorecard", "start_at": "2012-10-01", "end_at": "2012-10-11"}
+    call("monitoring.evaluate_range", **args)
+    october.worker.run()
+    before = call("monitoring.report", deployment="scorecard", period="2012-10")
+    begin, _ = parse_period("2012-10")
+    traffic = make_traffic(50, np.random.default_rng(77))
+    october.label(october.predict(begin, traffic), traffic["label"], begin + 70 * DAY)
+    call("monitoring.evaluate_range", **args)
+    october.worker.run()
+    after = call("monitoring.report", deployment="scorecard", period="2012-10")
+    assert (before.windows[0].predictions, after.windows[0].predictions) == (300, 350)
+    assert after.windows[0].labels == 350
+    assert after.incidents == before.incidents
+
+
+def test_a_range_must_be_one(october: Log, call: Call) -> None:
+    for start_at, end_at in (("2012-10-02", "2012-10-01"), ("1990-01-01", "2012-10-01")):
+        with pytest.raises(InvalidInput, match="cannot be measured"):
+            call("monitoring.evaluate_range", deployment="scorecard", start_at=start_at, end_at=end_at)
+
+
+def test_periods() -> None:
+    assert parse_period("1970-01-02") == (DAY, 2 * DAY)
+    assert parse_period("1970") == (0, 365 * DAY)
+    assert parse_period("1971-12")[1] == 2 * 365 * DAY
+    for text in ("october", "2012-13", "2012-1"):
+        with pytest.raises(InvalidInput, match="not a period"):
+            parse_period(text)
+
+
+def test_a_report_without_windows_says_so(october: Log, call: Call) -> None:
+    assert "no windows yet" in str(call("monitoring.report", deployment="scorecard", period="2011"))
