@@ -99,7 +99,7 @@ def test_scores_of_classes_keep_every_probability(
     call("serving.start_score", deployment="late", input=sent, version=1)
     (done,) = worker.run()
     answer = pl.read_parquet(blob_store.path(done.result["output"]))["answer"][0]
-    assert answer == '{"label":"b","probabilities":{"a":0.2,"b":0.7,"c":0.1}}'
+    assert answer == '{"class":"b","probabilities":{"a":0.2,"b":0.7,"c":0.1}}'
 
 
 def test_score_ids_are_prediction_ids_that_grow() -> None:

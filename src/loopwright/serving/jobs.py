@@ -138,7 +138,7 @@ def _rows(
 def _answer(classes: list[str], row: list[float]) -> str:
     """Return the answer of a task with several outputs: the likeliest class and the probability of each."""
     likeliest = classes[max(range(len(row)), key=row.__getitem__)]
-    return to_json({"label": likeliest, "probabilities": dict(zip(classes, row, strict=True))}).decode()
+    return to_json({"class": likeliest, "probabilities": dict(zip(classes, row, strict=True))}).decode()
 
 
 def _event_at(spec: ScoreSpec, task: Job, part: pl.DataFrame) -> pl.Series | pl.Expr:

@@ -84,8 +84,8 @@ def test_regression_is_judged_on_paired_errors(metric: str) -> None:
 def test_classes_are_judged_on_right_answers() -> None:
     rng = np.random.default_rng(6)
     truth = rng.choice(["a", "b", "c"], 1000)
-    good = [json.dumps({"label": name}) for name in np.where(rng.random(1000) < 0.8, truth, "a")]
-    poor = [json.dumps({"label": name}) for name in np.where(rng.random(1000) < 0.4, truth, "a")]
+    good = [json.dumps({"class": name}) for name in np.where(rng.random(1000) < 0.8, truth, "a")]
+    poor = [json.dumps({"class": name}) for name in np.where(rng.random(1000) < 0.4, truth, "a")]
     labels = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(1000)], "label": None, "label_text": truth})
     for candidate, verdict in ((good, "go"), (poor, "abort")):
         both = pl.concat(

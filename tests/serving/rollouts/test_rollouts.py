@@ -36,23 +36,22 @@ def test_the_first_version_waits_for_a_person_and_is_then_released_at_once(
     waiting = call("serving.start_rollout", deployment="late", version=1, reason="the first")
     assert (waiting.state, waiting.step, waiting.champion) == ("waiting_approval", -1, None)
     (approval,) = call("approvals.list", state="waiting")
-    assert approval.subject == "flights/deployment:late"
+    assert approval.subject == f"flights/rollout:{waiting.rollout_id}"
     assert "Release version 1 of late on late (at once with all traffic)?" in approval.question
     assert champion(call) is None
-    assert service("serving.on_approved", subject=approval.subject, digest="0" * 64) is None
-    done = service("serving.on_approved", subject=approval.subject, digest=approval.digest, reason="looks well")
+    done = service("serving.on_approved", rollout_id=waiting.rollout_id, reason="looks well")
     assert done.state == "done"
     assert champion(call) == 1
-    assert service("serving.on_approved", subject=approval.subject, digest=approval.digest) is None
+    assert service("serving.on_approved", rollout_id=waiting.rollout_id) == done
+    assert service("serving.on_rejected", rollout_id=waiting.rollout_id, reason="too late") == done
     assert events()[-3:] == ["serving.rollout_started", "serving.released", "serving.rollout_finished"]
 
 
 def test_a_rejection_ends_it_with_the_reason(declare: Call, register: Call, call: Call, service: Call) -> None:
     declare(approve=PERSON)
     register("one")
-    call("serving.start_rollout", deployment="late", version=1, reason="the first")
-    (approval,) = call("approvals.list", state="waiting")
-    ended = service("serving.on_rejected", subject=approval.subject, digest=approval.digest, reason="too early")
+    waiting = call("serving.start_rollout", deployment="late", version=1, reason="the first")
+    ended = service("serving.on_rejected", rollout_id=waiting.rollout_id, reason="too early")
     assert ended.state == "aborted"
     assert champion(call) is None
     event = next(event for event in call("audit.list") if event.type == "serving.rollout_aborted")
@@ -100,14 +99,28 @@ def test_a_version_that_passed_its_gates_may_go(serving_one: int, declare: Call,
     assert call("serving.start_rollout", deployment="late", version=2, reason="x").state == "running"
 
 
+def test_a_refit_goes_by_the_gates_of_its_recipe(serving_one: int, declare: Call, call: Call, service: Call) -> None:
+    declare(gates=[GateSpec("at_least")])
+    twin = call("registry.get_version", model="late", version=2)
+    files = to_builtins(twin.files)
+    document = {"model": "late", "flavour": "constant", "files": files, "signature": to_builtins(twin.signature)}
+    service("registry.register", **document, refit_of=2)
+    with pytest.raises(Conflict, match="has not been through its gates"):
+        call("serving.start_rollout", deployment="late", version=3, reason="x")
+    gated(service, "passed")
+    assert call("serving.start_rollout", deployment="late", version=3, reason="x").state == "running"
+
+
 def test_an_editor_cannot_go_around_approvals(serving_one: int, declare: Call, dispatcher: Dispatcher) -> None:
     def start(**args: Any) -> Rollout:
         full = {"deployment": "late", "version": 2, "reason": "x", **args}
         rollout: Rollout = dispatcher.call("serving.start_rollout", full, actor=EDITOR, project="flights")
         return rollout
 
+    declare(approve=PERSON)
     with pytest.raises(PermissionDenied, match="approver"):
         start(needs_approval=False)
+    declare()
     with pytest.raises(InvalidInput, match=r"steps\[0\]\.weight"):
         start(steps=[{"type": "canary", "weight": 2.0, "hold_us": 1, "guard": []}])
     assert start(steps=[]).state == "waiting_approval"

@@ -99,15 +99,13 @@ def _values(spec: JudgeSpec, pairs: pl.DataFrame) -> tuple[Any, Any, Any]:
 
 
 def answered_class(answer: str) -> str:
-    """Return the class an answer names: a JSON text, or a document with ``label`` or with probabilities by class.
+    """Return the class an answer names: a JSON text, or a document with ``class``.
 
-    >>> answered_class('"cat"'), answered_class('{"label": "dog"}'), answered_class('{"cat": 0.2, "dog": 0.8}')
-    ('cat', 'dog', 'dog')
+    >>> answered_class('"cat"'), answered_class('{"class": "dog", "probabilities": {"cat": 0.2, "dog": 0.8}}')
+    ('cat', 'dog')
     """
     document = msgspec.json.decode(answer)
-    if isinstance(document, dict) and "label" not in document:
-        return str(max(document, key=lambda name: document[name]))
-    return str(document["label"] if isinstance(document, dict) else document)
+    return str(document.get("class") if isinstance(document, dict) else document)
 
 
 def _judge_canary(step: CanaryStep, rows: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from loopwright.kernel.clock import HOUR_US, format_duration
+from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.serving.types import CanaryStep, Rollout, RolloutStep, ShadowStep, StepVerdict
 
@@ -15,13 +15,19 @@ METRICS_BY_TASK: dict[str, tuple[str, ...]] = {
 """What a shadow step can judge."""
 
 _LOOKS_A_HOLD = 24
+_CANARY_MOST_US = 7 * DAY_US
 
 Decision = Literal["wait", "go", "abort"]
 
 
 def most_us(step: RolloutStep) -> int:
-    """Return the longest a step may take, microseconds of the project's clock."""
-    return step.most_us or 2 * step.hold_us
+    """Return the longest a step may take, microseconds of the project's clock.
+
+    Where nothing is declared a shadow may take two holds, and a canary, whose small share may need days to reach its
+    least rows, two holds or a week.
+    """
+    longest = 2 * step.hold_us if isinstance(step, ShadowStep) else max(2 * step.hold_us, _CANARY_MOST_US)
+    return step.most_us or longest
 
 
 def look_every_us(step: RolloutStep) -> int:

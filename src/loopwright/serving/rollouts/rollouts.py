@@ -4,7 +4,6 @@ from loopwright import registry
 from loopwright.governance import approvals, require_role
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.plugins import plugin_names
-from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import ModelVersion
 from loopwright.serving import sql
@@ -42,11 +41,9 @@ def start_rollout(
         version: Version of the deployment's model.
         reason: Why, in a sentence.
         steps: Other steps than the declared ones; an editor who asks for them needs an approval.
-        needs_approval: None follows the declaration; approvers alone may say False.
+        needs_approval: None follows the declaration; where that asks for a person, only approvers may say False.
         forced_reason: Why the version may go past gates it failed; an editor who asks for that needs an approval.
     """
-    if needs_approval is False:
-        require_role(tx, Role.APPROVER, "roll out without an approval")
     found = lock_served(tx, deployment)
     refuse_while_live(tx, deployment)
     if steps is not None:
@@ -55,6 +52,8 @@ def start_rollout(
     candidate = _fit_to_serve(tx, found, version, champion, forced_reason)
     is_special = bool(forced_reason) or steps is not None
     is_declared = (found.spec.approve.first if champion is None else found.spec.approve.retrain) == "person"
+    if is_declared and needs_approval is False:
+        require_role(tx, Role.APPROVER, "roll out without an approval")
     is_asked = is_declared if needs_approval is None else needs_approval
     is_asked = is_asked or (is_special and tx.role in (None, Role.VIEWER, Role.EDITOR))
     rollout = Rollout(
@@ -76,7 +75,7 @@ def start_rollout(
     sql.insert_rollout(tx.connection, tx.project, rollout)
     announce(tx, rollout, "rollout_started", reason, state=rollout.state, forced_reason=forced_reason)
     if is_asked:
-        approvals.ask(tx, tx.ref("deployment", deployment), _question(rollout), candidate.digest)
+        approvals.ask(tx, tx.ref("rollout", rollout.rollout_id), _question(rollout), candidate.digest)
         return rollout
     return advance(tx, rollout, reason)
 
@@ -112,7 +111,10 @@ def _fit_to_serve(
         )
     if forced_reason or not deployment.spec.gates:
         return found
-    report = next(iter(registry.gate_reports(tx, model=found.model, version=version, limit=1)), None)
+    # A refit is let through by the gates of the version whose recipe it repeats.
+    judged = [version] if found.refit_of is None else [version, found.refit_of]
+    reports = [made for one in judged for made in registry.gate_reports(tx, model=found.model, version=one, limit=1)]
+    report = reports[0] if reports else None
     if report is not None and (report.passed or report.forced_by):
         return found
     failed = [] if report is None else [result.message for result in report.results if result.verdict != "passed"]
@@ -127,34 +129,17 @@ def _fit_to_serve(
 
 
 @verb("serving.on_approved", changes=Rollout, internal=True)
-def on_approved(tx: Tx, *, subject: str, digest: str, reason: str = "") -> Rollout | None:
-    """Begin the rollout that waited for this approval; None if the approval was about something else.
-
-    Args:
-        subject: The ref that was approved, as the event has it.
-        digest: What exactly was approved.
-        reason: What the approver said.
-    """
-    waiting = _waiting(tx, subject, digest)
-    return None if waiting is None else advance(tx, waiting, reason or "approved")
+def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
+    """Begin a rollout that waited for its approval; one that does not wait stays as it is."""
+    rollout = find(tx, rollout_id)
+    return advance(tx, rollout, reason or "approved") if rollout.state == "waiting_approval" else rollout
 
 
 @verb("serving.on_rejected", changes=Rollout, internal=True)
-def on_rejected(tx: Tx, *, subject: str, digest: str, reason: str) -> Rollout | None:
-    """Abort the rollout that waited for this approval; None if it was about something else."""
-    waiting = _waiting(tx, subject, digest)
-    return None if waiting is None else stop(tx, waiting, f"rejected: {reason}")
-
-
-def _waiting(tx: Tx, subject: str, digest: str) -> Rollout | None:
-    ref = parse_ref(subject, tx.project)
-    if ref.kind != "deployment":
-        return None
-    live = sql.live_rollout(tx.connection, tx.project, ref.name)
-    if live is None or live.state != "waiting_approval":
-        return None
-    version = registry.get_version(tx, model=live.model, version=live.version)
-    return live if version.digest == digest else None
+def on_rejected(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
+    """Abort a rollout that waited for its approval; one that does not wait stays as it is."""
+    rollout = find(tx, rollout_id)
+    return stop(tx, rollout, f"rejected: {reason}") if rollout.state == "waiting_approval" else rollout
 
 
 @verb("serving.pause", changes=Rollout, role=Role.APPROVER)

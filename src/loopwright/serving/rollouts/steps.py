@@ -181,7 +181,7 @@ def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
     aborted = change(tx, rollout, state="aborted", finished_at=tx.now_us)
     tx.cancel_later(_timer_key(rollout))
     if rollout.state == "waiting_approval":
-        approvals.withdraw(tx, tx.ref("deployment", rollout.deployment), reason)
+        approvals.withdraw(tx, tx.ref("rollout", rollout.rollout_id), reason)
     newest = sql.find_release(tx.connection, tx.project, rollout.deployment)
     if newest is not None and candidate_of(newest) is not None and rollout.champion is not None:
         words = f"version {rollout.version} leaves: {reason}"
