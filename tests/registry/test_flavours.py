@@ -170,6 +170,14 @@ def test_a_saved_model_predicts_the_same_to_the_bit(
     assert len(saved.signature.classes) == {"binary": 2, "multiclass": 3, "regression": 0}[task]
 
 
+def test_columns_without_dtypes_rebuild_a_frame(tmp_path: Path) -> None:
+    model, X, unseen, predict = sklearn_pipeline("category")()
+    inputs = [column.to_input() for column in columns_of(X)]
+    saved = save_model(model, tmp_path, inputs, "multiclass")
+    matrix = encode(saved.signature, {column.name: unseen[column.name] for column in inputs})
+    np.testing.assert_array_equal(load_model(saved, tmp_path).predict(matrix), predict(unseen))
+
+
 class Bomb:
     """Touches a file when it is unpickled."""
 

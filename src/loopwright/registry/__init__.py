@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopwright.registry import flavours, gates
 from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
+from loopwright.registry.gates import check_specs, run_gates
 from loopwright.registry.models import list_models
 from loopwright.registry.reports import force_gates, gate_report, gate_reports, record_gates
 from loopwright.registry.types import (
@@ -31,12 +32,27 @@ from loopwright.registry.versions import get_version, import_model, model_digest
 
 if TYPE_CHECKING:
     from loopwright.registry import artifacts, encoding, importing, metrics
+    from loopwright.registry.artifacts import SavedModel, columns_of, load_model, save_model, store_files
     from loopwright.registry.encoding import encode
+    from loopwright.registry.flavours.base import Predictor, TrainingColumn
+    from loopwright.registry.flavours.constant import ConstantModel
+
+_LAZY = {
+    "ConstantModel": "flavours.constant",
+    "Predictor": "flavours.base",
+    "SavedModel": "artifacts",
+    "TrainingColumn": "flavours.base",
+    "columns_of": "artifacts",
+    "encode": "encoding",
+    "load_model": "artifacts",
+    "save_model": "artifacts",
+    "store_files": "artifacts",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "encode":
-        return import_module("loopwright.registry.encoding").encode
+    if name in _LAZY:
+        return getattr(import_module(f"loopwright.registry.{_LAZY[name]}"), name)
     if name in ("artifacts", "encoding", "importing", "metrics"):
         return import_module(f"loopwright.registry.{name}")
     raise AttributeError(f"module {__name__} has no attribute {name}")
@@ -47,6 +63,7 @@ __all__ = [
     "LOWER_IS_BETTER",
     "Alias",
     "ColumnKind",
+    "ConstantModel",
     "Evidence",
     "GateReport",
     "GateResult",
@@ -55,10 +72,15 @@ __all__ = [
     "Model",
     "ModelFile",
     "ModelVersion",
+    "Predictor",
+    "SavedModel",
     "Signature",
     "Task",
+    "TrainingColumn",
     "Verdict",
     "artifacts",
+    "check_specs",
+    "columns_of",
     "encode",
     "encoding",
     "flavours",
@@ -72,11 +94,15 @@ __all__ = [
     "importing",
     "list_aliases",
     "list_models",
+    "load_model",
     "metrics",
     "model_digest",
     "record_gates",
     "register",
     "remove_alias",
+    "run_gates",
+    "save_model",
     "set_alias",
+    "store_files",
     "versions",
 ]

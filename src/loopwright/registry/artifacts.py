@@ -164,8 +164,7 @@ def _file_digest(path: Path) -> str:
 def _as_training(column: TrainingColumn | InputColumn) -> TrainingColumn:
     if isinstance(column, TrainingColumn):
         return column
-    dtype = {"category": "category", "boolean": "bool"}.get(column.kind, "float64")
-    return TrainingColumn(column.name, column.kind, column.categories, dtype)
+    return TrainingColumn(column.name, column.kind, column.categories)
 
 
 def _of_pandas(name: str, values: Any) -> TrainingColumn:

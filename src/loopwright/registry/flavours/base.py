@@ -21,6 +21,11 @@ class TrainingColumn(msgspec.Struct, frozen=True):
     categories: list[str] = []
     dtype: str = ""
 
+    @property
+    def frame_dtype(self) -> str:
+        """The pandas dtype to rebuild the column with."""
+        return self.dtype or {"category": "category", "boolean": "bool"}.get(self.kind, "float64")
+
     def to_input(self) -> InputColumn:
         """Return it as a signature holds it."""
         return InputColumn(self.name, self.kind, self.categories)

@@ -33,7 +33,10 @@ class SklearnPredictor:
     """A loaded estimator."""
 
     def __init__(self, model: Any, signature: Signature, frame: Frame) -> None:
+        import threadpoolctl  # type: ignore[import-untyped]
+
         self.model, self.signature, self.frame = model, signature, frame
+        self._threads = threadpoolctl.ThreadpoolController()
 
     def predict(self, matrix: Matrix) -> Matrix:
         """Return P(positive), the value, or P of each class."""
@@ -45,7 +48,9 @@ class SklearnPredictor:
             return np.empty((0, len(self.signature.classes)) if task == "multiclass" else 0)
         rows = self._frame(matrix) if self.frame.dtypes else matrix
         try:
-            answer = self.model.predict(rows) if task == "regression" else self.model.predict_proba(rows)
+            # OpenMP would spread a single row over every core: a hundred times slower where those are busy.
+            with self._threads.limit(limits=1, user_api="openmp"):
+                answer = self.model.predict(rows) if task == "regression" else self.model.predict_proba(rows)
         except ValueError as error:
             raise InvalidInput("scikit-learn cannot read these rows", field="matrix", value=str(error)) from None
         answer = np.asarray(answer, dtype=np.float64)
@@ -120,7 +125,7 @@ class SklearnFlavour:
 def _describe(model: Any, columns: list[TrainingColumn]) -> tuple[list[TrainingColumn], Frame]:
     if hasattr(model, "feature_names_in_"):
         ordered = match_columns([str(name) for name in model.feature_names_in_], columns)
-        return ordered, Frame([column.dtype or "float64" for column in ordered])
+        return ordered, Frame([column.frame_dtype for column in ordered])
     if hasattr(model, "n_features_in_"):
         check_width(model.n_features_in_, columns)
     return columns, Frame()
