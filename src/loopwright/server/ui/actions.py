@@ -1,0 +1,109 @@
+"""What forms may do: which verb, with which fields, stated with its effect."""
+
+import msgspec
+
+
+class Action(msgspec.Struct, frozen=True):
+    """One verb a form may call.
+
+    ``label`` is on the button, ``effect`` says what will happen, ``done`` what has. ``fields`` are taken from the form as
+    texts, ``numbers`` as whole numbers. ``reason`` names the field that takes the reason, which lands in the audit trail.
+    """
+
+    verb: str
+    label: str
+    effect: str
+    done: str
+    fields: tuple[str, ...]
+    numbers: tuple[str, ...] = ()
+    reason: str = "reason"
+    needs_reason: bool = True
+    is_danger: bool = False
+
+
+def _by_verb(*actions: Action) -> dict[str, Action]:
+    return {action.verb: action for action in actions}
+
+
+ACTIONS = _by_verb(
+    Action("approvals.approve", "Approve", "What waits goes on at once.", "Approved.", ("approval_id",)),
+    Action(
+        "approvals.reject", "Reject", "What waits ends here.", "Rejected.", ("approval_id",), is_danger=True
+    ),
+    Action(
+        "data.release_quarantine",
+        "Use anyway",
+        "The version becomes ready although a check failed.",
+        "Released: the version is ready.",
+        ("dataset",),
+        ("version",),
+        is_danger=True,
+    ),
+    Action(
+        "data.start_diff",
+        "Compare",
+        "Counts added, removed and changed rows.",
+        "The comparison runs; it appears here when it is done.",
+        ("dataset",),
+        ("before", "after"),
+        needs_reason=False,
+        reason="",
+    ),
+    Action(
+        "loop.deploy",
+        "Start rollout",
+        "The version enters the deployment's rollout, shadow first where one is declared.",
+        "The rollout is asked for.",
+        ("deployment",),
+        ("version",),
+    ),
+    Action(
+        "loop.rollback",
+        "Roll back",
+        "All traffic returns to the last good version at once; the champion alias follows.",
+        "Rolled back.",
+        ("deployment",),
+        is_danger=True,
+    ),
+    Action(
+        "loop.start_retrain",
+        "Retrain now",
+        "The training pipeline starts; gates and rollout decide about its result.",
+        "The retrain is under way.",
+        ("deployment",),
+    ),
+    Action(
+        "monitoring.acknowledge",
+        "Acknowledge",
+        "The incident stays open; you are its owner.",
+        "Acknowledged: you own it.",
+        ("incident_id",),
+    ),
+    Action(
+        "monitoring.resolve",
+        "Resolve",
+        "The incident closes. A further alert opens a new one.",
+        "Resolved.",
+        ("incident_id",),
+    ),
+    Action(
+        "pipelines.retry",
+        "Retry",
+        "Finished steps keep their outputs; the failed one runs again.",
+        "Runs again.",
+        ("execution_id",),
+    ),
+    Action(
+        "serving.abort",
+        "Abort rollout",
+        "The candidate leaves at once; the champion answers everything.",
+        "The rollout is aborted.",
+        ("rollout_id",),
+        is_danger=True,
+    ),
+    Action(
+        "serving.pause", "Pause", "The rollout stays at its present step; guards keep watching.", "Paused.", ("rollout_id",)
+    ),
+    Action("serving.resume", "Resume", "The rollout goes on from its present step.", "It goes on.", ("rollout_id",)),
+)
+"""Every verb the pages offer, by name."""

@@ -1,0 +1,90 @@
+"""What a page asks the rooms: queries by name, each with its permission, all on one snapshot."""
+
+from typing import Any
+
+from starlette.requests import Request
+
+from loopwright.governance import Actor, check_permission, find_verb
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.verbs import VERBS
+from loopwright.store.tx import Tx
+
+PAGE_ROWS = 100
+"""Rows of one page of a table."""
+
+
+class Ask:
+    """Asks queries for one page view.
+
+    Args:
+        tx: One snapshot of one project.
+        actor: Who looks.
+        request: The page's address: path and query parameters.
+    """
+
+    def __init__(self, tx: Tx, actor: Actor, request: Request) -> None:
+        self.tx = tx
+        self.actor = actor
+        self.project = tx.project
+        self.now_us = tx.now_us
+        self._request = request
+
+    def __call__(self, name: str, /, **args: Any) -> Any:
+        """Return the answer of a query.
+
+        Raises:
+            PermissionDenied: The actor may not ask it.
+        """
+        called = find_verb(name)
+        check_permission(called, self.actor, self.project)
+        return called.function(self.tx, **args)
+
+    def find(self, name: str, default: Any = None, /, **args: Any) -> Any:
+        """Return the answer of a query, or ``default`` where it finds nothing."""
+        try:
+            return self(name, **args)
+        except NotFound:
+            return default
+
+    def may(self, name: str) -> bool:
+        """Say whether the actor may call a verb here."""
+        if name not in VERBS:
+            return False
+        try:
+            check_permission(VERBS[name], self.actor, self.project)
+        except PermissionDenied:
+            return False
+        return True
+
+    def part(self, name: str) -> str:
+        """Return a part of the path."""
+        return str(self._request.path_params[name])
+
+    def asked(self, name: str, default: str = "") -> str:
+        """Return a query parameter as text."""
+        return self._request.query_params.get(name, default).strip()
+
+    def asked_number(self, name: str) -> int | None:
+        """Return a query parameter as a whole number, None where it is absent.
+
+        Raises:
+            InvalidInput: It is no whole number.
+        """
+        text = self.asked(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidInput("this is not a whole number", field=name, value=text, next_step="leave it out") from None
+
+    def part_number(self, name: str) -> int:
+        """Return a part of the path as a whole number.
+
+        Raises:
+            NotFound: It is none, so there is no such page.
+        """
+        text = self.part(name)
+        if not text.isdecimal() or len(text) > 12:
+            raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
+        return int(text)

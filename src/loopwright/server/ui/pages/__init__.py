@@ -1,0 +1,1 @@
+"""One file a page; each page answers one question on real rows."""

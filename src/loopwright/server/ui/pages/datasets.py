@@ -1,0 +1,100 @@
+"""What data is there, is it good, and what changed?"""
+
+import re
+
+from loopwright.data import Dataset, DatasetVersion, Diff
+from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.server.ui.asking import PAGE_ROWS, Ask
+from loopwright.server.ui.rendering import View, page
+
+_SPAN = re.compile(r"^(\d{1,9})\.\.(\d{1,9})$")
+
+
+def datasets(ask: Ask) -> View:
+    """Return the datasets with their newest versions."""
+    found: list[Dataset] = ask("data.list")
+    newest = {
+        one.name: ask.find("data.get_version", dataset=one.name, version=one.latest) for one in found[:PAGE_ROWS] if one.latest
+    }
+    rows = {name: None if one is None else _without_fragments(one) for name, one in newest.items()}
+    return View("datasets.html", "Data", "Data", {"datasets": found[:PAGE_ROWS], "newest": rows})
+
+
+def _without_fragments(version: DatasetVersion) -> dict[str, object]:
+    return {
+        "version": version.version,
+        "state": version.state,
+        "rows": version.rows,
+        "size_bytes": version.size_bytes,
+        "event_at": version.event_at,
+        "failed": sum(not result.passed for result in version.checks),
+        "checks": len(version.checks),
+    }
+
+
+def dataset(ask: Ask) -> View:
+    """Return the versions of a dataset, newest first."""
+    name = ask.part("dataset")
+    found: Dataset = ask("data.get", dataset=name)
+    versions: list[DatasetVersion] = ask(
+        "data.versions", dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before")
+    )
+    shown = versions[:PAGE_ROWS]
+    facts = {
+        "dataset": found,
+        "versions": shown,
+        "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
+        "views": [one for one in ask.find("features.list", [], kind="view") if one.spec.get("dataset") == name],
+    }
+    return View("dataset.html", name, "Data", facts)
+
+
+def version(ask: Ask) -> View:
+    """Return one version: its checks with the rows that failed, its schema, where it came from."""
+    name, number = ask.part("dataset"), ask.part_number("version")
+    found: DatasetVersion = ask("data.get_version", dataset=name, version=number)
+    ref = f"{ask.project}/dataset:{name}/{number}"
+    facts = {
+        "version": found,
+        "ref": ref,
+        "fragments_count": len(found.fragments),
+        "downstream": ask("lineage.downstream", ref=ref, depth=1)[:PAGE_ROWS],
+    }
+    return View("dataset_version.html", f"{name} v{number}", "Data", facts)
+
+
+def diff(ask: Ask) -> View:
+    """Return what changed between two versions, or the button that starts the comparison."""
+    name, text = ask.part("dataset"), ask.part("span")
+    match = _SPAN.match(text)
+    if match is None:
+        raise NotFound("this names no two versions", field="span", value=text, rule="before..after, such as 3..4")
+    before, after = int(match[1]), int(match[2])
+    for number in (before, after):
+        ask("data.get_version", dataset=name, version=number)
+    problem = None
+    found: Diff | None = None
+    job_id = f"job_diff-{name}-{before}-{after}"
+    job = ask.find("jobs.get", job_id=job_id)
+    if job is not None:
+        try:
+            found = ask("data.diff_result", job_id=job_id)
+        except LoopwrightError as error:
+            problem = error.to_dict()
+    facts = {
+        "dataset": name,
+        "before": before,
+        "after": after,
+        "diff": found,
+        "job": None if job is None else {"state": job.state, "progress": job.progress},
+        "problem": problem,
+    }
+    return View("diff.html", f"{name} {before}..{after}", "Data", facts)
+
+
+ROUTES = [
+    *page("/data", datasets),
+    *page("/data/{dataset}/diff/{span}", diff),
+    *page("/data/{dataset}/{version}", version),
+    *page("/data/{dataset}", dataset),
+]

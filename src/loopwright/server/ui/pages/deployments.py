@@ -1,0 +1,136 @@
+"""What is serving, and is it safe to widen?"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from loopwright.monitoring import Window
+from loopwright.server.ui.asking import Ask
+from loopwright.server.ui.pages.serving_shapes import (
+    deployment_row,
+    live_rollout,
+    quality_of,
+    quality_series,
+    release_marks,
+    shares,
+    step_words,
+)
+from loopwright.server.ui.rendering import View, page
+from loopwright.server.ui.sentences import sentence
+from loopwright.server.ui.words import State, month, state
+from loopwright.serving import DeploymentStatus, Release, Rollout, StepVerdict
+
+MOST_WINDOWS = 400
+MOST_SHOWN = 100
+MOST_EVENTS = 25
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """One step of a rollout: what it does, and whether it is behind, present or ahead."""
+
+    number: int
+    words: str
+    state: State
+    is_now: bool
+
+
+class VerdictRow(msgspec.Struct, frozen=True):
+    """One verdict with its look, and the axis on which its interval is drawn."""
+
+    verdict: StepVerdict
+    state: State
+    bound: float
+
+
+class MonthRow(msgspec.Struct, frozen=True):
+    """Mean quality of each variant over the windows of one month."""
+
+    month: str
+    windows: int
+    values: dict[str, float | None]
+
+
+def deployments(ask: Ask) -> View:
+    """Return the deployments of the project."""
+    names = [one.name for one in ask("serving.list")]
+    rows = [deployment_row(ask, name) for name in names[:MOST_SHOWN]]
+    return View("deployments.html", "Deployments", "Deployments", {"deployments": rows, "count": len(names)})
+
+
+def deployment(ask: Ask) -> View:
+    """Return traffic, rollout with its verdicts, what happened, and the quality of every variant."""
+    name = ask.part("deployment")
+    status: DeploymentStatus = ask("serving.status", deployment=name)
+    windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=MOST_WINDOWS)
+    releases: list[Release] = ask.find("serving.releases", [], deployment=name, limit=MOST_SHOWN)
+    live = live_rollout(status)
+    shown = live or status.rollout
+    approvals = ask("approvals.list", state="waiting", subject=f"{ask.project}/deployment:{name}")
+    if live is not None:
+        approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
+    events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_EVENTS * 4)
+    told = [event for event in events if not event.type.startswith("monitoring.window_")]
+    series = quality_series(windows)
+    facts = {
+        "deployment": status.deployment,
+        "row": deployment_row(ask, name),
+        "release": status.release,
+        "rollout": shown,
+        "is_live": live is not None,
+        "steps": [] if shown is None else step_rows(shown),
+        "verdicts": [] if shown is None else verdict_rows(shown.verdicts),
+        "approvals": approvals,
+        "events": [sentence(event) for event in told[:MOST_EVENTS]],
+        "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
+        "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
+        "months": month_rows(windows),
+        "variants": [one.name for one in series],
+        "metric": next((one.metric for window in windows if (one := quality_of(window))), ""),
+    }
+    extra = {"shares": shares(status.release), "series": series, "marks": release_marks(releases)}
+    return View("deployment.html", name, "Deployments", facts, extra)
+
+
+def step_rows(rollout: Rollout) -> list[StepRow]:
+    """Return the steps of a rollout, done, present and to come."""
+    rows = []
+    for place, step in enumerate(rollout.steps):
+        is_now = place == rollout.step and rollout.state in ("running", "paused", "aborted")
+        if place < rollout.step or rollout.state == "done":
+            look = state("done")
+        elif is_now:
+            look = state(rollout.state)
+        else:
+            look = state("idle", "to come")
+        rows.append(StepRow(place + 1, step_words(step), look, is_now))
+    return rows
+
+
+def verdict_rows(verdicts: Sequence[StepVerdict]) -> list[VerdictRow]:
+    """Return verdicts with their looks; those on one metric share an axis."""
+    rows = []
+    for one in verdicts:
+        same = [abs(end) for v in verdicts if v.metric == one.metric for end in (v.low, v.high, v.difference) if end is not None]
+        rows.append(VerdictRow(one, state(one.verdict), max(same, default=0.0) * 1.1))
+    return rows
+
+
+def month_rows(windows: Sequence[Window]) -> list[MonthRow]:
+    """Return quality by month, newest first; the mean of a month's windows that have a value."""
+    grouped: dict[str, list[Window]] = {}
+    for window in windows:
+        grouped.setdefault(month(window.start_at), []).append(window)
+    rows = []
+    for name, group in grouped.items():
+        values: dict[str, list[float]] = {}
+        for window in group:
+            for one in window.performance:
+                values.setdefault(one.variant, [])
+                if one.value is not None:
+                    values[one.variant].append(one.value)
+        means = {variant: sum(found) / len(found) if found else None for variant, found in values.items()}
+        rows.append(MonthRow(name, len(group), means))
+    return rows
+
+
+ROUTES = [*page("/deployments", deployments), *page("/deployments/{deployment}", deployment)]

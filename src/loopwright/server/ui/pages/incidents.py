@@ -1,0 +1,41 @@
+"""What broke, who owns it, and what was done?"""
+
+from loopwright.kernel.errors import NotFound
+from loopwright.monitoring import Incident
+from loopwright.server.ui.addresses import page_of
+from loopwright.server.ui.asking import PAGE_ROWS, Ask
+from loopwright.server.ui.rendering import View, page
+from loopwright.server.ui.sentences import sentence
+
+STATES = ("open", "acknowledged", "resolved")
+
+
+def incidents(ask: Ask) -> View:
+    """Return incidents, newest first, of one state where asked."""
+    chosen = ask.asked("state")
+    wanted = [chosen] if chosen in STATES else []
+    found: list[Incident] = ask("monitoring.incidents", states=wanted, limit=PAGE_ROWS)
+    facts = {"incidents": found, "state": chosen, "states": list(STATES)}
+    return View("incidents.html", "Incidents", "Incidents", facts)
+
+
+def incident(ask: Ask) -> View:
+    """Return one incident with its alerts and what was recorded about it."""
+    incident_id = ask.part("incident_id")
+    listed: list[Incident] = ask("monitoring.incidents", limit=1000)
+    found = next((one for one in listed if one.incident_id == incident_id), None)
+    if found is None:
+        raise NotFound("no such incident", field="incident_id", value=incident_id, next_step="see the list of incidents")
+    events = [event for event in ask("audit.list", ref=found.subject, limit=200) if event.event_at >= found.opened_at]
+    own = ask("audit.list", ref=f"{ask.project}/incident:{incident_id}", limit=50)
+    told = sorted({event.position: event for event in (*events, *own)}.values(), key=lambda event: -event.position)
+    facts = {
+        "incident": found,
+        "alerts": ask.find("monitoring.alerts", [], incident_id=incident_id)[:PAGE_ROWS],
+        "events": [sentence(event) for event in told if not event.type.startswith("monitoring.window_")][:30],
+        "subject_page": page_of(found.subject, ask.project),
+    }
+    return View("incident.html", found.title, "Incidents", facts)
+
+
+ROUTES = [*page("/incidents", incidents), *page("/incidents/{incident_id}", incident)]

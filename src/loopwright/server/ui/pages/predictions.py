@@ -1,0 +1,37 @@
+"""Where did this answer come from?"""
+
+from typing import Any
+
+from loopwright.loop import Provenance, ProvenanceNode
+from loopwright.server.ui.addresses import page_of
+from loopwright.server.ui.asking import Ask
+from loopwright.server.ui.graph import Node
+from loopwright.server.ui.rendering import View, page
+
+_INPUTS = ("features", "inputs", "row")
+"""Details of the prediction's node that hold what the model was given."""
+
+
+def prediction(ask: Ask) -> View:
+    """Return everything behind one answer, as sentences, as a graph, and the features it was given."""
+    found: Provenance = ask("loop.why", prediction_id=ask.part("prediction_id"))
+    first = found.nodes[0].details if found.nodes else {}
+    features: dict[str, Any] = next((first[name] for name in _INPUTS if isinstance(first.get(name), dict)), {})
+    facts = {
+        "provenance": found,
+        "answer": {name: value for name, value in first.items() if not isinstance(value, dict | list)},
+        "features": features,
+        "missing": first.get("missing") or {},
+    }
+    keys = {node.ref for node in found.nodes}
+    nodes = [_node(ask, node, is_subject=place == 0) for place, node in enumerate(found.nodes)]
+    edges = [(edge[1], edge[0]) for edge in found.edges if len(edge) >= 2 and {edge[0], edge[1]} <= keys]
+    return View("prediction.html", "Why this answer", "Deployments", facts, {"nodes": nodes, "edges": edges})
+
+
+def _node(ask: Ask, node: ProvenanceNode, *, is_subject: bool) -> Node:
+    label = node.ref.rpartition(":")[2] or node.ref
+    return Node(node.ref, node.kind.replace("_", " "), label, "" if is_subject else page_of(node.ref, ask.project), is_subject)
+
+
+ROUTES = page("/predictions/{prediction_id}", prediction)

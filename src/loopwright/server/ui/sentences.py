@@ -1,0 +1,127 @@
+"""Events as plain sentences: who did what to which ref, and why."""
+
+from collections import defaultdict
+from typing import Any
+
+import msgspec
+
+from loopwright.kernel.events import Event
+from loopwright.server.ui.addresses import name_of, page_of, read_ref
+from loopwright.server.ui.words import number, percent
+
+
+class Sentence(msgspec.Struct, frozen=True):
+    """One event as people read it. ``topic`` is its room, ``subject`` the name that links to ``href``."""
+
+    position: int
+    at_us: int
+    recorded_at: int
+    topic: str
+    type: str
+    text: str
+    subject: str
+    href: str
+    ref: str
+    actor: str
+    reason: str
+
+
+_TEXTS = {
+    "approvals.asked": "approval asked: {question}",
+    "approvals.approved": "approved",
+    "approvals.rejected": "rejected",
+    "approvals.withdrawn": "question withdrawn",
+    "data.declared": "declared",
+    "data.import_started": "{operation} started",
+    "data.import_unchanged": "import brought nothing new",
+    "data.import_failed": "import failed",
+    "data.version_ready": "ready, {rows_added} rows added, {rows} in all",
+    "data.version_quarantined": "quarantined, a check failed",
+    "data.diff_started": "comparison of v{before} and v{after} started",
+    "features.plan_frozen": "plan frozen",
+    "features.training_set_recorded": "training set frozen, {rows} rows",
+    "features.materialized": "online store filled, {rows} rows",
+    "jobs.retried": "job {kind} started again",
+    "loop.applied": "project applied",
+    "loop.reaction_failed": "reaction {rule} failed",
+    "loop.retrain_started": "retrain started, cause {cause}",
+    "loop.retrain_changed": "retrain {state}",
+    "loop.timer_failed": "timer {verb} failed",
+    "monitoring.alert_fired": "alert: {message}",
+    "monitoring.declared": "monitor declared",
+    "monitoring.incident_acknowledged": "incident acknowledged",
+    "monitoring.incident_opened": "incident opened: {title}",
+    "monitoring.incident_resolved": "incident resolved",
+    "monitoring.opened": "windows opened",
+    "monitoring.reference_set": "compared with version {model_version} from now on",
+    "monitoring.window_closed": "window closed, {predictions} predictions",
+    "monitoring.window_settled": "window settled, {labels} labels",
+    "pipelines.failed": "execution failed",
+    "pipelines.finished": "execution finished",
+    "pipelines.started": "execution started",
+    "pipelines.step_finished": "step {step} finished",
+    "projects.created": "project created, {clock} clock",
+    "registry.alias_removed": "alias {alias} removed",
+    "registry.alias_set": "is now {alias}",
+    "registry.gates_recorded": "gates judged",
+    "registry.registered": "registered",
+    "serving.declared": "deployment declared",
+    "serving.rolled_back": "rolled back to v{version} from v{left}",
+    "serving.rollout_aborted": "rollout of v{version} aborted",
+    "serving.rollout_finished": "rollout finished, v{version} serves",
+    "serving.rollout_paused": "rollout of v{version} paused",
+    "serving.rollout_resumed": "rollout of v{version} goes on",
+    "serving.rollout_started": "rollout of v{version} began",
+    "serving.rollout_step_judged": "v{version} step judged",
+    "serving.rollout_step_started": "v{version} began its next step",
+    "tokens.created": "token for {actor} created, {role}",
+    "tokens.revoked": "token revoked",
+    "tracking.artifact_logged": "artifact {path} logged",
+    "tracking.run_failed": "run failed",
+    "tracking.run_finished": "run finished",
+    "tracking.run_killed": "run killed",
+    "tracking.run_started": "run started in {experiment}",
+    "tracking.tags_set": "tags set",
+}
+
+
+def sentence(event: Event) -> Sentence:
+    """Return an event as a sentence; a type without words of its own reads as its name."""
+    ref = read_ref(event.ref, event.project)
+    return Sentence(
+        position=event.position,
+        at_us=event.event_at,
+        recorded_at=event.recorded_at,
+        topic=event.type.partition(".")[0],
+        type=event.type,
+        text=_text(event),
+        subject=name_of(event.ref, event.project) if ref is None or ref.kind != "run" else ref.name[:12] + "…",
+        href=page_of(event.ref, event.project),
+        ref=event.ref,
+        actor=event.actor,
+        reason=event.reason,
+    )
+
+
+def _text(event: Event) -> str:
+    if event.type == "serving.released":
+        return "now " + traffic_words(event.payload.get("variants") or [])
+    template = _TEXTS.get(event.type)
+    if template is None:
+        return event.type.partition(".")[2].replace("_", " ")
+    facts: defaultdict[str, Any] = defaultdict(lambda: "–")
+    for name, value in event.payload.items():
+        facts[name] = number(value) if type(value) in (int, float) and name in _COUNTS else str(value)
+    return template.format_map(facts)
+
+
+_COUNTS = {"rows", "rows_added", "predictions", "labels"}
+
+
+def traffic_words(variants: list[dict[str, Any]]) -> str:
+    """Return who serves what share, as in ``v16 90 %, v17 10 %, v2 unseen``."""
+    parts = []
+    for variant in variants:
+        share = "unseen" if variant.get("is_shadow") else percent(variant.get("weight"))
+        parts.append(f"v{variant.get('version', '–')} {share}")
+    return ", ".join(parts) or "nothing"
