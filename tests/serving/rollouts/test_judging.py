@@ -11,6 +11,7 @@ from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep
 from loopwright.serving.rollouts.judging import judge
 
 DAY = 86_400_000_000
+TIMES = ["event_at", "recorded_at", "latency_us"]
 NOTHING = pl.DataFrame(schema={"variant": pl.String(), "latency_us": pl.Int64(), "recorded_at": pl.Int64()})
 
 
@@ -21,16 +22,14 @@ def spec(step: Any, task: str = "binary") -> JudgeSpec:
 def rows(variant: str, values: dict[str, Any], *, is_shadow: bool) -> pl.DataFrame:
     count = len(next(iter(values.values())))
     fixed = {"prediction_id": [f"p{n}" for n in range(count)], "variant": variant, "is_shadow": is_shadow}
-    times = {"event_at": np.arange(count), "recorded_at": np.arange(count), "latency_us": 1000}
+    times = {"event_at": np.arange(count), "recorded_at": np.arange(count), "latency_us": 1000, "bucket": 0.5}
     empty = {name: None for name in ("score", "answer", "error") if name not in values}
     return (
         pl.DataFrame({**fixed, **times, **values, **empty})
         .with_columns(
             pl.col("score").cast(pl.Float64), pl.col("answer").cast(pl.String), pl.col("error").cast(pl.String)
         )
-        .select(
-            "prediction_id", "variant", "is_shadow", "event_at", "recorded_at", "latency_us", "score", "answer", "error"
-        )
+        .select("prediction_id", "variant", "is_shadow", *TIMES, "score", "answer", "error", "bucket")
     )
 
 
@@ -120,3 +119,10 @@ def test_a_canary_needs_its_rows() -> None:
     step = CanaryStep(0.1, DAY, ["error_rate"])
     assert [verdict.verdict for verdict in judge(spec(step), few, NOTHING, NOTHING)] == ["undecided", "go"]
     assert [verdict.verdict for verdict in judge(spec(step), many, NOTHING, NOTHING)] == ["go", "go"]
+
+
+def test_rows_whose_variant_the_caller_chose_do_not_count() -> None:
+    chosen = rows("candidate", {"score": np.zeros(140), "error": pl.Series(["x"] * 140)}, is_shadow=False)
+    step = CanaryStep(0.1, DAY, ["error_rate"])
+    found = judge(spec(step), chosen.with_columns(bucket=pl.lit(None, pl.Float64)), NOTHING, NOTHING)
+    assert [verdict.verdict for verdict in found] == ["undecided", "undecided"]

@@ -13,7 +13,7 @@ from loopwright.serving.types import CANDIDATE, CHAMPION, CanaryStep, JudgeSpec,
 
 COLUMNS = [
     *("prediction_id", "release", "variant", "is_shadow", "model_version", "event_at", "recorded_at"),
-    *("latency_us", "score", "answer", "error"),
+    *("latency_us", "score", "answer", "error", "bucket"),
 ]
 """What a look reads of the prediction log."""
 
@@ -109,7 +109,9 @@ def answered_class(answer: str) -> str:
 
 
 def _judge_canary(step: CanaryStep, rows: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:
-    served = rows.filter(~pl.col("is_shadow") & pl.col("variant").is_in([CHAMPION, CANDIDATE]))
+    # Without a bucket the caller chose the variant, which is no fair comparison.
+    is_drawn = ~pl.col("is_shadow") & pl.col("bucket").is_not_null()
+    served = rows.filter(is_drawn & pl.col("variant").is_in([CHAMPION, CANDIDATE]))
     count = len(served.filter(pl.col("variant") == CANDIDATE))
     is_enough = count >= step.least_rows
     message = f"the candidate answered {count:,} rows, at least {step.least_rows:,} are needed"
