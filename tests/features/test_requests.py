@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from loopwright.features import RequestSpec
-from loopwright.features.requests import request_runner, run_request
+from loopwright.features.requests import check_answer, request_runner, run_request
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, StepFailed
 
@@ -43,3 +43,8 @@ def test_a_wrong_answer_says_what_is_wrong(function: object, kind: type[Exceptio
 def test_a_missing_input_is_named() -> None:
     with pytest.raises(InvalidInput, match="no column a"):
         run_request(REQUEST, lambda rows: rows, ROWS.drop("a"))
+
+
+def test_an_answer_from_elsewhere_becomes_features() -> None:
+    answer = pl.DataFrame({"name": ["x", "y"], "double": pl.Series([2, 4], dtype=pl.Int8)})
+    assert check_answer(REQUEST, answer, 2).schema == {"double": pl.Float64, "name": pl.String}

@@ -1,7 +1,7 @@
 """Features without skew: views, aggregates, on-request functions, services, training sets, the online store.
 
-What computes (the modules ``frames``, ``jobs``, ``requests``, ``skew``, ``training``, and their names here) loads Polars,
-so it is imported only when somebody asks for it.
+What computes (the modules ``frames``, ``jobs``, ``requests``, ``skew``, ``training``, and their names here) loads
+Polars, so it is imported only when somebody asks for it.
 """
 
 from importlib import import_module

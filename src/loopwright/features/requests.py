@@ -44,11 +44,20 @@ def run_request(request: RequestSpec, function: Callable[[pl.DataFrame], Any], i
     except Exception as error:
         message = f"on-request function {request.name} raised {type(error).__name__}: {error}"
         raise StepFailed(message, field=f"request.{request.name}") from error
+    return check_answer(request, answer, inputs.height)
+
+
+def check_answer(request: RequestSpec, answer: Any, rows: int) -> pl.DataFrame:
+    """Return what an on-request function answered as features, Float64 or String, in the declared order.
+
+    Raises:
+        InvalidInput: It is no frame, lacks an output, or has another number of rows.
+    """
     field = f"request.{request.name}"
     if not isinstance(answer, pl.DataFrame):
         raise InvalidInput("an on-request function answers a frame", field=field, value=type(answer).__name__)
-    if answer.height != inputs.height:
-        rule = f"one row for each of the {inputs.height} it was given"
+    if answer.height != rows:
+        rule = f"one row for each of the {rows} it was given"
         raise InvalidInput("this answer has another number of rows", field=field, value=answer.height, rule=rule)
     check_columns(request.outputs, answer.columns, f"the answer of {request.name}", "outputs")
     return pl.DataFrame([as_feature(answer[name], f"{field}.{name}") for name in request.outputs])

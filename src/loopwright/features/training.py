@@ -12,7 +12,7 @@ from loopwright.features.aggregates import aggregate_many, finish
 from loopwright.features.frames import MOMENT, as_feature, entities, moments, row_ids
 from loopwright.features.plans import plan_inputs, used_columns, view_names, window_name
 from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, latest_known
-from loopwright.features.requests import RunRequest
+from loopwright.features.requests import RunRequest, check_answer
 from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
 from loopwright.features.trainingset import TrainingSet
 from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec, FeaturePlan, LabelSpec
@@ -106,7 +106,8 @@ def compute_features(
     check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
     found = FeatureColumns({}, {})
     for request in plan.requests if spine.height else []:
-        for column in run_requests(request, spine.select(request.inputs)):
+        answer = run_requests(request, spine.select(request.inputs))
+        for column in check_answer(request, answer, spine.height):
             found.columns[column.name] = column
             found.reasons[column.name] = np.zeros(spine.height, np.uint8)
     named = list(zip(plan.views, view_names(plan.requests, plan.views), strict=True))

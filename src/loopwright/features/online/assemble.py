@@ -9,7 +9,7 @@ from loopwright.features.frames import entities
 from loopwright.features.online.base import Lookup, OnlineStore
 from loopwright.features.plans import plan_inputs
 from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints
-from loopwright.features.requests import RunRequest
+from loopwright.features.requests import RunRequest, check_answer
 from loopwright.features.types import BoundView, FeaturePlan
 from loopwright.features.views import check_columns
 
@@ -39,16 +39,17 @@ def serve_features(
     check_columns(plan_inputs(plan), rows.columns, "the request", "rows")
     found = Lookup({}, {})
     for request in plan.requests:
-        for column in run_requests(request, rows.select(request.inputs)):
+        answer = run_requests(request, rows.select(request.inputs))
+        for column in check_answer(request, answer, rows.height):
             is_text = column.dtype == pl.String
             values = column.to_list() if is_text else column.fill_null(float("nan")).to_numpy()
             found.columns[column.name] = values
             found.reasons[column.name] = np.where(column.is_null().to_numpy(), NOT_FOUND, FOUND).astype(np.uint8)
     asked = {name: entities(rows[name], f"rows.{name}").to_list() for name in {view.view.entity for view in views}}
     for view in views:
-        answer = store.lookup(view, asked[view.view.entity], at_us)
-        found.columns.update(answer.columns)
-        found.reasons.update(answer.reasons)
+        looked_up = store.lookup(view, asked[view.view.entity], at_us)
+        found.columns.update(looked_up.columns)
+        found.reasons.update(looked_up.reasons)
     return Lookup(
         {name: found.columns[name] for name in plan.columns}, {name: found.reasons[name] for name in plan.columns}
     )
