@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from loopwright.registry.encoding import encode
     from loopwright.registry.flavours.base import Predictor, TrainingColumn
     from loopwright.registry.flavours.constant import ConstantModel
+    from loopwright.registry.flavours.lightgbm import feature_importance
 
 _LAZY = {
     "ConstantModel": "flavours.constant",
@@ -44,6 +45,7 @@ _LAZY = {
     "TrainingColumn": "flavours.base",
     "columns_of": "artifacts",
     "encode": "encoding",
+    "feature_importance": "flavours.lightgbm",
     "load_model": "artifacts",
     "save_model": "artifacts",
     "store_files": "artifacts",
@@ -83,6 +85,7 @@ __all__ = [
     "columns_of",
     "encode",
     "encoding",
+    "feature_importance",
     "flavours",
     "force_gates",
     "gain",
