@@ -35,7 +35,8 @@ class FeatureReader:
         by_code = {request.function.function_digest: functions[request.name] for request in plan.requests}
         self._run = requests.request_runner(lambda code: by_code[code.function_digest])
         spine = plan.datasets[0] if plan.datasets else None
-        self._dtypes = {name: spine.dtypes[name] for name in self.fields if spine and name in spine.dtypes}
+        known = {plan.time: "Datetime(us, UTC)", **(spine.dtypes if spine else {})}
+        self._dtypes = {name: known[name] for name in self.fields if name in known}
         self._zone = spine.zone if spine else None
 
     def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:

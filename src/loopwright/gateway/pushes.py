@@ -50,7 +50,7 @@ class PushTarget:
             InvalidInput: A row breaks a rule; names ``rows[i].column``. Nothing was taken.
             StepFailed: The transform raised.
         """
-        raw = frames.typed_frame(rows, self._spec.dtypes, zone=self._spec.zone)
+        raw = frames.typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
         self._check_keys(raw)
         event_at = self._event_at(raw, recorded_at)
         by_meaning: dict[str, list[BoundView]] = {}
@@ -61,7 +61,7 @@ class PushTarget:
         return _batch(raw, event_at, recorded_at)
 
     def _transformed(self, raw: pl.DataFrame, rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
-        frame = raw if spec.dtypes == self._spec.dtypes else frames.typed_frame(rows, spec.dtypes, zone=spec.zone)
+        frame = raw if spec.dtypes == self._spec.dtypes else frames.typed_frame(rows, _dtypes(spec), zone=spec.zone)
         if spec.transform is None:
             return frame
         function = self._load(spec.transform)
@@ -89,17 +89,17 @@ class PushTarget:
         if name not in raw.columns:
             raise InvalidInput("the time is missing", field=f"rows[0].{name}", rule="every row says when it happened")
         column = raw.get_column(name)
-        if isinstance(column.dtype, pl.Datetime):
-            column = column.dt.epoch("us")
-        if not column.dtype.is_integer():
-            column = frames.typed_frame([{name: value} for value in column.to_list()], {name: "Datetime"}).get_column(
-                name
-            )
-            column = column.dt.epoch("us")
+        column = column.dt.epoch("us") if isinstance(column.dtype, pl.Datetime) else column
         gaps = column.is_null().arg_true()
         if len(gaps):
             raise InvalidInput("the time is missing", field=f"rows[{gaps[0]}].{name}", rule="a time is never null")
         return column.cast(pl.Int64).to_list()
+
+
+def _dtypes(spec: DatasetPushSpec) -> dict[str, str]:
+    """Return the dtypes of a dataset's columns; its moments are known even before it has a version."""
+    times = [spec.time, *(known.column for known in spec.known_at.values())]
+    return {**{name: "Datetime(us, UTC)" for name in times if name}, **spec.dtypes}
 
 
 def _batch(raw: pl.DataFrame, event_at: list[int], recorded_at: int) -> Batch:

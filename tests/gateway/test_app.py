@@ -1,0 +1,212 @@
+"""What a caller sees: answers with ids, clear errors, and nothing that spoils a neighbour."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from loopwright.registry import InputColumn
+from loopwright.registry.flavours.constant import ConstantModel
+from tests.gateway.conftest import TOKEN, GatewayProcess, World, booster, number_columns, x_row
+
+pytestmark = pytest.mark.slow
+PREDICT = "/v1/flights/deployments/late/predict"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, GatewayProcess]]:
+    """A gateway with a binary model of three numbers, one with a category, one external, and one in a replayed project."""
+    world = World(Path(tmp_path_factory.mktemp("served")))
+    world.server.start()
+    world.project()
+    world.project("past", "replay")
+    version = world.register(booster(3), number_columns(3))
+    world.declare()
+    world.release(version)
+    columns = [InputColumn("carrier", "category", ["AA", "UA"]), InputColumn("is_wet", "boolean")]
+    kinds = world.register(ConstantModel([0.2, 0.8]), columns, "multiclass", name="kinds")
+    world.declare("kinds", model="kinds", task="multiclass")
+    world.release(kinds, name="kinds")
+    past = world.register(ConstantModel(0.3), number_columns(1), project="past")
+    world.declare(project="past")
+    world.release(past, project="past")
+    world.declare("scorecard", model="elsewhere", is_external=True)
+    gateway = world.gateway()
+    gateway.start()
+    gateway.wait_for(lambda health: len(health["releases"]) == 3)
+    yield world, gateway
+    gateway.stop()
+    world.server.stop()
+    world.server.database.close()
+
+
+@pytest.fixture
+def gateway(served: tuple[World, GatewayProcess]) -> GatewayProcess:
+    return served[1]
+
+
+def refused(answer: httpx.Response) -> dict[str, Any]:
+    assert "Traceback" not in answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    return {"status": answer.status_code, **error}
+
+
+def test_an_answer_carries_an_id_and_is_in_the_log(served: tuple[World, GatewayProcess]) -> None:
+    world, gateway = served
+    answer = gateway.post(PREDICT, {"rows": [{**x_row(3), "row_key": "UA1"}, {**x_row(3), "x1": None}]}).json()
+    assert answer["deployment"] == "late"
+    assert answer["release"] == 1
+    first, second = answer["predictions"]
+    assert (first["variant"], first["model_version"]) == ("champion", 1)
+    assert "missing" not in first
+    assert second["missing"] == {"x1": "NULL"}
+    gateway.seal()
+    logged = {row["prediction_id"]: row for row in world.chunks("predictions").to_dicts()}
+    row = logged[first["prediction_id"]]
+    assert row["score"] == first["score"]
+    assert row["row_key"] == "UA1"
+    assert [row[f"f.x{place}"] for place in range(3)] == [0.5, 1.5, 2.5]
+    assert 0 <= row["bucket"] < 1
+    assert row["latency_us"] > 0
+    assert logged[second["prediction_id"]]["f.x1"] is None
+
+
+def test_categories_and_classes(gateway: GatewayProcess) -> None:
+    rows = [{"carrier": "UA", "is_wet": True}, {"carrier": "new", "is_wet": None}]
+    answer = gateway.post("/v1/flights/deployments/kinds/predict", {"rows": rows}).json()["predictions"]
+    assert answer[0]["answer"] == {"class": "1", "probabilities": {"0": 0.2, "1": 0.8}}
+    assert answer[1]["missing"] == {"carrier": "UNKNOWN_CATEGORY", "is_wet": "NULL"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        ([{"x0": 1, "x1": 2}], "rows[0].x2"),
+        ([x_row(3), {**x_row(3), "x1": "NaN"}], "rows[1].x1"),
+        ([{**x_row(3), "x0": [1]}], "rows[0].x0"),
+        ([{**x_row(3), "x0": True}], "rows[0].x0"),
+        ([{**x_row(3), "x0": 10**400}], "rows[0].x0"),
+        ([{**x_row(3), "event_at": 0}], "rows[0].event_at"),
+        ([], "rows"),
+    ],
+)
+def test_a_bad_row_is_named(gateway: GatewayProcess, rows: list[Any], field: str) -> None:
+    error = refused(gateway.post(PREDICT, {"rows": rows}))
+    assert (error["status"], error["field"]) == (422, field)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b'{"rows": 1}', b'{"rows": [1]}', b'{"rows": [{"x0": NaN}]}', b'{"rows":' + b"[" * 50_000, b"\xff"]
+)
+def test_a_body_that_is_no_request(gateway: GatewayProcess, body: bytes) -> None:
+    error = refused(httpx.post(f"{gateway.url}{PREDICT}", content=body))
+    assert (error["status"], error["field"]) == (422, "body")
+
+
+def test_a_large_body_is_refused_before_it_is_read(gateway: GatewayProcess) -> None:
+    with httpx.Client() as client:
+        answer = client.post(f"{gateway.url}{PREDICT}", content=b" " * (50 << 20), timeout=30)
+    assert refused(answer)["status"] == 413
+
+
+def test_too_many_rows(gateway: GatewayProcess) -> None:
+    assert refused(gateway.post(PREDICT, {"rows": [x_row(3)] * 10_001}))["status"] == 413
+
+
+def test_unknown_names(gateway: GatewayProcess) -> None:
+    error = refused(gateway.post("/v1/flights/deployments/lat/predict", {"rows": [x_row(3)]}))
+    assert (error["status"], error["next_step"]) == (404, "did you mean late?")
+    assert refused(gateway.post("/v1/flights/nothing", {}))["status"] == 404
+    assert refused(gateway.post("/v1/flights/deployments/scorecard/predict", {"rows": [{}]}))["status"] == 409
+
+
+def test_a_bad_row_does_not_spoil_those_beside_it(gateway: GatewayProcess) -> None:
+    def ask(number: int) -> int:
+        row = {**x_row(3), "x2": "bad" if number % 4 == 0 else 1.0}
+        return gateway.post(PREDICT, {"rows": [row]}).status_code
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(ask, range(64)))
+    assert found == [422 if number % 4 == 0 else 200 for number in range(64)]
+
+
+def test_replayed_projects_say_when(gateway: GatewayProcess) -> None:
+    path = "/v1/past/deployments/late/predict"
+    assert refused(gateway.post(path, {"rows": [{"x0": 1}]}))["field"] == "rows[0].event_at"
+    assert refused(gateway.post(path, {"rows": [{"x0": 1, "event_at": "2013-03-01T00:00:00"}]}))["status"] == 422
+    assert gateway.post(path, {"rows": [{"x0": 1, "event_at": "2013-03-01T00:00:00Z"}]}).status_code == 200
+
+
+def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProcess]) -> None:
+    world, gateway = served
+    rows = [{"id": "case-1", "score": 0.4, "features": {"age": 30, "region": "N"}}, {"id": 2, "answer": {"x": 1}}]
+    path = "/v1/flights/deployments/scorecard"
+    assert gateway.post(f"{path}/predictions", {"predictions": rows}).json() == {"accepted": 2}
+    labels = [{"prediction_id": "case-1", "label": True}, {"prediction_id": "unknown", "label": "churned"}]
+    assert gateway.post(f"{path}/labels", {"labels": labels}).json() == {"accepted": 2}
+    gateway.seal()
+    found = world.chunks("predictions", "scorecard").sort("prediction_id").to_dicts()
+    assert [row["prediction_id"] for row in found] == ["2", "case-1"]
+    assert (found[1]["variant"], found[1]["f.age"], found[1]["f.region"]) == ("external", 30.0, "N")
+    kept = world.chunks("labels", "scorecard").sort("prediction_id").to_dicts()
+    assert [(row["label"], row["label_text"]) for row in kept] == [(1.0, None), (None, "churned")]
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "field"),
+    [
+        ("late/labels", {"labels": [{"prediction_id": "a"}]}, "labels[0].label"),
+        ("late/labels", {"labels": [{"prediction_id": "a", "label": 1}, {"label": 1}]}, "labels[1].prediction_id"),
+        ("late/labels", {"labels": []}, "rows"),
+        ("scorecard/predictions", {"predictions": [{"id": "a"}]}, "predictions[0].score"),
+        ("scorecard/predictions", {"predictions": [{"id": "a", "score": "x"}]}, "predictions[0].score"),
+        ("scorecard/predictions", {"predictions": [{"id": "a", "score": 1, "event_at": "x"}]}, "predictions[0].event_at"),
+    ],
+)
+def test_ingest_names_what_is_wrong(gateway: GatewayProcess, path: str, document: Any, field: str) -> None:
+    error = refused(gateway.post(f"/v1/flights/deployments/{path}", document))
+    assert (error["status"], error["field"]) == (422, field)
+
+
+def test_other_sites_are_refused(gateway: GatewayProcess) -> None:
+    rebound = gateway.post(PREDICT, {"rows": [x_row(3)]}, headers={"Host": "evil.example"})
+    assert refused(rebound)["status"] == 403
+    crossed = gateway.post(PREDICT, {"rows": [x_row(3)]}, headers={"Origin": "https://evil.example"})
+    assert refused(crossed)["field"] == "Origin"
+
+
+def test_metrics_and_health(gateway: GatewayProcess) -> None:
+    text = httpx.get(f"{gateway.url}/metrics").text
+    assert 'loopwright_gateway_requests_total{route="predict",target="flights/late",status="200"}' in text
+    assert "loopwright_gateway_batch_rows_bucket" in text
+    assert httpx.get(f"{gateway.url}/healthz").json()["status"] == "ok"
+
+
+def test_tokens_decide_who_may(world: World) -> None:
+    world.declare()
+    world.release(world.register(ConstantModel(0.5), number_columns(1)))
+    tokens = {
+        role: world.server.call("tokens.create", actor=f"person:{role}", role=role).secret for role in ("viewer", "editor")
+    }
+    world.project("other")
+    tokens["stranger"] = world.server.call("tokens.create", "other", actor="person:x", role="admin").secret
+    gateway = world.gateway(LOOPWRIGHT_AUTH="on")
+    gateway.start()
+    gateway.wait_for(lambda health: bool(health["releases"]))
+
+    def ask(who: str, path: str, document: Any) -> int:
+        secret = tokens.get(who, who)
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        return gateway.post(path, document, headers=headers).status_code
+
+    rows, labels = {"rows": [{"x0": 1}]}, {"labels": [{"prediction_id": "a", "label": 1}]}
+    while ask("viewer", PREDICT, rows) == 401:
+        pass
+    asked = {who: ask(who, PREDICT, rows) for who in ("viewer", "editor", "stranger", "wrong", "", TOKEN)}
+    assert asked == {"viewer": 200, "editor": 200, "stranger": 403, "wrong": 401, "": 401, TOKEN: 200}
+    path = "/v1/flights/deployments/late/labels"
+    assert {who: ask(who, path, labels) for who in ("viewer", "editor")} == {"viewer": 403, "editor": 200}
+    assert ask("editor", "/internal/seal", {}) == 403

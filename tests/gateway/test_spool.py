@@ -1,0 +1,115 @@
+"""What is acknowledged is on the disk, and what is on the disk comes back, wherever the process died."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_batches
+from loopwright.kernel.errors import StorageFull
+
+KEY = StreamKey("flights", "predictions", "late")
+WIDE = Layout((("prediction_id", "str"), ("score", "f64")), (("release", "i64", 1),))
+NARROW = Layout((("prediction_id", "str"),))
+
+
+def wide(*ids: str) -> Batch:
+    return Batch(WIDE, len(ids), [list(ids), [0.5] * len(ids)])
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    made = Spool(tmp_path / "spool")
+    yield made
+    made.close()
+
+
+def ids_of(path: Path) -> list[str]:
+    return [id for batch in read_batches(path) for id in batch.columns[0]]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8), share=st.floats(0, 1), garbage=st.binary(max_size=20))
+def test_a_file_cut_anywhere_gives_a_prefix_of_whole_batches(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], share: float, garbage: bytes
+) -> None:
+    root = tmp_path_factory.mktemp("spool")
+    spool = Spool(root)
+    ends, wanted = [0], [[]]
+    for number, size in enumerate(sizes):
+        ids = [f"{number}.{row}" for row in range(size)]
+        layout = WIDE if number % 2 else NARROW
+        batch = wide(*ids) if number % 2 else Batch(layout, size, [ids])
+        spool.append(KEY, [batch])
+        ends.append(spool.streams[KEY].size)
+        wanted.append(wanted[-1] + ids)
+    path = spool.streams[KEY].path(1)
+    spool.close()
+    kept = int(share * ends[-1])
+    path.write_bytes(path.read_bytes()[:kept] + garbage)
+    cut_torn_tail(path)
+    whole = max(place for place, end in enumerate(ends) if end <= kept)
+    found = ids_of(path)
+    # Garbage never becomes a row; a whole batch is never lost.
+    assert found == wanted[whole]
+
+    again = Spool(root)
+    again.append(KEY, [wide("after")])
+    stream = again.streams[KEY]
+    assert [id for number in (*stream.closed(), stream.number) for id in ids_of(stream.path(number))] == [*found, "after"]
+    again.close()
+
+
+def test_numbers_go_on_after_everything_was_sealed(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    spool.append(KEY, [wide("a")])
+    spool.roll(KEY)
+    stream = spool.streams[KEY]
+    assert stream.closed() == [1]
+    stream.path(1).unlink()
+    spool.close()
+    again = Spool(tmp_path)
+    assert again.streams[KEY].number == 2
+    again.append(KEY, [wide("b")])
+    again.roll(KEY)
+    assert again.streams[KEY].closed() == [2]
+    again.close()
+
+
+def test_an_empty_segment_is_not_rolled(spool: Spool) -> None:
+    spool.append(KEY, [wide("a")])
+    spool.roll(KEY)
+    spool.roll(KEY)
+    assert spool.streams[KEY].number == 2
+
+
+def test_a_full_disk_leaves_nothing_half_written(spool: Spool) -> None:
+    spool.append(KEY, [wide("a")])
+    stream = spool.streams[KEY]
+    size = stream.size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        with pytest.raises(StorageFull, match="nothing was written"):
+            spool.append(KEY, [Batch(NARROW, 1, [["lost"]])])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert stream.path(1).stat().st_size == size
+    spool.append(KEY, [Batch(NARROW, 1, [["b"]])])
+    assert ids_of(stream.path(1)) == ["a", "b"]
+
+
+def test_durable_means_the_disk_has_confirmed(spool: Spool) -> None:
+    done, errors = Event(), []
+
+    def then(why: Exception | None) -> None:
+        errors.append(why)
+        done.set()
+
+    spool.when_durable(spool.append(KEY, [wide("a")]), then)
+    assert done.wait(5)
+    assert errors == [None]
