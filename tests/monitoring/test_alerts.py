@@ -18,7 +18,9 @@ def monitor(**changes: Any) -> Monitor:
 
 def window(day: int = 0, distance: float = 0.0, **changes: Any) -> Window:
     drift = [FeatureDrift("temp", distance, 0.0, 0.0, 900, False, 0.2)]
-    made = Window("late", day * DAY, (day + 1) * DAY, "closed", 900, 0, 0, 5.0, drift, [], [], {}, "", 0, reference="ref")
+    made = Window(
+        "late", day * DAY, (day + 1) * DAY, "closed", 900, 0, 0, 5.0, drift, [], [], {}, "", 0, reference="ref"
+    )
     return msgspec.structs.replace(made, **changes)
 
 

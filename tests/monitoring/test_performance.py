@@ -56,9 +56,7 @@ def test_one_class_has_no_auc() -> None:
 
 
 def test_rows_that_cannot_be_scored_are_left_out() -> None:
-    rows = labelled(4).with_columns(
-        score=pl.Series([0.5, None, math.nan, 0.7]), label=pl.Series([1.0, 1.0, 1.0, 0.4])
-    )
+    rows = labelled(4).with_columns(score=pl.Series([0.5, None, math.nan, 0.7]), label=pl.Series([1.0, 1.0, 1.0, 0.4]))
     assert score_rows(rows, "binary", []).height == 1
 
 
@@ -66,7 +64,9 @@ def test_regression_has_errors() -> None:
     rows = labelled().with_columns(label=pl.col("score") + 2.0)
     for metric in ("rmse", "mae"):
         spec = MonitorSpec(DAY, performance=metric)
-        assert measure(score_rows(rows, "regression", []), {"champion": 1}, spec, "regression")[0].value == pytest.approx(2)
+        assert measure(score_rows(rows, "regression", []), {"champion": 1}, spec, "regression")[
+            0
+        ].value == pytest.approx(2)
 
 
 def test_multiclass_reads_the_answer() -> None:

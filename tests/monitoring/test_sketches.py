@@ -33,7 +33,9 @@ def test_merging_equals_counting_all_rows(xs: list[float], more: list[float], ys
     for name in "xy":
         one, other = merged.sketches[name], whole.sketches[name]
         assert (one.counts, one.nulls) == (other.counts, other.nulls)
-        assert all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6) or abs(a) > 1e300 for a, b in zip(one.sums, other.sums))
+        assert all(
+            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6) or abs(a) > 1e300 for a, b in zip(one.sums, other.sums)
+        )
 
 
 @given(numbers, texts, numbers, texts)

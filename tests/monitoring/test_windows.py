@@ -51,9 +51,7 @@ def test_a_window_closes_then_settles_with_its_labels(
     assert worker.seals == 3
 
 
-def test_the_span_grows_over_windows(
-    worker: Worker, log: Log, served: Served, champion: Champion, call: Call
-) -> None:
+def test_the_span_grows_over_windows(worker: Worker, log: Log, served: Served, champion: Champion, call: Call) -> None:
     begin = start(worker, served, champion, days=2)
     for day in range(3):
         log.day(begin + day * DAY, make_traffic(300, np.random.default_rng(day)), shadow=True)

@@ -94,11 +94,9 @@ def _with_performance(
     for part in earlier:
         for variant, count in part.predictions.items():
             ordered[variant] = ordered.get(variant, 0) + count
-    return msgspec.structs.replace(
-        window,
-        span=measure(together, ordered, spec, monitor.task),
-        segments=segment_performance(together, served, spec, monitor.task),
-    )
+    # Segments are small, so they wait until labels have matured.
+    segments = segment_performance(together, served, spec, monitor.task) if task.state == "settled" else {}
+    return msgspec.structs.replace(window, span=measure(together, ordered, spec, monitor.task), segments=segments)
 
 
 def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:

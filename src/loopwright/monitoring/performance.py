@@ -6,6 +6,7 @@ segment column. For multiclass ``score`` is the probability that was given to th
 """
 
 import math
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -131,12 +132,16 @@ def _metrics(
         loss, hits = float(losses.mean()), int(labels.sum())
         shares = {"accuracy": hits / len(labels), "log_loss": loss}
         return shares, {"accuracy": metrics.wilson(hits, len(labels)), "log_loss": [max(0.0, loss - half), loss + half]}
-    if task == "binary" and spec.performance == "roc_auc":
-        positives = int(labels.sum())
-        # Below two of a class DeLong's variance is nothing, not small.
-        if min(positives, len(labels) - positives) < 2:
-            return {}, {}
-    return metrics.evaluate("binary" if task == "binary" else "regression", labels, scores, threshold=spec.threshold)
+    if spec.performance != "roc_auc":
+        named: Literal["binary", "regression"] = "binary" if task == "binary" else "regression"
+        return metrics.evaluate(named, labels, scores, threshold=spec.threshold)
+    positives = int(labels.sum())
+    # Below two of a class DeLong's variance is nothing, not small.
+    if min(positives, len(labels) - positives) < 2:
+        return {}, {}
+    auc, variance = metrics.delong(labels, scores)
+    half = metrics.Z95 * math.sqrt(variance)
+    return {"roc_auc": auc}, {"roc_auc": [max(0.0, auc - half), min(1.0, auc + half)]}
 
 
 def _business_value(scores: Floats, labels: Floats, spec: MonitorSpec) -> float | None:

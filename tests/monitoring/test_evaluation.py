@@ -1,0 +1,78 @@
+"""Evaluating a window: what is kept, what is read again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from loopwright.monitoring import Monitor, MonitorSpec, build_reference
+from loopwright.monitoring.evaluation import build_window_profile, evaluate, measure_drift
+from loopwright.monitoring.types import WindowTask
+from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
+
+
+def task(worker: Worker, begin: int, state: str) -> WindowTask:
+    named = {"deployment": "late", "start_at": begin, "end_at": begin + DAY, "state": state}
+    found: WindowTask = worker.call("monitoring.window_task", named, "flights")
+    return found
+
+
+def test_settling_keeps_drift_unless_predictions_came_late(
+    worker: Worker, log: Log, served: Callable[..., Monitor], champion: Callable[..., str]
+) -> None:
+    served(MonitorSpec(DAY))
+    champion(days=2)
+    begin = worker.wall.at_us
+    log.predict(begin, make_traffic(300, np.random.default_rng(0)))
+    worker.advance(begin + DAY)
+    worker.call("monitoring.close_window", {"deployment": "late", "start_at": begin, "end_at": begin + DAY}, "flights")
+    worker.run()
+    champion(days=3)
+    settled, blobs = evaluate(task(worker, begin, "settled"), worker.blobs)
+    known = worker.call("monitoring.window", {"deployment": "late", "start_at": begin}, "flights")
+    assert (settled.drift, settled.reference, settled.model_version) == (known.drift, known.reference, 1)
+    assert blobs == []
+    log.predict(begin, make_traffic(50, np.random.default_rng(1)))
+    again, _ = evaluate(task(worker, begin, "settled"), worker.blobs)
+    assert (again.predictions, again.model_version) == (350, 2)
+
+
+def test_a_prediction_sent_again_is_counted_once(
+    worker: Worker, log: Log, served: Callable[..., Monitor], champion: Callable[..., str], monkeypatch: Any
+) -> None:
+    served(MonitorSpec(DAY))
+    champion(days=2)
+    traffic = make_traffic(300, np.random.default_rng(0))
+    ids = log.predict(worker.wall.at_us, traffic)
+    monkeypatch.setattr("tests.monitoring.conftest.new_ids", lambda *_: ids)
+    log.predict(worker.wall.at_us, traffic)
+    window, _ = evaluate(task(worker, worker.wall.at_us, "closed"), worker.blobs)
+    assert window.predictions == 300
+
+
+def test_ignored_columns_and_the_clocks_own_are_no_drift() -> None:
+    hours = pl.DataFrame({"event_at": np.arange(2_000) * 3_600_000_000})
+    frame = hours.with_columns(hour=(pl.col("event_at") // 3_600_000_000) % 24, x=pl.lit(1.0), y=pl.lit(2.0))
+    reference = build_reference(frame, ["hour", "x", "y"])
+    rows = frame.head(200).select(pl.lit(0.5).alias("score"), pl.all().name.prefix("f."))
+    profile = build_window_profile(rows, reference)
+    found = measure_drift(reference, profile, MonitorSpec(DAY, ignore=["y"]))
+    assert [one.feature for one in found] == ["x"]
+
+
+def test_what_is_usual_counts_only_for_the_same_measure() -> None:
+    rng = np.random.default_rng(0)
+    daily = np.repeat(rng.normal(0, 5, 30), 200)
+    frame = pl.DataFrame({"event_at": np.arange(6_000) * (DAY // 200), "temp": daily + rng.normal(size=6_000)})
+    reference = build_reference(frame, ["temp"])
+    rows = frame.tail(200).select(pl.lit(0.5).alias("score"), pl.all().name.prefix("f."))
+    profile = build_window_profile(rows, reference)
+    for spec, is_usual in (
+        (MonitorSpec(DAY), True),
+        (MonitorSpec(DAY, usual=False), False),
+        (MonitorSpec(2 * DAY), False),
+        (MonitorSpec(DAY, drift="js"), False),
+    ):
+        [one] = measure_drift(reference, profile, spec)
+        assert (one.above > 0.2) is is_usual

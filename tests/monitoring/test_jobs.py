@@ -1,0 +1,48 @@
+"""Jobs: references from blobs, alerts to channels."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from loopwright.monitoring import Monitor, MonitorSpec, reference_from_bytes
+from tests.monitoring.conftest import DAY, Worker, make_traffic
+
+SUBJECT = "flights/deployment:late"
+
+
+def test_a_reference_is_profiled_from_a_blob(worker: Worker, served: Callable[..., Monitor]) -> None:
+    served(MonitorSpec(DAY, over_us=2 * DAY))
+    rows = make_traffic(6_000, np.random.default_rng(0)).with_columns(
+        at=pl.Series(np.arange(6_000) * (DAY // 300)).cast(pl.Datetime("us", "UTC"))
+    )
+    path = worker.state_dir / "train.parquet"
+    rows.write_parquet(path)
+    blob = worker.blobs.put_file(path)
+    sizes = {"digest": blob.digest, "size_bytes": blob.size_bytes}
+    args = {"deployment": "late", "blob": sizes, "time": "at", "score": "score"}
+    worker.call("monitoring.start_reference", args, "flights")
+    [result] = worker.run()
+    assert (result["rows"], result["columns"]) == (6_000, 4)
+    found = worker.call("monitoring.get", {"deployment": "late"}, "flights")
+    reference = reference_from_bytes(worker.blobs.get(found.reference))
+    assert (reference.every_us, reference.over_us, reference.metric) == (DAY, 2 * DAY, "psi")
+    assert reference.usual
+
+
+def test_channels_hear_when_an_incident_opens_and_ends(
+    worker: Worker, served: Callable[..., Monitor], caplog: pytest.LogCaptureFixture
+) -> None:
+    served(MonitorSpec(DAY, channels=["log"]))
+    args: dict[str, Any] = {"subject": SUBJECT, "kind": "errors", "message": "12 of 99 predictions failed"}
+    alert = worker.call("monitoring.raise_alert", {**args, "severity": "critical"}, "flights")
+    worker.call("monitoring.raise_alert", {**args, "severity": "critical"}, "flights")
+    worker.call("monitoring.resolve", {"incident_id": alert.incident_id, "reason": "restarted"}, "flights")
+    with caplog.at_level("WARNING", "loopwright.alerts"):
+        assert len(worker.run()) == 2
+    assert sorted(caplog.messages) == [
+        f"critical errors opened on {SUBJECT}: 12 of 99 predictions failed",
+        f"critical errors resolved on {SUBJECT}: 12 of 99 predictions failed (restarted)",
+    ]
