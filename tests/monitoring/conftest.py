@@ -1,4 +1,4 @@
-"""What the tests of monitoring share: a log in real Parquet chunks, a worker in this process, a clock that fires timers."""
+"""What the tests of monitoring share: a log in real Parquet chunks, a worker in this process, a clock with timers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -215,7 +215,7 @@ def served(dispatcher: Dispatcher) -> Callable[..., Monitor]:
 
 @pytest.fixture
 def champion(worker: Worker) -> Callable[..., str]:
-    """Register a version of ``late`` with a reference of plain traffic and set it; returns the digest of the reference."""
+    """Register a version of ``late``, set plain traffic as its reference; returns the digest of that."""
 
     def make(*, auc: float = 0.76, start_at: int = 0, days: int = 30) -> str:
         traffic = make_traffic(days * 900, np.random.default_rng(99))

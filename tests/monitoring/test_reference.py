@@ -1,11 +1,16 @@
 """References: what stretches of the training rows reach by themselves, and columns that only tell the time."""
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
 
 from loopwright.kernel.clock import DAY_US, HOUR_US, parse_moment
 from loopwright.kernel.errors import InvalidInput
+from loopwright.monitoring import MonitorSpec
+from loopwright.monitoring.alerts import is_beyond
+from loopwright.monitoring.evaluation import build_window_profile, measure_drift
 from loopwright.monitoring.reference import SCORE, build_reference, tells_time
 
 START = parse_moment("2013-01-01")
@@ -71,3 +76,24 @@ def test_scores_are_watched_under_a_name_of_their_own() -> None:
 def test_an_absent_column_is_named() -> None:
     with pytest.raises(InvalidInput, match="lacks a column"):
         build_reference(rows(3), ["wind"])
+
+
+def test_a_year_like_the_reference_raises_hardly_an_alarm() -> None:
+    """Days that each have a mood of their own: 20 columns, 300 windows, persistence 2."""
+    rng = np.random.default_rng(3)
+    a_day, columns = 200, [f"x{i}" for i in range(20)]
+
+    def days(count: int) -> pl.DataFrame:
+        drawn = {name: np.repeat(rng.normal(size=count), a_day) + rng.normal(size=count * a_day) for name in columns}
+        return pl.DataFrame({"event_at": START + np.arange(count * a_day) * (DAY_US // a_day), **drawn})
+
+    reference = build_reference(days(60), columns)
+    year, spec = days(300), MonitorSpec(DAY_US)
+    beyond = []
+    for day in range(300):
+        rows = year.slice(day * a_day, a_day).select(pl.lit(0.5).alias("score"), pl.all().name.prefix("f."))
+        found = measure_drift(reference, build_window_profile(rows, reference), spec)
+        beyond.append({one.feature for one in found if is_beyond(one)})
+    lasting = [now & before for before, now in itertools.pairwise(beyond)]
+    assert sum(map(len, lasting)) / (300 * 20) < 0.01
+    assert sum(len(features) >= 3 for features in lasting) == 0

@@ -34,7 +34,8 @@ def test_merging_equals_counting_all_rows(xs: list[float], more: list[float], ys
         one, other = merged.sketches[name], whole.sketches[name]
         assert (one.counts, one.nulls) == (other.counts, other.nulls)
         assert all(
-            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6) or abs(a) > 1e300 for a, b in zip(one.sums, other.sums)
+            math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-6) or abs(a) > 1e300
+            for a, b in zip(one.sums, other.sums, strict=True)
         )
 
 

@@ -122,8 +122,9 @@ def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[Profile]:
 def measure_drift(reference: Reference, profile: Profile, spec: MonitorSpec) -> list[FeatureDrift]:
     """Return the distance of each watched column; whether it lasts is judged when the window is stored."""
     distance = load_plugin("drift_metrics", spec.drift)
-    measured = (reference.metric, reference.every_us, reference.over_us)
-    has_usual = spec.usual and measured == (spec.drift, spec.every_us, spec.over_us)
+    stretch_us = reference.over_us or reference.every_us
+    is_alike = (reference.metric, stretch_us) == (spec.drift, spec.over_us or spec.every_us)
+    has_usual = spec.usual and is_alike
     found = []
     for name, sketch in profile.sketches.items():
         if name in spec.ignore or name in reference.clock:

@@ -72,10 +72,15 @@ def raise_alert(
         needs_person=incident.needs_person or needs_person,
         severity="critical" if severity == "critical" else incident.severity,
     )
-    named = {"incident_id": incident.incident_id, "kind": kind, "needs_person": needs_person, "severity": severity}
-    tx.emit("monitoring.alert_fired", subject, reason=message, alert_id=alert.alert_id, facts=facts, **named)
+    named: dict[str, Any] = {
+        "incident_id": incident.incident_id,
+        "kind": kind,
+        "needs_person": needs_person,
+        "severity": severity,
+    }
+    tx.emit("monitoring.alert_fired", subject, message=message, alert_id=alert.alert_id, facts=facts, **named)
     if is_new:
-        tx.emit("monitoring.incident_opened", subject, reason=message, **named)
+        tx.emit("monitoring.incident_opened", subject, title=message, **named)
         _tell_channels(tx, incident, "opened")
     return alert
 
@@ -111,7 +116,7 @@ def resolve(tx: Tx, *, incident_id: str, reason: str, at: int | None = None) -> 
     check_change("incident", INCIDENT_STATES, incident.state, "resolved")
     resolved_at = tx.now_us if at is None else at
     sql.update_incident(tx, incident_id, state="resolved", resolved_at=resolved_at, resolution=reason)
-    named = {"incident_id": incident_id, "kind": incident.kind, "needs_person": incident.needs_person}
+    named: dict[str, Any] = {"incident_id": incident_id, "kind": incident.kind, "needs_person": incident.needs_person}
     tx.emit("monitoring.incident_resolved", incident.subject, reason=reason, **named)
     resolved = get_incident(tx, incident_id=incident_id)
     _tell_channels(tx, resolved, "resolved")

@@ -13,6 +13,6 @@ def test_without_drift_it_is_nought(sample: str, null_distances: Callable[[str, 
     assert np.quantile(found, 0.99) < 0.01
 
 
-def test_columns_without_common_values_are_one_apart(between: Callable[..., Callable[..., float]]) -> None:
+def test_columns_that_share_no_value_are_one_apart(between: Callable[..., Callable[..., float]]) -> None:
     assert between("js")([1.0] * 10_000, [2.0] * 10_000) == pytest.approx(1, abs=0.01)
     assert between("js")(["a"] * 10_000, ["b"] * 10_000) == pytest.approx(1, abs=0.01)
