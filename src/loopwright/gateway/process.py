@@ -23,6 +23,7 @@ from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.lifeline import end_with_parent
 
 _FOLDER = "gateway-0"
 _LOCK_WAIT_S = 10.0
@@ -143,8 +144,11 @@ def _locked(handle: int) -> bool:
 def main() -> None:
     """Entry point of ``python -m loopwright.gateway``."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = load_settings()
+    if settings.is_supervised:
+        end_with_parent()
     try:
-        run(load_settings())
+        run(settings)
     except LoopwrightError as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()

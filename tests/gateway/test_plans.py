@@ -1,0 +1,145 @@
+"""Requests whose features are looked up: pushes are seen at once, the user's function runs, reasons are told."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from loopwright.data import DatasetSpec, KnownAt, SourceSpec
+from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec, LabelSpec, RequestSpec, ServiceSpec
+from loopwright.kernel.clock import HOUR_US, parse_moment
+from loopwright.kernel.code import CodeRef
+from loopwright.registry import InputColumn
+from loopwright.registry.flavours.constant import ConstantModel
+from tests.gateway.conftest import GatewayProcess, World
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+NOON = parse_moment("2013-03-01T12:00:00Z")
+PREDICT = "/v1/past/deployments/late/predict"
+CODE = """
+import polars as pl
+
+def with_label(raw):
+    return raw.with_columns(is_late=pl.col("arr_delay") > 15)
+
+def asked(r):
+    if (r["distance"] < 0).any():
+        raise ValueError("negative distance")
+    return r.select("carrier", hour=pl.col("scheduled_at").dt.hour(), far=pl.col("distance") > 1000)
+"""
+INPUTS = [
+    InputColumn("carrier", "category", ["AA", "UA"]),
+    InputColumn("hour", "number"),
+    InputColumn("far", "number"),
+    InputColumn("temp", "number"),
+    InputColumn("carrier_late_share_3h", "number"),
+    InputColumn("carrier_landed_3h", "number"),
+]
+
+
+@pytest.fixture
+def gateway(world: World) -> GatewayProcess:
+    """A replayed project with a plan: an on-request function, a column view and an aggregate view."""
+    world.project("past", "replay")
+    digest = world.code(flights=CODE)
+    plain = msgspec.to_builtins
+    transform = CodeRef(digest, "flights", "with_label", "f1")
+    known = {"is_late": KnownAt("landed_at")}
+    flights = DatasetSpec("flights", SourceSpec("push"), ["flight_id"], "scheduled_at", known, transform)
+    weather = DatasetSpec("weather", SourceSpec("push"), ["origin"], "observed_at")
+    function = CodeRef(digest, "flights", "asked", "f2")
+    inputs = ["scheduled_at", "carrier", "distance"]
+    late = [Aggregate("late_share", "mean", "is_late"), Aggregate("landed", "count", "is_late")]
+    specs: list[tuple[str, Any]] = [
+        ("data.declare", flights),
+        ("data.declare", weather),
+        ("features.declare_request", RequestSpec("asked", inputs, ["carrier", "hour", "far"], function)),
+        ("features.declare_view", ColumnViewSpec("at_origin", "weather", "origin", ["temp"], 3 * HOUR_US)),
+        ("features.declare_view", AggregateViewSpec("recent", "flights", "carrier", [3 * HOUR_US], late)),
+        (
+            "features.declare_service",
+            ServiceSpec("late", ["asked"], ["at_origin", "recent"], LabelSpec("flights", "is_late"), "binary"),
+        ),
+    ]
+    for verb, spec in specs:
+        world.server.call(verb, "past", spec=plain(spec))
+    plan = world.server.call("features.freeze_plan", "past", service="late")
+    options = {"project": "past", "plan_digest": plan, "service": "late"}
+    version = world.register(ConstantModel(0.3), INPUTS, **options)
+    world.declare(project="past")
+    world.release(version, project="past")
+    made = world.gateway()
+    made.start()
+    made.wait_for(lambda health: bool(health["releases"]))
+    return made
+
+
+def flight(**fields: Any) -> dict[str, Any]:
+    row = {"flight_id": "UA1", "scheduled_at": NOON, "carrier": "UA", "origin": "JFK", "distance": 1400}
+    return {**row, **fields}
+
+
+def landed(flight_id: str, delay: float, at: int = NOON) -> dict[str, Any]:
+    return {
+        "flight_id": flight_id,
+        "scheduled_at": at - 2 * HOUR_US,
+        "landed_at": at,
+        "carrier": "UA",
+        "arr_delay": delay,
+    }
+
+
+def test_pushes_become_features_of_the_next_request(world: World, gateway: GatewayProcess) -> None:
+    before = gateway.post(PREDICT, {"rows": [flight()]}).json()["predictions"][0]
+    assert before["missing"] == {"temp": "NOT_FOUND", "carrier_late_share_3h": "NOT_FOUND"}
+    pushed = [landed("a", 30.0), landed("b", 0.0), landed("c", 90.0, NOON + 1)]
+    assert gateway.post("/v1/past/datasets/flights/push", {"rows": pushed}).json() == {"accepted": 3}
+    observed = [{"origin": "JFK", "observed_at": "2013-03-01T11:00:00Z", "temp": 4.5}]
+    assert gateway.post("/v1/past/datasets/weather/push", {"rows": observed}).json() == {"accepted": 1}
+    rows = [flight(), flight(carrier="ZZ", origin=None, scheduled_at=NOON + 4 * HOUR_US, flight_id="ZZ1")]
+    answer = gateway.post(PREDICT, {"rows": rows}).json()["predictions"]
+    assert "missing" not in answer[0]
+    assert answer[1]["missing"]["carrier"] == "UNKNOWN_CATEGORY"
+    assert answer[1]["missing"]["temp"] == "NOT_FOUND"
+    gateway.seal()
+    logged = {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
+    first, second = (logged[one["prediction_id"]] for one in answer)
+    assert [first[f"f.{column.name}"] for column in INPUTS] == ["UA", 12.0, 1.0, 4.5, 0.5, 2.0]
+    assert (first["event_at"], first["row_key"]) == (NOON, "UA1")
+    assert (second["f.carrier"], second["f.temp"]) == ("ZZ", None)
+    kept = world.chunks("pushes", "flights", "past").sort("flight_id")
+    assert kept["flight_id"].to_list() == ["a", "b", "c"]
+    assert str(kept["landed_at"].dtype) == "Datetime(time_unit='us', time_zone='UTC')"
+    assert kept["event_at"][0] == NOON - 2 * HOUR_US
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "field"),
+    [
+        (PREDICT, [{"carrier": "UA", "scheduled_at": NOON, "distance": 1}], "rows[0].origin"),
+        (PREDICT, [flight(), flight(scheduled_at="noon")], "rows[1].scheduled_at"),
+        ("/v1/past/datasets/flights/push", [landed("a", 1.0), {**landed("b", 1.0), "flight_id": None}], "rows[1].flight_id"),
+        ("/v1/past/datasets/flights/push", [landed("a", 1.0), {**landed("b", 1.0), "landed_at": "x"}], "rows[1].landed_at"),
+    ],
+)
+def test_bad_rows_are_named(gateway: GatewayProcess, path: str, rows: list[Any], field: str) -> None:
+    answer = gateway.post(path, {"rows": rows})
+    assert answer.status_code == 422, answer.text
+    assert answer.json()["error"]["field"] == field
+
+
+def test_user_code_that_raises_is_told_and_logged(world: World, gateway: GatewayProcess) -> None:
+    answer = gateway.post(PREDICT, {"rows": [flight(distance=-1)]})
+    assert answer.status_code == 500
+    error = answer.json()["error"]
+    assert error["code"] == "model_failed"
+    assert "negative distance" in error["message"]
+    gateway.seal()
+    row = world.chunks("predictions", project="past").to_dicts()[0]
+    assert [row["prediction_id"]] == error["details"]["prediction_ids"]
+    assert "negative distance" in row["error"]
+    assert row["score"] is None
+    lost = gateway.post("/v1/past/datasets/flights/push", {"rows": [{**landed("a", 1.0), "arr_delay": "x"}]})
+    assert lost.status_code in (409, 422), lost.text
+    unknown = gateway.post("/v1/past/datasets/planes/push", {"rows": [{"a": 1}]})
+    assert unknown.status_code == 404

@@ -1,0 +1,82 @@
+"""Swaps: no request fails while releases come, and a release that cannot be loaded leaves the old one."""
+
+import time
+
+import pytest
+
+from loopwright.registry import InputColumn
+from loopwright.registry.flavours.constant import ConstantModel
+from loopwright.store.types import BlobRef
+from tests.gateway.conftest import World, booster, number_columns, x_row
+from tests.gateway.test_process import PREDICT, Load, start_served
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def test_releases_are_swapped_under_load_without_a_failed_request(world: World) -> None:
+    gateway = start_served(world)
+    versions = [world.register(booster(3, seed), number_columns(3)) for seed in (1, 2, 3)]
+    with Load(gateway) as load:
+        for number, version in enumerate(versions, start=2):
+            released = world.release(version)
+            gateway.wait_for(lambda health, wanted=number: health["releases"]["flights/late"] == wanted)  # type: ignore[misc]
+            deadline = time.monotonic() + 10
+            while world.server.call("serving.gateways")[0].acknowledged < released.position:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+    assert load.failures == []
+    assert {answer["release"] for answer in load.answers} >= {1, 4}
+    for answer in load.answers:
+        assert {one["model_version"] for one in answer["predictions"]} == {answer["release"]}
+
+
+def test_a_release_that_cannot_be_loaded_keeps_the_old_one(world: World) -> None:
+    gateway = start_served(world)
+    broken = world.register(booster(3, 5), number_columns(3))
+    files = world.server.call("registry.get_version", model="late", version=broken).files
+    bodies = {file.digest: world.blobs.get(file.digest) for file in files}
+    for digest in bodies:
+        world.blobs.delete(digest)
+    released = world.release(broken)
+    health = gateway.wait_for(lambda health: bool(health["failures"]))
+    assert "not stored here" in health["failures"]["flights/late"]
+    assert gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["release"] == 1
+    assert world.server.call("serving.gateways")[0].acknowledged < released.position
+    for body in bodies.values():
+        assert isinstance(world.blobs.put(body), BlobRef)
+    gateway.wait_for(lambda health: health["releases"]["flights/late"] == 2)
+    assert gateway.wait_for(lambda health: not health["failures"])["status"] == "ok"
+
+
+def test_shadows_answer_unseen_and_are_sealed(world: World) -> None:
+    gateway = start_served(world)
+    world.release(1, candidate=world.register(booster(3, 4), number_columns(3)), is_shadow=True)
+    gateway.wait_for(lambda health: health["releases"]["flights/late"] == 2)
+    with Load(gateway) as load:
+        while len(load.answers) < 100:
+            time.sleep(0.01)
+    gateway.seal()
+    logged = world.chunks("predictions").filter(release=2)
+    shadow, served = logged.filter(is_shadow=True), logged.filter(is_shadow=False)
+    assert {one["variant"] for answer in load.answers for one in answer["predictions"]} == {"champion"}
+    assert sorted(shadow["prediction_id"]) == sorted(served["prediction_id"]) == sorted(load.ids)
+    assert shadow["variant"].unique().to_list() == ["candidate"]
+    assert shadow["f.x0"].null_count() == shadow.height
+    assert served["f.x0"].null_count() == 0
+
+
+def test_an_unsplit_caller_stays_on_its_variant(world: World) -> None:
+    world.declare(sticky="caller")
+    first, second = (world.register(ConstantModel(value), [InputColumn("x0", "number")]) for value in (0.1, 0.9))
+    gateway = world.gateway()
+    gateway.start()
+    rows = [{"x0": 1, "caller": f"c{number}"} for number in range(200)]
+    seen: list[set[str]] = []
+    for number, weight in enumerate((0.2, 0.6), start=1):
+        world.release(first, candidate=second, weight=weight)
+        gateway.wait_for(lambda health, wanted=number: health["releases"].get("flights/late") == wanted)  # type: ignore[misc]
+        answer = gateway.post(PREDICT, {"rows": rows}).json()["predictions"]
+        assert all(one["score"] == {"champion": 0.1, "candidate": 0.9}[one["variant"]] for one in answer)
+        seen.append({row["caller"] for row, one in zip(rows, answer, strict=True) if one["variant"] == "candidate"})
+    assert seen[0] < seen[1]
+    assert 20 <= len(seen[0]) <= 65
