@@ -4,9 +4,11 @@ from typing import Any
 
 from starlette.requests import Request
 
-from loopwright.governance import Actor, check_permission, find_verb
+from loopwright.governance import Actor, check_arguments, check_permission, find_verb
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import VERBS
+from loopwright.loop import OperationContext
+from loopwright.server.context import ServerContext
 from loopwright.store.tx import Tx
 
 PAGE_ROWS = 100
@@ -38,6 +40,22 @@ class Ask:
         called = find_verb(name)
         check_permission(called, self.actor, self.project)
         return called.function(self.tx, **args)
+
+    def operate(self, name: str, /, **args: Any) -> Any:
+        """Return the answer of an operation, which reads blobs beside rows."""
+        called = find_verb(name)
+        check_permission(called, self.actor, self.project)
+        context: ServerContext = self._request.app.state.context
+        inside = OperationContext(
+            dispatcher=context.dispatcher,
+            blobs=context.blobs,
+            reactor=context.reactor,
+            wait=context.signal.wait,
+            service_token=context.settings.service_token,
+            project=self.project,
+            actor=self.actor,
+        )
+        return called.function(inside, **check_arguments(called, args))
 
     def find(self, name: str, default: Any = None, /, **args: Any) -> Any:
         """Return the answer of a query, or ``default`` where it finds nothing."""

@@ -1,6 +1,5 @@
 """What broke, who owns it, and what was done?"""
 
-from loopwright.kernel.errors import NotFound
 from loopwright.monitoring import Incident
 from loopwright.server.ui.addresses import page_of
 from loopwright.server.ui.asking import PAGE_ROWS, Ask
@@ -22,10 +21,7 @@ def incidents(ask: Ask) -> View:
 def incident(ask: Ask) -> View:
     """Return one incident with its alerts and what was recorded about it."""
     incident_id = ask.part("incident_id")
-    listed: list[Incident] = ask("monitoring.incidents", limit=1000)
-    found = next((one for one in listed if one.incident_id == incident_id), None)
-    if found is None:
-        raise NotFound("no such incident", field="incident_id", value=incident_id, next_step="see the list of incidents")
+    found: Incident = ask("monitoring.incident", incident_id=incident_id)
     events = [event for event in ask("audit.list", ref=found.subject, limit=200) if event.event_at >= found.opened_at]
     own = ask("audit.list", ref=f"{ask.project}/incident:{incident_id}", limit=50)
     told = sorted({event.position: event for event in (*events, *own)}.values(), key=lambda event: -event.position)

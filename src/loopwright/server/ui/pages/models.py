@@ -49,7 +49,7 @@ def model(ask: Ask) -> View:
         "versions": shown,
         "metrics": metrics,
         "aliases": ask("registry.aliases", model=name),
-        "reports": {number: None if report is None else report.passed for number, report in reports.items()},
+        "reports": {str(number): None if report is None else report.passed for number, report in reports.items()},
         "deployments": [one.name for one in ask.find("serving.list", [], model=name)],
         "next": shown[-1].version if len(found) > PAGE_ROWS else None,
     }

@@ -2,7 +2,6 @@
 
 import msgspec
 
-from loopwright.kernel.errors import NotFound
 from loopwright.monitoring import FeatureDrift, Monitor, Performance, Window
 from loopwright.server.ui.addresses import address
 from loopwright.server.ui.asking import Ask
@@ -134,10 +133,7 @@ def _total_value(windows: list[Window]) -> float | None:
 def window(ask: Ask) -> View:
     """Return one window: every feature and every variant with the numbers behind the colours."""
     name, start_at = ask.part("deployment"), ask.part_number("start_at")
-    found = ask("monitoring.windows", deployment=name, start_at=start_at, end_at=start_at + 1, limit=1)
-    if not found:
-        raise NotFound("no window begins then", field="start_at", value=start_at, next_step="see the list of windows")
-    one: Window = found[0]
+    one: Window = ask("monitoring.window", deployment=name, start_at=start_at)
     drift = sorted(one.drift, key=lambda drift: (not drift.is_drifted, -drift.distance))
     return View("window.html", f"{name} window", "Monitoring", {"window": one, "drift": drift, "deployment": name})
 

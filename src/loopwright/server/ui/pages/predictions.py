@@ -1,27 +1,23 @@
 """Where did this answer come from?"""
 
-from typing import Any
-
+from loopwright.kernel.documents import from_json
 from loopwright.loop import Provenance, ProvenanceNode
 from loopwright.server.ui.addresses import page_of
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.graph import Node
 from loopwright.server.ui.rendering import View, page
 
-_INPUTS = ("features", "inputs", "row")
-"""Details of the prediction's node that hold what the model was given."""
-
-
 def prediction(ask: Ask) -> View:
     """Return everything behind one answer, as sentences, as a graph, and the features it was given."""
-    found: Provenance = ask("loop.why", prediction_id=ask.part("prediction_id"))
+    found: Provenance = ask.operate("loop.why", prediction_id=ask.part("prediction_id"))
     first = found.nodes[0].details if found.nodes else {}
-    features: dict[str, Any] = next((first[name] for name in _INPUTS if isinstance(first.get(name), dict)), {})
+    missing = first.get("missing")
     facts = {
         "provenance": found,
-        "answer": {name: value for name, value in first.items() if not isinstance(value, dict | list)},
-        "features": features,
-        "missing": first.get("missing") or {},
+        "answer": {name: value for name, value in first.items() if not isinstance(value, dict | list) and name != "missing"},
+        "features": first.get("features") or {},
+        "missing": from_json(missing, dict[str, str]) if isinstance(missing, str) else missing or {},
+        "shadows": first.get("shadows") or [],
     }
     keys = {node.ref for node in found.nodes}
     nodes = [_node(ask, node, is_subject=place == 0) for place, node in enumerate(found.nodes)]
