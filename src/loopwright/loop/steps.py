@@ -99,7 +99,8 @@ def _reference(context: StepContext, spec: ProjectSpec, train: TrainSpec, rows: 
     monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
     frame = pl.read_parquet(context.blobs.path(rows["blob"]))
     columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]
-    built = build_reference(frame, columns, every_us=monitor.over_us or monitor.every_us, metric=monitor.drift)
+    every_us, over_us = monitor.every_us, monitor.over_us
+    built = build_reference(frame, columns, every_us=every_us, over_us=over_us, metric=monitor.drift)
     blob = context.blobs.put(to_bytes(built))
     context.call("blobs.keep", {"blobs": [to_builtins(blob)]})
     return blob.digest
