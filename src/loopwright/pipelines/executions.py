@@ -137,7 +137,7 @@ def retry(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
     check_change("execution", EXECUTION_STATES, found.state, "queued")
     values = {"state": "queued", "round": found.round + 1, "finished_at": None, "error": None}
     sql.update_execution(tx, execution_id, **values)
-    sql.update_steps(tx, execution_id, states=("failed",), failures=0)
+    sql.update_steps(tx, execution_id, states=("failed",), state="waiting", failures=0)
     retried = get(tx, execution_id=execution_id)
     _queue(tx, retried)
     facts = {"execution_id": execution_id, "pipeline": found.pipeline, "round": retried.round}

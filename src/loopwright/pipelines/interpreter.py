@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError, StepFailed, shorten
 from loopwright.pipelines.cache import cache_key
 from loopwright.pipelines.definitions import topological, waits_for
@@ -37,11 +36,11 @@ LONGEST_BACKOFF_S = 60.0
 _STATE_EVERY_S = 1.0
 
 Checkpoint = Callable[[Callable[[], dict[str, Any]]], dict[str, Any]]
-"""Runs one step through the engine: its answer is remembered, so that a resumed execution does not ask again."""
+"""Does the work of one step through the engine, which remembers the answer for an execution that resumes."""
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """How a step ended, small enough for the engine: ``done``, ``skipped``, ``failed`` or ``stopped``."""
+    """How a step ended, and why those behind it are skipped: ``done``, ``skipped``, ``failed`` or ``stopped``."""
 
     state: str
     why: str = ""
@@ -64,8 +63,7 @@ def interpret(
     spec: PipelineSpec = context.call("pipelines.get_definition", {"digest": execution.pipeline_digest}, project)
     steps = topological(spec)
     places = {step.name: reserve(step.name) for step in steps}
-    outputs = {run.step: run.output for run in execution.steps if run.state in ("done", "skipped")}
-    runner = StepRunner(context, project, execution, outputs)
+    runner = StepRunner(context, project, execution)
     ended = _run_all(steps, runner, places)
     if any(one.state == "stopped" for one in ended.values()):
         state = context.call("pipelines.get_state", {"execution_id": execution_id}, project)
@@ -76,29 +74,19 @@ def interpret(
 
 def _run_all(steps: list[StepSpec], runner: "StepRunner", places: dict[str, Checkpoint]) -> dict[str, Ended]:
     ended: dict[str, Ended] = {}
-    running: dict[Future[dict[str, Any]], str] = {}
+    running: dict[Future[Ended], str] = {}
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="step") as pool:
         while True:
             for step in _due(steps, ended, set(running.values())):
                 if len(running) == PARALLEL:
                     break
                 why = next((ended[name].why for name in sorted(waits_for(step)) if ended[name].why), "")
-                work = _work(runner, step, why)
-                running[pool.submit(copy_context().run, places[step.name], work)] = step.name
+                future = pool.submit(copy_context().run, runner.run, step, why, places[step.name])
+                running[future] = step.name
             if not running:
                 return ended
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                ended[running.pop(future)] = msgspec.convert(future.result(), Ended)
-
-
-def _work(runner: "StepRunner", step: StepSpec, why: str) -> Callable[[], dict[str, Any]]:
-    """Bind the step now; the loop that calls this goes on to the next one."""
-
-    def work() -> dict[str, Any]:
-        result: dict[str, Any] = to_builtins(runner.skip(step, why) if why else runner.run(step))
-        return result
-
-    return work
+                ended[running.pop(future)] = future.result()
 
 
 def _due(steps: list[StepSpec], ended: dict[str, Ended], running: set[str]) -> list[StepSpec]:
@@ -115,36 +103,61 @@ class StepRunner:
         context: What steps may use.
         project: The execution's project.
         execution: As it stood when this process took it.
-        outputs: Of the steps that have ended; grows.
     """
 
-    def __init__(self, context: PipelineContext, project: str, execution: Execution, outputs: dict[str, Any]) -> None:
+    def __init__(self, context: PipelineContext, project: str, execution: Execution) -> None:
         self._context = context
         self._project = project
         self._execution = execution
-        self._outputs = outputs
+        self._runs = {run.step: run for run in execution.steps}
+        self._ended_runs = {run.step: run for run in execution.steps if run.state in ("done", "skipped")}
 
-    def skip(self, step: StepSpec, why: str) -> Ended:
-        """Leave a step out."""
-        run: StepRun = self._call("pipelines.skip_step", step, why=why)
-        self._outputs[step.name] = run.output
-        return Ended("skipped", why)
+    def run(self, step: StepSpec, why_skip: str, checkpoint: Checkpoint) -> Ended:
+        """Run a step until it is done or has failed for good; one that has ended already costs nothing.
 
-    def run(self, step: StepSpec) -> Ended:
-        """Run a step until it is done or has failed for good."""
-        while True:
-            inputs = resolve_inputs(step, self._execution.params, self._all_outputs(step))
-            key = cache_key(step, inputs)
-            try:
-                run: StepRun = self._call("pipelines.begin_step", step, cache_key=key)
-            except Conflict:
-                return Ended("stopped")
-            if run.state != "running":
-                return self._ended(step, run)
+        Args:
+            step: Which.
+            why_skip: Why it is left out; empty if it is not.
+            checkpoint: The engine's place for the work; not used where there is none, as on a hit of the cache.
+        """
+        if step.name in self._ended_runs:
+            return self._ended(step, self._ended_runs[step.name])
+        known = self._runs.get(step.name)
+        if known is not None and known.state == "failed" and known.failures > step.retries:
+            return Ended("failed")
+        if why_skip:
+            return self._ended(step, self._call("pipelines.skip_step", step, why=why_skip))
+        outputs = {name: run.output for name, run in self._ended_runs.copy().items()}
+        inputs = resolve_inputs(step, self._execution.params, outputs)
+        key = cache_key(step, inputs)
+        begun = self._begin(step, key)
+        if begun is None or begun.state != "running":
+            return self._ended(step, begun)
+        did: list[Ended] = []
+
+        def work() -> dict[str, Any]:
+            did.append(self._attempts(step, begun, inputs, key))
+            return {"state": did[0].state}
+
+        checkpoint(work)
+        # The engine may remember an answer that our rows no longer hold, such as one of before a take-over.
+        return did[0] if did else self._attempts(step, begun, inputs, key)
+
+    def _attempts(self, step: StepSpec, run: StepRun | None, inputs: dict[str, Any], key: str | None) -> Ended:
+        while run is not None and run.state == "running":
             outcome = self._attempt(step, run, inputs, key)
             if outcome is not None:
                 return outcome
             time.sleep(min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0**run.failures))
+            run = self._begin(step, key)
+        return self._ended(step, run)
+
+    def _begin(self, step: StepSpec, key: str | None) -> StepRun | None:
+        """Begin an attempt; None if the execution has ended."""
+        try:
+            return self._call("pipelines.begin_step", step, cache_key=key)
+        except Conflict:
+            return None
 
     def _attempt(self, step: StepSpec, run: StepRun, inputs: dict[str, Any], key: str | None) -> Ended | None:
         """Try once; None asks for another try."""
@@ -184,20 +197,13 @@ class StepRunner:
             return None if will_retry else Ended("failed", shorten(error.message))
         return self._ended(step, run)
 
-    def _ended(self, step: StepSpec, run: StepRun) -> Ended:
-        """Read how a step stands that has ended or is another worker's by now."""
-        if run.state not in ("done", "skipped"):
+    def _ended(self, step: StepSpec, run: StepRun | None) -> Ended:
+        """Read how a step stands that has ended, or is another worker's or nobody's by now."""
+        if run is None or run.state not in ("done", "skipped"):
             return Ended("stopped")
-        self._outputs[step.name] = run.output
-        return Ended(run.state, why_skipped(run.output) or "")
-
-    def _all_outputs(self, step: StepSpec) -> dict[str, Any]:
-        """Return the outputs that are known; those ended under an earlier process are read from our rows."""
-        if not waits_for(step) <= set(self._outputs):
-            args = {"execution_id": self._execution.execution_id}
-            execution: Execution = self._context.call("pipelines.get", args, self._project)
-            self._outputs.update({run.step: run.output for run in execution.steps if run.state in ("done", "skipped")})
-        return self._outputs
+        self._ended_runs[step.name] = run
+        why = str((run.output or {}).get("why", "")) if run.state == "skipped" else why_skipped(run.output)
+        return Ended(run.state, why or "")
 
     def _call(self, verb: str, step: StepSpec, **args: Any) -> StepRun:
         full = {"execution_id": self._execution.execution_id, "step": step.name, **args}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import verb
@@ -39,8 +41,9 @@ def begin_step(tx: Tx, *, execution_id: str, step: str, cache_key: str | None = 
         values |= {"output": hit.output, "log_digest": hit.log_digest, "finished_at": tx.wall_us}
         return _end(tx, execution, run, "done", is_from_cache=True, attempt=run.attempt + 1, **values)
     check_change("step", STEP_STATES, run.state, "running")
-    sql.update_steps(tx, execution_id, step=step, state="running", attempt=run.attempt + 1, **values)
-    return _find(tx, execution_id, step)
+    values |= {"state": "running", "attempt": run.attempt + 1}
+    sql.update_steps(tx, execution_id, step=step, **values)
+    return msgspec.structs.replace(run, **values)
 
 
 @verb("pipelines.finish_step", changes=StepRun, internal=True)
@@ -124,7 +127,7 @@ def _end(tx: Tx, execution: Execution, run: StepRun, state: str, **values: Any) 
     before = "running" if run.state == "failed" else run.state
     check_change("step", STEP_STATES, before, state)
     sql.update_steps(tx, run.execution_id, step=run.step, state=state, **values)
-    ended = _find(tx, run.execution_id, run.step)
+    ended = msgspec.structs.replace(run, state=state, **values)
     facts: dict[str, Any] = {
         "execution_id": run.execution_id,
         "pipeline": execution.pipeline,

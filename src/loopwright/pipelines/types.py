@@ -45,7 +45,7 @@ STEP_STATES = {
     "waiting": frozenset({"running", "done", "skipped"}),
     "running": frozenset({"done", "failed", "running"}),
     "done": frozenset[str](),
-    "failed": frozenset({"running"}),
+    "failed": frozenset({"running", "waiting"}),
     "skipped": frozenset[str](),
 }
 

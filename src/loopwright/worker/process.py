@@ -15,6 +15,7 @@ from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.pipelines import durable
+from loopwright.store.lifeline import end_with_parent
 from loopwright.store.types import Job
 from loopwright.store.work import JOBS
 from loopwright.worker.context import WorkerContext, make_context
@@ -115,8 +116,8 @@ class Worker:
                 self._changed.notify_all()
 
     def _report(self, job: Job, verb: str, **outcome: Any) -> None:
-        """Tell how a job ended, as soon as the server answers; no failure of a job that another worker has by now."""
-        if verb == "jobs.fail" and job.job_id in self._lost:
+        """Tell how a job ended, as soon as the server answers; not of a job that another worker has by now."""
+        if job.job_id in self._lost:
             return
         try:
             self._context.call(verb, {"job_id": job.job_id, **outcome}, job.project)
@@ -173,8 +174,11 @@ def main() -> None:
     """Run the worker of this environment's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = load_settings()
+    if settings.is_supervised:
+        end_with_parent()
     try:
-        run(load_settings())
+        run(settings)
     except LoopwrightError as error:
         sys.stderr.write(f"{error}\n")
         os._exit(2)

@@ -110,7 +110,7 @@ def test_an_error_is_the_users_own(pool: ChildPool, code: Callable[[str], CodeRe
         'project.py, line 22, in inner: raise ValueError("no rows on Sunday")',
     ]
     assert caught.value.details["log"] == "before the end\n"
-    with pytest.raises(StepFailed, match="a builtins.object cannot pass between steps") as caught:
+    with pytest.raises(StepFailed, match=r"a builtins\.object cannot pass between steps") as caught:
         pool.call(code("lost"), {"rows": 1})
     assert "return a dict" in str(caught.value.next_step)
     with pytest.raises(StepFailed, match="SystemExit: 3"):

@@ -26,6 +26,7 @@ from loopwright.store.blobs import BlobStore
 
 MOST_ALIVE = 2
 IDLE_S = 60.0
+START_S = 60.0
 LOG_BYTES = 64 * 1024
 RETIRE_BYTES = 700 * 1024 * 1024
 """A child that holds more than this after a call is ended, so that memory goes back to the machine."""
@@ -73,6 +74,22 @@ class Child:
         os.close(child_reads)
         os.close(child_writes)
         write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}})
+
+    def wait_ready(self) -> None:
+        """Wait until the interpreter is up, so that no step's time-out counts that.
+
+        Raises:
+            StepFailed: It did not come up.
+        """
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(self._from_child, selectors.EVENT_READ)
+                if not selector.select(START_S):
+                    self.kill()
+                    raise StepFailed("no process for user code could be started", next_step="loopwright doctor")
+            read_frame(self._from_child)
+        except (EOFError, BrokenPipeError):
+            raise self._died() from None
 
     def ask(
         self, call: dict[str, Any], *, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
@@ -300,7 +317,9 @@ class ChildPool:
         if digest:
             target = self._folder / "code" / digest
             code = str(target if target.exists() else packing.unpack(self._blobs.get(digest), target))
-        return Child(self._folder / "children" / str(next(self._numbers)), digest, code)
+        child = Child(self._folder / "children" / str(next(self._numbers)), digest, code)
+        child.wait_ready()
+        return child
 
     def _paths(self, document: Any) -> dict[str, str]:
         return {digest: str(self._blobs.path(digest).absolute()) for digest in blob_digests(document)}
@@ -324,7 +343,9 @@ def _environment() -> dict[str, str]:
     """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray."""
     environment = user_code_environment()
     if places := environment.get("PYTHONPATH"):
-        environment["PYTHONPATH"] = os.pathsep.join(str(Path(one).absolute()) for one in places.split(os.pathsep) if one)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            str(Path(one).absolute()) for one in places.split(os.pathsep) if one
+        )
     return {**environment, "PYTHONUNBUFFERED": "1", "MALLOC_ARENA_MAX": "2"}
 
 

@@ -36,6 +36,7 @@ def main() -> None:
     code = setup["code"]
     if code:
         sys.path[:0] = [code, str(Path(code, "src"))]
+    write_frame(outgoing, {"ready": os.getpid()})
     while True:
         call = calls.get()
         try:
