@@ -10,7 +10,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Where state, database, blobs and servers are.
 
     ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
-    ``service_token`` is what worker and gateway prove themselves with.
+    ``service_token`` is what worker and gateway prove themselves with;
+    ``is_supervised`` marks a process that ends with its parent.
     """
 
     state_dir: Path
@@ -26,6 +27,7 @@ class Settings(msgspec.Struct, frozen=True):
     service_token: str
     auth: str
     durability: str
+    is_supervised: bool = False
 
     @property
     def server_file(self) -> Path:
@@ -51,6 +53,7 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
         service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
         auth=read("LOOPWRIGHT_AUTH") or "",
         durability=read("LOOPWRIGHT_DURABILITY") or "process",
+        is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
 
 

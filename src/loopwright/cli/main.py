@@ -1,6 +1,7 @@
 """The command group. Commands are imported when they are called, so that ``--help`` is quick."""
 
 import importlib
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def main() -> None:
     """Entry point of ``loopwright``: errors of ours end as one clear message, never as a stack trace."""
     from loopwright.kernel.errors import LoopwrightError
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what a command started is ended with it
     try:
         cli.main(standalone_mode=False)
     except LoopwrightError as error:

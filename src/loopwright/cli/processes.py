@@ -1,6 +1,5 @@
 """Commands about processes and this machine: up, status, logs, verify, doctor, login."""
 
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,6 @@ def up(
     click.echo(f"state in {settings.state_dir}, logs in {settings.state_dir / 'logs'}; Ctrl C stops")
     if auth:
         _show_first_token(supervisor.settings.state_dir)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         supervisor.watch()
     except (KeyboardInterrupt, SystemExit):

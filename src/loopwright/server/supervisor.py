@@ -119,6 +119,7 @@ class Supervisor:
             LOOPWRIGHT_AUTH=settings.auth,
             LOOPWRIGHT_SERVICE_TOKEN=settings.service_token,
             LOOPWRIGHT_DURABILITY=settings.durability,
+            LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )
         with (logs / f"{role}.log").open("ab") as log:

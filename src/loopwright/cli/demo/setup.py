@@ -164,8 +164,11 @@ class Stage:
             click.echo(f"  or on {self.supervisor.server_url}/p/{PROJECT}/approvals")
         else:
             self.signer.call("approvals.approve", approval_id=approval.approval_id, reason="signed by the demo itself")
+        deadline = time.monotonic() + (86_400 if ask else 60)
         while (champion := self._champion()) is None:
             progress.show("waiting for the first release")
+            if time.monotonic() > deadline:
+                raise Unavailable("the first release does not come", next_step="loopwright status, loopwright logs server")
             time.sleep(0.1)
         progress.done()
         self.remote.advance(START_AT)
