@@ -18,7 +18,7 @@ PREDICT = "/v1/flights/deployments/late/predict"
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, GatewayProcess]]:
-    """A gateway with a binary model of three numbers, one with a category, one external, and one in a replayed project."""
+    """A binary model of three numbers, one with a category, one external, and one in a replayed project."""
     world = World(Path(tmp_path_factory.mktemp("served")))
     world.server.start()
     world.project()
@@ -99,7 +99,8 @@ def test_a_bad_row_is_named(gateway: GatewayProcess, rows: list[Any], field: str
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b'{"rows": 1}', b'{"rows": [1]}', b'{"rows": [{"x0": NaN}]}', b'{"rows":' + b"[" * 50_000, b"\xff"]
+    "body",
+    [b"", b"{", b'{"rows": 1}', b'{"rows": [1]}', b'{"rows": [{"x0": NaN}]}', b'{"rows":' + b"[" * 50_000, b"\xff"],
 )
 def test_a_body_that_is_no_request(gateway: GatewayProcess, body: bytes) -> None:
     error = refused(httpx.post(f"{gateway.url}{PREDICT}", content=body))
@@ -163,7 +164,11 @@ def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProce
         ("late/labels", {"labels": []}, "rows"),
         ("scorecard/predictions", {"predictions": [{"id": "a"}]}, "predictions[0].score"),
         ("scorecard/predictions", {"predictions": [{"id": "a", "score": "x"}]}, "predictions[0].score"),
-        ("scorecard/predictions", {"predictions": [{"id": "a", "score": 1, "event_at": "x"}]}, "predictions[0].event_at"),
+        (
+            "scorecard/predictions",
+            {"predictions": [{"id": "a", "score": 1, "event_at": "x"}]},
+            "predictions[0].event_at",
+        ),
     ],
 )
 def test_ingest_names_what_is_wrong(gateway: GatewayProcess, path: str, document: Any, field: str) -> None:
@@ -189,7 +194,8 @@ def test_tokens_decide_who_may(world: World) -> None:
     world.declare()
     world.release(world.register(ConstantModel(0.5), number_columns(1)))
     tokens = {
-        role: world.server.call("tokens.create", actor=f"person:{role}", role=role).secret for role in ("viewer", "editor")
+        role: world.server.call("tokens.create", actor=f"person:{role}", role=role).secret
+        for role in ("viewer", "editor")
     }
     world.project("other")
     tokens["stranger"] = world.server.call("tokens.create", "other", actor="person:x", role="admin").secret

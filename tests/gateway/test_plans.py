@@ -118,8 +118,16 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     [
         (PREDICT, [{"carrier": "UA", "scheduled_at": NOON, "distance": 1}], "rows[0].origin"),
         (PREDICT, [flight(), flight(scheduled_at="noon")], "rows[1].scheduled_at"),
-        ("/v1/past/datasets/flights/push", [landed("a", 1.0), {**landed("b", 1.0), "flight_id": None}], "rows[1].flight_id"),
-        ("/v1/past/datasets/flights/push", [landed("a", 1.0), {**landed("b", 1.0), "landed_at": "x"}], "rows[1].landed_at"),
+        (
+            "/v1/past/datasets/flights/push",
+            [landed("a", 1.0), {**landed("b", 1.0), "flight_id": None}],
+            "rows[1].flight_id",
+        ),
+        (
+            "/v1/past/datasets/flights/push",
+            [landed("a", 1.0), {**landed("b", 1.0), "landed_at": "x"}],
+            "rows[1].landed_at",
+        ),
     ],
 )
 def test_bad_rows_are_named(gateway: GatewayProcess, path: str, rows: list[Any], field: str) -> None:

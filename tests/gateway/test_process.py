@@ -19,7 +19,9 @@ PREDICT = "/v1/flights/deployments/late/predict"
 class Load:
     """Clients that ask without pause and keep what was acknowledged."""
 
-    def __init__(self, gateway: GatewayProcess, clients: int = 4, path: str = PREDICT, make: Callable[[], Any] | None = None):
+    def __init__(
+        self, gateway: GatewayProcess, clients: int = 4, path: str = PREDICT, make: Callable[[], Any] | None = None
+    ):
         self.answers: list[dict[str, Any]] = []
         self.failures: list[str] = []
         self._url, self._stop = f"{gateway.url}{path}", threading.Event()
@@ -35,6 +37,11 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def wait_for_more(self, answers: int) -> None:
+        wanted = len(self.answers) + answers
+        while len(self.answers) < wanted:
+            time.sleep(0.01)
 
     def _ask(self) -> None:
         with httpx.Client(timeout=20) as client:
@@ -70,9 +77,7 @@ def test_kill_under_load_loses_and_doubles_nothing(world: World, durability: str
     gateway = start_served(world, LOOPWRIGHT_DURABILITY=durability)
     with Load(gateway) as load:
         for pause in (0.7, 1.3, 0.4):
-            asked = len(load.answers)
-            while len(load.answers) < asked + 20:
-                time.sleep(0.01)
+            load.wait_for_more(20)
             time.sleep(pause)
             gateway.kill()
             gateway.start()
@@ -119,8 +124,7 @@ def test_it_drains_when_told_to_stop_and_says_nothing(world: World) -> None:
     gateway = start_served(world)
     assert gateway.process is not None
     with Load(gateway, clients=2) as load:
-        while len(load.answers) < 20:
-            time.sleep(0.01)
+        load.wait_for_more(20)
         gateway.process.send_signal(signal.SIGTERM)
         gateway.process.wait(15)
     assert gateway.process.returncode in (0, -signal.SIGTERM)

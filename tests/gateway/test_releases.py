@@ -17,6 +17,7 @@ def test_releases_are_swapped_under_load_without_a_failed_request(world: World) 
     gateway = start_served(world)
     versions = [world.register(booster(3, seed), number_columns(3)) for seed in (1, 2, 3)]
     with Load(gateway) as load:
+        load.wait_for_more(10)
         for number, version in enumerate(versions, start=2):
             released = world.release(version)
             gateway.wait_for(lambda health, wanted=number: health["releases"]["flights/late"] == wanted)  # type: ignore[misc]
@@ -24,6 +25,7 @@ def test_releases_are_swapped_under_load_without_a_failed_request(world: World) 
             while world.server.call("serving.gateways")[0].acknowledged < released.position:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
+        load.wait_for_more(10)
     assert load.failures == []
     assert {answer["release"] for answer in load.answers} >= {1, 4}
     for answer in load.answers:
@@ -53,8 +55,7 @@ def test_shadows_answer_unseen_and_are_sealed(world: World) -> None:
     world.release(1, candidate=world.register(booster(3, 4), number_columns(3)), is_shadow=True)
     gateway.wait_for(lambda health: health["releases"]["flights/late"] == 2)
     with Load(gateway) as load:
-        while len(load.answers) < 100:
-            time.sleep(0.01)
+        load.wait_for_more(100)
     gateway.seal()
     logged = world.chunks("predictions").filter(release=2)
     shadow, served = logged.filter(is_shadow=True), logged.filter(is_shadow=False)

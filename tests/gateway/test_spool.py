@@ -60,7 +60,10 @@ def test_a_file_cut_anywhere_gives_a_prefix_of_whole_batches(
     again = Spool(root)
     again.append(KEY, [wide("after")])
     stream = again.streams[KEY]
-    assert [id for number in (*stream.closed(), stream.number) for id in ids_of(stream.path(number))] == [*found, "after"]
+    assert [id for number in (*stream.closed(), stream.number) for id in ids_of(stream.path(number))] == [
+        *found,
+        "after",
+    ]
     again.close()
 
 

@@ -41,7 +41,8 @@ def test_two_versions_side_by_side(shelf: CodeShelf, blob_store: BlobStore) -> N
 
 
 def test_a_declared_handle_gives_its_function(shelf: CodeShelf, blob_store: BlobStore) -> None:
-    text = "class Handle:\n    def __init__(self, function): self.function = function\n@Handle\ndef asked(r):\n    return r\n"
+    handle = "class Handle:\n    def __init__(self, function): self.function = function\n"
+    text = f"{handle}@Handle\ndef asked(r):\n    return r\n"
     assert shelf.function(code(packed(blob_store, main=text), "main", "asked"))(7) == 7
 
 

@@ -35,7 +35,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 
 
 def tensor(name: str = "input0", shape: Any = (2, 2), datatype: str = "FP64", **fields: Any) -> dict[str, Any]:
-    return {"name": name, "shape": list(shape), "datatype": datatype, "data": fields.pop("data", [1, 2, 3, 4.5]), **fields}
+    return {
+        "name": name,
+        "shape": list(shape),
+        "datatype": datatype,
+        "data": fields.pop("data", [1, 2, 3, 4.5]),
+        **fields,
+    }
 
 
 def test_health_and_metadata(gateway: GatewayProcess) -> None:
@@ -48,7 +54,10 @@ def test_health_and_metadata(gateway: GatewayProcess) -> None:
     found = get("/v2/models/late")
     assert set(found["versions"]) == {"1", "2"}
     assert found["inputs"] == [{"name": f"x{i}", "datatype": "FP64", "shape": [-1]} for i in range(2)]
-    assert [(one["name"], one["datatype"]) for one in found["outputs"]] == [("score", "FP64"), ("prediction_id", "BYTES")]
+    assert [(one["name"], one["datatype"]) for one in found["outputs"]] == [
+        ("score", "FP64"),
+        ("prediction_id", "BYTES"),
+    ]
 
 
 def test_a_matrix_and_columns_give_the_same_scores(gateway: GatewayProcess) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_batches
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Chunk
 
@@ -23,6 +23,7 @@ ROWS_A_CHUNK = 10_000
 BYTES_A_SEGMENT = 64 << 20
 """A segment of this size is closed even while the server is down, so that one file never grows without end."""
 LONGEST_PAUSE_S = 15.0
+REFUSED_PAUSE_S = 60.0
 ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
 
 
@@ -43,6 +44,7 @@ class Sealer:
         self._asked: list[Future[dict[str, int]]] = []
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
         self._pause_s, self._next_try = 0.0, 0.0
+        self._refused: dict[StreamKey, float] = {}
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
 
     def start(self) -> None:
@@ -111,11 +113,17 @@ class Sealer:
         answer = {"chunks": 0, "rows": 0}
         failure: LoopwrightError | None = None
         for key, stream in list(self._spool.streams.items()):
+            if self._refused.get(key, 0) > time.monotonic():
+                continue
             if is_asked or not self.failure or stream.size > BYTES_A_SEGMENT or not stream.closed():
                 self._spool.roll(key)
             for number in stream.closed():
                 try:
                     rows = self._seal_segment(key, stream, number)
+                except (NotFound, InvalidInput) as error:
+                    # The server will not have these rows; they stay, and must not hold up the other streams.
+                    self._refuse(key, error)
+                    break
                 except LoopwrightError as error:
                     failure = error
                     break
@@ -124,6 +132,10 @@ class Sealer:
         if failure is not None:
             raise failure
         return answer
+
+    def _refuse(self, key: StreamKey, error: LoopwrightError) -> None:
+        log.warning("rows of %s are refused and stay in the spool: %s", "/".join(key), error)
+        self._refused[key] = time.monotonic() + REFUSED_PAUSE_S
 
     def _seal_segment(self, key: StreamKey, stream: Stream, number: int) -> int:
         path = stream.path(number)

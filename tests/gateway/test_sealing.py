@@ -1,0 +1,105 @@
+"""Spooled rows become chunks once each, whatever their layouts and whatever the server does meanwhile."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from loopwright.gateway.control import ControlPlane
+from loopwright.gateway.sealing import Sealer, to_frame
+from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey
+from loopwright.kernel.errors import Unavailable
+from tests.gateway.conftest import TOKEN, World
+
+LATE = StreamKey("flights", "labels", "late")
+LABELS = Layout((("label_id", "str"), ("event_at", "i64"), ("label", "f64")))
+
+
+def labels(*ids: str) -> Batch:
+    return Batch(LABELS, len(ids), [list(ids), list(range(len(ids))), [1.0] * len(ids)])
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    made = Spool(tmp_path / "spool")
+    yield made
+    made.close()
+
+
+def sealer_of(world: World, spool: Spool) -> Sealer:
+    made = Sealer(spool, world.blobs, ControlPlane(world.server.url, TOKEN), "gw_test")
+    made.start()
+    return made
+
+
+def test_layouts_are_joined_and_types_reconciled() -> None:
+    first = Batch(
+        Layout((("push_id", "str"), ("a", "i64"), ("t", "time")), (("release", "i64", 3),)), 1, [["1"], [1], [0]]
+    )
+    second = Batch(
+        Layout((("push_id", "str"), ("a", "f64"), ("b", "str"))), 2, [["2", "3"], [0.5, float("nan")], ["x", None]]
+    )
+    third = Batch(Layout((("push_id", "str"), ("b", "i64"))), 1, [["4"], [7]])
+    frame = to_frame([first, second, second, third])
+    assert frame is not None
+    assert frame["a"].to_list() == [1.0, 0.5, None, 0.5, None, None]
+    assert frame["b"].to_list() == [None, "x", None, "x", None, "7"]
+    assert frame["release"].to_list() == [3, None, None, None, None, None]
+    assert frame["t"].dtype == pl.Datetime("us", "UTC")
+    assert to_frame([]) is None
+
+
+def test_rows_are_sealed_sorted_and_once(world: World, spool: Spool) -> None:
+    spool.append(LATE, [labels("c", "a")])
+    sealer = sealer_of(world, spool)
+    assert sealer.seal().result(20)["chunks"] <= 1
+    spool.append(LATE, [labels("b")])
+    sealer.seal().result(20)
+    assert sealer.seal().result(20) == {"chunks": 0, "rows": 0}
+    sealer.stop()
+    found = world.server.call("chunks.find", kind="labels", stream="late")
+    assert [(chunk.seq, chunk.rows, chunk.id_first, chunk.id_last) for chunk in found] == [
+        (1, 2, "a", "c"),
+        (2, 1, "b", "b"),
+    ]
+    assert spool.streams[LATE].closed() == []
+
+
+def test_a_segment_sent_twice_is_one_chunk(world: World, spool: Spool, tmp_path: Path) -> None:
+    spool.append(LATE, [labels("a")])
+    spool.roll(LATE)
+    path = spool.streams[LATE].path(1)
+    body = path.read_bytes()
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    path.write_bytes(body)
+    sealer.seal().result(20)
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+
+
+def test_the_server_may_be_away(world: World, spool: Spool) -> None:
+    world.server.stop()
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    with pytest.raises(Unavailable):
+        sealer.seal().result(20)
+    assert sealer.failure
+    spool.append(LATE, [labels("b")])
+    world.server.start()
+    sealer.seal().result(20)
+    assert sealer.failure == ""
+    sealer.stop()
+    assert sorted(world.chunks("labels")["label_id"]) == ["a", "b"]
+
+
+def test_rows_nobody_wants_do_not_hold_up_others(world: World, spool: Spool) -> None:
+    gone = StreamKey("gone", "labels", "late")
+    spool.append(gone, [labels("x")])
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert spool.streams[gone].closed() == [1]
