@@ -3,6 +3,7 @@
 from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines import definitions, durable, executions, packing, step_runs
 from loopwright.pipelines.cache import environment_digest
+from loopwright.pipelines.codecs import Codec, Files
 from loopwright.pipelines.definitions import declare, get_definition, get_pipeline, list_pipelines
 from loopwright.pipelines.executions import (
     cancel,
@@ -15,7 +16,7 @@ from loopwright.pipelines.executions import (
 )
 from loopwright.pipelines.executors.child import ChildPool
 from loopwright.pipelines.step_runs import begin_step, fail_step, finish_step, skip_step
-from loopwright.pipelines.steps import STEP_KINDS, StepContext, step_kind
+from loopwright.pipelines.steps import STEP_KINDS, PipelineContext, StepContext, step_kind
 from loopwright.pipelines.types import (
     EXECUTION_STATES,
     STEP_STATES,
@@ -39,8 +40,11 @@ __all__ = [
     "STEP_KINDS",
     "STEP_STATES",
     "ChildPool",
+    "Codec",
     "Execution",
+    "Files",
     "Pipeline",
+    "PipelineContext",
     "PipelineSpec",
     "StepContext",
     "StepRun",

@@ -75,18 +75,20 @@ def interpret(
 def _run_all(steps: list[StepSpec], runner: "StepRunner", places: dict[str, Checkpoint]) -> dict[str, Ended]:
     ended: dict[str, Ended] = {}
     running: dict[Future[Ended], str] = {}
+
+    def begin(pool: ThreadPoolExecutor) -> None:
+        due = _due(steps, ended, set(running.values()))
+        for step in due[: PARALLEL - len(running)]:
+            why = next((ended[name].why for name in sorted(waits_for(step)) if ended[name].why), "")
+            running[pool.submit(copy_context().run, runner.run, step, why, places[step.name])] = step.name
+
     with ThreadPoolExecutor(PARALLEL, thread_name_prefix="step") as pool:
-        while True:
-            for step in _due(steps, ended, set(running.values())):
-                if len(running) == PARALLEL:
-                    break
-                why = next((ended[name].why for name in sorted(waits_for(step)) if ended[name].why), "")
-                future = pool.submit(copy_context().run, runner.run, step, why, places[step.name])
-                running[future] = step.name
-            if not running:
-                return ended
+        begin(pool)
+        while running:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 ended[running.pop(future)] = future.result()
+            begin(pool)
+    return ended
 
 
 def _due(steps: list[StepSpec], ended: dict[str, Ended], running: set[str]) -> list[StepSpec]:

@@ -88,14 +88,7 @@ def unpack(body: bytes, target: Path) -> Path:
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             for entry in _checked(archive):
-                place = draft / entry.filename
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(entry) as source:
-                    # The size that an entry states may be a lie.
-                    content = source.read(entry.file_size + 1)
-                if len(content) != entry.file_size:
-                    raise Corrupt("this code archive states wrong sizes", value=entry.filename)
-                place.write_bytes(content)
+                _write(archive, entry, draft / entry.filename)
         draft.rename(target)
     except zipfile.BadZipFile as error:
         raise Corrupt("this is not a code archive", value=str(error)) from None
@@ -106,6 +99,16 @@ def unpack(body: bytes, target: Path) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(entry) as source:
+        # The size that an entry states may be a lie.
+        content = source.read(entry.file_size + 1)
+    if len(content) != entry.file_size:
+        raise Corrupt("this code archive states wrong sizes", value=entry.filename)
+    place.write_bytes(content)
 
 
 def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -82,6 +82,7 @@ def test_values_pass_and_the_child_stays_warm(pool: ChildPool, code: Callable[[s
     first = pool.call(code("add"), {"a": 1, "b": 2})
     assert (first.output, first.log) == (3, b"adds 1 2\n")
     assert pool.call(code("add"), {"a": "x", "b": "y"}).log == b"adds x y\n"
+    assert pool.call(code("add"), {"": 4, "b": 2}).output == 6
     pid = pool.call(code("pid"), {}).output
     assert pid not in (os.getpid(), 0)
     assert pool.call(code("pid"), {}).output == pid

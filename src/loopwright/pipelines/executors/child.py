@@ -18,7 +18,7 @@ import msgspec
 
 from loopwright.config import user_code_environment
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
+from loopwright.kernel.errors import Corrupt, StepFailed, error_from_dict
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.frames import read_frame, write_frame
@@ -203,6 +203,8 @@ class ChildPool:
     ) -> CallResult:
         """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
 
+        An input of the empty name is passed as the first argument, whatever the function calls it.
+
         Raises:
             StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
         """
@@ -234,22 +236,23 @@ class ChildPool:
         with self._borrowed(digest) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
+            limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
             try:
-                limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
-                try:
-                    answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
-                except StepFailed as error:
-                    error.details["log"] = child.log_tail().decode(errors="replace")
-                    raise
-                log = child.log_tail()
+                answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
                 if "error" in answer:
-                    raise _failure(answer["error"], log)
-                for expected, path in answer["files"].items():
-                    if self._blobs.put_file(Path(path)).digest != expected:
-                        raise Corrupt("an output file changed after it was handed over", field="return")
-                return CallResult(answer["output"], log)
+                    raise _failure(answer["error"])
+                self._keep(answer["files"])
+                return CallResult(answer["output"], child.log_tail())
+            except StepFailed as error:
+                error.details["log"] = child.log_tail().decode(errors="replace")
+                raise
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+
+    def _keep(self, files: dict[str, str]) -> None:
+        for expected, path in files.items():
+            if self._blobs.put_file(Path(path)).digest != expected:
+                raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
     def _borrowed(self, digest: str) -> Iterator[Child]:
@@ -360,17 +363,13 @@ def _named(target: CodeRef | str) -> dict[str, str]:
     return {"module": module, "qualname": qualname}
 
 
-def _failure(error: dict[str, Any], log: bytes) -> LoopwrightError:
-    """Rebuild a child's error; the log goes along, for whoever keeps it."""
+def _failure(error: dict[str, Any]) -> StepFailed:
+    """Rebuild a child's error as one of user code."""
     lines = (error.get("details") or {}).get("traceback") or []
     if lines:
         error = {**error, "next_step": error.get("next_step") or f"see {lines[-1]}"}
     failed = error_from_dict(error)
-    if not isinstance(failed, StepFailed):
-        failed = StepFailed(failed.message, **{**_parts(failed), "details": {**failed.details, "kind": failed.code}})
-    failed.details["log"] = log.decode(errors="replace")
-    return failed
-
-
-def _parts(error: LoopwrightError) -> dict[str, Any]:
-    return {"field": error.field, "value": error.value, "rule": error.rule, "next_step": error.next_step}
+    if isinstance(failed, StepFailed):
+        return failed
+    parts = {"field": failed.field, "value": failed.value, "rule": failed.rule, "next_step": failed.next_step}
+    return StepFailed(failed.message, **parts, details={**failed.details, "kind": failed.code})
