@@ -19,11 +19,18 @@ from loopwright.server.context import ServerContext
 from loopwright.server.rooms import import_rooms
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
-from tests.ui.seed import PROJECT, seed
+from tests.ui.seed import seed
+from tests.ui.seed_ground import PROJECT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    *(
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ),
     *("--no-first-run", "--disable-quic"),
 ]
 
@@ -42,7 +49,19 @@ class Site:
 
 def settings_for(folder: Path, port: int) -> Settings:
     return Settings(
-        folder, f"sqlite:///{folder / 'ui.db'}", str(folder / "blobs"), "127.0.0.1", port, 0, "", "", "", "", "lws_ui", "", "process"
+        folder,
+        f"sqlite:///{folder / 'ui.db'}",
+        str(folder / "blobs"),
+        "127.0.0.1",
+        port,
+        0,
+        "",
+        "",
+        "",
+        "",
+        "lws_ui",
+        "",
+        "process",
     )
 
 
@@ -56,7 +75,9 @@ def serve(folder: Path, *, is_open: bool, fill: Callable[[ServerContext], dict[s
     METADATA.create_all(database.engine)
     context = make_context(settings, database, is_open=is_open)
     ids = fill(context)
-    server = uvicorn.Server(uvicorn.Config(create_app(context), port=port, log_level="warning", access_log=False, lifespan="off"))
+    server = uvicorn.Server(
+        uvicorn.Config(create_app(context), port=port, log_level="warning", access_log=False, lifespan="off")
+    )
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

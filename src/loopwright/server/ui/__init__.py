@@ -20,8 +20,19 @@ from loopwright.server.ui.pages import (
 )
 
 PAGES = (
-    overview, datasets, features, experiments, models, pipelines, deployments, monitoring, incidents, lineage, audit,
-    predictions, search,
+    overview,
+    datasets,
+    features,
+    experiments,
+    models,
+    pipelines,
+    deployments,
+    monitoring,
+    incidents,
+    lineage,
+    audit,
+    predictions,
+    search,
 )
 
 

@@ -6,8 +6,8 @@ import msgspec
 class Action(msgspec.Struct, frozen=True):
     """One verb a form may call.
 
-    ``label`` is on the button, ``effect`` says what will happen, ``done`` what has. ``fields`` are taken from the form as
-    texts, ``numbers`` as whole numbers. ``reason`` names the field that takes the reason, which lands in the audit trail.
+    ``label`` is on the button, ``effect`` says what will happen, ``done`` what has. ``fields`` are taken from the form
+    as texts, ``numbers`` as whole numbers. ``reason`` names the field of the reason, which lands in the audit trail.
     """
 
     verb: str
@@ -27,9 +27,7 @@ def _by_verb(*actions: Action) -> dict[str, Action]:
 
 ACTIONS = _by_verb(
     Action("approvals.approve", "Approve", "What waits goes on at once.", "Approved.", ("approval_id",)),
-    Action(
-        "approvals.reject", "Reject", "What waits ends here.", "Rejected.", ("approval_id",), is_danger=True
-    ),
+    Action("approvals.reject", "Reject", "What waits ends here.", "Rejected.", ("approval_id",), is_danger=True),
     Action(
         "data.release_quarantine",
         "Use anyway",
@@ -102,7 +100,11 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
-        "serving.pause", "Pause", "The rollout stays at its present step; guards keep watching.", "Paused.", ("rollout_id",)
+        "serving.pause",
+        "Pause",
+        "The rollout stays at its present step; guards keep watching.",
+        "Paused.",
+        ("rollout_id",),
     ),
     Action("serving.resume", "Resume", "The rollout goes on from its present step.", "It goes on.", ("rollout_id",)),
 )

@@ -1,5 +1,6 @@
 """Where the page of a ref is, and which addresses a form may lead back to."""
 
+import re
 from urllib.parse import quote, urlencode
 
 from loopwright.kernel.errors import InvalidInput
@@ -18,6 +19,7 @@ _PLACES = {
     "feature_service": "features",
     "request": "features",
 }
+_ID = re.compile(r"^([a-z]{2,8})_[0-9A-HJKMNP-TV-Z]{21}([0-9A-HJKMNP-TV-Z]{5})$")
 _VERSIONED = {"dataset", "model"}
 _LISTS = {"feature_view", "feature_service", "request"}
 
@@ -39,12 +41,30 @@ def short_ref(text: str, project: str = "") -> str:
     return text.removeprefix(f"{project}/") if project else text.partition("/")[2] or text
 
 
+def shown_name(name: str) -> str:
+    """Return a name as shown: an id by its prefix and its last letters.
+
+    >>> shown_name("run_01M7YJ576B2P6N7BVX8KY9QSG0"), shown_name("late")
+    ('run_…9QSG0', 'late')
+    """
+    return _ID.sub(r"\1_…\2", name)
+
+
+def shown_ref(text: str, project: str) -> str:
+    """Return a ref as shown: without its project, ids shortened, and no kind where the id tells it."""
+    ref = read_ref(text, project)
+    if ref is None:
+        return text
+    name = shown_name(ref.name)
+    return name if name != ref.name else short_ref(text, project)
+
+
 def name_of(text: str, project: str) -> str:
     """Return what people call a ref's object: its name, and its version where it has one."""
     ref = read_ref(text, project)
     if ref is None:
         return text
-    return ref.name if ref.version is None else f"{ref.name} v{ref.version}"
+    return shown_name(ref.name) if ref.version is None else f"{ref.name} v{ref.version}"
 
 
 def kind_of(text: str, project: str) -> str:

@@ -69,7 +69,10 @@ def _call(request: Request, project: str, action: Action, form: dict[str, str]) 
     reason = form.get("reason", "").strip()
     if action.needs_reason and not reason:
         raise InvalidInput(
-            "a reason is needed", field="reason", rule="a few words; they are kept in the audit trail", next_step="go back"
+            "a reason is needed",
+            field="reason",
+            rule="a few words; they are kept in the audit trail",
+            next_step="go back",
         )
     if action.reason:
         args[action.reason] = reason

@@ -87,7 +87,9 @@ def _untangle(columns: dict[int, list[str]], links: list[tuple[str, str]]) -> No
         order = {key: rank - len(column) / 2 for column in columns.values() for rank, key in enumerate(column)}
         for layer in sorted(columns, reverse=bool(sweep % 2)):
             means = {
-                key: sum(order[other] for other in neighbours[key]) / len(neighbours[key]) if neighbours[key] else order[key]
+                key: sum(order[other] for other in neighbours[key]) / len(neighbours[key])
+                if neighbours[key]
+                else order[key]
                 for key in columns[layer]
             }
             columns[layer].sort(key=lambda key: means[key])
@@ -103,7 +105,9 @@ def draw_graph(nodes: Sequence[Node], edges: Sequence[tuple[str, str]], label: s
     boxes = [_box(one) for one in placed.values()]
     return Markup(
         '<svg class="graph" role="group" aria-label="{}" width="{}" height="{}" viewBox="0 0 {} {}">{}{}</svg>'
-    ).format(label, round(width), round(height), round(width), round(height), Markup("").join(lines), Markup("").join(boxes))
+    ).format(
+        label, round(width), round(height), round(width), round(height), Markup("").join(lines), Markup("").join(boxes)
+    )
 
 
 def _edge(source: Placed, target: Placed) -> Markup:
@@ -126,7 +130,7 @@ def _box(one: Placed) -> Markup:
         *(round(value, 1) for value in (one.x, one.y, _WIDTH, _HEIGHT, one.x + 9, one.y + 16)),
         _cut(node.kind, 24),
         *(round(value, 1) for value in (one.x + 9, one.y + 32)),
-        _cut(node.label, 21),
+        _cut(node.label, 18),
     )
     return Markup('<a href="{}">{}</a>').format(node.href, inner) if node.href else Markup("<g>{}</g>").format(inner)
 

@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from loopwright.governance import SYSTEM, Actor
+from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, Unauthenticated
 from loopwright.server.answers import JsonAnswer, error_answer
 from loopwright.server.context import ServerContext
@@ -51,7 +52,7 @@ NAVIGATION = (
 
 
 class View(msgspec.Struct, frozen=True):
-    """What a page function returns: which template, under which navigation entry, and the facts, which are the JSON twin.
+    """What a page function returns: a template, its navigation entry, and the facts, which are the JSON twin.
 
     ``extra`` is for the template alone: what is drawn from the facts.
     """
@@ -90,7 +91,9 @@ def page(path: str, shape: PageFunction) -> list[BaseRoute]:
     return [Route(f"{full}.json", as_json, methods=["GET"]), Route(full, as_html, methods=["GET"])]
 
 
-def read_view(request: Request, actor: Actor, shape: PageFunction, project: str) -> tuple[View | Elsewhere, dict[str, Any]]:
+def read_view(
+    request: Request, actor: Actor, shape: PageFunction, project: str
+) -> tuple[View | Elsewhere, dict[str, Any]]:
     """Run a page function on one snapshot; return what it shapes and what the frame around it shows."""
     context: ServerContext = request.app.state.context
 
@@ -151,7 +154,14 @@ def unexpected() -> LoopwrightError:
     return error
 
 
-_HEADINGS = {401: "Sign in first", 403: "Not allowed", 404: "Not here", 409: "Not now", 422: "That does not work", 503: "Not now"}
+_HEADINGS = {
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Not here",
+    409: "Not now",
+    422: "That does not work",
+    503: "Not now",
+}
 
 
 def error_page(request: Request, error: LoopwrightError, project: str = "", back: str = "") -> Response:
@@ -197,8 +207,15 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.globals.update(NAVIGATION=NAVIGATION, THEMES=THEMES, ACTIONS=ACTIONS, asset=assets.asset_path, svg=svg, w=words)
+    made.globals.update(
+        NAVIGATION=NAVIGATION, THEMES=THEMES, ACTIONS=ACTIONS, asset=assets.asset_path, svg=svg, w=words
+    )
     made.globals.update(address=addresses.address, draw_graph=graph.draw_graph, heat_step=svg.heat_step)
-    made.globals.update(new_key=lambda: secrets.token_hex(12))
-    made.globals.update(page_of=addresses.page_of, short_ref=addresses.short_ref, name_of=addresses.name_of)
+    made.globals.update(new_key=lambda: secrets.token_hex(12), as_json=lambda value: to_json(value).decode())
+    made.globals.update(
+        page_of=addresses.page_of,
+        short_ref=addresses.short_ref,
+        name_of=addresses.name_of,
+        shown_ref=addresses.shown_ref,
+    )
     return made

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from loopwright.kernel.events import Event
-from loopwright.server.ui.addresses import name_of, page_of, read_ref
+from loopwright.server.ui.addresses import name_of, page_of
 from loopwright.server.ui.words import number, percent
 
 
@@ -87,7 +87,6 @@ _TEXTS = {
 
 def sentence(event: Event) -> Sentence:
     """Return an event as a sentence; a type without words of its own reads as its name."""
-    ref = read_ref(event.ref, event.project)
     return Sentence(
         position=event.position,
         at_us=event.event_at,
@@ -95,7 +94,7 @@ def sentence(event: Event) -> Sentence:
         topic=event.type.partition(".")[0],
         type=event.type,
         text=_text(event),
-        subject=name_of(event.ref, event.project) if ref is None or ref.kind != "run" else ref.name[:12] + "…",
+        subject=name_of(event.ref, event.project),
         href=page_of(event.ref, event.project),
         ref=event.ref,
         actor=event.actor,

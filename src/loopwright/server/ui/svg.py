@@ -18,7 +18,7 @@ _MARKS = {
     "bad": "M2.5 2.5 9.5 9.5M9.5 2.5 2.5 9.5",
     "idle": "M2 6H10",
 }
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 96, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 124, 10, 24
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -48,9 +48,9 @@ class Mark(msgspec.Struct, frozen=True):
 def mark(tone: str) -> Markup:
     """Return the shape of a state: check, ring, triangle, cross or bar."""
     path = _MARKS.get(tone, _MARKS["idle"])
-    return Markup('<svg class="mark" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><path d="{}"/></svg>').format(
-        path
-    )
+    return Markup(
+        '<svg class="mark" viewBox="0 0 12 12" width="12" height="12" aria-hidden="true"><path d="{}"/></svg>'
+    ).format(path)
 
 
 def sparkline(values: Sequence[float | None], label: str, *, width: int = 108, height: int = 20) -> Markup:
@@ -102,9 +102,9 @@ def traffic_bar(shares: Sequence[Share]) -> Markup:
         text = Markup("")
         if wide >= 4:
             word = f" {share.word}" if wide >= 12 and share.word else ""
-            text = Markup(
-                '<text x="{:.2f}%" dx="10" y="22"><tspan class="strong">{}</tspan>{} {}</text>'
-            ).format(left, share.name, word, words.percent(share.weight))
+            text = Markup('<text x="{:.2f}%" dx="10" y="22"><tspan class="strong">{}</tspan>{} {}</text>').format(
+                left, share.name, word, words.percent(share.weight)
+            )
         parts.append(
             Markup('<g class="share s{}"><rect x="{:.2f}%" width="{:.2f}%" height="34"/>{}</g>').format(
                 share.colour, left, wide, text
@@ -172,9 +172,9 @@ def line_chart(
     body += [_band(frame, one) for one in drawn]
     body += [_line(frame, one) for one in drawn]
     body.append(_names(frame, drawn))
-    return Markup('<svg class="lines" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" height="{}">{}</svg>').format(
-        label, width, height, width, height, Markup("").join(body)
-    )
+    return Markup(
+        '<svg class="lines" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" height="{}">{}</svg>'
+    ).format(label, width, height, width, height, Markup("").join(body))
 
 
 class _Frame(msgspec.Struct, frozen=True):
@@ -215,7 +215,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     >>> nice_ticks(0.64, 0.81)
     [0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
     """
-    if high <= low:
+    if high - low <= 1e-8 * max(1.0, abs(low), abs(high)):
         low, high = low - (abs(low) * 0.1 or 1), high + (abs(high) * 0.1 or 1)
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
@@ -226,9 +226,10 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 def _grid(frame: _Frame, x_kind: str) -> Markup:
     right = frame.width - _RIGHT
+    digits = max((len(f"{tick:g}".partition(".")[2]) for tick in frame.ticks), default=0)
     parts = [
         Markup('<path class="grid" d="M{} {:.1f}H{}"/><text class="tick end" x="{}" y="{:.1f}">{}</text>').format(
-            _LEFT, frame.y(tick), right, _LEFT - 6, frame.y(tick) + 4, words.number(tick)
+            _LEFT, frame.y(tick), right, _LEFT - 6, frame.y(tick) + 4, words.number(float(tick), digits)
         )
         for tick in frame.ticks
     ]
@@ -294,21 +295,20 @@ def _line(frame: _Frame, one: Series) -> Markup:
 
 def _names(frame: _Frame, series: Sequence[Series]) -> Markup:
     """Write each line's name and last value at its end, pushed apart so that none covers another."""
-    ends = []
-    for one in series:
-        last = next(point.y for point in reversed(one.points) if point.y is not None)
-        ends.append([frame.y(last), one])
-    ends.sort(key=lambda end: end[0])
-    lowest = -math.inf
-    for end in ends:
-        end[0] = lowest = max(end[0], lowest + 14)
-    over = lowest - (frame.height - _BOTTOM)
-    parts = []
-    for y, one in ends:
-        last = next(point.y for point in reversed(one.points) if point.y is not None)
-        parts.append(
-            Markup('<text class="name s{}" x="{}" y="{:.1f}">{} {}</text>').format(
-                one.colour, frame.width - _RIGHT + 8, y - max(0.0, over) + 4, one.name[:14], words.number(last)
-            )
+    lasts = {one.name: next(point.y for point in reversed(one.points) if point.y is not None) for one in series}
+    ordered = sorted(series, key=lambda one: frame.y(lasts[one.name]))
+    places: list[float] = []
+    for one in ordered:
+        places.append(max(frame.y(lasts[one.name]), places[-1] + 14 if places else 0.0))
+    over = max(0.0, places[-1] - (frame.height - _BOTTOM))
+    parts = [
+        Markup('<text class="name s{}" x="{}" y="{:.1f}">{} {}</text>').format(
+            one.colour,
+            frame.width - _RIGHT + 8,
+            place - over + 4,
+            one.name[:14],
+            words.number(lasts[one.name], 3 if abs(lasts[one.name]) < 10 else 0),
         )
+        for place, one in zip(places, ordered, strict=True)
+    ]
     return Markup("").join(parts)

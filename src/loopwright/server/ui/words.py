@@ -25,11 +25,37 @@ class State(msgspec.Struct, frozen=True):
 
 
 _TONES = {
-    "fine": ("ready", "finished", "done", "passed", "approved", "resolved", "serving", "healthy", "stable", "go", "settled",
-             "promoted", "closed", "unaffected"),
+    "fine": (
+        "ready",
+        "finished",
+        "done",
+        "passed",
+        "approved",
+        "resolved",
+        "serving",
+        "healthy",
+        "stable",
+        "go",
+        "settled",
+        "promoted",
+        "closed",
+        "unaffected",
+    ),
     "live": ("running", "training", "rolling_out", "pending", "queued", "canary", "shadow"),
-    "warn": ("warning", "waiting", "waiting_approval", "open", "acknowledged", "paused", "undecided", "invalid", "watch",
-             "refused", "withdrawn", "missing"),
+    "warn": (
+        "warning",
+        "waiting",
+        "waiting_approval",
+        "open",
+        "acknowledged",
+        "paused",
+        "undecided",
+        "invalid",
+        "watch",
+        "refused",
+        "withdrawn",
+        "missing",
+    ),
     "bad": ("critical", "failed", "quarantined", "aborted", "rejected", "killed", "abort", "drift", "lost"),
 }
 _TONE_OF = {word: tone for tone, words in _TONES.items() for word in words}
@@ -54,14 +80,14 @@ def state(name: str | None, word: str = "") -> State:
 
 
 def number(value: float | None, digits: int | None = None) -> str:
-    """Return a number with grouped thousands; without ``digits``, four that matter.
+    r"""Return a number with grouped thousands; without ``digits``, four that matter.
 
     >>> number(1234567), number(0.73219), number(None)
-    ('1\\u202f234\\u202f567', '0.7322', '–')
+    ('1\u202f234\u202f567', '0.7322', '–')
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or math.isnan(value):
         return UNKNOWN
-    if isinstance(value, float) and math.isinf(value):
+    if math.isinf(value):
         return "∞" if value > 0 else "−∞"
     if isinstance(value, int) or (digits is None and float(value).is_integer() and abs(value) < 1e15):
         text = f"{int(value):,}"
@@ -93,19 +119,19 @@ def interval(low: float | None, high: float | None, digits: int = 3) -> str:
 
 
 def percent(ratio: float | None, digits: int = 0) -> str:
-    """Return a ratio of 0..1 in percent.
+    r"""Return a ratio of 0..1 in percent.
 
     >>> percent(0.253, 1), percent(None)
-    ('25.3\\u202f%', '–')
+    ('25.3\u202f%', '–')
     """
     return UNKNOWN if ratio is None else f"{number(float(ratio) * 100, digits)}{_GROUP}%"
 
 
 def size(size_bytes: int | None) -> str:
-    """Return a size in bytes, kB, MB, GB or TB.
+    r"""Return a size in bytes, kB, MB, GB or TB.
 
     >>> size(2_500_000)
-    '2.5\\u202fMB'
+    '2.5\u202fMB'
     """
     if size_bytes is None:
         return UNKNOWN
@@ -180,6 +206,37 @@ def metric_value(metric: str, value: float | None) -> str:
     if "latency" in metric or metric.endswith("_ms"):
         return f"{number(value, 2)}{_GROUP}ms"
     return number(float(value), 4)
+
+
+def metric_difference(metric: str, value: float | None) -> str:
+    r"""Return the difference of two values of a metric: of shares in points of percent.
+
+    >>> metric_difference("error_rate", 0.0012), metric_difference("roc_auc", -0.01)
+    ('+0.12\u202fpp', '−0.0100')
+    """
+    if value is None:
+        return UNKNOWN
+    if metric.endswith(("_rate", "_share")):
+        return f"{signed(value * 100, 2)}{_GROUP}pp"
+    if "latency" in metric or metric.endswith("_ms"):
+        return f"{signed(value, 2)}{_GROUP}ms"
+    return signed(value)
+
+
+def difference_interval(metric: str, low: float | None, high: float | None) -> str:
+    """Return the interval of a difference, in the unit of the difference."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"{metric_difference(metric, low).partition(_GROUP)[0]} … {metric_difference(metric, high)}"
+
+
+def plain(value: float) -> str:
+    """Return a number as it was given, without noise of its binary form.
+
+    >>> plain(0.1 + 0.2), plain(31)
+    ('0.3', '31')
+    """
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def metric_name(metric: str) -> str:

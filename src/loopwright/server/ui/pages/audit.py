@@ -5,7 +5,20 @@ from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import View, page
 from loopwright.server.ui.sentences import sentence
 
-TOPICS = ("approvals", "data", "features", "jobs", "loop", "monitoring", "pipelines", "projects", "registry", "serving", "tokens", "tracking")
+TOPICS = (
+    "approvals",
+    "data",
+    "features",
+    "jobs",
+    "loop",
+    "monitoring",
+    "pipelines",
+    "projects",
+    "registry",
+    "serving",
+    "tokens",
+    "tracking",
+)
 
 
 def audit(ask: Ask) -> View:

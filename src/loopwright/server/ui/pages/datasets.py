@@ -14,7 +14,9 @@ def datasets(ask: Ask) -> View:
     """Return the datasets with their newest versions."""
     found: list[Dataset] = ask("data.list")
     newest = {
-        one.name: ask.find("data.get_version", dataset=one.name, version=one.latest) for one in found[:PAGE_ROWS] if one.latest
+        one.name: ask.find("data.get_version", dataset=one.name, version=one.latest)
+        for one in found[:PAGE_ROWS]
+        if one.latest
     }
     rows = {name: None if one is None else _without_fragments(one) for name, one in newest.items()}
     return View("datasets.html", "Data", "Data", {"datasets": found[:PAGE_ROWS], "newest": rows})

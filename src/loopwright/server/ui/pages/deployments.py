@@ -14,6 +14,7 @@ from loopwright.server.ui.pages.serving_shapes import (
     release_marks,
     shares,
     step_words,
+    windows_a_point,
 )
 from loopwright.server.ui.rendering import View, page
 from loopwright.server.ui.sentences import sentence
@@ -85,6 +86,7 @@ def deployment(ask: Ask) -> View:
         "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
         "months": month_rows(windows),
         "variants": [one.name for one in series],
+        "windows_a_point": windows_a_point(windows),
         "metric": next((one.metric for window in windows if (one := quality_of(window))), ""),
     }
     extra = {"shares": shares(status.release), "series": series, "marks": release_marks(releases)}
@@ -110,7 +112,13 @@ def verdict_rows(verdicts: Sequence[StepVerdict]) -> list[VerdictRow]:
     """Return verdicts with their looks; those on one metric share an axis."""
     rows = []
     for one in verdicts:
-        same = [abs(end) for v in verdicts if v.metric == one.metric for end in (v.low, v.high, v.difference) if end is not None]
+        same = [
+            abs(end)
+            for v in verdicts
+            if v.metric == one.metric
+            for end in (v.low, v.high, v.difference)
+            if end is not None
+        ]
         rows.append(VerdictRow(one, state(one.verdict), max(same, default=0.0) * 1.1))
     return rows
 

@@ -38,7 +38,9 @@ def models(ask: Ask) -> View:
 def model(ask: Ask) -> View:
     """Return the versions of a model, newest first."""
     name = ask.part("model")
-    found: list[ModelVersion] = ask("registry.versions", model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1)
+    found: list[ModelVersion] = ask(
+        "registry.versions", model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1
+    )
     if not found:
         raise NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
     shown = found[:PAGE_ROWS]
@@ -99,7 +101,8 @@ def metric_rows(found: ModelVersion, report: GateReport | None) -> list[MetricRo
     evidence: Evidence = report.evidence
     rows = []
     for name, value in evidence.metrics.items():
-        low, high = (evidence.intervals.get(name) or [None, None])[:2]
+        ends = evidence.intervals.get(name)
+        low, high = (ends[0], ends[1]) if ends else (None, None)
         rows.append(MetricRow(name, value, low, high, (evidence.champion_metrics or {}).get(name)))
     return rows
 
@@ -114,9 +117,13 @@ def _verdict(
     if live is not None:
         return _say(state(live.state), f"Its rollout in {live.deployment} is under way.")
     if report is None:
-        return _say(state("idle", "not judged"), "Its gates were never run, so it may not go live without a forced reason.")
+        return _say(
+            state("idle", "not judged"), "Its gates were never run, so it may not go live without a forced reason."
+        )
     if report.forced_by:
-        return _say(State("forced", "warn"), f"{report.forced_by} passed it although gates failed: {report.forced_reason}")
+        return _say(
+            State("forced", "warn"), f"{report.forced_by} passed it although gates failed: {report.forced_reason}"
+        )
     if not report.passed:
         failed = [one.message for one in report.results if one.verdict != "passed"]
         return _say(State("may not", "bad"), "; ".join(failed))
@@ -137,7 +144,13 @@ def _sources(ask: Ask, found: ModelVersion) -> list[dict[str, str]]:
         if ref:
             rows.append({"name": name, "text": short_ref(ref, ask.project), "href": page_of(ref, ask.project)})
     if found.service:
-        rows.append({"name": "feature service", "text": found.service, "href": page_of(f"feature_service:{found.service}", ask.project)})
+        rows.append(
+            {
+                "name": "feature service",
+                "text": found.service,
+                "href": page_of(f"feature_service:{found.service}", ask.project),
+            }
+        )
     return rows
 
 

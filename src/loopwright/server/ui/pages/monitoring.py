@@ -5,7 +5,13 @@ import msgspec
 from loopwright.monitoring import FeatureDrift, Monitor, Performance, Window
 from loopwright.server.ui.addresses import address
 from loopwright.server.ui.asking import Ask
-from loopwright.server.ui.pages.serving_shapes import deployment_row, quality_of, quality_series, release_marks
+from loopwright.server.ui.pages.serving_shapes import (
+    deployment_row,
+    quality_of,
+    quality_series,
+    release_marks,
+    windows_a_point,
+)
 from loopwright.server.ui.rendering import Elsewhere, View, page
 from loopwright.server.ui.svg import Point, Series, heat_step
 from loopwright.server.ui.words import State, state
@@ -58,7 +64,9 @@ def monitor(ask: Ask) -> View:
     windows: list[Window] = ask("monitoring.windows", deployment=name, end_at=before, limit=MOST_WINDOWS)
     shown = windows[:SHOWN_WINDOWS]
     newest = shown[0] if shown else None
-    spans = [window for window in windows if window.segments]
+    spans = [
+        one for one in windows if any(part.value is not None for listed in one.segments.values() for part in listed)
+    ]
     segments = [
         SegmentRow(segment, one)
         for segment, listed in (spans[0].segments if spans else {}).items()
@@ -75,6 +83,7 @@ def monitor(ask: Ask) -> View:
         "segments": segments[:100],
         "segments_at": spans[0].end_at if spans else None,
         "variants": [one.name for one in quality_series(windows)],
+        "windows_a_point": windows_a_point(windows),
         "metric": next((one.metric for window in windows if (one := quality_of(window))), found.spec.performance),
         "expected": found.metrics.get(found.spec.performance),
         "value": _total_value(windows),
@@ -105,7 +114,9 @@ def heat_rows(windows: list[Window], above: float) -> list[HeatRow]:
             cells.append(HeatCell(window.start_at, distance, heat_step(distance, limit), bool(one and one.is_drifted)))
         now = by_window[0].get(feature) if by_window else None
         rows.append(HeatRow(feature, cells, now, _drift_state(now, above)))
-    rows.sort(key=lambda row: (row.now is None or not row.now.is_drifted, -(row.now.distance if row.now else -1), row.feature))
+    rows.sort(
+        key=lambda row: (row.now is None or not row.now.is_drifted, -(row.now.distance if row.now else -1), row.feature)
+    )
     return rows
 
 

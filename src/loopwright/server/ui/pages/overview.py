@@ -19,6 +19,7 @@ from loopwright.server.ui.words import State, number, percent, plural, state
 MOST_DEPLOYMENTS = 20
 MOST_CHANGES = 15
 MOST_NEEDS = 25
+_URGENCY = ("bad", "warn", "live", "fine", "idle")
 _QUIET = ("monitoring.window_", "tracking.", "pipelines.step_", "features.materialize", "data.import_started")
 
 
@@ -60,6 +61,7 @@ def overview(ask: Ask) -> View:
     """Return the loop strip, what needs a person, the deployments and what changed last."""
     names = [one.name for one in ask.find("serving.list", [])]
     rows = [deployment_row(ask, name) for name in names[:MOST_DEPLOYMENTS]]
+    rows.sort(key=lambda row: _URGENCY.index(row.state.tone))
     incidents: list[Incident] = ask.find("monitoring.incidents", [], states=["open", "acknowledged"])
     datasets: list[Dataset] = ask.find("data.list", [])
     retrains: list[RetrainRecord] = ask.find("loop.retrains", [])
@@ -74,8 +76,10 @@ def overview(ask: Ask) -> View:
         _monitoring_stage(ask, rows, incidents),
         _feedback_stage(ask, rows, retrains),
     ]
-    needs = [*_incident_needs(ask, incidents), *_approval_needs(ask, approvals)]
-    needs += [*_quarantine_needs(ask, datasets), *_execution_needs(ask, executions)]
+    quarantines = _quarantine_needs(ask, datasets)
+    told = {need.ref for need in quarantines}
+    needs = [need for need in _incident_needs(ask, incidents) if need.ref not in told]
+    needs += [*_approval_needs(ask, approvals), *quarantines, *_execution_needs(ask, executions)]
     facts = {
         "stages": stages,
         "closing": _closing(retrains),
@@ -98,7 +102,9 @@ def _data_stage(ask: Ask, datasets: list[Dataset]) -> Stage:
     detail = f"{plural(len(datasets), 'dataset')}" + (f" · {number(version.rows)} rows" if version else "")
     subject = shown.name + (f" v{shown.latest}" if shown.latest else "")
     look = state(shown.latest_state or "idle", "" if shown.latest_state else "no version yet")
-    return Stage("Data", subject, look, detail, version.event_at if version else None, address(ask.project, "data", shown.name))
+    return Stage(
+        "Data", subject, look, detail, version.event_at if version else None, address(ask.project, "data", shown.name)
+    )
 
 
 def _features_stage(ask: Ask) -> Stage:
@@ -113,7 +119,9 @@ def _features_stage(ask: Ask) -> Stage:
     look = state("fine", "materialized") if newest else state("fine", "declared")
     at_us = newest.event_at if newest else max(one.event_at for one in definitions)
     subject = services[0].name if services else views[0].name if views else definitions[0].name
-    return Stage("Features", subject, msgspec.structs.replace(look, tone="fine"), plural(len(views), "view"), at_us, href)
+    return Stage(
+        "Features", subject, msgspec.structs.replace(look, tone="fine"), plural(len(views), "view"), at_us, href
+    )
 
 
 def _training_stage(ask: Ask, executions: list[Any]) -> Stage:
@@ -143,9 +151,11 @@ def _gates_stage(ask: Ask) -> Stage:
             continue
         passed = sum(one.verdict == "passed" for one in report.results)
         word = f"{passed} of {len(report.results)} passed"
-        look = State(word, "fine" if report.passed else "bad")
-        detail = "forced by a person" if report.forced_by else next(
-            (one.message for one in report.results if one.verdict != "passed"), "all gates hold"
+        look = State(word, "fine" if report.passed else "warn")
+        detail = (
+            "forced by a person"
+            if report.forced_by
+            else next((one.message for one in report.results if one.verdict != "passed"), "all gates hold")
         )
         page = address(ask.project, "models", newest.model, version.version)
         return Stage("Gates", f"{newest.model} v{version.version}", look, detail, report.event_at, page)
@@ -157,16 +167,11 @@ def _deployment_stage(ask: Ask, rows: list[DeploymentRow]) -> Stage:
     href = address(ask.project, "deployments")
     if not rows:
         return Stage("Deployment", "none", state("idle", "empty"), "", None, href)
-    first = _most_urgent(rows)
-    served = [one for one in ask.find("serving.releases", [], deployment=first.name, limit=1)]
+    first = rows[0]
+    served = ask.find("serving.releases", [], deployment=first.name, limit=1)
     look = state("serving") if "drifted" in first.state.word else first.state
     at_us = served[0].event_at if served else None
     return Stage("Deployment", first.name, look, first.serving, at_us, address(ask.project, "deployments", first.name))
-
-
-def _most_urgent(rows: list[DeploymentRow]) -> DeploymentRow:
-    order = {"bad": 0, "warn": 1, "live": 2, "fine": 3, "idle": 4}
-    return min(rows, key=lambda row: order[row.state.tone])
 
 
 def _monitoring_stage(ask: Ask, rows: list[DeploymentRow], incidents: list[Incident]) -> Stage:
@@ -179,7 +184,9 @@ def _monitoring_stage(ask: Ask, rows: list[DeploymentRow], incidents: list[Incid
     page = address(ask.project, "monitoring", worst.name)
     detail = f"largest distance {number(worst.worst_drift)}"
     if calls:
-        return Stage("Monitoring", worst.name, State(plural(len(calls), "open incident"), "bad"), detail, calls[0].last_at, page)
+        return Stage(
+            "Monitoring", worst.name, State(plural(len(calls), "open incident"), "bad"), detail, calls[0].last_at, page
+        )
     if worst.drifted:
         word = f"{worst.drifted} drifted"
         return Stage("Monitoring", worst.name, State(word, "warn"), detail, worst.window_at, page)
@@ -195,7 +202,9 @@ def _feedback_stage(ask: Ask, rows: list[DeploymentRow], retrains: list[RetrainR
     if settled and settled[0].predictions:
         joined = f"{percent(settled[0].labels / settled[0].predictions)} of a window labelled"
     if live is not None:
-        return Stage("Feedback", name, state(live.state, f"retrain {state(live.state).word}"), joined, live.event_at, page)
+        return Stage(
+            "Feedback", name, state(live.state, f"retrain {state(live.state).word}"), joined, live.event_at, page
+        )
     if not settled:
         return Stage("Feedback", name or "none", state("idle", "waits for labels"), "", None, page)
     return Stage("Feedback", name, state("settled", "labels joined"), joined, settled[0].end_at, page)
@@ -243,8 +252,10 @@ def _approval_needs(ask: Ask, approvals: list[Approval]) -> list[Need]:
 def _quarantine_needs(ask: Ask, datasets: list[Dataset]) -> list[Need]:
     found = []
     for one in datasets:
-        version = one.latest and one.latest_state == "quarantined" and ask(
-            "data.get_version", dataset=one.name, version=one.latest
+        version = (
+            one.latest
+            and one.latest_state == "quarantined"
+            and ask("data.get_version", dataset=one.name, version=one.latest)
         )
         if not version:
             continue

@@ -46,7 +46,8 @@ def step_rows(found: Execution, wall_us: int) -> list[StepRow]:
     rows = []
     for run in found.steps:
         if run.started_at is None:
-            rows.append(StepRow(run, state(run.state), 0.0, 0.0, None, ""))
+            look = state("idle", run.state) if run.state == "waiting" else state(run.state)
+            rows.append(StepRow(run, look, 0.0, 0.0, None, ""))
             continue
         end = run.finished_at or wall_us
         look = State("from cache", "fine") if run.is_from_cache else state(run.state)

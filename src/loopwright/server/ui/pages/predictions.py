@@ -2,10 +2,11 @@
 
 from loopwright.kernel.documents import from_json
 from loopwright.loop import Provenance, ProvenanceNode
-from loopwright.server.ui.addresses import page_of
+from loopwright.server.ui.addresses import name_of, page_of
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.graph import Node
 from loopwright.server.ui.rendering import View, page
+
 
 def prediction(ask: Ask) -> View:
     """Return everything behind one answer, as sentences, as a graph, and the features it was given."""
@@ -14,7 +15,9 @@ def prediction(ask: Ask) -> View:
     missing = first.get("missing")
     facts = {
         "provenance": found,
-        "answer": {name: value for name, value in first.items() if not isinstance(value, dict | list) and name != "missing"},
+        "answer": {
+            name: value for name, value in first.items() if not isinstance(value, dict | list) and name != "missing"
+        },
         "features": first.get("features") or {},
         "missing": from_json(missing, dict[str, str]) if isinstance(missing, str) else missing or {},
         "shadows": first.get("shadows") or [],
@@ -26,8 +29,10 @@ def prediction(ask: Ask) -> View:
 
 
 def _node(ask: Ask, node: ProvenanceNode, *, is_subject: bool) -> Node:
-    label = node.ref.rpartition(":")[2] or node.ref
-    return Node(node.ref, node.kind.replace("_", " "), label, "" if is_subject else page_of(node.ref, ask.project), is_subject)
+    label = name_of(node.ref, ask.project)
+    return Node(
+        node.ref, node.kind.replace("_", " "), label, "" if is_subject else page_of(node.ref, ask.project), is_subject
+    )
 
 
 ROUTES = page("/predictions/{prediction_id}", prediction)

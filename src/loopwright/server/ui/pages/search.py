@@ -2,8 +2,8 @@
 
 import msgspec
 
-from loopwright.kernel.ids import parse_id
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.ids import parse_id
 from loopwright.server.ui.addresses import address, page_of, read_ref
 from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import Elsewhere, View, page
@@ -28,7 +28,9 @@ def search(ask: Ask) -> View | Elsewhere:
         return Elsewhere(place)
     words = text.lower().split()
     hits = [hit for hit in _everything(ask) if all(word in f"{hit.kind} {hit.name}".lower() for word in words)]
-    hits.sort(key=lambda hit: (hit.name.lower() != text.lower(), not hit.name.lower().startswith(text.lower()), hit.name))
+    hits.sort(
+        key=lambda hit: (hit.name.lower() != text.lower(), not hit.name.lower().startswith(text.lower()), hit.name)
+    )
     facts = {"q": text, "hits": hits[:PAGE_ROWS] if text else [], "count": len(hits) if text else 0}
     return View("search.html", "Search", "", facts)
 
@@ -49,15 +51,34 @@ def _everything(ask: Ask) -> list[Hit]:
 
     hits = [Hit("dataset", one.name, "", at("data", one.name)) for one in ask.find("data.list", [])]
     hits += [Hit(one.kind, one.name, "", at("features")) for one in ask.find("features.list", [])]
-    hits += [Hit("experiment", one.name, f"{one.runs} runs", at("experiments", one.name)) for one in ask("tracking.experiments")]
     hits += [
-        Hit("model", one.model, ", ".join(f"{alias} v{number}" for alias, number in sorted(one.aliases.items())), at("models", one.model))
+        Hit("experiment", one.name, f"{one.runs} runs", at("experiments", one.name))
+        for one in ask("tracking.experiments")
+    ]
+    hits += [
+        Hit(
+            "model",
+            one.model,
+            ", ".join(f"{alias} v{number}" for alias, number in sorted(one.aliases.items())),
+            at("models", one.model),
+        )
         for one in ask.find("registry.models", [])
     ]
-    hits += [Hit("pipeline", one.name, "", address(ask.project, "pipelines", pipeline=one.name)) for one in ask.find("pipelines.list_pipelines", [])]
-    hits += [Hit("deployment", one.name, one.spec.model, at("deployments", one.name)) for one in ask.find("serving.list", [])]
-    hits += [Hit("incident", one.title, one.state, at("incidents", one.incident_id)) for one in ask.find("monitoring.incidents", [])]
-    hits += [Hit("run", one.name or one.run_id, one.experiment, at("runs", one.run_id)) for one in ask("tracking.search_runs", limit=1000)]
+    hits += [
+        Hit("pipeline", one.name, "", address(ask.project, "pipelines", pipeline=one.name))
+        for one in ask.find("pipelines.list_pipelines", [])
+    ]
+    hits += [
+        Hit("deployment", one.name, one.spec.model, at("deployments", one.name)) for one in ask.find("serving.list", [])
+    ]
+    hits += [
+        Hit("incident", one.title, one.state, at("incidents", one.incident_id))
+        for one in ask.find("monitoring.incidents", [])
+    ]
+    hits += [
+        Hit("run", one.name or one.run_id, one.experiment, at("runs", one.run_id))
+        for one in ask("tracking.search_runs", limit=1000)
+    ]
     return hits
 
 

@@ -13,6 +13,8 @@ from loopwright.serving import CanaryStep, DeploymentStatus, Release, Rollout, R
 
 CHAMPIONS = ("champion", "external")
 """Names of the variant that callers were answered by."""
+MOST_POINTS = 60
+"""Points of a line of quality; more of them hide its course."""
 _COLOURS = {"champion": 1, "external": 1, "candidate": 2}
 
 
@@ -130,21 +132,40 @@ def deployment_row(ask: Ask, name: str) -> DeploymentRow:
     )
 
 
+def windows_a_point(windows: Sequence[Window]) -> int:
+    """Return how many windows one point of a chart stands for."""
+    return max(1, -(-len(windows) // MOST_POINTS))
+
+
 def quality_series(windows: Sequence[Window]) -> list[Series]:
-    """Return quality over time, one line a variant with its interval, oldest first; the champion comes first."""
+    """Return quality over time, one line a variant, oldest first; the one that answers comes first, with its band.
+
+    Where one point stands for several windows it is their mean, and the band runs between their mean bounds.
+    """
     names: dict[str, None] = {}
     for window in windows:
         names.update(dict.fromkeys(one.variant for one in window.performance))
     ordered = sorted(names, key=lambda name: (name not in CHAMPIONS, name))
-    lines = []
-    for place, name in enumerate(ordered[:4]):
-        points = []
-        for window in reversed(windows):
-            one = quality_of(window, (name,))
-            middle = (window.start_at + window.end_at) / 2
-            points.append(Point(middle, one and one.value, one and one.low, one and one.high))
-        lines.append(Series(name, place + 1, points))
-    return lines
+    oldest_first = list(reversed(windows))
+    width = windows_a_point(windows)
+    groups = [oldest_first[start : start + width] for start in range(0, len(oldest_first), width)]
+    return [
+        Series(name, place + 1, [_point(group, name, has_band=place == 0) for group in groups])
+        for place, name in enumerate(ordered[:4])
+    ]
+
+
+def _point(group: Sequence[Window], name: str, *, has_band: bool) -> Point:
+    found = [one for window in group if (one := quality_of(window, (name,))) is not None and one.value is not None]
+    middle = (group[0].start_at + group[-1].end_at) / 2
+    low = _mean([one.low for one in found]) if has_band else None
+    high = _mean([one.high for one in found]) if has_band else None
+    return Point(middle, _mean([one.value for one in found]), low, high)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def release_marks(releases: Sequence[Release]) -> list[Mark]:

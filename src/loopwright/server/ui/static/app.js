@@ -69,7 +69,7 @@ async function drawMetric(place) {
       cursor: { drag: { x: true, y: false } },
       series: [
         { label: "step" },
-        { label: metric, stroke: line, width: 1.6 },
+        { label: metric, stroke: line, width: 1.6, points: { show: points.length < 30 } },
         { label: "least", stroke: "transparent", points: { show: false } },
         { label: "greatest", stroke: "transparent", points: { show: false } },
       ],

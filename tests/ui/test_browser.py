@@ -1,0 +1,114 @@
+"""Real Chromium: every page in light and dark, wide and narrow, without errors, overflow or accessibility faults."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.ui.conftest import Site
+from tests.ui.test_pages import PATHS
+
+pytestmark = [pytest.mark.ui, pytest.mark.timeout(240)]
+
+AXE = (Path(__file__).parent / "assets" / "axe-4.10.2.min.js").read_text()
+RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+SIZES = {"wide": (1440, 900), "phone": (390, 844)}
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    return []
+
+
+@pytest.fixture(params=["light", "dark"])
+def theme(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=list(SIZES))
+def tab(request: pytest.FixtureRequest, browser: Any, site: Site, theme: str, errors: list[str]) -> Iterator[Any]:
+    width, height = SIZES[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=theme, bypass_csp=False)
+    opened = context.new_page()
+    opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on(
+        "request", lambda asked: None if asked.url.startswith(site.url) else errors.append(f"foreign {asked.url}")
+    )
+    yield opened
+    context.close()
+
+
+def test_every_page_is_sound(tab: Any, site: Site, errors: list[str]) -> None:
+    problems: list[str] = []
+    for path in PATHS:
+        place = path.format(**site.ids)
+        tab.goto(site.page(place), wait_until="load")
+        for region in tab.query_selector_all("details.act > summary"):
+            region.click()
+        over = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        if over > 0:
+            problems.append(f"{place}: {over} px too wide")
+        tab.evaluate(AXE)
+        found = tab.evaluate("rules => axe.run(document, rules)", RULES)
+        problems += [
+            f"{place}: {one['id']} ({one['impact']}) at {one['nodes'][0]['target']}" for one in found["violations"]
+        ]
+    assert not errors
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def desk(browser: Any, site: Site) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def test_keys_lead_through_a_page(desk: Any, site: Site) -> None:
+    desk.goto(site.page("/models/late"))
+    desk.keyboard.press("j")
+    desk.keyboard.press("j")
+    assert desk.evaluate("document.activeElement.textContent") == "v5"
+    desk.keyboard.press("Enter")
+    desk.wait_for_url("**/models/late/5")
+    desk.keyboard.press("/")
+    assert desk.evaluate("document.activeElement.id") == "search"
+    desk.keyboard.type("weather")
+    desk.keyboard.press("Enter")
+    desk.wait_for_url("**/search?q=weather")
+    desk.keyboard.press("?")
+    assert desk.is_visible("#keys")
+
+
+def test_runs_are_filtered_while_typing(desk: Any, site: Site) -> None:
+    desk.goto(site.page("/experiments/late"))
+    desk.fill("input[name=filter]", 'state = "failed"')
+    desk.wait_for_function("document.querySelectorAll('#runs tbody tr').length < 20")
+    assert "filter=" in desk.url
+    assert desk.evaluate("document.activeElement.name") == "filter"
+
+
+def test_a_metric_is_drawn_and_a_theme_switches_without_losing_the_page(desk: Any, site: Site) -> None:
+    desk.goto(site.page(f"/runs/{site.ids['run']}?metric=roc_auc"))
+    desk.wait_for_selector(".metric-chart canvas")
+    desk.click("button[name=theme][value=dark]")
+    desk.wait_for_selector("html[data-theme=dark]")
+    assert desk.url.endswith("metric=roc_auc")
+    assert desk.evaluate("getComputedStyle(document.documentElement).backgroundColor") == "rgb(17, 19, 20)"
+
+
+def test_everything_works_without_script(browser: Any, site: Site) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(site.page("/experiments/late"))
+    page.fill("input[name=filter]", 'state = "failed"')
+    page.click("form.filters button")
+    assert "filter=" in page.url
+    page.goto(site.page(f"/runs/{site.ids['run']}"))
+    assert page.query_selector(".metric-chart svg") is not None
+    page.goto(site.page("/approvals"))
+    page.click("details.act > summary")
+    assert page.is_visible("details.act[open] form input[name=reason]")
+    context.close()

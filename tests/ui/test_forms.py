@@ -1,0 +1,120 @@
+"""Forms: they call verbs as the caller, ask for reasons, refuse other sites, and never lead elsewhere."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR
+from loopwright.kernel.verbs import Role
+from tests.ui.conftest import Site, serve
+from tests.ui.seed import seed
+
+
+@pytest.fixture
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A seeded open server of one test's own."""
+    folder = tmp_path_factory.mktemp("forms")
+    yield from serve(folder, is_open=True, fill=lambda context: seed(context.dispatcher))
+
+
+@pytest.fixture
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A server that asks for tokens; ``ids`` holds those of a viewer and an approver."""
+
+    def fill(context: object) -> dict[str, str]:
+        dispatcher = context.dispatcher  # type: ignore[attr-defined]
+        ids = seed(dispatcher)
+        for role in (Role.VIEWER, Role.APPROVER):
+            made = dispatcher.call(
+                "tokens.create",
+                {"actor": f"person:{role.value}", "role": role.value},
+                actor=LOCAL_ACTOR,
+                project="flights",
+            )
+            ids[role.value] = made.secret
+        return ids
+
+    yield from serve(tmp_path_factory.mktemp("closed"), is_open=False, fill=fill)
+
+
+def post(site: Site, verb: str, fields: dict[str, object], **headers: str) -> httpx.Response:
+    return httpx.post(f"{site.url}/p/flights/do/{verb}", data=fields, headers={"accept": "text/html", **headers})
+
+
+def test_an_approval_needs_a_reason_and_lands_in_the_audit(fresh: Site) -> None:
+    fields = {"approval_id": fresh.ids["approval"], "back": "/p/flights/approvals"}
+    refused = post(fresh, "approvals.approve", fields)
+    assert refused.status_code == 422
+    assert "a reason is needed" in refused.text
+    done = post(fresh, "approvals.approve", {**fields, "reason": "looked at the gates"})
+    assert done.headers["location"] == "/p/flights/approvals?done=approvals.approve"
+    assert "Approved." in httpx.get(f"{fresh.url}{done.headers['location']}").text
+    events = httpx.get(f"{fresh.page('/audit.json')}?type=approvals.approved").json()["events"]
+    assert events[0]["reason"] == "looked at the gates"
+    assert events[0]["actor"] == "person:local"
+
+
+def test_the_same_form_sent_twice_is_once(fresh: Site) -> None:
+    fields = {"incident_id": fresh.ids["incident"], "reason": "mine", "key": "k1", "back": "/p/flights"}
+    assert [post(fresh, "monitoring.acknowledge", fields).status_code for _ in range(2)] == [303, 303]
+
+
+def test_a_rollout_is_aborted_and_a_quarantine_released(fresh: Site) -> None:
+    assert post(fresh, "serving.pause", {"rollout_id": fresh.ids["rollout"], "reason": "wait"}).status_code == 303
+    twin = httpx.get(fresh.page("/deployments/late.json")).json()
+    assert twin["rollout"]["state"] == "paused"
+    fields = {"dataset": "weather", "version": "40", "reason": "it really was that cold"}
+    assert post(fresh, "data.release_quarantine", fields).status_code == 303
+    assert httpx.get(fresh.page("/data/weather/40.json")).json()["version"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("back", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)"])
+def test_a_form_never_leads_to_another_site(site: Site, back: str) -> None:
+    answer = httpx.post(f"{site.url}/theme", data={"theme": "dark", "back": back})
+    assert answer.headers["location"] == "/"
+
+
+def test_a_page_of_another_site_is_refused(site: Site) -> None:
+    fields = {"approval_id": site.ids["approval"], "reason": "x"}
+    answer = post(site, "approvals.approve", fields, origin="https://evil.example")
+    assert answer.status_code == 403
+
+
+def test_only_listed_verbs_have_a_form(site: Site) -> None:
+    assert post(site, "tokens.create", {"actor": "person:eve", "role": "admin", "reason": "x"}).status_code == 404
+
+
+def test_the_theme_is_kept(site: Site) -> None:
+    answer = httpx.post(f"{site.url}/theme", data={"theme": "dark", "back": "/p/flights"})
+    assert answer.headers["location"] == "/p/flights"
+    page = httpx.get(site.page(), cookies={"loopwright_theme": "dark"})
+    assert 'data-theme="dark"' in page.text
+    assert 'data-theme="auto"' in httpx.get(site.page(), cookies={"loopwright_theme": '"><script>'}).text
+
+
+def test_signing_in(closed: Site) -> None:
+    asked = httpx.get(closed.page("/models"), headers={"accept": "text/html"})
+    assert asked.headers["location"] == "/sign-in?next=%2Fp%2Fflights%2Fmodels"
+    wrong = httpx.post(f"{closed.url}/sign-in", data={"token": "lwt_wrong", "next": "/p/flights/models"})
+    assert wrong.status_code == 401
+    assert "not valid" in wrong.text
+    right = httpx.post(f"{closed.url}/sign-in", data={"token": closed.ids["viewer"], "next": "/p/flights/models"})
+    assert right.headers["location"] == "/p/flights/models"
+    cookie = right.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    page = httpx.get(closed.page("/models"), cookies={"loopwright_token": closed.ids["viewer"]})
+    assert "person:viewer" in page.text
+    assert httpx.get(closed.page("/models.json")).status_code == 401
+
+
+def test_a_viewer_sees_no_forms_and_may_not_decide(closed: Site) -> None:
+    viewer = {"loopwright_token": closed.ids["viewer"]}
+    approver = {"loopwright_token": closed.ids["approver"]}
+    assert "/do/approvals.approve" not in httpx.get(closed.page("/approvals"), cookies=viewer).text
+    assert "/do/approvals.approve" in httpx.get(closed.page("/approvals"), cookies=approver).text
+    fields = {"approval_id": closed.ids["approval"], "reason": "x"}
+    place = f"{closed.url}/p/flights/do/approvals.approve"
+    assert httpx.post(place, data=fields, cookies=viewer).status_code == 403
+    assert httpx.post(place, data=fields, cookies=approver).status_code == 303

@@ -1,0 +1,155 @@
+"""Every page on real rows: HTML and its JSON twin, nothing injected, quick, and strict about where things come from."""
+
+import json
+import re
+import time
+
+import httpx
+import pytest
+
+from loopwright.governance import SERVICE_ACTOR
+from tests.ui.conftest import Site
+from tests.ui.seed_ground import NASTY
+
+PATHS = [
+    *("", "/data", "/data/weather", "/data/weather/40", "/data/weather/diff/39..40", "/features", "/experiments"),
+    *("/experiments/late", "/runs/{run}", "/models", "/models/late", "/models/late/4", "/models/late/6", "/pipelines"),
+    *("/pipelines/{execution}", "/pipelines/{failed_execution}", "/deployments", "/deployments/late"),
+    *("/deployments/arrival", "/deployments/scorecard", "/monitoring", "/monitoring/late", "/monitoring/scorecard"),
+    *("/incidents", "/incidents/{incident}", "/predictions/{prediction}", "/audit", "/approvals", "/lineage"),
+    *("/lineage/model:late/4", "/search"),
+]
+SLOWEST_S = 0.2
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_and_its_twin_answer(site: Site, web: httpx.Client, path: str) -> None:
+    place = f"/p/flights{path.format(**site.ids)}"
+    page, twin = web.get(place), web.get(f"{place}.json")
+    assert page.status_code == 200, page.text[:500]
+    assert "text/html" in page.headers["content-type"]
+    assert twin.status_code == 200, twin.text[:500]
+    assert isinstance(twin.json(), dict)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_obeys_its_own_policy(site: Site, web: httpx.Client, path: str) -> None:
+    page = web.get(f"/p/flights{path.format(**site.ids)}")
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+    assert NASTY not in page.text
+    assert not re.search(r"<script(?![^>]*\bsrc=)", page.text), "no script stands in a page"
+    assert not re.search(r"\sstyle=|\son[a-z]+=|javascript:", re.sub(r"&lt;.*?&gt;", "", page.text))
+    assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page.text), "nothing comes from elsewhere"
+
+
+def test_pages_are_quick(site: Site, web: httpx.Client) -> None:
+    slow = {}
+    for path in PATHS:
+        place = f"/p/flights{path.format(**site.ids)}"
+        web.get(place)
+        start = time.perf_counter()
+        web.get(place)
+        slow[path] = time.perf_counter() - start
+    assert max(slow.values()) < SLOWEST_S, slow
+
+
+def test_the_overview_tells_what_needs_a_person(web: httpx.Client) -> None:
+    twin = web.get("/p/flights.json").json()
+    assert [stage["name"] for stage in twin["stages"]] == [
+        *("Data", "Features", "Training", "Gates", "Deployment", "Monitoring", "Feedback")
+    ]
+    assert {need["kind"] for need in twin["needs"]} == {"approval", "data", "pipeline"}
+    assert twin["closing"]["times"] == 2
+    assert twin["deployments"][0]["name"] == "late", "the most urgent comes first"
+
+
+def test_the_only_project_is_shown_at_once(web: httpx.Client) -> None:
+    assert web.get("/").headers["location"] == "/p/flights"
+    assert "flights" in web.get("/?all=1").text
+
+
+def test_runs_are_filtered_and_a_wrong_filter_is_explained(web: httpx.Client) -> None:
+    found = web.get("/p/flights/experiments/late.json", params={"filter": 'state = "failed"'}).json()
+    assert found["runs"]
+    assert {run["state"] for run in found["runs"]} == {"failed"}
+    wrong = web.get("/p/flights/experiments/late", params={"filter": "metrics.roc_auc >"})
+    assert wrong.status_code == 200
+    assert "expected a value" in wrong.text
+
+
+def test_long_tables_have_a_next_page(web: httpx.Client) -> None:
+    first = web.get("/p/flights/experiments/late.json").json()
+    second = web.get("/p/flights/experiments/late.json", params={"after": first["next"]}).json()
+    assert len(first["runs"]) == 100
+    assert not {run["run_id"] for run in first["runs"]} & {run["run_id"] for run in second["runs"]}
+
+
+def test_metric_points_are_decimated_with_their_extremes(site: Site, web: httpx.Client) -> None:
+    twin = web.get(f"/p/flights/runs/{site.ids['run']}/points.json", params={"metric": "roc_auc"}).json()
+    assert twin["of"] == 600
+    assert len(twin["points"]) <= 500
+    assert all(one["low"] <= one["mean"] <= one["high"] for one in twin["points"])
+
+
+def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
+    twin = web.get("/p/flights/models/late/6.json").json()
+    assert twin["verdict"]["state"] == {"word": "may not", "tone": "bad"}
+    assert "0.612" in twin["verdict"]["sentence"]
+
+
+def test_a_prediction_is_followed_to_its_datasets(site: Site, web: httpx.Client) -> None:
+    page = web.get(f"/p/flights/predictions/{site.ids['prediction']}")
+    assert "dataset:flights/32" in page.text
+    assert 'class="graph"' in page.text
+    assert "EXPIRED" in page.text, "a missing feature says why"
+
+
+def test_search_leads_ids_and_refs_straight_to_their_page(site: Site, web: httpx.Client) -> None:
+    for text, place in (
+        (site.ids["run"], f"/runs/{site.ids['run']}"),
+        ("model:late/4", "/models/late/4"),
+        (site.ids["prediction"], f"/predictions/{site.ids['prediction']}"),
+    ):
+        assert web.get("/p/flights/search", params={"q": text}).headers["location"] == f"/p/flights{place}"
+    assert "/p/flights/data/weather" in web.get("/p/flights/search", params={"q": "weath"}).text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/models/nope", 404),
+        ("/models/late/x", 404),
+        ("/audit?before=x", 422),
+        ("/lineage/%3F", 422),
+        ("/nowhere", 404),
+    ],
+)
+def test_a_wrong_address_says_what_to_do_next(web: httpx.Client, path: str, status: int) -> None:
+    page = web.get(f"/p/flights{path}")
+    assert page.status_code == status
+    assert "Traceback" not in page.text
+    assert "Overview of flights" in page.text or "All projects" in page.text
+
+
+def test_a_program_gets_errors_as_json(web: httpx.Client) -> None:
+    answer = web.get("/p/flights/models/nope.json")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "not_found"
+    assert web.get("/v1/flights/nothing", headers={"accept": "*/*"}).json()["error"]["code"] == "not_found"
+
+
+def test_the_audit_is_filtered_and_paged(site: Site, web: httpx.Client) -> None:
+    twin = web.get("/p/flights/audit.json", params={"type": "serving.", "ref": "deployment:late"}).json()
+    assert twin["events"]
+    assert all(event["type"].startswith("serving.") for event in twin["events"])
+    assert all(event["ref"] == "flights/deployment:late" for event in twin["events"])
+    older = web.get("/p/flights/audit.json", params={"before": twin["events"][0]["position"]}).json()
+    assert older["events"][0]["position"] < twin["events"][0]["position"]
+
+
+def test_an_event_of_no_known_type_reads_as_its_name(site: Site, web: httpx.Client) -> None:
+    site.context.dispatcher.write(
+        "flights", SERVICE_ACTOR, lambda tx: tx.emit("loop.something_new", tx.ref("model", "late"), note={"a": [1]})
+    )
+    assert web.get("/p/flights/audit.json").json()["events"][0]["text"] == "something new"
+    assert json.loads(web.get("/projects.json").text)["projects"][0]["name"] == "flights"
