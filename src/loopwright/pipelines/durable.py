@@ -46,7 +46,10 @@ class Engine:
         try:
             with SetWorkflowID(workflow_id):
                 handle = DBOS.start_workflow(self._workflow, project, execution_id, workflow_id)
-            return handle.get_result(polling_interval_sec=POLL_S)
+            result = handle.get_result(polling_interval_sec=POLL_S)
+            # Our rows say how it ended; kept here, it would only make the file grow.
+            DBOS.delete_workflow(workflow_id)
+            return result
         finally:
             self._contexts.pop(workflow_id, None)
 
