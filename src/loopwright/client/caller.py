@@ -43,7 +43,9 @@ class HttpCaller:
         document = self.send("POST", path, to_json(to_builtins(args)), headers=headers, long=verb == "clock.advance")
         return _typed(verb, document)
 
-    def send(self, method: str, url: str, body: bytes, *, headers: dict[str, str] | None = None, long: bool = False) -> Any:
+    def send(
+        self, method: str, url: str, body: bytes, *, headers: dict[str, str] | None = None, long: bool = False
+    ) -> Any:
         """Send JSON and return the decoded answer."""
         response = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
         return msgspec.json.decode(response.content) if response.content else None
@@ -54,7 +56,9 @@ class HttpCaller:
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""
-        response = self._request("PUT", f"{self.url}/v1/{project}/blobs", body, {"content-type": "application/octet-stream"})
+        response = self._request(
+            "PUT", f"{self.url}/v1/{project}/blobs", body, {"content-type": "application/octet-stream"}
+        )
         return msgspec.json.decode(response.content)
 
     def get_blob(self, project: str, digest: str) -> bytes:
@@ -65,7 +69,9 @@ class HttpCaller:
         """Let go of the connections."""
         self._http.close()
 
-    def _request(self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False) -> httpx.Response:
+    def _request(
+        self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False
+    ) -> httpx.Response:
         timeout = LONG_S if long else httpx.USE_CLIENT_DEFAULT
         try:
             response = self._http.request(method, url, content=body, headers=headers, timeout=timeout)

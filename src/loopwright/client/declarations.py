@@ -1,9 +1,10 @@
-"""Declarations a project file writes: small constructors for sources, checks, gates, rollouts, monitors and policies."""
+"""Declarations a project file writes: small constructors for sources, checks, gates, rollouts, monitors, policies."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from pathlib import Path
+from typing import Literal
 
-from loopwright.data import CheckSpec, KnownAt, SourceSpec
+from loopwright.data import SourceSpec, declarations
 from loopwright.features import Aggregate
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
@@ -16,68 +17,32 @@ Who = Literal["person", "policy"]
 
 
 class source:  # noqa: N801 - a namespace, written lw.source.parquet
-    """Where rows come from."""
+    """Where rows come from; paths are relative to the project file, ``zone`` is that of moments stored without one."""
 
     @staticmethod
-    def parquet(path: str) -> SourceSpec:
-        """Return a Parquet file, folder or glob, relative to the project file."""
-        return SourceSpec("parquet", str(path))
+    def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
+        """Return a Parquet file, folder or glob."""
+        return declarations.check_source(SourceSpec("parquet", str(path), zone))
 
     @staticmethod
-    def csv(path: str) -> SourceSpec:
-        """Return a CSV file, folder or glob, relative to the project file."""
-        return SourceSpec("csv", str(path))
+    def csv(path: str | Path, zone: str | None = None) -> SourceSpec:
+        """Return a CSV file with a header line, a folder of them or a glob."""
+        return declarations.check_source(SourceSpec("csv", str(path), zone))
 
-    @staticmethod
-    def push() -> SourceSpec:
-        """Return a source without files: programs append and push."""
-        return SourceSpec("push")
+    push = staticmethod(declarations.push)
+    frame = staticmethod(declarations.frame)
 
 
 class check:  # noqa: N801
-    """Data-quality assertions. ``severity="warn"`` reports without quarantine; ``most_share`` tolerates that share of rows."""
+    """Data-quality assertions. ``severity="warn"`` reports and lets pass; ``most_share`` tolerates that share of rows."""
 
-    @staticmethod
-    def not_null(column: str, **options: Any) -> CheckSpec:
-        """Every value is there; NaN is not null."""
-        return _check("not_null", column, {}, options)
-
-    @staticmethod
-    def between(column: str, low: float | None, high: float | None, **options: Any) -> CheckSpec:
-        """Every value lies in ``[low, high]``; nulls neither pass nor fail."""
-        return _check("between", column, {"low": low, "high": high}, options)
-
-    @staticmethod
-    def is_in(column: str, values: Sequence[Any], **options: Any) -> CheckSpec:
-        """Every value is one of these."""
-        return _check("is_in", column, {"values": list(values)}, options)
-
-    @staticmethod
-    def unique(column: str, **options: Any) -> CheckSpec:
-        """No value occurs twice in the new rows."""
-        return _check("unique", column, {}, options)
-
-    @staticmethod
-    def matches(column: str, pattern: str, **options: Any) -> CheckSpec:
-        """Every text matches the regular expression."""
-        return _check("matches", column, {"pattern": pattern}, options)
-
-    @staticmethod
-    def row_count(low: int, high: int | None = None, **options: Any) -> CheckSpec:
-        """The new rows are at least ``low`` and at most ``high``."""
-        return _check("row_count", None, {"low": low, "high": high}, options)
-
-    @staticmethod
-    def fresh(column: str, within: str, **options: Any) -> CheckSpec:
-        """The newest moment in a column is at most this old on the project's clock."""
-        return _check("fresh", column, {"within_us": parse_duration(within, "within")}, options)
-
-
-def _check(kind: str, column: str | None, args: dict[str, Any], options: dict[str, Any]) -> CheckSpec:
-    unknown = set(options) - {"severity", "most_share"}
-    if unknown:
-        raise InvalidInput(f"check.{kind} knows no {sorted(unknown)[0]}", field=kind, rule="severity, most_share")
-    return CheckSpec(kind, column, args, **options)
+    not_null = staticmethod(declarations.not_null)
+    between = staticmethod(declarations.between)
+    is_in = staticmethod(declarations.is_in)
+    unique = staticmethod(declarations.unique)
+    matches = staticmethod(declarations.matches)
+    row_count = staticmethod(declarations.row_count)
+    fresh = staticmethod(declarations.fresh)
 
 
 class agg:  # noqa: N801
@@ -138,7 +103,7 @@ class when:  # noqa: N801
 
     @staticmethod
     def decay(metric: str, *, by: float, against: Literal["holdout"] = "holdout", least_labels: int = 1000) -> When:
-        """Quality on at least ``least_labels`` matured labels is worse than on the held-out rows by more than ``by``."""
+        """Quality on at least ``least_labels`` matured labels is worse than on held-out rows by more than ``by``."""
         return When("decay", {"metric": metric, "by": by, "against": against, "least_labels": least_labels})
 
     @staticmethod
@@ -147,9 +112,7 @@ class when:  # noqa: N801
         return When("older_than", {"age_us": parse_duration(age, "age")})
 
 
-def after(column: str, delay: str) -> KnownAt:
-    """Say that values are known ``delay`` after the moment in ``column``."""
-    return KnownAt(column, parse_duration(delay, "delay"))
+after = declarations.after
 
 
 def Shadow(  # noqa: N802 - reads as the struct it makes
@@ -166,7 +129,9 @@ def Canary(  # noqa: N802
     """Growing shares of traffic (0..1), each for ``hold``; evidence of harm in a ``guard`` metric ends it."""
     for place, weight in enumerate(weights):
         if not 0 < weight < 1:
-            raise InvalidInput("a canary's weight is a share", field=f"weights[{place}]", value=weight, rule="0 < w < 1")
+            raise InvalidInput(
+                "a canary's weight is a share", field=f"weights[{place}]", value=weight, rule="0 < w < 1"
+            )
     return [CanaryStep(weight, parse_duration(hold, "hold"), list(guard), least_rows) for weight in weights]
 
 
@@ -193,7 +158,7 @@ def Monitor(  # noqa: N802
     unit: str = "",
     threshold: float = 0.5,
 ) -> MonitorSpec:
-    """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, business ``value`` in ``unit``."""
+    """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, ``value`` in ``unit``."""
     return MonitorSpec(
         every_us=parse_duration(every, "every"),
         grace_us=parse_duration(grace, "grace"),

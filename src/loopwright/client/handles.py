@@ -58,9 +58,7 @@ class View:
 class RequestFeatures:
     """Declared on-request features; still callable as the plain function."""
 
-    def __init__(
-        self, name: str, function: Callable[..., Any], inputs: list[str], outputs: list[str] | None
-    ) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], inputs: list[str], outputs: list[str] | None) -> None:
         self.name = name
         self.function = function
         self.inputs = inputs

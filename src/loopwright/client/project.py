@@ -16,13 +16,13 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
 from loopwright.loop import ProjectSpec, RetrainSpec, TrainSpec, When
 from loopwright.monitoring import MonitorSpec
-
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
 
 if TYPE_CHECKING:
     from loopwright.client.applying import Applied
 
+D = TypeVar("D")
 F = TypeVar("F", bound=Callable[..., Any])
 Named = str | Sequence[str]
 
@@ -71,7 +71,7 @@ class Project:
             source: ``lw.source.parquet(...)`` and the like.
             key: Columns that name a row.
             time: The event-time column, a Datetime with a time zone.
-            known_at: When values became known: ``{"is_late": "landed_at"}``, or ``lw.after("observed_at", "1h")`` for all.
+            known_at: When values became known: ``{"is_late": "landed_at"}``, or ``lw.after("seen_at", "1h")`` for all.
             transform: A function from a Polars LazyFrame to a LazyFrame, run on ingest and on push.
             checks: Assertions; a failing blocking one quarantines the version.
             personal: Columns that never appear in a log as they are.
@@ -115,7 +115,9 @@ class Project:
         name = name or f"{dataset.spec.name}_by_{entity}"
         windows = [parse_duration(window, "over") for window in over]
         named = [msgspec.structs.replace(one, name=label) for label, one in aggregates.items()]
-        return self._declare("view", name, View(AggregateViewSpec(name, dataset.spec.name, entity, windows, named, counts)))
+        return self._declare(
+            "view", name, View(AggregateViewSpec(name, dataset.spec.name, entity, windows, named, counts))
+        )
 
     def on_request(
         self, *, inputs: Sequence[str], outputs: Sequence[str] | None = None
@@ -131,7 +133,9 @@ class Project:
 
         return keep
 
-    def feature_service(self, name: str, parts: Sequence[View | RequestFeatures], *, label: Column, task: str) -> Service:
+    def feature_service(
+        self, name: str, parts: Sequence[View | RequestFeatures], *, label: Column, task: str
+    ) -> Service:
         """Declare the features one model uses, in order, and the column it predicts."""
         return self._declare("service", name, Service(check_name(name, "feature_service"), list(parts), label, task))
 
@@ -235,7 +239,9 @@ class Project:
             policy = RetrainSpec(name, retrain.train.spec.name, list(retrain.when), retrain.most, retrain.per_us)
         return self._declare("deployment", name, Deployment(self, spec, monitor, policy))
 
-    def external(self, name: str, *, task: str, monitor: MonitorSpec | None = None, personal: Sequence[str] = ()) -> Deployment:
+    def external(
+        self, name: str, *, task: str, monitor: MonitorSpec | None = None, personal: Sequence[str] = ()
+    ) -> Deployment:
         """Declare a model that is served elsewhere: it gets predictions, labels, windows and incidents alike."""
         spec = DeploymentSpec(
             name=check_name(name, "deployment"), model=name, task=task, personal=list(personal), is_external=True
@@ -248,7 +254,7 @@ class Project:
 
         return apply_project(self, confirm)
 
-    def _declare(self, kind: str, name: str, made: Any) -> Any:
+    def _declare(self, kind: str, name: str, made: D) -> D:
         """Keep a declaration; declaring the same name again replaces the draft, as a notebook cell run twice does."""
         self.declared[f"{kind}:{name}"] = made
         return made
@@ -290,6 +296,3 @@ def _calling_folder() -> Path:
         if place.exists() and "loopwright" not in place.parts[-3:]:
             return place.resolve().parent
     return Path.cwd()
-
-
-

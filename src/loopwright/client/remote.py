@@ -176,5 +176,3 @@ def to_parquet(rows: Any) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", compression_level=1)
     return buffer.getvalue()
-
-

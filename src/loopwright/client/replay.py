@@ -1,4 +1,4 @@
-"""Replaying history through the public client: each hour's labels, what became known, the clock, then the hour's requests.
+"""Replaying history through the public client: each hour's labels, what became known, the clock, then its requests.
 
 The demo and the backtest are this driver on different streams. Nothing here knows a model, a threshold or a date.
 """
@@ -156,5 +156,3 @@ class Replay:
             if rows.height:
                 self._remote.dataset(stream.dataset).append(rows, reason="what became known in the day before")
                 self.tally.appends += 1
-
-

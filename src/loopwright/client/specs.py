@@ -119,7 +119,7 @@ def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Datas
         )
     try:
         made = one.function(pl.DataFrame(schema={name: schema[name] for name in one.inputs}))
-    except Exception as error:  # whatever the user's code raises
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         raise InvalidInput(
             f"{one.name} failed on an empty frame: {type(error).__name__}: {error}", field="outputs", next_step=hint
         ) from None
