@@ -102,11 +102,14 @@ class ReleaseKeeper:
     def _follow(self) -> None:
         while not self._stopping.is_set():
             try:
-                wait_s = RETRY_S if self._waiting or not self.has_asked else POLL_S
+                wait_s = POLL_S if self.has_asked else 0
+                wait_s = RETRY_S if self._waiting else wait_s
                 args = {"position": self._position}
                 found = self._control.call("serving.releases_after", args, list[Release], wait_s=wait_s)
                 self._take(found)
-                self.has_asked = True
+                if not self.has_asked:
+                    self.has_asked = True
+                    self._acknowledge()
             except LoopwrightError as error:
                 log.info("releases: %s", error)
                 self._stopping.wait(RETRY_S if self.runtimes else 0.2)
