@@ -216,7 +216,9 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     [0.6, 0.65, 0.7, 0.75, 0.8, 0.85]
     """
     if high - low <= 1e-8 * max(1.0, abs(low), abs(high)):
-        low, high = low - (abs(low) * 0.1 or 1), high + (abs(high) * 0.1 or 1)
+        pad = max(abs(low), abs(high)) * 0.1
+        pad = pad if pad > 1e-6 else 1.0
+        low, high = low - pad, high + pad
     raw = (high - low) / count
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
