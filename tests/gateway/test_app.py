@@ -77,7 +77,7 @@ def test_an_answer_carries_an_id_and_is_in_the_log(served: tuple[World, GatewayP
 def test_categories_and_classes(gateway: GatewayProcess) -> None:
     rows = [{"carrier": "UA", "is_wet": True}, {"carrier": "new", "is_wet": None}]
     answer = gateway.post("/v1/flights/deployments/kinds/predict", {"rows": rows}).json()["predictions"]
-    assert answer[0]["answer"] == {"label": "1", "probabilities": {"0": 0.2, "1": 0.8}}
+    assert answer[0]["answer"] == {"class": "1", "probabilities": {"0": 0.2, "1": 0.8}}
     assert answer[1]["missing"] == {"carrier": "UNKNOWN_CATEGORY", "is_wet": "NULL"}
 
 

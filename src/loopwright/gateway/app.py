@@ -188,7 +188,9 @@ class Gateway:
         await self._check_deployment(project, name)
         body = _decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
         rows = only_rows(body.predictions, body.rows)
-        batch = read_external(rows, self._clock.now_us(), is_replay=self._keeper.is_replay(project))
+        personal = self._keeper.known.personal.get(f"{project}/{name}", [])
+        is_replay = self._keeper.is_replay(project)
+        batch = read_external(rows, self._clock.now_us(), is_replay=is_replay, personal=personal)
         return await self._spooled(StreamKey(project, "predictions", name), batch)
 
     async def _push(self, project: str, name: str, headers: Headers, receive: Receive) -> Answer:

@@ -88,8 +88,14 @@ def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool) -> Batch:
     )
 
 
-def read_external(rows: Sequence[Row], now_us: int, *, is_replay: bool) -> Batch:
+def read_external(rows: Sequence[Row], now_us: int, *, is_replay: bool, personal: Sequence[str] = ()) -> Batch:
     """Return predictions made elsewhere as a spool batch: ``id``, ``event_at``, ``score`` or ``answer``, ``features``.
+
+    Args:
+        rows: As they came.
+        now_us: Microseconds UTC.
+        is_replay: True where each row must say when it happened.
+        personal: Features that are left out.
 
     Raises:
         InvalidInput: A row breaks a rule; names ``predictions[i].field``.
@@ -107,7 +113,7 @@ def read_external(rows: Sequence[Row], now_us: int, *, is_replay: bool) -> Batch
     keys = [None if row.get("row_key") is None else str(row["row_key"]) for row in rows]
     nothing: list[Any] = [None] * len(rows)
     head: list[list[Any]] = [_ids(rows, "id", "predictions"), keys, event_at, [now_us] * len(rows), [0] * len(rows)]
-    names, features = _features(rows)
+    names, features = _features(rows, personal)
     columns: list[list[Any]] = [*head, scores, answers, nothing, nothing, nothing, *features]
     return Batch(Layout((*_EXTERNAL, *names), _EXTERNAL_CONSTANTS), len(rows), columns)
 
@@ -147,14 +153,14 @@ def _number(value: Any, field: str) -> float:
     raise InvalidInput("this is not a number", field=field, value=value, rule="a finite number")
 
 
-def _features(rows: Sequence[Row]) -> tuple[list[tuple[str, str]], list[list[Any]]]:
+def _features(rows: Sequence[Row], personal: Sequence[str]) -> tuple[list[tuple[str, str]], list[list[Any]]]:
     """Return names with dtypes and columns of the rows' ``features``: text, or numbers (booleans as 0 and 1)."""
     found = [row.get("features") or {} for row in rows]
     for place, features in enumerate(found):
         if not isinstance(features, dict):
             raise InvalidInput("features are named values", field=f"predictions[{place}].features", rule="an object")
     names, columns = [], []
-    for name in dict.fromkeys(name for features in found for name in features):
+    for name in dict.fromkeys(name for features in found for name in features if name not in personal):
         values = [features.get(name) for features in found]
         is_text = any(isinstance(value, str) for value in values)
         read: Callable[[Any, str], Any] = _text if is_text else _number

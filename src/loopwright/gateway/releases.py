@@ -32,6 +32,8 @@ class Known(msgspec.Struct):
     tokens: dict[str, Token] = {}
     clocks: dict[str, str] = {}
     external: list[Name] = []
+    personal: dict[str, list[str]] = {}
+    """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
 
 
 class ReleaseKeeper:
@@ -94,7 +96,8 @@ class ReleaseKeeper:
         projects = self._control.call("projects.list", {}, list[Project])
         external = self._control.call("serving.external_deployments", {}, list[Deployment])
         clocks = {project.name: project.clock for project in projects}
-        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external])
+        personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
+        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external], personal)
         if fresh != self.known:
             self.known = fresh
             _write(self._known_file, fresh)

@@ -165,7 +165,7 @@ class LoadedVariant:
         best = predicted.argmax(axis=1).tolist()
         shares = predicted.tolist()
         answers = [
-            {"label": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
+            {"class": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
             for place, row in zip(best, shares, strict=True)
         ]
         return [None] * len(answers), answers

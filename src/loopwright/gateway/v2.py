@@ -78,7 +78,7 @@ def _outputs_of(release: Release) -> list[tuple[str, str, list[int]]]:
     if release.task != "multiclass":
         return [("score", "FP64", []), ("prediction_id", "BYTES", [])]
     classes = len(release.variants[0].signature.classes)
-    return [("score", "FP64", [classes]), ("label", "BYTES", []), ("prediction_id", "BYTES", [])]
+    return [("score", "FP64", [classes]), ("class", "BYTES", []), ("prediction_id", "BYTES", [])]
 
 
 def find_version(runtime: DeploymentRuntime, version: str | None) -> int | None:
@@ -215,8 +215,8 @@ def _output(name: str, datatype: str, width: list[int], predictions: Sequence[Pr
     values: list[Any]
     if name == "prediction_id":
         values = [one.prediction_id for one in predictions]
-    elif name == "label":
-        values = [one.answer["label"] for one in predictions]
+    elif name == "class":
+        values = [one.answer["class"] for one in predictions]
     elif width:
         values = [share for one in predictions for share in one.answer["probabilities"].values()]
     else:
