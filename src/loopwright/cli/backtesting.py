@@ -13,8 +13,9 @@ from loopwright.cli.closing import closing_table, print_table
 from loopwright.cli.project import follow_execution, load_project
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, print_json
+from loopwright.client.frames import to_parquet
 from loopwright.client.project import to_spec
-from loopwright.client.remote import Remote, to_parquet
+from loopwright.client.remote import Remote
 from loopwright.client.replay import Replay, Requests, Stream
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.governance import SYSTEM

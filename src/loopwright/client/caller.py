@@ -21,7 +21,7 @@ class HttpCaller:
 
     Args:
         url: The server's address.
-        gateway_url: The gateway's address.
+        gateway_url: The gateway's address; where it is empty, the server is asked for a live one.
         token: Access token; empty on an open loopback server.
     """
 
@@ -51,8 +51,20 @@ class HttpCaller:
         return msgspec.json.decode(response.content) if response.content else None
 
     def gateway(self, path: str, document: Any) -> Any:
-        """Post a document to the gateway."""
+        """Post a document to the gateway.
+
+        Raises:
+            Unavailable: No gateway is live, or it cannot be reached.
+        """
+        if not self.gateway_url:
+            self.gateway_url = self._find_gateway(path.split("/")[2])
         return self.send("POST", f"{self.gateway_url}{path}", msgspec.json.encode(document))
+
+    def _find_gateway(self, project: str) -> str:
+        live = self.call("serving.gateways", {}, project)
+        if not live:
+            raise Unavailable(f"no gateway of {self.url} is live", next_step="loopwright up, or LOOPWRIGHT_GATEWAY_URL")
+        return str(live[0].address).rstrip("/")
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""

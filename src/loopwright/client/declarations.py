@@ -34,7 +34,7 @@ class source:  # noqa: N801 - a namespace, written lw.source.parquet
 
 
 class check:  # noqa: N801
-    """Data-quality assertions. ``severity="warn"`` reports and lets pass; ``most_share`` tolerates that share of rows."""
+    """Data-quality assertions. ``severity="warn"`` lets pass and tells; ``most_share`` tolerates a share of rows."""
 
     not_null = staticmethod(declarations.not_null)
     between = staticmethod(declarations.between)

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, Rows, connect
+from loopwright.client.frames import Rows
+from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec
 from loopwright.loop import RetrainSpec, TrainSpec

@@ -1,30 +1,26 @@
 """Using a running project from any program: predict, label, push, append, ask why."""
 
-import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.declarations import Monitor
+from loopwright.client.external import Columns, External, declare_external
+from loopwright.client.frames import Rows, Table, to_parquet, to_rows
 from loopwright.config import load_settings
 from loopwright.kernel.clock import parse_moment
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, TooLarge
+from loopwright.monitoring import MonitorSpec
+from loopwright.registry import Task
 
 if TYPE_CHECKING:
     import polars as pl
 
 
-class Framelike(Protocol):
-    """A Polars or pandas frame."""
-
-    @property
-    def columns(self) -> Any:
-        """Names of the columns."""
-        ...
-
-
-Rows = Iterable[Mapping[str, Any]] | Framelike
+BATCH_ROWS = 5000
+"""Rows of one request; a body that is too large still is halved until it fits."""
 
 
 class Remote:
@@ -50,6 +46,69 @@ class Remote:
     def dataset(self, name: str) -> "RemoteDataset":
         """Return the dataset of that name."""
         return RemoteDataset(self, name)
+
+    def external(
+        self,
+        name: str,
+        *,
+        task: Task,
+        id: str,
+        time: str,
+        score: str = "",
+        answer: str = "",
+        label: str = "",
+        label_time: str = "",
+        reference: Table | None = None,
+        expected: Mapping[str, float] | None = None,
+        personal: Sequence[str] = (),
+        segments: Sequence[str] = (),
+        features: Sequence[str] | None = None,
+        monitor: MonitorSpec | None = None,
+        zone: str = "UTC",
+    ) -> External:
+        """Watch a model that is served elsewhere; the project is created if it is missing. The same again is once.
+
+        Args:
+            name: The deployment.
+            task: binary, multiclass or regression.
+            id: Column of the team's own id of a prediction; labels find it by that.
+            time: Column with the moment it was made.
+            score: Column of P(positive), or of the value.
+            answer: Column of the class a multiclass model answers.
+            label: Column of the outcome, in files of outcomes.
+            label_time: Column with the moment an outcome became known; else it is when it was sent.
+            reference: Rows that windows are compared with, a frame or file; best some the model was not fitted on.
+            expected: Quality on held-out rows, as ``{"roc_auc": 0.78}``; decay is judged against it.
+            personal: Columns that stay here: they are never sent.
+            segments: Columns by whose values quality is told too.
+            features: Columns to log; default all that are left.
+            monitor: What to watch; default ``lw.Monitor()``.
+            zone: Time zone of moments that are stored without one.
+
+        Raises:
+            InvalidInput: The columns contradict each other, or the reference lacks one.
+        """
+        columns = Columns(
+            id=id,
+            time=time,
+            score=score,
+            answer=answer,
+            label=label,
+            label_time=label_time,
+            personal=list(personal),
+            segments=list(segments),
+            features=None if features is None else list(features),
+            zone=zone,
+        )
+        return declare_external(
+            self,
+            name,
+            task=task,
+            columns=columns,
+            reference=reference,
+            expected=expected or {},
+            monitor=monitor or Monitor(),
+        )
 
     def why(self, prediction_id: str) -> Any:
         """Return the provenance of one prediction."""
@@ -87,7 +146,7 @@ class RemoteDeployment:
         Returns:
             How many labels were taken.
         """
-        return int(self._remote.caller.gateway(f"{self._path}/labels", {"labels": to_rows(rows)})["accepted"])
+        return self._send("labels", to_rows(rows))
 
     def log(self, rows: Rows) -> int:
         """Send predictions that were made elsewhere: id, event_at, score or answer, features.
@@ -95,8 +154,18 @@ class RemoteDeployment:
         Returns:
             How many predictions were taken.
         """
-        answer = self._remote.caller.gateway(f"{self._path}/predictions", {"predictions": to_rows(rows)})
-        return int(answer["accepted"])
+        return self._send("predictions", to_rows(rows))
+
+    def _send(self, what: str, rows: list[dict[str, Any]], most: int = BATCH_ROWS) -> int:
+        """Send rows in batches; each is taken whole or not at all."""
+        if len(rows) > most:
+            return sum(self._send(what, rows[first : first + most], most) for first in range(0, len(rows), most))
+        try:
+            return int(self._remote.caller.gateway(f"{self._path}/{what}", {what: rows})["accepted"]) if rows else 0
+        except TooLarge:
+            if len(rows) == 1:
+                raise
+            return self._send(what, rows, -(-len(rows) // 2))
 
 
 class RemoteDataset:
@@ -146,33 +215,3 @@ def connect(url: str = "", *, project: str = "", token: str = "", gateway_url: s
     if not url:
         return Remote(name, find_caller(settings))
     return Remote(name, HttpCaller(url, gateway_url or settings.gateway_url, token or settings.token))
-
-
-def to_rows(rows: Rows) -> list[dict[str, Any]]:
-    """Return rows as dicts that JSON can carry: moments become microseconds UTC, NaN becomes null."""
-    if hasattr(rows, "to_dicts"):
-        rows = rows.to_dicts()
-    elif hasattr(rows, "to_dict"):
-        rows = rows.to_dict("records")
-    assert isinstance(rows, Iterable)
-    return [{name: _plain(value) for name, value in row.items()} for row in rows]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return None if value != value else value
-    if isinstance(value, datetime):
-        return parse_moment(value)
-    return value.item() if hasattr(value, "item") and not isinstance(value, Sequence) else value
-
-
-def to_parquet(rows: Any) -> bytes:
-    """Return the Parquet bytes of a Polars or pandas frame, or of a file."""
-    if isinstance(rows, str | Path):
-        return Path(rows).read_bytes()
-    import polars as pl
-
-    frame = rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows)
-    buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", compression_level=1)
-    return buffer.getvalue()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.remote import Remote, to_rows
+from loopwright.client.frames import to_rows
+from loopwright.client.remote import Remote
 from loopwright.kernel.clock import DAY_US, HOUR_US
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Monitoring: windows, drift, performance, labels, alerts, incidents."""
 
 from loopwright.monitoring import channels, drift
-from loopwright.monitoring.external import evaluate_range, report
+from loopwright.monitoring.external import evaluate_range, parse_period, report
 from loopwright.monitoring.incidents import (
     acknowledge,
     assign,
@@ -55,6 +55,7 @@ __all__ = [
     "list_alerts",
     "list_monitors",
     "open_windows",
+    "parse_period",
     "raise_alert",
     "reference_from_bytes",
     "report",

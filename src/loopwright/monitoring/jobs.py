@@ -35,7 +35,7 @@ def evaluate_range(context: JobContext, job: Job) -> dict[str, Any]:
     every_us, end_at = monitor.spec.every_us, job.args["end_at"]
     starts = [at for at in range(job.args["start_at"], end_at, every_us) if at + every_us <= end_at]
     for done, start_at in enumerate(starts):
-        is_mature = start_at + every_us + monitor.spec.label_lag_us <= end_at
+        is_mature = start_at + every_us + monitor.spec.label_lag_us <= job.event_at
         named = {"deployment": deployment, "start_at": start_at, "end_at": start_at + every_us}
         _measure(context, job.project, {**named, "state": "settled" if is_mature else "closed"})
         context.progress(f"{done + 1} of {len(starts)} windows")
@@ -67,7 +67,7 @@ def profile_reference(context: JobContext, job: Job) -> dict[str, Any]:
         score=args["score"],
     )
     stored = context.blobs.put(sketches.to_bytes(reference))
-    named = {"deployment": args["deployment"], "profile_digest": stored.digest}
+    named = {"deployment": args["deployment"], "profile_digest": stored.digest, "metrics": args["metrics"]}
     context.call("monitoring.set_reference", {**named, "model_version": args["model_version"]}, job.project)
     return {"profile_digest": stored.digest, "rows": frame.height, "columns": len(columns)}
 

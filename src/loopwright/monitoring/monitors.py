@@ -94,20 +94,32 @@ def plan_close(tx: Tx, monitor: Monitor, start_at: int) -> None:
 
 
 @verb("monitoring.set_reference", changes=Monitor, internal=True)
-def set_reference(tx: Tx, *, deployment: str, profile_digest: str, model_version: int | None = None) -> Monitor | None:
+def set_reference(
+    tx: Tx,
+    *,
+    deployment: str,
+    profile_digest: str,
+    model_version: int | None = None,
+    metrics: dict[str, float] | None = None,
+) -> Monitor | None:
     """Set what windows are compared with: the profile of a version's training rows, and its held-out metrics.
 
     Drift and spans of performance begin anew, because they would mix two models. Without a monitor it changes nothing.
+    ``metrics`` are the held-out ones of a model that is not in the registry.
     """
     monitor = sql.find_monitor(tx, deployment)
-    if monitor is None or (monitor.reference, monitor.model_version) == (profile_digest, model_version):
+    if monitor is None:
+        return None
+    held_out = _held_out(tx, deployment, model_version) or metrics or {}
+    known = (monitor.reference, monitor.model_version, monitor.metrics)
+    if known == (profile_digest, model_version, held_out):
         return monitor
     changed = msgspec.structs.replace(
         monitor,
         reference=profile_digest,
         reference_at=monitor.reference_at if monitor.is_external else tx.now_us,
         model_version=model_version,
-        metrics=_held_out(tx, deployment, model_version),
+        metrics=held_out,
     )
     sql.save_monitor(tx, changed)
     tx.emit(
@@ -130,6 +142,7 @@ def start_reference(
     time: str = "",
     score: str = "",
     model_version: int | None = None,
+    metrics: dict[str, float] = {},  # noqa: B006 - never changed
 ) -> Job:
     """Start the job that profiles a Parquet blob of reference rows and sets it as the reference.
 
@@ -140,6 +153,7 @@ def start_reference(
         time: Its event-time column; with it, what stretches of the reference reach by themselves is no drift.
         score: Its column of scores, to watch drift of the answers too.
         model_version: The version that was trained on these rows.
+        metrics: Held-out metrics of a model that is not in the registry; decay is judged against them.
     """
     get(tx, deployment=deployment)
     tx.keep_blobs(blob)
@@ -150,6 +164,7 @@ def start_reference(
         "time": time,
         "score": score,
         "model_version": model_version,
+        "metrics": metrics,
     }
     job = tx.start_job("monitoring.build_reference", tx.ref("deployment", deployment), args)
     tx.emit("monitoring.reference_started", job.ref, deployment=deployment, job_id=job.job_id)

@@ -9,6 +9,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.alerts import (
     CLOSE_KINDS,
+    LEAST_LABELS,
     LEAST_ROWS,
     SETTLE_KINDS,
     Finding,
@@ -19,7 +20,7 @@ from loopwright.monitoring.alerts import (
 )
 from loopwright.monitoring.incidents import raise_alert, resolve
 from loopwright.monitoring.monitors import get, plan_close
-from loopwright.monitoring.types import Monitor, SpanPart, Window, WindowTask
+from loopwright.monitoring.types import Monitor, SpanPart, Window, WindowTask, served_variant
 from loopwright.store.chunks import find
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
@@ -107,8 +108,9 @@ def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Windo
     window = mark_drift(window, before, monitor.spec.persist)
     tx.keep_blobs(*blobs)
     sql.save_window(tx, window)
-    closes = known is None
-    settles = window.state == "settled" and (known is None or known.state == "closed")
+    closes = known is None or _gained(known, window)
+    is_first = known is None or known.state == "closed"
+    settles = window.state == "settled" and (is_first or (known is not None and _matured(known, window, monitor)))
     ref = tx.ref("deployment", window.deployment)
     if closes:
         tx.emit("monitoring.window_closed", ref, **_facts(window, monitor))
@@ -119,6 +121,19 @@ def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Windo
     if not closes and not settles and known != window:
         tx.emit("monitoring.window_restated", ref, **_facts(window, monitor))
     return window
+
+
+def _gained(known: Window, window: Window) -> bool:
+    """Say whether a window closed too empty to be judged, or before there was a reference, and no longer is."""
+    lacked = known.predictions < LEAST_ROWS or not known.reference
+    return lacked and (window.predictions, bool(window.reference)) > (known.predictions, bool(known.reference))
+
+
+def _matured(known: Window, window: Window, monitor: Monitor) -> bool:
+    """Say whether a window settled with too few labels to be judged, and no longer has."""
+    served = served_variant(monitor)
+    before, after = (sum(one.labels for one in each.span if one.variant == served) for each in (known, window))
+    return before < LEAST_LABELS <= after
 
 
 @query("monitoring.windows")

@@ -1,0 +1,193 @@
+"""Frames and files on their way to the server: Polars or pandas, Parquet or CSV, checked by column and row."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from zoneinfo import ZoneInfo
+
+from loopwright.data import declarations
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import InvalidInput
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Framelike(Protocol):
+    """A Polars or pandas frame."""
+
+    @property
+    def columns(self) -> Any:
+        """Names of the columns."""
+        ...
+
+
+Rows = Iterable[Mapping[str, Any]] | Framelike
+Table = Framelike | str | Path
+"""A frame, or the path of a Parquet or CSV file."""
+
+
+def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
+    """Return a frame, and the name that messages call it by.
+
+    Raises:
+        InvalidInput: There is no such file, its ending is not known, or it cannot be read.
+    """
+    import polars as pl
+
+    if isinstance(rows, pl.DataFrame):
+        return rows, "the frame"
+    if not isinstance(rows, str | Path):
+        return _from_pandas(rows), "the frame"
+    path = Path(rows)
+    readers = {".parquet": pl.read_parquet, ".csv": lambda place: pl.read_csv(place, try_parse_dates=True)}
+    if not path.is_file():
+        raise InvalidInput("there is no such file", field="file", value=str(path))
+    if path.suffix not in readers:
+        raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=" or ".join(readers))
+    try:
+        return readers[path.suffix](path), path.name
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error)) from None
+
+
+def _from_pandas(rows: Any) -> "pl.DataFrame":
+    import polars as pl
+
+    if not (hasattr(rows, "columns") and hasattr(rows, "to_dict")):
+        rule = "a Polars or pandas frame, or the path of a Parquet or CSV file"
+        raise InvalidInput("these are no rows", field="rows", value=type(rows).__name__, rule=rule)
+    return pl.from_pandas(rows)
+
+
+def require_columns(frame: "pl.DataFrame", names: Iterable[str], where: str) -> None:
+    """Refuse a frame that lacks a column.
+
+    Raises:
+        InvalidInput: Names the column, and the nearest one that is there.
+    """
+    for name in names:
+        if name not in frame.columns:
+            hint = declarations.nearest(name, frame.columns)
+            raise InvalidInput(
+                f"{where} has no column {name}", field=name, rule="every declared column", next_step=hint
+            )
+
+
+def read_texts(frame: "pl.DataFrame", name: str) -> "pl.Series":
+    """Return a column of ids as texts; none may be missing."""
+    import polars as pl
+
+    column = frame.get_column(name)
+    if not (column.dtype.is_integer() or column.dtype in (pl.String, pl.Categorical, pl.Enum)):
+        raise InvalidInput(
+            "this column cannot name rows", field=name, value=str(column.dtype), rule="texts or integers"
+        )
+    _refuse_first(column, column.is_null(), name, "an id is missing", "every row has one")
+    return column.cast(pl.String)
+
+
+def read_numbers(frame: "pl.DataFrame", name: str) -> "pl.Series":
+    """Return a column as Float64, null where it is null or NaN; booleans are 0 and 1.
+
+    Raises:
+        InvalidInput: A value is no finite number; names the row.
+    """
+    import polars as pl
+
+    column = frame.get_column(name)
+    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null, pl.String)):
+        raise InvalidInput("this column holds no numbers", field=name, value=str(column.dtype), rule="numbers")
+    numbers = column.cast(pl.Float64, strict=False)
+    _refuse_first(column, numbers.is_null() & column.is_not_null(), name, "this is not a number", "a finite number")
+    _refuse_first(column, numbers.is_infinite().fill_null(value=False), name, "this is not finite", "a finite number")
+    return numbers.fill_nan(None)
+
+
+def read_moments(frame: "pl.DataFrame", name: str, zone: str) -> "pl.Series":
+    """Return a column of moments as Int64 microseconds UTC; none may be missing.
+
+    Args:
+        frame: Where it is.
+        name: The column: datetimes, dates, ISO 8601 texts, or integers that are microseconds UTC.
+        zone: Time zone of moments that are stored without one.
+    """
+    import polars as pl
+
+    column = frame.get_column(name)
+    _refuse_first(column, column.is_null(), name, "a moment is missing", "every row has one")
+    if column.dtype == pl.Date:
+        column = column.cast(pl.Datetime("us"))
+    if isinstance(column.dtype, pl.Datetime):
+        if column.dtype.time_zone is None:
+            column = column.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        _refuse_first(frame.get_column(name), column.is_null(), name, f"{zone} skipped this hour", "a moment that was")
+        return column.dt.epoch("us")
+    if column.dtype == pl.String:
+        return pl.Series(name, [_moment(text, f"rows[{i}].{name}", zone) for i, text in enumerate(column)], pl.Int64)
+    if column.dtype.is_integer():
+        return column.cast(pl.Int64)
+    rule = "datetimes, dates, ISO 8601 texts, or microseconds UTC"
+    raise InvalidInput("this column holds no moments", field=name, value=str(column.dtype), rule=rule)
+
+
+def _moment(text: str, field: str, zone: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput("this is not a moment", field=field, value=text, rule="ISO 8601") from None
+    return parse_moment(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone)), field)
+
+
+def read_features(frame: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame":
+    """Return feature columns as the log holds them: Float64, or String for texts and categories."""
+    import polars as pl
+
+    texts = (pl.String, pl.Categorical, pl.Enum)
+    columns = []
+    for name in names:
+        dtype = frame.schema[name]
+        if dtype.is_temporal() or dtype.is_nested() or dtype == pl.Binary:
+            hint = "say which columns are: p.external(..., features=[...])"
+            rule = "number, boolean or text"
+            raise InvalidInput("this column is no feature", field=name, value=str(dtype), rule=rule, next_step=hint)
+        columns.append(frame.get_column(name).cast(pl.String) if dtype in texts else read_numbers(frame, name))
+    return pl.DataFrame(columns)
+
+
+def _refuse_first(column: "pl.Series", is_wrong: "pl.Series", name: str, message: str, rule: str) -> None:
+    if is_wrong.any():
+        row = is_wrong.arg_max() or 0
+        raise InvalidInput(message, field=f"rows[{row}].{name}", value=column[row], rule=rule)
+
+
+def to_rows(rows: Rows) -> list[dict[str, Any]]:
+    """Return rows as dicts that JSON can carry: moments become microseconds UTC, NaN becomes null."""
+    if hasattr(rows, "to_dicts"):
+        rows = rows.to_dicts()
+    elif hasattr(rows, "to_dict"):
+        rows = rows.to_dict("records")
+    assert isinstance(rows, Iterable)
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return None if value != value else value
+    if isinstance(value, datetime):
+        return parse_moment(value)
+    return value.item() if hasattr(value, "item") and not isinstance(value, Sequence) else value
+
+
+def to_parquet(rows: Any) -> bytes:
+    """Return the Parquet bytes of a Polars or pandas frame, or of a file."""
+    if isinstance(rows, str | Path):
+        return Path(rows).read_bytes()
+    import polars as pl
+
+    frame = rows if isinstance(rows, pl.DataFrame) else _from_pandas(rows)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", compression_level=1)
+    return buffer.getvalue()
