@@ -168,6 +168,10 @@ def _features(tx: Tx) -> None:
         "late", "scheduled_at", ["flight_id"], [], [], [], FEATURES, LabelSpec("flights", "is_late"), "binary"
     )
     features_sql.insert_plan(tx.connection, tx.project, digest_of("plan"), digest_of("meaning"), plan, START)
+    _training_sets(tx)
+
+
+def _training_sets(tx: Tx) -> None:
     for number in range(1, 6):
         end = START + number * 40 * DAY_US
         spec_of = TrainingSetSpec("late", {"flights": number * 8, "weather": number * 7}, START, end, end)

@@ -48,7 +48,11 @@ def serving(tx: Tx) -> dict[str, str]:
     for one in (spec, external, unserved):
         serving_sql.put_deployment(tx.connection, Deployment(tx.project, one.name, one, START, START))
         tx.emit("serving.declared", tx.ref("deployment", one.name), deployment=one.name)
-    rollout_id = ""
+    _releases(tx)
+    return {"rollout": _rollouts(tx)}
+
+
+def _releases(tx: Tx) -> None:
     for number, (champion, candidate, weight) in enumerate(
         [(1, None, 0.0), (1, 2, 0.25), (2, None, 0.0), (3, None, 0.0), (4, None, 0.0), (4, 5, 0.25)], 1
     ):
@@ -82,6 +86,10 @@ def serving(tx: Tx) -> dict[str, str]:
         tx.emit(
             "serving.released", tx.ref("release", "late", number), number=number, variants=shown, reason=release.reason
         )
+
+
+def _rollouts(tx: Tx) -> str:
+    rollout_id = ""
     for number, state in ((2, "done"), (3, "done"), (4, "aborted"), (5, "running")):
         begun = START + (number - 1) * 40 * DAY_US if number < 5 else NOW - 8 * DAY_US
         rollout_id = new_id("roll", tx.wall_us)
@@ -121,7 +129,7 @@ def serving(tx: Tx) -> dict[str, str]:
             rollout.finished_at,
         )
         loop_sql.insert_retrain(tx, record)
-    return {"rollout": rollout_id}
+    return rollout_id
 
 
 def _variant(name: str, version: int, weight: float, is_shadow: bool = False) -> Variant:
@@ -179,6 +187,10 @@ def monitoring(tx: Tx) -> dict[str, str]:
         monitoring_sql.save_window(tx, _window("late", number))
     for number in range(20):
         monitoring_sql.save_window(tx, msgspec.structs.replace(_window("scorecard", number), drift=[], segments={}))
+    return _incidents(tx)
+
+
+def _incidents(tx: Tx) -> dict[str, str]:
     ids = {}
     kinds = [
         ("drift", "temp, visib and wind_speed drift", "warning", "open", False),

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from loopwright.governance import SYSTEM, Actor
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, Unauthenticated
+from loopwright.kernel.errors import LoopwrightError, NotFound, Unauthenticated
 from loopwright.server.answers import JsonAnswer, error_answer
 from loopwright.server.context import ServerContext
 from loopwright.server.ui import addresses, assets, graph, svg, words
@@ -96,6 +96,9 @@ def read_view(
 ) -> tuple[View | Elsewhere, dict[str, Any]]:
     """Run a page function on one snapshot; return what it shapes and what the frame around it shows."""
     context: ServerContext = request.app.state.context
+
+    if project == SYSTEM and shape.__name__ != "projects":
+        raise NotFound("no project has this name", field="project", value=project, next_step="see all projects")
 
     def look(tx: Any) -> tuple[View | Elsewhere, dict[str, Any]]:
         ask = Ask(tx, actor, request)

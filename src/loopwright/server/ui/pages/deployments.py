@@ -128,17 +128,14 @@ def month_rows(windows: Sequence[Window]) -> list[MonthRow]:
     grouped: dict[str, list[Window]] = {}
     for window in windows:
         grouped.setdefault(month(window.start_at), []).append(window)
-    rows = []
-    for name, group in grouped.items():
-        values: dict[str, list[float]] = {}
-        for window in group:
-            for one in window.performance:
-                values.setdefault(one.variant, [])
-                if one.value is not None:
-                    values[one.variant].append(one.value)
-        means = {variant: sum(found) / len(found) if found else None for variant, found in values.items()}
-        rows.append(MonthRow(name, len(group), means))
-    return rows
+    return [MonthRow(name, len(group), _means(group)) for name, group in grouped.items()]
+
+
+def _means(group: Sequence[Window]) -> dict[str, float | None]:
+    found: dict[str, list[float]] = {}
+    for one in (one for window in group for one in window.performance):
+        found.setdefault(one.variant, []).extend([] if one.value is None else [one.value])
+    return {variant: sum(values) / len(values) if values else None for variant, values in found.items()}
 
 
 ROUTES = [*page("/deployments", deployments), *page("/deployments/{deployment}", deployment)]

@@ -63,8 +63,7 @@ def version(ask: Ask) -> View:
     name, number = ask.part("model"), ask.part_number("version")
     found: ModelVersion = ask("registry.get_version", model=name, version=number)
     aliases: list[Alias] = ask("registry.aliases", model=name)
-    judged = found.refit_of or number
-    report: GateReport | None = ask.find("registry.gate_report", model=name, version=judged)
+    report, judged = _report(ask, found)
     deployments = [one.name for one in ask.find("serving.list", [], model=name)]
     rollouts = [
         one
@@ -92,6 +91,15 @@ def version(ask: Ask) -> View:
         "sources": _sources(ask, found),
     }
     return View("version.html", f"{name} v{number}", "Models", facts, {"nodes": nodes, "edges": edges})
+
+
+def _report(ask: Ask, found: ModelVersion) -> tuple[GateReport | None, int]:
+    """Return the gates of a version and the version they judged: a refit stands on those of the recipe it repeats."""
+    for number in (found.version, found.refit_of):
+        report = None if number is None else ask.find("registry.gate_report", model=found.model, version=number)
+        if number is not None and report is not None:
+            return report, number
+    return None, found.version
 
 
 def metric_rows(found: ModelVersion, report: GateReport | None) -> list[MetricRow]:

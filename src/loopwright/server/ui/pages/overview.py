@@ -80,6 +80,7 @@ def overview(ask: Ask) -> View:
     told = {need.ref for need in quarantines}
     needs = [need for need in _incident_needs(ask, incidents) if need.ref not in told]
     needs += [*_approval_needs(ask, approvals), *quarantines, *_execution_needs(ask, executions)]
+    needs.sort(key=lambda need: _URGENCY.index(need.state.tone))
     facts = {
         "stages": stages,
         "closing": _closing(retrains),
