@@ -144,14 +144,15 @@ def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> Non
 @click.argument("model")
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option("--task", required=True, help="binary, multiclass, regression …")
+@click.option("--service", default="", help="The feature service whose columns it reads.")
 @project_option
 @json_option
-def import_model(model: str, file: Path, task: str, project: str | None, as_json: bool) -> None:
+def import_model(model: str, file: Path, task: str, service: str, project: str | None, as_json: bool) -> None:
     """Register FILE (LightGBM text or skops) as a new version of MODEL."""
     from loopwright.registry import importing
 
     found = remote(project)
-    version = importing.import_model(found.caller, found.project, model=model, file=file, task=task)
+    version = importing.import_model(found.caller, found.project, model=model, file=file, task=task, service=service)
     print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")
 
 

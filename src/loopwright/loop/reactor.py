@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.loop import sql
 from loopwright.store import sql as store_sql
@@ -24,7 +24,7 @@ RULES: dict[str, list[tuple[str, Rule]]] = {}
 
 
 def reaction(*types: str) -> Callable[[Rule], Rule]:
-    """Mark a function ``(tx, event)`` as the answer to events of these types; it runs in one transaction with its record."""
+    """Mark ``(tx, event)`` as the answer to events of these types; it runs in one transaction with its record."""
 
     def keep(function: Rule) -> Rule:
         for event_type in types:
@@ -69,6 +69,8 @@ class Reactor:
         for name, rule in RULES.get(event.type, []):
             try:
                 self._dispatcher.write(event.project, policy_actor(name), _once(name, rule, event), event.position)
+            except Unavailable:  # the database was the cause: the event is answered later
+                raise
             except LoopwrightError as error:
                 self._record_failure(name, event, str(error))
             except Exception as error:

@@ -8,7 +8,6 @@ from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.verbs import query, verb
 from loopwright.loop import sql
 from loopwright.loop.types import RetrainRecord, RetrainSpec, When
-from loopwright.monitoring import Window
 from loopwright.registry import ModelVersion
 from loopwright.store.tx import Tx
 
@@ -70,7 +69,7 @@ def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
 def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
     """Start a retrain if a trigger fires, none is under way and the budget allows; return it.
 
-    Budgets count event time: at most ``most`` starts in any stretch of ``per_us``.
+    Budgets count event time: at most ``most`` starts of the training, by whomever, in any stretch of ``per_us``.
     """
     policy = find_policy(tx, deployment)
     if policy is None:
@@ -78,7 +77,8 @@ def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
     before = sql.list_retrains(tx.connection, tx.project, deployment)
     if any(record.state in LIVE for record in before):
         return None
-    if sum(record.event_at > tx.now_us - policy.per_us for record in before) >= policy.most:
+    started = pipelines.list_executions(tx, pipeline=policy.train, limit=policy.most)
+    if sum(execution.event_at > tx.now_us - policy.per_us for execution in started) >= policy.most:
         return None
     fired = fired_trigger(tx, deployment, policy.when)
     if fired is None:
@@ -90,11 +90,10 @@ def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
 def fired_trigger(tx: Tx, deployment: str, triggers: list[When]) -> tuple[str, str] | None:
     """Return cause and sentence of the first trigger that fires on the newest windows."""
     champion = find_champion(tx, deployment)
-    windows = monitoring.windows(tx, deployment=deployment, limit=2)
-    if champion is None or not windows:
+    if champion is None:
         return None
     for trigger in triggers:
-        reason = _REASONS[trigger.kind](tx, trigger.args, champion, windows)
+        reason = _REASONS[trigger.kind](tx, trigger.args, champion, deployment)
         if reason:
             return trigger.kind, reason
     return None
@@ -113,31 +112,36 @@ def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
         return None
 
 
-def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
-    drifted = sorted(one.feature for one in windows[0].drift if one.is_drifted)
+def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
+    """Look at the newest window, if it was judged against the champion's own training rows."""
+    newest = monitoring.windows(tx, deployment=deployment, limit=1)
+    if not newest or newest[0].model_version != champion.version:
+        return ""
+    drifted = sorted(one.feature for one in newest[0].drift if one.is_drifted)
     if len(drifted) < int(args["features"]):
         return ""
     return f"{len(drifted)} features drift: {', '.join(drifted[:5])}"
 
 
-def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
-    """Compare quality over the monitor's span with the held-out metric; both the gap and its interval must speak."""
+def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
+    """Compare quality over the span of the newest settled window with the held-out metric.
+
+    Both must speak: the gap is larger than ``by``, and the interval lies wholly below what was expected.
+    """
     metric = str(args["metric"])
     expected = held_out_metrics(tx, champion).get(metric)
-    for window in windows:
-        for one in window.span:
-            if one.variant != "champion" or one.metric != metric or one.value is None or expected is None:
-                continue
-            if one.labels < int(args.get("least_labels", 0)):
-                return ""
-            is_worse = one.value < expected - float(args["by"]) and (one.high is None or one.high < expected)
-            if is_worse:
-                return f"{metric} {one.value:.3f} on {one.labels} matured labels, held out {expected:.3f}"
-            return ""
-    return ""
+    settled = monitoring.windows(tx, deployment=deployment, state="settled", limit=1)
+    if expected is None or not settled or settled[0].model_version != champion.version:
+        return ""
+    served = next((one for one in settled[0].span if one.variant == "champion" and one.metric == metric), None)
+    if served is None or served.value is None or served.labels < int(args.get("least_labels", 0)):
+        return ""
+    if served.value >= expected - float(args["by"]) or (served.high is not None and served.high >= expected):
+        return ""
+    return f"{metric} {served.value:.3f} on {served.labels} matured labels, held out {expected:.3f}"
 
 
-def _age_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, windows: list[Window]) -> str:
+def _age_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
     age = tx.now_us - champion.event_at
     if age < int(args["age_us"]):
         return ""

@@ -38,9 +38,6 @@ def insert_spec(tx: Tx, number: int, digest: str, spec: ProjectSpec) -> None:
 
 def take_reaction(tx: Tx, rule: str, position: int) -> bool:
     """Record that a rule answers an event; False if it already did."""
-    taken = select(reactions.c.rule).where(reactions.c.rule == rule, reactions.c.position == position)
-    if tx.execute(taken).first() is not None:
-        return False
     row = {
         "rule": rule,
         "position": position,
@@ -48,8 +45,7 @@ def take_reaction(tx: Tx, rule: str, position: int) -> bool:
         "outcome": "done",
         "recorded_at": tx.wall_us,
     }
-    upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False)
-    return True
+    return upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False) == 1
 
 
 def record_failed_reaction(tx: Tx, rule: str, position: int, outcome: str) -> None:

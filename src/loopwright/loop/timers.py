@@ -2,11 +2,9 @@
 
 import logging
 
-
-
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher, find_verb, projects
 from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.store import sql
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
@@ -20,11 +18,11 @@ TIMER_ACTOR = Actor("service:timers", SERVICE_ACTOR.roles)
 def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
     """Call the verb of a due timer in one transaction with its removal; return False if another process took it.
 
-    A call that fails is recorded as an event and not repeated.
+    A call that fails is recorded as an event and not repeated, unless the database was the cause: then the timer stays.
     """
 
     def work(tx: Tx) -> bool:
-        if not sql.take_timer(tx.connection, timer.timer_id):
+        if not sql.take_timer(tx.connection, timer):
             return False
         if moves_clock:
             tx = _moved(dispatcher, tx, timer)
@@ -35,6 +33,8 @@ def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
 
     try:
         return bool(dispatcher.write(timer.project, TIMER_ACTOR, work))
+    except Unavailable:
+        raise
     except Exception as error:
         if not isinstance(error, LoopwrightError):
             log.exception("timer %s failed", timer.key)
@@ -51,7 +51,7 @@ def _moved(dispatcher: Dispatcher, tx: Tx, timer: Timer) -> Tx:
 
 def _drop(dispatcher: Dispatcher, timer: Timer, message: str) -> None:
     def work(tx: Tx) -> None:
-        if sql.take_timer(tx.connection, timer.timer_id):
+        if sql.take_timer(tx.connection, timer):
             tx.emit("loop.timer_failed", tx.ref("timer", "timer"), reason=message, verb=timer.verb, key=timer.key)
 
     dispatcher.write(timer.project, TIMER_ACTOR, work)

@@ -105,7 +105,7 @@ def _training_set(name: str, document: dict[str, Any], part: str, after: list[st
 
 def _fit(name: str, train: TrainSpec, rows: str) -> StepSpec:
     params: dict[str, dict[str, Any]] = {key: {"param": key} for key in train.params}
-    return StepSpec(name=name, kind="call", function=train.function, inputs={"rows": {"step": rows}, **params}, retries=1)
+    return StepSpec(name=name, kind="call", function=train.function, inputs={"": {"step": rows}, **params}, retries=1)
 
 
 def _register(

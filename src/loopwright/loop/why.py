@@ -44,9 +44,11 @@ def _find_rows(context: OperationContext, prediction_id: str) -> Rows:
     chunks = context.read(
         lambda tx: store_sql.find_chunks(tx.connection, tx.project, "predictions", item_id=prediction_id)
     )
+    from loopwright.serving import predictions  # loads Polars, with the first question
+
     rows: Rows = []
     for chunk in chunks:
-        found = serving.predictions.find_prediction([chunk], context.blobs, prediction_id)
+        found = predictions.find_prediction([chunk], context.blobs, prediction_id)
         rows += [{**row, "deployment": chunk.stream} for row in found]
     return rows
 

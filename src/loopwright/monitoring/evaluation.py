@@ -29,7 +29,8 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
     spec = monitor.spec
     reference = _load_reference(monitor, blobs)
     features = [] if reference is None else [name for name in reference.profile.sketches if name != SCORE]
-    known = task.known
+    # A window that closed before there was a reference is measured anew.
+    known = task.known if task.known is None or task.known.reference or not monitor.reference else None
     rows = _read_rows(task, blobs, spec.segments if known else sorted({*features, *spec.segments}))
     served = rows.filter(~pl.col("is_shadow"))
     if known is not None and known.predictions != served.height:
@@ -40,8 +41,9 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
     if known is None and reference is not None and served.height:
         profile = build_window_profile(served, reference)
         kept.append(blobs.put(sketches.to_bytes(profile)))
-        stretch = sketches.merge([*_earlier_profiles(task, blobs), profile])
-        drift, profile_digest = measure_drift(reference, stretch, spec), kept[-1].digest
+        profile_digest = kept[-1].digest
+        if task.end_at - spec.over_us >= monitor.reference_at or not spec.over_us:  # a whole stretch, or nothing is judged
+            drift = measure_drift(reference, sketches.merge([*_earlier_profiles(task, blobs), profile]), spec)
     window = Window(
         deployment=monitor.deployment,
         start_at=task.start_at,

@@ -27,7 +27,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class _Answer(msgspec.Struct):
-    label: str = ""
+    label: str = msgspec.field(name="class", default="")
     probabilities: dict[str, float] = {}
 
 

@@ -35,7 +35,7 @@ def build_reference(
     """Profile the rows that windows will be compared with.
 
     A day is no fair sample of a year: weather lasts, Sundays differ. So each column's distance between stretches of
-    these rows and all of them is measured too, and only what lies beyond the 95 % quantile of those counts as drift.
+    these rows and all of them is measured too, and only what lies beyond the largest of those counts as drift.
 
     Args:
         frame: Training rows.
@@ -103,7 +103,7 @@ def _calendar(at: "npt.NDArray[np.int64]", hours: int) -> dict[str, "npt.NDArray
 def _usual_distance(
     column: "pl.Series", sketch: Sketch, steps: "npt.NDArray[np.int64]", width: int, metric: str
 ) -> float:
-    """Return the 95 % quantile of the distance of stretches of ``width`` steps from all rows; 0 if they are too few."""
+    """Return the largest distance of a stretch of ``width`` steps from all rows; 0 if there are too few stretches."""
     import numpy as np
 
     count = int(steps.max()) + 1
@@ -126,7 +126,7 @@ def _usual_distance(
         tallied = counts[place].astype(np.int64).tolist()
         summed = sums[place][:-1].tolist() if sketch.is_number else []
         distances.append(distance(sketch, Sketch(sketch.edges, sketch.levels, tallied[:-1], summed, tallied[-1])))
-    return float(np.quantile(distances, 0.95, method="higher"))
+    return float(max(distances))
 
 
 def _micros(column: "pl.Series") -> "npt.NDArray[np.int64]":

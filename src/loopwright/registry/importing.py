@@ -32,6 +32,7 @@ def import_model(
     task: Task,
     columns: Sequence[InputColumn] = (),
     flavour: str = "",
+    service: str = "",
     reason: str = "",
 ) -> ModelVersion:
     """Register a model file as the next version of a model; the same file again is once.
@@ -44,6 +45,7 @@ def import_model(
         task: What it answers.
         columns: Its columns in order, where the file does not tell them.
         flavour: The plugin; guessed from the file's ending where empty.
+        service: The feature service whose columns it reads; empty if requests carry them.
         reason: Where the model comes from; the file's name where empty.
 
     Raises:
@@ -60,6 +62,8 @@ def import_model(
         "flavour": saved.flavour,
         "files": saved.files,
         "signature": saved.signature,
+        "service": service,
+        "plan_digest": caller.call("features.freeze_plan", {"service": service}, project) if service else "",
         "reason": reason or f"imported from the file {file.name}",
         "idempotency": f"import-{saved.digest}",
     }

@@ -124,9 +124,14 @@ def import_model(
     signature: Signature,
     reason: str,
     metrics: dict[str, float | None] | None = None,
+    service: str = "",
+    plan_digest: str = "",
     idempotency: str = "",
 ) -> ModelVersion:
-    """Add a version that was trained elsewhere; ``reason`` says where it comes from."""
+    """Add a version that was trained elsewhere; ``reason`` says where it comes from.
+
+    ``service`` and ``plan_digest`` name the features it reads, where the platform looks them up.
+    """
     if not reason.strip():
         raise InvalidInput("an import needs a reason", field="reason", rule="say where the model comes from")
     made = register(
@@ -136,6 +141,8 @@ def import_model(
         files=files,
         signature=signature,
         metrics=metrics,
+        service=service,
+        plan_digest=plan_digest,
         source="imported",
         idempotency=idempotency,
     )

@@ -78,6 +78,7 @@ class Supervisor:
             if child.poll() is not None and not self._is_stopping:
                 time.sleep(_RESTART_PAUSE_S)
                 self._spawn(role)
+                self._write_server_file()
 
     def stop(self) -> None:
         """End every process, the server last."""
@@ -149,7 +150,8 @@ class Supervisor:
 
     def _write_server_file(self) -> None:
         place = self.settings.server_file
-        document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid()}
+        pids = {role: child.pid for role, child in self._children.items()}
+        document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid(), "pids": pids}
         draft = place.with_suffix(".tmp")
         draft.write_text(json.dumps(document))
         draft.replace(place)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import polars as pl
 
 from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
 
@@ -53,9 +54,27 @@ def demo(
         table["peak_rss_mb"] = stage.peak_rss_mb()
         if json_file is not None:
             json_file.write_text(json.dumps(table, indent=2))
+        _ask_why(stage)
         _say_goodbye(stage, table)
         if not exits:
             stage.serve()
+
+
+def _ask_why(stage: Stage) -> None:
+    """Follow one late flight of the last day back to the bytes, and compute its score again."""
+    from loopwright.cli.closing import read_log
+    from loopwright.cli.explaining import print_provenance, replay_prediction
+
+    end_at = stage.remote.call("loop.status").clock_at
+    log = read_log(stage.remote, DEPLOYMENT, START_AT, end_at).filter(~pl.col("is_shadow") & (pl.col("label") == 1))
+    if log.is_empty():
+        return
+    prediction_id = str(log.sort("score")["prediction_id"][-1])
+    click.echo("")
+    click.echo(f"loopwright why {prediction_id} --replay     (a late flight that was seen coming)")
+    provenance = stage.remote.why(prediction_id)
+    print_provenance(provenance)
+    click.echo(replay_prediction(stage.remote, provenance).sentence)
 
 
 def _say_goodbye(stage: Stage, table: dict[str, Any]) -> None:
