@@ -1,13 +1,17 @@
 """Calling verbs: permission, arguments, idempotency."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
-from loopwright.governance import Actor, Dispatcher, audit
+from loopwright.governance import LOCAL_ACTOR, SYSTEM, Actor, Dispatcher, audit, require_role
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
+from loopwright.store import sql as store_sql
+from loopwright.store.types import BlobRef
 
 
 def test_a_verb_and_its_event_commit_together(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
@@ -54,11 +58,73 @@ def test_an_admin_may_not_call_internal_verbs(dispatcher: Dispatcher) -> None:
 
 
 def test_an_idempotency_key_runs_a_verb_once(dispatcher: Dispatcher) -> None:
-    from loopwright.governance import LOCAL_ACTOR
-
-    args = {"actor": "person:ana", "role": "viewer"}
-    options = {"actor": LOCAL_ACTOR, "project": "flights", "idempotency_key": "k1"}
-    first = dispatcher.call("tokens.create", args, **options)
-    assert dispatcher.call("tokens.create", args, **options) == first
+    args = {"experiment": "late", "name": "first"}
+    options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": "flights", "idempotency_key": "k1"}
+    first = dispatcher.call("tracking.start_run", args, **options)
+    assert dispatcher.call("tracking.start_run", args, **options) == first
     with pytest.raises(Conflict, match="another call"):
-        dispatcher.call("tokens.create", {**args, "role": "editor"}, **options)
+        dispatcher.call("tracking.start_run", {**args, "name": "second"}, **options)
+    assert len(dispatcher.call("tracking.search_runs", {}, actor=LOCAL_ACTOR, project="flights")) == 1
+
+
+def test_an_idempotency_key_of_somebody_else_answers_nothing(dispatcher: Dispatcher) -> None:
+    args = {"experiment": "late", "name": "first"}
+    options: dict[str, Any] = {"project": "flights", "idempotency_key": "k1"}
+    dispatcher.call("tracking.start_run", args, actor=LOCAL_ACTOR, **options)
+    with pytest.raises(Conflict, match="another call"):
+        dispatcher.call("tracking.start_run", args, actor=Actor("person:eve", {"flights": Role.EDITOR}), **options)
+
+
+def test_the_same_idempotency_key_from_many_threads_is_one_call(dispatcher: Dispatcher) -> None:
+    args = {"experiment": "late", "name": "first"}
+    options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": "flights", "idempotency_key": "k1"}
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: dispatcher.call("tracking.start_run", args, **options).run_id, range(8)))
+    assert len(set(made)) == 1
+
+
+def test_b2_09_a_secret_is_not_kept_for_an_idempotency_key(dispatcher: Dispatcher) -> None:
+    args = {"actor": "person:ana", "role": "viewer"}
+    options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": "flights", "idempotency_key": "k1"}
+    secret = dispatcher.call("tokens.create", args, **options).secret
+    with pytest.raises(Conflict, match="held a secret"):
+        dispatcher.call("tokens.create", args, **options)
+    with dispatcher.database.reading() as connection:
+        found = store_sql.find_answer(connection, "flights", "k1")
+    assert found is not None
+    assert secret not in str(found)
+
+
+def test_numbers_beyond_64_bits_and_nul_are_refused_as_input(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidInput):
+        call("audit.list", before=2**70)
+    if not dispatcher.database.is_sqlite:
+        with pytest.raises(InvalidInput):
+            call("audit.list", ref="a\x00b")
+
+
+def test_b2_19_a_negative_limit_is_not_everything(call: Callable[..., Any]) -> None:
+    for name in ("audit.list", "jobs.list"):
+        with pytest.raises(InvalidInput):
+            call(name, limit=-1)
+
+
+def test_b2_07_a_digest_seen_elsewhere_opens_nothing(dispatcher: Dispatcher) -> None:
+    dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    dispatcher.write("other", LOCAL_ACTOR, lambda tx: tx.keep_blobs(BlobRef("a" * 64, 3)))
+    ana = Actor("person:ana", {"flights": Role.EDITOR})
+    run = dispatcher.call("tracking.start_run", {"experiment": "late"}, actor=ana, project="flights")
+    args = {"run_id": run.run_id, "path": "stolen", "digest": "a" * 64, "size_bytes": 3}
+    with pytest.raises(NotFound, match="no such blob"):
+        dispatcher.call("tracking.log_artifact", args, actor=ana, project="flights")
+
+
+def test_require_role_lets_stronger_roles_and_services_pass(dispatcher: Dispatcher) -> None:
+    for role, passes in ((Role.EDITOR, False), (Role.APPROVER, True), (Role.ADMIN, True), (Role.SERVICE, True)):
+        actor = Actor("person:ana", {"flights": role})
+        ask = partial(dispatcher.read, "flights", actor, lambda tx: require_role(tx, Role.APPROVER, "do this"))
+        if passes:
+            ask()
+        else:
+            with pytest.raises(PermissionDenied, match="do this"):
+                ask()

@@ -1,9 +1,10 @@
-"""Who may do what, who did what, and what was made from what: projects, actors, tokens, dispatch, lineage, approvals, audit."""
+"""Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
-from loopwright.governance.dispatch import SYSTEM, Dispatcher, check_arguments, check_permission, find_verb, require_role
+from loopwright.governance.dispatch import Dispatcher, check_arguments, check_permission, find_verb, require_role
 from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
-from loopwright.governance.types import EVERY_PROJECT, Actor, Approval, LineageEdge, NewToken, Project, Token
+from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, Token
+from loopwright.kernel.verbs import EVERY_PROJECT
 
 __all__ = [
     "EVERY_PROJECT",

@@ -1,6 +1,7 @@
 """Approvals: decisions that policy leaves to a person."""
 
 from loopwright.governance import sql
+from loopwright.governance.tokens import LOCAL_ACTOR
 from loopwright.governance.types import APPROVAL_STATES, Approval
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.states import check_change
@@ -57,7 +58,8 @@ def withdraw(tx: Tx, subject: str, reason: str) -> None:
 
 def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
     check_change("approval", APPROVAL_STATES, approval.state, state)
-    is_own = approval.asked_by == tx.actor and tx.actor.startswith("person:") and tx.actor != "person:local"
+    is_platform = tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name
+    is_own = approval.asked_by == tx.actor and not is_platform
     if state == "approved" and is_own:
         raise InvalidInput(
             "nobody approves what they asked for", field="actor", value=tx.actor, next_step="ask another approver"

@@ -1,10 +1,8 @@
 """The audit trail: events read as who did what to which ref, and why; and the check of their chain."""
 
-
-
 from loopwright.kernel.errors import Corrupt
 from loopwright.kernel.events import Event
-from loopwright.kernel.verbs import query
+from loopwright.kernel.verbs import Count, query
 from loopwright.store import sql
 from loopwright.store.engine import Connection
 from loopwright.store.sealing import chain_hash
@@ -15,7 +13,7 @@ _PAGE = 1000
 
 @query("audit.list")
 def list_events(
-    tx: Tx, *, limit: int = 100, before: int | None = None, ref: str | None = None, type_prefix: str | None = None
+    tx: Tx, *, limit: Count = 100, before: int | None = None, ref: str | None = None, type_prefix: str | None = None
 ) -> list[Event]:
     """Return the events of this project, newest first.
 

@@ -1,4 +1,4 @@
-"""Dispatch: the one way a verb is called from outside. Permission, arguments, idempotency key, rows and events commit together."""
+"""Dispatch: the one way a verb is called from outside. Permission, arguments, row and event go together."""
 
 import difflib
 from collections.abc import Callable
@@ -7,9 +7,8 @@ from typing import Any
 
 import msgspec
 
-
 from loopwright.governance import sql, tokens
-from loopwright.governance.types import RANK, Actor
+from loopwright.governance.types import RANK, SYSTEM, Actor
 from loopwright.kernel.clock import Clock, FixedClock, WallClock
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -17,9 +16,6 @@ from loopwright.kernel.verbs import VERBS, Role, Verb
 from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
-
-SYSTEM = "_system"
-"""The project name of calls that stand above projects, such as creating one or claiming jobs."""
 
 
 class Dispatcher:
@@ -56,7 +52,7 @@ class Dispatcher:
             done: Future[Any] = Future()
             try:
                 done.set_result(self.database.read(work))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever a query raises is its caller's
                 done.set_exception(error)
             return done
         return self.database.submit(work)
@@ -74,7 +70,10 @@ class Dispatcher:
         found = sql.find_project(connection, project)
         if found is None and project != SYSTEM:
             raise NotFound(
-                f"no project is named {project}", field="project", value=project, next_step="loopwright apply creates it"
+                f"no project is named {project}",
+                field="project",
+                value=project,
+                next_step="loopwright apply creates it",
             )
         is_replay = found is not None and found.clock == "replay"
         clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
@@ -170,11 +169,12 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
 
 def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], key: str) -> Any:
     """Run a verb once for its idempotency key; the same call again gets the first answer."""
-    digest = digest_of([called.name, to_builtins(args)])
+    digest = digest_of([called.name, tx.actor, to_builtins(args)])
     found = store_sql.find_answer(tx.connection, tx.project, key)
     if found is None:
         result = called.function(tx, **values)
-        store_sql.insert_answer(tx.connection, tx.project, key, digest, to_builtins(result), tx.wall_us)
+        answer = to_builtins(result) if called.keeps_answer else None
+        store_sql.insert_answer(tx.connection, tx.project, key, digest, answer, tx.wall_us)
         return result
     if found[0] != digest:
         raise Conflict(
@@ -184,6 +184,11 @@ def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], ke
             rule="one key, one call",
             next_step="send a fresh key",
         )
+    if not called.keeps_answer:
+        raise Conflict(
+            "this call was carried out; its answer held a secret and was not kept",
+            field="Idempotency-Key",
+            value=key,
+            next_step="if the answer was lost, revoke what it made and call again with a fresh key",
+        )
     return msgspec.convert(found[1], type=called.types["return"])
-
-

@@ -2,8 +2,11 @@
 
 from loopwright.governance import sql
 from loopwright.governance.types import LineageEdge
-from loopwright.kernel.verbs import query
+from loopwright.kernel.verbs import Count, query
 from loopwright.store.tx import Tx
+
+MOST_STEPS = 100
+"""Longest walk; a graph with a ring in it ends here."""
 
 
 def link(tx: Tx, child: str, relation: str, *parents: str) -> None:
@@ -13,12 +16,12 @@ def link(tx: Tx, child: str, relation: str, *parents: str) -> None:
 
 
 @query("lineage.upstream")
-def upstream(tx: Tx, *, ref: str, depth: int = 20) -> list[LineageEdge]:
+def upstream(tx: Tx, *, ref: str, depth: Count = 20) -> list[LineageEdge]:
     """Return every edge from a ref up to its sources."""
-    return sql.walk_edges(tx.connection, tx.project, ref, upwards=True, depth=depth)
+    return sql.walk_edges(tx.connection, tx.project, ref, upwards=True, depth=min(depth, MOST_STEPS))
 
 
 @query("lineage.downstream")
-def downstream(tx: Tx, *, ref: str, depth: int = 20) -> list[LineageEdge]:
+def downstream(tx: Tx, *, ref: str, depth: Count = 20) -> list[LineageEdge]:
     """Return every edge from a ref down to what was made of it."""
-    return sql.walk_edges(tx.connection, tx.project, ref, upwards=False, depth=depth)
+    return sql.walk_edges(tx.connection, tx.project, ref, upwards=False, depth=min(depth, MOST_STEPS))

@@ -1,11 +1,11 @@
 """Verbs of projects and their clocks."""
 
 from loopwright.governance import sql
-from loopwright.governance.types import ClockKind, Project, Risk
+from loopwright.governance.types import SYSTEM, ClockKind, Project, Risk
 from loopwright.kernel.clock import parse_moment
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
 from loopwright.store.tx import Tx
 
 
@@ -23,6 +23,12 @@ def create(
         clock_at: Where a replay clock starts.
     """
     check_name(name, "project")
+    if name.startswith("_"):
+        raise InvalidInput("names with a leading _ are the platform's own", field="project", value=name)
+    if tx.project not in (SYSTEM, name):
+        raise PermissionDenied(
+            f"{tx.project} is not {name}", field="project", value=name, rule="a project is changed from inside or above"
+        )
     found = sql.find_project(tx.connection, name)
     if found is None:
         project = Project(name, owner, risk, clock, parse_moment(clock_at, "clock_at"), tx.wall_us)
@@ -40,15 +46,23 @@ def create(
     if (found.owner, found.risk) != (owner, risk):
         sql.update_project(tx.connection, name, owner=owner, risk=risk)
         tx.emit("projects.changed", tx.ref("project", name), owner=owner, risk=risk)
-    return get(tx, name=name)
+    return _find(tx, name)
 
 
 @query("projects.get")
 def get(tx: Tx, *, name: str) -> Project:
-    """Return one project."""
+    """Return one project that the caller may see."""
+    if name not in tx.roles and EVERY_PROJECT not in tx.roles:
+        raise PermissionDenied(f"{tx.actor} has no role in {name}", field="project", value=name)
+    return _find(tx, name)
+
+
+def _find(tx: Tx, name: str) -> Project:
     found = sql.find_project(tx.connection, name)
     if found is None:
-        raise NotFound(f"no project is named {name}", field="project", value=name, next_step="loopwright apply creates it")
+        raise NotFound(
+            f"no project is named {name}", field="project", value=name, next_step="loopwright apply creates it"
+        )
     return found
 
 
@@ -56,16 +70,16 @@ def get(tx: Tx, *, name: str) -> Project:
 def list_projects(tx: Tx) -> list[Project]:
     """Return the projects the caller may see."""
     visible = sql.list_projects(tx.connection)
-    return visible if "*" in tx.roles else [project for project in visible if project.name in tx.roles]
+    return visible if EVERY_PROJECT in tx.roles else [project for project in visible if project.name in tx.roles]
 
 
 @verb("projects.set_clock", changes=Project, internal=True)
 def set_clock(tx: Tx, *, to: int) -> Project:
     """Move a replay clock forward; it never goes back. Part of ``clock.advance``; writes no event."""
-    project = get(tx, name=tx.project)
+    project = _find(tx, tx.project)
     if project.clock != "replay":
         raise InvalidInput("only a replay clock can be moved", field="project", value=tx.project, rule="clock: replay")
     if to < project.clock_at:
         raise InvalidInput("a clock does not go back", field="to", value=to, rule=f"at least {project.clock_at}")
     sql.update_project(tx.connection, tx.project, clock_at=to)
-    return get(tx, name=tx.project)
+    return _find(tx, tx.project)

@@ -64,16 +64,16 @@ def find_token(connection: Connection, secret_digest: str) -> Token | None:
     return None if row is None else _token(row)
 
 
-def list_tokens(connection: Connection, project: str) -> list[Token]:
-    """Return the tokens of a project, newest first."""
-    statement = select(tokens).where(tokens.c.project_id == project).order_by(tokens.c.token_id.desc())
+def list_tokens(connection: Connection, projects: list[str]) -> list[Token]:
+    """Return the tokens of some projects, newest first."""
+    statement = select(tokens).where(tokens.c.project_id.in_(projects)).order_by(tokens.c.token_id.desc())
     return [_token(row) for row in connection.execute(statement)]
 
 
-def revoke_token(connection: Connection, project: str, token_id: str, at_us: int) -> int:
+def revoke_token(connection: Connection, projects: list[str], token_id: str, at_us: int) -> int:
     """Mark a token as revoked; return how many rows changed."""
     statement = update(tokens).where(
-        tokens.c.project_id == project, tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None)
+        tokens.c.project_id.in_(projects), tokens.c.token_id == token_id, tokens.c.revoked_at.is_(None)
     )
     return int(connection.execute(statement.values(revoked_at=at_us)).rowcount)
 

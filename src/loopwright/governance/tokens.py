@@ -1,13 +1,14 @@
 """Verbs of access tokens. Only the digest of a secret is stored; the secret is answered once."""
 
+import re
 import secrets
 
 from loopwright.governance import sql
-from loopwright.governance.types import EVERY_PROJECT, Actor, NewToken, Token
+from loopwright.governance.types import SYSTEM, Actor, NewToken, Token
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput, NotFound, Unauthenticated
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
 from loopwright.store.tx import Tx
 
 LOCAL_ACTOR = Actor("person:local", {EVERY_PROJECT: Role.ADMIN})
@@ -17,7 +18,11 @@ SERVICE_ACTOR = Actor("service:loopwright", {EVERY_PROJECT: Role.SERVICE})
 """The platform's own processes."""
 
 
-@verb("tokens.create", changes=Token, role=Role.ADMIN)
+_ACTOR = re.compile(r"(person|service|policy):[A-Za-z0-9_][A-Za-z0-9_.@+\-]{0,127}")
+_RESERVED = {LOCAL_ACTOR.name, SERVICE_ACTOR.name, "service:timers"}
+
+
+@verb("tokens.create", changes=Token, role=Role.ADMIN, keeps_answer=False)
 def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expires_in: str | None = None) -> NewToken:
     """Create a token for a person or service; its secret is in the answer and nowhere else.
 
@@ -27,8 +32,14 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
         every_project: True for all projects, not only this one.
         expires_in: A duration such as ``90d``; None for no end.
     """
-    if ":" not in actor:
-        raise InvalidInput("an actor has a kind", field="actor", value=actor, rule="person:name or service:name")
+    if not _ACTOR.fullmatch(actor):
+        raise InvalidInput(
+            "an actor has a kind and a name", field="actor", value=actor, rule="person:name or service:name"
+        )
+    if actor in _RESERVED:
+        raise InvalidInput(
+            "this actor is the platform's own", field="actor", value=actor, next_step="choose another name"
+        )
     if role is Role.SERVICE and Role.SERVICE.value not in tx.roles:
         raise InvalidInput("service tokens are made by the server itself", field="role", value=role.value)
     if every_project and EVERY_PROJECT not in tx.roles:
@@ -44,14 +55,14 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
 
 @query("tokens.list", role=Role.ADMIN)
 def list_tokens(tx: Tx) -> list[Token]:
-    """Return the tokens of this project, newest first; never their secrets."""
-    return sql.list_tokens(tx.connection, tx.project)
+    """Return the tokens of this project, newest first; never their secrets; in ``_system`` those for every project."""
+    return sql.list_tokens(tx.connection, _scope(tx))
 
 
 @verb("tokens.revoke", changes=Token, role=Role.ADMIN)
 def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
     """End a token at once."""
-    if sql.revoke_token(tx.connection, tx.project, token_id, tx.wall_us) == 0:
+    if sql.revoke_token(tx.connection, _scope(tx), token_id, tx.wall_us) == 0:
         raise NotFound("no live token has this id here", field="token_id", value=token_id)
     tx.emit("tokens.revoked", tx.ref("token", token_id), reason=reason)
 
@@ -60,6 +71,11 @@ def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
 def live(tx: Tx) -> dict[str, Token]:
     """Return every live token by the digest of its secret, for the gateways."""
     return dict(sql.live_token_digests(tx.connection, tx.wall_us))
+
+
+def _scope(tx: Tx) -> list[str]:
+    """Return the grants that are looked after from here: above projects also those that hold in every one."""
+    return [tx.project, EVERY_PROJECT] if tx.project == SYSTEM else [tx.project]
 
 
 def authenticate(tx: Tx, secret: str) -> Actor:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from loopwright.kernel.verbs import Role
+from loopwright.kernel.verbs import EVERY_PROJECT, Role
 
 ClockKind = Literal["wall", "replay"]
 Risk = Literal["low", "medium", "high"]
@@ -12,8 +12,8 @@ Risk = Literal["low", "medium", "high"]
 RANK = {Role.VIEWER: 0, Role.EDITOR: 1, Role.APPROVER: 2, Role.ADMIN: 3}
 """Strength of the roles of persons; SERVICE stands beside them."""
 
-EVERY_PROJECT = "*"
-"""A grant on this name holds in every project."""
+SYSTEM = "_system"
+"""The project name of calls that stand above projects, such as creating one or claiming jobs."""
 
 
 class Project(msgspec.Struct, frozen=True):

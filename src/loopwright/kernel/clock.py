@@ -1,6 +1,7 @@
 """Time as an argument. Only this file reads the machine's clock.
 
-Moments are int64 microseconds since 1970-01-01 UTC; durations are microseconds too and are written ``7d``, ``12h``, ``30m``, ``5s``.
+Moments are int64 microseconds since 1970-01-01 UTC; durations are microseconds too and are written ``7d``, ``12h``,
+``30m``, ``5s``.
 """
 
 import re
@@ -15,7 +16,10 @@ MINUTE_US = 60 * SECOND_US
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
 _UNITS = {"us": 1, "ms": 1000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US, "w": 7 * DAY_US}
-_DURATION = re.compile(r"^(\d+)(us|ms|s|m|h|d|w)$")
+_DURATION = re.compile(r"([0-9]{1,18})(us|ms|s|m|h|d|w)")
+_LONGEST_US = 1000 * 366 * DAY_US
+_FIRST_US, _LAST_US = -62_135_596_800 * SECOND_US, 253_402_300_800 * SECOND_US - 1
+"""The years 1 to 9999."""
 
 
 class Clock(Protocol):
@@ -49,19 +53,20 @@ def parse_duration(text: str | int, field: str = "duration") -> int:
     """Return microseconds for ``7d``, ``12h``, ``30m``, ``5s``, ``20ms``.
 
     Raises:
-        InvalidInput: The text is no positive whole number with a unit.
+        InvalidInput: The text is no whole number with a unit, or longer than 1,000 years.
 
     >>> parse_duration("3h") == 3 * HOUR_US
     True
     """
-    if isinstance(text, int):
-        return text
-    match = _DURATION.match(text.strip())
-    if match is None:
+    match = None if isinstance(text, int) else _DURATION.fullmatch(text.strip())
+    if match is None and not isinstance(text, int):
         raise InvalidInput(
             "this is not a duration", field=field, value=text, rule="a whole number and us, ms, s, m, h, d or w"
         )
-    return int(match[1]) * _UNITS[match[2]]
+    duration_us = int(text) if match is None else int(match[1]) * _UNITS[match[2]]
+    if not 0 <= duration_us <= _LONGEST_US:
+        raise InvalidInput("this duration is out of range", field=field, value=text, rule="from 0 to 1,000 years")
+    return duration_us
 
 
 def format_duration(duration_us: int) -> str:
@@ -77,15 +82,19 @@ def format_duration(duration_us: int) -> str:
 
 
 def parse_moment(value: str | int | datetime, field: str = "at") -> int:
-    """Return microseconds UTC for an ISO 8601 text with a zone, a date, a datetime with a zone, or an int of microseconds.
+    """Return microseconds UTC for ISO 8601 with a zone, a date, a datetime with a zone, or an int of microseconds.
 
     Raises:
-        InvalidInput: The text cannot be read or names no time zone.
+        InvalidInput: The text cannot be read, names no time zone, or lies outside the years 1 to 9999.
 
     >>> parse_moment("1970-01-02")
     86400000000
     """
     if isinstance(value, int):
+        if not _FIRST_US <= value <= _LAST_US:
+            raise InvalidInput(
+                "this moment is out of range", field=field, value=value, rule="microseconds; years 1 to 9999"
+            )
         return value
     if isinstance(value, str):
         try:

@@ -7,8 +7,8 @@ class CodeRef(msgspec.Struct, frozen=True):
     """One function of a packed project.
 
     ``digest`` names the code blob (a zip of the project's files), ``module`` and ``qualname`` the function in it;
-    ``function_digest`` covers the function's syntax tree and the project functions it names, so that an unrelated edit does
-    not change it.
+    ``function_digest`` covers the function's syntax tree and the project functions it names, so that an unrelated edit
+    does not change it.
     """
 
     digest: str

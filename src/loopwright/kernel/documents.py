@@ -26,6 +26,8 @@ def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise InvalidInput(str(error), field=field) from None
+    except RecursionError:
+        raise InvalidInput("this JSON is nested too deep", field=field) from None
 
 
 def to_builtins(document: Any) -> Any:

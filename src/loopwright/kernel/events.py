@@ -10,9 +10,9 @@ from loopwright.kernel.clock import format_moment
 class Event(msgspec.Struct, frozen=True):
     """One change: who did what to which ref, when and why.
 
-    ``event_at`` is the project's clock, ``recorded_at`` the wall clock, both microseconds UTC. ``position`` is gapless and
-    ``chain`` hashes this event onto the one before; both are 0 and empty until sealed. ``cause`` is the position of the
-    event that a reaction answered.
+    ``event_at`` is the project's clock, ``recorded_at`` the wall clock, both microseconds UTC. ``position`` is gapless
+    and ``chain`` hashes this event onto the one before; both are 0 and empty until sealed. ``cause`` is the position of
+    the event that a reaction answered.
     """
 
     event_id: int
@@ -31,7 +31,6 @@ class Event(msgspec.Struct, frozen=True):
 
 def to_cloudevent(event: Event) -> dict[str, Any]:
     """Return the event as a CloudEvents 1.0 JSON document."""
-
     return {
         "specversion": "1.0",
         "id": str(event.position),

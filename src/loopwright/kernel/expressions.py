@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from loopwright.kernel.errors import InvalidInput
 
 _MAX_LENGTH = 500
+_LARGEST = 1e300
 
 
 def parse_expression(text: str, names: set[str], field: str = "value") -> ast.expr:
@@ -16,15 +17,17 @@ def parse_expression(text: str, names: set[str], field: str = "value") -> ast.ex
     """
     rule = f"numbers, + - * / ( ) and the names {', '.join(sorted(names))}"
     if len(text) > _MAX_LENGTH:
-        raise InvalidInput("this expression is too long", field=field, value=text, rule=f"at most {_MAX_LENGTH} letters")
+        raise InvalidInput(
+            "this expression is too long", field=field, value=text, rule=f"at most {_MAX_LENGTH} letters"
+        )
     try:
         tree = ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InvalidInput("this expression cannot be read", field=field, value=text, rule=rule) from None
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in names:
             continue
-        if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < _LARGEST:  # type: ignore[arg-type]
             continue
         plain = ast.BinOp | ast.UnaryOp | ast.Add | ast.Sub | ast.Mult | ast.Div | ast.USub | ast.UAdd | ast.Load
         if not isinstance(node, plain):

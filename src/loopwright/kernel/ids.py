@@ -11,7 +11,7 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _VALUES = {letter: value for value, letter in enumerate(ALPHABET)}
-_ID = re.compile(r"^(?P<prefix>[a-z]{2,8})_(?P<ulid>[0-9A-HJKMNP-TV-Z]{26})$")
+_ID = re.compile(r"^(?P<prefix>[a-z]{2,8})_(?P<ulid>[0-7][0-9A-HJKMNP-TV-Z]{25})\Z")
 _lock = threading.Lock()
 _last = (0, 0)
 

@@ -6,12 +6,12 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput
 
-NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}$")
+NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}\Z")
 """Names of objects: letters, digits, ``_ . -``; never empty, never a path."""
 
 _REF = re.compile(
     r"^(?:(?P<project>[A-Za-z0-9_][A-Za-z0-9_.\-]*)/)?"
-    r"(?P<kind>[a-z_]+):(?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/(?P<version>\d+))?$"
+    r"(?P<kind>[a-z_]+):(?P<name>[A-Za-z0-9_][A-Za-z0-9_.\-]*)(?:/(?P<version>[0-9]{1,18}))?\Z"
 )
 
 

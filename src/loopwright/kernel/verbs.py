@@ -6,7 +6,7 @@ The decorated function stays plain; governance checks and dispatches, server and
 import inspect
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import msgspec
 
@@ -25,12 +25,19 @@ class Role(Enum):
 
 Surface = Literal["public", "internal"]
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of rows that a caller asks for; below zero means "all" to SQLite."""
+
+EVERY_PROJECT = "*"
+"""A grant on this name holds in every project."""
+
 
 class Verb(msgspec.Struct, frozen=True):
     """Record of one verb or query.
 
-    ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises no
-    change. ``is_operation`` marks a story of the server that needs more than one transaction.
+    ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises
+    no change. ``is_operation`` marks a story of the server that needs more than one transaction. ``keeps_answer`` is
+    False where the answer holds a secret, which no row may keep.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Verb(msgspec.Struct, frozen=True):
     parameters: dict[str, inspect.Parameter]
     types: dict[str, Any]
     is_operation: bool = False
+    keeps_answer: bool = True
 
     @property
     def summary(self) -> str:
@@ -54,7 +62,7 @@ VERBS: dict[str, Verb] = {}
 
 
 def _record(
-    name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, is_operation: bool = False
+    name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, **marks: bool
 ) -> Callable[[F], F]:
     def keep(function: F) -> F:
         if name in VERBS and VERBS[name].function.__qualname__ != function.__qualname__:
@@ -70,14 +78,16 @@ def _record(
             changes,
             parameters,
             get_type_hints(function, include_extras=True),
-            is_operation,
+            **marks,
         )
         return function
 
     return keep
 
 
-def verb(name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool = False) -> Callable[[F], F]:
+def verb(
+    name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool = False, keeps_answer: bool = True
+) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a verb.
 
     Args:
@@ -85,8 +95,10 @@ def verb(name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool =
         changes: The struct whose rows it changes.
         role: The least role that may call it.
         internal: True if only service tokens may call it.
+        keeps_answer: False if the answer holds a secret; an idempotency key then keeps only that it was given.
     """
-    return _record(name, Role.SERVICE if internal else role, False, "internal" if internal else "public", changes)
+    surface: Surface = "internal" if internal else "public"
+    return _record(name, Role.SERVICE if internal else role, False, surface, changes, keeps_answer=keeps_answer)
 
 
 def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False) -> Callable[[F], F]:
@@ -95,8 +107,8 @@ def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False) -> Cal
 
 
 def operation(name: str, *, role: Role = Role.EDITOR) -> Callable[[F], F]:
-    """Mark ``function(context, *, ...)`` as an operation: called like a verb, run by the server outside one transaction.
+    """Mark ``function(context, *, ...)`` as an operation: called like a verb, run by the server outside a transaction.
 
-    For what must read blobs or wait for jobs, such as ``loop.why`` and ``clock.advance``. It changes rows only by verbs.
+    For what reads blobs or waits for jobs, such as ``loop.why`` and ``clock.advance``. It changes rows only by verbs.
     """
     return _record(name, role, False, "public", None, is_operation=True)

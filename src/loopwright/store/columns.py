@@ -35,10 +35,11 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
-
-
 Serial = BigInteger().with_variant(Integer, "sqlite")
 """A growing 64-bit key."""
+
+SortedText = Text().with_variant(Text(collation="C"), "postgresql")
+"""Text that is compared letter by letter whatever the server's locale, as SQLite and Python do."""
 
 Moment = BigInteger
 """Microseconds since the epoch, UTC."""

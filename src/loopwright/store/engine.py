@@ -1,5 +1,7 @@
 """The database: one SQLite file with one writer thread and group commit, or PostgreSQL with a pool."""
 
+import contextlib
+import logging
 import queue
 import threading
 import time
@@ -24,6 +26,7 @@ GROUP_SECONDS = 0.002
 """Longest time a commit waits for further verbs while running those it has."""
 RETRIES = 5
 """Attempts of a PostgreSQL transaction that lost a race."""
+log = logging.getLogger("loopwright.database")
 
 
 class Database:
@@ -40,12 +43,16 @@ class Database:
         self.is_sqlite = url.startswith("sqlite")
         if not self.is_sqlite and not url.startswith("postgresql"):
             raise InvalidInput(
-                "this database cannot be used", field="database_url", value=url, rule="sqlite:///… or postgresql://…"
+                "this database cannot be used",
+                field="database_url",
+                value=url.partition(":")[0],
+                rule="sqlite:///… or postgresql://…",
             )
-        self.engine = _sqlite_engine(url) if self.is_sqlite else create_engine(url, pool_size=16, max_overflow=16)
+        self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         self.listeners: list[Callable[[], None]] = []
         self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._start = threading.Lock()
         self._is_closed = False
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
@@ -55,7 +62,7 @@ class Database:
         """
         future: Future[T] = Future()
         if self._is_closed:
-            future.set_exception(Unavailable("the database is closed", next_step="start the server again"))
+            future.set_exception(_closed())
         elif self.is_sqlite:
             self._start_writer()
             self._queue.put((work, future))
@@ -70,11 +77,14 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Yield a connection for reading: one snapshot, never blocked by the writer."""
-        with self.engine.connect() as connection:
-            try:
-                yield connection
-            finally:
-                connection.rollback()
+        try:
+            with self.engine.connect() as connection:
+                try:
+                    yield connection
+                finally:
+                    connection.rollback()
+        except (exc.SQLAlchemyError, OverflowError) as error:
+            raise _translate(error) from None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run one unit of reading."""
@@ -87,6 +97,7 @@ class Database:
         if self._writer is not None:
             self._queue.put(None)
             self._writer.join(timeout=30)
+        self._refuse_waiting()
         self.engine.dispose()
 
     def _announce(self) -> None:
@@ -95,15 +106,29 @@ class Database:
             listener()
 
     def _start_writer(self) -> None:
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write_loop, name="loopwright-writer", daemon=True)
-            self._writer.start()
+        with self._start:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_loop, name="loopwright-writer", daemon=True)
+                self._writer.start()
 
     def _write_loop(self) -> None:
-        with self.engine.connect() as connection:
-            while (first := self._queue.get()) is not None:
-                if not self._commit_group(connection, first):
-                    return
+        while (first := self._queue.get()) is not None:
+            try:
+                connection = self.engine.connect()
+            except exc.SQLAlchemyError as error:  # a later write tries again
+                _fail(first[1], error)
+                continue
+            with connection:
+                waiting: tuple[Work, Future[Any]] | None = first
+                while waiting is not None and self._commit_group(connection, waiting):
+                    waiting = self._queue.get()
+                return
+
+    def _refuse_waiting(self) -> None:
+        while not self._queue.empty():
+            waiting = self._queue.get()
+            if waiting is not None:
+                _fail(waiting[1], _closed())
 
     def _commit_group(self, connection: Connection, first: tuple[Work, Future[Any]]) -> bool:
         """Run a group of writes in one commit; return False when asked to stop."""
@@ -122,11 +147,11 @@ class Database:
                     waiting, is_open = self._next_waiting()
             seal_events(connection)
             connection.commit()
-        except Exception as error:
-            connection.rollback()
+        except Exception as error:  # noqa: BLE001 - whatever it was, its callers wait for it
+            with contextlib.suppress(exc.SQLAlchemyError):  # a full disk has rolled back already
+                connection.rollback()
             for future in futures:
-                if not future.done():
-                    future.set_exception(_translate(error))
+                _fail(future, error)
             return is_open
         for future, result in done:
             future.set_result(result)
@@ -145,13 +170,18 @@ class Database:
         connection: Connection, item: tuple[Work, Future[Any]], done: list[tuple[Future[Any], Any]]
     ) -> None:
         work, future = item
+        if not future.set_running_or_notify_cancel():
+            return
         connection.execute(text("SAVEPOINT verb"))
         try:
             result = work(connection)
-        except Exception as error:
-            connection.execute(text("ROLLBACK TO verb"))
-            connection.execute(text("RELEASE verb"))
-            future.set_exception(_translate(error))
+        except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
+            try:
+                connection.execute(text("ROLLBACK TO verb"))
+                connection.execute(text("RELEASE verb"))
+            except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
+                raise error from None
+            _fail(future, error)
             return
         connection.execute(text("RELEASE verb"))
         done.append((future, result))
@@ -161,24 +191,41 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     result = work(connection)
-                with self.engine.begin() as connection:
-                    seal_events(connection)
-            except exc.OperationalError as error:
+            except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
                 if attempt + 1 < RETRIES and _lost_a_race(error):
                     time.sleep(0.01 * 2**attempt)
                     continue
-                future.set_exception(_translate(error))
+                _fail(future, error)
                 return
-            except Exception as error:
-                future.set_exception(_translate(error))
-                return
+            self._seal()
             future.set_result(result)
             self._announce()
             return
 
+    def _seal(self) -> None:
+        """Seal what was committed; where that fails the commit stands, and the next one seals for both."""
+        try:
+            with self.engine.begin() as connection:
+                seal_events(connection)
+        except exc.SQLAlchemyError:
+            log.warning("events could not be sealed; the next commit will", exc_info=True)
 
-def _lost_a_race(error: exc.OperationalError) -> bool:
-    return getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+
+def _closed() -> Unavailable:
+    return Unavailable("the database is closed", next_step="start the server again")
+
+
+def _fail(future: "Future[Any]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(_translate(error))
+
+
+def _lost_a_race(error: Exception) -> bool:
+    """Say whether doing the work again may succeed: serialisation, deadlock, or the same idempotency key at once."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    is_same_key = isinstance(error, exc.IntegrityError) and "pk_idempotency_keys" in str(error.orig)
+    return is_same_key or getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
 
 
 def _translate(error: Exception) -> Exception:
@@ -186,6 +233,10 @@ def _translate(error: Exception) -> Exception:
     if isinstance(error, LoopwrightError):
         return error
     message = str(getattr(error, "orig", error))
+    if isinstance(error, OverflowError | exc.DataError):
+        return InvalidInput(
+            "a value does not fit its column", value=message, rule="whole numbers of 64 bits, text without NUL"
+        )
     if "disk is full" in message or "No space left" in message:
         return StorageFull("the disk is full; nothing was written", next_step="free space, then repeat the call")
     if "readonly database" in message or "unable to open database" in message:
@@ -194,7 +245,7 @@ def _translate(error: Exception) -> Exception:
         )
     if isinstance(error, exc.IntegrityError):
         return Conflict("this already exists or is still referred to", value=message)
-    if isinstance(error, exc.OperationalError):
+    if isinstance(error, exc.OperationalError | exc.TimeoutError | exc.InterfaceError):
         return Unavailable("the database did not answer", value=message, next_step="run loopwright doctor")
     return error
 
@@ -202,7 +253,7 @@ def _translate(error: Exception) -> Exception:
 def _sqlite_engine(url: str) -> Engine:
     path = url.removeprefix("sqlite:///")
     if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(path).parent)
     engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
@@ -212,3 +263,19 @@ def _sqlite_engine(url: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            "the folder of the database cannot be made",
+            field="database_url",
+            value=f"{folder}: {error.strerror}",
+            next_step="check its owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+
+
+def _postgres_engine(url: str) -> Engine:
+    return create_engine(url, pool_size=16, max_overflow=16, pool_pre_ping=True)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from loopwright.kernel.clock import SECOND_US
+from loopwright.kernel.clock import SECOND_US, FixedClock
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.states import check_change
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, Job
@@ -26,18 +26,23 @@ def get(tx: Tx, *, job_id: str) -> Job:
 
 
 @query("jobs.list")
-def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit: int = 100) -> list[Job]:  # noqa: B006
+def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit: Count = 100) -> list[Job]:  # noqa: B006
     """Return jobs, newest first."""
     return sql.list_jobs(tx.connection, tx.project, states=states, kind=kind, limit=min(limit, 1000))
 
 
 @verb("jobs.claim", changes=Job, internal=True)
-def claim(tx: Tx, *, worker: str, kinds: list[str], limit: int = 1) -> list[Job]:
+def claim(tx: Tx, *, worker: str, kinds: list[str], limit: Count = 1) -> list[Job]:
     """Take up to ``limit`` free jobs of any project for a worker, under a lease."""
     taken = []
     for job in sql.claimable_jobs(tx.connection, kinds, tx.wall_us, limit):
         if job.attempt >= MOST_ATTEMPTS:
-            _close(tx, job, "failed", error={"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"})
+            _close(
+                tx,
+                job,
+                "failed",
+                error={"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"},
+            )
             continue
         values: dict[str, Any] = {
             "state": "running",
@@ -94,7 +99,8 @@ def _close(tx: Tx, job: Job, state: str, **values: Any) -> Job:
     sql.update_job(
         tx.connection, job.project, job.job_id, state=state, finished_at=tx.wall_us, lease_until=None, **values
     )
-    inside = Tx(tx.connection, job.project, tx.actor, tx.clock, tx.wall, tx.cause)
+    clock = tx.clock if job.project == tx.project else FixedClock(job.event_at)  # a job takes no event time
+    inside = Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause)
     reason = str((values.get("error") or {}).get("message", ""))
     inside.emit(f"jobs.{state}", job.ref, reason=reason, job_id=job.job_id, kind=job.kind, **values)
     found = sql.find_job(tx.connection, job.project, job.job_id)

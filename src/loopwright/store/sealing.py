@@ -45,8 +45,8 @@ def chain_hash(before: str, event: Event) -> str:
 def seal_events(connection: Connection) -> int:
     """Give every committed event that lacks one a position and a hash; return how many were sealed.
 
-    SQLite calls this at the end of each group commit; on PostgreSQL it runs after a commit under an advisory lock, so that
-    positions follow one order although transactions end in another.
+    SQLite calls this at the end of each group commit; on PostgreSQL it runs after a commit under an advisory lock, so
+    that positions follow one order although transactions end in another.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SEAL_LOCK})

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, Table, and_, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.kernel.events import Event
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from loopwright.store.tx import Tx
 
 
-def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, key: Sequence[str], do_update: bool) -> None:
-    """Insert rows; where the key exists, replace the other columns or leave the old row."""
+def upsert(
+    connection: Connection, table: Table, rows: list[dict[str, Any]], *, key: Sequence[str], do_update: bool
+) -> int:
+    """Insert rows; where the key exists, replace the other columns or leave the row. Return how many changed."""
     if not rows:
-        return
+        return 0
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     statement = dialect.insert(table)
     if do_update:
@@ -26,7 +28,12 @@ def upsert(connection: Connection, table: Table, rows: list[dict[str, Any]], *, 
         statement = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(key))
-    connection.execute(statement, rows)
+    return int(connection.execute(statement, rows).rowcount)
+
+
+def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:
+    """Return the condition that a text begins so, letter by letter (LIKE forgets the case on SQLite)."""
+    return func.substr(column, 1, len(prefix)) == prefix
 
 
 def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, Any]) -> None:
@@ -54,7 +61,12 @@ def events_after(connection: Connection, position: int, *, limit: int, project: 
 
 
 def newest_events(
-    connection: Connection, project: str, *, limit: int, before: int | None = None, ref: str | None = None,
+    connection: Connection,
+    project: str,
+    *,
+    limit: int,
+    before: int | None = None,
+    ref: str | None = None,
     type_prefix: str | None = None,
 ) -> list[Event]:
     """Return sealed events of a project, newest first, with optional filters."""
@@ -62,9 +74,9 @@ def newest_events(
     if before is not None:
         statement = statement.where(events.c.position < before)
     if ref is not None:
-        statement = statement.where(or_(events.c.ref == ref, events.c.ref.startswith(ref + "/", autoescape=True)))
+        statement = statement.where(or_(events.c.ref == ref, begins_with(events.c.ref, f"{ref}/")))
     if type_prefix is not None:
-        statement = statement.where(events.c.type.startswith(type_prefix, autoescape=True))
+        statement = statement.where(begins_with(events.c.type, type_prefix))
     statement = statement.order_by(events.c.position.desc()).limit(limit)
     return [event_from_row(row) for row in connection.execute(statement)]
 
@@ -77,7 +89,7 @@ def upsert_timer(tx: "Tx", due_at: int, verb: str, args: dict[str, Any], key: st
 
 def delete_timers(tx: "Tx", key_prefix: str) -> int:
     """Drop timers by the beginning of their key."""
-    statement = delete(timers).where(timers.c.project_id == tx.project, timers.c.key.startswith(key_prefix, autoescape=True))
+    statement = delete(timers).where(timers.c.project_id == tx.project, begins_with(timers.c.key, key_prefix))
     return int(tx.execute(statement).rowcount)
 
 
@@ -92,9 +104,12 @@ def due_timers(connection: Connection, project: str, until: int, *, limit: int =
     return [_timer(row) for row in connection.execute(statement)]
 
 
-def take_timer(connection: Connection, timer_id: int) -> bool:
-    """Delete a timer that is being fired; False if another process took it."""
-    return connection.execute(delete(timers).where(timers.c.timer_id == timer_id)).rowcount == 1
+def take_timer(connection: Connection, timer: Timer) -> bool:
+    """Delete a timer that is being fired; False if another process took it, or it was planned anew meanwhile."""
+    statement = delete(timers).where(
+        timers.c.project_id == timer.project, timers.c.timer_id == timer.timer_id, timers.c.due_at == timer.due_at
+    )
+    return connection.execute(statement).rowcount == 1
 
 
 def _timer(row: Row[Any]) -> Timer:
@@ -155,7 +170,9 @@ def list_jobs(
 
 def has_open_jobs(connection: Connection, project: str) -> bool:
     """Say whether any job of the project is queued or running."""
-    statement = select(jobs.c.job_id).where(jobs.c.project_id == project, jobs.c.state.in_(("queued", "running"))).limit(1)
+    statement = (
+        select(jobs.c.job_id).where(jobs.c.project_id == project, jobs.c.state.in_(("queued", "running"))).limit(1)
+    )
     return connection.execute(statement).first() is not None
 
 
@@ -181,9 +198,17 @@ def find_answer(connection: Connection, project: str, key: str) -> tuple[str, An
     return None if row is None else (row.request_digest, row.answer)
 
 
-def insert_answer(connection: Connection, project: str, key: str, request_digest: str, answer: Any, wall_us: int) -> None:
+def insert_answer(
+    connection: Connection, project: str, key: str, request_digest: str, answer: Any, wall_us: int
+) -> None:
     """Keep the answer of a call that carried an idempotency key."""
-    row = {"project_id": project, "key": key, "request_digest": request_digest, "answer": answer, "recorded_at": wall_us}
+    row = {
+        "project_id": project,
+        "key": key,
+        "request_digest": request_digest,
+        "answer": answer,
+        "recorded_at": wall_us,
+    }
     connection.execute(insert(idempotency_keys), row)
 
 

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Index, Table, Text, UniqueConstraint
 
-from loopwright.store.columns import METADATA, Json, Moment, Serial, project_key
+from loopwright.store.columns import METADATA, Json, Moment, Serial, SortedText, project_key
 
 events = Table(
     "events",
@@ -86,8 +86,8 @@ chunks = Table(
     Column("digest", Text, nullable=False),
     Column("rows", Moment, nullable=False),
     Column("size_bytes", Moment, nullable=False),
-    Column("id_first", Text, nullable=False),
-    Column("id_last", Text, nullable=False),
+    Column("id_first", SortedText, nullable=False),
+    Column("id_last", SortedText, nullable=False),
     Column("event_at_min", Moment, nullable=False),
     Column("event_at_max", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),

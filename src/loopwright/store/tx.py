@@ -1,4 +1,4 @@
-"""The transaction a verb receives: connection, project, actor, clocks, and the means to record events, timers and jobs."""
+"""The transaction a verb receives: connection, project, actor, clocks, and what records events, timers and jobs."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Executable
 
 from loopwright.kernel.clock import Clock
+from loopwright.kernel.errors import NotFound
 from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
-from loopwright.kernel.verbs import Role
+from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
 from loopwright.store.types import BlobRef, Job
 
@@ -77,5 +78,15 @@ class Tx:
         return sql.insert_job(self, kind, ref, args, job_id or self.new_id("job"))
 
     def keep_blobs(self, *blobs: BlobRef) -> None:
-        """Record that this project refers to blobs that are already in the blob store."""
+        """Record that this project refers to blobs that are already in the blob store.
+
+        Raises:
+            NotFound: The caller has roles in single projects only and names a blob that this one does not have:
+                a digest seen elsewhere opens nothing.
+        """
+        if self.roles and EVERY_PROJECT not in self.roles and self.role is not Role.SERVICE:
+            for blob in blobs:
+                if sql.find_blob(self.connection, self.project, blob.digest) is None:
+                    message = "this project has no such blob"
+                    raise NotFound(message, field="digest", value=blob.digest, next_step="upload it to this project")
         sql.upsert_blobs(self, blobs)

@@ -55,8 +55,8 @@ class Job(msgspec.Struct, frozen=True):
 class Chunk(msgspec.Struct, frozen=True):
     """A sealed run of bulk rows: one Parquet blob.
 
-    ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq`` make
-    sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC.
+    ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq``
+    make sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC.
     """
 
     project: str

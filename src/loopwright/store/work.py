@@ -41,7 +41,7 @@ class JobContext(Protocol):
 JobFunction = Callable[[JobContext, Job], dict[str, Any] | None]
 
 JOBS: dict[str, JobFunction] = {}
-"""Job functions by kind, filled as rooms are imported. Each must be idempotent by job id: it may run again after a crash."""
+"""Job functions by kind, filled as rooms are imported. Each is idempotent by job id: it may run again after a crash."""
 
 
 def job(kind: str) -> Callable[[JobFunction], JobFunction]:

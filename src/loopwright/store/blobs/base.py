@@ -9,7 +9,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, load_plugin
 from loopwright.store.types import BlobRef
 
-DIGEST = re.compile(r"^[0-9a-f]{64}$")
+DIGEST = re.compile(r"^[0-9a-f]{64}\Z")
 
 add_built_in(
     "blob_stores",

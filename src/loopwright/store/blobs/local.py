@@ -25,18 +25,16 @@ class LocalBlobStore:
     def put(self, body: bytes) -> BlobRef:
         """Store bytes durably and return their name."""
         ref = BlobRef(digest_bytes(body), len(body))
-        if not self.has(ref.digest):
-            self._write(ref.digest, [body])
-        return ref
+        return ref if self._holds(ref) else self._write([body], ref.digest)
 
     def put_file(self, path: Path) -> BlobRef:
         """Store the content of a file durably and return its name."""
         with path.open("rb") as source:
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
-        if not self.has(digest):
-            with path.open("rb") as source:
-                self._write(digest, iter(lambda: source.read(_BLOCK), b""))
-        return BlobRef(digest, path.stat().st_size)
+            ref = BlobRef(hashlib.file_digest(source, "sha256").hexdigest(), source.tell())
+        if self._holds(ref):
+            return ref
+        with path.open("rb") as source:  # named by the bytes that are written: the file may change meanwhile
+            return self._write(iter(lambda: source.read(_BLOCK), b""), ref.digest)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes after checking them against their name."""
@@ -71,24 +69,43 @@ class LocalBlobStore:
     def _place(self, digest: str) -> Path:
         return self.root / check_digest(digest)[:2] / digest
 
-    def _write(self, digest: str, blocks: "list[bytes] | Iterator[bytes]") -> None:
-        place = self._place(digest)
+    def _holds(self, ref: BlobRef) -> bool:
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=".", dir=place.parent)
+            return self._place(ref.digest).stat().st_size == ref.size_bytes
+        except OSError:
+            return False
+
+    def _write(self, blocks: "list[bytes] | Iterator[bytes]", expected: str) -> BlobRef:
+        """Write blocks under the digest they turn out to have; ``expected`` says in which folder to begin."""
+        folder = self.root / expected[:2]
+        try:
+            self._make_folder(folder)
+            handle, name = tempfile.mkstemp(prefix=".", dir=folder)
         except OSError as error:
             raise _translate(error, self.root) from None
         try:
+            digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
                 for block in blocks:
+                    digest.update(block)
                     file.write(block)
                 file.flush()
                 os.fsync(file.fileno())
+                ref = BlobRef(digest.hexdigest(), file.tell())
+            place = self._place(ref.digest)
+            self._make_folder(place.parent)
             Path(name).replace(place)
             sync_folder(place.parent)
         except OSError as error:
             Path(name).unlink(missing_ok=True)
             raise _translate(error, self.root) from None
+        return ref
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self.root)
 
 
 def sync_folder(folder: Path) -> None:
@@ -101,8 +118,8 @@ def sync_folder(folder: Path) -> None:
 
 
 def _translate(error: OSError, root: Path) -> Exception:
-    if error.errno == errno.ENOSPC:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageFull("the disk is full; nothing was written", value=str(root), next_step="free space and repeat")
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return Unavailable("this folder cannot be written", value=str(root), next_step="check owner and permissions")
-    return error
+    return Unavailable("this folder cannot be used", value=f"{root}: {error.strerror}", next_step="loopwright doctor")
