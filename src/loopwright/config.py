@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+from loopwright.kernel.errors import InvalidInput
+
 
 class Settings(msgspec.Struct, frozen=True):
     """Where state, database, blobs and servers are.
@@ -44,8 +46,8 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
         database_url=read("LOOPWRIGHT_DATABASE") or f"sqlite:///{folder / 'loopwright.db'}",
         blobs_url=read("LOOPWRIGHT_BLOBS") or str(folder / "blobs"),
         host=read("LOOPWRIGHT_HOST") or "127.0.0.1",
-        port=int(read("LOOPWRIGHT_PORT") or 8400),
-        gateway_port=int(read("LOOPWRIGHT_GATEWAY_PORT") or 8401),
+        port=_port("LOOPWRIGHT_PORT", 8400),
+        gateway_port=_port("LOOPWRIGHT_GATEWAY_PORT", 8401),
         url=read("LOOPWRIGHT_URL") or "",
         gateway_url=read("LOOPWRIGHT_GATEWAY_URL") or "",
         token=read("LOOPWRIGHT_TOKEN") or "",
@@ -55,6 +57,13 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
         durability=read("LOOPWRIGHT_DURABILITY") or "process",
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
+
+
+def _port(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
+        raise InvalidInput("this is not a port", field=name, value=text, rule="a whole number below 65536")
+    return int(text)
 
 
 def child_environment(**extra: str) -> dict[str, str]:

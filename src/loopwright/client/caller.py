@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
 
 from loopwright.config import Settings, load_settings
-from loopwright.kernel.documents import to_builtins, to_json
-from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+from loopwright.kernel.documents import digest_bytes, to_builtins, to_json
+from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, error_from_dict
 
 LONG_S = 1800.0
 """Time-out of calls that wait for work, such as moving a replay clock."""
@@ -38,7 +39,7 @@ class HttpCaller:
             LoopwrightError: What the server answered, rebuilt.
             Unavailable: The server cannot be reached.
         """
-        path = f"{self.url}/v1/{project}/verbs/{verb}" + (f"?wait_s={wait_s}" if wait_s else "")
+        path = self._address(project, "verbs", verb) + (f"?wait_s={wait_s}" if wait_s else "")
         headers = {"idempotency-key": key} if key else {}
         document = self.send("POST", path, to_json(to_builtins(args)), headers=headers, long=verb == "clock.advance")
         return _typed(verb, document)
@@ -48,7 +49,7 @@ class HttpCaller:
     ) -> Any:
         """Send JSON and return the decoded answer."""
         response = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
-        return msgspec.json.decode(response.content) if response.content else None
+        return _decoded(response) if response.content else None
 
     def gateway(self, path: str, document: Any) -> Any:
         """Post a document to the gateway.
@@ -68,18 +69,28 @@ class HttpCaller:
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""
-        response = self._request(
-            "PUT", f"{self.url}/v1/{project}/blobs", body, {"content-type": "application/octet-stream"}
-        )
-        return msgspec.json.decode(response.content)
+        kind = {"content-type": "application/octet-stream"}
+        return _decoded(self._request("PUT", self._address(project, "blobs"), body, kind))
 
     def get_blob(self, project: str, digest: str) -> bytes:
-        """Download bytes."""
-        return self._request("GET", f"{self.url}/v1/{project}/blobs/{digest}", b"", {}).content
+        """Download bytes.
+
+        Raises:
+            Corrupt: Other bytes came than the digest names.
+        """
+        body = self._request("GET", self._address(project, "blobs", digest), b"", {}).content
+        if digest_bytes(body) != digest:
+            raise Corrupt(
+                "other bytes came than the digest names", field="digest", value=digest, next_step="loopwright verify"
+            )
+        return body
 
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
+
+    def _address(self, *parts: str) -> str:
+        return "/".join([self.url, "v1", *(quote(part, safe="") for part in parts)])
 
     def _request(
         self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False
@@ -96,6 +107,13 @@ class HttpCaller:
         if response.status_code >= 400:
             raise _error(response)
         return response
+
+
+def _decoded(response: httpx.Response) -> Any:
+    try:
+        return msgspec.json.decode(response.content)
+    except msgspec.DecodeError:
+        raise Unavailable(f"{response.url} does not answer as Loopwright does", value=response.text) from None
 
 
 def _error(response: httpx.Response) -> LoopwrightError:
@@ -124,14 +142,26 @@ def find_caller(settings: Settings | None = None) -> HttpCaller:
     if settings.url:
         return HttpCaller(settings.url, settings.gateway_url, settings.token)
     if settings.server_file.exists():
-        document = json.loads(settings.server_file.read_text())
-        return HttpCaller(document["url"], document["gateway_url"], settings.token)
+        return HttpCaller(*_read_server_file(settings), settings.token)
     raise Unavailable(
         "no Loopwright server is running here",
         field="state_dir",
         value=str(settings.state_dir),
         next_step="start one with: loopwright up",
     )
+
+
+def _read_server_file(settings: Settings) -> tuple[str, str]:
+    try:
+        document = json.loads(settings.server_file.read_text())
+        return str(document["url"]), str(document["gateway_url"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Unavailable(
+            "the file that says where the server is cannot be read",
+            field="server_file",
+            value=f"{settings.server_file}: {error}",
+            next_step="start the server again: loopwright up",
+        ) from None
 
 
 @contextmanager

@@ -93,5 +93,3 @@ async def _on_crash(request: Request, error: Exception) -> Response:
     log.error("unexpected error on %s", request.url.path, exc_info=error)
     message = "something went wrong on our side; the server's log has the details"
     return JsonAnswer({"error": {"code": "internal", "message": message}}, status_code=500)
-
-

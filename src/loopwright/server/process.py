@@ -24,8 +24,10 @@ def check_exposure(settings: Settings) -> bool:
     """Return True if the server may run open.
 
     Raises:
-        InvalidInput: It is bound to an address that others reach, and auth is not on.
+        InvalidInput: It is bound to an address that others reach, and auth is not on; or the setting is misspelt.
     """
+    if settings.auth not in ("", "on", "off"):
+        raise InvalidInput("this is no setting of auth", field="LOOPWRIGHT_AUTH", value=settings.auth, rule="on or off")
     if settings.auth == "on":
         return False
     if not is_loopback(settings.host):
@@ -47,7 +49,7 @@ def sole_owner(state_dir: Path) -> Iterator[None]:
         Unavailable: Another process holds it, or the folder cannot be written.
     """
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (state_dir / "server.lock").open("a+")
     except OSError as error:
         raise Unavailable(

@@ -2,7 +2,18 @@
 
 import importlib
 
-ROOMS = ("store", "governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop")
+ROOMS = (
+    "store",
+    "governance",
+    "data",
+    "pipelines",
+    "features",
+    "tracking",
+    "registry",
+    "serving",
+    "monitoring",
+    "loop",
+)
 _STORE_VERBS = ("loopwright.store.jobs", "loopwright.store.chunks")
 
 

@@ -1,6 +1,7 @@
 """Waking up whoever waits for a commit, in threads and in the event loop."""
 
 import asyncio
+import contextlib
 import threading
 
 from loopwright.store.engine import Database
@@ -46,7 +47,8 @@ class CommitSignal:
             self.count += 1
             self._condition.notify_all()
         if self._loop is not None and self._waiters and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+            with contextlib.suppress(RuntimeError):  # the loop closed just now; nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         for waiter in list(self._waiters):

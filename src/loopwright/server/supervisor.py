@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,11 +161,15 @@ class Supervisor:
 def service_token(state_dir: Path) -> str:
     """Return the secret of the platform's own processes, made once and readable by its owner only."""
     place = state_dir / "service.token"
-    if place.exists():
-        return place.read_text().strip()
+    token = "lws_" + secrets.token_urlsafe(32)
     try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if place.exists() and (found := place.read_text().strip()):
+            return found
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".service.token", dir=state_dir)
+        with os.fdopen(handle, "w") as file:
+            file.write(token)
+        Path(draft).replace(place)
     except OSError as error:
         raise Unavailable(
             "the state folder cannot be written",
@@ -172,9 +177,6 @@ def service_token(state_dir: Path) -> str:
             value=f"{state_dir}: {error.strerror}",
             next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
         ) from None
-    token = "lws_" + secrets.token_urlsafe(32)
-    with os.fdopen(handle, "w") as file:
-        file.write(token)
     return token
 
 

@@ -1,18 +1,25 @@
 """Blobs over HTTP: upload by content, read by digest, both inside one project."""
 
+import errno
+import tempfile
+from pathlib import Path
+from typing import IO
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from loopwright.governance import SERVICE_ACTOR, Actor
-from loopwright.kernel.errors import NotFound, PermissionDenied
+from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge
 from loopwright.kernel.verbs import Role
-from loopwright.server.answers import JsonAnswer, read_body
+from loopwright.server.answers import JsonAnswer
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
 from loopwright.store.types import BlobRef
 
 MOST_BLOB_BYTES = 1024 * 1024 * 1024
+_HEADERS = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
+"""A blob is what somebody uploaded: no browser is to take it for a page of ours."""
 
 
 async def put_blob(request: Request) -> Response:
@@ -21,13 +28,32 @@ async def put_blob(request: Request) -> Response:
     actor = context.gatekeeper.actor(request)
     project = request.path_params["project"]
     _require(actor, project, can_write=True)
-    body = await read_body(request, MOST_BLOB_BYTES)
-    return JsonAnswer(await run_in_threadpool(_store, context, project, actor, body))
+    await run_in_threadpool(context.dispatcher.read, project, actor, lambda tx: tx.project)  # it must exist
+    folder = context.settings.state_dir / "uploads"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=folder) as draft:
+        await _receive(request, draft)
+        return JsonAnswer(await run_in_threadpool(_store, context, project, actor, Path(draft.name)))
 
 
-def _store(context: ServerContext, project: str, actor: Actor, body: bytes) -> BlobRef:
-    ref = context.blobs.put(body)
-    context.dispatcher.write(project, actor, lambda tx: tx.keep_blobs(ref))
+async def _receive(request: Request, draft: IO[bytes]) -> None:
+    """Write the body to a file part by part, so that no upload has to fit into memory."""
+    try:
+        async for part in request.stream():
+            draft.write(part)
+            if draft.tell() > MOST_BLOB_BYTES:
+                raise TooLarge("this blob is too large", field="body", rule=f"at most {MOST_BLOB_BYTES} bytes")
+        draft.flush()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise StorageFull("the disk is full; nothing was written", next_step="free space and repeat") from None
+
+
+def _store(context: ServerContext, project: str, actor: Actor, draft: Path) -> BlobRef:
+    ref = context.blobs.put_file(draft)
+    service = Actor(actor.name, SERVICE_ACTOR.roles)  # the bytes themselves came: that is the right to refer to them
+    context.dispatcher.write(project, service, lambda tx: tx.keep_blobs(ref))
     return ref
 
 
@@ -43,7 +69,7 @@ async def get_blob(request: Request) -> Response:
     if found is None:
         raise NotFound("this project has no such blob", field="digest", value=digest)
     path = await run_in_threadpool(context.blobs.path, digest)
-    return FileResponse(path, media_type="application/octet-stream", headers={"etag": f'"{digest}"'})
+    return FileResponse(path, media_type="application/octet-stream", headers=_HEADERS | {"etag": f'"{digest}"'})
 
 
 def _require(actor: Actor, project: str, *, can_write: bool) -> None:

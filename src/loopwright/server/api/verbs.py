@@ -27,7 +27,12 @@ async def call_verb(request: Request) -> Response:
     project, name = request.path_params["project"], request.path_params["name"]
     wait_s = _wait_s(request)
     key = request.headers.get("idempotency-key")
-    if wait_s:
+    if wait_s > 0:
+        called = find_verb(name)
+        check_permission(called, actor, project)
+        if not called.is_query and name != "jobs.claim":
+            raise InvalidInput("only queries can wait", field="wait_s", value=name, next_step="leave wait_s out")
+        check_arguments(called, args)
         return JsonAnswer(await _call_until_filled(context, name, args, actor, project, wait_s))
     return JsonAnswer(await _call(context, name, args, actor, project, key))
 
@@ -70,7 +75,7 @@ async def _call_until_filled(
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         seen = context.signal.count
-        if name != "jobs.claim" or _has_free_job(context, args):
+        if name != "jobs.claim" or await run_in_threadpool(_has_free_job, context, args):
             answer = await _call(context, name, args, actor, project)
             if answer:
                 return answer
@@ -84,17 +89,17 @@ async def _call_until_filled(
 
 def _has_free_job(context: ServerContext, args: dict[str, Any]) -> bool:
     """Look before claiming, so that an idle worker does not write at every commit."""
-    kinds = args.get("kinds")
-    if not isinstance(kinds, list):
-        return True
     wall_us = context.dispatcher.wall.now_us()
     with context.database.reading() as connection:
-        return bool(store_sql.claimable_jobs(connection, kinds, wall_us, 1))
+        return bool(store_sql.claimable_jobs(connection, args["kinds"], wall_us, 1))
 
 
 def _wait_s(request: Request) -> float:
     text = request.query_params.get("wait_s", "0")
     try:
-        return min(float(text), MOST_WAIT_S)
+        wait_s = float(text)
     except ValueError:
-        raise InvalidInput("this is not a number of seconds", field="wait_s", value=text) from None
+        wait_s = -1.0
+    if not 0 <= wait_s < float("inf"):
+        raise InvalidInput("this is not a number of seconds", field="wait_s", value=text, rule="0 or more")
+    return min(wait_s, MOST_WAIT_S)

@@ -44,7 +44,7 @@ class Gatekeeper:
             PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
         """
         secret = self._secret(request)
-        if secret and hmac.compare_digest(secret, self._service_token):
+        if secret and hmac.compare_digest(secret.encode(), self._service_token.encode()):
             return SERVICE_ACTOR
         self._refuse_foreign_pages(request)
         if secret:
