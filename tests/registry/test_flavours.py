@@ -9,6 +9,8 @@ from typing import Any
 
 import lightgbm
 import numpy as np
+import onnx
+import onnxruntime
 import pandas as pd
 import pytest
 import skops.io
@@ -121,6 +123,33 @@ def constant() -> Any:
     return ConstantModel(0.25), X, X, ConstantModel(0.25).predict
 
 
+def onnx_linear(classes: int) -> Callable[[], Any]:
+    """A linear model of three classes (or of one value) as a graph; in float32, as its library would run it."""
+
+    def fit() -> Any:
+        X, _, unseen = numbers()
+        chance = np.random.default_rng(3)
+        weights = chance.normal(size=(X.shape[1], classes)).astype(np.float32)
+        weight = onnx.numpy_helper.from_array(weights, "weights")
+        entry = onnx.helper.make_tensor_value_info("rows", onnx.TensorProto.FLOAT, [None, X.shape[1]])
+        leave = onnx.helper.make_tensor_value_info("answer", onnx.TensorProto.FLOAT, [None, classes])
+        nodes = [onnx.helper.make_node("MatMul", ["rows", "weights"], ["sums" if classes > 1 else "answer"])]
+        if classes > 1:
+            nodes.append(onnx.helper.make_node("Softmax", ["sums"], ["answer"], axis=1))
+        graph = onnx.helper.make_graph(nodes, "linear", [entry], [leave], [weight])
+        opset = onnx.helper.make_opsetid("", 17)
+        model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+        def predict(rows: Any) -> Any:
+            (answer,) = session.run(None, {"rows": np.asarray(rows, np.float32)})
+            return answer if classes > 1 else answer[:, 0]
+
+        return model, X, unseen, predict
+
+    return fit
+
+
 HISTOGRAM = HistGradientBoostingClassifier(max_iter=10)
 CASES: list[Any] = [
     pytest.param("lightgbm", "binary", lightgbm_classes(2), id="lightgbm categories"),
@@ -133,6 +162,8 @@ CASES: list[Any] = [
     pytest.param("sklearn", "multiclass", sklearn_pipeline("category"), id="sklearn pipeline category"),
     pytest.param("sklearn", "multiclass", sklearn_pipeline("str"), id="sklearn pipeline text"),
     pytest.param("sklearn", "binary", sklearn_from_dtype, id="sklearn categories by dtype"),
+    pytest.param("onnx", "multiclass", onnx_linear(3), id="onnx multiclass"),
+    pytest.param("onnx", "regression", onnx_linear(1), id="onnx regression"),
     pytest.param("constant", "binary", constant, id="constant"),
 ]
 
@@ -162,7 +193,7 @@ def test_a_saved_model_predicts_the_same_to_the_bit(
         assert found.tobytes() == expected.tobytes()
     loaded = load_model(saved, blob_store)
     one_by_one = np.stack([loaded.predict(matrix[place : place + 1])[0] for place in range(len(matrix))])
-    np.testing.assert_allclose(one_by_one, expected, rtol=1e-12)
+    np.testing.assert_allclose(one_by_one, expected, rtol=1e-6 if flavour == "onnx" else 1e-12)
     assert loaded.predict(matrix[:0]).shape[0] == 0
     if flavour != "constant":
         with pytest.raises(InvalidInput, match="width"):
@@ -193,7 +224,7 @@ class Bomb:
 def test_a_renamed_pickle_is_refused_and_never_runs(flavour: str, is_zip: bool, tmp_path: Path) -> None:
     plugin = load_plugin("flavours", flavour)()
     model = ConstantModel(0.5)
-    files = {"lightgbm": "model.txt", "sklearn": "model.skops", "constant": "constant.json"}
+    files = {"lightgbm": "model.txt", "sklearn": "model.skops", "constant": "constant.json", "onnx": "model.onnx"}
     (tmp_path / "frame.json").write_text('{"dtypes": []}')
     place = tmp_path / files[flavour]
     body = pickle.dumps(Bomb(tmp_path / "touched"))

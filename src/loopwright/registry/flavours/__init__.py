@@ -7,6 +7,7 @@ add_built_in(
     {
         "lightgbm": "loopwright.registry.flavours.lightgbm:LightGbmFlavour",
         "sklearn": "loopwright.registry.flavours.sklearn:SklearnFlavour",
+        "onnx": "loopwright.registry.flavours.onnx:OnnxFlavour",
         "constant": "loopwright.registry.flavours.constant:ConstantFlavour",
     },
 )
