@@ -111,7 +111,7 @@ class External:
         if told.score:
             heads["score"] = _complete(read_numbers(frame, told.score), told.score)
         if told.answer:
-            heads["answer"] = [{"label": label} for label in read_texts(frame, told.answer)]
+            heads["answer"] = read_texts(frame, told.answer).to_list()
         names = list(heads)
         heading = zip(*heads.values(), strict=True)
         bodies = features.iter_rows(named=True) if features.width else ({} for _ in ids)

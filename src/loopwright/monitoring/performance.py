@@ -31,7 +31,13 @@ class _Answer(msgspec.Struct):
     probabilities: dict[str, float] = {}
 
 
-_read_answer = msgspec.json.Decoder(_Answer).decode
+_decode = msgspec.json.Decoder(_Answer | str).decode
+
+
+def _read_answer(text: str) -> _Answer:
+    """Read a class with the probability of each; models that run elsewhere may answer the class alone."""
+    found = _decode(text)
+    return _Answer(found, {found: 1.0}) if isinstance(found, str) else found
 
 
 def score_schema(segments: list[str]) -> pl.Schema:
