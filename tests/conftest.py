@@ -1,4 +1,4 @@
-"""The fixtures that every room shares: one transaction on SQLite and on a real PostgreSQL, a blob store, a clock to move."""
+"""The fixtures that every room shares: a transaction on SQLite and on a real PostgreSQL, blobs, a clock to move."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +24,18 @@ def import_every_room() -> None:
 
     import loopwright
 
-    for room in ("store", "governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop"):
+    for room in (
+        "store",
+        "governance",
+        "data",
+        "pipelines",
+        "features",
+        "tracking",
+        "registry",
+        "serving",
+        "monitoring",
+        "loop",
+    ):
         package = importlib.import_module(f"loopwright.{room}")
         for module in pkgutil.iter_modules(package.__path__):
             if module.name in ("tables", "jobs", "chunks"):

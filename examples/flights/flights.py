@@ -1,6 +1,7 @@
 """Predict, at its scheduled departure, whether a flight out of New York arrives more than 15 minutes late.
 
-Declares, does nothing; ``loopwright apply flights.py`` shows the plan, then makes it so. ``python ingest.py`` makes ``data/`` first.
+Declares, does nothing; ``loopwright apply flights.py`` shows the plan, then makes it so.
+``python ingest.py`` makes ``data/`` first.
 """
 
 import lightgbm

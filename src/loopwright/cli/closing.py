@@ -47,7 +47,9 @@ def closing_table(remote: Remote, deployment: str, start_at: int, end_at: int) -
     return {
         "months": months,
         **{f"mean_auc_{series}": _mean(months, f"auc_{series}") for series in ("frozen", "calendar", "served")},
-        "retrains": [{"at": format_moment(one.event_at), "cause": one.cause, "outcome": one.outcome} for one in retrains],
+        "retrains": [
+            {"at": format_moment(one.event_at), "cause": one.cause, "outcome": one.outcome} for one in retrains
+        ],
         "predictions": log.filter(pl.col("series") == "served").height,
         "labels": log.filter((pl.col("series") == "served") & pl.col("label").is_not_null()).height,
         "skew_rows_checked": audit["rows"],
@@ -91,7 +93,9 @@ def _auc(series: str, rows: pl.DataFrame | None) -> dict[str, Any]:
 
 def _right_warnings(served: pl.DataFrame) -> float | None:
     """Return the share of right warnings if the worst 10 % of each day are warned."""
-    warned = served.filter(pl.col("score").rank("ordinal", descending=True).over("day") <= WARNED_SHARE * pl.len().over("day"))
+    warned = served.filter(
+        pl.col("score").rank("ordinal", descending=True).over("day") <= WARNED_SHARE * pl.len().over("day")
+    )
     known = warned.drop_nulls("label")
     return round(float(known["label"].mean()), 3) if known.height else None  # type: ignore[arg-type]
 
@@ -128,7 +132,8 @@ def print_table(table: dict[str, Any]) -> None:
     )
     click.echo("")
     click.echo(
-        f"ROC AUC on {table['labels']} labels. frozen: the first model for ever; calendar: retrained blindly every 30 days "
+        f"ROC AUC on {table['labels']} labels. frozen: the first model for ever; calendar: retrained blindly "
+        f"every 30 days "
         f"({calendar} times); served: what the policy decided ({retrains} retrains)."
     )
     click.echo(

@@ -107,10 +107,16 @@ def _blobs(settings: Settings) -> Finding:
         is_same = store.get(ref.digest) == b"doctor"
         store.delete(ref.digest)
     except Exception as error:  # noqa: BLE001 - whatever the provider raises is what the user needs to read
-        return Finding("blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials")
-    return Finding("blob store", is_same, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round")
+        return Finding(
+            "blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials"
+        )
+    return Finding(
+        "blob store", is_same, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round"
+    )
 
 
 def _clock() -> Finding:
     is_sane = WallClock().now_us() > RELEASED_AT
-    return Finding("clock", is_sane, "set" if is_sane else "in the past", "set the machine's clock; ids and leases need it")
+    return Finding(
+        "clock", is_sane, "set" if is_sane else "in the past", "set the machine's clock; ids and leases need it"
+    )

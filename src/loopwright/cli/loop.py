@@ -32,7 +32,11 @@ def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) ->
 @click.argument("deployment")
 @click.option("--from", "start", required=True, help="First day, such as 2013-03-01.")
 @click.option("--to", "end", required=True, help="Day after the last.")
-@click.option("--policy", type=click.Path(path_type=Path, exists=True), help="Project file with the policy to try; default the applied one.")
+@click.option(
+    "--policy",
+    type=click.Path(path_type=Path, exists=True),
+    help="Project file with the policy to try; default the applied one.",
+)
 @project_option
 @json_option
 def backtest(deployment: str, start: str, end: str, policy: Path | None, project: str | None, as_json: bool) -> None:

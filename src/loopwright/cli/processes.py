@@ -104,7 +104,8 @@ def verify(as_json: bool) -> None:
         print_json(report)
     else:
         click.echo(
-            f"{report.events} events chained, {report.blobs} blobs, {report.chunks} chunks with {report.rows} rows checked"
+            f"{report.events} events chained, {report.blobs} blobs, "
+            f"{report.chunks} chunks with {report.rows} rows checked"
         )
         for problem in report.problems:
             click.echo(f"wrong: {problem}")
@@ -146,4 +147,6 @@ def login(actor: str | None, role: str, project: str | None, as_json: bool) -> N
         print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
         return
     projects = [found.name for found in caller.call("projects.list", {}, SYSTEM)]
-    print_json(projects) if as_json else click.echo(f"logged in at {caller.url}; projects: {', '.join(projects) or '–'}")
+    print_json(projects) if as_json else click.echo(
+        f"logged in at {caller.url}; projects: {', '.join(projects) or '–'}"
+    )

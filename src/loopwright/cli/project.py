@@ -75,7 +75,9 @@ def _print_plan(plan: Any) -> None:
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @project_option
 @json_option
-def start(pipeline: str, params: tuple[str, ...], reason: str, detach: bool, project: str | None, as_json: bool) -> None:
+def start(
+    pipeline: str, params: tuple[str, ...], reason: str, detach: bool, project: str | None, as_json: bool
+) -> None:
     """Run PIPELINE now and follow its steps."""
     from loopwright.cli.connection import remote
 
@@ -144,14 +146,18 @@ def load_project(file: Path) -> Any:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise InvalidInput(
-            f"{file.name} cannot be read: {error.msg}", field=f"{file.name}:{error.lineno}", value=(error.text or "").strip()
+            f"{file.name} cannot be read: {error.msg}",
+            field=f"{file.name}:{error.lineno}",
+            value=(error.text or "").strip(),
         ) from None
     except InvalidInput as error:
         error.field = f"{file.name}:{_line_in(error, file)} {error.field or ''}".strip()
         raise
-    except Exception as error:  # whatever the user's file raises
+    except Exception as error:  # noqa: BLE001 - whatever the user's file raises
         line = _line_in(error, file)
-        raise InvalidInput(f"{file.name} failed: {type(error).__name__}: {error}", field=f"{file.name}:{line}") from None
+        raise InvalidInput(
+            f"{file.name} failed: {type(error).__name__}: {error}", field=f"{file.name}:{line}"
+        ) from None
     projects = [made for made in vars(module).values() if isinstance(made, Project)]
     if len(projects) != 1:
         raise InvalidInput(

@@ -149,10 +149,12 @@ def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> Non
 @json_option
 def import_model(model: str, file: Path, task: str, service: str, project: str | None, as_json: bool) -> None:
     """Register FILE (LightGBM text or skops) as a new version of MODEL."""
-    from loopwright.registry import importing
+    from loopwright.kernel.documents import convert
+    from loopwright.registry import Task, importing
 
     found = remote(project)
-    version = importing.import_model(found.caller, found.project, model=model, file=file, task=task, service=service)
+    kind: Task = convert(task, Task, "--task")  # type: ignore[arg-type]
+    version = importing.import_model(found.caller, found.project, model=model, file=file, task=kind, service=service)
     print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")
 
 
@@ -163,7 +165,9 @@ def _read_rows(text: str) -> list[dict[str, Any]]:
         try:
             document = [json.loads(line) for line in text.splitlines() if line.strip()]
         except ValueError as error:
-            raise InvalidInput(f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line") from None
+            raise InvalidInput(
+                f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line"
+            ) from None
     rows = document if isinstance(document, list) else [document]
     if not rows:
         sys.stderr.write("no rows\n")

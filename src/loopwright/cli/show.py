@@ -19,7 +19,9 @@ def json_option(function: F) -> F:
 
 def project_option(function: F) -> F:
     """Add ``--project``."""
-    return click.option("--project", "-p", envvar="LOOPWRIGHT_PROJECT", help="The project; default the only one.")(function)
+    return click.option("--project", "-p", envvar="LOOPWRIGHT_PROJECT", help="The project; default the only one.")(
+        function
+    )
 
 
 def print_json(document: Any) -> None:

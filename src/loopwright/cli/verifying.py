@@ -55,7 +55,9 @@ def _check_blobs(connection: Connection, blobs: BlobStore, report: Report) -> No
             report.problems.append(f"blob {ref.digest[:12]} of {project}: {error.message}")
             continue
         if size_bytes != ref.size_bytes:
-            report.problems.append(f"blob {ref.digest[:12]} of {project}: {size_bytes} bytes, {ref.size_bytes} recorded")
+            report.problems.append(
+                f"blob {ref.digest[:12]} of {project}: {size_bytes} bytes, {ref.size_bytes} recorded"
+            )
 
 
 def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> None:
@@ -69,4 +71,6 @@ def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> N
             continue
         rows = pl.scan_parquet(blobs.path(chunk.digest)).select(pl.len()).collect().item()
         if rows != chunk.rows:
-            report.problems.append(f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream}: {rows} rows, not {chunk.rows}")
+            report.problems.append(
+                f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream}: {rows} rows, not {chunk.rows}"
+            )

@@ -8,9 +8,10 @@ from loopwright.data import SourceSpec, declarations
 from loopwright.features import Aggregate
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import When
+from loopwright.kernel.refs import check_name
+from loopwright.loop import ModelOutput, When
 from loopwright.monitoring import MonitorSpec
-from loopwright.registry import GateSpec
+from loopwright.registry import GateSpec, Task
 from loopwright.serving import ApproveSpec, CanaryStep, ShadowStep
 
 Who = Literal["person", "policy"]
@@ -113,6 +114,33 @@ class when:  # noqa: N801
 
 
 after = declarations.after
+
+
+def model(
+    name: str,
+    *,
+    file: str,
+    task: Task,
+    flavour: str = "",
+    label: str = "",
+    features: Sequence[str] | None = None,
+    classes: Sequence[str] = (),
+) -> ModelOutput:
+    """Say that a command writes a model file, and what it is registered as.
+
+    Args:
+        name: The model's name.
+        file: The file's name; its ending tells the flavour (``.txt`` LightGBM, ``.skops``, ``.onnx``).
+        task: What it answers.
+        flavour: The plugin, where the ending does not tell.
+        label: Column of the rows that the model predicts, so that it is no input.
+        features: Columns it reads, in order, where the file does not tell them.
+        classes: Classes in output order, where the file does not tell them.
+    """
+    if not file or Path(file).is_absolute() or ".." in Path(file).parts:
+        raise InvalidInput("this file cannot be an output", field="file", value=file, rule="a relative path")
+    named = None if features is None else list(features)
+    return ModelOutput(check_name(name, "model"), file, task, flavour, label, named, list(classes))
 
 
 def Shadow(  # noqa: N802 - reads as the struct it makes

@@ -9,7 +9,7 @@ from loopwright.client.frames import Rows
 from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec
-from loopwright.loop import RetrainSpec, TrainSpec
+from loopwright.loop import CommandSpec, RetrainSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec
 from loopwright.serving import DeploymentSpec
 
@@ -89,6 +89,16 @@ class Train:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's function."""
         return self.function(*args, **kwargs)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A declared command: an existing script as a pipeline. ``lock`` is the file that fixes its environment."""
+
+    spec: CommandSpec
+    params: dict[str, Any]
+    timeout_s: float
+    schedule_us: int | None
+    lock: str = ""
 
 
 class StepCall(msgspec.Struct, frozen=True):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from loopwright.client.handles import Column, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
+from loopwright.client.handles import Column, Command, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
 from loopwright.client.specs import build_spec
 from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec
 from loopwright.kernel.clock import parse_duration, parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
-from loopwright.loop import ProjectSpec, RetrainSpec, TrainSpec, When
+from loopwright.loop import CommandSpec, ModelOutput, ProjectSpec, RetrainSpec, TrainSpec, When, commands
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
@@ -202,6 +202,45 @@ class Project:
             return inner
 
         return keep if function is None else keep(function)
+
+    def command(
+        self,
+        name: str,
+        command: str,
+        *,
+        inputs: Mapping[str, Dataset],
+        outputs: Mapping[str, ModelOutput],
+        env: str = "",
+        params: Mapping[str, Any] | None = None,
+        timeout: str = "1h",
+        every: str | None = None,
+    ) -> Command:
+        """Declare an existing script as a pipeline: ``"python train.py --data {data} --out {out}"``. No shell runs it.
+
+        Args:
+            name: Of the pipeline and of the experiment its runs belong to.
+            command: Words; ``{name}`` stands for an input's Parquet file, an output's file or a param.
+            inputs: Datasets by name; their newest version is read.
+            outputs: Models by name, ``lw.model(...)``: files the command writes.
+            env: The lock file of its environment, kept with each run.
+            params: Defaults of params.
+            timeout: The command and all it started are ended after that.
+            every: Run it again and again in the project's time.
+        """
+        params = dict(params or {})
+        if clash := sorted({*inputs} & {*outputs} | {*params} & {*inputs, *outputs}):
+            raise InvalidInput("this name is used twice", field="command", value=clash[0])
+        wrong = [one for one, made in outputs.items() if not isinstance(made, ModelOutput)]
+        wrong += [one for one, given in inputs.items() if not isinstance(given, Dataset)]
+        if wrong:
+            rule = "inputs are datasets of p.dataset(...), outputs are made by lw.model(...)"
+            raise InvalidInput("this cannot be an input or output", field=wrong[0], rule=rule)
+        words = commands.read_words(command, {*inputs, *outputs, *params}, {*outputs})
+        named = {one: dataset.spec.name for one, dataset in inputs.items()}
+        spec = CommandSpec(check_name(name, "command"), words, named, dict(outputs))
+        schedule = None if every is None else parse_duration(every, "every")
+        made = Command(spec, params, parse_duration(timeout, "timeout") / 1e6, schedule, env)
+        return self._declare("command", name, made)
 
     def deployment(
         self,

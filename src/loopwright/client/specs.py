@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
-from loopwright.client.handles import Dataset, Deployment, RequestFeatures, Service, Train, View
+from loopwright.client.handles import Command, Dataset, Deployment, RequestFeatures, Service, Train, View
 from loopwright.client.tracing import trace_pipeline
 from loopwright.data import DatasetSpec
 from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import ProjectSpec
-from loopwright.pipelines import packing
+from loopwright.loop import ProjectSpec, commands
+from loopwright.pipelines import PipelineSpec, packing
 from loopwright.tracking.source_state import read_source_state
 
 ToCode = Callable[[Callable[..., Any]], CodeRef]
@@ -28,7 +28,7 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
     """
     of_kind = _by_kind(declared)
     functions = _functions(of_kind)
-    packed = packing.pack_project(folder, functions) if functions else b""
+    packed = packing.pack_project(folder, functions) if functions or "command" in of_kind else b""
     code_digest = digest_bytes(packed) if packed else ""
 
     def to_code(function: Callable[..., Any]) -> CodeRef:
@@ -45,7 +45,10 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
         views=[view.spec for view in of_kind.get("view", [])],
         requests=[_request(one, to_code, services, datasets, folder) for one in of_kind.get("request", [])],
         services=[_service(one) for one in services],
-        pipelines=[trace_pipeline(function, every, to_code) for function, every in of_kind.get("pipeline", [])],
+        pipelines=[
+            *(trace_pipeline(function, every, to_code) for function, every in of_kind.get("pipeline", [])),
+            *(_command(one, folder, code_digest) for one in of_kind.get("command", [])),
+        ],
         trains=[msgspec.structs.replace(one.spec, function=to_code(one.function)) for one in of_kind.get("train", [])],
         deployments=[_deployment(one, of_kind) for one in deployments],
         monitors={one.spec.name: one.monitor for one in deployments if one.monitor is not None},
@@ -74,6 +77,16 @@ def _dataset(one: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
         source = msgspec.structs.replace(source, location=str(folder / source.location))
     transform = None if one.transform is None else to_code(one.transform)
     return msgspec.structs.replace(one.spec, source=source, transform=transform)
+
+
+def _command(one: Command, folder: Path, code_digest: str) -> PipelineSpec:
+    environment = None
+    if one.lock:
+        if not (folder / one.lock).is_file():
+            raise InvalidInput("there is no such file", field="env", value=one.lock, rule=f"in {folder}")
+        environment = (one.lock, digest_bytes((folder / one.lock).read_bytes()))
+    spec = msgspec.structs.replace(one.spec, code_digest=code_digest, environment=environment)
+    return commands.command_pipeline(spec, one.params, timeout_s=one.timeout_s, schedule_us=one.schedule_us)
 
 
 def _service(one: Service) -> ServiceSpec:

@@ -1,6 +1,7 @@
-"""The loop: apply, reactions, retrain, promote, rollback, why, backtest. What reads or changes several rooms lives here."""
+"""The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, exports, reactions, status, why
+from loopwright.loop import apply, commands, exports, reactions, status, why
+from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.operations import OperationContext
 from loopwright.loop.reactor import Reactor
 from loopwright.loop.replay import Advanced, advance, come_to_rest
@@ -19,6 +20,8 @@ from loopwright.loop.types import (
 
 __all__ = [
     "Advanced",
+    "CommandSpec",
+    "ModelOutput",
     "OperationContext",
     "Plan",
     "PlannedChange",
@@ -33,6 +36,7 @@ __all__ = [
     "advance",
     "apply",
     "come_to_rest",
+    "commands",
     "exports",
     "fire_due",
     "reactions",

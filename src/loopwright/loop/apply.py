@@ -1,6 +1,6 @@
 """Apply: compare what is declared with what was applied, show the plan, and make it so in one transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from loopwright import data, features, monitoring, pipelines, serving
@@ -58,8 +58,9 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
     sql.insert_spec(tx, number, digest_of(to_builtins(spec)), spec)
-    counts = {kind: sum(change.change == kind for change in planned.changes) for kind in ("new", "changed")}
-    tx.emit("loop.applied", tx.ref("project", tx.project, number), code_digest=spec.code_digest, **counts)
+    new, changed = (sum(change.change == kind for change in planned.changes) for kind in ("new", "changed"))
+    ref = tx.ref("project", tx.project, number)
+    tx.emit("loop.applied", ref, code_digest=spec.code_digest, new=new, changed=changed)
     return planned
 
 
@@ -73,26 +74,27 @@ def current_spec(tx: Tx) -> ProjectSpec:
 
 
 def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
-    for dataset in spec.datasets:
-        data.declare(tx, spec=dataset)
-    for view in spec.views:
-        features.declare_view(tx, spec=view)
-    for request in spec.requests:
-        features.declare_request(tx, spec=request)
-    for service in spec.services:
-        features.declare_service(tx, spec=service)
-    for pipeline in spec.pipelines:
-        pipelines.declare(tx, spec=pipeline)
-    for train in spec.trains:
-        pipelines.declare(tx, spec=training_pipeline(train, spec))
-    for deployment in spec.deployments:
-        serving.declare(tx, spec=deployment)
+    """Declare in the order in which one thing names another; then import files that were never imported."""
+    for declare, specs in (
+        (data.declare, spec.datasets),
+        (features.declare_view, spec.views),
+        (features.declare_request, spec.requests),
+        (features.declare_service, spec.services),
+        (pipelines.declare, [*spec.pipelines, *(training_pipeline(train, spec) for train in spec.trains)]),
+        (serving.declare, spec.deployments),
+    ):
+        _declare_each(tx, declare, specs)
     with_policy = {policy.deployment for policy in spec.retrains}
     for name, monitor in spec.monitors.items():
         monitoring.declare(tx, deployment=name, spec=monitor, has_policy=name in with_policy)
     for dataset in spec.datasets:
         if dataset.source.kind in ("parquet", "csv") and not data.list_versions(tx, dataset=dataset.name, limit=1):
             data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")
+
+
+def _declare_each(tx: Tx, declare: Callable[..., object], specs: Iterable[object]) -> None:
+    for spec in specs:
+        declare(tx, spec=spec)
 
 
 def _named(specs: Iterable[Any]) -> dict[str, Any]:
@@ -153,7 +155,8 @@ def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> No
     for name, field in named:
         if name not in known:
             raise InvalidInput(
-                f"no {what} named {name} is declared", field=field, value=name, rule=f"known: {', '.join(sorted(known))}"
+                f"no {what} named {name} is declared",
+                field=field,
+                value=name,
+                rule=f"known: {', '.join(sorted(known))}",
             )
-
-

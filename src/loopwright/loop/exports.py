@@ -25,7 +25,7 @@ def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, feature
 def start_skew_audit(
     tx: Tx, *, deployment: str, rows: int = 1000, start_at: int | None = None, end_at: int | None = None
 ) -> Job:
-    """Start computing served feature rows again, point in time from the datasets; the result counts the unequal ones."""
+    """Start computing served feature rows again, point in time; the result counts the unequal ones."""
     serving.get(tx, deployment=deployment)
     args = {"deployment": deployment, "rows": min(rows, 100_000), "start_at": start_at, "end_at": end_at}
     return tx.start_job("loop.audit_skew", tx.ref("deployment", deployment), args)

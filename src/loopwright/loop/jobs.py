@@ -17,7 +17,17 @@ from loopwright.serving import Release, predictions
 from loopwright.store.types import BlobRef, Chunk, Job
 from loopwright.store.work import JobContext, job
 
-_COLUMNS = ["prediction_id", "row_key", "variant", "model_version", "is_shadow", "event_at", "release", "score", "answer"]
+_COLUMNS = [
+    "prediction_id",
+    "row_key",
+    "variant",
+    "model_version",
+    "is_shadow",
+    "event_at",
+    "release",
+    "score",
+    "answer",
+]
 
 
 @job("loop.export")
@@ -51,7 +61,7 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
     checked = unequal = unmatched = 0
     first: list[Any] = []
     for number, part in sample.group_by("release"):
-        place = {"deployment": args["deployment"], "number": int(number[0])}  # type: ignore[call-overload]
+        place = {"deployment": args["deployment"], "number": int(number[0])}
         release: Release = context.call("serving.get_release", place, task.project)
         report = _compare(context, task, release, part)
         checked += report.rows
@@ -68,7 +78,9 @@ def _compare(context: JobContext, task: Job, release: Release, part: pl.DataFram
     if plan is None:
         raise InvalidInput("this deployment looks no features up; there is nothing to compare", field="deployment")
     scans = {
-        dataset.name: read.scan(context.call("data.get_version", {"dataset": dataset.name}, task.project), context.blobs)
+        dataset.name: read.scan(
+            context.call("data.get_version", {"dataset": dataset.name}, task.project), context.blobs
+        )
         for dataset in plan.datasets
     }
     kept = part.select([name for name in part.columns if not name.startswith("f.") or name[2:] in plan.columns])
@@ -92,4 +104,3 @@ def _chunks(
     place = {"kind": kind, "stream": task.args["deployment"], "start_at": start_at, "end_at": end_at}
     found: list[Chunk] = context.call("chunks.find", place, task.project)
     return found
-

@@ -1,4 +1,4 @@
-"""Bringing versions into traffic: deploy, promote, roll back. Each changes registry, serving and monitoring together."""
+"""Bringing versions into traffic: deploy, promote, roll back; registry, serving and monitoring together."""
 
 from loopwright import monitoring, registry, serving
 from loopwright.governance import require_role

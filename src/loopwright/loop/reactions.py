@@ -1,4 +1,4 @@
-"""The joints of the loop: which event is answered by which verb, and why. One function a rule, in the order of the loop."""
+"""The joints of the loop: which event is answered by which verb, and why. One function a rule."""
 
 from loopwright import data, features, monitoring, registry, serving
 from loopwright.governance import approvals
@@ -43,7 +43,7 @@ def report_quarantine(tx: Tx, event: Event) -> None:
 
 @reaction("loop.trained")
 def roll_out_trained(tx: Tx, event: Event) -> None:
-    """A version that passed its gates starts its rollout in every deployment of its model; one that did not is refused."""
+    """A version that passed its gates is rolled out in every deployment of its model; others are refused."""
     model, version = str(event.payload["model"]), int(event.payload["version"])
     alias = str(event.payload.get("alias") or "")
     if alias:

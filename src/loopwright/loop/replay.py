@@ -1,4 +1,4 @@
-"""Moving a replay clock: every timer that is due fires at its own moment, and the world comes to rest before the next one."""
+"""Moving a replay clock: timers fire at their own moments, and the world comes to rest before the next one."""
 
 import time
 

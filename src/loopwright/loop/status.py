@@ -57,7 +57,8 @@ def _line(tx: Tx, name: str) -> DeploymentLine:
 
 def _needs_attention(tx: Tx) -> list[str]:
     lines = [
-        f"{one.question} (loopwright approve {one.approval_id})" for one in approvals.list_approvals(tx, state="waiting")
+        f"{one.question} (loopwright approve {one.approval_id})"
+        for one in approvals.list_approvals(tx, state="waiting")
     ]
     lines += [
         f"{incident.severity}: {incident.title}"

@@ -31,7 +31,7 @@ def training_set(context: StepContext, inputs: Document) -> Document:
     spans = {"fit": (start_at, holdout_at), "holdout": (holdout_at, at), "all": (start_at, at)}
     first, end_at = spans[inputs["part"]]
     frozen = freeze_training_set(
-        context,
+        context.job,
         context.project,
         plan_digest=context.call("features.freeze_plan", {"service": train.service}),
         start_at=first,
@@ -106,10 +106,8 @@ def _reference(context: StepContext, spec: ProjectSpec, train: TrainSpec, rows: 
     return blob.digest
 
 
-def _run(
-    context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSpec, metrics: dict[str, float]
-) -> str:
-    """Record what was fitted, on what, with which code, as a run; returns its id. The same step again is the same run."""
+def _run(context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSpec, metrics: dict[str, float]) -> str:
+    """Record what was fitted, on what, with which code; returns the run. The same step again is the same run."""
     experiment, execution_id = train.experiment or train.name, context.execution.execution_id
     same = f'tags.step = "{context.step.name}" and tags.execution = "{execution_id}"'
     found = context.call("tracking.search_runs", {"experiment": experiment, "filter": same, "limit": 1})
@@ -120,7 +118,11 @@ def _run(
         "experiment": experiment,
         "name": f"{context.step.name} {execution_id[-6:]}",
         "params": params,
-        "tags": {"function_digest": train.function.function_digest, "step": context.step.name, "execution": execution_id},
+        "tags": {
+            "function_digest": train.function.function_digest,
+            "step": context.step.name,
+            "execution": execution_id,
+        },
         "inputs": [rows["ref"]],
         "execution_id": execution_id,
         "environment": to_builtins(environment.capture_environment()),

@@ -28,8 +28,8 @@ add_built_in(
 def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
     """Return the pipeline of one ``@p.train`` declaration.
 
-    With a holdout: fit on the rows before it, evaluate on it, register, gate; where gates pass and ``refit`` is set, fit the
-    same recipe on everything and register that. Without: fit on everything and register.
+    With a holdout: fit on the rows before it, evaluate on it, register, gate; where gates pass and ``refit`` is set,
+    fit the same recipe on everything and register that. Without: fit on everything and register.
     """
     document = to_builtins(train)
     gates = [to_builtins(gate) for one in spec.deployments if one.model == train.model for gate in one.gates]

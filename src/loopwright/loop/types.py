@@ -33,7 +33,8 @@ class RetrainSpec(msgspec.Struct, frozen=True):
 class TrainSpec(msgspec.Struct, frozen=True):
     """The standard training pipeline: training set, fit, held-out evaluation, gates, refit, register.
 
-    ``window_us`` None means all rows. ``alias`` is set on the result at once, without gates or rollout (a blind retrain).
+    ``window_us`` None means all rows. ``alias`` is set on the result at once, without gates or rollout: a blind
+    retrain.
     ``schedule_us`` starts it again and again.
     """
 

@@ -104,19 +104,26 @@ class _Chain:
         served = next(one for one in release.variants if one.name == self._row["variant"])
         sentence = f"Release {number} of {deployment}: {_traffic(release, served, self._row['bucket'])}"
         self._add(ref, "release", sentence, {"reason": release.reason, "bucket": self._row["bucket"]}, child)
-        self._approvals(release, ref)
+        self._rollout(deployment, served.version, ref)
         self._version(served.model, served.version, ref)
 
-    def _approvals(self, release: Release, child: str) -> None:
-        if not release.rollout_id:
+    def _rollout(self, deployment: str, version: int, child: str) -> None:
+        """Add the rollout that brought the version into traffic, and who let it."""
+        brought = [one for one in serving.list_rollouts(self._tx, deployment=deployment) if one.version == version]
+        if not brought:
             return
-        subject = self._tx.ref("rollout", release.rollout_id)
-        rollout = serving.get_rollout(self._tx, rollout_id=release.rollout_id)
-        found = approvals.list_approvals(self._tx, subject=subject)
-        sentence = f"Rollout of version {rollout.version} is {rollout.state}: {rollout.reason or 'no reason given'}"
-        verdicts = [verdict.message for verdict in rollout.verdicts]
-        details = {"verdicts": verdicts, "forced": rollout.forced_reason, "started_by": rollout.started_by}
-        self._add(subject, "rollout", f"{sentence} Approved by {_who(found, rollout.started_by)}.", details, child)
+        rollout = brought[0]
+        ref = self._tx.ref("rollout", rollout.rollout_id)
+        found = approvals.list_approvals(self._tx, subject=ref)
+        sentence = (
+            f"Version {version} came by a rollout that is {rollout.state}: {rollout.reason or 'no reason given'}."
+        )
+        details = {
+            "verdicts": [verdict.message for verdict in rollout.verdicts],
+            "forced": rollout.forced_reason,
+            "started_by": rollout.started_by,
+        }
+        self._add(ref, "rollout", f"{sentence} Approved by {_who(found, rollout.started_by)}.", details, child)
 
     def _version(self, model: str, number: int, child: str) -> None:
         version = registry.get_version(self._tx, model=model, version=number)
@@ -173,7 +180,9 @@ class _Chain:
         for name, number in found.spec.dataset_versions.items():
             one = data.get_version(self._tx, dataset=name, version=number)
             digests = [fragment.digest for fragment in one.fragments]
-            sentence = f"Dataset {name} version {number}: {one.rows} rows in {len(digests)} fragments, {one.digest[:12]}."
+            sentence = (
+                f"Dataset {name} version {number}: {one.rows} rows in {len(digests)} fragments, {one.digest[:12]}."
+            )
             details = {"digest": one.digest, "fragments": digests}
             self._add(self._tx.ref("dataset", name, number), "dataset", sentence, details, version.training_set)
 
@@ -199,4 +208,3 @@ def _traffic(release: Release, served: Variant, bucket: float | None) -> str:
 def _who(found: list[Approval], started_by: str) -> str:
     decided = [one for one in found if one.state == "approved"]
     return f"{decided[0].decided_by}" if decided else f"policy ({started_by})"
-

@@ -42,7 +42,7 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
         profile = build_window_profile(served, reference)
         kept.append(blobs.put(sketches.to_bytes(profile)))
         profile_digest = kept[-1].digest
-        if task.end_at - spec.over_us >= monitor.reference_at or not spec.over_us:  # a whole stretch, or nothing is judged
+        if task.end_at - spec.over_us >= monitor.reference_at or not spec.over_us:  # whole stretches only
             drift = measure_drift(reference, sketches.merge([*_earlier_profiles(task, blobs), profile]), spec)
     window = Window(
         deployment=monitor.deployment,

@@ -16,7 +16,9 @@ from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
 @click.option("--state", type=click.Path(path_type=Path), default=Path(".loopwright-demo"), show_default=True)
 @click.option("--reset", is_flag=True, help="Forget an earlier demo and start over.")
 @click.option("--days", type=int, help="Replay only the first N days after March 1.")
-@click.option("--ask", is_flag=True, help="Wait for you to approve the first release instead of signing as policy:demo.")
+@click.option(
+    "--ask", is_flag=True, help="Wait for you to approve the first release instead of signing as policy:demo."
+)
 @click.option("--exit", "exits", is_flag=True, help="End after the last act instead of serving on.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the closing table to this file.")
 @click.option("--break", "broken", help="Plant one fault in a demo that runs: celsius, bad-model, kill-server.")
@@ -83,5 +85,3 @@ def _say_goodbye(stage: Stage, table: dict[str, Any]) -> None:
     click.echo(f"  pages        {stage.supervisor.server_url}")
     click.echo(f"  predictions  {stage.supervisor.gateway_url}/v1/flights/deployments/late/predict")
     click.echo("now you: loopwright demo --break celsius | bad-model | kill-server")
-
-

@@ -1,4 +1,4 @@
-"""The last act: planted faults, outside the year's figures. Each tells seconds to notice and to recover, and what was lost."""
+"""The last act: planted faults, outside the year's figures. Each tells seconds to notice and recover, and what was lost."""
 
 import json
 import os
@@ -148,7 +148,9 @@ def plant_celsius(scene: Scene) -> list[dict[str, Any]]:
             raise InvalidInput("the planted weather was not noticed", value=result.state)
         serving = scene.remote.call("data.get_version", dataset="weather").version
         recovered = time.monotonic() - started
-    return [_tell("celsius", f"quarantined, version {serving} serves on: {result.message}", noticed, recovered, traffic)]
+    return [
+        _tell("celsius", f"quarantined, version {serving} serves on: {result.message}", noticed, recovered, traffic)
+    ]
 
 
 def plant_bad_model(scene: Scene) -> list[dict[str, Any]]:
@@ -237,7 +239,7 @@ def _replay_until_judged(scene: Scene) -> str:
     flights = scene.ingest.read_flights(scene.ingest.package_files())
     clock_at = int(scene.remote.call("loop.status").clock_at)
     week = flights.filter(pl.col("scheduled_at") >= pl.col("scheduled_at").max() - pl.duration(days=9))
-    first = int(week["scheduled_at"].dt.epoch("us").min())  # type: ignore[arg-type]
+    first = int(week["scheduled_at"].dt.epoch("us").min())
     shift = pl.duration(microseconds=(clock_at - first) // HOUR_US * HOUR_US + HOUR_US)
     again = week.with_columns(
         pl.col("scheduled_at") + shift,

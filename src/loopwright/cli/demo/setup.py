@@ -133,9 +133,7 @@ class Stage:
     def _sign_in(self) -> None:
         """Make the demo's own approver, so that the audit trail shows who signed."""
         made = self.remote.caller.call("tokens.create", {"actor": "policy:demo", "role": "approver"}, PROJECT)
-        self.signer = Remote(
-            PROJECT, HttpCaller(self.supervisor.server_url, self.supervisor.gateway_url, made.secret)
-        )
+        self.signer = Remote(PROJECT, HttpCaller(self.supervisor.server_url, self.supervisor.gateway_url, made.secret))
 
     def _wait_for_datasets(self) -> None:
         deadline = time.monotonic() + 120
@@ -168,7 +166,9 @@ class Stage:
         while (champion := self._champion()) is None:
             progress.show("waiting for the first release")
             if time.monotonic() > deadline:
-                raise Unavailable("the first release does not come", next_step="loopwright status, loopwright logs server")
+                raise Unavailable(
+                    "the first release does not come", next_step="loopwright status, loopwright logs server"
+                )
             time.sleep(0.1)
         progress.done()
         self.remote.advance(START_AT)
@@ -191,7 +191,9 @@ class Stage:
                 return waiting[0]
             time.sleep(0.05)
         told = self.remote.call("audit.list", type_prefix="loop.trained", limit=1)
-        raise StepFailed("the first model did not pass its gates", value=told[0].reason if told else "it was not judged")
+        raise StepFailed(
+            "the first model did not pass its gates", value=told[0].reason if told else "it was not judged"
+        )
 
     def _watch(self) -> None:
         while not self._is_over.wait(0.2):
@@ -224,5 +226,3 @@ def open_stage(state: Path) -> Iterator[Stage]:
         yield stage
     finally:
         stage.stop()
-
-

@@ -1,0 +1,208 @@
+"""The step ``loop.command``: rows to a file, the command in a child process, what it made into the registry."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loopwright import registry
+from loopwright.data import DatasetVersion, read
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed
+from loopwright.loop.commands import CommandSpec, ModelOutput
+from loopwright.pipelines import StepContext, packing
+from loopwright.registry import ModelVersion, SavedModel, artifacts
+from loopwright.store.types import BlobRef
+from loopwright.tracking import environment
+
+Document = dict[str, Any]
+Versions = dict[str, DatasetVersion]
+_PYTHON = {"python", "python3"}
+
+
+def run_command(context: StepContext, inputs: Document) -> Document:
+    """Run a declared command on the newest versions of its datasets and register the models it writes."""
+    params = {name: value for name, value in inputs.items() if name != "command"}
+    spec = convert(inputs["command"], CommandSpec)
+    folder = context.state_dir / "worker" / "commands" / context.execution.execution_id
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir(parents=True)
+        versions = _write_rows(context, spec, folder)
+        code = _unpack(context, spec, folder)
+        context.progress(" ".join(spec.words))
+        asked = {
+            "words": _fill(spec, params, folder),
+            "code": str(code),
+            "folder": str(folder),
+            "outputs": to_builtins(spec.outputs),
+            "known": {name: _reserved(versions) for name in spec.outputs},
+            "rows": str(folder / f"{next(iter(spec.inputs))}.parquet") if spec.inputs else "",
+        }
+        made = context.child("loopwright.loop.commanding:run_and_inspect", asked)
+        return _register(context, spec, params, versions, made, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_rows(context: StepContext, spec: CommandSpec, folder: Path) -> Versions:
+    found = {}
+    for name, dataset in spec.inputs.items():
+        found[name] = context.call("data.get_version", {"dataset": dataset})
+        read.scan(found[name], context.blobs).sink_parquet(folder / f"{name}.parquet", compression="zstd")
+    return found
+
+
+def _unpack(context: StepContext, spec: CommandSpec, folder: Path) -> Path:
+    """Return a fresh copy of the project's code: a script may write beside itself."""
+    if not spec.code_digest:
+        (folder / "code").mkdir()
+        return folder / "code"
+    return packing.unpack(context.blobs.get(spec.code_digest), folder / "code")
+
+
+def _fill(spec: CommandSpec, params: Document, folder: Path) -> list[str]:
+    places: Document = {name: folder / f"{name}.parquet" for name in spec.inputs}
+    places |= {name: folder / "out" / output.file for name, output in spec.outputs.items()}
+    words = [word.format_map({**params, **places}) for word in spec.words]
+    # The platform's own interpreter, so that the script finds what is installed with it.
+    return [sys.executable if words[0] in _PYTHON else words[0], *words[1:]]
+
+
+def _reserved(versions: Versions) -> list[str]:
+    """Return the columns that are no features: keys, times and moments of knowing."""
+    specs = [version.spec for version in versions.values() if version.spec is not None]
+    names = [name for spec in specs for name in (*spec.key, spec.time or "")]
+    return names + [known.column for spec in specs for known in spec.known_at.values()]
+
+
+def run_and_inspect(
+    words: list[str], code: str, folder: str, outputs: Document, known: dict[str, list[str]], rows: str
+) -> Document:
+    """Run the command and look at each file it should have made; called in a child process, whose end ends it too.
+
+    Args:
+        words: The command.
+        code: Its working folder.
+        folder: Where ``out/`` is; the files of each model go to ``models/<output>``.
+        outputs: Documents of ``ModelOutput`` by name.
+        known: Columns of the rows that are no features, by output.
+        rows: The Parquet file of the first input.
+
+    Returns:
+        A document of ``SavedModel`` by output.
+
+    Raises:
+        StepFailed: The command cannot be started, or fails.
+        InvalidInput: A file is missing, or is no such model.
+    """
+    for output in outputs.values():
+        (Path(folder) / "out" / output["file"]).parent.mkdir(parents=True, exist_ok=True)
+    print("$", *words, flush=True)  # noqa: T201 - the first line of the step's log
+    try:
+        status = subprocess.run(words, cwd=code, stdin=subprocess.DEVNULL, check=False).returncode
+    except OSError as error:
+        raise StepFailed(f"{words[0]} cannot be started: {error.strerror}", field="command", value=words[0]) from None
+    if status:
+        how = f"with status {status}" if status > 0 else f"by signal {-status}"
+        raise StepFailed(f"the command ended {how}", value=" ".join(words), next_step="its log says why")
+    found = {}
+    for name, document in outputs.items():
+        output = convert(document, ModelOutput)
+        file = Path(folder) / "out" / output.file
+        if not file.is_file():
+            rule = f"the command writes a file to {{{name}}}"
+            raise InvalidInput(f"the command made no {output.file}", field=f"outputs.{name}", rule=rule)
+        found[name] = to_builtins(_inspect(file, Path(folder) / "models" / name, output, known[name], rows))
+    return found
+
+
+def _inspect(file: Path, out_dir: Path, output: ModelOutput, reserved: list[str], rows: str) -> SavedModel:
+    """Take the model over, with the columns of the rows it was fitted on."""
+    frame = pl.read_parquet(rows) if rows else pl.DataFrame()
+    names = output.features or _told_names(file, out_dir, output)
+    if not names or not set(names) <= set(frame.columns):
+        names = [name for name in frame.columns if name not in (*reserved, output.label)]
+    if absent := [name for name in output.features or [] if name not in frame.columns]:
+        raise InvalidInput("the rows have no such column", field=f"{output.model}.features", value=absent[0])
+    columns = artifacts.columns_of(frame.select(names)) if names else []
+    shutil.rmtree(out_dir, ignore_errors=True)
+    saved = artifacts.inspect_file(file, out_dir, output.task, columns, output.flavour)
+    if not output.classes:
+        return saved
+    signature = msgspec.structs.replace(saved.signature, classes=output.classes)
+    digest = registry.model_digest(saved.flavour, saved.files, signature)
+    return msgspec.structs.replace(saved, signature=signature, digest=digest)
+
+
+def _told_names(file: Path, out_dir: Path, output: ModelOutput) -> list[str]:
+    try:
+        told = artifacts.inspect_file(file, out_dir, output.task, (), output.flavour)
+    except LoopwrightError:
+        return []  # it is asked again with the columns of the rows, and says then what is wrong
+    return [one.name for one in told.signature.inputs]
+
+
+def _register(
+    context: StepContext, spec: CommandSpec, params: Document, versions: Versions, made: Document, folder: Path
+) -> Document:
+    execution_id = context.execution.execution_id
+    run = _start_run(context, spec, params, versions)
+    registered = {}
+    for name, document in made.items():
+        saved = convert(document, SavedModel)
+        artifacts.store_files(context.blobs, folder / "models" / name, saved)
+        version: ModelVersion = context.call(
+            "registry.register",
+            {
+                "model": spec.outputs[name].model,
+                "flavour": saved.flavour,
+                "files": to_builtins(saved.files),
+                "signature": to_builtins(saved.signature),
+                "run": f"{context.project}/run:{run}",
+                "code_digest": spec.code_digest,
+                "idempotency": f"{execution_id}/{name}",
+            },
+        )
+        registered[name] = {"model": version.model, "version": version.version}
+    _keep_lock(context, spec, run, folder)
+    context.call("tracking.finish_run", {"run_id": run, "state": "finished"})
+    return registered
+
+
+def _start_run(context: StepContext, spec: CommandSpec, params: Document, versions: Versions) -> str:
+    execution_id = context.execution.execution_id
+    same = f'tags.execution = "{execution_id}" and state = "running"'
+    found = context.call("tracking.search_runs", {"experiment": spec.name, "filter": same, "limit": 1})
+    if found:
+        return str(found[0].run_id)
+    tags = {"execution": execution_id, "command": " ".join(spec.words)}
+    if spec.environment is not None:
+        tags |= {"environment_file": spec.environment[0], "environment_digest": spec.environment[1]}
+    run = context.call(
+        "tracking.start_run",
+        {
+            "experiment": spec.name,
+            "name": f"{spec.name} {execution_id[-6:]}",
+            "params": params,
+            "tags": tags,
+            "inputs": [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()],
+            "execution_id": execution_id,
+            "environment": to_builtins(environment.capture_environment()),
+            "source": to_builtins(context.call("loop.spec", {}).source),
+        },
+    )
+    return str(run.run_id)
+
+
+def _keep_lock(context: StepContext, spec: CommandSpec, run: str, folder: Path) -> None:
+    """Keep the lock file itself with the run, where it travelled with the code."""
+    if spec.environment is None or not (folder / "code" / spec.environment[0]).is_file():
+        return
+    blob: BlobRef = context.blobs.put_file(folder / "code" / spec.environment[0])
+    named = {"run_id": run, "path": spec.environment[0]}
+    context.call("tracking.log_artifact", {**named, "digest": blob.digest, "size_bytes": blob.size_bytes})
