@@ -1,6 +1,7 @@
 """Calling verbs: over HTTP where a server runs, else in this process on the embedded database."""
 
 import json
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 import httpx
 import msgspec
 
+from loopwright.client.rooms import find_return_type
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.documents import digest_bytes, to_builtins, to_json
 from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, error_from_dict
@@ -31,6 +33,8 @@ class HttpCaller:
         self.gateway_url = gateway_url.rstrip("/")
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self._http = httpx.Client(headers=headers, timeout=30.0, transport=httpx.HTTPTransport(retries=1))
+        # Callers are made on the way, by handles and notebooks, and nobody there thinks of closing them.
+        weakref.finalize(self, self._http.close)
 
     def call(self, verb: str, args: dict[str, Any], project: str, *, key: str | None = None, wait_s: float = 0) -> Any:
         """Call a verb or query; returns its result with the verb's own types where the room is known.
@@ -126,8 +130,6 @@ def _error(response: httpx.Response) -> LoopwrightError:
 
 def _typed(verb: str, document: Any) -> Any:
     """Give the answer the verb's return type."""
-    from loopwright.client.rooms import find_return_type
-
     kind = find_return_type(verb)
     return document if kind is None else msgspec.convert(document, type=kind)
 

@@ -6,6 +6,7 @@ from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
+from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
 
 
@@ -71,6 +72,11 @@ def list_projects(tx: Tx) -> list[Project]:
     """Return the projects the caller may see."""
     visible = sql.list_projects(tx.connection)
     return visible if EVERY_PROJECT in tx.roles else [project for project in visible if project.name in tx.roles]
+
+
+def on_wall_clock(connection: Connection) -> list[str]:
+    """Return the names of the projects whose time is the machine's."""
+    return [project.name for project in sql.list_projects(connection) if project.clock == "wall"]
 
 
 @verb("projects.set_clock", changes=Project, internal=True)

@@ -67,10 +67,7 @@ def fire_due(dispatcher: Dispatcher) -> int:
 
 
 def _due_on_wall(connection: Connection, wall_us: int) -> list[Timer]:
-    from loopwright.governance import sql as governance_sql
-
     found = []
-    for project in governance_sql.list_projects(connection):
-        if project.clock == "wall":
-            found += sql.due_timers(connection, project.name, wall_us, limit=100)
+    for project in projects.on_wall_clock(connection):
+        found += sql.due_timers(connection, project, wall_us, limit=100)
     return found

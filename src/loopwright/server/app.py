@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from loopwright.config import Settings
 from loopwright.governance import Dispatcher
@@ -20,6 +20,7 @@ from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
 from loopwright.server.context import ServerContext
 from loopwright.server.signal import CommitSignal
+from loopwright.server.ui import page_routes
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
 
@@ -59,18 +60,12 @@ def create_app(context: ServerContext) -> Starlette:
         Route("/v1/{project}/verbs/{name}", call_verb, methods=["POST"]),
         Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
-        *_pages(),
+        *page_routes(),
     ]
     handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
     app.state.context = context
     return app
-
-
-def _pages() -> list[BaseRoute]:
-    from loopwright.server.ui import page_routes
-
-    return page_routes()
 
 
 async def _health(request: Request) -> Response:

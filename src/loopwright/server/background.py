@@ -39,12 +39,15 @@ class Background:
     def _run(self, name: str, step: Callable[[], None]) -> None:
         while not self._stop.is_set():
             try:
-                with self._leadership(name) as is_leader:
-                    while is_leader and not self._stop.is_set():
-                        step()
+                self._lead(name, step)
             except Exception:
                 log.exception("the %s loop failed and starts again", name)
             self._stop.wait(1.0)
+
+    def _lead(self, name: str, step: Callable[[], None]) -> None:
+        with self._leadership(name) as is_leader:
+            while is_leader and not self._stop.is_set():
+                step()
 
     @contextmanager
     def _leadership(self, name: str) -> Iterator[bool]:

@@ -1,0 +1,141 @@
+"""Migrations: they lead to the very tables the rooms declare, on both databases, and never past what they know."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, text
+
+from loopwright.kernel.errors import Conflict
+from loopwright.store.columns import METADATA
+from loopwright.store.engine import Database
+from loopwright.store.migrate import current_revision, revisions, upgrade
+
+NEWEST = revisions()[-1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    else:
+        database = Database(request.getfixturevalue("postgres_url"))
+    clear(database)
+    yield database
+    clear(database)
+    database.close()
+
+
+def clear(database: Database) -> None:
+    METADATA.drop_all(database.engine)
+    with database.engine.connect() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
+        connection.commit()
+
+
+def shape(database: Database) -> dict[str, Any]:
+    """What the database itself says about its tables."""
+    found = inspect(database.engine)
+    return {
+        table: {
+            "columns": {c["name"]: (str(c["type"]), c["nullable"]) for c in found.get_columns(table)},
+            "key": found.get_pk_constraint(table)["constrained_columns"],
+            "unique": sorted((u["name"] or "", u["column_names"]) for u in found.get_unique_constraints(table)),
+            "indexes": sorted((str(i["name"]), i["column_names"], bool(i["unique"])) for i in found.get_indexes(table)),
+        }
+        for table in found.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_migrations_lead_to_the_tables_that_the_rooms_declare(empty: Database) -> None:
+    METADATA.create_all(empty.engine)
+    declared = shape(empty)
+    clear(empty)
+    upgrade(empty, to=revisions()[0])
+    upgrade(empty)
+    migrated = shape(empty)
+    assert set(migrated) == set(METADATA.tables), 'run: python -m tools.write_migration "why"'
+    for table, expected in declared.items():
+        assert migrated[table] == expected, f'{table}: run: python -m tools.write_migration "why"'
+
+
+def test_upgrading_twice_is_once(empty: Database) -> None:
+    upgrade(empty)
+    assert upgrade(empty) is None
+    assert empty.read(current_revision) == NEWEST
+
+
+def test_several_servers_that_start_at_once_migrate_once(empty: Database) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda _: upgrade(empty), range(3)))
+    assert empty.read(current_revision) == NEWEST
+
+
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(empty: Database) -> None:
+    upgrade(empty)
+    with empty.engine.connect() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.commit()
+    with pytest.raises(Conflict, match="newer version"):
+        upgrade(empty)
+    assert empty.read(current_revision) == "9999"
+
+
+def test_an_older_database_is_copied_and_keeps_its_rows(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    upgrade(database, to=revisions()[0])
+    with database.engine.connect() as connection:
+        connection.execute(text("INSERT INTO cursors VALUES ('reactor', 7)"))
+        connection.commit()
+    copy = upgrade(database)
+    assert copy is not None
+    for place in (copy, tmp_path / "test.db"):
+        opened = Database(f"sqlite:///{place}")
+        assert opened.read(lambda connection: connection.execute(text("SELECT position FROM cursors")).scalar()) == 7
+        opened.close()
+    assert database.read(current_revision) == NEWEST
+    assert copy.stat().st_mode & 0o077 == 0
+    database.close()
+
+
+def test_a_failing_migration_leaves_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'test.db'}")
+    upgrade(database, to=revisions()[0])
+    with database.engine.connect() as connection:  # in the way of a later revision
+        connection.execute(text("CREATE TABLE runs (x TEXT)"))
+        connection.commit()
+    before = shape(database)
+    with pytest.raises(Exception, match="already exists"):
+        upgrade(database)
+    assert shape(database) == before
+    assert database.read(current_revision) == revisions()[0]
+    database.close()
+
+
+def test_tables_from_before_revisions_were_kept_are_taken_over(empty: Database) -> None:
+    METADATA.create_all(empty.engine)
+    upgrade(empty)
+    assert empty.read(current_revision) == NEWEST
+
+
+def test_revisions_are_one_line() -> None:
+    assert revisions() == [f"{number:04}" for number in range(1, len(revisions()) + 1)]
+
+
+def test_a_fresh_database_needs_no_migration_library(tmp_path: Path) -> None:
+    code = f"""
+import sys
+from loopwright.server.rooms import import_rooms
+from loopwright.store.engine import Database
+from loopwright.store.migrate import upgrade
+import_rooms()
+for _ in range(2):
+    upgrade(Database("sqlite:///{tmp_path / "test.db"}"))
+print("alembic" in sys.modules)
+"""
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
