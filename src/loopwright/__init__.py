@@ -26,6 +26,7 @@ _HOMES = {
     "check": "loopwright.client.declarations",
     "connect": "loopwright.client.remote",
     "gate": "loopwright.client.declarations",
+    "model": "loopwright.client.declarations",
     "source": "loopwright.client.declarations",
     "when": "loopwright.client.declarations",
 }
@@ -46,12 +47,25 @@ __all__ = [
     "check",
     "connect",
     "gate",
+    "model",
     "source",
     "when",
 ]
 
 if TYPE_CHECKING:
-    from loopwright.client.declarations import Approve, Canary, Monitor, Shadow, after, agg, check, gate, source, when
+    from loopwright.client.declarations import (
+        Approve,
+        Canary,
+        Monitor,
+        Shadow,
+        after,
+        agg,
+        check,
+        gate,
+        model,
+        source,
+        when,
+    )
     from loopwright.client.project import Project, Retrain
     from loopwright.client.remote import connect
     from loopwright.features.training import TrainingSet

@@ -230,11 +230,12 @@ class Project:
         params = dict(params or {})
         if clash := sorted({*inputs} & {*outputs} | {*params} & {*inputs, *outputs}):
             raise InvalidInput("this name is used twice", field="command", value=clash[0])
-        wrong = [one for one, made in outputs.items() if not isinstance(made, ModelOutput)]
-        wrong += [one for one, given in inputs.items() if not isinstance(given, Dataset)]
-        if wrong:
-            rule = "inputs are datasets of p.dataset(...), outputs are made by lw.model(...)"
-            raise InvalidInput("this cannot be an input or output", field=wrong[0], rule=rule)
+        for kind, rule, given in (
+            (Dataset, "inputs are datasets of p.dataset(...)", inputs),
+            (ModelOutput, "outputs are made by lw.model(...)", outputs),
+        ):
+            if wrong := [one for one, value in given.items() if not isinstance(value, kind)]:
+                raise InvalidInput("this cannot be an input or output", field=wrong[0], rule=rule)
         words = commands.read_words(command, {*inputs, *outputs, *params}, {*outputs})
         named = {one: dataset.spec.name for one, dataset in inputs.items()}
         spec = CommandSpec(check_name(name, "command"), words, named, dict(outputs))

@@ -1,0 +1,136 @@
+"""kill -9 of server, gateway and worker at random moments under load: nothing acknowledged is missing or doubled."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.cli.closing import read_log
+from loopwright.cli.serving import wait_for_job
+from loopwright.cli.verifying import verify_state
+from loopwright.client.caller import HttpCaller
+from loopwright.client.remote import Remote
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.server.supervisor import Supervisor
+from tests.flows.flights_slice import START, apply_file, make_replay, write_slice
+from tests.flows.test_loop import released_by_a_person, train
+
+HOURS = 36
+KILLS_EVERY_S = 2.5
+
+
+def again(call: Callable[[], Any], seconds: float = 60.0) -> Any:
+    """Repeat a call until the killed process is back, as a careful client does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return call()
+        except Unavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+class Killer(threading.Thread):
+    """Kills one process after the other and lets the supervisor bring each back."""
+
+    def __init__(self, platform: Supervisor, seed: int) -> None:
+        super().__init__(daemon=True)
+        self.platform, self.chance = platform, random.Random(seed)
+        self.kills: list[str] = []
+        self.is_over = threading.Event()
+
+    def run(self) -> None:
+        while not self.is_over.wait(KILLS_EVERY_S * self.chance.uniform(0.5, 1.5)):
+            role = self.chance.choice(("server", "gateway", "worker"))
+            self.platform.kill(role)
+            self.kills.append(role)
+            self.platform.revive()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_nothing_acknowledged_is_missing_or_doubled(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
+    remote = apply_file(write_slice(tmp_path / "project"), caller)
+    for job in remote.call("jobs.list"):
+        wait_for_job(remote, job.job_id)
+    train(remote)
+    released_by_a_person(remote)
+    replay = make_replay(remote, 3)
+    deployment = remote.deployment("late")
+    acknowledged: list[str] = []
+    labels: dict[str, float] = {}
+
+    killer = Killer(platform, seed=7)
+    killer.start()
+    for hour in range(HOURS):
+        clock_at = START + (hour + 1) * HOUR_US
+        rows, outcomes = replay._requests.between(clock_at - HOUR_US, clock_at)
+        for stream in replay._streams:
+            pushed = stream.between(clock_at - HOUR_US, clock_at)
+            if pushed.height:
+                again(lambda stream=stream, pushed=pushed: remote.dataset(stream.dataset).push(pushed))
+        again(lambda clock_at=clock_at: remote.advance(clock_at))
+        if rows:
+            answers = again(lambda rows=rows: deployment.predict(rows))
+            acknowledged += [answer["prediction_id"] for answer in answers]
+            sent = [
+                {"prediction_id": answer["prediction_id"], "label": label, "event_at": clock_at}
+                for answer, (label, _) in zip(answers, outcomes, strict=True)
+                if label is not None
+            ]
+            again(lambda sent=sent: deployment.label(sent))
+            labels |= {one["prediction_id"]: float(one["label"]) for one in sent}
+    killer.is_over.set()
+    killer.join()
+    platform.revive()
+    assert len(killer.kills) >= 4
+
+    log = again(lambda: settled_log(remote, acknowledged))
+    served = log.filter(~log["is_shadow"])
+    counts = served["prediction_id"].value_counts()
+    assert set(acknowledged) <= set(served["prediction_id"])
+    assert counts["count"].max() == 1
+    found = dict(served.select("prediction_id", "label").drop_nulls().iter_rows())
+    assert {name: found.get(name) for name in labels} == labels
+    platform.stop()
+    assert verify_state(platform.settings).problems == []
+
+
+def settled_log(remote: Remote, acknowledged: list[str]) -> Any:
+    """Read the log once the gateways have sent what they kept while the server was down."""
+    deadline = time.monotonic() + 30
+    while True:
+        log = read_log(remote, "late", START, START + 3 * DAY_US)
+        if set(acknowledged) <= set(log["prediction_id"]) or time.monotonic() > deadline:
+            return log
+        time.sleep(0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_predictions_go_on_while_the_control_plane_is_down(
+    platform: Supervisor, caller: HttpCaller, tmp_path: Path
+) -> None:
+    remote = apply_file(write_slice(tmp_path / "project"), caller)
+    for job in remote.call("jobs.list"):
+        wait_for_job(remote, job.job_id)
+    train(remote)
+    released_by_a_person(remote)
+    rows, _ = make_replay(remote, 1)._requests.between(START, START + DAY_US)
+    remote.advance(START + DAY_US)
+    platform.kill("server")
+    platform.kill("gateway")
+    platform._spawn("gateway")  # it starts, and answers, with the server still down
+    deployment = remote.deployment("late")
+    answers = again(lambda: deployment.predict(rows[:20]), seconds=30)
+    with pytest.raises(LoopwrightError):
+        remote.call("loop.status")
+    platform._spawn("server")
+    log = again(lambda: settled_log(remote, [answer["prediction_id"] for answer in answers]))
+    assert {answer["prediction_id"] for answer in answers} <= set(log["prediction_id"])
