@@ -91,11 +91,7 @@ def parse_moment(value: str | int | datetime, field: str = "at") -> int:
     86400000000
     """
     if isinstance(value, int):
-        if not _FIRST_US <= value <= _LAST_US:
-            raise InvalidInput(
-                "this moment is out of range", field=field, value=value, rule="microseconds; years 1 to 9999"
-            )
-        return value
+        return _in_range(value, field)
     if isinstance(value, str):
         try:
             moment = datetime.fromisoformat(value)
@@ -110,7 +106,14 @@ def parse_moment(value: str | int | datetime, field: str = "at") -> int:
     if moment.tzinfo is None:
         raise InvalidInput("this moment names no time zone", field=field, value=str(value), rule="add Z or +00:00")
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds
+    return _in_range((delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds, field)
+
+
+def _in_range(at_us: int, field: str) -> int:
+    if not _FIRST_US <= at_us <= _LAST_US:
+        rule = "microseconds since 1970; years 1 to 9999"
+        raise InvalidInput("this moment is out of range", field=field, value=at_us, rule=rule)
+    return at_us
 
 
 def format_moment(at_us: int) -> str:
@@ -120,5 +123,5 @@ def format_moment(at_us: int) -> str:
     '1970-01-01T00:00:00Z'
     """
     seconds, rest = divmod(at_us, SECOND_US)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    text = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
     return f"{text}Z" if rest == 0 else f"{text}.{rest:06d}Z"

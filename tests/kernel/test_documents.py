@@ -1,0 +1,54 @@
+"""Canonical JSON: one content, one digest; what does not fit names its path."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from loopwright.kernel.documents import convert, digest_bytes, digest_of, from_json, to_json
+from loopwright.kernel.errors import InvalidInput
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
+DOCUMENTS = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20)
+
+
+class Point(msgspec.Struct):
+    x: int
+    inner: list[dict[str, float]] = []
+
+
+@given(DOCUMENTS)
+def test_documents_read_back_and_keep_their_digest(document: Any) -> None:
+    body = to_json(document)
+    assert from_json(body, object) == document
+    assert digest_of(from_json(body, object)) == digest_of(document)
+
+
+@given(st.dictionaries(st.text(), st.integers(-9, 9)))
+def test_the_order_of_keys_changes_nothing(document: dict[str, int]) -> None:
+    assert digest_of(dict(reversed(document.items()))) == digest_of(document)
+
+
+def test_a_digest_is_sha256() -> None:
+    assert digest_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_what_does_not_fit_names_its_path() -> None:
+    with pytest.raises(InvalidInput, match=r"\$\.inner\[1\]"):
+        from_json(b'{"x": 1, "inner": [{}, {"a": "b"}]}', Point)
+    with pytest.raises(InvalidInput, match=r"\$\.x"):
+        convert({"x": "1"}, Point, "spec")
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'"\\ud800"', b"1e999", b"[" * 200_000, b'{"a":' * 200_000])
+def test_b2_19_bytes_that_are_no_json_are_bad_input(body: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        from_json(body, object)
