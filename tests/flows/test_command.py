@@ -1,7 +1,6 @@
 """Existing scripts, untouched: their rows come as a file, what they write is registered with where it came from."""
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,14 +98,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def p(platform: Supervisor, caller: HttpCaller, folder: Path) -> Iterator[Remote]:
+def p(platform: Supervisor, caller: HttpCaller, folder: Path) -> Remote:
     load_project(folder / "churn.py").apply()
     remote = Remote("churn", caller)
     deadline = time.monotonic() + 30
     while remote.call("jobs.list", states=["queued", "running"]):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    yield remote
+    return remote
 
 
 def finish(p: Remote, pipeline: str, **params: Any) -> Any:

@@ -81,11 +81,22 @@ class Columns(msgspec.Struct, frozen=True):
 
 
 class External:
-    """A model that is served elsewhere, as the platform watches it."""
+    """A model that is served elsewhere, as the platform watches it.
 
-    def __init__(self, remote: "Remote", name: str, task: str, columns: Columns) -> None:
+    Args:
+        remote: Its project.
+        name: Its deployment.
+        task: What it answers.
+        columns: What the columns of the team's files mean.
+        numbers: Features that have to be numbers, as they are in the reference.
+    """
+
+    def __init__(
+        self, remote: "Remote", name: str, task: str, columns: Columns, numbers: frozenset[str] = frozenset()
+    ) -> None:
         self.name = name
         self.columns = columns
+        self._numbers = numbers
         self._task = task
         self._remote = remote
         self._deployment = remote.deployment(name)
@@ -106,7 +117,7 @@ class External:
         if ids.is_duplicated().any():
             twice = ids.filter(ids.is_duplicated())[0]
             raise InvalidInput(f"{where} has an id twice", field=told.id, value=twice, rule="one prediction an id")
-        features = read_features(frame, told.of_features(frame, where))
+        features = read_features(frame, told.of_features(frame, where), self._numbers)
         heads = {"id": ids.to_list(), "event_at": read_moments(frame, told.time, told.zone).to_list()}
         if told.score:
             heads["score"] = _complete(read_numbers(frame, told.score), told.score)
@@ -249,9 +260,14 @@ def declare_external(
     columns.check(task)
     if expected and reference is None:
         raise InvalidInput("what was expected belongs to a reference", field="expected", next_step="reference=...")
-    found = External(remote, name, task, columns)
+    numbers = frozenset[str]()
     if reference is not None:
-        found.columns.of_features(*read_table(reference))  # before anything is declared
+        frame, where = read_table(reference)
+        names = columns.of_features(frame, where)
+        columns = msgspec.structs.replace(columns, features=names)
+        kinds = read_features(frame, names).schema
+        numbers = frozenset(feature for feature, dtype in kinds.items() if dtype.is_numeric())
+    found = External(remote, name, task, columns, numbers)
     _ensure_project(remote)
     spec = DeploymentSpec(name, name, task, personal=columns.personal, is_external=True)
     remote.call("serving.declare", spec=to_builtins(spec))

@@ -1,7 +1,7 @@
 """Frames and files on their way to the server: Polars or pandas, Parquet or CSV, checked by column and row."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -141,8 +141,17 @@ def _moment(text: str, field: str, zone: str) -> int:
     return parse_moment(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone)), field)
 
 
-def read_features(frame: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame":
-    """Return feature columns as the log holds them: Float64, or String for texts and categories."""
+def read_features(frame: "pl.DataFrame", names: Sequence[str], numbers: Collection[str] = ()) -> "pl.DataFrame":
+    """Return feature columns as the log holds them: Float64, or String for texts and categories.
+
+    Args:
+        frame: Where they are.
+        names: Which.
+        numbers: Those that have to be numbers.
+
+    Raises:
+        InvalidInput: A column is neither number, boolean nor text, or holds another kind; names the row.
+    """
     import polars as pl
 
     texts = (pl.String, pl.Categorical, pl.Enum)
@@ -153,7 +162,8 @@ def read_features(frame: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame"
             hint = "say which columns are: p.external(..., features=[...])"
             rule = "number, boolean or text"
             raise InvalidInput("this column is no feature", field=name, value=str(dtype), rule=rule, next_step=hint)
-        columns.append(frame.get_column(name).cast(pl.String) if dtype in texts else read_numbers(frame, name))
+        is_text = dtype in texts and name not in numbers
+        columns.append(frame.get_column(name).cast(pl.String) if is_text else read_numbers(frame, name))
     return pl.DataFrame(columns)
 
 

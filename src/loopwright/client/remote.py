@@ -81,7 +81,7 @@ class Remote:
             expected: Quality on held-out rows, as ``{"roc_auc": 0.78}``; decay is judged against it.
             personal: Columns that stay here: they are never sent.
             segments: Columns by whose values quality is told too.
-            features: Columns to log; default all that are left.
+            features: Columns to log; default those of the reference, else all that are left.
             monitor: What to watch; default ``lw.Monitor()``.
             zone: Time zone of moments that are stored without one.
 
