@@ -14,7 +14,7 @@ ONLY ?=
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup check lint test demo bench browser clean
+.PHONY: help setup check lint test demo bench docs browser clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,9 @@ demo: $(VENV)/.demo ## the whole loop on a year of real flights; ARGS="--days 60
 bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway
 	@for file in $(if $(ONLY),benchmarks/bench_$(ONLY).py,$(sort $(wildcard benchmarks/bench_*.py))); do \
 	  echo "== $$file"; $(BIN)/python "$$file"; done
+
+docs: $(VENV)/.dev ## write docs/reference from the code
+	@$(BIN)/python -m tools.write_reference
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check --output-format concise . || { echo "format: run '$(BIN)/ruff format .'"; exit 1; }

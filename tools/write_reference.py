@@ -1,0 +1,358 @@
+"""Write ``docs/reference/`` from the code: verbs, command line, SDK, events, plugins, settings.
+
+``python -m tools.write_reference`` writes; a test compares what is kept with what would be written.
+"""
+
+import ast
+import importlib
+import inspect
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tools.reference_events import emitted, reactions
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+ROOMS = ("governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop")
+FOLDER = Path("docs/reference")
+CONTRACTS = {
+    "alert_channels": "Function `(target, notice, allowed_hosts)`; called when an incident opens or resolves.",
+    "blob_stores": "Class `(url, cache)` with the methods of `store/blobs/base.py`; the name is the scheme of the URL.",
+    "checks": "Struct under `RowCheck` or `AggregateCheck` of `loopwright.data.checks`; its fields are the arguments.",
+    "codecs": "Class under `Codec` of `loopwright.pipelines.codecs`: how a value passes between steps. Never a pickle.",
+    "drift_metrics": "Function `(reference: Sketch, current: Sketch) -> float`; 0 is expected without drift.",
+    "flavours": "Class with `name`, `suffix`, `can_save`, `save`, `load`, `inspect`; see `registry/flavours/base.py`.",
+    "gates": "Function `(evidence: Evidence, **args) -> (verdict, sentence)`; pure.",
+    "guards": "Function `(served, before, weight) -> RolloutVerdict`; one guard of a canary step.",
+    "online_stores": "Class with the methods of `features/online/base.py`; the name is the scheme of the URL.",
+}
+"""What a plugin of each kind is."""
+PRIVATE_KINDS = {"gateway_parts", "step_kinds"}
+"""Joints of the platform itself, which no other package fills."""
+SETTINGS = {
+    "LOOPWRIGHT_STATE": "State folder: database, blobs, spool, online store, logs, tokens.",
+    "LOOPWRIGHT_DATABASE": "Metadata database: `sqlite:///path` or `postgresql://user:password@host/name`.",
+    "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
+    "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",
+    "LOOPWRIGHT_PORT": "Port of server and UI.",
+    "LOOPWRIGHT_GATEWAY_PORT": "Port of the gateway.",
+    "LOOPWRIGHT_URL": "Server that CLI and SDK call; empty: the one that runs on the state folder.",
+    "LOOPWRIGHT_GATEWAY_URL": "Address under which clients reach the gateway; empty: the server is asked.",
+    "LOOPWRIGHT_TOKEN": "Access token of CLI and SDK.",
+    "LOOPWRIGHT_PROJECT": "Project of CLI and SDK where none is named.",
+    "LOOPWRIGHT_SERVICE_TOKEN": "Secret of the platform's own processes; empty: `service.token` of the state folder.",
+    "LOOPWRIGHT_AUTH": "`on` asks every caller for a token.",
+    "LOOPWRIGHT_DURABILITY": "`process`: rows survive the death of the process; `power`: answers wait for the disk.",
+    "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
+}
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each reference page by file name."""
+    import_rooms()
+    makers: dict[str, Callable[[], Iterable[str]]] = {
+        "verbs.md": _verbs,
+        "cli.md": _cli,
+        "sdk.md": _sdk,
+        "events.md": _events,
+        "plugins.md": _plugins,
+        "settings.md": _settings,
+    }
+    note = "<!-- Written by `make docs` from the code; edit the code instead. -->"
+    return {name: "\n".join([note, "", *maker()]).rstrip() + "\n" for name, maker in makers.items()}
+
+
+def import_rooms() -> None:
+    """Import every front door and the verbs of the store, so that verbs and plugins are known."""
+    for room in ROOMS:
+        importlib.import_module(f"loopwright.{room}")
+    for module in ("store.jobs", "store.chunks", "gateway.loading"):
+        importlib.import_module(f"loopwright.{module}")
+
+
+# --- signatures, as they stand in the source ---
+
+
+def arguments(function: Callable[..., Any], *, skip: int) -> str:
+    """Return a function's parameters as they are written, without the first ``skip``.
+
+    >>> arguments(arguments, skip=1)
+    '*, skip: int'
+    """
+    found = _definition(function).args
+    positional = [*found.posonlyargs, *found.args]
+    defaults = [None] * (len(positional) - len(found.defaults)) + list(found.defaults)
+    parts = [_parameter(one, default) for one, default in zip(positional, defaults, strict=True)][skip:]
+    if found.vararg:
+        parts.append(f"*{_parameter(found.vararg, None)}")
+    elif found.kwonlyargs:
+        parts.append("*")
+    parts += [_parameter(one, default) for one, default in zip(found.kwonlyargs, found.kw_defaults, strict=True)]
+    if found.kwarg:
+        parts.append(f"**{_parameter(found.kwarg, None)}")
+    return ", ".join(parts)
+
+
+def _definition(function: Callable[..., Any]) -> Function:
+    (found,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+    assert isinstance(found, Function), f"{function} is no function"
+    return found
+
+
+def _parameter(one: ast.arg, default: ast.expr | None) -> str:
+    kind = _kind(one.annotation)
+    text = f"{one.arg}: {kind}" if kind else one.arg
+    return text if default is None else f"{text} = {ast.unparse(default)}"
+
+
+def _kind(annotation: ast.expr | None) -> str:
+    if annotation is None:
+        return ""
+    is_quoted = isinstance(annotation, ast.Constant) and isinstance(annotation.value, str)
+    return str(annotation.value) if is_quoted and isinstance(annotation, ast.Constant) else ast.unparse(annotation)
+
+
+def first_line(thing: Any) -> str:
+    """Return the first line of a docstring, fit for a cell."""
+    return _cell((inspect.getdoc(thing) or "").split("\n")[0].replace("``", "`"))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text)}`" if text else "–"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    names = list(head)
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+    yield ""
+
+
+# --- one function a page ---
+
+
+def _verbs() -> Iterator[str]:
+    from loopwright.kernel.verbs import VERBS, Verb
+
+    def kind(found: Verb) -> str:
+        if found.is_query:
+            return "query"
+        return "operation" if found.is_operation else "verb"
+
+    yield from (
+        "# Verbs, queries, operations",
+        "",
+        "`POST /v1/{project}/verbs/{name}` with the arguments as JSON, or `lw.connect(project=…).call(name, **args)`.",
+        "A verb changes rows in one transaction; a query changes nothing; an operation runs outside one transaction.",
+        "Each asks for at least its role: viewer < editor < approver < admin. Internal ones are for service tokens.",
+        "",
+    )
+    rooms: dict[str, list[Verb]] = {}
+    for name, found in sorted(VERBS.items()):
+        rooms.setdefault(name.split(".")[0], []).append(found)
+    for room, members in rooms.items():
+        yield from (f"## {room}", "")
+        ordered = sorted(members, key=lambda one: (one.surface == "internal", one.name))
+        yield from _table(
+            ("name", "kind", "role", "surface", "arguments", "what it does"),
+            (
+                (
+                    _code(one.name),
+                    kind(one),
+                    one.role.value,
+                    one.surface,
+                    _code(arguments(one.function, skip=1).removeprefix("*, ")),
+                    first_line(one.function),
+                )
+                for one in ordered
+            ),
+        )
+
+
+def _cli() -> Iterator[str]:
+    from loopwright.cli.main import COMMANDS, cli
+
+    yield from (
+        "# Command line",
+        "",
+        "An error says field, value, rule and next step, and ends with status 1; wrong usage ends with 2.",
+        "",
+    )
+    yield from _table(
+        ("command", "what it does"), ((f"[`{name}`](#{name})", _cell(text)) for name, (_, text) in COMMANDS.items())
+    )
+    with click.Context(cli, info_name="loopwright") as parent:
+        for name in COMMANDS:
+            command = cli.get_command(parent, name)
+            assert command is not None
+            context = click.Context(command, parent=parent, info_name=name, terminal_width=110, max_content_width=110)
+            yield from (f"## {name}", "", "```", command.get_help(context), "```", "")
+
+
+def _sdk() -> Iterator[str]:
+    import loopwright as lw
+
+    yield from ("# SDK", "", "`import loopwright as lw`. Declaring does nothing; `apply` makes it so.", "")
+    later: list[Any] = []
+    for name in sorted(set(lw.__all__) - {"__version__"}, key=str.lower):
+        found = getattr(lw, name)
+        if inspect.isclass(found):
+            later.append((name, found))
+        else:
+            yield from (f"### `lw.{name}({arguments(found, skip=0)})`", "", first_line(found), "")
+    for name, found in later:
+        yield from _class(f"lw.{name}", found)
+    yield from ("## What these return", "")
+    for module, names in (
+        ("client.handles", ("Dataset", "Deployment")),
+        ("client.remote", ("Remote", "RemoteDataset", "RemoteDeployment")),
+        ("client.external", ("External",)),
+    ):
+        for name in names:
+            yield from _class(name, getattr(importlib.import_module(f"loopwright.{module}"), name))
+
+
+def _class(name: str, found: type) -> Iterator[str]:
+    yield from (f"## `{name}`", "", first_line(found), "")
+    made = vars(found).get("__init__")
+    if made is not None and not issubclass(found, Exception):
+        yield from (_code(f"{name}({arguments(made, skip=1)})"), "")
+    rows = []
+    for label, member in vars(found).items():
+        function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
+        function = function.fget if isinstance(function, property) else function
+        if label.startswith("_") or not inspect.isfunction(function):
+            continue
+        skip = 0 if isinstance(member, staticmethod) else 1
+        shown = label if isinstance(member, property) else f"{label}({arguments(function, skip=skip)})"
+        rows.append((_code(shown), first_line(function)))
+    if rows:
+        yield from _table(("member", "what it does"), rows)
+
+
+def _events() -> Iterator[str]:
+    yield from (
+        "# Events",
+        "",
+        "Every change is one event in its own transaction: who, what, which ref, why, in event time and wall time.",
+        "They are the audit trail (`audit.list`); `loop/reactions.py` answers those it names.",
+        "",
+    )
+    sources = Path("src/loopwright")
+    trees = {path.relative_to(sources).as_posix(): ast.parse(path.read_text("utf-8")) for path in sources.rglob("*.py")}
+    found: dict[str, dict[str, set[str]]] = {}
+    for file in sorted(trees):
+        for name, facts in emitted(file, trees):
+            place = found.setdefault(name, {"facts": set(), "files": set()})
+            place["facts"] |= facts
+            place["files"].add(file)
+    answers = reactions(trees["loop/reactions.py"])
+    yield from _table(
+        ("type", "facts", "emitted in", "answered by"),
+        (
+            (
+                _code(name),
+                ", ".join(_code(fact) for fact in sorted(place["facts"])) or "–",
+                ", ".join(_code(file) for file in sorted(place["files"])),
+                ", ".join(_code(one) for one in answers.get(name, ())) or "–",
+            )
+            for name, place in sorted(found.items())
+        ),
+    )
+
+
+def _plugins() -> Iterator[str]:
+    from loopwright.kernel.plugins import BUILT_IN, load_plugin
+
+    unknown = set(BUILT_IN) - set(CONTRACTS) - PRIVATE_KINDS
+    assert not unknown, f"say in CONTRACTS what a plugin of these kinds is: {', '.join(sorted(unknown))}"
+    yield from (
+        "# Plugins",
+        "",
+        "One file and one entry point each; nothing is imported until it is used. A package adds one under the group",
+        "`loopwright.<kind>` and is installed where server, worker and gateway run. Built-in names win.",
+        "",
+    )
+    for kind in sorted(set(BUILT_IN) & set(CONTRACTS)):
+        yield from (f"## `loopwright.{kind}`", "", CONTRACTS[kind], "")
+        yield from _table(
+            ("name", "what it does", "file"),
+            (
+                (
+                    _code(name),
+                    first_line(load_plugin(kind, name)) or "–",
+                    _code(place.split(":")[0].removeprefix("loopwright.").replace(".", "/") + ".py"),
+                )
+                for name, place in sorted(BUILT_IN[kind].items())
+            ),
+        )
+
+
+def _settings() -> Iterator[str]:
+    found = dict(_variables(ast.parse(Path("src/loopwright/config.py").read_text("utf-8"))))
+    assert set(found) == set(SETTINGS), f"say in SETTINGS what these are: {set(found) ^ set(SETTINGS)}"
+    yield from (
+        "# Settings",
+        "",
+        "Read from the environment in `config.py` and nowhere else. Options of `loopwright up` win over them.",
+        "",
+    )
+    yield from _table(
+        ("variable", "default", "what it is"),
+        ((_code(name), _code(default), SETTINGS[name]) for name, default in found.items()),
+    )
+    yield "Credentials of object stores come from the provider's usual variables (`AWS_ACCESS_KEY_ID` …)."
+
+
+def _variables(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield each variable that is read, with its default as it stands in the source."""
+    (reader,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "load_settings")
+    defaults = {ast.unparse(one.values[-2]): _default(one.values[-1]) for one in _of(reader, ast.BoolOp)}
+    for call in _of(reader, ast.Call):
+        names = [str(one.value) for one in call.args if isinstance(one, ast.Constant)]
+        if names and names[0].startswith("LOOPWRIGHT_"):
+            yield names[0], names[1] if len(names) > 1 else defaults.get(ast.unparse(call), "")
+
+
+def _of(node: ast.AST, kind: type[Any]) -> list[Any]:
+    found = [one for one in ast.walk(node) if isinstance(one, kind)]
+    return sorted(found, key=lambda one: (one.lineno, one.col_offset))
+
+
+def _name(part: ast.expr) -> str:
+    return ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ast.unparse(part)
+
+
+def _default(value: ast.expr) -> str:
+    if isinstance(value, ast.Constant):
+        return str(value.value)
+    if isinstance(value, ast.JoinedStr):
+        parts = [str(part.value) if isinstance(part, ast.Constant) else _name(part) for part in value.values]
+        return "".join(parts).replace("folder / ", "<state>/").replace("'", "")
+    return ast.unparse(value).removeprefix("str(").removesuffix(")").replace("folder / ", "<state>/").replace("'", "")
+
+
+def main() -> None:
+    """Write the pages and remove those that are no longer made."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    written = pages()
+    for stale in {path.name for path in FOLDER.glob("*.md")} - set(written):
+        (FOLDER / stale).unlink()
+    for name, text in written.items():
+        (FOLDER / name).write_text(text, "utf-8")
+    print(f"wrote {len(written)} pages to {FOLDER}")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, "src")
+    main()
