@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Approve": "loopwright.client.declarations",
-    "Canary": "loopwright.client.declarations",
-    "ConstantModel": "loopwright.registry.flavours.constant",
+    "Approve": "loopwright.client",
+    "Canary": "loopwright.client",
+    "ConstantModel": "loopwright.registry",
     "LoopwrightError": "loopwright.kernel.errors",
-    "Monitor": "loopwright.client.declarations",
-    "Project": "loopwright.client.project",
-    "Retrain": "loopwright.client.project",
-    "Shadow": "loopwright.client.declarations",
-    "TrainingSet": "loopwright.features.training",
-    "after": "loopwright.client.declarations",
-    "agg": "loopwright.client.declarations",
-    "check": "loopwright.client.declarations",
-    "connect": "loopwright.client.remote",
-    "gate": "loopwright.client.declarations",
-    "model": "loopwright.client.declarations",
-    "source": "loopwright.client.declarations",
-    "when": "loopwright.client.declarations",
+    "Monitor": "loopwright.client",
+    "Project": "loopwright.client",
+    "Retrain": "loopwright.client",
+    "Shadow": "loopwright.client",
+    "TrainingSet": "loopwright.features",
+    "after": "loopwright.client",
+    "agg": "loopwright.client",
+    "check": "loopwright.client",
+    "connect": "loopwright.client",
+    "gate": "loopwright.client",
+    "model": "loopwright.client",
+    "source": "loopwright.client",
+    "when": "loopwright.client",
 }
 
 __all__ = [
@@ -53,24 +53,25 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from loopwright.client.declarations import (
+    from loopwright.client import (
         Approve,
         Canary,
         Monitor,
+        Project,
+        Retrain,
         Shadow,
         after,
         agg,
         check,
+        connect,
         gate,
         model,
         source,
         when,
     )
-    from loopwright.client.project import Project, Retrain
-    from loopwright.client.remote import connect
-    from loopwright.features.training import TrainingSet
+    from loopwright.features import TrainingSet
     from loopwright.kernel.errors import LoopwrightError
-    from loopwright.registry.flavours.constant import ConstantModel
+    from loopwright.registry import ConstantModel
 
 
 def __getattr__(name: str) -> Any:

@@ -1,1 +1,82 @@
-"""The same verbs over HTTP and in process; the declarations of a project file."""
+"""The same verbs over HTTP and in process; the declarations of a project file.
+
+Each name is imported when it is first used, so that a command loads no more than it needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loopwright.client.applying import Applied, apply_project
+    from loopwright.client.caller import HttpCaller, calling, find_caller
+    from loopwright.client.declarations import (
+        Approve,
+        Canary,
+        Monitor,
+        Shadow,
+        after,
+        agg,
+        check,
+        gate,
+        model,
+        source,
+        when,
+    )
+    from loopwright.client.external import External
+    from loopwright.client.frames import to_parquet, to_rows
+    from loopwright.client.project import Project, Retrain, to_spec
+    from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
+    from loopwright.client.replay import Replay, Requests, Stream
+
+_HOMES = {
+    **dict.fromkeys(("Applied", "apply_project"), "applying"),
+    **dict.fromkeys(("HttpCaller", "calling", "find_caller"), "caller"),
+    **dict.fromkeys(
+        ("Approve", "Canary", "Monitor", "Shadow", "after", "agg", "check", "gate", "model", "source", "when"),
+        "declarations",
+    ),
+    **dict.fromkeys(("External",), "external"),
+    **dict.fromkeys(("to_parquet", "to_rows"), "frames"),
+    **dict.fromkeys(("Project", "Retrain", "to_spec"), "project"),
+    **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
+    **dict.fromkeys(("Replay", "Requests", "Stream"), "replay"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+__all__ = [
+    "Applied",
+    "Approve",
+    "Canary",
+    "External",
+    "HttpCaller",
+    "Monitor",
+    "Project",
+    "Remote",
+    "RemoteDataset",
+    "RemoteDeployment",
+    "Replay",
+    "Requests",
+    "Retrain",
+    "Shadow",
+    "Stream",
+    "after",
+    "agg",
+    "apply_project",
+    "calling",
+    "check",
+    "connect",
+    "find_caller",
+    "gate",
+    "model",
+    "source",
+    "to_parquet",
+    "to_rows",
+    "to_spec",
+    "when",
+]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.specs import build_spec
 from loopwright.governance import SYSTEM
 from loopwright.kernel.documents import to_builtins
 from loopwright.loop import Plan
@@ -30,10 +31,8 @@ def apply_project(
         InvalidInput: The spec breaks a rule; names the field.
         Conflict: The project changed between plan and apply.
     """
-    from loopwright.client.project import to_spec
-
     caller = caller or find_caller()
-    spec, packed = to_spec(project)
+    spec, packed = build_spec(project.head, project.declared, project.folder)
     head = {
         "name": spec.name,
         "owner": spec.owner,

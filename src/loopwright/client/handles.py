@@ -1,6 +1,7 @@
 """What declaring returns: handles that later declarations refer to, and that reach the running project."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -107,6 +108,12 @@ class StepCall(msgspec.Struct, frozen=True):
     step: str
 
 
+Recorder = Callable[["Step", tuple[Any, ...], dict[str, Any]], StepCall]
+
+RECORDER: ContextVar[Recorder | None] = ContextVar("loopwright_recorder", default=None)
+"""What calls of steps are told to while a pipeline is traced; None outside."""
+
+
 class Step:
     """A declared step. Inside a traced pipeline a call records a node; outside it runs the function."""
 
@@ -121,10 +128,8 @@ class Step:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Record a node while a pipeline is traced, else run the function."""
-        from loopwright.client.tracing import record_call
-
-        recorded = record_call(self, args, kwargs)
-        return self.function(*args, **kwargs) if recorded is None else recorded
+        record = RECORDER.get()
+        return self.function(*args, **kwargs) if record is None else record(self, args, kwargs)
 
 
 class Deployment:

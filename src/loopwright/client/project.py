@@ -3,10 +3,11 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from loopwright.client.applying import Applied, apply_project
 from loopwright.client.handles import Column, Command, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
 from loopwright.client.specs import build_spec
 from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
@@ -18,9 +19,6 @@ from loopwright.loop import CommandSpec, ModelOutput, ProjectSpec, RetrainSpec, 
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
-
-if TYPE_CHECKING:
-    from loopwright.client.applying import Applied
 
 D = TypeVar("D")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -288,10 +286,8 @@ class Project:
         )
         return self._declare("deployment", name, Deployment(self, spec, monitor, None))
 
-    def apply(self, *, confirm: "Callable[[Any], bool] | None" = None) -> "Applied":
+    def apply(self, *, confirm: "Callable[[Any], bool] | None" = None) -> Applied:
         """Show the server what is declared, and make it so; ``confirm`` sees the plan and may refuse it."""
-        from loopwright.client.applying import apply_project
-
         return apply_project(self, confirm)
 
     def _declare(self, kind: str, name: str, made: D) -> D:

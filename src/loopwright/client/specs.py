@@ -15,7 +15,7 @@ from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import ProjectSpec, commands
 from loopwright.pipelines import PipelineSpec, packing
-from loopwright.tracking.source_state import read_source_state
+from loopwright.tracking import read_source_state
 
 ToCode = Callable[[Callable[..., Any]], CodeRef]
 

@@ -2,12 +2,11 @@
 
 import inspect
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 import msgspec
 
-from loopwright.client.handles import Step, StepCall
+from loopwright.client.handles import RECORDER, Step, StepCall
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
 from loopwright.pipelines import PipelineSpec, StepSpec
@@ -37,26 +36,17 @@ class _Trace:
         return StepCall(name)
 
 
-_current: ContextVar[_Trace | None] = ContextVar("loopwright_trace", default=None)
-
-
-def record_call(step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall | None:
-    """Record a call while a pipeline is traced; None outside."""
-    trace = _current.get()
-    return None if trace is None else trace.add(step, args, kwargs)
-
-
 def trace_pipeline(
     function: Callable[..., Any], schedule_us: int | None, to_code: Callable[[Callable[..., Any]], CodeRef]
 ) -> PipelineSpec:
     """Run a pipeline function on handles and return the DAG of the steps it called."""
     parameters = inspect.signature(function).parameters
     trace = _Trace()
-    token = _current.set(trace)
+    token = RECORDER.set(trace.add)
     try:
         function(**{name: ParamHandle(name) for name in parameters})
     finally:
-        _current.reset(token)
+        RECORDER.reset(token)
     defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
     steps = [
         StepSpec(

@@ -17,7 +17,7 @@ from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.pipelines import StepContext, packing
 from loopwright.registry import ModelVersion, SavedModel, artifacts
 from loopwright.store.types import BlobRef
-from loopwright.tracking import environment
+from loopwright.tracking import capture_environment
 
 Document = dict[str, Any]
 Versions = dict[str, DatasetVersion]
@@ -192,7 +192,7 @@ def _start_run(context: StepContext, spec: CommandSpec, params: Document, versio
             "tags": tags,
             "inputs": [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()],
             "execution_id": execution_id,
-            "environment": to_builtins(environment.capture_environment()),
+            "environment": to_builtins(capture_environment()),
             "source": to_builtins(context.call("loop.spec", {}).source),
         },
     )
