@@ -13,13 +13,10 @@ from loopwright.cli.closing import closing_table, print_table
 from loopwright.cli.project import follow_execution, load_project
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, print_json
-from loopwright.client.frames import to_parquet
-from loopwright.client.project import to_spec
-from loopwright.client.remote import Remote
-from loopwright.client.replay import Replay, Requests, Stream
+from loopwright.client import Remote, Replay, Requests, Stream, to_parquet, to_spec
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.governance import SYSTEM
-from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
+from loopwright.kernel.clock import DAY_US, WallClock, format_moment, parse_moment
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.loop import ProjectSpec
@@ -63,7 +60,7 @@ def _spec(remote: Remote, policy: Path | None) -> tuple[ProjectSpec, bytes]:
 
 def _scratch(remote: Remote, spec: ProjectSpec, packed: bytes, deployment: str, start_at: int) -> Remote:
     """Make the scratch project: a replay clock at the start, pushed datasets, no person in the way."""
-    name = f"{remote.project}-backtest-{int(time.time())}"
+    name = f"{remote.project}-backtest-{WallClock().now_us() // 1_000_000}"
     head = {"name": name, "owner": spec.owner, "risk": spec.risk, "clock": "replay", "clock_at": start_at}
     remote.caller.call("projects.create", head, SYSTEM)
     scratch = Remote(name, remote.caller)

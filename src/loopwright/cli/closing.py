@@ -8,7 +8,7 @@ import click
 import polars as pl
 
 from loopwright.cli.serving import wait_for_job
-from loopwright.client.remote import Remote
+from loopwright.client import Remote
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound
 from loopwright.registry import metrics

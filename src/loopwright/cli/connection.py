@@ -1,7 +1,6 @@
 """Finding the server and the project a command is about."""
 
-from loopwright.client.caller import HttpCaller, find_caller
-from loopwright.client.remote import Remote
+from loopwright.client import HttpCaller, Remote, find_caller
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import InvalidInput
 

@@ -11,6 +11,7 @@ import msgspec
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop import Provenance
+from loopwright.registry import encode, load_model
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -31,8 +32,6 @@ def print_provenance(provenance: Provenance) -> None:
 
 def replay_prediction(remote: Any, provenance: Provenance) -> Replayed:
     """Load the version that answered from its files and compute the score of the logged features again."""
-    from loopwright.registry import artifacts, encoding
-
     prediction = next(node for node in provenance.nodes if node.kind == "prediction")
     model = next((node for node in provenance.nodes if node.kind == "model"), None)
     if model is None:
@@ -45,9 +44,9 @@ def replay_prediction(remote: Any, provenance: Provenance) -> Replayed:
             place = folder / file.path
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(remote.caller.get_blob(remote.project, file.digest))
-        predictor = artifacts.load_model(version, folder)
+        predictor = load_model(version, folder)
     columns = {key: [value] for key, value in prediction.details["features"].items()}
-    computed = float(predictor.predict(encoding.encode(version.signature, columns))[0])
+    computed = float(predictor.predict(encode(version.signature, columns))[0])
     logged = prediction.details["score"]
     is_same = logged is not None and struct.pack("<d", logged) == struct.pack("<d", computed)
     verdict = "the same to the bit" if is_same else "NOT the same"

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from loopwright.cli.backtesting import run_backtest
 from loopwright.cli.connection import remote
+from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.cli.show import json_option, print_json, project_option
 
 
@@ -15,8 +17,6 @@ from loopwright.cli.show import json_option, print_json, project_option
 @json_option
 def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) -> None:
     """Say where the answer PREDICTION_ID came from, from traffic decision to dataset bytes."""
-    from loopwright.cli.explaining import print_provenance, replay_prediction
-
     found = remote(project)
     provenance = found.why(prediction_id)
     replayed = replay_prediction(found, provenance) if replay else None
@@ -41,6 +41,4 @@ def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) ->
 @json_option
 def backtest(deployment: str, start: str, end: str, policy: Path | None, project: str | None, as_json: bool) -> None:
     """Replay a stretch of history under a policy, through the same code, and print the year's table."""
-    from loopwright.cli.backtesting import run_backtest
-
     run_backtest(remote(project), deployment, start, end, policy, as_json)

@@ -3,14 +3,11 @@
 import importlib
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from loopwright import __version__
-
-if TYPE_CHECKING:
-    from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError
 
 COMMANDS = {
     "init": ("loopwright.cli.project:init", "Start a project from a template."),
@@ -65,8 +62,6 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point of ``loopwright``: errors of ours end as one clear message, never as a stack trace."""
-    from loopwright.kernel.errors import LoopwrightError
-
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what a command started is ended with it
     try:
         cli.main(standalone_mode=False)
@@ -81,7 +76,7 @@ def main() -> None:
         sys.exit(130)
 
 
-def _explain(error: "LoopwrightError") -> str:
+def _explain(error: LoopwrightError) -> str:
     parts = (("field", error.field), ("value", error.value), ("rule", error.rule), ("next", error.next_step))
     lines = [f"error: {error.message}", *(f"  {name}: {text}" for name, text in parts if text is not None)]
     return "\n".join(lines) + "\n"

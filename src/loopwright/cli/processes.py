@@ -7,9 +7,15 @@ from typing import Any
 import click
 import msgspec
 
+from loopwright.cli.connection import remote
+from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.cli.verifying import verify_state
+from loopwright.client import find_caller
 from loopwright.config import load_settings
+from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
+from loopwright.server import ROLES, Supervisor
 
 
 @click.command()
@@ -23,8 +29,6 @@ def up(
     state: Path | None, host: str | None, port: int | None, gateway_port: int | None, auth: bool, role: tuple[str, ...]
 ) -> None:
     """Run server, worker, gateway and UI here until Ctrl C."""
-    from loopwright.server.supervisor import ROLES, Supervisor
-
     settings = load_settings(state)
     changes: dict[str, Any] = {"host": host, "port": port, "gateway_port": gateway_port, "auth": "on" if auth else None}
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
@@ -52,8 +56,6 @@ def _show_first_token(state_dir: Path) -> None:
 @json_option
 def status(project: str | None, as_json: bool) -> None:
     """Show what runs, what waits and what needs a person."""
-    from loopwright.cli.connection import remote
-
     found = remote(project)
     answer = found.call("loop.status")
     if as_json:
@@ -81,8 +83,6 @@ def logs(name: str, lines: int, project: str | None) -> None:
         text = place.read_text(errors="replace") if place.exists() else ""
         click.echo("\n".join(text.splitlines()[-lines:]) or f"no log yet at {place}")
         return
-    from loopwright.cli.connection import remote
-
     found = remote(project)
     execution = found.call("pipelines.get", execution_id=name)
     for step in execution.steps:
@@ -97,8 +97,6 @@ def logs(name: str, lines: int, project: str | None) -> None:
 @json_option
 def verify(as_json: bool) -> None:
     """Re-check blob digests, references, chunks and the chain of events on this state folder; name what is wrong."""
-    from loopwright.cli.verifying import verify_state
-
     report = verify_state(load_settings())
     if as_json:
         print_json(report)
@@ -117,8 +115,6 @@ def verify(as_json: bool) -> None:
 @json_option
 def doctor(as_json: bool) -> None:
     """Check Python, ports, disk, database, blob store, clock and versions, and say what to do."""
-    from loopwright.cli.examining import examine
-
     findings = examine(load_settings())
     if as_json:
         print_json(findings)
@@ -137,9 +133,6 @@ def doctor(as_json: bool) -> None:
 @json_option
 def login(actor: str | None, role: str, project: str | None, as_json: bool) -> None:
     """Check the access token in use, or create one for somebody else."""
-    from loopwright.client.caller import find_caller
-    from loopwright.governance import SYSTEM
-
     caller = find_caller()
     if actor:
         args = {"actor": actor, "role": role, "every_project": project is None}

@@ -1,6 +1,7 @@
 """Commands about a project: init, apply, start."""
 
 import importlib.util
+import json
 import sys
 import time
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 
 import click
 
+from loopwright.cli.connection import remote
 from loopwright.cli.show import Progress, json_option, print_json, project_option
+from loopwright.cli.templates import write_template
+from loopwright.client import Project, apply_project
 from loopwright.kernel.errors import InvalidInput, StepFailed
 
 _MARKS = {"new": "+", "changed": "~", "unaffected": " ", "undeclared": "?"}
@@ -20,8 +24,6 @@ _MARKS = {"new": "+", "changed": "~", "unaffected": " ", "undeclared": "?"}
 @json_option
 def init(folder: Path, template: str, as_json: bool) -> None:
     """Start a project in FOLDER: a declaration file to edit and apply."""
-    from loopwright.cli.templates import write_template
-
     written = write_template(folder, template)
     if as_json:
         print_json([str(path) for path in written])
@@ -38,8 +40,6 @@ def init(folder: Path, template: str, as_json: bool) -> None:
 @json_option
 def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
     """Show the plan of the project in FILE, then make it so."""
-    from loopwright.client.applying import apply_project
-
     project = load_project(file)
 
     def confirm(plan: Any) -> bool:
@@ -79,8 +79,6 @@ def start(
     pipeline: str, params: tuple[str, ...], reason: str, detach: bool, project: str | None, as_json: bool
 ) -> None:
     """Run PIPELINE now and follow its steps."""
-    from loopwright.cli.connection import remote
-
     found = remote(project)
     execution = found.call("pipelines.start", pipeline=pipeline, params=_params(params), reason=reason)
     if not detach:
@@ -112,8 +110,6 @@ def follow_execution(found: Any, execution_id: str, timeout_s: float = 1800.0) -
 
 
 def _params(pairs: tuple[str, ...]) -> dict[str, Any]:
-    import json
-
     params = {}
     for pair in pairs:
         name, found, text = pair.partition("=")
@@ -132,8 +128,6 @@ def load_project(file: Path) -> Any:
     Raises:
         InvalidInput: The file does not run, or declares no project or several; names line and error.
     """
-    from loopwright.client.project import Project
-
     folder = str(file.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)

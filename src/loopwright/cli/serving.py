@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import click
 
 from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.documents import convert
+from loopwright.kernel.errors import InvalidInput, error_from_dict
+from loopwright.registry import Task, importing
 
 
 @click.command()
@@ -116,10 +119,6 @@ def wait_for_job(found: Any, job_id: str) -> Any:
     Raises:
         LoopwrightError: The job's own error.
     """
-    import time
-
-    from loopwright.kernel.errors import error_from_dict
-
     while True:
         job = found.call("jobs.get", job_id=job_id)
         if job.state == "done":
@@ -149,9 +148,6 @@ def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> Non
 @json_option
 def import_model(model: str, file: Path, task: str, service: str, project: str | None, as_json: bool) -> None:
     """Register FILE (LightGBM text or skops) as a new version of MODEL."""
-    from loopwright.kernel.documents import convert
-    from loopwright.registry import Task, importing
-
     found = remote(project)
     kind: Task = convert(task, Task, "--task")  # type: ignore[arg-type]
     version = importing.import_model(found.caller, found.project, model=model, file=file, task=kind, service=service)

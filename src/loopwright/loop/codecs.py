@@ -6,13 +6,11 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopwright.features.training import TrainingSet
+from loopwright.features import TrainingSet
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.plugins import load_plugin, plugin_names
-from loopwright.pipelines.codecs import Files
-from loopwright.registry import Signature
-from loopwright.registry.artifacts import SavedModel, load_model, save_model
-from loopwright.registry.flavours.base import Predictor, TrainingColumn
+from loopwright.pipelines import Files
+from loopwright.registry import Predictor, SavedModel, Signature, TrainingColumn, load_model, save_model
 
 
 class LoadedModel(msgspec.Struct, frozen=True):

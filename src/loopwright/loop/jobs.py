@@ -8,11 +8,10 @@ from typing import Any
 import polars as pl
 
 from loopwright.data import read
-from loopwright.features import RequestSpec
-from loopwright.features.skew import compare_served
+from loopwright.features import RequestSpec, compare_served
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.pipelines.steps import PipelineContext
+from loopwright.pipelines import PipelineContext
 from loopwright.serving import Release, predictions
 from loopwright.store.types import BlobRef, Chunk, Job
 from loopwright.store.work import JobContext, job

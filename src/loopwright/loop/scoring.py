@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loopwright.features.training import TrainingSet
+from loopwright.features import TrainingSet
 from loopwright.loop.codecs import LoadedModel
 from loopwright.registry import encoding, metrics
 

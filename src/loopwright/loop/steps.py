@@ -4,8 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.features.jobs import freeze_training_set
-from loopwright.features.types import TrainingSetVersion
+from loopwright.features import TrainingSetVersion, freeze_training_set
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -13,11 +12,9 @@ from loopwright.kernel.refs import parse_ref
 from loopwright.loop.jobs import ask_child
 from loopwright.loop.types import ProjectSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
-from loopwright.pipelines.steps import StepContext
-from loopwright.registry import Evidence, GateSpec, ModelVersion
-from loopwright.registry.artifacts import SavedModel
-from loopwright.registry.gates import run_gates
-from loopwright.tracking import environment
+from loopwright.pipelines import StepContext
+from loopwright.registry import Evidence, GateSpec, ModelVersion, SavedModel, run_gates
+from loopwright.tracking import capture_environment
 
 Document = dict[str, Any]
 
@@ -125,7 +122,7 @@ def _run(context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSp
         },
         "inputs": [rows["ref"]],
         "execution_id": execution_id,
-        "environment": to_builtins(environment.capture_environment()),
+        "environment": to_builtins(capture_environment()),
         "source": to_builtins(spec.source),
     }
     run = context.call("tracking.start_run", document)

@@ -11,7 +11,7 @@ from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.operations import OperationContext
 from loopwright.loop.types import Provenance, ProvenanceNode
 from loopwright.registry import ModelVersion
-from loopwright.serving import Release, Variant
+from loopwright.serving import Release, Variant, predictions
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
@@ -44,8 +44,6 @@ def _find_rows(context: OperationContext, prediction_id: str) -> Rows:
     chunks = context.read(
         lambda tx: store_sql.find_chunks(tx.connection, tx.project, "predictions", item_id=prediction_id)
     )
-    from loopwright.serving import predictions  # loads Polars, with the first question
-
     rows: Rows = []
     for chunk in chunks:
         found = predictions.find_prediction([chunk], context.blobs, prediction_id)

@@ -9,7 +9,11 @@ from typing import Any
 import click
 import polars as pl
 
+from loopwright.cli.closing import closing_table, print_table, read_log
+from loopwright.cli.demo.last_act import break_one, last_act
 from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
+from loopwright.cli.demo.year import play_year
+from loopwright.cli.explaining import print_provenance, replay_prediction
 
 
 @click.command()
@@ -34,10 +38,6 @@ def demo(
     skip_last_act: bool,
 ) -> None:
     """Take a year of flights out of New York through the whole loop, on this machine, and keep serving."""
-    from loopwright.cli.closing import closing_table, print_table
-    from loopwright.cli.demo.last_act import break_one, last_act
-    from loopwright.cli.demo.year import play_year
-
     if broken:
         break_one(state, broken)
         return
@@ -64,9 +64,6 @@ def demo(
 
 def _ask_why(stage: Stage) -> None:
     """Follow one late flight of the last day back to the bytes, and compute its score again."""
-    from loopwright.cli.closing import read_log
-    from loopwright.cli.explaining import print_provenance, replay_prediction
-
     end_at = stage.remote.call("loop.status").clock_at
     log = read_log(stage.remote, DEPLOYMENT, START_AT, end_at).filter(~pl.col("is_shadow") & (pl.col("label") == 1))
     if log.is_empty():

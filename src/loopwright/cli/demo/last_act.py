@@ -18,9 +18,7 @@ import polars as pl
 from loopwright.cli.closing import read_log
 from loopwright.cli.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module
 from loopwright.cli.demo.year import ASKED
-from loopwright.client.caller import HttpCaller
-from loopwright.client.remote import Remote
-from loopwright.client.replay import Replay, Requests, Stream
+from loopwright.client import HttpCaller, Remote, Replay, Requests, Stream
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, Unavailable

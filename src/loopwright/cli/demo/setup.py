@@ -17,13 +17,11 @@ import click
 import loopwright
 from loopwright.cli.project import follow_execution, load_project
 from loopwright.cli.show import Progress
-from loopwright.client.applying import apply_project
-from loopwright.client.caller import HttpCaller
-from loopwright.client.remote import Remote
+from loopwright.client import HttpCaller, Remote, apply_project
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
 from loopwright.kernel.errors import NotFound, StepFailed, Unavailable
-from loopwright.server.supervisor import Supervisor
+from loopwright.server import Supervisor
 
 PROJECT, DEPLOYMENT, MODEL = "flights", "late", "late"
 START_AT = parse_moment("2013-03-01T05:00:00Z")

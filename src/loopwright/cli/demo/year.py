@@ -7,7 +7,7 @@ import polars as pl
 
 from loopwright.cli.demo.setup import DEPLOYMENT, LABELS_UNTIL, START_AT, Stage
 from loopwright.cli.show import Progress
-from loopwright.client.replay import Replay, Requests, Stream
+from loopwright.client import Replay, Requests, Stream
 from loopwright.kernel.clock import DAY_US, format_moment
 
 ASKED = ["flight_id", "scheduled_at", "carrier", "origin", "dest", "tailnum", "distance"]
