@@ -79,6 +79,8 @@ def open_database(settings: Settings) -> Database:
     import_rooms()
     database = Database(settings.database_url)
     upgrade(database)
+    if not database.is_sqlite:
+        database.seal()  # what a killed server committed last
     return database
 
 

@@ -197,12 +197,12 @@ class Database:
                     continue
                 _fail(future, error)
                 return
-            self._seal()
+            self.seal()
             future.set_result(result)
             self._announce()
             return
 
-    def _seal(self) -> None:
+    def seal(self) -> None:
         """Seal what was committed; where that fails the commit stands, and the next one seals for both."""
         try:
             with self.engine.begin() as connection:

@@ -1,8 +1,8 @@
 """Blobs in an object store (S3, Google Cloud Storage, Azure) through obstore, with a local copy on first read."""
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from loopwright.kernel.documents import digest_bytes
@@ -48,7 +48,7 @@ class ObjectBlobStore:
             except Corrupt:
                 self._copies.delete(digest)
         try:
-            with self._answering():
+            with self._answering(may_miss=True):
                 body = bytes(self._objects.get(_key(digest)).bytes())
         except FileNotFoundError:
             raise NotFound("this blob is not stored here", field="digest", value=digest) from None
@@ -66,7 +66,7 @@ class ObjectBlobStore:
     def has(self, digest: str) -> bool:
         """Say whether the blob is there."""
         try:
-            with self._answering():
+            with self._answering(may_miss=True):
                 self._objects.head(_key(digest))
         except FileNotFoundError:
             return False
@@ -80,19 +80,19 @@ class ObjectBlobStore:
 
     def delete(self, digest: str) -> None:
         """Remove a blob."""
-        with self._answering():
+        with contextlib.suppress(FileNotFoundError), self._answering(may_miss=True):
             self._objects.delete(_key(digest))
         self._copies.delete(digest)
 
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        """Turn a provider's errors into ours, except that an object is missing."""
+    @contextlib.contextmanager
+    def _answering(self, *, may_miss: bool = False) -> Iterator[None]:
+        """Turn a provider's errors into ours, except, where asked, that an object is missing."""
         from obstore.exceptions import BaseError
 
         try:
             yield
-        except BaseError as error:
-            if isinstance(error, FileNotFoundError):
+        except (BaseError, FileNotFoundError) as error:
+            if may_miss and isinstance(error, FileNotFoundError):
                 raise
             raise Unavailable(
                 "the blob store did not answer",

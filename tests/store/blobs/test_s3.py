@@ -1,0 +1,100 @@
+"""Blobs in a bucket, on a real S3 server."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
+from loopwright.server.supervisor import free_port
+from loopwright.store.blobs import BlobStore, open_blob_store
+
+moto_server = pytest.importorskip("moto.server")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    httpx.put(f"{s3}/bucket", timeout=10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BlobStore:
+    return open_blob_store(f"s3://bucket/{tmp_path.name}", tmp_path / "copies")
+
+
+def forget_copies(tmp_path: Path) -> None:
+    for path in (tmp_path / "copies").rglob("*"):
+        if path.is_file():
+            path.unlink()
+
+
+def test_bytes_and_files_come_back_from_the_bucket(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"y" * 100_000)
+    refs = [store.put(b"hello"), store.put(b"hello"), store.put_file(tmp_path / "file")]
+    forget_copies(tmp_path)
+    assert store.get(refs[0].digest) == b"hello"
+    assert store.path(refs[2].digest).read_bytes() == b"y" * 100_000
+    assert sorted(store.digests()) == sorted({ref.digest for ref in refs})
+
+
+def test_two_prefixes_are_two_stores(store: BlobStore, tmp_path: Path) -> None:
+    ref = store.put(b"hello")
+    other = open_blob_store("s3://bucket/other", tmp_path / "other")
+    assert not other.has(ref.digest)
+    with pytest.raises(NotFound):
+        other.get(ref.digest)
+
+
+def test_deleting(store: BlobStore) -> None:
+    ref = store.put(b"hello")
+    store.delete(ref.digest)
+    store.delete(ref.digest)
+    assert not store.has(ref.digest)
+    with pytest.raises(NotFound):
+        store.path(ref.digest)
+
+
+def test_an_object_that_changed_is_noticed(store: BlobStore, tmp_path: Path) -> None:
+    ref = store.put(b"hello")
+    forget_copies(tmp_path)
+    store._objects.put(f"{ref.digest[:2]}/{ref.digest}", b"hellp")  # type: ignore[attr-defined]
+    with pytest.raises(Corrupt):
+        store.get(ref.digest)
+
+
+def test_a_local_copy_that_changed_is_fetched_anew(store: BlobStore) -> None:
+    ref = store.put(b"hello")
+    store.get(ref.digest)
+    store.path(ref.digest).write_bytes(b"hellp")
+    assert store.get(ref.digest) == b"hello"
+    assert store.path(ref.digest).read_bytes() == b"hello"
+
+
+def test_a_bucket_that_is_not_there_says_what_to_check(tmp_path: Path) -> None:
+    store = open_blob_store("s3://nowhere/x", tmp_path / "copies")
+    with pytest.raises(Unavailable, match="LOOPWRIGHT_BLOBS"):
+        store.put(b"hello")
+
+
+def test_b2_02_a_digest_is_never_a_key(store: BlobStore) -> None:
+    for digest in ("../other/x", "..%2f", "", "0" * 64 + "/.."):
+        with pytest.raises(InvalidInput):
+            store.get(digest)

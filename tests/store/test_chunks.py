@@ -1,0 +1,70 @@
+"""Chunks: sending one again is harmless, and an id finds the chunk whose range holds it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.store import sql
+
+
+@pytest.fixture
+def call(dispatcher: Dispatcher) -> Callable[..., Any]:
+    """Call as one of the platform's own processes."""
+    return lambda verb, /, **args: dispatcher.call(verb, args, actor=SERVICE_ACTOR, project="flights")
+
+
+@pytest.fixture
+def register(call: Callable[..., Any]) -> Callable[..., Any]:
+    def one(**changed: Any) -> Any:
+        values = {
+            "kind": "predictions",
+            "stream": "late",
+            "writer": "gateway-0",
+            "seq": 1,
+            "digest": "a" * 64,
+            "rows": 3,
+        }
+        values |= {"size_bytes": 10, "id_first": "01A", "id_last": "01C", "event_at_min": 10, "event_at_max": 20}
+        return call("chunks.register", **{**values, **changed})
+
+    return one
+
+
+def test_sending_a_chunk_again_returns_the_first(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    first = register()
+    assert register() == register(digest="b" * 64, rows=99) == first
+    assert call("chunks.find", kind="predictions") == [first]
+    assert register(seq=2).chunk_id != first.chunk_id
+    assert register(stream="other").chunk_id != first.chunk_id
+
+
+def test_a_chunk_is_found_by_id_time_and_stream(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    one = register(seq=1)
+    two = register(seq=2, id_first="01D", id_last="01F", event_at_min=21, event_at_max=30)
+    assert call("chunks.find", kind="predictions", item_id="01B") == [one]
+    assert call("chunks.find", kind="predictions", item_id="01F") == [two]
+    assert call("chunks.find", kind="predictions", start_at=20, end_at=21) == [one]
+    assert call("chunks.find", kind="predictions", start_at=21) == [two]
+    assert call("chunks.find", kind="labels") == call("chunks.find", kind="predictions", stream="other") == []
+
+
+def test_ids_are_compared_letter_by_letter(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    mixed = register(id_first="B-1", id_last="a-1")  # as Python sorts; a locale would put "a" before "B"
+    for item in ("B-1", "C", "Z9", "_x", "a", "a-1"):
+        assert call("chunks.find", kind="predictions", item_id=item) == [mixed]
+    assert call("chunks.find", kind="predictions", item_id="b") == []
+
+
+def test_a_compacted_chunk_is_no_longer_read(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    small, large = register(seq=1), register(seq=2)
+    call("chunks.compact", into=large.chunk_id, replaced=[small.chunk_id])
+    assert call("chunks.find", kind="predictions") == [large]
+
+
+def test_a_chunk_keeps_its_blob(register: Callable[..., Any], dispatcher: Dispatcher) -> None:
+    register()
+    with dispatcher.database.reading() as connection:
+        assert sql.find_blob(connection, "flights", "a" * 64) is not None
+        assert sql.find_blob(connection, "other", "a" * 64) is None

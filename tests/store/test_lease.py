@@ -1,0 +1,47 @@
+"""A lease is held by one process, until it lets go or dies."""
+
+import time
+
+import pytest
+from sqlalchemy import text
+
+from loopwright.store.engine import Database
+from loopwright.store.lease import hold_lease
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Database:
+    return Database(postgres_url)
+
+
+def test_one_holds_it_at_a_time(database: Database) -> None:
+    with (
+        hold_lease(database, "reactor") as first,
+        hold_lease(database, "reactor") as second,
+        hold_lease(database, "timers") as other,
+    ):
+        assert (first, second, other) == (True, False, True)
+    with hold_lease(database, "reactor") as again:
+        assert again
+    database.close()
+
+
+def test_a_killed_holder_lets_go(database: Database) -> None:
+    killed = Database(database.url)
+    lease = hold_lease(killed, "reactor")
+    assert lease.__enter__()
+    kill = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+    )
+    with database.engine.connect() as connection:
+        connection.execute(kill)
+    deadline = time.monotonic() + 5
+    is_held = False
+    while not is_held and time.monotonic() < deadline:
+        with hold_lease(database, "reactor") as is_held:
+            time.sleep(0.02)
+    assert is_held
+    with pytest.raises(Exception, match=r"terminat|closed"):
+        lease.__exit__(None, None, None)
+    killed.close()
+    database.close()
