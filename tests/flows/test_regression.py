@@ -1,4 +1,4 @@
-"""The loop with another task: how many minutes late a flight arrives. Nothing in it knows that labels may be yes or no."""
+"""The loop with another task: how many minutes late a flight arrives. Nothing in it takes labels for yes or no."""
 
 import math
 from pathlib import Path
@@ -53,12 +53,12 @@ def fit(rows: lw.TrainingSet, trees: int = 20):
 
 
 p.deployment("late", model="minutes", gates=[lw.gate.at_most("rmse", 100.0), lw.gate.data_checks()],
-             rollout=[lw.Shadow("1d", no_worse="rmse", margin=5.0, at_most="3d")],
+             rollout=[lw.Shadow("12h", no_worse="rmse", margin=5.0, at_most="2d")],
              approve=lw.Approve(first="policy", retrain="policy"),
              monitor=lw.Monitor(every="1d", performance="rmse", segments=["origin"], span="7d"),
              retrain=lw.Retrain(fit, when=[lw.when.decay("rmse", by=1000.0), lw.when.older_than("90d")]))
 """
-DAYS = 3
+DAYS = 2
 
 
 def fitted(remote: Remote, execution_id: str) -> None:
@@ -100,10 +100,10 @@ def test_the_loop_closes_on_minutes(platform: Supervisor, caller: HttpCaller, tm
 
     flights = slice_of_march()
     replay = make_replay(remote, flights)
-    for _ in replay.run(START, START + DAY_US // 2, day_starts_at=START):
+    for _ in replay.run(START, START + DAY_US // 4, day_starts_at=START):
         pass
     remote.call("loop.start_retrain", deployment="late", cause="person", reason="new rows are in")
-    for _ in replay.run(START + DAY_US // 2, START + DAYS * DAY_US, day_starts_at=START):
+    for _ in replay.run(START + DAY_US // 4, START + DAYS * DAY_US, day_starts_at=START):
         pass
     replay.settle(START + (DAYS + 2) * DAY_US)
 

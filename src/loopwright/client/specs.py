@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
+from loopwright.client.columns import check_columns, find_schema
 from loopwright.client.handles import Command, Dataset, Deployment, RequestFeatures, Service, Train, View
 from loopwright.client.tracing import trace_pipeline
-from loopwright.data import DatasetSpec
+from loopwright.data import DatasetSpec, declarations
 from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
@@ -37,6 +38,7 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
     datasets: list[Dataset] = of_kind.get("dataset", [])
     deployments: list[Deployment] = of_kind.get("deployment", [])
     services: list[Service] = of_kind.get("service", [])
+    check_columns(datasets, of_kind.get("view", []), services, folder)
     spec = msgspec.structs.replace(
         head,
         code_digest=code_digest,
@@ -122,12 +124,19 @@ def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Datas
 
     hint = f'@p.on_request(inputs=..., outputs=["..."]) on {one.name}'
     spine = next((service.label.dataset for service in services if one in service.parts), None)
-    schema = next((_schema(dataset, folder) for dataset in datasets if dataset.spec.name == spine), None)
-    if schema is None or not set(one.inputs) <= set(schema):
+    schema = next((find_schema(dataset, folder) for dataset in datasets if dataset.spec.name == spine), None)
+    if schema is not None and (absent := [name for name in one.inputs if name not in schema]):
+        raise InvalidInput(
+            f"dataset {spine} has no column {absent[0]}",
+            field=f"{one.name}.inputs",
+            value=absent[0],
+            next_step=declarations.nearest(absent[0], list(schema)),
+        )
+    if schema is None:
         raise InvalidInput(
             f"the columns that {one.name} makes cannot be found by a dry run",
             field="outputs",
-            rule="the service's label dataset must be a file that holds every input",
+            rule="the service's label dataset must be a file that is here",
             next_step=hint,
         )
     try:
@@ -137,17 +146,3 @@ def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Datas
             f"{one.name} failed on an empty frame: {type(error).__name__}: {error}", field="outputs", next_step=hint
         ) from None
     return list(made.columns)
-
-
-def _schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
-    import polars as pl
-
-    source = dataset.spec.source
-    place = Path(source.location) if Path(source.location).is_absolute() else folder / source.location
-    if source.kind == "push" or not place.exists():
-        return None
-    pattern = str(place / f"**/*.{source.kind}") if place.is_dir() else str(place)
-    frame = pl.scan_parquet(pattern) if source.kind == "parquet" else pl.scan_csv(pattern, try_parse_dates=True)
-    if dataset.transform is not None:
-        frame = dataset.transform(frame)
-    return dict(frame.collect_schema())

@@ -1,0 +1,101 @@
+"""Columns that a project file names, looked up where its files are at hand: a typo is told before anything is sent."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from loopwright.client.handles import Dataset, Service, View
+from loopwright.data import declarations
+from loopwright.features import ColumnViewSpec
+from loopwright.kernel.errors import InvalidInput
+
+Named = Iterator[tuple[str, str]]
+"""Field and the column that it names."""
+
+
+def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
+    """Return names and Polars types of a dataset's columns after its transform; None where its files are elsewhere.
+
+    Raises:
+        InvalidInput: The transform fails on the files' columns.
+    """
+    import polars as pl
+
+    source = dataset.spec.source
+    place = Path(source.location) if Path(source.location).is_absolute() else folder / source.location
+    if source.kind not in ("parquet", "csv") or not place.exists():
+        return None
+    pattern = str(place / f"**/*.{source.kind}") if place.is_dir() else str(place)
+    if place.is_dir() and not any(place.glob(f"**/*.{source.kind}")):
+        return None
+    frame = pl.scan_parquet(pattern) if source.kind == "parquet" else pl.scan_csv(pattern, try_parse_dates=True)
+    try:
+        if dataset.transform is not None:
+            frame = dataset.transform(frame)
+        return dict(frame.collect_schema())
+    except Exception as error:  # noqa: BLE001 - whatever the user's transform raises
+        raise InvalidInput(
+            f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
+            field=f"datasets.{dataset.spec.name}",
+            value=str(place),
+        ) from None
+
+
+def check_columns(
+    datasets: Iterable[Dataset], views: Iterable[View], services: Iterable[Service], folder: Path
+) -> None:
+    """Look up every column that datasets, views and services name.
+
+    Raises:
+        InvalidInput: A dataset has no such column; names the nearest one.
+    """
+    views, services = list(views), list(services)
+    for dataset in datasets:
+        schema = find_schema(dataset, folder)
+        if schema is None:
+            continue
+        for field, column in _named(dataset, views, services):
+            if column not in schema:
+                raise InvalidInput(
+                    f"dataset {dataset.spec.name} has no column {column}",
+                    field=field,
+                    value=column,
+                    next_step=declarations.nearest(column, list(schema)),
+                )
+
+
+def _named(dataset: Dataset, views: Iterable[View], services: Iterable[Service]) -> Named:
+    yield from _of_dataset(dataset)
+    for view in views:
+        if view.spec.dataset == dataset.spec.name:
+            yield from _of_view(view)
+    for service in services:
+        if service.label.dataset == dataset.spec.name:
+            yield f"services.{service.name}.label", service.label.column
+
+
+def _of_dataset(dataset: Dataset) -> Named:
+    spec, field = dataset.spec, f"datasets.{dataset.spec.name}"
+    yield from ((f"{field}.key", name) for name in spec.key)
+    if spec.time is not None:
+        yield f"{field}.time", spec.time
+    for name, known in spec.known_at.items():
+        yield f"{field}.known_at.{name}", known.column
+        if name != "*":
+            yield f"{field}.known_at", name
+    yield from ((f"{field}.personal", name) for name in spec.personal)
+    for check in spec.checks:
+        yield from ((f"{field}.checks.{check.kind}", name) for name in _of_check(check.column, check.args))
+
+
+def _of_check(column: str | None, args: Mapping[str, Any]) -> list[str]:
+    return [*([column] if column else []), *args.get("columns", [])]
+
+
+def _of_view(view: View) -> Named:
+    spec, field = view.spec, f"views.{view.spec.name}"
+    yield f"{field}.entity", spec.entity
+    if isinstance(spec, ColumnViewSpec):
+        yield from ((f"{field}.columns", name) for name in spec.columns)
+    else:
+        yield from ((f"{field}.{one.name}", one.column) for one in spec.aggregates)

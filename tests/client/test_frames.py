@@ -1,0 +1,101 @@
+"""Frames and files: what is wrong in one is told by column and row."""
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from loopwright.client.frames import (
+    read_features,
+    read_moments,
+    read_numbers,
+    read_table,
+    read_texts,
+    require_columns,
+    to_parquet,
+    to_rows,
+)
+from loopwright.kernel.errors import InvalidInput
+
+NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)
+NOON_US = int(NOON.timestamp()) * 1_000_000
+
+
+def test_files_and_frames_of_both_libraries_are_read(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"id": [1, 2], "at": [NOON, NOON]})
+    frame.write_parquet(tmp_path / "a.parquet")
+    frame.write_csv(tmp_path / "a.csv")
+    assert read_table(tmp_path / "a.parquet")[1] == "a.parquet"
+    for table in (tmp_path / "a.parquet", str(tmp_path / "a.csv"), frame.to_pandas(), frame):
+        found, _ = read_table(table)
+        assert read_moments(found, "at", "UTC").to_list() == [NOON_US, NOON_US]
+    (tmp_path / "b.parquet").write_text("no")
+    for wrong, told in (
+        (tmp_path / "c.parquet", "no such file"),
+        (tmp_path / "a.xlsx", "no such file"),
+        (tmp_path / "b.parquet", "cannot be read"),
+        ([1, 2], "no rows"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            read_table(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "zone"),
+    [
+        ([NOON], "UTC"),
+        ([NOON.replace(tzinfo=None)], "UTC"),
+        ([datetime(2026, 10, 25, 13)], "Europe/Oslo"),  # noqa: DTZ001 - stored without a zone is the point
+        (["2026-10-25T12:00:00Z"], "Europe/Oslo"),
+        (["2026-10-25 13:00"], "Europe/Oslo"),
+        ([NOON_US], "UTC"),
+    ],
+)
+def test_moments_of_every_kind_are_the_same(values: list[Any], zone: str) -> None:
+    assert read_moments(pl.DataFrame({"at": values}), "at", zone).to_list() == [NOON_US]
+
+
+def test_moments_that_are_none_are_told() -> None:
+    assert read_moments(pl.DataFrame({"at": [date(1970, 1, 2)]}), "at", "UTC").to_list() == [86_400_000_000]
+    skipped = datetime(2026, 3, 29, 2, 30)  # noqa: DTZ001 - Oslo's clocks went from 2 to 3
+    for values, told in (
+        ([NOON, None], r"missing; field: rows\[1\].at"),
+        (["noon"], r"not a moment; field: rows\[0\].at; value: noon"),
+        ([0.5], "holds no moments"),
+        ([skipped], "skipped this hour"),
+    ):
+        with pytest.raises(InvalidInput, match=told):
+            read_moments(pl.DataFrame({"at": values}), "at", "Europe/Oslo")
+
+
+def test_numbers_ids_and_features() -> None:
+    frame = pl.DataFrame({"n": [1.5, float("nan")], "t": ["1", "x"], "b": [True, None], "l": [[1], [2]]})
+    assert read_numbers(frame, "n").to_list() == [1.5, None]
+    assert read_numbers(frame, "b").to_list() == [1.0, None]
+    with pytest.raises(InvalidInput, match=r"not a number; field: rows\[1\].t; value: x"):
+        read_numbers(frame, "t")
+    with pytest.raises(InvalidInput, match=r"not finite; field: rows\[0\].n"):
+        read_numbers(pl.DataFrame({"n": [np.inf]}), "n")
+    assert read_texts(pl.DataFrame({"id": [7]}), "id").to_list() == ["7"]
+    with pytest.raises(InvalidInput, match=r"an id is missing; field: rows\[1\].id"):
+        read_texts(pl.DataFrame({"id": ["a", None]}), "id")
+    with pytest.raises(InvalidInput, match="cannot name rows"):
+        read_texts(frame, "n")
+    assert read_features(frame, ["n", "t"]).schema == {"n": pl.Float64, "t": pl.String}
+    with pytest.raises(InvalidInput, match=r"no feature; field: l"):
+        read_features(frame, ["l"])
+    with pytest.raises(InvalidInput, match=r"rows\[1\].t"):
+        read_features(frame, ["t"], {"t"})
+    with pytest.raises(InvalidInput, match=r"october has no column pd.*did you mean p_d"):
+        require_columns(pl.DataFrame({"p_d": []}), ["pd"], "october")
+
+
+def test_rows_of_json_hold_moments_and_no_nan() -> None:
+    frame = pd.DataFrame({"at": [NOON], "x": [np.nan], "n": np.array([3], np.int64)})
+    assert to_rows(frame) == [{"at": NOON_US, "x": None, "n": 3}]
+    assert to_rows([{"x": np.float32(0.5)}]) == [{"x": 0.5}]
+    assert pl.read_parquet(to_parquet(frame)).columns == ["at", "x", "n"]
