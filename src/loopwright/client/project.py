@@ -182,12 +182,12 @@ class Project:
 
         return keep
 
-    def step(self, function: F | None = None, **options: Any) -> Any:
+    def step(self, function: F | None = None, *, retries: int = 0, timeout: str = "1h", cache: bool = True) -> Any:
         """Declare a step: ``@p.step`` or ``@p.step(retries=2, timeout="10m")``; call it inside ``@p.pipeline``."""
 
         def keep(inner: Callable[..., Any]) -> Step:
-            timeout_s = parse_duration(options.get("timeout", "1h"), "timeout") / 1e6
-            return Step(inner.__name__, inner, options.get("retries", 0), timeout_s, options.get("cache", True))
+            timeout_s = parse_duration(timeout, "timeout") / 1e6
+            return Step(inner.__name__, inner, retries, timeout_s, cache)
 
         return keep if function is None else keep(function)
 
