@@ -88,3 +88,39 @@ def test_periods() -> None:
 
 def test_a_report_without_windows_says_so(october: Log, call: Call) -> None:
     assert "no windows yet" in str(call("monitoring.report", deployment="scorecard", period="2011"))
+
+
+def test_what_comes_months_after_its_windows_closed_is_judged_still(
+    worker: Worker, served: Callable[..., Monitor], call: Call
+) -> None:
+    served(MonitorSpec(DAY, label_lag_us=DAY, persist=1), is_external=True)
+    log, (begin, _) = Log(worker, "scorecard", "external"), parse_period("2012-10")
+    args = {"deployment": "scorecard", "start_at": "2012-10-01", "end_at": "2012-10-03"}
+
+    def measure() -> Any:
+        call("monitoring.evaluate_range", **args)
+        worker.run()
+        return call("monitoring.report", deployment="scorecard", period="2012-10")
+
+    assert [window.predictions for window in measure().windows] == [0, 0]
+    made = [make_traffic(300, np.random.default_rng(day), shift=2.0) for day in range(2)]
+    ids = [log.predict(begin + day * DAY, traffic) for day, traffic in enumerate(made)]
+    assert measure().incidents == []  # there is nothing to compare with yet
+    path = worker.state_dir / "train.parquet"
+    make_traffic(9_000, np.random.default_rng(5)).write_parquet(path)
+    stored = worker.blobs.put_file(path)
+    reference = {
+        "deployment": "scorecard",
+        "blob": {"digest": stored.digest, "size_bytes": stored.size_bytes},
+        "columns": ["distance", "temp", "carrier"],
+        "metrics": {"roc_auc": 0.99},
+    }
+    worker.call("monitoring.start_reference", reference, "flights")
+    worker.run()
+    assert [one.kind for one in measure().incidents] == ["drift"]
+    for day in range(2):
+        log.label(ids[day], made[day]["label"], begin + 60 * DAY)
+    report = measure()
+    assert sorted(one.kind for one in report.incidents) == ["decay", "drift"]
+    again = measure()
+    assert [one.alerts for one in again.incidents] == [one.alerts for one in report.incidents]
