@@ -9,7 +9,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from loopwright.kernel.version import VERSION as __version__
 
 _HOMES = {
     "Approve": "loopwright.client",

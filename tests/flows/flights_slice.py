@@ -22,7 +22,7 @@ SHORTER = {
     "trees: int = 200": "trees: int = 20",
     'lw.Shadow("7d",': 'lw.Shadow("1d",',
     'lw.Canary([0.05, 0.25], hold="6h"': 'lw.Canary([0.5], hold="3h"',
-    '        lw.gate.beats_champion("roc_auc"),\n': "",  # two days after the first model, every held-out row was trained on
+    '        lw.gate.beats_champion("roc_auc"),\n': "",  # days after the first model, its rows are held out again
     "lw.gate.latency(p99_ms=5)": "lw.gate.latency(p99_ms=50)",
     'lw.gate.at_least("roc_auc", 0.65)': 'lw.gate.at_least("roc_auc", 0.5)',
     "margin=0.01": "margin=0.05",

@@ -72,9 +72,7 @@ class Worker:
                 break
             timer = due[0]
             self.wall.at_us = max(self.wall.at_us, timer.due_at)
-            self.dispatcher.database.write(
-                lambda connection, timer=timer: store_sql.take_timer(connection, timer.timer_id)
-            )
+            self.dispatcher.database.write(lambda connection, timer=timer: store_sql.take_timer(connection, timer))
             self.call(timer.verb, timer.args, "flights")
             self.run()
         self.wall.at_us = max(self.wall.at_us, to)

@@ -112,7 +112,8 @@ def test_drift_can_be_measured_over_several_windows(
         log.day(begin + day * DAY, make_traffic(300, np.random.default_rng(day)))
     worker.advance(begin + 4 * DAY)
     found = call("monitoring.windows", deployment="late")
-    assert [window.drift[0].rows for window in found] == [900, 900, 600, 300]
+    assert [window.drift[0].rows for window in found[:2]] == [900, 900]
+    assert [window.drift for window in found[2:]] == [[], []]  # no whole stretch had passed yet
 
 
 def test_an_empty_window_is_stored_and_judges_nothing(

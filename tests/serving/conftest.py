@@ -283,7 +283,7 @@ def pass_time(dispatcher: Dispatcher, wall: FixedClock, worker: Worker) -> Call:
         while due := dispatcher.database.read(lambda c: store_sql.due_timers(c, "flights", moment)):
             timer = due[0]
             wall.at_us = max(wall.at_us, timer.due_at)
-            assert dispatcher.database.write(lambda c, number=timer.timer_id: store_sql.take_timer(c, number))
+            assert dispatcher.database.write(lambda c, timer=timer: store_sql.take_timer(c, timer))
             dispatcher.call(timer.verb, timer.args, actor=SERVICE_ACTOR, project="flights")
             worker.run()
             fired += 1

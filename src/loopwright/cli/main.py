@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from loopwright import __version__
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.version import VERSION
 
 COMMANDS = {
     "init": ("loopwright.cli.project:init", "Start a project from a template."),
@@ -55,7 +55,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="loopwright")
+@click.version_option(VERSION, prog_name="loopwright")
 def cli() -> None:
     """From a team's data to a governed, monitored, self-retraining prediction service."""
 

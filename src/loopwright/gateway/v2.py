@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from loopwright import __version__
 from loopwright.gateway.inputs import ColumnReader
 from loopwright.gateway.runtime import DeploymentRuntime, Prediction
 from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.version import VERSION
 from loopwright.serving import Release
 
 _INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
@@ -47,7 +47,7 @@ class InferRequest(msgspec.Struct):
 
 def server_metadata() -> dict[str, Any]:
     """Return name, version and extensions of this server."""
-    return {"name": "loopwright", "version": __version__, "extensions": []}
+    return {"name": "loopwright", "version": VERSION, "extensions": []}
 
 
 def model_metadata(name: str, runtime: DeploymentRuntime, fields: Sequence[str]) -> dict[str, Any]:

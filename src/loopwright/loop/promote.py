@@ -52,7 +52,7 @@ def start_rollout(tx: Tx, spec: DeploymentSpec, version: int, reason: str, *, fo
 def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
     """Make a version champion: alias, monitoring's reference, and the incidents that it healed."""
     set_champion(tx, deployment, version, reason)
-    retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves: {reason}")
+    retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves")
     subject = tx.ref("deployment", deployment)
     for incident in monitoring.incidents(tx, subject=subject):
         if incident.state != "resolved" and incident.kind in ("drift", "decay"):

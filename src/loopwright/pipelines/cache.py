@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from loopwright import __version__
 from loopwright.kernel.documents import digest_of
+from loopwright.kernel.version import VERSION
 from loopwright.pipelines import sql
 from loopwright.pipelines.types import StepSpec
 from loopwright.store.tx import Tx
@@ -35,7 +35,7 @@ def cache_key(step: StepSpec, inputs: dict[str, Any]) -> str | None:
     """
     if not step.is_cached:
         return None
-    code = step.function.function_digest if step.function is not None else __version__
+    code = step.function.function_digest if step.function is not None else VERSION
     return digest_of([step.kind, code, inputs, environment_digest()])
 
 

@@ -213,7 +213,7 @@ def test_on_a_replay_clock_steps_follow_event_time(dispatcher: Dispatcher, worke
         dispatcher.write("replayed", SERVICE_ACTOR, lambda tx, to=start + hour * HOUR_US: projects.set_clock(tx, to=to))
         (timer,) = dispatcher.database.read(lambda c: store_sql.due_timers(c, "replayed", 2**60, limit=10))
         assert timer.due_at == start + hour * HOUR_US
-        dispatcher.database.write(lambda c, number=timer.timer_id: store_sql.take_timer(c, number))
+        dispatcher.database.write(lambda c, timer=timer: store_sql.take_timer(c, timer))
         service(timer.verb, **timer.args)
         worker.run()
     done = service("serving.get_rollout", rollout_id=rollout.rollout_id)
