@@ -1,0 +1,73 @@
+"""Tokens: secrets shown once, stored as digests, ended at once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
+from loopwright.kernel.clock import DAY_US, FixedClock
+from loopwright.kernel.errors import InvalidInput, NotFound, Unauthenticated
+from loopwright.kernel.verbs import Role
+
+
+def test_a_token_lets_its_actor_in(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+    made = call("tokens.create", actor="person:ana", role="editor")
+    assert dispatcher.authenticate(made.secret) == Actor("person:ana", {"flights": Role.EDITOR})
+
+
+def test_tokens_end_by_time_and_by_hand(dispatcher: Dispatcher, call: Callable[..., Any], wall: FixedClock) -> None:
+    short = call("tokens.create", actor="person:ana", role="editor", expires_in="1d")
+    long = call("tokens.create", actor="person:ana", role="editor")
+    wall.at_us += DAY_US
+    with pytest.raises(Unauthenticated):
+        dispatcher.authenticate(short.secret)
+    call("tokens.revoke", token_id=long.token.token_id, reason="left")
+    with pytest.raises(Unauthenticated):
+        dispatcher.authenticate(long.secret)
+    with pytest.raises(NotFound):
+        call("tokens.revoke", token_id=long.token.token_id)
+    assert dispatcher.call("tokens.live", {}, actor=SERVICE_ACTOR, project=SYSTEM) == {}
+
+
+def test_b2_09_a_secret_is_answered_once_and_stored_nowhere(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+    secret = call("tokens.create", actor="person:ana", role="editor").secret
+    assert secret not in str(call("tokens.list"))
+    assert secret not in str(call("audit.list"))
+    with dispatcher.database.reading() as connection:
+        assert secret not in str(connection.execute(text("SELECT * FROM tokens")).all())
+
+
+@pytest.mark.parametrize("secret", ["", "x", "' OR '1'='1", "lwt_%", "\x00", "é" * 100])
+def test_b2_17_no_other_secret_lets_anybody_in(dispatcher: Dispatcher, call: Callable[..., Any], secret: str) -> None:
+    call("tokens.create", actor="person:ana", role="editor")
+    with pytest.raises(Unauthenticated):
+        dispatcher.authenticate(secret)
+
+
+@pytest.mark.parametrize(
+    "actor", ["ana", "", "person:", "person:local", "service:timers", "root:ana", "person:a\nb", "person:<b>"]
+)
+def test_an_actor_has_a_kind_and_is_not_the_platform(call: Callable[..., Any], actor: str) -> None:
+    with pytest.raises(InvalidInput):
+        call("tokens.create", actor=actor, role="viewer")
+
+
+def test_b2_12_nobody_gives_more_than_they_have(dispatcher: Dispatcher) -> None:
+    admin = Actor("person:ad", {"flights": Role.ADMIN})
+    for args in ({"role": "service"}, {"role": "admin", "every_project": True}):
+        with pytest.raises(InvalidInput):
+            dispatcher.call("tokens.create", {"actor": "person:eve", **args}, actor=admin, project="flights")
+
+
+def test_tokens_for_every_project_can_be_listed_and_ended(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+    args = {"actor": "person:ana", "role": "admin", "every_project": True}
+    options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": SYSTEM}
+    made = dispatcher.call("tokens.create", args, **options)
+    assert dispatcher.authenticate(made.secret).role_in("flights") is Role.ADMIN
+    assert call("tokens.list") == []
+    assert dispatcher.call("tokens.list", {}, **options) == [made.token]
+    dispatcher.call("tokens.revoke", {"token_id": made.token.token_id}, **options)
+    with pytest.raises(Unauthenticated):
+        dispatcher.authenticate(made.secret)

@@ -1,0 +1,164 @@
+"""Verbs and blobs over HTTP: bad requests, limits, waiting, and blobs of one's own project only."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR
+from loopwright.server.api import blobs
+from tests.server.site import Site
+
+
+def test_a_verb_answers_with_json(opened: Site) -> None:
+    answer = opened.call("tracking.start_run", experiment="late")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json()["experiment"] == "late"
+
+
+def test_an_unknown_verb_names_the_nearest(opened: Site) -> None:
+    answer = opened.call("tracking.start_rum")
+    assert answer.status_code == 404
+    assert "tracking.start_run" in answer.json()["error"]["next_step"]
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b"\xff", b'"x"', b"[" * 100_000, b'{"experiment": 3}', b'{"experiment": "a", "x": 1}']
+)
+def test_b2_19_a_malformed_body_is_a_clear_error(opened: Site, body: bytes) -> None:
+    with opened.http() as http:
+        answer = http.post("/v1/flights/verbs/tracking.start_run", content=body)
+    assert answer.status_code == 422
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_input"
+    assert error["field"]
+    assert "Traceback" not in answer.text
+
+
+def test_b2_19_a_body_beyond_the_limit_is_refused(opened: Site) -> None:
+    with opened.http() as http:
+        answer = http.post("/v1/flights/verbs/tracking.start_run", content=b" " * (64 * 1024 * 1024 + 1))
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**200])
+def test_a_number_no_column_takes_is_a_clear_error(opened: Site, number: int) -> None:
+    assert opened.call("audit.list", before=number).status_code == 422
+
+
+def test_an_idempotency_key_runs_a_verb_once(opened: Site) -> None:
+    with opened.http(**{"idempotency-key": "k1"}) as http:
+
+        def start(_: int) -> str:
+            answer = http.post("/v1/flights/verbs/tracking.start_run", json={"experiment": "once"})
+            return str(answer.json()["run_id"])
+
+        with ThreadPoolExecutor(4) as pool:
+            assert len(set(pool.map(start, range(8)))) == 1
+        other = http.post("/v1/flights/verbs/tracking.start_run", json={"experiment": "twice"})
+    assert other.status_code == 409
+
+
+def test_a_query_waits_until_there_is_an_answer(opened: Site) -> None:
+    def start() -> None:
+        time.sleep(0.3)
+        opened.call("tracking.start_run", experiment="awaited")
+
+    threading.Thread(target=start).start()
+    with opened.http() as http:
+        started = time.monotonic()
+        answer = http.post("/v1/flights/verbs/tracking.search_runs?wait_s=15", json={"experiment": "awaited"})
+    assert len(answer.json()) == 1
+    assert time.monotonic() - started < 10
+
+
+def test_a_worker_that_waits_gets_the_job_that_comes(opened: Site) -> None:
+    def start() -> None:
+        time.sleep(0.3)
+        opened.context.dispatcher.write(
+            "flights", LOCAL_ACTOR, lambda tx: tx.start_job("wait.for", "flights/x:y", {}, job_id="job_waited")
+        )
+
+    threading.Thread(target=start).start()
+    with opened.http("service") as http:
+        answer = http.post("/v1/_system/verbs/jobs.claim?wait_s=15", json={"worker": "w", "kinds": ["wait.for"]})
+    assert [job["job_id"] for job in answer.json()] == ["job_waited"]
+
+
+def test_b2_19_only_queries_wait_and_only_for_a_while(opened: Site) -> None:
+    with opened.http() as http:
+        for text in ("nan", "inf", "-1", "x", "1e999"):
+            assert http.post(f"/v1/flights/verbs/audit.list?wait_s={text}", json={}).status_code == 422, text
+        assert http.post("/v1/flights/verbs/tracking.start_run?wait_s=1", json={"experiment": "x"}).status_code == 422
+        started = time.monotonic()
+        assert http.post("/v1/flights/verbs/jobs.list?wait_s=0.2", json={"kind": "never"}).json() == []
+    assert time.monotonic() - started < 5
+
+
+def test_a_blob_comes_back_to_its_own_project_only(guarded: Site) -> None:
+    body = b"hello" * 100_000
+    with guarded.http("editor") as http:
+        put = http.put("/v1/flights/blobs", content=body)
+    assert put.json() == {"digest": sha256(body).hexdigest(), "size_bytes": len(body)}
+    path = f"blobs/{put.json()['digest']}"
+    with guarded.http("viewer") as http:
+        got = http.get(f"/v1/flights/{path}")
+        assert got.content == body
+        assert http.put("/v1/flights/blobs", content=b"x").status_code == 403
+    with guarded.http("stranger") as http:
+        assert http.get(f"/v1/flights/{path}").status_code == 403
+        assert http.get(f"/v1/other/{path}").status_code == 404
+        assert http.put("/v1/flights/blobs", content=b"x").status_code == 403
+    assert list((guarded.context.settings.state_dir / "uploads").iterdir()) == []
+
+
+def test_b2_07_a_digest_seen_elsewhere_opens_nothing(guarded: Site) -> None:
+    with guarded.http("editor") as http:
+        digest = http.put("/v1/flights/blobs", content=b"secret rows").json()["digest"]
+    run = guarded.call("tracking.start_run", "stranger", "other", experiment="x").json()["run_id"]
+    artifact = {"run_id": run, "path": "x", "digest": digest, "size_bytes": 11}
+    assert guarded.call("tracking.log_artifact", "stranger", "other", **artifact).status_code == 404
+    with guarded.http("stranger") as http:
+        assert http.get(f"/v1/other/blobs/{digest}").status_code == 404
+
+
+def test_b2_16_a_blob_is_never_shown_as_a_page(guarded: Site) -> None:
+    with guarded.http("editor") as http:
+        digest = http.put("/v1/flights/blobs", content=b"<script>alert(1)</script>").json()["digest"]
+        got = http.get(f"/v1/flights/blobs/{digest}")
+    assert got.headers["content-type"] == "application/octet-stream"
+    assert got.headers["x-content-type-options"] == "nosniff"
+    assert got.headers["content-disposition"] == "attachment"
+
+
+TRAVERSALS = [
+    *("..", "../x", "..%2fx", "..%252fx", "%2e%2e%2fserver.db", "%2e%2e/server.db", "....//server.db", "..;/server.db"),
+    *("..%5cserver.db", "%252e%252e%252fserver.db", "..%00", "%00", "..#x", "..?x", "%2fetc%2fpasswd", "//etc/passwd"),
+    *("file:%2f%2f%2fetc%2fpasswd", "%c0%ae%c0%ae%2f", "%ef%bc%8e%ef%bc%8e%2f", "..%c0%af", "0" * 64 + "%0a", "0" * 64),
+    *("./server.db", "server.db", ".", "%2e", "~", "aa/../../server.db", "aa%2f..%2f..%2fserver.db", "x" * 5000),
+]
+
+
+@pytest.mark.parametrize("path", TRAVERSALS)
+def test_b2_02_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
+    with opened.http() as http:
+        for url in (f"/v1/flights/blobs/{path}", f"/v1/{path}/blobs/{'0' * 64}", f"/static/{path}"):
+            answer = http.get(url)
+            is_page = answer.status_code == 200 and answer.headers["content-type"].startswith("text/html")
+            assert is_page or answer.status_code in (400, 404, 405, 422), f"{url}: {answer.status_code}"
+            assert b"SQLite" not in answer.content
+            assert b"root:" not in answer.content
+        for url in (f"/v1/{path}/verbs/audit.list", f"/v1/flights/verbs/{path}"):
+            assert http.post(url, json={}).status_code in (400, 404, 405, 422), url
+
+
+def test_b2_19_an_upload_beyond_the_limit_leaves_nothing(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "MOST_BLOB_BYTES", 1000)
+    with opened.http() as http:
+        assert http.put("/v1/flights/blobs", content=b"x" * 1001).status_code == 413
+        assert http.put("/v1/flights/blobs", content=b"x" * 1000).status_code == 200
+        assert http.put("/v1/nowhere/blobs", content=b"x").status_code == 404
+    assert list(Path(opened.context.settings.state_dir / "uploads").iterdir()) == []

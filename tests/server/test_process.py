@@ -1,0 +1,60 @@
+"""Starting a server: exposure, the sole owner of a folder, and clear errors where it cannot."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loopwright.config import Settings, load_settings
+from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.server.process import check_exposure, open_database, sole_owner
+from loopwright.store.migrate import current_revision, revisions
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    for name in ("LOOPWRIGHT_AUTH", "LOOPWRIGHT_HOST", "LOOPWRIGHT_DATABASE", "LOOPWRIGHT_BLOBS"):
+        monkeypatch.delenv(name, raising=False)
+    return load_settings(tmp_path / "state")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.com"])
+def test_b2_06_a_server_that_others_reach_does_not_run_open(settings: Settings, host: str) -> None:
+    with pytest.raises(InvalidInput, match="loopback"):
+        check_exposure(msgspec.structs.replace(settings, host=host))
+    assert check_exposure(msgspec.structs.replace(settings, host=host, auth="on")) is False
+
+
+def test_b2_24_a_misspelt_setting_does_not_open_the_door(settings: Settings) -> None:
+    assert check_exposure(settings) is True
+    for auth in ("true", "1", "yes", "ON ", "enabled"):
+        with pytest.raises(InvalidInput, match="on or off"):
+            check_exposure(msgspec.structs.replace(settings, auth=auth))
+
+
+def test_two_servers_never_work_on_one_folder(settings: Settings) -> None:
+    refused = pytest.raises(Unavailable, match="another server")
+    with sole_owner(settings.state_dir), refused, sole_owner(settings.state_dir):
+        pass
+    with sole_owner(settings.state_dir):
+        pass
+    assert settings.state_dir.stat().st_mode & 0o077 == 0
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="state folder"), sole_owner(tmp_path / "file" / "x"):
+        pass
+
+
+def test_opening_migrates(settings: Settings) -> None:
+    database = open_database(settings)
+    assert database.read(current_revision) == revisions()[-1]
+    database.close()
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "8e3", "٣"])
+def test_a_port_that_is_none_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, port: str) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_PORT", port)
+    with pytest.raises(InvalidInput, match="LOOPWRIGHT_PORT"):
+        load_settings()
