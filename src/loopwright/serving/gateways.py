@@ -14,6 +14,9 @@ LEASE_US = 10 * SECOND_US
 @verb("serving.acknowledge", changes=GatewayLease, internal=True)
 def acknowledge(tx: Tx, *, gateway: str, address: str, position: int) -> GatewayLease:
     """Record that a gateway serves every release up to ``position`` and is alive; no event is written."""
+    before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
+    if before.get(gateway) != position:
+        tx.wake()
     lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US)
     sql.put_gateway(tx.connection, SYSTEM, lease)
     return lease

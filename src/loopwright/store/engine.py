@@ -24,6 +24,8 @@ GROUP_LIMIT = 64
 """Most verbs in one SQLite commit."""
 GROUP_SECONDS = 0.002
 """Longest time a commit waits for further verbs while running those it has."""
+NEWS = "loopwright_news"
+"""Key of a connection's ``info`` under which a transaction without events says that somebody waits for it."""
 RETRIES = 5
 """Attempts of a PostgreSQL transaction that lost a race."""
 log = logging.getLogger("loopwright.database")
@@ -101,7 +103,7 @@ class Database:
         self.engine.dispose()
 
     def _announce(self) -> None:
-        """Tell everyone who waits that something was committed."""
+        """Tell everyone who waits that events, or other news, were committed."""
         for listener in self.listeners:
             listener()
 
@@ -145,7 +147,7 @@ class Database:
                 waiting = None
                 if len(done) < GROUP_LIMIT and time.monotonic() < deadline:
                     waiting, is_open = self._next_waiting()
-            seal_events(connection)
+            sealed = seal_events(connection)
             connection.commit()
         except Exception as error:  # noqa: BLE001 - whatever it was, its callers wait for it
             with contextlib.suppress(exc.SQLAlchemyError):  # a full disk has rolled back already
@@ -155,7 +157,8 @@ class Database:
             return is_open
         for future, result in done:
             future.set_result(result)
-        self._announce()
+        if connection.info.pop(NEWS, False) or sealed:
+            self._announce()
         return is_open
 
     def _next_waiting(self) -> tuple[tuple[Work, Future[Any]] | None, bool]:
@@ -191,24 +194,27 @@ class Database:
             try:
                 with self.engine.begin() as connection:
                     result = work(connection)
+                    is_news = connection.info.pop(NEWS, False)
             except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
                 if attempt + 1 < RETRIES and _lost_a_race(error):
                     time.sleep(0.01 * 2**attempt)
                     continue
                 _fail(future, error)
                 return
-            self.seal()
+            sealed = self.seal()
             future.set_result(result)
-            self._announce()
+            if is_news or sealed:
+                self._announce()
             return
 
-    def seal(self) -> None:
-        """Seal what was committed; where that fails the commit stands, and the next one seals for both."""
+    def seal(self) -> int:
+        """Seal what was committed and return how many events; where that fails, the next commit seals for both."""
         try:
             with self.engine.begin() as connection:
-                seal_events(connection)
+                return seal_events(connection)
         except exc.SQLAlchemyError:
             log.warning("events could not be sealed; the next commit will", exc_info=True)
+            return 0
 
 
 def _closed() -> Unavailable:

@@ -11,6 +11,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
 from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
+from loopwright.store.engine import NEWS
 from loopwright.store.types import BlobRef, Job
 
 
@@ -75,7 +76,12 @@ class Tx:
 
     def start_job(self, kind: str, ref: str, args: dict[str, Any], *, job_id: str | None = None) -> Job:
         """Queue work for a worker. The same ``job_id`` twice is one job."""
+        self.wake()
         return sql.insert_job(self, kind, ref, args, job_id or self.new_id("job"))
+
+    def wake(self) -> None:
+        """Tell whoever waits for commits about this one, although it writes no event."""
+        self.connection.info[NEWS] = True
 
     def keep_blobs(self, *blobs: BlobRef) -> None:
         """Record that this project refers to blobs that are already in the blob store.
