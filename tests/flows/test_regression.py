@@ -85,6 +85,9 @@ def make_replay(remote: Remote, flights: pl.DataFrame) -> Replay:
 def test_the_loop_closes_on_minutes(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
     file = write_slice(tmp_path / "project", {})
     file.write_text(PROJECT)
+    history = file.parent / "data" / "flights" / "history.parquet"
+    recent = pl.read_parquet(history).sort("scheduled_at").tail(8_000)  # nine days
+    recent.write_parquet(history)
     remote = apply_file(file, caller)
     for job in remote.call("jobs.list"):
         wait_for_job(remote, job.job_id)
