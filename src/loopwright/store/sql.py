@@ -28,7 +28,7 @@ def upsert(
         statement = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(key))
-    return int(connection.execute(statement, rows).rowcount)
+    return int(connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount)
 
 
 def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:

@@ -1,0 +1,74 @@
+"""The command line: quick help, clear errors, never a stack trace."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from loopwright.cli.main import COMMANDS, cli
+from loopwright.server.supervisor import free_port
+
+
+def loopwright(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")}
+    command = [sys.executable, "-c", "from loopwright.cli import main; main()", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=kept | environment, capture_output=True, text=True, check=False, timeout=50
+    )
+
+
+def test_help_lists_every_command_and_imports_none(tmp_path: Path) -> None:
+    code = """
+import sys
+from loopwright.cli import main
+sys.argv = ["loopwright", "--help"]
+try:
+    main()
+finally:
+    print(*sys.modules)
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    for name in COMMANDS:
+        assert f"  {name}" in answer.stdout
+    assert not {"polars", "sqlalchemy", "httpx", "starlette"} & set(answer.stdout.split())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_explains_itself(name: str) -> None:
+    from click.testing import CliRunner
+
+    answer = CliRunner().invoke(cli, [name, "--help"])
+    assert answer.exit_code == 0, answer.output
+    assert "Usage" in answer.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status"], "loopwright up"),
+        (["why", "nothing"], "loopwright up"),
+        (["nonsense"], "No such command"),
+        (["apply", "missing.py"], "does not exist"),
+        (["login"], "loopwright up"),
+    ],
+)
+def test_errors_say_what_to_do_without_a_stack_trace(tmp_path: Path, arguments: list[str], said: str) -> None:
+    answer = loopwright(*arguments, folder=tmp_path)
+    assert answer.returncode != 0
+    assert said in answer.stderr
+    assert "Traceback" not in answer.stderr + answer.stdout
+
+
+@pytest.mark.slow
+def test_a_server_that_is_gone_and_a_port_that_is_none_are_clear(tmp_path: Path) -> None:
+    for environment, said in (
+        ({"LOOPWRIGHT_URL": f"http://127.0.0.1:{free_port()}"}, "cannot reach"),
+        ({"LOOPWRIGHT_PORT": "http"}, "LOOPWRIGHT_PORT"),
+    ):
+        answer = loopwright("status", folder=tmp_path, **environment)
+        assert answer.returncode == 1
+        assert said in answer.stderr
+        assert "Traceback" not in answer.stderr

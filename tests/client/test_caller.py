@@ -1,0 +1,87 @@
+"""Calling a server: its errors come back as ours, and what is no server of ours is said so."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.config import load_settings
+from loopwright.governance import Project
+from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, PermissionDenied, Unauthenticated, Unavailable
+from loopwright.server.supervisor import free_port
+from tests.server.site import Site, serve
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    yield from serve(tmp_path_factory.mktemp("site"), is_open=False)
+
+
+@pytest.fixture
+def caller(site: Site) -> Iterator[HttpCaller]:
+    made = HttpCaller(site.url, token=site.tokens["editor"])
+    yield made
+    made.close()
+
+
+def test_an_answer_has_the_verbs_type(caller: HttpCaller) -> None:
+    found = caller.call("projects.list", {}, "_system")
+    assert [type(project) for project in found] == [Project]
+
+
+def test_errors_come_back_as_they_were_raised(caller: HttpCaller, site: Site) -> None:
+    with pytest.raises(NotFound, match="did you mean"):
+        caller.call("audit.lst", {}, "flights")
+    with pytest.raises(InvalidInput) as refused:
+        caller.call("audit.list", {"limit": -1}, "flights")
+    assert refused.value.field == "limit"
+    with pytest.raises(PermissionDenied):
+        caller.call("audit.list", {}, "other")
+    with pytest.raises(Unauthenticated, match="loopwright login"):
+        HttpCaller(site.url).call("audit.list", {}, "flights")
+
+
+def test_a_key_makes_a_call_once(caller: HttpCaller) -> None:
+    made = [caller.call("tracking.start_run", {"experiment": "x"}, "flights", key="k7") for _ in range(2)]
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("project", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "..", "a b"])
+def test_b2_02_a_name_does_not_change_the_address(caller: HttpCaller, project: str) -> None:
+    with pytest.raises((NotFound, PermissionDenied, Unavailable, InvalidInput)):
+        caller.call("audit.list", {}, project)
+
+
+def test_blobs_are_checked_on_arrival(caller: HttpCaller, site: Site) -> None:
+    ref = caller.put_blob("flights", b"hello")
+    assert caller.get_blob("flights", ref["digest"]) == b"hello"
+    site.context.blobs.path(ref["digest"]).write_bytes(b"hellp")
+    with pytest.raises(Corrupt):
+        caller.get_blob("flights", ref["digest"])
+
+
+def test_a_server_that_is_down_says_what_to_do() -> None:
+    with pytest.raises(Unavailable, match="loopwright up"):
+        HttpCaller(f"http://127.0.0.1:{free_port()}").call("audit.list", {}, "flights")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"url": 1}', "null"])
+def test_a_broken_server_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.delenv("LOOPWRIGHT_URL", raising=False)
+    settings = load_settings(tmp_path)
+    with pytest.raises(Unavailable, match="loopwright up"):
+        find_caller(settings)
+    (tmp_path / "server.json").write_text(text)
+    with pytest.raises(Unavailable, match="loopwright up"):
+        find_caller(settings)
+
+
+def test_the_server_file_leads_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOOPWRIGHT_URL", raising=False)
+    (tmp_path / "server.json").write_text(json.dumps({"url": "http://a/", "gateway_url": "http://b"}))
+    settings = load_settings(tmp_path)
+    assert find_caller(settings).url == "http://a"
+    assert find_caller(msgspec.structs.replace(settings, url="http://c")).url == "http://c"

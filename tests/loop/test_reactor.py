@@ -1,0 +1,95 @@
+"""Each rule answers each event once, whoever drains, and a rule that fails holds nobody up."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR, Dispatcher
+from loopwright.kernel.errors import Conflict, Unavailable
+from loopwright.kernel.events import Event
+from loopwright.loop import Reactor
+from loopwright.loop.reactor import RULES, reaction
+from loopwright.store.tx import Tx
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    before = {kind: list(rules) for kind, rules in RULES.items()}
+    yield
+    RULES.clear()
+    RULES.update(before)
+
+
+@pytest.fixture
+def emit(dispatcher: Dispatcher) -> Callable[..., None]:
+    return lambda type, count=1: [
+        dispatcher.write("flights", LOCAL_ACTOR, lambda tx: tx.emit(type, "flights/thing:a")) for _ in range(count)
+    ]
+
+
+def answer(tx: Tx, event: Event) -> None:
+    tx.emit("test.answered", event.ref, reason=f"to {event.position}")
+
+
+def answers(call: Callable[..., Any]) -> list[Event]:
+    return [event for event in call("audit.list", limit=1000) if event.type == "test.answered"]
+
+
+def test_an_answer_names_its_cause_and_rule(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
+    reaction("test.asked")(answer)
+    emit("test.asked")
+    asked = call("audit.list", limit=1)[0].position
+    reactor = Reactor(dispatcher)
+    assert not reactor.is_idle()
+    reactor.drain()
+    assert reactor.is_idle()
+    (found,) = answers(call)
+    assert (found.cause, found.actor) == (asked, "policy:answer")
+
+
+def test_several_reactors_answer_once(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
+    reaction("test.asked")(answer)
+    emit("test.asked", 6)
+    reactors = [Reactor(dispatcher) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda reactor: reactor.drain(), reactors))
+    Reactor(dispatcher).drain()
+    assert len(answers(call)) == 6
+
+
+def test_a_rule_that_fails_is_recorded_and_not_repeated(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any
+) -> None:
+    tries: list[int] = []
+
+    def fail(_tx: Tx, event: Event) -> None:
+        tries.append(event.position)
+        raise Conflict("no")
+
+    reaction("test.asked")(fail)
+    reaction("test.asked")(answer)
+    emit("test.asked")
+    Reactor(dispatcher).drain()
+    Reactor(dispatcher).drain()
+    assert len(tries) == len(answers(call)) == 1
+    assert [event.payload["rule"] for event in call("audit.list") if event.type == "loop.reaction_failed"] == ["fail"]
+
+
+def test_trouble_of_the_database_is_no_answer(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
+    tries: list[int] = []
+
+    def shaky(tx: Tx, event: Event) -> None:
+        tries.append(event.position)
+        if len(tries) == 1:
+            raise Unavailable("the database did not answer")
+        answer(tx, event)
+
+    reaction("test.asked")(shaky)
+    emit("test.asked")
+    reactor = Reactor(dispatcher)
+    with pytest.raises(Unavailable):
+        reactor.drain()
+    reactor.drain()
+    assert len(answers(call)) == 1

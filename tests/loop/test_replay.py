@@ -1,0 +1,54 @@
+"""Moving a replay clock: each timer at its own moment, never backwards."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import OperationContext, Reactor
+from loopwright.loop.replay import advance
+from loopwright.store.blobs import open_blob_store
+
+
+@pytest.fixture
+def context(dispatcher: Dispatcher, tmp_path: Path) -> OperationContext:
+    args = {"name": "past", "clock": "replay", "clock_at": "2013-01-01"}
+    dispatcher.call("projects.create", args, actor=LOCAL_ACTOR, project=SYSTEM)
+    blobs = open_blob_store(str(tmp_path / "blobs"))
+    return OperationContext(dispatcher, blobs, Reactor(dispatcher), lambda seen, _s: seen + 1, "", "past", LOCAL_ACTOR)
+
+
+def started(context: OperationContext) -> list[tuple[str, int]]:
+    events: list[Any] = context.call("audit.list", type_prefix="tracking.")
+    return [(event.payload["experiment"], event.event_at) for event in reversed(events)]
+
+
+def test_timers_fire_at_their_own_moment(context: OperationContext) -> None:
+    start_at = context.call("projects.get", name="past").clock_at
+    for after, key in ((300, "c"), (100, "a"), (200, "b"), (900, "later")):
+        args = {"experiment": key}
+        context.dispatcher.write(
+            "past",
+            LOCAL_ACTOR,
+            lambda tx, a=after, k=key, v=args: tx.later(start_at + a, "tracking.start_run", v, key=k),
+        )
+    done = advance(context, to=start_at + 500)
+    assert (done.clock_at, done.timers) == (start_at + 500, 3)
+    assert started(context) == [("a", start_at + 100), ("b", start_at + 200), ("c", start_at + 300)]
+    assert context.call("projects.get", name="past").clock_at == start_at + 500
+    assert advance(context, to=start_at + 500).timers == 0
+
+
+def test_time_goes_forward_only(context: OperationContext) -> None:
+    advance(context, to="2013-02-01")
+    with pytest.raises(InvalidInput, match="does not go back"):
+        advance(context, to="2013-01-31")
+
+
+def test_a_wall_clock_is_not_moved(context: OperationContext) -> None:
+    import dataclasses
+
+    with pytest.raises(InvalidInput, match="replay clock"):
+        advance(dataclasses.replace(context, project="flights"), to="2030-01-01")
