@@ -176,11 +176,25 @@ def _refuse_first(column: "pl.Series", is_wrong: "pl.Series", name: str, message
 def to_rows(rows: Rows) -> list[dict[str, Any]]:
     """Return rows as dicts that JSON can carry: moments become microseconds UTC, NaN becomes null."""
     if hasattr(rows, "to_dicts"):
-        rows = rows.to_dicts()
-    elif hasattr(rows, "to_dict"):
+        return _polars_rows(rows)
+    if hasattr(rows, "to_dict"):
         rows = rows.to_dict("records")
     assert isinstance(rows, Iterable)
     return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _polars_rows(frame: Any) -> list[dict[str, Any]]:
+    """Return the rows of a Polars frame, converted a column at a time."""
+    import polars as pl
+    from polars import selectors
+
+    naive = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone is None]
+    if naive:
+        return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
+    plain: list[dict[str, Any]] = frame.with_columns(
+        selectors.datetime().dt.epoch("us"), selectors.float().fill_nan(None)
+    ).to_dicts()
+    return plain
 
 
 def _plain(value: Any) -> Any:
