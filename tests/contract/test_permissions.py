@@ -130,6 +130,13 @@ def test_b2_06_every_route_asks_for_a_token(edge: Edge) -> None:
             assert is_refused, f"{method} {route.path}: {answer.status_code}"
 
 
+@pytest.mark.parametrize("name", sorted(name for name, verb in VERBS.items() if "limit" in verb.parameters))
+def test_b2_19_a_negative_limit_is_not_everything(edge: Edge, name: str) -> None:
+    answer = edge.post("service", "flights", name, {"limit": -1})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["field"] == "limit"
+
+
 @pytest.mark.parametrize("name", sorted(VERBS))
 def test_each_verb_is_documented_and_typed(name: str) -> None:
     verb = VERBS[name]

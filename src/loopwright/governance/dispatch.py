@@ -161,6 +161,8 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
             hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(called.parameters)}"
             raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
         values[name] = convert(given, called.types[name], field=name)
+        if name == "limit" and values[name] < 0:  # "all" to SQLite
+            raise InvalidInput("a limit is not negative", field=name, value=given, rule="0 or more")
     for name, parameter in called.parameters.items():
         if name not in values and parameter.default is parameter.empty:
             raise InvalidInput(f"{called.name} needs {name}", field=name, rule="required")
