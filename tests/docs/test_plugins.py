@@ -32,9 +32,17 @@ def test_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def verdict(**facts: object) -> str:
         evidence = {
-            **{"model": "late", "version": 2, "rows": 900, "metrics": {"roc_auc": 0.7}, "champion": None},
-            **{"intervals": {"roc_auc": [0.69, 0.705]}, "champion_metrics": None, "overlap_rows": 0},
-            **{"champion_overlap_rows": 0, "latency_p99_ms": None, "quarantined": []},
+            "model": "late",
+            "version": 2,
+            "rows": 900,
+            "metrics": {"roc_auc": 0.7},
+            "champion": None,
+            "intervals": {"roc_auc": [0.69, 0.705]},
+            "champion_metrics": None,
+            "overlap_rows": 0,
+            "champion_overlap_rows": 0,
+            "latency_p99_ms": None,
+            "quarantined": [],
         }
         return run_gates([asked], Evidence(**{**evidence, **facts}))[0].verdict  # type: ignore[arg-type]
 
