@@ -9,7 +9,7 @@ from typing import Any
 
 from frame import Bench, scratch
 
-from loopwright import tracking
+import loopwright.tracking
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade
@@ -28,6 +28,7 @@ def open_dispatcher(url: str) -> Dispatcher:
 
 def start_run(dispatcher: Dispatcher) -> "Future[Any]":
     """A verb of the usual size: a row or two, one event in the chain."""
+    assert loopwright.tracking  # imported for its verbs
     args = {"experiment": "bench", "params": {"rate": 0.1, "leaves": 31}}
     return dispatcher.submit("tracking.start_run", args, actor=LOCAL_ACTOR, project="bench")
 
