@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from loopwright.cli.connection import remote
+from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, json_option, print_json, project_option
 from loopwright.cli.templates import write_template
 from loopwright.client import Project, apply_project
@@ -54,6 +55,21 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
         print_json(applied)
     else:
         click.echo("applied" if applied.is_applied else "nothing was changed")
+    if applied.is_applied:
+        _follow_imports(project.name)
+
+
+def _follow_imports(name: str) -> None:
+    """Wait for the first imports that an apply started, so that the next command finds their rows.
+
+    Raises:
+        LoopwrightError: An import failed; its own error.
+    """
+    found, progress = remote(name), Progress()
+    for job in found.call("jobs.list", states=["queued", "running"], kind="data.import"):
+        progress.show(f"importing {job.ref}")
+        wait_for_job(found, job.job_id)
+    progress.done()
 
 
 def _print_plan(plan: Any) -> None:

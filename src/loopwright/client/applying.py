@@ -1,7 +1,7 @@
 """Making a declaration so: upload the code, show the plan, apply exactly that plan."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -9,6 +9,7 @@ from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.client.specs import build_spec
 from loopwright.governance import SYSTEM
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import NotFound
 from loopwright.loop import Plan
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def apply_project(
         "clock": spec.clock,
         "clock_at": spec.clock_at,
     }
-    caller.call("projects.create", head, SYSTEM)
+    _create_project(caller, head)
     if packed:
         caller.put_blob(spec.name, packed)
     document = to_builtins(spec)
@@ -49,3 +50,13 @@ def apply_project(
         return Applied(plan, False)
     caller.call("loop.apply", {"spec": document, "plan_digest": plan.digest}, spec.name)
     return Applied(plan, True)
+
+
+def _create_project(caller: HttpCaller, head: dict[str, Any]) -> None:
+    """Create the project, or change its head; where neither is needed, an editor may apply."""
+    try:
+        found = caller.call("projects.get", {"name": head["name"]}, head["name"])
+    except NotFound:
+        found = None
+    if found is None or any(getattr(found, name) != head[name] for name in ("owner", "risk", "clock")):
+        caller.call("projects.create", head, SYSTEM)

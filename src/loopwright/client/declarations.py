@@ -185,6 +185,8 @@ def Monitor(  # noqa: N802
     value: str = "",
     unit: str = "",
     threshold: float = 0.5,
+    decay: float = 0.03,
+    channels: Sequence[str] = (),
 ) -> MonitorSpec:
     """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, ``value`` in ``unit``."""
     return MonitorSpec(
@@ -203,4 +205,6 @@ def Monitor(  # noqa: N802
         value=value,
         unit=unit,
         threshold=threshold,
+        decay=decay,
+        channels=list(channels),
     )

@@ -57,7 +57,7 @@ def demo(
         if json_file is not None:
             json_file.write_text(json.dumps(table, indent=2))
         _ask_why(stage)
-        _say_goodbye(stage, table)
+        _say_goodbye(stage, table, exits=exits)
         if not exits:
             stage.serve()
 
@@ -76,9 +76,13 @@ def _ask_why(stage: Stage) -> None:
     click.echo(replay_prediction(stage.remote, provenance).sentence)
 
 
-def _say_goodbye(stage: Stage, table: dict[str, Any]) -> None:
+def _say_goodbye(stage: Stage, table: dict[str, Any], *, exits: bool) -> None:
     click.echo("")
-    click.echo(f"{table['seconds']} s, {table['peak_rss_mb']} MB at most. The loop keeps serving:")
+    click.echo(f"{table['seconds']} s, {table['peak_rss_mb']} MB at most.")
+    if exits:
+        click.echo(f"state stays in {stage.state}; run the demo again to go on serving")
+        return
+    click.echo("The loop keeps serving:")
     click.echo(f"  pages        {stage.supervisor.server_url}")
     click.echo(f"  predictions  {stage.supervisor.gateway_url}/v1/flights/deployments/late/predict")
     click.echo("now you: loopwright demo --break celsius | bad-model | kill-server")

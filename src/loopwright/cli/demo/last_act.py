@@ -1,4 +1,4 @@
-"""The last act: planted faults, outside the year's figures. Each tells seconds to notice and recover, and what was lost."""
+"""The last act: planted faults, outside the year's figures. Each tells seconds to notice and to mend, and what was lost."""
 
 import json
 import os
@@ -189,6 +189,7 @@ def plant_killed_server(scene: Scene) -> list[dict[str, Any]]:
         time.sleep(1.0)
         started = time.monotonic()
         scene.kill_server()
+        _wait(lambda: not _is_up(scene))
         noticed = time.monotonic() - started
         _wait(lambda: _is_up(scene))
         recovered = time.monotonic() - started
