@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from frame import HERE, Bench, platform, rival_python, serve_model, write_booster
+from frame import HERE, Bench, platform, rival_python, serve_model, settle, write_booster
 
 from loopwright.server.supervisor import free_port
 
 SECONDS = 3.0
+OURS = "/v1/bench/deployments/late/predict"
 RIVAL = "FastAPI + pydantic + uvicorn, same model file, no log"
 
 
@@ -38,8 +39,8 @@ def rival_server(model: Path) -> Iterator[int]:
         process.wait()
 
 
-def load(port: int, path: str, bodies: Path, connections: int) -> dict[str, Any]:
-    command = [sys.executable, str(HERE / "load.py"), str(port), path, str(bodies), str(connections), str(SECONDS)]
+def load(port: int, path: str, bodies: Path, connections: int, seconds: float = SECONDS) -> dict[str, Any]:
+    command = [sys.executable, str(HERE / "load.py"), str(port), path, str(bodies), str(connections), str(seconds)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     if found["failures"]:
         raise SystemExit(f"{path}: {found['failures']} requests failed")
@@ -57,10 +58,12 @@ def main() -> None:
         bodies.write_text("\n".join(json.dumps({"rows": [row]}) for row in named))
         serve_model(at, model)
         with rival_server(model) as rival_port:
+            for port, path in ((at.supervisor.settings.gateway_port, OURS), (rival_port, "/predict")):
+                load(port, path, bodies, 1, 0.1)
+            settle(at)
             for connections in (1, 32):
                 bench.progress(f"{connections} connections, {SECONDS:g} s each")
-                path = "/v1/bench/deployments/late/predict"
-                ours = load(at.supervisor.settings.gateway_port, path, bodies, connections)
+                ours = load(at.supervisor.settings.gateway_port, OURS, bodies, connections)
                 rival = load(rival_port, "/predict", bodies, connections)
                 where = f"single row, {connections} connection{'s'[: connections - 1]}"
                 for key, unit, goal in (

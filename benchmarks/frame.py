@@ -179,6 +179,15 @@ def serve_model(at: Platform, file: Path, task: str = "binary") -> Any:
     return release
 
 
+def settle(at: Platform) -> None:
+    """Let the processes finish starting, and the gateway seal once, for that loads its Parquet library."""
+    import httpx
+
+    headers = {"authorization": f"Bearer {at.supervisor.settings.service_token}"}
+    httpx.post(f"{at.supervisor.gateway_url}/internal/seal", headers=headers, timeout=30).raise_for_status()
+    time.sleep(3)
+
+
 def _acknowledged(remote: Remote, number: int) -> set[str]:
     import httpx
 
