@@ -73,7 +73,7 @@ def test_multiclass_reads_the_answer() -> None:
     rows = labelled(4).with_columns(
         score=pl.lit(None, pl.Float64),
         label=pl.lit(None, pl.Float64),
-        answer=pl.lit('{"label":"a","probabilities":{"a":0.8,"b":0.2}}'),
+        answer=pl.lit('{"class":"a","probabilities":{"a":0.8,"b":0.2}}'),
         label_text=pl.Series(["a", "a", "b", None]),
     )
     scored = score_rows(rows, "multiclass", [])
