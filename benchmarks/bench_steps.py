@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from frame import Bench, Platform, platform
+from frame import Bench, Platform, platform, settle
 
 from loopwright.kernel.code import CodeRef
 from loopwright.pipelines import Execution, PipelineSpec, StepSpec, packing
@@ -70,6 +70,7 @@ def main() -> None:
         Path(name, "project.py").write_text(CODE)
         digest = at.remote.caller.put_blob("bench", packing.pack_project(Path(name)))["digest"]
         code = CodeRef(digest, "project", "plus_one", "0" * 64)
+        settle(at)
         bench.progress(f"a chain of {STEPS} steps")
         fresh = run(at, chain(code, is_cached=False))
         bench.progress("the same with the cache, twice")
