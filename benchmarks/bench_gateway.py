@@ -15,7 +15,7 @@ from frame import HERE, Bench, platform, rival_python, serve_model, settle, writ
 
 from loopwright.server.supervisor import free_port
 
-SECONDS = 3.0
+SECONDS = 2.0
 OURS = "/v1/bench/deployments/late/predict"
 RIVAL = "FastAPI + pydantic + uvicorn, same model file, no log"
 
@@ -47,6 +47,13 @@ def load(port: int, path: str, bodies: Path, connections: int, seconds: float = 
     return found
 
 
+def compare(bench: Bench, connections: int, ours: dict[str, Any], rival: dict[str, Any]) -> None:
+    where = f"single row, {connections} connection{'s'[: connections - 1]}"
+    for key, unit, goal in (("requests_s", "requests/s", "ratio >= 2"), ("p50_ms", "ms", ""), ("p99_ms", "ms", "")):
+        what = f"{where}, {key.partition('_')[0]}"
+        bench.claim(what, ours[key], unit, rival=rival[key], rival_name=RIVAL, goal=goal)
+
+
 def main() -> None:
     bench = Bench("gateway")
     bench.progress("environment of the rival")
@@ -64,15 +71,7 @@ def main() -> None:
             for connections in (1, 32):
                 bench.progress(f"{connections} connections, {SECONDS:g} s each")
                 ours = load(at.supervisor.settings.gateway_port, OURS, bodies, connections)
-                rival = load(rival_port, "/predict", bodies, connections)
-                where = f"single row, {connections} connection{'s'[: connections - 1]}"
-                for key, unit, goal in (
-                    ("requests_s", "requests/s", "ratio >= 2"),
-                    ("p50_ms", "ms", ""),
-                    ("p99_ms", "ms", ""),
-                ):
-                    what = f"{where}, {key.partition('_')[0]}"
-                    bench.claim(what, ours[key], unit, rival=rival[key], rival_name=RIVAL, goal=goal)
+                compare(bench, connections, ours, load(rival_port, "/predict", bodies, connections))
     bench.finish()
 
 

@@ -32,8 +32,8 @@ class Connection(asyncio.Protocol):
             self.failures += 1
             self.done.set_result(None)
 
-    def data_received(self, data: bytes) -> None:
-        self._held += data
+    def data_received(self, part: bytes) -> None:
+        self._held += part
         head_end = self._held.find(b"\r\n\r\n")
         if head_end < 0:
             return
