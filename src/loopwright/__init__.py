@@ -9,7 +9,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from loopwright.kernel.version import VERSION as __version__
+from loopwright.kernel.version import VERSION as __version__  # noqa: N811 - the name Python asks for
 
 _HOMES = {
     "Approve": "loopwright.client",

@@ -15,13 +15,13 @@ from loopwright.cli.verifying import verify_state
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
 from loopwright.kernel.clock import DAY_US, HOUR_US
-from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.errors import Unavailable
 from loopwright.server.supervisor import Supervisor
 from tests.flows.flights_slice import START, apply_file, make_replay, write_slice
 from tests.flows.test_loop import released_by_a_person, train
 
-HOURS = 36
-KILLS_EVERY_S = 2.5
+HOURS = 60
+KILLS_EVERY_S = 1.5
 
 
 def again(call: Callable[[], Any], seconds: float = 60.0) -> Any:
@@ -110,27 +110,3 @@ def settled_log(remote: Remote, acknowledged: list[str]) -> Any:
         if set(acknowledged) <= set(log["prediction_id"]) or time.monotonic() > deadline:
             return log
         time.sleep(0.5)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(240)
-def test_predictions_go_on_while_the_control_plane_is_down(
-    platform: Supervisor, caller: HttpCaller, tmp_path: Path
-) -> None:
-    remote = apply_file(write_slice(tmp_path / "project"), caller)
-    for job in remote.call("jobs.list"):
-        wait_for_job(remote, job.job_id)
-    train(remote)
-    released_by_a_person(remote)
-    rows, _ = make_replay(remote, 1)._requests.between(START, START + DAY_US)
-    remote.advance(START + DAY_US)
-    platform.kill("server")
-    platform.kill("gateway")
-    platform._spawn("gateway")  # it starts, and answers, with the server still down
-    deployment = remote.deployment("late")
-    answers = again(lambda: deployment.predict(rows[:20]), seconds=30)
-    with pytest.raises(LoopwrightError):
-        remote.call("loop.status")
-    platform._spawn("server")
-    log = again(lambda: settled_log(remote, [answer["prediction_id"] for answer in answers]))
-    assert {answer["prediction_id"] for answer in answers} <= set(log["prediction_id"])

@@ -1,4 +1,4 @@
-"""The last act: planted faults, outside the year's figures. Each tells seconds to notice and to mend, and what was lost."""
+"""The last act: faults planted on purpose. Each tells seconds to notice and to mend, and what was lost."""
 
 import json
 import os
