@@ -74,7 +74,7 @@ $(BIN)/python:
 # only pip knows (pip.conf, find-links) works by the second try.
 uv_install = ( [ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
 	  [ -z "$${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}"; \
-	  uv pip install --quiet --python $(BIN)/python -e ".[$(1)]" )
+	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -e ".[$(1)]" )
 pip_install = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
 	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[$(1)]"; }
 
