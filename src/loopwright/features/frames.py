@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from loopwright.features.pointintime import NEVER, Ints
 from loopwright.kernel.clock import parse_moment
@@ -24,18 +25,24 @@ def moments(series: pl.Series, field: str) -> Ints:
         InvalidInput: The column holds no moments, or moments without a time zone.
     """
     dtype = series.dtype
-    if isinstance(dtype, pl.Datetime):
-        if dtype.time_zone is None:
-            rule = "moments name their zone; they are kept in UTC"
-            raise InvalidInput(
-                "these moments name no time zone", field=field, rule=rule, next_step="say the source's zone"
-            )
-        series = series.dt.epoch("us")
-    elif dtype == pl.Date:
-        series = series.cast(pl.Datetime("us")).dt.epoch("us")
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is None:
+        rule = "moments name their zone; they are kept in UTC"
+        raise InvalidInput("these moments name no time zone", field=field, rule=rule, next_step="say the source's zone")
+    if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
+        series = series.cast(pl.Datetime("us"))
     elif not dtype.is_integer() and dtype != pl.Null:
         raise InvalidInput("these are no moments", field=field, value=str(dtype), rule="Datetime(us, UTC)")
-    return series.cast(pl.Int64).fill_null(NEVER).to_numpy()
+    return without_nulls(series.cast(pl.Int64), NEVER).to_numpy()
+
+
+def without_nulls(series: pl.Series, value: Any) -> pl.Series:
+    """Return a series with ``value`` in place of nulls; where there are none this costs nothing, unlike ``fill_null``."""
+    return series.fill_null(value) if series.null_count() else series
+
+
+def is_present(series: pl.Series) -> NDArray[np.bool_]:
+    """Return where a series is not null, bool (n,); where there are no nulls this costs nothing."""
+    return series.is_not_null().to_numpy() if series.null_count() else np.ones(len(series), bool)
 
 
 def entities(series: pl.Series, field: str) -> pl.Series:
@@ -57,7 +64,9 @@ def as_feature(series: pl.Series, field: str) -> pl.Series:
     """
     dtype = series.dtype
     if dtype.is_numeric() or dtype in (pl.Boolean, pl.Null):
-        return series.cast(pl.Float64).fill_nan(None)
+        numbers = series.cast(pl.Float64)
+        has_nan = dtype.is_float() and int(np.isnan(numbers.to_numpy()).sum()) > numbers.null_count()
+        return numbers.fill_nan(None) if has_nan else numbers
     if dtype in (pl.String, pl.Categorical, pl.Enum):
         return series.cast(pl.String)
     rule = "a number, a boolean or text"
@@ -68,23 +77,28 @@ def as_feature(series: pl.Series, field: str) -> pl.Series:
 
 def row_ids(frame: pl.DataFrame, key: Sequence[str]) -> pl.Series:
     """Return a frame's key as text, String (n,): the parts joined by ``|``; moments as microseconds."""
-    parts = [_part(frame[name]).fill_null("") for name in key]
-    if len(parts) > 1:
-        parts = [part.str.replace_all(r"([\\|])", r"\$1") for part in parts]
-    return pl.select(pl.concat_str(parts, separator="|").alias("row_id")).to_series()
+    return frame.select(_row_id(frame, key).alias("row_id")).to_series()
 
 
 def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ()) -> Ints:
     """Return a hash of each row's key and values, int64 (n,), not negative; the same everywhere and always."""
-    texts = row_ids(frame, key)
+    texts = _row_id(frame, key)
     if values:
-        parts = [_part(frame[name]).fill_null("\x00") for name in values]
-        texts = pl.select(pl.concat_str([texts, *parts], separator="\x1f")).to_series()
-    return hash_texts(texts.to_list())
+        parts = [_part(frame, name).fill_null("\x00") for name in values]
+        texts = pl.concat_str([texts, *parts], separator="\x1f")
+    return hash_texts(frame.select(texts.alias("texts")).to_series().to_list())
 
 
-def _part(series: pl.Series) -> pl.Series:
-    return (series.dt.epoch("us") if isinstance(series.dtype, pl.Datetime) else series).cast(pl.String)
+def _row_id(frame: pl.DataFrame, key: Sequence[str]) -> pl.Expr:
+    parts = [_part(frame, name).fill_null("") for name in key]
+    if len(parts) > 1:
+        parts = [part.str.replace_all(r"([\\|])", r"\$1") for part in parts]
+    return pl.concat_str(parts, separator="|")
+
+
+def _part(frame: pl.DataFrame, name: str) -> pl.Expr:
+    column = pl.col(name)
+    return (column.dt.epoch("us") if isinstance(frame.schema[name], pl.Datetime) else column).cast(pl.String)
 
 
 def hash_texts(texts: Sequence[str]) -> Ints:

@@ -1,7 +1,7 @@
 """Rows of a dataset as a view sees them: entity, times, value; one reading for training, fills and pushes."""
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from loopwright.data import known
 from loopwright.features.aggregates import Partials, superseded_at, to_fixed
-from loopwright.features.frames import as_feature, entities, moments, row_hashes
+from loopwright.features.frames import as_feature, entities, is_present, moments, row_hashes
 from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER, Ints
 from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec
@@ -28,6 +28,7 @@ class DatasetRows:
         check_columns([*dataset.key, dataset.time], frame.columns, f"dataset {dataset.name}", "columns")
         self._known: dict[tuple[str, int], Ints] = {}
         self._fixed: dict[tuple[str, bool], tuple[NDArray[np.bool_], Ints]] = {}
+        self._counted: dict[Any, tuple[Ints, dict[str, tuple[Ints, Ints]]]] = {}
 
     @cached_property
     def event_at(self) -> Ints:
@@ -58,7 +59,7 @@ class DatasetRows:
         if (column, is_counted) not in self._fixed:
             series = self.frame[column]
             fixed = np.zeros(len(series), np.int64)
-            is_missing = series.is_null().to_numpy()
+            is_missing = ~is_present(series)
             if not is_counted:
                 field = f"{self.dataset.name}.{column}"
                 if not series.dtype.is_numeric() and series.dtype not in (pl.Boolean, pl.Null):
@@ -69,6 +70,25 @@ class DatasetRows:
                 fixed = to_fixed(numbers, field)
             self._fixed[column, is_counted] = is_missing, fixed
         return self._fixed[column, is_counted]
+
+    def counted(self, columns: tuple[tuple[str, bool], ...], counts: str) -> tuple[Ints, dict[str, tuple[Ints, Ints]]]:
+        """Return the time that windows are cut by, and each column's known times and values in 2^-20ths.
+
+        Args:
+            columns: Names, each with whether it is only counted.
+            counts: ``event`` or ``known``.
+        """
+        if (columns, counts) not in self._counted:
+            found = {}
+            for name, is_counted in columns:
+                is_missing, fixed = self.fixed(name, is_counted=is_counted)
+                found[name] = (np.where(is_missing, NEVER, self.known_at(name)), fixed)
+            counted_at = self.event_at
+            if counts == "known":
+                known_at = np.stack([known_at for known_at, _ in found.values()])
+                counted_at = np.where(known_at == NEVER, _LONG_AGO, known_at).max(axis=0)
+            self._counted[columns, counts] = counted_at, found
+        return self._counted[columns, counts]
 
 
 class AggregateRows(NamedTuple):
@@ -112,16 +132,15 @@ def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
     """
     names = used_columns(view)
     kept = _kept(view, rows, names)
-    columns = {}
-    for name in names:
-        is_counted = all(one.function == "count" for one in view.aggregates if one.column == name)
-        is_missing, fixed = rows.fixed(name, is_counted=is_counted)
-        columns[name] = (np.where(is_missing, NEVER, rows.known_at(name))[kept], fixed[kept])
-    counted_at = rows.event_at[kept]
-    if view.counts == "known":
-        moments_known = np.stack([known_at for known_at, _ in columns.values()])
-        counted_at = np.where(moments_known == NEVER, _LONG_AGO, moments_known).max(axis=0)
-    return AggregateRows(_entity(view, rows, kept), counted_at, rows.identity[kept], columns, view.counts)
+    counted = tuple(
+        (name, all(one.function == "count" for one in view.aggregates if one.column == name)) for name in names
+    )
+    counted_at, columns = rows.counted(counted, view.counts)
+    entity = _entity(view, rows, kept)
+    if len(kept) == rows.frame.height:
+        return AggregateRows(entity, counted_at, rows.identity, columns, view.counts)
+    columns = {name: (known_at[kept], fixed[kept]) for name, (known_at, fixed) in columns.items()}
+    return AggregateRows(entity, counted_at[kept], rows.identity[kept], columns, view.counts)
 
 
 def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = False) -> LatestRows:
@@ -149,11 +168,10 @@ def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = Fa
 
 def _kept(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, columns: list[str]) -> Ints:
     check_columns([view.entity, *columns], rows.frame.columns, f"dataset {view.dataset}", f"view.{view.name}")
-    has_entity = rows.frame[view.entity].is_not_null().to_numpy()
-    return np.flatnonzero(has_entity & (rows.event_at != NEVER))
+    return np.flatnonzero(is_present(rows.frame[view.entity]) & (rows.event_at != NEVER))
 
 
 def _entity(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, kept: Ints) -> pl.Series:
     series = rows.frame[view.entity]
-    chosen = series if len(kept) == len(series) else series.gather(kept)
+    chosen = series if len(kept) == len(series) else series[kept]
     return entities(chosen, f"{view.dataset}.{view.entity}")

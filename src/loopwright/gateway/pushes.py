@@ -78,9 +78,8 @@ class PushTarget:
         for name in self._spec.key:
             if name not in raw.columns:
                 raise InvalidInput("the key is missing", field=f"rows[0].{name}", rule="every key column is given")
-            gaps = raw.get_column(name).is_null().arg_true()
-            if len(gaps):
-                raise InvalidInput("the key is missing", field=f"rows[{gaps[0]}].{name}", rule="a key is never null")
+            if (gap := _first_gap(raw.get_column(name))) is not None:
+                raise InvalidInput("the key is missing", field=f"rows[{gap}].{name}", rule="a key is never null")
 
     def _event_at(self, raw: pl.DataFrame, recorded_at: int) -> list[int]:
         name = self._spec.time
@@ -89,11 +88,9 @@ class PushTarget:
         if name not in raw.columns:
             raise InvalidInput("the time is missing", field=f"rows[0].{name}", rule="every row says when it happened")
         column = raw.get_column(name)
-        column = column.dt.epoch("us") if isinstance(column.dtype, pl.Datetime) else column
-        gaps = column.is_null().arg_true()
-        if len(gaps):
-            raise InvalidInput("the time is missing", field=f"rows[{gaps[0]}].{name}", rule="a time is never null")
-        return column.cast(pl.Int64).to_list()
+        if (gap := _first_gap(column)) is not None:
+            raise InvalidInput("the time is missing", field=f"rows[{gap}].{name}", rule="a time is never null")
+        return _epochs(column)
 
 
 def _dtypes(spec: DatasetPushSpec) -> dict[str, str]:
@@ -113,10 +110,21 @@ def _batch(raw: pl.DataFrame, event_at: list[int], recorded_at: int) -> Batch:
     return Batch(Layout(tuple(names)), raw.height, columns)
 
 
+def _first_gap(column: pl.Series) -> int | None:
+    return int(column.is_null().arg_true()[0]) if column.null_count() else None
+
+
+def _epochs(column: pl.Series) -> list[Any]:
+    """Return moments as microseconds UTC; whole numbers are that already."""
+    if isinstance(column.dtype, pl.Datetime):
+        column = column.cast(pl.Datetime("us"))
+    return column.cast(pl.Int64).to_list()
+
+
 def _plain(series: pl.Series) -> tuple[str, list[Any]]:
     dtype = series.dtype
     if isinstance(dtype, pl.Datetime):
-        return "time", series.dt.epoch("us").to_list()
+        return "time", _epochs(series)
     if dtype.is_integer():
         return "i64", series.cast(pl.Int64).to_list()
     if dtype.is_numeric():

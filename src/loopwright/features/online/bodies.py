@@ -73,9 +73,9 @@ def merge_latest(rows: LatestRows, bodies: Bodies, last_rows: int) -> dict[str, 
     """Return the new bodies of the rows' entities: msgpack of the last rows (event, sequence, known times, values)."""
     moments_known = list(rows.known_at.values())
     kept = _last(rows, moments_known, last_rows)
-    columns = [values.gather(kept).to_list() for values in rows.values.values()]
+    columns = [values[kept].to_list() for values in rows.values.values()]
     grouped: dict[str, set[Any]] = {}
-    entities = rows.entity.gather(kept).to_list()
+    entities = rows.entity[kept].to_list()
     known_rows = zip(*(at[kept].tolist() for at in moments_known), strict=True)
     moments = zip(rows.event_at[kept].tolist(), rows.sequence[kept].tolist(), known_rows, strict=True)
     for entity, moment, values in zip(entities, moments, zip(*columns, strict=True), strict=True):
