@@ -36,7 +36,7 @@ def moments(series: pl.Series, field: str) -> Ints:
 
 
 def without_nulls(series: pl.Series, value: Any) -> pl.Series:
-    """Return a series with ``value`` in place of nulls; where there are none this costs nothing, unlike ``fill_null``."""
+    """Return a series with ``value`` in place of nulls; without nulls this costs nothing, unlike ``fill_null``."""
     return series.fill_null(value) if series.null_count() else series
 
 
