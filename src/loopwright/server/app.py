@@ -51,7 +51,7 @@ def create_app(context: ServerContext) -> Starlette:
         try:
             yield
         finally:
-            context.is_stopping = True
+            context.stop_waiting()
             background.stop()
             context.database.close()
 

@@ -33,6 +33,7 @@ class Background:
     def stop(self) -> None:
         """Ask the loops to end and wait for them."""
         self._stop.set()
+        self._context.signal.announce()
         for thread in self._threads:
             thread.join(timeout=5)
 

@@ -23,3 +23,8 @@ class ServerContext:
     gatekeeper: Gatekeeper
     reactor: Reactor
     is_stopping: bool = field(default=False)
+
+    def stop_waiting(self) -> None:
+        """Answer every call that waits for news, and take no more such calls."""
+        self.is_stopping = True
+        self.signal.announce()

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from loopwright.config import Settings, load_settings
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
 from loopwright.server.app import create_app, make_context
 from loopwright.server.auth import is_loopback
+from loopwright.server.context import ServerContext
 from loopwright.server.rooms import import_rooms
 from loopwright.store.engine import Database
 from loopwright.store.lifeline import end_with_parent
@@ -84,6 +86,19 @@ def open_database(settings: Settings) -> Database:
     return database
 
 
+class _Server(uvicorn.Server):
+    """Answers the calls that wait for news before it waits for connections to end."""
+
+    def __init__(self, config: uvicorn.Config, context: ServerContext) -> None:
+        super().__init__(config)
+        self._context = context
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, see the base class."""
+        self._context.stop_waiting()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings) -> None:
     """Run the server until it is told to stop."""
     is_open = check_exposure(settings)
@@ -100,7 +115,7 @@ def serve(settings: Settings) -> None:
             timeout_graceful_shutdown=5,
             timeout_keep_alive=75,
         )
-        uvicorn.Server(config).run()
+        _Server(config, context).run()
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ class CommitSignal:
         self._condition = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[asyncio.Event] = set()
-        database.listeners.append(self._announce)
+        database.listeners.append(self.announce)
 
     def wait(self, seen: int, timeout_s: float) -> int:
         """Block until the count passes ``seen`` or the time is over; return the count."""
@@ -42,7 +42,8 @@ class CommitSignal:
             self._waiters.discard(waiter)
         return self.count
 
-    def _announce(self) -> None:
+    def announce(self) -> None:
+        """Wake everyone who waits."""
         with self._condition:
             self.count += 1
             self._condition.notify_all()

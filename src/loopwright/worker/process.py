@@ -31,6 +31,10 @@ DRAIN_S = 8.0
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
+class _Stopped(BaseException):
+    """Ends a claim that waits."""
+
+
 class Worker:
     """Claims jobs under a lease and does them.
 
@@ -46,10 +50,18 @@ class Worker:
         self._lost: set[str] = set()
         self._changed = threading.Condition()
         self._stop = threading.Event()
+        self._is_claiming = False
 
     def stop(self) -> None:
-        """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over."""
+        """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over.
+
+        Called by a signal in the thread of ``run``, it ends a claim that waits; one that was granted in that very moment
+        is free again when its lease ends.
+        """
         self._stop.set()
+        if self._is_claiming and threading.current_thread() is threading.main_thread():
+            self._is_claiming = False
+            raise _Stopped
 
     def run(self) -> None:
         """Work until told to stop."""
@@ -61,9 +73,14 @@ class Worker:
             if not free:
                 continue
             try:
+                self._is_claiming = True
                 jobs = self._claim(free)
+                self._is_claiming = False
                 failures = 0
+            except _Stopped:
+                break
             except LoopwrightError as error:
+                self._is_claiming = False
                 if failures == 0:
                     log.warning("no jobs can be claimed: %s", error)
                 self._stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
