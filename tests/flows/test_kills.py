@@ -37,12 +37,16 @@ def again(call: Callable[[], Any], seconds: float = 60.0) -> Any:
 
 
 class Killer(threading.Thread):
-    """Kills one process after the other and lets the supervisor bring each back."""
+    """Kills one process after the other at random moments and lets the supervisor bring each back.
+
+    The next kill waits until the replay has come an hour further, so that a slow machine gets on too.
+    """
 
     def __init__(self, platform: Supervisor, seed: int) -> None:
         super().__init__(daemon=True)
         self.platform, self.chance = platform, random.Random(seed)
         self.kills: list[str] = []
+        self.hours = 0
         self.is_over = threading.Event()
 
     def run(self) -> None:
@@ -51,6 +55,9 @@ class Killer(threading.Thread):
             self.platform.kill(role)
             self.kills.append(role)
             self.platform.revive()
+            seen = self.hours
+            while self.hours == seen and not self.is_over.wait(0.05):
+                pass
 
 
 @pytest.mark.slow
@@ -86,6 +93,7 @@ def test_nothing_acknowledged_is_missing_or_doubled(platform: Supervisor, caller
             ]
             again(lambda sent=sent: deployment.label(sent))
             labels |= {one["prediction_id"]: float(one["label"]) for one in sent}
+        killer.hours += 1
     killer.is_over.set()
     killer.join()
     platform.revive()

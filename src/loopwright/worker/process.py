@@ -55,8 +55,8 @@ class Worker:
     def stop(self) -> None:
         """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over.
 
-        Called by a signal in the thread of ``run``, it ends a claim that waits; one that was granted in that very moment
-        is free again when its lease ends.
+        Called by a signal in the thread of ``run``, it ends a claim that waits; a job granted in that very moment is free
+        again when its lease ends.
         """
         self._stop.set()
         if self._is_claiming and threading.current_thread() is threading.main_thread():
