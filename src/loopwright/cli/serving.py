@@ -10,6 +10,7 @@ import click
 
 from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.client import read_table, to_parquet
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, error_from_dict
 from loopwright.registry import Task, importing
@@ -98,19 +99,46 @@ def predict(deployment: str, rows: Any, project: str | None, as_json: bool) -> N
 
 @click.command()
 @click.argument("deployment")
-@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--out", type=click.Path(path_type=Path), help="Where the scores go; default FILE with .scores.parquet.")
+@click.option("--version", type=int, help="Version of the deployment's model; default the champion.")
+@click.option("--id-column", default="", help="Column with your own ids; kept beside each score and in the log.")
+@click.option("--time-column", default="", help="Column with event times; default now.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
 @project_option
 @json_option
-def score(deployment: str, file: Path, out: Path | None, project: str | None, as_json: bool) -> None:
-    """Score a Parquet FILE in one batch with DEPLOYMENT's champion, into the same prediction log."""
+def score(
+    deployment: str,
+    file: Path,
+    out: Path | None,
+    version: int | None,
+    id_column: str,
+    time_column: str,
+    reason: str,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Score a Parquet or CSV FILE in one batch with DEPLOYMENT's champion, into the same prediction log.
+
+    FILE has the model's own columns; a training set of its feature service has all of them.
+    """
     found = remote(project)
-    blob = found.caller.put_blob(found.project, file.read_bytes())
-    job = found.call("serving.start_score", deployment=deployment, blob=blob)
-    finished = wait_for_job(found, job.job_id)
+    job = found.call(
+        "serving.start_score",
+        deployment=deployment,
+        input=found.caller.put_blob(found.project, to_parquet(read_table(file)[0])),
+        version=version,
+        id_column=id_column,
+        time_column=time_column,
+        reason=reason,
+    )
+    result = wait_for_job(found, job.job_id).result
     place = out or file.with_suffix(".scores.parquet")
-    place.write_bytes(found.caller.get_blob(found.project, finished.result["digest"]))
-    print_json(finished.result) if as_json else click.echo(f"{finished.result['rows']} rows scored into {place}")
+    place.write_bytes(found.caller.get_blob(found.project, result["output"]))
+    if as_json:
+        print_json({"rows": result["rows"], "file": str(place)})
+    else:
+        click.echo(f"{result['rows']} rows scored into {place}")
 
 
 def wait_for_job(found: Any, job_id: str) -> Any:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         when,
     )
     from loopwright.client.external import External
-    from loopwright.client.frames import to_parquet, to_rows
+    from loopwright.client.frames import read_table, to_parquet, to_rows
     from loopwright.client.project import Project, Retrain, to_spec
     from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
     from loopwright.client.replay import Replay, Requests, Stream
@@ -36,7 +36,7 @@ _HOMES = {
         "declarations",
     ),
     **dict.fromkeys(("External",), "external"),
-    **dict.fromkeys(("to_parquet", "to_rows"), "frames"),
+    **dict.fromkeys(("read_table", "to_parquet", "to_rows"), "frames"),
     **dict.fromkeys(("Project", "Retrain", "to_spec"), "project"),
     **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
     **dict.fromkeys(("Replay", "Requests", "Stream"), "replay"),
@@ -74,6 +74,7 @@ __all__ = [
     "find_caller",
     "gate",
     "model",
+    "read_table",
     "source",
     "to_parquet",
     "to_rows",

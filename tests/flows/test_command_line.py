@@ -1,0 +1,91 @@
+"""What people type, against a running platform: a file is scored into the log, and each answer explains itself."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from loopwright.cli.closing import read_log
+from loopwright.cli.main import cli
+from loopwright.client.caller import HttpCaller
+from loopwright.client.remote import Remote
+from loopwright.kernel.errors import InvalidInput
+from loopwright.server.supervisor import Supervisor
+
+pytestmark = pytest.mark.slow
+
+PROJECT = """
+import loopwright as lw
+
+p = lw.Project("shop")
+policy = lw.Approve(first="policy", retrain="policy")
+p.deployment("late", model="late", task="binary", approve=policy)
+p.deployment("kind", model="kind", task="multiclass", approve=policy)
+"""
+FAR_FUTURE_US = 10**17
+
+
+def loopwright(*arguments: str | Path, typed: str = "") -> str:
+    """Type a command; returns what it prints."""
+    answer = CliRunner().invoke(cli, [str(one) for one in arguments], input=typed, catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout
+
+
+def told(*arguments: str | Path, typed: str = "") -> Any:
+    return json.loads(loopwright(*arguments, "--json", typed=typed))
+
+
+@pytest.fixture(scope="module")
+def rows() -> pl.DataFrame:
+    chance = np.random.default_rng(0)
+    hours, stops = chance.uniform(0, 24, 500), chance.integers(0, 4, 500)
+    return pl.DataFrame({"order_id": [f"order-{row}" for row in range(500)], "hours": hours, "stops": stops})
+
+
+@pytest.fixture(scope="module")
+def shop(
+    platform: Supervisor, caller: HttpCaller, rows: pl.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> Remote:
+    """A project with two models that were trained elsewhere, each released."""
+    folder = tmp_path_factory.mktemp("shop")
+    (folder / "shop.py").write_text(PROJECT)
+    assert told("apply", folder / "shop.py", "--yes")["is_applied"]
+    X = rows.select("hours", "stops").to_pandas()
+    late = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(X, (rows["stops"] > 1).to_numpy())
+    kind = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(X, (rows["stops"] % 3).to_numpy())
+    for name, model, task in (("late", late, "binary"), ("kind", kind, "multiclass")):
+        model.booster_.save_model(folder / f"{name}.txt")
+        assert told("import-model", name, folder / f"{name}.txt", "--task", task)["version"] == 1
+        assert told("deploy", name, "--version", "1", "--reason", "the first")["state"] == "done"
+    return Remote("shop", caller)
+
+
+def test_a_file_is_scored_into_the_log(shop: Remote, rows: pl.DataFrame, tmp_path: Path) -> None:
+    file = tmp_path / "orders.parquet"
+    rows.write_parquet(file)
+    said = loopwright("score", "late", file, "--id-column", "order_id")
+    assert "500 rows scored into" in said
+    scores = pl.read_parquet(tmp_path / "orders.scores.parquet")
+    assert scores["row_key"].to_list() == rows["order_id"].to_list()
+    log = read_log(shop, "late", 0, FAR_FUTURE_US)
+    assert set(log["variant"]) == {"score"}
+    logged = dict(log.select("prediction_id", "score").iter_rows())
+    assert logged == dict(scores.select("prediction_id", "score").iter_rows())
+    elsewhere = told("score", "late", file, "--out", tmp_path / "again.parquet")
+    assert elsewhere == {"rows": 500, "file": str(tmp_path / "again.parquet")}
+
+
+def test_a_file_without_the_models_columns_is_refused(shop: Remote, rows: pl.DataFrame, tmp_path: Path) -> None:
+    rows.drop("stops").write_parquet(tmp_path / "orders.parquet")
+    (tmp_path / "orders.csv").write_text("order_id,hours\norder-1,2.5\n")
+    (tmp_path / "torn.parquet").write_bytes((tmp_path / "orders.parquet").read_bytes()[:-9])
+    for file, said in (("orders.parquet", "lack 1 of"), ("orders.csv", "lack 1 of"), ("torn.parquet", "be read")):
+        with pytest.raises(InvalidInput, match=said):
+            loopwright("score", "late", tmp_path / file)
+        assert list(tmp_path.glob("*.scores.parquet")) == []
