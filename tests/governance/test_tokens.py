@@ -61,6 +61,14 @@ def test_b2_12_nobody_gives_more_than_they_have(dispatcher: Dispatcher) -> None:
             dispatcher.call("tokens.create", {"actor": "person:eve", **args}, actor=admin, project="flights")
 
 
+@pytest.mark.parametrize("name", ["service", "admin"])
+def test_b2_12_the_name_of_a_project_gives_no_right(dispatcher: Dispatcher, name: str) -> None:
+    dispatcher.call("projects.create", {"name": name}, actor=LOCAL_ACTOR, project=SYSTEM)
+    args, admin = {"actor": "service:eve", "role": "service"}, Actor("person:ad", {name: Role.ADMIN})
+    with pytest.raises(InvalidInput, match="by the server itself"):
+        dispatcher.call("tokens.create", args, actor=admin, project=name)
+
+
 def test_tokens_for_every_project_can_be_listed_and_ended(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
     args = {"actor": "person:ana", "role": "admin", "every_project": True}
     options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": SYSTEM}

@@ -77,8 +77,8 @@ class Dispatcher:
             )
         is_replay = found is not None and found.clock == "replay"
         clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
-        scope = frozenset(actor.roles) | ({Role.SERVICE.value} if actor.is_service else set())
-        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, actor.role_in(project))
+        scope, role = frozenset(actor.roles), actor.role_in(project)
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role)
 
     def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
         """Run a story of several verbs in one transaction; for the platform's own processes."""

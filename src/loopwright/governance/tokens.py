@@ -40,7 +40,7 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
         raise InvalidInput(
             "this actor is the platform's own", field="actor", value=actor, next_step="choose another name"
         )
-    if role is Role.SERVICE and Role.SERVICE.value not in tx.roles:
+    if role is Role.SERVICE and not (tx.role is Role.SERVICE and EVERY_PROJECT in tx.roles):
         raise InvalidInput("service tokens are made by the server itself", field="role", value=role.value)
     if every_project and EVERY_PROJECT not in tx.roles:
         raise InvalidInput("only an admin of every project may do this", field="every_project", value=True)

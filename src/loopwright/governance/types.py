@@ -37,11 +37,6 @@ class Actor(msgspec.Struct, frozen=True):
         """Return the role in a project, or None."""
         return self.roles.get(project) or self.roles.get(EVERY_PROJECT)
 
-    @property
-    def is_service(self) -> bool:
-        """True for the platform's own processes."""
-        return Role.SERVICE in self.roles.values()
-
 
 class Token(msgspec.Struct, frozen=True):
     """Record of an access token; the secret itself is shown once and never stored."""
