@@ -7,6 +7,9 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput
 
+_SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
+"""Variables that user code never sees."""
+
 
 class Settings(msgspec.Struct, frozen=True):
     """Where state, database, blobs and servers are.
@@ -59,6 +62,14 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
     )
 
 
+def take_settings() -> Settings:
+    """Read the settings of a process of ours and hide its secrets from user code that runs in it."""
+    settings = load_settings()
+    for name in _SECRETS:
+        os.environ.pop(name, None)
+    return settings
+
+
 def _port(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not (text.isascii() and text.isdecimal() and int(text) < 65536):
@@ -73,5 +84,4 @@ def child_environment(**extra: str) -> dict[str, str]:
 
 def user_code_environment() -> dict[str, str]:
     """Return the environment for user code: without the platform's secrets."""
-    hidden = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    return {name: value for name, value in os.environ.items() if name not in _SECRETS}

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 NOON = parse_moment("2013-03-01T12:00:00Z")
 PREDICT = "/v1/past/deployments/late/predict"
 CODE = """
+import os
 import polars as pl
 
 def with_label(raw):
@@ -25,6 +26,8 @@ def with_label(raw):
 def asked(r):
     if (r["distance"] < 0).any():
         raise ValueError("negative distance")
+    if (r["distance"] > 25_000).any():
+        raise ValueError(f"tokens seen: {[name for name in os.environ if name.endswith('_TOKEN')]}")
     return r.select("carrier", hour=pl.col("scheduled_at").dt.hour(), far=pl.col("distance") > 1000)
 """
 INPUTS = [
@@ -134,6 +137,11 @@ def test_bad_rows_are_named(gateway: GatewayProcess, path: str, rows: list[Any],
     answer = gateway.post(path, {"rows": rows})
     assert answer.status_code == 422, answer.text
     assert answer.json()["error"]["field"] == field
+
+
+def test_b2_09_user_code_sees_no_secret(gateway: GatewayProcess) -> None:
+    answer = gateway.post(PREDICT, {"rows": [flight(distance=30_000)]})
+    assert "tokens seen: []" in answer.text
 
 
 def test_user_code_that_raises_is_told_and_logged(world: World, gateway: GatewayProcess) -> None:

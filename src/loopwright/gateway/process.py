@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from loopwright.config import Settings, load_settings
+from loopwright.config import Settings, take_settings
 from loopwright.gateway.access import Gatekeeper, is_loopback
 from loopwright.gateway.app import Gateway, Parts
 from loopwright.gateway.control import ControlPlane
@@ -144,7 +144,7 @@ def _locked(handle: int) -> bool:
 def main() -> None:
     """Entry point of ``python -m loopwright.gateway``."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = load_settings()
+    settings = take_settings()
     if settings.is_supervised:
         end_with_parent()
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvicorn
 
-from loopwright.config import Settings, load_settings
+from loopwright.config import Settings, take_settings
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
 from loopwright.server.app import create_app, make_context
 from loopwright.server.auth import is_loopback
@@ -122,7 +122,7 @@ def main() -> None:
     """Entry point of ``python -m loopwright.server``."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = load_settings()
+    settings = take_settings()
     if settings.is_supervised:
         end_with_parent()
     try:

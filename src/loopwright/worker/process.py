@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
-from loopwright.config import Settings, load_settings
+from loopwright.config import Settings, take_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
@@ -55,8 +55,8 @@ class Worker:
     def stop(self) -> None:
         """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over.
 
-        Called by a signal in the thread of ``run``, it ends a claim that waits; a job granted in that very moment is free
-        again when its lease ends.
+        Called by a signal in the thread of ``run``, it ends a claim that waits; a job granted in that very moment is
+        free again when its lease ends.
         """
         self._stop.set()
         if self._is_claiming and threading.current_thread() is threading.main_thread():
@@ -191,7 +191,7 @@ def main() -> None:
     """Run the worker of this environment's settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = load_settings()
+    settings = take_settings()
     if settings.is_supervised:
         end_with_parent()
     try:
