@@ -85,7 +85,7 @@ p.deployment(
     ],
     rollout=[
         lw.Shadow("7d", no_worse="roc_auc", margin=0.01),  # quality is judged in shadow: all traffic, paired
-        lw.Canary([0.05, 0.25], hold="6h", guard=["error_rate", "latency_p99"], least_rows=20),
+        lw.Canary([0.05, 0.25], hold="6h", guard=["error_rate", "latency_p99"], least_rows=8),
     ],
     approve=lw.Approve(first="person", retrain="policy"),
     follow=["frozen", "calendar"],

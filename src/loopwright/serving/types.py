@@ -28,7 +28,11 @@ class ShadowStep(msgspec.Struct, frozen=True, tag="shadow"):
 
 
 class CanaryStep(msgspec.Struct, frozen=True, tag="canary"):
-    """The candidate answers a share of traffic (0..1) for ``hold_us``; ``guard`` metrics abort on evidence of harm."""
+    """The candidate answers a share of traffic (0..1) for ``hold_us``; ``guard`` metrics abort on evidence of harm.
+
+    ``least_rows`` is what it must have answered at least, counted as the guards count: rows that were answered together
+    are one.
+    """
 
     weight: float
     hold_us: int

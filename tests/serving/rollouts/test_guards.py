@@ -49,6 +49,41 @@ def test_more_errors_abort_and_the_message_has_the_numbers() -> None:
     assert "at the candidate" in found.message
 
 
+def exposures(champion: list[bool], candidate: list[bool]) -> pl.DataFrame:
+    """One row an exposure, with whether it failed."""
+    failed = [*champion, *candidate]
+    return pl.DataFrame(
+        {
+            "variant": ["champion"] * len(champion) + ["candidate"] * len(candidate),
+            "event_at": np.arange(len(failed)),
+            "recorded_at": np.arange(len(failed)),
+            "latency_us": 1000,
+            "error": pl.Series(["failed" if one else None for one in failed], dtype=pl.String()),
+        }
+    )
+
+
+def test_harm_that_is_seen_but_not_proven_is_undecided() -> None:
+    found = error_rate(exposures([False] * 30, [True, True, True] + [False] * 27), BEFORE, 0.5)
+    assert found.verdict == "undecided"
+    assert "harm is seen" in found.message
+
+
+def test_one_hiccup_is_no_harm() -> None:
+    assert error_rate(exposures([False] * 380, [True] + [False] * 19), BEFORE, 0.05).verdict == "go"
+
+
+def test_harm_that_thins_out_is_let_pass() -> None:
+    assert error_rate(exposures([False] * 300, [True] * 2 + [False] * 298), BEFORE, 0.5).verdict == "go"
+
+
+def test_so_few_exposures_that_none_could_have_aborted_are_undecided() -> None:
+    assert error_rate(exposures([False] * 6, [False] * 6), BEFORE, 0.5).verdict == "undecided"
+    assert error_rate(exposures([False] * 7, [True] * 7), BEFORE, 0.5).verdict == "abort"
+    assert error_rate(exposures([False] * 7, [False] * 7), BEFORE, 0.5).verdict == "go"
+    assert error_rate(exposures([False] * 57, [False] * 3), BEFORE, 0.05).verdict == "go"
+
+
 def test_nothing_answered_is_undecided() -> None:
     assert error_rate(traffic(100, 0.0), BEFORE, 0.1).verdict == "undecided"
 

@@ -113,12 +113,38 @@ def test_a_shadow_that_fails_is_caught_although_its_pairs_look_well() -> None:
     assert (quality.verdict, errors.verdict) == ("go", "abort")
 
 
-def test_a_canary_needs_its_rows() -> None:
-    few = rows("candidate", {"score": np.zeros(40)}, is_shadow=False)
-    many = rows("candidate", {"score": np.zeros(140)}, is_shadow=False)
+def canary(exposures: int, rows_each: int, failed: int = 0) -> pl.DataFrame:
+    """Batches of rows that both variants answered together; the candidate fails in the first of them."""
+    count = exposures * rows_each
+    together = np.arange(count) // rows_each
+    errors = pl.Series(["broken" if place < failed else None for place in together], dtype=pl.String())
+    sides = [rows("champion", {"score": np.zeros(count)}, is_shadow=False)]
+    sides.append(rows("candidate", {"score": np.zeros(count), "error": errors}, is_shadow=False))
+    return pl.concat(side.with_columns(event_at=pl.Series(together), recorded_at=pl.Series(together)) for side in sides)
+
+
+def verdicts(step: CanaryStep, served: pl.DataFrame) -> list[str]:
+    return [found.verdict for found in judge(spec(step), served, NOTHING, NOTHING)]
+
+
+def test_a_canary_needs_its_exposures() -> None:
     step = CanaryStep(0.1, DAY, ["error_rate"])
-    assert [verdict.verdict for verdict in judge(spec(step), few, NOTHING, NOTHING)] == ["undecided", "go"]
-    assert [verdict.verdict for verdict in judge(spec(step), many, NOTHING, NOTHING)] == ["go", "go"]
+    assert verdicts(step, canary(40, 1)) == ["undecided", "go"]
+    assert verdicts(step, canary(140, 1)) == ["go", "go"]
+    assert verdicts(step, canary(40, 60)) == ["undecided", "go"]
+
+
+def test_a_candidate_that_fails_most_requests_does_not_pass() -> None:
+    step = CanaryStep(0.05, DAY, ["error_rate"], least_rows=20)
+    candidate = canary(8, 3, failed=5).filter(pl.col("variant") == "candidate")
+    champion = canary(12, 3).filter(pl.col("variant") == "champion")
+    assert verdicts(step, pl.concat([champion, candidate])) == ["undecided", "undecided"]
+    assert verdicts(step, canary(20, 3, failed=12)) == ["go", "abort"]
+
+
+def test_a_replayed_hour_is_one_exposure_and_a_healthy_canary_ends_within_a_day() -> None:
+    step = CanaryStep(0.05, DAY, ["error_rate"], least_rows=8)
+    assert verdicts(step, canary(8, 50)) == ["go", "go"]
 
 
 def test_rows_whose_variant_the_caller_chose_do_not_count() -> None:

@@ -95,6 +95,7 @@ def test_steps_read_as_words() -> None:
         ([ShadowStep(10, "rmse", 0.1)], "no_worse"),
         ([CanaryStep(0.0, 10, [])], "weight"),
         ([CanaryStep(1.5, 10, [])], "weight"),
+        ([CanaryStep(1.0, 10, ["error_rate"])], "weight"),
         ([CanaryStep(0.5, 10, []), CanaryStep(0.25, 10, [])], r"\[1\].weight"),
         ([CanaryStep(0.5, 10, ["luck"])], "guard"),
     ],

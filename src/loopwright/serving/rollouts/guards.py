@@ -4,7 +4,8 @@ What is counted are exposures, not rows: the rows of one variant that were recor
 answered in one batch, fail together and are slow together, so they count once.
 """
 
-import msgspec
+from typing import Literal
+
 import polars as pl
 
 from loopwright.serving.statistics import ABORT_AT, harm_e_value
@@ -14,6 +15,8 @@ SLOWER = 1.5
 """Harmfully slow is more than this times the champion's p99 before the step …"""
 SLOWER_US = 5_000
 """… and at least this much above it, microseconds."""
+TOLERATED = 0.01
+"""Harm beyond the champion's rate that is let pass while nothing proves it: this share of exposures, or one of them."""
 _LEAST_BEFORE = 100
 
 
@@ -49,8 +52,24 @@ def latency_p99(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> Step
     return judge_harm("latency_p99", slow, weight, f"answers slower than {bound_us / 1000:.1f} ms")
 
 
-def judge_harm(metric: str, rows: pl.DataFrame, weight: float, what: str) -> StepVerdict:
-    """Judge whether harm falls on the candidate more than its share; rows have ``variant, recorded_at, is_harmed``."""
+def exposures_of(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row an exposure, ``variant, recorded_at``, from rows that have these columns."""
+    return rows.select("variant", "recorded_at").unique()
+
+
+def judge_harm(metric: str, rows: pl.DataFrame, weight: float, what: str, *, needs_proof: bool = True) -> StepVerdict:
+    """Judge whether harm falls on the candidate more than its share.
+
+    Abort on evidence of harm. Undecided while harm is seen but not proven, and while the exposures are so few that not
+    even harm at every one of them would have been proof.
+
+    Args:
+        metric: Name of the verdict.
+        rows: ``variant, recorded_at, is_harmed``.
+        weight: The candidate's share of traffic, 0..1.
+        what: Harm in words.
+        needs_proof: False lets few exposures pass as long as they show no harm.
+    """
     exposures = rows.group_by("variant", "recorded_at").agg(pl.col("is_harmed").any())
     counts = {
         variant: (len(part), int(part["is_harmed"].sum()))
@@ -61,14 +80,21 @@ def judge_harm(metric: str, rows: pl.DataFrame, weight: float, what: str) -> Ste
     if all_ == 0:
         return verdict_alone(metric, "undecided", "the candidate has not answered yet")
     # The larger of planned and seen share can only weaken the evidence, so an uneven split raises no false alarm.
-    evidence = harm_e_value(bad, bad + champion_bad, max(weight, all_ / (all_ + champion_all)))
-    is_harm = evidence >= ABORT_AT
-    rate = bad / all_
+    share = max(weight, all_ / (all_ + champion_all))
+    evidence = harm_e_value(bad, bad + champion_bad, share)
     champion_rate = champion_bad / champion_all if champion_all else None
-    difference = None if champion_rate is None else champion_rate - rate
+    verdict: Literal["go", "abort", "undecided"] = "go"
+    words = f"below {ABORT_AT:.0f}"
+    if evidence >= ABORT_AT:
+        verdict, words = "abort", "enough to abort"
+    elif evidence > 1.0 and bad - (champion_rate or 0.0) * all_ > max(1.0, TOLERATED * all_):
+        verdict, words = "undecided", f"harm is seen, {ABORT_AT:.0f} would prove it"
+    elif needs_proof and harm_e_value(all_, all_, share) < ABORT_AT:
+        verdict, words = "undecided", "too few exposures to prove any harm"
     message = (
         f"{what}: {bad} of {all_} exposures at the candidate, {champion_bad} of {champion_all} at the champion; "
-        f"evidence of harm {evidence:.3g}, {'enough to abort' if is_harm else f'below {ABORT_AT:.0f}'}"
+        f"evidence of harm {evidence:.3g}, {words}"
     )
-    found = StepVerdict(0, metric, champion_rate, rate, difference, None, None, "go", message, len(rows))
-    return msgspec.structs.replace(found, verdict="abort") if is_harm else found
+    rate = bad / all_
+    difference = None if champion_rate is None else champion_rate - rate
+    return StepVerdict(0, metric, champion_rate, rate, difference, None, None, verdict, message, len(rows))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.kernel.plugins import load_plugin
-from loopwright.serving.rollouts.guards import judge_harm
+from loopwright.serving.rollouts.guards import exposures_of, judge_harm
 from loopwright.serving.statistics import paired
 from loopwright.serving.types import CANDIDATE, CHAMPION, CanaryStep, JudgeSpec, ShadowStep, StepVerdict, verdict_alone
 
@@ -39,20 +39,20 @@ def _judge_shadow(spec: JudgeSpec, step: ShadowStep, rows: pl.DataFrame, labels:
     champion = rows.filter((pl.col("variant") == CHAMPION) & ~pl.col("is_shadow"))
     candidate = rows.filter((pl.col("variant") == CANDIDATE) & pl.col("is_shadow"))
     pairs = champion.join(candidate, on="prediction_id", suffix="_candidate")
-    failures = pl.concat(
-        [
-            pairs.select(variant=pl.lit(CHAMPION), recorded_at="recorded_at", is_harmed=pl.col("error").is_not_null()),
-            pairs.select(
-                variant=pl.lit(CANDIDATE),
-                recorded_at="recorded_at",
-                is_harmed=pl.col("error_candidate").is_not_null(),
-            ),
-        ]
-    )
     verdicts = [judge_quality(spec, step, pairs.join(labels, on="prediction_id"))]
     if len(pairs):
-        verdicts.append(judge_harm("error_rate", failures, 0.5, "errors on the same requests"))
+        verdicts.append(_judge_failures(pairs))
     return verdicts
+
+
+def _judge_failures(pairs: pl.DataFrame) -> StepVerdict:
+    """Judge errors on the same requests. Quality has its own least number, so few exposures without harm may pass."""
+    sides = {CHAMPION: "error", CANDIDATE: "error_candidate"}
+    failures = pl.concat(
+        pairs.select("recorded_at", variant=pl.lit(variant), is_harmed=pl.col(column).is_not_null())
+        for variant, column in sides.items()
+    )
+    return judge_harm("error_rate", failures, 0.5, "errors on the same requests", needs_proof=False)
 
 
 def judge_quality(spec: JudgeSpec, step: ShadowStep, pairs: pl.DataFrame) -> StepVerdict:
@@ -112,8 +112,12 @@ def _judge_canary(step: CanaryStep, rows: pl.DataFrame, before: pl.DataFrame) ->
     # Without a bucket the caller chose the variant, which is no fair comparison.
     is_drawn = ~pl.col("is_shadow") & pl.col("bucket").is_not_null()
     served = rows.filter(is_drawn & pl.col("variant").is_in([CHAMPION, CANDIDATE]))
-    count = len(served.filter(pl.col("variant") == CANDIDATE))
+    answered = served.filter(pl.col("variant") == CANDIDATE)
+    count = len(exposures_of(answered))
     is_enough = count >= step.least_rows
-    message = f"the candidate answered {count:,} rows, at least {step.least_rows:,} are needed"
-    exposure = verdict_alone("exposure", "go" if is_enough else "undecided", message, count)
+    message = (
+        f"the candidate was exposed {count:,} times ({len(answered):,} rows; those answered together count once), "
+        f"at least {step.least_rows:,} are needed"
+    )
+    exposure = verdict_alone("exposure", "go" if is_enough else "undecided", message, len(answered))
     return [exposure, *(load_plugin("guards", guard)(served, before, step.weight) for guard in step.guard)]

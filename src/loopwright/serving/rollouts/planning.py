@@ -140,3 +140,6 @@ def _check_canary(step: CanaryStep, guards: set[str], here: str) -> None:
         if guard not in guards:
             rule = f"one of {', '.join(sorted(guards))}"
             raise InvalidInput("no guard has this name", field=f"{here}.guard", value=guard, rule=rule)
+    if step.guard and step.weight == 1.0:
+        rule = "less than 1: guards compare with a champion that answers too"
+        raise InvalidInput("this weight does not fit", field=f"{here}.weight", value=step.weight, rule=rule)
