@@ -1,12 +1,12 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``known``, ``profiles``, ``quality``, ``read``) loads Polars, so it is imported only
-when somebody asks for it.
+What computes on frames (``diff``, ``profiles``, ``quality``, ``read``) loads Polars, so it is imported only when
+somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
 
-from loopwright.data import datasets, declarations, versions
+from loopwright.data import datasets, declarations, known, versions
 from loopwright.data.datasets import declare, get, list_datasets
 from loopwright.data.quarantine import check_usable
 from loopwright.data.types import (
@@ -39,7 +39,7 @@ from loopwright.data.versions import (
 )
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, known, profiles, quality, read
+    from loopwright.data import diff, profiles, quality, read
 
 __all__ = [
     "VERSION_STATES",

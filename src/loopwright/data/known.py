@@ -1,13 +1,10 @@
 """When a value became known: the moment before which nobody may use it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from loopwright.data.types import KnownAt
 from loopwright.kernel.errors import InvalidInput
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Timed(Protocol):
@@ -45,14 +42,3 @@ def known_moment(spec: Timed, column: str) -> KnownAt:
             rule="a dataset that features read has a time column",
         )
     return KnownAt(spec.time)
-
-
-def known_at_us(spec: Timed, column: str) -> "pl.Expr":
-    """Return an expression: int64 microseconds UTC at which a row's value of a column became known.
-
-    Null where the moment itself is missing: such a value is never known.
-    """
-    import polars as pl
-
-    known = known_moment(spec, column)
-    return pl.col(known.column).dt.timestamp("us") + known.after_us
