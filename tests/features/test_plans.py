@@ -72,6 +72,72 @@ def test_a_label_known_at_once_may_not_feed_its_own_row(declared: Call) -> None:
     with pytest.raises(InvalidInput, match="its own label") as refused:
         declared("features.freeze_plan", service="s")
     assert refused.value.field == "known_at.paid"
+    at_once = {"known_at": {"paid": {"column": "at"}}, "source": {"kind": "frame"}, "key": ["id"], "time": "at"}
+    declared("data.declare", spec={"name": "cases", **at_once})
+    with pytest.raises(InvalidInput, match="its own label"):
+        declared("features.freeze_plan", service="s")
+
+
+CASES = {
+    "name": "cases",
+    "source": {"kind": "frame"},
+    "key": ["id"],
+    "time": "at",
+    "known_at": {
+        "paid": {"column": "settled_at"},
+        "region": {"column": "at"},
+        "income": {"column": "at", "after_us": 5},
+    },
+}
+
+
+def freeze_cases(
+    declared: Call, small: Any, entity: str = "region", label: str = "paid", inputs: Any = (), **changes: Any
+) -> str:
+    """Freeze a service over cases with one view by ``entity`` and a function of ``inputs``."""
+    declared("data.declare", spec={**CASES, **changes})
+    declared("features.declare_view", spec=ColumnViewSpec("seen", "cases", entity, ["staff"]))
+    request = msgspec.structs.replace(small.plan.requests[0], name="given", inputs=list(inputs) or ["id"])
+    declared("features.declare_request", spec=request)
+    service = {"name": "s", "requests": ["given"], "views": ["seen"], "task": "binary"}
+    declared("features.declare_service", spec={**service, "label": {"dataset": "cases", "column": label}})
+    return str(declared("features.freeze_plan", service="s"))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        (["amount", "paid"], "request given reads paid, which is the label"),
+        (["income"], "request given reads income, which is known only 5us after at"),
+        (["settled_at"], "request given reads settled_at, which is known only at settled_at"),
+    ],
+)
+def test_a_function_may_not_read_what_is_known_later_than_its_row(
+    inputs: list[str], told: str, declared: Call, small: Any
+) -> None:
+    with pytest.raises(InvalidInput, match=told) as refused:
+        freeze_cases(declared, small, inputs=inputs)
+    assert (refused.value.field, refused.value.value) == ("request.given", inputs[-1])
+
+
+def test_an_entity_may_not_be_what_is_known_later_than_its_row(declared: Call, small: Any) -> None:
+    with pytest.raises(InvalidInput, match="view seen reads paid, which is the label"):
+        freeze_cases(declared, small, entity="paid")
+    with pytest.raises(InvalidInput, match="view seen reads income, which is known only 5us after at") as refused:
+        freeze_cases(declared, small, entity="income")
+    assert refused.value.field == "view.seen"
+
+
+def test_a_label_known_at_once_is_still_no_input(declared: Call, small: Any) -> None:
+    with pytest.raises(InvalidInput, match="request given reads paid, which is the label"):
+        freeze_cases(declared, small, inputs=["paid"], known_at={})
+
+
+def test_when_all_is_known_late_a_row_may_still_be_asked_by_its_key_and_time(declared: Call, small: Any) -> None:
+    late = {"*": {"column": "loaded_at"}, "region": {"column": "at"}}
+    assert freeze_cases(declared, small, inputs=["id", "at", "region"], known_at=late)
+    with pytest.raises(InvalidInput, match="request given reads amount, which is known only at loaded_at"):
+        freeze_cases(declared, small, inputs=["amount"], known_at=late)
 
 
 def test_a_views_rows_have_a_name_of_their_meaning(small: Any) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from loopwright import data
+from loopwright.data import KnownAt, known
 from loopwright.features import sql
 from loopwright.features.types import (
     AggregateViewSpec,
@@ -31,7 +32,7 @@ def freeze_plan(tx: Tx, *, service: str) -> str:
 
     Raises:
         NotFound: The service, or something it names, is not declared.
-        InvalidInput: Two features have one name, or the label would be a feature of its own row.
+        InvalidInput: Two features have one name, or a feature would read what its row does not know yet, as its label.
     """
     spec = convert(find(tx, "service", service).spec, ServiceSpec)
     requests = [convert(find(tx, "request", name).spec, RequestSpec) for name in spec.requests]
@@ -39,6 +40,7 @@ def freeze_plan(tx: Tx, *, service: str) -> str:
     names = dict.fromkeys([spec.label.dataset, *(view.dataset for view in views)])
     datasets = [push_spec(tx, name) for name in names]
     spine = datasets[0]
+    _check_asked(spec.label, spine, requests, views)
     _check_label(spec.label, spine, views)
     if spine.dtypes:
         wanted = [spec.label.column, *(name for request in requests for name in request.inputs)]
@@ -161,9 +163,41 @@ def view_key(project: str, view: ColumnViewSpec | AggregateViewSpec, dataset: Da
     return f"{project}/{view.name}@{digest_of(meaning)[:8]}"
 
 
+def _check_asked(label: LabelSpec, spine: DatasetPushSpec, requests: Sequence[RequestSpec], views: ViewSpecs) -> None:
+    """Refuse what a request cannot carry: the label, and columns that become known later than their row's time.
+
+    Training reads them from the finished row, so a model would learn from the future.
+    """
+    asked = [("request", request.name, name) for request in requests for name in request.inputs]
+    asked += [("view", view.name, view.entity) for view in views]
+    for kind, reader, column in asked:
+        moment = _asked_moment(spine, column)
+        if column == label.column:
+            why, step = "is the label", "leave it out"
+        elif moment != KnownAt(spine.time):
+            delay = f"{format_duration(moment.after_us)} after " if moment.after_us else "at "
+            why = f"is known only {delay}{moment.column}"
+            step = f'leave it out; or, if it is known by then, say known_at={{"{column}": "{spine.time}"}}'
+        else:
+            continue
+        rule = f"a request is answered at {spine.time}, with what its row knows by then"
+        message = f"{kind} {reader} reads {column}, which {why}"
+        raise InvalidInput(message, field=f"{kind}.{reader}", value=column, rule=rule, next_step=step)
+
+
+def _asked_moment(spine: DatasetPushSpec, column: str) -> KnownAt:
+    """Return when a row's own value of a column is known; a moment that tells when others are known is known then."""
+    if column not in spine.known_at:
+        if column in (spine.time, *spine.key):
+            return KnownAt(spine.time)
+        if any(moment.column == column for moment in spine.known_at.values()):
+            return KnownAt(column)
+    return known.known_moment(spine, column)
+
+
 def _check_label(label: LabelSpec, spine: DatasetPushSpec, views: ViewSpecs) -> None:
     """Refuse a label that would be seen by features of its own row because it counts as known at once."""
-    if label.column in spine.known_at or "*" in spine.known_at:
+    if known.known_moment(spine, label.column) != KnownAt(spine.time):
         return
     for view in views:
         if view.dataset == label.dataset and label.column in used_columns(view):
