@@ -79,6 +79,16 @@ def state(name: str | None, word: str = "") -> State:
     return State(word or _WORDS.get(name, name.replace("_", " ")), _TONE_OF.get(name, "idle"))
 
 
+def cell_number(value: float) -> str:
+    """Return a number in three characters or so, for a cell of a heat map.
+
+    >>> cell_number(0.214), cell_number(1.58), cell_number(12.3)
+    ('.21', '1.6', '12')
+    """
+    text = f"{value:.{2 if value < 1 else 1 if value < 10 else 0}f}"
+    return text.removeprefix("0")
+
+
 def number(value: float | None, digits: int | None = None) -> str:
     r"""Return a number with grouped thousands; without ``digits``, four that matter.
 

@@ -70,7 +70,7 @@ def deployment(ask: Ask) -> View:
     if live is not None:
         approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
     events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_EVENTS * 4)
-    told = [event for event in events if not event.type.startswith("monitoring.window_")]
+    told = [event for event in events if not event.type.startswith(("monitoring.window_", "jobs.done"))]
     series = quality_series(windows)
     facts = {
         "deployment": status.deployment,

@@ -16,7 +16,7 @@ from loopwright.server.ui.rendering import Elsewhere, View, page
 from loopwright.server.ui.svg import Point, Series, heat_step
 from loopwright.server.ui.words import State, state
 
-SHOWN_WINDOWS = 40
+SHOWN_WINDOWS = 28
 MOST_WINDOWS = 400
 WATCH_SHARE = 0.75
 """A feature within this share of its limit is worth a look."""

@@ -20,7 +20,16 @@ MOST_DEPLOYMENTS = 20
 MOST_CHANGES = 15
 MOST_NEEDS = 25
 _URGENCY = ("bad", "warn", "live", "fine", "idle")
-_QUIET = ("monitoring.window_", "tracking.", "pipelines.step_", "features.materialize", "data.import_started")
+_QUIET = (
+    "monitoring.window_",
+    "monitoring.alert_fired",
+    "tracking.",
+    "pipelines.step_",
+    "features.materialize",
+    "data.import_started",
+    "jobs.done",
+)
+"""Beginnings of event types that are told elsewhere, or matter only when they fail."""
 
 
 class Stage(msgspec.Struct, frozen=True):
