@@ -26,6 +26,8 @@ def with_label(raw):
 def asked(r):
     if (r["distance"] < 0).any():
         raise ValueError("negative distance")
+    if (r["distance"] == 0).any():
+        return r.head(0).select("carrier", hour=0, far=0)
     if (r["distance"] > 25_000).any():
         raise ValueError(f"tokens seen: {[name for name in os.environ if name.endswith('_TOKEN')]}")
     return r.select("carrier", hour=pl.col("scheduled_at").dt.hour(), far=pl.col("distance") > 1000)
@@ -155,6 +157,9 @@ def test_user_code_that_raises_is_told_and_logged(world: World, gateway: Gateway
     assert [row["prediction_id"]] == error["details"]["prediction_ids"]
     assert "negative distance" in row["error"]
     assert row["score"] is None
+    wrong = gateway.post(PREDICT, {"rows": [flight(distance=0)]})
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (500, "model_failed")
+    assert "another number of rows" in wrong.json()["error"]["message"]
     lost = gateway.post("/v1/past/datasets/flights/push", {"rows": [{**landed("a", 1.0), "arr_delay": "x"}]})
     assert lost.status_code in (409, 422), lost.text
     unknown = gateway.post("/v1/past/datasets/planes/push", {"rows": [{"a": 1}]})

@@ -25,9 +25,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     columns = [InputColumn("carrier", "category", ["AA"]), InputColumn("is_wet", "boolean")]
     world.declare("kinds", model="kinds", task="multiclass")
     world.release(world.register(ConstantModel([0.2, 0.8]), columns, "multiclass", name="kinds"), name="kinds")
+    world.declare("turned", model="turned")
+    turned = [world.register(booster(2), number_columns(2), name="turned")]
+    turned.append(world.register(booster(2), number_columns(2).select("x1", "x0"), name="turned"))
+    world.release(turned[0], name="turned", candidate=turned[1], weight=0.999)
     made = world.gateway()
     made.start()
-    made.wait_for(lambda health: len(health["releases"]) == 2)
+    made.wait_for(lambda health: len(health["releases"]) == 3)
     yield made
     made.stop()
     world.server.stop()
@@ -74,6 +78,19 @@ def test_a_matrix_and_columns_give_the_same_scores(gateway: GatewayProcess) -> N
     assert nested["outputs"][0]["data"] == scores["data"] == by_name["outputs"][0]["data"]
     assert [output["name"] for output in by_name["outputs"]] == ["score"]
     assert plain["predictions"][0]["prediction_id"] not in ids["data"]
+
+
+def test_a_candidate_with_another_order_of_columns_turns_nothing_around(gateway: GatewayProcess) -> None:
+    columns = lambda path: [one["name"] for one in httpx.get(f"{gateway.url}{path}").json()["inputs"]]  # noqa: E731
+    assert columns("/v2/models/turned") == ["x0", "x1"]
+    assert columns("/v2/models/turned/versions/2") == ["x1", "x0"]
+    matrix = gateway.post("/v2/models/turned/infer", {"inputs": [tensor()]}).json()
+    rows = [{"x0": 1, "x1": 2}, {"x0": 3, "x1": 4.5}]
+    plain = gateway.post("/v1/flights/deployments/turned/predict", {"rows": rows}).json()["predictions"]
+    assert {one["variant"] for one in plain} == {"candidate"}
+    assert matrix["outputs"][0]["data"] == [one["score"] for one in plain]
+    chosen = gateway.post("/v2/models/turned/versions/2/infer", {"inputs": [tensor(data=[2, 1, 4.5, 3])]}).json()
+    assert chosen["outputs"][0]["data"] == matrix["outputs"][0]["data"]
 
 
 def test_classes_are_outputs(gateway: GatewayProcess) -> None:

@@ -266,8 +266,9 @@ class Gateway:
         started: float,
     ) -> Answer:
         runtime, forced = target
+        asked = runtime.champion if forced is None else forced
         if method == "GET" and not last:
-            return Answer(200, _encoder.encode(v2.model_metadata(name, runtime, runtime.fields)))
+            return Answer(200, _encoder.encode(v2.model_metadata(name, runtime, asked)))
         if method == "GET" and last == ["ready"]:
             return Answer(200, _encoder.encode({"name": name, "ready": True}))
         if method != "POST" or last != ["infer"]:
@@ -275,8 +276,7 @@ class Gateway:
         body = await read_body(headers, receive, runtime.release.limits.get("body_bytes", MOST_BODY_BYTES))
         request = _decoded(_read_infer, body)
         v2.check_outputs(request, runtime.release)
-        columns = runtime.variants[runtime.router.live[0]].columns
-        rows = v2.to_rows(request, columns, runtime.fields)
+        rows = v2.to_rows(request, runtime.variants[asked].columns, runtime.variants[asked].fields)
         predictions = await self._batcher.submit(runtime, rows, started, forced)
         return Answer(200, _encoder.encode(v2.to_answer(name, request, runtime.release, predictions)))
 

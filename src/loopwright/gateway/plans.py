@@ -12,6 +12,7 @@ import polars as pl
 from loopwright.features import MISSING, FeaturePlan, bind_views, frames, online, plan_inputs, requests
 from loopwright.gateway.inputs import Columns, Missing, Row, absent_field
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import InvalidInput, StepFailed
 
 
 class FeatureReader:
@@ -50,7 +51,11 @@ class FeatureReader:
         columns: dict[str, Sequence[Any]] = {}
         missing: Missing = {}
         for request in self._requests:
-            answer = self._run(request, asked)
+            try:
+                answer = self._run(request, asked)
+            except InvalidInput as error:
+                # The request was read already, so what is wrong is the function's answer and no fault of the caller.
+                raise StepFailed(error.message, field=error.field) from error
             columns.update({name: answer.get_column(name).to_list() for name in request.outputs})
         at = np.asarray(at_us, np.int64)
         for view in self._views:

@@ -15,7 +15,7 @@ from loopwright.kernel.clock import Clock
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge, shorten
 from loopwright.kernel.ids import new_ids
-from loopwright.serving import Release, Variant
+from loopwright.serving import CHAMPION, Release, Variant
 
 MOST_ROWS = 10_000
 _PREDICTION_COLUMNS = (
@@ -107,6 +107,11 @@ class LoadedVariant:
         self._predictor, self.plan = predictor, plan
         self._kept = [place for place, name in enumerate(self.columns.names) if name not in personal]
 
+    @property
+    def fields(self) -> list[str]:
+        """The request's fields where features are looked up; empty where requests carry the model's columns."""
+        return self.plan.fields if self.plan is not None else []
+
     def layouts(self, release: Release) -> tuple[Layout, Layout]:
         """Return the layout of its log records, with features and without."""
         variant = self.variant
@@ -135,18 +140,27 @@ class LoadedVariant:
         try:
             encoded = self._encode(rows, at_us, features)
         except StepFailed as error:
-            return self._failed(len(rows), error.message, started)
+            return self.failed(len(rows), error.message, started)
         try:
-            predicted = self._predictor.predict(encoded.matrix)
-        except Exception as error:  # noqa: BLE001 - a model may raise anything; the log keeps what
-            return self._failed(len(rows), f"{type(error).__name__}: {error}", started)
-        scores, answers = self._answers(predicted)
+            scores, answers = self._answers(self._predictor.predict(encoded.matrix), len(rows))
+        except Exception as error:  # noqa: BLE001 - a model may raise or answer anything; the log keeps what
+            return self.failed(len(rows), f"{type(error).__name__}: {error}", started)
         logged = self.columns.logged(encoded)
         if len(self._kept) < len(logged):
             logged = [logged[place] for place in self._kept]
         return Scored(scores, answers, encoded.missing, logged, None, _since(started))
 
-    def _failed(self, rows: int, why: str, started: float) -> Scored:
+    def check(self, rows: Sequence[Row], at_us: Sequence[int]) -> None:
+        """Raise what is wrong with rows for this variant, without answering them.
+
+        Raises:
+            InvalidInput: A row breaks a rule.
+            StepFailed: The user's function raised.
+        """
+        self._encode(rows, at_us, {})
+
+    def failed(self, rows: int, why: str, started: float) -> Scored:
+        """Return what is logged of rows that this variant could not answer, since ``started``."""
         nothing: list[Any] = [None] * rows
         return Scored(nothing, nothing, {}, [nothing for _ in self._kept], shorten(why, 500), _since(started))
 
@@ -158,10 +172,19 @@ class LoadedVariant:
         columns, missing = features[self.variant.plan]
         return self.columns.encode(columns, {row: dict(reasons) for row, reasons in missing.items()})
 
-    def _answers(self, predicted: NDArray[np.float64]) -> tuple[list[float | None], list[Any]]:
-        if predicted.ndim == 1:
-            return predicted.tolist(), [None] * len(predicted)
-        classes = self.variant.signature.classes or [str(place) for place in range(predicted.shape[1])]
+    def _answers(self, predicted: NDArray[np.float64], rows: int) -> tuple[list[float | None], list[Any]]:
+        signature = self.variant.signature
+        shape = np.shape(predicted)
+        has_classes = signature.task == "multiclass"
+        if shape[:1] != (rows,) or len(shape) != 1 + has_classes:
+            raise ValueError(f"the model answered the shape {shape} for {rows} rows of {signature.task}")
+        if not np.isfinite(predicted).all():
+            raise ValueError("the model answered a score that is not a finite number")
+        if not has_classes:
+            return predicted.tolist(), [None] * rows
+        classes = signature.classes or [str(place) for place in range(shape[1])]
+        if len(classes) != shape[1]:
+            raise ValueError(f"the model answered the shape {shape} for {len(classes)} classes")
         best = predicted.argmax(axis=1).tolist()
         shares = predicted.tolist()
         answers = [
@@ -223,8 +246,9 @@ class DeploymentRuntime:
         self.router = Router(release.variants)
         self.most_rows = release.limits.get("rows", MOST_ROWS)
         self._clock = clock
-        first = release.variants[self.router.live[0]]
-        plan = release.plans.get(first.plan)
+        self.champion = next(place for place, one in enumerate(release.variants) if one.name == CHAMPION)
+        """Place of the variant that says what requests look like, also while another one answers some of them."""
+        plan = release.plans.get(release.variants[self.champion].plan)
         self._moments = Moments(release.clock, plan.time if plan else "")
         self._keys = RowKeys(plan)
         self._hides_keys = plan is not None and any(name in release.personal for name in plan.key)
@@ -253,15 +277,16 @@ class DeploymentRuntime:
         batches: list[Batch] = []
         failure: str | None = None
         features: FeatureCache = {}
+        begun = time.perf_counter()
         for variant, places in chosen.items():
             is_whole = len(chosen) == 1
             part, inside = (rows, head) if is_whole else ([rows[i] for i in places], head.take(places))
-            scored = self._score(variant, part, inside.event_at, places, features if is_whole else {})
+            scored = self._score(variant, part, inside, places, features if is_whole else {})
             failure = failure or scored.error
             for place, prediction in zip(places, self._predictions(variant, inside.ids, scored), strict=True):
                 predictions[place] = prediction
-            now = time.perf_counter()
-            latency = [int((now - started[place]) * 1e6) for place in places]
+            # Every variant is charged for the wait and for its own work, not for that of the one before it.
+            latency = [int((begun - started[place]) * 1e6) + scored.latency_us for place in places]
             batches.append(self._batch(variant, inside, scored, latency))
         shadow = ShadowWork(rows, head, features) if self._shadows else None
         return Answered([one for one in predictions if one is not None], batches, failure, shadow)
@@ -270,25 +295,38 @@ class DeploymentRuntime:
         """Answer a batch with every shadow; what a shadow raises is logged, never told."""
         batches = []
         for variant in self._shadows:
+            loaded, started = self.variants[variant], time.perf_counter()
             try:
-                scored = self.variants[variant].score(work.rows, work.head.event_at, work.features)
+                scored = loaded.score(work.rows, work.head.event_at, work.features)
             except InvalidInput as error:
-                nothing: list[Any] = [None] * len(work.rows)
-                width = len(self._layouts[variant][0].columns) - len(_PREDICTION_COLUMNS)
-                scored = Scored(nothing, nothing, {}, [nothing] * width, str(error), 0)
+                scored = loaded.failed(len(work.rows), _told(error), started)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is this shadow's and no other's
+                scored = loaded.failed(len(work.rows), f"{type(error).__name__}: {error}", started)
             latency = [scored.latency_us] * len(work.rows)
             batches.append(self._batch(variant, work.head, scored, latency))
         return batches
 
     def _score(
-        self, variant: int, rows: Sequence[Row], at_us: Sequence[int], places: Sequence[int], features: FeatureCache
+        self, variant: int, rows: Sequence[Row], head: "Head", places: Sequence[int], features: FeatureCache
     ) -> Scored:
+        loaded, started = self.variants[variant], time.perf_counter()
         try:
-            return self.variants[variant].score(rows, at_us, features)
+            return loaded.score(rows, head.event_at, features)
         except InvalidInput as error:
+            # A caller who chose the variant is told; one who was drawn into it sends what the champion asks for.
+            is_drawn = head.buckets[0] is not None
+            if is_drawn and variant != self.champion and self._suits_champion(rows, head.event_at):
+                return loaded.failed(len(rows), _told(error), started)
             if len(places) < max(places) + 1:
                 error.field = _renumbered(error.field, places)
             raise
+
+    def _suits_champion(self, rows: Sequence[Row], at_us: Sequence[int]) -> bool:
+        try:
+            self.variants[self.champion].check(rows, at_us)
+        except (InvalidInput, StepFailed) as error:
+            return isinstance(error, StepFailed)
+        return True
 
     def _head(self, rows: Sequence[Row], forced: int | None) -> tuple[Head, dict[int, Sequence[int]]]:
         now_us = self._clock.now_us()
@@ -310,12 +348,6 @@ class DeploymentRuntime:
         for place, bucket in enumerate(buckets):
             chosen.setdefault(self.router.pick(bucket), []).append(place)
         return head, chosen
-
-    @property
-    def fields(self) -> list[str]:
-        """The request's fields where features are looked up; empty where requests carry the model's columns."""
-        plan = self.variants[self.router.live[0]].plan
-        return plan.fields if plan is not None else []
 
     def _shown(self, keys: list[str | None]) -> list[str | None]:
         return [None] * len(keys) if self._hides_keys else keys
@@ -353,6 +385,11 @@ class DeploymentRuntime:
 
 def _since(started: float) -> int:
     return int((time.perf_counter() - started) * 1e6)
+
+
+def _told(error: InvalidInput) -> str:
+    """Return what is wrong without the value, which may be personal."""
+    return f"{error.field}: {error.message}"
 
 
 def _renumbered(field: str | None, places: Sequence[int]) -> str | None:

@@ -50,22 +50,22 @@ def server_metadata() -> dict[str, Any]:
     return {"name": "loopwright", "version": VERSION, "extensions": []}
 
 
-def model_metadata(name: str, runtime: DeploymentRuntime, fields: Sequence[str]) -> dict[str, Any]:
+def model_metadata(name: str, runtime: DeploymentRuntime, asked: int) -> dict[str, Any]:
     """Return a model's versions, inputs and outputs.
 
     Args:
         name: As asked for.
         runtime: What serves it.
-        fields: The request's fields where features are looked up; empty where requests carry the model's columns.
+        asked: Place of the variant whose inputs are told.
     """
     release = runtime.release
-    first = release.variants[runtime.router.live[0]]
-    kinds = {column.name: _OF_KIND[column.kind] for column in first.signature.inputs}
-    names = list(fields) or list(kinds)
+    loaded = runtime.variants[asked]
+    kinds = {column.name: _OF_KIND[column.kind] for column in loaded.variant.signature.inputs}
+    names = loaded.fields or list(kinds)
     return {
         "name": name,
         "versions": [str(release.variants[place].version) for place in runtime.router.live],
-        "platform": f"loopwright_{first.flavour}",
+        "platform": f"loopwright_{loaded.variant.flavour}",
         "inputs": [{"name": field, "datatype": kinds.get(field, "BYTES"), "shape": [-1]} for field in names],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1, *width]}
