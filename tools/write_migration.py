@@ -53,7 +53,7 @@ def write_migration(why: str, includes: Callable[[str], bool] = lambda _table: T
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/scratch.db")
         if before:
-            upgrade(database)
+            upgrade(database, to=before)  # by the migrations themselves, not by the tables as they are
         with database.engine.connect() as connection:
             options: dict[str, Any] = {
                 "compare_type": False,
