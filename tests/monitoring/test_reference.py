@@ -11,7 +11,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.monitoring import MonitorSpec
 from loopwright.monitoring.alerts import is_beyond
 from loopwright.monitoring.evaluation import build_window_profile, measure_drift
-from loopwright.monitoring.reference import SCORE, build_reference, tells_time
+from loopwright.monitoring.reference import SCORE, build_reference, calendars_of, tells_time
 
 START = parse_moment("2013-01-01")
 
@@ -46,9 +46,10 @@ def test_a_few_wrong_hours_do_not_hide_the_clock_but_chance_is_none() -> None:
     at = START + np.arange(5_000) * HOUR_US
     hours = (at // HOUR_US) % 24
     hours[:20] = 3
-    assert tells_time(pl.Series(hours), at)
-    assert not tells_time(pl.Series(np.random.default_rng(0).integers(0, 24, 5_000)), at)
-    assert not tells_time(pl.Series(["a"] * 5_000), at)
+    calendars = calendars_of(at)
+    assert tells_time(pl.Series(hours), calendars)
+    assert not tells_time(pl.Series(np.random.default_rng(0).integers(0, 24, 5_000)), calendars)
+    assert not tells_time(pl.Series(["a"] * 5_000), calendars)
 
 
 def test_what_lasts_a_day_is_usual_and_noise_is_not() -> None:

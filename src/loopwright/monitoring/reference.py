@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring.sketches import Profile, Reference, Sketch, freeze_sketch, places
+from loopwright.monitoring.sketches import Placed, Profile, Reference, Sketch, freeze_bins, from_places, places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +19,8 @@ LEAST_ROWS = 100
 """A stretch of fewer rows is not judged."""
 _LEAST_STRETCHES, _MOST_STRETCHES, _MOST_STEPS = 8, 60, 20_000
 _CLOCK_ROWS = 5000
+Calendar = dict[str, "npt.NDArray[np.int64]"]
+"""Hour, weekday, month and the like of each row."""
 _PARTS = ("hour", "minute", "weekday", "day", "week", "month", "ordinal_day", "year")
 
 
@@ -54,20 +56,33 @@ def build_reference(
     named = {name: frame.get_column(name) for name in columns}
     if score:
         named[SCORE] = frame.get_column(score)
-    profile = Profile(frame.height, {name: freeze_sketch(column) for name, column in named.items()})
-    if time not in frame.columns or not frame.height:
+    at = _micros(frame.get_column(time)) if time in frame.columns and frame.height else None
+    steps = None if at is None else at // every_us - at.min() // every_us
+    sketches, usual = {}, {}
+    for name, column in named.items():
+        bins = freeze_bins(column)
+        placed = places(column, bins)
+        sketches[name] = from_places(*placed, bins)
+        if steps is not None:
+            usual[name] = _usual_distance(placed, sketches[name], steps, max(1, over_us // every_us), metric)
+    profile = Profile(frame.height, sketches)
+    if at is None:
         return Reference(profile, metric, every_us, over_us)
-    at = _micros(frame.get_column(time))
-    steps = at // every_us - at.min() // every_us
-    width = max(1, over_us // every_us)
-    usual = {
-        name: _usual_distance(column, profile.sketches[name], steps, width, metric) for name, column in named.items()
-    }
-    clock = [name for name, column in named.items() if tells_time(column, at)]
+    calendars = calendars_of(at)
+    clock = [name for name, column in named.items() if tells_time(column, calendars)]
     return Reference(profile, metric, every_us, over_us, usual, clock)
 
 
-def tells_time(column: "pl.Series", at: "npt.NDArray[np.int64]") -> bool:
+def calendars_of(at: "npt.NDArray[np.int64]") -> list[Calendar]:
+    """Return the parts of the calendar at every offset from UTC, of moments evenly drawn from all (int64 us UTC)."""
+    return [_calendar(at[:: _step(len(at))], hours) for hours in range(-12, 15)]
+
+
+def _step(rows: int) -> int:
+    return max(1, rows // _CLOCK_ROWS)
+
+
+def tells_time(column: "pl.Series", calendars: list[Calendar]) -> bool:
     """Say whether a column only repeats its row's moment: hour, weekday, month and the like, in whatever time zone.
 
     That is: it equals one part of the calendar, counted from 0 or 1, at one offset from UTC, or at two an hour apart
@@ -78,11 +93,9 @@ def tells_time(column: "pl.Series", at: "npt.NDArray[np.int64]") -> bool:
 
     if not column.dtype.is_numeric() or column.null_count() == len(column):
         return False
-    step = max(1, len(column) // _CLOCK_ROWS)
-    numbers = column.gather_every(step).cast(pl.Float64).to_numpy()
+    numbers = column.gather_every(_step(len(column))).cast(pl.Float64).to_numpy()
     if not np.isfinite(numbers).all() or (numbers != np.floor(numbers)).any() or len(np.unique(numbers)) < 2:
         return False
-    calendars = [_calendar(at[::step], hours) for hours in range(-12, 15)]
     for part in _PARTS:
         for base in (0, 1):
             hits = np.array([calendar[part] - base == numbers for calendar in calendars])
@@ -92,7 +105,7 @@ def tells_time(column: "pl.Series", at: "npt.NDArray[np.int64]") -> bool:
     return False
 
 
-def _calendar(at: "npt.NDArray[np.int64]", hours: int) -> dict[str, "npt.NDArray[np.int64]"]:
+def _calendar(at: "npt.NDArray[np.int64]", hours: int) -> Calendar:
     import numpy as np
     import polars as pl
 
@@ -100,16 +113,14 @@ def _calendar(at: "npt.NDArray[np.int64]", hours: int) -> dict[str, "npt.NDArray
     return {part: getattr(moments.dt, part)().to_numpy().astype(np.int64) for part in _PARTS}
 
 
-def _usual_distance(
-    column: "pl.Series", sketch: Sketch, steps: "npt.NDArray[np.int64]", width: int, metric: str
-) -> float:
+def _usual_distance(placed: Placed, sketch: Sketch, steps: "npt.NDArray[np.int64]", width: int, metric: str) -> float:
     """Return the largest distance of a stretch of ``width`` steps from all rows; 0 if there are too few stretches."""
     import numpy as np
 
     count = int(steps.max()) + 1
     if not _LEAST_STRETCHES <= count - width + 1 <= _MOST_STEPS:
         return 0.0
-    found, values = places(column, sketch)
+    found, values = placed
     size = len(sketch.counts) + 1
     cells = steps * size + found
     running = []

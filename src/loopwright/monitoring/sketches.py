@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 T = TypeVar("T")
+Placed = tuple["npt.NDArray[np.int64]", "npt.NDArray[np.float64]"]
 BINS = 64
 LEVELS = 1000
 
@@ -77,14 +78,19 @@ class Reference(msgspec.Struct, frozen=True):
 
 def freeze_sketch(column: "pl.Series") -> Sketch:
     """Return the sketch of a reference column with bins of its own."""
+    return count(column, freeze_bins(column))
+
+
+def freeze_bins(column: "pl.Series") -> Sketch:
+    """Return bins for a reference column, nothing counted yet."""
     if not is_number(column):
         names = column.drop_nulls().cast(str).value_counts(name="rows")
         names = names.sort("rows", names.columns[0], descending=[True, False])
-        return count(column, Sketch(levels=names.head(LEVELS).to_series(0).to_list() or [""]))
+        return Sketch(levels=names.head(LEVELS).to_series(0).to_list() or [""])
     import numpy as np
 
     numbers = to_numbers(column)
-    return count(column, Sketch(edges=_edges(numbers[np.isfinite(numbers)]).tolist()))
+    return Sketch(edges=_edges(numbers[np.isfinite(numbers)]).tolist())
 
 
 def count(column: "pl.Series", like: Sketch) -> Sketch:
@@ -92,7 +98,7 @@ def count(column: "pl.Series", like: Sketch) -> Sketch:
     return from_places(*places(column, like), like)
 
 
-def places(column: "pl.Series", like: Sketch) -> "tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]":
+def places(column: "pl.Series", like: Sketch) -> Placed:
     """Return for each row its bin, one past the last if missing, and its value as a summand (finite, else 0)."""
     import numpy as np
 
