@@ -5,10 +5,8 @@ from loopwright.governance import require_role
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role, verb
 from loopwright.loop import retrain
-from loopwright.serving import DeploymentSpec, Rollout
+from loopwright.serving import Rollout
 from loopwright.store.tx import Tx
-
-CHAMPION = "champion"
 
 
 @verb("loop.deploy", changes=Rollout)
@@ -30,29 +28,20 @@ def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_rea
     if force_reason:
         require_role(tx, Role.APPROVER, "force a version past its gates")
         registry.force_gates(tx, model=spec.model, version=found.refit_of or version, reason=force_reason)
-    return start_rollout(tx, spec, version, reason or force_reason, forced_reason=force_reason)
-
-
-def start_rollout(tx: Tx, spec: DeploymentSpec, version: int, reason: str, *, forced_reason: str = "") -> Rollout:
-    """Start a rollout with or without a person's approval, as the deployment's policy says."""
-    is_first = retrain.find_champion(tx, spec.name) is None
-    who = spec.approve.first if is_first else spec.approve.retrain
-    rollout = serving.start_rollout(
+    return serving.start_rollout(
         tx,
-        deployment=spec.name,
+        deployment=deployment,
         version=version,
-        reason=reason,
-        needs_approval=who == "person" and not forced_reason,
-        forced_reason=forced_reason,
+        reason=reason or force_reason,
+        needs_approval=False if force_reason else None,
+        forced_reason=force_reason,
     )
-    retrain.close_retrain(tx, spec.name, "rolling_out", f"version {version} rolls out")
-    return rollout
 
 
 def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
     """Make a version champion: alias, monitoring's reference, and the incidents that it healed."""
     set_champion(tx, deployment, version, reason)
-    retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves")
+    retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves", version=version)
     subject = tx.ref("deployment", deployment)
     for incident in monitoring.incidents(tx, subject=subject):
         if incident.state != "resolved" and incident.kind in ("drift", "decay"):
@@ -65,7 +54,7 @@ def set_champion(tx: Tx, deployment: str, version: int, reason: str) -> None:
     """Move the champion alias and monitoring's reference to a version."""
     spec = serving.get(tx, deployment=deployment).spec
     found = registry.get_version(tx, model=spec.model, version=version)
-    registry.set_alias(tx, model=spec.model, alias=CHAMPION, version=version, reason=reason)
+    registry.set_alias(tx, model=spec.model, alias=registry.CHAMPION, version=version, reason=reason)
     if found.monitoring_profile:
         monitoring.set_reference(
             tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=version

@@ -1,12 +1,14 @@
 """The joints of the loop: which event is answered by which verb, and why. One function a rule."""
 
-from loopwright import data, features, monitoring, registry, serving
+from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.governance import approvals
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop import promote, retrain, sql
 from loopwright.loop.reactor import reaction
 from loopwright.serving import DeploymentSpec
+from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
@@ -49,28 +51,73 @@ def roll_out_trained(tx: Tx, event: Event) -> None:
     if alias:
         registry.set_alias(tx, model=model, alias=alias, version=version, reason=event.reason)
         return
+    execution_id = str(event.payload["execution_id"])
     for spec in deployments_of(tx, model):
         if event.payload["passed"]:
-            promote.start_rollout(tx, spec, version, event.reason)
+            _roll_out(tx, spec.name, version, execution_id, event.reason)
         else:
-            retrain.close_retrain(tx, spec.name, "refused", event.reason)
+            retrain.close_retrain(tx, spec.name, "refused", event.reason, execution_id=execution_id)
 
 
-@reaction("pipelines.failed")
-def close_failed_retrain(tx: Tx, event: Event) -> None:
-    """A retrain whose training failed needs a person."""
-    execution_id = str(event.payload["execution_id"])
-    for record in sql.list_retrains(tx.connection, tx.project, execution_id=execution_id):
-        retrain.close_retrain(tx, record.deployment, "failed", event.reason, execution_id=execution_id)
+def _roll_out(tx: Tx, deployment: str, version: int, execution_id: str, reason: str) -> None:
+    """Start the rollout of a trained version; where it cannot be, a person is told and the retrain ends."""
+    try:
+        with tx.connection.begin_nested():  # what one deployment refuses leaves nothing behind for the others
+            serving.start_rollout(tx, deployment=deployment, version=version, reason=reason)
+    except Unavailable:
+        raise
+    except LoopwrightError as error:
+        message = f"version {version} is not rolled out: {error.message}"
+        retrain.close_retrain(tx, deployment, "refused", message, execution_id=execution_id)
         monitoring.raise_alert(
             tx,
-            subject=tx.ref("deployment", record.deployment),
+            subject=tx.ref("deployment", deployment),
             kind="retrain",
-            message=f"retrain failed: {event.reason}",
-            facts={"execution_id": execution_id},
-            needs_person=True,
-            severity="critical",
+            message=message,
+            facts={"execution_id": execution_id, "version": version},
         )
+        return
+    live = retrain.live_retrain(tx, deployment)
+    if live is not None and live.execution_id == execution_id:
+        retrain.change_retrain(tx, live, "rolling_out", f"version {version} rolls out", version=version)
+
+
+@reaction("pipelines.failed", "pipelines.cancelled")
+def close_ended_retrain(tx: Tx, event: Event) -> None:
+    """A retrain ends with its training; one that failed needs a person, one that was cancelled has had one."""
+    execution_id = str(event.payload["execution_id"])
+    state = event.type.removeprefix("pipelines.")
+    for record in sql.list_retrains(tx.connection, tx.project, states=retrain.LIVE, execution_id=execution_id):
+        retrain.change_retrain(tx, record, state, event.reason)
+        if state == "failed":
+            monitoring.raise_alert(
+                tx,
+                subject=tx.ref("deployment", record.deployment),
+                kind="retrain",
+                message=f"retrain failed: {event.reason}",
+                facts={"execution_id": execution_id},
+                severity="critical",
+            )
+
+
+@reaction("pipelines.retried")
+def reopen_retrain(tx: Tx, event: Event) -> None:
+    """A retrain whose failed training is run again is live again, unless another one has begun."""
+    execution_id = str(event.payload["execution_id"])
+    for record in sql.list_retrains(tx.connection, tx.project, states=("failed",), execution_id=execution_id):
+        if retrain.live_retrain(tx, record.deployment) is None:
+            retrain.change_retrain(tx, record, "training", "")
+
+
+@reaction("jobs.failed")
+def end_lost_execution(tx: Tx, event: Event) -> None:
+    """An execution whose job was given up has failed: nobody is left to run it."""
+    if event.payload["kind"] != pipelines.executions.JOB:
+        return
+    job = jobs.get(tx, job_id=str(event.payload["job_id"]))
+    execution = pipelines.get(tx, execution_id=str(job.args["execution_id"]))
+    if job.state == "failed" and job.args["round"] == execution.round:
+        pipelines.finish_execution(tx, execution_id=execution.execution_id, error=job.error)
 
 
 @reaction("approvals.approved", "approvals.rejected")
@@ -102,16 +149,13 @@ def promote_candidate(tx: Tx, event: Event) -> None:
 def close_aborted(tx: Tx, event: Event) -> None:
     """An aborted rollout leaves the champion in place and ends its retrain."""
     deployment = str(event.payload["deployment"])
-    retrain.close_retrain(tx, deployment, "refused", event.reason)
+    retrain.close_retrain(tx, deployment, "refused", event.reason, version=int(event.payload["version"]))
 
 
 @reaction("serving.rolled_back")
 def follow_rollback(tx: Tx, event: Event) -> None:
     """A rollback moves the champion alias back to the version that serves again."""
-    deployment = str(event.payload["deployment"])
-    version = int(event.payload["version"])
-    retrain.close_retrain(tx, deployment, "refused", event.reason)
-    promote.set_champion(tx, deployment, version, event.reason)
+    promote.set_champion(tx, str(event.payload["deployment"]), int(event.payload["version"]), event.reason)
 
 
 @reaction("monitoring.window_closed", "monitoring.window_settled")

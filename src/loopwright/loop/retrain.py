@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from loopwright import monitoring, pipelines, registry
-from loopwright.kernel.clock import DAY_US, format_duration
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright import monitoring, pipelines, registry, serving
+from loopwright.kernel.clock import DAY_US, format_duration, format_moment
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.loop import sql
 from loopwright.loop.types import RetrainRecord, RetrainSpec, When
@@ -36,6 +36,15 @@ def start_retrain(tx: Tx, *, deployment: str, cause: str = "person", reason: str
             value=deployment,
             next_step="p.deployment(..., retrain=lw.Retrain(fit, when=[...]))",
         )
+    live = live_retrain(tx, deployment)
+    if live is not None:
+        raise Conflict(
+            f"a retrain of {deployment} is {live.state.replace('_', ' ')} since {format_moment(live.event_at)}",
+            field="deployment",
+            value=deployment,
+            rule="one live retrain a deployment",
+            next_step=f"wait for it, or cancel its execution {live.execution_id}",
+        )
     execution = pipelines.start(tx, pipeline=policy.train, params={"at": tx.now_us, "reason": reason}, reason=reason)
     record = RetrainRecord(
         retrain_id=tx.new_id("retr"),
@@ -66,16 +75,22 @@ def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
     return next((one for one in policies if one.deployment == deployment), None)
 
 
+def live_retrain(tx: Tx, deployment: str) -> RetrainRecord | None:
+    """Return the retrain of a deployment that has not ended."""
+    found = sql.list_retrains(tx.connection, tx.project, deployment, states=LIVE)
+    return found[0] if found else None
+
+
 def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
-    """Start a retrain if a trigger fires, none is under way and the budget allows; return it.
+    """Start a retrain if a trigger fires, no retrain or rollout is under way and the budget allows; return it.
 
     Budgets count event time: at most ``most`` starts of the training, by whomever, in any stretch of ``per_us``.
     """
     policy = find_policy(tx, deployment)
-    if policy is None:
+    if policy is None or live_retrain(tx, deployment) is not None:
         return None
-    before = sql.list_retrains(tx.connection, tx.project, deployment)
-    if any(record.state in LIVE for record in before):
+    rollout = serving.status(tx, deployment=deployment).rollout
+    if rollout is not None and serving.ROLLOUT_STATES[rollout.state]:
         return None
     started = pipelines.list_executions(tx, pipeline=policy.train, limit=policy.most)
     if sum(execution.event_at > tx.now_us - policy.per_us for execution in started) >= policy.most:
@@ -100,16 +115,11 @@ def fired_trigger(tx: Tx, deployment: str, triggers: list[When]) -> tuple[str, s
 
 
 def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
-    """Return the version that serves a deployment, by the champion alias of its model."""
-    found = sql.newest_spec(tx.connection, tx.project)
-    specs = [] if found is None else found[2].deployments
-    model = next((spec.model for spec in specs if spec.name == deployment), None)
-    if model is None:
+    """Return the version that answers on a deployment, whatever other deployments of its model serve."""
+    found = serving.status(tx, deployment=deployment)
+    if found.champion is None:
         return None
-    try:
-        return registry.get_version(tx, model=model, alias="champion")
-    except NotFound:
-        return None
+    return registry.get_version(tx, model=found.deployment.spec.model, version=found.champion)
 
 
 def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
@@ -159,17 +169,27 @@ def held_out_metrics(tx: Tx, version: ModelVersion) -> dict[str, float]:
     return registry.get_version(tx, model=version.model, version=version.refit_of).metrics
 
 
-def close_retrain(tx: Tx, deployment: str, state: str, outcome: str, *, execution_id: str | None = None) -> None:
-    """Record how the live retrain of a deployment ended, or that it rolls out now."""
-    for record in sql.list_retrains(tx.connection, tx.project, deployment, execution_id=execution_id):
-        if record.state in LIVE:
-            finished_at = None if state in LIVE else tx.now_us
-            sql.update_retrain(tx, record.retrain_id, state=state, outcome=outcome, finished_at=finished_at)
-            tx.emit(
-                "loop.retrain_changed",
-                tx.ref("deployment", deployment),
-                reason=outcome,
-                retrain_id=record.retrain_id,
-                state=state,
-                cause=record.cause,
-            )
+def close_retrain(
+    tx: Tx, deployment: str, state: str, outcome: str, *, execution_id: str | None = None, version: int | None = None
+) -> None:
+    """Record how the live retrain of an execution, or of the version that rolls out, has ended; others stay live."""
+    found = sql.list_retrains(
+        tx.connection, tx.project, deployment, states=LIVE, execution_id=execution_id, version=version
+    )
+    for record in found:
+        change_retrain(tx, record, state, outcome)
+
+
+def change_retrain(tx: Tx, record: RetrainRecord, state: str, outcome: str, *, version: int | None = None) -> None:
+    """Record that a retrain goes on, now with the version that rolls out, or how it ended."""
+    finished_at = None if state in LIVE else tx.now_us
+    values = {"state": state, "outcome": outcome, "finished_at": finished_at, "version": version or record.version}
+    sql.update_retrain(tx, record.retrain_id, **values)
+    tx.emit(
+        "loop.retrain_changed",
+        tx.ref("deployment", record.deployment),
+        reason=outcome,
+        retrain_id=record.retrain_id,
+        state=state,
+        cause=record.cause,
+    )

@@ -1,5 +1,6 @@
 """Every statement of the loop."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -73,14 +74,24 @@ def update_retrain(tx: Tx, retrain_id: str, **values: Any) -> None:
 
 
 def list_retrains(
-    connection: Connection, project: str, deployment: str | None = None, *, execution_id: str | None = None
+    connection: Connection,
+    project: str,
+    deployment: str | None = None,
+    *,
+    states: Sequence[str] = (),
+    execution_id: str | None = None,
+    version: int | None = None,
 ) -> list[RetrainRecord]:
     """Return the retrains, newest first."""
     statement = select(retrains).where(retrains.c.project_id == project)
     if deployment is not None:
         statement = statement.where(retrains.c.deployment == deployment)
+    if states:
+        statement = statement.where(retrains.c.state.in_(list(states)))
     if execution_id is not None:
         statement = statement.where(retrains.c.execution_id == execution_id)
+    if version is not None:
+        statement = statement.where(retrains.c.version == version)
     rows = connection.execute(statement.order_by(retrains.c.event_at.desc(), retrains.c.retrain_id.desc()))
     return [_retrain(row) for row in rows]
 

@@ -38,5 +38,6 @@ retrains = Table(
     Column("outcome", Text, nullable=False),
     Column("event_at", Moment, nullable=False),
     Column("finished_at", Moment),
+    Column("version", Moment),
     Index("ix_retrains_deployment", "project_id", "deployment", "event_at"),
 )

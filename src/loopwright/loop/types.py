@@ -106,9 +106,10 @@ class Provenance(msgspec.Struct, frozen=True):
 
 
 class RetrainRecord(msgspec.Struct, frozen=True):
-    """One retrain the policy started: its trigger, its execution, and how it ended.
+    """One retrain the policy started: its trigger, its execution, the version that rolls out, and how it ended.
 
-    ``state`` is ``training``, ``rolling_out``, or ended: ``promoted``, ``refused`` (by gate or rollout), ``failed``.
+    ``state`` is ``training``, ``rolling_out``, or ended: ``promoted``, ``refused`` (by gate or rollout), ``failed``,
+    ``cancelled``.
     """
 
     retrain_id: str
@@ -120,3 +121,4 @@ class RetrainRecord(msgspec.Struct, frozen=True):
     outcome: str
     event_at: int
     finished_at: int | None = None
+    version: int | None = None

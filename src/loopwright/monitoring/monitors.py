@@ -218,12 +218,12 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
 
 
 def _adopt_champion(tx: Tx, deployment: str, served: serving.DeploymentSpec) -> None:
-    """Begin at once where predictions may come already: an external deployment, or one that has a champion."""
+    """Begin at once where predictions may come already: an external deployment, or one that serves a version."""
     if not served.is_external:
-        try:
-            found = registry.get_version(tx, model=served.model, alias="champion")
-        except NotFound:
+        champion = serving.status(tx, deployment=deployment).champion
+        if champion is None:
             return
+        found = registry.get_version(tx, model=served.model, version=champion)
         set_reference(tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=found.version)
     open_windows(tx, deployment=deployment, start_at=tx.now_us)
 

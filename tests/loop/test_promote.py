@@ -1,0 +1,58 @@
+"""Bringing versions into traffic: who is asked, and whose champion moves."""
+
+import msgspec
+import pytest
+
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.errors import Conflict
+from loopwright.monitoring import MonitorSpec
+from loopwright.serving import ApproveSpec
+from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
+
+ASKED_FIRST = msgspec.structs.replace(LATE, name="other", approve=ApproveSpec("person", "policy"))
+
+
+def test_the_first_release_of_a_second_deployment_waits_for_its_person(serving: Loop) -> None:
+    serving.apply(deployments=[LATE, ASKED_FIRST])
+    version = serving.train()
+    serving.promote()
+    assert serving("serving.status", deployment="late").champion == version
+    assert serving("serving.status", deployment="other").champion is None
+    [waiting] = serving("approvals.list", state="waiting")
+    assert "version 2 of late on other" in waiting.question
+    serving("approvals.reject", approval_id=waiting.approval_id, reason="not yet")
+    serving("loop.deploy", deployment="other", version=1, reason="the old one first")
+    assert serving.rollout("other").state == "waiting_approval"
+
+
+def test_what_another_deployment_promoted_does_not_still_a_policy(serving: Loop) -> None:
+    other = msgspec.structs.replace(LATE, name="other")
+    serving.apply(
+        deployments=[LATE, other],
+        monitors={**PROJECT.monitors, "other": MonitorSpec(DAY_US, performance="roc_auc")},
+        retrains=[POLICY],
+    )
+    serving("loop.deploy", deployment="other", version=1)
+    serving.train()
+    serving.promote("other")
+    serving("serving.abort", rollout_id=serving.rollout().rollout_id, reason="worse here")
+    assert serving("registry.get_version", model="late", alias="champion").version == 2
+    serving.wall.at_us += 61 * DAY_US
+    serving.window()
+    [(state, _)] = serving.retrains()
+    assert state == "training"
+    [record] = serving("loop.retrains")
+    assert record.reason == "version 1 is 62 days old, limit 60d"
+
+
+def test_a_monitor_watches_what_its_own_deployment_serves(serving: Loop) -> None:
+    monitors = {**PROJECT.monitors, "other": MonitorSpec(DAY_US)}
+    serving.apply(deployments=[LATE, ASKED_FIRST], monitors=monitors)
+    watched = serving("monitoring.get", deployment="other")
+    assert (watched.model_version, watched.next_at) == (None, None)
+    assert serving("monitoring.get", deployment="late").model_version == 1
+
+
+def test_a_version_that_serves_is_not_deployed_again(serving: Loop) -> None:
+    with pytest.raises(Conflict, match="champion of late already"):
+        serving("loop.deploy", deployment="late", version=1)
