@@ -66,6 +66,20 @@ def test_a_batch_is_answered_and_logged(
     assert events()[-2:] == ["serving.score_started", "serving.scored"]
 
 
+def test_personal_columns_are_not_logged(
+    constant: int, declare: Call, call: Call, worker: Any, blob_store: Any, tmp_path: Any
+) -> None:
+    declare(rollout=[], personal=["origin", "case"])
+    call("serving.start_score", deployment="late", input=stored_rows(blob_store, tmp_path, ROWS), id_column="case")
+    (done,) = worker.run()
+    chunks = worker.call("chunks.find", {"kind": "predictions", "stream": "late"}, "flights")
+    logged = predictions.scan(chunks, blob_store).collect()
+    assert logged["f.distance"].to_list() == [1.0, 2.0, 3.0]
+    assert "f.origin" not in logged.columns
+    assert logged["row_key"].null_count() == 3
+    assert pl.read_parquet(blob_store.path(done.result["output"]))["row_key"].to_list() == ["a", "b", "c"]
+
+
 def test_a_batch_that_is_scored_again_after_a_crash_is_logged_once(
     constant: int, call: Call, worker: Any, blob_store: Any, tmp_path: Any
 ) -> None:

@@ -75,8 +75,8 @@ def score(context: JobContext, task: Job) -> dict[str, Any]:
         part = frame.slice(begin, SCORE_ROWS)
         matrix = encoder.encode({name: part[name] for name in names})
         rows = _rows(spec, task, version, part, ids[begin : begin + len(part)], predictor.predict(matrix))
-        _register(context, task, spec, seq, rows)
         answers.append(rows.select("prediction_id", "row_key", "score", "answer"))
+        _register(context, task, spec, seq, _without_personal(rows, spec))
         context.progress(f"{begin + len(part):,} of {len(frame):,} rows")
     out = _put(context, pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()}))
     facts = {"job_id": task.job_id, "output": to_builtins(out), "rows": len(frame)}
@@ -133,6 +133,13 @@ def _rows(
     ]
     fixed = [pl.col(name).cast(dtype) for name, dtype in predictions.PREDICTION_SCHEMA.items()]
     return frame.select(fixed).with_columns(features)
+
+
+def _without_personal(rows: pl.DataFrame, spec: ScoreSpec) -> pl.DataFrame:
+    """Return rows as the log keeps them; the caller's own file of answers still has its ids."""
+    features = [predictions.FEATURE_PREFIX + name for name in spec.personal]
+    kept = rows.drop(features, strict=False)
+    return kept.with_columns(row_key=pl.lit(None, pl.String())) if spec.id_column in spec.personal else kept
 
 
 def _answer(classes: list[str], row: list[float]) -> str:

@@ -50,7 +50,7 @@ def start_score(
         raise InvalidInput("an empty blob has no rows", field="input", value=input.digest)
     tx.keep_blobs(input)
     number = 0 if newest is None else newest.number
-    spec = ScoreSpec(deployment, model.model, model.version, number, input, id_column, time_column)
+    spec = ScoreSpec(deployment, model.model, model.version, number, input, id_column, time_column, found.spec.personal)
     ref = tx.ref("deployment", deployment)
     started = tx.start_job("serving.score", ref, to_builtins(spec))
     tx.emit("serving.score_started", ref, reason=reason, job_id=started.job_id, **to_builtins(spec))

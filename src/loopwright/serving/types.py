@@ -211,7 +211,7 @@ class JudgeSpec(msgspec.Struct, frozen=True):
 class ScoreSpec(msgspec.Struct, frozen=True):
     """A batch to score: a Parquet blob with the model's columns, perhaps with a caller's id and an event time.
 
-    ``release`` is the deployment's newest at the start, 0 before the first.
+    ``release`` is the deployment's newest at the start, 0 before the first. ``personal`` columns are not logged.
     """
 
     deployment: str
@@ -221,6 +221,7 @@ class ScoreSpec(msgspec.Struct, frozen=True):
     input: BlobRef
     id_column: str = ""
     time_column: str = ""
+    personal: list[str] = []
 
 
 class Deployment(msgspec.Struct, frozen=True):
