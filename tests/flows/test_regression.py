@@ -56,7 +56,7 @@ p.deployment("late", model="minutes", gates=[lw.gate.at_most("rmse", 100.0), lw.
              rollout=[lw.Shadow("12h", no_worse="rmse", margin=5.0, at_most="2d")],
              approve=lw.Approve(first="policy", retrain="policy"),
              monitor=lw.Monitor(every="1d", performance="rmse", segments=["origin"], span="7d"),
-             retrain=lw.Retrain(fit, when=[lw.when.decay("rmse", by=1000.0), lw.when.older_than("90d")]))
+             retrain=lw.Retrain(fit, when=[lw.when.decay("rmse", by=20.0), lw.when.older_than("90d")]))
 """
 DAYS = 2
 

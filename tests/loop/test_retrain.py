@@ -6,7 +6,8 @@ import pytest
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import Conflict
 from loopwright.loop import When
-from tests.loop.conftest import POLICY, Loop
+from loopwright.monitoring import MonitorSpec
+from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
 
 
 def test_one_live_retrain_a_deployment(serving: Loop) -> None:
@@ -49,3 +50,43 @@ def test_drift_of_enough_features_retrains(serving: Loop) -> None:
     serving.window(drifted=3)
     [record] = serving("loop.retrains")
     assert record.reason == "3 features drift: f0, f1, f2"
+
+
+@pytest.mark.parametrize(
+    ("metric", "held_out", "worse", "better"),
+    [("rmse", 20.0, 30.0, 10.0), ("roc_auc", 0.76, 0.70, 0.82)],
+)
+def test_quality_decays_in_the_direction_of_its_metric(
+    loop: Loop, metric: str, held_out: float, worse: float, better: float
+) -> None:
+    name = "minutes" if metric == "rmse" else "late"
+    by, half = abs(worse - held_out) / 2, abs(worse - held_out) / 4
+    serve_with(loop, name, metric, by, held_out)
+
+    def measured(value: float, half: float, labels: int = 900) -> list[tuple[str, str]]:
+        loop.window(name, metric=metric, value=value, low=value - half, high=value + half, labels=labels)
+        return loop.retrains(name)
+
+    assert measured(better, half) == []
+    assert measured(worse, half, labels=499) == []
+    assert measured(worse, 5 * half) == []
+    assert measured((worse + 2 * held_out) / 3, 0.0) == []
+    [(state, _)] = measured(worse, half)
+    assert state == "training"
+    [record] = loop("loop.retrains")
+    assert record.reason == f"{metric} {worse:.3f} on 900 matured labels, held out {held_out:.3f}"
+
+
+def serve_with(loop: Loop, name: str, metric: str, by: float, held_out: float) -> None:
+    """Serve a version with a held-out metric under a policy that watches it."""
+    task = "regression" if metric == "rmse" else "binary"
+    deployment = msgspec.structs.replace(LATE, name=name, model=name, task=task, rollout=[])
+    trigger = When("decay", {"metric": metric, "by": by, "least_labels": 500})
+    loop.apply(
+        trains=[msgspec.structs.replace(PROJECT.trains[0], model=name)],
+        deployments=[deployment],
+        monitors={name: MonitorSpec(DAY_US, performance=metric)},
+        retrains=[msgspec.structs.replace(POLICY, deployment=name, when=[trigger])],
+    )
+    version = loop.register(name, task, metrics={metric: held_out})
+    loop("loop.deploy", deployment=name, version=version)

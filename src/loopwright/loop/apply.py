@@ -8,6 +8,7 @@ from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
+from loopwright.loop.retrain import check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
 from loopwright.store.tx import Tx
@@ -148,7 +149,10 @@ def _check_spec(spec: ProjectSpec) -> None:
         _require(((name, f"{field}.requests") for name in service.requests), names["requests"], "on-request function")
     _require(((one.service, f"trains.{one.name}.inputs") for one in spec.trains), names["services"], "feature service")
     _require(((one.train, f"retrains.{one.deployment}.train") for one in spec.retrains), names["trains"], "training")
+    _require(((one.deployment, "retrains") for one in spec.retrains), names["deployments"], "deployment")
     _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
+    for policy in spec.retrains:
+        check_policy(policy, spec)
 
 
 def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> None:

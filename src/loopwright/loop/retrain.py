@@ -7,7 +7,7 @@ from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.loop import sql
-from loopwright.loop.types import RetrainRecord, RetrainSpec, When
+from loopwright.loop.types import ProjectSpec, RetrainRecord, RetrainSpec, When
 from loopwright.registry import ModelVersion
 from loopwright.store.tx import Tx
 
@@ -75,6 +75,45 @@ def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
     return next((one for one in policies if one.deployment == deployment), None)
 
 
+def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
+    """Refuse a policy that could never act.
+
+    Raises:
+        InvalidInput: Its training makes another model or sets an alias, or nothing measures what a trigger asks for.
+    """
+    deployment = next(one for one in spec.deployments if one.name == policy.deployment)
+    train = next(one for one in spec.trains if one.name == policy.train)
+    field = f"retrains.{policy.deployment}"
+    if train.alias or train.model != deployment.model:
+        what = f"sets the alias {train.alias}" if train.alias else f"trains {train.model}"
+        raise InvalidInput(
+            f"{train.name} {what}, and {deployment.name} serves {deployment.model}",
+            field=f"{field}.train",
+            value=train.name,
+            rule="a retrain rolls out a version of the deployment's model",
+        )
+    monitor = spec.monitors.get(policy.deployment)
+    if policy.when and monitor is None:
+        raise InvalidInput(
+            f"nothing watches {policy.deployment}, so no trigger ever fires",
+            field=f"{field}.when",
+            next_step="p.deployment(..., monitor=lw.Monitor(every='1d'))",
+        )
+    for trigger in policy.when:
+        metric = trigger.args.get("metric")
+        if trigger.kind != "decay" or monitor is None:
+            continue
+        watched = monitoring.check_spec(monitor, deployment.task).performance
+        if metric != watched:
+            raise InvalidInput(
+                f"decay of {metric} is never measured on {policy.deployment}",
+                field=f"{field}.when",
+                value=metric,
+                rule=f"{watched}, what its monitor measures",
+                next_step=f'lw.when.decay("{watched}", ...), or lw.Monitor(performance="{metric}")',
+            )
+
+
 def live_retrain(tx: Tx, deployment: str) -> RetrainRecord | None:
     """Return the retrain of a deployment that has not ended."""
     found = sql.list_retrains(tx.connection, tx.project, deployment, states=LIVE)
@@ -136,7 +175,7 @@ def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployme
 def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
     """Compare quality over the span of the newest settled window with the held-out metric.
 
-    Both must speak: the gap is larger than ``by``, and the interval lies wholly below what was expected.
+    Both must speak: quality is worse by more than ``by``, and all of the interval is worse than what was expected.
     """
     metric = str(args["metric"])
     expected = held_out_metrics(tx, champion).get(metric)
@@ -146,7 +185,10 @@ def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployme
     served = next((one for one in settled[0].span if one.variant == "champion" and one.metric == metric), None)
     if served is None or served.value is None or served.labels < int(args.get("least_labels", 0)):
         return ""
-    if served.value >= expected - float(args["by"]) or (served.high is not None and served.high >= expected):
+    best = served.low if metric in registry.LOWER_IS_BETTER else served.high
+    if registry.gain(metric, served.value, expected) <= float(args["by"]):
+        return ""
+    if best is not None and registry.gain(metric, best, expected) <= 0:
         return ""
     return f"{metric} {served.value:.3f} on {served.labels} matured labels, held out {expected:.3f}"
 

@@ -11,7 +11,15 @@ from loopwright.monitoring.incidents import (
     raise_alert,
     resolve,
 )
-from loopwright.monitoring.monitors import declare, get, list_monitors, open_windows, set_reference, start_reference
+from loopwright.monitoring.monitors import (
+    check_spec,
+    declare,
+    get,
+    list_monitors,
+    open_windows,
+    set_reference,
+    start_reference,
+)
 from loopwright.monitoring.reference import build_reference
 from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_bytes
 from loopwright.monitoring.types import (
@@ -44,6 +52,7 @@ __all__ = [
     "assign",
     "build_reference",
     "channels",
+    "check_spec",
     "close_window",
     "declare",
     "drift",

@@ -1,0 +1,47 @@
+"""What a spec must be before it is applied."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import When
+from loopwright.monitoring import MonitorSpec
+from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
+
+
+def decay(metric: str) -> list[Any]:
+    trigger = When("decay", {"metric": metric, "by": 0.03})
+    return [msgspec.structs.replace(POLICY, when=[trigger])]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"monitors": {}}, r"nothing watches late.*field: retrains.late.when; .*monitor=lw.Monitor"),
+        ({"retrains": decay("accuracy")}, r"decay of accuracy is never measured.*rule: roc_auc, what its monitor"),
+        (
+            {"retrains": decay("roc_auc"), "monitors": {"late": MonitorSpec(DAY_US, performance="brier")}},
+            "rule: brier, what its monitor",
+        ),
+        ({"trains": [msgspec.structs.replace(PROJECT.trains[0], model="other")]}, "fit trains other, and late serves"),
+        ({"trains": [msgspec.structs.replace(PROJECT.trains[0], alias="calendar")]}, "fit sets the alias calendar"),
+        ({"retrains": [msgspec.structs.replace(POLICY, deployment="none")]}, "no deployment named none"),
+    ],
+)
+def test_a_policy_that_could_never_act_is_refused(loop: Loop, changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        loop.apply(**changes)
+
+
+def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> None:
+    loop.apply(retrains=decay("roc_auc"), monitors={"late": MonitorSpec(DAY_US)})
+    regression = msgspec.structs.replace(LATE, name="minutes", model="minutes", task="regression", rollout=[])
+    loop.apply(
+        trains=[msgspec.structs.replace(PROJECT.trains[0], model="minutes")],
+        deployments=[regression],
+        monitors={"minutes": MonitorSpec(DAY_US)},
+        retrains=[msgspec.structs.replace(decay("rmse")[0], deployment="minutes")],
+    )
