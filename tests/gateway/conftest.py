@@ -131,7 +131,9 @@ class GatewayProcess:
     def wait_for(self, check: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while True:
-            found: dict[str, Any] = httpx.get(f"{self.url}/healthz").json()
+            found: dict[str, Any] = httpx.get(
+                f"{self.url}/healthz", headers={"Authorization": f"Bearer {TOKEN}"}
+            ).json()
             if check(found):
                 return found
             assert time.monotonic() < deadline, (found, self.log)

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from loopwright.governance import SYSTEM
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.conftest import TOKEN, GatewayProcess, World, booster, number_columns, x_row
@@ -198,15 +199,25 @@ def test_tokens_decide_who_may(world: World) -> None:
         for role in ("viewer", "editor")
     }
     world.project("other")
+    world.declare("theirs", project="other")
+    other = world.register(ConstantModel(0.5), number_columns(1), project="other")
+    world.release(other, name="theirs", project="other")
     tokens["stranger"] = world.server.call("tokens.create", "other", actor="person:x", role="admin").secret
+    grants = {"actor": "person:watcher", "role": "viewer", "every_project": True}
+    tokens["watcher"] = world.server.call("tokens.create", SYSTEM, **grants).secret
     gateway = world.gateway(LOOPWRIGHT_AUTH="on")
     gateway.start()
-    gateway.wait_for(lambda health: bool(health["releases"]))
+    gateway.wait_for(lambda health: len(health["releases"]) == 2)
+
+    def headers(who: str) -> dict[str, str]:
+        secret = tokens.get(who, who)
+        return {"Authorization": f"Bearer {secret}"} if secret else {}
 
     def ask(who: str, path: str, document: Any) -> int:
-        secret = tokens.get(who, who)
-        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        return gateway.post(path, document, headers=headers).status_code
+        return gateway.post(path, document, headers=headers(who)).status_code
+
+    def read(who: str, path: str) -> httpx.Response:
+        return httpx.get(f"{gateway.url}{path}", headers=headers(who))
 
     rows, labels = {"rows": [{"x0": 1}]}, {"labels": [{"prediction_id": "a", "label": 1}]}
     while ask("viewer", PREDICT, rows) == 401:
@@ -216,3 +227,15 @@ def test_tokens_decide_who_may(world: World) -> None:
     path = "/v1/flights/deployments/late/labels"
     assert {who: ask(who, path, labels) for who in ("viewer", "editor")} == {"viewer": 403, "editor": 200}
     assert ask("editor", "/internal/seal", {}) == 403
+
+    assert read("", "/healthz").json() == read("wrong", "/healthz").json() == {"status": "ok"}
+    assert read("viewer", "/healthz").json() == {"status": "ok", "releases": {"flights/late": 1}, "failures": {}}
+    everything = read("watcher", "/healthz").json()
+    assert everything["releases"] == {"flights/late": 1, "other/theirs": 1}
+    assert everything["sealing"] == ""
+    may_read = {who: read(who, "/metrics").status_code for who in ("watcher", TOKEN, "viewer", "stranger", "wrong", "")}
+    assert may_read == {"watcher": 200, TOKEN: 200, "viewer": 403, "stranger": 403, "wrong": 401, "": 401}
+    names = ("late", "theirs", "nothing", "other.theirs")
+    asked = {who: [read(who, f"/v2/models/{name}").status_code for name in names] for who in ("viewer", "stranger", "")}
+    assert asked == {"viewer": [200, 404, 404, 404], "stranger": [404, 200, 404, 200], "": [401, 401, 401, 401]}
+    assert "theirs" not in read("viewer", "/v2/models/their").text

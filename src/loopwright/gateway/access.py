@@ -36,27 +36,16 @@ class Gatekeeper:
 
         Args:
             headers: By lower-case name.
-            project: Whose; None for what is only for the platform itself.
+            project: Whose; ``EVERY_PROJECT`` for what shows all of them, None for what is only for the platform itself.
             roles: Those that may.
 
         Raises:
             Unauthenticated: No valid token came, and the gateway is not open.
             PermissionDenied: The token is for another project or too weak a role, or another site led the request here.
         """
-        scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
-        has_secret = bool(secret) and scheme.lower() == b"bearer"
-        if has_secret and self._service and hmac.compare_digest(secret, self._service):
+        token = self._token(headers)
+        if token is None:
             return
-        self._refuse_foreign(headers)
-        if has_secret:
-            self._check_token(secret, project, roles)
-        elif not self.is_open:
-            raise Unauthenticated("this gateway asks for a token", next_step="send Authorization: Bearer <token>")
-
-    def _check_token(self, secret: bytes, project: str | None, roles: frozenset[Role]) -> None:
-        token = self._tokens().get(digest_bytes(secret))
-        if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now_us()):
-            raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
         if project is None or token.project not in (project, EVERY_PROJECT) or token.role not in roles:
             raise PermissionDenied(
                 f"{token.actor} may not do this here",
@@ -65,6 +54,32 @@ class Gatekeeper:
                 rule="a role in this project; at least editor to write",
                 next_step="ask an admin of the project for that role",
             )
+
+    def scope(self, headers: Mapping[bytes, bytes]) -> str:
+        """Return the project that the caller may read, or ``EVERY_PROJECT``.
+
+        Raises:
+            Unauthenticated: No valid token came, and the gateway is not open.
+            PermissionDenied: Another site led the request here.
+        """
+        token = self._token(headers)
+        return EVERY_PROJECT if token is None else token.project
+
+    def _token(self, headers: Mapping[bytes, bytes]) -> Token | None:
+        """Return the caller's token; None for the platform itself, and for everybody at an open gateway."""
+        scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
+        has_secret = bool(secret) and scheme.lower() == b"bearer"
+        if has_secret and self._service and hmac.compare_digest(secret, self._service):
+            return None
+        self._refuse_foreign(headers)
+        if not has_secret:
+            if not self.is_open:
+                raise Unauthenticated("this gateway asks for a token", next_step="send Authorization: Bearer <token>")
+            return None
+        token = self._tokens().get(digest_bytes(secret))
+        if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now_us()):
+            raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
+        return token
 
     def _refuse_foreign(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse DNS rebinding (a foreign Host on an open gateway) and cross-site writes (a foreign Origin)."""

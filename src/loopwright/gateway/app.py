@@ -4,8 +4,9 @@ import asyncio
 import difflib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -15,6 +16,7 @@ from loopwright.features import DatasetPushSpec
 from loopwright.gateway import v2
 from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.batching import Batcher
+from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, read_body
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.ingest import IngestBody, only_rows, read_external, read_labels
 from loopwright.gateway.inputs import Row
@@ -24,16 +26,21 @@ from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.runtime import DeploymentRuntime, Prediction
 from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.spool import Batch, Spool, StreamKey
+from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, TooLarge
+from loopwright.kernel.errors import (
+    Conflict,
+    InvalidInput,
+    LoopwrightError,
+    NotFound,
+    PermissionDenied,
+    Unauthenticated,
+)
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = Mapping[bytes, bytes]
 
 log = logging.getLogger("loopwright.gateway")
-MOST_BODY_BYTES = 10 << 20
 _JSON = b"application/json"
 _REASK_S = 1.0
 
@@ -153,9 +160,9 @@ class Gateway:
                 self._gatekeeper.check(headers, None)
                 return await self._seal()
             case ["healthz"]:
-                return self._health()
+                return self._health(headers)
             case ["metrics"]:
-                self._gatekeeper.check(headers, None)
+                self._gatekeeper.check(headers, EVERY_PROJECT)
                 gauges: dict[str, float] = {
                     "spool_open_bytes": self._parts.spool.size_bytes,
                     "sealed_rows": self._parts.sealer.sealed_rows,
@@ -167,14 +174,14 @@ class Gateway:
         self._gatekeeper.check(headers, project)
         runtime = self._runtime(project, name)
         body = await read_body(headers, receive, runtime.release.limits.get("body_bytes", MOST_BODY_BYTES))
-        rows = _decoded(_read_predict, body).rows
+        rows = decoded(_read_predict, body).rows
         predictions = await self._batcher.submit(runtime, rows, started)
         return Answer(200, _encoder.encode(PredictAnswer(name, runtime.release.number, predictions)))
 
     async def _labels(self, project: str, name: str, headers: Headers, receive: Receive) -> Answer:
         self._gatekeeper.check(headers, project, WRITERS)
         await self._check_deployment(project, name)
-        body = _decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
+        body = decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
         rows = only_rows(body.labels, body.rows)
         batch = read_labels(rows, self._clock.now_us(), is_replay=self._keeper.is_replay(project))
         return await self._spooled(StreamKey(project, "labels", name), batch)
@@ -186,7 +193,7 @@ class Gateway:
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )
         await self._check_deployment(project, name)
-        body = _decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
+        body = decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
         rows = only_rows(body.predictions, body.rows)
         personal = self._keeper.known.personal.get(f"{project}/{name}", [])
         is_replay = self._keeper.is_replay(project)
@@ -195,7 +202,7 @@ class Gateway:
 
     async def _push(self, project: str, name: str, headers: Headers, receive: Receive) -> Answer:
         self._gatekeeper.check(headers, project, WRITERS)
-        rows = only_rows(_decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES)).rows)
+        rows = only_rows(decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES)).rows)
         # What shadows still have to look up must not see these rows.
         self._batcher.finish_shadows()
         batch = await asyncio.get_running_loop().run_in_executor(self._aside, self._take_push, project, name, rows)
@@ -274,7 +281,7 @@ class Gateway:
         if method != "POST" or last != ["infer"]:
             raise NotFound(f"there is no {method} {'/'.join(last)} of a model", field="path")
         body = await read_body(headers, receive, runtime.release.limits.get("body_bytes", MOST_BODY_BYTES))
-        request = _decoded(_read_infer, body)
+        request = decoded(_read_infer, body)
         v2.check_outputs(request, runtime.release)
         rows = v2.to_rows(request, runtime.variants[asked].columns, runtime.variants[asked].fields)
         predictions = await self._batcher.submit(runtime, rows, started, forced)
@@ -282,14 +289,14 @@ class Gateway:
 
     def _model(self, name: str, headers: Headers) -> DeploymentRuntime:
         """Find a runtime by ``deployment`` or ``project.deployment``, among those the caller may ask."""
-        runtimes = self._keeper.runtimes
+        scope = self._gatekeeper.scope(headers)
+        runtimes = {key: one for key, one in self._keeper.runtimes.items() if scope in (key[0], EVERY_PROJECT)}
         found = [key for key in runtimes if name in (key[1], f"{key[0]}.{key[1]}")]
         if len(found) > 1:
             options = ", ".join(f"{project}.{deployment}" for project, deployment in found)
             raise InvalidInput(f"several projects have a model named {name}", field="model", rule=f"one of {options}")
         if not found:
-            raise _unknown(name, [key[1] for key in runtimes] if self._gatekeeper.is_open else [])
-        self._gatekeeper.check(headers, found[0][0])
+            raise _unknown(name, [key[1] for key in runtimes])
         return runtimes[found[0]]
 
     def _runtime(self, project: str, name: str) -> DeploymentRuntime:
@@ -315,56 +322,18 @@ class Gateway:
             names = [one for one in (*self._keeper.runtimes, *self._keeper.known.external) if one[0] == project]
             raise _unknown(name, [one[1] for one in names])
 
-    def _health(self) -> Answer:
-        failures = {f"{project}/{name}": why for (project, name), why in self._keeper.failures.items()}
-        live = {f"{project}/{name}": one.release.number for (project, name), one in self._keeper.runtimes.items()}
-        document = {"status": "ok", "releases": live, "failures": failures, "sealing": self._parts.sealer.failure}
+    def _health(self, headers: Headers) -> Answer:
+        """Answer that this gateway lives; who has a token is told of their project, or of all and of the spool."""
+        document: dict[str, Any] = {"status": "ok"}
+        with suppress(Unauthenticated, PermissionDenied):
+            scope = self._gatekeeper.scope(headers)
+            seen = (lambda key: True) if scope == EVERY_PROJECT else (lambda key: key[0] == scope)
+            live = {"/".join(key): one.release.number for key, one in self._keeper.runtimes.items() if seen(key)}
+            failures = {"/".join(key): why for key, why in self._keeper.failures.items() if seen(key)}
+            document |= {"releases": live, "failures": failures}
+            if scope == EVERY_PROJECT:
+                document["sealing"] = self._parts.sealer.failure
         return Answer(200, _encoder.encode(document))
-
-
-async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """Return the request's body.
-
-    Raises:
-        TooLarge: It is longer than the limit; the rest is not read.
-    """
-    stated = headers.get(b"content-length", b"0")
-    if stated.isdigit() and int(stated) > limit:
-        raise _too_large(int(stated), limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
-        message = await receive()
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limit:
-            raise _too_large(size, limit)
-    return b"".join(parts)
-
-
-def _too_large(size: int, limit: int) -> TooLarge:
-    return TooLarge(
-        "the body is too large",
-        field="body",
-        value=f"{size} bytes",
-        rule=f"at most {limit} bytes",
-        next_step="send fewer rows at a time; loopwright score takes whole files",
-    )
-
-
-def _decoded(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:
-    try:
-        return decoder.decode(body)
-    except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise InvalidInput(f"the body cannot be read: {error}", field="body") from None
-    except RecursionError:
-        raise InvalidInput("the body is nested too deeply", field="body") from None
-    except UnicodeDecodeError:
-        raise InvalidInput("the body is not UTF-8", field="body") from None
 
 
 def _error(error: LoopwrightError, *, is_v2: bool) -> Answer:
