@@ -9,7 +9,7 @@ import pytest
 
 from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.config import load_settings
-from loopwright.governance import Project
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from loopwright.server.supervisor import free_port
 from tests.server.site import Site, serve
@@ -61,6 +61,22 @@ def test_blobs_are_checked_on_arrival(caller: HttpCaller, site: Site) -> None:
     site.context.blobs.path(ref["digest"]).write_bytes(b"hellp")
     with pytest.raises(Corrupt):
         caller.get_blob("flights", ref["digest"])
+
+
+@pytest.mark.parametrize(
+    ("address", "reached"),
+    [
+        ("http://0.0.0.0:8401", "http://127.0.0.1:8401"),
+        ("http://[::]:8401", "http://127.0.0.1:8401"),
+        ("https://predict.example/", "https://predict.example"),
+    ],
+)
+def test_a_gateway_that_listens_everywhere_is_reached_where_the_server_is(
+    caller: HttpCaller, site: Site, address: str, reached: str
+) -> None:
+    args = {"gateway": "g", "address": address, "position": 0}
+    site.context.dispatcher.call("serving.acknowledge", args, actor=SERVICE_ACTOR, project=SYSTEM)
+    assert caller.find_gateway("flights") == reached
 
 
 def test_a_server_that_is_down_says_what_to_do() -> None:

@@ -3,10 +3,12 @@
 import socket
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from loopwright.kernel.errors import Unavailable
-from loopwright.server.supervisor import check_port, free_port, service_token
+from loopwright.config import load_settings
+from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.server.supervisor import ROLES, check_address, check_port, free_port, service_token
 
 
 def test_b2_20_21_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -26,6 +28,14 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     with pytest.raises(Unavailable, match="state folder"):
         service_token(tmp_path / "file" / "x")
+
+
+def test_a_gateway_on_a_machine_of_its_own_must_know_its_address(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(load_settings(tmp_path), host="0.0.0.0", gateway_url="")
+    check_address(settings, ROLES)
+    with pytest.raises(InvalidInput, match="LOOPWRIGHT_GATEWAY_URL"):
+        check_address(settings, ("gateway", "worker"))
+    check_address(msgspec.structs.replace(settings, gateway_url="http://predict:8401"), ("gateway",))
 
 
 def test_a_port_in_use_says_which_variable_to_set() -> None:

@@ -18,6 +18,8 @@ from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, erro
 LONG_S = 1800.0
 """Time-out of calls that wait for work, such as moving a replay clock."""
 
+_EVERYWHERE = {"0.0.0.0", "::"}
+
 
 class HttpCaller:
     """Calls a server and its gateway with one token.
@@ -62,14 +64,22 @@ class HttpCaller:
             Unavailable: No gateway is live, or it cannot be reached.
         """
         if not self.gateway_url:
-            self.gateway_url = self._find_gateway(path.split("/")[2])
+            self.gateway_url = self.find_gateway(path.split("/")[2])
         return self.send("POST", f"{self.gateway_url}{path}", msgspec.json.encode(document))
 
-    def _find_gateway(self, project: str) -> str:
+    def find_gateway(self, project: str) -> str:
+        """Return the address of a live gateway; one that listens everywhere is looked for on the server's machine.
+
+        Raises:
+            Unavailable: No gateway is live.
+        """
         live = self.call("serving.gateways", {}, project)
         if not live:
             raise Unavailable(f"no gateway of {self.url} is live", next_step="loopwright up, or LOOPWRIGHT_GATEWAY_URL")
-        return str(live[0].address).rstrip("/")
+        address = httpx.URL(live[0].address)
+        if address.host in _EVERYWHERE:
+            address = address.copy_with(host=httpx.URL(self.url).host)
+        return str(address).rstrip("/")
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""

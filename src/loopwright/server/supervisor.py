@@ -17,7 +17,7 @@ import httpx
 import msgspec
 
 from loopwright.config import Settings, child_environment
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 
 ROLES = ("server", "worker", "gateway")
 START_TIMEOUT_S = 30.0
@@ -54,17 +54,18 @@ class Supervisor:
         """Start the processes and wait until the server and the gateway answer.
 
         Raises:
+            InvalidInput: Clients could not be told where the gateway is.
             Unavailable: A port is taken or a process does not come up; the message says which and what to do.
         """
-        for role, port in (("server", self.settings.port), ("gateway", self.settings.gateway_port)):
-            if role in self._roles:
-                check_port(role, self.settings.host, port)
+        check_address(self.settings, self._roles)
+        ports = {"server": self.settings.port, "gateway": self.settings.gateway_port}
+        here = [(role, ports[role]) for role in self._roles if role in ports]
+        for role, port in here:
+            check_port(role, self.settings.host, port)
         for role in self._roles:
             self._spawn(role)
-        waits = {"server": self.server_url, "gateway": self.gateway_url}
-        for role in self._roles:
-            if role in waits:
-                self._wait_healthy(role, waits[role])
+        for role, port in here:
+            self._wait_healthy(role, f"http://{self.settings.host}:{port}")
         self._write_server_file()
 
     def watch(self) -> None:
@@ -178,6 +179,22 @@ def service_token(state_dir: Path) -> str:
             next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
         ) from None
     return token
+
+
+def check_address(settings: Settings, roles: tuple[str, ...]) -> None:
+    """Make sure that clients can be told where a gateway is.
+
+    Raises:
+        InvalidInput: It listens everywhere, without a server beside it through whose name it could be reached.
+    """
+    is_alone = "gateway" in roles and "server" not in roles
+    if is_alone and settings.host in ("0.0.0.0", "::") and not settings.gateway_url:
+        raise InvalidInput(
+            "a gateway without a server beside it must be told its own address",
+            field="LOOPWRIGHT_GATEWAY_URL",
+            rule=f"{settings.host} leads nobody here",
+            next_step="set LOOPWRIGHT_GATEWAY_URL to the address that clients and the server reach it under",
+        )
 
 
 def check_port(role: str, host: str, port: int) -> None:
