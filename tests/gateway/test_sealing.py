@@ -28,7 +28,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def sealer_of(world: World, spool: Spool) -> Sealer:
-    made = Sealer(spool, world.blobs, ControlPlane(world.server.url, TOKEN), "gw_test")
+    made = Sealer(spool, world.blobs, ControlPlane(world.server.url, TOKEN), "gw_test", lambda: "gw_renamed")
     made.start()
     return made
 
@@ -77,6 +77,47 @@ def test_a_segment_sent_twice_is_one_chunk(world: World, spool: Spool, tmp_path:
     sealer.seal().result(20)
     sealer.stop()
     assert world.chunks("labels")["label_id"].to_list() == ["a"]
+
+
+def test_a_damaged_segment_is_sealed_as_far_as_it_can_be_read_and_kept(world: World, spool: Spool) -> None:
+    for name in "abc":
+        spool.append(LATE, [labels(name)])
+    stream = spool.streams[LATE]
+    path = stream.path(1)
+    body = bytearray(path.read_bytes())
+    body[body.index(b"\xa1b")] ^= 1
+    path.write_bytes(body)
+    spool.append(LATE, [labels("d")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    spool.append(LATE, [labels("e")])
+    sealer.seal().result(20)
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a", "e"]
+    assert spool.kept_aside == ["flights/labels/late/000000000001.bad"]
+    assert path.with_suffix(".bad").read_bytes()[: len(body)] == body
+
+
+def test_rows_under_a_number_that_is_taken_are_kept_and_the_next_go_on(
+    world: World, spool: Spool, tmp_path: Path
+) -> None:
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    spool.append(LATE, [labels("b")])
+    sealer.seal().result(20)
+    sealer.stop()
+    # An older copy of the folder is put back, so that its next numbers are taken already.
+    older = Spool(tmp_path / "older")
+    older.append(LATE, [labels("c", "d")])
+    older.roll(LATE)
+    older.append(LATE, [labels("e")])
+    sealer = sealer_of(world, older)
+    sealer.seal().result(20)
+    sealer.stop()
+    assert sorted(world.chunks("labels")["label_id"]) == ["a", "b", "e"]
+    assert older.kept_aside == ["flights/labels/late/000000000001.bad"]
+    older.close()
 
 
 def test_the_server_may_be_away(world: World, spool: Spool) -> None:

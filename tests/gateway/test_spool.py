@@ -1,7 +1,7 @@
 """What is acknowledged is on the disk, and what is on the disk comes back, wherever the process died."""
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_batches
+from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_segment
 from loopwright.kernel.errors import StorageFull
 
 KEY = StreamKey("flights", "predictions", "late")
@@ -29,7 +29,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def ids_of(path: Path) -> list[str]:
-    return [id for batch in read_batches(path) for id in batch.columns[0]]
+    return [id for batch in read_segment(path).batches for id in batch.columns[0]]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -64,6 +64,33 @@ def test_a_file_cut_anywhere_gives_a_prefix_of_whole_batches(
         *found,
         "after",
     ]
+    again.close()
+
+
+def started_after(root: Path, change: Callable[[bytes], bytes]) -> Spool:
+    """Write three batches, change the newest segment as a crash or a bad disk would, and start again."""
+    spool = Spool(root)
+    for name in "abc":
+        spool.append(KEY, [wide(name)])
+    spool.close()
+    path = spool.streams[KEY].path(1)
+    path.write_bytes(change(path.read_bytes()))
+    return Spool(root)
+
+
+@pytest.mark.parametrize("tail", [b"\0" * 4096, b"\x20\0\0\0\1\2\3\4half a record", b"abc"])
+def test_what_a_crash_cut_off_is_no_damage(tmp_path: Path, tail: bytes) -> None:
+    again = started_after(tmp_path, lambda body: body + tail)
+    assert ids_of(again.streams[KEY].path(1)) == ["a", "b", "c"]
+    assert again.kept_aside == []
+    again.close()
+
+
+def test_a_damaged_record_in_the_newest_segment_keeps_what_follows_it(tmp_path: Path) -> None:
+    again = started_after(tmp_path, lambda body: body.replace(b"\xa1b", b"\xa1B"))
+    assert ids_of(again.streams[KEY].path(1)) == ["a"]
+    assert again.kept_aside == ["flights/predictions/late/000000000001.bad"]
+    assert b"\xa1c" in (tmp_path / again.kept_aside[0]).read_bytes()
     again.close()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.kernel.errors import Conflict
 from loopwright.store import sql
 
 
@@ -34,10 +35,20 @@ def register(call: Callable[..., Any]) -> Callable[..., Any]:
 
 def test_sending_a_chunk_again_returns_the_first(register: Callable[..., Any], call: Callable[..., Any]) -> None:
     first = register()
-    assert register() == register(digest="b" * 64, rows=99) == first
+    assert register() == register(digest="b" * 64, size_bytes=11) == first
     assert call("chunks.find", kind="predictions") == [first]
     assert register(seq=2).chunk_id != first.chunk_id
     assert register(stream="other").chunk_id != first.chunk_id
+
+
+@pytest.mark.parametrize("changed", [{"rows": 2}, {"id_first": "01B"}, {"id_last": "01D"}])
+def test_other_rows_under_the_same_number_are_refused(
+    register: Callable[..., Any], call: Callable[..., Any], changed: dict[str, Any]
+) -> None:
+    first = register()
+    with pytest.raises(Conflict, match="other rows under this number"):
+        register(digest="b" * 64, **changed)
+    assert call("chunks.find", kind="predictions") == [first]
 
 
 def test_a_chunk_is_found_by_id_time_and_stream(register: Callable[..., Any], call: Callable[..., Any]) -> None:

@@ -166,6 +166,7 @@ class Gateway:
                 gauges: dict[str, float] = {
                     "spool_open_bytes": self._parts.spool.size_bytes,
                     "sealed_rows": self._parts.sealer.sealed_rows,
+                    "segments_kept_aside": len(self._parts.spool.kept_aside),
                 }
                 return Answer(200, self._metrics.text(gauges).encode(), b"text/plain; version=0.0.4")
         raise NotFound(f"there is no {method} {'/'.join(steps)}", field="path")
@@ -332,7 +333,7 @@ class Gateway:
             failures = {"/".join(key): why for key, why in self._keeper.failures.items() if seen(key)}
             document |= {"releases": live, "failures": failures}
             if scope == EVERY_PROJECT:
-                document["sealing"] = self._parts.sealer.failure
+                document |= {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
         return Answer(200, _encoder.encode(document))
 
 

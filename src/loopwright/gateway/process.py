@@ -69,7 +69,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     writer = _writer(root, clock)
     control = ControlPlane(_server_url(settings), _service_token(settings))
     spool = Spool(root / "spool")
-    sealer = Sealer(spool, blobs, control, writer)
+    sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     loader = Loader(root, blobs, str(settings.state_dir / "online.sqlite"), clock)
     address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
     keeper = ReleaseKeeper(root, control, loader, writer, address)
@@ -99,13 +99,18 @@ def _service_token(settings: Settings) -> str:
 
 
 def _writer(root: Path, clock: WallClock) -> str:
-    """Return this spool's name, made once: chunks are known by it for ever."""
+    """Return this spool's name, by which its chunks are known."""
     place = root / "writer.id"
-    if not place.exists():
-        draft = place.with_suffix(".tmp")
-        draft.write_text(new_id("gw", clock.now_us()))
-        draft.replace(place)
-    return place.read_text().strip()
+    return place.read_text().strip() if place.exists() else _new_writer(root, clock)
+
+
+def _new_writer(root: Path, clock: WallClock) -> str:
+    place = root / "writer.id"
+    draft = place.with_suffix(".tmp")
+    name = new_id("gw", clock.now_us())
+    draft.write_text(name)
+    draft.replace(place)
+    return name
 
 
 @contextmanager

@@ -4,13 +4,13 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from loopwright.gateway.control import ControlPlane
-from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_batches
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
+from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segment
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Chunk
 
@@ -34,13 +34,17 @@ class Sealer:
         spool: Where the rows are.
         blobs: Where chunks go.
         control: Where they are registered.
-        writer: Name of this spool for ever; a chunk is known by (writer, segment number).
+        writer: Name of this spool; a chunk is known by (writer, segment number).
+        rename: Gives this spool a new name, for when its numbers turn out to be taken.
     """
 
-    def __init__(self, spool: Spool, blobs: BlobStore, control: ControlPlane, writer: str) -> None:
+    def __init__(
+        self, spool: Spool, blobs: BlobStore, control: ControlPlane, writer: str, rename: Callable[[], str]
+    ) -> None:
         self.sealed_rows = 0
         self.failure = ""
-        self._spool, self._blobs, self._control, self._writer = spool, blobs, control, writer
+        self._spool, self._blobs, self._control = spool, blobs, control
+        self._writer, self._rename = writer, rename
         self._asked: list[Future[dict[str, int]]] = []
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
         self._pause_s, self._next_try = 0.0, 0.0
@@ -138,12 +142,22 @@ class Sealer:
         self._refused[key] = time.monotonic() + REFUSED_PAUSE_S
 
     def _seal_segment(self, key: StreamKey, stream: Stream, number: int) -> int:
-        path = stream.path(number)
-        frame = to_frame(list(read_batches(path)))
-        if frame is not None:
-            self._register(key, number, frame)
-        path.unlink()
+        segment = read_segment(stream.path(number))
+        frame = to_frame(segment.batches)
         rows = 0 if frame is None else frame.height
+        try:
+            if frame is not None:
+                self._register(key, number, frame)
+        except Conflict as error:
+            # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
+            self._writer = self._rename()
+            log.error("rows of %s are in no chunk and stay in %s: %s", "/".join(key), stream.put_aside(number), error)
+            return 0
+        if segment.damaged_bytes:
+            kept = stream.put_aside(number)
+            log.error("%s bytes of %s are damaged: sealed the %s rows before them", segment.damaged_bytes, kept, rows)
+        else:
+            stream.path(number).unlink()
         self.sealed_rows += rows
         return rows
 

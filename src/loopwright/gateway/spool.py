@@ -3,15 +3,18 @@
 A stream is a folder ``<project>/<kind>/<stream>`` of segments ``000000000001.log``. A segment is a run of records
 ``u32 length | u32 crc32 | msgpack``; a record is ``[layout_id, layout]`` or ``[layout_id, rows, [column, ...]]``. The
 kernel holds what one ``write()`` took, so rows survive the death of the process; ``fdatasync`` follows within 50 ms.
+A segment that cannot be read or sealed as it is stays as ``000000000001.bad``, for a person.
 """
 
 import errno
 import logging
 import os
+import shutil
 import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,31 +66,60 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
         while len(head := file.read(HEAD.size)) == HEAD.size:
             length, checksum = HEAD.unpack(head)
             body = file.read(length) if length <= _LARGEST_RECORD else b""
-            if len(body) != length or zlib.crc32(body) != checksum:
+            if not length or len(body) != length or zlib.crc32(body) != checksum:
                 return
             end += HEAD.size + length
             yield end, msgspec.msgpack.decode(body)
 
 
-def read_batches(path: Path) -> Iterator[Batch]:
-    """Yield the batches of a segment in the order they were written."""
+class Segment(NamedTuple):
+    """What is in a segment: its batches in the order they were written, and how many bytes after them are damaged."""
+
+    batches: list[Batch]
+    damaged_bytes: int
+
+
+def read_segment(path: Path) -> Segment:
+    """Return what a segment holds up to its first damaged record."""
     layouts: dict[int, Layout] = {}
-    for _, payload in read_records(path):
+    batches: list[Batch] = []
+    whole = 0
+    for end, payload in read_records(path):
+        whole = end
         if len(payload) == 2:
             layouts[payload[0]] = msgspec.convert(payload[1], Layout)
         else:
-            yield Batch(layouts[payload[0]], payload[1], payload[2])
+            batches.append(Batch(layouts[payload[0]], payload[1], payload[2]))
+    return Segment(batches, path.stat().st_size - whole)
 
 
-def cut_torn_tail(path: Path) -> int:
-    """Truncate a segment after its last whole record; return how many bytes went."""
-    end = 0
-    for offset, _ in read_records(path):
-        end = offset
-    torn = path.stat().st_size - end
-    if torn:
-        os.truncate(path, end)
-    return torn
+def cut_torn_tail(path: Path) -> None:
+    """Truncate a segment after its last whole record; where more than one write was cut off, a copy is kept."""
+    end = max((end for end, _ in read_records(path)), default=0)
+    rest = path.read_bytes()[end:]
+    if not rest:
+        return
+    if _is_torn(rest):
+        log.warning("cut %s unanswered bytes off %s", len(rest), path)
+    else:
+        kept = _aside(path)
+        shutil.copyfile(path, kept)
+        log.error("%s is damaged after byte %s: what follows is not served on and stays in %s", path, end, kept)
+    os.truncate(path, end)
+
+
+def _is_torn(rest: bytes) -> bool:
+    """Say whether bytes are a write that a crash cut off: the beginning of one record, or space never written to."""
+    if len(rest) < HEAD.size or not rest.strip(b"\0"):
+        return True
+    length: int = HEAD.unpack_from(rest)[0]
+    return len(rest) < HEAD.size + length
+
+
+def _aside(path: Path) -> Path:
+    """Return the name under which a segment is kept for a person."""
+    names = (path.with_suffix(".bad" if number == 1 else f".{number}.bad") for number in count(1))
+    return next(name for name in names if not name.exists())
 
 
 class Stream:
@@ -103,8 +135,8 @@ class Stream:
         self.lock = threading.Lock()
         numbers = sorted(int(path.stem) for path in folder.glob("*.log"))
         newest = numbers[-1] if numbers else 0
-        if newest and (torn := cut_torn_tail(self.path(newest))):
-            log.warning("cut %s unanswered bytes off %s", torn, self.path(newest))
+        if newest:
+            cut_torn_tail(self.path(newest))
         is_fresh = newest == 0 or self.path(newest).stat().st_size > 0
         self._open(newest + 1 if is_fresh else newest)
 
@@ -163,6 +195,11 @@ class Stream:
         """Return the numbers of the segments that take no more rows, oldest first."""
         newest = self.number
         return sorted(number for path in self.folder.glob("*.log") if (number := int(path.stem)) < newest)
+
+    def put_aside(self, number: int) -> Path:
+        """Keep a closed segment for a person instead of sealing it; return its new name."""
+        path = self.path(number)
+        return path.rename(_aside(path))
 
 
 class Spool:
@@ -231,6 +268,11 @@ class Spool:
     def size_bytes(self) -> int:
         """Bytes in the open segments; the closed ones are being sealed."""
         return sum(stream.size for stream in list(self.streams.values()))
+
+    @property
+    def kept_aside(self) -> list[str]:
+        """Segments that need a person, by their path below the root."""
+        return sorted(str(path.relative_to(self.root)) for path in self.root.glob("*/*/*/*.bad"))
 
     def close(self) -> None:
         """Flush and let go of the files."""

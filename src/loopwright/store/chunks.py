@@ -1,5 +1,6 @@
 """Verbs of chunks: sealed runs of bulk rows."""
 
+from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.tx import Tx
@@ -22,7 +23,11 @@ def register(
     event_at_min: int,
     event_at_max: int,
 ) -> Chunk:
-    """Record one sealed chunk whose blob is stored. Sending it again returns the first record; no event is written."""
+    """Record one sealed chunk whose blob is stored. Sending it again returns the first record; no event is written.
+
+    Raises:
+        Conflict: This writer sent other rows under the same number.
+    """
     tx.keep_blobs(BlobRef(digest, size_bytes))
     chunk = Chunk(
         project=tx.project,
@@ -40,7 +45,16 @@ def register(
         event_at_max=event_at_max,
         recorded_at=tx.wall_us,
     )
-    return sql.insert_chunk(tx.connection, chunk)
+    found = sql.insert_chunk(tx.connection, chunk)
+    if (found.rows, found.id_first, found.id_last) != (rows, id_first, id_last):
+        raise Conflict(
+            f"{writer} sent other rows under this number before",
+            field="seq",
+            value=seq,
+            rule=f"{found.rows} rows from {found.id_first} to {found.id_last}",
+            next_step="two gateways share a writer's name, or a state folder was put back: give one an empty folder",
+        )
+    return found
 
 
 @verb("chunks.compact", changes=Chunk, internal=True)
