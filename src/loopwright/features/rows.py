@@ -154,13 +154,13 @@ def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = Fa
     kept = _kept(view, rows, view.columns)
     frame = rows.frame[kept] if len(kept) < rows.frame.height else rows.frame
     entity = _entity(view, rows, kept)
-    sequence = np.zeros(len(kept), np.int64)
-    tied = np.arange(len(kept))
+    # The order among ties comes from what a row says, not from when it arrived: any arrival is one state.
     if only_ties:
         tied = np.flatnonzero(pl.DataFrame({"entity": entity, "at": rows.event_at[kept]}).is_duplicated().to_numpy())
-    if len(tied):
-        # The order among ties comes from what a row says, not from when it arrived: any arrival is one state.
+        sequence = np.zeros(len(kept), np.int64)
         sequence[tied] = row_hashes(frame[tied], rows.dataset.key, view.columns)
+    else:
+        sequence = row_hashes(frame, rows.dataset.key, view.columns)
     known_at = {name: rows.known_at(name)[kept] for name in view.columns}
     values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
     return LatestRows(entity, rows.event_at[kept], sequence, known_at, values)

@@ -12,7 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.features import bind_views
+from loopwright.data import KnownAt
+from loopwright.features import (
+    Aggregate,
+    AggregateViewSpec,
+    BoundView,
+    ColumnViewSpec,
+    DatasetPushSpec,
+    FeaturePlan,
+    bind_views,
+)
 from loopwright.features.online import open_online_store
 from loopwright.features.online.assemble import serve_features
 from loopwright.features.online.sqlite import SqliteOnlineStore
@@ -68,7 +77,7 @@ def test_any_order_split_and_repetition_is_one_state(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("online")
-    once, often = (SqliteOnlineStore(folder / name, slack_us=10 * HOUR_US, last_rows=3) for name in ("a", "b"))
+    once, often = (SqliteOnlineStore(folder / name, slack_us=10 * HOUR_US, most_rows=3) for name in ("a", "b"))
     push(once, small, small.flights(flown), small.weather(seen))
     chance = random.Random(seed)
     for _ in range(2):
@@ -111,6 +120,102 @@ def test_it_answers_as_a_training_set_does_to_the_bit(
     log = log.with_columns(pl.Series("event_at", at_us))
     assert compare_served(small.plan, scans, log, small.run_requests).unequal_rows == 0
     store.close()
+
+
+READINGS = st.lists(
+    st.tuples(
+        st.sampled_from(["JFK", "EWR"]),
+        st.integers(0, 40),
+        st.one_of(st.none(), st.integers(0, 60)),
+        st.one_of(st.none(), st.integers(0, 60)),
+        st.integers(0, 3),
+    ),
+    max_size=30,
+)
+"""Origin, hour, hours at which ``temp`` and ``wind`` become known, and both values."""
+
+
+def readings(rows: list[Any]) -> pl.DataFrame:
+    names = ["origin", "at", "temp_at", "wind_at", "temp"]
+    frame = pl.DataFrame(rows, {name: pl.String if name == "origin" else pl.Int64 for name in names}, orient="row")
+    moments = (pl.col("at", "temp_at", "wind_at") * HOUR_US).cast(pl.Datetime("us", "UTC"))
+    return frame.with_columns(moments, pl.col("temp").cast(pl.Float64), wind=-pl.col("temp").cast(pl.Float64))
+
+
+def reading_view(**known_at: KnownAt) -> tuple[FeaturePlan, BoundView]:
+    """Return a plan of one column view over readings, and the view as the store knows it."""
+    dataset = DatasetPushSpec("readings", ["origin", "at"], "at", known_at)
+    view = ColumnViewSpec("near", "readings", "origin", ["temp", "wind"], 30 * HOUR_US)
+    plan = FeaturePlan("s", "at", ["origin", "at"], [], [view], [dataset], ["temp", "wind"])
+    return plan, bind_views(plan, "p")[0]
+
+
+def check_served(small: Any, store: SqliteOnlineStore, plan: FeaturePlan, rows: pl.DataFrame, hours: list[int]) -> None:
+    """Check what is served at these hours against training, values and reasons."""
+    asked = readings([(origin, hour, None, None, 0) for hour in hours for origin in ("JFK", "EWR", "LGA")])
+    at_us = asked["at"].dt.epoch("us").to_numpy()
+    computed = compute_features(plan, {"readings": rows.lazy()}, asked, at_us, small.run_requests)
+    served = store.lookup(bind_views(plan, "p")[0], asked["origin"].to_list(), at_us)
+    for name in plan.columns:
+        values: Any = served.columns[name]
+        assert np.array_equal(values, computed.columns[name].fill_null(float("nan")).to_numpy(), equal_nan=True), name
+        assert served.reasons[name].tolist() == computed.reasons[name].tolist(), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(READINGS, st.integers(0, 1000), st.sampled_from([3, 2048]))
+def test_what_may_still_answer_is_kept_whatever_the_delays(
+    small: Any, tmp_path_factory: Any, rows: list[Any], seed: int, most_rows: int
+) -> None:
+    folder = tmp_path_factory.mktemp("online")
+    once, often = (SqliteOnlineStore(folder / name, 5 * HOUR_US, most_rows) for name in ("a", "b"))
+    plan, near = reading_view(temp=KnownAt("temp_at"), wind=KnownAt("wind_at"))
+    once.push([near], readings(rows))
+    chance = random.Random(seed)
+    for row in [*chance.sample(rows, len(rows)), *chance.sample(rows, len(rows))]:
+        often.push([near], readings([row]))
+    assert state(once) == state(often)
+    arrived = max((min(hour for hour in row[1:4] if hour is not None) for row in rows), default=0)
+    behind = 0 if most_rows == 3 else 5
+    check_served(small, often, plan, readings(rows), list(range(max(arrived - behind, 0), 70)))
+    once.close()
+    often.close()
+
+
+def test_rows_that_are_known_a_day_later_leave_those_known_now(small: Any, store: SqliteOnlineStore) -> None:
+    plan, near = reading_view(**{"*": KnownAt("at", DAY_US)})
+    rows = [("JFK", hour, None, None, hour) for hour in range(200)]
+    for row in rows:
+        store.push([near], readings([row]))
+    assert store.lookup(near, ["JFK"], [199 * HOUR_US]).columns["temp"].tolist() == [175.0]
+    check_served(small, store, plan, readings(rows), [160, 175, 199, 210, 223])
+
+
+def test_rows_of_days_to_come_leave_those_of_today(small: Any, store: SqliteOnlineStore) -> None:
+    plan, near = reading_view(**{"*": KnownAt("temp_at")})
+    forecasts = [("JFK", issued + ahead, issued, None, issued % 7) for issued in range(0, 60, 6) for ahead in range(96)]
+    for start in range(0, len(forecasts), 96):
+        store.push([near], readings(forecasts[start : start + 96]))
+    check_served(small, store, plan, readings(forecasts), [54, 55, 60, 100])
+
+
+def test_a_value_without_an_heir_is_kept_for_ever(small: Any, store: SqliteOnlineStore) -> None:
+    plan, near = reading_view(temp=KnownAt("temp_at"))
+    rows = [("JFK", 0, 1, None, 3), *(("JFK", hour, None, None, 1) for hour in range(1, 300))]
+    store.push([near], readings(rows))
+    check_served(small, store, plan, readings(rows), [299, 320])
+    assert len(state(store)[0][2]) < 60 * 50
+
+
+def test_windows_of_what_is_known_a_week_later_count_what_is_known_now(store: SqliteOnlineStore) -> None:
+    dataset = DatasetPushSpec("readings", ["at"], "at", {"temp": KnownAt("at", 7 * DAY_US)})
+    spec = AggregateViewSpec(
+        "r", "readings", "origin", [3 * HOUR_US], [Aggregate("seen", "count", "temp")], counts="known"
+    )
+    seen = BoundView("p/r@1", spec, dataset, {"seen_3h": "seen_3h"})
+    for hour in range(400):
+        store.push([seen], readings([("JFK", hour, None, None, hour)]))
+    assert store.lookup(seen, ["JFK"], [399 * HOUR_US]).columns["seen_3h"].tolist() == [3.0]
 
 
 def test_a_flight_pushed_and_then_appended_counts_once(small: Any, store: SqliteOnlineStore) -> None:

@@ -1,10 +1,11 @@
 """Bodies of the online store: what is kept of one (view, entity), how rows are merged into it, and how it answers.
 
-A body is a set of rows: merging is a union, then the oldest fall out by a rule that depends on the set alone. So
-neither order nor repetition of what arrives changes the state.
+A body is a set of rows: merging is a union, then rows that can no longer answer fall out by a rule that depends on the
+set alone. So neither order nor repetition of what arrives changes the state.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -34,7 +35,7 @@ def merge_aggregates(rows: AggregateRows, bodies: Bodies, kept_us: int) -> dict[
     Args:
         rows: What arrived.
         bodies: The present bodies of the entities concerned.
-        kept_us: How long before an entity's newest row others are kept.
+        kept_us: How long before an entity's newest row others are kept; what lies in the future is not the newest.
     """
     columns = [part for known_at, value in rows.columns.values() for part in (known_at, value)]
     names = rows.entity.to_list()
@@ -57,9 +58,7 @@ def merge_aggregates(rows: AggregateRows, bodies: Bodies, kept_us: int) -> dict[
     is_new = np.ones(len(code), bool)
     is_new[1:] = (code[1:] != code[:-1]) | (table[1:] != table[:-1]).any(axis=1)
     code, table = code[is_new], table[is_new]
-    stop = np.searchsorted(code, np.arange(len(entities)), side="right")
-    newest = table[np.maximum(stop - 1, 0), 0] if len(table) else _NO_ROWS
-    is_kept = table[:, 0] >= newest[code] - kept_us
+    is_kept = table[:, 0] >= _since(code, np.minimum(table[:, 0], table[:, 2::2].min(axis=1)), kept_us)
     code, table = code[is_kept], np.ascontiguousarray(table[is_kept], "<i8")
     stop = np.searchsorted(code, np.arange(len(entities)), side="right").tolist()
     return {
@@ -69,40 +68,94 @@ def merge_aggregates(rows: AggregateRows, bodies: Bodies, kept_us: int) -> dict[
     }
 
 
-def merge_latest(rows: LatestRows, bodies: Bodies, last_rows: int) -> dict[str, bytes]:
-    """Return the new bodies of the rows' entities: msgpack of the last rows (event, sequence, known times, values)."""
-    moments_known = list(rows.known_at.values())
-    kept = _last(rows, moments_known, last_rows)
-    columns = [values[kept].to_list() for values in rows.values.values()]
-    grouped: dict[str, set[Any]] = {}
-    entities = rows.entity[kept].to_list()
-    known_rows = zip(*(at[kept].tolist() for at in moments_known), strict=True)
-    moments = zip(rows.event_at[kept].tolist(), rows.sequence[kept].tolist(), known_rows, strict=True)
-    for entity, moment, values in zip(entities, moments, zip(*columns, strict=True), strict=True):
-        grouped.setdefault(entity, set()).add((*moment, values))
-    merged = {}
-    for entity, found in grouped.items():
-        if entity in bodies:
-            found.update(_decode(bodies[entity]))
-        merged[entity] = _encode(sorted(found, key=_by_moment)[-last_rows:])
-    return merged
+def merge_latest(rows: LatestRows, bodies: Bodies, kept_us: int, most_rows: int) -> dict[str, bytes]:
+    """Return the new bodies of the rows' entities: msgpack of rows (event, sequence, known times, values).
+
+    Args:
+        rows: What arrived.
+        bodies: The present bodies of the entities concerned.
+        kept_us: How long before an entity's newest row others may be asked for.
+        most_rows: How many newest rows of an entity may be asked for at most.
+    """
+    names = rows.entity.to_list()
+    if not names:
+        return {}
+    place = {name: code for code, name in enumerate(dict.fromkeys(names))}
+    stored = {name: _decode(body) for name, body in bodies.items()}
+    found = [row for part in stored.values() for row in part]
+    codes = [np.full(len(part), place[name]) for name, part in stored.items()]
+    arrived = np.column_stack([rows.event_at, rows.sequence, *rows.known_at.values()])
+    numbers = chain.from_iterable((event_at, sequence, *known_at) for event_at, sequence, known_at, _ in found)
+    table = np.fromiter(numbers, np.int64).reshape(-1, arrived.shape[1])
+    code = np.concatenate([np.array([place[name] for name in names]), *codes])
+    kept = _may_answer(code, np.concatenate([arrived, table]), kept_us, most_rows)
+    fresh = _encodable(rows, arrived, np.sort(kept[kept < len(names)]))
+    merged: dict[int, list[Any]] = {}
+    for entity, row in zip(code[kept].tolist(), kept.tolist(), strict=True):
+        merged.setdefault(entity, []).append(fresh[row] if row < len(names) else found[row - len(names)])
+    return {name: _encode(merged[entity]) for name, entity in place.items()}
 
 
-def _by_moment(row: tuple[int, int, tuple[int, ...], Any]) -> tuple[int, tuple[int, ...], int]:
-    return row[0], row[2], row[1]
+def _encodable(rows: LatestRows, arrived: Ints, places: Ints) -> dict[int, Any]:
+    """Return some of the rows that arrived as a body holds them, by place."""
+    columns = list(rows.values.values())
+    if len(places) < len(arrived):
+        arrived, columns = arrived[places], [values[places] for values in columns]
+    values = zip(*(values.to_list() for values in columns), strict=True)
+    moments = zip(places.tolist(), arrived.tolist(), values, strict=True)
+    return {place: (event_at, sequence, known_at, found) for place, (event_at, sequence, *known_at), found in moments}
 
 
-def _last(rows: LatestRows, known_at: list[Ints], last_rows: int) -> Ints:
-    """Return the places of each entity's last rows, so that a bulk fill decodes no more than it keeps."""
-    names, codes = np.unique(rows.entity.to_numpy().astype(str), return_inverse=True)
-    keys = np.column_stack([codes, rows.event_at, *known_at, rows.sequence])
-    order = np.lexsort(tuple(keys.T[::-1]))
-    is_new = np.ones(len(order), bool)
-    is_new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
-    order = order[is_new]
-    stop = np.searchsorted(codes[order], np.arange(len(names)), side="right")
-    from_end = stop[codes[order]] - np.arange(len(order))
-    return np.sort(order[from_end <= last_rows])
+def _may_answer(code: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
+    """Return the places of the rows that may answer from a moment on, by entity and (event, known times, sequence).
+
+    That moment is ``kept_us`` before the entity's newest row had happened or was known, whichever came first, so what
+    lies in the future does not count. What happens or becomes known from then on is kept; of what was known before,
+    the row that wins then, for each column; and the last that had happened, whose value nobody knows yet.
+
+    Args:
+        code: int64 (n,), codes of the rows' entities.
+        table: int64 (n, 2 + k): event time, sequence, and known time of each of k columns.
+        kept_us: How long before the newest row.
+        most_rows: The moment is that of the row that has so many newer ones, if that is later.
+    """
+    order = np.lexsort((table[:, 1], *table[:, :1:-1].T, table[:, 0], code))
+    code, table = code[order], table[order]
+    is_new = np.ones(len(code), bool)
+    is_new[1:] = (code[1:] != code[:-1]) | (table[1:] != table[:-1]).any(axis=1)
+    order, code, table = order[is_new], code[is_new], table[is_new]
+    event_at, sequence, known_at = table[:, 0], table[:, 1], table[:, 2:]
+    since = _since(code, np.minimum(event_at, known_at.min(axis=1)), kept_us, most_rows)
+    is_past = event_at < since
+    visible_at = np.maximum(event_at, known_at.T)
+    is_kept = ~is_past | ((visible_at >= since) & (visible_at != NEVER)).any(axis=0)
+    _mark_last(is_kept, code, np.flatnonzero(is_past))
+    # Columns that are known at the same moments have the same winners.
+    for place in {column.tobytes(): place for place, column in enumerate(known_at.T)}.values():
+        was_known = np.flatnonzero(visible_at[place] < since)
+        keys = (sequence, known_at[:, place], event_at, code)
+        _mark_last(is_kept, code, was_known[np.lexsort(tuple(key[was_known] for key in keys))])
+    kept: Ints = order[is_kept]
+    return kept
+
+
+def _since(code: Ints, at: Ints, kept_us: int, most_rows: int | None = None) -> Ints:
+    """Return for each row the moment from which on its entity may be asked; ``code`` is sorted."""
+    start = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
+    count = np.diff(np.append(start, len(code)))
+    since = np.maximum.reduceat(at, start) - kept_us
+    if most_rows is not None and count.max() > most_rows:
+        crowded = np.flatnonzero(count > most_rows)
+        last = (start + count)[crowded] - most_rows
+        since[crowded] = np.maximum(since[crowded], at[np.lexsort((at, code))][last])
+    return np.repeat(since, count)
+
+
+def _mark_last(is_marked: NDArray[np.bool_], code: Ints, places: Ints) -> None:
+    """Mark the last of each entity's places, which are sorted by entity."""
+    is_last = np.ones(len(places), bool)
+    is_last[:-1] = code[places[1:]] != code[places[:-1]]
+    is_marked[places[is_last]] = True
 
 
 def look_up_aggregates(

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from loopwright.data import known
 from loopwright.features.online.base import Lookup, Pushed
 from loopwright.features.online.bodies import (
     Bodies,
@@ -19,6 +20,7 @@ from loopwright.features.online.bodies import (
     merge_aggregates,
     merge_latest,
 )
+from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
 from loopwright.features.rows import AggregateRows, DatasetRows, LatestRows, aggregate_rows, latest_rows
 from loopwright.features.types import AggregateViewSpec, BoundView
@@ -26,9 +28,9 @@ from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
 from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
 
 SLACK_US = 48 * HOUR_US
-"""How long rows are kept beyond the longest window, for moments that lie behind an entity's newest event."""
-LAST_ROWS = 16
-"""How many rows of an entity a column view keeps."""
+"""How far moments may lie behind an entity's newest row and still be answered."""
+MOST_ROWS = 2048
+"""How many newest rows of an entity a column view answers from at most, where rows are denser than the slack."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
@@ -43,14 +45,14 @@ class SqliteOnlineStore:
 
     Args:
         url: A path, or ``sqlite:///path``.
-        slack_us: How long rows are kept beyond the longest window.
-        last_rows: How many rows of an entity a column view keeps.
+        slack_us: How far moments may lie behind an entity's newest row.
+        most_rows: How many newest rows of an entity a column view answers from at most.
     """
 
-    def __init__(self, url: str | Path, slack_us: int = SLACK_US, last_rows: int = LAST_ROWS) -> None:
+    def __init__(self, url: str | Path, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
         self.path = Path(str(url).removeprefix("sqlite:///"))
         self.slack_us = slack_us
-        self.last_rows = last_rows
+        self.most_rows = most_rows
         self._of_thread = threading.local()
         self._opened: list[sqlite3.Connection] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,10 +118,9 @@ class SqliteOnlineStore:
     def _merge(self, connection: sqlite3.Connection, view: BoundView, rows: ViewRows) -> int:
         before = self._read(connection, view.key, list(set(rows.entity.to_list())))
         if isinstance(rows, LatestRows):
-            after = merge_latest(rows, before, self.last_rows)
+            after = merge_latest(rows, before, self.slack_us, self.most_rows)
         else:
-            assert isinstance(view.view, AggregateViewSpec)
-            after = merge_aggregates(rows, before, max(view.view.windows_us) + self.slack_us)
+            after = merge_aggregates(rows, before, _window_us(view) + self.slack_us)
         changed = [(view.key, entity, body) for entity, body in after.items() if before.get(entity) != body]
         connection.executemany(_WRITE, changed)
         return len(changed)
@@ -165,6 +166,15 @@ class SqliteOnlineStore:
 
 def _view_rows(view: BoundView, rows: DatasetRows) -> ViewRows:
     return aggregate_rows(view.view, rows) if isinstance(view.view, AggregateViewSpec) else latest_rows(view.view, rows)
+
+
+def _window_us(view: BoundView) -> int:
+    """Return how long a row of an aggregate view may count after it arrived, at most."""
+    assert isinstance(view.view, AggregateViewSpec)
+    longest = max(view.view.windows_us)
+    if view.view.counts == "event":
+        return longest
+    return longest + max(known.known_moment(view.dataset, column).after_us for column in used_columns(view.view))
 
 
 def _refuse_future(rows: DatasetRows, now_us: int) -> None:
