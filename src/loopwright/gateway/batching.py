@@ -1,7 +1,7 @@
 """Micro-batches: what one turn of the event loop has read is answered together; an idle gateway adds no wait."""
 
 import asyncio
-import time
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import LoopwrightError
 
+log = logging.getLogger("loopwright.gateway")
 ROWS_A_BATCH = 64
 
 
@@ -113,8 +114,11 @@ class Batcher:
         for runtime, work in waiting:
             try:
                 self._spool.append(runtime.stream, runtime.answer_shadows(work))
-            except LoopwrightError as error:
-                self._metrics.count_lost_shadow(str(error))
+            except Exception:
+                # The answers of one batch cannot be kept; those of the others can.
+                release = runtime.release
+                log.exception("shadow answers of %s/%s are lost", release.project, release.deployment)
+                self._metrics.count_lost_shadow()
 
 
 def _deliver(batch: Sequence[Asked], answered: Answered, why: Exception | None = None) -> None:
@@ -137,8 +141,3 @@ def _deliver(batch: Sequence[Asked], answered: Answered, why: Exception | None =
 def _refuse(asked: Asked, error: Exception) -> None:
     if not asked.done.done():
         asked.done.set_exception(error)
-
-
-def started_now() -> float:
-    """Return the moment a request came, for its latency."""
-    return time.perf_counter()

@@ -56,7 +56,7 @@ class Metrics:
         """Count one batch."""
         self._batches.observe(rows)
 
-    def count_lost_shadow(self, why: str) -> None:
+    def count_lost_shadow(self) -> None:
         """Count a batch of shadow answers that could not be kept."""
         self._lost_shadows += 1
 

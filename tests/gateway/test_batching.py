@@ -1,0 +1,44 @@
+"""Batches: shadow answers that cannot be kept cost no others."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from loopwright.gateway.batching import Batcher
+from loopwright.gateway.metrics import Metrics
+from loopwright.gateway.spool import Batch, StreamKey
+from loopwright.kernel.errors import StorageFull
+from tests.gateway.test_runtime import GOOD, ROWS, runtime
+
+
+class Shelf:
+    """A spool and sealer in memory; refuses some of what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: list[Batch] = []
+        self.refusals: list[Exception] = []
+
+    def append(self, key: StreamKey, batches: Sequence[Batch]) -> int:
+        if self.refusals and any(name == "is_shadow" and value for name, _, value in batches[0].layout.constants):
+            raise self.refusals.pop()
+        self.kept += batches
+        return 0
+
+    def nudge(self, key: StreamKey) -> None:
+        pass
+
+
+def test_shadow_answers_that_are_lost_cost_no_others() -> None:
+    shelf, metrics = Shelf(), Metrics()
+    batcher = Batcher(shelf, shelf, metrics, is_durable=False)  # type: ignore[arg-type]
+    shelf.refusals = [StorageFull("the disk is full"), KeyError("nobody thought of this")]
+
+    async def ask() -> list[Any]:
+        loaded = [runtime(GOOD, is_shadow=True, weight=0.0) for _ in range(3)]
+        answers = await asyncio.gather(*(batcher.submit(one, ROWS, 0.0) for one in loaded))
+        batcher.finish_shadows()
+        return answers
+
+    assert [len(predictions) for predictions in asyncio.run(ask())] == [len(ROWS)] * 3
+    assert len(shelf.kept) == 4
+    assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text({})
