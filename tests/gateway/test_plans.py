@@ -1,5 +1,6 @@
 """Requests whose features are looked up: pushes are seen at once, the user's function runs, reasons are told."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -116,6 +117,26 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     assert kept["flight_id"].to_list() == ["a", "b", "c"]
     assert str(kept["landed_at"].dtype) == "Datetime(time_unit='us', time_zone='UTC')"
     assert kept["event_at"][0] == NOON - 2 * HOUR_US
+
+
+def test_a_dataset_that_no_plan_reads_is_pushed_as_it_is_declared_now(world: World, gateway: GatewayProcess) -> None:
+    path = "/v1/past/datasets/planes/push"
+
+    def declare(key: list[str]) -> None:
+        spec = DatasetSpec("planes", SourceSpec("push"), key)
+        world.server.call("data.declare", "past", spec=msgspec.to_builtins(spec))
+
+    declare(["tailnum"])
+    assert gateway.post(path, {"rows": [{"tailnum": "N1"}]}).status_code == 200
+    declare(["tailnum", "year"])
+    deadline = time.monotonic() + 20
+    while (answer := gateway.post(path, {"rows": [{"tailnum": "N1"}]})).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert answer.json()["error"]["field"] == "rows[0].year"
+    world.server.stop()
+    time.sleep(0.2)
+    assert gateway.post(path, {"rows": [{"tailnum": "N1", "year": 1}]}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from loopwright.kernel.errors import (
     NotFound,
     PermissionDenied,
     Unauthenticated,
+    Unavailable,
 )
 
 Scope = MutableMapping[str, Any]
@@ -101,7 +102,7 @@ class Gateway:
         self._batcher = Batcher(parts.spool, parts.sealer, self._metrics, is_durable=parts.is_durable)
         self._aside = ThreadPoolExecutor(1, "pushes")
         self._asked_at = 0.0
-        self._datasets: dict[tuple[str, str], DatasetPushSpec] = {}
+        self._datasets: dict[tuple[str, str], tuple[int, DatasetPushSpec]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's start and end."""
@@ -220,12 +221,19 @@ class Gateway:
         return batch
 
     def _dataset(self, project: str, name: str) -> DatasetPushSpec:
-        """Return a dataset that no live plan reads, as the server declares it."""
-        known = self._datasets.get((project, name))
-        if known is None:
+        """Return a dataset that no live plan reads, as the server declares it; while it is away, as it did last."""
+        refreshes, known = self._datasets.get((project, name), (-1, None))
+        if known is not None and refreshes == self._keeper.refreshes:
+            return known
+        refreshes = self._keeper.refreshes
+        try:
             spec = self._parts.control.call("data.get", {"dataset": name}, Dataset, project).spec
-            known = DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, zone=spec.source.zone)
-            self._datasets[project, name] = known
+        except Unavailable:
+            if known is None:
+                raise
+            return known
+        known = DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, zone=spec.source.zone)
+        self._datasets[project, name] = (refreshes, known)
         return known
 
     async def _spooled(self, key: StreamKey, batch: Batch) -> Answer:

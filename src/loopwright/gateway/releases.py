@@ -52,6 +52,7 @@ class ReleaseKeeper:
         self.known = Known()
         self.failures: dict[Name, str] = {}
         self.has_asked = False
+        self.refreshes = 0
         self._folder, self._known_file = root / "releases", root / "known.json"
         self._control, self._loader = control, loader
         self._gateway, self._address = gateway, address
@@ -97,6 +98,7 @@ class ReleaseKeeper:
         external = self._control.call("serving.external_deployments", {}, list[Deployment])
         clocks = {project.name: project.clock for project in projects}
         personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
+        self.refreshes += 1
         fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external], personal)
         if fresh != self.known:
             self.known = fresh
