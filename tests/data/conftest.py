@@ -64,12 +64,13 @@ class Worker:
         done = []
         while claimed := self.call("jobs.claim", {"worker": "w1", "kinds": list(JOBS)}, SYSTEM):
             (job,) = claimed
+            ended = {"job_id": job.job_id, "worker": "w1"}
             try:
                 result = self.run_job(job)
             except LoopwrightError as error:
-                done.append(self.call("jobs.fail", {"job_id": job.job_id, "error": error.to_dict()}, job.project))
+                done.append(self.call("jobs.fail", {**ended, "error": error.to_dict()}, job.project))
             else:
-                done.append(self.call("jobs.finish", {"job_id": job.job_id, "result": result}, job.project))
+                done.append(self.call("jobs.finish", {**ended, "result": result}, job.project))
         return done
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.data import DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import Aggregate, AggregateViewSpec, LabelSpec, ServiceSpec
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, HOUR_US, FixedClock
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import to_builtins
@@ -18,6 +18,7 @@ from loopwright.monitoring import FeatureDrift, MonitorSpec, Performance, Window
 from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec, ShadowStep
 from loopwright.store.blobs import BlobStore
+from loopwright.store.types import Job
 
 CODE = CodeRef("c" * 64, "project", "fit", "f" * 64)
 BY_POLICY = ApproveSpec("policy", "policy")
@@ -132,6 +133,13 @@ class Loop:
     def needs_person(self) -> list[str]:
         """Return what calls for a person."""
         return list(self("loop.status").needs_attention)
+
+
+def end_job(loop: Loop, job: Job, verb: str = "jobs.finish", **outcome: Any) -> None:
+    """Claim what is queued of a job's kind, as a worker does, and end the job."""
+    claim = {"worker": "w", "kinds": [job.kind], "limit": 100}
+    loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM)
+    loop.service(verb, job_id=job.job_id, worker="w", **outcome)
 
 
 @pytest.fixture

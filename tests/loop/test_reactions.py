@@ -4,7 +4,7 @@ import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import MINUTE_US
-from tests.loop.conftest import LATE, Loop
+from tests.loop.conftest import LATE, Loop, end_job
 
 
 def test_a_retrain_ends_as_its_rollout_ends(serving: Loop) -> None:
@@ -61,7 +61,7 @@ def test_the_end_of_an_earlier_round_is_not_the_end_of_the_next(serving: Loop) -
     [job] = serving("jobs.list", kind="pipelines.execute", states=["queued"])
     serving.service("pipelines.finish_execution", execution_id=execution_id, error={"message": "no rows"})
     serving("pipelines.retry", execution_id=execution_id)
-    serving.service("jobs.fail", job_id=job.job_id, error={"message": "no rows"})
+    end_job(serving, job, "jobs.fail", error={"message": "no rows"})
     assert serving("pipelines.get", execution_id=execution_id).state == "queued"
 
 

@@ -1,5 +1,6 @@
 """Verbs and blobs over HTTP: bad requests, limits, waiting, and blobs of one's own project only."""
 
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,26 @@ def test_a_worker_that_waits_gets_the_job_that_comes(opened: Site) -> None:
     with opened.http("service") as http:
         answer = http.post("/v1/_system/verbs/jobs.claim?wait_s=15", json={"worker": "w", "kinds": ["wait.for"]})
     assert [job["job_id"] for job in answer.json()] == ["job_waited"]
+
+
+def test_a_worker_that_died_while_it_waited_gets_no_job(opened: Site) -> None:
+    body = b'{"worker": "dead", "kinds": ["of.the.dead"]}'
+    head = (
+        "POST /v1/_system/verbs/jobs.claim?wait_s=15 HTTP/1.1\r\n"
+        f"Host: 127.0.0.1\r\nAuthorization: Bearer {opened.tokens['service']}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    host, port = opened.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as worker:
+        worker.sendall(head.encode() + body)
+        time.sleep(0.3)
+    opened.context.dispatcher.write(
+        "flights", LOCAL_ACTOR, lambda tx: tx.start_job("of.the.dead", "flights/x:y", {}, job_id="job_not_taken")
+    )
+    time.sleep(0.3)
+    assert opened.call("jobs.get", job_id="job_not_taken").json()["state"] == "queued"
+    with opened.http("service") as http:
+        answer = http.post("/v1/_system/verbs/jobs.claim", json={"worker": "live", "kinds": ["of.the.dead"]})
+    assert [job["attempt"] for job in answer.json()] == [1]
 
 
 def test_b2_19_only_queries_wait_and_only_for_a_while(opened: Site) -> None:

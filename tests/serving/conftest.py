@@ -59,7 +59,9 @@ class Worker:
         while claimed := self.call("jobs.claim", claim, SYSTEM):
             for job in claimed:
                 result = JOBS[job.kind](self, job)
-                done.append(self.call("jobs.finish", {"job_id": job.job_id, "result": result}, job.project))
+                done.append(
+                    self.call("jobs.finish", {"job_id": job.job_id, "worker": "w", "result": result}, job.project)
+                )
         return done
 
 

@@ -109,12 +109,28 @@ def test_finishing_twice_is_once_and_an_end_is_final(
 ) -> None:
     start(dispatcher, "job_a")
     claim()
-    done = call("jobs.finish", job_id="job_a", result={"rows": 3})
-    assert call("jobs.finish", job_id="job_a", result={"rows": 9}) == done
+    done = call("jobs.finish", job_id="job_a", worker="w1", result={"rows": 3})
+    assert call("jobs.finish", job_id="job_a", worker="w1", result={"rows": 9}) == done
     assert len([event for event in call("audit.list") if event.type == "jobs.done"]) == 1
-    for verb, args in (("jobs.fail", {"error": {}}), ("jobs.retry", {})):
+    for verb, args in (("jobs.fail", {"worker": "w1", "error": {}}), ("jobs.retry", {})):
         with pytest.raises(Conflict):
             call(verb, job_id="job_a", **args)
+
+
+@pytest.mark.parametrize(("verb", "outcome"), [("jobs.finish", {"result": {}}), ("jobs.fail", {"error": {}})])
+def test_only_who_holds_a_job_ends_it(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock, verb: str, outcome: dict[str, Any]
+) -> None:
+    start(dispatcher, "job_a")
+    with pytest.raises(Conflict):
+        call(verb, job_id="job_a", worker="w1", **outcome)
+    claim("w1")
+    wall.at_us += LEASE_US + 1
+    claim("w2")
+    with pytest.raises(Conflict, match="another worker"):
+        call(verb, job_id="job_a", worker="w1", **outcome)
+    assert call("jobs.get", job_id="job_a").state == "running"
+    assert call(verb, job_id="job_a", worker="w2", **outcome).finished_at == wall.at_us
 
 
 def test_jobs_are_listed_by_state_within_the_project(

@@ -1,10 +1,8 @@
-"""A server of one route (verbs), and a worker process that works for it."""
+"""A server, and a worker process that works for it."""
 
-import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -14,20 +12,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import uvicorn
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.config import load_settings
+from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.documents import digest_of, to_json
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.documents import digest_of
 from loopwright.pipelines import Execution, PipelineSpec, StepSpec, packing
-from loopwright.store import sql as store_sql
+from loopwright.server.app import create_app, make_context
+from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
@@ -36,20 +31,20 @@ TOKEN = "lws_test"
 
 
 class Server:
-    """The verbs route over a real database, which outlives a stop."""
+    """A server over a real database, which outlives a stop; nothing runs in its background."""
 
     def __init__(self, folder: Path) -> None:
-        self.database = Database(f"sqlite:///{folder / 'loopwright.db'}")
+        self.port = free_port()
+        settings = msgspec.structs.replace(load_settings(folder), port=self.port, service_token=TOKEN)
+        self.database = Database(settings.database_url)
         METADATA.create_all(self.database.engine)
-        self.dispatcher = Dispatcher(self.database)
-        self.calls: list[str] = []
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.context = make_context(settings, self.database, is_open=False)
+        self.dispatcher = self.context.dispatcher
         self.start()
 
     def start(self) -> None:
-        app = Starlette(routes=[Route("/v1/{project}/verbs/{name}", self._answer, methods=["POST"])])
+        self.context.is_stopping = False
+        app = create_app(self.context)
         config = uvicorn.Config(app, port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, daemon=True)
@@ -58,31 +53,9 @@ class Server:
             time.sleep(0.01)
 
     def stop(self) -> None:
+        self.context.stop_waiting()
         self._server.should_exit = True
         self._thread.join()
-
-    def _has_job(self, kinds: list[str]) -> bool:
-        with self.database.reading() as connection:
-            return bool(store_sql.claimable_jobs(connection, kinds, self.dispatcher.wall.now_us(), 1))
-
-    async def _answer(self, request: Request) -> Response:
-        project, name = request.path_params["project"], request.path_params["name"]
-        key = request.headers.get("idempotency-key")
-        assert request.headers["authorization"] == f"Bearer {TOKEN}"
-        args = await request.json()
-        deadline = time.monotonic() + float(request.query_params.get("wait_s", 0))
-        self.calls.append(name)
-        try:
-            while True:
-                options = {"actor": SERVICE_ACTOR, "project": project, "idempotency_key": key}
-                result = None
-                if name != "jobs.claim" or self._has_job(args["kinds"]):
-                    result = await run_in_threadpool(self.dispatcher.call, name, args, **options)
-                if result or time.monotonic() > deadline or self._server.should_exit:
-                    return Response(to_json([] if name == "jobs.claim" and result is None else result))
-                await asyncio.sleep(0.02)
-        except LoopwrightError as error:
-            return Response(to_json({"error": error.to_dict()}), error.http_status)
 
 
 class Site:

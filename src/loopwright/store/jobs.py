@@ -3,7 +3,7 @@
 from typing import Any
 
 from loopwright.kernel.clock import SECOND_US, FixedClock
-from loopwright.kernel.errors import NotFound
+from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
@@ -44,43 +44,33 @@ def claim(tx: Tx, *, worker: str, kinds: list[str], limit: Count = 1) -> list[Jo
                 error={"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"},
             )
             continue
-        values: dict[str, Any] = {
-            "state": "running",
-            "worker": worker,
-            "attempt": job.attempt + 1,
-            "lease_until": tx.wall_us + LEASE_US,
-        }
-        sql.update_job(tx.connection, job.project, job.job_id, **values)
-        found = sql.find_job(tx.connection, job.project, job.job_id)
-        assert found is not None
-        taken.append(found)
+        lease_until = tx.wall_us + LEASE_US
+        taken.append(
+            sql.update_job(
+                tx.connection, job, state="running", worker=worker, attempt=job.attempt + 1, lease_until=lease_until
+            )
+        )
     return taken
 
 
 @verb("jobs.renew", changes=Job, internal=True)
 def renew(tx: Tx, *, job_ids: list[str], worker: str, progress: str | None = None) -> list[str]:
     """Prolong the leases a worker holds; return the ids it still holds."""
-    held = []
-    for job_id in job_ids:
-        job = get(tx, job_id=job_id)
-        if job.state == "running" and job.worker == worker:
-            values = {"lease_until": tx.wall_us + LEASE_US, **({"progress": progress} if progress else {})}
-            sql.update_job(tx.connection, tx.project, job_id, **values)
-            held.append(job_id)
-    return held
+    values = {"lease_until": tx.wall_us + LEASE_US, **({"progress": progress} if progress else {})}
+    return [job_id for job_id in job_ids if sql.renew_job(tx.connection, tx.project, job_id, worker, **values)]
 
 
 @verb("jobs.finish", changes=Job, internal=True)
-def finish(tx: Tx, *, job_id: str, result: dict[str, Any] | None = None) -> Job:
-    """End a job well. Finishing twice is once."""
-    job = get(tx, job_id=job_id)
+def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = None) -> Job:
+    """End a job well, as the worker that holds it. Finishing twice is once."""
+    job = _find_to_end(tx, job_id, worker, "done")
     return job if job.state == "done" else _close(tx, job, "done", result=result)
 
 
 @verb("jobs.fail", changes=Job, internal=True)
-def fail(tx: Tx, *, job_id: str, error: dict[str, Any]) -> Job:
-    """End a job badly, with the error a user will read. Failing twice is once."""
-    job = get(tx, job_id=job_id)
+def fail(tx: Tx, *, job_id: str, worker: str, error: dict[str, Any]) -> Job:
+    """End a job badly, as the worker that holds it, with the error a user will read. Failing twice is once."""
+    job = _find_to_end(tx, job_id, worker, "failed")
     return job if job.state == "failed" else _close(tx, job, "failed", error=error)
 
 
@@ -89,20 +79,31 @@ def retry(tx: Tx, *, job_id: str, reason: str = "") -> Job:
     """Queue a failed job again."""
     job = get(tx, job_id=job_id)
     check_change("job", JOB_STATES, job.state, "queued")
-    sql.update_job(tx.connection, tx.project, job_id, state="queued", attempt=0, error=None, finished_at=None)
+    queued = sql.update_job(tx.connection, job, state="queued", attempt=0, error=None, finished_at=None)
     tx.emit("jobs.retried", job.ref, job_id=job_id, kind=job.kind, reason=reason)
-    return get(tx, job_id=job_id)
+    return queued
+
+
+def _find_to_end(tx: Tx, job_id: str, worker: str, state: str) -> Job:
+    """Return a job that this worker may end so, or that has ended so."""
+    job = get(tx, job_id=job_id)
+    if job.state == state:
+        return job
+    check_change("job", JOB_STATES, job.state, state)
+    if job.worker != worker:
+        raise Conflict(
+            f"another worker does job {job_id} now",
+            field="worker",
+            value=worker,
+            rule=f"held by {job.worker} since the lease ran out",
+        )
+    return job
 
 
 def _close(tx: Tx, job: Job, state: str, **values: Any) -> Job:
-    check_change("job", JOB_STATES, job.state, state) if job.state != "queued" else None
-    sql.update_job(
-        tx.connection, job.project, job.job_id, state=state, finished_at=tx.wall_us, lease_until=None, **values
-    )
+    closed = sql.update_job(tx.connection, job, state=state, finished_at=tx.wall_us, lease_until=None, **values)
     clock = tx.clock if job.project == tx.project else FixedClock(job.event_at)  # a job takes no event time
     inside = Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause)
     reason = str((values.get("error") or {}).get("message", ""))
     inside.emit(f"jobs.{state}", job.ref, reason=reason, job_id=job.job_id, kind=job.kind, **values)
-    found = sql.find_job(tx.connection, job.project, job.job_id)
-    assert found is not None
-    return found
+    return closed

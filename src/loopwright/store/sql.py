@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from loopwright.kernel.errors import Conflict
 from loopwright.kernel.events import Event
 from loopwright.store.sealing import event_from_row
 from loopwright.store.tables import blobs, chunks, cursors, events, idempotency_keys, jobs, timers
@@ -29,6 +31,24 @@ def upsert(
     else:
         statement = statement.on_conflict_do_nothing(index_elements=list(key))
     return int(connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount)
+
+
+def update_as_read(
+    connection: Connection, table: Table, key: dict[str, Any], *, seen: dict[str, Any], values: dict[str, Any]
+) -> None:
+    """Change one row that still is as it was read, such as in the state whose change was found legal.
+
+    Raises:
+        Conflict: Another call changed it since.
+    """
+    is_row = [table.c[name] == value for name, value in key.items()]
+    is_same = [table.c[name].is_not_distinct_from(value) for name, value in seen.items()]
+    if connection.execute(update(table).where(*is_row, *is_same).values(**values)).rowcount == 0:
+        raise Conflict(
+            "another call changed this at the same moment",
+            value=", ".join(map(str, seen.values())),
+            next_step="look how it stands now, then repeat the call",
+        )
 
 
 def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:
@@ -150,9 +170,23 @@ def claimable_jobs(connection: Connection, kinds: Iterable[str], wall_us: int, l
     return [_job(row) for row in connection.execute(statement.limit(limit))]
 
 
-def update_job(connection: Connection, project: str, job_id: str, **values: Any) -> None:
-    """Change columns of one job."""
-    connection.execute(update(jobs).where(jobs.c.project_id == project, jobs.c.job_id == job_id).values(**values))
+def update_job(connection: Connection, job: Job, **values: Any) -> Job:
+    """Change columns of one job that is still in the same state and hands; return it as it is now.
+
+    Raises:
+        Conflict: It is not.
+    """
+    key, seen = {"project_id": job.project, "job_id": job.job_id}, {"state": job.state, "worker": job.worker}
+    update_as_read(connection, jobs, key, seen=seen, values=values)
+    return msgspec.structs.replace(job, **values)
+
+
+def renew_job(connection: Connection, project: str, job_id: str, worker: str, **values: Any) -> bool:
+    """Change columns of a running job that this worker holds; False if it does not hold it."""
+    is_held = and_(
+        jobs.c.project_id == project, jobs.c.job_id == job_id, jobs.c.state == "running", jobs.c.worker == worker
+    )
+    return connection.execute(update(jobs).where(is_held).values(**values)).rowcount == 1
 
 
 def list_jobs(

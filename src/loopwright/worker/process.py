@@ -24,7 +24,8 @@ from loopwright.worker.rooms import import_rooms
 log = logging.getLogger("loopwright.worker")
 
 SLOTS = 2
-CLAIM_WAIT_S = 10.0
+CLAIM_WAIT_S = 5.0
+"""Shorter than a job's lease: when the jobs of a dead worker are free again, no claim of its own waits for them."""
 RENEW_EVERY_S = 3.0
 DRAIN_S = 8.0
 """How long a stop waits for jobs under way; what is left resumes elsewhere or at the next start."""
@@ -137,7 +138,7 @@ class Worker:
         if job.job_id in self._lost:
             return
         try:
-            self._context.call(verb, {"job_id": job.job_id, **outcome}, job.project)
+            self._context.call(verb, {"job_id": job.job_id, "worker": self.name, **outcome}, job.project)
         except (Conflict, NotFound) as error:
             log.warning("the end of %s was not taken: %s", job.job_id, error)
 

@@ -33,7 +33,7 @@ async def call_verb(request: Request) -> Response:
         if not called.is_query and name != "jobs.claim":
             raise InvalidInput("only queries can wait", field="wait_s", value=name, next_step="leave wait_s out")
         check_arguments(called, args)
-        return JsonAnswer(await _call_until_filled(context, name, args, actor, project, wait_s))
+        return JsonAnswer(await _call_until_filled(request, name, args, actor, project, wait_s))
     return JsonAnswer(await _call(context, name, args, actor, project, key))
 
 
@@ -70,25 +70,30 @@ def _operate(context: ServerContext, called: Verb, args: dict[str, Any], actor: 
 
 
 async def _call_until_filled(
-    context: ServerContext, name: str, args: dict[str, Any], actor: Actor, project: str, wait_s: float
+    request: Request, name: str, args: dict[str, Any], actor: Actor, project: str, wait_s: float
 ) -> Any:
+    context: ServerContext = request.app.state.context
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         seen = context.signal.count
-        if name != "jobs.claim" or await run_in_threadpool(_has_free_job, context, args):
+        answer: Any = []
+        if name != "jobs.claim" or await _may_claim(request, args):
             answer = await _call(context, name, args, actor, project)
-            if answer:
-                return answer
-        else:
-            answer = []
+        if answer:
+            return answer
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0 or context.is_stopping:
             return answer
         await context.signal.wait_async(seen, min(left, 0.5 if not context.database.is_sqlite else 2.0))
 
 
+async def _may_claim(request: Request, args: dict[str, Any]) -> bool:
+    """Look before claiming: an idle worker does not write at every commit, and one that is gone takes no job."""
+    has_free_job = await run_in_threadpool(_has_free_job, request.app.state.context, args)
+    return has_free_job and not await request.is_disconnected()
+
+
 def _has_free_job(context: ServerContext, args: dict[str, Any]) -> bool:
-    """Look before claiming, so that an idle worker does not write at every commit."""
     wall_us = context.dispatcher.wall.now_us()
     with context.database.reading() as connection:
         return bool(store_sql.claimable_jobs(connection, args["kinds"], wall_us, 1))
