@@ -147,21 +147,25 @@ def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProce
     rows = [{"id": "case-1", "score": 0.4, "features": {"age": 30, "region": "N"}}, {"id": 2, "answer": {"x": 1}}]
     path = "/v1/flights/deployments/scorecard"
     assert gateway.post(f"{path}/predictions", {"predictions": rows}).json() == {"accepted": 2}
-    labels = [{"prediction_id": "case-1", "label": True}, {"prediction_id": "unknown", "label": "churned"}]
+    labels = [{"prediction_id": "case-1", "label": True}, {"prediction_id": "unknown", "label": 0}]
     assert gateway.post(f"{path}/labels", {"labels": labels}).json() == {"accepted": 2}
     gateway.seal()
     found = world.chunks("predictions", "scorecard").sort("prediction_id").to_dicts()
     assert [row["prediction_id"] for row in found] == ["2", "case-1"]
     assert (found[1]["variant"], found[1]["f.age"], found[1]["f.region"]) == ("external", 30.0, "N")
     kept = world.chunks("labels", "scorecard").sort("prediction_id").to_dicts()
-    assert [(row["label"], row["label_text"]) for row in kept] == [(1.0, None), (None, "churned")]
+    assert [(row["label"], row["label_text"]) for row in kept] == [(1.0, None), (0.0, None)]
 
 
 @pytest.mark.parametrize(
     ("path", "document", "field"),
     [
         ("late/labels", {"labels": [{"prediction_id": "a"}]}, "labels[0].label"),
-        ("late/labels", {"labels": [{"prediction_id": "a", "label": 1}, {"label": 1}]}, "labels[1].prediction_id"),
+        ("scorecard/labels", {"labels": [{"prediction_id": "a", "label": 1}, {"label": 1}]}, "labels[1].prediction_id"),
+        ("late/labels", {"labels": [{"prediction_id": "my own id", "label": 1}]}, "labels[0].prediction_id"),
+        ("late/labels", {"labels": [{"prediction_id": "pred_1", "label": "late"}]}, "labels[0].label"),
+        ("kinds/labels", {"labels": [{"prediction_id": "pred_1", "label": 7}]}, "labels[0].label"),
+        ("scorecard/labels", {"labels": [{"prediction_id": "a", "label": 7}]}, "labels[0].label"),
         ("late/labels", {"labels": []}, "rows"),
         ("scorecard/predictions", {"predictions": [{"id": "a"}]}, "predictions[0].score"),
         ("scorecard/predictions", {"predictions": [{"id": "a", "score": "x"}]}, "predictions[0].score"),
@@ -219,7 +223,7 @@ def test_tokens_decide_who_may(world: World) -> None:
     def read(who: str, path: str) -> httpx.Response:
         return httpx.get(f"{gateway.url}{path}", headers=headers(who))
 
-    rows, labels = {"rows": [{"x0": 1}]}, {"labels": [{"prediction_id": "a", "label": 1}]}
+    rows, labels = {"rows": [{"x0": 1}]}, {"labels": [{"prediction_id": "pred_1", "label": 1}]}
     while ask("viewer", PREDICT, rows) == 401:
         pass
     asked = {who: ask(who, PREDICT, rows) for who in ("viewer", "editor", "stranger", "wrong", "", TOKEN)}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from loopwright.gateway.ingest import read_external, read_labels
+from loopwright.gateway.ingest import Labels, read_external, read_labels
 from loopwright.kernel.errors import InvalidInput
 
 NOW = 1_000_000
@@ -49,4 +49,61 @@ def test_replay_projects_are_told_when_it_was() -> None:
     with pytest.raises(InvalidInput, match="each row says when it happened"):
         read_external([{"id": "a", "score": 0.5}], NOW, is_replay=True)
     with pytest.raises(InvalidInput, match=r"labels\[0\].event_at"):
-        read_labels([{"prediction_id": "a", "label": 1}], NOW, is_replay=True)
+        read_labels([{"prediction_id": "a", "label": 1}], NOW, is_replay=True, wanted=Labels("binary"))
+
+
+BINARY, NAMED = Labels("binary"), Labels("binary", ["no", "yes"])
+DIGITS, ANY_CLASS = Labels("multiclass", ["0", "1", "2"]), Labels("multiclass")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "label", "kept"),
+    [
+        (BINARY, True, (1.0, None)),
+        (BINARY, 0, (0.0, None)),
+        (BINARY, 1.0, (1.0, None)),
+        (NAMED, "yes", (1.0, None)),
+        (NAMED, False, (0.0, None)),
+        (DIGITS, 1, (None, "1")),
+        (DIGITS, 2.0, (None, "2")),
+        (DIGITS, "7", (None, "7")),
+        (ANY_CLASS, 3, (None, "3")),
+        (ANY_CLASS, "cat", (None, "cat")),
+        (Labels("regression"), -3.5, (-3.5, None)),
+        (Labels("other"), "x", (None, "x")),
+        (Labels(""), 2, (2.0, None)),
+    ],
+)
+def test_a_label_is_kept_as_its_task_reads_it(wanted: Labels, label: Any, kept: Any) -> None:
+    batch = read_labels([{"prediction_id": "a", "label": label}], NOW, is_replay=False, wanted=wanted)
+    found = {name: values[0] for (name, _), values in zip(batch.layout.columns, batch.columns, strict=True)}
+    assert (found["label"], found["label_text"]) == kept
+
+
+@pytest.mark.parametrize(
+    ("wanted", "label", "rule"),
+    [
+        (BINARY, "late", "true or false, 1 or 0"),
+        (BINARY, 7, "true or false, 1 or 0"),
+        (NAMED, "late", "no or yes as text"),
+        (DIGITS, 7, "0, 1, 2"),
+        (DIGITS, 1.5, "0, 1, 2"),
+        (ANY_CLASS, True, "a class as text"),
+        (Labels("regression"), "3.5", "a number"),
+        (Labels("regression"), float("inf"), "a finite number"),
+    ],
+)
+def test_a_label_that_could_not_be_counted_is_refused(wanted: Labels, label: Any, rule: str) -> None:
+    rows = [{"prediction_id": "a", "label": 0 if wanted.task != "multiclass" else "0"}]
+    with pytest.raises(InvalidInput) as refused:
+        read_labels([*rows, {"prediction_id": "b", "label": label}], NOW, is_replay=False, wanted=wanted)
+    assert refused.value.field == "labels[1].label"
+    assert rule in str(refused.value)
+
+
+def test_an_id_that_no_prediction_of_ours_has_is_refused() -> None:
+    ours = Labels("binary", are_ids_ours=True)
+    with pytest.raises(InvalidInput, match="came with the answer"):
+        read_labels([{"prediction_id": "case-1", "label": 1}], NOW, is_replay=False, wanted=ours)
+    rows = [{"prediction_id": "pred_01HXZ0000000000000000000AA", "label": 1}]
+    assert read_labels(rows, NOW, is_replay=False, wanted=ours).rows == 1

@@ -185,7 +185,8 @@ class Gateway:
         await self._check_deployment(project, name)
         body = decoded(_read_ingest, await read_body(headers, receive, MOST_BODY_BYTES))
         rows = only_rows(body.labels, body.rows)
-        batch = read_labels(rows, self._clock.now_us(), is_replay=self._keeper.is_replay(project))
+        wanted = self._keeper.labels_of((project, name))
+        batch = read_labels(rows, self._clock.now_us(), is_replay=self._keeper.is_replay(project), wanted=wanted)
         return await self._spooled(StreamKey(project, "labels", name), batch)
 
     async def _predictions(self, project: str, name: str, headers: Headers, receive: Receive) -> Answer:

@@ -1,7 +1,8 @@
 """Labels and predictions made elsewhere: checked as a whole, then spooled."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from math import inf, isfinite
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -51,6 +52,62 @@ class IngestBody(msgspec.Struct):
     predictions: list[dict[str, Any]] = []
 
 
+class Labels(NamedTuple):
+    """What labels of one deployment look like.
+
+    Args:
+        task: What its model answers; empty where it is not known.
+        classes: Their names in the order of the model's outputs; empty where they are not known.
+        are_ids_ours: True where its predictions are made here, so that their ids are ours.
+    """
+
+    task: str
+    classes: Sequence[str] = ()
+    are_ids_ours: bool = False
+
+    def read(self, value: Any, field: str) -> tuple[float | None, str | None]:
+        """Return a label as the log keeps it: a number, or the name of a class.
+
+        Raises:
+            InvalidInput: It is no outcome of this task.
+        """
+        if not isinstance(value, bool | int | float | str) or value == "":
+            raise InvalidInput("a label is a value", field=field, value=value, rule="number or text")
+        if self.task == "multiclass":
+            return None, self._class(value, field)
+        if self.task == "binary":
+            return self._side(value, field), None
+        if not isinstance(value, str):
+            return _number(value, field), None
+        if self.task in ("regression", "forecast"):
+            raise self._wrong(value, field, "a number")
+        return None, value
+
+    def _side(self, value: bool | float | str, field: str) -> float:
+        if isinstance(value, str) and len(self.classes) == 2 and value in self.classes:
+            return float(self.classes.index(value))
+        if isinstance(value, str) or value not in (0, 1):
+            named = f", {self.classes[0]} or {self.classes[1]} as text" if len(self.classes) == 2 else ""
+            raise self._wrong(value, field, f"true or false, 1 or 0{named}")
+        return float(value)
+
+    def _class(self, value: bool | float | str, field: str) -> str:
+        """Return the name of a class; one that the model has not seen is an outcome too, and every answer misses it."""
+        if isinstance(value, str):
+            return value
+        is_whole = not isinstance(value, bool) and value == value // 1
+        names = [str(value), str(int(value))] if is_whole else [str(value)]
+        found = next((name for name in names if name in self.classes), None)
+        if found is None and is_whole and not self.classes:
+            found = names[-1]
+        if found is None:
+            raise self._wrong(value, field, f"one of {', '.join(self.classes)}" if self.classes else "a class as text")
+        return found
+
+    def _wrong(self, value: object, field: str, rule: str) -> InvalidInput:
+        return InvalidInput(f"this is no outcome of a {self.task} deployment", field=field, value=value, rule=rule)
+
+
 def only_rows(*lists: Sequence[Row]) -> Sequence[Row]:
     """Return the one list that holds rows.
 
@@ -66,7 +123,7 @@ def only_rows(*lists: Sequence[Row]) -> Sequence[Row]:
     return found
 
 
-def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool) -> Batch:
+def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool, wanted: Labels) -> Batch:
     """Return labels as a spool batch: ``prediction_id``, ``label`` (number, boolean or text), ``event_at``.
 
     Raises:
@@ -76,13 +133,19 @@ def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool) -> Batch:
     numbers: list[float | None] = []
     texts: list[str | None] = []
     for place, row in enumerate(rows):
-        value = row.get("label", row.get("label_text"))
-        if not isinstance(value, bool | int | float | str) or value == "":
-            raise InvalidInput("a label is a value", field=f"labels[{place}].label", value=value, rule="number or text")
-        is_text = isinstance(value, str)
-        numbers.append(None if is_text else _number(value, f"labels[{place}].label"))
-        texts.append(value if isinstance(value, str) else None)
+        number, text = wanted.read(row.get("label", row.get("label_text")), f"labels[{place}].label")
+        numbers.append(number)
+        texts.append(text)
     ids = _ids(rows, "prediction_id", "labels")
+    for place, prediction_id in enumerate(ids if wanted.are_ids_ours else ()):
+        if not prediction_id.startswith("pred_"):
+            raise InvalidInput(
+                "no prediction of this deployment has such an id",
+                field=f"labels[{place}].prediction_id",
+                value=prediction_id,
+                rule="the prediction_id that came with the answer, pred_…",
+                next_step="keep it beside your own id when you ask for the prediction",
+            )
     return Batch(
         _LABELS, len(rows), [new_ulids(len(rows), now_us), ids, numbers, texts, event_at, [now_us] * len(rows)]
     )
@@ -147,9 +210,11 @@ def _ids(rows: Sequence[Row], name: str, field: str) -> list[str]:
 def _number(value: Any, field: str) -> float:
     if isinstance(value, bool | int | float):
         try:
-            return float(value)
+            number = float(value)
         except OverflowError:
-            pass
+            number = inf
+        if isfinite(number):
+            return number
     raise InvalidInput("this is not a number", field=field, value=value, rule="a finite number")
 
 

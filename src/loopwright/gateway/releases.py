@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from loopwright.gateway.control import ControlPlane
+from loopwright.gateway.ingest import Labels
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.runtime import DeploymentRuntime
 from loopwright.governance import Project, Token
@@ -34,6 +35,8 @@ class Known(msgspec.Struct):
     external: list[Name] = []
     personal: dict[str, list[str]] = {}
     """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
+    tasks: dict[str, str] = {}
+    """What models served elsewhere answer, by ``project/deployment``."""
 
 
 class ReleaseKeeper:
@@ -87,6 +90,14 @@ class ReleaseKeeper:
         """Say whether a project's clock is replayed."""
         return self.known.clocks.get(project) == "replay"
 
+    def labels_of(self, name: Name) -> Labels:
+        """Return what labels of a deployment look like."""
+        runtime = self.runtimes.get(name)
+        if runtime is None:
+            return Labels(self.known.tasks.get("/".join(name), ""))
+        champion = runtime.release.variants[runtime.champion]
+        return Labels(runtime.release.task, champion.signature.classes, are_ids_ours=True)
+
     def refresh(self) -> None:
         """Ask for tokens, clocks and external deployments, and keep them.
 
@@ -99,7 +110,8 @@ class ReleaseKeeper:
         clocks = {project.name: project.clock for project in projects}
         personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
         self.refreshes += 1
-        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external], personal)
+        tasks = {f"{one.project}/{one.spec.name}": one.spec.task for one in external}
+        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external], personal, tasks)
         if fresh != self.known:
             self.known = fresh
             _write(self._known_file, fresh)
