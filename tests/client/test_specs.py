@@ -83,6 +83,41 @@ def test_a_spec_holds_all_that_is_declared(folder: Path) -> None:
     assert command.environment == ("requirements.lock", digest_bytes(b"lightgbm==4.7.0\n"))
 
 
+PERSONAL = (
+    TEXT.replace('time="started_at")', 'time="started_at", personal=["trip_id", "city", "km"])')
+    .replace(
+        "service = ",
+        """riders = p.dataset("riders", lw.source.push(), key="city", time="seen_at", personal=["city", "age"])
+other = p.dataset("other", lw.source.push(), key="id", time="seen_at", personal=["phone"])
+rider = p.features(riders, entity="city", columns=["age", "km"], name="rider")
+best = p.features(trips, entity="city", columns=["km"], name="best")
+p.deployment("bought", model="bought", task="binary")
+p.deployment("scripted", model="script", task="regression", personal=["asked"])
+service = """,
+    )
+    .replace('lw.model("near"', 'lw.model("script"')
+)
+PERSONAL = PERSONAL.replace("[asked, by_city]", "[asked, by_city, rider, best]")
+
+
+def test_what_is_personal_in_a_dataset_is_left_out_of_the_log_of_its_models(folder: Path) -> None:
+    spec, _ = to_spec(load(folder, PERSONAL))
+    found = {one.name: one.personal for one in spec.deployments}
+    # Two views have a column km: each goes by its own name.
+    assert found["near"] == ["age", "best_km", "city", "km", "trip_id"]
+    assert spec.monitors["near"].ignore == found["near"]
+    assert found["scripted"] == ["asked", "city", "km", "trip_id"]
+    # Whatever a model made elsewhere reads is among what the project has.
+    assert found["bought"] == ["age", "best_km", "city", "km", "phone", "trip_id"]
+    assert found["elsewhere"] == ["age"]
+
+
+def test_a_segment_may_not_be_personal(folder: Path) -> None:
+    text = PERSONAL.replace("monitor=lw.Monitor()", 'monitor=lw.Monitor(segments=["city"])')
+    with pytest.raises(InvalidInput, match=r"never logged.*field: deployments\.near\.monitor\.segments; value: city"):
+        to_spec(load(folder, text))
+
+
 def test_the_same_files_make_the_same_spec(folder: Path) -> None:
     assert to_spec(load(folder)) == to_spec(load(folder))
 

@@ -51,6 +51,14 @@ def test_rows_without_a_row_in_the_dataset_are_counted(small: Any, served: Any) 
     assert compare_served(small.plan, scans, unknown, small.run_requests).unmatched_rows == 1
 
 
+def test_what_the_log_leaves_out_is_not_compared(small: Any, served: Any) -> None:
+    scans, log = served
+    # Rows that were logged before a column became personal have it, later ones do not.
+    partly = log.with_columns(pl.when(pl.col("row_key") == "F1").then("f.temp").alias("f.temp")).drop("f.sky")
+    report = compare_served(small.plan, scans, partly, small.run_requests, unlogged=["temp", "sky"])
+    assert (report.rows, report.unequal_rows) == (20, 0)
+
+
 def test_a_log_that_cannot_be_checked_says_why(small: Any, served: Any) -> None:
     scans, log = served
     with pytest.raises(InvalidInput, match=r"no column f\.temp"):

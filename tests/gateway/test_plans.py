@@ -119,6 +119,34 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     assert kept["event_at"][0] == NOON - 2 * HOUR_US
 
 
+def test_what_is_personal_is_in_no_log(world: World, gateway: GatewayProcess) -> None:
+    world.declare(project="past", personal=["flight_id", "carrier", "temp"])
+    gateway.wait_for(lambda health: health["releases"] == {"past/late": 2})
+    named = {**landed("a", 30.0), "passenger": "Ada"}
+    assert gateway.post("/v1/past/datasets/flights/push", {"rows": [named]}).json() == {"accepted": 1}
+    observed = [{"origin": "JFK", "observed_at": NOON - HOUR_US, "temp": 4.5, "wind": 3.0}]
+    assert gateway.post("/v1/past/datasets/weather/push", {"rows": observed}).status_code == 200
+    spec = DatasetSpec("crew", SourceSpec("push"), ["id"], personal=["name"])
+    world.server.call("data.declare", "past", spec=msgspec.to_builtins(spec))
+    assert gateway.post("/v1/past/datasets/crew/push", {"rows": [{"id": 1, "name": "Ada"}]}).status_code == 200
+    answer = gateway.post(PREDICT, {"rows": [flight()]}).json()["predictions"][0]
+    assert "missing" not in answer
+    gateway.seal()
+    (logged,) = world.chunks("predictions", project="past").to_dicts()
+    assert logged["row_key"] is None
+    assert {name: value for name, value in logged.items() if name.startswith("f.")} == {
+        "f.hour": 12.0,
+        "f.far": 1.0,
+        "f.carrier_late_share_3h": 1.0,
+        "f.carrier_landed_3h": 1.0,
+    }
+    own = {"push_id", "event_at", "recorded_at"}
+    # A transform may make what is personal of any column that it takes: those go too.
+    assert set(world.chunks("pushes", "flights", "past").columns) - own == {"scheduled_at"}
+    assert set(world.chunks("pushes", "weather", "past").columns) - own == {"origin", "observed_at", "wind"}
+    assert set(world.chunks("pushes", "crew", "past").columns) - own == {"id"}
+
+
 def test_a_dataset_that_no_plan_reads_is_pushed_as_it_is_declared_now(world: World, gateway: GatewayProcess) -> None:
     path = "/v1/past/datasets/planes/push"
 

@@ -72,7 +72,7 @@ class Project:
             known_at: When values became known: ``{"is_late": "landed_at"}``, or ``lw.after("seen_at", "1h")`` for all.
             transform: A function from a Polars LazyFrame to a LazyFrame, run on ingest and on push.
             checks: Assertions; a failing blocking one quarantines the version.
-            personal: Columns that never appear in a log as they are.
+            personal: Columns that no log of predictions or pushes holds, as inputs, keys or features.
         """
         known = {"*": known_at} if isinstance(known_at, KnownAt) else dict(known_at or {})
         spec = DatasetSpec(
@@ -252,12 +252,14 @@ class Project:
         approve: ApproveSpec = ApproveSpec(),  # noqa: B008 - frozen
         follow: Sequence[str] = (),
         sticky: str = "",
+        personal: Sequence[str] = (),
         monitor: MonitorSpec | None = None,
         retrain: "RetrainDraft | None" = None,
     ) -> Deployment:
         """Declare an addressable endpoint with its gates, rollout, approvals, monitoring and retrain policy.
 
-        ``follow`` names aliases that always run as unseen shadows beside the served version.
+        ``follow`` names aliases that always run as unseen shadows beside the served version. ``personal`` names
+        features that are left out of the prediction log, beside the personal columns of the datasets they come from.
         """
         steps: list[RolloutStep] = []
         for one in rollout:
@@ -271,6 +273,7 @@ class Project:
             approve=approve,
             follow=list(follow),
             sticky=sticky,
+            personal=list(personal),
         )
         policy = None
         if retrain is not None:

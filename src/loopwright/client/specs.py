@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from loopwright.client.columns import check_columns, find_schema
-from loopwright.client.handles import Command, Dataset, Deployment, RequestFeatures, Service, Train, View
+from loopwright.client.handles import Command, Dataset, Deployment, RequestFeatures, Service, View
+from loopwright.client.personal import personal_columns, without_personal
 from loopwright.client.tracing import trace_pipeline
 from loopwright.data import DatasetSpec, declarations
 from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
@@ -16,6 +17,7 @@ from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import ProjectSpec, commands
 from loopwright.pipelines import PipelineSpec, packing
+from loopwright.serving import DeploymentSpec
 from loopwright.tracking import read_source_state
 
 ToCode = Callable[[Callable[..., Any]], CodeRef]
@@ -39,7 +41,7 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
     deployments: list[Deployment] = of_kind.get("deployment", [])
     services: list[Service] = of_kind.get("service", [])
     check_columns(datasets, of_kind.get("view", []), services, folder)
-    spec = msgspec.structs.replace(
+    made = msgspec.structs.replace(
         head,
         code_digest=code_digest,
         source=read_source_state(folder, code_digest),
@@ -52,11 +54,15 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
             *(_command(one, folder, code_digest) for one in of_kind.get("command", [])),
         ],
         trains=[msgspec.structs.replace(one.spec, function=to_code(one.function)) for one in of_kind.get("train", [])],
-        deployments=[_deployment(one, of_kind) for one in deployments],
-        monitors={one.spec.name: one.monitor for one in deployments if one.monitor is not None},
         retrains=[one.retrain for one in deployments if one.retrain is not None],
     )
-    return spec, packed
+    specs = [_deployment(one.spec, made, of_kind.get("command", [])) for one in deployments]
+    monitors = {
+        spec.name: without_personal(one.monitor, spec.personal, spec.name)
+        for one, spec in zip(deployments, specs, strict=True)
+        if one.monitor is not None
+    }
+    return msgspec.structs.replace(made, deployments=specs, monitors=monitors), packed
 
 
 def _by_kind(declared: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -101,14 +107,16 @@ def _service(one: Service) -> ServiceSpec:
     )
 
 
-def _deployment(one: Deployment, of_kind: Mapping[str, list[Any]]) -> Any:
-    """Return the spec; the task is that of the service behind the model, where it is not said."""
-    if one.spec.task:
-        return one.spec
-    trains: list[Train] = [train for train in of_kind.get("train", []) if train.spec.model == one.spec.model]
-    services = {service.name: service.task for service in of_kind.get("service", [])}
-    task = services.get(trains[0].spec.service, "other") if trains else "other"
-    return msgspec.structs.replace(one.spec, task=task)
+def _deployment(spec: DeploymentSpec, made: ProjectSpec, commands: list[Command]) -> DeploymentSpec:
+    """Return the spec with the task of the service behind the model, where it is not said, and what is personal."""
+    if not spec.is_external:
+        personal = sorted({*spec.personal, *personal_columns(made, commands, spec.model)})
+        spec = msgspec.structs.replace(spec, personal=personal)
+    if spec.task:
+        return spec
+    names = [train.service for train in made.trains if train.model == spec.model]
+    tasks = {service.name: service.task for service in made.services}
+    return msgspec.structs.replace(spec, task=tasks.get(names[0], "other") if names else "other")
 
 
 def _request(

@@ -1,6 +1,6 @@
 """The skew audit: served features against the point-in-time result from the datasets, bit for bit."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -50,6 +50,7 @@ def compare_served(
     served: pl.DataFrame,
     run_requests: RunRequest,
     *,
+    unlogged: Collection[str] = (),
     most: int = 20,
 ) -> SkewReport:
     """Compute the features of served rows again and compare them bit for bit.
@@ -60,16 +61,18 @@ def compare_served(
         served: ``event_at`` (moment or microseconds UTC), ``f.<feature>``, and the plan's inputs; or, in place of
             inputs that are not there, ``row_key``: the key of a row of the label's dataset.
         run_requests: Calls on-request functions.
+        unlogged: Features that the log leaves out because they are personal; they are not compared.
         most: How many differences to list.
     """
-    check_columns(["event_at", *(PREFIX + name for name in plan.columns)], served.columns, "the served rows", "served")
+    logged = [name for name in plan.columns if name not in unlogged]
+    check_columns(["event_at", *(PREFIX + name for name in logged)], served.columns, "the served rows", "served")
     kept = _with_inputs(
         plan, scans, served.with_columns(pl.Series("event_at", moments(served["event_at"], "event_at")))
     )
     computed = compute_features(plan, scans, kept, kept["event_at"].to_numpy(), run_requests)
     is_unequal = np.zeros(kept.height, bool)
     counts, first = {}, []
-    for name in plan.columns:
+    for name in logged:
         differs = _differs(kept[PREFIX + name], computed.columns[name])
         is_unequal |= differs
         counts[name] = int(differs.sum())

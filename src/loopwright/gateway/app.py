@@ -20,7 +20,7 @@ from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.ingest import IngestBody, only_rows, read_external, read_labels
 from loopwright.gateway.inputs import Row
-from loopwright.gateway.loading import Loader, views_of
+from loopwright.gateway.loading import Loader, personal_of, views_of
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.runtime import DeploymentRuntime, Prediction
@@ -102,7 +102,7 @@ class Gateway:
         self._batcher = Batcher(parts.spool, parts.sealer, self._metrics, is_durable=parts.is_durable)
         self._aside = ThreadPoolExecutor(1, "pushes")
         self._asked_at = 0.0
-        self._datasets: dict[tuple[str, str], tuple[int, DatasetPushSpec]] = {}
+        self._datasets: dict[tuple[str, str], tuple[int, tuple[DatasetPushSpec, set[str]]]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's start and end."""
@@ -212,17 +212,19 @@ class Gateway:
         return await self._spooled(StreamKey(project, "pushes", name), batch)
 
     def _take_push(self, project: str, name: str, rows: Sequence[Row]) -> Batch:
-        spec, views = views_of(self._keeper.releases(), project, name)
+        releases = self._keeper.releases()
+        spec, views = views_of(releases, project, name)
+        personal = personal_of(releases, project, name)
         if spec is None:
-            spec = self._dataset(project, name)
+            spec, personal = self._dataset(project, name)
         now_us = self._clock.now_us()
         is_replay = self._keeper.is_replay(project)
-        target = self._parts.loader.push_target(spec, views)
+        target = self._parts.loader.push_target(spec, views, personal)
         batch: Batch = target.take(rows, now_us, None if is_replay else now_us)
         return batch
 
-    def _dataset(self, project: str, name: str) -> DatasetPushSpec:
-        """Return a dataset that no live plan reads, as the server declares it; while it is away, as it did last."""
+    def _dataset(self, project: str, name: str) -> tuple[DatasetPushSpec, set[str]]:
+        """Return a dataset that no live plan reads, as the server declares it (or did last), and what is personal."""
         refreshes, known = self._datasets.get((project, name), (-1, None))
         if known is not None and refreshes == self._keeper.refreshes:
             return known
@@ -233,7 +235,10 @@ class Gateway:
             if known is None:
                 raise
             return known
-        known = DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, zone=spec.source.zone)
+        pushed = DatasetPushSpec(
+            spec.name, spec.key, spec.time or "", spec.known_at, spec.transform, zone=spec.source.zone
+        )
+        known = (pushed, set(spec.personal))
         self._datasets[project, name] = (refreshes, known)
         return known
 

@@ -73,9 +73,9 @@ class Loader:
             variants.append(loaded)
         return DeploymentRuntime(release, variants, self._clock)
 
-    def push_target(self, spec: DatasetPushSpec, views: list[BoundView]) -> Any:
-        """Return what takes pushed rows of a dataset."""
-        return load_plugin("gateway_parts", "pushes")(spec, views, self.function, self.store)
+    def push_target(self, spec: DatasetPushSpec, views: list[BoundView], personal: set[str]) -> Any:
+        """Return what takes pushed rows of a dataset; ``personal`` columns are left out of the log."""
+        return load_plugin("gateway_parts", "pushes")(spec, views, self.function, self.store, personal)
 
     def function(self, code: CodeRef) -> Callable[..., Any]:
         """Return a user function by name."""
@@ -143,6 +143,17 @@ def views_of(releases: list[Release], project: str, dataset: str) -> tuple[Datas
             if view.dataset.name == dataset:
                 found[view.key] = view
     return spec, list(found.values())
+
+
+def personal_of(releases: list[Release], project: str, dataset: str) -> set[str]:
+    """Return what the live releases that read a dataset leave out of their logs."""
+    reading = [
+        release
+        for release in releases
+        if release.project == project
+        and any(one.name == dataset for plan in release.plans.values() for one in plan.datasets)
+    ]
+    return {name for release in reading for name in release.personal}
 
 
 @contextmanager

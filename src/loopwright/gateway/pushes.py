@@ -3,7 +3,7 @@
 This module needs Polars, so it is loaded as a plugin with the first push.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import polars as pl
@@ -27,6 +27,7 @@ class PushTarget:
         views: Views over it, of every live plan.
         load: Returns the user function a code ref names.
         store: The online store.
+        personal: Columns that are left out of the log.
     """
 
     def __init__(
@@ -35,11 +36,12 @@ class PushTarget:
         views: Sequence[BoundView],
         load: Callable[[CodeRef], Callable[..., Any]],
         store: online.OnlineStore,
+        personal: Collection[str] = (),
     ) -> None:
-        self._spec, self._views, self._load, self._store = spec, views, load, store
+        self._spec, self._views, self._load, self._store, self._personal = spec, views, load, store, personal
 
     def take(self, rows: Sequence[Row], recorded_at: int, now_us: int | None) -> Batch:
-        """Put rows into the online store and return them as they came, ready for the spool.
+        """Put rows into the online store and return them as they came, without what is personal, ready for the spool.
 
         Args:
             rows: JSON rows with the dataset's raw columns.
@@ -58,7 +60,14 @@ class PushTarget:
             by_meaning.setdefault(repr((view.dataset.transform, view.dataset.dtypes)), []).append(view)
         for views in by_meaning.values():
             self._store.push(views, self._transformed(raw, rows, views[0].dataset), now_us)
-        return _batch(raw, event_at, recorded_at)
+        return _batch(self._loggable(raw) if self._personal else raw, event_at, recorded_at)
+
+    def _loggable(self, raw: pl.DataFrame) -> pl.DataFrame:
+        """Return rows without what is personal, nor what a transform takes away: it may become what is personal."""
+        kept = raw.columns
+        if self._spec.transform is not None:
+            kept = [*self._spec.key, self._spec.time, *self._spec.dtypes]
+        return raw.select(name for name in raw.columns if name in kept and name not in self._personal)
 
     def _transformed(self, raw: pl.DataFrame, rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
         frame = raw if spec.dtypes == self._spec.dtypes else frames.typed_frame(rows, _dtypes(spec), zone=spec.zone)

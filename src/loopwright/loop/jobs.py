@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def _compare(context: JobContext, task: Job, release: Release, part: pl.DataFram
         for dataset in plan.datasets
     }
     kept = part.select([name for name in part.columns if not name.startswith("f.") or name[2:] in plan.columns])
-    return compare_served(plan, scans, kept, lambda request, rows: ask_child(context, request, rows))
+    run = partial(ask_child, context)
+    return compare_served(plan, scans, kept, run, unlogged=release.personal)
 
 
 def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:
