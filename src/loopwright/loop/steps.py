@@ -22,6 +22,8 @@ Document = dict[str, Any]
 def training_set(context: StepContext, inputs: Document) -> Document:
     """Freeze the rows of one part: ``fit`` (before the holdout), ``holdout``, or ``all``."""
     train = convert(inputs["train"], TrainSpec)
+    if inputs["part"] == "fit":
+        _prepare_judge(context, train.model)
     at = int(inputs["at"] or context.execution.event_at)
     holdout_at = at - (train.holdout_us or 0)
     start_at = None if train.window_us is None else at - train.window_us
@@ -40,6 +42,13 @@ def training_set(context: StepContext, inputs: Document) -> Document:
     return _rows_document(context, frozen)
 
 
+def _prepare_judge(context: StepContext, model: str) -> None:
+    """Have the child that will evaluate and judge import its libraries while the rows are joined and fitted."""
+    champion = _champion(context, model)
+    asked = {} if champion is None else {"champion": _model_document(champion)}
+    context.job.children.prepare("loopwright.loop.scoring:get_ready", asked)
+
+
 def _rows_document(context: StepContext, frozen: TrainingSetVersion) -> Document:
     plan = context.call("features.plan", {"digest": frozen.plan_digest})
     return {
@@ -51,6 +60,21 @@ def _rows_document(context: StepContext, frozen: TrainingSetVersion) -> Document
         "rows": frozen.rows,
         "plan_digest": frozen.plan_digest,
     }
+
+
+def profile(context: StepContext, inputs: Document) -> Document:
+    """Profile the training rows as monitoring will compare windows with them."""
+    train, rows = convert(inputs["train"], TrainSpec), inputs["rows"]
+    spec: ProjectSpec = context.call("loop.spec", {})
+    served = [one.name for one in spec.deployments if one.model == train.model and one.name in spec.monitors]
+    monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
+    frame = pl.read_parquet(context.blobs.path(rows["blob"]))
+    columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]
+    every_us, over_us = monitor.every_us, monitor.over_us
+    built = build_reference(frame, columns, every_us=every_us, over_us=over_us, metric=monitor.drift)
+    blob = context.blobs.put(to_bytes(built))
+    context.call("blobs.keep", {"blobs": [to_builtins(blob)]})
+    return {"digest": blob.digest}
 
 
 def evaluate(context: StepContext, inputs: Document) -> Document:
@@ -83,24 +107,11 @@ def register(context: StepContext, inputs: Document) -> Document:
         "training_set": rows["ref"],
         "code_digest": train.function.digest,
         "refit_of": refit_of,
-        "monitoring_profile": _reference(context, spec, train, rows),
+        "monitoring_profile": inputs["profile"]["digest"],
         "idempotency": token,
     }
     version: ModelVersion = context.call("registry.register", document)
     return {"model": version.model, "version": version.version, "model_document": inputs["model"], "rows": rows}
-
-
-def _reference(context: StepContext, spec: ProjectSpec, train: TrainSpec, rows: Document) -> str:
-    """Profile the training rows as monitoring will compare windows with them; returns the digest."""
-    served = [one.name for one in spec.deployments if one.model == train.model and one.name in spec.monitors]
-    monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
-    frame = pl.read_parquet(context.blobs.path(rows["blob"]))
-    columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]
-    every_us, over_us = monitor.every_us, monitor.over_us
-    built = build_reference(frame, columns, every_us=every_us, over_us=over_us, metric=monitor.drift)
-    blob = context.blobs.put(to_bytes(built))
-    context.call("blobs.keep", {"blobs": [to_builtins(blob)]})
-    return blob.digest
 
 
 def _run(context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSpec, metrics: dict[str, float]) -> str:
@@ -175,15 +186,20 @@ def _facts(
     context: StepContext, train: TrainSpec, registered: Document, rows: Document
 ) -> tuple[Document, ModelVersion | None]:
     asked = {"model": registered["model_document"], "rows": rows, "trained_on": registered["rows"]}
-    try:
-        champion = context.call("registry.get_version", {"model": train.model, "alias": "champion"})
-    except NotFound:
-        champion = None
+    champion = _champion(context, train.model)
     if champion is not None:
         asked["champion"] = _model_document(champion)
         if champion.training_set:
             asked["champion_trained_on"] = _frozen_document(context, champion.training_set)
     return context.child("loopwright.loop.scoring:judge", asked), champion
+
+
+def _champion(context: StepContext, model: str) -> ModelVersion | None:
+    try:
+        found: ModelVersion = context.call("registry.get_version", {"model": model, "alias": "champion"})
+    except NotFound:
+        return None
+    return found
 
 
 def _model_document(version: ModelVersion) -> Document:

@@ -16,7 +16,7 @@ add_built_in(
     "step_kinds",
     {
         f"loop.{name}": f"loopwright.loop.steps:{name}"
-        for name in ("training_set", "evaluate", "register", "gates", "finish_training")
+        for name in ("training_set", "profile", "evaluate", "register", "gates", "finish_training")
     },
 )
 add_built_in(
@@ -54,14 +54,16 @@ def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
 def _held_out(train: TrainSpec, document: dict[str, Any], gates: list[Any]) -> list[StepSpec]:
     return [
         _training_set("training_set", document, "fit"),
-        _training_set("holdout_set", document, "holdout"),
-        _fit("fit", train, "training_set"),
+        # One after the other: all three need the child with the project's code, and a second takes seconds to start.
+        _training_set("holdout_set", document, "holdout", ["training_set"]),
+        _fit("fit", train, "training_set", ["holdout_set"]),
+        _profile("", document),
         StepSpec(
             name="evaluate",
             kind="loop.evaluate",
             inputs={"model": {"step": "fit"}, "rows": {"step": "holdout_set"}, "train": {"value": document}},
         ),
-        _register("register", document, "fit", "training_set", {"step": "evaluate"}, {"value": None}),
+        _register("", document, {"step": "evaluate"}, {"value": None}),
         StepSpec(
             name="gates",
             kind="loop.gates",
@@ -82,14 +84,8 @@ def _on_everything(train: TrainSpec, document: dict[str, Any], after: list[str],
     return [
         _training_set(f"training_set{suffix}", document, "all", after),
         _fit(f"fit{suffix}", train, f"training_set{suffix}"),
-        _register(
-            f"register{suffix}",
-            document,
-            f"fit{suffix}",
-            f"training_set{suffix}",
-            {"step": "evaluate"} if gates else {"value": {}},
-            refit_of,
-        ),
+        _profile(suffix, document),
+        _register(suffix, document, {"step": "evaluate"} if gates else {"value": {}}, refit_of),
     ]
 
 
@@ -103,21 +99,27 @@ def _training_set(name: str, document: dict[str, Any], part: str, after: list[st
     )
 
 
-def _fit(name: str, train: TrainSpec, rows: str) -> StepSpec:
+def _fit(name: str, train: TrainSpec, rows: str, after: list[str] | None = None) -> StepSpec:
     params: dict[str, dict[str, Any]] = {key: {"param": key} for key in train.params}
-    return StepSpec(name=name, kind="call", function=train.function, inputs={"": {"step": rows}, **params}, retries=1)
+    inputs = {"": {"step": rows}, **params}
+    return StepSpec(name=name, kind="call", function=train.function, inputs=inputs, after=after or [], retries=1)
 
 
-def _register(
-    name: str, document: dict[str, Any], model: str, rows: str, metrics: dict[str, Any], refit_of: dict[str, Any]
-) -> StepSpec:
+def _profile(suffix: str, document: dict[str, Any]) -> StepSpec:
+    """Return the step that profiles the rows; nothing waits for it but the registration, so it runs beside the fit."""
+    inputs: dict[str, dict[str, Any]] = {"train": {"value": document}, "rows": {"step": f"training_set{suffix}"}}
+    return StepSpec(name=f"profile{suffix}", kind="loop.profile", inputs=inputs, is_cached=False)
+
+
+def _register(suffix: str, document: dict[str, Any], metrics: dict[str, Any], refit_of: dict[str, Any]) -> StepSpec:
     return StepSpec(
-        name=name,
+        name=f"register{suffix}",
         kind="loop.register",
         inputs={
             "train": {"value": document},
-            "model": {"step": model},
-            "rows": {"step": rows},
+            "model": {"step": f"fit{suffix}"},
+            "rows": {"step": f"training_set{suffix}"},
+            "profile": {"step": f"profile{suffix}"},
             "metrics": metrics,
             "refit_of": refit_of,
             "at": {"param": "at"},

@@ -162,14 +162,37 @@ def test_a_transform_reads_and_writes_parquet(pool: ChildPool, code: Callable[[s
         pool.transform(code("nothing"), rows, out)
 
 
-def test_two_children_live_at_most(pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore) -> None:
-    first = pool.call(code("pid"), {}).output
-    digests = [blob_store.put(packing.pack_project(Path("/nonexistent"), ())).digest]
-    assert pool.call("os:getpid", {}).output != first
-    other = CodeRef(digests[0], "os", "getpid", "0" * 64)
-    pool.call(other, {})  # ends the one that idled longest
+def test_two_children_of_user_code_live_at_most(
+    pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    def elsewhere(name: str) -> CodeRef:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.py").write_text("")
+        return CodeRef(blob_store.put(packing.pack_project(tmp_path / name)).digest, "os", "getpid", "0" * 64)
+
+    first, other = pool.call(code("pid"), {}).output, elsewhere("other")
+    second = pool.call(other, {}).output
+    assert pool.call(code("pid"), {}).output == first
+    pool.call(elsewhere("third"), {})  # ends the one that idled longest
+    assert pool.call(code("pid"), {}).output == first
+    assert pool.call(other, {}).output != second
+
+
+def test_the_platforms_own_child_and_those_of_user_code_leave_each_other_alone(
+    pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore
+) -> None:
+    first, own = pool.call(code("pid"), {}).output, pool.call("os:getpid", {}).output
+    empty = blob_store.put(packing.pack_project(Path("/nonexistent"), ())).digest
+    pool.call(CodeRef(empty, "os", "getpid", "0" * 64), {})
+    assert pool.call("os:getpid", {}).output == own
+    assert pool.call(code("pid"), {}).output == first
+
+
+def test_a_call_waits_for_the_child_that_is_being_prepared(pool: ChildPool, tmp_path: Path) -> None:
+    pool.prepare("os:no_such_function", {})
     assert pool.call("os:getpid", {}).output
-    assert pool.call(code("pid"), {}).output != first
+    pool.prepare("os:mkdir", {"path": str(tmp_path / "ready")})
+    assert pool.call("os.path:isdir", {"s": str(tmp_path / "ready")}).output is True
 
 
 def test_an_idle_child_is_ended(tmp_path: Path, blob_store: BlobStore) -> None:

@@ -1,7 +1,8 @@
-"""Warm child processes for user code: one per code digest, two alive at most, killed on time-out or memory."""
+"""Warm child processes: one per code digest, two alive at most beside the platform's, killed on time-out or memory."""
 
 import contextlib
 import itertools
+import logging
 import os
 import selectors
 import shutil
@@ -18,13 +19,16 @@ import msgspec
 
 from loopwright.config import user_code_environment
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, StepFailed, error_from_dict
+from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.store.blobs import BlobStore
 
+log = logging.getLogger("loopwright.pipelines")
+
 MOST_ALIVE = 2
+"""Children with user code; as many may run the platform's own functions, so that neither ends the other's."""
 IDLE_S = 60.0
 START_S = 60.0
 LOG_BYTES = 64 * 1024
@@ -187,7 +191,8 @@ class ChildPool:
         self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES * 0.75)
         self._idle_s = idle_s
         self._idle: list[Child] = []
-        self._alive = 0
+        self._alive = {True: 0, False: 0}  # by whether they have user code
+        self._preparing: dict[str, threading.Thread] = {}
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
         self._reaper: threading.Timer | None = None
@@ -211,6 +216,19 @@ class ChildPool:
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
         return self._run(_digest(target), call, timeout_s, should_stop)
 
+    def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
+        """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
+
+        def quietly() -> None:
+            try:
+                self.call(target, inputs)
+            except (LoopwrightError, OSError) as error:
+                log.info("a child could not be prepared: %s", error)  # the call that needs it says so louder
+
+        thread = threading.Thread(target=quietly, name="prepare", daemon=True)
+        self._preparing[_digest(target)] = thread
+        thread.start()
+
     def transform(self, code: CodeRef, rows: Path, out: Path, *, timeout_s: float = 3600.0) -> CallResult:
         """Run a function from LazyFrame to LazyFrame over a Parquet file.
 
@@ -225,14 +243,14 @@ class ChildPool:
         with self._changed:
             if self._reaper is not None:
                 self._reaper.cancel()
-            for child in self._idle:
-                child.kill()
-            self._alive -= len(self._idle)
-            self._idle.clear()
+            self._bury(lambda child: True)
 
     def _run(
         self, digest: str, call: dict[str, Any], timeout_s: float, should_stop: Callable[[], bool] | None
     ) -> CallResult:
+        preparing = self._preparing.get(digest, threading.current_thread())
+        if preparing is not threading.current_thread():
+            preparing.join()
         with self._borrowed(digest) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
@@ -261,7 +279,9 @@ class ChildPool:
             try:
                 child = self._spawn(digest)
             except BaseException:
-                self._give_back(None)
+                with self._changed:
+                    self._alive[bool(digest)] -= 1
+                    self._changed.notify_all()
                 raise
         try:
             yield child
@@ -277,31 +297,29 @@ class ChildPool:
                 if same is not None:
                     self._idle.remove(same)
                     return same
-                if self._alive < MOST_ALIVE:
-                    self._alive += 1
+                if self._alive[bool(digest)] < MOST_ALIVE:
+                    self._alive[bool(digest)] += 1
                     return None
-                if self._idle:
-                    oldest = min(child.idle_since for child in self._idle)
-                    self._bury(lambda child, oldest=oldest: child.idle_since == oldest)  # type: ignore[misc]
+                alike = [child for child in self._idle if bool(child.digest) == bool(digest)]
+                if alike:
+                    oldest = min(alike, key=lambda child: child.idle_since)
+                    self._bury(lambda child, oldest=oldest: child is oldest)  # type: ignore[misc]
                     continue
                 self._changed.wait()
 
-    def _give_back(self, child: Child | None) -> None:
+    def _give_back(self, child: Child) -> None:
         with self._changed:
-            if child is None:
-                self._alive -= 1
-            else:
-                child.idle_since = time.monotonic()
-                self._idle.append(child)
-                self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
+            child.idle_since = time.monotonic()
+            self._idle.append(child)
+            self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
             self._plan_reaping()
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _bury(self, is_due: Callable[[Child], bool]) -> None:
         for child in [child for child in self._idle if is_due(child)]:
             child.kill()
             self._idle.remove(child)
-            self._alive -= 1
+            self._alive[bool(child.digest)] -= 1
 
     def _plan_reaping(self) -> None:
         if self._idle and (self._reaper is None or not self._reaper.is_alive()):
