@@ -18,6 +18,8 @@ def test_a_folder_a_glob_and_a_file_are_read_in_order(tmp_path: Path) -> None:
     assert open_source(SourceSpec("parquet", str(tmp_path))).collect()["a"].to_list() == [1, 2]
     assert open_source(SourceSpec("parquet", str(tmp_path / "1.parquet"))).collect()["a"].to_list() == [1]
     assert open_source(SourceSpec("parquet", str(tmp_path / "*.parquet"))).collect()["a"].to_list() == [1]
+    for glob in ("*/2.parquet", "d[e]ep/2.parquet", "**/2.parquet"):
+        assert open_source(SourceSpec("parquet", str(tmp_path / glob))).collect()["a"].to_list() == [2], glob
 
 
 def test_the_index_of_pandas_is_left_out(tmp_path: Path) -> None:

@@ -248,6 +248,25 @@ def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, wor
     ]
 
 
+def test_a_comparison_that_failed_is_tried_again_when_it_is_asked_for_again(
+    call: Call, import_rows: Import, worker: Worker
+) -> None:
+    import_rows("weather", weather(1))
+    import_rows("weather", weather(2))
+    (lost,) = call("data.get_version", dataset="weather").fragments[1:]
+    body = worker.blobs.get(lost.digest)
+    worker.blobs.delete(lost.digest)
+    asked = call("data.start_diff", dataset="weather", before=1, after=2)
+    (failed,) = worker.run_all()
+    assert failed.state == "failed"
+    worker.blobs.put(body)
+    again = call("data.start_diff", dataset="weather", before=1, after=2)
+    assert (again.job_id, again.state) == (asked.job_id, "queued")
+    assert call("data.diff_result", job_id=asked.job_id) is None
+    worker.run_all()
+    assert call("data.diff_result", job_id=asked.job_id).added_rows == 24
+
+
 def test_row_sums_add_up_in_two_lanes() -> None:
     assert add_row_sums("", "") == "0" * 32
     assert add_row_sums("f" * 32, "0" * 15 + "1" + "0" * 15 + "2") == "0" * 31 + "1"

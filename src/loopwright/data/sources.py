@@ -42,7 +42,8 @@ def find_files(source: SourceSpec) -> list[Path]:
         found = [place]
     else:
         fixed = Path(place.anchor or ".")
-        found = sorted(fixed.glob(str(place.relative_to(place.anchor)))) if re.search(r"[*?\[]", place.name) else []
+        is_glob = re.search(r"[*?\[]", source.location)
+        found = sorted(fixed.glob(str(place.relative_to(place.anchor)))) if is_glob else []
     if not found:
         raise InvalidInput(
             "no file is there",

@@ -165,17 +165,18 @@ def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> Da
 
 @verb("data.start_diff", changes=Diff, role=Role.VIEWER)
 def start_diff(tx: Tx, *, dataset: str, before: int, after: int) -> Job:
-    """Queue the comparison of two versions; asking again gives the same job."""
+    """Queue the comparison of two versions; asking again gives the same job, queued anew if it failed."""
     for number in (before, after):
         get_version(tx, dataset=dataset, version=number)
     ref = tx.ref("dataset", dataset, after)
     job_id = f"job_diff-{dataset}-{before}-{after}"
     try:
-        return jobs.get(tx, job_id=job_id)
+        known = jobs.get(tx, job_id=job_id)
     except NotFound:
         tx.emit("data.diff_started", ref, job_id=job_id, before=before, after=after)
         args = {"dataset": dataset, "before": before, "after": after}
         return tx.start_job("data.diff", ref, args, job_id=job_id)
+    return jobs.retry(tx, job_id=job_id, reason="it was asked for again") if known.state == "failed" else known
 
 
 @query("data.diff_result")
