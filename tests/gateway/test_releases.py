@@ -44,10 +44,22 @@ def test_a_release_that_cannot_be_loaded_keeps_the_old_one(world: World) -> None
     assert "not stored here" in health["failures"]["flights/late"]
     assert gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["release"] == 1
     assert world.server.call("serving.gateways")[0].acknowledged < released.position
+
+    deadline = time.monotonic() + 30
+    while not (failures := world.server.call("serving.status", deployment="late").failures):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert [(one.number, "not stored here" in one.why) for one in failures] == [(2, True)]
+    assert world.server.call("serving.gateways")[0].acknowledged == released.position
+    told = [event for event in world.server.call("audit.list") if event.type == "serving.release_failed"]
+    assert [event.payload["number"] for event in told] == [2]
     for body in bodies.values():
         assert isinstance(world.blobs.put(body), BlobRef)
     gateway.wait_for(lambda health: health["releases"]["flights/late"] == 2)
     assert gateway.wait_for(lambda health: not health["failures"])["status"] == "ok"
+    while world.server.call("serving.status", deployment="late").failures:
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.05)
 
 
 def test_shadows_answer_unseen_and_are_sealed(world: World) -> None:

@@ -29,3 +29,22 @@ def test_a_release_is_acknowledged_once_every_live_gateway_has_it(
     wall.at_us += 11 * SECOND_US
     assert call("serving.gateways") == []
     assert is_served()
+
+
+def test_a_gateway_that_cannot_load_a_release_is_not_waited_for_and_is_told_of(
+    serving_one: int, worker: Any, service: Call, dispatcher: Dispatcher, call: Call, events: Call
+) -> None:
+    failed = {"gateway": "g0", "deployment": "late", "number": 1, "why": "its blob is gone"}
+    failures = [{**failed, "project": "flights"}, {**failed, "project": "other"}]
+    lease = {"gateway": "g0", "address": "http://g", "position": 1, "failures": failures}
+    for _ in range(2):
+        service("serving.report_failure", **failed)
+        worker.call("serving.acknowledge", lease, SYSTEM)
+    assert events()[-1] == "serving.release_failed"
+    assert events().count("serving.release_failed") == 1
+    assert dispatcher.read("flights", LOCAL_ACTOR, is_acknowledged)
+    (failure,) = call("serving.status", deployment="late").failures
+    assert (failure.gateway, failure.number, failure.why) == ("g0", 1, "its blob is gone")
+    assert [one.project for one in call("serving.gateways")[0].failures] == ["flights"]
+    worker.call("serving.acknowledge", {**lease, "failures": []}, SYSTEM)
+    assert call("serving.status", deployment="late").failures == []

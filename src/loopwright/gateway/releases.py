@@ -16,13 +16,15 @@ from loopwright.gateway.runtime import DeploymentRuntime
 from loopwright.governance import Project, Token
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.serving import Deployment, Release
+from loopwright.serving import Deployment, Release, ReleaseFailure
 
 T = TypeVar("T")
 log = logging.getLogger("loopwright.gateway")
 POLL_S = 10.0
 RETRY_S = 2.0
 LEASE_S = 3.0
+TRIES = 3
+"""A release that cannot be loaded so often is reported; the old one serves on, and it is still tried."""
 Name = tuple[str, str]
 """Project and deployment."""
 
@@ -61,6 +63,8 @@ class ReleaseKeeper:
         self._gateway, self._address = gateway, address
         self._position = 0
         self._waiting: dict[Name, Release] = {}
+        self._tries: dict[Name, int] = {}
+        self._reported: dict[Name, ReleaseFailure] = {}
         self._stopping = threading.Event()
         self._lease_lock = threading.Lock()
 
@@ -137,7 +141,10 @@ class ReleaseKeeper:
 
     def _take(self, found: list[Release]) -> None:
         for release in found:
-            self._waiting[release.project, release.deployment] = release
+            name = (release.project, release.deployment)
+            self._waiting[name] = release
+            self._tries.pop(name, None)
+            self._reported.pop(name, None)
         before = self._position
         self._position = max([before, *(release.position for release in found)])
         if not self._waiting:
@@ -145,10 +152,24 @@ class ReleaseKeeper:
         for name, release in list(self._waiting.items()):
             if self._load(release):
                 del self._waiting[name]
+                self._reported.pop(name, None)
                 _write(self._folder / name[0] / f"{name[1]}.json", release)
+            else:
+                self._tries[name] = self._tries.get(name, 0) + 1
         _settle()
         self._loader.keep_only([*self.releases(), *self._waiting.values()])
+        self._report()
         self._acknowledge()
+
+    def _report(self) -> None:
+        """Tell the server of releases that could not be loaded again and again, so that nobody waits for them."""
+        for name, release in self._waiting.items():
+            if name in self._reported or self._tries[name] < TRIES:
+                continue
+            failure = ReleaseFailure(self._gateway, *name, release.number, self.failures[name])
+            args = {"gateway": self._gateway, "deployment": name[1], "number": release.number, "why": failure.why}
+            self._control.call("serving.report_failure", args, object, release.project)
+            self._reported[name] = failure
 
     def _load(self, release: Release) -> bool:
         name = (release.project, release.deployment)
@@ -183,9 +204,12 @@ class ReleaseKeeper:
 
     def _acknowledge(self) -> None:
         with self._lease_lock:
-            held_back = [release.position - 1 for release in list(self._waiting.values())]
-            position = min([self._position, *held_back])
-            args = {"gateway": self._gateway, "address": self._address, "position": position}
+            reported = dict(self._reported)
+            waiting = [release for name, release in list(self._waiting.items()) if name not in reported]
+            position = min([self._position, *(release.position - 1 for release in waiting)])
+            args: dict[str, Any] = {"gateway": self._gateway, "address": self._address, "position": position}
+            if reported:
+                args["failures"] = list(reported.values())
             self._control.call("serving.acknowledge", args, object)
 
 

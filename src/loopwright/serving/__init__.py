@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.serving.declarations import declare
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
-from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged
+from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, report_failure
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after
 from loopwright.serving.rollouts.rollouts import (
     abort,
@@ -37,6 +37,7 @@ from loopwright.serving.types import (
     JudgeSpec,
     Look,
     Release,
+    ReleaseFailure,
     Rollout,
     RolloutStep,
     ScoreSpec,
@@ -64,6 +65,7 @@ __all__ = [
     "JudgeSpec",
     "Look",
     "Release",
+    "ReleaseFailure",
     "Rollout",
     "RolloutStep",
     "ScoreSpec",
@@ -95,6 +97,7 @@ __all__ = [
     "refresh",
     "release",
     "releases_after",
+    "report_failure",
     "resume",
     "rollback",
     "start_rollout",

@@ -3,6 +3,7 @@
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.verbs import query
 from loopwright.serving import sql
+from loopwright.serving.gateways import gateways
 from loopwright.serving.types import Deployment, DeploymentStatus
 from loopwright.store.tx import Tx
 
@@ -24,11 +25,17 @@ def list_deployments(tx: Tx, *, model: str | None = None) -> list[Deployment]:
 
 @query("serving.status")
 def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
-    """Return a deployment with its newest release (the live variants) and its live or last rollout."""
+    """Return a deployment with its newest release, who cannot load that, and its live or last rollout."""
     found = get(tx, deployment=deployment)
     release = sql.find_release(tx.connection, tx.project, deployment)
     rollouts = sql.list_rollouts(tx.connection, tx.project, deployment=deployment, limit=1)
-    return DeploymentStatus(found, release, rollouts[0] if rollouts else None)
+    failures = [
+        failure
+        for lease in gateways(tx)
+        for failure in lease.failures
+        if release is not None and (failure.deployment, failure.number) == (deployment, release.number)
+    ]
+    return DeploymentStatus(found, release, rollouts[0] if rollouts else None, failures)
 
 
 @query("serving.external_deployments", internal=True)

@@ -1,10 +1,12 @@
 """Verbs of gateways: they say which release they serve, under a lease of wall time."""
 
+from msgspec.structs import replace
+
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
-from loopwright.serving.types import GatewayLease
+from loopwright.serving.types import GatewayLease, Release, ReleaseFailure
 from loopwright.store.tx import Tx
 
 LEASE_US = 10 * SECOND_US
@@ -12,23 +14,50 @@ LEASE_US = 10 * SECOND_US
 
 
 @verb("serving.acknowledge", changes=GatewayLease, internal=True)
-def acknowledge(tx: Tx, *, gateway: str, address: str, position: int) -> GatewayLease:
-    """Record that a gateway serves every release up to ``position`` and is alive; no event is written."""
+def acknowledge(
+    tx: Tx, *, gateway: str, address: str, position: int, failures: list[ReleaseFailure] | None = None
+) -> GatewayLease:
+    """Record that a gateway is alive and serves every release up to ``position``; no event is written.
+
+    Args:
+        gateway: Its name.
+        address: Where it answers.
+        position: Of the newest release that it has taken up.
+        failures: Releases up to there that it could not load.
+    """
     before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
     if before.get(gateway) != position:
         tx.wake()
-    lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US)
+    lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [])
     sql.put_gateway(tx.connection, SYSTEM, lease)
     return lease
 
 
+@verb("serving.report_failure", changes=Release, internal=True)
+def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: str) -> ReleaseFailure:
+    """Record that a gateway could not load a release and serves the one before; what is known writes no event."""
+    failure = ReleaseFailure(gateway, tx.project, deployment, number, why)
+    known = [one for lease in sql.list_gateways(tx.connection, SYSTEM) for one in lease.failures]
+    if failure not in known:
+        ref = tx.ref("release", deployment, number)
+        tx.emit("serving.release_failed", ref, reason=why, deployment=deployment, number=number, gateway=gateway)
+    return failure
+
+
 @query("serving.gateways")
 def gateways(tx: Tx) -> list[GatewayLease]:
-    """Return the live gateways."""
-    return [lease for lease in sql.list_gateways(tx.connection, SYSTEM) if lease.lease_until > tx.wall_us]
+    """Return the live gateways, with the failures that concern this project."""
+    return [
+        replace(lease, failures=[one for one in lease.failures if one.project == tx.project])
+        for lease in sql.list_gateways(tx.connection, SYSTEM)
+        if lease.lease_until > tx.wall_us
+    ]
 
 
 def is_acknowledged(tx: Tx) -> bool:
-    """Say whether every live gateway serves the newest release of the project; true where none is live."""
+    """Say whether every live gateway has taken up the newest release of the project; true where none is live.
+
+    One that cannot load a release and has said so is not waited for: it serves the one before.
+    """
     position = sql.newest_position(tx.connection, tx.project)
     return all(lease.acknowledged >= position for lease in gateways(tx))

@@ -13,6 +13,7 @@ from loopwright.serving.types import (
     GatewayLease,
     Look,
     Release,
+    ReleaseFailure,
     Rollout,
     StepVerdict,
     champion_of,
@@ -216,6 +217,12 @@ def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
     """Return every gateway that was ever seen, by name."""
     statement = select(gateways).where(gateways.c.project_id == project).order_by(gateways.c.gateway)
     return [
-        GatewayLease(row.gateway, row.address, row.acknowledged, row.lease_until)
+        GatewayLease(
+            row.gateway,
+            row.address,
+            row.acknowledged,
+            row.lease_until,
+            msgspec.convert(row.failures or [], list[ReleaseFailure]),
+        )
         for row in connection.execute(statement)
     ]

@@ -76,4 +76,5 @@ gateways = Table(
     Column("address", Text, nullable=False),
     Column("acknowledged", Moment, nullable=False),
     Column("lease_until", Moment, nullable=False),
+    Column("failures", Json),
 )

@@ -234,12 +234,26 @@ class Deployment(msgspec.Struct, frozen=True):
     recorded_at: int
 
 
+class ReleaseFailure(msgspec.Struct, frozen=True):
+    """A release that a gateway could not load, again and again; it goes on serving the one before, if there is one."""
+
+    gateway: str
+    project: str
+    deployment: str
+    number: int
+    why: str
+
+
 class DeploymentStatus(msgspec.Struct, frozen=True):
-    """A deployment as it stands: its newest release and the rollout that is live, or the last one."""
+    """A deployment as it stands: its newest release and the rollout that is live, or the last one.
+
+    ``failures`` are of live gateways that could not load the newest release and serve an older one, or none.
+    """
 
     deployment: Deployment
     release: Release | None
     rollout: Rollout | None
+    failures: list[ReleaseFailure] = []
 
     @property
     def champion(self) -> int | None:
@@ -258,9 +272,13 @@ def candidate_of(release: Release) -> Variant | None:
 
 
 class GatewayLease(msgspec.Struct, frozen=True):
-    """A live gateway: its address, the newest release position it serves, and until when its lease holds (wall)."""
+    """A live gateway: its address, and until when its lease holds (wall).
+
+    It serves every release up to the position ``acknowledged``, but for those of ``failures``.
+    """
 
     gateway: str
     address: str
     acknowledged: int
     lease_until: int
+    failures: list[ReleaseFailure] = []

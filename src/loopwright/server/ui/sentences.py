@@ -66,6 +66,7 @@ _TEXTS = {
     "registry.gates_recorded": "gates judged",
     "registry.registered": "registered",
     "serving.declared": "deployment declared",
+    "serving.release_failed": "release {number} could not be loaded, the one before serves on",
     "serving.rolled_back": "rolled back to v{version} from v{left}",
     "serving.rollout_aborted": "rollout of v{version} aborted",
     "serving.rollout_finished": "rollout finished, v{version} serves",
