@@ -1,6 +1,8 @@
 """Approvals: of exactly one digest, by somebody else than the one who asked."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Approval, Dispatcher, approvals
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
+from loopwright.store.tx import Tx
 
 ANA = Actor("person:ana", {"flights": Role.APPROVER})
 BEN = Actor("person:ben", {"flights": Role.APPROVER})
@@ -62,6 +65,23 @@ def test_a_decision_is_final(dispatcher: Dispatcher, ask: Callable[..., Approval
     for verb in ("approve", "reject"):
         with pytest.raises(Conflict):
             decide(dispatcher, BEN, approval, verb)
+
+
+def test_of_two_decisions_at_once_one_counts(dispatcher: Dispatcher, ask: Callable[..., Approval]) -> None:
+    approval = ask(SERVICE_ACTOR)
+    with ThreadPoolExecutor(1) as pool:
+
+        def approve_slowly(tx: Tx) -> "Future[Any]":
+            approvals.approve(tx, approval_id=approval.approval_id)
+            other = pool.submit(decide, dispatcher, BEN, approval, "reject")
+            time.sleep(0.3)
+            return other
+
+        other = dispatcher.write("flights", ANA, approve_slowly)
+        with pytest.raises(Conflict):
+            other.result()
+    found = dispatcher.call("approvals.get", {"approval_id": approval.approval_id}, actor=ANA, project="flights")
+    assert (found.state, found.decided_by) == ("approved", "person:ana")
 
 
 def test_another_digest_voids_what_waits(dispatcher: Dispatcher, ask: Callable[..., Approval]) -> None:

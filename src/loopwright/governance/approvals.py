@@ -67,7 +67,7 @@ def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
     sql.update_approval(
         tx.connection,
         tx.project,
-        approval.approval_id,
+        approval,
         state=state,
         decided_by=tx.actor,
         decided_at=tx.now_us,

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Row, insert, select, text, update
 from loopwright.governance.tables import approvals, lineage, projects, tokens
 from loopwright.governance.types import Approval, LineageEdge, Project, Token
 from loopwright.kernel.verbs import Role
-from loopwright.store.sql import upsert
+from loopwright.store.sql import update_as_read, upsert
 
 
 def find_project(connection: Connection, name: str) -> Project | None:
@@ -37,6 +37,13 @@ def insert_project(connection: Connection, project: Project) -> None:
 def update_project(connection: Connection, name: str, **values: Any) -> None:
     """Change columns of a project."""
     connection.execute(update(projects).where(projects.c.project_id == name).values(**values))
+
+
+def move_clock(connection: Connection, name: str, to: int) -> Project | None:
+    """Move a replay clock forward; None where it is not one, or stands later already."""
+    is_movable = (projects.c.project_id == name) & (projects.c.clock == "replay") & (projects.c.clock_at <= to)
+    row = connection.execute(update(projects).where(is_movable).values(clock_at=to).returning(projects)).first()
+    return None if row is None else _project(row)
 
 
 def _project(row: Row[Any]) -> Project:
@@ -150,10 +157,14 @@ def list_approvals(
     return [_approval(row) for row in connection.execute(statement.order_by(approvals.c.approval_id.desc()))]
 
 
-def update_approval(connection: Connection, project: str, approval_id: str, **values: Any) -> None:
-    """Change columns of an approval."""
-    statement = update(approvals).where(approvals.c.project_id == project, approvals.c.approval_id == approval_id)
-    connection.execute(statement.values(**values))
+def update_approval(connection: Connection, project: str, approval: Approval, **values: Any) -> None:
+    """Change columns of an approval that is still in the same state.
+
+    Raises:
+        Conflict: It is not.
+    """
+    key = {"project_id": project, "approval_id": approval.approval_id}
+    update_as_read(connection, approvals, key, seen={"state": approval.state}, values=values)
 
 
 def _approval(row: Row[Any]) -> Approval:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, func, insert, select, text, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, text
 
 from loopwright.serving.tables import deployments, gateways, looks, releases, rollouts
 from loopwright.serving.types import (
@@ -18,7 +18,7 @@ from loopwright.serving.types import (
     StepVerdict,
     champion_of,
 )
-from loopwright.store.sql import upsert
+from loopwright.store.sql import update_as_read, upsert
 
 _POSITION_LOCK = 7_305_991
 """Advisory lock under which PostgreSQL hands out release positions, so that they become visible in order."""
@@ -172,10 +172,14 @@ def list_rollouts(
     return [_rollout(row) for row in connection.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(limit))]
 
 
-def update_rollout(connection: Connection, project: str, rollout_id: str, **values: Any) -> None:
-    """Change columns of one rollout."""
-    statement = update(rollouts).where(rollouts.c.project_id == project, rollouts.c.rollout_id == rollout_id)
-    connection.execute(statement.values(**values))
+def update_rollout(connection: Connection, project: str, rollout: Rollout, **values: Any) -> None:
+    """Change columns of one rollout that is still in the same state.
+
+    Raises:
+        Conflict: It is not.
+    """
+    key = {"project_id": project, "rollout_id": rollout.rollout_id}
+    update_as_read(connection, rollouts, key, seen={"state": rollout.state}, values=values)
 
 
 def _rollout(row: Row[Any]) -> Rollout:

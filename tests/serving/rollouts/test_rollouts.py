@@ -1,11 +1,13 @@
 """Whole rollouts: start, approvals, pause, abort, rollback."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from loopwright.governance import Actor, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, Actor, Dispatcher, find_verb
 from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -13,6 +15,7 @@ from loopwright.kernel.verbs import Role
 from loopwright.registry import Evidence, GateResult, GateSpec
 from loopwright.serving import Rollout
 from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
 
 Call = Callable[..., Any]
 PERSON = {"first": "person", "retrain": "person"}
@@ -162,6 +165,43 @@ def test_an_abort_takes_the_candidate_out_at_once(
     for verb in ("abort", "pause", "resume"):
         with pytest.raises(Conflict, match="final"):
             call(f"serving.{verb}", rollout_id=candidate.rollout_id, reason="again")
+
+
+@pytest.mark.parametrize("late", ["serving.pause", "serving.abort"])
+def test_a_call_that_comes_too_late_changes_nothing(
+    candidate: Rollout, call: Call, dispatcher: Dispatcher, late: str
+) -> None:
+    named = {"rollout_id": candidate.rollout_id, "reason": "wrong rows"}
+    with ThreadPoolExecutor(1) as pool:
+
+        def abort_slowly(tx: Tx) -> "Future[Any]":
+            find_verb("serving.abort").function(tx, **named)
+            other = pool.submit(call, late, **named)
+            time.sleep(0.3)
+            return other
+
+        other = dispatcher.write("flights", LOCAL_ACTOR, abort_slowly)
+        with pytest.raises(Conflict, match="final"):
+            other.result()
+    assert call("serving.get_rollout", rollout_id=candidate.rollout_id).state == "aborted"
+
+
+def test_an_approval_that_comes_too_late_changes_nothing(
+    declare: Call, register: Call, call: Call, service: Call, dispatcher: Dispatcher
+) -> None:
+    declare(approve=PERSON)
+    register("one")
+    waiting = call("serving.start_rollout", deployment="late", version=1, reason="the first")
+    with ThreadPoolExecutor(1) as pool:
+
+        def abort_slowly(tx: Tx) -> "Future[Any]":
+            find_verb("serving.abort").function(tx, rollout_id=waiting.rollout_id, reason="wrong rows")
+            other = pool.submit(service, "serving.on_approved", rollout_id=waiting.rollout_id)
+            time.sleep(0.3)
+            return other
+
+        assert dispatcher.write("flights", LOCAL_ACTOR, abort_slowly).result().state == "aborted"
+    assert champion(call) is None
 
 
 def test_an_abort_while_waiting_withdraws_the_question(declare: Call, register: Call, call: Call) -> None:

@@ -10,7 +10,7 @@ from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
 from loopwright.serving.releases import Shape, emit_release, refuse_while_live
 from loopwright.serving.rollouts.planning import check_steps, describe_step, next_look_at
-from loopwright.serving.rollouts.steps import advance, announce, change, find, plan_look, stop
+from loopwright.serving.rollouts.steps import advance, announce, change, find, hold, plan_look, stop
 from loopwright.serving.types import (
     Deployment,
     Look,
@@ -131,21 +131,21 @@ def _fit_to_serve(
 @verb("serving.on_approved", changes=Rollout, internal=True)
 def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
     """Begin a rollout that waited for its approval; one that does not wait stays as it is."""
-    rollout = find(tx, rollout_id)
+    rollout = hold(tx, rollout_id)
     return advance(tx, rollout, reason or "approved") if rollout.state == "waiting_approval" else rollout
 
 
 @verb("serving.on_rejected", changes=Rollout, internal=True)
 def on_rejected(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """Abort a rollout that waited for its approval; one that does not wait stays as it is."""
-    rollout = find(tx, rollout_id)
+    rollout = hold(tx, rollout_id)
     return stop(tx, rollout, f"rejected: {reason}") if rollout.state == "waiting_approval" else rollout
 
 
 @verb("serving.pause", changes=Rollout, role=Role.APPROVER)
 def pause(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """Hold a rollout at its present step. Guards go on watching and still abort on harm."""
-    paused = change(tx, find(tx, rollout_id), state="paused", paused_at=tx.now_us)
+    paused = change(tx, hold(tx, rollout_id), state="paused", paused_at=tx.now_us)
     announce(tx, paused, "rollout_paused", reason)
     return paused
 
@@ -153,7 +153,7 @@ def pause(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
 @verb("serving.resume", changes=Rollout, role=Role.APPROVER)
 def resume(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """Let a paused rollout go on; the present step's hold grows by the pause."""
-    paused = find(tx, rollout_id)
+    paused = hold(tx, rollout_id)
     pause_us = 0 if paused.paused_at is None else tx.now_us - paused.paused_at
     running = change(tx, paused, state="running", paused_at=None, paused_us=paused.paused_us + pause_us)
     announce(tx, running, "rollout_resumed", reason)
@@ -167,9 +167,7 @@ def abort(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """End a rollout by hand; the candidate leaves at once."""
     if not reason.strip():
         raise InvalidInput("an abort needs a reason", field="reason", rule="at least one word")
-    rollout = find(tx, rollout_id)
-    lock_served(tx, rollout.deployment)
-    return stop(tx, find(tx, rollout_id), reason)
+    return stop(tx, hold(tx, rollout_id), reason)
 
 
 @verb("serving.rollback", changes=Release, role=Role.APPROVER)

@@ -43,11 +43,21 @@ def find(tx: Tx, rollout_id: str) -> Rollout:
     return found
 
 
+def hold(tx: Tx, rollout_id: str) -> Rollout:
+    """Return one rollout, and keep other writers of its deployment waiting until this transaction ends.
+
+    Raises:
+        NotFound: There is none.
+    """
+    lock_served(tx, find(tx, rollout_id).deployment)
+    return find(tx, rollout_id)
+
+
 def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
     """Change a rollout; a new state must be legal."""
     if "state" in values:
         check_change("rollout", ROLLOUT_STATES, rollout.state, str(values["state"]))
-    sql.update_rollout(tx.connection, tx.project, rollout.rollout_id, **values)
+    sql.update_rollout(tx.connection, tx.project, rollout, **values)
     return find(tx, rollout.rollout_id)
 
 
@@ -114,7 +124,7 @@ def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) 
 
     ``is_overdue`` marks the look after the last one: its judging never ended, and without a verdict nothing passes.
     """
-    rollout = find(tx, rollout_id)
+    rollout = hold(tx, rollout_id)
     if rollout.step != step or rollout.state not in ("running", "paused"):
         return rollout
     if is_overdue and rollout.state == "running":
@@ -148,8 +158,7 @@ def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list
 
     The same look again changes nothing, nor does a look at a step that is over.
     """
-    lock_served(tx, find(tx, rollout_id).deployment)
-    rollout = find(tx, rollout_id)
+    rollout = hold(tx, rollout_id)
     at_us = max((verdict.at_us for verdict in verdicts), default=0) or tx.now_us
     is_new = sql.insert_look(tx.connection, tx.project, Look(rollout_id, step, look, verdicts, at_us))
     if not is_new or rollout.step != step or rollout.state not in ("running", "paused"):
