@@ -5,13 +5,15 @@ from typing import Any
 from loopwright import data, features, registry, serving, tracking
 from loopwright.governance import Approval, approvals
 from loopwright.kernel.clock import format_moment
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.operations import OperationContext
 from loopwright.loop.types import Provenance, ProvenanceNode
-from loopwright.registry import ModelVersion
-from loopwright.serving import Release, Variant, predictions
+from loopwright.registry import GateReport, ModelVersion
+from loopwright.serving import Release, Rollout, ScoreSpec, Variant, predictions
+from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
@@ -40,14 +42,14 @@ def why(context: OperationContext, *, prediction_id: str) -> Provenance:
 
 
 def _find_rows(context: OperationContext, prediction_id: str) -> Rows:
-    """Return the served row and its shadows, each with the deployment's name as ``deployment``."""
+    """Return the served row and its shadows, each with its ``deployment`` and the ``writer`` of its chunk."""
     chunks = context.read(
         lambda tx: store_sql.find_chunks(tx.connection, tx.project, "predictions", item_id=prediction_id)
     )
     rows: Rows = []
     for chunk in chunks:
         found = predictions.find_prediction([chunk], context.blobs, prediction_id)
-        rows += [{**row, "deployment": chunk.stream} for row in found]
+        rows += [{**row, "deployment": chunk.stream, "writer": chunk.writer} for row in found]
     return rows
 
 
@@ -58,6 +60,7 @@ class _Chain:
         self._tx = tx
         self._row = next((row for row in rows if not row["is_shadow"]), rows[0])
         self._shadows = [row for row in rows if row["is_shadow"]]
+        self._as_of = int(self._row["recorded_at"])
         self._nodes: dict[str, ProvenanceNode] = {}
         self._edges: list[list[str]] = []
 
@@ -85,7 +88,9 @@ class _Chain:
             ],
         }
         self._add(ref, "prediction", f"{row['deployment']} answered {answer} for {at}.", details)
-        if int(row["release"]) > 0:
+        if row["variant"] == predictions.SCORED:
+            self._score(ref)
+        elif int(row["release"]) > 0:
             self._release(ref)
         return Provenance(name, list(self._nodes.values()), self._edges)
 
@@ -95,9 +100,19 @@ class _Chain:
             self._edges.append([child, ref])
         return ref
 
+    def _score(self, child: str) -> None:
+        """Add the batch that scored the row: a version was named to it, no release's traffic rule chose one."""
+        job = jobs.get(self._tx, job_id=str(self._row["writer"]).removeprefix("score:"))
+        spec = convert(job.args, ScoreSpec, "args")
+        ref = self._tx.ref("score", job.job_id)
+        sentence = f"Scored in a batch by version {spec.version} of {spec.model}, outside the traffic of any release."
+        self._add(ref, "score", sentence, {"rows": spec.input.digest, "release": spec.release}, child)
+        self._version(spec.model, spec.version, ref)
+
     def _release(self, child: str) -> None:
         deployment, number = str(self._row["deployment"]), int(self._row["release"])
         release = serving.get_release(self._tx, deployment=deployment, number=number)
+        self._as_of = release.recorded_at
         ref = self._tx.ref("release", deployment, number)
         served = next(one for one in release.variants if one.name == self._row["variant"])
         sentence = f"Release {number} of {deployment}: {_traffic(release, served, self._row['bucket'])}"
@@ -106,11 +121,11 @@ class _Chain:
         self._version(served.model, served.version, ref)
 
     def _rollout(self, deployment: str, version: int, child: str) -> None:
-        """Add the rollout that brought the version into traffic, and who let it."""
-        brought = [one for one in serving.list_rollouts(self._tx, deployment=deployment) if one.version == version]
-        if not brought:
+        """Add the rollout that had brought the version into traffic, and who let it."""
+        rollouts = serving.list_rollouts(self._tx, deployment=deployment, limit=1000)
+        rollout = next((one for one in rollouts if one.version == version and self._was_known(one)), None)
+        if rollout is None:
             return
-        rollout = brought[0]
         ref = self._tx.ref("rollout", rollout.rollout_id)
         found = approvals.list_approvals(self._tx, subject=ref)
         sentence = (
@@ -136,15 +151,19 @@ class _Chain:
             self._version(model, version.refit_of, ref)
 
     def _gates(self, version: ModelVersion, child: str) -> None:
-        reports = registry.gate_reports(self._tx, model=version.model, version=version.version, limit=1)
-        if not reports:
+        reports = registry.gate_reports(self._tx, model=version.model, version=version.version)
+        report = next(filter(self._was_known, reports), None)
+        if report is None:
             return
-        report = reports[0]
         results = [f"{one.gate.kind}: {one.verdict}, {one.message}" for one in report.results]
         passed = sum(one.verdict == "passed" for one in report.results)
         forced = f", forced by {report.forced_by}: {report.forced_reason}" if report.forced_by else ""
         sentence = f"{passed} of {len(results)} gates passed on {report.evidence.rows} held-out rows{forced}."
         self._add(self._tx.ref("gates", report.report_id), "gates", sentence, {"results": results}, child)
+
+    def _was_known(self, record: Rollout | GateReport) -> bool:
+        """Say whether a record stood already when the release was made, or the batch started."""
+        return record.recorded_at <= self._as_of
 
     def _run(self, version: ModelVersion, child: str) -> None:
         if not version.run:

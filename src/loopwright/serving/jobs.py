@@ -113,7 +113,7 @@ def _rows(
     frame = pl.DataFrame({"prediction_id": ids}).with_columns(
         row_key=part[spec.id_column].cast(pl.String()) if spec.id_column else pl.lit(None),
         release=pl.lit(spec.release),
-        variant=pl.lit("score"),
+        variant=pl.lit(predictions.SCORED),
         model_version=pl.lit(version.version),
         is_shadow=pl.lit(False),
         event_at=_event_at(spec, task, part),

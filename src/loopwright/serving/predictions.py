@@ -14,7 +14,8 @@ from loopwright.store.types import Chunk
 
 FEATURE_PREFIX = "f."
 """Begins the name of every feature column of the log."""
-
+SCORED = "score"
+"""Variant of rows scored in a batch, which no release chose."""
 
 PREDICTION_SCHEMA = pl.Schema(
     {
