@@ -9,13 +9,16 @@ import msgspec
 
 from loopwright.governance import sql, tokens
 from loopwright.governance.types import RANK, SYSTEM, Actor
-from loopwright.kernel.clock import Clock, FixedClock, WallClock
+from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import VERBS, Role, Verb
 from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
+
+KEYS_KEPT_US = 30 * DAY_US
+"""How long a call may be repeated under its idempotency key."""
 
 
 class Dispatcher:
@@ -44,7 +47,7 @@ class Dispatcher:
 
         def work(connection: Connection) -> Any:
             tx = self.tx(connection, project, actor, cause=cause)
-            if idempotency_key is None:
+            if idempotency_key is None or called.is_query:
                 return called.function(tx, **values)
             return _once(tx, called, args, values, idempotency_key)
 
@@ -87,6 +90,11 @@ class Dispatcher:
     def read(self, project: str, actor: Actor, work: Callable[[Tx], Any]) -> Any:
         """Run several queries on one snapshot."""
         return self.database.read(lambda connection: work(self.tx(connection, project, actor)))
+
+    def forget_old_keys(self) -> int:
+        """Drop idempotency keys that no caller repeats any more; return how many."""
+        before_us = self.wall.now_us() - KEYS_KEPT_US
+        return self.database.write(lambda connection: store_sql.delete_keys(connection, before_us))
 
     def authenticate(self, secret: str) -> Actor:
         """Return the actor of a token."""
@@ -172,13 +180,13 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
 def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], key: str) -> Any:
     """Run a verb once for its idempotency key; the same call again gets the first answer."""
     digest = digest_of([called.name, tx.actor, to_builtins(args)])
-    found = store_sql.find_answer(tx.connection, tx.project, key)
-    if found is None:
+    if store_sql.insert_key(tx.connection, tx.project, key, digest, tx.wall_us):
         result = called.function(tx, **values)
-        answer = to_builtins(result) if called.keeps_answer else None
-        store_sql.insert_answer(tx.connection, tx.project, key, digest, answer, tx.wall_us)
+        if called.keeps_answer:
+            store_sql.keep_answer(tx.connection, tx.project, key, to_builtins(result))
         return result
-    if found[0] != digest:
+    first_digest, answer = store_sql.get_answer(tx.connection, tx.project, key)
+    if first_digest != digest:
         raise Conflict(
             "this idempotency key belongs to another call",
             field="Idempotency-Key",
@@ -193,4 +201,4 @@ def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], ke
             value=key,
             next_step="if the answer was lost, revoke what it made and call again with a fresh key",
         )
-    return msgspec.convert(found[1], type=called.types["return"])
+    return msgspec.convert(answer, type=called.types["return"])

@@ -1,4 +1,4 @@
-"""Background loops of a server: reactions and due timers. On PostgreSQL one server at a time runs them."""
+"""Background loops of a server: reactions, due timers, tidying up. On PostgreSQL one server at a time runs them."""
 
 import logging
 import threading
@@ -12,17 +12,18 @@ from loopwright.store.lease import hold_lease
 log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
+TIDY_EVERY_S = 6 * 3600.0
 
 
 class Background:
-    """Two threads: one answers events as they are committed, one fires timers of wall-clock projects."""
+    """Threads: one answers events as they are committed, one fires timers of wall-clock projects, one tidies up."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
-            for name, step in (("reactor", self._react), ("timers", self._fire))
+            for name, step in (("reactor", self._react), ("timers", self._fire), ("tidying", self._tidy))
         ]
 
     def start(self) -> None:
@@ -66,3 +67,7 @@ class Background:
     def _fire(self) -> None:
         if fire_due(self._context.dispatcher) == 0:
             self._stop.wait(TICK_S)
+
+    def _tidy(self) -> None:
+        self._context.dispatcher.forget_old_keys()
+        self._stop.wait(TIDY_EVERY_S)

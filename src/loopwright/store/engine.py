@@ -227,11 +227,8 @@ def _fail(future: "Future[Any]", error: Exception) -> None:
 
 
 def _lost_a_race(error: Exception) -> bool:
-    """Say whether doing the work again may succeed: serialisation, deadlock, or the same idempotency key at once."""
-    if not isinstance(error, exc.DBAPIError):
-        return False
-    is_same_key = isinstance(error, exc.IntegrityError) and "pk_idempotency_keys" in str(error.orig)
-    return is_same_key or getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
+    """Say whether doing the work again may succeed: serialisation or deadlock."""
+    return isinstance(error, exc.DBAPIError) and getattr(error.orig, "sqlstate", None) in ("40001", "40P01")
 
 
 def _translate(error: Exception) -> Exception:
