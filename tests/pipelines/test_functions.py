@@ -64,9 +64,13 @@ class Folder:
         return function_digest(getattr(load(self.folder / "flights.py"), name), self.folder)
 
 
-def load(path: Path) -> ModuleType:
-    for name in [name for name in sys.modules if name == "lib" or name.startswith("lib.")]:
+def forget() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("lib", "chain", "consts", "stars")]:
         del sys.modules[name]
+
+
+def load(path: Path) -> ModuleType:
+    forget()
     importlib.invalidate_caches()
     linecache.clearcache()
     sys.path.insert(0, str(path.parent))
@@ -85,8 +89,7 @@ def load(path: Path) -> ModuleType:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     yield Folder(tmp_path)
-    for name in [name for name in sys.modules if name == "lib" or name.startswith("lib.")]:
-        del sys.modules[name]
+    forget()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +130,74 @@ def test_a_module_used_as_a_whole_counts_as_a_whole(project: Folder) -> None:
     digest = project.digest("other")
     project.edit("lib/delays.py", "> limit", ">= limit")
     assert project.digest("other") != digest
+
+
+@pytest.fixture
+def chain(project: Folder) -> Folder:
+    """A function that reaches a constant through two modules, in every way of importing."""
+    (project.folder / "flights.py").write_text(
+        textwrap.dedent("""
+        import chain
+        import lib.words
+        import lib.delays
+        from stars import *
+        LIMITS = {"high": 1}
+        LIMITS["low"] = 0
+        try:
+            import fast
+        except ImportError:
+            fast = 0
+
+        def whole():
+            return chain.deep()
+        def dotted():
+            return lib.words.NAMES
+        def star():
+            return WIDTH
+        def local():
+            from chain import deep
+            return deep()
+        def part():
+            return LIMITS
+        def fallback():
+            return fast
+        """)
+    )
+    (project.folder / "chain.py").write_text("from consts import DEPTH\ndef deep():\n    return DEPTH\n")
+    (project.folder / "stars.py").write_text("from consts import *\n")
+    (project.folder / "consts.py").write_text("DEPTH = 5\nWIDTH = 7\n")
+    return project
+
+
+@pytest.mark.parametrize(
+    ("function", "name", "before", "after"),
+    [
+        ("whole", "consts.py", "DEPTH = 5", "DEPTH = 6"),
+        ("dotted", "lib/words.py", "['a', 'b']", "['a']"),
+        ("dotted", "lib/__init__.py", "", "import lib.delays\n"),
+        ("star", "consts.py", "WIDTH = 7", "WIDTH = 8"),
+        ("local", "consts.py", "DEPTH = 5", "DEPTH = 6"),
+        ("part", "flights.py", '["low"] = 0', '["low"] = 1'),
+        ("part", "flights.py", '{"high": 1}', '{"high": 2}'),
+        ("fallback", "flights.py", "fast = 0", "fast = 1"),
+    ],
+)
+def test_imports_are_followed_to_their_end(chain: Folder, function: str, name: str, before: str, after: str) -> None:
+    others = ["whole", "dotted", "star", "local", "part", "fallback"]
+    digests = {one: chain.digest(one) for one in others}
+    chain.edit(name, before, after)
+    changed = {one for one in others if chain.digest(one) != digests[one]}
+    assert changed == {function} | ({"whole", "local"} if name == "consts.py" and "DEPTH" in before else set())
+
+
+def test_a_cells_function_counts_the_projects_modules(
+    chain: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    function = cell("import chain\ndef fit(rows):\n    return chain.deep()\n")
+    digest = function_digest(function, tmp_path)
+    chain.edit("consts.py", "DEPTH = 5", "DEPTH = 6")
+    assert function_digest(function, tmp_path) != digest
 
 
 def test_the_name_comes_from_the_file_not_from_how_it_was_loaded(project: Folder, tmp_path: Path) -> None:

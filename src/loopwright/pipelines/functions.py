@@ -1,7 +1,7 @@
 """Naming user functions: where one is found again, what its digest covers, how a notebook's cell becomes a module.
 
-The digest covers the function's syntax tree and those of the project's functions and constants it names, transitively.
-Docstrings, comments, layout and decorators do not count.
+The digest covers the function's syntax tree and those of the project's functions and constants it names, transitively,
+through every import of the project's own modules. Docstrings, comments, layout and decorators do not count.
 """
 
 import ast
@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -68,47 +68,49 @@ def locate(function: Callable[..., Any], folder: Path) -> Place:
 
 def function_digest(function: Callable[..., Any], folder: Path) -> str:
     """Return the digest of a function and of the project's code that it names."""
-    place = locate(function, folder)
+    place, reader = locate(function, folder), _Reader(folder.resolve())
     if place.is_captured:
-        tree = ast.parse(capture_module(function)[1])
-        return digest_of(sorted(_dump(node) for node in tree.body))
-    reader = _Reader(folder.resolve())
+        name, source = capture_module(function)
+        module = _Module(folder.resolve() / f"{name}.py", source.encode())
+        reader.follow_imports(module, module.tree)
+        return digest_of([sorted(_dump(node) for node in module.tree.body), sorted(reader.seen.items())])
     reader.follow(Path(place.file), place.qualname.split(".")[0])
     return digest_of([place.qualname, sorted(reader.seen.items())])
+
+
+class _Import(NamedTuple):
+    """``from source import name as bound``; ``name`` is None for ``import source``, ``*`` for all of its names."""
+
+    bound: str
+    source: str
+    name: str | None
+    level: int
 
 
 class _Module:
     """The top level of one file: definitions, constants and imports by name."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, source: bytes) -> None:
         self.file = file
-        self.tree = ast.parse(file.read_bytes(), str(file))
-        self.nodes: dict[str, ast.stmt] = {}
-        self.imports: dict[str, tuple[str, str | None, int]] = {}
-        for node in self.tree.body:
-            self._read(node)
+        self.tree = ast.parse(source, str(file))
+        self.nodes: dict[str, list[ast.stmt]] = {}
+        self.imports: dict[str, list[_Import]] = {}
+        self._read(self.tree)
 
-    def _read(self, node: ast.stmt) -> None:
+    def _read(self, node: ast.AST) -> None:
         if isinstance(node, Definition):
-            self.nodes[node.name] = node
+            self.nodes.setdefault(node.name, []).append(node)
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            self._read_import(node)
+            for one in _imports(node):
+                self.imports.setdefault(one.bound, []).append(one)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-            for name in {
-                one.id for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-            }:
-                self.nodes[name] = node
-        elif isinstance(node, ast.If | ast.Try | ast.With):
+            # Also what is assigned to in part, as in ``LIMITS["low"] = 3``.
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for name in {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}:
+                self.nodes.setdefault(name, []).append(node)
+        elif isinstance(node, ast.Module | ast.If | ast.Try | ast.ExceptHandler | ast.With | ast.For | ast.While):
             for child in ast.iter_child_nodes(node):
-                if isinstance(child, ast.stmt):
-                    self._read(child)
-
-    def _read_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        for alias in node.names:
-            if isinstance(node, ast.Import):
-                self.imports[alias.asname or alias.name.split(".")[0]] = (alias.name, None, 0)
-            else:
-                self.imports[alias.asname or alias.name] = (node.module or "", alias.name, node.level)
+                self._read(child)
 
 
 class _Reader:
@@ -118,48 +120,80 @@ class _Reader:
         self.seen: dict[str, str] = {}
         self._folder = folder
         self._modules: dict[Path, _Module] = {}
+        self._followed: set[tuple[Path, str]] = set()
 
     def follow(self, file: Path, name: str) -> None:
-        """Add one top-level name of a file and everything it names."""
-        if file not in self._modules:
-            self._modules[file] = _Module(file)
-        module = self._modules[file]
-        # The file's place inside the folder, so that the same project elsewhere has the same digest.
-        key = f"{file.relative_to(self._folder) if file.is_relative_to(self._folder) else file.name}:{name}"
-        if key in self.seen:
+        """Add one top-level name of a file and everything it names; ``*`` adds the whole file."""
+        if (file, name) in self._followed:
             return
-        if name in module.nodes:
-            node = module.nodes[name]
-            self.seen[key] = _dump(node)
-            for used in _names(node):
-                self.follow(file, used)
-        elif name in module.imports:
-            self.seen[key] = ""
-            self._follow_import(module, key, *module.imports[name])
-
-    def _follow_import(self, module: _Module, key: str, source: str, name: str | None, level: int) -> None:
-        base = module.file.parents[level - 1] if level else None
-        target = self._find(source, base)
-        inner = self._find(f"{source}.{name}" if source else str(name), base) if name else None
-        if inner is not None:
-            # A whole module: which of its names are used cannot be told, so all count.
-            self.seen[key] = _dump(ast.parse(inner.read_bytes()))
-        elif target is None:
-            self.seen[key] = f"{source}.{name}" if name else source
-        elif name is None or name == "*":
-            self.seen[key] = _dump(ast.parse(target.read_bytes()))
+        self._followed.add((file, name))
+        if file not in self._modules:
+            self._modules[file] = _Module(file, file.read_bytes())
+        module = self._modules[file]
+        if name == "*":
+            self._keep(file, name, _dump(module.tree))
+            self.follow_imports(module, module.tree)
+        elif name in module.nodes or name in module.imports:
+            self._follow_name(module, name)
         else:
-            self.follow(target, name)
+            for star in module.imports.get("*", []):
+                if (target := self._find(module, star, star.source)) is not None:
+                    self.follow(target, name)
 
-    def _find(self, dotted: str, base: Path | None) -> Path | None:
-        """Return the project's file of a module, or None for one of the environment."""
+    def _follow_name(self, module: _Module, name: str) -> None:
+        nodes, imports = module.nodes.get(name, []), module.imports.get(name, [])
+        self._keep(module.file, name, "\n".join([*map(_dump, nodes), *map(str, imports)]))
+        for one in imports:
+            self._follow_import(module, one)
+        for node in nodes:
+            self.follow_imports(module, node)
+            for used in _names(node):
+                self.follow(module.file, used)
+
+    def _keep(self, file: Path, name: str, text: str) -> None:
+        # The file's place inside the folder, so that the same project elsewhere has the same digest.
+        place = file.relative_to(self._folder) if file.is_relative_to(self._folder) else file.name
+        self.seen[f"{place}:{name}"] = text
+
+    def follow_imports(self, module: _Module, node: ast.AST) -> None:
+        """Add what is imported anywhere inside a node."""
+        for one in _imports(node):
+            self._follow_import(module, one)
+
+    def _follow_import(self, module: _Module, one: _Import) -> None:
+        """Add a name of the project; of a whole module it cannot be told which names are used, so all count."""
+        if one.name is None:
+            parts = one.source.split(".")
+            wholes = [self._find(module, one, ".".join(parts[: place + 1])) for place in range(len(parts))]
+        else:
+            wholes = [self._find(module, one, f"{one.source}.{one.name}")]
+        target = self._find(module, one, one.source)
+        if target is not None and one.name is not None and wholes == [None]:
+            self.follow(target, one.name)
+        for whole in wholes:
+            if whole is not None:
+                self.follow(whole, "*")
+
+    def _find(self, module: _Module, one: _Import, dotted: str) -> Path | None:
+        """Return the project's file of a module named in an import, or None for one of the environment."""
         parts = [part for part in dotted.split(".") if part]
-        for root in [base] if base else [self._folder, self._folder / "src"]:
+        for root in [module.file.parents[one.level - 1]] if one.level else [self._folder, self._folder / "src"]:
             path = root.joinpath(*parts)
             for file in (path.with_suffix(".py") if parts else path / "__init__.py", path / "__init__.py"):
                 if file.is_file():
                     return file
         return None
+
+
+def _imports(node: ast.AST) -> list[_Import]:
+    """Return every import anywhere inside a node."""
+    found = []
+    for one in ast.walk(node):
+        if isinstance(one, ast.Import):
+            found += [_Import(name.asname or name.name.split(".")[0], name.name, None, 0) for name in one.names]
+        elif isinstance(one, ast.ImportFrom):
+            found += [_Import(name.asname or name.name, one.module or "", name.name, one.level) for name in one.names]
+    return found
 
 
 def capture_module(function: Callable[..., Any]) -> tuple[str, str]:
