@@ -89,3 +89,14 @@ def test_a_file_without_the_models_columns_is_refused(shop: Remote, rows: pl.Dat
         with pytest.raises(InvalidInput, match=said):
             loopwright("score", "late", tmp_path / file)
         assert list(tmp_path.glob("*.scores.parquet")) == []
+
+
+@pytest.mark.parametrize(("deployment", "outputs"), [("late", 1), ("kind", 3)])
+def test_an_answer_is_replayed_to_the_bit(shop: Remote, deployment: str, outputs: int) -> None:
+    [answer] = told("predict", deployment, typed=json.dumps({"hours": 3.25, "stops": 2}))
+    explained = told("why", answer["prediction_id"], "--replay")
+    assert explained["replay"]["is_same"]
+    assert np.size(explained["replay"]["computed"]) == outputs
+    said = loopwright("why", answer["prediction_id"], "--replay")
+    assert f"{deployment} answered" in said
+    assert "the same to the bit" in said

@@ -1,12 +1,13 @@
 """Printing a provenance, and computing a score again from the records."""
 
-import struct
+import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
+import numpy as np
 
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
@@ -15,10 +16,10 @@ from loopwright.registry import encode, load_model
 
 
 class Replayed(msgspec.Struct, frozen=True):
-    """A score computed again: the logged one, the new one, and whether every bit is the same."""
+    """An answer computed again, a value or the probability of each class, and whether every bit is as logged."""
 
-    logged: float | None
-    computed: float
+    logged: float | list[float] | None
+    computed: float | list[float]
     is_same: bool
     sentence: str
 
@@ -46,8 +47,19 @@ def replay_prediction(remote: Any, provenance: Provenance) -> Replayed:
             place.write_bytes(remote.caller.get_blob(remote.project, file.digest))
         predictor = load_model(version, folder)
     columns = {key: [value] for key, value in prediction.details["features"].items()}
-    computed = float(predictor.predict(encode(version.signature, columns))[0])
-    logged = prediction.details["score"]
-    is_same = logged is not None and struct.pack("<d", logged) == struct.pack("<d", computed)
+    computed = np.asarray(predictor.predict(encode(version.signature, columns)), np.float64)[0]
+    logged = _logged_answer(prediction.details, version.signature.classes)
+    is_same = logged is not None and np.asarray(logged, np.float64).tobytes() == computed.tobytes()
     verdict = "the same to the bit" if is_same else "NOT the same"
-    return Replayed(logged, computed, is_same, f"replayed from the records: {computed!r}, {verdict}")
+    if logged is None:
+        verdict = "nothing to compare it with: the log holds no answer"
+    value: float | list[float] = computed.tolist()
+    return Replayed(logged, value, is_same, f"replayed from the records: {value!r}, {verdict}")
+
+
+def _logged_answer(details: dict[str, Any], classes: list[str]) -> float | list[float] | None:
+    """Return the logged value, or the probability of each class in the model's order."""
+    if details["score"] is not None or details["answer"] is None:
+        return details["score"]  # type: ignore[no-any-return]
+    probabilities = json.loads(details["answer"])["probabilities"]
+    return [probabilities[name] for name in classes]
