@@ -1,94 +1,170 @@
 """The closing table of a replay: month by month, what was served against the yardsticks that ran unseen beside it."""
 
 import io
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import click
+import msgspec
 import polars as pl
 
 from loopwright.cli.serving import wait_for_job
 from loopwright.client import Remote
-from loopwright.kernel.clock import format_moment
-from loopwright.kernel.errors import NotFound
-from loopwright.registry import metrics
+from loopwright.kernel.clock import format_duration, format_moment
+from loopwright.kernel.events import Event
+from loopwright.loop import ProjectSpec
+from loopwright.monitoring import MonitorSpec, measure, score_rows
 
+SERVED = "served"
 WARNED_SHARE = 0.10
 """Share of each day's rows that get a warning in the table."""
+AUDITED_ROWS = 1000
+"""Served feature rows that are computed again at the end."""
+_SPARE = 1.05
+"""More rows are asked for: those whose source row is not in the datasets yet cannot be computed again."""
+_USUAL_METRIC = {"binary": "roc_auc", "regression": "rmse", "forecast": "rmse", "multiclass": "accuracy"}
+_METRIC_WORDS = {"roc_auc": "ROC AUC", "rmse": "RMSE", "mae": "MAE"}
 
 
-def closing_table(remote: Remote, deployment: str, start_at: int, end_at: int) -> dict[str, Any]:
-    """Return the closing table: one row a month of ``[start_at, end_at)``, from the log of predictions and labels."""
-    log = read_log(remote, deployment, start_at, end_at)
-    retrains = remote.call("loop.retrains", deployment=deployment)
-    calendar = [one for one in _executions(remote, "calendar") if one.state == "done"]
-    incidents = [one for one in remote.call("monitoring.incidents") if one.needs_person]
-    rollbacks = remote.call("audit.list", type_prefix="serving.rolled_back", limit=1000)
+class Scope(msgspec.Struct, frozen=True):
+    """What a closing table is about.
+
+    ``series`` are the followed aliases, ``blind`` says how often those are retrained that have a schedule of their own,
+    as ``alias -> (pipeline, every_us)``. Months and days are those of ``zone``. ``rows`` and ``short`` are what the
+    table calls a prediction and its metric.
+    """
+
+    deployment: str
+    start_at: int
+    end_at: int
+    task: str
+    metric: str
+    series: list[str]
+    blind: dict[str, tuple[str, int]]
+    zone: str = "UTC"
+    rows: str = "predictions"
+    short: str = ""
+
+    def has(self, at_us: int) -> bool:
+        """Say whether a moment lies in the stretch."""
+        return self.start_at <= at_us < self.end_at
+
+    def month(self, at_us: int) -> str:
+        """Return the month of a moment, as ``2013-03``."""
+        return datetime.fromtimestamp(at_us / 1e6, ZoneInfo(self.zone)).strftime("%Y-%m")
+
+
+def find_scope(remote: Remote, deployment: str, start_at: int, end_at: int) -> Scope:
+    """Return what the applied project says of a deployment: its task, monitored metric and followed aliases."""
+    spec: ProjectSpec = remote.call("loop.spec")
+    found = next(one for one in spec.deployments if one.name == deployment)
+    monitor = spec.monitors.get(deployment)
+    metric = (monitor.performance if monitor else "") or _USUAL_METRIC.get(found.task, "")
+    blind = {
+        one.alias: (one.name, one.schedule_us)
+        for one in spec.trains
+        if one.model == found.model and one.alias in found.follow and one.schedule_us
+    }
+    return Scope(deployment, start_at, end_at, found.task, metric, list(found.follow), blind, short=metric)
+
+
+def closing_table(remote: Remote, scope: Scope) -> dict[str, Any]:
+    """Return the closing table: one row a month of the stretch, from the log of predictions and labels."""
+    log = read_log(remote, scope.deployment, scope.start_at, scope.end_at, scope.zone)
+    changes = _changes(remote, scope)
     months = []
-    for month, part in sorted(log.group_by("month"), key=lambda pair: str(pair[0])):
-        row: dict[str, Any] = {"month": str(month[0])}
-        by_variant = {str(name[0]): rows for name, rows in part.group_by("series")}
-        served = by_variant["served"]
-        row["flights"] = served.height
-        for series in ("frozen", "calendar", "served"):
-            row |= _auc(series, by_variant.get(series))
-        row["right_warnings"] = _right_warnings(served)
-        in_month = [one for one in retrains if _month(one.event_at) == row["month"]]
-        row["retrains"] = len(in_month)
-        row["causes"] = [one.cause for one in in_month]
-        row["retrains_calendar"] = sum(_month(one.event_at) == row["month"] for one in calendar)
-        row["promotions"] = sum(
-            one.state == "promoted" and _month(one.finished_at or 0) == row["month"] for one in retrains
-        )
-        row["rollbacks"] = sum(_month(one.event_at) == row["month"] for one in rollbacks)
-        row["incidents"] = sum(_month(one.opened_at) == row["month"] for one in incidents)
+    for (month,), part in sorted(log.group_by("month"), key=lambda pair: str(pair[0])):
+        served = part.filter(pl.col("series") == SERVED)
+        row: dict[str, Any] = {"month": month, scope.rows: served.height, **measured(part, scope)}
+        if scope.task == "binary":
+            row["right_warnings"] = _right_warnings(served)
+        own = [one for one in changes["retrains"] if scope.month(one.event_at) == month]
+        row |= {"retrains": len(own), "causes": [one.cause for one in own]}
+        for name, moments in _moments(changes, scope).items():
+            row[name] = sum(scope.month(moment) == month for moment in moments)
         months.append(row)
-    audit = wait_for_job(remote, remote.call("loop.start_skew_audit", deployment=deployment, rows=1000).job_id).result
+    served = log.filter(pl.col("series") == SERVED)
     return {
+        "metric": scope.metric,
         "months": months,
-        **{f"mean_auc_{series}": _mean(months, f"auc_{series}") for series in ("frozen", "calendar", "served")},
+        **{f"mean_{name}": _mean(months, name) for name in _columns(scope)},
         "retrains": [
-            {"at": format_moment(one.event_at), "cause": one.cause, "outcome": one.outcome} for one in retrains
+            {"at": format_moment(one.event_at), "cause": one.cause, "outcome": one.outcome}
+            for one in changes["retrains"]
         ],
-        "predictions": log.filter(pl.col("series") == "served").height,
-        "labels": log.filter((pl.col("series") == "served") & pl.col("label").is_not_null()).height,
-        "skew_rows_checked": audit["rows"],
-        "skew_rows_unequal": audit["unequal_rows"],
-        "planted": [],
+        "predictions": served.height,
+        "labels": served.filter(pl.col("label").is_not_null() | pl.col("label_text").is_not_null()).height,
+        **_audit(remote, scope),
     }
 
 
-def _executions(remote: Remote, pipeline: str) -> list[Any]:
-    try:
-        return list(remote.call("pipelines.list", pipeline=pipeline))
-    except NotFound:
-        return []
+def _changes(remote: Remote, scope: Scope) -> dict[str, list[Any]]:
+    """Return the changes of the stretch by kind: retrains, blind retrains, incidents, and what was taken back."""
+    types = ("serving.rollout_aborted", "serving.rolled_back")
+    events = [one for name in types for one in remote.call("audit.list", type_prefix=name, limit=1000)]
+    found = {
+        "retrains": remote.call("loop.retrains", deployment=scope.deployment),
+        "rollbacks": rollbacks(events, scope.deployment),
+        "incidents": [one for one in remote.call("monitoring.incidents") if one.needs_person],
+    }
+    for alias, (pipeline, _) in scope.blind.items():
+        found[f"retrains_{alias}"] = remote.call("pipelines.list", pipeline=pipeline, states=["done"], limit=1000)
+    return {
+        kind: [one for one in rows if scope.has(one.opened_at if kind == "incidents" else one.event_at)]
+        for kind, rows in found.items()
+    }
 
 
-def read_log(remote: Remote, deployment: str, start_at: int, end_at: int) -> pl.DataFrame:
-    """Return served and shadow scores with labels; ``series`` is served or the shadow's name."""
+def rollbacks(events: list[Event], deployment: str) -> list[Event]:
+    """Return the events that took a version of a deployment back: aborted rollouts and rollbacks, each deed once.
+
+    A rollback during a rollout aborts it too; a rollout that ends before its first step takes nothing back.
+    """
+    own = [one for one in events if one.payload["deployment"] == deployment]
+    aborted = [one for one in own if one.type == "serving.rollout_aborted" and one.payload["step"] >= 0]
+    return aborted + [one for one in own if one.type == "serving.rolled_back" and not one.payload["rollout_id"]]
+
+
+def _moments(changes: dict[str, list[Any]], scope: Scope) -> dict[str, list[int]]:
+    """Return when each kind of change happened, by its column."""
+    promoted = [one.finished_at or 0 for one in changes["retrains"] if one.state == "promoted"]
+    return {
+        **{f"retrains_{alias}": [one.event_at for one in changes[f"retrains_{alias}"]] for alias in scope.blind},
+        "promotions": promoted,
+        "rollbacks": [one.event_at for one in changes["rollbacks"]],
+        "incidents": [one.opened_at for one in changes["incidents"]],
+    }
+
+
+def read_log(remote: Remote, deployment: str, start_at: int, end_at: int, zone: str = "UTC") -> pl.DataFrame:
+    """Return served and shadow scores with labels; ``series`` is served or the shadow's name, days are the zone's."""
     job = remote.call("loop.start_export", deployment=deployment, start_at=start_at, end_at=end_at)
     finished = wait_for_job(remote, job.job_id)
     body = remote.caller.get_blob(remote.project, finished.result["digest"])
     frame = pl.read_parquet(io.BytesIO(body))
-    local = pl.from_epoch("event_at", "us").dt.replace_time_zone("UTC").dt.convert_time_zone("America/New_York")
+    local = pl.from_epoch("event_at", "us").dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     return frame.with_columns(
         month=local.dt.strftime("%Y-%m"),
         day=local.dt.date(),
-        series=pl.when(~pl.col("is_shadow")).then(pl.lit("served")).otherwise("variant"),
+        series=pl.when("is_shadow").then("variant").otherwise(pl.lit(SERVED)),
     )
 
 
-def _auc(series: str, rows: pl.DataFrame | None) -> dict[str, Any]:
-    labelled = None if rows is None else rows.drop_nulls(["label", "score"])
-    if labelled is None or labelled["label"].n_unique() < 2:
-        return {f"auc_{series}": None, f"auc_{series}_interval": None}
-    found, intervals = metrics.evaluate("binary", labelled["label"].to_numpy(), labelled["score"].to_numpy())
-    low, high = intervals["roc_auc"]
-    return {
-        f"auc_{series}": round(found["roc_auc"], 4),
-        f"auc_{series}_interval": [round(low, 4), round(high, 4)],
-    }
+def _columns(scope: Scope) -> list[str]:
+    return [f"{scope.short}_{series}" for series in (*scope.series, SERVED)]
+
+
+def measured(part: pl.DataFrame, scope: Scope) -> dict[str, Any]:
+    """Return the metric of each series with its 95 % interval, measured as monitoring does."""
+    made = {series: part.filter(pl.col("series") == series).height for series in (*scope.series, SERVED)}
+    rows = score_rows(part.drop("variant").rename({"series": "variant"}), scope.task, [])
+    found: dict[str, Any] = {}
+    for one in measure(rows, made, MonitorSpec(every_us=0, performance=scope.metric), scope.task):
+        interval = None if one.low is None or one.high is None else [round(one.low, 4), round(one.high, 4)]
+        name = f"{scope.short}_{one.variant}"
+        found |= {name: None if one.value is None else round(one.value, 4), f"{name}_interval": interval}
+    return found
 
 
 def _right_warnings(served: pl.DataFrame) -> float | None:
@@ -105,41 +181,74 @@ def _mean(months: list[dict[str, Any]], name: str) -> float | None:
     return round(sum(values) / len(values), 4) if values else None
 
 
-def _month(at_us: int) -> str:
-    return datetime.fromtimestamp((at_us - 5 * 3_600_000_000) / 1e6, UTC).strftime("%Y-%m")
+def _audit(remote: Remote, scope: Scope) -> dict[str, int]:
+    """Compute served feature rows of the stretch again; ask for more until enough have their source row."""
+    wanted = int(AUDITED_ROWS * _SPARE)
+    while True:
+        args = {"deployment": scope.deployment, "start_at": scope.start_at, "end_at": scope.end_at, "rows": wanted}
+        result = wait_for_job(remote, remote.call("loop.start_skew_audit", **args).job_id).result
+        is_all = result["rows"] + result["unmatched_rows"] < wanted
+        if is_all or result["rows"] >= AUDITED_ROWS:
+            return {
+                "skew_rows_checked": result["rows"],
+                "skew_rows_unequal": result["unequal_rows"],
+                "skew_rows_unmatched": result["unmatched_rows"],
+            }
+        wanted *= 2
 
 
-def print_table(table: dict[str, Any]) -> None:
-    """Print the closing table and the sentence that says what it means."""
+def print_table(table: dict[str, Any], scope: Scope) -> None:
+    """Print the closing table and the sentences that say what it means."""
     click.echo("")
+    widths = [max(8, len(series) + 1) for series in (*scope.series, SERVED)]
+    heads = "".join(f"{series:>{width}}" for series, width in zip((*scope.series, SERVED), widths, strict=True))
+    right = f"{'right warnings':>15}" if scope.task == "binary" else ""
     click.echo(
-        f"{'month':8}{'flights':>8}  {'frozen':>7}{'calendar':>9}{'served':>8}  {'95 % interval':15}"
-        f"{'right warnings':>15}{'retrains':>10}{'promoted':>9}{'rolled back':>12}{'incidents':>10}"
+        f"{'month':8}{scope.rows:>{len(scope.rows) + 1}} {heads}  {'95 % interval':15}"
+        f"{right}{'retrains':>14}{'promoted':>9}{'rolled back':>12}{'incidents':>10}"
     )
-    for row in table["months"]:
-        low, high = row["auc_served_interval"] or (float("nan"), float("nan"))
-        cause = f"{row['retrains']} {','.join(row['causes'])}" if row["retrains"] else "–"
-        click.echo(
-            f"{row['month']:8}{row['flights']:>8}  {_number(row['auc_frozen']):>7}{_number(row['auc_calendar']):>9}"
-            f"{_number(row['auc_served']):>8}  {low:.3f} … {high:.3f}  {_percent(row['right_warnings']):>14}"
-            f"{cause:>10}{row['promotions'] or '–':>9}{row['rollbacks'] or '–':>12}{row['incidents'] or '–':>10}"
-        )
-    calendar = sum(row["retrains_calendar"] for row in table["months"])
-    retrains = sum(row["retrains"] for row in table["months"])
-    click.echo(
-        f"{'mean':8}{table['predictions']:>8}  {_number(table['mean_auc_frozen']):>7}"
-        f"{_number(table['mean_auc_calendar']):>9}{_number(table['mean_auc_served']):>8}"
-    )
+    for row in [*table["months"], None]:
+        named, count = (row, row[scope.rows]) if row else (table, table["predictions"])
+        cells = [_number(named[name if row else f"mean_{name}"]) for name in _columns(scope)]
+        values = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        click.echo(f"{row['month'] if row else 'mean':8}{count:>{len(scope.rows) + 1}} {values}{_rest(row, scope)}")
     click.echo("")
-    click.echo(
-        f"ROC AUC on {table['labels']} labels. frozen: the first model for ever; calendar: retrained blindly "
-        f"every 30 days "
-        f"({calendar} times); served: what the policy decided ({retrains} retrains)."
-    )
+    click.echo(_meaning(table, scope))
+    unmatched = table["skew_rows_unmatched"]
+    left_out = f" {unmatched} more of the sample have no row in the datasets yet." if unmatched else ""
     click.echo(
         f"{table['skew_rows_checked']} served feature rows computed again from the datasets: "
-        f"{table['skew_rows_unequal']} differ."
+        f"{table['skew_rows_unequal']} differ.{left_out}"
     )
+
+
+def _rest(row: dict[str, Any] | None, scope: Scope) -> str:
+    """Return a month's columns behind the metric."""
+    if row is None:
+        return ""
+    interval = row[f"{scope.short}_{SERVED}_interval"]
+    shown = "–" if interval is None else f"{interval[0]:.3f} … {interval[1]:.3f}"
+    right = f"{_percent(row['right_warnings']):>15}" if scope.task == "binary" else ""
+    retrains = f"{row['retrains']} {','.join(dict.fromkeys(row['causes']))}" if row["retrains"] else "–"
+    return (
+        f"  {shown:15}{right}{retrains:>14}{row['promotions'] or '–':>9}{row['rollbacks'] or '–':>12}"
+        f"{row['incidents'] or '–':>10}"
+    )
+
+
+def _meaning(table: dict[str, Any], scope: Scope) -> str:
+    parts = []
+    for alias in scope.series:
+        if alias in scope.blind:
+            times = sum(row[f"retrains_{alias}"] for row in table["months"])
+            how_often = format_duration(scope.blind[alias][1])
+            parts.append(f"{alias}: retrained blindly every {how_often} ({times} times)")
+        else:
+            parts.append(f"{alias}: the first model for ever")
+    retrains = sum(row["retrains"] for row in table["months"])
+    parts.append(f"{SERVED}: what the policy decided ({retrains} retrains)")
+    metric = _METRIC_WORDS.get(scope.metric, scope.metric)
+    return f"{metric} on {table['labels']} labels. {'; '.join(parts)}."
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,7 @@
 """Commands about the loop: why, backtest."""
 
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 
@@ -8,6 +9,7 @@ from loopwright.cli.backtesting import run_backtest
 from loopwright.cli.connection import remote
 from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.cli.show import json_option, print_json, project_option
+from loopwright.kernel.errors import InvalidInput
 
 
 @click.command()
@@ -28,6 +30,15 @@ def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) ->
         click.echo(replayed.sentence)
 
 
+def _check_zone(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError):
+        rule = "a name such as America/New_York"
+        raise InvalidInput("there is no such time zone", field="--zone", value=value, rule=rule) from None
+    return value
+
+
 @click.command()
 @click.argument("deployment")
 @click.option("--from", "start", required=True, help="First day, such as 2013-03-01.")
@@ -37,8 +48,11 @@ def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) ->
     type=click.Path(path_type=Path, exists=True),
     help="Project file with the policy to try; default the applied one.",
 )
+@click.option("--zone", default="UTC", show_default=True, callback=_check_zone, help="Time zone of the table's months.")
 @project_option
 @json_option
-def backtest(deployment: str, start: str, end: str, policy: Path | None, project: str | None, as_json: bool) -> None:
-    """Replay a stretch of history under a policy, through the same code, and print the year's table."""
-    run_backtest(remote(project), deployment, start, end, policy, as_json)
+def backtest(
+    deployment: str, start: str, end: str, policy: Path | None, zone: str, project: str | None, as_json: bool
+) -> None:
+    """Replay a stretch of history under a policy, through the same code, and print the closing table."""
+    run_backtest(remote(project), deployment, start, end, policy, zone, as_json)

@@ -20,6 +20,7 @@ from loopwright.monitoring.monitors import (
     set_reference,
     start_reference,
 )
+from loopwright.monitoring.performance import measure, score_rows
 from loopwright.monitoring.reference import build_reference
 from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_bytes
 from loopwright.monitoring.types import (
@@ -63,12 +64,14 @@ __all__ = [
     "incidents",
     "list_alerts",
     "list_monitors",
+    "measure",
     "open_windows",
     "parse_period",
     "raise_alert",
     "reference_from_bytes",
     "report",
     "resolve",
+    "score_rows",
     "set_reference",
     "settle_window",
     "start_reference",

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import polars as pl
 
-from loopwright.cli.closing import closing_table, print_table, read_log
+from loopwright.cli.closing import Scope, closing_table, find_scope, print_table, read_log
 from loopwright.cli.demo.last_act import break_one, last_act
 from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
 from loopwright.cli.demo.year import play_year
@@ -48,10 +49,10 @@ def demo(
         stage.prepare(ask=ask)
         end_at = stage.end_at(days)
         play_year(stage, end_at)
-        table = closing_table(stage.remote, DEPLOYMENT, START_AT, end_at)
-        print_table(table)
-        if not skip_last_act:
-            table["planted"] = last_act(stage)
+        scope = _scope(stage, end_at)
+        table = closing_table(stage.remote, scope)
+        print_table(table, scope)
+        table["planted"] = [] if skip_last_act else last_act(stage)
         table["seconds"] = round(time.monotonic() - started, 1)
         table["peak_rss_mb"] = stage.peak_rss_mb()
         if json_file is not None:
@@ -60,6 +61,12 @@ def demo(
         _say_goodbye(stage, table, exits=exits)
         if not exits:
             stage.serve()
+
+
+def _scope(stage: Stage, end_at: int) -> Scope:
+    """Return what the closing table is about, in the demo's own words."""
+    found = find_scope(stage.remote, DEPLOYMENT, START_AT, end_at)
+    return msgspec.structs.replace(found, zone="America/New_York", rows="flights", short="auc")
 
 
 def _ask_why(stage: Stage) -> None:

@@ -1,0 +1,101 @@
+"""Would another policy have worked? The same code replays a stretch of stored history, for classes and for minutes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from loopwright.cli.main import cli
+from loopwright.cli.serving import wait_for_job
+from loopwright.client.caller import HttpCaller
+from loopwright.client.remote import Remote
+from loopwright.kernel.errors import InvalidInput, NotFound
+from tests.flows.flights_slice import SHORTER, apply_file, write_slice
+from tests.flows.test_regression import PROJECT as MINUTES
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+ONCE = {
+    'with_columns(is_late=pl.col("arr_delay") > 15)': 'with_columns(is_late=pl.col("arr_delay") > 15).drop("arr_delay")'
+}
+"""A transform that cannot run on its own result."""
+OFTEN = {
+    'at_most="1 per 5w"': 'at_most="1 per 1d"',
+    'lw.when.older_than("60d")': 'lw.when.older_than("1d")',
+    'lw.Shadow("1d",': 'lw.Shadow("12h",',
+    "margin=0.05": "margin=0.5",
+}
+
+
+def changed(text: str, changes: dict[str, str]) -> str:
+    for before, after in changes.items():
+        assert before in text
+        text = text.replace(before, after)
+    return text
+
+
+def imported(file: Path, caller: HttpCaller) -> Remote:
+    remote = apply_file(file, caller)
+    for job in remote.call("jobs.list"):
+        wait_for_job(remote, job.job_id)
+    return remote
+
+
+def backtest(*arguments: str | Path) -> Any:
+    answer = CliRunner().invoke(cli, ["backtest", "late", *map(str, arguments)], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return json.loads(answer.stdout) if "--json" in arguments else answer.stdout
+
+
+def stored_flights(file: Path, first: str, last: str) -> int:
+    rows = pl.read_parquet(file.parent / "data" / "flights" / "history.parquet")
+    moments = [pl.lit(day).str.to_datetime("%Y-%m-%dT%H:%MZ", time_unit="us", time_zone="UTC") for day in (first, last)]
+    return rows.filter(pl.col("scheduled_at").is_between(*moments, closed="left")).height
+
+
+def test_another_policy_on_the_same_days(caller: HttpCaller, tmp_path: Path) -> None:
+    file = write_slice(tmp_path / "project", SHORTER | ONCE)
+    remote = imported(file, caller)
+    policy = file.with_name("often.py")
+    policy.write_text(changed(file.read_text(), OFTEN))
+    stretch = ("--from", "2013-02-25T00:00Z", "--to", "2013-02-27T18:00Z", "--project", "flights")
+    with pytest.raises(NotFound, match="no deployment is named early"):
+        CliRunner().invoke(cli, ["backtest", "early", *stretch], catch_exceptions=False)
+    with pytest.raises(InvalidInput, match="time zone"):
+        backtest(*stretch, "--zone", "New York")
+
+    table = backtest(*stretch, "--policy", policy, "--json")
+    assert table["metric"] == "roc_auc"
+    [month] = table["months"]
+    assert month["month"] == "2013-02"
+    assert (
+        month["predictions"] == table["predictions"] == stored_flights(file, "2013-02-25T00:00Z", "2013-02-27T18:00Z")
+    )
+    assert table["labels"] > 0.9 * table["predictions"]
+    assert set(month["causes"]) == {"older_than"}
+    assert month["promotions"] >= 1
+    assert 0.5 < month["roc_auc_frozen"] < 1.0
+    assert month["roc_auc_served"] != month["roc_auc_frozen"]
+    assert month["retrains_calendar"] == 0
+    assert table["skew_rows_checked"] >= 1000
+    assert table["skew_rows_unequal"] == 0
+
+    assert remote.call("serving.status", deployment="late").release is None
+    assert remote.call("pipelines.list") == []
+
+
+def test_minutes_have_a_table_of_their_own(caller: HttpCaller, tmp_path: Path) -> None:
+    file = write_slice(tmp_path / "project", {})
+    file.write_text(MINUTES)
+    imported(file, caller)
+    said = backtest("--from", "2013-02-25T00:00Z", "--to", "2013-02-26T00:00Z", "--project", "minutes")
+    head, month, mean = said.split("\n")[1:4]
+    assert head.split()[:3] == ["month", "predictions", "served"]
+    assert "right warnings" not in head
+    assert month.split()[:2] == ["2013-02", str(stored_flights(file, "2013-02-25T00:00Z", "2013-02-26T00:00Z"))]
+    assert 5.0 < float(month.split()[2]) == float(mean.split()[2]) < 200.0
+    assert "RMSE on" in said
+    assert " 0 differ" in said
