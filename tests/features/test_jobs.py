@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import polars as pl
 import pytest
 
 from loopwright.features import BoundView, DatasetPushSpec
@@ -43,6 +44,36 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     assert sorted((fill.dataset_version, fill.rows) for fill in fills) == [(1, 3), (2, 1), (2, 4)]
     assert fills[0].view_key == view.key
     assert len(loaded("audit.list", type_prefix="features.materialized")) == 3
+
+
+def push(worker: Any, dataset: str, rows: pl.DataFrame) -> None:
+    """Log rows as a gateway does that took them."""
+    push_id = pl.format("push_{}", pl.int_range(pl.len()))
+    logged = rows.with_columns(push_id=push_id, event_at=pl.lit(0), recorded_at=pl.lit(0))
+    path = worker.state_dir / "pushed.parquet"
+    logged.write_parquet(path)
+    stored = worker.blobs.put_file(path)
+    chunk = {"kind": "pushes", "stream": dataset, "writer": "w", "seq": 1, "digest": stored.digest, "rows": rows.height}
+    ends = {"id_first": "push_0", "id_last": "push_9", "event_at_min": 0, "event_at_max": 0}
+    worker.call("chunks.register", {**chunk, "size_bytes": stored.size_bytes, **ends}, "flights")
+
+
+def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
+    loaded: Call, worker: Any, small: Any
+) -> None:
+    pushed = small.flights([FLOWN[1], ("F4", 9, 10, "UA", "JFK", 50.0), ("F5", 9, 10, "DL", "JFK", 1.0)])
+    logged = pushed.with_columns(pl.col("delay").cast(pl.Float32), pl.lit("x").alias("raw.event_at"))
+    push(worker, "flights", logged)
+    plan = loaded("features.freeze_plan", service="late")
+    job = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan)
+    assert worker.run_job(job)["rows"] == 6
+    assert "sealed" in worker.said
+    bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
+    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    found = store.lookup(bound["recent_carrier"], ["UA", "DL", "B6"], [10 * HOUR_US] * 3)
+    store.close()
+    assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
+    assert worker.run_job(job) == {"rows": 3, "entities": 0}
 
 
 def test_rows_of_the_future_stay_out(loaded: Call, worker: Any, small: Any) -> None:

@@ -45,17 +45,21 @@ def released_by_a_person(remote: Remote) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
-    remote = apply_file(write_slice(tmp_path / "project"), caller)
+    file = write_slice(tmp_path / "project")
+    remote = apply_file(file, caller)
     for job in remote.call("jobs.list"):
         wait_for_job(remote, job.job_id)
     train(remote)
     first = released_by_a_person(remote)
 
     replay = make_replay(remote, DAYS)
-    for _ in replay.run(START, START + DAY_US, day_starts_at=START):
+    changed_at = START + DAY_US * 3 // 4
+    for _ in replay.run(START, changed_at, day_starts_at=START):
         pass
-    started = remote.call("loop.start_retrain", deployment="late", cause="person", reason="new rows are in")
-    for _ in replay.run(START + DAY_US, START + DAYS * DAY_US, day_starts_at=START):
+    file.write_text(file.read_text().replace('over=["3h", "24h"]', 'over=["3h", "24h", "48h"]'))
+    apply_file(file, caller)
+    started = remote.call("loop.start_retrain", deployment="late", cause="person", reason="a longer window")
+    for _ in replay.run(changed_at, START + DAYS * DAY_US, day_starts_at=START):
         pass
     replay.settle(START + (DAYS + 1) * DAY_US)
 
@@ -63,6 +67,7 @@ def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Pat
     assert record.state == "promoted", record.outcome
     champion = remote.call("registry.get_version", model="late", alias="champion")
     assert champion.version > first
+    assert "carrier_late_share_2d" in [column.name for column in champion.signature.inputs]
     looks = remote.call("serving.rollouts", deployment="late")[0].verdicts
     assert {verdict.metric for verdict in looks} >= {"roc_auc", "error_rate"}
 
@@ -73,9 +78,9 @@ def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Pat
     assert served["label"].drop_nulls().len() == replay.tally.labels
     assert served["label"].null_count() == served.height - replay.tally.labels
 
-    skew = wait_for_job(remote, remote.call("loop.start_skew_audit", deployment="late", rows=500).job_id).result
-    assert skew["rows"] > 400
-    assert skew["unequal_rows"] == 0
+    skew = wait_for_job(remote, remote.call("loop.start_skew_audit", deployment="late", rows=3000).job_id).result
+    assert skew["rows"] > 2000
+    assert skew["unequal_rows"] == 0, skew["first"]
 
     windows = remote.call("monitoring.windows", deployment="late", state="settled")
     assert len(windows) >= DAYS - 1

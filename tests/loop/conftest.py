@@ -12,7 +12,7 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, HOUR_US, FixedClock
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import to_builtins
-from loopwright.loop import Reactor, RetrainRecord, RetrainSpec, TrainSpec, When
+from loopwright.loop import Reactor, RetrainRecord, RetrainSpec, TrainSpec, When, fire_due
 from loopwright.loop.types import ProjectSpec
 from loopwright.monitoring import FeatureDrift, MonitorSpec, Performance, Window
 from loopwright.registry import InputColumn, ModelFile, Signature
@@ -129,6 +129,12 @@ class Loop:
         )
         self.wall.at_us = day + DAY_US
         self.service("monitoring.finish_window", window=window)
+
+    def pass_time(self, us: int) -> None:
+        """Move the clock and fire what falls due."""
+        self.wall.at_us += us
+        fire_due(self.dispatcher)
+        self.reactor.drain()
 
     def needs_person(self) -> list[str]:
         """Return what calls for a person."""

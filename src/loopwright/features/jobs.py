@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from loopwright.data import DatasetVersion, read
-from loopwright.features.frames import MOMENT
+from loopwright.features.frames import MOMENT, dtype_of
 from loopwright.features.online import open_online_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
@@ -15,6 +15,7 @@ from loopwright.features.training import BuiltTrainingSet, TrainingSet, build_tr
 from loopwright.features.types import (
     AggregateViewSpec,
     BoundView,
+    DatasetPushSpec,
     FeaturePlan,
     TrainingSetSpec,
     TrainingSetVersion,
@@ -28,6 +29,8 @@ from loopwright.store.work import JobContext, job
 
 ONLINE_FILE = "online.sqlite"
 """The embedded online store's file in the state directory."""
+PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
+"""What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
 _SLACK_US = 48 * HOUR_US
 
 
@@ -46,10 +49,12 @@ def materialize(context: JobContext, job: Job) -> dict[str, int]:
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
         until_us = int(job.args["until_us"]) + DAY_US
         frame = _recent(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
-        pushed = store.fill(view, frame, [fragment.digest for fragment in fresh], until_us)
+        filled = [store.fill(view, frame, [fragment.digest for fragment in fresh], until_us)]
+        if (rows := _pushed_rows(context, job.project, view, version)) is not None:
+            filled.append(store.fill(view, rows, [], until_us))
     finally:
         store.close()
-    facts = {"rows": pushed.rows, "entities": pushed.changed}
+    facts = {"rows": sum(part.rows for part in filled), "entities": sum(part.changed for part in filled)}
     document = {
         "job_id": job.job_id,
         "view": to_builtins(view),
@@ -73,6 +78,37 @@ def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us
         oldest = min(newest, until_us) - max(view.view.windows_us) - _SLACK_US
         scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
     return scan.collect()
+
+
+def _pushed_rows(context: JobContext, project: str, view: BoundView, version: DatasetVersion) -> pl.DataFrame | None:
+    """Return what was pushed since the version before this one, transformed: a version may come later than its rows."""
+    context.seal()
+    since = 0
+    if version.parent is not None:
+        parent = {"dataset": version.dataset, "version": version.parent}
+        since = context.call("data.get_version", parent, project).recorded_at
+    found = context.call("chunks.find", {"kind": "pushes", "stream": version.dataset}, project)
+    chunks = [chunk for chunk in found if chunk.recorded_at >= since]
+    if not chunks:
+        return None
+    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in chunks]
+    rows = _as_sent(pl.concat(frames, how="diagonal_relaxed"), view.dataset)
+    if view.dataset.transform is None:
+        return rows
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = Path(folder) / "raw.parquet", Path(folder) / "out.parquet"
+        rows.write_parquet(raw)
+        context.transform(view.dataset.transform, raw, out)
+        return pl.read_parquet(out)
+
+
+def _as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
+    """Return logged pushes with the columns that were sent, in the dtypes in which the gateway took them."""
+    rows = logged.drop(name for name in PUSH_COLUMNS if name in logged.columns)
+    rows = rows.rename({name: name.removeprefix(RAW) for name in rows.columns if name.startswith(RAW)})
+    times = [dataset.time, *(moment.column for moment in dataset.known_at.values())]
+    dtypes = {**dict.fromkeys(times, MOMENT), **{name: dtype_of(text) for name, text in dataset.dtypes.items()}}
+    return rows.cast({name: dtypes[name] for name in rows.columns if name in dtypes}, strict=False)
 
 
 def freeze_training_set(

@@ -60,10 +60,10 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
     sample = rows.sample(min(args["rows"], rows.height), seed=0) if rows.height else rows
     checked = unequal = unmatched = 0
     first: list[Any] = []
-    for number, part in sample.group_by("release"):
-        place = {"deployment": args["deployment"], "number": int(number[0])}
+    for (number, variant), part in sample.group_by("release", "variant"):
+        place = {"deployment": args["deployment"], "number": int(number)}
         release: Release = context.call("serving.get_release", place, task.project)
-        report = _compare(context, task, release, part)
+        report = _compare(context, task, release, str(variant), part)
         checked += report.rows
         unequal += report.unequal_rows
         unmatched += report.unmatched_rows
@@ -71,10 +71,10 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
     return {"rows": checked, "unequal_rows": unequal, "unmatched_rows": unmatched, "first": first[:20]}
 
 
-def _compare(context: JobContext, task: Job, release: Release, part: pl.DataFrame) -> Any:
-    """Compare the rows of one release, by the plan of the variant that answered them."""
-    variants = {variant.name: variant for variant in release.variants}
-    plan = release.plans.get(variants[str(part["variant"][0])].plan)
+def _compare(context: JobContext, task: Job, release: Release, variant: str, part: pl.DataFrame) -> Any:
+    """Compare the rows that one variant of a release answered, by the plan it reads."""
+    variants = {one.name: one for one in release.variants}
+    plan = release.plans.get(variants[variant].plan)
     if plan is None:
         raise InvalidInput("this deployment looks no features up; there is nothing to compare", field="deployment")
     scans = {

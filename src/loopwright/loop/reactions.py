@@ -1,32 +1,39 @@
 """The joints of the loop: which event is answered by which verb, and why. One function a rule."""
 
-from loopwright import data, features, monitoring, pipelines, registry, serving
+from loopwright import monitoring, pipelines, registry, serving
 from loopwright.governance import approvals
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import promote, retrain, sql
+from loopwright.loop import fills, promote, retrain, sql
 from loopwright.loop.reactor import reaction
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
-from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
 
 @reaction("data.version_ready")
 def fill_online_store(tx: Tx, event: Event) -> None:
     """A new dataset version feeds the views over it, unless programs push the same rows themselves."""
-    ref = parse_ref(event.ref)
-    assert ref.version is not None
-    version = data.get_version(tx, dataset=ref.name, version=ref.version)
-    is_pushed = bool(store_sql.find_chunks(tx.connection, tx.project, "pushes", stream=ref.name))
-    if is_pushed and version.operation == "append":
-        return
-    for view in features.list_definitions(tx, kind="view"):
-        if view.spec["dataset"] == ref.name:
-            features.start_materialize(
-                tx, view=view.name, dataset_version=ref.version, reason=f"version {ref.version} of {ref.name} is ready"
-            )
+    dataset, version = str(event.payload["dataset"]), int(event.payload["version"])
+    if event.payload["operation"] != "append" or not fills.is_pushed(tx, dataset):
+        fills.fill_from_version(tx, dataset, version, f"version {version} of {dataset} is ready")
+
+
+@reaction("features.plan_frozen")
+def fill_new_plan(tx: Tx, event: Event) -> None:
+    """A plan with views that are new or changed brings their past into the online store before a model reads it."""
+    service = parse_ref(event.ref).name
+    fills.fill_frozen_plan(tx, str(event.payload["digest"]), f"a new plan of {service} reads it")
+
+
+@reaction("serving.released")
+def fill_released_views(tx: Tx, event: Event) -> None:
+    """A release that reads other views than the one before brings them up to date."""
+    deployment, number = str(event.payload["deployment"]), int(event.payload["number"])
+    before = serving.get_release(tx, deployment=deployment, number=number - 1) if number > 1 else None
+    released = serving.get_release(tx, deployment=deployment, number=number)
+    fills.fill_released_plans(tx, released, before, f"release {number} of {deployment} reads it")
 
 
 @reaction("data.version_quarantined")

@@ -1,0 +1,86 @@
+"""Fills of the online store: what a plan reads has its past there, however the rows come and whenever it was declared.
+
+Gateways keep the views of released plans up to date with what programs push. What lies before that comes from dataset
+versions, and from pushes that no version holds yet; the store merges sets, so rows that come both ways count once.
+"""
+
+from collections.abc import Iterator
+
+from loopwright import data, features, serving
+from loopwright.features import BoundView
+from loopwright.kernel.clock import MINUTE_US
+from loopwright.serving import Release
+from loopwright.store import jobs
+from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
+
+LOADED_BY_US = MINUTE_US
+"""By then gateways have loaded a release and push into its views; rows that came before are filled in once more."""
+
+
+def fill_from_version(tx: Tx, dataset: str, version: int, reason: str) -> None:
+    """Fill the views over a dataset as they are declared, and as the plans that serve now mean them."""
+    filled = set()
+    for view in features.list_definitions(tx, kind="view"):
+        if view.spec["dataset"] == dataset:
+            job = features.start_materialize(tx, view=view.name, dataset_version=version, reason=reason)
+            filled.add(job.args["view"]["key"])
+    for one in serving.list_deployments(tx):
+        released = serving.status(tx, deployment=one.name).release
+        for digest, bound in _views_of(released):
+            if bound.view.dataset == dataset and bound.key not in filled:
+                filled.add(bound.key)
+                features.start_materialize(
+                    tx, view=bound.view.name, dataset_version=version, plan_digest=digest, reason=reason
+                )
+
+
+def fill_frozen_plan(tx: Tx, digest: str, reason: str) -> None:
+    """Fill the views of a new plan that were never filled, so that they are ready when a model of it is."""
+    for bound in features.bind_views(features.plan(tx, digest=digest), tx.project):
+        if _filled_version(tx, bound) is None and not _is_being_filled(tx, bound):
+            _start(tx, bound, digest, reason)
+
+
+def fill_released_plans(tx: Tx, released: Release, before: Release | None, reason: str) -> None:
+    """Fill the views that a release is the first to read with what came since they were filled, or last read."""
+    read = {bound.key for _, bound in _views_of(before)}
+    for digest, bound in _views_of(released):
+        if bound.key in read:
+            continue
+        read.add(bound.key)
+        is_pushed_to = is_pushed(tx, bound.view.dataset)
+        if is_pushed_to or _filled_version(tx, bound) != data.get(tx, dataset=bound.view.dataset).newest:
+            _start(tx, bound, digest, reason)
+        if is_pushed_to:
+            args = {"view": bound.view.name, "plan_digest": digest, "reason": reason}
+            tx.later(
+                tx.now_us + LOADED_BY_US, "features.start_materialize", args, key=f"features.materialize/{bound.key}"
+            )
+
+
+def is_pushed(tx: Tx, dataset: str) -> bool:
+    """Say whether programs push rows of a dataset, so that gateways keep its views up to date themselves."""
+    return store_sql.has_chunks(tx.connection, tx.project, "pushes", dataset)
+
+
+def _views_of(release: Release | None) -> Iterator[tuple[str, BoundView]]:
+    for digest, plan in ({} if release is None else release.plans).items():
+        for bound in features.bind_views(plan, release.project if release else ""):
+            yield digest, bound
+
+
+def _filled_version(tx: Tx, bound: BoundView) -> int | None:
+    """Return the dataset version that a view was filled from last."""
+    fills = features.materializations(tx, view=bound.view.name, limit=1000)
+    return next((fill.dataset_version for fill in fills if fill.view_key == bound.key), None)
+
+
+def _is_being_filled(tx: Tx, bound: BoundView) -> bool:
+    live = jobs.list_jobs(tx, states=["queued", "running"], kind="features.materialize")
+    return any(job.args["view"]["key"] == bound.key for job in live)
+
+
+def _start(tx: Tx, bound: BoundView, digest: str, reason: str) -> None:
+    if data.get(tx, dataset=bound.view.dataset).newest is not None:
+        features.start_materialize(tx, view=bound.view.name, plan_digest=digest, reason=reason)
