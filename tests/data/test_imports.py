@@ -1,13 +1,16 @@
 """Building versions: repeats, keys that clash, schemas that change, many rows."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from loopwright.data import DatasetSpec, DatasetVersion, ImportedRows, SourceSpec
 from loopwright.data.columns import admit
 from loopwright.data.imports import MOST_FRAGMENT_ROWS, ImportRequest, build_version
+from loopwright.data.keys import KeyIndex
 from loopwright.data.versions import content_digest
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
@@ -58,6 +61,50 @@ def test_a_key_with_two_contents_is_an_error(blob_store: BlobStore, parent: Data
 def test_an_append_opens_only_what_it_overlaps(blob_store: BlobStore, parent: DatasetVersion) -> None:
     blob_store.delete(parent.fragments[0].digest)
     assert build(weather(2), blob_store, parent).rows == 24
+
+
+TRIPS = DatasetSpec("trips", SourceSpec("push"), ["id"], "at")
+
+
+def trips(ids: list[int], day: int) -> pl.DataFrame:
+    at = pl.datetime(2013, 3, day, time_zone="UTC")
+    return pl.DataFrame({"id": ids}).select("id", at=at.cast(pl.Datetime("us", "UTC")), km=pl.col("id") * 2)
+
+
+def append_trips(
+    frame: pl.DataFrame, blobs: BlobStore, parent: DatasetVersion | None, index: KeyIndex | None = None
+) -> DatasetVersion:
+    built = build_version(frame, ImportRequest(TRIPS, "append"), parent, blobs, 0, index)
+    before = parent.fragments if parent is not None else []
+    return msgspec.structs.replace(version_of(built), fragments=[*before, *built.fragments])
+
+
+def test_a_key_is_found_whatever_its_new_time(blob_store: BlobStore) -> None:
+    first = append_trips(trips([1, 2, 3], day=1), blob_store, None)
+    both = append_trips(trips([4, 5], day=2), blob_store, first)
+    with pytest.raises(InvalidInput, match=r"2 rows of dataset trips are in version 1 with other values: id=2; id=5"):
+        append_trips(trips([2, 5, 6], day=9), blob_store, both)
+    again = build_version(
+        pl.concat([trips([3], day=1), trips([6], day=3)]), ImportRequest(TRIPS, "append"), both, blob_store, 0
+    )
+    assert (again.rows, again.dropped_rows) == (1, 1)
+
+
+def test_keys_that_are_remembered_are_not_read_again(blob_store: BlobStore, tmp_path: Path) -> None:
+    place = tmp_path / "keys" / "trips"
+    version = append_trips(trips([1, 2, 3], day=1), blob_store, None, KeyIndex(["id"], place))
+    version = append_trips(trips([4, 5], day=2), blob_store, version, KeyIndex(["id"], place))
+    bodies = {fragment.digest: blob_store.get(fragment.digest) for fragment in version.fragments}
+    for digest in bodies:
+        blob_store.delete(digest)
+    assert len(append_trips(trips([6], day=3), blob_store, version, KeyIndex(["id"], place)).fragments) == 3
+    for body in bodies.values():
+        blob_store.put(body)
+    # A file that is lost or damaged is made again from the fragments.
+    for damaged in (b"", b"\0" * 99, place.read_bytes()[:-1]):
+        place.write_bytes(damaged)
+        with pytest.raises(InvalidInput, match="other values: id=2"):
+            append_trips(trips([2], day=3), blob_store, version, KeyIndex(["id"], place))
 
 
 def test_a_changed_schema_stops_an_append_and_holds_back_a_replacement(

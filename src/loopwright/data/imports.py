@@ -11,6 +11,7 @@ import polars as pl
 from loopwright.data import profiles, quality, read
 from loopwright.data.columns import align, schema_of
 from loopwright.data.fingerprints import Hashes, hash_columns, row_hashes, sum_rows
+from loopwright.data.keys import KeyIndex
 from loopwright.data.quarantine import blocking
 from loopwright.data.types import (
     CheckResult,
@@ -41,33 +42,51 @@ class ImportRequest(msgspec.Struct, frozen=True):
 
 
 def build_version(
-    frame: pl.DataFrame, request: ImportRequest, parent: DatasetVersion | None, blobs: BlobStore, now_us: int
+    frame: pl.DataFrame,
+    request: ImportRequest,
+    parent: DatasetVersion | None,
+    blobs: BlobStore,
+    now_us: int,
+    index: KeyIndex | None = None,
 ) -> ImportedRows:
     """Turn admitted rows into fragments, check results and a profile on top of ``parent``, the newest ready version.
+
+    Args:
+        frame: The rows, after ``admit``.
+        request: What to do.
+        parent: With its fragments in the ``key_range`` of the rows, at least.
+        blobs: Where fragments are stored.
+        now_us: The project's present moment, microseconds UTC.
+        index: What is known of the keys of the parent's fragments; added to.
 
     Raises:
         InvalidInput: There are no rows, the schema does not fit an append, or a key comes twice with different values.
     """
     spec, is_append = request.spec, request.operation == "append"
+    index = KeyIndex(spec.key) if index is None else index
     frame, misfits = align(frame, parent.schema) if parent is not None else (frame, [])
     if misfits and is_append:
         raise _schema_changed(spec.name, misfits)
     height = frame.height
     frame = _drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
     if is_append and parent is not None:
-        frame = _drop_known(frame, spec, parent, blobs)
+        frame = _drop_known(frame, spec, parent, blobs, index)
     elif not height:
         raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
     checks = [] if not frame.height else check_rows(frame, spec, now_us)
     hashed = hash_columns(frame)
     failing = quality.failing_rows(frame, checks, time=spec.time) if blocking(checks) else None
+    fragments = write_fragments(frame, spec.time, blobs)
+    if spec.time not in spec.key:
+        index.remember(fragments, row_hashes(frame.select(spec.key), hashed))
+        index.save([*(parent.fragments if parent is not None else []), *fragments])
     return ImportedRows(
         dataset=spec.name,
         operation=request.operation,
         parent=None if parent is None else parent.version,
         spec=spec,
         schema=_schema(frame, parent if is_append else None),
-        fragments=write_fragments(frame, spec.time, blobs),
+        fragments=fragments,
         rows=frame.height,
         row_sum=sum_rows(row_hashes(frame, hashed)),
         profile=_profile(frame, hashed, parent if is_append else None, blobs),
@@ -84,6 +103,14 @@ def time_range(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int |
         return None, None
     ticks = frame[time].to_physical().cast(pl.Int64)
     return int(ticks.min()), int(ticks.max()) + 1  # type: ignore[arg-type]
+
+
+def key_range(frame: pl.DataFrame, spec: DatasetSpec) -> tuple[int | None, int | None]:
+    """Return ``[start_at, end_at)`` of the event times at which a key of a frame may be found in other rows.
+
+    Without the time in the key, a row of any time may have it.
+    """
+    return time_range(frame, spec.time) if spec.time in spec.key else (None, None)
 
 
 def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int) -> list[CheckResult]:
@@ -128,18 +155,22 @@ def _drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     return frame
 
 
-def _drop_known(frame: pl.DataFrame, spec: DatasetSpec, parent: DatasetVersion, blobs: BlobStore) -> pl.DataFrame:
+def _drop_known(
+    frame: pl.DataFrame, spec: DatasetSpec, parent: DatasetVersion, blobs: BlobStore, index: KeyIndex
+) -> pl.DataFrame:
     """Drop rows that the parent has exactly so; refuse rows whose key it has with other values.
 
-    Only fragments that overlap the new rows in event time are opened.
+    Only fragments that may have a key of the new rows are opened.
     """
-    start_at, end_at = time_range(frame, spec.time)
-    fragments = [part for part in parent.fragments if read.overlaps(part, start_at, end_at)]
+    if spec.time in spec.key:
+        fragments = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
+    else:
+        fragments = index.fragments_with(row_hashes(frame.select(spec.key)), parent, blobs)
     if not fragments or not frame.height:
         return frame
-    overlapping = msgspec.structs.replace(parent, fragments=fragments)
+    meeting = msgspec.structs.replace(parent, fragments=fragments)
     keys = frame.lazy().select(spec.key)
-    known = read.scan(overlapping, blobs).join(keys, on=spec.key, how="semi").collect()
+    known = read.scan(meeting, blobs).join(keys, on=spec.key, how="semi").collect()
     if not known.height:
         return frame
     is_known = np.isin(row_hashes(frame), _hashes_like(frame, known))

@@ -9,7 +9,8 @@ import polars as pl
 from loopwright.data import sources
 from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
-from loopwright.data.imports import ImportRequest, build_version, time_range
+from loopwright.data.imports import ImportRequest, build_version, key_range
+from loopwright.data.keys import KeyIndex
 from loopwright.data.types import ImportResult
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError
@@ -56,11 +57,12 @@ def _import(context: JobContext, job: Job, request: ImportRequest) -> ImportResu
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     context.progress(f"{frame.height} rows read")
-    start_at, end_at = time_range(frame, request.spec.time)
+    start_at, end_at = key_range(frame, request.spec)
     which = {"dataset": request.spec.name, "start_at": start_at, "end_at": end_at}
+    index = KeyIndex(request.spec.key, context.state_dir / "keys" / job.project / request.spec.name)
     for _ in range(_TRIES):
         parent = context.call("data.newest_version", which, job.project)
-        imported = build_version(frame, request, parent, context.blobs, job.event_at)
+        imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
         args = {"job_id": job.job_id, "imported": to_builtins(imported)}
         result: ImportResult = context.call("data.finish_import", args, job.project)
         if result.state != "stale":
