@@ -1,5 +1,6 @@
 """The database under many writers, failing work, full disks and SIGKILL."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -89,6 +90,22 @@ def test_readers_see_only_what_was_committed(lite: Database) -> None:
     future.result()
     assert names(lite) == {"late"}
     lite.close()
+
+
+def test_a_read_sees_one_moment(database: Database) -> None:
+    count = text("SELECT count(*) FROM cursors")
+    with database.reading() as connection:
+        before = connection.execute(count).scalar_one()
+        database.write(add("meanwhile"))
+        assert connection.execute(count).scalar_one() == before
+    with database.reading() as connection:
+        assert connection.execute(count).scalar_one() == before + 1
+
+
+def test_a_read_changes_nothing(database: Database) -> None:
+    with contextlib.suppress(exc.SQLAlchemyError), database.reading() as connection:
+        add("sneaked in")(connection)
+    assert names(database) == set()
 
 
 def test_a_call_that_was_given_up_does_not_end_the_writer(lite: Database) -> None:

@@ -28,6 +28,7 @@ NEWS = "loopwright_news"
 """Key of a connection's ``info`` under which a transaction without events says that somebody waits for it."""
 RETRIES = 5
 """Attempts of a PostgreSQL transaction that lost a race."""
+_SNAPSHOT = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 log = logging.getLogger("loopwright.database")
 
 
@@ -51,6 +52,7 @@ class Database:
                 rule="sqlite:///… or postgresql://…",
             )
         self.engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        self._reader = self.engine if self.is_sqlite else self.engine.execution_options(**_SNAPSHOT)
         self.listeners: list[Callable[[], None]] = []
         self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
@@ -78,10 +80,12 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Yield a connection for reading: one snapshot, never blocked by the writer."""
+        """Yield a connection for reading: one snapshot, never blocked by the writer; nothing it writes stays."""
         try:
-            with self.engine.connect() as connection:
+            with self._reader.connect() as connection:
                 try:
+                    if self.is_sqlite:
+                        connection.exec_driver_sql("BEGIN")
                     yield connection
                 finally:
                     connection.rollback()

@@ -35,7 +35,7 @@ def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit:
 def claim(tx: Tx, *, worker: str, kinds: list[str], limit: Count = 1) -> list[Job]:
     """Take up to ``limit`` free jobs of any project for a worker, under a lease."""
     taken = []
-    for job in sql.claimable_jobs(tx.connection, kinds, tx.wall_us, limit):
+    for job in sql.claimable_jobs(tx.connection, kinds, tx.wall_us, limit, lock=True):
         if job.attempt >= MOST_ATTEMPTS:
             _close(
                 tx,

@@ -161,11 +161,13 @@ def find_job(connection: Connection, project: str, job_id: str) -> Job | None:
     return None if row is None else _job(row)
 
 
-def claimable_jobs(connection: Connection, kinds: Iterable[str], wall_us: int, limit: int) -> list[Job]:
-    """Return queued jobs and running ones whose lease has run out, oldest first."""
+def claimable_jobs(
+    connection: Connection, kinds: Iterable[str], wall_us: int, limit: int, *, lock: bool = False
+) -> list[Job]:
+    """Return queued jobs and running ones whose lease has run out, oldest first; ``lock`` leaves out others' locked."""
     is_free = or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.lease_until < wall_us))
     statement = select(jobs).where(is_free, jobs.c.kind.in_(list(kinds))).order_by(jobs.c.recorded_at, jobs.c.job_id)
-    if connection.dialect.name == "postgresql":
+    if lock:
         statement = statement.with_for_update(skip_locked=True)
     return [_job(row) for row in connection.execute(statement.limit(limit))]
 
@@ -309,16 +311,6 @@ def find_chunks(
     if end_at is not None:
         statement = statement.where(chunks.c.event_at_min < end_at)
     return [_chunk(row) for row in connection.execute(statement.order_by(chunks.c.id_first))]
-
-
-def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> bool:
-    """Say whether a stream has any chunk of a kind."""
-    statement = (
-        select(chunks.c.chunk_id)
-        .where(chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.stream == stream)
-        .limit(1)
-    )
-    return connection.execute(statement).first() is not None
 
 
 def replace_chunks(connection: Connection, project: str, chunk_ids: Sequence[str], replaced_by: str) -> None:
