@@ -1,5 +1,6 @@
 """The command itself, and the files it made; the whole of it: tests/flows/test_command.py."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
-from loopwright.loop import ModelOutput
-from loopwright.loop.commanding import run_and_inspect
+from loopwright.loop import CommandSpec, ModelOutput
+from loopwright.loop.commanding import run_and_inspect, run_command
+from loopwright.pipelines.executors.child import CallResult
 from loopwright.registry import SavedModel, load_model
+from tests.loop.conftest import Loop
+from tests.loop.crashing import Killed, Worker
 
 
 @pytest.fixture
@@ -62,3 +66,31 @@ def test_a_command_that_fails_is_told(rows: Path) -> None:
         run(rows, ["true"])
     with pytest.raises(InvalidInput, match="no LightGBM model"):
         run(rows, ["cp", str(rows), str(rows.parent / "out" / "model.txt")])
+
+
+class Children:
+    """Child processes that are none: functions of the platform called in place."""
+
+    def call(self, target: str, inputs: dict[str, Any], **limits: Any) -> CallResult:
+        module, _, name = target.partition(":")
+        return CallResult(getattr(importlib.import_module(module), name)(**inputs), b"")
+
+
+@pytest.mark.parametrize("dies_after", ["tracking.start_run", "registry.register", "tracking.finish_run"])
+def test_a_command_that_was_killed_leaves_one_finished_run_and_one_version(
+    loop: Loop, tmp_path: Path, dies_after: str
+) -> None:
+    counter, script = tmp_path / "counter", tmp_path / "train.sh"
+    script.write_text(f"echo x >> {counter}\nprintf '{{\"value\": 0.%s}}' $(wc -l < {counter}) > $1\n")
+    outputs = {"out": ModelOutput("churn", "m.json", "binary")}
+    spec = CommandSpec("train", ["sh", str(script), "{out}"], {}, outputs)
+    worker = Worker(loop, tmp_path, Children(), dies_after)
+    with pytest.raises(Killed):
+        run_command(worker.step("train", "loop.command"), {"command": to_builtins(spec)})
+    found = run_command(worker.step("train", "loop.command"), {"command": to_builtins(spec)})
+    assert found == {"out": {"model": "churn", "version": 1}}
+    [run] = loop("tracking.search_runs", experiment="train")
+    assert run.state == "finished"
+    [version] = loop("registry.versions", model="churn")
+    assert version.run == f"flights/run:{run.run_id}"
+    assert len(counter.read_text().split()) == (2 if dies_after == "tracking.start_run" else 1)

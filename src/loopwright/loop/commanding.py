@@ -1,5 +1,6 @@
 """The step ``loop.command``: rows to a file, the command in a child process, what it made into the registry."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import polars as pl
 from loopwright import registry
 from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, StepFailed
+from loopwright.loop import recording
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.pipelines import StepContext, packing
 from loopwright.registry import ModelVersion, SavedModel, artifacts
 from loopwright.store.types import BlobRef
-from loopwright.tracking import capture_environment
+from loopwright.tracking import Run
 
 Document = dict[str, Any]
 Versions = dict[str, DatasetVersion]
@@ -28,6 +30,10 @@ def run_command(context: StepContext, inputs: Document) -> Document:
     """Run a declared command on the newest versions of its datasets and register the models it writes."""
     params = {name: value for name, value in inputs.items() if name != "command"}
     spec = convert(inputs["command"], CommandSpec)
+    registered = _registered(context, spec)
+    if spec.outputs and len(registered) == len(spec.outputs):  # it was killed after its work
+        recording.finish(context, _run(context, spec, params, {}), {})
+        return registered
     folder = context.state_dir / "worker" / "commands" / context.execution.execution_id
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -150,10 +156,14 @@ def _told_names(file: Path, out_dir: Path, output: ModelOutput) -> list[str]:
 def _register(
     context: StepContext, spec: CommandSpec, params: Document, versions: Versions, made: Document, folder: Path
 ) -> Document:
-    execution_id = context.execution.execution_id
-    run = _start_run(context, spec, params, versions)
-    registered = {}
+    """Register what the command made, but for what it had registered before a crash."""
+    run = _run(context, spec, params, versions)
+    if run.state == "running":
+        _keep_lock(context, spec, run.run_id, folder)
+    registered = _registered(context, spec)
     for name, document in made.items():
+        if name in registered:
+            continue
         saved = convert(document, SavedModel)
         artifacts.store_files(context.blobs, folder / "models" / name, saved)
         version: ModelVersion = context.call(
@@ -163,40 +173,38 @@ def _register(
                 "flavour": saved.flavour,
                 "files": to_builtins(saved.files),
                 "signature": to_builtins(saved.signature),
-                "run": f"{context.project}/run:{run}",
+                "run": f"{context.project}/run:{run.run_id}",
                 "code_digest": spec.code_digest,
-                "idempotency": f"{execution_id}/{name}",
+                "idempotency": _token(context, name),
             },
         )
         registered[name] = {"model": version.model, "version": version.version}
-    _keep_lock(context, spec, run, folder)
-    context.call("tracking.finish_run", {"run_id": run, "state": "finished"})
+    recording.finish(context, run, {})
     return registered
 
 
-def _start_run(context: StepContext, spec: CommandSpec, params: Document, versions: Versions) -> str:
-    execution_id = context.execution.execution_id
-    same = f'tags.execution = "{execution_id}" and state = "running"'
-    found = context.call("tracking.search_runs", {"experiment": spec.name, "filter": same, "limit": 1})
-    if found:
-        return str(found[0].run_id)
-    tags = {"execution": execution_id, "command": " ".join(spec.words)}
+def _token(context: StepContext, output: str) -> str:
+    return f"{context.execution.execution_id}/{output}"
+
+
+def _registered(context: StepContext, spec: CommandSpec) -> Document:
+    """Return the versions that this execution has registered, by output."""
+    found = {}
+    for name, output in spec.outputs.items():
+        with contextlib.suppress(NotFound):
+            asked = {"model": output.model, "idempotency": _token(context, name)}
+            version: ModelVersion = context.call("registry.get_version", asked)
+            found[name] = {"model": version.model, "version": version.version}
+    return found
+
+
+def _run(context: StepContext, spec: CommandSpec, params: Document, versions: Versions) -> Run:
+    tags = {"command": " ".join(spec.words)}
     if spec.environment is not None:
         tags |= {"environment_file": spec.environment[0], "environment_digest": spec.environment[1]}
-    run = context.call(
-        "tracking.start_run",
-        {
-            "experiment": spec.name,
-            "name": f"{spec.name} {execution_id[-6:]}",
-            "params": params,
-            "tags": tags,
-            "inputs": [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()],
-            "execution_id": execution_id,
-            "environment": to_builtins(capture_environment()),
-            "source": to_builtins(context.call("loop.spec", {}).source),
-        },
-    )
-    return str(run.run_id)
+    inputs = [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()]
+    source = context.call("loop.spec", {}).source
+    return recording.run_of(context, spec.name, params=params, tags=tags, inputs=inputs, source=source)
 
 
 def _keep_lock(context: StepContext, spec: CommandSpec, run: str, folder: Path) -> None:

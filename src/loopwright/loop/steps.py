@@ -9,12 +9,12 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
+from loopwright.loop import recording
 from loopwright.loop.jobs import ask_child
 from loopwright.loop.types import ProjectSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
 from loopwright.pipelines import StepContext
 from loopwright.registry import Evidence, GateSpec, ModelVersion, SavedModel, run_gates
-from loopwright.tracking import capture_environment
 
 Document = dict[str, Any]
 
@@ -94,7 +94,15 @@ def register(context: StepContext, inputs: Document) -> Document:
     refit_of = None if inputs["refit_of"] is None else int(inputs["refit_of"]["version"])
     spec: ProjectSpec = context.call("loop.spec", {})
     token = f"{context.execution.execution_id}/{context.step.name}"
-    run = _run(context, train, rows, spec, metrics)
+    run = recording.run_of(
+        context,
+        train.experiment or train.name,
+        params={name: value for name, value in context.params.items() if name in train.params},
+        tags={"function_digest": train.function.function_digest},
+        inputs=[rows["ref"]],
+        source=spec.source,
+    )
+    recording.finish(context, run, metrics)
     document = {
         "model": train.model,
         "flavour": saved.flavour,
@@ -103,7 +111,7 @@ def register(context: StepContext, inputs: Document) -> Document:
         "metrics": {} if refit_of else metrics,
         "service": train.service,
         "plan_digest": rows["plan_digest"],
-        "run": f"{context.project}/run:{run}",
+        "run": f"{context.project}/run:{run.run_id}",
         "training_set": rows["ref"],
         "code_digest": train.function.digest,
         "refit_of": refit_of,
@@ -112,35 +120,6 @@ def register(context: StepContext, inputs: Document) -> Document:
     }
     version: ModelVersion = context.call("registry.register", document)
     return {"model": version.model, "version": version.version, "model_document": inputs["model"], "rows": rows}
-
-
-def _run(context: StepContext, train: TrainSpec, rows: Document, spec: ProjectSpec, metrics: dict[str, float]) -> str:
-    """Record what was fitted, on what, with which code; returns the run. The same step again is the same run."""
-    experiment, execution_id = train.experiment or train.name, context.execution.execution_id
-    same = f'tags.step = "{context.step.name}" and tags.execution = "{execution_id}"'
-    found = context.call("tracking.search_runs", {"experiment": experiment, "filter": same, "limit": 1})
-    if found:
-        return str(found[0].run_id)
-    params = {name: value for name, value in context.params.items() if name in train.params}
-    document = {
-        "experiment": experiment,
-        "name": f"{context.step.name} {execution_id[-6:]}",
-        "params": params,
-        "tags": {
-            "function_digest": train.function.function_digest,
-            "step": context.step.name,
-            "execution": execution_id,
-        },
-        "inputs": [rows["ref"]],
-        "execution_id": execution_id,
-        "environment": to_builtins(capture_environment()),
-        "source": to_builtins(spec.source),
-    }
-    run = context.call("tracking.start_run", document)
-    if metrics:
-        context.call("tracking.log", {"run_id": run.run_id, "metrics": metrics})
-    context.call("tracking.finish_run", {"run_id": run.run_id, "state": "finished"})
-    return str(run.run_id)
 
 
 def gates(context: StepContext, inputs: Document) -> Document:

@@ -151,8 +151,10 @@ def import_model(
 
 
 @query("registry.get_version")
-def get_version(tx: Tx, *, model: str, version: int | None = None, alias: str | None = None) -> ModelVersion:
-    """Return a version by number or by alias, else the newest one."""
+def get_version(
+    tx: Tx, *, model: str, version: int | None = None, alias: str | None = None, idempotency: str | None = None
+) -> ModelVersion:
+    """Return a version by number, by alias or by the token it was registered under, else the newest one."""
     if alias is not None:
         named = sql.find_alias(tx.connection, tx.project, model, alias)
         if named is None:
@@ -160,7 +162,7 @@ def get_version(tx: Tx, *, model: str, version: int | None = None, alias: str | 
                 f"{model} has no alias {alias}", field="alias", value=alias, next_step="see registry.aliases"
             )
         version = named.version
-    found = sql.find_version(tx.connection, tx.project, model, version=version)
+    found = sql.find_version(tx.connection, tx.project, model, version=version, token=idempotency)
     if found is None:
         shown = model if version is None else f"{model}/{version}"
         raise NotFound(f"no model version {shown}", field="version", value=version, next_step="see registry.versions")

@@ -1,0 +1,51 @@
+"""A worker's context that dies right after a call, as kill -9 does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from loopwright.kernel.clock import Clock
+from loopwright.pipelines import Execution, StepContext, StepSpec
+from loopwright.store.blobs import BlobStore
+from tests.loop.conftest import Loop
+
+
+class Killed(BaseException):
+    """What no step catches."""
+
+
+@dataclass
+class Worker:
+    """What a step may use. ``dies_after`` names the call after which it is killed, once."""
+
+    loop: Loop
+    state_dir: Path
+    children: Any = None
+    dies_after: str = ""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """The blob store."""
+        return self.loop.blobs
+
+    @property
+    def wall(self) -> Clock:
+        """The clock."""
+        return self.loop.wall
+
+    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+        """Call a verb, and die after it if that was told."""
+        answer = self.loop.service(verb, **args)
+        if verb == self.dies_after:
+            self.dies_after = ""
+            raise Killed
+        return answer
+
+    def progress(self, text: str) -> None:
+        """Hear how far a step is."""
+
+    def step(self, name: str, kind: str) -> StepContext:
+        """Return the context of a step of an execution, the same one each time."""
+        at = (self.loop.wall.at_us, self.loop.wall.at_us)
+        execution = Execution("exe_01", name, "d" * 64, {"rate": 0.1}, "running", "local", "", *at)
+        return StepContext(self, "flights", execution, StepSpec(name, kind), execution.params)  # type: ignore[arg-type]

@@ -1,0 +1,41 @@
+"""Steps of a training, killed and done again."""
+
+from pathlib import Path
+
+import pytest
+
+from loopwright.kernel.documents import to_builtins
+from loopwright.loop import TrainSpec, steps
+from loopwright.registry import InputColumn, ModelFile, SavedModel, Signature
+from tests.loop.conftest import CODE, Loop
+from tests.loop.crashing import Killed, Worker
+
+TRAIN = TrainSpec("fit", "late", "late", CODE, None, 1, False, {"rate": 0.1})
+
+
+@pytest.mark.parametrize(
+    "dies_after", ["tracking.start_run", "tracking.log", "tracking.finish_run", "registry.register"]
+)
+def test_a_registration_that_was_killed_leaves_one_finished_run_and_one_version(
+    loop: Loop, tmp_path: Path, dies_after: str
+) -> None:
+    stored = loop.blobs.put(b"a model")
+    file = ModelFile("model.json", stored.digest, stored.size_bytes)
+    saved = SavedModel("constant", [file], Signature([InputColumn("recent", "number")], "binary"), "m" * 64)
+    inputs = {
+        "train": to_builtins(TRAIN),
+        "model": {"saved": to_builtins(saved)},
+        "rows": {"ref": "flights/training_set:late/1", "plan_digest": "p" * 64},
+        "metrics": {"metrics": {"roc_auc": 0.7}},
+        "refit_of": None,
+        "profile": {"digest": loop.blobs.put(b"a profile").digest},
+    }
+    worker = Worker(loop, tmp_path, dies_after=dies_after)
+    with pytest.raises(Killed):
+        steps.register(worker.step("register", "loop.register"), inputs)
+    registered = steps.register(worker.step("register", "loop.register"), inputs)
+    [run] = loop("tracking.search_runs", experiment="fit")
+    assert (run.state, run.metrics, run.params) == ("finished", {"roc_auc": 0.7}, {"rate": 0.1})
+    [version] = loop("registry.versions", model="late")
+    assert (version.version, version.run) == (registered["version"], f"flights/run:{run.run_id}")
+    assert len(loop("tracking.metric_history", run_id=run.run_id, key="roc_auc")) == 1
