@@ -1,45 +1,11 @@
 """Why: what stands behind a prediction as things stood when it was made."""
 
-import io
-from typing import Any
-
-import polars as pl
-
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.loop import OperationContext, Provenance
 from loopwright.loop.why import why
-from loopwright.serving import predictions
+from tests.loop.answering import answer
 from tests.loop.conftest import Loop
-
-
-def answer(loop: Loop, number: int, **facts: Any) -> str:
-    """Log one answer of the newest release; returns its id."""
-    release = loop("serving.get_release", deployment="late")
-    fixed = {"release": release.number, "variant": "champion", "model_version": release.variants[0].version}
-    moment = {"event_at": loop.wall.at_us, "recorded_at": loop.wall.at_us}
-    writer = facts.pop("writer", "gateway-0")
-    row = {"prediction_id": f"pred_{number:03}", "is_shadow": False, "score": 0.5, "latency_us": 1, **moment}
-    frame = pl.DataFrame([{**row, **fixed, **facts}], schema=predictions.PREDICTION_SCHEMA)
-    body = io.BytesIO()
-    frame.write_parquet(body)
-    stored = loop.blobs.put(body.getvalue())
-    prediction_id = str(row["prediction_id"])
-    loop.service(
-        "chunks.register",
-        kind="predictions",
-        stream="late",
-        writer=writer,
-        seq=number,
-        digest=stored.digest,
-        rows=1,
-        size_bytes=stored.size_bytes,
-        id_first=prediction_id,
-        id_last=prediction_id,
-        event_at_min=loop.wall.at_us,
-        event_at_max=loop.wall.at_us,
-    )
-    return prediction_id
 
 
 def ask(loop: Loop, prediction_id: str) -> Provenance:
