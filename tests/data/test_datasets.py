@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from loopwright.data import CheckSpec, ImportResult, KnownAt, SourceSpec
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from tests.data.conftest import weather, weather_spec
 
@@ -21,6 +22,13 @@ def test_declaring_twice_is_once_and_a_change_says_what(call: Call) -> None:
     assert [(change.field, change.before, change.after) for change in changed.changes] == [("personal", [], ["origin"])]
     assert [event.type for event in call("audit.list", type_prefix="data.")] == ["data.declared"] * 2
     assert call("data.get", dataset="weather").spec.personal == ["origin"]
+
+
+def test_gateways_are_told_what_is_personal_in_every_project(call: Call, dispatcher: Dispatcher) -> None:
+    call("data.declare", spec=weather_spec(personal=["origin"]))
+    call("data.declare", spec=weather_spec(name="other"))
+    found = dispatcher.call("data.personal_columns", {}, actor=SERVICE_ACTOR, project=SYSTEM)
+    assert found == {"flights/weather": ["origin"]}
 
 
 def test_key_and_time_stay_once_there_are_versions(call: Call, import_rows: Callable[..., ImportResult]) -> None:

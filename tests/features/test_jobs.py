@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -76,11 +77,39 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     assert worker.run_job(job) == {"rows": 3, "entities": 0}
 
 
+def test_pushed_rows_without_what_is_personal_are_not_filled_in(loaded: Call, worker: Any, small: Any) -> None:
+    loaded(
+        "data.declare", spec=msgspec.structs.replace(loaded("data.get", dataset="flights").spec, personal=["carrier"])
+    )
+    pushed = small.flights([("F4", 9, 10, "UA", "JFK", 50.0)])
+    push(worker, "flights", pushed.drop("carrier").with_columns(note=pl.lit("x")))
+    job = loaded("features.start_materialize", view="recent_carrier")
+    assert worker.run_job(job)["rows"] == 3
+
+
 def test_rows_of_the_future_stay_out(loaded: Call, worker: Any, small: Any) -> None:
     years = (parse_moment("2015-01-01") - parse_moment("1970-01-01")) // HOUR_US
     worker.load("weather", small.weather([("JFK", years, 99.0, "hail")]))
     job = loaded("features.start_materialize", view="at_origin")
     assert worker.run_job(job) == {"rows": 2, "entities": 2}
+
+
+def test_rows_of_the_future_come_in_when_it_is_time(loaded: Call, worker: Any, small: Any) -> None:
+    now = worker.wall.now_us() // HOUR_US
+    worker.load("weather", small.weather([("JFK", now, 1.0, "clear"), ("JFK", now + 60, 2.0, "hail")]))
+    first = loaded("features.start_materialize", view="at_origin")
+    assert worker.run_job(first)["rows"] == 3
+    worker.wall.at_us += 60 * HOUR_US
+    later = loaded("features.start_materialize", view="at_origin")
+    assert worker.run_job(later)["rows"] == 2
+    again = loaded("features.start_materialize", view="at_origin")
+    assert worker.run_job(again)["rows"] == 0
+    plan = loaded("features.freeze_plan", service="late")
+    view = worker.call("features.bound_views", {"plan_digest": plan}, "flights")[0]
+    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    found = store.lookup(view, ["JFK"], [worker.wall.now_us() + HOUR_US])
+    store.close()
+    assert found.columns["sky"] == ["hail"]
 
 
 def test_a_view_the_plan_lacks_is_named(loaded: Call) -> None:

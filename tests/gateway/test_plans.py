@@ -121,7 +121,16 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
 
 def test_what_is_personal_is_in_no_log(world: World, gateway: GatewayProcess) -> None:
     world.declare(project="past", personal=["flight_id", "carrier", "temp"])
+    for name, personal in (("flights", ["flight_id", "carrier"]), ("weather", ["temp"])):
+        declared = world.server.call("data.get", "past", dataset=name).spec
+        changed = msgspec.structs.replace(declared, personal=personal)
+        world.server.call("data.declare", "past", spec=msgspec.to_builtins(changed))
     gateway.wait_for(lambda health: health["releases"] == {"past/late": 2})
+    (known,) = world.state.glob("*/known.json")
+    deadline = time.monotonic() + 20
+    while b"past/weather" not in known.read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     named = {**landed("a", 30.0), "passenger": "Ada"}
     assert gateway.post("/v1/past/datasets/flights/push", {"rows": [named]}).json() == {"accepted": 1}
     observed = [{"origin": "JFK", "observed_at": NOON - HOUR_US, "temp": 4.5, "wind": 3.0}]

@@ -56,6 +56,13 @@ def list_datasets(tx: Tx) -> list[Dataset]:
     return sql.list_datasets(tx.connection, tx.project)
 
 
+@query("data.personal_columns", internal=True)
+def personal_columns(tx: Tx) -> dict[str, list[str]]:
+    """Return the personal columns of every project's datasets, by ``project/dataset``; gateways do not log them."""
+    found = sql.every_personal(tx.connection)
+    return {f"{project}/{name}": personal for (project, name), personal in found.items()}
+
+
 def _changes(before: DatasetSpec, after: DatasetSpec) -> list[SpecChange]:
     old, new = _fields(before), _fields(after)
     return [SpecChange(name, old[name], new[name]) for name in new if old[name] != new[name]]

@@ -48,6 +48,13 @@ def list_datasets(connection: Connection, project: str) -> list[Dataset]:
     return [_dataset(row) for row in connection.execute(_datasets(project))]
 
 
+def every_personal(connection: Connection) -> dict[tuple[str, str], list[str]]:
+    """Return the personal columns of the datasets of all projects that have some, by project and name."""
+    rows = connection.execute(select(datasets.c.project_id, datasets.c.name, datasets.c.spec))
+    found = {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec").personal for row in rows}
+    return {place: personal for place, personal in found.items() if personal}
+
+
 def lock_dataset(connection: Connection, project: str, name: str) -> None:
     """Hold a dataset's row until the commit, so that versions are numbered one after the other."""
     statement = select(datasets.c.name).where(datasets.c.project_id == project, datasets.c.name == name)

@@ -81,7 +81,12 @@ def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us
 
 
 def _pushed_rows(context: JobContext, project: str, view: BoundView, version: DatasetVersion) -> pl.DataFrame | None:
-    """Return what was pushed since the version before this one, transformed: a version may come later than its rows."""
+    """Return what was pushed since the version before this one, transformed: a version may come later than its rows.
+
+    Of a dataset with personal columns the log holds no whole rows: they come with the next version.
+    """
+    if context.call("data.get", {"dataset": version.dataset}, project).spec.personal:
+        return None
     context.seal()
     since = 0
     if version.parent is not None:

@@ -20,7 +20,7 @@ from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.ingest import IngestBody, only_rows, read_external, read_labels
 from loopwright.gateway.inputs import Row
-from loopwright.gateway.loading import Loader, personal_of, views_of
+from loopwright.gateway.loading import Loader, views_of
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.runtime import DeploymentRuntime, Prediction
@@ -212,9 +212,8 @@ class Gateway:
         return await self._spooled(StreamKey(project, "pushes", name), batch)
 
     def _take_push(self, project: str, name: str, rows: Sequence[Row]) -> Batch:
-        releases = self._keeper.releases()
-        spec, views = views_of(releases, project, name)
-        personal = personal_of(releases, project, name)
+        spec, views = views_of(self._keeper.releases(), project, name)
+        personal = set(self._keeper.known.pushed.get(f"{project}/{name}", ()))
         if spec is None:
             spec, personal = self._dataset(project, name)
         now_us = self._clock.now_us()

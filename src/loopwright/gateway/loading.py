@@ -145,17 +145,6 @@ def views_of(releases: list[Release], project: str, dataset: str) -> tuple[Datas
     return spec, list(found.values())
 
 
-def personal_of(releases: list[Release], project: str, dataset: str) -> set[str]:
-    """Return what the live releases that read a dataset leave out of their logs."""
-    reading = [
-        release
-        for release in releases
-        if release.project == project
-        and any(one.name == dataset for plan in release.plans.values() for one in plan.datasets)
-    ]
-    return {name for release in reading for name in release.personal}
-
-
 @contextmanager
 def _without(names: Sequence[str]) -> Iterator[None]:
     """Make imports of these libraries fail meanwhile, where they are not imported yet."""

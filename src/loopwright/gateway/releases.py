@@ -39,6 +39,8 @@ class Known(msgspec.Struct):
     """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
     tasks: dict[str, str] = {}
     """What models served elsewhere answer, by ``project/deployment``."""
+    pushed: dict[str, list[str]] = {}
+    """Columns that are left out of the log of pushes, by ``project/dataset``."""
 
 
 class ReleaseKeeper:
@@ -103,7 +105,7 @@ class ReleaseKeeper:
         return Labels(runtime.release.task, champion.signature.classes, are_ids_ours=True)
 
     def refresh(self) -> None:
-        """Ask for tokens, clocks and external deployments, and keep them.
+        """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
 
         Raises:
             LoopwrightError: The server does not answer or refuses.
@@ -111,11 +113,13 @@ class ReleaseKeeper:
         tokens = self._control.call("tokens.live", {}, dict[str, Token])
         projects = self._control.call("projects.list", {}, list[Project])
         external = self._control.call("serving.external_deployments", {}, list[Deployment])
+        pushed = self._control.call("data.personal_columns", {}, dict[str, list[str]])
         clocks = {project.name: project.clock for project in projects}
         personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
         self.refreshes += 1
         tasks = {f"{one.project}/{one.spec.name}": one.spec.task for one in external}
-        fresh = Known(tokens, dict(clocks), [(one.project, one.spec.name) for one in external], personal, tasks)
+        names = [(one.project, one.spec.name) for one in external]
+        fresh = Known(tokens, dict(clocks), names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
             _write(self._known_file, fresh)
