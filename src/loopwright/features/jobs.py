@@ -49,7 +49,10 @@ def materialize(context: JobContext, job: Job) -> dict[str, int]:
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
         until_us = int(job.args["until_us"]) + DAY_US
         frame = _recent(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
-        filled = [store.fill(view, frame, [fragment.digest for fragment in fresh], until_us)]
+        # A fragment with rows that are still to come is read again, until all of them are in.
+        ends = {fragment.digest: fragment.event_at_max for fragment in fresh}
+        whole = [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
+        filled = [store.fill(view, frame, whole, until_us)]
         if (rows := _pushed_rows(context, job.project, view, version)) is not None:
             filled.append(store.fill(view, rows, [], until_us))
     finally:

@@ -51,7 +51,14 @@ class OnlineStore(Protocol):
         ...
 
     def fill(self, view: BoundView, frame: "pl.DataFrame", fragments: Iterable[str], until_us: int) -> Pushed:
-        """Merge rows of a dataset version in bulk and remember its fragments; rows after ``until_us`` are left out."""
+        """Merge rows of a dataset version in bulk; rows after ``until_us`` are left out.
+
+        Args:
+            view: The view.
+            frame: The rows.
+            fragments: Digests of the fragments that are all in with this, to be remembered.
+            until_us: Latest event time, microseconds UTC.
+        """
         ...
 
     def filled(self, view_key: str) -> set[str]:

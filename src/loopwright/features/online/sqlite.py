@@ -72,7 +72,7 @@ class SqliteOnlineStore:
         return Pushed(frame.height, changed)
 
     def fill(self, view: BoundView, frame: pl.DataFrame, fragments: Iterable[str], until_us: int) -> Pushed:
-        """Merge rows of a dataset version in bulk and remember its fragments; rows after ``until_us`` are left out."""
+        """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments."""
         rows = DatasetRows(view.dataset, frame)
         is_early = rows.event_at <= until_us
         if not is_early.all():
