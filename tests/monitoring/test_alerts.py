@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.monitoring.alerts import findings_on_close, findings_on_settle, mark_drift
+from loopwright.monitoring.alerts import findings_on_close, findings_on_settle, judged_kinds, mark_drift
 from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Performance, Window
 
 DAY = 86_400_000_000
@@ -95,3 +95,27 @@ def test_errors_decay_upwards_by_a_share() -> None:
     assert kinds(findings_on_settle(span(11.0, 0.2, metric="rmse"), monitor(spec=spec))) == ["decay"]
     assert findings_on_settle(span(10.2, 0.1, metric="rmse"), monitor(spec=spec)) == []
     assert findings_on_settle(span(5.0, 0.1, metric="rmse"), monitor(spec=spec)) == []
+
+
+def test_only_what_had_enough_to_go_by_was_judged() -> None:
+    quiet = [window(day) for day in range(20, 0, -1)]
+    assert judged_kinds(quiet[0], quiet[1:], monitor()) == {"drift", "missing", "errors", "latency"}
+    assert judged_kinds(quiet[0], [], monitor()) == {"errors"}
+    assert judged_kinds(window(9, drift=[]), quiet, monitor()) == {"errors", "latency"}
+    assert judged_kinds(quiet[0], [window(9, drift=[]), *quiet], monitor()) == {"errors", "latency"}
+    assert judged_kinds(window(9, predictions=99), quiet, monitor()) == set()
+    assert judged_kinds(window(9, latency_p99_ms=None), quiet, monitor()) == {"drift", "missing", "errors"}
+    older = [window(day, reference="older") for day in range(20, 0, -1)]
+    assert judged_kinds(quiet[0], older, monitor()) == {"missing", "errors", "latency"}
+
+
+def test_decay_is_judged_where_labels_have_matured() -> None:
+    assert "decay" in judged_kinds(span(0.76, 0.02), [], monitor())
+    assert "decay" in judged_kinds(msgspec.structs.replace(span(0.76, 0.02), predictions=0), [], monitor())
+    for unjudged in (
+        span(0.76, 0.02, labels=199),
+        span(0.76, 0.02, variant="frozen"),
+        msgspec.structs.replace(span(0.76, 0.02), state="closed"),
+    ):
+        assert "decay" not in judged_kinds(unjudged, [], monitor())
+    assert "decay" not in judged_kinds(span(0.76, 0.02), [], monitor(metrics={}))

@@ -55,6 +55,26 @@ def test_after_its_end_warnings_join_quietly_for_a_week(tx: Tx) -> None:
     assert fire(tx, 9).incident_id != first.incident_id
 
 
+def test_what_calls_for_a_person_within_that_week_opens_it_again(
+    dispatcher: Dispatcher, call: Callable[..., Any]
+) -> None:
+    args = {"subject": SUBJECT, "kind": "missing", "message": "values are missing: temp (40%)"}
+
+    def fired() -> Any:
+        dispatcher.call("monitoring.raise_alert", args, actor=SERVICE_ACTOR, project="flights")
+        [incident] = call("monitoring.incidents")
+        return incident
+
+    call("monitoring.acknowledge", incident_id=fired().incident_id)
+    call("monitoring.resolve", incident_id=fired().incident_id, reason="the sensor was replaced")
+    again = fired()
+    assert (again.state, again.alerts, again.resolved_at, again.resolution) == ("open", 3, None, "")
+    assert again.owner
+    fired()
+    told = [event.type for event in call("audit.list") if event.type.startswith("monitoring.incident")]
+    assert told.count("monitoring.incident_reopened") == 1
+
+
 def test_a_critical_alert_does_not_cool_down(tx: Tx) -> None:
     first = fire(tx, 1, severity="critical")
     resolve(tx, incident_id=first.incident_id, reason="restarted", at=2 * DAY)

@@ -104,6 +104,26 @@ def test_a_model_that_decays_raises_an_incident_and_a_new_reference_starts_anew(
     assert newest.span[0].labels == 900
 
 
+def test_windows_in_which_nothing_could_be_judged_heal_nothing(
+    worker: Worker, log: Log, served: Served, champion: Champion, call: Call
+) -> None:
+    begin = start(worker, served, champion, days=2)
+
+    def pass_days(first: int, last: int, *, rows: int = 900, noise: float = 1.0, is_labelled: bool = True) -> list[Any]:
+        for day in range(first, last):
+            traffic = make_traffic(rows, np.random.default_rng(day), shift=2.0 * (day < 3), noise=noise)
+            at = begin + day * DAY
+            log.day(at, traffic) if is_labelled else log.predict(at, traffic)
+        worker.advance(begin + last * DAY)
+        return [one.state for one in call("monitoring.incidents")]
+
+    assert pass_days(0, 3, noise=3.0) == ["open", "open"]
+    champion(days=2)  # another version serves, and nothing is known of it yet
+    assert pass_days(3, 7, rows=60, is_labelled=False) == ["open", "open"]
+    assert pass_days(7, 10) == ["open", "open"]
+    assert pass_days(10, 13) == ["resolved", "resolved"]
+
+
 def test_drift_can_be_measured_over_several_windows(
     worker: Worker, log: Log, served: Served, champion: Champion, call: Call
 ) -> None:

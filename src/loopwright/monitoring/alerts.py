@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.monitoring.types import FeatureDrift, Monitor, Performance, Window, served_variant
+from loopwright.registry import LOWER_IS_BETTER
 
 LEAST_ROWS = 100
 """A window with fewer rows judges nothing."""
@@ -19,7 +20,6 @@ MISSING_RISE = 0.2
 ERROR_SHARE = 0.01
 """Share of failed predictions that calls for a person, once it is certain (two standard errors)."""
 LATENCY_FACTOR, LATENCY_FLOOR_MS, LATENCY_WINDOWS = 5.0, 250.0, 7
-LESS_IS_BETTER = frozenset({"log_loss", "brier", "rmse", "mae"})
 
 CLOSE_KINDS = ("drift", "missing", "errors", "latency")
 SETTLE_KINDS = ("decay",)
@@ -43,8 +43,7 @@ def mark_drift(window: Window, before: Sequence[Window], persist: int) -> Window
         before: Earlier windows, newest first; those against another reference do not count.
         persist: How many windows in a row.
     """
-    alike = [{one.feature: one for one in other.drift} for other in before if other.reference == window.reference]
-    alike = alike[: persist - 1]
+    alike = [{one.feature: one for one in other.drift} for other in _alike(window, before, persist)]
     drift = [
         msgspec.structs.replace(
             one,
@@ -57,9 +56,32 @@ def mark_drift(window: Window, before: Sequence[Window], persist: int) -> Window
     return msgspec.structs.replace(window, drift=drift)
 
 
+def _alike(window: Window, before: Sequence[Window], persist: int) -> list[Window]:
+    """Return the windows before, against the same reference, that drift must have lasted through."""
+    return [other for other in before if other.reference == window.reference][: persist - 1]
+
+
 def is_beyond(one: FeatureDrift | None) -> bool:
     """Say whether a distance counts as drift in its window."""
     return one is not None and one.rows >= LEAST_ROWS and one.distance > one.above
+
+
+def judged_kinds(window: Window, before: Sequence[Window], monitor: Monitor) -> set[str]:
+    """Return the kinds whose rules had enough to go by in a window; of others, silence is no sign of health."""
+    found = set() if _served(window, monitor) is None or window.state != "settled" else {"decay"}
+    if window.predictions < LEAST_ROWS:
+        return found
+    persist = monitor.spec.persist
+    if _latency_limit(window, before, monitor) is not None:
+        found.add("latency")
+    for kind, earlier in (("drift", _alike(window, before, persist)), ("missing", before[: persist - 1])):
+        if len(earlier) == persist - 1 and all(_is_compared(one) for one in (window, *earlier)):
+            found.add(kind)
+    return found | {"errors"}
+
+
+def _is_compared(window: Window) -> bool:
+    return any(one.rows >= LEAST_ROWS for one in window.drift)
 
 
 def findings_on_close(window: Window, before: Sequence[Window], monitor: Monitor) -> list[Finding]:
@@ -73,10 +95,10 @@ def findings_on_close(window: Window, before: Sequence[Window], monitor: Monitor
 
 def findings_on_settle(window: Window, monitor: Monitor) -> list[Finding]:
     """Return what the matured labels say: decay of the served variant over the span."""
-    served = next((one for one in window.span if one.variant == served_variant(monitor)), None)
-    expected = monitor.metrics.get(monitor.spec.performance)
-    if served is None or expected is None or served.value is None or served.labels < LEAST_LABELS:
+    served = _served(window, monitor)
+    if served is None:
         return []
+    expected = monitor.metrics[monitor.spec.performance]
     limit = decay_limit(monitor.spec.performance, expected, monitor.spec.decay)
     if not _is_worse(served, limit):
         return []
@@ -92,14 +114,22 @@ def findings_on_settle(window: Window, monitor: Monitor) -> list[Finding]:
     ]
 
 
+def _served(window: Window, monitor: Monitor) -> Performance | None:
+    """Return the quality of the served variant over the span, if it can be compared with what was held out."""
+    served = next((one for one in window.span if one.variant == served_variant(monitor)), None)
+    if served is None or served.value is None or served.labels < LEAST_LABELS:
+        return None
+    return served if monitor.spec.performance in monitor.metrics else None
+
+
 def decay_limit(metric: str, expected: float, decay: float) -> float:
     """Return the value beyond which quality has decayed; of errors a share of the expected one, else a difference."""
-    return expected * (1 + decay) if metric in LESS_IS_BETTER else expected - decay
+    return expected * (1 + decay) if metric in LOWER_IS_BETTER else expected - decay
 
 
 def _is_worse(one: Performance, limit: float) -> bool:
     """Say whether even the better end of the interval is worse than the limit."""
-    if one.metric in LESS_IS_BETTER:
+    if one.metric in LOWER_IS_BETTER:
         return one.low is not None and one.low > limit
     return one.high is not None and one.high < limit
 
@@ -143,13 +173,18 @@ def _errors(window: Window) -> Finding | None:
 
 
 def _latency(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
+    limit = _latency_limit(window, before, monitor)
+    recent = [window, *before[: monitor.spec.persist - 1]]
+    if limit is None or not all(one.latency_p99_ms is not None and one.latency_p99_ms > limit for one in recent):
+        return None
+    message = f"1 answer of 100 takes longer than {window.latency_p99_ms:.0f} ms, limit {limit:.0f} ms"
+    return Finding("latency", message, {"p99_ms": window.latency_p99_ms, "limit_ms": limit}, needs_person=True)
+
+
+def _latency_limit(window: Window, before: Sequence[Window], monitor: Monitor) -> float | None:
+    """Return what is too long by what is usual; None where a latency, or what is usual, is not known."""
     earlier = before[monitor.spec.persist - 1 :][:LATENCY_WINDOWS]
     usual = sorted(one.latency_p99_ms for one in earlier if one.latency_p99_ms is not None)
     if len(usual) < LATENCY_WINDOWS or window.latency_p99_ms is None:
         return None
-    limit = max(LATENCY_FLOOR_MS, LATENCY_FACTOR * usual[len(usual) // 2])
-    recent = [window, *before[: monitor.spec.persist - 1]]
-    if not all(one.latency_p99_ms is not None and one.latency_p99_ms > limit for one in recent):
-        return None
-    message = f"1 answer of 100 takes longer than {window.latency_p99_ms:.0f} ms, limit {limit:.0f} ms"
-    return Finding("latency", message, {"p99_ms": window.latency_p99_ms, "limit_ms": limit}, needs_person=True)
+    return max(LATENCY_FLOOR_MS, LATENCY_FACTOR * usual[len(usual) // 2])

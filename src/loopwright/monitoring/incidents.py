@@ -12,7 +12,10 @@ from loopwright.monitoring.types import INCIDENT_STATES, Alert, Incident
 from loopwright.store.tx import Tx
 
 COOL_DOWN_US = 7 * DAY_US
-"""So long after an incident was resolved, warnings of its kind join it quietly; critical ones open another."""
+"""So long after an incident was resolved, warnings of its kind join it: quietly, or opening it again for a person.
+
+Critical ones open another.
+"""
 Severity = Literal["warning", "critical"]
 
 
@@ -82,7 +85,16 @@ def raise_alert(
     if is_new:
         tx.emit("monitoring.incident_opened", subject, title=message, **named)
         _tell_channels(tx, incident, "opened")
+    elif needs_person and incident.state == "resolved":
+        _reopen(tx, incident, message, named)
     return alert
+
+
+def _reopen(tx: Tx, incident: Incident, message: str, named: dict[str, Any]) -> None:
+    check_change("incident", INCIDENT_STATES, incident.state, "open")
+    sql.update_incident(tx, incident.incident_id, state="open", resolved_at=None, resolution="")
+    tx.emit("monitoring.incident_reopened", incident.subject, reason=message, **named)
+    _tell_channels(tx, incident, "reopened")
 
 
 @verb("monitoring.acknowledge", changes=Incident)
@@ -175,7 +187,7 @@ def _gathering_incident(tx: Tx, subject: str, kind: str, severity: Severity, eve
     return past[0] if is_recent else None
 
 
-def _tell_channels(tx: Tx, incident: Incident, change: Literal["opened", "resolved"]) -> None:
+def _tell_channels(tx: Tx, incident: Incident, change: Literal["opened", "reopened", "resolved"]) -> None:
     """Start one delivery for each channel of the deployment that the incident is about."""
     subject = parse_ref(incident.subject, tx.project)
     monitor = sql.find_monitor(tx, subject.name) if subject.kind == "deployment" else None

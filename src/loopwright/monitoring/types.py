@@ -151,7 +151,7 @@ class WindowTask(msgspec.Struct, frozen=True):
 INCIDENT_STATES = {
     "open": frozenset({"acknowledged", "resolved"}),
     "acknowledged": frozenset({"resolved"}),
-    "resolved": frozenset[str](),
+    "resolved": frozenset({"open"}),
 }
 
 

@@ -16,6 +16,7 @@ from loopwright.monitoring.alerts import (
     findings_on_close,
     findings_on_settle,
     is_beyond,
+    judged_kinds,
     mark_drift,
 )
 from loopwright.monitoring.incidents import raise_alert, resolve
@@ -26,10 +27,11 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
 HEALTHY_WINDOWS = 3
-"""After so many windows without an alert of its kind an incident is resolved."""
+"""After so many windows that were judged and raised no alert of its kind an incident is resolved."""
 MOST_PARTS = 400
 """Most windows of one span."""
 _HISTORY = 12
+"""How many windows before one its judgement looks at."""
 
 
 @verb("monitoring.close_window", changes=Window, internal=True)
@@ -114,10 +116,10 @@ def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Windo
     ref = tx.ref("deployment", window.deployment)
     if closes:
         tx.emit("monitoring.window_closed", ref, **_facts(window, monitor))
-        _judge(tx, window, monitor, CLOSE_KINDS, findings_on_close(window, before, monitor))
+        _judge(tx, window, before, monitor, CLOSE_KINDS, findings_on_close(window, before, monitor))
     if settles:
         tx.emit("monitoring.window_settled", ref, **_facts(window, monitor))
-        _judge(tx, window, monitor, SETTLE_KINDS, findings_on_settle(window, monitor))
+        _judge(tx, window, before, monitor, SETTLE_KINDS, findings_on_settle(window, monitor))
     if not closes and not settles and known != window:
         tx.emit("monitoring.window_restated", ref, **_facts(window, monitor))
     return window
@@ -159,8 +161,13 @@ def window(tx: Tx, *, deployment: str, start_at: int) -> Window:
     return found
 
 
-def _judge(tx: Tx, window: Window, monitor: Monitor, kinds: tuple[str, ...], findings: list[Finding]) -> None:
-    """Raise an alert for each finding, and resolve incidents of these kinds that have been quiet for three windows."""
+def _judge(
+    tx: Tx, window: Window, before: list[Window], monitor: Monitor, kinds: tuple[str, ...], findings: list[Finding]
+) -> None:
+    """Raise an alert for each finding, and resolve incidents of these kinds that were quiet for three judged windows.
+
+    Windows in which a rule had too little to go by heal nothing.
+    """
     subject = tx.ref("deployment", window.deployment)
     for finding in findings:
         raise_alert(
@@ -174,12 +181,17 @@ def _judge(tx: Tx, window: Window, monitor: Monitor, kinds: tuple[str, ...], fin
             at=window.end_at,
             key=f"{window.deployment}/{window.start_at}/{finding.kind}",
         )
-    if window.predictions < LEAST_ROWS:
-        return
-    quiet_since = window.end_at - HEALTHY_WINDOWS * monitor.spec.every_us
     firing = {finding.kind for finding in findings}
+    line = [window, *before]
     for incident in sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject):
-        if incident.kind in kinds and incident.kind not in firing and incident.last_at <= quiet_since:
+        if incident.kind not in kinds or incident.kind in firing:
+            continue
+        judged = [
+            one
+            for place, one in enumerate(line, 1)
+            if one.end_at > incident.last_at and incident.kind in judged_kinds(one, line[place:], monitor)
+        ]
+        if len(judged) >= HEALTHY_WINDOWS and window in judged:
             reason = f"{HEALTHY_WINDOWS} healthy windows in a row"
             resolve(tx, incident_id=incident.incident_id, reason=reason, at=window.end_at)
 

@@ -20,7 +20,7 @@ class Notice(msgspec.Struct, frozen=True):
     """What a channel is told."""
 
     project: str
-    change: Literal["opened", "resolved"]
+    change: Literal["opened", "reopened", "resolved"]
     incident: Incident
 
     def __str__(self) -> str:

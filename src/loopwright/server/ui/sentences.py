@@ -51,6 +51,7 @@ _TEXTS = {
     "monitoring.declared": "monitor declared",
     "monitoring.incident_acknowledged": "incident acknowledged",
     "monitoring.incident_opened": "incident opened: {title}",
+    "monitoring.incident_reopened": "incident reopened",
     "monitoring.incident_resolved": "incident resolved",
     "monitoring.opened": "windows opened",
     "monitoring.reference_set": "compared with version {model_version} from now on",
