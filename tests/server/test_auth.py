@@ -1,6 +1,10 @@
 """Who is let in: tokens, the open loopback mode, foreign names and foreign pages."""
 
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -118,6 +122,24 @@ def test_b2_15_a_page_of_another_site_changes_nothing(opened: Site, guarded: Sit
 def test_our_own_pages_may_post(opened: Site) -> None:
     with opened.http(origin=opened.url) as http:
         assert http.post(START, json={"experiment": "own"}).status_code == 200
+
+
+def test_nobody_waits_while_a_token_is_looked_up(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_up, is_asked = guarded.context.dispatcher.authenticate, threading.Event()
+
+    def look_up_slowly(secret: str) -> Any:
+        is_asked.set()
+        time.sleep(1.5)
+        return look_up(secret)
+
+    monkeypatch.setattr(guarded.context.dispatcher, "authenticate", look_up_slowly)
+    with ThreadPoolExecutor(1) as pool, guarded.http() as http:
+        slow = pool.submit(guarded.call, "audit.list", "viewer")
+        assert is_asked.wait(10)
+        started = time.monotonic()
+        assert http.get("/healthz").status_code == 200
+        assert time.monotonic() - started < 1
+        assert slow.result().status_code == 200
 
 
 def test_loopback_names() -> None:

@@ -172,6 +172,12 @@ def test_b2_09_a_bad_url_does_not_show_its_password() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_a_database_that_is_no_file_is_refused() -> None:
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        with pytest.raises(InvalidInput, match="cannot be used"):
+            Database(url)
+
+
 def test_b2_20_a_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path / 'state' / 'test.db'}").close()
     assert (tmp_path / "state").stat().st_mode & 0o077 == 0

@@ -43,7 +43,7 @@ class Database:
         if url.startswith("postgresql://"):
             url = "postgresql+psycopg://" + url.removeprefix("postgresql://")
         self.url = url
-        self.is_sqlite = url.startswith("sqlite")
+        self.is_sqlite = url.startswith("sqlite:///") and not url.endswith(":memory:")
         if not self.is_sqlite and not url.startswith("postgresql"):
             raise InvalidInput(
                 "this database cannot be used",
@@ -83,9 +83,9 @@ class Database:
         """Yield a connection for reading: one snapshot, never blocked by the writer; nothing it writes stays."""
         try:
             with self._reader.connect() as connection:
+                if self.is_sqlite:
+                    connection.exec_driver_sql("BEGIN")
                 try:
-                    if self.is_sqlite:
-                        connection.exec_driver_sql("BEGIN")
                     yield connection
                 finally:
                     connection.rollback()
@@ -258,10 +258,10 @@ def _translate(error: Exception) -> Exception:
 
 
 def _sqlite_engine(url: str) -> Engine:
-    path = url.removeprefix("sqlite:///")
-    if path and path != ":memory:":
-        _make_folder(Path(path).parent)
-    engine = create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+    _make_folder(Path(url.removeprefix("sqlite:///")).parent)
+    # More connections than a server has threads: nobody ever waits for one.
+    connect_args = {"timeout": 30, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect_args, pool_size=16, max_overflow=48)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:

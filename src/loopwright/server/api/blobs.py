@@ -25,7 +25,7 @@ _HEADERS = {"x-content-type-options": "nosniff", "content-disposition": "attachm
 async def put_blob(request: Request) -> Response:
     """Store the body and answer its digest and size."""
     context: ServerContext = request.app.state.context
-    actor = context.gatekeeper.actor(request)
+    actor = await context.gatekeeper.find_actor(request)
     project = request.path_params["project"]
     _require(actor, project, can_write=True)
     await run_in_threadpool(context.dispatcher.read, project, actor, lambda tx: tx.project)  # it must exist
@@ -60,7 +60,7 @@ def _store(context: ServerContext, project: str, actor: Actor, draft: Path) -> B
 async def get_blob(request: Request) -> Response:
     """Answer the bytes of a blob that this project refers to."""
     context: ServerContext = request.app.state.context
-    actor = context.gatekeeper.actor(request)
+    actor = await context.gatekeeper.find_actor(request)
     project, digest = request.path_params["project"], request.path_params["digest"]
     _require(actor, project, can_write=False)
     found = await run_in_threadpool(

@@ -22,7 +22,7 @@ MOST_WAIT_S = 30.0
 async def call_verb(request: Request) -> Response:
     """Call a verb or query. ``?wait_s=N`` repeats it at each commit until its answer is not empty."""
     context: ServerContext = request.app.state.context
-    actor = context.gatekeeper.actor(request)
+    actor = await context.gatekeeper.find_actor(request)
     args = from_json(await read_body(request) or b"{}", dict[str, Any])
     project, name = request.path_params["project"], request.path_params["name"]
     wait_s = _wait_s(request)

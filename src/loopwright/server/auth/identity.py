@@ -3,6 +3,7 @@
 import hmac
 import ipaddress
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
@@ -44,11 +45,21 @@ class Gatekeeper:
             PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
         """
         secret = self._secret(request)
+        return self._known(request, secret) or self._dispatcher.authenticate(secret)
+
+    async def find_actor(self, request: Request) -> Actor:
+        """Return who calls, without holding up the event loop; raises like ``actor``."""
+        secret = self._secret(request)
+        known = self._known(request, secret)
+        return known if known is not None else await run_in_threadpool(self._dispatcher.authenticate, secret)
+
+    def _known(self, request: Request, secret: str) -> Actor | None:
+        """Return the actor of a request that shows no token of the database's, None where one must be looked up."""
         if secret and hmac.compare_digest(secret.encode(), self._service_token.encode()):
             return SERVICE_ACTOR
         self._refuse_foreign_pages(request)
         if secret:
-            return self._dispatcher.authenticate(secret)
+            return None
         if self.is_open:
             return LOCAL_ACTOR
         raise Unauthenticated("this server asks for a token", next_step="loopwright login, or set LOOPWRIGHT_TOKEN")

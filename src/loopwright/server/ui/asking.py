@@ -1,6 +1,8 @@
 """What a page asks the rooms: queries by name, each with its permission, all on one snapshot."""
 
-from typing import Any
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any, Self
 
 from starlette.requests import Request
 
@@ -16,20 +18,34 @@ PAGE_ROWS = 100
 
 
 class Ask:
-    """Asks queries for one page view.
+    """Asks queries for one page view; a context manager that lets go of the snapshot.
 
     Args:
-        tx: One snapshot of one project.
-        actor: Who looks.
         request: The page's address: path and query parameters.
+        actor: Who looks.
+        project: What is looked at.
     """
 
-    def __init__(self, tx: Tx, actor: Actor, request: Request) -> None:
-        self.tx = tx
+    def __init__(self, request: Request, actor: Actor, project: str) -> None:
         self.actor = actor
-        self.project = tx.project
-        self.now_us = tx.now_us
+        self.project = project
         self._request = request
+        self._context: ServerContext = request.app.state.context
+        self._held = ExitStack()
+        self._is_reading = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @cached_property
+    def tx(self) -> Tx:
+        """The snapshot, of the moment of the first query."""
+        self._is_reading = True
+        connection = self._held.enter_context(self._context.database.reading())
+        return self._context.dispatcher.tx(connection, self.project, self.actor)
 
     def __call__(self, name: str, /, **args: Any) -> Any:
         """Return the answer of a query.
@@ -42,10 +58,14 @@ class Ask:
         return called.function(self.tx, **args)
 
     def operate(self, name: str, /, **args: Any) -> Any:
-        """Return the answer of an operation, which reads blobs beside rows."""
+        """Return the answer of an operation, which reads blobs beside rows; before the first query.
+
+        An operation opens connections of its own: a page that held one meanwhile would wait for pages that do the same.
+        """
+        assert not self._is_reading
         called = find_verb(name)
         check_permission(called, self.actor, self.project)
-        context: ServerContext = self._request.app.state.context
+        context = self._context
         inside = OperationContext(
             dispatcher=context.dispatcher,
             blobs=context.blobs,

@@ -44,7 +44,7 @@ async def tell_projects(request: Request) -> Response:
     """Answer ``/projects.json``."""
     context: ServerContext = request.app.state.context
     try:
-        actor = context.gatekeeper.actor(request)
+        actor = await context.gatekeeper.find_actor(request)
         found = await run_in_threadpool(context.dispatcher.call, "projects.list", {}, actor=actor, project=SYSTEM)
     except LoopwrightError as error:
         return error_answer(error)

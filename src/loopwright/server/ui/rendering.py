@@ -95,17 +95,12 @@ def read_view(
     request: Request, actor: Actor, shape: PageFunction, project: str
 ) -> tuple[View | Elsewhere, dict[str, Any]]:
     """Run a page function on one snapshot; return what it shapes and what the frame around it shows."""
-    context: ServerContext = request.app.state.context
-
     if project == SYSTEM and shape.__name__ != "projects":
         raise NotFound("no project has this name", field="project", value=project, next_step="see all projects")
 
-    def look(tx: Any) -> tuple[View | Elsewhere, dict[str, Any]]:
-        ask = Ask(tx, actor, request)
+    with Ask(request, actor, project) as ask:
         view = shape(ask)
         return view, {} if isinstance(view, Elsewhere) else _frame(ask)
-
-    return context.dispatcher.read(project, actor, look)  # type: ignore[no-any-return]
 
 
 def _show(request: Request, shape: PageFunction) -> Response:
@@ -142,12 +137,12 @@ def _tell(request: Request, shape: PageFunction) -> Response:
 def _frame(ask: Ask) -> dict[str, Any]:
     """Return what the frame shows: the project, its clock, and how much waits behind two of the entries."""
     if ask.project == SYSTEM:
-        return {"project": None, "counts": {}, "now_us": ask.now_us, "may": ask.may}
+        return {"project": None, "counts": {}, "now_us": ask.tx.now_us, "may": ask.may}
     project = ask("projects.get", name=ask.project)
     incidents = ask.find("monitoring.incidents", [], states=["open", "acknowledged"])
     waiting = ask.find("approvals.list", [], state="waiting")
     counts = {"Incidents": len(incidents), "Approvals": len(waiting)}
-    return {"project": project, "counts": counts, "now_us": ask.now_us, "may": ask.may}
+    return {"project": project, "counts": counts, "now_us": ask.tx.now_us, "may": ask.may}
 
 
 def unexpected() -> LoopwrightError:

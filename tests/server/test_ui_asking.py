@@ -1,0 +1,31 @@
+"""Pages under load: what they ask never waits for itself."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from loopwright.server.ui import asking
+from tests.server.site import Site
+
+VISITORS = 24
+
+
+def test_many_pages_that_read_blobs_at_once_are_all_answered(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = asking.check_arguments
+
+    def check_slowly(*args: Any) -> Any:
+        time.sleep(0.3)
+        return check(*args)
+
+    monkeypatch.setattr(asking, "check_arguments", check_slowly)
+
+    def visit(number: int) -> int:
+        with opened.http() as http:
+            return http.get(f"/p/flights/predictions/pred_{number:026}").status_code
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(VISITORS) as pool:
+        assert set(pool.map(visit, range(VISITORS))) == {404}
+    assert time.monotonic() - started < 15
