@@ -13,6 +13,7 @@ from loopwright.serving.rollouts.judging import judge
 DAY = 86_400_000_000
 TIMES = ["event_at", "recorded_at", "latency_us"]
 NOTHING = pl.DataFrame(schema={"variant": pl.String(), "latency_us": pl.Int64(), "recorded_at": pl.Int64()})
+UNLABELLED = pl.DataFrame(schema={"prediction_id": pl.String(), "label": pl.Float64(), "label_text": pl.String()})
 
 
 def spec(step: Any, task: str = "binary") -> JudgeSpec:
@@ -124,7 +125,7 @@ def canary(exposures: int, rows_each: int, failed: int = 0) -> pl.DataFrame:
 
 
 def verdicts(step: CanaryStep, served: pl.DataFrame) -> list[str]:
-    return [found.verdict for found in judge(spec(step), served, NOTHING, NOTHING)]
+    return [found.verdict for found in judge(spec(step), served, UNLABELLED, NOTHING)]
 
 
 def test_a_canary_needs_its_exposures() -> None:
@@ -150,5 +151,21 @@ def test_a_replayed_hour_is_one_exposure_and_a_healthy_canary_ends_within_a_day(
 def test_rows_whose_variant_the_caller_chose_do_not_count() -> None:
     chosen = rows("candidate", {"score": np.zeros(140), "error": pl.Series(["x"] * 140)}, is_shadow=False)
     step = CanaryStep(0.1, DAY, ["error_rate"])
-    found = judge(spec(step), chosen.with_columns(bucket=pl.lit(None, pl.Float64)), NOTHING, NOTHING)
+    found = judge(spec(step), chosen.with_columns(bucket=pl.lit(None, pl.Float64)), UNLABELLED, NOTHING)
     assert [verdict.verdict for verdict in found] == ["undecided", "undecided"]
+
+
+def test_a_canary_s_guard_on_quality_sees_the_labels() -> None:
+    count = 400
+    truth = (np.arange(count) % 3 == 0).astype(float)
+    sides = {"champion": truth * 0.5 + np.linspace(0, 0.4, count), "candidate": np.full(count, 0.2)}
+    parts = [rows(name, {"score": scores}, is_shadow=False) for name, scores in sides.items()]
+    served = pl.concat(
+        part.with_columns(prediction_id=pl.col("prediction_id") + f"-{place}") for place, part in enumerate(parts)
+    )
+    labels = served.select("prediction_id", label=pl.Series([*truth, *truth]), label_text=pl.lit(None, pl.String()))
+    step = CanaryStep(0.5, DAY, ["error_rate", "roc_auc"])
+    found = {one.metric: one.verdict for one in judge(spec(step), served, labels, NOTHING)}
+    assert found["roc_auc"] == "abort"
+    found = {one.metric: one.verdict for one in judge(spec(step), served, UNLABELLED, NOTHING)}
+    assert found["roc_auc"] == "undecided"

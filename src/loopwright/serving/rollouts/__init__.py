@@ -7,5 +7,7 @@ add_built_in(
     {
         "error_rate": "loopwright.serving.rollouts.guards:error_rate",
         "latency_p99": "loopwright.serving.rollouts.guards:latency_p99",
+        "roc_auc": "loopwright.serving.rollouts.quality:roc_auc",
+        "squared_error": "loopwright.serving.rollouts.quality:squared_error",
     },
 )

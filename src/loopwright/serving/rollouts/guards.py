@@ -24,7 +24,8 @@ def error_rate(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepV
     """Judge whether the candidate fails more often than the champion.
 
     Args:
-        rows: Served rows of the step with ``variant, error, latency_us, recorded_at, event_at``.
+        rows: Served rows of the step with ``variant, error, latency_us, recorded_at, event_at``, and with ``score,
+            answer, label, label_text`` for guards on quality.
         before: Served rows of the champion before the step.
         weight: The candidate's share of traffic, 0..1.
     """

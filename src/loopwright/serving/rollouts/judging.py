@@ -31,7 +31,7 @@ def judge(spec: JudgeSpec, rows: pl.DataFrame, labels: pl.DataFrame, before: pl.
     if isinstance(spec.step, ShadowStep):
         found = _judge_shadow(spec, spec.step, rows, labels)
     else:
-        found = _judge_canary(spec.step, rows, before)
+        found = _judge_canary(spec.step, rows, labels, before)
     return [msgspec.structs.replace(verdict, step=spec.index, at_us=spec.end_at) for verdict in found]
 
 
@@ -108,7 +108,9 @@ def answered_class(answer: str) -> str:
     return str(document.get("class") if isinstance(document, dict) else document)
 
 
-def _judge_canary(step: CanaryStep, rows: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:
+def _judge_canary(
+    step: CanaryStep, rows: pl.DataFrame, labels: pl.DataFrame, before: pl.DataFrame
+) -> list[StepVerdict]:
     # Without a bucket the caller chose the variant, which is no fair comparison.
     is_drawn = ~pl.col("is_shadow") & pl.col("bucket").is_not_null()
     served = rows.filter(is_drawn & pl.col("variant").is_in([CHAMPION, CANDIDATE]))
@@ -120,4 +122,5 @@ def _judge_canary(step: CanaryStep, rows: pl.DataFrame, before: pl.DataFrame) ->
         f"at least {step.least_rows:,} are needed"
     )
     exposure = verdict_alone("exposure", "go" if is_enough else "undecided", message, len(answered))
+    served = served.join(labels.select("prediction_id", "label", "label_text"), on="prediction_id", how="left")
     return [exposure, *(load_plugin("guards", guard)(served, before, step.weight) for guard in step.guard)]

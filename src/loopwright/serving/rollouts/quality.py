@@ -1,0 +1,103 @@
+"""Guards on quality: what abort a canary when labels that came in show that the candidate's answers are worse.
+
+Candidate and champion answer different requests, drawn at random, so their measures are independent. Looking often does
+no harm: the interval is an asymptotic confidence sequence, valid at all looks together (Waudby-Smith, Arbour, Sinha,
+Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, 2021).
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from loopwright.registry import metrics
+from loopwright.serving.rollouts.guards import TOLERATED
+from loopwright.serving.statistics import ABORT_AT, Floats
+from loopwright.serving.types import CANDIDATE, CHAMPION, StepVerdict, verdict_alone
+
+LEAST_LABELS = 50
+"""Fewer labelled requests of either variant say nothing."""
+_LEAST_OF_A_CLASS = 10
+_NARROWEST_AT = 500
+"""The number of labels at which the interval is tuned to be narrowest."""
+
+Measured = tuple[float, float]
+"""A measure, more is better, and its variance."""
+
+
+def roc_auc(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
+    """Judge whether the candidate orders yes and no worse than the champion, by more than 0.01.
+
+    Args:
+        rows: Served rows of the step with ``variant, score, label``; the label is null until it is known.
+        before: Served rows of the champion before the step.
+        weight: The candidate's share of traffic, 0..1.
+    """
+    return _judge("roc_auc", rows, _roc_auc, lambda champion: TOLERATED)
+
+
+def squared_error(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
+    """Judge whether the candidate's mean squared error is larger than the champion's, by more than 1 %.
+
+    Of probabilities that is the Brier score; arguments as for ``roc_auc``.
+    """
+    return _judge("squared_error", rows, _minus_squared_error, lambda champion: TOLERATED * abs(champion))
+
+
+def _judge(
+    metric: str,
+    rows: pl.DataFrame,
+    measure: Callable[[Floats, Floats], Measured | None],
+    tolerated: Callable[[float], float],
+) -> StepVerdict:
+    labelled = rows.drop_nulls(["label", "score"])
+    sides = [labelled.filter(pl.col("variant") == variant) for variant in (CHAMPION, CANDIDATE)]
+    counts = [len(side) for side in sides]
+    found = [measure(side["label"].to_numpy(), side["score"].to_numpy()) for side in sides]
+    champion, candidate = found
+    if min(counts) < LEAST_LABELS or champion is None or candidate is None:
+        message = (
+            f"{metric}: labels of {counts[1]} requests of the candidate and {counts[0]} of the champion are known, too "
+            f"few to judge"
+        )
+        return verdict_alone(metric, "undecided", message, sum(counts))
+    difference = candidate[0] - champion[0]
+    half = interval_factor(sum(counts)) * (champion[1] + candidate[1]) ** 0.5
+    low, high = difference - half, difference + half
+    is_harm = high < -tolerated(champion[0])
+    verdict: Literal["go", "abort"] = "abort" if is_harm else "go"
+    message = (
+        f"{metric} of the candidate {abs(candidate[0]):.4f} on {counts[1]:,} labelled requests, of the champion "
+        f"{abs(champion[0]):.4f} on {counts[0]:,}: {difference:+.4f} better (interval for every look together "
+        f"{low:+.4f} to {high:+.4f}): {'worse' if is_harm else 'not shown to be worse'}"
+    )
+    shown = abs(champion[0]), abs(candidate[0])
+    return StepVerdict(0, metric, *shown, difference, low, high, verdict, message, sum(counts))
+
+
+def interval_factor(rows: int) -> float:
+    """Return how many standard errors the interval reaches to either side after so many rows.
+
+    ``sqrt((1 + 1/(n r)) log((n r + 1) / a^2))`` with level a = 1/20, and r so that it is narrowest at 500 rows.
+
+    >>> 2.5 < interval_factor(500) < 3.5 < interval_factor(100_000)
+    True
+    """
+    level = 1.0 / ABORT_AT
+    spread = (-2 * np.log(level) + np.log(1 - 2 * np.log(level))) / _NARROWEST_AT
+    return float(np.sqrt((1 + 1 / (rows * spread)) * np.log((rows * spread + 1) / level**2)))
+
+
+def _roc_auc(labels: Floats, scores: Floats) -> Measured | None:
+    positives = int((labels > 0.5).sum())
+    if min(positives, len(labels) - positives) < _LEAST_OF_A_CLASS:
+        return None
+    return metrics.delong(labels, scores)
+
+
+def _minus_squared_error(labels: Floats, scores: Floats) -> Measured | None:
+    if len(labels) < 2:
+        return None
+    losses = (scores - labels) ** 2
+    return -float(losses.mean()), float(losses.var(ddof=1)) / len(losses)
