@@ -1,9 +1,12 @@
 """What the tests of the loop share: an applied project, a reactor to drain, trainings that end as told."""
 
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
 from loopwright.data import DatasetSpec, KnownAt, SourceSpec
@@ -19,6 +22,7 @@ from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec, ShadowStep
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Job
+from loopwright.store.work import JOBS
 
 CODE = CodeRef("c" * 64, "project", "fit", "f" * 64)
 BY_POLICY = ApproveSpec("policy", "policy")
@@ -146,6 +150,42 @@ def end_job(loop: Loop, job: Job, verb: str = "jobs.finish", **outcome: Any) -> 
     claim = {"worker": "w", "kinds": [job.kind], "limit": 100}
     loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM)
     loop.service(verb, job_id=job.job_id, worker="w", **outcome)
+
+
+@dataclass
+class Importer:
+    """Imports rows of ``flights`` as a worker does."""
+
+    loop: Loop
+    blobs: BlobStore
+    state_dir: Path
+    imported: int = 0
+
+    def call(self, verb: str, args: dict[str, Any], _project: str) -> Any:
+        """Call a verb as a job does."""
+        return self.loop.service(verb, **args)
+
+    def progress(self, text: str) -> None:
+        """Hear how far a job is."""
+
+    def load(self, operation: str = "append", carrier: str | None = "UA") -> None:
+        """Let a version with one more row be made."""
+        self.imported += 1
+        moment = pl.Series([self.loop.wall.at_us + self.imported], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+        row = {"id": [f"F{self.imported}"], "carrier": pl.Series([carrier], dtype=pl.String), "is_late": [True]}
+        frame = pl.DataFrame(row).with_columns(scheduled_at=moment, landed_at=moment)
+        body = io.BytesIO()
+        frame.write_parquet(body)
+        rows = [self.blobs.put(body.getvalue())]
+        job = self.loop("data.start_import", dataset="flights", operation=operation, blobs=rows)
+        JOBS["data.import"](self, job)  # type: ignore[arg-type]
+        end_job(self.loop, job)
+
+
+@pytest.fixture
+def importer(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Importer:
+    """Whoever brings rows."""
+    return Importer(loop, blob_store, tmp_path)
 
 
 @pytest.fixture

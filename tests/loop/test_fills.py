@@ -1,50 +1,24 @@
 """Fills of the online store: a view that a plan reads has its past there, and nothing is filled for nothing."""
 
-import io
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import polars as pl
 import pytest
 
 from loopwright.kernel.clock import DAY_US, HOUR_US
-from loopwright.store.blobs import BlobStore
-from loopwright.store.work import JOBS
-from tests.loop.conftest import PROJECT, RECENT, Loop, end_job
+from tests.loop.conftest import PROJECT, RECENT, Importer, Loop, end_job
 
 WEEKLY = msgspec.structs.replace(RECENT, windows_us=[7 * DAY_US])
 
 
 @dataclass
 class Fills:
-    """Imports rows of ``flights`` as a worker does, and says what is to be filled."""
+    """What is known of ``flights``, and what is to be filled of it."""
 
     loop: Loop
-    blobs: BlobStore
-    state_dir: Path
-    imported: int = 0
-
-    def call(self, verb: str, args: dict[str, Any], _project: str) -> Any:
-        """Call a verb as a job does."""
-        return self.loop.service(verb, **args)
-
-    def progress(self, text: str) -> None:
-        """Hear how far a job is."""
-
-    def load(self, operation: str = "append") -> None:
-        """Let a version with one more row become ready."""
-        self.imported += 1
-        moment = pl.Series([self.loop.wall.at_us + self.imported], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
-        row = {"id": [f"F{self.imported}"], "carrier": ["UA"], "is_late": [True]}
-        frame = pl.DataFrame(row).with_columns(scheduled_at=moment, landed_at=moment)
-        body = io.BytesIO()
-        frame.write_parquet(body)
-        rows = [self.blobs.put(body.getvalue())]
-        job = self.loop("data.start_import", dataset="flights", operation=operation, blobs=rows)
-        JOBS["data.import"](self, job)  # type: ignore[arg-type]
-        end_job(self.loop, job)
+    load: Callable[..., None]
 
     def push(self) -> None:
         """Register a chunk of pushed rows."""
@@ -70,10 +44,10 @@ class Fills:
 
 
 @pytest.fixture
-def fills(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Fills:
+def fills(loop: Loop, importer: Importer) -> Fills:
     """The project with a first version of its dataset, filled; rollouts take no time."""
     loop.apply(deployments=[msgspec.structs.replace(PROJECT.deployments[0], rollout=[])])
-    made = Fills(loop, blob_store, tmp_path)
+    made = Fills(loop, importer.load)
     made.load()
     assert made.asked() == [("version 1 of flights is ready", 3)]
     return made
@@ -125,7 +99,7 @@ def test_a_version_feeds_views_as_declared_and_as_served(fills: Fills) -> None:
     fills.load()
     assert sorted(fills.asked()) == [("version 2 of flights is ready", 3), ("version 2 of flights is ready", 168)]
     fills.push()
-    fills.load("replace")
+    fills.load(operation="replace")
     assert len(fills.asked()) == 2
 
 

@@ -66,6 +66,9 @@ def status(project: str | None, as_json: bool) -> None:
         ("deployment", "serving", "state", "predictions"),
         [(one.name, one.serving, one.state, one.predictions) for one in answer.deployments],
     )
+    for one in answer.deployments:
+        if one.refused:
+            click.echo(f"{one.name}: the newest training was refused: {one.refused}")
     for line in answer.needs_attention:
         click.echo(f"needs you: {line}")
     if not answer.needs_attention:

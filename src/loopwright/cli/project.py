@@ -103,6 +103,9 @@ def start(
         print_json(execution)
         return
     click.echo(f"{execution.execution_id} {execution.state}")
+    skipped = [step for step in execution.steps if step.state == "skipped" and step.output]
+    if skipped:
+        click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
     if execution.state == "failed":
         error = execution.error or {}
         raise StepFailed(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.data import datasets, declarations, known, versions
 from loopwright.data.datasets import declare, get, list_datasets
-from loopwright.data.quarantine import check_usable
+from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.types import (
     VERSION_STATES,
     CheckResult,
@@ -65,6 +65,7 @@ __all__ = [
     "declare",
     "diff",
     "diff_result",
+    "explain_quarantine",
     "finish_import",
     "get",
     "get_version",

@@ -11,10 +11,10 @@ def blocking(checks: Sequence[CheckResult]) -> list[CheckResult]:
     return [result for result in checks if not result.passed and result.check.severity == "block"]
 
 
-def explain(dataset: str, version: int, checks: Sequence[CheckResult]) -> str:
+def explain_quarantine(version: DatasetVersion) -> str:
     """Return why a version is quarantined, in a sentence."""
-    why = "; ".join(result.message for result in blocking(checks))
-    return f"dataset {dataset} version {version} is quarantined: {why}"
+    why = "; ".join(result.message for result in blocking(version.checks))
+    return f"dataset {version.dataset} version {version.version} is quarantined: {why}"
 
 
 def check_usable(version: DatasetVersion) -> DatasetVersion:
@@ -26,7 +26,7 @@ def check_usable(version: DatasetVersion) -> DatasetVersion:
     """
     if version.state == "quarantined":
         raise Quarantined(
-            explain(version.dataset, version.version, version.checks),
+            explain_quarantine(version),
             field="version",
             value=version.version,
             rule="only ready versions may be used",

@@ -3,7 +3,7 @@
 from typing import Any, Literal
 
 from loopwright.data import datasets, sql
-from loopwright.data.quarantine import blocking, check_usable, explain
+from loopwright.data.quarantine import blocking, check_usable, explain_quarantine
 from loopwright.data.types import (
     VERSION_STATES,
     ColumnSchema,
@@ -250,7 +250,7 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
         )
     ):
         # The same bad rows sent again are the same quarantined version.
-        message = explain(last.dataset, last.version, last.checks)
+        message = explain_quarantine(last)
         return ImportResult("quarantined", last.version, 0, imported.dropped_rows, message)
     below = version.parent if imported.operation == "append" else None
     base = version.version if below is None else sql.find_base(tx.connection, tx.project, version.dataset, below)
@@ -260,7 +260,7 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
     ref = tx.ref("dataset", version.dataset, version.version)
     lineage.link(tx, ref, "version_of", tx.ref("dataset", version.dataset))
     if is_quarantined:
-        message = explain(version.dataset, version.version, version.checks)
+        message = explain_quarantine(version)
         checks = [result.check for result in blocking(version.checks)]
         facts = {"dataset": version.dataset, "version": version.version, "job_id": job_id, "checks": checks}
         tx.emit("data.version_quarantined", ref, reason=message, **facts)

@@ -2,20 +2,27 @@
 
 import msgspec
 
-from loopwright import data, monitoring, serving
+from loopwright import data, monitoring, registry, serving
 from loopwright.governance import approvals, projects
 from loopwright.kernel.verbs import query
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
+_MOST_UNJUDGED = 20
+"""How many versions that no gate judges, such as yardsticks, may have followed the last one that was judged."""
+
 
 class DeploymentLine(msgspec.Struct, frozen=True):
-    """One deployment in a sentence; ``predictions`` counts sealed rows."""
+    """One deployment in a sentence; ``predictions`` counts sealed rows.
+
+    ``refused`` says what the gates held against the model's newest training, empty where they let it pass.
+    """
 
     name: str
     serving: str
     state: str
     predictions: int
+    refused: str = ""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -49,10 +56,21 @@ def _line(tx: Tx, name: str) -> DeploymentLine:
         name=name,
         serving=" · ".join(f"v{one.version} {one.weight:.0%}" for one in served) or "nothing",
         state="steady" if rollout is None else f"rollout of v{rollout.version}: {rollout.state}",
-        predictions=sum(
-            chunk.rows for chunk in store_sql.find_chunks(tx.connection, tx.project, "predictions", stream=name)
-        ),
+        predictions=store_sql.count_rows(tx.connection, tx.project, "predictions", name),
+        refused=_refused(tx, found.deployment.spec.model),
     )
+
+
+def _refused(tx: Tx, model: str) -> str:
+    """Return which version the gates refused, and why, if that was the last one they judged."""
+    for version in registry.versions(tx, model=model, limit=_MOST_UNJUDGED):
+        if version.refit_of is not None:
+            return ""
+        for report in registry.gate_reports(tx, model=model, version=version.version, limit=1):
+            failed = [result.message for result in report.results if result.verdict != "passed"]
+            is_let_in = report.passed or report.forced_by
+            return "" if is_let_in else f"version {version.version}: {'; '.join(failed)}"
+    return ""
 
 
 def _needs_attention(tx: Tx) -> list[str]:
@@ -60,13 +78,12 @@ def _needs_attention(tx: Tx) -> list[str]:
         f"{one.question} (loopwright approve {one.approval_id})"
         for one in approvals.list_approvals(tx, state="waiting")
     ]
-    lines += [
-        f"{incident.severity}: {incident.title}"
-        for incident in monitoring.incidents(tx)
-        if incident.state != "resolved" and incident.needs_person
-    ]
+    incidents = monitoring.incidents(tx, states=["open", "acknowledged"], needs_person=True)
+    lines += [f"{incident.severity}: {incident.title}" for incident in incidents]
+    told = {incident.subject for incident in incidents}
     for dataset in data.list_datasets(tx):
-        newest = data.list_versions(tx, dataset=dataset.spec.name, limit=1)
-        if newest and newest[0].state == "quarantined":
-            lines.append(f"dataset {dataset.spec.name} version {newest[0].version} is quarantined: {newest[0].reason}")
+        if dataset.latest_state != "quarantined" or tx.ref("dataset", dataset.name, dataset.latest) in told:
+            continue
+        [newest] = data.list_versions(tx, dataset=dataset.name, limit=1)
+        lines.append(data.explain_quarantine(newest))
     return lines

@@ -313,6 +313,27 @@ def find_chunks(
     return [_chunk(row) for row in connection.execute(statement.order_by(chunks.c.id_first))]
 
 
+def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> bool:
+    """Say whether a stream has any chunk of a kind."""
+    statement = (
+        select(chunks.c.chunk_id)
+        .where(chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.stream == stream)
+        .limit(1)
+    )
+    return connection.execute(statement).first() is not None
+
+
+def count_rows(connection: Connection, project: str, kind: str, stream: str) -> int:
+    """Return how many rows the live chunks of a stream hold."""
+    statement = select(func.sum(chunks.c.rows)).where(
+        chunks.c.project_id == project,
+        chunks.c.kind == kind,
+        chunks.c.stream == stream,
+        chunks.c.replaced_by.is_(None),
+    )
+    return int(connection.execute(statement).scalar() or 0)
+
+
 def replace_chunks(connection: Connection, project: str, chunk_ids: Sequence[str], replaced_by: str) -> None:
     """Mark chunks as replaced by a compacted one."""
     connection.execute(

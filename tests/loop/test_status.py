@@ -1,0 +1,57 @@
+"""Where a project stands, in one answer."""
+
+import msgspec
+
+from loopwright.data import CheckSpec
+from loopwright.registry import Evidence, GateResult, GateSpec
+from tests.loop.conftest import PROJECT, Importer, Loop
+
+
+def line(loop: Loop) -> tuple[str, str, str]:
+    [found] = loop("loop.status").deployments
+    return found.serving, found.state, found.refused
+
+
+def judge(loop: Loop, version: int, verdict: str) -> None:
+    evidence = Evidence("late", version, 900, {}, {}, None, None, 0, 0, None, [])
+    results = [
+        GateResult(GateSpec("at_least"), verdict, "roc_auc 0.6, at least 0.65"),  # type: ignore[arg-type]
+        GateResult(GateSpec("latency"), "passed", "p99 2 ms"),
+    ]
+    loop.service("registry.record_gates", model="late", version=version, results=results, evidence=evidence)
+
+
+def test_a_training_that_its_gates_refused_is_told_until_one_passes(loop: Loop) -> None:
+    assert line(loop) == ("nothing", "steady", "")
+    judge(loop, loop.register(), "failed")
+    assert line(loop) == ("nothing", "steady", "version 1: roc_auc 0.6, at least 0.65")
+    loop.register()  # a yardstick, which no gate judges
+    assert line(loop)[2] == "version 1: roc_auc 0.6, at least 0.65"
+    passed = loop.register()
+    judge(loop, passed, "passed")
+    assert line(loop)[2] == ""
+    judge(loop, loop.register(), "invalid")
+    assert line(loop)[2] == "version 4: roc_auc 0.6, at least 0.65"
+    loop("registry.force_gates", model="late", version=4, reason="known to be fine")
+    assert line(loop)[2] == ""
+
+
+def test_a_refit_passed_with_the_version_it_repeats(loop: Loop) -> None:
+    judge(loop, loop.register(), "failed")
+    held_out = loop.register()
+    judge(loop, held_out, "passed")
+    loop.register(refit_of=held_out)
+    assert line(loop)[2] == ""
+
+
+def test_quarantine_is_told_once_with_what_failed(loop: Loop, importer: Importer) -> None:
+    checked = msgspec.structs.replace(PROJECT.datasets[0], checks=[CheckSpec("not_null", "carrier")])
+    loop.apply(datasets=[checked])
+    importer.load(carrier=None)
+    [told] = loop("loop.status").needs_attention
+    assert told.startswith("warning: dataset flights version 1 is quarantined: carrier")
+    [incident] = loop("monitoring.incidents")
+    loop("monitoring.resolve", incident_id=incident.incident_id, reason="seen")
+    assert loop("loop.status").needs_attention == [told.removeprefix("warning: ")]
+    importer.load()
+    assert loop("loop.status").needs_attention == []
