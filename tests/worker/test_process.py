@@ -1,11 +1,19 @@
 """A worker claims jobs, runs pipelines, and loses nothing when it or the server is killed."""
 
 import signal
+import threading
 import time
 from typing import Any
 
+import msgspec
 import pytest
 
+from loopwright.governance import LOCAL_ACTOR
+from loopwright.kernel.errors import Unavailable
+from loopwright.store.types import Job
+from loopwright.store.work import JOBS
+from loopwright.worker import Worker
+from loopwright.worker.context import make_context
 from tests.worker.conftest import Site
 
 pytestmark = pytest.mark.slow
@@ -133,3 +141,32 @@ def test_a_stop_lets_the_work_under_way_end(site: Site) -> None:
     assert site.kill_worker(signal.SIGTERM) == 0
     assert site.call("pipelines.get", execution_id=execution_id).state == "done"
     assert site.call("jobs.list")[0].state == "done"
+
+
+def test_a_job_that_finds_a_part_missing_is_done_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loopwright.worker.process.REPEAT_AFTER_S", (0.01, 0.01))
+    tries: dict[str, int] = {}
+
+    def find_it_missing(_context: Any, job: Job) -> dict[str, Any]:
+        tries[job.job_id] = tries.get(job.job_id, 0) + 1
+        if tries[job.job_id] <= job.args["times"]:
+            raise Unavailable("a gateway has not sealed its spool")
+        return {"rows": 3}
+
+    monkeypatch.setitem(JOBS, "test.missing", find_it_missing)
+    for times in (2, 3):
+        args = {"times": times}
+        site.server.dispatcher.write(
+            "flights", LOCAL_ACTOR, lambda tx, a=args: tx.start_job("test.missing", "flights/x:y", a, job_id=f"job_{a}")
+        )
+    url = f"http://127.0.0.1:{site.server.port}"
+    worker = Worker(make_context(msgspec.structs.replace(site.server.context.settings, url=url)))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    site.wait_for(lambda: {job.state for job in site.call("jobs.list")} == {"done", "failed"})
+    threading.Thread(target=worker.stop).start()
+    site.server.context.stop_waiting()
+    thread.join()
+    ended = {job.args["times"]: (job.state, job.attempt) for job in site.call("jobs.list")}
+    assert ended == {2: ("done", 1), 3: ("failed", 1)}
+    assert set(tries.values()) == {3}

@@ -2,7 +2,7 @@
 
 from loopwright.loop import apply, commands, exports, reactions, status, why
 from loopwright.loop.commands import CommandSpec, ModelOutput
-from loopwright.loop.operations import OperationContext
+from loopwright.loop.operations import OperationContext, seal_gateway
 from loopwright.loop.reactor import Reactor
 from loopwright.loop.replay import Advanced, advance, come_to_rest
 from loopwright.loop.timers import fire_due
@@ -40,6 +40,7 @@ __all__ = [
     "exports",
     "fire_due",
     "reactions",
+    "seal_gateway",
     "status",
     "why",
 ]

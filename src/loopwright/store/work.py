@@ -34,14 +34,21 @@ class JobContext(Protocol):
         ...
 
     def seal(self) -> None:
-        """Ask every live gateway to seal its spool, so that what was answered until now can be read."""
+        """Ask every live gateway to seal its spool, so that what was answered until now can be read.
+
+        Raises:
+            Unavailable: One is there and did not.
+        """
         ...
 
 
 JobFunction = Callable[[JobContext, Job], dict[str, Any] | None]
 
 JOBS: dict[str, JobFunction] = {}
-"""Job functions by kind, filled as rooms are imported. Each is idempotent by job id: it may run again after a crash."""
+"""Job functions by kind, filled as rooms are imported.
+
+Each is idempotent by job id: it may run again after a crash, and does so where it raised ``Unavailable``.
+"""
 
 
 def job(kind: str) -> Callable[[JobFunction], JobFunction]:

@@ -12,6 +12,7 @@ import msgspec
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
 from loopwright.kernel.verbs import VERBS
+from loopwright.loop import seal_gateway
 
 log = logging.getLogger("loopwright.worker")
 
@@ -82,16 +83,9 @@ class ServerCaller:
         kind = None if found is None else found.types.get("return")
         return document if kind is None or kind is type(None) else msgspec.convert(document, type=kind)
 
-    def post(self, url: str) -> None:
-        """Post nothing to another process of ours, such as a gateway.
-
-        Raises:
-            Unavailable: It does not answer.
-        """
-        try:
-            self._http.post(url, content=b"").raise_for_status()
-        except httpx.HTTPError as error:
-            raise Unavailable("a gateway does not answer", value=f"{url}: {error}") from None
+    def seal(self, address: str) -> None:
+        """Ask one gateway to seal its spool; see ``loop.seal_gateway``."""
+        seal_gateway(self._http, address)
 
     def close(self) -> None:
         """Let go of the connections."""

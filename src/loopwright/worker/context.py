@@ -1,6 +1,5 @@
 """What a job may use: verbs over HTTP, blobs, child processes."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,9 @@ from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Unavailable
 from loopwright.pipelines import ChildPool
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.worker.calling import ServerCaller
-
-log = logging.getLogger("loopwright.worker")
 
 
 class WorkerContext:
@@ -60,12 +56,13 @@ class WorkerContext:
         self.children.transform(code, rows, out)
 
     def seal(self) -> None:
-        """Ask every live gateway to seal its spool; one that died since is left out, for its spool waits on disk."""
+        """Ask every live gateway to seal its spool, so that what was answered until now can be read.
+
+        Raises:
+            Unavailable: One is there and did not.
+        """
         for lease in self.call("serving.gateways", {}, SYSTEM):
-            try:
-                self.caller.post(f"{lease.address.rstrip('/')}/internal/seal")
-            except Unavailable as error:
-                log.warning("not sealed: %s", error)
+            self.caller.seal(lease.address)
 
 
 def make_context(settings: Settings) -> WorkerContext:

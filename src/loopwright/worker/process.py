@@ -27,13 +27,14 @@ SLOTS = 2
 CLAIM_WAIT_S = 5.0
 """Shorter than a job's lease: when the jobs of a dead worker are free again, no claim of its own waits for them."""
 RENEW_EVERY_S = 3.0
+REPEAT_AFTER_S = (1.0, 2.0, 5.0, 10.0, 20.0)
 DRAIN_S = 8.0
 """How long a stop waits for jobs under way; what is left resumes elsewhere or at the next start."""
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class _Stopped(BaseException):
-    """Ends a claim that waits."""
+    """Ends what waits when the worker stops: a claim, or a job that is to be repeated."""
 
 
 class Worker:
@@ -117,8 +118,10 @@ class Worker:
 
         try:
             try:
-                result = JOBS[job.kind](self._context.for_job(say), job)
+                result = self._do(job, self._context.for_job(say))
                 self._report(job, "jobs.finish", result=result)
+            except _Stopped:
+                log.info("job %s (%s) goes on elsewhere when its lease ends", job.job_id, job.kind)
             except LoopwrightError as error:
                 self._report(job, "jobs.fail", error=error.to_dict())
             except Exception as error:  # a fault of ours must end the job, not the worker
@@ -132,6 +135,17 @@ class Worker:
                 self._progress.pop(job.job_id, None)
                 self._lost.discard(job.job_id)
                 self._changed.notify_all()
+
+    def _do(self, job: Job, context: WorkerContext) -> dict[str, Any] | None:
+        """Do a job; where a part of the platform is not there do it again, a few times with growing pauses."""
+        for pause_s in REPEAT_AFTER_S:
+            try:
+                return JOBS[job.kind](context, job)
+            except Unavailable as error:
+                log.warning("job %s (%s) is repeated in %g s: %s", job.job_id, job.kind, pause_s, error)
+                if self._stop.wait(pause_s):
+                    raise _Stopped from None
+        return JOBS[job.kind](context, job)
 
     def _report(self, job: Job, verb: str, **outcome: Any) -> None:
         """Tell how a job ended, as soon as the server answers; not of a job that another worker has by now."""
