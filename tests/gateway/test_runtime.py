@@ -9,7 +9,8 @@ import pytest
 
 from loopwright.features import FeaturePlan
 from loopwright.gateway.inputs import Columns, Missing, Row, absent_field
-from loopwright.gateway.runtime import Answered, DeploymentRuntime, LoadedVariant
+from loopwright.gateway.runtime import Answered, DeploymentRuntime
+from loopwright.gateway.variants import LoadedVariant
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import InvalidInput
 from loopwright.registry import InputColumn, Signature
@@ -117,6 +118,7 @@ def test_waiting_before_the_batch_counts_for_all() -> None:
         ("multiclass", Model(lambda matrix: matrix[:, 0]), "shape"),
         ("multiclass", Model(lambda matrix: np.zeros((len(matrix), 3))), "shape"),
         ("binary", Model(lambda matrix: None), "shape"),
+        ("regression", Model(lambda matrix: np.array(0.5)), "shape"),
     ],
 )
 def test_an_answer_that_is_none_is_an_error_and_in_the_log(task: str, model: Any, told: str) -> None:

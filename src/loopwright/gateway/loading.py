@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.features import BoundView, DatasetPushSpec, FeaturePlan, bind_views, online
-from loopwright.gateway.runtime import DeploymentRuntime, LoadedVariant, PlanReader, Predictor
+from loopwright.gateway.runtime import DeploymentRuntime
 from loopwright.gateway.usercode import CodeShelf
+from loopwright.gateway.variants import LoadedVariant, PlanReader, Predictor
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_of

@@ -56,6 +56,7 @@ def run(settings: Settings) -> None:
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,
             timeout_graceful_shutdown=5,
             timeout_keep_alive=75,
         )

@@ -2,38 +2,21 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
-from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, Moments, Row, RowKeys
+from loopwright.gateway.inputs import Moments, Row, RowKeys
 from loopwright.gateway.router import Router, bucket_of
-from loopwright.gateway.spool import Batch, Layout, StreamKey
+from loopwright.gateway.spool import Batch, StreamKey
+from loopwright.gateway.variants import FeatureCache, LoadedVariant, Scored
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge, shorten
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge
 from loopwright.kernel.ids import new_ids
-from loopwright.serving import CHAMPION, Release, Variant
+from loopwright.serving import CHAMPION, Release
 
 MOST_ROWS = 10_000
-_PREDICTION_COLUMNS = (
-    ("prediction_id", "str"),
-    ("row_key", "str"),
-    ("event_at", "i64"),
-    ("recorded_at", "i64"),
-    ("latency_us", "i64"),
-    ("score", "f64"),
-    ("answer", "str"),
-    ("error", "str"),
-    ("missing", "str"),
-    ("bucket", "f64"),
-)
-
-
-FeatureCache = dict[str, tuple[Columns, Missing]]
-"""What each plan (by digest) computed for one list of rows."""
 
 
 class ModelFailed(LoopwrightError):
@@ -41,29 +24,6 @@ class ModelFailed(LoopwrightError):
 
     code = "model_failed"
     http_status = 500
-
-
-class Predictor(Protocol):
-    """A loaded model."""
-
-    def predict(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (n,) for binary and regression, (n, classes) for multiclass, from float64 (n, k)."""
-        ...
-
-
-class PlanReader(Protocol):
-    """Computes a plan's features for a batch of requests."""
-
-    fields: list[str]
-
-    def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:
-        """Return the plan's columns and why values are missing.
-
-        Raises:
-            InvalidInput: A row lacks a field or holds a value of another kind.
-            StepFailed: The user's function raised.
-        """
-        ...
 
 
 class Prediction(msgspec.Struct, omit_defaults=True):
@@ -75,127 +35,6 @@ class Prediction(msgspec.Struct, omit_defaults=True):
     score: float | None
     answer: Any = None
     missing: dict[str, str] | None = None
-
-
-class Scored(NamedTuple):
-    """What one variant found for a batch: a score or an answer for each row, or the error for all."""
-
-    scores: list[float | None]
-    answers: list[Any]
-    missing: Missing
-    logged: list[list[Any]]
-    error: str | None
-    latency_us: int
-
-
-class LoadedVariant:
-    """A variant with its model in memory.
-
-    Args:
-        variant: As released.
-        predictor: The model.
-        plan: Computes its features; None where requests carry the model's columns.
-        personal: Columns that are left out of the log.
-    """
-
-    def __init__(
-        self, variant: Variant, predictor: Predictor, plan: PlanReader | None, personal: Sequence[str]
-    ) -> None:
-        self.variant = variant
-        self.columns = ColumnReader(variant.signature)
-        self.inputs = (variant.plan, tuple(self.columns.names))
-        self._predictor, self.plan = predictor, plan
-        self._kept = [place for place, name in enumerate(self.columns.names) if name not in personal]
-
-    @property
-    def fields(self) -> list[str]:
-        """The request's fields where features are looked up; empty where requests carry the model's columns."""
-        return self.plan.fields if self.plan is not None else []
-
-    def layouts(self, release: Release) -> tuple[Layout, Layout]:
-        """Return the layout of its log records, with features and without."""
-        variant = self.variant
-        constants = (
-            ("release", "i64", release.number),
-            ("variant", "str", variant.name),
-            ("model_version", "i64", variant.version),
-            ("is_shadow", "bool", variant.is_shadow),
-        )
-        names = [self.columns.names[place] for place in self._kept]
-        features = [(f"f.{name}", "str" if name in self.columns.texts else "f64") for name in names]
-        return Layout((*_PREDICTION_COLUMNS, *features), constants), Layout(_PREDICTION_COLUMNS, constants)
-
-    def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Scored:
-        """Answer a batch; an error of the model or of user code is part of the result.
-
-        Args:
-            rows: The requests' rows.
-            at_us: When each happens, microseconds UTC.
-            features: What plans have computed for these rows already; filled.
-
-        Raises:
-            InvalidInput: A row breaks a rule.
-        """
-        started = time.perf_counter()
-        try:
-            encoded = self._encode(rows, at_us, features)
-        except StepFailed as error:
-            return self.failed(len(rows), error.message, started)
-        try:
-            scores, answers = self._answers(self._predictor.predict(encoded.matrix), len(rows))
-        except Exception as error:  # noqa: BLE001 - a model may raise or answer anything; the log keeps what
-            return self.failed(len(rows), f"{type(error).__name__}: {error}", started)
-        logged = self.columns.logged(encoded)
-        if len(self._kept) < len(logged):
-            logged = [logged[place] for place in self._kept]
-        return Scored(scores, answers, encoded.missing, logged, None, _since(started))
-
-    def check(self, rows: Sequence[Row], at_us: Sequence[int]) -> None:
-        """Raise what is wrong with rows for this variant, without answering them.
-
-        Raises:
-            InvalidInput: A row breaks a rule.
-            StepFailed: The user's function raised.
-        """
-        self._encode(rows, at_us, {})
-
-    def failed(self, rows: int, why: str, started: float) -> Scored:
-        """Return what is logged of rows that this variant could not answer, since ``started``."""
-        nothing: list[Any] = [None] * rows
-        return Scored(nothing, nothing, {}, [nothing for _ in self._kept], shorten(why, 500), _since(started))
-
-    def _encode(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Encoded:
-        if self.plan is None:
-            return self.columns.read(rows)
-        if self.variant.plan not in features:
-            features[self.variant.plan] = self.plan.read(rows, at_us)
-        columns, missing = features[self.variant.plan]
-        return self.columns.encode(columns, {row: dict(reasons) for row, reasons in missing.items()})
-
-    def _answers(self, predicted: NDArray[np.float64], rows: int) -> tuple[list[float | None], list[Any]]:
-        signature = self.variant.signature
-        shape = np.shape(predicted)
-        has_classes = signature.task == "multiclass"
-        if shape[:1] != (rows,) or len(shape) != 1 + has_classes:
-            raise ValueError(f"the model answered the shape {shape} for {rows} rows of {signature.task}")
-        if not np.isfinite(predicted).all():
-            raise ValueError("the model answered a score that is not a finite number")
-        if not has_classes:
-            return predicted.tolist(), [None] * rows
-        classes = signature.classes or [str(place) for place in range(shape[1])]
-        if len(classes) != shape[1]:
-            raise ValueError(f"the model answered the shape {shape} for {len(classes)} classes")
-        best = predicted.argmax(axis=1).tolist()
-        shares = predicted.tolist()
-        answers = [
-            {"class": classes[place], "probabilities": dict(zip(classes, row, strict=True))}
-            for place, row in zip(best, shares, strict=True)
-        ]
-        return [None] * len(answers), answers
-
-    def warm(self) -> None:
-        """Predict one neutral row, so that the first request does not pay for first-time work."""
-        self._predictor.predict(np.zeros((1, len(self.columns.names))))
 
 
 class Answered(NamedTuple):
@@ -381,10 +220,6 @@ class DeploymentRuntime:
         if self._is_bare[variant]:
             return Batch(self._layouts[variant][1], rows, columns)
         return Batch(self._layouts[variant][0], rows, columns + scored.logged)
-
-
-def _since(started: float) -> int:
-    return int((time.perf_counter() - started) * 1e6)
 
 
 def _told(error: InvalidInput) -> str:
