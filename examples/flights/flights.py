@@ -95,6 +95,7 @@ p.deployment(
         drift="psi",
         above=0.2,
         over="7d",  # drift is judged on full weeks: a day of weather is never a draw from a year
+        persist=1,  # one window is enough, for it looks back a week
         performance="roc_auc",
         span="28d",
         segments=["carrier"],

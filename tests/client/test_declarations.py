@@ -6,6 +6,7 @@ import loopwright as lw
 from loopwright.data import CheckSpec, KnownAt
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput
+from loopwright.monitoring import MonitorSpec
 from loopwright.serving import CanaryStep, ShadowStep
 
 
@@ -51,6 +52,7 @@ def test_gates_triggers_and_monitors_are_documents() -> None:
     assert lw.gate.beats_champion("roc_auc").args["margin"] == 0.0
     assert lw.when.drift(features=3).args == {"features": 3}
     assert lw.when.decay("rmse", by=1.0).kind == "decay"
+    assert lw.Monitor() == MonitorSpec(DAY_US)
     monitor = lw.Monitor(every="1d", span="28d", segments=["city"], value="true_positive", unit="EUR")
     assert (monitor.every_us, monitor.span_us, monitor.segments) == (DAY_US, 28 * DAY_US, ["city"])
     assert lw.Approve(retrain="policy").first == "person"

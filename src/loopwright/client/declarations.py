@@ -176,7 +176,7 @@ def Monitor(  # noqa: N802
     above: float = 0.2,
     over: str | None = None,
     usual: bool = True,
-    persist: int = 1,
+    persist: int = 2,
     performance: str = "",
     span: str = "14d",
     label_lag: str = "1d",
