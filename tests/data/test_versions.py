@@ -132,6 +132,18 @@ def test_a_released_version_and_a_second_quarantined_one_do_not_mix(
     assert rows_of(call("data.get_version", dataset="weather"), worker.blobs).height == 72
 
 
+def test_what_was_released_is_told_of_every_version_that_holds_its_rows(import_rows: Import, call: Call) -> None:
+    def released(version: int) -> list[int]:
+        return [one.version for one in call("data.released_versions", dataset="weather", version=version)]
+
+    import_rows("weather", weather(1))
+    import_rows("weather", weather(2, temp=80.0))
+    call("data.release_quarantine", dataset="weather", version=2, reason="hot")
+    import_rows("weather", weather(3))
+    import_rows("weather", weather(4), "replace")
+    assert [released(version) for version in (1, 2, 3, 4)] == [[], [2], [2], []]
+
+
 def test_a_job_that_ran_twice_made_one_version(worker: Worker, call: Call) -> None:
     job = call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(1))])
     first = worker.run_job(job)

@@ -34,6 +34,7 @@ from loopwright.data.versions import (
     get_version,
     list_versions,
     release_quarantine,
+    released_versions,
     start_diff,
     start_import,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "quality",
     "read",
     "release_quarantine",
+    "released_versions",
     "start_diff",
     "start_import",
     "versions",

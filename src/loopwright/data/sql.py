@@ -156,6 +156,14 @@ def list_versions(
     return [_version(row, []) for row in connection.execute(statement)]
 
 
+def list_line(connection: Connection, project: str, dataset: str, version: int) -> list[DatasetVersion]:
+    """Return the ready versions whose rows a version holds, itself among them, newest first, without fragments."""
+    base = find_base(connection, project, dataset, version)
+    number = dataset_versions.c.version
+    statement = _versions(project, dataset).where(number.between(base, version), dataset_versions.c.state == "ready")
+    return [_version(row, []) for row in connection.execute(statement)]
+
+
 def _versions(project: str, dataset: str) -> Select[Any]:
     same = and_(dataset_versions.c.project_id == project, dataset_versions.c.dataset == dataset)
     return select(dataset_versions).where(same).order_by(dataset_versions.c.version.desc())

@@ -135,6 +135,13 @@ def list_versions(tx: Tx, *, dataset: str, limit: int = 100, before: int | None 
     return sql.list_versions(tx.connection, tx.project, dataset, limit=min(limit, _MOST_LISTED), before=before)
 
 
+@query("data.released_versions")
+def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVersion]:
+    """Return the versions with rows in this one that a person released from quarantine, newest first."""
+    get_version(tx, dataset=dataset, version=version)
+    return [one for one in sql.list_line(tx.connection, tx.project, dataset, version) if blocking(one.checks)]
+
+
 @verb("data.release_quarantine", changes=DatasetVersion, role=Role.APPROVER)
 def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> DatasetVersion:
     """Let a quarantined version be used although a check failed.

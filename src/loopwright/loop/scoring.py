@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.features import TrainingSet
+from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.codecs import LoadedModel
 from loopwright.registry import encoding, metrics
 
@@ -28,7 +29,7 @@ def evaluate(model: LoadedModel, rows: TrainingSet) -> dict[str, Any]:
 def judge(
     model: LoadedModel,
     rows: TrainingSet,
-    trained_on: TrainingSet,
+    trained_on: TrainingSet | None = None,
     champion: LoadedModel | None = None,
     champion_trained_on: TrainingSet | None = None,
 ) -> dict[str, Any]:
@@ -37,19 +38,24 @@ def judge(
     Args:
         model: The version under judgement.
         rows: Held-out rows.
-        trained_on: Rows it was fitted on.
-        champion: The version that serves; None before the first.
+        trained_on: Rows it was fitted on; None if unknown, and so is then the overlap.
+        champion: The version that serves; None before the first. Rows without its columns do not measure it.
         champion_trained_on: Rows the champion was fitted on; None if unknown.
+
+    Raises:
+        InvalidInput: The rows lack a column the version reads.
     """
+    if absent := _absent(rows, model):
+        raise InvalidInput("the rows lack columns that the version reads", field="rows", value=", ".join(absent[:10]))
     found, intervals = measure(model, rows)
-    champion_metrics = None if champion is None else measure(champion, rows)[0]
+    champion_metrics = None if champion is None or _absent(rows, champion) else measure(champion, rows)[0]
     return {
         "rows": len(rows),
         "metrics": found,
         "intervals": intervals,
         "champion_metrics": champion_metrics,
         "overlap_rows": overlap(rows, trained_on),
-        "champion_overlap_rows": 0 if champion_trained_on is None else overlap(rows, champion_trained_on),
+        "champion_overlap_rows": 0 if champion is None else overlap(rows, champion_trained_on),
         "latency_p99_ms": latency_p99_ms(model, rows),
     }
 
@@ -62,9 +68,9 @@ def measure(model: LoadedModel, rows: TrainingSet) -> tuple[dict[str, float], di
     return metrics.evaluate(signature.task, rows.polars()["label"].to_numpy(), prediction, classes=signature.classes)
 
 
-def overlap(rows: TrainingSet, trained_on: TrainingSet) -> int:
-    """Count the rows that are also among the training rows, by row id."""
-    return int(rows.row_ids.is_in(trained_on.row_ids.implode()).sum())
+def overlap(rows: TrainingSet, trained_on: TrainingSet | None) -> int | None:
+    """Count the rows that are also among the training rows, by row id; None where those are unknown."""
+    return None if trained_on is None else int(rows.row_ids.is_in(trained_on.row_ids.implode()).sum())
 
 
 def latency_p99_ms(model: LoadedModel, rows: TrainingSet) -> float:
@@ -80,6 +86,10 @@ def latency_p99_ms(model: LoadedModel, rows: TrainingSet) -> float:
             spent.append(time.perf_counter() - started)
         rounds.append(float(1000 * np.percentile(spent, 99)))
     return min(rounds[1:])
+
+
+def _absent(rows: TrainingSet, model: LoadedModel) -> list[str]:
+    return [one.name for one in model.signature.inputs if one.name not in rows.columns]
 
 
 def _columns(frame: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.features import TrainingSetVersion, freeze_training_set
+from loopwright.features import freeze_training_set
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.kernel.refs import parse_ref
-from loopwright.loop import recording
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import evidence, recording
 from loopwright.loop.jobs import ask_child
 from loopwright.loop.types import ProjectSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
 from loopwright.pipelines import StepContext
-from loopwright.registry import Evidence, GateSpec, ModelVersion, SavedModel, run_gates
+from loopwright.registry import GateSpec, ModelVersion, SavedModel, run_gates
 
 Document = dict[str, Any]
 
@@ -39,27 +38,14 @@ def training_set(context: StepContext, inputs: Document) -> Document:
         run_requests=lambda request, rows: ask_child(context.job, request, rows),
         reason=f"{inputs['part']} rows of {train.name}",
     )
-    return _rows_document(context, frozen)
+    return evidence.rows_document(context, frozen)
 
 
 def _prepare_judge(context: StepContext, model: str) -> None:
     """Have the child that will evaluate and judge import its libraries while the rows are joined and fitted."""
-    champion = _champion(context, model)
-    asked = {} if champion is None else {"champion": _model_document(champion)}
+    champion = evidence.champion_of(context, model)
+    asked = {} if champion is None else {"champion": evidence.model_document(champion)}
     context.job.children.prepare("loopwright.loop.scoring:get_ready", asked)
-
-
-def _rows_document(context: StepContext, frozen: TrainingSetVersion) -> Document:
-    plan = context.call("features.plan", {"digest": frozen.plan_digest})
-    return {
-        "codec": "training_set",
-        "blob": frozen.digest,
-        "ref": f"{context.project}/training_set:{frozen.service}/{frozen.version}",
-        "label": frozen.label,
-        "task": plan.task,
-        "rows": frozen.rows,
-        "plan_digest": frozen.plan_digest,
-    }
 
 
 def profile(context: StepContext, inputs: Document) -> Document:
@@ -119,31 +105,18 @@ def register(context: StepContext, inputs: Document) -> Document:
         "idempotency": token,
     }
     version: ModelVersion = context.call("registry.register", document)
-    return {"model": version.model, "version": version.version, "model_document": inputs["model"], "rows": rows}
+    return {"model": version.model, "version": version.version}
 
 
 def gates(context: StepContext, inputs: Document) -> Document:
     """Judge the registered version on the held-out rows beside the champion; a version that fails ends here."""
     train = convert(inputs["train"], TrainSpec)
     registered: Document = inputs["registered"]
-    facts, champion = _facts(context, train, registered, inputs["rows"])
-    evidence = Evidence(
-        model=train.model,
-        version=int(registered["version"]),
-        champion=None if champion is None else champion.version,
-        quarantined=_quarantined(context, inputs["rows"]["ref"]),
-        evaluation=inputs["rows"]["ref"],
-        **facts,
-    )
-    results = run_gates(convert(inputs["gates"], list[GateSpec]), evidence)
+    place = {"model": train.model, "version": int(registered["version"])}
+    found = evidence.gather(context, context.call("registry.get_version", place), inputs["rows"])
+    results = run_gates(convert(inputs["gates"], list[GateSpec]), found)
     report = context.call(
-        "registry.record_gates",
-        {
-            "model": train.model,
-            "version": evidence.version,
-            "results": to_builtins(results),
-            "evidence": to_builtins(evidence),
-        },
+        "registry.record_gates", {**place, "results": to_builtins(results), "evidence": to_builtins(found)}
     )
     if report.passed:
         return {"passed": True, "report_id": report.report_id}
@@ -152,57 +125,12 @@ def gates(context: StepContext, inputs: Document) -> Document:
         "loop.finish_training",
         {
             "execution_id": context.execution.execution_id,
-            "model": train.model,
-            "version": evidence.version,
+            **place,
             "passed": False,
             "reason": failed,
         },
     )
     return {"skip": True, "why": f"gates: {failed}", "passed": False, "report_id": report.report_id}
-
-
-def _facts(
-    context: StepContext, train: TrainSpec, registered: Document, rows: Document
-) -> tuple[Document, ModelVersion | None]:
-    asked = {"model": registered["model_document"], "rows": rows, "trained_on": registered["rows"]}
-    champion = _champion(context, train.model)
-    if champion is not None:
-        asked["champion"] = _model_document(champion)
-        if champion.training_set:
-            asked["champion_trained_on"] = _frozen_document(context, champion.training_set)
-    return context.child("loopwright.loop.scoring:judge", asked), champion
-
-
-def _champion(context: StepContext, model: str) -> ModelVersion | None:
-    try:
-        found: ModelVersion = context.call("registry.get_version", {"model": model, "alias": "champion"})
-    except NotFound:
-        return None
-    return found
-
-
-def _model_document(version: ModelVersion) -> Document:
-    saved = SavedModel(version.flavour, version.files, version.signature, version.digest)
-    digests = {file.path: file.digest for file in version.files}
-    return {"codec": "model", "blobs": digests, "saved": to_builtins(saved)}
-
-
-def _frozen_document(context: StepContext, ref: str) -> Document:
-    parsed = parse_ref(ref)
-    frozen = context.call("features.training_set", {"service": parsed.name, "version": parsed.version})
-    return _rows_document(context, frozen)
-
-
-def _quarantined(context: StepContext, ref: str) -> list[str]:
-    """Return the dataset versions behind a training set that are quarantined."""
-    parsed = parse_ref(ref)
-    frozen = context.call("features.training_set", {"service": parsed.name, "version": parsed.version})
-    found = []
-    for name, number in frozen.spec.dataset_versions.items():
-        version = context.call("data.get_version", {"dataset": name, "version": number})
-        if version.state != "ready":
-            found.append(f"{name}/{number}")
-    return found
 
 
 def finish_training(context: StepContext, inputs: Document) -> Document:

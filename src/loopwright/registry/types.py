@@ -101,7 +101,10 @@ class Evidence(msgspec.Struct, frozen=True):
     """Everything gates may look at. Built by ``loop.evidence``; gates are pure functions of it.
 
     ``metrics`` and ``champion_metrics`` are measured on the same held-out rows; None where there is no champion.
-    ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's.
+    ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's;
+    None is not known, as of a model trained elsewhere, whose data is not known either (``is_data_known``).
+    ``quarantined`` are newest versions of datasets, in whose place older ones were read; ``released`` are versions with
+    rows in what was read that a person let pass although checks failed.
     """
 
     model: str
@@ -111,11 +114,13 @@ class Evidence(msgspec.Struct, frozen=True):
     intervals: dict[str, list[float]]
     champion: int | None
     champion_metrics: dict[str, float] | None
-    overlap_rows: int
-    champion_overlap_rows: int
+    overlap_rows: int | None
+    champion_overlap_rows: int | None
     latency_p99_ms: float | None
     quarantined: list[str]
     evaluation: str = ""
+    released: list[str] = []
+    is_data_known: bool = True
 
 
 class GateResult(msgspec.Struct, frozen=True):

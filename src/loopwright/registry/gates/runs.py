@@ -60,9 +60,10 @@ def _bind(spec: GateSpec, field: str) -> tuple[Gate, dict[str, Any]]:
 def measured(evidence: Evidence, metric: str) -> float | Finding:
     """Return a metric of the held-out rows, or the verdict where it may not be used.
 
-    Rows the version was trained on would flatter it: then the verdict is ``invalid``, whatever the metric.
+    Rows the version was trained on would flatter it: then the verdict is ``invalid``, whatever the metric, and
+    ``undecided`` where that is not known.
     """
-    if evidence.overlap_rows > 0:
+    if evidence.overlap_rows:
         return (
             "invalid",
             f"{evidence.overlap_rows:,} of {evidence.rows:,} rows were in the version's own training set; "
@@ -71,6 +72,12 @@ def measured(evidence: Evidence, metric: str) -> float | Finding:
     value = evidence.metrics.get(metric)
     if evidence.rows <= 0 or value is None or math.isnan(value):
         return "undecided", f"{metric} was not measured on {evidence.rows:,} held-out rows"
+    if evidence.overlap_rows is None:
+        return (
+            "undecided",
+            f"{told(evidence, metric, value)}, and nobody knows whether it was trained on them; "
+            "evaluate on rows from after its registration",
+        )
     return value
 
 
