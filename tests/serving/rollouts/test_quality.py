@@ -41,6 +41,11 @@ def test_a_constant_candidate_is_noticed_early() -> None:
     assert (found.verdict, found.candidate) == ("abort", 0.5)
 
 
+def test_what_looks_worse_and_is_not_proven_is_undecided() -> None:
+    verdicts = [roc_auc(traffic(1000, 0.25, worse=0.6).head(count), NOTHING, 0.25).verdict for count in (400, 1000)]
+    assert verdicts == ["undecided", "abort"]
+
+
 @pytest.mark.parametrize("guard", [roc_auc, squared_error])
 def test_without_labels_nothing_is_judged(guard: object) -> None:
     assert callable(guard)

@@ -29,6 +29,8 @@ Measured = tuple[float, float]
 def roc_auc(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
     """Judge whether the candidate orders yes and no worse than the champion, by more than 0.01.
 
+    Undecided while labels are few, or while it looks worse and that is not proven.
+
     Args:
         rows: Served rows of the step with ``variant, score, label``; the label is null until it is known.
         before: Served rows of the champion before the step.
@@ -62,18 +64,23 @@ def _judge(
             f"few to judge"
         )
         return verdict_alone(metric, "undecided", message, sum(counts))
-    difference = candidate[0] - champion[0]
-    half = interval_factor(sum(counts)) * (champion[1] + candidate[1]) ** 0.5
-    low, high = difference - half, difference + half
-    is_harm = high < -tolerated(champion[0])
-    verdict: Literal["go", "abort"] = "abort" if is_harm else "go"
+    difference, spread = candidate[0] - champion[0], (champion[1] + candidate[1]) ** 0.5
+    half, bound = interval_factor(sum(counts)) * spread, -tolerated(champion[0])
+    verdict: Literal["go", "abort", "undecided"] = "go"
+    words = "not shown to be worse"
+    if difference + half < bound:
+        verdict, words = "abort", "worse"
+    elif difference + metrics.Z95 * spread < bound:
+        verdict, words = "undecided", "worse at this look, which alone proves nothing"
     message = (
         f"{metric} of the candidate {abs(candidate[0]):.4f} on {counts[1]:,} labelled requests, of the champion "
         f"{abs(champion[0]):.4f} on {counts[0]:,}: {difference:+.4f} better (interval for every look together "
-        f"{low:+.4f} to {high:+.4f}): {'worse' if is_harm else 'not shown to be worse'}"
+        f"{difference - half:+.4f} to {difference + half:+.4f}): {words}"
     )
     shown = abs(champion[0]), abs(candidate[0])
-    return StepVerdict(0, metric, *shown, difference, low, high, verdict, message, sum(counts))
+    return StepVerdict(
+        0, metric, *shown, difference, difference - half, difference + half, verdict, message, sum(counts)
+    )
 
 
 def interval_factor(rows: int) -> float:
