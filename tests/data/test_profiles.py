@@ -64,6 +64,13 @@ def test_merging_is_free_of_order_and_grouping(
     assert from_bytes(to_bytes(one)) == one
 
 
+def test_a_column_may_have_any_name() -> None:
+    frame = pl.DataFrame({"rows": ["a", None, "b"], "value": ["c", "c", None], "^.*$": [None, 1.0, 2.0]})
+    found = profile_frame(frame).columns
+    assert (found["rows"].category_counts, found["value"].category_counts) == ([1, 1], [2])
+    assert (found["^.*$"].nulls, found["^.*$"].low) == (1, 1.0)
+
+
 def test_a_first_profile_fills_no_outer_bin_and_later_ones_may() -> None:
     first = profile_frame(pl.DataFrame({"x": np.arange(1000.0)}))
     column = first.columns["x"]

@@ -73,9 +73,9 @@ def admit(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
             cannot be held.
     """
     _require_columns(frame, spec)
-    frame = frame.select(_plain(frame[name]) for name in frame.columns)
+    columns = [_plain(column) for column in frame.get_columns()]
     moments = {column for column in (spec.time, *(known.column for known in spec.known_at.values())) if column}
-    frame = frame.with_columns(_as_moment(frame[name], spec) for name in sorted(moments))
+    frame = pl.DataFrame([_as_moment(column, spec) if column.name in moments else column for column in columns])
     for name in dict.fromkeys([*spec.key, *([spec.time] if spec.time else [])]):
         _require_values(frame[name], name, "time" if name == spec.time else "key")
     for name in spec.key:
@@ -122,6 +122,8 @@ def _cast_without_loss(column: pl.Series, wanted: pl.DataType) -> pl.Series | No
 def _plain(column: pl.Series) -> pl.Series:
     """Return a column without units and encodings that only one library knows."""
     dtype = column.dtype
+    if dtype == _UTC:
+        return column
     if isinstance(dtype, pl.Categorical | pl.Enum):
         return column.cast(pl.String)
     if isinstance(dtype, pl.Datetime | pl.Duration):

@@ -7,7 +7,7 @@ sums of parts add up.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,6 @@ Hashes = npt.NDArray[np.uint64]
 _NULL = np.uint64(0x6E75_6C6C_9E37_79B9)
 _NAN_BITS = np.float64("nan").view(np.uint64)
 _SECOND_LANE = np.uint64(0xD1B5_4A32_D192_ED03)
-_MASK = (1 << 64) - 1
 
 
 def mix(values: Hashes) -> Hashes:
@@ -30,30 +29,39 @@ def mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def value_hashes(column: pl.Series) -> Hashes:
-    """Return one hash a value, nulls included: uint64 of shape (rows,). Equal values of any numeric width are equal."""
-    bits = _bits(column.drop_nulls() if column.null_count() else column)
-    if column.null_count() == 0:
-        return mix(bits)
-    hashes = np.full(len(column), _NULL, dtype=np.uint64)
-    hashes[column.is_not_null().to_numpy()] = mix(bits)
-    return hashes
+def find_present(frame: pl.DataFrame) -> dict[str, pl.Series]:
+    """Return where values are, Boolean (rows,), of the columns that lack some: one question, not one a column."""
+    columns = [column for column in frame.get_columns() if column.null_count()]
+    return pl.DataFrame(columns).select(pl.all().is_not_null()).to_dict() if columns else {}
 
 
 def hash_columns(frame: pl.DataFrame) -> dict[str, Hashes]:
-    """Return the value hashes of every column, for those who need them more than once."""
-    return {column.name: value_hashes(column) for column in frame.get_columns()}
+    """Return one hash a value of every column, nulls included: uint64 of shape (rows,).
+
+    Equal values of any numeric width are equal.
+    """
+    present = find_present(frame)
+    return {column.name: _value_hashes(column, present.get(column.name)) for column in frame.get_columns()}
+
+
+def _value_hashes(column: pl.Series, is_present: pl.Series | None) -> Hashes:
+    if is_present is None:
+        return mix(_bits(column))
+    hashes = np.full(len(column), _NULL, dtype=np.uint64)
+    hashes[is_present.to_numpy()] = mix(_bits(column.filter(is_present)))
+    return hashes
 
 
 def row_hashes(frame: pl.DataFrame, hashed: Mapping[str, Hashes] | None = None) -> Hashes:
     """Return one hash a row over all columns: uint64 of shape (rows,). ``hashed`` are the frame's, if known already."""
     hashed = hashed if hashed is not None else hash_columns(frame)
     total = np.zeros(frame.height, dtype=np.uint64)
-    for column in frame.get_columns():
-        hashes = mix(hashed[column.name] ^ np.uint64(_text_hash(column.name)))
-        if column.null_count():
+    present = find_present(frame)
+    for name in frame.columns:
+        hashes = mix(hashed[name] ^ _text_hashes([name]))
+        if name in present:
             # A missing value leaves no trace: a column may be added to a dataset without changing its older rows.
-            hashes[column.is_null().to_numpy()] = 0
+            hashes[~present[name].to_numpy()] = 0
         total += hashes
     return mix(total)
 
@@ -75,8 +83,7 @@ def _bits(column: pl.Series) -> Hashes:
     if dtype == pl.UInt64:
         return column.to_numpy()
     if dtype.is_integer() or dtype.is_temporal() or dtype == pl.Boolean:
-        physical = column if dtype == pl.Boolean else column.to_physical()
-        return physical.cast(pl.Int64).to_numpy().view(np.uint64)
+        return column.cast(pl.Int64).to_numpy().view(np.uint64)
     return _text_bits(column)
 
 
@@ -85,13 +92,11 @@ def _text_bits(column: pl.Series) -> Hashes:
         texts = [repr(value) for value in column.to_list()]
     else:
         texts = column.to_list() if column.dtype == pl.Binary else column.cast(pl.String).to_list()
-    known: dict[Any, int] = {}
-    for text in texts:
-        if text not in known:
-            known[text] = _text_hash(text)
-    return np.fromiter((known[text] for text in texts), dtype=np.uint64, count=len(texts))
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    return _text_hashes(places)[np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))]
 
 
-def _text_hash(text: str | bytes) -> int:
-    body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "little") & _MASK
+def _text_hashes(texts: Iterable[Any]) -> Hashes:
+    bodies = (text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass") for text in texts)
+    digests = b"".join([hashlib.blake2b(body, digest_size=8).digest() for body in bodies])
+    return np.frombuffer(digests, "<u8").astype(np.uint64, copy=False)

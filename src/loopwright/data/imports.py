@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopwright.data import profiles, quality, read
@@ -69,16 +70,20 @@ def build_version(
         raise _schema_changed(spec.name, misfits)
     height = frame.height
     frame = _drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
+    hashed = hash_columns(frame)
+    keys = row_hashes(frame.select(spec.key), hashed)
     if is_append and parent is not None:
-        frame = _drop_known(frame, spec, parent, blobs, index)
+        is_new = ~_find_known(frame, hashed, keys, spec, parent, blobs, index)
+        if not is_new.all():
+            frame, keys = frame.filter(is_new), keys[is_new]
+            hashed = {name: hashes[is_new] for name, hashes in hashed.items()}
     elif not height:
         raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
     checks = [] if not frame.height else check_rows(frame, spec, now_us)
-    hashed = hash_columns(frame)
     failing = quality.failing_rows(frame, checks, time=spec.time) if blocking(checks) else None
     fragments = write_fragments(frame, spec.time, blobs)
     if spec.time not in spec.key:
-        index.remember(fragments, row_hashes(frame.select(spec.key), hashed))
+        index.remember(fragments, keys)
         index.save([*(parent.fragments if parent is not None else []), *fragments])
     return ImportedRows(
         dataset=spec.name,
@@ -101,7 +106,7 @@ def time_range(frame: pl.DataFrame, time: str | None) -> tuple[int | None, int |
     """Return ``[start_at, end_at)`` of the event times of a frame, microseconds UTC; None without a time or rows."""
     if time is None or not frame.height:
         return None, None
-    ticks = frame[time].to_physical().cast(pl.Int64)
+    ticks = frame[time].cast(pl.Int64)
     return int(ticks.min()), int(ticks.max()) + 1  # type: ignore[arg-type]
 
 
@@ -132,8 +137,9 @@ def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> 
 def _parquet(frame: pl.DataFrame) -> bytes:
     # A column of nothing but nulls has no dtype yet; readers fill it in from the version's schema.
     empty = [name for name, dtype in frame.schema.items() if dtype == pl.Null]
+    frame = frame.drop(empty) if empty else frame
     body = io.BytesIO()
-    frame.drop(empty).write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
+    frame.write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
     return body.getvalue()
 
 
@@ -155,34 +161,36 @@ def _drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     return frame
 
 
-def _drop_known(
-    frame: pl.DataFrame, spec: DatasetSpec, parent: DatasetVersion, blobs: BlobStore, index: KeyIndex
-) -> pl.DataFrame:
-    """Drop rows that the parent has exactly so; refuse rows whose key it has with other values.
+def _find_known(
+    frame: pl.DataFrame,
+    hashed: Mapping[str, Hashes],
+    keys: Hashes,
+    spec: DatasetSpec,
+    parent: DatasetVersion,
+    blobs: BlobStore,
+    index: KeyIndex,
+) -> npt.NDArray[np.bool_]:
+    """Return which rows the parent has exactly so, bool (rows,); refuse rows whose key it has with other values.
 
     Only fragments that may have a key of the new rows are opened.
     """
+    is_known = np.zeros(frame.height, np.bool_)
     if spec.time in spec.key:
         fragments = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
     else:
-        fragments = index.fragments_with(row_hashes(frame.select(spec.key)), parent, blobs)
+        fragments = index.fragments_with(keys, parent, blobs)
     if not fragments or not frame.height:
-        return frame
+        return is_known
     meeting = msgspec.structs.replace(parent, fragments=fragments)
-    keys = frame.lazy().select(spec.key)
-    known = read.scan(meeting, blobs).join(keys, on=spec.key, how="semi").collect()
-    if not known.height:
-        return frame
-    is_known = np.isin(row_hashes(frame), _hashes_like(frame, known))
-    frame = frame.filter(~is_known)
-    changed = frame.join(known, on=spec.key, how="semi", maintain_order="left")
-    if changed.height:
-        raise _same_key(changed, spec, f"are in version {parent.version} with other values", "import with replace")
-    return frame
-
-
-def _hashes_like(frame: pl.DataFrame, known: pl.DataFrame) -> Hashes:
-    return row_hashes(known.select(name for name in frame.columns if name in known.columns))
+    known = read.scan(meeting, blobs).join(frame.lazy().select(spec.key), on=spec.key, how="semi").collect()
+    if known.height:
+        columns = [name for name in frame.columns if name in known.columns]
+        is_known = np.isin(row_hashes(frame, hashed), row_hashes(known.select(columns)))
+        changed = frame.filter(~is_known).join(known, on=spec.key, how="semi", maintain_order="left")
+        if changed.height:
+            what = f"are in version {parent.version} with other values"
+            raise _same_key(changed, spec, what, "import with replace")
+    return is_known
 
 
 def _profile(

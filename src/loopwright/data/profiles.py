@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from loopwright.data.fingerprints import Hashes, hash_columns
+from loopwright.data.fingerprints import Hashes, find_present, hash_columns
 from loopwright.kernel.errors import Corrupt, InvalidInput
 
 BINS = 64
@@ -98,8 +98,9 @@ def profile_frame(
     """
     known = like.columns if like is not None else {}
     hashed = hashed if hashed is not None else hash_columns(frame)
+    present = find_present(frame)
     columns = {
-        column.name: _profile_column(column, known.get(column.name), hashed[column.name])
+        column.name: _profile_column(column, present.get(column.name), known.get(column.name), hashed[column.name])
         for column in frame.get_columns()
     }
     return Profile(frame.height, columns)
@@ -148,7 +149,9 @@ def estimate_distinct(sketch: Sketch) -> int:
     return round(estimate)
 
 
-def _profile_column(column: pl.Series, like: ColumnProfile | None, hashes: Hashes) -> ColumnProfile:
+def _profile_column(
+    column: pl.Series, is_present: pl.Series | None, like: ColumnProfile | None, hashes: Hashes
+) -> ColumnProfile:
     kind = _kind(column.dtype)
     if like is not None and not like.count:
         like = None
@@ -159,14 +162,13 @@ def _profile_column(column: pl.Series, like: ColumnProfile | None, hashes: Hashe
             value=str(column.dtype),
             rule="a profile compares columns of one kind",
         )
-    valid = column.drop_nulls()
-    distinct = _few_or_registers(np.unique(hashes[column.is_not_null().to_numpy()] if column.null_count() else hashes))
+    valid = column if is_present is None else column.filter(is_present)
+    distinct = _few_or_registers(np.unique(hashes if is_present is None else hashes[is_present.to_numpy()]))
     if kind == "number" and column.dtype != pl.Null:
         return _profile_numbers(column, valid.cast(pl.Float64), like, distinct)
     filled = ColumnProfile(kind, len(column), column.null_count(), distinct, count=len(valid))
     if kind == "moment" and len(valid):
-        micros = valid.cast(pl.Datetime("us")) if valid.dtype == pl.Date else valid
-        ticks = micros.to_physical().cast(pl.Int64)
+        ticks = (valid.cast(pl.Datetime("us")) if valid.dtype == pl.Date else valid).cast(pl.Int64)
         return msgspec.structs.replace(filled, low=_number(ticks.min()), high=_number(ticks.max()))
     return _count_categories(filled, valid, like) if kind == "category" else filled
 
@@ -215,10 +217,12 @@ def _edges(finite: Floats) -> Floats:
 
 
 def _count_categories(filled: ColumnProfile, valid: pl.Series, like: ColumnProfile | None) -> ColumnProfile:
-    names = valid.cast(pl.String).value_counts(name="rows")
-    names = names.sort("rows", names.columns[0], descending=[True, False])
-    counts = dict(names.iter_rows())
-    categories = like.categories if like is not None and like.categories else list(counts)[:CATEGORIES]
+    found = valid.cast(pl.String).alias("value").value_counts(name="rows")
+    if like is not None and like.categories:
+        categories = like.categories
+    else:
+        categories = found.sort("rows", "value", descending=[True, False])["value"].head(CATEGORIES).to_list()
+    counts = dict(found.iter_rows())
     listed = [counts.get(name, 0) for name in categories]
     return msgspec.structs.replace(
         filled, categories=categories, category_counts=listed, other=len(valid) - sum(listed)
