@@ -1,4 +1,4 @@
-"""Commands about serving: deploy, approve, reject, rollback, predict, score, label, import-model."""
+"""Commands about serving: evaluate, deploy, approve, reject, rollback, predict, score, label, import-model."""
 
 import json
 import sys
@@ -11,9 +11,50 @@ import click
 from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.client import read_table, to_parquet
+from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, error_from_dict
 from loopwright.registry import Task, importing
+
+
+@click.command()
+@click.argument("model")
+@click.option("--version", type=int, help="Version of the model; default the newest.")
+@click.option("--service", default="", help="Feature service whose labelled rows are measured; default its own.")
+@click.option(
+    "--from", "start", help="First moment of the rows, such as 2013-03-01; default the first it has not seen."
+)
+@click.option("--to", "end", help="Moment after the last of the rows; default now.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@project_option
+@json_option
+def evaluate(
+    model: str,
+    version: int | None,
+    service: str,
+    start: str | None,
+    end: str | None,
+    reason: str,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Measure a version of MODEL on rows it has not seen and run the gates its deployments declare.
+
+    For versions that no training here has judged: imported, or made by a command. Those that pass can be deployed.
+    """
+    found = remote(project)
+    span = {
+        "start_at": None if start is None else parse_moment(start, "--from"),
+        "end_at": None if end is None else parse_moment(end, "--to"),
+    }
+    job = found.call("loop.start_evaluation", model=model, version=version, service=service, **span, reason=reason)
+    result = wait_for_job(found, job.job_id).result
+    if as_json:
+        print_json(result)
+        return
+    for one in result["results"]:
+        click.echo(f"{one['verdict']:<10}{one['gate']}: {one['message']}")
+    click.echo("passed" if result["passed"] else "not passed: loopwright deploy --force REASON lets a version through")
 
 
 @click.command()

@@ -1,10 +1,10 @@
 """The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, commands, exports, reactions, status, why
+from loopwright.loop import apply, commands, evaluations, exports, reactions, status, why
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.operations import OperationContext, seal_gateway
 from loopwright.loop.reactor import Reactor
-from loopwright.loop.replay import Advanced, advance, come_to_rest
+from loopwright.loop.replay import Advanced, advance
 from loopwright.loop.timers import fire_due
 from loopwright.loop.types import (
     Plan,
@@ -35,8 +35,8 @@ __all__ = [
     "When",
     "advance",
     "apply",
-    "come_to_rest",
     "commands",
+    "evaluations",
     "exports",
     "fire_due",
     "reactions",

@@ -8,7 +8,7 @@ from loopwright.features import TrainingSetVersion
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
-from loopwright.registry import Evidence, ModelVersion, SavedModel
+from loopwright.registry import Evidence, GateReport, GateSpec, ModelVersion, SavedModel, run_gates
 from loopwright.tracking import Run
 
 Document = dict[str, Any]
@@ -64,6 +64,19 @@ def gather(caller: Caller, version: ModelVersion, rows: Document) -> Evidence:
         evaluation=rows["ref"],
         **facts,
     )
+
+
+def run_and_record(
+    caller: Caller, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
+) -> GateReport:
+    """Run gates over the evidence on a version and store what they said."""
+    found = gather(caller, version, rows)
+    place = {"model": version.model, "version": version.version, "reason": reason}
+    results = to_builtins(run_gates(gates, found))
+    report: GateReport = caller.call(
+        "registry.record_gates", {**place, "results": results, "evidence": to_builtins(found)}
+    )
+    return report
 
 
 def champion_of(caller: Caller, model: str) -> ModelVersion | None:

@@ -1,4 +1,4 @@
-"""Jobs of the loop, done by the worker: export of the prediction log, skew audit."""
+"""Jobs of the loop, done by the worker: export of the prediction log, skew audit, evaluation of a version."""
 
 import io
 import tempfile
@@ -9,10 +9,12 @@ from typing import Any
 import polars as pl
 
 from loopwright.data import read
-from loopwright.features import RequestSpec, compare_served
-from loopwright.kernel.documents import to_builtins
+from loopwright.features import RequestSpec, compare_served, freeze_training_set
+from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import evidence
 from loopwright.pipelines import PipelineContext
+from loopwright.registry import GateSpec
 from loopwright.serving import Release, predictions
 from loopwright.store.types import BlobRef, Chunk, Job
 from loopwright.store.work import JobContext, job
@@ -90,6 +92,44 @@ def _compare(context: JobContext, task: Job, release: Release, variant: str, par
     kept = part.select([name for name in part.columns if not name.startswith("f.") or name[2:] in plan.columns])
     run = partial(ask_child, context)
     return compare_served(plan, scans, kept, run, unlogged=release.personal)
+
+
+@job("loop.evaluate")
+def evaluate(context: Any, task: Job) -> dict[str, Any]:
+    """Measure a registered version on held-out rows, run its gates and record what they said."""
+    args, caller = task.args, _Caller(context, task.project)
+    frozen = freeze_training_set(
+        context,
+        task.project,
+        plan_digest=args["plan_digest"],
+        start_at=args["start_at"],
+        end_at=args["end_at"],
+        known_by=args["known_by"],
+        run_requests=partial(ask_child, context),
+        reason=f"held-out rows for version {args['version']} of {args['model']}",
+    )
+    version = caller.call("registry.get_version", {"model": args["model"], "version": args["version"]})
+    rows = evidence.rows_document(caller, frozen)
+    gates = convert(args["gates"], list[GateSpec])
+    report = evidence.run_and_record(caller, version, rows, gates, args["reason"])
+    results = [{"gate": one.gate.kind, "verdict": one.verdict, "message": one.message} for one in report.results]
+    return {"report_id": report.report_id, "passed": report.passed, "rows": frozen.rows, "results": results}
+
+
+class _Caller:
+    """What gathering evidence needs of this worker."""
+
+    def __init__(self, context: PipelineContext, project: str) -> None:
+        self.project = project
+        self._context = context
+
+    def call(self, verb: str, args: dict[str, Any]) -> Any:
+        """Call a verb or query in the project."""
+        return self._context.call(verb, args, self.project)
+
+    def child(self, target: str, inputs: dict[str, Any]) -> Any:
+        """Call a function in a child process."""
+        return self._context.children.call(target, inputs).output
 
 
 def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:

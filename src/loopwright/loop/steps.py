@@ -13,7 +13,7 @@ from loopwright.loop.jobs import ask_child
 from loopwright.loop.types import ProjectSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
 from loopwright.pipelines import StepContext
-from loopwright.registry import GateSpec, ModelVersion, SavedModel, run_gates
+from loopwright.registry import GateSpec, ModelVersion, SavedModel
 
 Document = dict[str, Any]
 
@@ -113,14 +113,11 @@ def gates(context: StepContext, inputs: Document) -> Document:
     train = convert(inputs["train"], TrainSpec)
     registered: Document = inputs["registered"]
     place = {"model": train.model, "version": int(registered["version"])}
-    found = evidence.gather(context, context.call("registry.get_version", place), inputs["rows"])
-    results = run_gates(convert(inputs["gates"], list[GateSpec]), found)
-    report = context.call(
-        "registry.record_gates", {**place, "results": to_builtins(results), "evidence": to_builtins(found)}
-    )
+    version = context.call("registry.get_version", place)
+    report = evidence.run_and_record(context, version, inputs["rows"], convert(inputs["gates"], list[GateSpec]))
     if report.passed:
         return {"passed": True, "report_id": report.report_id}
-    failed = "; ".join(result.message for result in results if result.verdict != "passed")
+    failed = "; ".join(result.message for result in report.results if result.verdict != "passed")
     context.call(
         "loop.finish_training",
         {

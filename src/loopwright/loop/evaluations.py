@@ -1,0 +1,92 @@
+"""Evaluating a registered version: its gates on held-out rows, for one that no training here has judged."""
+
+from loopwright import features, registry, serving
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.refs import parse_ref
+from loopwright.kernel.verbs import verb
+from loopwright.loop.apply import current_spec
+from loopwright.loop.types import TrainSpec
+from loopwright.registry import ModelVersion
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job
+
+HOLDOUT_US = 14 * DAY_US
+"""How many days of rows are measured where neither the caller nor a training of the model says."""
+
+
+@verb("loop.start_evaluation", changes=Job)
+def start_evaluation(
+    tx: Tx,
+    *,
+    model: str,
+    version: int | None = None,
+    service: str = "",
+    start_at: int | None = None,
+    end_at: int | None = None,
+    reason: str = "",
+) -> Job:
+    """Start measuring a version on held-out rows of its feature service, and running the gates declared for it.
+
+    The report counts like that of a training: a version that was imported, or made by a command, can then be deployed.
+
+    Args:
+        model: Its name.
+        version: Its number; None for the newest.
+        service: The feature service whose labelled rows are measured; empty for the version's own, or its trainings'.
+        start_at: First event time of the rows, microseconds UTC; None for the first after its training rows, or
+            where those are not known, as long before the end as trainings hold out.
+        end_at: First event time that is out; None for now.
+        reason: Why, for the audit trail.
+
+    Raises:
+        NotFound: There is no such version.
+        InvalidInput: No deployment of the model declares a gate, or it has no feature service.
+    """
+    found = registry.get_version(tx, model=model, version=version)
+    gates = [gate for one in serving.list_deployments(tx, model=model) for gate in one.spec.gates]
+    if not gates:
+        raise InvalidInput(
+            f"no deployment of {model} declares a gate",
+            field="model",
+            value=model,
+            next_step="p.deployment(..., gates=[...]), then loopwright apply",
+        )
+    trains = [train for train in current_spec(tx).trains if train.model == model]
+    end = tx.now_us if end_at is None else end_at
+    start = _first_unseen(tx, found, end, trains) if start_at is None else start_at
+    services = [service, found.service, *(train.service for train in trains)]
+    is_own = bool(found.plan_digest) and service in ("", found.service)
+    plan = found.plan_digest if is_own else _plan(tx, model, [name for name in services if name])
+    args = {
+        "model": model,
+        "version": found.version,
+        "gates": to_builtins(gates),
+        "plan_digest": plan,
+        "start_at": start,
+        "end_at": end,
+        "known_by": tx.now_us,
+        "reason": reason,
+    }
+    ref = tx.ref("model", model, found.version)
+    job = tx.start_job("loop.evaluate", ref, args)
+    tx.emit("loop.evaluation_started", ref, reason=reason, job_id=job.job_id, model=model, version=found.version)
+    return job
+
+
+def _first_unseen(tx: Tx, version: ModelVersion, end_at: int, trains: list[TrainSpec]) -> int:
+    if version.training_set:
+        ref = parse_ref(version.training_set)
+        return features.training_set(tx, service=ref.name, version=ref.version).event_at_max + 1
+    return end_at - next((train.holdout_us for train in trains if train.holdout_us), HOLDOUT_US)
+
+
+def _plan(tx: Tx, model: str, services: list[str]) -> str:
+    if not services:
+        raise InvalidInput(
+            f"it is not known which feature service has labelled rows for {model}",
+            field="service",
+            next_step=f"name it: loopwright evaluate {model} --service NAME",
+        )
+    return features.freeze_plan(tx, service=services[0])
