@@ -10,7 +10,8 @@ from sqlalchemy import text
 from loopwright.governance import LOCAL_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Corrupt
 from loopwright.store import sql
-from loopwright.store.sealing import last_position, seal_events
+from loopwright.store.sealing import seal_events
+from loopwright.store.types import Unrest
 
 
 def write_events(dispatcher: Dispatcher, count: int, name: str = "x") -> None:
@@ -32,7 +33,7 @@ def test_positions_are_gapless_under_four_threads(dispatcher: Dispatcher) -> Non
     with dispatcher.database.reading() as connection:
         events = sql.events_after(connection, 0, limit=1000)
         assert [event.position for event in events] == list(range(1, 50))
-        assert last_position(connection) == 49
+        assert sql.read_unrest(connection, "flights") == Unrest(49, False, False)
         assert seal_events(connection) == 0
     assert dispatcher.database.read(audit.verify_chain) == 49
 

@@ -70,7 +70,7 @@ class Dispatcher:
         Raises:
             NotFound: No such project.
         """
-        found = sql.find_project(connection, project)
+        found = None if project == SYSTEM else sql.find_project(connection, project)
         if found is None and project != SYSTEM:
             raise NotFound(
                 f"no project is named {project}",

@@ -2,17 +2,19 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
 
 from loopwright.governance.tables import approvals, lineage, projects, tokens
 from loopwright.governance.types import Approval, LineageEdge, Project, Token
 from loopwright.kernel.verbs import Role
 from loopwright.store.sql import update_as_read, upsert
 
+_find_project = select(projects).where(projects.c.project_id == bindparam("name"))
+
 
 def find_project(connection: Connection, name: str) -> Project | None:
     """Return one project."""
-    row = connection.execute(select(projects).where(projects.c.project_id == name)).first()
+    row = connection.execute(_find_project, {"name": name}).first()
     return None if row is None else _project(row)
 
 
@@ -39,10 +41,18 @@ def update_project(connection: Connection, name: str, **values: Any) -> None:
     connection.execute(update(projects).where(projects.c.project_id == name).values(**values))
 
 
+_move_clock = (
+    update(projects)
+    .where(projects.c.project_id == bindparam("name"), projects.c.clock == "replay")
+    .where(projects.c.clock_at <= bindparam("to"))
+    .values(clock_at=bindparam("to"))
+    .returning(projects)
+)
+
+
 def move_clock(connection: Connection, name: str, to: int) -> Project | None:
     """Move a replay clock forward; None where it is not one, or stands later already."""
-    is_movable = (projects.c.project_id == name) & (projects.c.clock == "replay") & (projects.c.clock_at <= to)
-    row = connection.execute(update(projects).where(is_movable).values(clock_at=to).returning(projects)).first()
+    row = connection.execute(_move_clock, {"name": name, "to": to}).first()
     return None if row is None else _project(row)
 
 
@@ -65,9 +75,12 @@ def insert_token(connection: Connection, token: Token, secret_digest: str) -> No
     connection.execute(insert(tokens), row)
 
 
+_find_token = select(tokens).where(tokens.c.secret_digest == bindparam("digest"))
+
+
 def find_token(connection: Connection, secret_digest: str) -> Token | None:
     """Return the token whose secret has this digest."""
-    row = connection.execute(select(tokens).where(tokens.c.secret_digest == secret_digest)).first()
+    row = connection.execute(_find_token, {"digest": secret_digest}).first()
     return None if row is None else _token(row)
 
 

@@ -9,7 +9,6 @@ from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.loop import sql
 from loopwright.store import sql as store_sql
-from loopwright.store.sealing import last_position
 from loopwright.store.tx import Tx
 
 log = logging.getLogger("loopwright.reactor")
@@ -47,19 +46,23 @@ class Reactor:
         """Answer every sealed event; return how many were read. Several callers take turns."""
         count = 0
         with self._lock:
-            while page := self._next_page():
+            has_more = True
+            while has_more:
+                page = self._next_page()
                 for event in page:
                     self._answer(event)
                     self._position = event.position
                 count += len(page)
+                # An answer may have written events of its own.
+                has_more = len(page) == _PAGE or any(event.type in RULES for event in page)
             if self._position - self._saved > _SAVE_EVERY:
                 self._save()
         return count
 
-    def is_idle(self) -> bool:
-        """Say whether every sealed event has been read."""
-        with self._dispatcher.database.reading() as connection:
-            return last_position(connection) <= self._position
+    @property
+    def position(self) -> int:
+        """The position up to which every event has been answered."""
+        return self._position
 
     def _next_page(self) -> list[Event]:
         with self._dispatcher.database.reading() as connection:

@@ -12,6 +12,8 @@ from loopwright.loop.operations import OperationContext
 from loopwright.loop.timers import TIMER_ACTOR, fire
 from loopwright.serving import is_acknowledged
 from loopwright.store import sql
+from loopwright.store.tx import Tx
+from loopwright.store.types import Timer, Unrest
 
 REST_TIMEOUT_S = 900.0
 """Longest time the world may take to come to rest after one timer."""
@@ -37,38 +39,46 @@ def advance(context: OperationContext, *, to: int | str) -> Advanced:
         Unavailable: Jobs or gateways did not come to rest in time.
     """
     until = parse_moment(to, "to")
-    found = context.read(lambda tx: projects.get(tx, name=context.project))
-    if found.clock != "replay":
-        raise InvalidInput("only a replay clock can be moved", field="project", value=found.name, rule="clock: replay")
-    if until < found.clock_at:
-        rule = f"from {format_moment(found.clock_at)} on"
-        raise InvalidInput("a clock does not go back", field="to", value=format_moment(until), rule=rule)
     fired = 0
-    while True:
-        come_to_rest(context)
-        with context.dispatcher.database.reading() as connection:
-            due = sql.due_timers(connection, context.project, until)
-        if not due:
-            break
-        fired += fire(context.dispatcher, due[0], moves_clock=True)
+    while (timer := _come_to_rest(context, until)) is not None:
+        fired += fire(context.dispatcher, timer, moves_clock=True)
     context.dispatcher.write(context.project, TIMER_ACTOR, lambda tx: projects.set_clock(tx, to=until))
     return Advanced(until, fired)
 
 
-def come_to_rest(context: OperationContext) -> None:
-    """Return when no event waits for an answer, no job of the project is open and gateways serve its newest release."""
+def _come_to_rest(context: OperationContext, until: int) -> Timer | None:
+    """Wait until no event waits for an answer, no job is open and gateways serve the newest release.
+
+    Returns:
+        The next timer that is due by then, None if there is none.
+    """
     deadline = time.monotonic() + REST_TIMEOUT_S
     seen = context.wait(-1, 0)
     while True:
-        context.reactor.drain()
-        with context.dispatcher.database.reading() as connection:
-            has_jobs = sql.has_open_jobs(connection, context.project)
-            is_served = is_acknowledged(context.dispatcher.tx(connection, context.project, SERVICE_ACTOR))
-        if not has_jobs and is_served and context.reactor.is_idle():
-            return
+        # Asked before the snapshot: what answered the events up to here is in it.
+        answered = context.reactor.position
+        unrest, is_served, due = context.dispatcher.read(context.project, SERVICE_ACTOR, lambda tx: _look(tx, until))
+        if unrest.has_unsealed:
+            context.dispatcher.database.seal()
+        elif unrest.position > answered:
+            context.reactor.drain()
+        elif unrest.has_jobs or not is_served:
+            seen = context.wait(seen, 0.25)
+        else:
+            return due[0] if due else None
         if time.monotonic() > deadline:
-            what = "its jobs did not end" if has_jobs else "the gateways did not load its newest release"
+            what = "its jobs did not end" if unrest.has_jobs else "the gateways did not load its newest release"
             raise Unavailable(
                 f"{context.project} did not come to rest: {what}", next_step="loopwright status, loopwright logs worker"
             )
-        seen = context.wait(seen, 0.25)
+
+
+def _look(tx: Tx, until: int) -> tuple[Unrest, bool, list[Timer]]:
+    """Return at one moment what is not at rest, whether gateways serve the newest release, and the next timer."""
+    if tx.clock is tx.wall:
+        raise InvalidInput("only a replay clock can be moved", field="project", value=tx.project, rule="clock: replay")
+    if until < tx.now_us:
+        rule = f"from {format_moment(tx.now_us)} on"
+        raise InvalidInput("a clock does not go back", field="to", value=format_moment(until), rule=rule)
+    unrest = sql.read_unrest(tx.connection, tx.project)
+    return unrest, is_acknowledged(tx), sql.due_timers(tx.connection, tx.project, until)

@@ -110,6 +110,7 @@ def serve(settings: Settings) -> None:
             port=settings.port,
             loop="uvloop",
             http="httptools",
+            ws="none",
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=5,

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, func, insert, select, text
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, select, text
 
 from loopwright.serving.tables import deployments, gateways, looks, releases, rollouts
 from loopwright.serving.types import (
@@ -116,28 +116,40 @@ def champions(connection: Connection, project: str, deployment: str) -> list[tup
     return [(row.champion, bool(row.is_rollback)) for row in connection.execute(statement)]
 
 
+_beyond = (
+    select(releases.c.project_id, releases.c.deployment, func.max(releases.c.number).label("number"))
+    .where(releases.c.position > bindparam("position"))
+    .group_by(releases.c.project_id, releases.c.deployment)
+    .subquery()
+)
+_is_newest = and_(
+    releases.c.project_id == _beyond.c.project_id,
+    releases.c.deployment == _beyond.c.deployment,
+    releases.c.number == _beyond.c.number,
+)
+_newest_beyond = select(releases.c.document).join(_beyond, _is_newest).order_by(releases.c.position)
+
+
 def newest_releases(connection: Connection, position: int) -> list[Release]:
     """Return the newest release of each deployment of every project, those beyond a position, in their order."""
-    newest = (
-        select(releases.c.project_id, releases.c.deployment, func.max(releases.c.number).label("number"))
-        .where(releases.c.position > position)
-        .group_by(releases.c.project_id, releases.c.deployment)
-        .subquery()
-    )
-    is_newest = and_(
-        releases.c.project_id == newest.c.project_id,
-        releases.c.deployment == newest.c.deployment,
-        releases.c.number == newest.c.number,
-    )
-    statement = select(releases.c.document).join(newest, is_newest).order_by(releases.c.position)
-    return [msgspec.convert(row.document, Release) for row in connection.execute(statement)]
+    found = connection.execute(_newest_beyond, {"position": position})
+    return [msgspec.convert(row.document, Release) for row in found]
 
 
-def newest_position(connection: Connection, project: str) -> int:
-    """Return the position of a project's newest release, 0 if it has none."""
-    return (
-        connection.execute(select(func.max(releases.c.position)).where(releases.c.project_id == project)).scalar() or 0
+_newest = select(func.max(releases.c.position)).where(releases.c.project_id == bindparam("project"))
+_is_behind = select(
+    exists().where(
+        gateways.c.project_id == bindparam("system"),
+        gateways.c.lease_until > bindparam("wall_us"),
+        gateways.c.acknowledged < func.coalesce(_newest.scalar_subquery(), 0),
     )
+)
+
+
+def is_behind(connection: Connection, project: str, system: str, wall_us: int) -> bool:
+    """Say whether a live gateway has not yet taken up the newest release of a project."""
+    values = {"project": project, "system": system, "wall_us": wall_us}
+    return bool(connection.execute(_is_behind, values).scalar_one())
 
 
 def insert_rollout(connection: Connection, project: str, rollout: Rollout) -> None:
@@ -217,9 +229,11 @@ def put_gateway(connection: Connection, project: str, lease: GatewayLease) -> No
     upsert(connection, gateways, [{"project_id": project, **values}], key=("project_id", "gateway"), do_update=True)
 
 
+_list_gateways = select(gateways).where(gateways.c.project_id == bindparam("project")).order_by(gateways.c.gateway)
+
+
 def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
     """Return every gateway that was ever seen, by name."""
-    statement = select(gateways).where(gateways.c.project_id == project).order_by(gateways.c.gateway)
     return [
         GatewayLease(
             row.gateway,
@@ -228,5 +242,5 @@ def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
             row.lease_until,
             msgspec.convert(row.failures or [], list[ReleaseFailure]),
         )
-        for row in connection.execute(statement)
+        for row in connection.execute(_list_gateways, {"project": project})
     ]

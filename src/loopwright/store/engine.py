@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection
-from sqlalchemy import Engine, create_engine, event, exc, text
+from sqlalchemy import Engine, create_engine, event, exc
 
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, StorageFull, Unavailable
 from loopwright.store.sealing import seal_events
@@ -22,7 +22,7 @@ Work = Callable[[Connection], Any]
 
 GROUP_LIMIT = 64
 """Most verbs in one SQLite commit."""
-GROUP_SECONDS = 0.002
+GROUP_SECONDS = 0.005
 """Longest time a commit waits for further verbs while running those it has."""
 NEWS = "loopwright_news"
 """Key of a connection's ``info`` under which a transaction without events says that somebody waits for it."""
@@ -144,7 +144,7 @@ class Database:
         futures: list[Future[Any]] = []
         is_open = True
         try:
-            connection.execute(text("BEGIN IMMEDIATE"))
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
             while waiting is not None:
                 futures.append(waiting[1])
                 self._run_in_savepoint(connection, waiting, done)
@@ -179,18 +179,18 @@ class Database:
         work, future = item
         if not future.set_running_or_notify_cancel():
             return
-        connection.execute(text("SAVEPOINT verb"))
+        connection.exec_driver_sql("SAVEPOINT verb")
         try:
             result = work(connection)
         except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
             try:
-                connection.execute(text("ROLLBACK TO verb"))
-                connection.execute(text("RELEASE verb"))
+                connection.exec_driver_sql("ROLLBACK TO verb")
+                connection.exec_driver_sql("RELEASE verb")
             except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
                 raise error from None
             _fail(future, error)
             return
-        connection.execute(text("RELEASE verb"))
+        connection.exec_driver_sql("RELEASE verb")
         done.append((future, result))
 
     def _run_on_postgres(self, work: Callable[[Connection], T], future: Future[T]) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, select, text, update
+from sqlalchemy import Connection, Row, bindparam, select, text, update
 
 from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.events import Event
@@ -11,7 +11,12 @@ from loopwright.store.tables import events
 
 _SEAL_LOCK = 0x10097
 _pending = select(events).where(events.c.position.is_(None)).order_by(events.c.event_id)
-_last = select(events.c.position, events.c.chain).order_by(events.c.position.desc()).limit(1)
+_last = (
+    select(events.c.position, events.c.chain)
+    .where(events.c.position.is_not(None))
+    .order_by(events.c.position.desc())
+    .limit(1)
+)
 _stamp = (
     update(events)
     .where(events.c.event_id == bindparam("b_event_id"))
@@ -53,7 +58,7 @@ def seal_events(connection: Connection) -> int:
     rows = connection.execute(_pending).all()
     if not rows:
         return 0
-    last = connection.execute(_last.where(events.c.position.is_not(None))).first()
+    last = connection.execute(_last).first()
     position, chain = (last.position, last.chain) if last else (0, "")
     stamps = []
     for row in rows:
@@ -62,8 +67,3 @@ def seal_events(connection: Connection) -> int:
         stamps.append({"b_event_id": row.event_id, "b_position": position, "b_chain": chain})
     connection.execute(_stamp, stamps)
     return len(stamps)
-
-
-def last_position(connection: Connection) -> int:
-    """Return the position of the newest sealed event, 0 if there is none."""
-    return connection.execute(select(func.max(events.c.position))).scalar() or 0

@@ -1,17 +1,34 @@
 """Every statement of the store, except sealing."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Row,
+    Table,
+    Update,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.kernel.errors import Conflict
 from loopwright.kernel.events import Event
 from loopwright.store.sealing import event_from_row
 from loopwright.store.tables import blobs, chunks, cursors, events, idempotency_keys, jobs, timers
-from loopwright.store.types import BlobRef, Chunk, Job, Timer
+from loopwright.store.types import BlobRef, Chunk, Job, Timer, Unrest
 
 if TYPE_CHECKING:
     from loopwright.store.tx import Tx
@@ -23,14 +40,20 @@ def upsert(
     """Insert rows; where the key exists, replace the other columns or leave the row. Return how many changed."""
     if not rows:
         return 0
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
+    statement = _upsert(connection.dialect.name, table, tuple(rows[0]), tuple(key), do_update)
+    return int(connection.execute(statement, rows).rowcount)
+
+
+@cache
+def _upsert(dialect_name: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...], do_update: bool) -> Insert:
+    dialect: Any = postgresql if dialect_name == "postgresql" else sqlite
+    statement = dialect.insert(table).execution_options(preserve_rowcount=True)
     if do_update:
-        changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-        statement = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
+        changed = {name: statement.excluded[name] for name in columns if name not in key}
+        made: Insert = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
     else:
-        statement = statement.on_conflict_do_nothing(index_elements=list(key))
-    return int(connection.execute(statement, rows, execution_options={"preserve_rowcount": True}).rowcount)
+        made = statement.on_conflict_do_nothing(index_elements=list(key))
+    return made
 
 
 def update_as_read(
@@ -41,9 +64,10 @@ def update_as_read(
     Raises:
         Conflict: Another call changed it since.
     """
-    is_row = [table.c[name] == value for name, value in key.items()]
-    is_same = [table.c[name].is_not_distinct_from(value) for name, value in seen.items()]
-    if connection.execute(update(table).where(*is_row, *is_same).values(**values)).rowcount == 0:
+    statement = _update_as_read(table, tuple(key), tuple(seen), tuple(values))
+    named = {"key": key, "seen": seen, "new": values}
+    bound = {f"{kind}_{name}": value for kind, values in named.items() for name, value in values.items()}
+    if connection.execute(statement, bound).rowcount == 0:
         raise Conflict(
             "another call changed this at the same moment",
             value=", ".join(map(str, seen.values())),
@@ -51,9 +75,19 @@ def update_as_read(
         )
 
 
+@cache
+def _update_as_read(table: Table, key: tuple[str, ...], seen: tuple[str, ...], values: tuple[str, ...]) -> Update:
+    is_row = [table.c[name] == bindparam(f"key_{name}") for name in key]
+    is_same = [table.c[name].is_not_distinct_from(bindparam(f"seen_{name}")) for name in seen]
+    return update(table).where(*is_row, *is_same).values({name: bindparam(f"new_{name}") for name in values})
+
+
 def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:
     """Return the condition that a text begins so, letter by letter (LIKE forgets the case on SQLite)."""
     return func.substr(column, 1, len(prefix)) == prefix
+
+
+_insert_event = insert(events)
 
 
 def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, Any]) -> None:
@@ -69,15 +103,19 @@ def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, 
         "payload": payload,
         "cause": tx.cause,
     }
-    tx.execute(insert(events), row)
+    tx.execute(_insert_event, row)
+
+
+_after = select(events).where(events.c.position > bindparam("after")).order_by(events.c.position)
+_after = _after.limit(bindparam("most"))
+_after_in_project = _after.where(events.c.project_id == bindparam("project"))
 
 
 def events_after(connection: Connection, position: int, *, limit: int, project: str | None = None) -> list[Event]:
     """Return sealed events in order, those after ``position``."""
-    statement = select(events).where(events.c.position > position).order_by(events.c.position).limit(limit)
-    if project is not None:
-        statement = statement.where(events.c.project_id == project)
-    return [event_from_row(row) for row in connection.execute(statement)]
+    statement = _after if project is None else _after_in_project
+    place = {"after": position, "most": limit} | ({} if project is None else {"project": project})
+    return [event_from_row(row) for row in connection.execute(statement, place)]
 
 
 def newest_events(
@@ -113,23 +151,31 @@ def delete_timers(tx: "Tx", key_prefix: str) -> int:
     return int(tx.execute(statement).rowcount)
 
 
+_due_timers = (
+    select(timers)
+    .where(timers.c.project_id == bindparam("project"), timers.c.due_at <= bindparam("until"))
+    .order_by(timers.c.due_at, timers.c.timer_id)
+    .limit(bindparam("most"))
+)
+
+
 def due_timers(connection: Connection, project: str, until: int, *, limit: int = 1) -> list[Timer]:
     """Return the timers due at or before ``until``, by (due_at, id)."""
-    statement = (
-        select(timers)
-        .where(timers.c.project_id == project, timers.c.due_at <= until)
-        .order_by(timers.c.due_at, timers.c.timer_id)
-        .limit(limit)
-    )
-    return [_timer(row) for row in connection.execute(statement)]
+    place = {"project": project, "until": until, "most": limit}
+    return [_timer(row) for row in connection.execute(_due_timers, place)]
+
+
+_take_timer = delete(timers).where(
+    timers.c.project_id == bindparam("project"),
+    timers.c.timer_id == bindparam("timer_id"),
+    timers.c.due_at == bindparam("due_at"),
+)
 
 
 def take_timer(connection: Connection, timer: Timer) -> bool:
     """Delete a timer that is being fired; False if another process took it, or it was planned anew meanwhile."""
-    statement = delete(timers).where(
-        timers.c.project_id == timer.project, timers.c.timer_id == timer.timer_id, timers.c.due_at == timer.due_at
-    )
-    return connection.execute(statement).rowcount == 1
+    place = {"project": timer.project, "timer_id": timer.timer_id, "due_at": timer.due_at}
+    return connection.execute(_take_timer, place).rowcount == 1
 
 
 def _timer(row: Row[Any]) -> Timer:
@@ -155,21 +201,31 @@ def insert_job(tx: "Tx", kind: str, ref: str, args: dict[str, Any], job_id: str)
     return found
 
 
+_find_job = select(jobs).where(jobs.c.project_id == bindparam("project"), jobs.c.job_id == bindparam("job_id"))
+
+
 def find_job(connection: Connection, project: str, job_id: str) -> Job | None:
     """Return one job."""
-    row = connection.execute(select(jobs).where(jobs.c.project_id == project, jobs.c.job_id == job_id)).first()
+    row = connection.execute(_find_job, {"project": project, "job_id": job_id}).first()
     return None if row is None else _job(row)
+
+
+_claimable = (
+    select(jobs)
+    .where(or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.lease_until < bindparam("wall_us"))))
+    .where(jobs.c.kind.in_(bindparam("kinds", expanding=True)))
+    .order_by(jobs.c.recorded_at, jobs.c.job_id)
+    .limit(bindparam("most"))
+)
+_claimable_to_take = _claimable.with_for_update(skip_locked=True)
 
 
 def claimable_jobs(
     connection: Connection, kinds: Iterable[str], wall_us: int, limit: int, *, lock: bool = False
 ) -> list[Job]:
     """Return queued jobs and running ones whose lease has run out, oldest first; ``lock`` leaves out others' locked."""
-    is_free = or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.lease_until < wall_us))
-    statement = select(jobs).where(is_free, jobs.c.kind.in_(list(kinds))).order_by(jobs.c.recorded_at, jobs.c.job_id)
-    if lock:
-        statement = statement.with_for_update(skip_locked=True)
-    return [_job(row) for row in connection.execute(statement.limit(limit))]
+    place = {"kinds": list(kinds), "wall_us": wall_us, "most": limit}
+    return [_job(row) for row in connection.execute(_claimable_to_take if lock else _claimable, place)]
 
 
 def update_job(connection: Connection, job: Job, **values: Any) -> Job:
@@ -204,12 +260,18 @@ def list_jobs(
     return [_job(row) for row in connection.execute(statement)]
 
 
-def has_open_jobs(connection: Connection, project: str) -> bool:
-    """Say whether any job of the project is queued or running."""
-    statement = (
-        select(jobs.c.job_id).where(jobs.c.project_id == project, jobs.c.state.in_(("queued", "running"))).limit(1)
-    )
-    return connection.execute(statement).first() is not None
+_is_open = or_(jobs.c.state == "queued", jobs.c.state == "running")
+_unrest = select(
+    func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
+    exists().where(events.c.position.is_(None)).label("has_unsealed"),
+    exists().where(jobs.c.project_id == bindparam("project"), _is_open).label("has_jobs"),
+)
+
+
+def read_unrest(connection: Connection, project: str) -> Unrest:
+    """Return what of the event log and of a project's jobs is not at rest."""
+    row = connection.execute(_unrest, {"project": project}).one()
+    return Unrest(row.position, bool(row.has_unsealed), bool(row.has_jobs))
 
 
 def _job(row: Row[Any]) -> Job:

@@ -52,6 +52,14 @@ class Job(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
 
 
+class Unrest(msgspec.Struct, frozen=True):
+    """What has not come to rest: the newest event's position, whether events wait for theirs, and open jobs."""
+
+    position: int
+    has_unsealed: bool
+    has_jobs: bool
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """A sealed run of bulk rows: one Parquet blob.
 
