@@ -50,7 +50,7 @@ async def _call(
         future = await run_in_threadpool(
             context.dispatcher.submit, name, args, actor=actor, project=project, idempotency_key=key
         )
-    return await asyncio.wrap_future(future)
+    return future.result() if future.done() else await asyncio.wrap_future(future)
 
 
 def _operate(context: ServerContext, called: Verb, args: dict[str, Any], actor: Actor, project: str) -> Any:
