@@ -18,6 +18,8 @@ from loopwright.serving.types import CANDIDATE, CHAMPION, StepVerdict, verdict_a
 
 LEAST_LABELS = 50
 """Fewer labelled requests of either variant say nothing."""
+SPARED, SPARED_SHARE = 0.05, 0.1
+"""Passes if it is shown, at 95 %, not to be worse by more than this much, or by this share of the champion's error."""
 _LEAST_OF_A_CLASS = 10
 _NARROWEST_AT = 500
 """The number of labels at which the interval is tuned to be narrowest."""
@@ -29,29 +31,35 @@ Measured = tuple[float, float]
 def roc_auc(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
     """Judge whether the candidate orders yes and no worse than the champion, by more than 0.01.
 
-    Undecided while labels are few, or while it looks worse and that is not proven.
+    Undecided until labels prove that, or show it not to be worse by more than 0.05.
 
     Args:
         rows: Served rows of the step with ``variant, score, label``; the label is null until it is known.
         before: Served rows of the champion before the step.
         weight: The candidate's share of traffic, 0..1.
     """
-    return _judge("roc_auc", rows, _roc_auc, lambda champion: TOLERATED)
+    return _judge("roc_auc", rows, _roc_auc, lambda champion: (TOLERATED, SPARED))
 
 
 def squared_error(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
     """Judge whether the candidate's mean squared error is larger than the champion's, by more than 1 %.
 
-    Of probabilities that is the Brier score; arguments as for ``roc_auc``.
+    Undecided until labels prove that, or show it not to be larger by more than 10 %. Of probabilities it is the Brier
+    score; arguments as for ``roc_auc``.
     """
-    return _judge("squared_error", rows, _minus_squared_error, lambda champion: TOLERATED * abs(champion))
+    return _judge(
+        "squared_error",
+        rows,
+        _minus_squared_error,
+        lambda champion: (TOLERATED * abs(champion), SPARED_SHARE * abs(champion)),
+    )
 
 
 def _judge(
     metric: str,
     rows: pl.DataFrame,
     measure: Callable[[Floats, Floats], Measured | None],
-    tolerated: Callable[[float], float],
+    bounds: Callable[[float], tuple[float, float]],
 ) -> StepVerdict:
     labelled = rows.drop_nulls(["label", "score"])
     sides = [labelled.filter(pl.col("variant") == variant) for variant in (CHAMPION, CANDIDATE)]
@@ -65,13 +73,14 @@ def _judge(
         )
         return verdict_alone(metric, "undecided", message, sum(counts))
     difference, spread = candidate[0] - champion[0], (champion[1] + candidate[1]) ** 0.5
-    half, bound = interval_factor(sum(counts)) * spread, -tolerated(champion[0])
-    verdict: Literal["go", "abort", "undecided"] = "go"
-    words = "not shown to be worse"
-    if difference + half < bound:
+    half = interval_factor(sum(counts)) * spread
+    tolerated, spared = bounds(champion[0])
+    verdict: Literal["go", "abort", "undecided"] = "undecided"
+    words = "neither shown to be worse nor not to be"
+    if difference + half < -tolerated:
         verdict, words = "abort", "worse"
-    elif difference + metrics.Z95 * spread < bound:
-        verdict, words = "undecided", "worse at this look, which alone proves nothing"
+    elif difference - metrics.Z95 * spread > -spared:
+        verdict, words = "go", "not much worse"
     message = (
         f"{metric} of the candidate {abs(candidate[0]):.4f} on {counts[1]:,} labelled requests, of the champion "
         f"{abs(champion[0]):.4f} on {counts[0]:,}: {difference:+.4f} better (interval for every look together "
