@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
-from loopwright.data.types import Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
+from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
 from loopwright.kernel.documents import convert
 from loopwright.store.sql import upsert
 
@@ -156,12 +156,14 @@ def list_versions(
     return [_version(row, []) for row in connection.execute(statement)]
 
 
-def list_line(connection: Connection, project: str, dataset: str, version: int) -> list[DatasetVersion]:
-    """Return the ready versions whose rows a version holds, itself among them, newest first, without fragments."""
-    base = find_base(connection, project, dataset, version)
-    number = dataset_versions.c.version
-    statement = _versions(project, dataset).where(number.between(base, version), dataset_versions.c.state == "ready")
-    return [_version(row, []) for row in connection.execute(statement)]
+def list_checks(
+    connection: Connection, project: str, dataset: str, version: int
+) -> list[tuple[int, list[CheckResult]]]:
+    """Return number and checks of the ready versions whose rows a version holds, itself among them, newest first."""
+    base, number = find_base(connection, project, dataset, version), dataset_versions.c.version
+    statement = _versions(project, dataset).with_only_columns(number, dataset_versions.c.checks)
+    statement = statement.where(number.between(base, version), dataset_versions.c.state == "ready")
+    return [(row.version, convert(row.checks, list[CheckResult], "checks")) for row in connection.execute(statement)]
 
 
 def _versions(project: str, dataset: str) -> Select[Any]:

@@ -139,7 +139,8 @@ def list_versions(tx: Tx, *, dataset: str, limit: int = 100, before: int | None 
 def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVersion]:
     """Return the versions with rows in this one that a person released from quarantine, newest first."""
     get_version(tx, dataset=dataset, version=version)
-    return [one for one in sql.list_line(tx.connection, tx.project, dataset, version) if blocking(one.checks)]
+    checked = sql.list_checks(tx.connection, tx.project, dataset, version)
+    return [get_version(tx, dataset=dataset, version=number) for number, checks in checked if blocking(checks)]
 
 
 @verb("data.release_quarantine", changes=DatasetVersion, role=Role.APPROVER)

@@ -59,7 +59,7 @@ def gather(caller: Caller, version: ModelVersion, rows: Document) -> Evidence:
         version=version.version,
         champion=None if champion is None else champion.version,
         quarantined=_quarantined(caller, datasets),
-        released=_released(caller, [*trained_on.items(), *measured_on.spec.dataset_versions.items()]),
+        released=_released(caller, {*trained_on.items(), *measured_on.spec.dataset_versions.items()}),
         is_data_known=bool(trained_on),
         evaluation=rows["ref"],
         **facts,
@@ -147,7 +147,7 @@ def _quarantined(caller: Caller, names: Iterable[str]) -> list[str]:
 def _released(caller: Caller, read: Iterable[tuple[str, int]]) -> list[str]:
     """Return the versions with rows in what was read that failed their checks and were released by a person."""
     found: dict[str, None] = {}
-    for name, number in read:
+    for name, number in sorted(read):
         released: list[DatasetVersion] = caller.call("data.released_versions", {"dataset": name, "version": number})
         for one in released:
             failed = "; ".join(result.message for result in one.checks if not result.passed)
