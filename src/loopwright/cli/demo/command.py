@@ -10,11 +10,13 @@ import click
 import msgspec
 import polars as pl
 
-from loopwright.cli.closing import Scope, closing_table, find_scope, print_table, read_log
+from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
 from loopwright.cli.demo.last_act import break_one, last_act
-from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, open_stage
+from loopwright.cli.demo.notes import load_notes, refuse_if_over
+from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, end_of, open_stage
 from loopwright.cli.demo.year import play_year
 from loopwright.cli.explaining import print_provenance, replay_prediction
+from loopwright.kernel.clock import DAY_US
 
 
 @click.command()
@@ -45,19 +47,21 @@ def demo(
     if reset and state.exists():
         shutil.rmtree(state)
     started = time.monotonic()
+    state = state.absolute()
+    notes, end_at = load_notes(state), end_of(days)
+    refuse_if_over(notes, end_at)
     with open_stage(state) as stage:
         stage.prepare(ask=ask)
-        end_at = stage.end_at(days)
-        play_year(stage, end_at)
+        play_year(stage, notes, end_at)
         scope = _scope(stage, end_at)
         table = closing_table(stage.remote, scope)
         print_table(table, scope)
-        table["planted"] = [] if skip_last_act else last_act(stage)
+        table["planted"] = [] if skip_last_act else last_act(stage, notes)
         table["seconds"] = round(time.monotonic() - started, 1)
         table["peak_rss_mb"] = stage.peak_rss_mb()
         if json_file is not None:
             json_file.write_text(json.dumps(table, indent=2))
-        _ask_why(stage)
+        _ask_why(stage, end_at)
         _say_goodbye(stage, table, exits=exits)
         if not exits:
             stage.serve()
@@ -69,10 +73,10 @@ def _scope(stage: Stage, end_at: int) -> Scope:
     return msgspec.structs.replace(found, zone="America/New_York", rows="flights", short="auc")
 
 
-def _ask_why(stage: Stage) -> None:
+def _ask_why(stage: Stage, end_at: int) -> None:
     """Follow one late flight of the last day back to the bytes, and compute its score again."""
-    end_at = stage.remote.call("loop.status").clock_at
-    log = read_log(stage.remote, DEPLOYMENT, START_AT, end_at).filter(~pl.col("is_shadow") & (pl.col("label") == 1))
+    log = read_log(stage.remote, DEPLOYMENT, end_at - 2 * DAY_US, end_at)
+    log = log.filter((pl.col("series") == SERVED) & (pl.col("label") == 1))
     if log.is_empty():
         return
     prediction_id = str(log.sort("score")["prediction_id"][-1])

@@ -4,104 +4,46 @@ import json
 import os
 import signal
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import click
 import polars as pl
 
-from loopwright.cli.closing import read_log
+from loopwright.cli.demo.notes import Notes, load_notes
+from loopwright.cli.demo.scene import LAST_DAYS, Scene, Traffic
 from loopwright.cli.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module
-from loopwright.cli.demo.year import ASKED
-from loopwright.client import HttpCaller, Remote, Replay, Requests, Stream
+from loopwright.client import HttpCaller, Remote
 from loopwright.config import load_settings
-from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, Unavailable
+from loopwright.kernel.events import Event
 from loopwright.registry import importing
-from loopwright.serving import CanaryStep
+from loopwright.serving import CanaryStep, Rollout
 
-TRAFFIC_PAUSE_S = 0.05
 GIVE_UP_S = 60.0
-SETTLE_S = 20.0
+PAST_SHADOW = CanaryStep(0.25, 6 * HOUR_US, ["error_rate", "latency_p99", "roc_auc"], least_rows=20)
+"""Without a shadow before it, the canary itself has to watch quality."""
 _FAHRENHEIT = ("temp", "dewp")
+Told = dict[str, Any]
 
 
-@dataclass
-class Scene:
-    """What a fault needs: the project as an operator and as an approver, the data, and a way to kill the server."""
-
-    remote: Remote
-    approver: Remote
-    ingest: ModuleType
-    kill_server: Callable[[], None]
-
-
-@dataclass
-class Traffic:
-    """Somebody who keeps asking for predictions while things break."""
-
-    scene: Scene
-    ids: list[str] = field(default_factory=list)
-    refused: int = 0
-    _is_over: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "Traffic":
-        self.started_at = int(self.scene.remote.call("loop.status").clock_at)
-        self._thread = threading.Thread(target=self._ask, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._is_over.set()
-        self._thread.join()
-
-    def _ask(self) -> None:
-        caller = HttpCaller(self.scene.remote.caller.url, self.scene.remote.caller.gateway_url)
-        deployment = Remote(PROJECT, caller).deployment(DEPLOYMENT)
-        number = 0
-        while not self._is_over.is_set():
-            number += 1
-            row = {
-                "flight_id": f"planted-{self.started_at}-{number}",
-                "scheduled_at": self.started_at,
-                "event_at": self.started_at,
-                "carrier": "UA",
-                "origin": "EWR",
-                "dest": "ORD",
-                "tailnum": "N37287",
-                "distance": 719,
-            }
-            try:
-                self.ids.append(str(deployment.predict([row])[0]["prediction_id"]))
-            except LoopwrightError:
-                self.refused += 1
-            self._is_over.wait(TRAFFIC_PAUSE_S)
-
-    def lost(self) -> int:
-        """Return how many requests were refused, or answered but are not in the log.
-
-        A gateway sends its spool as soon as it has found the server again, so the log is asked for a while.
-        """
-        deadline = time.monotonic() + SETTLE_S
-        while True:
-            log = read_log(self.scene.remote, DEPLOYMENT, self.started_at, self.started_at + 1)
-            missing = len(set(self.ids) - set(log["prediction_id"]))
-            if not missing or time.monotonic() > deadline:
-                return self.refused + missing
-            time.sleep(0.5)
-
-
-def last_act(stage: Stage) -> list[dict[str, Any]]:
-    """Plant every fault in turn; returns name, noticed_s, recovered_s and lost of each."""
+def last_act(stage: Stage, notes: Notes) -> list[Told]:
+    """Plant every fault in turn; returns name, noticed_s, recovered_s and lost of each. It is played once."""
     click.echo("")
+    if notes.planted is not None:
+        click.echo("The last act was played already; loopwright demo --break plants one fault again.")
+        return notes.planted
     click.echo("Last act: faults planted on purpose, outside the year's figures.")
     scene = Scene(stage.remote, stage.signer, stage.ingest, lambda: stage.supervisor.kill("server"))
-    return [result for fault in FAULTS.values() for result in fault(scene)]
+    notes.planted = []
+    for plant in FAULTS.values():
+        notes.save(stage.state)
+        notes.planted += plant(scene)
+    notes.save(stage.state)
+    return notes.planted
 
 
 def break_one(state: Path, name: str) -> None:
@@ -110,12 +52,18 @@ def break_one(state: Path, name: str) -> None:
     Raises:
         InvalidInput: There is no such fault.
         Unavailable: No demo is running there.
+        Conflict: It still replays the year.
     """
     if name not in FAULTS:
         raise InvalidInput("there is no such fault", field="--break", value=name, rule=f"one of {', '.join(FAULTS)}")
     settings = load_settings(state)
     if not settings.server_file.exists():
         raise Unavailable("no demo is running here", field="--state", value=str(state), next_step="loopwright demo")
+    notes = load_notes(settings.state_dir)
+    if notes.replay is None or notes.played_until < notes.ends_at:
+        raise Conflict("this demo still replays the year", field="--break", next_step="wait for its closing table")
+    notes.planted = notes.planted or []
+    notes.save(settings.state_dir)
     place = json.loads(settings.server_file.read_text())
     remote = Remote(PROJECT, HttpCaller(place["url"], place["gateway_url"]))
     made = remote.call("tokens.create", actor="policy:demo", role="approver")
@@ -128,7 +76,7 @@ def break_one(state: Path, name: str) -> None:
     FAULTS[name](Scene(remote, approver, ingest, kill_server))
 
 
-def plant_celsius(scene: Scene) -> list[dict[str, Any]]:
+def plant_celsius(scene: Scene) -> list[Told]:
     """Weather arrives in Celsius: the version is quarantined and the one before goes on serving."""
     weather = scene.ingest.read_weather(scene.ingest.package_files())
     newest = scene.remote.call("data.get", dataset="weather")
@@ -146,44 +94,35 @@ def plant_celsius(scene: Scene) -> list[dict[str, Any]]:
             raise InvalidInput("the planted weather was not noticed", value=result.state)
         serving = scene.remote.call("data.get_version", dataset="weather").version
         recovered = time.monotonic() - started
+        time.sleep(0.5)
     return [
         _tell("celsius", f"quarantined, version {serving} serves on: {result.message}", noticed, recovered, traffic)
     ]
 
 
-def plant_bad_model(scene: Scene) -> list[dict[str, Any]]:
-    """A model that always says 20 %: held by the gates, forced, refused in shadow; forced past shadow, rolled back."""
+def plant_bad_model(scene: Scene) -> list[Told]:
+    """A model that always says 20 %: held by the gates; forced, refused in shadow; forced past shadow, rolled back."""
+    _make_room(scene)
     version = _import_badly(scene)
     with Traffic(scene) as traffic:
-        started = time.monotonic()
-        scene.approver.call(
+        in_shadow = scene.approver.call(
             "loop.deploy", deployment=DEPLOYMENT, version=version, force_reason="planted: forced past its gates"
         )
-        _approve(scene)
-        verdict = _replay_until_judged(scene)
-        noticed = time.monotonic() - started
-    told = [_tell("bad model in shadow", f"refused: {verdict}", noticed, noticed, traffic)]
+        told = [_tell_aborted(scene, traffic, in_shadow, "bad model in shadow", "refused")]
     with Traffic(scene) as traffic:
-        started = time.monotonic()
-        scene.approver.call(
+        in_canary = scene.approver.call(
             "serving.start_rollout",
             deployment=DEPLOYMENT,
             version=version,
             reason="planted: forced again, past shadow",
             forced_reason="planted",
-            steps=[CanaryStep(weight=0.25, hold_us=6 * HOUR_US, guard=["error_rate"], least_rows=20)],
+            steps=[PAST_SHADOW],
         )
-        _approve(scene)
-        scene.remote.advance(scene.remote.call("loop.status").clock_at)
-        noticed = time.monotonic() - started
-        scene.approver.call("loop.rollback", deployment=DEPLOYMENT, reason="planted: it says 20 % to everybody")
-        scene.remote.advance(scene.remote.call("loop.status").clock_at)
-        recovered = time.monotonic() - started
-    told.append(_tell("bad model in canary", "rolled back to the last good release", noticed, recovered, traffic))
+        told.append(_tell_aborted(scene, traffic, in_canary, "bad model in canary", "rolled back by its guard"))
     return told
 
 
-def plant_killed_server(scene: Scene) -> list[dict[str, Any]]:
+def plant_killed_server(scene: Scene) -> list[Told]:
     """The control plane is killed with -9: predictions go on, and nothing acknowledged is missing afterwards."""
     with Traffic(scene) as traffic:
         time.sleep(1.0)
@@ -197,11 +136,20 @@ def plant_killed_server(scene: Scene) -> list[dict[str, Any]]:
     return [_tell("server killed", f"{len(traffic.ids)} predictions answered meanwhile", noticed, recovered, traffic)]
 
 
-FAULTS: dict[str, Callable[[Scene], list[dict[str, Any]]]] = {
+FAULTS: dict[str, Callable[[Scene], list[Told]]] = {
     "celsius": plant_celsius,
     "bad-model": plant_bad_model,
     "kill-server": plant_killed_server,
 }
+
+
+def _make_room(scene: Scene) -> None:
+    """End a rollout that is under way: a deployment has at most one."""
+    for rollout in scene.remote.call("serving.rollouts", deployment=DEPLOYMENT, limit=1):
+        if rollout.finished_at is None:
+            reason = "makes room for the last act"
+            scene.approver.call("serving.abort", rollout_id=rollout.rollout_id, reason=reason)
+    scene.remote.advance(scene.clock_at())
 
 
 def _import_badly(scene: Scene) -> int:
@@ -220,44 +168,35 @@ def _import_badly(scene: Scene) -> int:
             flavour="constant",
             service=champion.service,
         )
-    try:
-        scene.approver.call("loop.deploy", deployment=DEPLOYMENT, version=version.version, reason="planted")
-    except Conflict as error:
-        click.echo(f"  the gates held: {error.message}")
+    # The same file is the same version: planted once more, it has been forced past its gates already.
+    if not scene.remote.call("registry.gate_reports", model=MODEL, version=version.version):
+        try:
+            scene.approver.call("loop.deploy", deployment=DEPLOYMENT, version=version.version, reason="planted")
+        except Conflict as error:
+            click.echo(f"  the gates held: {error.message}")
     return version.version
 
 
-def _approve(scene: Scene) -> None:
+def _tell_aborted(scene: Scene, traffic: Traffic, rollout: Rollout, name: str, what: str) -> Told:
+    """Let flights happen until the platform ends a rollout by itself; tell when, by its own events."""
     for waiting in scene.remote.call("approvals.list", state="waiting"):
         scene.approver.call("approvals.approve", approval_id=waiting.approval_id, reason="planted by the demo")
-    scene.remote.advance(scene.remote.call("loop.status").clock_at)
+    scene.remote.advance(scene.clock_at())
+    ended = _replay_until_aborted(scene, rollout.rollout_id)
+    # A caller may have got an answer of the version after the decision: until gateways had left it.
+    left_at = max(ended.recorded_at, traffic.last_by_version.get(rollout.version, 0))
+    noticed, recovered = ((at_us - rollout.recorded_at) / 1e6 for at_us in (ended.recorded_at, left_at))
+    after = format_duration((ended.event_at - rollout.event_at) // HOUR_US * HOUR_US)
+    return _tell(name, f"{what} after {after} of flights: {ended.reason}", noticed, recovered, traffic)
 
 
-def _replay_until_judged(scene: Scene) -> str:
-    """Let the year's last week of flights happen once more, later, until the rollout is judged; returns the verdict."""
-    flights = scene.ingest.read_flights(scene.ingest.package_files())
-    clock_at = int(scene.remote.call("loop.status").clock_at)
-    week = flights.filter(pl.col("scheduled_at") >= pl.col("scheduled_at").max() - pl.duration(days=9))
-    first = int(week["scheduled_at"].dt.epoch("us").min())
-    shift = pl.duration(microseconds=(clock_at - first) // HOUR_US * HOUR_US + HOUR_US)
-    again = week.with_columns(
-        pl.col("scheduled_at") + shift,
-        pl.col("landed_at") + shift,
-        flight_id=pl.format("{}-again-{}", "flight_id", pl.lit(clock_at)),
-    )
-    known = again.with_columns(settled_at=scene.ingest.settled_at(again))
-    asked = again.select(*ASKED, event_at="scheduled_at", is_late=pl.col("arr_delay") > 15, landed_at="landed_at")
-    replay = Replay(
-        scene.remote,
-        DEPLOYMENT,
-        [Stream("flights", known, "settled_at")],
-        Requests(asked, event_at="event_at", label="is_late", label_at="landed_at"),
-    )
-    for _ in replay.run(clock_at, clock_at + 9 * DAY_US, day_starts_at=clock_at):
-        rollout = scene.remote.call("serving.rollouts", deployment=DEPLOYMENT, limit=1)[0]
-        if rollout.state == "aborted":
-            verdicts = [verdict.message for verdict in rollout.verdicts if verdict.verdict == "abort"]
-            return str(verdicts[0]) if verdicts else "aborted"
+def _replay_until_aborted(scene: Scene, rollout_id: str) -> Event:
+    """Let the year's last flights happen once more until the rollout is aborted; returns the event."""
+    replay, clock_at = scene.repeat_last_days(), scene.clock_at()
+    for _ in replay.run(clock_at, clock_at + LAST_DAYS * DAY_US, day_starts_at=clock_at):
+        if scene.remote.call("serving.get_rollout", rollout_id=rollout_id).state == "aborted":
+            events: list[Event] = scene.remote.call("audit.list", type_prefix="serving.rollout_aborted", limit=10)
+            return next(one for one in events if one.payload["rollout_id"] == rollout_id)
     raise Unavailable("the planted model was not judged", value=MODEL)
 
 
@@ -278,7 +217,8 @@ def _is_up(scene: Scene) -> bool:
         return False
 
 
-def _tell(name: str, what: str, noticed: float, recovered: float, traffic: Traffic) -> dict[str, Any]:
+def _tell(name: str, what: str, noticed: float, recovered: float, traffic: Traffic) -> Told:
+    traffic.stop()
     lost = traffic.lost()
     click.echo(f"  {name}: {what}")
     click.echo(

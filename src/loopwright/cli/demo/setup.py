@@ -24,6 +24,7 @@ from loopwright.kernel.errors import NotFound, StepFailed, Unavailable
 from loopwright.server import Supervisor
 
 PROJECT, DEPLOYMENT, MODEL = "flights", "late", "late"
+YARDSTICKS = ("frozen", "calendar")
 START_AT = parse_moment("2013-03-01T05:00:00Z")
 END_AT = parse_moment("2014-01-01T05:00:00Z")
 LABELS_UNTIL = parse_moment("2014-01-02T05:00:00Z")
@@ -43,6 +44,11 @@ def example_folder() -> Path:
         if (place / "flights.py").exists():
             return place
     raise NotFound("the flights example is not installed", next_step="run the demo from a checkout: make demo")
+
+
+def end_of(days: int | None) -> int:
+    """Return the moment a replay of so many days ends; the year's end at the latest."""
+    return END_AT if days is None else min(END_AT, START_AT + days * DAY_US)
 
 
 def load_module(path: Path) -> ModuleType:
@@ -104,12 +110,10 @@ class Stage:
         self._wait_for_datasets()
         if news:
             click.echo(f"applied {news} declarations; January and February are in ({time.monotonic() - started:.0f} s)")
-        if self._champion() is None:
-            self._first_model(ask=ask)
-
-    def end_at(self, days: int | None) -> int:
-        """Return the moment the replay ends."""
-        return END_AT if days is None else min(END_AT, START_AT + days * DAY_US)
+        if self._find("champion") is None:
+            self._release_first_model(ask=ask)
+        if any(self._find(alias) is None for alias in YARDSTICKS):
+            self._set_yardsticks(who="you" if ask else "policy:demo")
 
     def peak_rss_mb(self) -> int:
         """Return the largest memory that the demo's processes held together so far, in MB."""
@@ -122,11 +126,10 @@ class Stage:
             if not (self.folder / name).exists():
                 shutil.copy(source / name, self.folder / name)
         self.ingest = load_module(self.folder / "ingest.py")
-        if not (self.folder / "data" / "flights").exists():
-            files = self.ingest.package_files()
-            self.ingest.write_history(
-                self.folder / "data", self.ingest.read_flights(files), self.ingest.read_weather(files)
-            )
+        if not (self.folder / "data").exists():
+            files, draft = self.ingest.package_files(), self.folder / "data.draft"
+            self.ingest.write_history(draft, self.ingest.read_flights(files), self.ingest.read_weather(files))
+            draft.replace(self.folder / "data")
 
     def _sign_in(self) -> None:
         """Make the demo's own approver, so that the audit trail shows who signed."""
@@ -142,26 +145,27 @@ class Stage:
         for job in self.remote.call("jobs.list", states=["failed"]):
             raise StepFailed((job.error or {}).get("message", "a job failed"), value=job.kind)
 
-    def _champion(self) -> Any:
+    def _find(self, alias: str) -> Any:
         try:
-            return self.remote.call("registry.get_version", model=MODEL, alias="champion")
+            return self.remote.call("registry.get_version", model=MODEL, alias=alias)
         except NotFound:
             return None
 
-    def _first_model(self, *, ask: bool) -> None:
-        progress = Progress()
-        execution = self.remote.call("pipelines.start", pipeline="fit", params={}, reason="the first model")
-        execution = follow_execution(self.remote, execution.execution_id)
-        if execution.state != "done":
-            raise StepFailed((execution.error or {}).get("message", "the first training failed"))
+    def _release_first_model(self, *, ask: bool) -> None:
+        """Train the first model and let it be approved; one that waits for approval already is not trained again."""
+        if not self.remote.call("approvals.list", state="waiting"):
+            execution = self.remote.call("pipelines.start", pipeline="fit", params={}, reason="the first model")
+            execution = follow_execution(self.remote, execution.execution_id)
+            if execution.state != "done":
+                raise StepFailed((execution.error or {}).get("message", "the first training failed"))
         approval = self._wait_for_question()
         if ask:
             click.echo(f"the first release waits for you: loopwright approve {approval.approval_id} --reason ...")
             click.echo(f"  or on {self.supervisor.server_url}/p/{PROJECT}/approvals")
         else:
             self.signer.call("approvals.approve", approval_id=approval.approval_id, reason="signed by the demo itself")
-        deadline = time.monotonic() + (86_400 if ask else 60)
-        while (champion := self._champion()) is None:
+        progress, deadline = Progress(), time.monotonic() + (86_400 if ask else 60)
+        while self._find("champion") is None:
             progress.show("waiting for the first release")
             if time.monotonic() > deadline:
                 raise Unavailable(
@@ -169,13 +173,16 @@ class Stage:
                 )
             time.sleep(0.1)
         progress.done()
+
+    def _set_yardsticks(self, who: str) -> None:
+        """Let the first model run unseen beside what is served, once as it is and once retrained blindly."""
+        champion = self._find("champion")
         self.remote.advance(START_AT)
-        for alias in ("frozen", "calendar"):
+        for alias in YARDSTICKS:
             self.remote.call(
                 "registry.set_alias", model=MODEL, alias=alias, version=champion.version, reason="yardstick of the demo"
             )
         self.remote.advance(START_AT)
-        who = "you" if ask else "policy:demo"
         click.echo(
             f"version {champion.version} of {MODEL}, trained on January and February, approved by {who}, serves from "
             f"{format_moment(START_AT)}"

@@ -1,0 +1,82 @@
+"""A demo that is stopped goes on where it was; after its last act it says so instead of mixing planted data in."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loopwright.cli.demo.notes import Notes, load_notes
+from loopwright.cli.demo.setup import START_AT, end_of
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.server.supervisor import free_port
+from tests.flows.flights_slice import ingest
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
+
+
+def start_demo(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")}
+    ports = {"LOOPWRIGHT_PORT": str(free_port()), "LOOPWRIGHT_GATEWAY_PORT": str(free_port())}
+    command = [sys.executable, "-c", "from loopwright.cli import main; main()", "demo", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=kept | ports, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def run_demo(folder: Path, *arguments: str) -> Any:
+    process = start_demo(folder, *arguments, "--exit", "--skip-last-act", "--json", "table.json")
+    _, said = process.communicate(timeout=200)
+    assert process.returncode == 0, said
+    assert said == ""
+    return json.loads((folder / "table.json").read_text())
+
+
+def stop_mid_day(folder: Path, process: "subprocess.Popen[str]") -> None:
+    """Stop a demo as Ctrl C does, as if it had come to an hour's answers but not to its notes."""
+    deadline = time.monotonic() + 150
+    place, written = folder / ".loopwright-demo" / "replay.json", [b""]
+    while not written[-1] or load_notes(place.parent).played_until < START_AT + 12 * HOUR_US:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+        found = place.read_bytes() if place.exists() else b""
+        written += [found] if found != written[-1] else []
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert said.strip() == "stopped"
+    assert load_notes(place.parent).played_until < START_AT + DAY_US
+    place.write_bytes(written[-2])
+
+
+def test_a_demo_that_is_stopped_goes_on_exactly(tmp_path: Path) -> None:
+    stop_mid_day(tmp_path, start_demo(tmp_path, "--days", "1", "--exit", "--skip-last-act"))
+    first = run_demo(tmp_path, "--days", "1")
+    longer = run_demo(tmp_path, "--days", "2")
+
+    module = ingest()
+    flights: pl.DataFrame = module.read_flights(module.package_files())
+    for table, days in ((first, 1), (longer, 2)):
+        at_us = pl.col("scheduled_at").dt.epoch("us")
+        flown = flights.filter(at_us.is_between(START_AT, end_of(days), closed="left"))
+        landed = flown.filter(pl.col("arr_delay").is_not_null() & (pl.col("landed_at").dt.epoch("us") <= end_of(days)))
+        assert (table["predictions"], table["labels"]) == (flown.height, landed.height)
+        assert table["skew_rows_unequal"] == 0
+    assert [row["flights"] for row in longer["months"]] == [longer["predictions"]]
+
+
+def test_a_demo_does_not_go_on_after_its_last_act(tmp_path: Path) -> None:
+    state = tmp_path / ".loopwright-demo"
+    state.mkdir()
+    Notes(played_until=end_of(2), ends_at=end_of(2), planted=[]).save(state)
+    process = start_demo(tmp_path, "--days", "3", "--exit")
+    said = process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+    assert "has played its last act" in said
+    assert "--reset" in said
