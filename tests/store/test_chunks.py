@@ -68,12 +68,6 @@ def test_ids_are_compared_letter_by_letter(register: Callable[..., Any], call: C
     assert call("chunks.find", kind="predictions", item_id="b") == []
 
 
-def test_a_compacted_chunk_is_no_longer_read(register: Callable[..., Any], call: Callable[..., Any]) -> None:
-    small, large = register(seq=1), register(seq=2)
-    call("chunks.compact", into=large.chunk_id, replaced=[small.chunk_id])
-    assert call("chunks.find", kind="predictions") == [large]
-
-
 def test_a_chunk_keeps_its_blob(register: Callable[..., Any], dispatcher: Dispatcher) -> None:
     register()
     with dispatcher.database.reading() as connection:

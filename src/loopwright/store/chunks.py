@@ -57,12 +57,6 @@ def register(
     return found
 
 
-@verb("chunks.compact", changes=Chunk, internal=True)
-def compact(tx: Tx, *, into: str, replaced: list[str]) -> None:
-    """Mark chunks as replaced by a chunk that holds all their rows."""
-    sql.replace_chunks(tx.connection, tx.project, replaced, into)
-
-
 @query("chunks.find", internal=True)
 def find(
     tx: Tx,
@@ -73,7 +67,7 @@ def find(
     start_at: int | None = None,
     end_at: int | None = None,
 ) -> list[Chunk]:
-    """Return live chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    """Return the chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
     return sql.find_chunks(
         tx.connection, tx.project, kind, stream=stream, item_id=item_id, start_at=start_at, end_at=end_at
     )

@@ -360,10 +360,8 @@ def find_chunks(
     start_at: int | None = None,
     end_at: int | None = None,
 ) -> list[Chunk]:
-    """Return live chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
-    statement = select(chunks).where(
-        chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.replaced_by.is_(None)
-    )
+    """Return the chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    statement = select(chunks).where(chunks.c.project_id == project, chunks.c.kind == kind)
     if stream is not None:
         statement = statement.where(chunks.c.stream == stream)
     if item_id is not None:
@@ -386,23 +384,11 @@ def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> 
 
 
 def count_rows(connection: Connection, project: str, kind: str, stream: str) -> int:
-    """Return how many rows the live chunks of a stream hold."""
+    """Return how many rows the chunks of a stream hold."""
     statement = select(func.sum(chunks.c.rows)).where(
-        chunks.c.project_id == project,
-        chunks.c.kind == kind,
-        chunks.c.stream == stream,
-        chunks.c.replaced_by.is_(None),
+        chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.stream == stream
     )
     return int(connection.execute(statement).scalar() or 0)
-
-
-def replace_chunks(connection: Connection, project: str, chunk_ids: Sequence[str], replaced_by: str) -> None:
-    """Mark chunks as replaced by a compacted one."""
-    connection.execute(
-        update(chunks)
-        .where(chunks.c.project_id == project, chunks.c.chunk_id.in_(list(chunk_ids)))
-        .values(replaced_by=replaced_by)
-    )
 
 
 def _chunk(row: Row[Any]) -> Chunk:
@@ -411,5 +397,5 @@ def _chunk(row: Row[Any]) -> Chunk:
 
 
 def all_chunks(connection: Connection) -> list[Chunk]:
-    """Return every live chunk of every project."""
-    return [_chunk(row) for row in connection.execute(select(chunks).where(chunks.c.replaced_by.is_(None)))]
+    """Return every chunk of every project."""
+    return [_chunk(row) for row in connection.execute(select(chunks))]

@@ -91,10 +91,9 @@ chunks = Table(
     Column("event_at_min", Moment, nullable=False),
     Column("event_at_max", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
-    Column("replaced_by", Text),
     UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
     Index("ix_chunks_ids", "project_id", "kind", "id_first", "id_last"),
-    Index("ix_chunks_stream", "project_id", "kind", "stream", "event_at_min"),
+    Index("ix_chunks_stream", "project_id", "kind", "stream", "event_at_max", "event_at_min"),
 )
 
 blobs = Table(

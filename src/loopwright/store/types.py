@@ -81,4 +81,3 @@ class Chunk(msgspec.Struct, frozen=True):
     event_at_min: int
     event_at_max: int
     recorded_at: int
-    replaced_by: str | None = None
