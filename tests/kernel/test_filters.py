@@ -1,7 +1,5 @@
 """The filter language: what it reads, and where it says a filter is wrong."""
 
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,10 +76,22 @@ def test_a_wrong_filter_names_the_position(text: str, position: int, message: st
     assert caught.value.details["position"] == position
 
 
-@given(st.text(max_size=60))
+PARTS = ["metrics.auc", "tags.a", "state", "<=", "=", "in", "like", "not", "and", "or", "(", ")", ",", "'a'", "-1.5"]
+
+
+@given(st.text(max_size=60) | st.lists(st.sampled_from(PARTS), max_size=12).map(" ".join))
 def test_any_text_is_read_or_refused_in_words(text: str) -> None:
-    with contextlib.suppress(InvalidInput):
-        parse_filter(text, WORDS)
+    tree, refusal = None, None
+    try:
+        tree = parse_filter(text, WORDS)
+    except InvalidInput as error:
+        refusal = error
+    if refusal is None:
+        assert (tree is None) == (not text.strip())
+        return
+    assert 1 <= refusal.details["position"] <= len(text) + 1
+    assert refusal.message.startswith(f"at position {refusal.details['position']}: ")
+    assert refusal.rule
 
 
 def test_orders() -> None:

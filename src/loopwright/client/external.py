@@ -237,7 +237,7 @@ class External:
             job = self._remote.call("jobs.get", job_id=job_id)
             if job.state == "done":
                 return
-            if job.state in ("failed", "cancelled"):
+            if job.state == "failed":
                 raise StepFailed(
                     (job.error or {}).get("message", f"{job.kind} failed"), next_step="loopwright logs worker"
                 )

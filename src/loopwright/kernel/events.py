@@ -4,8 +4,6 @@ from typing import Any
 
 import msgspec
 
-from loopwright.kernel.clock import format_moment
-
 
 class Event(msgspec.Struct, frozen=True):
     """One change: who did what to which ref, when and why.
@@ -27,17 +25,3 @@ class Event(msgspec.Struct, frozen=True):
     cause: int | None = None
     position: int = 0
     chain: str = ""
-
-
-def to_cloudevent(event: Event) -> dict[str, Any]:
-    """Return the event as a CloudEvents 1.0 JSON document."""
-    return {
-        "specversion": "1.0",
-        "id": str(event.position),
-        "source": f"/projects/{event.project}",
-        "type": f"loopwright.{event.type}",
-        "subject": event.ref,
-        "time": format_moment(event.recorded_at),
-        "datacontenttype": "application/json",
-        "data": {**event.payload, "actor": event.actor, "reason": event.reason, "event_at": event.event_at},
-    }

@@ -24,11 +24,10 @@ class Timer(msgspec.Struct, frozen=True):
 
 
 JOB_STATES = {
-    "queued": frozenset({"running", "cancelled"}),
-    "running": frozenset({"queued", "done", "failed", "cancelled"}),
+    "queued": frozenset({"running"}),
+    "running": frozenset({"done", "failed"}),
     "done": frozenset[str](),
     "failed": frozenset({"queued"}),
-    "cancelled": frozenset[str](),
 }
 
 
