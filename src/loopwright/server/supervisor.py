@@ -133,15 +133,19 @@ class Supervisor:
 
     def _wait_healthy(self, role: str, url: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
-            child = self._children[role]
-            if child.poll() is not None:
-                self.stop()
-                raise Unavailable(f"the {role} did not start", value=self._last_words(role), next_step="read its log")
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/healthz", timeout=1.0).status_code == 200:
-                    return
-            time.sleep(0.03)
+        # Certificates are read for each client; where none are needed they would cost more than the answer.
+        with httpx.Client(timeout=1.0, verify=url.startswith("https:")) as http:
+            while time.monotonic() < deadline:
+                child = self._children[role]
+                if child.poll() is not None:
+                    self.stop()
+                    raise Unavailable(
+                        f"the {role} did not start", value=self._last_words(role), next_step="read its log"
+                    )
+                with contextlib.suppress(httpx.HTTPError):
+                    if http.get(f"{url}/healthz").status_code == 200:
+                        return
+                time.sleep(0.03)
         self.stop()
         raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
 
