@@ -77,6 +77,11 @@ def _port(name: str, default: int) -> int:
     return int(text)
 
 
+def config_folder() -> Path:
+    """Return the folder with what one user keeps for every project: ``loopwright`` in the user's config folder."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "loopwright"
+
+
 def child_environment(**extra: str) -> dict[str, str]:
     """Return the environment for a process of ours, with some variables set."""
     return {**os.environ, **extra}

@@ -28,11 +28,14 @@ def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Pa
     broken = msgspec.structs.replace(
         settings, blobs_url=str(tmp_path / "file" / "blobs"), database_url="mysql://ana:hunter2@h/d"
     )
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", settings.port))
-        taken.listen()
+    with socket.socket() as taken, socket.socket() as also_taken:
+        for one, port in ((taken, settings.port), (also_taken, settings.gateway_port)):
+            one.bind(("127.0.0.1", port))
+            one.listen()
         found = {finding.what: finding for finding in examine(broken)}
     for what in ("server port", "database", "blob store"):
         assert not found[what].is_fine
         assert found[what].next_step
+    assert "set LOOPWRIGHT_PORT" in found["server port"].next_step
+    assert "set LOOPWRIGHT_GATEWAY_PORT" in found["gateway port"].next_step
     assert "hunter2" not in str(found)

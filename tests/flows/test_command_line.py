@@ -14,15 +14,35 @@ from loopwright.cli.closing import read_log
 from loopwright.cli.main import cli
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, NotFound, StepFailed
 from loopwright.server.supervisor import Supervisor
 
 pytestmark = pytest.mark.slow
 
 PROJECT = """
+from pathlib import Path
+
 import loopwright as lw
 
 p = lw.Project("shop")
+
+
+@p.step(cache=False)
+def pack(place: str) -> str:
+    print("looking for the box")
+    return Path(place).read_text()
+
+
+@p.step
+def send(text: str) -> int:
+    return len(text)
+
+
+@p.pipeline
+def ship(place: str = ""):
+    return send(pack(place))
+
+
 policy = lw.Approve(first="policy", retrain="policy")
 p.deployment("late", model="late", task="binary", approve=policy)
 p.deployment("kind", model="kind", task="multiclass", approve=policy)
@@ -100,3 +120,23 @@ def test_an_answer_is_replayed_to_the_bit(shop: Remote, deployment: str, outputs
     said = loopwright("why", answer["prediction_id"], "--replay")
     assert f"{deployment} answered" in said
     assert "the same to the bit" in said
+
+
+def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> None:
+    place = tmp_path / "box"
+    answer = CliRunner().invoke(cli, ["start", "ship", "--param", f"place={place}", "--json"], catch_exceptions=False)
+    name = json.loads(answer.stdout)["execution_id"]
+    packed, sent = told("logs", name)
+    assert "looking for the box" in packed["log"]
+    assert (packed["state"], sent["state"], sent["log"]) == ("failed", "waiting", "")
+    assert "--- pack: failed\nlooking for the box" in loopwright("logs", name)
+    with pytest.raises(StepFailed, match=f"loopwright retry {name}"):
+        loopwright("retry", name)
+    place.write_text("socks")
+    assert loopwright("retry", name) == f"{name} done\n"
+    assert [step["state"] for step in told("logs", name)] == ["done", "done"]
+
+
+def test_nothing_to_approve_is_said_as_such(shop: Remote) -> None:
+    with pytest.raises(NotFound, match="nothing waits for an approval"):
+        loopwright("approve")

@@ -61,10 +61,14 @@ def _ports(settings: Settings) -> list[Finding]:
     if settings.server_file.exists():
         return [Finding("server", True, f"running, see {settings.server_file}")]
     found = []
-    for what, port in (("server port", settings.port), ("gateway port", settings.gateway_port)):
+    for what, port, variable in (
+        ("server port", settings.port, "LOOPWRIGHT_PORT"),
+        ("gateway port", settings.gateway_port, "LOOPWRIGHT_GATEWAY_PORT"),
+    ):
         with socket.socket() as probe:
             is_free = probe.connect_ex((settings.host, port)) != 0
-        found.append(Finding(what, is_free, f"{port} {'is free' if is_free else 'is taken'}", "set LOOPWRIGHT_PORT"))
+        state = "is free" if is_free else "is taken"
+        found.append(Finding(what, is_free, f"{port} {state}", f"stop what listens there, or set {variable}"))
     return found
 
 

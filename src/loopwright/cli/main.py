@@ -14,6 +14,7 @@ COMMANDS = {
     "up": ("loopwright.cli.processes:up", "Run server, worker, gateway and UI here."),
     "apply": ("loopwright.cli.project:apply", "Show the plan of a project file, then make it so."),
     "start": ("loopwright.cli.project:start", "Run a pipeline now."),
+    "retry": ("loopwright.cli.project:retry", "Run a failed execution on from the step that failed."),
     "evaluate": ("loopwright.cli.serving:evaluate", "Run a version's gates on held-out rows."),
     "deploy": ("loopwright.cli.serving:deploy", "Roll a model version out."),
     "approve": ("loopwright.cli.serving:approve", "Say yes to what waits for a person."),

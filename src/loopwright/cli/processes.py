@@ -11,10 +11,11 @@ from loopwright.cli.connection import remote
 from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import verify_state
-from loopwright.client import find_caller
+from loopwright.client import HttpCaller, find_caller, keep_token
 from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
+from loopwright.kernel.errors import Unauthenticated
 from loopwright.server import ROLES, Supervisor
 
 
@@ -25,8 +26,15 @@ from loopwright.server import ROLES, Supervisor
 @click.option("--gateway-port", type=int, help="Port of the gateway.")
 @click.option("--auth", is_flag=True, help="Ask every caller for a token.")
 @click.option("--role", type=click.Choice(["server", "worker", "gateway"]), multiple=True, help="Only these processes.")
+@json_option
 def up(
-    state: Path | None, host: str | None, port: int | None, gateway_port: int | None, auth: bool, role: tuple[str, ...]
+    state: Path | None,
+    host: str | None,
+    port: int | None,
+    gateway_port: int | None,
+    auth: bool,
+    role: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run server, worker, gateway and UI here until Ctrl C."""
     settings = load_settings(state)
@@ -34,21 +42,26 @@ def up(
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
     supervisor = Supervisor(settings, role or ROLES)
     supervisor.start()
-    click.echo(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
-    click.echo(f"state in {settings.state_dir}, logs in {settings.state_dir / 'logs'}; Ctrl C stops")
-    if auth:
-        _show_first_token(supervisor.settings.state_dir)
+    if as_json:
+        where = {"url": supervisor.server_url, "gateway_url": supervisor.gateway_url, "state": str(settings.state_dir)}
+        print_json({**where, "logs": str(settings.state_dir / "logs")})
+    else:
+        _tell_where(supervisor)
     try:
         supervisor.watch()
     except (KeyboardInterrupt, SystemExit):
-        click.echo("stopping")
+        click.echo("stopping", err=as_json)
     finally:
         supervisor.stop()
 
 
-def _show_first_token(state_dir: Path) -> None:
-    click.echo("auth is on: create tokens with the service token, for example")
-    click.echo(f'  LOOPWRIGHT_TOKEN="$(cat {state_dir / "service.token"})" loopwright login --create person:you')
+def _tell_where(supervisor: Supervisor) -> None:
+    state_dir = supervisor.settings.state_dir
+    click.echo(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
+    click.echo(f"state in {state_dir}, logs in {state_dir / 'logs'}; Ctrl C stops")
+    if supervisor.settings.auth == "on":
+        click.echo("auth is on: create tokens with the service token, for example")
+        click.echo(f'  LOOPWRIGHT_TOKEN="$(cat {state_dir / "service.token"})" loopwright login --create person:you')
 
 
 @click.command()
@@ -77,23 +90,38 @@ def status(project: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("name", default="server")
-@click.option("--lines", "-n", default=40, help="How many lines.")
+@click.option("--lines", "-n", default=40, help="How many lines of a process's log.")
 @project_option
-def logs(name: str, lines: int, project: str | None) -> None:
+@json_option
+def logs(name: str, lines: int, project: str | None, as_json: bool) -> None:
     """Print the last lines of a process (server, worker, gateway) or of an execution's steps."""
-    place = load_settings().state_dir / "logs" / f"{name}.log"
-    if name in ("server", "worker", "gateway"):
-        text = place.read_text(errors="replace") if place.exists() else ""
-        click.echo("\n".join(text.splitlines()[-lines:]) or f"no log yet at {place}")
+    if name in ROLES:
+        place = load_settings().state_dir / "logs" / f"{name}.log"
+        last = place.read_text(errors="replace").splitlines()[-lines:] if place.exists() else []
+        if as_json:
+            print_json({"file": str(place), "lines": last})
+        else:
+            click.echo("\n".join(last) or f"no log yet at {place}")
         return
     found = remote(project)
-    execution = found.call("pipelines.get", execution_id=name)
-    for step in execution.steps:
-        click.echo(f"--- {step.step}: {step.state}")
-        if step.log_digest:
-            click.echo(found.caller.get_blob(found.project, step.log_digest).decode(errors="replace"))
-        if step.error:
-            click.echo(step.error.get("message", ""))
+    steps = found.call("pipelines.get", execution_id=name).steps
+    texts = [
+        found.caller.get_blob(found.project, one.log_digest).decode(errors="replace") if one.log_digest else ""
+        for one in steps
+    ]
+    if as_json:
+        print_json(
+            [
+                {"step": one.step, "state": one.state, "log": text, "error": one.error}
+                for one, text in zip(steps, texts, strict=True)
+            ]
+        )
+        return
+    for one, text in zip(steps, texts, strict=True):
+        click.echo(f"--- {one.step}: {one.state}")
+        for part in (text, (one.error or {}).get("message", "")):
+            if part:
+                click.echo(part)
 
 
 @click.command()
@@ -132,17 +160,51 @@ def doctor(as_json: bool) -> None:
 @click.command()
 @click.option("--create", "actor", help="Create a token for this actor (person:name) with the token in use.")
 @click.option("--role", type=click.Choice(["viewer", "editor", "approver", "admin"]), default="admin")
+@click.option("--forget", is_flag=True, help="Forget the token that is kept for this server.")
 @project_option
 @json_option
-def login(actor: str | None, role: str, project: str | None, as_json: bool) -> None:
-    """Check the access token in use, or create one for somebody else."""
+def login(actor: str | None, role: str, forget: bool, project: str | None, as_json: bool) -> None:
+    """Keep an access token for this server, in your config folder, or create one for somebody else.
+
+    Asks for the token where the server wants one and LOOPWRIGHT_TOKEN is not set; it can be piped in.
+    """
     caller = find_caller()
+    if forget:
+        keep_token(caller.url, "")
+        print_json({"url": caller.url, "kept_in": None}) if as_json else click.echo(f"no token of {caller.url} is kept")
+        return
     if actor:
         args = {"actor": actor, "role": role, "every_project": project is None}
         made = caller.call("tokens.create", args, project or SYSTEM)
         print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
         return
-    projects = [found.name for found in caller.call("projects.list", {}, SYSTEM)]
-    print_json(projects) if as_json else click.echo(
-        f"logged in at {caller.url}; projects: {', '.join(projects) or '–'}"
-    )
+    names, place = _log_in(caller)
+    if as_json:
+        print_json({"url": caller.url, "projects": names, "kept_in": None if place is None else str(place)})
+        return
+    click.echo(f"logged in at {caller.url}; projects: {', '.join(names) or '–'}")
+    if place is not None:
+        click.echo(f"the token is kept in {place}")
+
+
+def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:
+    """Return the projects that may be seen, and where a token was kept that had to be asked for.
+
+    Raises:
+        Unauthenticated: The token is not valid, or none was given.
+    """
+    try:
+        return _project_names(caller), None
+    except Unauthenticated:
+        if load_settings().token:
+            raise
+        is_typed = sys.stdin.isatty()
+        token = click.prompt("access token", hide_input=True) if is_typed else sys.stdin.readline().strip()
+        if not token:
+            raise
+    names = _project_names(HttpCaller(caller.url, token=token))
+    return names, keep_token(caller.url, token)
+
+
+def _project_names(caller: HttpCaller) -> list[str]:
+    return [str(found.name) for found in caller.call("projects.list", {}, SYSTEM)]

@@ -1,4 +1,4 @@
-"""Commands about a project: init, apply, start."""
+"""Commands about a project: init, apply, start, retry."""
 
 import importlib.util
 import json
@@ -97,6 +97,24 @@ def start(
     """Run PIPELINE now and follow its steps."""
     found = remote(project)
     execution = found.call("pipelines.start", pipeline=pipeline, params=_params(params), reason=reason)
+    _follow(found, execution, detach=detach, as_json=as_json)
+
+
+@click.command()
+@click.argument("execution_id")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
+@project_option
+@json_option
+def retry(execution_id: str, reason: str, detach: bool, project: str | None, as_json: bool) -> None:
+    """Run the failed EXECUTION_ID on from the step that failed; finished steps keep their outputs."""
+    found = remote(project)
+    execution = found.call("pipelines.retry", execution_id=execution_id, reason=reason)
+    _follow(found, execution, detach=detach, as_json=as_json)
+
+
+def _follow(found: Any, execution: Any, *, detach: bool, as_json: bool) -> None:
+    """Wait for the end of an execution, unless it is detached, and tell how it ended."""
     if not detach:
         execution = follow_execution(found, execution.execution_id)
     if as_json:
@@ -107,9 +125,10 @@ def start(
     if skipped:
         click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
     if execution.state == "failed":
-        error = execution.error or {}
+        error, name = execution.error or {}, execution.execution_id
         raise StepFailed(
-            str(error.get("message", "a step failed")), next_step=f"loopwright logs {execution.execution_id}"
+            str(error.get("message", "a step failed")),
+            next_step=f"loopwright logs {name}, then loopwright retry {name}",
         )
 
 

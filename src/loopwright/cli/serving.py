@@ -13,7 +13,7 @@ from loopwright.cli.show import json_option, print_json, print_table, project_op
 from loopwright.client import read_table, to_parquet
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import InvalidInput, error_from_dict
+from loopwright.kernel.errors import InvalidInput, NotFound, error_from_dict
 from loopwright.registry import Task, importing
 
 
@@ -101,10 +101,13 @@ def _decide(verb: str, approval_id: str | None, reason: str, project: str | None
     found = remote(project)
     if approval_id is None:
         waiting = found.call("approvals.list", state="waiting")
-        if len(waiting) != 1:
-            for one in waiting:
-                click.echo(f"{one.approval_id}  {one.question}")
-            raise InvalidInput(f"{len(waiting)} approvals wait", field="approval_id", next_step="name one of them")
+        if not waiting:
+            raise NotFound("nothing waits for an approval", field="project", value=found.project)
+        if len(waiting) > 1:
+            listed = "\n".join(f"    {one.approval_id}  {one.question}" for one in waiting)
+            raise InvalidInput(
+                f"{len(waiting)} approvals wait", field="approval_id", rule=f"one of\n{listed}", next_step="name one"
+            )
         approval_id = waiting[0].approval_id
     decided = found.call(verb, approval_id=approval_id, reason=reason)
     print_json(decided) if as_json else click.echo(f"{decided.state}: {decided.question}")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from loopwright.client.project import Project, Retrain, to_spec
     from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
     from loopwright.client.replay import Replay, Requests, Stream
+    from loopwright.client.tokens import find_token, keep_token
 
 _HOMES = {
     **dict.fromkeys(("Applied", "apply_project"), "applying"),
@@ -40,6 +41,7 @@ _HOMES = {
     **dict.fromkeys(("Project", "Retrain", "to_spec"), "project"),
     **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
     **dict.fromkeys(("Replay", "Requests", "Stream"), "replay"),
+    **dict.fromkeys(("find_token", "keep_token"), "tokens"),
 }
 
 
@@ -72,7 +74,9 @@ __all__ = [
     "check",
     "connect",
     "find_caller",
+    "find_token",
     "gate",
+    "keep_token",
     "model",
     "read_table",
     "source",

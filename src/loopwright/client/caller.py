@@ -1,4 +1,4 @@
-"""Calling verbs: over HTTP where a server runs, else in this process on the embedded database."""
+"""Calling verbs over HTTP: at ``LOOPWRIGHT_URL``, else at the server that runs on the state folder."""
 
 import json
 import weakref
@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from loopwright.client.rooms import find_return_type
+from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.documents import digest_bytes, to_builtins, to_json
 from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, error_from_dict
@@ -147,14 +148,17 @@ def _typed(verb: str, document: Any) -> Any:
 def find_caller(settings: Settings | None = None) -> HttpCaller:
     """Return a caller for ``LOOPWRIGHT_URL``, else for the server that runs on the state folder.
 
+    It shows ``LOOPWRIGHT_TOKEN``, else the token that ``loopwright login`` kept for that very address.
+
     Raises:
         Unavailable: No server is running here.
     """
     settings = settings or load_settings()
-    if settings.url:
-        return HttpCaller(settings.url, settings.gateway_url, settings.token)
-    if settings.server_file.exists():
-        return HttpCaller(*_read_server_file(settings), settings.token)
+    url, gateway_url = settings.url, settings.gateway_url
+    if not url and settings.server_file.exists():
+        url, gateway_url = _read_server_file(settings)
+    if url:
+        return HttpCaller(url, gateway_url, settings.token or find_token(url))
     raise Unavailable(
         "no Loopwright server is running here",
         field="state_dir",
