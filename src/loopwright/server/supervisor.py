@@ -135,19 +135,15 @@ class Supervisor:
         deadline = time.monotonic() + START_TIMEOUT_S
         # Certificates are read for each client; where none are needed they would cost more than the answer.
         with httpx.Client(timeout=1.0, verify=url.startswith("https:")) as http:
-            while time.monotonic() < deadline:
-                child = self._children[role]
-                if child.poll() is not None:
+            while not _is_healthy(http, url):
+                if self._children[role].poll() is not None:
                     self.stop()
-                    raise Unavailable(
-                        f"the {role} did not start", value=self._last_words(role), next_step="read its log"
-                    )
-                with contextlib.suppress(httpx.HTTPError):
-                    if http.get(f"{url}/healthz").status_code == 200:
-                        return
+                    what = f"the {role} did not start"
+                    raise Unavailable(what, value=self._last_words(role), next_step="read its log")
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
                 time.sleep(0.03)
-        self.stop()
-        raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
 
     def _last_words(self, role: str) -> str:
         log = self.settings.state_dir / "logs" / f"{role}.log"
@@ -199,6 +195,12 @@ def check_address(settings: Settings, roles: tuple[str, ...]) -> None:
             rule=f"{settings.host} leads nobody here",
             next_step="set LOOPWRIGHT_GATEWAY_URL to the address that clients and the server reach it under",
         )
+
+
+def _is_healthy(http: httpx.Client, url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return http.get(f"{url}/healthz").status_code == 200
+    return False
 
 
 def check_port(role: str, host: str, port: int) -> None:
