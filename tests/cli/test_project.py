@@ -1,0 +1,65 @@
+"""``init`` writes projects that can be read, and overwrites nothing."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from loopwright.cli.demo.setup import example_folder
+from loopwright.cli.main import cli
+from loopwright.cli.project import load_project
+from loopwright.kernel.errors import Conflict
+
+ROOT = Path(__file__).parents[2]
+
+
+def init(*arguments: str | Path) -> str:
+    answer = CliRunner().invoke(cli, ["init", *map(str, arguments)], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("template", "files", "project", "deployment"),
+    [
+        ("tabular", ["project.py"], "my-project", "endpoint"),
+        ("external", ["project.py"], "my-project", "scorecard"),
+        ("flights", ["flights.py", "ingest.py"], "flights", "late"),
+    ],
+)
+def test_a_template_is_a_project_that_can_be_read(
+    tmp_path: Path, template: str, files: list[str], project: str, deployment: str
+) -> None:
+    folder = tmp_path / "new"
+    written = json.loads(init(folder, "--template", template, "--json"))
+    assert written == [str(folder / name) for name in files]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(files)
+    found = load_project(folder / files[0])
+    assert found.name == project
+    assert f"deployment:{deployment}" in found.declared
+
+
+def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "ingest.py").write_text("mine")
+    with pytest.raises(Conflict, match="exists already"):
+        init(tmp_path, "--template", "flights")
+    assert [path.name for path in tmp_path.iterdir()] == ["ingest.py"]
+    assert (tmp_path / "ingest.py").read_text() == "mine"
+
+
+def test_what_to_do_next_is_said(tmp_path: Path) -> None:
+    said = init(tmp_path)
+    assert f"wrote {tmp_path / 'project.py'}" in said
+    assert f"loopwright apply {tmp_path / 'project.py'}" in said
+
+
+def test_the_example_is_part_of_an_installed_package() -> None:
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    shipped = build["force-include"]
+    assert {Path(source).name for source in shipped} >= {"flights.py", "ingest.py"}
+    for source, place in shipped.items():
+        assert (ROOT / source).is_file()
+        assert Path(place).parent == Path("loopwright/examples/flights")
+    assert example_folder() == ROOT / "examples" / "flights"
