@@ -1,5 +1,6 @@
 """Every page on real rows: HTML and its JSON twin, nothing injected, quick, and strict about where things come from."""
 
+import html
 import json
 import re
 import time
@@ -40,6 +41,16 @@ def test_a_page_obeys_its_own_policy(site: Site, web: httpx.Client, path: str) -
     assert not re.search(r"<script(?![^>]*\bsrc=)", page.text), "no script stands in a page"
     assert not re.search(r"\sstyle=|\son[a-z]+=|javascript:", re.sub(r"&lt;.*?&gt;", "", page.text))
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page.text), "nothing comes from elsewhere"
+
+
+def test_no_link_leads_nowhere(site: Site, web: httpx.Client) -> None:
+    pages = [web.get(f"/p/flights{path.format(**site.ids)}").text for path in PATHS]
+    links = {html.unescape(link) for page in pages for link in re.findall(r'href="(/p/[^"#]+)', page)}
+    assert len(links) > 100
+    statuses = {
+        link: web.get(link).status_code for link in links if "exe_x" not in link
+    }  # seeded without its execution
+    assert {link: status for link, status in statuses.items() if status >= 400} == {}
 
 
 def test_pages_are_quick(site: Site, web: httpx.Client) -> None:

@@ -15,6 +15,8 @@ from loopwright.store.tx import Tx
 
 PAGE_ROWS = 100
 """Rows of one page of a table."""
+_MOST_DIGITS = 18
+"""A whole number of so many digits fits a column; moments in microseconds have 16."""
 
 
 class Ask:
@@ -123,6 +125,6 @@ class Ask:
             NotFound: It is none, so there is no such page.
         """
         text = self.part(name)
-        if not text.isdecimal() or len(text) > 12:
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
         return int(text)

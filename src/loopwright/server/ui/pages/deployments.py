@@ -76,6 +76,7 @@ def deployment(ask: Ask) -> View:
         "deployment": status.deployment,
         "row": deployment_row(ask, name),
         "release": status.release,
+        "is_watched": ask.find("monitoring.get", None, deployment=name) is not None,
         "rollout": shown,
         "is_live": live is not None,
         "steps": [] if shown is None else step_rows(shown),
