@@ -29,7 +29,7 @@ from loopwright.kernel.clock import DAY_US
 @click.option("--exit", "exits", is_flag=True, help="End after the last act instead of serving on.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the closing table to this file.")
 @click.option("--break", "broken", help="Plant one fault in a demo that runs: celsius, bad-model, kill-server.")
-@click.option("--skip-last-act", is_flag=True, hidden=True)
+@click.option("--skip-last-act", is_flag=True, help="Plant no faults, so that a later run can go on with more days.")
 def demo(
     state: Path,
     reset: bool,
