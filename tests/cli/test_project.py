@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from loopwright.cli.demo.setup import example_folder
 from loopwright.cli.main import cli
 from loopwright.cli.project import load_project
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, InvalidInput
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,3 +63,9 @@ def test_the_example_is_part_of_an_installed_package() -> None:
         assert (ROOT / source).is_file()
         assert Path(place).parent == Path("loopwright/examples/flights")
     assert example_folder() == ROOT / "examples" / "flights"
+
+
+def test_a_file_that_is_no_python_is_a_clear_error() -> None:
+    with pytest.raises(InvalidInput, match=r"README.md is no Python file") as refused:
+        load_project(ROOT / "README.md")
+    assert refused.value.field == "file"

@@ -170,8 +170,8 @@ def load_project(file: Path) -> Any:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
+    if spec is None or spec.loader is None:
+        raise InvalidInput(f"{file.name} is no Python file", field="file", rule="a .py file that declares one project")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
     try:
