@@ -56,8 +56,8 @@ def test_what_to_do_next_is_said(tmp_path: Path) -> None:
 
 
 def test_the_example_is_part_of_an_installed_package() -> None:
-    build = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    shipped = build["force-include"]
+    document = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    shipped = document["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert {Path(source).name for source in shipped} >= {"flights.py", "ingest.py"}
     for source, place in shipped.items():
         assert (ROOT / source).is_file()
@@ -69,3 +69,7 @@ def test_a_file_that_is_no_python_is_a_clear_error() -> None:
     with pytest.raises(InvalidInput, match=r"README.md is no Python file") as refused:
         load_project(ROOT / "README.md")
     assert refused.value.field == "file"
+    extras = document["project"]["optional-dependencies"]
+    assert any("loopwright[lightgbm]" in one for one in extras["demo"])
+    # The example fits an LGBMClassifier, which LightGBM refuses to make without scikit-learn.
+    assert any(one.startswith("scikit-learn") for one in extras["lightgbm"])
