@@ -14,7 +14,7 @@ from loopwright.cli.closing import read_log
 from loopwright.cli.main import cli
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.kernel.errors import InvalidInput, NotFound, StepFailed
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, StepFailed
 from loopwright.server.supervisor import Supervisor
 
 pytestmark = pytest.mark.slow
@@ -46,6 +46,9 @@ def ship(place: str = ""):
 policy = lw.Approve(first="policy", retrain="policy")
 p.deployment("late", model="late", task="binary", approve=policy)
 p.deployment("kind", model="kind", task="multiclass", approve=policy)
+p.deployment(
+    "careful", model="late", task="binary", approve=policy, rollout=[lw.Shadow("7d", no_worse="roc_auc", margin=0.01)]
+)
 """
 FAR_FUTURE_US = 10**17
 
@@ -140,3 +143,20 @@ def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> 
 def test_nothing_to_approve_is_said_as_such(shop: Remote) -> None:
     with pytest.raises(NotFound, match="nothing waits for an approval"):
         loopwright("approve")
+
+
+def test_a_live_rollout_is_aborted_by_the_command_that_its_conflict_names(
+    shop: Remote, rows: pl.DataFrame, tmp_path: Path
+) -> None:
+    X = rows.select("hours", "stops").to_pandas()
+    model = lightgbm.LGBMClassifier(n_estimators=6, verbose=-1).fit(X, (rows["stops"] > 1).to_numpy())
+    model.booster_.save_model(tmp_path / "late.txt")
+    version = told("import-model", "late", tmp_path / "late.txt", "--task", "binary")["version"]
+    loopwright("deploy", "careful", "--version", "1")
+    loopwright("deploy", "careful", "--version", str(version))
+    with pytest.raises(Conflict, match="loopwright rollback careful --reason"):
+        loopwright("deploy", "careful", "--version", str(version))
+    said = loopwright("rollback", "careful", "--reason", "only a look")
+    assert said == f"the rollout of v{version} is aborted; v1 serves as before\n"
+    loopwright("deploy", "late", "--version", str(version))
+    assert loopwright("rollback", "late", "--reason", "to see that one can") == "late is back on v1\n"

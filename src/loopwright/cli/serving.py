@@ -119,11 +119,17 @@ def _decide(verb: str, approval_id: str | None, reason: str, project: str | None
 @project_option
 @json_option
 def rollback(deployment: str, reason: str, project: str | None, as_json: bool) -> None:
-    """Return DEPLOYMENT to its last good release at once."""
+    """Return DEPLOYMENT to its last good release at once; a rollout that is live is aborted."""
     found = remote(project)
+    tried = found.call("serving.status", deployment=deployment).rollout
     found.call("loop.rollback", deployment=deployment, reason=reason)
-    answer = found.call("serving.get", deployment=deployment)
-    print_json(answer) if as_json else click.echo(f"{deployment} is back on its last good release")
+    after = found.call("serving.status", deployment=deployment)
+    if as_json:
+        print_json(after.deployment)
+    elif tried is not None and tried.state in ("running", "paused"):
+        click.echo(f"the rollout of v{tried.version} is aborted; v{after.champion} serves as before")
+    else:
+        click.echo(f"{deployment} is back on v{after.champion}")
 
 
 @click.command()

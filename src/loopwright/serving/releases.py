@@ -179,12 +179,15 @@ def refuse_while_live(tx: Tx, deployment: str) -> None:
     """
     live = sql.live_rollout(tx.connection, tx.project, deployment)
     if live is not None:
+        next_step = f"wait for it, or abort it: loopwright rollback {deployment} --reason WHY"
+        if live.state == "waiting_approval":
+            next_step = "decide it: loopwright approve, or loopwright reject --reason WHY"
         raise Conflict(
             f"rollout {live.rollout_id} of version {live.version} is {live.state.replace('_', ' ')} on {deployment}",
             field="deployment",
             value=deployment,
             rule="one live rollout a deployment",
-            next_step="wait for it, or abort it",
+            next_step=next_step,
             details={"rollout_id": live.rollout_id},
         )
 
