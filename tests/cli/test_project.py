@@ -63,13 +63,13 @@ def test_the_example_is_part_of_an_installed_package() -> None:
         assert (ROOT / source).is_file()
         assert Path(place).parent == Path("loopwright/examples/flights")
     assert example_folder() == ROOT / "examples" / "flights"
+    extras = document["project"]["optional-dependencies"]
+    assert any("loopwright[lightgbm]" in one for one in extras["demo"])
+    # The example fits an LGBMClassifier, which LightGBM refuses to make without scikit-learn.
+    assert any(one.startswith("scikit-learn") for one in extras["lightgbm"])
 
 
 def test_a_file_that_is_no_python_is_a_clear_error() -> None:
     with pytest.raises(InvalidInput, match=r"README.md is no Python file") as refused:
         load_project(ROOT / "README.md")
     assert refused.value.field == "file"
-    extras = document["project"]["optional-dependencies"]
-    assert any("loopwright[lightgbm]" in one for one in extras["demo"])
-    # The example fits an LGBMClassifier, which LightGBM refuses to make without scikit-learn.
-    assert any(one.startswith("scikit-learn") for one in extras["lightgbm"])
