@@ -3,6 +3,7 @@
 import msgspec
 
 from loopwright.data import CheckSpec
+from loopwright.kernel.clock import DAY_US, format_moment
 from loopwright.registry import Evidence, GateResult, GateSpec
 from tests.loop.conftest import PROJECT, Importer, Loop
 
@@ -42,6 +43,28 @@ def test_a_refit_passed_with_the_version_it_repeats(loop: Loop) -> None:
     judge(loop, held_out, "passed")
     loop.register(refit_of=held_out)
     assert line(loop)[2] == ""
+
+
+def test_a_rollout_tells_its_step_and_when_it_is_judged_again(serving: Loop) -> None:
+    def progress() -> str:
+        [found] = serving("loop.status").deployments
+        return str(found.progress)
+
+    assert progress() == ""
+    version = serving.train()
+    began, hold = serving.wall.at_us, 7 * DAY_US
+    until = f"since {format_moment(began)}, judged again {format_moment(began + hold)}"
+    assert progress() == f"shadow for 7d, step 1 of 1, {until}; no verdict yet"
+    serving.pass_time(hold)
+    place = {"rollout_id": serving.rollout().rollout_id, "step": 0, "look": 1}
+    verdict = {"step": 0, "metric": "roc_auc", "champion": 0.7, "candidate": 0.7, "difference": 0, "low": -1, "high": 1}
+    verdict |= {"verdict": "undecided", "message": "neither better nor worse", "rows": 9, "at_us": serving.wall.at_us}
+    serving.service("serving.finish_step", **place, verdicts=[verdict])
+    assert f"judged again {format_moment(began + 2 * hold)}; undecided: neither better nor worse" in progress()
+    serving("serving.pause", rollout_id=place["rollout_id"], reason="a look")
+    assert f"since {format_moment(began)}, paused; undecided" in progress()
+    serving("loop.rollback", deployment="late", reason=f"no version {version}")
+    assert progress() == ""
 
 
 def test_quarantine_is_told_once_with_what_failed(loop: Loop, importer: Importer) -> None:

@@ -80,6 +80,8 @@ def status(project: str | None, as_json: bool) -> None:
         [(one.name, one.serving, one.state, one.predictions) for one in answer.deployments],
     )
     for one in answer.deployments:
+        if one.progress:
+            click.echo(f"{one.name}: {one.state}: {one.progress}")
         if one.refused:
             click.echo(f"{one.name}: the newest training was refused: {one.refused}")
     for line in answer.needs_attention:

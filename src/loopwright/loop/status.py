@@ -15,6 +15,7 @@ _MOST_UNJUDGED = 20
 class DeploymentLine(msgspec.Struct, frozen=True):
     """One deployment in a sentence; ``predictions`` counts sealed rows.
 
+    ``progress`` says where a rollout that is under way stands: its step, when it is judged again, the last verdicts.
     ``refused`` says what the gates held against the model's newest training, empty where they let it pass.
     """
 
@@ -22,6 +23,7 @@ class DeploymentLine(msgspec.Struct, frozen=True):
     serving: str
     state: str
     predictions: int
+    progress: str = ""
     refused: str = ""
 
 
@@ -57,8 +59,13 @@ def _line(tx: Tx, name: str) -> DeploymentLine:
         serving=" · ".join(f"v{one.version} {one.weight:.0%}" for one in served) or "nothing",
         state="steady" if rollout is None else f"rollout of v{rollout.version}: {rollout.state}",
         predictions=store_sql.count_rows(tx.connection, tx.project, "predictions", name),
+        progress="" if rollout is None else _progress(tx, rollout),
         refused=_refused(tx, found.deployment.spec.model),
     )
+
+
+def _progress(tx: Tx, rollout: serving.Rollout) -> str:
+    return serving.describe_progress(rollout, tx.now_us) if rollout.state in ("running", "paused") else ""
 
 
 def _refused(tx: Tx, model: str) -> str:

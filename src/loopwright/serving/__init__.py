@@ -9,6 +9,7 @@ from loopwright.serving.declarations import declare
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
 from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, report_failure
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after
+from loopwright.serving.rollouts.planning import describe_progress
 from loopwright.serving.rollouts.rollouts import (
     abort,
     get_rollout,
@@ -77,6 +78,7 @@ __all__ = [
     "candidate_of",
     "champion_of",
     "declare",
+    "describe_progress",
     "external_deployments",
     "finish_score",
     "finish_step",

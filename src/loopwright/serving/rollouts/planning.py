@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration
+from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration, format_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.serving.types import CanaryStep, Rollout, RolloutStep, ShadowStep, StepVerdict
 
@@ -96,6 +96,23 @@ def describe_step(step: RolloutStep) -> str:
     if isinstance(step, ShadowStep):
         return f"shadow for {hold}"
     return f"canary with {step.weight * 100:.4g}% of traffic for {hold}"
+
+
+def describe_progress(rollout: Rollout, now_us: int) -> str:
+    """Return where a rollout stands that has begun: step, since when, when judged again, last verdicts."""
+    step = rollout.steps[rollout.step]
+    parts = [
+        describe_step(step),
+        f"step {rollout.step + 1} of {len(rollout.steps)}",
+        f"since {format_moment(rollout.step_started_at)}",
+    ]
+    if rollout.state == "paused":
+        parts.append("paused")
+    else:
+        due_at = next_look_at(step, rollout.step_started_at + rollout.paused_us, now_us)
+        parts.append(f"judged again {format_moment(due_at)}")
+    found = [f"{one.verdict}: {one.message}" for one in rollout.verdicts if one.step == rollout.step]
+    return f"{', '.join(parts)}; {'; '.join(found) or 'no verdict yet'}"
 
 
 def check_steps(steps: list[RolloutStep], task: str, guards: set[str], field: str = "spec.rollout") -> None:
