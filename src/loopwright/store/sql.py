@@ -336,18 +336,10 @@ def all_blobs(connection: Connection) -> list[tuple[str, BlobRef]]:
 def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
     """Register a chunk; the same (writer, seq, kind, stream) again returns the first one."""
     values = {field: getattr(chunk, field) for field in chunk.__struct_fields__ if field != "project"}
+    values["project_id"] = chunk.project
     key = ("project_id", "writer", "seq", "kind", "stream")
-    upsert(connection, chunks, [{"project_id": chunk.project, **values}], key=key, do_update=False)
-    row = connection.execute(
-        select(chunks).where(
-            chunks.c.project_id == chunk.project,
-            chunks.c.writer == chunk.writer,
-            chunks.c.seq == chunk.seq,
-            chunks.c.kind == chunk.kind,
-            chunks.c.stream == chunk.stream,
-        )
-    ).one()
-    return _chunk(row)
+    upsert(connection, chunks, [values], key=key, do_update=False)
+    return _chunk(connection.execute(select(chunks).where(*(chunks.c[name] == values[name] for name in key))).one())
 
 
 def find_chunks(
