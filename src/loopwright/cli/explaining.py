@@ -11,7 +11,7 @@ import numpy as np
 
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import Provenance
+from loopwright.loop import Provenance, ProvenanceNode
 from loopwright.registry import encode, load_model
 
 
@@ -24,11 +24,27 @@ class Replayed(msgspec.Struct, frozen=True):
     sentence: str
 
 
+_MOST_FILES = 3
+"""How many files of a node are printed; ``--json`` names them all."""
+
+
 def print_provenance(provenance: Provenance) -> None:
-    """Print one sentence a node, nearest first, with its ref below."""
+    """Print one sentence a node, nearest first, with its ref and its Parquet files below."""
     for node in provenance.nodes:
         click.echo(node.sentence)
         click.echo(f"    {node.ref}")
+        digests = _file_digests(node)
+        for digest in digests[:_MOST_FILES]:
+            click.echo(f"    blobs/{digest[:2]}/{digest}")
+        if len(digests) > _MOST_FILES:
+            click.echo(f"    and {len(digests) - _MOST_FILES} more files: --json names them")
+
+
+def _file_digests(node: ProvenanceNode) -> list[str]:
+    """Return the digests of the files that hold a node's rows; a dataset's own digest names no file."""
+    if node.kind == "dataset":
+        return list(node.details["fragments"])
+    return [node.details["digest"]] if node.kind == "training_set" else []
 
 
 def replay_prediction(remote: Any, provenance: Provenance) -> Replayed:

@@ -214,7 +214,9 @@ def wait_for_job(found: Any, job_id: str) -> Any:
 def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> None:
     """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label."""
     accepted = remote(project).deployment(deployment).label(_read_rows(rows.read()))
-    print_json({"accepted": accepted}) if as_json else click.echo(f"{accepted} labels taken")
+    print_json({"accepted": accepted}) if as_json else click.echo(
+        f"{accepted} label{'' if accepted == 1 else 's'} taken"
+    )
 
 
 @click.command("import-model")

@@ -197,9 +197,8 @@ class _Chain:
         for name, number in found.spec.dataset_versions.items():
             one = data.get_version(self._tx, dataset=name, version=number)
             digests = [fragment.digest for fragment in one.fragments]
-            sentence = (
-                f"Dataset {name} version {number}: {one.rows} rows in {len(digests)} fragments, {one.digest[:12]}."
-            )
+            files = f"{len(digests)} fragment{'' if len(digests) == 1 else 's'}"
+            sentence = f"Dataset {name} version {number}: {one.rows} rows in {files}, together {one.digest[:12]}."
             details = {"digest": one.digest, "fragments": digests}
             self._add(self._tx.ref("dataset", name, number), "dataset", sentence, details, version.training_set)
 
