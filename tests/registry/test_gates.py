@@ -80,6 +80,14 @@ def test_the_sentence_says_what_was_measured() -> None:
     assert result.message == ("roc_auc 0.75 (95 % interval 0.72 to 0.78) on 1,000 held-out rows; asked: at least 0.8")
 
 
+def test_a_worse_version_is_called_worse() -> None:
+    gate = GateSpec("beats_champion", {"metric": "log_loss"})
+    (better,) = run_gates([gate], EVIDENCE)
+    assert "better by 0.05; asked" in better.message
+    (worse,) = run_gates([gate], msgspec.structs.replace(EVIDENCE, champion_metrics={"log_loss": 0.375}))
+    assert "worse by 0.025; asked" in worse.message
+
+
 def test_gates_are_checked_when_they_are_declared() -> None:
     check_specs([GateSpec("latency", {"p99_ms": 5}), GateSpec("data_checks")])
     for spec in (GateSpec("nope"), GateSpec("latency", {}), GateSpec("latency", {"p99_ms": "x"})):

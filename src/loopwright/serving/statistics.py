@@ -53,6 +53,15 @@ class Paired(msgspec.Struct, frozen=True):
     high: float
 
 
+def in_words(difference: float) -> str:
+    """Return a difference that is positive where the candidate is better as people say it.
+
+    >>> in_words(-0.16), in_words(0.02)
+    ('0.1600 worse', '0.0200 better')
+    """
+    return f"{abs(difference):.4f} {'worse' if difference < 0 else 'better'}"
+
+
 def paired_auc(labels: Floats, champion: Floats, candidate: Floats) -> Paired | None:
     """Return the difference of two areas under the ROC curve with DeLong's 95 % interval.
 

@@ -61,7 +61,10 @@ def test_a_like_candidate_goes_on_and_the_sentence_has_the_interval() -> None:
 
 
 def test_a_worse_candidate_aborts() -> None:
-    assert shadow(3.0)[0].verdict == "abort"
+    quality = shadow(3.0)[0]
+    assert quality.verdict == "abort"
+    assert quality.difference is not None
+    assert f": {-quality.difference:.4f} worse (95 % interval" in quality.message
 
 
 def test_too_few_rows_for_the_margin_are_undecided() -> None:

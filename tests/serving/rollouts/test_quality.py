@@ -29,7 +29,7 @@ def test_a_worse_candidate_aborts_and_a_like_one_passes(guard: object) -> None:
     assert callable(guard)
     found = guard(traffic(2000, 0.25, worse=1.0), NOTHING, 0.25)
     assert found.verdict == "abort"
-    assert "worse" in found.message
+    assert f"{-found.difference:.4f} worse (interval" in found.message
     assert found.high < 0
     assert guard(traffic(20_000, 0.25), NOTHING, 0.25).verdict == "go"
     assert guard(traffic(20_000, 0.25).with_columns(score=0.5), NOTHING, 0.25).verdict == "go"

@@ -33,5 +33,5 @@ def beats_champion(evidence: Evidence, metric: str, margin: float = 0.0) -> Find
     asked += "; nobody knows whether the champion was trained on these rows" if is_flattered else ""
     return verdict, (
         f"{told(evidence, metric, found)}; champion version {evidence.champion} {champion:.4g}: "
-        f"better by {better:+.4g}; {asked}"
+        f"{'worse' if better < 0 else 'better'} by {abs(better):.4g}; {asked}"
     )

@@ -8,7 +8,7 @@ import polars as pl
 
 from loopwright.kernel.plugins import load_plugin
 from loopwright.serving.rollouts.guards import exposures_of, judge_harm
-from loopwright.serving.statistics import paired
+from loopwright.serving.statistics import in_words, paired
 from loopwright.serving.types import CANDIDATE, CHAMPION, CanaryStep, JudgeSpec, ShadowStep, StepVerdict, verdict_alone
 
 COLUMNS = [
@@ -77,8 +77,8 @@ def judge_quality(spec: JudgeSpec, step: ShadowStep, pairs: pl.DataFrame) -> Ste
         verdict, words = "abort", "worse"
     message = (
         f"{metric} of version {spec.version} {found.candidate:.4f}, of the champion {found.champion:.4f} on the same "
-        f"{rows:,} labelled requests: {found.difference:+.4f} better (95 % interval {found.low:+.4f} to "
-        f"{found.high:+.4f}), margin {step.margin:g}: {words}"
+        f"{rows:,} labelled requests: {in_words(found.difference)} (95 % interval of the difference {found.low:+.4f} "
+        f"to {found.high:+.4f}), margin {step.margin:g}: {words}"
     )
     return StepVerdict(
         0, metric, found.champion, found.candidate, found.difference, found.low, found.high, verdict, message, rows

@@ -13,7 +13,7 @@ import polars as pl
 
 from loopwright.registry import metrics
 from loopwright.serving.rollouts.guards import TOLERATED
-from loopwright.serving.statistics import ABORT_AT, Floats
+from loopwright.serving.statistics import ABORT_AT, Floats, in_words
 from loopwright.serving.types import CANDIDATE, CHAMPION, StepVerdict, verdict_alone
 
 LEAST_LABELS = 50
@@ -83,8 +83,8 @@ def _judge(
         verdict, words = "go", "not much worse"
     message = (
         f"{metric} of the candidate {abs(candidate[0]):.4f} on {counts[1]:,} labelled requests, of the champion "
-        f"{abs(champion[0]):.4f} on {counts[0]:,}: {difference:+.4f} better (interval for every look together "
-        f"{difference - half:+.4f} to {difference + half:+.4f}): {words}"
+        f"{abs(champion[0]):.4f} on {counts[0]:,}: {in_words(difference)} (interval of the difference, for every look "
+        f"together, {difference - half:+.4f} to {difference + half:+.4f}): {words}"
     )
     shown = abs(champion[0]), abs(candidate[0])
     return StepVerdict(
