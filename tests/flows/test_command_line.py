@@ -125,6 +125,14 @@ def test_an_answer_is_replayed_to_the_bit(shop: Remote, deployment: str, outputs
     assert "the same to the bit" in said
 
 
+def test_missing_features_are_told_with_the_answer(shop: Remote) -> None:
+    row = {"hours": 3.25, "stops": None}
+    said = loopwright("predict", "late", typed=json.dumps([row, {"hours": None, "stops": None}]))
+    assert ": 1 feature is missing: stops (NULL)\n" in said
+    assert ": 2 features are missing: hours, stops (NULL)\n" in said
+    assert "missing" not in loopwright("predict", "late", typed=json.dumps({**row, "stops": 2}))
+
+
 def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> None:
     place = tmp_path / "box"
     answer = CliRunner().invoke(cli, ["start", "ship", "--param", f"place={place}", "--json"], catch_exceptions=False)

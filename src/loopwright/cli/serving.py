@@ -145,6 +145,18 @@ def predict(deployment: str, rows: Any, project: str | None, as_json: bool) -> N
         return
     head = ("prediction_id", "variant", "model_version", "score")
     print_table(head, [[answer.get(name) for name in head] for answer in answers])
+    for answer in answers:
+        if gaps := answer.get("missing"):
+            click.echo(f"{answer['prediction_id']}: {_describe_gaps(gaps)}")
+
+
+def _describe_gaps(gaps: dict[str, str]) -> str:
+    """Return in one line how many features an answer had to do without, and why."""
+    names: dict[str, list[str]] = {}
+    for name, reason in gaps.items():
+        names.setdefault(reason, []).append(name)
+    listed = "; ".join(f"{', '.join(found)} ({reason})" for reason, found in names.items())
+    return f"{len(gaps)} feature{' is' if len(gaps) == 1 else 's are'} missing: {listed}"
 
 
 @click.command()
