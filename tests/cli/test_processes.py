@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from loopwright.cli.main import cli
 from loopwright.client.tokens import tokens_file
-from loopwright.kernel.errors import Unauthenticated
+from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.server.supervisor import free_port
 from tests.server.site import Site, serve
 
@@ -58,6 +58,18 @@ def test_a_token_in_the_environment_is_used_and_not_kept(guarded: Site, monkeypa
     with pytest.raises(Unauthenticated):
         loopwright("login", typed=guarded.tokens["viewer"] + "\n")
     assert not tokens_file().exists()
+
+
+def test_logs_know_an_empty_file_from_none_and_a_name_nearly_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_STATE", str(tmp_path))
+    assert loopwright("logs", "gateway").startswith("no log yet at ")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "gateway.log").touch()
+    assert loopwright("logs", "gateway").endswith("gateway.log is empty so far\n")
+    with pytest.raises(NotFound, match="loopwright logs gateway"):
+        loopwright("logs", "gatway")
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Commands about processes and this machine: up, status, logs, verify, doctor, login."""
 
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from loopwright.client import HttpCaller, find_caller, keep_token
 from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.errors import Unauthenticated
+from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.server import ROLES, Supervisor
 
 
@@ -99,12 +100,18 @@ def logs(name: str, lines: int, project: str | None, as_json: bool) -> None:
     """Print the last lines of a process (server, worker, gateway) or of an execution's steps."""
     if name in ROLES:
         place = load_settings().state_dir / "logs" / f"{name}.log"
-        last = place.read_text(errors="replace").splitlines()[-lines:] if place.exists() else []
+        text = place.read_text(errors="replace") if place.exists() else None
+        last = (text or "").splitlines()[-lines:]
         if as_json:
             print_json({"file": str(place), "lines": last})
         else:
-            click.echo("\n".join(last) or f"no log yet at {place}")
+            nothing = f"no log yet at {place}" if text is None else f"{place} is empty so far"
+            click.echo("\n".join(last) or nothing)
         return
+    if near := get_close_matches(name, ROLES, n=1):
+        rule = f"one of {', '.join(ROLES)}, or the id of an execution"
+        next_step = f"loopwright logs {near[0]}"
+        raise NotFound("no process has this name", field="NAME", value=name, rule=rule, next_step=next_step)
     found = remote(project)
     steps = found.call("pipelines.get", execution_id=name).steps
     texts = [
