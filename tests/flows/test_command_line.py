@@ -164,6 +164,7 @@ def test_a_live_rollout_is_aborted_by_the_command_that_its_conflict_names(
     loopwright("deploy", "careful", "--version", str(version))
     with pytest.raises(Conflict, match="loopwright rollback careful --reason"):
         loopwright("deploy", "careful", "--version", str(version))
+    assert "careful: shadow for 7d, step 1 of 1, since " in loopwright("status")
     said = loopwright("rollback", "careful", "--reason", "only a look")
     assert said == f"the rollout of v{version} is aborted; v1 serves as before\n"
     loopwright("deploy", "late", "--version", str(version))

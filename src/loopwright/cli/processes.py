@@ -82,7 +82,7 @@ def status(project: str | None, as_json: bool) -> None:
     )
     for one in answer.deployments:
         if one.progress:
-            click.echo(f"{one.name}: {one.state}: {one.progress}")
+            click.echo(f"{one.name}: {one.progress}")
         if one.refused:
             click.echo(f"{one.name}: the newest training was refused: {one.refused}")
     for line in answer.needs_attention:
