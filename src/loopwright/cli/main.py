@@ -19,7 +19,7 @@ COMMANDS = {
     "deploy": ("loopwright.cli.serving:deploy", "Roll a model version out."),
     "approve": ("loopwright.cli.serving:approve", "Say yes to what waits for a person."),
     "reject": ("loopwright.cli.serving:reject", "Say no, with a reason."),
-    "rollback": ("loopwright.cli.serving:rollback", "Return to the last good release at once."),
+    "rollback": ("loopwright.cli.serving:rollback", "Abort a live rollout, or return to the last good release."),
     "predict": ("loopwright.cli.serving:predict", "Ask a deployment for predictions."),
     "score": ("loopwright.cli.serving:score", "Score a file in one batch, into the same log."),
     "label": ("loopwright.cli.serving:label", "Send observed outcomes."),
