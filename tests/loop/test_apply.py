@@ -45,3 +45,4 @@ def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> No
         monitors={"minutes": MonitorSpec(DAY_US)},
         retrains=[msgspec.structs.replace(decay("rmse")[0], deployment="minutes")],
     )
+    assert [policy.deployment for policy in loop("loop.spec").retrains] == ["minutes"]

@@ -8,6 +8,7 @@ import msgspec
 
 from loopwright.gateway.inputs import Row, read_moment
 from loopwright.gateway.spool import Batch, Layout
+from loopwright.gateway.variants import PREDICTION_COLUMNS
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.kernel.ids import new_ulids
@@ -23,18 +24,6 @@ _LABELS = Layout(
         ("event_at", "i64"),
         ("recorded_at", "i64"),
     )
-)
-_EXTERNAL = (
-    ("prediction_id", "str"),
-    ("row_key", "str"),
-    ("event_at", "i64"),
-    ("recorded_at", "i64"),
-    ("latency_us", "i64"),
-    ("score", "f64"),
-    ("answer", "str"),
-    ("error", "str"),
-    ("missing", "str"),
-    ("bucket", "f64"),
 )
 _EXTERNAL_CONSTANTS = (
     ("release", "i64", 0),
@@ -178,7 +167,7 @@ def read_external(rows: Sequence[Row], now_us: int, *, is_replay: bool, personal
     head: list[list[Any]] = [_ids(rows, "id", "predictions"), keys, event_at, [now_us] * len(rows), [0] * len(rows)]
     names, features = _features(rows, personal)
     columns: list[list[Any]] = [*head, scores, answers, nothing, nothing, nothing, *features]
-    return Batch(Layout((*_EXTERNAL, *names), _EXTERNAL_CONSTANTS), len(rows), columns)
+    return Batch(Layout((*PREDICTION_COLUMNS, *names), _EXTERNAL_CONSTANTS), len(rows), columns)
 
 
 def _moments(rows: Sequence[Row], now_us: int, field: str, *, is_replay: bool) -> list[int]:

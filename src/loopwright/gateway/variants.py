@@ -13,7 +13,7 @@ from loopwright.gateway.spool import Layout
 from loopwright.kernel.errors import StepFailed, shorten
 from loopwright.serving import Release, Variant
 
-_PREDICTION_COLUMNS = (
+PREDICTION_COLUMNS = (
     ("prediction_id", "str"),
     ("row_key", "str"),
     ("event_at", "i64"),
@@ -25,6 +25,7 @@ _PREDICTION_COLUMNS = (
     ("missing", "str"),
     ("bucket", "f64"),
 )
+"""What the log holds of every prediction, made here or told by others, before its features."""
 
 
 FeatureCache = dict[str, tuple[Columns, Missing]]
@@ -100,7 +101,7 @@ class LoadedVariant:
         )
         names = [self.columns.names[place] for place in self._kept]
         features = [(f"f.{name}", "str" if name in self.columns.texts else "f64") for name in names]
-        return Layout((*_PREDICTION_COLUMNS, *features), constants), Layout(_PREDICTION_COLUMNS, constants)
+        return Layout((*PREDICTION_COLUMNS, *features), constants), Layout(PREDICTION_COLUMNS, constants)
 
     def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Scored:
         """Answer a batch; an error of the model or of user code is part of the result.

@@ -51,20 +51,7 @@ def raise_alert(
     incident = _gathering_incident(tx, subject, kind, severity, event_at)
     is_new = incident is None
     if incident is None:
-        incident = Incident(
-            incident_id=tx.new_id("inc"),
-            subject=subject,
-            kind=kind,
-            title=message,
-            severity=severity,
-            state="open",
-            needs_person=needs_person,
-            alerts=0,
-            owner="",
-            opened_at=event_at,
-            last_at=event_at,
-        )
-        sql.insert_incident(tx, incident)
+        incident = _open(tx, subject, kind, message, severity, event_at, needs_person=needs_person)
     alert = Alert(tx.new_id("alert"), subject, kind, message, facts, event_at, incident.incident_id)
     sql.insert_alert(tx, alert, key)
     sql.update_incident(
@@ -88,6 +75,24 @@ def raise_alert(
     elif needs_person and incident.state == "resolved":
         _reopen(tx, incident, message, named)
     return alert
+
+
+def _open(tx: Tx, subject: str, kind: str, title: str, severity: Severity, at: int, *, needs_person: bool) -> Incident:
+    incident = Incident(
+        incident_id=tx.new_id("inc"),
+        subject=subject,
+        kind=kind,
+        title=title,
+        severity=severity,
+        state="open",
+        needs_person=needs_person,
+        alerts=0,
+        owner="",
+        opened_at=at,
+        last_at=at,
+    )
+    sql.insert_incident(tx, incident)
+    return incident
 
 
 def _reopen(tx: Tx, incident: Incident, message: str, named: dict[str, Any]) -> None:

@@ -84,12 +84,9 @@ def register(
     _check_flavour(flavour)
     digest = model_digest(flavour, files, signature)
     sql.lock_model(tx.connection, tx.project, model, tx.wall_us)
-    known = sql.find_version(tx.connection, tx.project, model, token=idempotency) if idempotency else None
+    known = _find_registered(tx, model, idempotency, digest)
     if known is not None:
-        if known.digest != digest:
-            raise Conflict("this token belongs to another artifact", field="idempotency", value=idempotency)
         return known
-    run = f"run:{run}" if run and ":" not in run else run
     version = ModelVersion(
         model=model,
         version=sql.next_version(tx.connection, tx.project, model),
@@ -97,11 +94,11 @@ def register(
         files=files,
         digest=digest,
         signature=signature,
-        metrics={name: value for name, value in (metrics or {}).items() if value is not None and math.isfinite(value)},
+        metrics=_finite(metrics or {}),
         service=service,
         plan_digest=plan_digest,
-        run=str(parse_ref(run, tx.project)) if run else "",
-        training_set=str(parse_ref(training_set, tx.project)) if training_set else "",
+        run=_full_ref(tx, f"run:{run}" if run and ":" not in run else run),
+        training_set=_full_ref(tx, training_set),
         code_digest=code_digest,
         refit_of=refit_of,
         source=source,
@@ -112,6 +109,22 @@ def register(
     )
     _store(tx, version, idempotency)
     return version
+
+
+def _find_registered(tx: Tx, model: str, token: str, digest: str) -> ModelVersion | None:
+    """Return the version that was registered under a token already."""
+    known = sql.find_version(tx.connection, tx.project, model, token=token) if token else None
+    if known is not None and known.digest != digest:
+        raise Conflict("this token belongs to another artifact", field="idempotency", value=token)
+    return known
+
+
+def _finite(metrics: dict[str, float | None]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if value is not None and math.isfinite(value)}
+
+
+def _full_ref(tx: Tx, ref: str) -> str:
+    return str(parse_ref(ref, tx.project)) if ref else ""
 
 
 @verb("registry.import_model", changes=ModelVersion)
