@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loopwright.features import BoundView, DatasetPushSpec
-from loopwright.features.jobs import ONLINE_FILE, freeze_training_set, load_training_set
+from loopwright.features.jobs import ONLINE_FILE, cut_training_set, freeze_training_set, load_training_set
 from loopwright.features.online import open_online_store
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -142,6 +142,20 @@ def test_a_training_set_is_frozen_once_and_reads_back(loaded: Call, worker: Any,
     assert (second.version, second.rows) == (2, 4)
     with pytest.raises(InvalidInput, match="no row has a label"):
         freeze(known_by=0)
+
+
+def test_a_part_cut_out_of_a_training_set_is_what_would_be_frozen_for_its_time(
+    loaded: Call, worker: Any, small: Any
+) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    place = {"plan_digest": plan, "known_by": 24 * HOUR_US, "run_requests": small.run_requests}
+    whole = freeze_training_set(worker, "flights", end_at=24 * HOUR_US, **place)
+    for start_at, end_at in ((None, 8 * HOUR_US), (8 * HOUR_US, 24 * HOUR_US)):
+        part = cut_training_set(worker, "flights", whole, start_at=start_at, end_at=end_at)
+        assert 0 < part.rows < whole.rows
+        assert part == freeze_training_set(worker, "flights", start_at=start_at, end_at=end_at, **place)
+    with pytest.raises(InvalidInput, match="no row has a label"):
+        cut_training_set(worker, "flights", whole, start_at=9 * HOUR_US, end_at=24 * HOUR_US)
 
 
 def test_a_plan_frozen_before_any_version_knows_no_dtypes(declared: Call) -> None:

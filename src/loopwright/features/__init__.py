@@ -33,14 +33,19 @@ from loopwright.features.views import declare_request, declare_service, declare_
 if TYPE_CHECKING:
     from loopwright.features import frames, jobs, requests, skew, training
     from loopwright.features.frames import typed_frame
-    from loopwright.features.jobs import build_from_versions, freeze_training_set, load_training_set
+    from loopwright.features.jobs import (
+        build_from_versions,
+        cut_training_set,
+        freeze_training_set,
+        load_training_set,
+    )
     from loopwright.features.online.assemble import serve_features
     from loopwright.features.requests import RunRequest, request_runner
     from loopwright.features.skew import SkewReport, compare_served
     from loopwright.features.training import TrainingSet, build_training_set
 
 _LATER = {
-    **dict.fromkeys(("build_from_versions", "freeze_training_set", "load_training_set"), "jobs"),
+    **dict.fromkeys(("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"), "jobs"),
     **dict.fromkeys(("RunRequest", "request_runner"), "requests"),
     **dict.fromkeys(("SkewReport", "compare_served"), "skew"),
     **dict.fromkeys(("TrainingSet", "build_training_set"), "training"),
@@ -78,6 +83,7 @@ __all__ = [
     "build_from_versions",
     "build_training_set",
     "compare_served",
+    "cut_training_set",
     "declare_request",
     "declare_service",
     "declare_view",

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -152,27 +153,64 @@ def freeze_training_set(
     chosen = {**asked, "dataset_versions": dataset_versions or {}}
     spec: TrainingSetSpec = context.call("features.training_set_spec", chosen, project)
     built = build_from_versions(context, project, plan, spec, run_requests)
-    if built.frame.is_empty():
+    context.progress(f"{built.frame.height} rows joined")
+    facts = {"plan_digest": plan_digest, "unlabelled_rows": built.unlabelled_rows, "reason": reason}
+    return _store_rows(context, project, spec, built.frame, facts)
+
+
+def cut_training_set(
+    context: JobContext,
+    project: str,
+    whole: TrainingSetVersion,
+    *,
+    start_at: int | None,
+    end_at: int,
+    reason: str = "",
+) -> TrainingSetVersion:
+    """Store the rows of a training set that happened in a part of its time as a version of their own.
+
+    They are what ``freeze_training_set`` finds for that time and the same dataset versions, without joining them again.
+
+    Args:
+        context: What the worker hands to a job.
+        project: The project.
+        whole: The training set.
+        start_at: First event time, microseconds UTC; None for the first there is.
+        end_at: First event time that is out.
+        reason: Why.
+
+    Raises:
+        InvalidInput: No row has a label in that time.
+    """
+    is_inside = pl.col("event_at") < end_at
+    if start_at is not None:
+        is_inside &= pl.col("event_at") >= start_at
+    rows = pl.read_parquet(context.blobs.path(whole.digest)).filter(is_inside)
+    spec = msgspec.structs.replace(whole.spec, start_at=start_at, end_at=end_at)
+    return _store_rows(context, project, spec, rows, {"plan_digest": whole.plan_digest, "reason": reason})
+
+
+def _store_rows(
+    context: JobContext, project: str, spec: TrainingSetSpec, rows: pl.DataFrame, facts: dict[str, Any]
+) -> TrainingSetVersion:
+    if rows.is_empty():
         raise InvalidInput(
             "no row has a label in this time",
             field="start_at",
-            details={"unlabelled_rows": built.unlabelled_rows},
+            details={name: facts[name] for name in ("unlabelled_rows",) if name in facts},
             next_step="choose a longer time, or wait until labels are known",
         )
-    context.progress(f"{built.frame.height} rows joined")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.parquet"
-        built.frame.write_parquet(file, compression="zstd", compression_level=1)
+        rows.write_parquet(file, compression="zstd", compression_level=1)
         blob = context.blobs.put_file(file)
     document = {
         "spec": to_builtins(spec),
         "blob": to_builtins(blob),
-        "rows": built.frame.height,
-        "plan_digest": plan_digest,
-        "event_at_min": built.frame["event_at"][0],
-        "event_at_max": built.frame["event_at"][-1],
-        "unlabelled_rows": built.unlabelled_rows,
-        "reason": reason,
+        "rows": rows.height,
+        "event_at_min": rows["event_at"][0],
+        "event_at_max": rows["event_at"][-1],
+        **facts,
     }
     recorded: TrainingSetVersion = context.call("features.record_training_set", document, project)
     return recorded

@@ -22,10 +22,21 @@ def record_training_set(
     plan_digest: str,
     event_at_min: int,
     event_at_max: int,
-    unlabelled_rows: int = 0,
+    unlabelled_rows: int | None = None,
     reason: str = "",
 ) -> TrainingSetVersion:
-    """Record a training set whose Parquet is stored. The same content for the same spec is the version there is."""
+    """Record a training set whose Parquet is stored. The same content for the same spec is the version there is.
+
+    Args:
+        spec: What was frozen.
+        blob: The Parquet.
+        rows: How many.
+        plan_digest: What was computed.
+        event_at_min: First event time, microseconds UTC.
+        event_at_max: Last event time.
+        unlabelled_rows: How many keys had no label; None for the part of a set that says it.
+        reason: Why.
+    """
     plan = find_plan(tx, digest=plan_digest)
     for kept in sql.list_training_sets(tx.connection, tx.project, spec.service, digest=blob.digest):
         if kept.spec == spec and kept.plan_digest == plan_digest:
@@ -53,7 +64,9 @@ def record_training_set(
     lineage.link(tx, ref, "computed_by", *(tx.ref("feature_view", view.name) for view in plan.views))
     if plan.code_digest:
         lineage.link(tx, ref, "computed_by", tx.ref("code", plan.code_digest))
-    facts = {"rows": rows, "unlabelled_rows": unlabelled_rows, "digest": blob.digest, "plan_digest": plan_digest}
+    facts = {"rows": rows, "digest": blob.digest, "plan_digest": plan_digest}
+    if unlabelled_rows is not None:
+        facts["unlabelled_rows"] = unlabelled_rows
     tx.emit("features.training_set_recorded", ref, reason=reason, **facts)
     return recorded
 

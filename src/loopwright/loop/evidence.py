@@ -48,7 +48,7 @@ def gather(caller: Caller, version: ModelVersion, rows: Document) -> Evidence:
         if champion.training_set:
             asked["champion_trained_on"] = frozen_document(caller, champion.training_set)
     facts: Document = caller.child("loopwright.loop.scoring:judge", asked)
-    measured_on = _training_set(caller, rows["ref"])
+    measured_on = training_set_of(caller, rows["ref"])
     facts["overlap_rows"] = _overlap(facts["overlap_rows"], version, measured_on)
     if champion is not None:
         facts["champion_overlap_rows"] = _overlap(facts["champion_overlap_rows"], champion, measured_on)
@@ -111,10 +111,11 @@ def rows_document(caller: Caller, frozen: TrainingSetVersion) -> Document:
 
 def frozen_document(caller: Caller, ref: str) -> Document:
     """Return the document of a training set by its ref."""
-    return rows_document(caller, _training_set(caller, ref))
+    return rows_document(caller, training_set_of(caller, ref))
 
 
-def _training_set(caller: Caller, ref: str) -> TrainingSetVersion:
+def training_set_of(caller: Caller, ref: str) -> TrainingSetVersion:
+    """Return a training set by its ref."""
     parsed = parse_ref(ref)
     found: TrainingSetVersion = caller.call(
         "features.training_set", {"service": parsed.name, "version": parsed.version}
@@ -130,7 +131,7 @@ def _overlap(counted: int | None, version: ModelVersion, measured_on: TrainingSe
 def _datasets(caller: Caller, version: ModelVersion) -> dict[str, int]:
     """Return the dataset versions a version was trained on; empty if that is not on record."""
     if version.training_set:
-        return _training_set(caller, version.training_set).spec.dataset_versions
+        return training_set_of(caller, version.training_set).spec.dataset_versions
     if not version.run:
         return {}
     run: Run = caller.call("tracking.get_run", {"run_id": parse_ref(version.run).name})

@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.features import freeze_training_set
+from loopwright.features import cut_training_set, freeze_training_set
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
@@ -18,27 +18,37 @@ from loopwright.registry import GateSpec, ModelVersion, SavedModel
 Document = dict[str, Any]
 
 
-def training_set(context: StepContext, inputs: Document) -> Document:
-    """Freeze the rows of one part: ``fit`` (before the holdout), ``holdout``, or ``all``."""
-    train = convert(inputs["train"], TrainSpec)
-    if inputs["part"] == "fit":
+def join(context: StepContext, inputs: Document) -> Document:
+    """Freeze every row of the training's window, joined as known now."""
+    train, at = convert(inputs["train"], TrainSpec), _now(context, inputs)
+    if train.holdout_us:
         _prepare_judge(context, train.model)
-    at = int(inputs["at"] or context.execution.event_at)
-    holdout_at = at - (train.holdout_us or 0)
-    start_at = None if train.window_us is None else at - train.window_us
-    spans = {"fit": (start_at, holdout_at), "holdout": (holdout_at, at), "all": (start_at, at)}
-    first, end_at = spans[inputs["part"]]
     frozen = freeze_training_set(
         context.job,
         context.project,
         plan_digest=context.call("features.freeze_plan", {"service": train.service}),
-        start_at=first,
-        end_at=end_at,
+        start_at=None if train.window_us is None else at - train.window_us,
+        end_at=at,
         known_by=at,
         run_requests=lambda request, rows: ask_child(context.job, request, rows),
-        reason=f"{inputs['part']} rows of {train.name}",
+        reason=f"all rows of {train.name}",
     )
     return evidence.rows_document(context, frozen)
+
+
+def cut(context: StepContext, inputs: Document) -> Document:
+    """Freeze one part of the training set: ``fit``, the rows before the holdout, or ``holdout``."""
+    train, at = convert(inputs["train"], TrainSpec), _now(context, inputs)
+    whole, holdout_at = evidence.training_set_of(context, inputs["rows"]["ref"]), at - (train.holdout_us or 0)
+    spans = {"fit": (whole.spec.start_at, holdout_at), "holdout": (holdout_at, whole.spec.end_at)}
+    start_at, end_at = spans[inputs["part"]]
+    reason = f"{inputs['part']} rows of {train.name}"
+    part = cut_training_set(context.job, context.project, whole, start_at=start_at, end_at=end_at, reason=reason)
+    return evidence.rows_document(context, part)
+
+
+def _now(context: StepContext, inputs: Document) -> int:
+    return int(inputs["at"] or context.execution.event_at)
 
 
 def _prepare_judge(context: StepContext, model: str) -> None:

@@ -16,7 +16,7 @@ add_built_in(
     "step_kinds",
     {
         f"loop.{name}": f"loopwright.loop.steps:{name}"
-        for name in ("training_set", "profile", "evaluate", "register", "gates", "finish_training")
+        for name in ("join", "cut", "profile", "evaluate", "register", "gates", "finish_training")
     },
 )
 add_built_in(
@@ -28,14 +28,14 @@ add_built_in(
 def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
     """Return the pipeline of one ``@p.train`` declaration.
 
-    With a holdout: fit on the rows before it, evaluate on it, register, gate; where gates pass and ``refit`` is set,
-    fit the same recipe on everything and register that. Without: fit on everything and register.
+    With a holdout: cut the rows in two, fit on those before it, evaluate on those of it, register, gate; where gates
+    pass and ``refit`` is set, fit the same recipe on everything and register that. Without: only the latter.
     """
     document = to_builtins(train)
     gates = [to_builtins(gate) for one in spec.deployments if one.model == train.model for gate in one.gates]
-    steps = _held_out(train, document, gates) if train.holdout_us else _on_everything(train, document, [], "")
-    if train.holdout_us and train.refit:
-        steps += _on_everything(train, document, ["gates"], "gates")
+    steps = [_training_set(document), *(_held_out(train, document, gates) if train.holdout_us else [])]
+    if train.refit or not train.holdout_us:
+        steps += _on_everything(train, document)
     last = "register_refit" if any(step.name == "register_refit" for step in steps) else "register"
     finish = StepSpec(
         name="finish",
@@ -53,17 +53,16 @@ def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
 
 def _held_out(train: TrainSpec, document: dict[str, Any], gates: list[Any]) -> list[StepSpec]:
     return [
-        _training_set("training_set", document, "fit"),
-        # One after the other: all three need the child with the project's code, and a second takes seconds to start.
-        _training_set("holdout_set", document, "holdout", ["training_set"]),
-        _fit("fit", train, "training_set", ["holdout_set"]),
-        _profile("", document),
+        _cut("fit_set", document),
+        _cut("holdout_set", document),
+        _fit("fit", train, "fit_set"),
+        _profile("profile", document, "fit_set"),
         StepSpec(
             name="evaluate",
             kind="loop.evaluate",
             inputs={"model": {"step": "fit"}, "rows": {"step": "holdout_set"}, "train": {"value": document}},
         ),
-        _register("", document, {"step": "evaluate"}, {"value": None}),
+        _register("", document, "fit_set", {"step": "evaluate"}),
         StepSpec(
             name="gates",
             kind="loop.gates",
@@ -78,25 +77,34 @@ def _held_out(train: TrainSpec, document: dict[str, Any], gates: list[Any]) -> l
     ]
 
 
-def _on_everything(train: TrainSpec, document: dict[str, Any], after: list[str], gates: str) -> list[StepSpec]:
-    suffix = "_refit" if gates else ""
-    refit_of = {"step": "register"} if gates else {"value": None}
+def _on_everything(train: TrainSpec, document: dict[str, Any]) -> list[StepSpec]:
+    if not train.holdout_us:
+        return [
+            _fit("fit", train, "training_set"),
+            _profile("profile", document, "training_set"),
+            _register("", document, "training_set", {"value": {}}),
+        ]
     return [
-        _training_set(f"training_set{suffix}", document, "all", after),
-        _fit(f"fit{suffix}", train, f"training_set{suffix}"),
-        _profile(suffix, document),
-        _register(suffix, document, {"step": "evaluate"} if gates else {"value": {}}, refit_of),
+        _fit("fit_refit", train, "training_set", after=["gates"]),
+        _profile("profile_refit", document, "training_set", after=["gates"]),
+        _register("_refit", document, "training_set", {"step": "evaluate"}, refit_of={"step": "register"}),
     ]
 
 
-def _training_set(name: str, document: dict[str, Any], part: str, after: list[str] | None = None) -> StepSpec:
-    return StepSpec(
-        name=name,
-        kind="loop.training_set",
-        inputs={"train": {"value": document}, "part": {"value": part}, "at": {"param": "at"}},
-        after=after or [],
-        is_cached=False,
-    )
+def _training_set(document: dict[str, Any]) -> StepSpec:
+    inputs: dict[str, dict[str, Any]] = {"train": {"value": document}, "at": {"param": "at"}}
+    return StepSpec(name="training_set", kind="loop.join", inputs=inputs, is_cached=False)
+
+
+def _cut(name: str, document: dict[str, Any]) -> StepSpec:
+    """Return the step that cuts its part out of the training set: joined once, it holds for all that follows."""
+    inputs: dict[str, dict[str, Any]] = {
+        "train": {"value": document},
+        "rows": {"step": "training_set"},
+        "part": {"value": name.removesuffix("_set")},
+        "at": {"param": "at"},
+    }
+    return StepSpec(name=name, kind="loop.cut", inputs=inputs, is_cached=False)
 
 
 def _fit(name: str, train: TrainSpec, rows: str, after: list[str] | None = None) -> StepSpec:
@@ -105,23 +113,29 @@ def _fit(name: str, train: TrainSpec, rows: str, after: list[str] | None = None)
     return StepSpec(name=name, kind="call", function=train.function, inputs=inputs, after=after or [], retries=1)
 
 
-def _profile(suffix: str, document: dict[str, Any]) -> StepSpec:
+def _profile(name: str, document: dict[str, Any], rows: str, after: list[str] | None = None) -> StepSpec:
     """Return the step that profiles the rows; nothing waits for it but the registration, so it runs beside the fit."""
-    inputs: dict[str, dict[str, Any]] = {"train": {"value": document}, "rows": {"step": f"training_set{suffix}"}}
-    return StepSpec(name=f"profile{suffix}", kind="loop.profile", inputs=inputs, is_cached=False)
+    inputs: dict[str, dict[str, Any]] = {"train": {"value": document}, "rows": {"step": rows}}
+    return StepSpec(name=name, kind="loop.profile", inputs=inputs, after=after or [], is_cached=False)
 
 
-def _register(suffix: str, document: dict[str, Any], metrics: dict[str, Any], refit_of: dict[str, Any]) -> StepSpec:
+def _register(
+    suffix: str,
+    document: dict[str, Any],
+    rows: str,
+    metrics: dict[str, Any],
+    refit_of: dict[str, Any] | None = None,
+) -> StepSpec:
     return StepSpec(
         name=f"register{suffix}",
         kind="loop.register",
         inputs={
             "train": {"value": document},
             "model": {"step": f"fit{suffix}"},
-            "rows": {"step": f"training_set{suffix}"},
+            "rows": {"step": rows},
             "profile": {"step": f"profile{suffix}"},
             "metrics": metrics,
-            "refit_of": refit_of,
+            "refit_of": refit_of or {"value": None},
             "at": {"param": "at"},
         },
         is_cached=False,

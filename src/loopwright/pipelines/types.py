@@ -10,7 +10,7 @@ from loopwright.kernel.code import CodeRef
 class StepSpec(msgspec.Struct, frozen=True):
     """One node of the DAG.
 
-    ``kind`` is ``call`` for user code in a child process, else a step of ours such as ``loop.training_set``; ``inputs``
+    ``kind`` is ``call`` for user code in a child process, else a step of ours such as ``loop.join``; ``inputs``
     maps parameter names to ``{"step": name}`` (the output of another step), ``{"param": name}`` (of the execution) or
     ``{"value": json}``. ``after`` are steps to wait for without taking their value.
     """
