@@ -5,13 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import httpx
-
 from loopwright import serving
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
+from loopwright.store.line import TIMEOUT_S, ServiceLine
 from loopwright.store.tx import Tx
 
 T = TypeVar("T")
@@ -50,23 +49,24 @@ class OperationContext:
         Raises:
             Unavailable: One is there and did not.
         """
-        headers = {"authorization": f"Bearer {self.service_token}"}
-        # trust_env: a proxy of the user must not see the service token.
-        with httpx.Client(headers=headers, timeout=SEAL_TIMEOUT_S, trust_env=False) as http:
+        line = ServiceLine(self.service_token)
+        try:
             for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.gateways):
-                seal_gateway(http, gateway.address)
+                seal_gateway(line, gateway.address, timeout_s=SEAL_TIMEOUT_S)
+        finally:
+            line.close()
 
 
-def seal_gateway(http: httpx.Client, address: str) -> None:
+def seal_gateway(line: ServiceLine, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
     """Ask one gateway to seal its spool. One that was killed is left out: its spool waits on its disk.
 
     Raises:
         Unavailable: It is there and did not, so the log is known to be incomplete.
     """
     try:
-        http.post(f"{address.rstrip('/')}/internal/seal").raise_for_status()
-    except httpx.HTTPError as error:
-        if _is_refused(error):
+        line.post(f"{address.rstrip('/')}/internal/seal", timeout_s=timeout_s)
+    except LoopwrightError as error:
+        if isinstance(error.__cause__, ConnectionRefusedError):
             log.warning("not sealed: nobody listens at %s", address)
             return
         raise Unavailable(
@@ -74,9 +74,3 @@ def seal_gateway(http: httpx.Client, address: str) -> None:
             value=f"{address}: {error}",
             next_step="try again; loopwright logs gateway says why",
         ) from None
-
-
-def _is_refused(error: BaseException | None) -> bool:
-    while error is not None and not isinstance(error, ConnectionRefusedError):
-        error = error.__cause__ or error.__context__
-    return error is not None

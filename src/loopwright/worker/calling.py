@@ -6,19 +6,18 @@ import threading
 import time
 from typing import Any
 
-import httpx
 import msgspec
 
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import seal_gateway
+from loopwright.store.line import ServiceLine
 
 log = logging.getLogger("loopwright.worker")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
-_DOWN = (502, 503, 504)
 
 
 class ServerCaller:
@@ -30,11 +29,7 @@ class ServerCaller:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
-        limits = httpx.Limits(max_connections=16, max_keepalive_connections=8, keepalive_expiry=60)
-        # trust_env: a proxy or netrc of the user must not see the service token.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=35.0, limits=limits, trust_env=False)
-        self._headers = headers
+        self._url, self._line = url.rstrip("/"), ServiceLine(token)
         self._is_down = threading.Event()
 
     def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
@@ -68,32 +63,18 @@ class ServerCaller:
             Unavailable: The server is down or does not answer in time.
             LoopwrightError: What the server answered, rebuilt.
         """
-        path = f"/v1/{project}/verbs/{verb}" + (f"?wait_s={wait_s:g}" if wait_s else "")
-        try:
-            response = self._http.post(path, content=to_json(args), headers=headers or {})
-        except httpx.HTTPError as error:
-            raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from None
-        if response.status_code in _DOWN:
-            raise Unavailable("the server is not ready", value=response.text)
-        if response.status_code >= 400:
-            raise _error(response)
+        wait = f"?wait_s={wait_s:g}" if wait_s else ""
+        body = self._line.post(f"{self._url}/v1/{project}/verbs/{verb}{wait}", to_json(args), headers=headers)
         self._is_down.clear()
-        document = msgspec.json.decode(response.content) if response.content else None
+        document = msgspec.json.decode(body) if body else None
         found = VERBS.get(verb)
         kind = None if found is None else found.types.get("return")
         return document if kind is None or kind is type(None) else msgspec.convert(document, type=kind)
 
     def seal(self, address: str) -> None:
         """Ask one gateway to seal its spool; see ``loop.seal_gateway``."""
-        seal_gateway(self._http, address)
+        seal_gateway(self._line, address)
 
     def close(self) -> None:
         """Let go of the connections."""
-        self._http.close()
-
-
-def _error(response: httpx.Response) -> LoopwrightError:
-    try:
-        return error_from_dict(response.json()["error"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Unavailable(f"unexpected answer {response.status_code} from {response.url}", value=response.text)
+        self._line.close()
