@@ -185,16 +185,21 @@ def to_rows(rows: Rows) -> list[dict[str, Any]]:
 
 def _polars_rows(frame: Any) -> list[dict[str, Any]]:
     """Return the rows of a Polars frame, converted a column at a time."""
-    import polars as pl
-    from polars import selectors
+    names = frame.columns
+    columns = [_plain_column(series) for series in frame.get_columns()]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
-    naive = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Datetime) and dtype.time_zone is None]
-    if naive:
-        return [{name: _plain(value) for name, value in row.items()} for row in frame.to_dicts()]
-    plain: list[dict[str, Any]] = frame.with_columns(
-        selectors.datetime().dt.epoch("us"), selectors.float().fill_nan(None)
-    ).to_dicts()
-    return plain
+
+def _plain_column(series: "pl.Series") -> list[Any]:
+    import polars as pl
+
+    dtype = series.dtype
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
+        return series.cast(pl.Datetime("us", dtype.time_zone)).cast(pl.Int64).to_list()
+    values = series.to_list()
+    if dtype.is_float():
+        return [None if value != value else value for value in values]
+    return [_plain(value) for value in values] if isinstance(dtype, pl.Datetime) else values
 
 
 def _plain(value: Any) -> Any:
