@@ -39,12 +39,12 @@ def test_calls_show_the_token_of_the_server_that_they_reach(monkeypatch: pytest.
 
     def shown(url: str) -> str:
         monkeypatch.setenv("LOOPWRIGHT_URL", url)
-        return str(find_caller(load_settings())._http.headers.get("authorization", ""))
+        return find_caller(load_settings()).token
 
-    assert shown("http://a:8400") == "Bearer lwt_kept"
+    assert shown("http://a:8400") == "lwt_kept"
     assert shown("http://b:8400") == ""
     monkeypatch.setenv("LOOPWRIGHT_TOKEN", "lwt_named")
-    assert shown("http://a:8400") == "Bearer lwt_named"
+    assert shown("http://a:8400") == "lwt_named"
 
 
 def test_a_broken_file_says_what_to_do(config: Path) -> None:

@@ -1,6 +1,8 @@
 """The line: connections stay open, one that the other side closed is replaced, and errors keep their kind."""
 
+import http.client
 import signal
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ import pytest
 
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import Conflict, Unavailable
-from loopwright.store.line import ServiceLine
+from loopwright.store.line import HttpLine, ServiceLine
 
 
 class Side(ThreadingHTTPServer):
@@ -101,6 +103,28 @@ def test_a_connection_that_the_other_side_closed_is_not_used_again(side: Side, l
         line.post(side.url + "/v1/x", b"1")
         side.wait_for_open(0)
     assert side.connections == 3
+
+
+def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def refuse() -> None:
+            peer, _ = door.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+                peer.shutdown(socket.SHUT_WR)
+                time.sleep(0.5)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        answer = HttpLine({}).send("POST", f"http://127.0.0.1:{door.getsockname()[1]}/x", b"x" * (64 << 20))
+    assert (answer.status, answer.body) == (413, b"{}")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8400/x", "ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:port/x", "http://[::1/x"])
+def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
+    with pytest.raises(http.client.InvalidURL):
+        HttpLine({}).send("GET", url)
 
 
 def test_an_error_keeps_its_kind_and_silence_is_unavailable(side: Side, line: ServiceLine) -> None:

@@ -1,13 +1,12 @@
 """Calling verbs over HTTP: at ``LOOPWRIGHT_URL``, else at the server that runs on the state folder."""
 
+import http.client
 import json
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
-import httpx
 import msgspec
 
 from loopwright.client.rooms import find_return_type
@@ -15,7 +14,9 @@ from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.documents import digest_bytes, to_builtins, to_json
 from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, error_from_dict
+from loopwright.store.line import Answer, HttpLine
 
+SHORT_S = 30.0
 LONG_S = 1800.0
 """Time-out of calls that wait for work, such as moving a replay clock."""
 
@@ -34,10 +35,8 @@ class HttpCaller:
     def __init__(self, url: str, gateway_url: str = "", token: str = "") -> None:
         self.url = url.rstrip("/")
         self.gateway_url = gateway_url.rstrip("/")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(headers=headers, timeout=30.0, transport=httpx.HTTPTransport(retries=1))
-        # Callers are made on the way, by handles and notebooks, and nobody there thinks of closing them.
-        weakref.finalize(self, self._http.close)
+        self.token = token
+        self._http = HttpLine({"authorization": f"Bearer {token}"} if token else {})
 
     def call(self, verb: str, args: dict[str, Any], project: str, *, key: str | None = None, wait_s: float = 0) -> Any:
         """Call a verb or query; returns its result with the verb's own types where the room is known.
@@ -55,8 +54,8 @@ class HttpCaller:
         self, method: str, url: str, body: bytes, *, headers: dict[str, str] | None = None, long: bool = False
     ) -> Any:
         """Send JSON and return the decoded answer."""
-        response = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
-        return _decoded(response) if response.content else None
+        answer = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
+        return _decoded(answer, url) if answer.body else None
 
     def gateway(self, path: str, document: Any) -> Any:
         """Post a document to the gateway.
@@ -77,15 +76,18 @@ class HttpCaller:
         live = self.call("serving.gateways", {}, project)
         if not live:
             raise Unavailable(f"no gateway of {self.url} is live", next_step="loopwright up, or LOOPWRIGHT_GATEWAY_URL")
-        address = httpx.URL(live[0].address)
-        if address.host in _EVERYWHERE:
-            address = address.copy_with(host=httpx.URL(self.url).host)
-        return str(address).rstrip("/")
+        address = urlsplit(str(live[0].address))
+        if address.hostname in _EVERYWHERE:
+            host = urlsplit(self.url).hostname or ""
+            host = f"[{host}]" if ":" in host else host
+            address = address._replace(netloc=host if address.port is None else f"{host}:{address.port}")
+        return address.geturl().rstrip("/")
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""
         kind = {"content-type": "application/octet-stream"}
-        return _decoded(self._request("PUT", self._address(project, "blobs"), body, kind))
+        url = self._address(project, "blobs")
+        return _decoded(self._request("PUT", url, body, kind), url)
 
     def get_blob(self, project: str, digest: str) -> bytes:
         """Download bytes.
@@ -93,7 +95,7 @@ class HttpCaller:
         Raises:
             Corrupt: Other bytes came than the digest names.
         """
-        body = self._request("GET", self._address(project, "blobs", digest), b"", {}).content
+        body = self._request("GET", self._address(project, "blobs", digest), b"", {}).body
         if digest_bytes(body) != digest:
             raise Corrupt(
                 "other bytes came than the digest names", field="digest", value=digest, next_step="loopwright verify"
@@ -107,36 +109,37 @@ class HttpCaller:
     def _address(self, *parts: str) -> str:
         return "/".join([self.url, "v1", *(quote(part, safe="") for part in parts)])
 
-    def _request(
-        self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False
-    ) -> httpx.Response:
-        timeout = LONG_S if long else httpx.USE_CLIENT_DEFAULT
+    def _request(self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False) -> Answer:
         try:
-            response = self._http.request(method, url, content=body, headers=headers, timeout=timeout)
-        except httpx.TimeoutException:
+            answer = self._http.send(method, url, body, headers=headers, timeout_s=LONG_S if long else SHORT_S)
+        except TimeoutError:
             raise Unavailable(f"no answer from {url} in time", next_step="loopwright status") from None
-        except httpx.HTTPError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise Unavailable(
                 f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up"
             ) from None
-        if response.status_code >= 400:
-            raise _error(response)
-        return response
+        if answer.status >= 400:
+            raise _error(answer, url)
+        return answer
 
 
-def _decoded(response: httpx.Response) -> Any:
+def _decoded(answer: Answer, url: str) -> Any:
     try:
-        return msgspec.json.decode(response.content)
+        return msgspec.json.decode(answer.body)
     except msgspec.DecodeError:
-        raise Unavailable(f"{response.url} does not answer as Loopwright does", value=response.text) from None
+        raise Unavailable(f"{url} does not answer as Loopwright does", value=_text(answer)) from None
 
 
-def _error(response: httpx.Response) -> LoopwrightError:
+def _error(answer: Answer, url: str) -> LoopwrightError:
     try:
-        document = response.json()["error"]
+        document = msgspec.json.decode(answer.body)["error"]
         return error_from_dict(document if isinstance(document, dict) else {"message": document})
-    except (ValueError, KeyError, TypeError):
-        return Unavailable(f"unexpected answer {response.status_code} from {response.url}", value=response.text)
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return Unavailable(f"unexpected answer {answer.status} from {url}", value=_text(answer))
+
+
+def _text(answer: Answer) -> str:
+    return answer.body.decode("utf-8", "replace")
 
 
 def _typed(verb: str, document: Any) -> Any:

@@ -1,10 +1,11 @@
-"""The line between the platform's processes: HTTP with the service token, over connections that stay open."""
+"""HTTP over connections that stay open: of clients, and between the platform's processes with the service token."""
 
 import http.client
 import select
 import weakref
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from typing import NamedTuple
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -17,19 +18,80 @@ MOST_IDLE = 8
 _DOWN = (502, 503, 504)
 
 
-class ServiceLine:
-    """Posts to servers and gateways. Threads share it: each post takes a connection of its own and puts it back.
+class Answer(NamedTuple):
+    """What the other side answered."""
 
-    It looks at no proxy and no netrc: they are the user's, and must not see the service token.
+    status: int
+    body: bytes
+
+
+class HttpLine:
+    """Sends requests. Threads share it: each request takes a connection of its own and puts it back.
+
+    It looks at no proxy and no netrc, which must not see a token, and follows no redirect.
+
+    Args:
+        headers: Go with every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        # Lines are made on the way, by handles and notebooks, and nobody there thinks of closing them.
+        weakref.finalize(self, _close, self._idle)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Answer:
+        """Send a request once and return the answer, whatever its status.
+
+        Raises:
+            TimeoutError: The other side was silent for too long.
+            OSError: It cannot be reached, or hung up.
+            http.client.HTTPException: It does not speak HTTP, or this is no URL.
+        """
+        parts = _split(url)
+        place = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
+        connection = _open(idle, parts.scheme, parts.netloc, timeout_s)
+        is_whole = True
+        try:
+            try:
+                connection.request(method, place, body, {**self._headers, **(headers or {})})
+            except (BrokenPipeError, ConnectionResetError):
+                is_whole = False  # who refuses a body may answer before it has come in whole
+            response = connection.getresponse()
+            answer = Answer(response.status, response.read())
+        except BaseException:
+            # Also where a signal ends the wait: the other side then sees that nobody listens any more.
+            connection.close()
+            raise
+        if is_whole and len(idle) < MOST_IDLE:
+            idle.append(connection)
+        else:
+            connection.close()
+        return answer
+
+    def close(self) -> None:
+        """Let go of the idle connections; those of a line that is gone are closed with it."""
+        _close(self._idle)
+
+
+class ServiceLine:
+    """Posts to servers and gateways with the service token.
 
     Args:
         token: The service token.
     """
 
     def __init__(self, token: str) -> None:
-        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
-        weakref.finalize(self, _close, self._idle)
+        self._http = HttpLine({"Content-Type": "application/json", "Authorization": f"Bearer {token}"})
 
     def post(
         self, url: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
@@ -39,31 +101,27 @@ class ServiceLine:
         Raises:
             LoopwrightError: What the other side answered; Unavailable if it did not.
         """
-        parts = urlsplit(url)
-        place = f"{parts.path}?{parts.query}" if parts.query else parts.path
-        idle = self._idle.setdefault((parts.scheme, parts.netloc), [])
-        connection = _open(idle, parts.scheme, parts.netloc, timeout_s)
         try:
-            connection.request("POST", place, body, {**self._headers, **(headers or {})})
-            response = connection.getresponse()
-            answer = response.read()
-        except BaseException as error:
-            # Also where a signal ends the wait: the other side then sees that nobody listens any more.
-            connection.close()
-            if not isinstance(error, OSError | http.client.HTTPException):
-                raise
+            status, answer = self._http.send("POST", url, body, headers=headers, timeout_s=timeout_s)
+        except (OSError, http.client.HTTPException) as error:
             raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
-        if len(idle) < MOST_IDLE:
-            idle.append(connection)
-        else:
-            connection.close()
-        if response.status >= 400:
-            raise _error(response.status, answer, url)
+        if status >= 400:
+            raise _error(status, answer, url)
         return answer
 
     def close(self) -> None:
-        """Let go of the idle connections; those of a line that is gone are closed with it."""
-        _close(self._idle)
+        """Let go of the idle connections."""
+        self._http.close()
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise http.client.InvalidURL(str(error)) from None
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise http.client.InvalidURL(f"{url} is no http or https address")
+    return parts
 
 
 def _close(connections: dict[tuple[str, str], list[http.client.HTTPConnection]]) -> None:
