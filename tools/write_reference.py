@@ -186,6 +186,7 @@ def _cli() -> Iterator[str]:
         "# Command line",
         "",
         "An error says field, value, rule and next step, and ends with status 1; wrong usage ends with 2.",
+        'Under `--json` it is one document on standard error: `{"error": {"code": …, "message": …, "next_step": …}}`.',
         "",
     )
     yield from _table(

@@ -1,5 +1,6 @@
 """The command line: quick help, clear errors, never a stack trace."""
 
+import json
 import os
 import subprocess
 import sys
@@ -60,6 +61,28 @@ def test_errors_say_what_to_do_without_a_stack_trace(tmp_path: Path, arguments: 
     assert answer.returncode != 0
     assert said in answer.stderr
     assert "Traceback" not in answer.stderr + answer.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "found"),
+    [
+        (["status"], 1, {"code": "unavailable", "field": "state_dir", "next_step": "start one with: loopwright up"}),
+        (["nonsense"], 2, {"code": "invalid_input", "next_step": "loopwright --help"}),
+        (["apply", "missing.py"], 2, {"field": "FILE", "next_step": "loopwright apply --help"}),
+        (["deploy", "late", "--version", "new"], 2, {"field": "--version", "next_step": "loopwright deploy --help"}),
+        (["deploy", "late", "--versoin", "3"], 2, {"field": "--versoin", "next_step": "loopwright deploy --help"}),
+    ],
+)
+def test_under_json_an_error_is_one_document(
+    tmp_path: Path, arguments: list[str], exit_code: int, found: dict[str, str]
+) -> None:
+    answer = loopwright(*arguments, "--json", folder=tmp_path)
+    assert (answer.returncode, answer.stdout) == (exit_code, "")
+    document = json.loads(answer.stderr)
+    assert list(document) == ["error"]
+    assert document["error"]["message"]
+    assert {name: document["error"][name] for name in found} == found
 
 
 @pytest.mark.slow

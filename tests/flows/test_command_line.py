@@ -135,8 +135,9 @@ def test_missing_features_are_told_with_the_answer(shop: Remote) -> None:
 
 def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> None:
     place = tmp_path / "box"
-    answer = CliRunner().invoke(cli, ["start", "ship", "--param", f"place={place}", "--json"], catch_exceptions=False)
+    answer = CliRunner().invoke(cli, ["start", "ship", "--param", f"place={place}", "--json"])
     name = json.loads(answer.stdout)["execution_id"]
+    assert isinstance(answer.exception, StepFailed)
     packed, sent = told("logs", name)
     assert "looking for the box" in packed["log"]
     assert (packed["state"], sent["state"], sent["log"]) == ("failed", "waiting", "")

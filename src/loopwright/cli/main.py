@@ -1,12 +1,13 @@
 """The command group. Commands are imported when they are called, so that ``--help`` is quick."""
 
 import importlib
+import json
 import signal
 import sys
 
 import click
 
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.version import VERSION
 
 COMMANDS = {
@@ -63,18 +64,22 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point of ``loopwright``: errors of ours end as one clear message, never as a stack trace."""
+    """Entry point of ``loopwright``: errors of ours end as one clear message, never as a stack trace.
+
+    Under ``--json`` the message is one document on standard error, in the form that errors have over HTTP.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what a command started is ended with it
+    as_json = "--json" in sys.argv[1:]
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="loopwright", standalone_mode=False)
     except LoopwrightError as error:
-        sys.stderr.write(_explain(error))
+        sys.stderr.write(_document(error) if as_json else _explain(error))
         sys.exit(1)
     except click.ClickException as error:
-        error.show()
+        sys.stderr.write(_document(_misused(error))) if as_json else error.show()
         sys.exit(error.exit_code)
     except click.Abort:
-        sys.stderr.write("stopped\n")
+        sys.stderr.write(_document(LoopwrightError("stopped")) if as_json else "stopped\n")
         sys.exit(130)
 
 
@@ -82,3 +87,16 @@ def _explain(error: LoopwrightError) -> str:
     parts = (("field", error.field), ("value", error.value), ("rule", error.rule), ("next", error.next_step))
     lines = [f"error: {error.message}", *(f"  {name}: {text}" for name, text in parts if text is not None)]
     return "\n".join(lines) + "\n"
+
+
+def _document(error: LoopwrightError) -> str:
+    return json.dumps({"error": error.to_dict()}, indent=2) + "\n"
+
+
+def _misused(error: click.ClickException) -> InvalidInput:
+    """Return what is wrong with how a command was called: its argument or option, and where usage is explained."""
+    context = getattr(error, "ctx", None)
+    param = getattr(error, "param", None)
+    field = getattr(error, "option_name", None) or (param.get_error_hint(context).strip("'") if param else None)
+    next_step = f"{context.command_path} --help" if context else "loopwright --help"
+    return InvalidInput(error.format_message(), field=field, next_step=next_step)

@@ -114,22 +114,30 @@ def retry(execution_id: str, reason: str, detach: bool, project: str | None, as_
 
 
 def _follow(found: Any, execution: Any, *, detach: bool, as_json: bool) -> None:
-    """Wait for the end of an execution, unless it is detached, and tell how it ended."""
+    """Wait for the end of an execution, unless it is detached, and tell how it ended.
+
+    Raises:
+        StepFailed: It failed.
+    """
     if not detach:
         execution = follow_execution(found, execution.execution_id)
     if as_json:
         print_json(execution)
-        return
-    click.echo(f"{execution.execution_id} {execution.state}")
-    skipped = [step for step in execution.steps if step.state == "skipped" and step.output]
-    if skipped:
-        click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
+    else:
+        _tell_end(execution)
     if execution.state == "failed":
         error, name = execution.error or {}, execution.execution_id
         raise StepFailed(
             str(error.get("message", "a step failed")),
             next_step=f"loopwright logs {name}, then loopwright retry {name}",
         )
+
+
+def _tell_end(execution: Any) -> None:
+    click.echo(f"{execution.execution_id} {execution.state}")
+    skipped = [step for step in execution.steps if step.state == "skipped" and step.output]
+    if skipped:
+        click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
 
 
 def follow_execution(found: Any, execution_id: str, timeout_s: float = 1800.0) -> Any:
