@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -10,6 +11,9 @@ import click
 from loopwright.kernel.documents import to_builtins
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_LINE_EVERY_S = 15.0
+"""How often progress is told where no terminal shows it."""
 
 
 def json_option(function: F) -> F:
@@ -58,12 +62,17 @@ class Progress:
     def __init__(self) -> None:
         self._is_terminal = sys.stderr.isatty()
         self._width = 0
+        self._told_at = time.monotonic()
 
     def show(self, text: str) -> None:
         """Replace the line."""
         if self._is_terminal:
             sys.stderr.write("\r" + text.ljust(self._width))
             self._width = len(text)
+            sys.stderr.flush()
+        elif (now := time.monotonic()) - self._told_at >= _LINE_EVERY_S:
+            self._told_at = now
+            sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
     def done(self, text: str = "") -> None:
