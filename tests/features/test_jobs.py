@@ -38,7 +38,7 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     assert worker.run_job(again) == {"rows": 4, "entities": 2}
 
     store = open_online_store(str(worker.state_dir / ONLINE_FILE))
-    found = store.lookup(view, ["UA"], [10 * HOUR_US])
+    found = store.lookup([view], {"carrier": ["UA"]}, [10 * HOUR_US])
     assert found.columns["carrier_late_share_1d"].tolist() == [2 / 3]
     store.close()
     fills = loaded("features.materializations", view="recent_carrier")
@@ -71,7 +71,7 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     assert "sealed" in worker.said
     bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
     store = open_online_store(str(worker.state_dir / ONLINE_FILE))
-    found = store.lookup(bound["recent_carrier"], ["UA", "DL", "B6"], [10 * HOUR_US] * 3)
+    found = store.lookup([bound["recent_carrier"]], {"carrier": ["UA", "DL", "B6"]}, [10 * HOUR_US] * 3)
     store.close()
     assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
     assert worker.run_job(job) == {"rows": 3, "entities": 0}
@@ -107,7 +107,7 @@ def test_rows_of_the_future_come_in_when_it_is_time(loaded: Call, worker: Any, s
     plan = loaded("features.freeze_plan", service="late")
     view = worker.call("features.bound_views", {"plan_digest": plan}, "flights")[0]
     store = open_online_store(str(worker.state_dir / ONLINE_FILE))
-    found = store.lookup(view, ["JFK"], [worker.wall.now_us() + HOUR_US])
+    found = store.lookup([view], {"origin": ["JFK"]}, [worker.wall.now_us() + HOUR_US])
     store.close()
     assert found.columns["sky"] == ["hail"]
 

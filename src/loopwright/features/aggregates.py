@@ -21,7 +21,7 @@ SCALE = 1 << 20
 """Values are kept as whole 2^-20ths, whose sums do not depend on order."""
 LARGEST = float(1 << 40)
 """Values must be smaller in size than this."""
-_PAIRS_AT_ONCE = 1 << 21
+_ODD = np.int64(0x1E3779B97F4A7C15)
 
 
 class Partials(NamedTuple):
@@ -62,11 +62,13 @@ def to_fixed(values: Floats, field: str) -> Ints:
 def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
     """Return when each row was replaced by a newer version of itself: same entity, same identity, known later."""
     until = np.full(len(identity), NEVER, np.int64)
-    ordered = np.sort(identity)
+    # Two entities may share an identity, which is no version of a row: only both together make one worth a look.
+    both = identity ^ (entity * _ODD)
+    ordered = np.sort(both)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated) == 0:
         return until
-    rows = np.flatnonzero(np.isin(identity, repeated))
+    rows = np.flatnonzero(np.isin(both, repeated))
     keys = (partials.value, partials.counted_at, partials.known_at, identity, entity)
     rows = rows[np.lexsort(tuple(key[rows] for key in keys))]
     is_same = (identity[rows[1:]] == identity[rows[:-1]]) & (entity[rows[1:]] == entity[rows[:-1]])
@@ -74,43 +76,8 @@ def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
     return until
 
 
-def aggregate(partials: Partials, start: Ints, stop: Ints, at_us: Ints, windows_us: Sequence[int]) -> Sums:
-    """Sum what counts at each query by looking at every row of its entity: for few queries on few rows.
-
-    Args:
-        partials: The rows, those of an entity together.
-        start: int64 (q,), the first row of each query's entity.
-        stop: int64 (q,), one past its last row.
-        at_us: int64 (q,), the asked moments.
-        windows_us: Lengths of the windows in microseconds.
-    """
-    sums = Sums(np.zeros((len(windows_us), len(at_us)), np.int64), np.zeros((len(windows_us), len(at_us)), np.int64))
-    lengths = stop - start
-    batch = np.cumsum(lengths) // _PAIRS_AT_ONCE
-    for number in np.unique(batch[lengths > 0]):
-        queries = np.flatnonzero((batch == number) & (lengths > 0))
-        _sum_pairs(partials, start[queries], lengths[queries], at_us[queries], windows_us, queries, sums)
-    return sums
-
-
-def _sum_pairs(
-    partials: Partials, start: Ints, lengths: Ints, at_us: Ints, windows_us: Sequence[int], queries: Ints, sums: Sums
-) -> None:
-    first = np.cumsum(lengths) - lengths
-    row = np.arange(int(lengths.sum())) + np.repeat(start - first, lengths)
-    asked = np.repeat(at_us, lengths)
-    counted_at = partials.counted_at[row]
-    is_known = (counted_at <= asked) & (partials.known_at[row] <= asked) & (asked < partials.until[row])
-    for place, window_us in enumerate(windows_us):
-        counts = is_known & (counted_at > asked - window_us)
-        sums.counts[place, queries] = np.add.reduceat(counts.astype(np.int64), first)
-        sums.totals[place, queries] = np.add.reduceat(np.where(counts, partials.value[row], 0), first)
-
-
-def aggregate_many(
-    entity: Ints, partials: Partials, asked_entity: Ints, at_us: Ints, windows_us: Sequence[int]
-) -> Sums:
-    """Sum what counts at each query from sorted begins and ends: for many queries; equal to ``aggregate`` to the bit.
+def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Ints, windows_us: Sequence[int]) -> Sums:
+    """Sum what counts at each query, from sorted begins and ends.
 
     Args:
         entity: int64 (n,), codes ``>= 0`` of the rows' entities.
@@ -121,11 +88,14 @@ def aggregate_many(
     """
     shape = (len(windows_us), len(at_us))
     sums = Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
-    is_known = partials.known_at != NEVER
-    entity, partials = entity[is_known], Partials(*(column[is_known] for column in partials))
     if len(entity) == 0 or len(at_us) == 0:
         return sums
     begin = np.maximum(partials.counted_at, partials.known_at)
+    has_begun = begin <= min(int(at_us.max()), NEVER - 1)
+    counts = np.flatnonzero(has_begun & (partials.counted_at > at_us.min() - max(windows_us)))
+    entity, begin, partials = entity[counts], begin[counts], Partials(*(column[counts] for column in partials))
+    if len(counts) == 0:
+        return sums
     ends = [np.maximum(begin, np.minimum(partials.counted_at + window, partials.until)) for window in windows_us]
     codes = np.append(entity, asked_entity)
     begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
@@ -141,9 +111,12 @@ def aggregate_many(
 
 def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
     """Return how many keys are at or before each asked one, and the sum of their values modulo 2^64."""
-    order = np.argsort(key)
-    count = np.searchsorted(key[order], asked, side="right")
-    totals = np.concatenate(([0], np.cumsum(value[order])))
+    # Rows of the online store often come in this order.
+    if (key[1:] < key[:-1]).any():
+        order = np.argsort(key)
+        key, value = key[order], value[order]
+    count = np.searchsorted(key, asked, side="right")
+    totals = np.concatenate(([0], np.cumsum(value)))
     return count, totals[count]
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.aggregates import aggregate_many, finish
+from loopwright.features.aggregates import finish, sum_windows
 from loopwright.features.frames import MOMENT, as_feature, entities, moments, row_ids
 from loopwright.features.plans import plan_inputs, used_columns, view_names, window_name
 from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, latest_known
@@ -141,7 +141,7 @@ def _add_aggregates(
     sums = {}
     for column in counted.columns:
         codes, partials = counted.partials(column, entity)
-        sums[column] = aggregate_many(codes, partials, asked_entity, at_us, view.windows_us)
+        sums[column] = sum_windows(codes, partials, asked_entity, at_us, view.windows_us)
     for aggregate in view.aggregates:
         for place, window_us in enumerate(view.windows_us):
             name = names[window_name(aggregate.name, window_us)]

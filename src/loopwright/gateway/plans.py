@@ -57,15 +57,14 @@ class FeatureReader:
                 # The request was read already, so what is wrong is the function's answer and no fault of the caller.
                 raise StepFailed(error.message, field=error.field) from error
             columns.update({name: answer.get_column(name).to_list() for name in request.outputs})
-        at = np.asarray(at_us, np.int64)
-        for view in self._views:
-            names = frames.entities(asked.get_column(view.view.entity), view.view.entity).to_list()
-            found = self._store.lookup(view, names, at)
-            for name, values in found.columns.items():
-                columns[name] = values.tolist() if isinstance(values, np.ndarray) else values
-            for name, reasons in found.reasons.items():
-                for row in np.flatnonzero(reasons).tolist():
-                    missing.setdefault(row, {})[name] = MISSING[reasons[row]]
+        names = {view.view.entity for view in self._views}
+        entities = {name: frames.entities(asked.get_column(name), name).to_list() for name in names}
+        found = self._store.lookup(self._views, entities, at_us)
+        for name, values in found.columns.items():
+            columns[name] = values.tolist() if isinstance(values, np.ndarray) else values
+        for name, reasons in found.reasons.items():
+            for row in np.flatnonzero(reasons).tolist():
+                missing.setdefault(row, {})[name] = MISSING[reasons[row]]
         return columns, missing
 
     def _typed(self, rows: Sequence[Row]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -25,6 +26,7 @@ from loopwright.features import (
 from loopwright.features.online import open_online_store
 from loopwright.features.online.assemble import serve_features
 from loopwright.features.online.sqlite import SqliteOnlineStore
+from loopwright.features.plans import plan_columns
 from loopwright.features.skew import compare_served
 from loopwright.features.training import compute_features
 from loopwright.kernel.clock import DAY_US, HOUR_US
@@ -59,9 +61,18 @@ def state(store: SqliteOnlineStore) -> list[Any]:
     return rows
 
 
-def push(store: SqliteOnlineStore, small: Any, flown: pl.DataFrame, seen: pl.DataFrame) -> None:
+def with_both_entities(plan: FeaturePlan) -> FeaturePlan:
+    """Return a plan whose aggregates are there by carrier and by origin, so that views compute the same."""
+    named = {view.name: view for view in plan.views}
+    by_origin = msgspec.structs.replace(named["recent_carrier"], name="recent_origin", entity="origin")
+    by_carrier = msgspec.structs.replace(named["landed_origin"], name="landed_carrier", entity="carrier")
+    views = [by_origin, *plan.views, by_carrier]
+    return msgspec.structs.replace(plan, views=views, columns=plan_columns(plan.requests, views))
+
+
+def push(store: SqliteOnlineStore, plan: FeaturePlan, flown: pl.DataFrame, seen: pl.DataFrame) -> None:
     for name, frame in (("flights", flown), ("weather", seen)):
-        store.push([view for view in bind_views(small.plan, "p") if view.dataset.name == name], frame)
+        store.push([view for view in bind_views(plan, "p") if view.dataset.name == name], frame)
 
 
 @pytest.fixture
@@ -77,18 +88,24 @@ def test_any_order_split_and_repetition_is_one_state(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], seed: int
 ) -> None:
     folder = tmp_path_factory.mktemp("online")
-    once, often = (SqliteOnlineStore(folder / name, slack_us=10 * HOUR_US, most_rows=3) for name in ("a", "b"))
-    push(once, small, small.flights(flown), small.weather(seen))
+    plan = with_both_entities(small.plan)
+    once, often, filled = (
+        SqliteOnlineStore(folder / name, slack_us=10 * HOUR_US, most_rows=3) for name in ("a", "b", "c")
+    )
+    push(once, plan, small.flights(flown), small.weather(seen))
+    for view in bind_views(plan, "p"):
+        frame = small.flights(flown) if view.dataset.name == "flights" else small.weather(seen)
+        filled.fill(view, frame, [], 100 * HOUR_US)
     chance = random.Random(seed)
     for _ in range(2):
         chance.shuffle(flown)
         chance.shuffle(seen)
         cut = chance.randint(0, 15)
         for part in (slice(cut, None), slice(None, cut)):
-            push(often, small, small.flights(flown[part]), small.weather(seen[part]))
-    assert state(once) == state(often)
-    once.close()
-    often.close()
+            push(often, plan, small.flights(flown[part]), small.weather(seen[part]))
+    assert state(once) == state(often) == state(filled)
+    for store in (once, often, filled):
+        store.close()
 
 
 @settings(deadline=None, max_examples=40)
@@ -97,17 +114,18 @@ def test_it_answers_as_a_training_set_does_to_the_bit(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], hours: list[int]
 ) -> None:
     store = SqliteOnlineStore(tmp_path_factory.mktemp("online") / "online.sqlite")
+    plan = with_both_entities(small.plan)
     frames = {"flights": small.flights(flown), "weather": small.weather(seen)}
-    push(store, small, frames["flights"], frames["weather"])
+    push(store, plan, frames["flights"], frames["weather"])
     who = [(carrier, origin) for carrier in ("UA", "ZZ", None) for origin in ("JFK", "EWR", "ZZZ", None)]
     rows = small.flights([(f"Q{hour}", hour, None, *pair, None) for hour in hours for pair in who])
     at_us = rows["scheduled_at"].dt.epoch("us").to_numpy()
 
-    served = serve_features(small.plan, bind_views(small.plan, "p"), store, rows, at_us, small.run_requests)
+    served = serve_features(plan, bind_views(plan, "p"), store, rows, at_us, small.run_requests)
     scans = {name: frame.lazy() for name, frame in frames.items()}
-    computed = compute_features(small.plan, scans, rows, at_us, small.run_requests)
-    assert list(served.columns) == small.plan.columns
-    for name in small.plan.columns:
+    computed = compute_features(plan, scans, rows, at_us, small.run_requests)
+    assert list(served.columns) == plan.columns
+    for name in plan.columns:
         values, expected = served.columns[name], computed.columns[name]
         if isinstance(values, list):
             assert values == expected.to_list(), name
@@ -118,7 +136,7 @@ def test_it_answers_as_a_training_set_does_to_the_bit(
 
     log = rows.with_columns(pl.Series(f"f.{name}", values) for name, values in served.columns.items())
     log = log.with_columns(pl.Series("event_at", at_us))
-    assert compare_served(small.plan, scans, log, small.run_requests).unequal_rows == 0
+    assert compare_served(plan, scans, log, small.run_requests).unequal_rows == 0
     store.close()
 
 
@@ -155,7 +173,7 @@ def check_served(small: Any, store: SqliteOnlineStore, plan: FeaturePlan, rows: 
     asked = readings([(origin, hour, None, None, 0) for hour in hours for origin in ("JFK", "EWR", "LGA")])
     at_us = asked["at"].dt.epoch("us").to_numpy()
     computed = compute_features(plan, {"readings": rows.lazy()}, asked, at_us, small.run_requests)
-    served = store.lookup(bind_views(plan, "p")[0], asked["origin"].to_list(), at_us)
+    served = store.lookup(bind_views(plan, "p"), {"origin": asked["origin"].to_list()}, at_us)
     for name in plan.columns:
         values: Any = served.columns[name]
         assert np.array_equal(values, computed.columns[name].fill_null(float("nan")).to_numpy(), equal_nan=True), name
@@ -187,7 +205,7 @@ def test_rows_that_are_known_a_day_later_leave_those_known_now(small: Any, store
     rows = [("JFK", hour, None, None, hour) for hour in range(200)]
     for row in rows:
         store.push([near], readings([row]))
-    assert store.lookup(near, ["JFK"], [199 * HOUR_US]).columns["temp"].tolist() == [175.0]
+    assert store.lookup([near], {"origin": ["JFK"]}, [199 * HOUR_US]).columns["temp"].tolist() == [175.0]
     check_served(small, store, plan, readings(rows), [160, 175, 199, 210, 223])
 
 
@@ -215,7 +233,7 @@ def test_windows_of_what_is_known_a_week_later_count_what_is_known_now(store: Sq
     seen = BoundView("p/r@1", spec, dataset, {"seen_3h": "seen_3h"})
     for hour in range(400):
         store.push([seen], readings([("JFK", hour, None, None, hour)]))
-    assert store.lookup(seen, ["JFK"], [399 * HOUR_US]).columns["seen_3h"].tolist() == [3.0]
+    assert store.lookup([seen], {"origin": ["JFK"]}, [399 * HOUR_US]).columns["seen_3h"].tolist() == [3.0]
 
 
 def test_a_flight_pushed_and_then_appended_counts_once(small: Any, store: SqliteOnlineStore) -> None:
@@ -223,7 +241,7 @@ def test_a_flight_pushed_and_then_appended_counts_once(small: Any, store: Sqlite
     row = small.flights([("F1", 1, 2, "UA", "JFK", 30.0)])
     assert store.push([recent], row) == (1, 1)
     assert store.fill(recent, row, ["fragment"], DAY_US) == (1, 0)
-    assert store.lookup(recent, ["UA"], [3 * HOUR_US]).columns["carrier_landed_3h"].tolist() == [1.0]
+    assert store.lookup([recent], {"carrier": ["UA"]}, [3 * HOUR_US]).columns["carrier_landed_3h"].tolist() == [1.0]
     assert store.filled(recent.key) == {"fragment"}
     assert store.forget(recent.key) == 1
     assert store.filled(recent.key) == set()
@@ -232,7 +250,7 @@ def test_a_flight_pushed_and_then_appended_counts_once(small: Any, store: Sqlite
 def test_a_window_forgets_without_a_new_event(small: Any, store: SqliteOnlineStore) -> None:
     recent = bind_views(small.plan, "p")[1]
     store.push([recent], small.flights([("F1", 1, 2, "UA", "JFK", 30.0)]))
-    found = store.lookup(recent, ["UA"] * 4, np.array([1, 2, 3, 4]) * HOUR_US)
+    found = store.lookup([recent], {"carrier": ["UA"] * 4}, np.array([1, 2, 3, 4]) * HOUR_US)
     assert found.columns["carrier_landed_3h"].tolist() == [0.0, 1.0, 1.0, 0.0]
     assert found.columns["carrier_landed_1d"].tolist() == [0.0, 1.0, 1.0, 1.0]
 
@@ -240,7 +258,8 @@ def test_a_window_forgets_without_a_new_event(small: Any, store: SqliteOnlineSto
 def test_an_old_value_is_expired_and_a_new_one_not_yet_known(small: Any, store: SqliteOnlineStore) -> None:
     origin = bind_views(small.plan, "p")[0]
     store.push([origin], small.weather([("JFK", 1, 20.0, "clear")]))
-    found = store.lookup(origin, ["JFK", "JFK", "JFK", "EWR", None], [1 * HOUR_US, 2 * HOUR_US, 5 * HOUR_US, 0, 0])
+    asked = {"origin": ["JFK", "JFK", "JFK", "EWR", None]}
+    found = store.lookup([origin], asked, [1 * HOUR_US, 2 * HOUR_US, 5 * HOUR_US, 0, 0])
     assert found.reasons["temp"].tolist() == [3, 0, 2, 1, 1]
     assert found.columns["sky"] == [None, "clear", None, None, None]
 
@@ -252,7 +271,7 @@ def test_old_rows_fall_out_and_windows_stay_right(small: Any, store: SqliteOnlin
         store.push([recent], small.flights(rows[start : start + 100]))
     sizes = [len(body) for _, _, body in state(store)]
     assert sizes == [(24 + 48 + 1) * 4 * 8]
-    found = store.lookup(recent, ["UA", "UA"], [1000 * HOUR_US, 960 * HOUR_US])
+    found = store.lookup([recent], {"carrier": ["UA", "UA"]}, [1000 * HOUR_US, 960 * HOUR_US])
     assert found.columns["carrier_landed_1d"].tolist() == [23.0, 23.0]
 
 
@@ -281,7 +300,7 @@ def test_several_writers_lose_nothing(small: Any, tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     store = open_online_store(f"sqlite:///{path}")
-    assert store.lookup(recent, ["UA"], [3 * HOUR_US]).columns["carrier_landed_3h"].tolist() == [80.0]
+    assert store.lookup([recent], {"carrier": ["UA"]}, [3 * HOUR_US]).columns["carrier_landed_3h"].tolist() == [80.0]
     store.close()
 
 

@@ -46,10 +46,9 @@ def serve_features(
             found.columns[column.name] = values
             found.reasons[column.name] = np.where(column.is_null().to_numpy(), NOT_FOUND, FOUND).astype(np.uint8)
     asked = {name: entities(rows[name], f"rows.{name}").to_list() for name in {view.view.entity for view in views}}
-    for view in views:
-        looked_up = store.lookup(view, asked[view.view.entity], at_us)
-        found.columns.update(looked_up.columns)
-        found.reasons.update(looked_up.reasons)
+    looked_up = store.lookup(views, asked, at_us)
+    found.columns.update(looked_up.columns)
+    found.reasons.update(looked_up.reasons)
     return Lookup(
         {name: found.columns[name] for name in plan.columns}, {name: found.reasons[name] for name in plan.columns}
     )

@@ -1,6 +1,6 @@
 """The contract of an online store and the choice of one by URL."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopwright.features.types import BoundView
@@ -15,7 +15,7 @@ add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:Sqli
 
 
 class Lookup(NamedTuple):
-    """Features of one view by the plan's name: float64 (n,) with NaN where missing, or a list of texts and None.
+    """Features by the plan's name: float64 (n,) with NaN where missing, or a list of texts and None.
 
     ``reasons`` says why a value is missing, uint8 (n,), as places in ``types.MISSING``.
     """
@@ -70,9 +70,18 @@ class OnlineStore(Protocol):
         ...
 
     def lookup(
-        self, view: BoundView, entities: Sequence[str | None], at_us: "Sequence[int] | NDArray[np.int64]"
+        self,
+        views: Sequence[BoundView],
+        entities: Mapping[str, Sequence[str | None]],
+        at_us: "Sequence[int] | NDArray[np.int64]",
     ) -> Lookup:
-        """Return a view's features for each (entity, moment), by the same rule that builds training sets."""
+        """Return the views' features at n moments, by the same rule that builds training sets.
+
+        Args:
+            views: Views of one plan.
+            entities: Join key column of a view -> n entities as text, None where there is none.
+            at_us: int64 (n,), microseconds UTC.
+        """
         ...
 
     def close(self) -> None:

@@ -5,22 +5,24 @@ set alone. So neither order nor repetition of what arrives changes the state.
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
-from typing import Any
+from itertools import chain, product
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.aggregates import Partials, Sums, aggregate, finish, superseded_at
+from loopwright.features.aggregates import Partials, finish, sum_windows, superseded_at
 from loopwright.features.online.base import Lookup
-from loopwright.features.plans import used_columns, window_name
+from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import FOUND, NEVER, NOT_FOUND, Ints, latest_known, order_by, pack
 from loopwright.features.rows import AggregateRows, LatestRows
 from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec
 
 Bodies = Mapping[str, bytes]
+"""Entity -> its body."""
+Entities = Mapping[str, Sequence[str | None]]
 _NO_ROWS = np.zeros(0, np.int64)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, tuple[int, ...], tuple[float | str | None, ...]]]).decode
@@ -158,51 +160,91 @@ def _mark_last(is_marked: NDArray[np.bool_], code: Ints, places: Ints) -> None:
     is_marked[places[is_last]] = True
 
 
-def look_up_aggregates(
-    view: BoundView, spec: AggregateViewSpec, entities: Sequence[str | None], at_us: Ints, bodies: Bodies
-) -> Lookup:
-    """Return an aggregate view's features; an entity without rows counts 0."""
+def look_up(views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies: Mapping[str, Bodies]) -> Lookup:
+    """Return features of views by the rule of training sets.
+
+    Args:
+        views: The views.
+        entities: Join key column of a view -> the asked entities, (q,).
+        at_us: int64 (q,), the asked moments.
+        bodies: View key -> the bodies of the asked entities.
+    """
+    found = Lookup({}, {})
+    alike: dict[Any, list[BoundView]] = {}
+    for view in views:
+        if isinstance(view.view, AggregateViewSpec):
+            alike.setdefault(_computed(view.view), []).append(view)
+        else:
+            _add_latest(view, view.view, entities[view.view.entity], at_us, bodies[view.key], found)
+    for computed, group in alike.items():
+        _add_aggregates(computed, group, entities, at_us, bodies, found)
+    names = [name for view in views for name in view.names.values()]
+    return Lookup({name: found.columns[name] for name in names}, {name: found.reasons[name] for name in names})
+
+
+class _Computed(NamedTuple):
+    """What an aggregate view computes of a body, whatever its entity and its names: functions with their columns."""
+
+    counts: str
+    windows_us: tuple[int, ...]
+    functions: tuple[tuple[str, int], ...]
+
+
+def _computed(spec: AggregateViewSpec) -> _Computed:
     columns = used_columns(spec)
-    names = list(bodies)
-    parts = [np.frombuffer(bodies[name], "<i8").reshape(-1, 2 + 2 * len(columns)) for name in names]
-    table = np.concatenate(parts) if parts else np.zeros((0, 2 + 2 * len(columns)), np.int64)
-    lengths = np.array([len(part) for part in parts], np.int64)
-    stops = np.append(np.cumsum(lengths), 0)
-    places = {name: code for code, name in enumerate(names)}
-    asked = np.array([places.get(name, -1) if name is not None else -1 for name in entities], np.int64)
-    start = np.append(stops[:-1] - lengths, 0)[asked]
-    stop = stops[asked]
-    sums: dict[str, Sums] = {}
-    for place, column in enumerate(columns):
-        known_at, value = table[:, 2 + 2 * place], table[:, 3 + 2 * place]
-        counted_at = known_at if spec.counts == "known" else table[:, 0]
-        partials = Partials(counted_at, known_at, known_at, value)
-        until = superseded_at(np.repeat(np.arange(len(names)), lengths), table[:, 1], partials)
-        sums[column] = aggregate(partials._replace(until=until), start, stop, at_us, spec.windows_us)
-    has_no_entity = np.array([name is None for name in entities], bool)
-    found = Lookup({}, {})
-    for one in spec.aggregates:
-        for place, window_us in enumerate(spec.windows_us):
-            name = view.names[window_name(one.name, window_us)]
-            values = finish(one.function, sums[one.column], place)
-            values[has_no_entity] = np.nan
-            found.columns[name] = values
-            found.reasons[name] = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
-    return found
+    functions = tuple((one.function, columns.index(one.column)) for one in spec.aggregates)
+    return _Computed(spec.counts, tuple(spec.windows_us), functions)
 
 
-def look_up_latest(
-    view: BoundView, spec: ColumnViewSpec, entities: Sequence[str | None], at_us: Ints, bodies: Bodies
-) -> Lookup:
-    """Return a column view's latest known values, by the rule of training sets."""
-    names = list(bodies)
-    decoded = [_decode(bodies[name]) for name in names]
+def _add_aggregates(
+    computed: _Computed,
+    views: Sequence[BoundView],
+    entities: Entities,
+    at_us: Ints,
+    bodies: Mapping[str, Bodies],
+    found: Lookup,
+) -> None:
+    """Add the features of views that compute the same, summed at once; an entity without rows counts 0."""
+    keys: list[tuple[str, str | None]] = [(view.key, entity) for view in views for entity in bodies[view.key]]
+    columns = 1 + max(column for _, column in computed.functions)
+    code, table = _stacked([body for view in views for body in bodies[view.key].values()], columns)
+    places = {key: place for place, key in enumerate(keys)}
+    asked = [(view.key, entity) for view in views for entity in entities[view.view.entity]]
+    asked_code = np.array([places.get(key, -1) for key in asked], np.int64)
+    sums = []
+    for known_at, value in zip(table.T[2::2], table.T[3::2], strict=True):
+        partials = Partials(known_at if computed.counts == "known" else table[:, 0], known_at, known_at, value)
+        partials = partials._replace(until=superseded_at(code, table[:, 1], partials))
+        sums.append(sum_windows(code, partials, asked_code, np.tile(at_us, len(views)), computed.windows_us))
+    has_no_entity = np.array([entity is None for _, entity in asked], bool)
+    windows = range(len(computed.windows_us))
+    for feature, ((function, column), window) in enumerate(product(computed.functions, windows)):
+        values = finish(function, sums[column], window)
+        values[has_no_entity] = np.nan
+        reasons = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
+        for place, view in enumerate(views):
+            name = list(view.names.values())[feature]
+            own = slice(place * len(at_us), (place + 1) * len(at_us))
+            found.columns[name], found.reasons[name] = values[own], reasons[own]
+
+
+def _stacked(bodies: Sequence[bytes], columns: int) -> tuple[Ints, Ints]:
+    """Return the rows of bodies of so many columns, one body after the other, and for each row which body it is of."""
+    table = np.frombuffer(b"".join(bodies), "<i8").reshape(-1, 2 + 2 * columns)
+    lengths = np.array([len(body) for body in bodies], np.int64) // (table.itemsize * table.shape[1])
+    return np.repeat(np.arange(len(bodies)), lengths), table
+
+
+def _add_latest(
+    view: BoundView, spec: ColumnViewSpec, entities: Sequence[str | None], at_us: Ints, bodies: Bodies, found: Lookup
+) -> None:
+    """Add a column view's latest known values."""
+    decoded = [_decode(body) for body in bodies.values()]
     rows = [row for part in decoded for row in part]
-    entity = np.repeat(np.arange(len(names)), [len(part) for part in decoded])
+    entity = np.repeat(np.arange(len(decoded)), [len(part) for part in decoded])
     event_at, sequence = (np.array([row[place] for row in rows], np.int64) for place in (0, 1))
-    places = {name: code for code, name in enumerate(names)}
-    asked = np.array([places.get(name, -1) if name is not None else -1 for name in entities], np.int64)
-    found = Lookup({}, {})
+    places = {name: code for code, name in enumerate(bodies)}
+    asked = np.array([-1 if name is None else places.get(name, -1) for name in entities], np.int64)
     winners: dict[Any, Any] = {}
     for place, column in enumerate(spec.columns):
         moment = known.known_moment(view.dataset, column)
@@ -214,9 +256,8 @@ def look_up_latest(
         name = view.names[column]
         found.columns[name] = _values(values, view.dataset.dtypes.get(column, ""))
         found.reasons[name] = reason
-    return found
 
 
 def _values(values: list[Any], dtype: str) -> NDArray[np.float64] | list[str | None]:
-    is_text = dtype.startswith(("String", "Categorical", "Enum")) or any(isinstance(value, str) for value in values)
+    is_text = dtype.startswith(("String", "Categorical", "Enum")) or str in set(map(type, values))
     return values if is_text else np.array([np.nan if value is None else value for value in values], np.float64)

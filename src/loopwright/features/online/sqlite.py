@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 from loopwright.data import known
 from loopwright.features.online.base import Lookup, Pushed
 from loopwright.features.online.bodies import (
-    Bodies,
-    look_up_aggregates,
-    look_up_latest,
+    look_up,
     merge_aggregates,
     merge_latest,
 )
@@ -35,7 +33,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
 """
-_READ = "SELECT entity, body FROM online WHERE view_key = ? AND entity IN (SELECT value FROM json_each(?))"
+_READ = """
+SELECT view_key, entity, body FROM json_each(?) AS wanted CROSS JOIN json_each(wanted.value) AS names
+CROSS JOIN online ON view_key = wanted.key AND entity = names.value
+"""
+"""Bodies by JSON of view keys and their entities; the joins are crossed so that they are looked up in this order."""
 _WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
 ViewRows = AggregateRows | LatestRows
 
@@ -97,16 +99,16 @@ class SqliteOnlineStore:
             return connection.execute("DELETE FROM online WHERE view_key = ?", (view_key,)).rowcount
 
     def lookup(
-        self, view: BoundView, entities: Sequence[str | None], at_us: Sequence[int] | NDArray[np.int64]
+        self,
+        views: Sequence[BoundView],
+        entities: Mapping[str, Sequence[str | None]],
+        at_us: Sequence[int] | NDArray[np.int64],
     ) -> Lookup:
-        """Return a view's features for each (entity, moment), by the same rule that builds training sets."""
-        names = list(dict.fromkeys(name for name in entities if name is not None))
+        """Return the views' features at n moments, by the same rule that builds training sets."""
+        wanted = {view.key: entities[view.view.entity] for view in views}
         with self._translated():
-            bodies = self._read(self._connection(), view.key, names)
-        at = np.asarray(at_us, np.int64)
-        if isinstance(view.view, AggregateViewSpec):
-            return look_up_aggregates(view, view.view, entities, at, bodies)
-        return look_up_latest(view, view.view, entities, at, bodies)
+            bodies = self._read(self._connection(), wanted)
+        return look_up(views, entities, np.asarray(at_us, np.int64), bodies)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -116,7 +118,7 @@ class SqliteOnlineStore:
         self._of_thread = threading.local()
 
     def _merge(self, connection: sqlite3.Connection, view: BoundView, rows: ViewRows) -> int:
-        before = self._read(connection, view.key, list(set(rows.entity.to_list())))
+        before = self._read(connection, {view.key: rows.entity.to_list()})[view.key]
         if isinstance(rows, LatestRows):
             after = merge_latest(rows, before, self.slack_us, self.most_rows)
         else:
@@ -126,8 +128,15 @@ class SqliteOnlineStore:
         return len(changed)
 
     @staticmethod
-    def _read(connection: sqlite3.Connection, view_key: str, entities: Sequence[str]) -> Bodies:
-        return dict(connection.execute(_READ, (view_key, json.dumps(entities))).fetchall())
+    def _read(
+        connection: sqlite3.Connection, entities: Mapping[str, Iterable[str | None]]
+    ) -> dict[str, dict[str, bytes]]:
+        """Return the bodies of entities of several views, by view key and entity."""
+        bodies: dict[str, dict[str, bytes]] = {view_key: {} for view_key in entities}
+        wanted = json.dumps({view_key: list(dict.fromkeys(names)) for view_key, names in entities.items()})
+        for view_key, entity, body in connection.execute(_READ, (wanted,)).fetchall():
+            bodies[view_key][entity] = body
+        return bodies
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
