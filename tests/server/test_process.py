@@ -1,4 +1,4 @@
-"""Starting a server: exposure, the sole owner of a folder, and clear errors where it cannot."""
+"""Starting a server: exposure and clear errors where it cannot."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from loopwright.config import Settings, load_settings
-from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.server.process import check_exposure, open_database, sole_owner
+from loopwright.kernel.errors import InvalidInput
+from loopwright.server.process import check_exposure, open_database
 from loopwright.store.migrate import current_revision, revisions
 
 
@@ -30,21 +30,6 @@ def test_b2_24_a_misspelt_setting_does_not_open_the_door(settings: Settings) -> 
     for auth in ("true", "1", "yes", "ON ", "enabled"):
         with pytest.raises(InvalidInput, match="on or off"):
             check_exposure(msgspec.structs.replace(settings, auth=auth))
-
-
-def test_two_servers_never_work_on_one_folder(settings: Settings) -> None:
-    refused = pytest.raises(Unavailable, match="another server")
-    with sole_owner(settings.state_dir), refused, sole_owner(settings.state_dir):
-        pass
-    with sole_owner(settings.state_dir):
-        pass
-    assert settings.state_dir.stat().st_mode & 0o077 == 0
-
-
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match="state folder"), sole_owner(tmp_path / "file" / "x"):
-        pass
 
 
 def test_opening_migrates(settings: Settings) -> None:

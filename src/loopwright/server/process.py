@@ -1,21 +1,18 @@
 """The server process: lock, migrate, serve."""
 
-import fcntl
 import logging
 import os
 import socket
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import uvicorn
 
 from loopwright.config import Settings, take_settings
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
+from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.server.app import create_app, make_context
 from loopwright.server.auth import is_loopback
 from loopwright.server.context import ServerContext
+from loopwright.server.ownership import sole_owner
 from loopwright.server.rooms import import_rooms
 from loopwright.store.engine import Database
 from loopwright.store.lifeline import end_with_parent
@@ -41,39 +38,6 @@ def check_exposure(settings: Settings) -> bool:
             next_step="start with --auth, then create tokens",
         )
     return True
-
-
-@contextmanager
-def sole_owner(state_dir: Path) -> Iterator[None]:
-    """Hold the lock of an embedded database, so that two servers never write one file.
-
-    Raises:
-        Unavailable: Another process holds it, or the folder cannot be written.
-    """
-    try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (state_dir / "server.lock").open("a+")
-    except OSError as error:
-        raise Unavailable(
-            "the state folder cannot be written",
-            field="state_dir",
-            value=f"{state_dir}: {error.strerror}",
-            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        raise Unavailable(
-            "another server works on this state folder",
-            field="state_dir",
-            value=str(state_dir),
-            next_step="loopwright status shows it; stop it first or set LOOPWRIGHT_STATE",
-        ) from None
-    try:
-        yield
-    finally:
-        lock.close()
 
 
 def open_database(settings: Settings) -> Database:
@@ -102,7 +66,7 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings) -> None:
     """Run the server until it is told to stop."""
     is_open = check_exposure(settings)
-    with sole_owner(settings.state_dir):
+    with sole_owner(settings):
         context = make_context(settings, open_database(settings), is_open=is_open)
         config = uvicorn.Config(
             create_app(context),

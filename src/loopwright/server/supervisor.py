@@ -18,6 +18,7 @@ import msgspec
 
 from loopwright.config import Settings, child_environment
 from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.server.ownership import refuse_if_owned
 
 ROLES = ("server", "worker", "gateway")
 START_TIMEOUT_S = 30.0
@@ -55,8 +56,11 @@ class Supervisor:
 
         Raises:
             InvalidInput: Clients could not be told where the gateway is.
-            Unavailable: A port is taken or a process does not come up; the message says which and what to do.
+            Unavailable: A server works on the state folder, a port is taken or a process does not come up; the message
+                says which and what to do.
         """
+        if "server" in self._roles:
+            refuse_if_owned(self.settings)
         check_address(self.settings, self._roles)
         ports = {"server": self.settings.port, "gateway": self.settings.gateway_port}
         here = [(role, ports[role]) for role in self._roles if role in ports]

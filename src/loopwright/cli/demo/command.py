@@ -16,7 +16,9 @@ from loopwright.cli.demo.notes import load_notes, refuse_if_over
 from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, end_of, open_stage
 from loopwright.cli.demo.year import play_year
 from loopwright.cli.explaining import print_provenance, replay_prediction
+from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US
+from loopwright.server import refuse_if_owned
 
 
 @click.command()
@@ -45,6 +47,7 @@ def demo(
         break_one(state, broken)
         return
     if reset and state.exists():
+        refuse_if_owned(load_settings(state))
         shutil.rmtree(state)
     started = time.monotonic()
     state = state.absolute()
