@@ -36,6 +36,7 @@ def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Pa
     for what in ("server port", "database", "blob store"):
         assert not found[what].is_fine
         assert found[what].next_step
+    assert found["server port"].found == f"{settings.port} is taken by another program"
     assert "set LOOPWRIGHT_PORT" in found["server port"].next_step
     assert "set LOOPWRIGHT_GATEWAY_PORT" in found["gateway port"].next_step
     assert "hunter2" not in str(found)

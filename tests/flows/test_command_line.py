@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import lightgbm
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from loopwright.cli.closing import read_log
+from loopwright.cli.examining import examine
 from loopwright.cli.main import cli
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
+from loopwright.config import load_settings
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, StepFailed
 from loopwright.server.supervisor import Supervisor
 
@@ -147,6 +150,16 @@ def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> 
     place.write_text("socks")
     assert loopwright("retry", name) == f"{name} done\n"
     assert [step["state"] for step in told("logs", name)] == ["done", "done"]
+
+
+def test_doctor_tells_our_ports_from_those_that_others_took(platform: Supervisor, tmp_path: Path) -> None:
+    ports = platform.settings.port, platform.settings.gateway_port
+    found = {one["what"]: one for one in told("doctor")}
+    for what, port in zip(("server port", "gateway port"), ports, strict=True):
+        assert found[what]["found"].startswith(f"{port} is ours and answers")
+    elsewhere = msgspec.structs.replace(load_settings(tmp_path), port=ports[0], gateway_port=ports[1])
+    for one, port in zip((one for one in examine(elsewhere) if one.what.endswith(" port")), ports, strict=True):
+        assert (one.is_fine, one.found) == (False, f"{port} is taken by another Loopwright")
 
 
 def test_nothing_to_approve_is_said_as_such(shop: Remote) -> None:

@@ -6,16 +6,22 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.clock import WallClock, parse_moment
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.server import find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
 
 LEAST_FREE_BYTES = 2_000_000_000
+ANSWER_WITHIN_S = 2.0
+_PORTS = {"server": "port", "gateway": "gateway_port"}
+"""The setting that holds each role's port."""
 RELEASED_AT = parse_moment("2026-01-01")
 
 
@@ -58,18 +64,37 @@ def _packages() -> list[Finding]:
 
 
 def _ports(settings: Settings) -> list[Finding]:
-    if settings.server_file.exists():
-        return [Finding("server", True, f"running, see {settings.server_file}")]
-    found = []
-    for what, port, variable in (
-        ("server port", settings.port, "LOOPWRIGHT_PORT"),
-        ("gateway port", settings.gateway_port, "LOOPWRIGHT_GATEWAY_PORT"),
-    ):
-        with socket.socket() as probe:
-            is_free = probe.connect_ex((settings.host, port)) != 0
-        state = "is free" if is_free else "is taken"
-        found.append(Finding(what, is_free, f"{port} {state}", f"stop what listens there, or set {variable}"))
-    return found
+    """Look at the ports of server and gateway: where they run, whether they answer; else whether the ports are free."""
+    place = find_running(settings)
+    if place is None:
+        return [_free_port(settings, role) for role in _PORTS]
+    urls = {"server": place.url, "gateway": place.gateway_url}
+    return [_own_port(role, urls[role]) if role in place.pids else _free_port(settings, role) for role in _PORTS]
+
+
+def _own_port(role: str, url: str) -> Finding:
+    answers = _answers(url)
+    found = f"{urlsplit(url).port} is ours and {'answers' if answers else 'does not answer'} at {url}"
+    return Finding(f"{role} port", answers, found, f"loopwright logs {role}")
+
+
+def _free_port(settings: Settings, role: str) -> Finding:
+    port: int = getattr(settings, _PORTS[role])
+    with socket.socket() as probe:
+        is_free = probe.connect_ex((settings.host, port)) != 0
+    if is_free:
+        return Finding(f"{role} port", True, f"{port} is free")
+    who = "another Loopwright" if _answers(f"http://{settings.host}:{port}") else "another program"
+    next_step = f"stop what listens there, or set LOOPWRIGHT_{_PORTS[role].upper()}"
+    return Finding(f"{role} port", False, f"{port} is taken by {who}", next_step)
+
+
+def _answers(url: str) -> bool:
+    """Say whether a server or gateway of ours answers at an address."""
+    try:
+        return bool(httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).json()["status"] == "ok")
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _disk(folder: Path) -> Finding:
