@@ -79,12 +79,18 @@ def test_wrong_parts_are_refused_and_take_no_number(call: Call, changed: Any, er
     assert call("registry.models") == []
 
 
-def test_an_unknown_version_is_named(call: Call) -> None:
+def test_an_unknown_version_is_named_with_those_there_are(call: Call) -> None:
+    with pytest.raises(NotFound, match="loopwright start"):
+        call("registry.get_version", model="late")
     call("registry.register", **parts())
-    for asked in ({"version": 2}, {"alias": "champion"}):
-        with pytest.raises(NotFound):
-            call("registry.get_version", model="late", **asked)
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match="late has version 1$"):
+        call("registry.get_version", model="late", version=2)
+    call("registry.register", **parts(run="run_1"))
+    with pytest.raises(NotFound, match="late has versions 1 to 2$"):
+        call("registry.get_version", model="late", version=99)
+    with pytest.raises(NotFound, match="champion"):
+        call("registry.get_version", model="late", alias="champion")
+    with pytest.raises(NotFound, match="models with versions: late$"):
         call("registry.get_version", model="later")
 
 

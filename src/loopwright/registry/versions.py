@@ -177,9 +177,21 @@ def get_version(
         version = named.version
     found = sql.find_version(tx.connection, tx.project, model, version=version, token=idempotency)
     if found is None:
-        shown = model if version is None else f"{model}/{version}"
-        raise NotFound(f"no model version {shown}", field="version", value=version, next_step="see registry.versions")
+        raise _unknown(tx, model, version)
     return found
+
+
+def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
+    """Return the error that names the versions there are; of a model without any, the models there are."""
+    newest = sql.find_version(tx.connection, tx.project, model)
+    if newest is not None:
+        numbers = "version 1" if newest.version == 1 else f"versions 1 to {newest.version}"
+        hint = f"{model} has {numbers}"
+    else:
+        names = ", ".join(one.model for one in sql.list_models(tx.connection, tx.project))
+        hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start trains one"
+    shown = model if version is None else f"{model}/{version}"
+    return NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)
 
 
 @query("registry.versions")
