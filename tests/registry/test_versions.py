@@ -83,14 +83,14 @@ def test_an_unknown_version_is_named_with_those_there_are(call: Call) -> None:
     with pytest.raises(NotFound, match="loopwright start"):
         call("registry.get_version", model="late")
     call("registry.register", **parts())
-    with pytest.raises(NotFound, match="late has version 1$"):
+    with pytest.raises(NotFound, match=r"late has version 1$"):
         call("registry.get_version", model="late", version=2)
     call("registry.register", **parts(run="run_1"))
-    with pytest.raises(NotFound, match="late has versions 1 to 2$"):
+    with pytest.raises(NotFound, match=r"late has versions 1 to 2$"):
         call("registry.get_version", model="late", version=99)
     with pytest.raises(NotFound, match="champion"):
         call("registry.get_version", model="late", alias="champion")
-    with pytest.raises(NotFound, match="models with versions: late$"):
+    with pytest.raises(NotFound, match=r"models with versions: late$"):
         call("registry.get_version", model="later")
 
 

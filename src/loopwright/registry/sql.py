@@ -75,7 +75,11 @@ def list_models(connection: Connection, project: str) -> list[Model]:
     for alias in list_aliases(connection, project):
         named.setdefault(alias.model, {})[alias.alias] = alias.version
     rows = connection.execute(select(models).where(models.c.project_id == project).order_by(models.c.model))
-    return [Model(row.model, row.versions, named.get(row.model, {}), newest[row.model]) for row in rows]
+    return [
+        Model(row.model, row.versions, named.get(row.model, {}), newest[row.model])
+        for row in rows
+        if row.model in newest
+    ]
 
 
 def find_alias(connection: Connection, project: str, model: str, alias: str) -> Alias | None:
