@@ -28,49 +28,87 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[tuple[int, int, tuple[int, ...], tuple[float | str | None, ...]]]).decode
 
 
-def merge_aggregates(rows: AggregateRows, bodies: Bodies, kept_us: int) -> dict[str, bytes]:
-    """Return the new bodies of the rows' entities.
+class Arrival(NamedTuple):
+    """Rows that arrived for a view.
+
+    ``kept_us`` is how long before an entity's newest row others are kept; what lies in the future is not the newest.
+    """
+
+    view_key: str
+    rows: AggregateRows | LatestRows
+    kept_us: int
+
+
+def merge(arrivals: Sequence[Arrival], bodies: Mapping[str, Bodies], most_rows: int) -> dict[str, dict[str, bytes]]:
+    """Return the new bodies of the rows' entities, by view key and entity.
+
+    Args:
+        arrivals: What arrived, each view once.
+        bodies: View key -> the present bodies of the entities concerned.
+        most_rows: How many newest rows of an entity a column view may be asked for at most.
+    """
+    merged: dict[str, dict[str, bytes]] = {}
+    alike: dict[int, list[tuple[str, AggregateRows, int]]] = {}
+    for view_key, rows, kept_us in arrivals:
+        if isinstance(rows, LatestRows):
+            merged[view_key] = _merge_latest(rows, bodies[view_key], kept_us, most_rows)
+        else:
+            merged[view_key] = {}
+            alike.setdefault(len(rows.columns), []).append((view_key, rows, kept_us))
+    for columns, group in alike.items():
+        _merge_aggregates(columns, group, bodies, merged)
+    return merged
+
+
+def _merge_aggregates(
+    columns: int,
+    arrivals: Sequence[tuple[str, AggregateRows, int]],
+    bodies: Mapping[str, Bodies],
+    merged: dict[str, dict[str, bytes]],
+) -> None:
+    """Merge rows of aggregate views with as many columns, all at once.
 
     A body is int64 (n, 2 + 2k), little-endian: the time windows are cut by, row identity, and known time and value of
     each of k columns; sorted, so that equal sets are equal bytes.
-
-    Args:
-        rows: What arrived.
-        bodies: The present bodies of the entities concerned.
-        kept_us: How long before an entity's newest row others are kept; what lies in the future is not the newest.
     """
-    columns = [part for known_at, value in rows.columns.values() for part in (known_at, value)]
-    names = rows.entity.to_list()
-    entities = list(dict.fromkeys(names))
-    place = {name: code for code, name in enumerate(entities)}
-    codes = [np.fromiter((place[name] for name in names), np.int64, len(names))]
-    arrived = np.column_stack([rows.counted_at, rows.identity, *columns])
+    keys: list[tuple[str, str]] = []
+    longest, codes, tables = [], [], []
+    for view_key, rows, kept_us in arrivals:
+        names = rows.entity.to_list()
+        places = {name: code for code, name in enumerate(dict.fromkeys(names), len(keys))}
+        keys += [(view_key, name) for name in places]
+        longest += [kept_us] * len(places)
+        codes.append(np.fromiter(map(places.__getitem__, names), np.int64, len(names)))
+        tables.append(np.column_stack([rows.counted_at, rows.identity, *chain.from_iterable(rows.columns.values())]))
+    arrived = np.concatenate(tables)
     is_known = (arrived[:, 2::2] != NEVER).any(axis=1)
-    codes, parts = [codes[0][is_known]], [arrived[is_known]]
-    for name in entities:
-        if name in bodies:
-            parts.append(np.frombuffer(bodies[name], "<i8").reshape(-1, arrived.shape[1]))
-            codes.append(np.full(len(parts[-1]), place[name]))
-    code, table = np.concatenate(codes), np.concatenate(parts)
+    stored = [code for code, (view_key, name) in enumerate(keys) if name in bodies[view_key]]
+    body, present = _stacked([bodies[view_key][name] for view_key, name in map(keys.__getitem__, stored)], columns)
+    code = np.concatenate([np.array(stored, np.int64)[body], np.concatenate(codes)[is_known]])
+    table = np.concatenate([present, arrived[is_known]])
     if len(code) == 0:
-        return {}
+        return
+    order = _each_once(code, table, len(present))
+    code = code[order]
+    came_at = np.minimum(table[:, 0], table[:, 2::2].min(axis=1))[order]
+    is_kept = table[:, 0][order] >= _since(code, came_at, np.array(longest)[code])
+    code, body_bytes = code[is_kept], table.take(order[is_kept], axis=0).astype("<i8", copy=False).tobytes()
+    stops = (np.searchsorted(code, np.arange(len(keys)), side="right") * (len(body_bytes) // len(code))).tolist()
+    for (view_key, name), start, stop in zip(keys, [0, *stops], stops, strict=False):
+        if stop > start:
+            merged[view_key][name] = body_bytes[start:stop]
+
+
+def _each_once(code: Ints, table: Ints, in_order: int) -> Ints:
+    """Return the places of the rows by code and columns, of equal ones the first; so many come in this order."""
     key, _ = pack(code, table[:, 0], _NO_ROWS)
-    order = order_by(key, *(table[:, column] for column in range(1, table.shape[1])))
-    code, table = code[order], table[order]
-    is_new = np.ones(len(code), bool)
-    is_new[1:] = (code[1:] != code[:-1]) | (table[1:] != table[:-1]).any(axis=1)
-    code, table = code[is_new], table[is_new]
-    is_kept = table[:, 0] >= _since(code, np.minimum(table[:, 0], table[:, 2::2].min(axis=1)), kept_us)
-    code, table = code[is_kept], np.ascontiguousarray(table[is_kept], "<i8")
-    stop = np.searchsorted(code, np.arange(len(entities)), side="right").tolist()
-    return {
-        name: table[start:end].tobytes()
-        for name, start, end in zip(entities, [0, *stop], stop, strict=False)
-        if end > start
-    }
+    order = order_by(key, *table.T[1:], in_order=in_order)
+    ties = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    is_repeated = (table.take(order[ties + 1], axis=0) == table.take(order[ties], axis=0)).all(axis=1)
+    return np.delete(order, ties[is_repeated] + 1) if is_repeated.any() else order
 
 
-def merge_latest(rows: LatestRows, bodies: Bodies, kept_us: int, most_rows: int) -> dict[str, bytes]:
+def _merge_latest(rows: LatestRows, bodies: Bodies, kept_us: int, most_rows: int) -> dict[str, bytes]:
     """Return the new bodies of the rows' entities: msgpack of rows (event, sequence, known times, values).
 
     Args:
@@ -141,11 +179,11 @@ def _may_answer(code: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
     return kept
 
 
-def _since(code: Ints, at: Ints, kept_us: int, most_rows: int | None = None) -> Ints:
+def _since(code: Ints, at: Ints, kept_us: int | Ints, most_rows: int | None = None) -> Ints:
     """Return for each row the moment from which on its entity may be asked; ``code`` is sorted."""
     start = np.flatnonzero(np.append(True, code[1:] != code[:-1]))
     count = np.diff(np.append(start, len(code)))
-    since = np.maximum.reduceat(at, start) - kept_us
+    since = np.maximum.reduceat(at - kept_us, start)
     if most_rows is not None and count.max() > most_rows:
         crowded = np.flatnonzero(count > most_rows)
         last = (start + count)[crowded] - most_rows

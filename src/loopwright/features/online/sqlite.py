@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 
 from loopwright.data import known
 from loopwright.features.online.base import Lookup, Pushed
-from loopwright.features.online.bodies import (
-    look_up,
-    merge_aggregates,
-    merge_latest,
-)
+from loopwright.features.online.bodies import Arrival, look_up, merge
 from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
-from loopwright.features.rows import AggregateRows, DatasetRows, LatestRows, aggregate_rows, latest_rows
-from loopwright.features.types import AggregateViewSpec, BoundView
+from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
+from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
 from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
 
@@ -39,7 +35,6 @@ CROSS JOIN online ON view_key = wanted.key AND entity = names.value
 """
 """Bodies by JSON of view keys and their entities; the joins are crossed so that they are looked up in this order."""
 _WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
-ViewRows = AggregateRows | LatestRows
 
 
 class SqliteOnlineStore:
@@ -68,9 +63,9 @@ class SqliteOnlineStore:
         rows = DatasetRows(views[0].dataset, frame)
         if now_us is not None:
             _refuse_future(rows, now_us)
-        prepared = {view.key: (view, _view_rows(view, rows)) for view in views}
+        arrivals = [self._arrival(view, rows) for view in {view.key: view for view in views}.values()]
         with self._writing() as connection:
-            changed = sum(self._merge(connection, view, found) for view, found in prepared.values())
+            changed = self._merge(connection, arrivals)
         return Pushed(frame.height, changed)
 
     def fill(self, view: BoundView, frame: pl.DataFrame, fragments: Iterable[str], until_us: int) -> Pushed:
@@ -79,9 +74,9 @@ class SqliteOnlineStore:
         is_early = rows.event_at <= until_us
         if not is_early.all():
             rows = DatasetRows(view.dataset, frame.filter(pl.Series(is_early)))
-        found = _view_rows(view, rows)
+        arrival = self._arrival(view, rows)
         with self._writing() as connection:
-            changed = self._merge(connection, view, found)
+            changed = self._merge(connection, [arrival])
             marks = [(view.key, fragment) for fragment in fragments]
             connection.executemany("INSERT OR IGNORE INTO fills VALUES (?, ?)", marks)
         return Pushed(rows.frame.height, changed)
@@ -117,13 +112,19 @@ class SqliteOnlineStore:
         self._opened.clear()
         self._of_thread = threading.local()
 
-    def _merge(self, connection: sqlite3.Connection, view: BoundView, rows: ViewRows) -> int:
-        before = self._read(connection, {view.key: rows.entity.to_list()})[view.key]
-        if isinstance(rows, LatestRows):
-            after = merge_latest(rows, before, self.slack_us, self.most_rows)
-        else:
-            after = merge_aggregates(rows, before, _window_us(view) + self.slack_us)
-        changed = [(view.key, entity, body) for entity, body in after.items() if before.get(entity) != body]
+    def _arrival(self, view: BoundView, rows: DatasetRows) -> Arrival:
+        if isinstance(view.view, ColumnViewSpec):
+            return Arrival(view.key, latest_rows(view.view, rows), self.slack_us)
+        return Arrival(view.key, aggregate_rows(view.view, rows), _window_us(view, view.view) + self.slack_us)
+
+    def _merge(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> int:
+        before = self._read(connection, {arrival.view_key: arrival.rows.entity.to_list() for arrival in arrivals})
+        changed = [
+            (view_key, entity, body)
+            for view_key, bodies in merge(arrivals, before, self.most_rows).items()
+            for entity, body in bodies.items()
+            if before[view_key].get(entity) != body
+        ]
         connection.executemany(_WRITE, changed)
         return len(changed)
 
@@ -173,17 +174,12 @@ class SqliteOnlineStore:
             raise Unavailable(message, value=str(self.path), next_step=step) from None
 
 
-def _view_rows(view: BoundView, rows: DatasetRows) -> ViewRows:
-    return aggregate_rows(view.view, rows) if isinstance(view.view, AggregateViewSpec) else latest_rows(view.view, rows)
-
-
-def _window_us(view: BoundView) -> int:
+def _window_us(view: BoundView, spec: AggregateViewSpec) -> int:
     """Return how long a row of an aggregate view may count after it arrived, at most."""
-    assert isinstance(view.view, AggregateViewSpec)
-    longest = max(view.view.windows_us)
-    if view.view.counts == "event":
+    longest = max(spec.windows_us)
+    if spec.counts == "event":
         return longest
-    return longest + max(known.known_moment(view.dataset, column).after_us for column in used_columns(view.view))
+    return longest + max(known.known_moment(view.dataset, column).after_us for column in used_columns(spec))
 
 
 def _refuse_future(rows: DatasetRows, now_us: int) -> None:
