@@ -103,6 +103,6 @@ def test_serving_alone(platform: Supervisor, tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text("utf-8")
     (body,) = blocks(ROOT / "README.md", "try: serve")
     (tmp_path / "fraud.py").write_text(body)
-    commands = text[text.index("loopwright apply fraud.py") : text.index('echo \'{"amount"')]
+    commands = text[text.index("loopwright apply fraud.py") : text.index("loopwright predict fraud")]
     said = run_commands(commands.replace("fraud.py", "fraud.py --yes"), tmp_path)
     assert "version 1 is registered" in said

@@ -133,7 +133,7 @@ def test_missing_features_are_told_with_the_answer(shop: Remote) -> None:
     said = loopwright("predict", "late", typed=json.dumps([row, {"hours": None, "stops": None}]))
     assert ": 1 feature is missing: stops (NULL)\n" in said
     assert ": 2 features are missing: hours, stops (NULL)\n" in said
-    assert "missing" not in loopwright("predict", "late", typed=json.dumps({**row, "stops": 2}))
+    assert "missing" not in loopwright("predict", "late", json.dumps({**row, "stops": 2}))
 
 
 def test_a_failed_execution_is_read_and_run_on(shop: Remote, tmp_path: Path) -> None:

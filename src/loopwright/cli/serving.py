@@ -132,14 +132,36 @@ def rollback(deployment: str, reason: str, project: str | None, as_json: bool) -
         click.echo(f"{deployment} is back on v{after.champion}")
 
 
+def _take_rows(context: click.Context, argument: click.Parameter, value: str) -> list[dict[str, Any]]:
+    """Return rows that were typed, or stand in a file."""
+    is_typed = value.lstrip().startswith(("{", "["))
+    return _read_rows(value if is_typed else click.File("r").convert(value, argument, context).read())
+
+
+def _read_rows(text: str) -> list[dict[str, Any]]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        try:
+            document = [json.loads(line) for line in text.splitlines() if line.strip()]
+        except ValueError as error:
+            raise InvalidInput(
+                f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line"
+            ) from None
+    rows = document if isinstance(document, list) else [document]
+    if not rows:
+        sys.stderr.write("no rows\n")
+    return rows
+
+
 @click.command()
 @click.argument("deployment")
-@click.argument("rows", type=click.File("r"), default="-")
+@click.argument("rows", default="-", callback=_take_rows)
 @project_option
 @json_option
-def predict(deployment: str, rows: Any, project: str | None, as_json: bool) -> None:
-    """Ask DEPLOYMENT for predictions; ROWS is a JSON object, list, or one object a line (default standard input)."""
-    answers = remote(project).deployment(deployment).predict(_read_rows(rows.read()))
+def predict(deployment: str, rows: list[dict[str, Any]], project: str | None, as_json: bool) -> None:
+    """Ask DEPLOYMENT for predictions; ROWS is a JSON object, a list, or a file of them (default standard input)."""
+    answers = remote(project).deployment(deployment).predict(rows)
     if as_json:
         print_json(answers)
         return
@@ -220,12 +242,12 @@ def wait_for_job(found: Any, job_id: str) -> Any:
 
 @click.command()
 @click.argument("deployment")
-@click.argument("rows", type=click.File("r"), default="-")
+@click.argument("rows", default="-", callback=_take_rows)
 @project_option
 @json_option
-def label(deployment: str, rows: Any, project: str | None, as_json: bool) -> None:
-    """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label."""
-    accepted = remote(project).deployment(deployment).label(_read_rows(rows.read()))
+def label(deployment: str, rows: list[dict[str, Any]], project: str | None, as_json: bool) -> None:
+    """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label, or a file of it."""
+    accepted = remote(project).deployment(deployment).label(rows)
     print_json({"accepted": accepted}) if as_json else click.echo(
         f"{accepted} label{'' if accepted == 1 else 's'} taken"
     )
@@ -244,19 +266,3 @@ def import_model(model: str, file: Path, task: str, service: str, project: str |
     kind: Task = convert(task, Task, "--task")  # type: ignore[arg-type]
     version = importing.import_model(found.caller, found.project, model=model, file=file, task=kind, service=service)
     print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")
-
-
-def _read_rows(text: str) -> list[dict[str, Any]]:
-    try:
-        document = json.loads(text)
-    except ValueError:
-        try:
-            document = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError as error:
-            raise InvalidInput(
-                f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line"
-            ) from None
-    rows = document if isinstance(document, list) else [document]
-    if not rows:
-        sys.stderr.write("no rows\n")
-    return rows
