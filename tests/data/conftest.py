@@ -18,7 +18,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import LoopwrightError, StepFailed, error_from_dict
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import BlobRef, Job
+from loopwright.store.types import EVERY_STREAM, BlobRef, Job, Streams
 from loopwright.store.work import JOBS
 
 CHILD = """
@@ -53,7 +53,7 @@ class Worker:
         if answer.returncode:
             raise StepFailed(answer.stderr.strip().split("\n")[-1])
 
-    def seal(self) -> None:
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
         self.said.append("sealed")
 
     def run_job(self, job: Job) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.clock import HOUR_US, Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import BlobRef, Job
+from loopwright.store.types import EVERY_STREAM, BlobRef, Job, Streams
 from loopwright.store.work import JOBS
 
 CODE = CodeRef("c" * 64, "flights", "asked", "f" * 64)
@@ -132,7 +132,7 @@ class Worker:
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         raise AssertionError("no dataset here has a transform")
 
-    def seal(self) -> None:
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
         self.said.append("sealed")
 
     def run_job(self, job: Job) -> dict[str, Any] | None:

@@ -142,8 +142,10 @@ class GatewayProcess:
     def post(self, path: str, document: Any, **options: Any) -> httpx.Response:
         return httpx.post(f"{self.url}{path}", json=document, timeout=30, **options)
 
-    def seal(self) -> dict[str, int]:
-        answer = httpx.post(f"{self.url}/internal/seal", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=30)
+    def seal(self, streams: dict[str, Any] | None = None) -> dict[str, int]:
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        body = b"" if streams is None else to_json(streams)
+        answer = httpx.post(f"{self.url}/internal/seal", content=body, headers=headers, timeout=30)
         assert answer.status_code == 200, answer.text
         found: dict[str, int] = answer.json()
         return found

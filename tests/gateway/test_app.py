@@ -149,7 +149,8 @@ def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProce
     assert gateway.post(f"{path}/predictions", {"predictions": rows}).json() == {"accepted": 2}
     labels = [{"prediction_id": "case-1", "label": True}, {"prediction_id": "unknown", "label": 0}]
     assert gateway.post(f"{path}/labels", {"labels": labels}).json() == {"accepted": 2}
-    gateway.seal()
+    named = {"project": "flights", "kinds": ["predictions", "labels"], "stream": "scorecard"}
+    assert gateway.seal(named)["rows"] <= 4
     found = world.chunks("predictions", "scorecard").sort("prediction_id").to_dicts()
     assert [row["prediction_id"] for row in found] == ["2", "case-1"]
     assert (found[1]["variant"], found[1]["f.age"], found[1]["f.region"]) == ("external", 30.0, "N")

@@ -10,6 +10,7 @@ from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey
 from loopwright.kernel.errors import Unavailable
+from loopwright.store.types import Streams
 from tests.gateway.conftest import TOKEN, World
 
 LATE = StreamKey("flights", "labels", "late")
@@ -118,6 +119,60 @@ def test_rows_under_a_number_that_is_taken_are_kept_and_the_next_go_on(
     assert sorted(world.chunks("labels")["label_id"]) == ["a", "b", "e"]
     assert older.kept_aside == ["flights/labels/late/000000000001.bad"]
     older.close()
+
+
+def test_a_seal_that_names_streams_leaves_the_others_alone(
+    world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    sealer = sealer_of(world, spool)
+    early = StreamKey("flights", "labels", "early")
+    for key in (LATE, early):
+        spool.append(key, [labels("a", "b")])
+    assert sealer.seal(Streams("flights", ("predictions", "labels"), "late")).result(20) == {"chunks": 1, "rows": 2}
+    assert sealer.seal(Streams("flights", ("predictions",))).result(20) == {"chunks": 0, "rows": 0}
+    assert world.server.call("chunks.find", kind="labels", stream="early") == []
+    assert sealer.seal(Streams(kinds=("labels",))).result(20) == {"chunks": 1, "rows": 2}
+    spool.append(LATE, [labels("c")])
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a", "b", "c"]
+
+
+def test_a_chunk_that_is_refused_holds_up_no_other_of_its_round(
+    world: World, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    sealer.stop()
+    older = Spool(tmp_path / "older")
+    timeless = StreamKey("flights", "labels", "timeless")
+    older.append(LATE, [labels("taken")])
+    older.append(StreamKey("flights", "labels", "early"), [labels("b"), labels("c")])
+    older.append(timeless, [Batch(LABELS, 1, [["d"], [None], [1.0]])])
+    sealer = sealer_of(world, older)
+    assert sealer.seal().result(20) == {"chunks": 1, "rows": 2}
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert world.chunks("labels", "early")["label_id"].to_list() == ["b", "c"]
+    assert older.kept_aside == ["flights/labels/late/000000000001.bad"]
+    assert older.streams[timeless].closed() == [1]
+    older.close()
+
+
+def test_a_segment_that_cannot_be_read_as_rows_holds_up_no_other_stream(world: World, spool: Spool) -> None:
+    odd = StreamKey("flights", "labels", "odd")
+    spool.append(odd, [Batch(Layout((("event_at", "i64"),)), 1, [[1]])])
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    with pytest.raises(Exception, match="label_id"):
+        sealer.seal().result(20)
+    assert sealer.failure
+    assert sealer.seal(Streams(stream="late")).result(20)["rows"] <= 1
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert spool.streams[odd].closed() == [1]
 
 
 def test_the_server_may_be_away(world: World, spool: Spool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from loopwright.kernel.clock import Clock
 from loopwright.pipelines import Execution, StepContext, StepSpec
 from loopwright.store.blobs import BlobStore
+from loopwright.store.types import EVERY_STREAM, Streams
 from tests.loop.conftest import Loop
 
 
@@ -44,7 +45,7 @@ class Worker:
     def progress(self, text: str) -> None:
         """Hear how far a step is."""
 
-    def seal(self) -> None:
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask no gateway, for there is none."""
 
     def step(self, name: str, kind: str) -> StepContext:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import Unavailable
 from loopwright.loop import OperationContext, Reactor
 from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.types import EVERY_STREAM, Streams
 
 
 class Gateway(HTTPServer):
@@ -21,12 +23,13 @@ class Gateway(HTTPServer):
     status = 200
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str, Streams]] = []
         gateway = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                gateway.asked.append((self.path, self.headers["authorization"]))
+                body = self.rfile.read(int(self.headers["content-length"]))
+                gateway.asked.append((self.path, self.headers["authorization"], from_json(body, Streams)))
                 self.send_response(gateway.status)
                 self.end_headers()
 
@@ -67,7 +70,9 @@ def test_every_gateway_that_answers_is_asked_with_the_platforms_token(
     live("a-killed", free_port())
     live("b-live", gateway.server_port)
     context.seal()
-    assert gateway.asked == [("/internal/seal", "Bearer lws_x")]
+    labels = Streams("flights", ("labels",), "late")
+    context.seal(labels)
+    assert gateway.asked == [("/internal/seal", "Bearer lws_x", one) for one in (EVERY_STREAM, labels)]
 
 
 @pytest.mark.parametrize("status", [401, 500, 503])

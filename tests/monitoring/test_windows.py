@@ -9,6 +9,7 @@ import pytest
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.monitoring import Monitor, MonitorSpec
+from loopwright.store.types import Streams
 from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
 
 Served = Callable[..., Monitor]
@@ -48,7 +49,7 @@ def test_a_window_closes_then_settles_with_its_labels(
     assert window.performance[0].value_sum is not None
     assert window.span[0].labels == 900
     assert set(window.segments) == {"carrier=AA", "carrier=UA", "carrier=DL", "carrier=B6"}
-    assert worker.seals == 3
+    assert worker.sealed == 3 * [Streams("flights", ("predictions", "labels"), "late")]
 
 
 def test_the_span_grows_over_windows(worker: Worker, log: Log, served: Served, champion: Champion, call: Call) -> None:

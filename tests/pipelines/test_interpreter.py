@@ -12,6 +12,7 @@ from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.pipelines import STEP_KINDS, PipelineSpec, StepContext, StepSpec, step_kind
 from loopwright.pipelines.interpreter import interpret
 from loopwright.store.blobs import BlobStore
+from loopwright.store.types import EVERY_STREAM, Streams
 
 
 class Context:
@@ -28,7 +29,7 @@ class Context:
 
     def progress(self, text: str) -> None: ...
     def transform(self, *_: Any) -> None: ...
-    def seal(self) -> None: ...
+    def seal(self, streams: Streams = EVERY_STREAM) -> None: ...
 
 
 def reserve(_name: str) -> Callable[..., Any]:

@@ -18,7 +18,7 @@ from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import CanaryStep, DeploymentSpec, Rollout, ShadowStep, predictions
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import Job
+from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.store.work import JOBS
 
 HOUR = 3_600_000_000
@@ -37,7 +37,7 @@ class Worker:
     blobs: BlobStore
     state_dir: Path
     wall: Clock
-    seals: int = 0
+    sealed: list[Streams] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
     def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
@@ -49,8 +49,8 @@ class Worker:
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         raise AssertionError("no job of serving runs a transform")
 
-    def seal(self) -> None:
-        self.seals += 1
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
+        self.sealed.append(streams)
 
     def run(self) -> list[Job]:
         """Run what is queued; return the finished jobs."""

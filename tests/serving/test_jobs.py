@@ -130,7 +130,7 @@ def test_only_rows_of_the_step_count(candidate: Rollout, log: Any, pass_time: Ca
     pass_time(start + 7 * DAY)
     judged = call("serving.get_rollout", rollout_id=candidate.rollout_id)
     assert judged.verdicts[0].rows == 300
-    assert worker.seals == 1
+    assert len(worker.sealed) == 1
 
 
 def test_judging_twice_after_a_crash_is_once(

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict
 from loopwright.store import sql
+from loopwright.store.types import StoredChunk
 
 
 @pytest.fixture
@@ -49,6 +51,17 @@ def test_other_rows_under_the_same_number_are_refused(
     with pytest.raises(Conflict, match="other rows under this number"):
         register(digest="b" * 64, **changed)
     assert call("chunks.find", kind="predictions") == [first]
+
+
+def test_several_are_recorded_together_or_not_at_all(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    first = register()
+    told = {name: value for name, value in to_builtins(first).items() if name in StoredChunk.__struct_fields__}
+    both = call("chunks.register_all", chunks=[told, {**told, "stream": "other"}])
+    assert both[0] == first
+    assert call("chunks.find", kind="predictions", stream="other") == both[1:]
+    with pytest.raises(Conflict, match="other rows under this number"):
+        call("chunks.register_all", chunks=[{**told, "seq": 2}, {**told, "rows": 2}])
+    assert call("chunks.find", kind="predictions", stream="late") == [first]
 
 
 def test_a_chunk_is_found_by_id_time_and_stream(register: Callable[..., Any], call: Callable[..., Any]) -> None:

@@ -25,7 +25,7 @@ from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import Job
+from loopwright.store.types import Job, Streams
 from loopwright.store.work import JobContext, job
 
 ONLINE_FILE = "online.sqlite"
@@ -91,7 +91,7 @@ def _pushed_rows(context: JobContext, project: str, view: BoundView, version: Da
     """
     if context.call("data.get", {"dataset": version.dataset}, project).spec.personal:
         return None
-    context.seal()
+    context.seal(Streams(project, ("pushes",), version.dataset))
     since = 0
     if version.parent is not None:
         parent = {"dataset": version.dataset, "version": version.parent}

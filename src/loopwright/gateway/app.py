@@ -37,6 +37,7 @@ from loopwright.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from loopwright.store.types import EVERY_STREAM, Streams
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -85,6 +86,7 @@ _encoder = msgspec.json.Encoder()
 _read_predict = msgspec.json.Decoder(PredictBody)
 _read_infer = msgspec.json.Decoder(v2.InferRequest)
 _read_ingest = msgspec.json.Decoder(IngestBody)
+_read_streams = msgspec.json.Decoder(Streams)
 
 
 class Gateway:
@@ -159,7 +161,7 @@ class Gateway:
                 return await self._v2(method, rest, headers, receive, started)
             case ["internal", "seal"] if method == "POST":
                 self._gatekeeper.check(headers, None)
-                return await self._seal()
+                return await self._seal(headers, receive)
             case ["healthz"]:
                 return self._health(headers)
             case ["metrics"]:
@@ -255,9 +257,12 @@ class Gateway:
             await done
         return Answer(200, _encoder.encode({"accepted": batch.rows}))
 
-    async def _seal(self) -> Answer:
+    async def _seal(self, headers: Headers, receive: Receive) -> Answer:
+        """Seal the streams that the body names, all where there is none."""
+        body = await read_body(headers, receive, MOST_BODY_BYTES)
+        streams = decoded(_read_streams, body) if body else EVERY_STREAM
         self._batcher.finish_shadows()
-        return Answer(200, _encoder.encode(await asyncio.wrap_future(self._parts.sealer.seal())))
+        return Answer(200, _encoder.encode(await asyncio.wrap_future(self._parts.sealer.seal(streams))))
 
     async def _v2(self, method: str, steps: list[str], headers: Headers, receive: Receive, started: float) -> Answer:
         match (method, *steps):

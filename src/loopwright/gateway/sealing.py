@@ -4,31 +4,47 @@ import io
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
 
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segment
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import Chunk
+from loopwright.store.types import EVERY_STREAM, Chunk, StoredChunk, Streams
 
 if TYPE_CHECKING:
     import polars as pl
 
 log = logging.getLogger("loopwright.gateway")
-SEAL_EVERY_S = 1.0
+SEAL_EVERY_S = 2.0
 ROWS_A_CHUNK = 10_000
 BYTES_A_SEGMENT = 64 << 20
 """A segment of this size is closed even while the server is down, so that one file never grows without end."""
 LONGEST_PAUSE_S = 15.0
 REFUSED_PAUSE_S = 60.0
+Asked = Future[dict[str, int]]
+Piece = tuple[str, Iterable[Any]]
+"""A column of the rows of one layout: dtype and values."""
 ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
 
 
+class Draft(NamedTuple):
+    """A closed segment whose rows are stored as a blob; ``chunk`` says how they read, None if there are none."""
+
+    key: StreamKey
+    stream: Stream
+    number: int
+    damaged_bytes: int
+    chunk: StoredChunk | None
+
+
 class Sealer:
-    """Seals every stream each second, or when asked.
+    """Seals every stream every two seconds, and those that are asked for at once.
 
     Args:
         spool: Where the rows are.
@@ -45,9 +61,9 @@ class Sealer:
         self.failure = ""
         self._spool, self._blobs, self._control = spool, blobs, control
         self._writer, self._rename = writer, rename
-        self._asked: list[Future[dict[str, int]]] = []
+        self._asked: dict[Streams, list[Asked]] = {}
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
-        self._pause_s, self._next_try = 0.0, 0.0
+        self._pause_s, self._due = 0.0, time.monotonic() + SEAL_EVERY_S
         self._refused: dict[StreamKey, float] = {}
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
 
@@ -61,127 +77,173 @@ class Sealer:
         self._wake.set()
         self._thread.join(timeout=10)
 
-    def seal(self) -> "Future[dict[str, int]]":
-        """Ask for a seal of everything spooled until now; the future ends when it is registered, or with why not."""
-        asked: Future[dict[str, int]] = Future()
+    def seal(self, streams: Streams = EVERY_STREAM) -> Asked:
+        """Ask for a seal of what streams took until now; the future ends when it is registered, or with why not."""
+        asked: Asked = Future()
         with self._lock:
-            self._asked.append(asked)
+            self._asked.setdefault(streams, []).append(asked)
         self._wake.set()
         return asked
 
     def nudge(self, key: StreamKey) -> None:
         """Wake the thread early if a stream has a chunk's worth of rows."""
-        if self._spool.streams[key].rows >= ROWS_A_CHUNK:
+        if self._spool.streams[key].rows >= ROWS_A_CHUNK and not self.failure:
+            self._due = 0.0
             self._wake.set()
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._wake.wait(SEAL_EVERY_S)
+            self._wake.wait(max(0.0, self._due - time.monotonic()))
             self._wake.clear()
-            self._round(self._take())
-        self._round(self._take())
+            self._answer()
+            if time.monotonic() >= self._due:
+                self._round(EVERY_STREAM)
+        self._answer()
+        if not self.failure:
+            self._round(EVERY_STREAM)
 
-    def _take(self) -> "list[Future[dict[str, int]]]":
+    def _answer(self) -> None:
+        """Seal what was asked for."""
         with self._lock:
-            asked, self._asked = self._asked, []
-        return asked
+            wanted, self._asked = self._asked, {}
+        for streams, asked in wanted.items():
+            self._round(streams, [one for one in asked if one.set_running_or_notify_cancel()])
 
-    def _round(self, asked: "Sequence[Future[dict[str, int]]]") -> None:
-        if not asked and time.monotonic() < self._next_try:
-            return
+    def _round(self, streams: Streams, asked: Sequence[Asked] = ()) -> None:
+        is_whole = streams == EVERY_STREAM
+        if is_whole:
+            self._due = time.monotonic() + SEAL_EVERY_S
         try:
-            answer = self._seal_all(is_asked=bool(asked))
-        except (LoopwrightError, OSError) as error:
-            self._back_off(str(error))
-            for future in asked:
-                future.set_exception(error)
+            answer = self._seal_streams(streams, is_asked=bool(asked))
         except Exception as error:
             # The thread must outlive any one bad segment; its rows stay on the disk and are tried again.
-            log.exception("sealing failed")
+            if not isinstance(error, LoopwrightError | OSError):
+                log.exception("sealing failed")
             self._back_off(str(error))
             for future in asked:
                 future.set_exception(error)
-        else:
-            self._pause_s, self.failure = 0.0, ""
-            for future in asked:
-                future.set_result(answer)
+            return
+        if self.failure:  # the others may go through as well: they are tried now
+            self._due = 0.0
+        self._pause_s, self.failure = 0.0, "" if is_whole else self.failure
+        for future in asked:
+            future.set_result(answer)
 
     def _back_off(self, why: str) -> None:
         if not self.failure:
             log.warning("sealing waits: %s", why)
         self.failure = why
         self._pause_s = min(max(2 * self._pause_s, SEAL_EVERY_S), LONGEST_PAUSE_S)
-        self._next_try = time.monotonic() + self._pause_s
+        self._due = time.monotonic() + self._pause_s
 
-    def _seal_all(self, *, is_asked: bool) -> dict[str, int]:
-        answer = {"chunks": 0, "rows": 0}
-        failure: LoopwrightError | None = None
-        for key, stream in list(self._spool.streams.items()):
-            if self._refused.get(key, 0) > time.monotonic():
-                continue
-            if is_asked or not self.failure or stream.size > BYTES_A_SEGMENT or not stream.closed():
-                self._spool.roll(key)
-            for number in stream.closed():
+    def _seal_streams(self, streams: Streams, *, is_asked: bool) -> dict[str, int]:
+        """Seal one segment of each stream after another, each pass one call a project, until none is left.
+
+        What fails holds up its own stream only; the first failure is raised when all others are through.
+        """
+        answer, failed = {"chunks": 0, "rows": 0}, dict[StreamKey, Exception]()
+        left = self._close_segments(streams, is_asked=is_asked)
+        while left:
+            drafts: dict[str, list[Draft]] = {}
+            for key, numbers in left.items():
                 try:
-                    rows = self._seal_segment(key, stream, number)
-                except (NotFound, InvalidInput) as error:
-                    # The server will not have these rows; they stay, and must not hold up the other streams.
-                    self._refuse(key, error)
-                    break
+                    drafts.setdefault(key.project, []).append(self._draft(key, numbers.pop(0)))
+                except Exception as error:  # noqa: BLE001 - raised below
+                    failed[key] = error
+            for project, found in drafts.items():
+                try:
+                    taken = self._register(project, found)
                 except LoopwrightError as error:
-                    failure = error
-                    break
-                answer["chunks"] += rows > 0
-                answer["rows"] += rows
-        if failure is not None:
+                    failed |= {draft.key: error for draft in found}
+                    continue
+                for draft in taken:
+                    answer["chunks"] += draft.chunk is not None
+                    answer["rows"] += self._finish(draft)
+            left = {key: rest for key, rest in left.items() if rest and key not in failed and self._may_seal(key)}
+        for failure in failed.values():
             raise failure
         return answer
 
-    def _refuse(self, key: StreamKey, error: LoopwrightError) -> None:
-        log.warning("rows of %s are refused and stay in the spool: %s", "/".join(key), error)
-        self._refused[key] = time.monotonic() + REFUSED_PAUSE_S
+    def _close_segments(self, streams: Streams, *, is_asked: bool) -> dict[StreamKey, list[int]]:
+        """Return the closed segments of each stream, after closing those that are open."""
+        found = {}
+        for key, stream in list(self._spool.streams.items()):
+            if not streams.hold(*key) or not self._may_seal(key):
+                continue
+            if is_asked or not self.failure or stream.size > BYTES_A_SEGMENT or not stream.closed():
+                self._spool.roll(key)
+            if numbers := stream.closed():
+                found[key] = numbers
+        return found
 
-    def _seal_segment(self, key: StreamKey, stream: Stream, number: int) -> int:
+    def _may_seal(self, key: StreamKey) -> bool:
+        return self._refused.get(key, 0) <= time.monotonic()
+
+    def _draft(self, key: StreamKey, number: int) -> Draft:
+        """Store the rows of a closed segment as a Parquet blob."""
+        stream = self._spool.streams[key]
         segment = read_segment(stream.path(number))
         frame = to_frame(segment.batches)
-        rows = 0 if frame is None else frame.height
-        try:
-            if frame is not None:
-                self._register(key, number, frame)
-        except Conflict as error:
-            # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
-            self._writer = self._rename()
-            log.error("rows of %s are in no chunk and stay in %s: %s", "/".join(key), stream.put_aside(number), error)
-            return 0
-        if segment.damaged_bytes:
-            kept = stream.put_aside(number)
-            log.error("%s bytes of %s are damaged: sealed the %s rows before them", segment.damaged_bytes, kept, rows)
-        else:
-            stream.path(number).unlink()
-        self.sealed_rows += rows
-        return rows
-
-    def _register(self, key: StreamKey, number: int, frame: "pl.DataFrame") -> None:
+        if frame is None:
+            return Draft(key, stream, number, segment.damaged_bytes, None)
         name = ID_COLUMNS[key.kind]
         frame = frame.sort(name)
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         blob = self._blobs.put(buffer.getvalue())
         ids, times = frame.get_column(name), frame.get_column("event_at")
-        args: dict[str, Any] = {
-            "kind": key.kind,
-            "stream": key.stream,
-            "writer": self._writer,
-            "seq": number,
-            "digest": blob.digest,
-            "rows": frame.height,
-            "size_bytes": blob.size_bytes,
-            "id_first": ids[0],
-            "id_last": ids[-1],
-            "event_at_min": times.min(),
-            "event_at_max": times.max(),
-        }
-        self._control.call("chunks.register", args, Chunk, key.project)
+        chunk = StoredChunk(
+            kind=key.kind,
+            stream=key.stream,
+            writer=self._writer,
+            seq=number,
+            digest=blob.digest,
+            rows=frame.height,
+            size_bytes=blob.size_bytes,
+            id_first=ids[0],
+            id_last=ids[-1],
+            event_at_min=times.min(),  # type: ignore[arg-type]  # whole numbers, as every event time of the spool
+            event_at_max=times.max(),  # type: ignore[arg-type]
+        )
+        return Draft(key, stream, number, segment.damaged_bytes, chunk)
+
+    def _register(self, project: str, drafts: list[Draft]) -> list[Draft]:
+        """Tell the server of stored rows in one call and return what it took; where it refuses one, each by itself."""
+        # The name may have changed since the draft was made.
+        chunks = [msgspec.structs.replace(draft.chunk, writer=self._writer) for draft in drafts if draft.chunk]
+        try:
+            if chunks:
+                self._control.call("chunks.register_all", {"chunks": chunks}, list[Chunk], project)
+        except (Conflict, InvalidInput, NotFound) as error:
+            if len(drafts) > 1:
+                return [taken for draft in drafts for taken in self._register(project, [draft])]
+            self._refuse(drafts[0], error)
+            return []
+        return drafts
+
+    def _refuse(self, draft: Draft, error: LoopwrightError) -> None:
+        """Keep the rows that the server will not have; they must not hold up others."""
+        name = "/".join(draft.key)
+        if isinstance(error, Conflict):
+            # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
+            self._writer = self._rename()
+            log.error(
+                "rows of %s are in no chunk and stay in %s: %s", name, draft.stream.put_aside(draft.number), error
+            )
+        else:
+            log.warning("rows of %s are refused and stay in the spool: %s", name, error)
+            self._refused[draft.key] = time.monotonic() + REFUSED_PAUSE_S
+
+    def _finish(self, draft: Draft) -> int:
+        """Let go of a segment whose rows are registered; return how many they are."""
+        rows = 0 if draft.chunk is None else draft.chunk.rows
+        if draft.damaged_bytes:
+            kept = draft.stream.put_aside(draft.number)
+            log.error("%s bytes of %s are damaged: sealed the %s rows before them", draft.damaged_bytes, kept, rows)
+        else:
+            draft.stream.path(draft.number).unlink()
+        self.sealed_rows += rows
+        return rows
 
 
 def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":
@@ -191,43 +253,65 @@ def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":
     """
     import polars as pl
 
-    by_layout: dict[Any, list[Batch]] = {}
+    by_layout: dict[int, list[Batch]] = {}
     for batch in batches:
-        by_layout.setdefault(batch.layout, []).append(batch)
-    frames = [_of_layout(found) for found in by_layout.values()]
-    if not frames:
+        by_layout.setdefault(id(batch.layout), []).append(batch)
+    if not by_layout:
         return None
-    return pl.concat(_with_one_type(frames), how="diagonal_relaxed")
+    sizes = [sum(batch.rows for batch in found) for found in by_layout.values()]
+    columns: dict[str, list[Piece]] = {}
+    for place, found in enumerate(by_layout.values()):
+        for name, piece in _pieces(found, sizes[place]):
+            columns.setdefault(name, [("null", repeat(None, size)) for size in sizes])[place] = piece
+    return pl.DataFrame([_column(name, pieces, sizes) for name, pieces in columns.items()])
 
 
-def _of_layout(batches: Sequence[Batch]) -> "pl.DataFrame":
+def _pieces(batches: Sequence[Batch], rows: int) -> Iterator[tuple[str, Piece]]:
+    """Yield name, dtype and values of each column of batches of one layout."""
+    layout = batches[0].layout
+    for place, (name, dtype) in enumerate(layout.columns):
+        yield name, (dtype, chain.from_iterable([batch.columns[place] for batch in batches]))
+    for name, dtype, value in layout.constants:
+        yield name, (dtype, repeat(value, rows))
+
+
+def _column(name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> "pl.Series":
+    import polars as pl
+
+    dtypes = {dtype for dtype, _ in pieces if dtype != "null"} or {"null"}
+    if dtypes == {"f64"}:
+        return _numbers(name, pieces, sizes)
+    if len(dtypes) == 1:
+        return pl.Series(name, list(chain.from_iterable(values for _, values in pieces)), dtype=_type(dtypes.pop()))
+    found = [
+        _numbers(name, [piece], [size]) if piece[0] == "f64" else pl.Series(name, list(piece[1]), dtype=_type(piece[0]))
+        for piece, size in zip(pieces, sizes, strict=True)
+    ]
+    if "str" in dtypes:
+        found = [series.cast(pl.String) for series in found]
+    return pl.concat([series.to_frame() for series in found], how="vertical_relaxed").to_series()
+
+
+def _numbers(name: str, pieces: Sequence[Piece], sizes: Sequence[int]) -> "pl.Series":
+    """Return numbers; NaN is a missing value."""
+    import numpy as np
+    import polars as pl
+
+    parts = [
+        np.fromiter(values, np.float64, size) if dtype == "f64" else np.full(size, np.nan)
+        for (dtype, values), size in zip(pieces, sizes, strict=True)
+    ]
+    return pl.Series(name, np.concatenate(parts), nan_to_null=True)
+
+
+def _type(dtype: str) -> Any:
     import polars as pl
 
     types: dict[str, Any] = {
         "i64": pl.Int64,
-        "f64": pl.Float64,
         "str": pl.String,
         "bool": pl.Boolean,
         "time": pl.Datetime("us", "UTC"),
         "null": pl.Null,
     }
-    layout = batches[0].layout
-    columns = []
-    for place, (name, dtype) in enumerate(layout.columns):
-        values = [value for batch in batches for value in batch.columns[place]]
-        series = pl.Series(name, values, dtype=types[dtype])
-        columns.append(series.fill_nan(None) if dtype == "f64" else series)
-    constants = [pl.lit(value, dtype=types[dtype]).alias(name) for name, dtype, value in layout.constants]
-    return pl.DataFrame(columns).with_columns(constants)
-
-
-def _with_one_type(frames: "list[pl.DataFrame]") -> "list[pl.DataFrame]":
-    """Turn columns that are text in one frame and something else in another into text everywhere."""
-    import polars as pl
-
-    texts = {name for frame in frames for name, dtype in frame.schema.items() if dtype == pl.String}
-    mixed = [
-        {name: pl.String for name in texts if frame.schema.get(name, pl.Null) not in (pl.String, pl.Null)}
-        for frame in frames
-    ]
-    return [frame.cast(wanted) if wanted else frame for frame, wanted in zip(frames, mixed, strict=True)]  # type: ignore[arg-type]
+    return types[dtype]

@@ -16,7 +16,7 @@ from loopwright.loop import evidence
 from loopwright.pipelines import PipelineContext
 from loopwright.registry import GateSpec
 from loopwright.serving import Release, predictions
-from loopwright.store.types import BlobRef, Chunk, Job
+from loopwright.store.types import BlobRef, Chunk, Job, Streams
 from loopwright.store.work import JobContext, job
 
 _COLUMNS = [
@@ -35,8 +35,8 @@ _COLUMNS = [
 @job("loop.export")
 def export(context: JobContext, task: Job) -> dict[str, Any]:
     """Write predictions and labels of a stretch of event time to one Parquet blob."""
-    context.seal()
     args = task.args
+    context.seal(Streams(task.project, ("predictions", "labels"), args["deployment"]))
     chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
     labels = _chunks(context, task, "labels")
     columns = None if args["features"] else _COLUMNS
@@ -57,8 +57,8 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
 
     Rows scored in a batch brought their features with them and are left out.
     """
-    context.seal()
     args = task.args
+    context.seal(Streams(task.project, ("predictions",), args["deployment"]))
     chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
     served = predictions.scan(chunks, context.blobs, start_at=args["start_at"], end_at=args["end_at"])
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)

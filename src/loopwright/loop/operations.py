@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 
 from loopwright import serving
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
+from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
 from loopwright.store.line import TIMEOUT_S, ServiceLine
 from loopwright.store.tx import Tx
+from loopwright.store.types import EVERY_STREAM, Streams
 
 T = TypeVar("T")
 log = logging.getLogger("loopwright.loop")
@@ -43,8 +45,8 @@ class OperationContext:
         """Call a verb as the caller."""
         return self.dispatcher.call(verb, args, actor=self.actor, project=self.project)
 
-    def seal(self) -> None:
-        """Ask every live gateway to seal its spool, so that what was answered until now can be read.
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
+        """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 
         Raises:
             Unavailable: One is there and did not.
@@ -52,19 +54,19 @@ class OperationContext:
         line = ServiceLine(self.service_token)
         try:
             for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.gateways):
-                seal_gateway(line, gateway.address, timeout_s=SEAL_TIMEOUT_S)
+                seal_gateway(line, gateway.address, streams, timeout_s=SEAL_TIMEOUT_S)
         finally:
             line.close()
 
 
-def seal_gateway(line: ServiceLine, address: str, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Ask one gateway to seal its spool. One that was killed is left out: its spool waits on its disk.
+def seal_gateway(line: ServiceLine, address: str, streams: Streams, *, timeout_s: float = TIMEOUT_S) -> None:
+    """Ask one gateway to seal streams of its spool. One that was killed is left out: its spool waits on its disk.
 
     Raises:
         Unavailable: It is there and did not, so the log is known to be incomplete.
     """
     try:
-        line.post(f"{address.rstrip('/')}/internal/seal", timeout_s=timeout_s)
+        line.post(f"{address.rstrip('/')}/internal/seal", to_json(streams), timeout_s=timeout_s)
     except LoopwrightError as error:
         if isinstance(error.__cause__, ConnectionRefusedError):
             log.warning("not sealed: nobody listens at %s", address)

@@ -16,6 +16,7 @@ from loopwright.serving import Release, Rollout, ScoreSpec, Variant, predictions
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
+from loopwright.store.types import Streams
 
 Rows = list[dict[str, Any]]
 
@@ -29,7 +30,7 @@ def why(context: OperationContext, *, prediction_id: str) -> Provenance:
     """
     rows = _find_rows(context, prediction_id)
     if not rows:
-        context.seal()
+        context.seal(Streams(context.project, ("predictions",)))
         rows = _find_rows(context, prediction_id)
     if not rows:
         raise NotFound(

@@ -11,7 +11,7 @@ from loopwright.monitoring.channels import Notice
 from loopwright.monitoring.evaluation import evaluate
 from loopwright.monitoring.reference import build_reference
 from loopwright.monitoring.types import Incident, Monitor, Window, WindowTask
-from loopwright.store.types import Job
+from loopwright.store.types import Job, Streams
 from loopwright.store.work import JobContext, job
 
 ALLOWED_HOSTS = "webhook-hosts"
@@ -21,7 +21,7 @@ ALLOWED_HOSTS = "webhook-hosts"
 @job("monitoring.evaluate_window")
 def evaluate_window(context: JobContext, job: Job) -> dict[str, Any]:
     """Measure one window."""
-    context.seal()
+    context.seal(_log(job))
     window = _measure(context, job.project, job.args)
     return {"predictions": window.predictions, "labels": window.labels, "state": window.state}
 
@@ -29,7 +29,7 @@ def evaluate_window(context: JobContext, job: Job) -> dict[str, Any]:
 @job("monitoring.evaluate_range")
 def evaluate_range(context: JobContext, job: Job) -> dict[str, Any]:
     """Measure every window of a range that has ended, in order."""
-    context.seal()
+    context.seal(_log(job))
     deployment = job.args["deployment"]
     monitor: Monitor = context.call("monitoring.get", {"deployment": deployment}, job.project)
     every_us, end_at = monitor.spec.every_us, job.args["end_at"]
@@ -40,6 +40,11 @@ def evaluate_range(context: JobContext, job: Job) -> dict[str, Any]:
         _measure(context, job.project, {**named, "state": "settled" if is_mature else "closed"})
         context.progress(f"{done + 1} of {len(starts)} windows")
     return {"windows": len(starts)}
+
+
+def _log(job: Job) -> Streams:
+    """Return what a window is measured from: the predictions and labels of its deployment."""
+    return Streams(job.project, ("predictions", "labels"), job.args["deployment"])
 
 
 def _measure(context: JobContext, project: str, named: dict[str, Any]) -> Window:

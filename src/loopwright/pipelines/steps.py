@@ -17,6 +17,7 @@ from loopwright.pipelines.definitions import STEP_KIND_PLUGINS
 from loopwright.pipelines.executors.child import CallResult, ChildPool
 from loopwright.pipelines.types import Execution, StepSpec
 from loopwright.store.blobs import BlobStore
+from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.store.work import JobContext
 
 
@@ -65,9 +66,9 @@ class StepContext:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
         self.job.transform(code, rows, out)
 
-    def seal(self) -> None:
-        """Ask every live gateway to seal its spool."""
-        self.job.seal()
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
+        """Ask every live gateway to seal streams of its spool."""
+        self.job.seal(streams)
 
     def child(self, target: CodeRef | str, inputs: dict[str, Any], *, timeout_s: float | None = None) -> Any:
         """Call a function in a child process and return its output as a document.

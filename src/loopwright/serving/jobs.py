@@ -13,7 +13,7 @@ from loopwright.registry import ModelVersion, artifacts, encoding
 from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import COLUMNS, judge
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
-from loopwright.store.types import BlobRef, Chunk, Job
+from loopwright.store.types import BlobRef, Chunk, Job, Streams
 from loopwright.store.work import JobContext, job
 
 SCORE_ROWS = 100_000
@@ -24,7 +24,7 @@ SCORE_ROWS = 100_000
 def judge_step(context: JobContext, task: Job) -> dict[str, Any]:
     """Judge one look at a rollout step from the prediction log and hand in what was found."""
     spec = convert(task.args, JudgeSpec, "args")
-    context.seal()
+    context.seal(Streams(task.project, ("predictions", "labels"), spec.deployment))
     chunks = _chunks(context, task.project, "predictions", spec.deployment, spec.start_at, spec.end_at + 1)
     rows = (
         predictions.scan(chunks, context.blobs, start_at=spec.start_at, end_at=spec.end_at + 1, columns=COLUMNS)

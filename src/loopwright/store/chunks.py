@@ -1,10 +1,12 @@
 """Verbs of chunks: sealed runs of bulk rows."""
 
+import msgspec
+
 from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.tx import Tx
-from loopwright.store.types import BlobRef, Chunk
+from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
 
 @verb("chunks.register", changes=Chunk, internal=True)
@@ -55,6 +57,12 @@ def register(
             next_step="two gateways share a writer's name, or a state folder was put back: give one an empty folder",
         )
     return found
+
+
+@verb("chunks.register_all", changes=Chunk, internal=True)
+def register_all(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
+    """Record sealed chunks as ``chunks.register`` does each, all or none."""
+    return [register(tx, **msgspec.structs.asdict(chunk)) for chunk in chunks]
 
 
 @query("chunks.find", internal=True)

@@ -59,6 +59,38 @@ class Unrest(msgspec.Struct, frozen=True):
     has_jobs: bool
 
 
+class Streams(msgspec.Struct, frozen=True):
+    """A choice of streams of bulk rows: of one project, of some kinds, of one name; what is empty leaves all in."""
+
+    project: str = ""
+    kinds: tuple[str, ...] = ()
+    stream: str = ""
+
+    def hold(self, project: str, kind: str, stream: str) -> bool:
+        """Say whether a stream is among them."""
+        is_kind = not self.kinds or kind in self.kinds
+        return is_kind and self.project in ("", project) and self.stream in ("", stream)
+
+
+EVERY_STREAM = Streams()
+
+
+class StoredChunk(msgspec.Struct, frozen=True):
+    """What a writer tells of a chunk whose blob is stored; ``chunks.register`` says what is what."""
+
+    kind: str
+    stream: str
+    writer: str
+    seq: int
+    digest: str
+    rows: int
+    size_bytes: int
+    id_first: str
+    id_last: str
+    event_at_min: int
+    event_at_max: int
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """A sealed run of bulk rows: one Parquet blob.
 

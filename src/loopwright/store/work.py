@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import Job
+from loopwright.store.types import EVERY_STREAM, Job, Streams
 
 
 class JobContext(Protocol):
@@ -33,8 +33,8 @@ class JobContext(Protocol):
         """
         ...
 
-    def seal(self) -> None:
-        """Ask every live gateway to seal its spool, so that what was answered until now can be read.
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
+        """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 
         Raises:
             Unavailable: One is there and did not.

@@ -13,6 +13,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import seal_gateway
 from loopwright.store.line import ServiceLine
+from loopwright.store.types import Streams
 
 log = logging.getLogger("loopwright.worker")
 
@@ -71,9 +72,9 @@ class ServerCaller:
         kind = None if found is None else found.types.get("return")
         return document if kind is None or kind is type(None) else msgspec.convert(document, type=kind)
 
-    def seal(self, address: str) -> None:
-        """Ask one gateway to seal its spool; see ``loop.seal_gateway``."""
-        seal_gateway(self._line, address)
+    def seal(self, address: str, streams: Streams) -> None:
+        """Ask one gateway to seal streams of its spool; see ``loop.seal_gateway``."""
+        seal_gateway(self._line, address, streams)
 
     def close(self) -> None:
         """Let go of the connections."""

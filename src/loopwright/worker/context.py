@@ -10,6 +10,7 @@ from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
 from loopwright.pipelines import ChildPool
 from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.worker.calling import ServerCaller
 
 
@@ -55,14 +56,14 @@ class WorkerContext:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
         self.children.transform(code, rows, out)
 
-    def seal(self) -> None:
-        """Ask every live gateway to seal its spool, so that what was answered until now can be read.
+    def seal(self, streams: Streams = EVERY_STREAM) -> None:
+        """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 
         Raises:
             Unavailable: One is there and did not.
         """
         for lease in self.call("serving.gateways", {}, SYSTEM):
-            self.caller.seal(lease.address)
+            self.caller.seal(lease.address, streams)
 
 
 def make_context(settings: Settings) -> WorkerContext:

@@ -10,6 +10,7 @@ from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import to_builtins
 from loopwright.serving import Rollout, StepVerdict
 from loopwright.store import sql as store_sql
+from loopwright.store.types import Streams
 
 Call = Callable[..., Any]
 
@@ -54,7 +55,7 @@ def test_a_good_version_goes_from_shadow_through_canary_to_all_traffic(
     finished = next(event for event in call("audit.list") if event.type == "serving.rollout_finished")
     wanted = {"deployment": "late", "model": "late", "version": 2, "rollout_id": done.rollout_id, "champion": 1}
     assert wanted.items() <= finished.payload.items()
-    assert worker.seals == 7
+    assert worker.sealed == 7 * [Streams("flights", ("predictions", "labels"), "late")]
     assert pass_time(start + 30 * DAY_US) == 0
 
 
