@@ -361,8 +361,12 @@ def blob_digests(document: Any) -> set[str]:
 
 
 def _environment() -> dict[str, str]:
-    """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray."""
-    environment = user_code_environment()
+    """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray.
+
+    Threads of OpenMP that wait do not spin, unless the user wants them to: beside other work on the same cores a fit
+    with two threads would take several times as long as with one.
+    """
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **user_code_environment()}
     if places := environment.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join(
             str(Path(one).absolute()) for one in places.split(os.pathsep) if one
