@@ -47,6 +47,14 @@ def test_b2_07_a_project_is_seen_by_those_who_have_a_role(dispatcher: Dispatcher
             dispatcher.call("projects.create", {"name": name, "owner": "eve"}, actor=ana, project="flights")
 
 
+def test_a_project_that_is_not_there_suggests_the_nearest(dispatcher: Dispatcher) -> None:
+    for name, hint in (("flihgts", r"did you mean flights\?"), ("orders", "loopwright apply")):
+        with pytest.raises(NotFound, match=hint):
+            dispatcher.call("data.list", {}, actor=LOCAL_ACTOR, project=name)
+        with pytest.raises(NotFound, match=hint):
+            dispatcher.call("projects.get", {"name": name}, actor=LOCAL_ACTOR, project="flights")
+
+
 def test_a_replay_clock_goes_forward_only(dispatcher: Dispatcher, create: Create) -> None:
     create("past", clock="replay", clock_at="2013-01-01")
 

@@ -4,6 +4,7 @@ import importlib
 import json
 import signal
 import sys
+from difflib import get_close_matches
 
 import click
 
@@ -44,8 +45,11 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command."""
+        """Import and return a command; of a name nearly right, say which is meant."""
         if cmd_name not in COMMANDS:
+            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            if near and not ctx.resilient_parsing:
+                ctx.fail(f"No such command '{cmd_name}'. Did you mean {near[0]}?")
             return None
         module, name = COMMANDS[cmd_name][0].split(":")
         found: click.Command = getattr(importlib.import_module(module), name)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -23,9 +24,21 @@ def json_option(function: F) -> F:
 
 def project_option(function: F) -> F:
     """Add ``--project``."""
-    return click.option("--project", "-p", envvar="LOOPWRIGHT_PROJECT", help="The project; default the only one.")(
-        function
+    option = click.option(
+        "--project",
+        "-p",
+        envvar="LOOPWRIGHT_PROJECT",
+        help="The project; default the only one.",
+        callback=_check_project,
     )
+    return option(function)
+
+
+def _check_project(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and "=" in value:
+        next_step = f"for a param of a pipeline: --param {value}"
+        raise InvalidInput("-p names the project", field="--project", value=value, next_step=next_step)
+    return value
 
 
 def print_json(document: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from loopwright.governance import sql, tokens
+from loopwright.governance.projects import unknown_project
 from loopwright.governance.types import RANK, SYSTEM, Actor
 from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import convert, digest_of, to_builtins
@@ -68,16 +69,11 @@ class Dispatcher:
         """Return the transaction object of a project on an open connection.
 
         Raises:
-            NotFound: No such project.
+            NotFound: No such project; suggests the nearest.
         """
         found = None if project == SYSTEM else sql.find_project(connection, project)
         if found is None and project != SYSTEM:
-            raise NotFound(
-                f"no project is named {project}",
-                field="project",
-                value=project,
-                next_step="loopwright apply creates it",
-            )
+            raise unknown_project(connection, project)
         is_replay = found is not None and found.clock == "replay"
         clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)

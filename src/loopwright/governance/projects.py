@@ -1,5 +1,7 @@
 """Verbs of projects and their clocks."""
 
+from difflib import get_close_matches
+
 from loopwright.governance import sql
 from loopwright.governance.types import SYSTEM, ClockKind, Project, Risk
 from loopwright.kernel.clock import parse_moment
@@ -61,10 +63,15 @@ def get(tx: Tx, *, name: str) -> Project:
 def _find(tx: Tx, name: str) -> Project:
     found = sql.find_project(tx.connection, name)
     if found is None:
-        raise NotFound(
-            f"no project is named {name}", field="project", value=name, next_step="loopwright apply creates it"
-        )
+        raise unknown_project(tx.connection, name)
     return found
+
+
+def unknown_project(connection: Connection, name: str) -> NotFound:
+    """Return the error of a project that is not there; it suggests the nearest."""
+    near = get_close_matches(name, [one.name for one in sql.list_projects(connection)], n=1)
+    hint = f"did you mean {near[0]}?" if near else "loopwright apply creates it"
+    return NotFound(f"no project is named {name}", field="project", value=name, next_step=hint)
 
 
 @query("projects.list")
