@@ -92,7 +92,13 @@ def shop(
     return Remote("shop", caller)
 
 
+def counted() -> tuple[int, int]:
+    [found] = [one for one in told("status")["deployments"] if one["name"] == "late"]
+    return found["predictions"], found["scored"]
+
+
 def test_a_file_is_scored_into_the_log(shop: Remote, rows: pl.DataFrame, tmp_path: Path) -> None:
+    predictions, scored = counted()
     file = tmp_path / "orders.parquet"
     rows.write_parquet(file)
     said = loopwright("score", "late", file, "--id-column", "order_id")
@@ -105,6 +111,7 @@ def test_a_file_is_scored_into_the_log(shop: Remote, rows: pl.DataFrame, tmp_pat
     assert logged == dict(scores.select("prediction_id", "score").iter_rows())
     elsewhere = told("score", "late", file, "--out", tmp_path / "again.parquet")
     assert elsewhere == {"rows": 500, "file": str(tmp_path / "again.parquet")}
+    assert counted() == (predictions, scored + 1000)
 
 
 def test_a_file_without_the_models_columns_is_refused(shop: Remote, rows: pl.DataFrame, tmp_path: Path) -> None:

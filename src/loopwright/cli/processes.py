@@ -77,8 +77,8 @@ def status(project: str | None, as_json: bool) -> None:
         return
     click.echo(f"project {answer.project}, {answer.clock} clock at {format_moment(answer.clock_at)}")
     print_table(
-        ("deployment", "serving", "state", "predictions"),
-        [(one.name, one.serving, one.state, one.predictions) for one in answer.deployments],
+        ("deployment", "serving", "state", "predictions", "scored"),
+        [(one.name, one.serving, one.state, one.predictions, one.scored) for one in answer.deployments],
     )
     for one in answer.deployments:
         if one.progress:

@@ -13,7 +13,7 @@ _MOST_UNJUDGED = 20
 
 
 class DeploymentLine(msgspec.Struct, frozen=True):
-    """One deployment in a sentence; ``predictions`` counts sealed rows.
+    """One deployment in a sentence; ``predictions`` counts sealed rows, apart from those of files (``scored``).
 
     ``progress`` says where a rollout that is under way stands: its step, when it is judged again, the last verdicts.
     ``refused`` says what the gates held against the model's newest training, empty where they let it pass.
@@ -25,6 +25,7 @@ class DeploymentLine(msgspec.Struct, frozen=True):
     predictions: int
     progress: str = ""
     refused: str = ""
+    scored: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -54,13 +55,16 @@ def _line(tx: Tx, name: str) -> DeploymentLine:
     found = serving.status(tx, deployment=name)
     served = [one for one in (found.release.variants if found.release else []) if not one.is_shadow]
     rollout = found.rollout
+    logged = store_sql.count_rows(tx.connection, tx.project, "predictions", name)
+    scored = store_sql.count_rows(tx.connection, tx.project, "predictions", name, serving.SCORERS)
     return DeploymentLine(
         name=name,
         serving=" · ".join(f"v{one.version} {one.weight:.0%}" for one in served) or "nothing",
         state="steady" if rollout is None else f"rollout of v{rollout.version}: {rollout.state}",
-        predictions=store_sql.count_rows(tx.connection, tx.project, "predictions", name),
+        predictions=logged - scored,
         progress="" if rollout is None else _progress(tx, rollout),
         refused=_refused(tx, found.deployment.spec.model),
+        scored=scored,
     )
 
 

@@ -23,7 +23,7 @@ from loopwright.serving.rollouts.rollouts import (
     start_rollout,
 )
 from loopwright.serving.rollouts.steps import finish_step, judge_step
-from loopwright.serving.scores import finish_score, start_score
+from loopwright.serving.scores import SCORERS, finish_score, start_score
 from loopwright.serving.types import (
     CANDIDATE,
     CHAMPION,
@@ -57,6 +57,7 @@ __all__ = [
     "CHAMPION",
     "RELEASE_SCHEMA",
     "ROLLOUT_STATES",
+    "SCORERS",
     "ApproveSpec",
     "CanaryStep",
     "Deployment",

@@ -12,6 +12,7 @@ from loopwright.kernel.ids import encode_ulid
 from loopwright.registry import ModelVersion, artifacts, encoding
 from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import COLUMNS, judge
+from loopwright.serving.scores import SCORERS
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
 from loopwright.store.types import BlobRef, Chunk, Job, Streams
 from loopwright.store.work import JobContext, job
@@ -160,7 +161,7 @@ def _register(context: JobContext, task: Job, spec: ScoreSpec, seq: int, rows: p
     args = {
         "kind": "predictions",
         "stream": spec.deployment,
-        "writer": f"score:{task.job_id}",
+        "writer": SCORERS + task.job_id,
         "seq": seq,
         "digest": stored.digest,
         "rows": len(rows),

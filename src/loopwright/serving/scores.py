@@ -12,6 +12,9 @@ from loopwright.store import jobs
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
+SCORERS = "score:"
+"""How the names of those begin who write scored rows into the log; the job's id follows."""
+
 
 @verb("serving.start_score", changes=Job)
 def start_score(

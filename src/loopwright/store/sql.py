@@ -375,10 +375,13 @@ def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> 
     return connection.execute(statement).first() is not None
 
 
-def count_rows(connection: Connection, project: str, kind: str, stream: str) -> int:
-    """Return how many rows the chunks of a stream hold."""
+def count_rows(connection: Connection, project: str, kind: str, stream: str, writers: str = "") -> int:
+    """Return how many rows the chunks of a stream hold, of writers whose name begins with ``writers``."""
     statement = select(func.sum(chunks.c.rows)).where(
-        chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.stream == stream
+        chunks.c.project_id == project,
+        chunks.c.kind == kind,
+        chunks.c.stream == stream,
+        chunks.c.writer.startswith(writers, autoescape=True),
     )
     return int(connection.execute(statement).scalar() or 0)
 
