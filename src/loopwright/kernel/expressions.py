@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Mapping
+from functools import lru_cache
 
 from loopwright.kernel.errors import InvalidInput
 
@@ -42,7 +43,12 @@ def evaluate_expression(text: str, values: Mapping[str, float], field: str = "va
     >>> evaluate_expression("25*true_positive - 5*false_positive", {"true_positive": 2.0, "false_positive": 4.0})
     30.0
     """
-    return _evaluate(parse_expression(text, set(values), field), values)
+    return _evaluate(_parsed(text, frozenset(values), field), values)
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, names: frozenset[str], field: str) -> ast.expr:
+    return parse_expression(text, set(names), field)
 
 
 def _evaluate(node: ast.expr, values: Mapping[str, float]) -> float:

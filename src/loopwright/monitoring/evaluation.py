@@ -72,7 +72,7 @@ def _with_performance(
     monitor, spec = task.monitor, task.monitor.spec
     served = served_variant(monitor)
     rows = rows.with_columns(pl.when("is_shadow").then("variant").otherwise(pl.lit(served)).alias("variant"))
-    counts = dict(rows.group_by("variant").len().sort("variant").iter_rows())
+    counts = dict(sorted(rows.get_column("variant").value_counts().iter_rows()))
     ordered = {served: counts.pop(served, 0), **counts}
     labels = predictions.latest_labels(task.labels, blobs).collect()
     labelled = rows.join(labels, on="prediction_id", how="inner")
@@ -110,7 +110,7 @@ def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:
     """
     like = reference.profile
     sources = {name: "score" if name == SCORE else predictions.FEATURE_PREFIX + name for name in like.sketches}
-    named = served.select(pl.col(source).alias(name) for name, source in sources.items())
+    named = pl.DataFrame([served.get_column(source).alias(name) for name, source in sources.items()])
     return sketches.build_profile(named, like)
 
 
@@ -145,7 +145,7 @@ def _read_rows(task: WindowTask, blobs: BlobStore, features: list[str]) -> pl.Da
         task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns
     ).collect()
     key = ["prediction_id", "variant", "is_shadow"]
-    if not frame.is_empty() and frame.select(key).is_duplicated().any():
+    if not frame.is_empty() and frame[key].is_duplicated().any():
         frame = frame.sort("recorded_at").unique(subset=key, keep="last", maintain_order=True)
     return frame
 

@@ -63,8 +63,8 @@ def score_rows(labelled: pl.DataFrame, task: str, segments: list[str]) -> pl.Dat
         _as_text(labelled.get_column(predictions.FEATURE_PREFIX + name)).alias(SEGMENT_PREFIX + name)
         for name in segments
     ]
-    kept = labelled.with_columns(texts).filter(usable)
-    return kept.select(score_schema(segments).names())
+    kept = labelled.lazy().with_columns(texts).filter(usable)
+    return kept.select(score_schema(segments).names()).collect()
 
 
 def _as_text(column: pl.Series) -> pl.Series:
@@ -91,10 +91,11 @@ def measure(rows: pl.DataFrame, made: dict[str, int], spec: MonitorSpec, task: s
         spec: Names the metric, the threshold and the business value.
         task: binary, multiclass or regression.
     """
+    scores, labels = rows.get_column("score").to_numpy(), rows.get_column("label").to_numpy()
     found = []
     for variant, count in made.items():
-        own = rows.filter(pl.col("variant") == variant)
-        found.append(_measure_one(own, variant, count, spec, task))
+        own = _is_of(rows, variant).to_numpy()
+        found.append(_measure_one(scores[own], labels[own], variant, count, spec, task))
     return found
 
 
@@ -103,28 +104,39 @@ def segment_performance(rows: pl.DataFrame, variant: str, spec: MonitorSpec, tas
 
     Where there are fewer than 100 labels it says how many, and no number.
     """
-    own = rows.filter(pl.col("variant") == variant)
+    own = rows.filter(_is_of(rows, variant))
+    scores, labels = own.get_column("score").to_numpy(), own.get_column("label").to_numpy()
     found: dict[str, list[Performance]] = {}
     for column in spec.segments:
-        level = pl.col(SEGMENT_PREFIX + column).fill_null("(missing)")
-        counted = own.group_by(level.alias("level")).len().sort("len", "level", descending=[True, False])
-        common = counted.get_column("level").head(MOST_LEVELS).to_list()
-        named = own.with_columns(pl.when(level.is_in(common)).then(level).otherwise(pl.lit(REST)).alias("level"))
-        for (name,), part in named.partition_by("level", as_dict=True, maintain_order=True).items():
-            is_enough = part.height >= LEAST_SEGMENT_LABELS
-            one = _measure_one(part if is_enough else part.clear(), variant, part.height, spec, task)
-            found[f"{column}={name}"] = [msgspec.structs.replace(one, labels=part.height)]
+        for level, at in _by_level(own.get_column(SEGMENT_PREFIX + column)).items():
+            counted = at if len(at) >= LEAST_SEGMENT_LABELS else at[:0]
+            one = _measure_one(scores[counted], labels[counted], variant, len(at), spec, task)
+            found[f"{column}={level}"] = [msgspec.structs.replace(one, labels=len(at))]
     return found
 
 
-def _measure_one(rows: pl.DataFrame, variant: str, count: int, spec: MonitorSpec, task: str) -> Performance:
-    scores = rows.get_column("score").to_numpy()
-    labels = rows.get_column("label").to_numpy()
+def _is_of(rows: pl.DataFrame, variant: str) -> pl.Series:
+    return rows.get_column("variant") == variant
+
+
+def _by_level(column: pl.Series) -> dict[str, npt.NDArray[np.uint32]]:
+    """Return the places of each common level and of the rest, in the order in which they first appear."""
+    level = pl.col("level").fill_null("(missing)")
+    grouped = column.alias("level").to_frame().with_row_index("at").group_by(level, maintain_order=True).agg("at")
+    places = {name: at.to_numpy() for name, at in zip(grouped["level"], grouped["at"], strict=True)}
+    common = set(sorted(places, key=lambda name: (-len(places[name]), name))[:MOST_LEVELS])
+    named: dict[str, list[npt.NDArray[np.uint32]]] = {}
+    for name, at in places.items():
+        named.setdefault(name if name in common else REST, []).append(at)
+    return {name: np.sort(np.concatenate(parts)) for name, parts in named.items()}
+
+
+def _measure_one(scores: Floats, labels: Floats, variant: str, count: int, spec: MonitorSpec, task: str) -> Performance:
     values, intervals = _metrics(scores, labels, spec, task)
     low, high = intervals.get(spec.performance, [None, None])
     value = values.get(spec.performance)
-    sum_ = _business_value(scores, labels, spec) if spec.value and rows.height else None
-    return Performance(variant, spec.performance, value, low, high, rows.height, count, sum_)
+    sum_ = _business_value(scores, labels, spec) if spec.value and len(labels) else None
+    return Performance(variant, spec.performance, value, low, high, len(labels), count, sum_)
 
 
 def _metrics(

@@ -108,10 +108,9 @@ def places(column: "pl.Series", like: Sketch) -> Placed:
         found[np.isnan(numbers)] = len(like.edges) + 1
         return found, np.where(np.isfinite(numbers), numbers, 0.0)
     size = len(like.levels)
-    texts = column.cast(str)
-    codes = texts.replace_strict(like.levels, list(range(size)), default=size, return_dtype=_int64())
-    found = codes.to_numpy().astype(np.int64)
-    found[texts.is_null().to_numpy()] = size + 1
+    bins: dict[str | None, int] = {level: place for place, level in enumerate(like.levels)}
+    bins[None] = size + 1
+    found = np.fromiter((bins.get(text, size) for text in column.cast(str).to_list()), np.int64, len(column))
     return found, np.zeros(len(found))
 
 
@@ -198,8 +197,7 @@ def to_numbers(column: "pl.Series") -> "npt.NDArray[np.float64]":
     import numpy as np
     import polars as pl
 
-    numbers = column.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
-    return np.asarray(numbers, dtype=np.float64)
+    return np.asarray(column.cast(pl.Float64, strict=False).to_numpy(), dtype=np.float64)
 
 
 def _edges(finite: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
@@ -224,9 +222,3 @@ def _add(name: str, one: Sketch, other: Sketch) -> Sketch:
         [a + b for a, b in zip(one.sums, other.sums, strict=True)],
         one.nulls + other.nulls,
     )
-
-
-def _int64() -> Any:
-    import polars as pl
-
-    return pl.Int64

@@ -180,26 +180,27 @@ def _components(y: Vector, score: Vector) -> tuple[float, Vector, Vector]:
     _check(y, score)
     _check_binary(y)
     is_positive = y == 1
-    positives, negatives = score[is_positive], score[~is_positive]
-    m, n = len(positives), len(negatives)
+    m = int(is_positive.sum())
+    n = len(y) - m
     if m == 0 or n == 0:
         raise InvalidInput("ROC AUC needs both classes", field="y", rule="at least one 0 and one 1")
-    ranks = _midranks(np.concatenate((positives, negatives)))
-    above = (ranks[:m] - _midranks(positives)) / n
-    below = 1.0 - (ranks[m:] - _midranks(negatives)) / m
-    auc = (float(ranks[:m].sum()) - m * (m + 1) / 2) / (m * n)
+    order = np.argsort(score)
+    ordered = score[order]
+    begins = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+    edges = np.append(np.flatnonzero(begins), len(score))
+    group = np.empty(len(score), dtype=np.int64)
+    group[order] = np.cumsum(begins) - 1
+    among_positives = np.concatenate(([0], np.cumsum(is_positive[order])))[edges]
+    ranks = _midranks(edges)
+    above = (ranks - _midranks(among_positives))[group[is_positive]] / n
+    below = 1.0 - (ranks - _midranks(edges - among_positives))[group[~is_positive]] / m
+    auc = (float(ranks[group[is_positive]].sum()) - m * (m + 1) / 2) / (m * n)
     return auc, above, below
 
 
-def _midranks(values: Vector) -> Vector:
-    """Return ranks from 1, equal values sharing the mean of theirs."""
-    order = np.argsort(values, kind="stable")
-    ordered = values[order]
-    begins = np.concatenate(([True], ordered[1:] != ordered[:-1]))
-    group = np.cumsum(begins) - 1
-    edges = np.append(np.flatnonzero(begins), len(values))
-    ranks = np.empty(len(values))
-    ranks[order] = ((edges[:-1] + edges[1:] + 1) / 2)[group]
+def _midranks(edges: NDArray[np.int64]) -> Vector:
+    """Return for each group of equal values the mean of their ranks from 1, given how many values lie before each."""
+    ranks: Vector = (edges[:-1] + edges[1:] + 1) / 2
     return ranks
 
 

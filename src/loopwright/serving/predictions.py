@@ -108,7 +108,7 @@ def _with_features(chunks: Sequence[Chunk], blobs: BlobStore, columns: Sequence[
         schema = pl.Schema({**PREDICTION_SCHEMA, **{n: t for n, t in extra.items() if wanted is None or n in wanted}})
         frames.append(_scan(members, blobs, schema))
     frame = pl.concat(frames, how="diagonal_relaxed") if frames else _scan([], blobs, PREDICTION_SCHEMA)
-    absent = sorted((wanted or set()) - set(frame.collect_schema().names()))
+    absent = sorted((wanted or set()) - {name.rsplit(":", 1)[0] for features in groups for name in features})
     return frame.with_columns(pl.lit(None, pl.Float64()).alias(name) for name in absent) if absent else frame
 
 
