@@ -135,11 +135,11 @@ def _tell(request: Request, shape: PageFunction) -> Response:
 
 
 def _frame(ask: Ask) -> dict[str, Any]:
-    """Return what the frame shows: the project, its clock, and how much waits behind two of the entries."""
+    """Return what the frame shows: the project, its clock, and how much waits for a person behind two entries."""
     if ask.project == SYSTEM:
         return {"project": None, "counts": {}, "now_us": ask.tx.now_us, "may": ask.may}
     project = ask("projects.get", name=ask.project)
-    incidents = ask.find("monitoring.incidents", [], states=["open", "acknowledged"])
+    incidents = ask.find("monitoring.incidents", [], states=["open", "acknowledged"], needs_person=True)
     waiting = ask.find("approvals.list", [], state="waiting")
     counts = {"Incidents": len(incidents), "Approvals": len(waiting)}
     return {"project": project, "counts": counts, "now_us": ask.tx.now_us, "may": ask.may}

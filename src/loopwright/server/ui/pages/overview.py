@@ -71,7 +71,8 @@ def overview(ask: Ask) -> View:
     names = [one.name for one in ask.find("serving.list", [])]
     rows = [deployment_row(ask, name) for name in names[:MOST_DEPLOYMENTS]]
     rows.sort(key=lambda row: _URGENCY.index(row.state.tone))
-    incidents: list[Incident] = ask.find("monitoring.incidents", [], states=["open", "acknowledged"])
+    states = ["open", "acknowledged"]
+    incidents: list[Incident] = ask.find("monitoring.incidents", [], states=states, needs_person=True)
     datasets: list[Dataset] = ask.find("data.list", [])
     retrains: list[RetrainRecord] = ask.find("loop.retrains", [])
     executions = ask.find("pipelines.list", [], limit=20)
@@ -85,16 +86,23 @@ def overview(ask: Ask) -> View:
         _monitoring_stage(ask, rows, incidents),
         _feedback_stage(ask, rows, retrains),
     ]
-    quarantines = _quarantine_needs(ask, datasets)
-    told = {need.ref for need in quarantines}
+    quarantines, failures = _quarantine_needs(ask, datasets), _execution_needs(ask, executions)
+    told, called = {need.ref for need in quarantines}, {one.subject for one in incidents}
     needs = [need for need in _incident_needs(ask, incidents) if need.ref not in told]
-    needs += [*_approval_needs(ask, approvals), *quarantines, *_execution_needs(ask, executions)]
+    needs += [*_approval_needs(ask, approvals), *quarantines, *failures]
+    counted = {
+        "incident": len(incidents),
+        "approval": len(approvals),
+        "quarantined version": sum(need.ref not in called for need in quarantines),
+        "failed pipeline": len(failures),
+    }
     needs.sort(key=lambda need: _URGENCY.index(need.state.tone))
     facts = {
         "stages": stages,
         "closing": _closing(retrains),
         "needs": needs[:MOST_NEEDS],
         "needs_count": len(needs),
+        "needs_words": " · ".join(plural(count, noun) for noun, count in counted.items() if count),
         "deployments": rows,
         "deployments_count": len(names),
         "changes": _changes(ask),
@@ -190,13 +198,11 @@ def _monitoring_stage(ask: Ask, rows: list[DeploymentRow], incidents: list[Incid
         page = address(ask.project, "monitoring")
         return Stage("Monitoring", "no window yet", state("idle", "waits"), "", None, page)
     worst = max(watched, key=lambda row: (row.drifted or 0, row.worst_drift or 0))
-    calls = [one for one in incidents if one.needs_person]
     page = address(ask.project, "monitoring", worst.name)
     detail = f"largest distance {number(worst.worst_drift)}"
-    if calls:
-        return Stage(
-            "Monitoring", worst.name, State(plural(len(calls), "open incident"), "bad"), detail, calls[0].last_at, page
-        )
+    if incidents:
+        word = plural(len(incidents), "incident needs you", "incidents need you")
+        return Stage("Monitoring", worst.name, State(word, "bad"), detail, incidents[0].last_at, page)
     if worst.drifted:
         word = f"{worst.drifted} drifted"
         return Stage("Monitoring", worst.name, State(word, "warn"), detail, worst.window_at, page)
@@ -232,8 +238,6 @@ def _closing(retrains: list[RetrainRecord]) -> Closing:
 def _incident_needs(ask: Ask, incidents: list[Incident]) -> list[Need]:
     found = []
     for one in sorted(incidents, key=lambda one: (one.severity != "critical", -one.last_at)):
-        if not one.needs_person:
-            continue
         verbs = ["monitoring.acknowledge"] if one.state == "open" else ["monitoring.resolve"]
         step = f"owned by {one.owner}" if one.owner else "nobody owns it yet"
         page = address(ask.project, "incidents", one.incident_id)
