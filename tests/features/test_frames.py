@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.features.frames import as_feature, entities, hash_texts, moments, row_ids, typed_frame
+from loopwright.features.frames import as_feature, entities, hash_texts, moments, row_hashes, row_ids, typed_frame
 from loopwright.features.pointintime import NEVER
 from loopwright.kernel.errors import InvalidInput
 
@@ -93,4 +93,23 @@ def test_a_hash_is_the_same_in_every_release() -> None:
     assert hash_texts(["", "UA-1545", "é" * 80]).tolist() == HASHES
 
 
+def test_a_rows_hash_is_the_same_in_every_release() -> None:
+    at = pl.Series("at", [1_363_000_000_123, None, -1]).cast(pl.Datetime("ms", "America/New_York"))
+    columns = {
+        "origin": ["J|K", None, "\\"],
+        "flight": [7, -1, None],
+        "share": [1e-7, float("nan"), 1e20],
+        "late": [True, None, False],
+        "sky": pl.Series(["clear", None, "rain"]).cast(pl.Categorical),
+        "day": at.dt.date(),
+    }
+    frame = pl.DataFrame({"at": at, **columns})
+    assert row_hashes(frame, ["origin"]).tolist() == ROW_HASHES[0]
+    assert row_hashes(frame, ["origin", "at"], ["flight", "share", "late", "sky", "day"]).tolist() == ROW_HASHES[1]
+
+
+ROW_HASHES = [
+    [3727566328051635771, 8147104208329303767, 6799829543074845603],
+    [8547294053744021171, 7825066474788624869, 8303564895326009144],
+]
 HASHES = [8147104208329303767, 5447220694363288281, 5790989372839655922]

@@ -4,6 +4,8 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,11 @@ from loopwright.kernel.errors import InvalidInput
 
 MOMENT = pl.Datetime("us", "UTC")
 _LONGEST_BYTES = 128
+_WHOLE = {int, type(None)}
+_NO_MOMENT = np.datetime64("NaT").astype(np.int64)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIXERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def moments(series: pl.Series, field: str) -> Ints:
@@ -32,7 +39,9 @@ def moments(series: pl.Series, field: str) -> Ints:
         series = series.cast(pl.Datetime("us"))
     elif not dtype.is_integer() and dtype != pl.Null:
         raise InvalidInput("these are no moments", field=field, value=str(dtype), rule="Datetime(us, UTC)")
-    return without_nulls(series.cast(pl.Int64), NEVER).to_numpy()
+    # NumPy's moments have a null of their own, so this needs no query, which costs more than all else on few rows.
+    at: Ints = series.cast(pl.Int64).cast(pl.Datetime("us")).to_numpy().view(np.int64)
+    return np.where(at == _NO_MOMENT, NEVER, at) if series.null_count() else at
 
 
 def without_nulls(series: pl.Series, value: Any) -> pl.Series:
@@ -77,28 +86,27 @@ def as_feature(series: pl.Series, field: str) -> pl.Series:
 
 def row_ids(frame: pl.DataFrame, key: Sequence[str]) -> pl.Series:
     """Return a frame's key as text, String (n,): the parts joined by ``|``; moments as microseconds."""
-    return frame.select(_row_id(frame, key).alias("row_id")).to_series()
+    parts = [without_nulls(_texts(frame[name]), "") for name in key]
+    if len(parts) == 1:
+        return parts[0].alias("row_id")
+    escaped = [[text.replace("\\", "\\\\").replace("|", "\\|") for text in part.to_list()] for part in parts]
+    return pl.Series("row_id", ["|".join(texts) for texts in zip(*escaped, strict=True)], pl.String)
 
 
 def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ()) -> Ints:
     """Return a hash of each row's key and values, int64 (n,), not negative; the same everywhere and always."""
-    texts = _row_id(frame, key)
+    texts = row_ids(frame, key).to_list()
     if values:
-        parts = [_part(frame, name).fill_null("\x00") for name in values]
-        texts = pl.concat_str([texts, *parts], separator="\x1f")
-    return hash_texts(frame.select(texts.alias("texts")).to_series().to_list())
+        parts = [["\x00" if text is None else text for text in _texts(frame[name]).to_list()] for name in values]
+        texts = ["\x1f".join(row) for row in zip(texts, *parts, strict=True)]
+    return hash_texts(texts)
 
 
-def _row_id(frame: pl.DataFrame, key: Sequence[str]) -> pl.Expr:
-    parts = [_part(frame, name).fill_null("") for name in key]
-    if len(parts) > 1:
-        parts = [part.str.replace_all(r"([\\|])", r"\$1") for part in parts]
-    return pl.concat_str(parts, separator="|")
-
-
-def _part(frame: pl.DataFrame, name: str) -> pl.Expr:
-    column = pl.col(name)
-    return (column.dt.epoch("us") if isinstance(frame.schema[name], pl.Datetime) else column).cast(pl.String)
+def _texts(series: pl.Series) -> pl.Series:
+    """Return values as text; moments as microseconds."""
+    if isinstance(series.dtype, pl.Datetime):
+        series = series.cast(pl.Datetime("us", series.dtype.time_zone)).cast(pl.Int64)
+    return series.cast(pl.String)
 
 
 def hash_texts(texts: Sequence[str]) -> Ints:
@@ -109,20 +117,20 @@ def hash_texts(texts: Sequence[str]) -> Ints:
     ]
     lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
     words = max(1, math.ceil(int(lengths.max(initial=0)) / 8))
-    grid = np.array(encoded, dtype=f"S{8 * words}").view("<u8").reshape(len(encoded), words)
-    state = _mixed(lengths + np.uint64(0x9E3779B97F4A7C15))
-    for place in range(words):
-        # A row's hash must not depend on how long the others are: words past its end are left out.
-        is_inside = lengths > np.uint64(8 * place)
-        state = np.where(is_inside, _mixed(state ^ _mixed(grid[:, place] + np.uint64(place + 1))), state)
+    grid = np.array(encoded, dtype=f"S{8 * words}").view("<u8").reshape(len(encoded), words).T
+    places = np.arange(words, dtype=np.uint64)[:, None]
+    state = _mixed(lengths + _GOLDEN)
+    # A row's hash must not depend on how long the others are: words past its end are left out.
+    for word, is_inside in zip(_mixed(grid + places + np.uint64(1)), lengths > places * np.uint64(8), strict=True):
+        state = np.where(is_inside, _mixed(state ^ word), state)
     hashes: Ints = (state >> np.uint64(1)).astype(np.int64)
     return hashes
 
 
 def _mixed(words: Any) -> Any:
-    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return words ^ (words >> np.uint64(31))
+    words = (words ^ (words >> _SHIFTS[0])) * _MIXERS[0]
+    words = (words ^ (words >> _SHIFTS[1])) * _MIXERS[1]
+    return words ^ (words >> _SHIFTS[2])
 
 
 def typed_frame(
@@ -140,13 +148,14 @@ def typed_frame(
         InvalidInput: A value does not fit its column; names ``rows[i].column``.
     """
     columns = []
-    for name in dict.fromkeys(name for row in rows for name in row):
+    for name in dict.fromkeys(chain.from_iterable(rows)):
         values = [row.get(name) for row in rows]
         wanted = dtype_of(dtypes[name]) if name in dtypes else None
         columns.append(_typed(name, values, wanted, zone, field))
     return pl.DataFrame(columns)
 
 
+@cache
 def dtype_of(text: str) -> Any:
     """Return the Polars dtype that a schema names, such as ``Int64``; moments of any unit or zone become UTC."""
     if text.startswith("Datetime"):
@@ -157,8 +166,9 @@ def dtype_of(text: str) -> Any:
 
 def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: str) -> pl.Series:
     if wanted == MOMENT:
-        filled = [_moment(value, zone, f"{field}[{place}].{name}") for place, value in enumerate(values)]
-        return pl.Series(name, filled, pl.Int64).cast(MOMENT)
+        if not set(map(type, values)) <= _WHOLE:
+            values = [_moment(value, zone, f"{field}[{place}].{name}") for place, value in enumerate(values)]
+        return pl.Series(name, values, pl.Int64).cast(MOMENT)
     try:
         return pl.Series(name, values, wanted, strict=True)
     except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):

@@ -79,8 +79,7 @@ def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:
     """
     rows = len(entity) - len(times[-1])
     codes = [entity[:rows] + 1] * (len(times) - 1) + [entity[rows:] + 1]
-    finite = [moments[moments != NEVER] for moments in times]
-    filled = [moments for moments in finite if len(moments)]
+    filled = [moments for moments in map(_finite, times) if len(moments)]
     low = min((int(moments.min()) for moments in filled), default=0)
     high = max((int(moments.max()) for moments in filled), default=0)
     span = high - low + 2
@@ -94,6 +93,10 @@ def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:
     return tuple(
         code * (len(known) + 1) + np.searchsorted(known, moments) for code, moments in zip(codes, times, strict=True)
     )
+
+
+def _finite(moments: Ints) -> Ints:
+    return moments if moments.max(initial=0) < NEVER else moments[moments != NEVER]
 
 
 def order_by(key: Ints, *ties: Ints, in_order: int = 0) -> Ints:

@@ -37,7 +37,7 @@ def run_request(request: RequestSpec, function: Callable[[pl.DataFrame], Any], i
     """
     check_columns(request.inputs, inputs.columns, f"the request of {request.name}", "inputs")
     try:
-        answer = function(inputs.select(request.inputs))
+        answer = function(inputs[request.inputs])
         answer = answer.collect() if isinstance(answer, pl.LazyFrame) else answer
     except LoopwrightError:
         raise

@@ -58,9 +58,9 @@ class DatasetRows:
         """
         if (column, is_counted) not in self._fixed:
             series = self.frame[column]
-            fixed = np.zeros(len(series), np.int64)
-            is_missing = ~is_present(series)
-            if not is_counted:
+            if is_counted:
+                is_missing, fixed = ~is_present(series), np.zeros(len(series), np.int64)
+            else:
                 field = f"{self.dataset.name}.{column}"
                 if not series.dtype.is_numeric() and series.dtype not in (pl.Boolean, pl.Null):
                     rule = "mean and sum need numbers; count takes anything"

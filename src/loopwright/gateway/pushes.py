@@ -38,7 +38,10 @@ class PushTarget:
         store: online.OnlineStore,
         personal: Collection[str] = (),
     ) -> None:
-        self._spec, self._views, self._load, self._store, self._personal = spec, views, load, store, personal
+        self._spec, self._load, self._store, self._personal = spec, load, store, personal
+        self._by_meaning: dict[str, list[BoundView]] = {}
+        for view in views:
+            self._by_meaning.setdefault(repr((view.dataset.transform, view.dataset.dtypes)), []).append(view)
 
     def take(self, rows: Sequence[Row], recorded_at: int, now_us: int | None) -> Batch:
         """Put rows into the online store and return them as they came, without what is personal, ready for the spool.
@@ -55,10 +58,7 @@ class PushTarget:
         raw = frames.typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
         self._check_keys(raw)
         event_at = self._event_at(raw, recorded_at)
-        by_meaning: dict[str, list[BoundView]] = {}
-        for view in self._views:
-            by_meaning.setdefault(repr((view.dataset.transform, view.dataset.dtypes)), []).append(view)
-        for views in by_meaning.values():
+        for views in self._by_meaning.values():
             self._store.push(views, self._transformed(raw, rows, views[0].dataset), now_us)
         return _batch(self._loggable(raw) if self._personal else raw, event_at, recorded_at)
 

@@ -89,21 +89,29 @@ def _merge_aggregates(
     if len(code) == 0:
         return
     order = _each_once(code, table, len(present))
-    code = code[order]
-    came_at = np.minimum(table[:, 0], table[:, 2::2].min(axis=1))[order]
-    is_kept = table[:, 0][order] >= _since(code, came_at, np.array(longest)[code])
-    code, body_bytes = code[is_kept], table.take(order[is_kept], axis=0).astype("<i8", copy=False).tobytes()
-    stops = (np.searchsorted(code, np.arange(len(keys)), side="right") * (len(body_bytes) // len(code))).tolist()
+    code, table = code[order], table.take(order, axis=0)
+    came_at = np.minimum(table[:, 0], table[:, 2::2].min(axis=1))
+    is_kept = table[:, 0] >= _since(code, came_at, np.array(longest)[code])
+    code, table = code[is_kept], table.compress(is_kept, axis=0)
+    whole = table.astype("<i8", copy=False).tobytes()
+    stops = (np.searchsorted(code, np.arange(len(keys)), side="right") * (len(whole) // len(code))).tolist()
     for (view_key, name), start, stop in zip(keys, [0, *stops], stops, strict=False):
         if stop > start:
-            merged[view_key][name] = body_bytes[start:stop]
+            merged[view_key][name] = whole[start:stop]
 
 
 def _each_once(code: Ints, table: Ints, in_order: int) -> Ints:
-    """Return the places of the rows by code and columns, of equal ones the first; so many come in this order."""
+    """Return the places of the rows by code and columns, of equal ones the first.
+
+    Args:
+        code: int64 (n,), codes of the rows' entities.
+        table: int64 (n, k), the rows.
+        in_order: How many of the first rows come in this order and once each.
+    """
     key, _ = pack(code, table[:, 0], _NO_ROWS)
     order = order_by(key, *table.T[1:], in_order=in_order)
-    ties = np.flatnonzero(key[order[1:]] == key[order[:-1]])
+    ordered = key[order]
+    ties = np.flatnonzero((ordered[1:] == ordered[:-1]) & (order[1:] >= in_order))
     is_repeated = (table.take(order[ties + 1], axis=0) == table.take(order[ties], axis=0)).all(axis=1)
     return np.delete(order, ties[is_repeated] + 1) if is_repeated.any() else order
 
@@ -246,6 +254,10 @@ def _add_aggregates(
     keys: list[tuple[str, str | None]] = [(view.key, entity) for view in views for entity in bodies[view.key]]
     columns = 1 + max(column for _, column in computed.functions)
     code, table = _stacked([body for view in views for body in bodies[view.key].values()], columns)
+    if computed.counts == "known" and len(at_us):
+        # What became known before every window neither counts nor replaces what does.
+        is_recent = table[:, 0] > at_us.min() - max(computed.windows_us)
+        code, table = code[is_recent], table.compress(is_recent, axis=0)
     places = {key: place for place, key in enumerate(keys)}
     asked = [(view.key, entity) for view in views for entity in entities[view.view.entity]]
     asked_code = np.array([places.get(key, -1) for key in asked], np.int64)
