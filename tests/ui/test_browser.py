@@ -18,6 +18,9 @@ WIDEST = """() => Math.max(...[null, ...document.querySelectorAll("details")].ma
   return document.documentElement.scrollWidth - document.documentElement.clientWidth;
 }))"""
 """How far a page reaches beyond its window, whatever is opened; forms of one page close each other."""
+CLIPPED = """() => [...document.querySelectorAll(".scroll, .chart")].filter(one => one.scrollWidth > one.clientWidth)
+  .map(one => `${one.getAttribute("aria-label")} ${one.scrollWidth} > ${one.clientWidth}`)"""
+"""Which tables and charts have to be scrolled to be read."""
 SIZES = {"phone": (390, 844), "wide": (1440, 900)}
 
 
@@ -44,6 +47,22 @@ def tab(browser: Any, site: Site, theme: str, errors: list[str]) -> Iterator[Any
     context.close()
 
 
+@pytest.fixture
+def desk(browser: Any, site: Site) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def test_tables_fit_a_small_desk(desk: Any, site: Site) -> None:
+    desk.set_viewport_size({"width": 1280, "height": 900})
+    clipped = []
+    for path in PATHS:
+        desk.goto(site.page(path.format(**site.ids)), wait_until="load")
+        clipped += [f"{path}: {one}" for one in desk.evaluate(CLIPPED)]
+    assert not clipped, "\n".join(clipped)
+
+
 def test_every_page_is_sound(tab: Any, site: Site, errors: list[str]) -> None:
     problems: list[str] = []
     for path in PATHS:
@@ -60,13 +79,6 @@ def test_every_page_is_sound(tab: Any, site: Site, errors: list[str]) -> None:
         ]
     assert not errors
     assert not problems, "\n".join(problems)
-
-
-@pytest.fixture
-def desk(browser: Any, site: Site) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
-    yield context.new_page()
-    context.close()
 
 
 def test_keys_lead_through_a_page(desk: Any, site: Site) -> None:

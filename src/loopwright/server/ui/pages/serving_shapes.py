@@ -34,7 +34,6 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     metric: str
     quality: float | None
     qualities: list[float | None]
-    traffic: list[float | None]
     window_at: int | None
     is_external: bool
 
@@ -126,7 +125,6 @@ def deployment_row(ask: Ask, name: str) -> DeploymentRow:
         metric=next((one.metric for one in found if one is not None), ""),
         quality=known[-1] if known else None,
         qualities=values,
-        traffic=[float(window.predictions) for window in reversed(windows)],
         window_at=None if newest is None else newest.start_at,
         is_external=status.deployment.spec.is_external,
     )
