@@ -18,7 +18,7 @@ _MARKS = {
     "bad": "M2.5 2.5 9.5 9.5M9.5 2.5 2.5 9.5",
     "idle": "M2 6H10",
 }
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 124, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 136, 10, 24
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -31,7 +31,7 @@ class Point(msgspec.Struct, frozen=True):
 
 
 class Series(msgspec.Struct, frozen=True):
-    """A named line; ``colour`` 1..4 is the same wherever the thing appears, 0 is neutral."""
+    """A named line; ``colour`` 1..6 is the same wherever the thing appears, 0 is neutral."""
 
     name: str
     colour: int
@@ -296,14 +296,20 @@ def _line(frame: _Frame, one: Series) -> Markup:
 
 
 def _names(frame: _Frame, series: Sequence[Series]) -> Markup:
-    """Write each line's name and last value at its end, pushed apart so that none covers another."""
-    lasts = {one.name: next(point.y for point in reversed(one.points) if point.y is not None) for one in series}
-    ordered = sorted(series, key=lambda one: frame.y(lasts[one.name]))
+    """Write each line's name and last value at its end, pushed apart so that none covers another.
+
+    A line that ends before the others bears the last word of its name alone.
+    """
+    ends = {one.name: next(point for point in reversed(one.points) if point.y is not None) for one in series}
+    newest = max(point.x for point in ends.values())
+    parts = [_short_name(frame, one) for one in series if ends[one.name].x < newest]
+    lasts = {one.name: ends[one.name].y or 0.0 for one in series}
+    ordered = sorted((one for one in series if ends[one.name].x == newest), key=lambda one: frame.y(lasts[one.name]))
     places: list[float] = []
     for one in ordered:
         places.append(max(frame.y(lasts[one.name]), places[-1] + 14 if places else 0.0))
     over = max(0.0, places[-1] - (frame.height - _BOTTOM))
-    parts = [
+    parts += [
         Markup('<text class="name s{}" x="{}" y="{:.1f}">{} {}</text>').format(
             one.colour,
             frame.width - _RIGHT + 8,
@@ -314,3 +320,11 @@ def _names(frame: _Frame, series: Sequence[Series]) -> Markup:
         for place, one in zip(places, ordered, strict=True)
     ]
     return Markup("").join(parts)
+
+
+def _short_name(frame: _Frame, one: Series) -> Markup:
+    """Write the last word of a line's name, such as the version of a candidate, above its highest point."""
+    top = max((point for point in one.points if point.y is not None), key=lambda point: point.y or 0.0)
+    return Markup('<text class="name middle s{}" x="{:.1f}" y="{:.1f}">{}</text>').format(
+        one.colour, frame.x(top.x), frame.y(top.y or 0.0) - 6, one.name.rpartition(" ")[2][:14]
+    )

@@ -7,6 +7,7 @@ import msgspec
 from loopwright.monitoring import Window
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.pages.serving_shapes import (
+    MOST_RELEASES,
     deployment_row,
     live_rollout,
     quality_of,
@@ -63,7 +64,7 @@ def deployment(ask: Ask) -> View:
     name = ask.part("deployment")
     status: DeploymentStatus = ask("serving.status", deployment=name)
     windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=MOST_WINDOWS)
-    releases: list[Release] = ask.find("serving.releases", [], deployment=name, limit=MOST_SHOWN)
+    releases: list[Release] = ask.find("serving.releases", [], deployment=name, limit=MOST_RELEASES)
     live = live_rollout(status)
     shown = live or status.rollout
     approvals = ask("approvals.list", state="waiting", subject=f"{ask.project}/deployment:{name}")
@@ -71,7 +72,7 @@ def deployment(ask: Ask) -> View:
         approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
     events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_EVENTS * 4)
     told = [event for event in events if not event.type.startswith(("monitoring.window_", "jobs.done"))]
-    series = quality_series(windows)
+    series = quality_series(windows, releases)
     facts = {
         "deployment": status.deployment,
         "row": deployment_row(ask, name),
@@ -86,7 +87,7 @@ def deployment(ask: Ask) -> View:
         "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
         "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
         "months": month_rows(windows),
-        "variants": [one.name for one in series],
+        "variants": list(dict.fromkeys(one.variant for window in windows for one in window.performance)),
         "windows_a_point": windows_a_point(windows),
         "metric": next((one.metric for window in windows if (one := quality_of(window))), ""),
     }

@@ -6,6 +6,7 @@ from loopwright.monitoring import FeatureDrift, Monitor, Performance, Window
 from loopwright.server.ui.addresses import address
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.pages.serving_shapes import (
+    MOST_RELEASES,
     deployment_row,
     quality_of,
     quality_series,
@@ -15,6 +16,7 @@ from loopwright.server.ui.pages.serving_shapes import (
 from loopwright.server.ui.rendering import Elsewhere, View, page
 from loopwright.server.ui.svg import Point, Series, heat_step
 from loopwright.server.ui.words import State, state
+from loopwright.serving import CANDIDATE
 
 SHOWN_WINDOWS = 28
 MOST_WINDOWS = 400
@@ -74,7 +76,8 @@ def monitor(ask: Ask) -> View:
         if one.variant in ("champion", "external")
     ]
     segments.sort(key=lambda row: (row.performance.value is None, row.performance.value or 0.0, row.segment))
-    releases = ask.find("serving.releases", [], deployment=name, limit=100)
+    releases = ask.find("serving.releases", [], deployment=name, limit=MOST_RELEASES)
+    series = quality_series(windows, releases)
     facts = {
         "monitor": found,
         "deployment": name,
@@ -82,7 +85,8 @@ def monitor(ask: Ask) -> View:
         "heat": heat_rows(shown, found.spec.above),
         "segments": segments[:100],
         "segments_at": spans[0].end_at if spans else None,
-        "variants": [one.name for one in quality_series(windows)],
+        "variants": [one.name for one in series],
+        "candidates": [one.name for one in series if one.name.startswith(CANDIDATE)],
         "windows_a_point": windows_a_point(windows),
         "metric": next((one.metric for window in windows if (one := quality_of(window))), found.spec.performance),
         "expected": found.metrics.get(found.spec.performance),
@@ -93,7 +97,7 @@ def monitor(ask: Ask) -> View:
         "newest": newest,
     }
     extra = {
-        "series": quality_series(windows),
+        "series": series,
         "marks": release_marks(releases),
         "value_series": [Series("value", 3, _values(windows))],
     }

@@ -9,12 +9,18 @@ from loopwright.monitoring import Performance, Window
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.svg import Mark, Point, Series, Share
 from loopwright.server.ui.words import State, span, state
-from loopwright.serving import CanaryStep, DeploymentStatus, Release, Rollout, RolloutStep, ShadowStep
+from loopwright.serving import CANDIDATE, CanaryStep, DeploymentStatus, Release, Rollout, RolloutStep, ShadowStep
 
 CHAMPIONS = ("champion", "external")
 """Names of the variant that callers were answered by."""
+MOST_RELEASES = 400
+"""Releases that a chart looks back on."""
 MOST_POINTS = 60
 """Points of a line of quality; more of them hide its course."""
+COLOURS = 6
+"""Colours of lines, ``s1`` to ``s6``."""
+MOST_STEADY = 4
+"""Lines that run all the way; more of them hide each other."""
 _COLOURS = {"champion": 1, "external": 1, "candidate": 2}
 
 
@@ -135,22 +141,42 @@ def windows_a_point(windows: Sequence[Window]) -> int:
     return max(1, -(-len(windows) // MOST_POINTS))
 
 
-def quality_series(windows: Sequence[Window]) -> list[Series]:
-    """Return quality over time, one line a variant, oldest first; the one that answers comes first, with its band.
+def quality_series(windows: Sequence[Window], releases: Sequence[Release]) -> list[Series]:
+    """Return quality over time, oldest first: one line a variant, and of candidates one a version.
 
-    Where one point stands for several windows it is their mean, and the band runs between their mean bounds.
+    The variant that answers comes first, with its band. Where one point stands for several windows it is their mean,
+    and the band runs between their mean bounds.
+
+    Args:
+        windows: Newest first.
+        releases: Newest first; they say which version was the candidate of a window.
     """
-    names: dict[str, None] = {}
-    for window in windows:
-        names.update(dict.fromkeys(one.variant for one in window.performance))
-    ordered = sorted(names, key=lambda name: (name not in CHAMPIONS, name))
-    oldest_first = list(reversed(windows))
+    oldest_first = [_with_candidate_named(window, releases) for window in reversed(windows)]
+    names = list(dict.fromkeys(one.variant for window in oldest_first for one in window.performance))
+    candidates = [name for name in names if name.startswith(CANDIDATE)]
+    steady = sorted(set(names) - set(candidates), key=lambda name: (name not in CHAMPIONS, name))[:MOST_STEADY]
+    left = range(len(steady) + 1, COLOURS + 1)
+    colours = {name: place + 1 for place, name in enumerate(steady)}
+    colours |= {name: left[place % len(left)] for place, name in enumerate(candidates)}
     width = windows_a_point(windows)
     groups = [oldest_first[start : start + width] for start in range(0, len(oldest_first), width)]
     return [
-        Series(name, place + 1, [_point(group, name, has_band=place == 0) for group in groups])
-        for place, name in enumerate(ordered[:4])
+        Series(name, colour, [_point(group, name, has_band=colour == 1) for group in groups])
+        for name, colour in colours.items()
     ]
+
+
+def _with_candidate_named(window: Window, releases: Sequence[Release]) -> Window:
+    """Return a window whose candidate is called by the version that it was then."""
+    begun = (release for release in releases if release.event_at < window.end_at)
+    version = next((one.version for release in begun for one in release.variants if one.name == CANDIDATE), None)
+    if version is None:
+        return window
+    performance = [
+        msgspec.structs.replace(one, variant=f"{CANDIDATE} v{version}") if one.variant == CANDIDATE else one
+        for one in window.performance
+    ]
+    return msgspec.structs.replace(window, performance=performance)
 
 
 def _point(group: Sequence[Window], name: str, *, has_band: bool) -> Point:
