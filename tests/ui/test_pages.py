@@ -110,6 +110,15 @@ def test_metric_points_are_decimated_with_their_extremes(site: Site, web: httpx.
     assert all(one["low"] <= one["mean"] <= one["high"] for one in twin["points"])
 
 
+def test_a_run_shows_a_metric_that_was_logged_once_as_its_value(site: Site, web: httpx.Client) -> None:
+    once = web.get("/p/flights/runs/{run}?metric=accuracy".format(**site.ids)).text
+    assert 'class="answer">0.858' in once
+    assert "logged once, at step 0" in once
+    assert "data-chart" not in once
+    assert once.count("<dt>execution</dt>") == 1
+    assert "data-chart" in web.get("/p/flights/runs/{run}?metric=roc_auc".format(**site.ids)).text
+
+
 def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
     twin = web.get("/p/flights/models/late/6.json").json()
     assert twin["verdict"]["state"] == {"word": "may not", "tone": "bad"}

@@ -5,7 +5,9 @@ from typing import Any
 
 import msgspec
 
+from loopwright.governance import LineageEdge
 from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.refs import parse_ref
 from loopwright.server.ui.addresses import address
 from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import View, page
@@ -81,13 +83,15 @@ def run(ask: Ask) -> View:
     keys = sorted({*found.metrics, *found.non_finite})
     chosen = ask.asked("metric") or next(iter(keys), "")
     points = decimate(_points(ask, found.run_id, chosen)) if chosen else []
+    downstream: list[LineageEdge] = ask("lineage.downstream", ref=ref, depth=1)
     facts = {
         "run": found,
         "metric": chosen,
         "metrics": keys,
         "points": points,
         "upstream": ask("lineage.upstream", ref=ref, depth=1),
-        "downstream": ask("lineage.downstream", ref=ref, depth=1),
+        "downstream": downstream,
+        "makes_model": any(parse_ref(edge.child).kind == "model" for edge in downstream),
     }
     series = Series(chosen, 1, [Point(one.step, one.mean, one.low, one.high) for one in points])
     chart = address(ask.project, "runs", found.run_id, "points", metric=chosen)
