@@ -4,6 +4,9 @@ import math
 import random
 from typing import Any
 
+import polars as pl
+
+from loopwright.data import profiles
 from loopwright.data import sql as data_sql
 from loopwright.data.types import (
     CheckResult,
@@ -11,6 +14,7 @@ from loopwright.data.types import (
     ColumnSchema,
     DatasetSpec,
     DatasetVersion,
+    Fragment,
     KnownAt,
     SourceSpec,
 )
@@ -46,6 +50,9 @@ from loopwright.tracking.types import Artifact, Environment, Run, SourceState
 from tests.ui.seed_ground import FEATURES, INPUTS, NASTY, NOW, PREDICTION, PROJECT, START
 from tests.ui.seed_serving import monitoring, predictions, serving, waiting
 
+OBSERVED = pl.DataFrame({"origin": ["JFK"] * 40, "distance": [100.0] * 40, "temp": [None] * 7 + [50.0] * 33})
+"""What the profile of every version was made from."""
+
 
 def seed(dispatcher: Dispatcher, blobs: Any = None) -> dict[str, str]:
     """Fill the project ``flights``; return the ids that addresses need."""
@@ -56,14 +63,16 @@ def seed(dispatcher: Dispatcher, blobs: Any = None) -> dict[str, str]:
         project=SYSTEM,
     )
     ids: dict[str, str] = {"prediction": PREDICTION}
-    for part in (_data, _features, _training, _models, serving, monitoring, waiting):
+    profile = "" if blobs is None else blobs.put(profiles.to_bytes(profiles.profile_frame(OBSERVED))).digest
+    dispatcher.write(PROJECT, SERVICE_ACTOR, lambda tx: _data(tx, profile))
+    for part in (_features, _training, _models, serving, monitoring, waiting):
         ids |= dispatcher.write(PROJECT, SERVICE_ACTOR, part) or {}
     if blobs is not None:
         ids |= dispatcher.write(PROJECT, SERVICE_ACTOR, lambda tx: predictions(tx, blobs)) or {}
     return ids
 
 
-def _data(tx: Tx) -> None:
+def _data(tx: Tx, profile: str) -> None:
     checks = [CheckSpec("not_null", "origin"), CheckSpec("between", "distance", {"low": 0, "high": 6000})]
     flights = DatasetSpec(
         "flights",
@@ -95,10 +104,10 @@ def _data(tx: Tx) -> None:
                 number - 1 or None,
                 digest_of([spec.name, number]),
                 [ColumnSchema(name, "Float64") for name in ("origin", "distance", "temp")],
-                [],
+                [Fragment(digest_of(["file", part]), 90_000, 1500, at - HOUR_US, at) for part in range(min(number, 3))],
                 1500 * number + 52_000,
                 90_000 * number,
-                digest_of(["profile", number]),
+                profile or digest_of(["profile", number]),
                 results,
                 at,
                 at,

@@ -110,6 +110,16 @@ def test_metric_points_are_decimated_with_their_extremes(site: Site, web: httpx.
     assert all(one["low"] <= one["mean"] <= one["high"] for one in twin["points"])
 
 
+def test_a_dataset_version_tells_what_is_missing_and_lists_its_files(web: httpx.Client) -> None:
+    twin = web.get("/p/flights/data/weather/39.json").json()
+    assert twin["missing"] == {"origin": 0, "distance": 0, "temp": 7}
+    assert len(twin["fragments"]) == 3
+    page = web.get("/p/flights/data/weather/39").text
+    assert "may be missing" not in page
+    assert re.search(r'temp</th><td class="dim">Float64</td><td class="num dim">7,', page)
+    assert all(f"/v1/flights/blobs/{one['digest']}" in page for one in twin["fragments"])
+
+
 def test_a_run_shows_a_metric_that_was_logged_once_as_its_value(site: Site, web: httpx.Client) -> None:
     once = web.get("/p/flights/runs/{run}?metric=accuracy".format(**site.ids)).text
     assert 'class="answer">0.858' in once

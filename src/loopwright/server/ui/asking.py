@@ -11,6 +11,7 @@ from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import OperationContext
 from loopwright.server.context import ServerContext
+from loopwright.store.blobs import BlobStore
 from loopwright.store.tx import Tx
 
 PAGE_ROWS = 100
@@ -78,6 +79,11 @@ class Ask:
             actor=self.actor,
         )
         return called.function(inside, **check_arguments(called, args))
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Where blobs are read from; after the last query, for reading takes its time."""
+        return self._context.blobs
 
     def find(self, name: str, default: Any = None, /, **args: Any) -> Any:
         """Return the answer of a query, or ``default`` where it finds nothing."""

@@ -1,8 +1,9 @@
 """What data is there, is it good, and what changed?"""
 
 import re
+from contextlib import suppress
 
-from loopwright.data import Dataset, DatasetVersion, Diff
+from loopwright.data import Dataset, DatasetVersion, Diff, read
 from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import View, page
@@ -56,13 +57,24 @@ def version(ask: Ask) -> View:
     name, number = ask.part("dataset"), ask.part_number("version")
     found: DatasetVersion = ask("data.get_version", dataset=name, version=number)
     ref = f"{ask.project}/dataset:{name}/{number}"
+    newest_first = sorted(found.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
     facts = {
         "version": found,
         "ref": ref,
+        "fragments": newest_first[:PAGE_ROWS],
         "fragments_count": len(found.fragments),
         "downstream": ask("lineage.downstream", ref=ref, depth=1)[:PAGE_ROWS],
+        "missing": _missing(ask, found),
     }
     return View("dataset_version.html", f"{name} v{number}", "Data", facts)
+
+
+def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
+    """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
+    with suppress(LoopwrightError):
+        profile = read.read_profile(version, ask.blobs)
+        return {} if profile is None else {name: one.nulls + one.nans for name, one in profile.columns.items()}
+    return {}
 
 
 def diff(ask: Ask) -> View:
