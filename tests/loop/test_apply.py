@@ -9,7 +9,7 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import When
 from loopwright.monitoring import MonitorSpec
-from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
+from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Loop
 
 
 def decay(metric: str) -> list[Any]:
@@ -46,3 +46,14 @@ def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> No
         retrains=[msgspec.structs.replace(decay("rmse")[0], deployment="minutes")],
     )
     assert [policy.deployment for policy in loop("loop.spec").retrains] == ["minutes"]
+
+
+def test_a_service_changes_with_its_views(loop: Loop) -> None:
+    def planned(**changes: Any) -> dict[str, tuple[str, list[str]]]:
+        found = loop("loop.plan", spec=msgspec.structs.replace(PROJECT, **changes)).changes
+        return {one.ref: (one.change, one.details) for one in found if one.change != "unaffected"}
+
+    assert planned() == {}
+    longer = planned(views=[msgspec.structs.replace(RECENT, windows_us=[DAY_US])])
+    assert set(longer) == {"flights/view:recent", "flights/feature_service:late"}
+    assert longer["flights/feature_service:late"] == ("changed", ["view recent changes"])

@@ -37,6 +37,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     for kind in _KINDS:
         changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
     changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
+    changes = _with_services(tx, spec, changes)
     base = "" if found is None else found[1]
     return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
 
@@ -114,6 +115,23 @@ def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -
             details = _differences(_without_code(before[name]), _without_code(after[name]))
             changes.append(PlannedChange(ref, "changed" if details else "unaffected", details))
     return changes
+
+
+def _with_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> list[PlannedChange]:
+    """Return the plan with each feature service changed whose views or on-request functions change."""
+    changed = {one.ref for one in changes if one.change == "changed"}
+    moved = {}
+    for service in spec.services:
+        read = [("view", name) for name in service.views] + [("request", name) for name in service.requests]
+        details = [f"{kind} {name} changes" for kind, name in read if tx.ref(kind, name) in changed]
+        if details:
+            moved[tx.ref("feature_service", service.name)] = details
+    return [
+        PlannedChange(one.ref, "changed", one.details + moved[one.ref])
+        if one.ref in moved and one.change in ("changed", "unaffected")
+        else one
+        for one in changes
+    ]
 
 
 def _without_code(document: Any) -> Any:
