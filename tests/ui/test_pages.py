@@ -135,6 +135,12 @@ def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
     assert "0.612" in twin["verdict"]["sentence"]
 
 
+def test_a_refit_is_explained_where_it_is_shown(web: httpx.Client) -> None:
+    assert "its refit, the next version, repeats the recipe on all rows" in web.get("/p/flights/models/late").text
+    assert "<dt>refit of</dt>" in web.get("/p/flights/models/late/5").text
+    assert "<dt>refit of</dt>" not in web.get("/p/flights/models/late/4").text
+
+
 def test_a_prediction_is_followed_to_its_datasets(site: Site, web: httpx.Client) -> None:
     page = web.get(f"/p/flights/predictions/{site.ids['prediction']}")
     assert "dataset:flights/32" in page.text

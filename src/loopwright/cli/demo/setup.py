@@ -21,6 +21,7 @@ from loopwright.client import HttpCaller, Remote, apply_project
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
 from loopwright.kernel.errors import NotFound, StepFailed, Unavailable
+from loopwright.registry import ModelVersion
 from loopwright.server import Supervisor
 
 PROJECT, DEPLOYMENT, MODEL = "flights", "late", "late"
@@ -185,10 +186,7 @@ class Stage:
                 "registry.set_alias", model=MODEL, alias=alias, version=champion.version, reason="yardstick of the demo"
             )
         self.remote.advance(START_AT)
-        click.echo(
-            f"version {champion.version} of {MODEL}, trained on January and February, approved by {who}, serves from "
-            f"{format_moment(START_AT)}"
-        )
+        click.echo(tell_first(champion, who))
 
     def _wait_for_question(self) -> Any:
         deadline = time.monotonic() + 30
@@ -209,6 +207,20 @@ class Stage:
     def _measure(self) -> None:
         while not self._is_over.wait(_MEMORY_EVERY_S):
             self._peak_kb = max(self._peak_kb, tree_rss_kb(os.getpid()))
+
+
+def tell_first(version: ModelVersion, who: str) -> str:
+    """Return what serves first, and why its number may not be the first."""
+    told = (
+        f"version {version.version} of {version.model}, trained on January and February, approved by {who}, serves "
+        f"from {format_moment(START_AT)}"
+    )
+    if version.refit_of is None:
+        return told
+    return (
+        f"{told}\n  (version {version.refit_of} passed the gates on rows that were held out; "
+        f"version {version.version} repeats its recipe on all rows)"
+    )
 
 
 def tree_rss_kb(pid: int) -> int:
