@@ -51,7 +51,11 @@ def without_nulls(series: pl.Series, value: Any) -> pl.Series:
 
 def is_present(series: pl.Series) -> NDArray[np.bool_]:
     """Return where a series is not null, bool (n,); where there are no nulls this costs nothing."""
-    return series.is_not_null().to_numpy() if series.null_count() else np.ones(len(series), bool)
+    if not series.null_count():
+        return np.ones(len(series), bool)
+    # Compared with itself, a value is true and null is null; unlike ``is_not_null`` this is no query.
+    is_null: NDArray[np.bool_] = np.isnan((series == series).cast(pl.Float64).to_numpy())
+    return ~is_null
 
 
 def entities(series: pl.Series, field: str) -> pl.Series:

@@ -99,29 +99,12 @@ def _finite(moments: Ints) -> Ints:
     return moments if moments.max(initial=0) < NEVER else moments[moments != NEVER]
 
 
-def order_by(key: Ints, *ties: Ints, in_order: int = 0) -> Ints:
-    """Return the order by a key and then by each of ``ties``; only rows that tie on the key are sorted in full.
-
-    Args:
-        key: int64 (n,), by what to sort first.
-        ties: int64 (n,) each, by what to sort then.
-        in_order: How many of the first rows are in this order already.
-    """
+def order_by(key: Ints, *ties: Ints) -> Ints:
+    """Return the order by a key and then by each of ``ties``; only rows that tie on the key are sorted in full."""
     order = np.argsort(key, kind="stable")
     is_equal = key[order[1:]] == key[order[:-1]]
     if is_equal.any():
-        places = np.flatnonzero(np.append(is_equal, False) | np.append(False, is_equal))
-        if in_order:
-            places = places[_is_among(key[order[places]], key[in_order:])]
-        tied = order[places]
-        order[places] = tied[np.lexsort(tuple(column[tied] for column in (*ties[::-1], key)))]
+        is_tied = np.append(is_equal, False) | np.append(False, is_equal)
+        tied = order[is_tied]
+        order[is_tied] = tied[np.lexsort(tuple(column[tied] for column in (*ties[::-1], key)))]
     return order
-
-
-def _is_among(keys: Ints, few: Ints) -> NDArray[np.bool_]:
-    """Return which keys are among a few, bool (n,)."""
-    if len(few) == 0:
-        return np.zeros(len(keys), bool)
-    few = np.sort(few)
-    is_among: NDArray[np.bool_] = few[np.minimum(np.searchsorted(few, keys), len(few) - 1)] == keys
-    return is_among

@@ -161,7 +161,11 @@ def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = Fa
         sequence[tied] = row_hashes(frame[tied], rows.dataset.key, view.columns)
     else:
         sequence = row_hashes(frame, rows.dataset.key, view.columns)
-    known_at = {name: rows.known_at(name)[kept] for name in view.columns}
+    # Columns that are known at the same moments share one array, and so one search for winners.
+    known_at = {name: rows.known_at(name) for name in view.columns}
+    if len(kept) < rows.frame.height:
+        chosen = {id(at): at[kept] for at in known_at.values()}
+        known_at = {name: chosen[id(at)] for name, at in known_at.items()}
     values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
     return LatestRows(entity, rows.event_at[kept], sequence, known_at, values)
 

@@ -100,20 +100,26 @@ def _merge_aggregates(
             merged[view_key][name] = whole[start:stop]
 
 
-def _each_once(code: Ints, table: Ints, in_order: int) -> Ints:
-    """Return the places of the rows by code and columns, of equal ones the first.
+def _each_once(code: Ints, table: Ints, stored: int) -> Ints:
+    """Return the places of the rows by code and then by all columns, of equal ones the first.
 
     Args:
         code: int64 (n,), codes of the rows' entities.
         table: int64 (n, k), the rows.
-        in_order: How many of the first rows come in this order and once each.
+        stored: How many of the first rows come in this order and once each.
     """
-    key, _ = pack(code, table[:, 0], _NO_ROWS)
-    order = order_by(key, *table.T[1:], in_order=in_order)
-    ordered = key[order]
-    ties = np.flatnonzero((ordered[1:] == ordered[:-1]) & (order[1:] >= in_order))
-    is_repeated = (table.take(order[ties + 1], axis=0) == table.take(order[ties], axis=0)).all(axis=1)
-    return np.delete(order, ties[is_repeated] + 1) if is_repeated.any() else order
+    # Only from the first row that arrived on may anything change its place.
+    is_late = table[:, 0] >= table[stored:, 0].min(initial=NEVER)
+    late = np.flatnonzero(is_late)
+    late_code, late_table = code[late], table.take(late, axis=0)
+    key, _ = pack(late_code, late_table[:, 0], _NO_ROWS)
+    order = order_by(key, *late_table.T[1:])
+    late_code, late_table = late_code[order], late_table.take(order, axis=0)
+    is_new = np.ones(len(late), bool)
+    is_new[1:] = (late_code[1:] != late_code[:-1]) | (late_table[1:] != late_table[:-1]).any(axis=1)
+    places = np.append(np.flatnonzero(~is_late), late[order[is_new]])
+    by_code: Ints = places[np.argsort(code[places], kind="stable")]
+    return by_code
 
 
 def _merge_latest(rows: LatestRows, bodies: Bodies, kept_us: int, most_rows: int) -> dict[str, bytes]:
@@ -133,8 +139,9 @@ def _merge_latest(rows: LatestRows, bodies: Bodies, kept_us: int, most_rows: int
     found = [row for part in stored.values() for row in part]
     codes = [np.full(len(part), place[name]) for name, part in stored.items()]
     arrived = np.column_stack([rows.event_at, rows.sequence, *rows.known_at.values()])
-    numbers = chain.from_iterable((event_at, sequence, *known_at) for event_at, sequence, known_at, _ in found)
-    table = np.fromiter(numbers, np.int64).reshape(-1, arrived.shape[1])
+    event_at, sequence = ([row[part] for row in found] for part in (0, 1))
+    known_at = np.fromiter(chain.from_iterable([row[2] for row in found]), np.int64).reshape(-1, arrived.shape[1] - 2)
+    table = np.column_stack([np.array(event_at, np.int64), np.array(sequence, np.int64), known_at])
     code = np.concatenate([np.array([place[name] for name in names]), *codes])
     kept = _may_answer(code, np.concatenate([arrived, table]), kept_us, most_rows)
     fresh = _encodable(rows, arrived, np.sort(kept[kept < len(names)]))
@@ -167,6 +174,9 @@ def _may_answer(code: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
         kept_us: How long before the newest row.
         most_rows: The moment is that of the row that has so many newer ones, if that is later.
     """
+    # Columns that are known at the same moments have the same winners.
+    alike = {column.tobytes(): 2 + place for place, column in enumerate(table.T[2:])}
+    table = table[:, [0, 1, *alike.values()]]
     order = np.lexsort((table[:, 1], *table[:, :1:-1].T, table[:, 0], code))
     code, table = code[order], table[order]
     is_new = np.ones(len(code), bool)
@@ -178,8 +188,7 @@ def _may_answer(code: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
     visible_at = np.maximum(event_at, known_at.T)
     is_kept = ~is_past | ((visible_at >= since) & (visible_at != NEVER)).any(axis=0)
     _mark_last(is_kept, code, np.flatnonzero(is_past))
-    # Columns that are known at the same moments have the same winners.
-    for place in {column.tobytes(): place for place, column in enumerate(known_at.T)}.values():
+    for place in range(known_at.shape[1]):
         was_known = np.flatnonzero(visible_at[place] < since)
         keys = (sequence, known_at[:, place], event_at, code)
         _mark_last(is_kept, code, was_known[np.lexsort(tuple(key[was_known] for key in keys))])
