@@ -295,7 +295,7 @@ def _run(tx: Tx, number: int, execution_id: str | None, at: int, is_failed: bool
         tx.connection,
         tx.project,
         run_id,
-        [*(points if number in (1, 2, 3, 4, 5, 6, 128) else points[-5:] + points[595:600]), ("accuracy", 0, at, 0.858)],
+        [*(points if number in (1, 2, 3, 4, 5, 6, 128) else points[-5:] + points[595:600]), ("seconds", 0, at, 41.5)],
     )
     lineage.link(tx, tx.ref("run", run_id), "read", *run.inputs)
     return run_id
