@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from loopwright.data import read
-from loopwright.features import RequestSpec, compare_served, freeze_training_set
+from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import evidence
@@ -64,34 +64,39 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)
     rows = served.filter(is_looked_up).collect()
     sample = rows.sample(min(args["rows"], rows.height), seed=0) if rows.height else rows
-    checked = unequal = unmatched = 0
-    first: list[Any] = []
-    for (number, variant), part in sample.group_by("release", "variant"):
-        place = {"deployment": args["deployment"], "number": int(number)}
+    reports = [_compare(context, task, *alike) for alike in _by_plan(context, task, sample)]
+    return {
+        "rows": sum(report.rows for report in reports),
+        "unequal_rows": sum(report.unequal_rows for report in reports),
+        "unmatched_rows": sum(report.unmatched_rows for report in reports),
+        "first": [to_builtins(one) for report in reports for one in report.first][:20],
+    }
+
+
+def _by_plan(context: JobContext, task: Job, sample: pl.DataFrame) -> list[tuple[FeaturePlan, list[str], pl.DataFrame]]:
+    """Return the rows that were served by one plan together, with the plan and what was left out of their log."""
+    found: dict[tuple[str, ...], tuple[FeaturePlan, list[str], list[pl.DataFrame]]] = {}
+    for (number, variant), part in sample.group_by("release", "variant", maintain_order=True):
+        place = {"deployment": task.args["deployment"], "number": int(number)}
         release: Release = context.call("serving.get_release", place, task.project)
-        report = _compare(context, task, release, str(variant), part)
-        checked += report.rows
-        unequal += report.unequal_rows
-        unmatched += report.unmatched_rows
-        first += to_builtins(report.first)
-    return {"rows": checked, "unequal_rows": unequal, "unmatched_rows": unmatched, "first": first[:20]}
+        digest = next(one.plan for one in release.variants if one.name == variant)
+        plan = release.plans.get(digest)
+        if plan is None:
+            raise InvalidInput("this deployment looks no features up; there is nothing to compare", field="deployment")
+        _, _, parts = found.setdefault((digest, *sorted(release.personal)), (plan, release.personal, []))
+        parts.append(part)
+    return [(plan, personal, pl.concat(parts)) for plan, personal, parts in found.values()]
 
 
-def _compare(context: JobContext, task: Job, release: Release, variant: str, part: pl.DataFrame) -> Any:
-    """Compare the rows that one variant of a release answered, by the plan it reads."""
-    variants = {one.name: one for one in release.variants}
-    plan = release.plans.get(variants[variant].plan)
-    if plan is None:
-        raise InvalidInput("this deployment looks no features up; there is nothing to compare", field="deployment")
+def _compare(context: JobContext, task: Job, plan: FeaturePlan, personal: list[str], rows: pl.DataFrame) -> SkewReport:
     scans = {
         dataset.name: read.scan(
             context.call("data.get_version", {"dataset": dataset.name}, task.project), context.blobs
         )
         for dataset in plan.datasets
     }
-    kept = part.select([name for name in part.columns if not name.startswith("f.") or name[2:] in plan.columns])
-    run = partial(ask_child, context)
-    return compare_served(plan, scans, kept, run, unlogged=release.personal)
+    kept = rows.select([name for name in rows.columns if not name.startswith("f.") or name[2:] in plan.columns])
+    return compare_served(plan, scans, kept, partial(ask_child, context), unlogged=personal)
 
 
 @job("loop.evaluate")
