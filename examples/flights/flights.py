@@ -65,7 +65,7 @@ inputs = p.feature_service("late", [asked, at_origin, *recent], label=flights["i
 
 
 @p.train(model="late", inputs=inputs, window="all", holdout="14d", refit=True)
-def fit(rows: lw.TrainingSet, learning_rate: float = 0.05, trees: int = 200) -> lightgbm.LGBMClassifier:
+def fit(rows: lw.TrainingSet, learning_rate: float = 0.1, trees: int = 100) -> lightgbm.LGBMClassifier:
     X, y = rows.xy()  # pandas; also .polars() .numpy() .torch()
     model = lightgbm.LGBMClassifier(n_estimators=trees, learning_rate=learning_rate, n_jobs=2, verbose=-1)
     return model.fit(X, y)

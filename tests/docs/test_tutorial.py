@@ -18,7 +18,7 @@ from tests.docs.pages import DOCS, ROOT, blocks, run_commands, runs
 PAGE = DOCS / "tutorials" / "first-loop.md"
 EXAMPLE = ROOT / "examples" / "flights"
 PIECES = blocks(PAGE, "part of flights.py")
-QUICKER = {"trees: int = 200": "trees: int = 20", "p99_ms=5)": "p99_ms=100)", '"roc_auc", 0.65': '"roc_auc", 0.5'}
+QUICKER = {"trees: int = 100": "trees: int = 20", "p99_ms=5)": "p99_ms=100)", '"roc_auc", 0.65': '"roc_auc", 0.5'}
 """What a small slice on a busy machine needs."""
 
 

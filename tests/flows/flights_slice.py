@@ -19,7 +19,7 @@ START = parse_moment("2013-03-01T05:00:00Z")
 ASKED = ["flight_id", "scheduled_at", "carrier", "origin", "dest", "tailnum", "distance"]
 
 SHORTER = {
-    "trees: int = 200": "trees: int = 20",
+    "trees: int = 100": "trees: int = 20",
     'lw.Shadow("7d",': 'lw.Shadow("1d",',
     'lw.Canary([0.05, 0.25], hold="6h"': 'lw.Canary([0.5], hold="3h"',
     '        lw.gate.beats_champion("roc_auc"),\n': "",  # days after the first model, its rows are held out again
