@@ -121,7 +121,9 @@ def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
     assert (answer.status, answer.body) == (413, b"{}")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8400/x", "ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:port/x", "http://[::1/x"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8400/x", "ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:port/x", "http://[::1/x"]
+)
 def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
     with pytest.raises(http.client.InvalidURL):
         HttpLine({}).send("GET", url)
