@@ -57,3 +57,16 @@ def test_a_service_changes_with_its_views(loop: Loop) -> None:
     longer = planned(views=[msgspec.structs.replace(RECENT, windows_us=[DAY_US])])
     assert set(longer) == {"flights/view:recent", "flights/feature_service:late"}
     assert longer["flights/feature_service:late"] == ("changed", ["view recent changes"])
+
+
+def test_a_training_declared_by_another_version_of_the_platform_is_declared_anew(loop: Loop) -> None:
+    present = loop("pipelines.get_pipeline", pipeline="fit")
+    steps = [one for one in present.spec.steps if one.name != "finish"]
+    loop("pipelines.declare", spec=msgspec.structs.replace(present.spec, steps=steps))
+    planned = loop("loop.plan", spec=PROJECT)
+    assert [(one.ref, one.details) for one in planned.changes if one.change != "unaffected"] == [
+        ("flights/train:fit", ["steps that change: finish"])
+    ]
+    loop("loop.apply", spec=PROJECT, plan_digest=planned.digest)
+    assert loop("pipelines.get_pipeline", pipeline="fit").digest == present.digest
+    assert {one.change for one in loop("loop.plan", spec=PROJECT).changes} == {"unaffected"}

@@ -11,6 +11,7 @@ from loopwright.loop import sql
 from loopwright.loop.retrain import check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
+from loopwright.pipelines import PipelineSpec
 from loopwright.store.tx import Tx
 
 _KINDS = ("datasets", "views", "requests", "services", "pipelines", "trains", "deployments", "retrains")
@@ -37,7 +38,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     for kind in _KINDS:
         changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
     changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
-    changes = _with_services(tx, spec, changes)
+    changes = _with_more(changes, {**_moved_services(tx, spec, changes), **_moved_trainings(tx, spec)})
     base = "" if found is None else found[1]
     return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
 
@@ -55,7 +56,8 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
             "the project changed since the plan was shown", field="plan_digest", next_step="run loopwright apply again"
         )
     found = sql.newest_spec(tx.connection, tx.project)
-    if found is not None and found[1] == digest_of(to_builtins(spec)):
+    is_same = found is not None and found[1] == digest_of(to_builtins(spec))
+    if is_same and all(change.change == "unaffected" for change in planned.changes):
         return planned
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
@@ -117,8 +119,8 @@ def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -
     return changes
 
 
-def _with_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> list[PlannedChange]:
-    """Return the plan with each feature service changed whose views or on-request functions change."""
+def _moved_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> dict[str, list[str]]:
+    """Return the feature services whose views or on-request functions change, with why."""
     changed = {one.ref for one in changes if one.change == "changed"}
     moved = {}
     for service in spec.services:
@@ -126,8 +128,30 @@ def _with_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> l
         details = [f"{kind} {name} changes" for kind, name in read if tx.ref(kind, name) in changed]
         if details:
             moved[tx.ref("feature_service", service.name)] = details
+    return moved
+
+
+def _moved_trainings(tx: Tx, spec: ProjectSpec) -> dict[str, list[str]]:
+    """Return the trainings whose steps change although they do not: with gates, or with the platform."""
+    known = {one.name: one.spec for one in pipelines.list_pipelines(tx)}
+    moved = {}
+    for train in spec.trains:
+        if train.name in known:
+            before, after = (_steps(one) for one in (known[train.name], training_pipeline(train, spec)))
+            names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+            if names:
+                moved[tx.ref(_REF_KIND["trains"], train.name)] = [f"steps that change: {', '.join(names)}"]
+    return moved
+
+
+def _steps(spec: PipelineSpec) -> dict[str, Any]:
+    return {step.name: _without_code(to_builtins(step)) for step in spec.steps}
+
+
+def _with_more(changes: list[PlannedChange], moved: dict[str, list[str]]) -> list[PlannedChange]:
+    """Return the plan with what changes because something else does."""
     return [
-        PlannedChange(one.ref, "changed", one.details + moved[one.ref])
+        PlannedChange(one.ref, "changed", one.details or moved[one.ref])
         if one.ref in moved and one.change in ("changed", "unaffected")
         else one
         for one in changes
