@@ -73,3 +73,20 @@ def test_a_file_that_is_no_python_is_a_clear_error() -> None:
     with pytest.raises(InvalidInput, match=r"README.md is no Python file") as refused:
         load_project(ROOT / "README.md")
     assert refused.value.field == "file"
+
+
+def test_an_error_in_a_file_names_its_line_however_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wrong.py").write_text("import loopwright as lw\n\np = lw.Projekt('x')\n")
+    monkeypatch.chdir(tmp_path)
+    for name in (Path("wrong.py"), tmp_path / "wrong.py"):
+        with pytest.raises(InvalidInput, match="AttributeError") as refused:
+            load_project(name)
+        assert refused.value.field == "wrong.py:3"
+
+
+@pytest.mark.parametrize("command", ["predict", "label"])
+def test_a_typed_row_that_is_no_object_is_named(command: str) -> None:
+    with pytest.raises(InvalidInput, match=r"this row is no object.*rows\[1\]"):
+        CliRunner().invoke(cli, [command, "late", '[{"hours": 1}, 1]'], catch_exceptions=False)

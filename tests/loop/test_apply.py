@@ -70,3 +70,11 @@ def test_a_training_declared_by_another_version_of_the_platform_is_declared_anew
     loop("loop.apply", spec=PROJECT, plan_digest=planned.digest)
     assert loop("pipelines.get_pipeline", pipeline="fit").digest == present.digest
     assert {one.change for one in loop("loop.plan", spec=PROJECT).changes} == {"unaffected"}
+
+
+def test_the_plan_names_what_changes_inside_a_list(loop: Loop) -> None:
+    [older] = POLICY.when
+    policy = msgspec.structs.replace(POLICY, when=[msgspec.structs.replace(older, args={"age_us": 61 * DAY_US})])
+    found = loop("loop.plan", spec=msgspec.structs.replace(PROJECT, retrains=[policy]))
+    [change] = [one for one in found.changes if one.change != "unaffected"]
+    assert change.details == [f"when[0].args.age_us: {60 * DAY_US} -> {61 * DAY_US}"]

@@ -135,6 +135,10 @@ def _follow(found: Any, execution: Any, *, detach: bool, as_json: bool) -> None:
 
 def _tell_end(execution: Any) -> None:
     click.echo(f"{execution.execution_id} {execution.state}")
+    outputs = [step.output for step in execution.steps if step.state == "done" and isinstance(step.output, dict)]
+    made = [f"{one['model']} version {one['version']}" for one in outputs if {"model", "version"} <= set(one)]
+    if made:
+        click.echo(f"registered: {', '.join(made)}; where they go: loopwright status")
     skipped = [step for step in execution.steps if step.state == "skipped" and step.output]
     if skipped:
         click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
@@ -209,7 +213,7 @@ def load_project(file: Path) -> Any:
 def _line_in(error: BaseException, file: Path) -> int | str:
     trace, line = error.__traceback__, "?"
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(file):
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == file.resolve():
             line = str(trace.tb_lineno)
         trace = trace.tb_next
     return line

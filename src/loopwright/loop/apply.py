@@ -1,6 +1,7 @@
 """Apply: compare what is declared with what was applied, show the plan, and make it so in one transaction."""
 
 from collections.abc import Callable, Iterable
+from itertools import zip_longest
 from typing import Any
 
 from loopwright import data, features, monitoring, pipelines, serving
@@ -172,6 +173,9 @@ def _differences(before: Any, after: Any, path: str = "") -> list[str]:
         for name in sorted({*before, *after}):
             found += _differences(before.get(name), after.get(name), f"{path}.{name}" if path else name)
         return found
+    if isinstance(before, list) and isinstance(after, list) and any(isinstance(one, dict) for one in before + after):
+        pairs = zip_longest(before, after)
+        return [one for place, pair in enumerate(pairs) for one in _differences(*pair, f"{path}[{place}]")]
     return [] if before == after else [f"{path}: {_short(before)} -> {_short(after)}"]
 
 
