@@ -16,6 +16,13 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+def test_a_state_folder_beside_that_has_a_server_is_named(tmp_path: Path) -> None:
+    (tmp_path / "none-demo").mkdir()
+    (tmp_path / "none-demo" / "server.json").write_text("{}")
+    with pytest.raises(Unavailable, match=r"LOOPWRIGHT_STATE=none-demo"):
+        lw.connect(project="trips")
+
+
 def test_a_project_and_a_server_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput, match="which project"):
         lw.connect()

@@ -166,8 +166,15 @@ def find_caller(settings: Settings | None = None) -> HttpCaller:
         "no Loopwright server is running here",
         field="state_dir",
         value=str(settings.state_dir),
-        next_step="start one with: loopwright up",
+        next_step=_elsewhere(settings) or "start one with: loopwright up",
     )
+
+
+def _elsewhere(settings: Settings) -> str:
+    """Return how to name a state folder beside this one that a server was started on, such as the demo's."""
+    beside = settings.state_dir.parent.glob(f"{settings.state_dir.name}*/{settings.server_file.name}")
+    found = sorted(place.parent.name for place in beside)
+    return f"start one with loopwright up, or, if you mean that one, LOOPWRIGHT_STATE={found[0]}" if found else ""
 
 
 def _read_server_file(settings: Settings) -> tuple[str, str]:
