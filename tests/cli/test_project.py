@@ -90,3 +90,9 @@ def test_an_error_in_a_file_names_its_line_however_the_file_is_named(
 def test_a_typed_row_that_is_no_object_is_named(command: str) -> None:
     with pytest.raises(InvalidInput, match=r"this row is no object.*rows\[1\]"):
         CliRunner().invoke(cli, [command, "late", '[{"hours": 1}, 1]'], catch_exceptions=False)
+
+
+def test_a_plan_is_not_made_so_unseen(tmp_path: Path) -> None:
+    (tmp_path / "some.py").write_text("import loopwright as lw\n\np = lw.Project('x')\n")
+    with pytest.raises(InvalidInput, match="--plan to see it, or --yes"):
+        CliRunner().invoke(cli, ["apply", str(tmp_path / "some.py"), "--json"], catch_exceptions=False)

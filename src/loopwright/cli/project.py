@@ -41,6 +41,9 @@ def init(folder: Path, template: str, as_json: bool) -> None:
 @json_option
 def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
     """Show the plan of the project in FILE, then make it so."""
+    if as_json and not (yes or only_plan):
+        rule = "--plan to see it, or --yes to make it so"
+        raise InvalidInput("under --json nobody is asked about the plan", field="--json", rule=rule)
     project = load_project(file)
 
     def confirm(plan: Any) -> bool:
@@ -48,7 +51,7 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
             _print_plan(plan)
         if only_plan or not any(change.change in ("new", "changed") for change in plan.changes):
             return not only_plan
-        return yes or as_json or click.confirm("make it so?", default=True)
+        return yes or click.confirm("make it so?", default=True)
 
     applied = apply_project(project, confirm)
     if as_json:
