@@ -9,6 +9,7 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import When
 from loopwright.monitoring import MonitorSpec
+from loopwright.registry import GateSpec
 from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Loop
 
 
@@ -29,6 +30,10 @@ def decay(metric: str) -> list[Any]:
         ({"trains": [msgspec.structs.replace(PROJECT.trains[0], model="other")]}, "fit trains other, and late serves"),
         ({"trains": [msgspec.structs.replace(PROJECT.trains[0], alias="calendar")]}, "fit sets the alias calendar"),
         ({"retrains": [msgspec.structs.replace(POLICY, deployment="none")]}, "no deployment named none"),
+        (
+            {"deployments": [msgspec.structs.replace(LATE, gates=[GateSpec("beats_champion", {"metric": "roc_acu"})])]},
+            r"no metric of a binary task.*deployments.late.gates\[0\].metric.*did you mean roc_auc",
+        ),
     ],
 )
 def test_a_policy_that_could_never_act_is_refused(loop: Loop, changes: dict[str, Any], told: str) -> None:

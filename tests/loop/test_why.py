@@ -55,6 +55,7 @@ def test_a_row_scored_in_a_batch_is_followed_to_the_version_that_scored_it(servi
     job = serving("serving.start_score", deployment="late", input=rows, version=version)
     prediction_id = answer(serving, 1, variant="score", model_version=version, writer=f"score:{job.job_id}")
     found = ask(serving, prediction_id)
+    assert ask(serving, f"flights/prediction:{prediction_id}") == found
     assert "Scored in a batch by version 2 of late" in said(found, "score")[0]
     assert said(found, "model") == ["Version 2 of late (constant)."]
     assert not said(found, "release")

@@ -10,6 +10,7 @@ from sklearn import metrics as oracle
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.registry import gain, metrics
+from loopwright.registry.types import MEASURES
 
 
 def rows(seed: int, size: int = 400, levels: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -17,6 +18,16 @@ def rows(seed: int, size: int = 400, levels: int = 0) -> tuple[np.ndarray, np.nd
     y = (chance.random(size) < 0.3).astype(float)
     score = 1 / (1 + np.exp(-(y + chance.normal(size=size))))
     return y, np.round(score * levels) / levels if levels else score
+
+
+def test_every_measure_of_a_task_is_known_by_name() -> None:
+    y, score = rows(1)
+    found = {
+        "binary": metrics.evaluate("binary", y, score),
+        "multiclass": metrics.evaluate("multiclass", y, np.column_stack([1 - score, score])),
+        "regression": metrics.evaluate("regression", y, score),
+    }
+    assert {task: tuple(sorted(measured)) for task, (measured, _) in found.items()} == MEASURES
 
 
 @pytest.mark.parametrize("levels", [0, 3, 20])

@@ -36,6 +36,14 @@ def test_changes_and_new_files_make_another_digest(repository: Path) -> None:
     assert read_source_state(repository) == edited
 
 
+def test_a_folder_that_git_ignores_is_in_no_commit(repository: Path) -> None:
+    (repository / ".gitignore").write_text("state/\n")
+    inner = repository / "state" / "project"
+    inner.mkdir(parents=True)
+    (inner / "flights.py").write_text("1")
+    assert read_source_state(inner, "d" * 64) == SourceState(code_digest="d" * 64)
+
+
 def test_outside_git_there_is_no_commit(tmp_path: Path) -> None:
     assert read_source_state(tmp_path) == SourceState()
     assert read_source_state(tmp_path / "nowhere") == SourceState()

@@ -45,12 +45,20 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     readers = {".parquet": pl.read_parquet, ".csv": lambda place: pl.read_csv(place, try_parse_dates=True)}
     if not path.is_file():
         raise InvalidInput("there is no such file", field="file", value=str(path))
+    if path.suffix not in readers and _is_parquet(path):  # a blob of the platform has a digest for a name
+        readers[path.suffix] = pl.read_parquet
     if path.suffix not in readers:
-        raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=" or ".join(readers))
+        rule = f"Parquet, or {' or '.join(readers)}"
+        raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)
     try:
         return readers[path.suffix](path), path.name
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error)) from None
+
+
+def _is_parquet(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 def _from_pandas(rows: Any) -> "pl.DataFrame":

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Any
 
-from loopwright import data, features, monitoring, pipelines, serving
+from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
@@ -197,6 +197,8 @@ def _check_spec(spec: ProjectSpec) -> None:
     _require(((one.train, f"retrains.{one.deployment}.train") for one in spec.retrains), names["trains"], "training")
     _require(((one.deployment, "retrains") for one in spec.retrains), names["deployments"], "deployment")
     _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
+    for one in spec.deployments:
+        registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
     for policy in spec.retrains:
         check_policy(policy, spec)
 

@@ -25,9 +25,15 @@ Rows = list[dict[str, Any]]
 def why(context: OperationContext, *, prediction_id: str) -> Provenance:
     """Return what one prediction came from: release, traffic decision, version, gates, approvals, run, rows, code.
 
+    Args:
+        context: Reads and seals.
+        prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
+
     Raises:
         NotFound: No deployment of this project answered under this id.
     """
+    if ":" in prediction_id and (ref := parse_ref(prediction_id, context.project)).kind == "prediction":
+        prediction_id = ref.name
     rows = _find_rows(context, prediction_id)
     if not rows:
         context.seal(Streams(context.project, ("predictions",)))

@@ -5,6 +5,12 @@ from typing import Any, Literal
 import msgspec
 
 Task = Literal["binary", "multiclass", "regression", "ranking", "forecast", "other"]
+MEASURES = {
+    "binary": ("accuracy", "brier", "log_loss", "precision", "recall", "roc_auc"),
+    "multiclass": ("accuracy", "log_loss", "macro_f1"),
+    "regression": ("mae", "r2", "rmse"),
+}
+"""What ``metrics.evaluate`` measures of each task that it knows."""
 ColumnKind = Literal["number", "category", "boolean", "text"]
 Verdict = Literal["passed", "failed", "invalid", "undecided"]
 

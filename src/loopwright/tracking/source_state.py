@@ -12,14 +12,17 @@ _GIT = ("git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "core.
 
 
 def read_source_state(folder: Path, code_digest: str = "") -> SourceState:
-    """Return commit, dirty flag and patch digest of the folder's repository; an empty commit outside git.
+    """Return commit, dirty flag and patch digest of the folder's repository.
+
+    The commit is empty outside git, and where git ignores the folder.
 
     Args:
         folder: The project's folder; only changes below it count.
         code_digest: Digest of the packed code, kept as it is.
     """
     commit = _git(folder, "rev-parse", "--verify", "HEAD")
-    if commit is None:
+    # Of a folder that git ignores no commit says what is in it.
+    if commit is None or not _git(folder, "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", "."):
         return SourceState(code_digest=code_digest)
     patch = _git(folder, "diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--", ".")
     untracked = _git(folder, "ls-files", "--others", "--exclude-standard", "-z", "--", ".")

@@ -13,7 +13,7 @@ import polars as pl
 from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
 from loopwright.cli.demo.last_act import break_one, last_act
 from loopwright.cli.demo.notes import load_notes, refuse_if_over
-from loopwright.cli.demo.setup import DEPLOYMENT, START_AT, Stage, end_of, open_stage
+from loopwright.cli.demo.setup import DEPLOYMENT, PROJECT, START_AT, Stage, end_of, open_stage
 from loopwright.cli.demo.year import play_year
 from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.config import load_settings
@@ -85,6 +85,7 @@ def _ask_why(stage: Stage, end_at: int) -> None:
     prediction_id = str(log.sort("score")["prediction_id"][-1])
     click.echo("")
     click.echo(f"loopwright why {prediction_id} --replay     (a late flight that was seen coming)")
+    click.echo(f"the same as a page: {stage.supervisor.server_url}/p/{PROJECT}/predictions/{prediction_id}")
     provenance = stage.remote.why(prediction_id)
     print_provenance(provenance)
     click.echo(replay_prediction(stage.remote, provenance).sentence)

@@ -1,5 +1,6 @@
 """Running gates over evidence, so that whatever a gate does there is a verdict."""
 
+import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -9,21 +10,32 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.plugins import load_plugin
-from loopwright.registry.types import Evidence, GateResult, GateSpec, Verdict
+from loopwright.registry.types import MEASURES, Evidence, GateResult, GateSpec, Verdict
 
 Finding = tuple[Verdict, str]
 Gate = Callable[..., Finding]
+_ON_METRICS = ("at_least", "at_most", "beats_champion")
 
 
-def check_specs(specs: Sequence[GateSpec], field: str = "gates") -> None:
-    """Refuse gates that could never be evaluated, when they are declared.
+def check_specs(specs: Sequence[GateSpec], field: str = "gates", *, task: str = "") -> None:
+    """Refuse gates that could never be evaluated, when they are declared; metrics only where a task is given.
 
     Raises:
         NotFound: No such gate is installed.
-        InvalidInput: An argument is missing, unknown or of the wrong type.
+        InvalidInput: An argument is missing, unknown or of the wrong type, or a metric is none of the task.
     """
     for place, spec in enumerate(specs):
-        _bind(spec, f"{field}[{place}]")
+        _, arguments = _bind(spec, f"{field}[{place}]")
+        metric, known = arguments.get("metric"), MEASURES.get(task, ())
+        if spec.kind in _ON_METRICS and known and metric not in known:
+            near = difflib.get_close_matches(str(metric), known, 1)
+            raise InvalidInput(
+                f"gate {spec.kind}: this is no metric of a {task} task",
+                field=f"{field}[{place}].metric",
+                value=metric,
+                rule=f"one of {', '.join(known)}",
+                next_step=f"did you mean {near[0]}?" if near else None,
+            )
 
 
 def run_gates(specs: Sequence[GateSpec], evidence: Evidence) -> list[GateResult]:

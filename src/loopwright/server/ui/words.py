@@ -211,11 +211,16 @@ def metric_value(metric: str, value: float | None) -> str:
     """Return a metric's value with its unit, as its name says."""
     if value is None:
         return UNKNOWN
-    if metric.endswith(("_rate", "_share")):
+    if _is_share(metric):
         return percent(value, 2)
     if "latency" in metric or metric.endswith("_ms"):
         return f"{number(value, 2)}{_GROUP}ms"
     return number(float(value), 4)
+
+
+def _is_share(metric: str) -> bool:
+    """Say whether a metric is a share; the guard on latency measures that of slow answers."""
+    return metric.endswith(("_rate", "_share")) or metric == "latency_p99"
 
 
 def metric_difference(metric: str, value: float | None) -> str:
@@ -226,7 +231,7 @@ def metric_difference(metric: str, value: float | None) -> str:
     """
     if value is None:
         return UNKNOWN
-    if metric.endswith(("_rate", "_share")):
+    if _is_share(metric):
         return f"{signed(value * 100, 2)}{_GROUP}pp"
     if "latency" in metric or metric.endswith("_ms"):
         return f"{signed(value, 2)}{_GROUP}ms"
@@ -255,6 +260,8 @@ def metric_name(metric: str) -> str:
     >>> metric_name("roc_auc"), metric_name("latency_p99_ms")
     ('ROC AUC', 'latency p99')
     """
+    if metric == "latency_p99":
+        return "slow answers"
     text = metric.replace("_", " ").removesuffix(" ms")
     for short in ("roc auc", "rmse", "mae"):
         text = text.replace(short, short.upper())
