@@ -60,9 +60,9 @@ def test_a_rollout_tells_its_step_and_when_it_is_judged_again(serving: Loop) -> 
     verdict = {"step": 0, "metric": "roc_auc", "champion": 0.7, "candidate": 0.7, "difference": 0, "low": -1, "high": 1}
     verdict |= {"verdict": "undecided", "message": "neither better nor worse", "rows": 9, "at_us": serving.wall.at_us}
     serving.service("serving.finish_step", **place, verdicts=[verdict])
-    assert f"judged again {format_moment(began + 2 * hold)}; undecided: neither better nor worse" in progress()
+    assert f"judged again {format_moment(began + 2 * hold)}; roc_auc undecided: neither better nor worse" in progress()
     serving("serving.pause", rollout_id=place["rollout_id"], reason="a look")
-    assert f"since {format_moment(began)}, paused; undecided" in progress()
+    assert f"since {format_moment(began)}, paused; roc_auc undecided" in progress()
     serving("loop.rollback", deployment="late", reason=f"no version {version}")
     assert progress() == ""
 

@@ -77,7 +77,7 @@ def status(project: str | None, as_json: bool) -> None:
         return
     click.echo(f"project {answer.project}, {answer.clock} clock at {format_moment(answer.clock_at)}")
     print_table(
-        ("deployment", "serving", "state", "predictions", "scored"),
+        ("deployment", "serving", "state", "logged", "scored"),
         [(one.name, one.serving, one.state, one.predictions, one.scored) for one in answer.deployments],
     )
     for one in answer.deployments:

@@ -13,8 +13,9 @@ _MOST_UNJUDGED = 20
 
 
 class DeploymentLine(msgspec.Struct, frozen=True):
-    """One deployment in a sentence; ``predictions`` counts sealed rows, apart from those of files (``scored``).
+    """One deployment in a sentence.
 
+    ``predictions`` counts sealed rows, shadows' too; those of files are ``scored``.
     ``progress`` says where a rollout that is under way stands: its step, when it is judged again, the last verdicts.
     ``refused`` says what the gates held against the model's newest training, empty where they let it pass.
     """

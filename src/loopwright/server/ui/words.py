@@ -152,11 +152,13 @@ def size(size_bytes: int | None) -> str:
 def span(duration_us: int | None) -> str:
     """Return a duration in the largest unit that fits, with one smaller one where it says something.
 
-    >>> span(374_000_000), span(90_000), span(36 * 3_600_000_000)
-    ('6 min 14 s', '90 ms', '36 h')
+    >>> span(374_000_000), span(90_000), span(36 * 3_600_000_000), span(0)
+    ('6 min 14 s', '90 ms', '36 h', 'no time')
     """
     if duration_us is None:
         return UNKNOWN
+    if duration_us == 0:  # of a replayed clock, which stands still while things happen
+        return "no time"
     if duration_us < SECOND_US:
         return f"{duration_us // 1000} ms" if duration_us >= 1000 else f"{duration_us} µs"
     seconds = duration_us // SECOND_US

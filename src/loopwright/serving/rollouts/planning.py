@@ -111,7 +111,7 @@ def describe_progress(rollout: Rollout, now_us: int) -> str:
     else:
         due_at = next_look_at(step, rollout.step_started_at + rollout.paused_us, now_us)
         parts.append(f"judged again {format_moment(due_at)}")
-    found = [f"{one.verdict}: {one.message}" for one in rollout.verdicts if one.step == rollout.step]
+    found = [f"{one.metric} {one.verdict}: {one.message}" for one in rollout.verdicts if one.step == rollout.step]
     return f"{', '.join(parts)}; {'; '.join(found) or 'no verdict yet'}"
 
 
