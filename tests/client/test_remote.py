@@ -51,3 +51,12 @@ def test_a_row_that_is_too_large_alone_is_told(gateway: Any, monkeypatch: pytest
     monkeypatch.setattr("tests.client.conftest.MOST_ROWS", 0)
     with pytest.raises(TooLarge):
         lw.connect(gateway.url, project="trips").deployment("near").log([{"id": "1"}])
+
+
+def test_names_go_over_the_wire_quoted() -> None:
+    remote = lw.connect("http://127.0.0.1:9/", project="trips", gateway_url="http://127.0.0.1:9")
+    for name in ("späte", "two words", "a/b"):
+        with pytest.raises(Unavailable, match=r"cannot reach http://127.0.0.1:9/v1/trips/deployments/[\w%]+/predict"):
+            remote.deployment(name).predict([{"x": 1}])
+        with pytest.raises(Unavailable, match=r"cannot reach http://127.0.0.1:9/v1/trips/datasets/[\w%]+/push"):
+            remote.dataset(name).push([{"x": 1}])

@@ -129,6 +129,12 @@ def test_what_is_no_address_is_said_to_be_none(url: str) -> None:
         HttpLine({}).send("GET", url)
 
 
+def test_a_token_that_no_header_can_hold_is_said_to_be_none(side: Side) -> None:
+    for token in ("two\nlines", "žluť"):
+        with pytest.raises(Unavailable):
+            ServiceLine(token).post(side.url + "/v1/x", b"1")
+
+
 def test_an_error_keeps_its_kind_and_silence_is_unavailable(side: Side, line: ServiceLine) -> None:
     side.refuses = Conflict("taken", field="seq", value=3).to_dict()
     with pytest.raises(Conflict, match="taken"):

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
@@ -64,7 +64,7 @@ class HttpCaller:
             Unavailable: No gateway is live, or it cannot be reached.
         """
         if not self.gateway_url:
-            self.gateway_url = self.find_gateway(path.split("/")[2])
+            self.gateway_url = self.find_gateway(unquote(path.split("/")[2]))
         return self.send("POST", f"{self.gateway_url}{path}", msgspec.json.encode(document))
 
     def find_gateway(self, project: str) -> str:

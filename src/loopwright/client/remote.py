@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.client.declarations import Monitor
@@ -129,7 +130,7 @@ class RemoteDeployment:
     def __init__(self, remote: Remote, name: str) -> None:
         self._remote = remote
         self.name = name
-        self._path = f"/v1/{remote.project}/deployments/{name}"
+        self._path = f"/v1/{quote(remote.project, safe='')}/deployments/{quote(name, safe='')}"
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return one answer a row: prediction_id, variant, model_version, score.
@@ -181,7 +182,7 @@ class RemoteDataset:
         Returns:
             How many rows were taken.
         """
-        path = f"/v1/{self._remote.project}/datasets/{self.name}/push"
+        path = f"/v1/{quote(self._remote.project, safe='')}/datasets/{quote(self.name, safe='')}/push"
         return int(self._remote.caller.gateway(path, {"rows": to_rows(rows)})["accepted"])
 
     def append(self, rows: "pl.DataFrame | str | Path", *, reason: str = "", replace: bool = False) -> Any:

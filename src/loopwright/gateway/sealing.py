@@ -152,13 +152,11 @@ class Sealer:
                     failed[key] = error
             for project, found in drafts.items():
                 try:
-                    taken = self._register(project, found)
+                    for draft in self._register(project, found):
+                        answer["chunks"] += draft.chunk is not None
+                        answer["rows"] += self._finish(draft)
                 except LoopwrightError as error:
                     failed |= {draft.key: error for draft in found}
-                    continue
-                for draft in taken:
-                    answer["chunks"] += draft.chunk is not None
-                    answer["rows"] += self._finish(draft)
             left = {key: rest for key, rest in left.items() if rest and key not in failed and self._may_seal(key)}
         for failure in failed.values():
             raise failure
@@ -207,19 +205,25 @@ class Sealer:
         )
         return Draft(key, stream, number, segment.damaged_bytes, chunk)
 
-    def _register(self, project: str, drafts: list[Draft]) -> list[Draft]:
-        """Tell the server of stored rows in one call and return what it took; where it refuses one, each by itself."""
+    def _register(self, project: str, drafts: list[Draft]) -> Iterator[Draft]:
+        """Tell the server of stored rows in one call and yield what it took; where it refuses one, each by itself.
+
+        What is yielded has to be let go of before the next is sent: after a conflict that goes under another name.
+        """
         # The name may have changed since the draft was made.
         chunks = [msgspec.structs.replace(draft.chunk, writer=self._writer) for draft in drafts if draft.chunk]
         try:
             if chunks:
                 self._control.call("chunks.register_all", {"chunks": chunks}, list[Chunk], project)
         except (Conflict, InvalidInput, NotFound) as error:
-            if len(drafts) > 1:
-                return [taken for draft in drafts for taken in self._register(project, [draft])]
-            self._refuse(drafts[0], error)
-            return []
-        return drafts
+            if len(drafts) == 1:
+                self._refuse(drafts[0], error)
+                return
+        else:
+            yield from drafts
+            return
+        for draft in drafts:
+            yield from self._register(project, [draft])
 
     def _refuse(self, draft: Draft, error: LoopwrightError) -> None:
         """Keep the rows that the server will not have; they must not hold up others."""

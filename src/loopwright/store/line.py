@@ -68,6 +68,9 @@ class HttpLine:
                 is_whole = False  # who refuses a body may answer before it has come in whole
             response = connection.getresponse()
             answer = Answer(response.status, response.read())
+        except ValueError as error:  # a header that cannot be sent, such as a token with a line break
+            connection.close()
+            raise http.client.HTTPException(str(error)) from None
         except BaseException:
             # Also where a signal ends the wait: the other side then sees that nobody listens any more.
             connection.close()

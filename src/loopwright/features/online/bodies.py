@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from loopwright.data import known
 from loopwright.features.aggregates import Partials, finish, sum_windows, superseded_at
 from loopwright.features.online.base import Lookup
-from loopwright.features.plans import used_columns
+from loopwright.features.plans import used_columns, window_name
 from loopwright.features.pointintime import FOUND, NEVER, NOT_FOUND, Ints, latest_known, order_by, pack
 from loopwright.features.rows import AggregateRows, LatestRows
 from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec
@@ -276,14 +276,15 @@ def _add_aggregates(
         partials = partials._replace(until=superseded_at(code, table[:, 1], partials))
         sums.append(sum_windows(code, partials, asked_code, np.tile(at_us, len(views)), computed.windows_us))
     has_no_entity = np.array([entity is None for _, entity in asked], bool)
-    windows = range(len(computed.windows_us))
-    for feature, ((function, column), window) in enumerate(product(computed.functions, windows)):
+    windows = enumerate(computed.windows_us)
+    for (place, (function, column)), (window, window_us) in product(enumerate(computed.functions), windows):
         values = finish(function, sums[column], window)
         values[has_no_entity] = np.nan
         reasons = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
-        for place, view in enumerate(views):
-            name = list(view.names.values())[feature]
-            own = slice(place * len(at_us), (place + 1) * len(at_us))
+        for turn, view in enumerate(views):
+            assert isinstance(view.view, AggregateViewSpec)
+            name = view.names[window_name(view.view.aggregates[place].name, window_us)]
+            own = slice(turn * len(at_us), (turn + 1) * len(at_us))
             found.columns[name], found.reasons[name] = values[own], reasons[own]
 
 
