@@ -152,9 +152,7 @@ class Sealer:
                     failed[key] = error
             for project, found in drafts.items():
                 try:
-                    for draft in self._register(project, found):
-                        answer["chunks"] += draft.chunk is not None
-                        answer["rows"] += self._finish(draft)
+                    self._hand_over(project, found, answer)
                 except LoopwrightError as error:
                     failed |= {draft.key: error for draft in found}
             left = {key: rest for key, rest in left.items() if rest and key not in failed and self._may_seal(key)}
@@ -204,6 +202,12 @@ class Sealer:
             event_at_max=times.max(),  # type: ignore[arg-type]
         )
         return Draft(key, stream, number, segment.damaged_bytes, chunk)
+
+    def _hand_over(self, project: str, drafts: list[Draft], answer: dict[str, int]) -> None:
+        """Register stored rows, let go of what was taken, and count it in ``answer``."""
+        for draft in self._register(project, drafts):
+            answer["chunks"] += draft.chunk is not None
+            answer["rows"] += self._finish(draft)
 
     def _register(self, project: str, drafts: list[Draft]) -> Iterator[Draft]:
         """Tell the server of stored rows in one call and yield what it took; where it refuses one, each by itself.
