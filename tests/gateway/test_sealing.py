@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -158,6 +159,37 @@ def test_a_chunk_that_is_refused_holds_up_no_other_of_its_round(
     assert world.chunks("labels", "early")["label_id"].to_list() == ["b", "c"]
     assert older.kept_aside == ["flights/labels/late/000000000001.bad"]
     assert older.streams[timeless].closed() == [1]
+    older.close()
+
+
+def test_what_was_taken_before_a_conflict_is_not_sent_under_the_new_name(
+    world: World, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    sealer.stop()
+    older, last = Spool(tmp_path / "older"), StreamKey("flights", "labels", "last")
+    older.append(StreamKey("flights", "labels", "early"), [labels("b")])
+    older.append(LATE, [labels("taken")])
+    older.append(last, [labels("c")])
+    whole = ControlPlane.call
+
+    def cut_off(self: ControlPlane, verb: str, args: dict[str, Any], *more: Any, **named: Any) -> Any:
+        if [chunk.stream for chunk in args.get("chunks", [])] == ["last"]:
+            raise Unavailable("the server does not answer")
+        return whole(self, verb, args, *more, **named)
+
+    monkeypatch.setattr(ControlPlane, "call", cut_off)
+    sealer = sealer_of(world, older)
+    with pytest.raises(Unavailable):
+        sealer.seal().result(20)
+    monkeypatch.setattr(ControlPlane, "call", whole)
+    assert sealer.seal().result(20) == {"chunks": 1, "rows": 1}
+    sealer.stop()
+    assert world.chunks("labels", "early")["label_id"].to_list() == ["b"]
+    assert world.chunks("labels", "last")["label_id"].to_list() == ["c"]
     older.close()
 
 
