@@ -13,6 +13,7 @@ from frame import Bench, Platform, percentile, platform, serve_model, settle, wr
 from loopwright.kernel.ids import new_ids
 from loopwright.serving import Release
 from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.chunks import describe_chunk
 
 CHUNKS = 100
 ROWS = 10_000
@@ -50,22 +51,9 @@ def fill(at: Platform, release: Release, blobs: BlobStore) -> list[str]:
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         blob = blobs.put(buffer.getvalue())
-        names, times = frame["prediction_id"], frame["event_at"]
-        at.remote.call(
-            "chunks.register",
-            kind="predictions",
-            stream="late",
-            writer="bench",
-            seq=number,
-            digest=blob.digest,
-            rows=frame.height,
-            size_bytes=blob.size_bytes,
-            id_first=names[0],
-            id_last=names[-1],
-            event_at_min=times[0],
-            event_at_max=times[-1],
-        )
-        ids += names.sample(10, seed=number).to_list()
+        chunk = describe_chunk(frame, blob, kind="predictions", stream="late", writer="bench", seq=number)
+        at.remote.call("chunks.register", chunks=[chunk])
+        ids += frame["prediction_id"].sample(10, seed=number).to_list()
     return ids
 
 

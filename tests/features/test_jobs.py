@@ -11,7 +11,9 @@ from loopwright.features import BoundView, DatasetPushSpec
 from loopwright.features.jobs import ONLINE_FILE, cut_training_set, freeze_training_set, load_training_set
 from loopwright.features.online import open_online_store
 from loopwright.kernel.clock import HOUR_US, parse_moment
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.store.chunks import describe_chunk
 
 Call = Callable[..., Any]
 FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
@@ -54,9 +56,8 @@ def push(worker: Any, dataset: str, rows: pl.DataFrame) -> None:
     path = worker.state_dir / "pushed.parquet"
     logged.write_parquet(path)
     stored = worker.blobs.put_file(path)
-    chunk = {"kind": "pushes", "stream": dataset, "writer": "w", "seq": 1, "digest": stored.digest, "rows": rows.height}
-    ends = {"id_first": "push_0", "id_last": "push_9", "event_at_min": 0, "event_at_max": 0}
-    worker.call("chunks.register", {**chunk, "size_bytes": stored.size_bytes, **ends}, "flights")
+    chunk = describe_chunk(logged, stored, kind="pushes", stream=dataset, writer="w", seq=1)
+    worker.call("chunks.register", {"chunks": [to_builtins(chunk)]}, "flights")
 
 
 def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(

@@ -35,6 +35,14 @@ def sealer_of(world: World, spool: Spool) -> Sealer:
     return made
 
 
+def take_number(world: World, spool: Spool) -> None:
+    """Seal one label, so that the first number of its stream is taken."""
+    spool.append(LATE, [labels("a")])
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    sealer.stop()
+
+
 def test_layouts_are_joined_and_types_reconciled() -> None:
     first = Batch(
         Layout((("push_id", "str"), ("a", "i64"), ("t", "time")), (("release", "i64", 3),)), 1, [["1"], [1], [0]]
@@ -143,10 +151,7 @@ def test_a_chunk_that_is_refused_holds_up_no_other_of_its_round(
     world: World, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
-    spool.append(LATE, [labels("a")])
-    sealer = sealer_of(world, spool)
-    sealer.seal().result(20)
-    sealer.stop()
+    take_number(world, spool)
     older = Spool(tmp_path / "older")
     timeless = StreamKey("flights", "labels", "timeless")
     older.append(LATE, [labels("taken")])
@@ -166,10 +171,7 @@ def test_what_was_taken_before_a_conflict_is_not_sent_under_the_new_name(
     world: World, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
-    spool.append(LATE, [labels("a")])
-    sealer = sealer_of(world, spool)
-    sealer.seal().result(20)
-    sealer.stop()
+    take_number(world, spool)
     older, last = Spool(tmp_path / "older"), StreamKey("flights", "labels", "last")
     older.append(StreamKey("flights", "labels", "early"), [labels("b")])
     older.append(LATE, [labels("taken")])

@@ -5,7 +5,9 @@ from typing import Any
 
 import polars as pl
 
+from loopwright.kernel.documents import to_builtins
 from loopwright.serving import predictions
+from loopwright.store.chunks import describe_chunk
 from tests.loop.conftest import Loop
 
 
@@ -20,19 +22,6 @@ def answer(loop: Loop, number: int, **facts: Any) -> str:
     body = io.BytesIO()
     frame.write_parquet(body)
     stored = loop.blobs.put(body.getvalue())
-    prediction_id = str(row["prediction_id"])
-    loop.service(
-        "chunks.register",
-        kind="predictions",
-        stream="late",
-        writer=writer,
-        seq=number,
-        digest=stored.digest,
-        rows=1,
-        size_bytes=stored.size_bytes,
-        id_first=prediction_id,
-        id_last=prediction_id,
-        event_at_min=loop.wall.at_us,
-        event_at_max=loop.wall.at_us,
-    )
-    return prediction_id
+    chunk = describe_chunk(frame, stored, kind="predictions", stream="late", writer=writer, seq=number)
+    loop.service("chunks.register", chunks=[to_builtins(chunk)])
+    return str(row["prediction_id"])

@@ -24,7 +24,7 @@ class Fills:
         """Register a chunk of pushed rows."""
         chunk = {"kind": "pushes", "stream": "flights", "writer": "w", "seq": 1, "digest": "0" * 64, "rows": 1}
         ends = {"size_bytes": 1, "id_first": "a", "id_last": "b", "event_at_min": 0, "event_at_max": 0}
-        self.loop.service("chunks.register", **chunk, **ends)
+        self.loop.service("chunks.register", chunks=[{**chunk, **ends}])
 
     def asked(self) -> list[Any]:
         """Return the fills that wait, oldest first, and end them."""

@@ -21,6 +21,7 @@ from loopwright.registry import Signature
 from loopwright.serving import DeploymentSpec, predictions
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs import BlobStore
+from loopwright.store.chunks import describe_chunk
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.store.work import JOBS
 
@@ -111,20 +112,8 @@ class Log:
         rows.write_parquet(path)
         stored = self.worker.blobs.put_file(path)
         self.seq += 1
-        args = {
-            "kind": kind,
-            "stream": self.deployment,
-            "writer": "gateway-0",
-            "seq": self.seq,
-            "digest": stored.digest,
-            "rows": len(rows),
-            "size_bytes": stored.size_bytes,
-            "id_first": rows[id_column][0],
-            "id_last": rows[id_column][-1],
-            "event_at_min": rows["event_at"].min(),
-            "event_at_max": rows["event_at"].max(),
-        }
-        self.worker.call("chunks.register", args, "flights")
+        chunk = describe_chunk(rows, stored, kind=kind, stream=self.deployment, writer="gateway-0", seq=self.seq)
+        self.worker.call("chunks.register", {"chunks": [to_builtins(chunk)]}, "flights")
 
     def predict(
         self, start_at: int, traffic: pl.DataFrame, *, shadow: bool = False, failed: int = 0, length: int = DAY

@@ -1,6 +1,7 @@
 """One server a state folder: a second one is told where the first answers."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,23 @@ def test_a_second_platform_is_told_where_the_first_serves(settings: Settings) ->
         assert settings.server_file.exists()
     refuse_if_owned(settings)
     assert find_running(settings) is None
+
+
+def test_who_looks_whether_a_server_runs_keeps_none_from_starting(settings: Settings) -> None:
+    with sole_owner(settings):
+        pass
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.is_set():
+            find_running(settings)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(200):
+            with sole_owner(settings):
+                pass
+    finally:
+        is_over.set()
+        looking.join()

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
+from loopwright.store.chunks import ID_COLUMNS, describe_chunk
 from loopwright.store.types import Chunk
 
 NAMES = ["prediction_id", "release", "variant", "is_shadow", "event_at", "recorded_at", "score"]
@@ -36,21 +38,18 @@ class Shelf:
         self.blobs, self.tmp_path, self.count = blobs, tmp_path, 0
 
     def chunk(self, rows: list[dict[str, Any]], features: dict[str, Any] | None = None) -> Chunk:
-        id_column = "prediction_id" if "prediction_id" in rows[0] and "label_id" not in rows[0] else "label_id"
-        schema = predictions.PREDICTION_SCHEMA if id_column == "prediction_id" else predictions.LABEL_SCHEMA
+        kind = "labels" if "label_id" in rows[0] else "predictions"
+        schema = predictions.PREDICTION_SCHEMA if kind == "predictions" else predictions.LABEL_SCHEMA
         frame = pl.DataFrame(
             rows, schema={**schema, **{f"f.{name}": dtype for name, dtype in (features or {}).items()}}
         )
-        frame = frame.sort(id_column)
+        frame = frame.sort(ID_COLUMNS[kind])
         self.count += 1
         path = self.tmp_path / f"{self.count}.parquet"
         frame.write_parquet(path)
-        stored = self.blobs.put_file(path)
-        ids, times = frame[id_column].to_list(), frame["event_at"].to_list()
-        return Chunk(
-            *("flights", f"chunk_{self.count}", "predictions", "late", "w", self.count, stored.digest, len(rows)),
-            *(stored.size_bytes, ids[0], ids[-1], min(times), max(times), 0),
-        )
+        stored = describe_chunk(frame, self.blobs.put_file(path), kind=kind, stream="late", writer="w", seq=self.count)
+        known = msgspec.structs.asdict(stored)
+        return Chunk(**known, project="flights", chunk_id=f"chunk_{self.count}", recorded_at=0)
 
 
 @pytest.fixture

@@ -30,7 +30,8 @@ def register(call: Callable[..., Any]) -> Callable[..., Any]:
             "rows": 3,
         }
         values |= {"size_bytes": 10, "id_first": "01A", "id_last": "01C", "event_at_min": 10, "event_at_max": 20}
-        return call("chunks.register", **{**values, **changed})
+        [found] = call("chunks.register", chunks=[{**values, **changed}])
+        return found
 
     return one
 
@@ -56,11 +57,11 @@ def test_other_rows_under_the_same_number_are_refused(
 def test_several_are_recorded_together_or_not_at_all(register: Callable[..., Any], call: Callable[..., Any]) -> None:
     first = register()
     told = {name: value for name, value in to_builtins(first).items() if name in StoredChunk.__struct_fields__}
-    both = call("chunks.register_all", chunks=[told, {**told, "stream": "other"}])
+    both = call("chunks.register", chunks=[told, {**told, "stream": "other"}])
     assert both[0] == first
     assert call("chunks.find", kind="predictions", stream="other") == both[1:]
     with pytest.raises(Conflict, match="other rows under this number"):
-        call("chunks.register_all", chunks=[{**told, "seq": 2}, {**told, "rows": 2}])
+        call("chunks.register", chunks=[{**told, "seq": 2}, {**told, "rows": 2}])
     assert call("chunks.find", kind="predictions", stream="late") == [first]
 
 

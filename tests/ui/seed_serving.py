@@ -338,20 +338,9 @@ def predictions(tx: Tx, blobs: Any) -> dict[str, str]:
         **{name: pl.String() if isinstance(value[0], str) else pl.Float64() for name, value in values.items()},
     }
     body = io.BytesIO()
-    pl.DataFrame({**row, **values}, schema=schema).write_parquet(body)
+    logged = pl.DataFrame({**row, **values}, schema=schema)
+    logged.write_parquet(body)
     kept = blobs.put(body.getvalue())
-    chunks.register(
-        tx,
-        kind="predictions",
-        stream="late",
-        writer="gateway-0",
-        seq=1,
-        digest=kept.digest,
-        rows=1,
-        size_bytes=kept.size_bytes,
-        id_first=PREDICTION,
-        id_last=PREDICTION,
-        event_at_min=NOW - HOUR_US,
-        event_at_max=NOW - HOUR_US,
-    )
+    place = {"kind": "predictions", "stream": "late", "writer": "gateway-0"}
+    chunks.register(tx, chunks=[chunks.describe_chunk(logged, kept, seq=1, **place)])
     return {}

@@ -1,12 +1,8 @@
 """The gateway process: lock its folder, recover, load, serve, drain."""
 
-import fcntl
 import logging
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +19,7 @@ from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.folders import hold_folder
 from loopwright.store.lifeline import end_with_parent
 
 _FOLDER = "gateway-0"
@@ -45,7 +42,8 @@ def run(settings: Settings) -> None:
             rule="127.0.0.1 without auth",
             next_step="start with --auth, then create tokens",
         )
-    with _sole_owner(settings.state_dir / _FOLDER) as root:
+    root = settings.state_dir / _FOLDER
+    with hold_folder(root / "lock", _LOCK_WAIT_S, lambda: _taken(root)):
         config = uvicorn.Config(
             make_gateway(settings, root, is_open=is_open),
             host=settings.host,
@@ -114,37 +112,10 @@ def _new_writer(root: Path, clock: WallClock) -> str:
     return name
 
 
-@contextmanager
-def _sole_owner(root: Path) -> Iterator[Path]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        lock = (root / "lock").open("a+")
-    except OSError as error:
-        raise Unavailable(
-            "the state folder cannot be written",
-            field="state_dir",
-            value=f"{root}: {error.strerror}",
-            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-        ) from None
-    with lock:
-        deadline = time.monotonic() + _LOCK_WAIT_S
-        while not _locked(lock.fileno()):
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    "another gateway works on this folder",
-                    value=str(root),
-                    next_step="stop it, or set LOOPWRIGHT_STATE",
-                )
-            time.sleep(0.05)
-        yield root
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
+def _taken(root: Path) -> Unavailable:
+    return Unavailable(
+        "another gateway works on this folder", value=str(root), next_step="stop it, or set LOOPWRIGHT_STATE"
+    )
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ import msgspec
 from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segment
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
+from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Chunk, StoredChunk, Streams
 
@@ -30,7 +31,6 @@ REFUSED_PAUSE_S = 60.0
 Asked = Future[dict[str, int]]
 Piece = tuple[str, Iterable[Any]]
 """A column of the rows of one layout: dtype and values."""
-ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
 
 
 class Draft(NamedTuple):
@@ -182,25 +182,12 @@ class Sealer:
         frame = to_frame(segment.batches)
         if frame is None:
             return Draft(key, stream, number, segment.damaged_bytes, None)
-        name = ID_COLUMNS[key.kind]
-        frame = frame.sort(name)
+        frame = frame.sort(chunks.ID_COLUMNS[key.kind])
         buffer = io.BytesIO()
         frame.write_parquet(buffer, compression="zstd", compression_level=1)
         blob = self._blobs.put(buffer.getvalue())
-        ids, times = frame.get_column(name), frame.get_column("event_at")
-        chunk = StoredChunk(
-            kind=key.kind,
-            stream=key.stream,
-            writer=self._writer,
-            seq=number,
-            digest=blob.digest,
-            rows=frame.height,
-            size_bytes=blob.size_bytes,
-            id_first=ids[0],
-            id_last=ids[-1],
-            event_at_min=times.min(),  # type: ignore[arg-type]  # whole numbers, as every event time of the spool
-            event_at_max=times.max(),  # type: ignore[arg-type]
-        )
+        place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
+        chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
         return Draft(key, stream, number, segment.damaged_bytes, chunk)
 
     def _hand_over(self, project: str, drafts: list[Draft], answer: dict[str, int]) -> None:
@@ -215,10 +202,10 @@ class Sealer:
         What is yielded has to be let go of before the next is sent: after a conflict that goes under another name.
         """
         # The name may have changed since the draft was made.
-        chunks = [msgspec.structs.replace(draft.chunk, writer=self._writer) for draft in drafts if draft.chunk]
+        stored = [msgspec.structs.replace(draft.chunk, writer=self._writer) for draft in drafts if draft.chunk]
         try:
-            if chunks:
-                self._control.call("chunks.register_all", {"chunks": chunks}, list[Chunk], project)
+            if stored:
+                self._control.call("chunks.register", {"chunks": stored}, list[Chunk], project)
         except (Conflict, InvalidInput, NotFound) as error:
             if len(drafts) == 1:
                 self._refuse(drafts[0], error)

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from loopwright.features import cut_training_set, freeze_training_set
-from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.clock import DAY_US, format_duration
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import evidence, recording
@@ -43,7 +43,12 @@ def cut(context: StepContext, inputs: Document) -> Document:
     spans = {"fit": (whole.spec.start_at, holdout_at), "holdout": (holdout_at, whole.spec.end_at)}
     start_at, end_at = spans[inputs["part"]]
     reason = f"{inputs['part']} rows of {train.name}"
-    part = cut_training_set(context.job, context.project, whole, start_at=start_at, end_at=end_at, reason=reason)
+    try:
+        part = cut_training_set(context.job, context.project, whole, start_at=start_at, end_at=end_at, reason=reason)
+    except InvalidInput as error:
+        error.field, error.value = "holdout", format_duration(train.holdout_us or 0)
+        error.next_step = "choose another holdout, or wait until more labels are known"
+        raise
     return evidence.rows_document(context, part)
 
 

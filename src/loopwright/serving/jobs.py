@@ -14,6 +14,7 @@ from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import COLUMNS, judge
 from loopwright.serving.scores import SCORERS
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
+from loopwright.store.chunks import describe_chunk
 from loopwright.store.types import BlobRef, Chunk, Job, Streams
 from loopwright.store.work import JobContext, job
 
@@ -157,21 +158,9 @@ def _event_at(spec: ScoreSpec, task: Job, part: pl.DataFrame) -> pl.Series | pl.
 
 
 def _register(context: JobContext, task: Job, spec: ScoreSpec, seq: int, rows: pl.DataFrame) -> None:
-    stored = _put(context, rows)
-    args = {
-        "kind": "predictions",
-        "stream": spec.deployment,
-        "writer": SCORERS + task.job_id,
-        "seq": seq,
-        "digest": stored.digest,
-        "rows": len(rows),
-        "size_bytes": stored.size_bytes,
-        "id_first": rows["prediction_id"][0],
-        "id_last": rows["prediction_id"][-1],
-        "event_at_min": rows["event_at"].min(),
-        "event_at_max": rows["event_at"].max(),
-    }
-    context.call("chunks.register", args, task.project)
+    place = {"kind": "predictions", "stream": spec.deployment, "writer": SCORERS + task.job_id}
+    chunk = describe_chunk(rows, _put(context, rows), seq=seq, **place)
+    context.call("chunks.register", {"chunks": [to_builtins(chunk)]}, task.project)
 
 
 def _put(context: JobContext, rows: pl.DataFrame) -> BlobRef:

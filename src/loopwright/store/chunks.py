@@ -1,5 +1,7 @@
 """Verbs of chunks: sealed runs of bulk rows."""
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from loopwright.kernel.errors import Conflict
@@ -8,61 +10,58 @@ from loopwright.store import sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
+if TYPE_CHECKING:
+    import polars as pl
 
-@verb("chunks.register", changes=Chunk, internal=True)
-def register(
-    tx: Tx,
-    *,
-    kind: str,
-    stream: str,
-    writer: str,
-    seq: int,
-    digest: str,
-    rows: int,
-    size_bytes: int,
-    id_first: str,
-    id_last: str,
-    event_at_min: int,
-    event_at_max: int,
-) -> Chunk:
-    """Record one sealed chunk whose blob is stored. Sending it again returns the first record; no event is written.
 
-    Raises:
-        Conflict: This writer sent other rows under the same number.
-    """
-    tx.keep_blobs(BlobRef(digest, size_bytes))
-    chunk = Chunk(
-        project=tx.project,
-        chunk_id=tx.new_id("chunk"),
+ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
+"""Where the rows of each kind have their ids."""
+
+
+def describe_chunk(
+    rows: "pl.DataFrame", blob: BlobRef, *, kind: str, stream: str, writer: str, seq: int
+) -> StoredChunk:
+    """Return what there is to tell of rows, sorted by id, that are stored as a Parquet blob."""
+    ids, times = rows.get_column(ID_COLUMNS[kind]), rows.get_column("event_at")
+    return StoredChunk(
         kind=kind,
         stream=stream,
         writer=writer,
         seq=seq,
-        digest=digest,
-        rows=rows,
-        size_bytes=size_bytes,
-        id_first=id_first,
-        id_last=id_last,
-        event_at_min=event_at_min,
-        event_at_max=event_at_max,
-        recorded_at=tx.wall_us,
+        digest=blob.digest,
+        rows=rows.height,
+        size_bytes=blob.size_bytes,
+        id_first=ids[0],
+        id_last=ids[-1],
+        event_at_min=times.min(),  # type: ignore[arg-type]  # whole numbers, as every event time of the log
+        event_at_max=times.max(),  # type: ignore[arg-type]
     )
+
+
+@verb("chunks.register", changes=Chunk, internal=True)
+def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
+    """Record chunks, all or none. Sending one again returns the first record; no event is written.
+
+    Raises:
+        Conflict: A writer sent other rows under the same number.
+    """
+    return [_register(tx, chunk) for chunk in chunks]
+
+
+def _register(tx: Tx, stored: StoredChunk) -> Chunk:
+    tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
+    told = msgspec.structs.asdict(stored)
+    chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=tx.wall_us)
     found = sql.insert_chunk(tx.connection, chunk)
-    if (found.rows, found.id_first, found.id_last) != (rows, id_first, id_last):
+    if (found.rows, found.id_first, found.id_last) != (stored.rows, stored.id_first, stored.id_last):
         raise Conflict(
-            f"{writer} sent other rows under this number before",
+            f"{stored.writer} sent other rows under this number before",
             field="seq",
-            value=seq,
+            value=stored.seq,
             rule=f"{found.rows} rows from {found.id_first} to {found.id_last}",
             next_step="two gateways share a writer's name, or a state folder was put back: give one an empty folder",
         )
     return found
-
-
-@verb("chunks.register_all", changes=Chunk, internal=True)
-def register_all(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
-    """Record sealed chunks as ``chunks.register`` does each, all or none."""
-    return [register(tx, **msgspec.structs.asdict(chunk)) for chunk in chunks]
 
 
 @query("chunks.find", internal=True)

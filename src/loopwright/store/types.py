@@ -76,30 +76,12 @@ EVERY_STREAM = Streams()
 
 
 class StoredChunk(msgspec.Struct, frozen=True):
-    """What a writer tells of a chunk whose blob is stored; ``chunks.register`` says what is what."""
-
-    kind: str
-    stream: str
-    writer: str
-    seq: int
-    digest: str
-    rows: int
-    size_bytes: int
-    id_first: str
-    id_last: str
-    event_at_min: int
-    event_at_max: int
-
-
-class Chunk(msgspec.Struct, frozen=True):
-    """A sealed run of bulk rows: one Parquet blob.
+    """What a writer tells of a sealed run of bulk rows, one Parquet blob, that is stored.
 
     ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq``
     make sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC.
     """
 
-    project: str
-    chunk_id: str
     kind: str
     stream: str
     writer: str
@@ -111,4 +93,11 @@ class Chunk(msgspec.Struct, frozen=True):
     id_last: str
     event_at_min: int
     event_at_max: int
+
+
+class Chunk(StoredChunk, frozen=True):
+    """A stored chunk that the server knows of; ``recorded_at`` is wall time, microseconds UTC."""
+
+    project: str
+    chunk_id: str
     recorded_at: int

@@ -18,7 +18,7 @@ from loopwright.cli.demo.year import play_year
 from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US
-from loopwright.server import refuse_if_owned
+from loopwright.server import sole_owner
 
 
 @click.command()
@@ -47,8 +47,8 @@ def demo(
         break_one(state, broken)
         return
     if reset and state.exists():
-        refuse_if_owned(load_settings(state))
-        shutil.rmtree(state)
+        with sole_owner(load_settings(state)):
+            shutil.rmtree(state)
     started = time.monotonic()
     state = state.absolute()
     notes, end_at = load_notes(state), end_of(days)

@@ -1,0 +1,60 @@
+"""Folders that one process at a time may work on: the lock in them says so."""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from loopwright.kernel.errors import Unavailable
+
+_LOOK_AGAIN_S = 0.02
+
+
+@contextmanager
+def hold_folder(lock: Path, wait_s: float, taken: Callable[[], Unavailable]) -> Iterator[None]:
+    """Hold the lock of a folder, which is made where it is missing; the lock ends with the process at the latest.
+
+    Args:
+        lock: The lock's file in the folder.
+        wait_s: How long to wait for another process to let go, seconds.
+        taken: Makes the error that is raised if it does not.
+
+    Raises:
+        Unavailable: Another process holds it, or the folder cannot be written.
+    """
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = lock.open("a+")
+    except OSError as error:
+        raise Unavailable(
+            "the state folder cannot be written",
+            field="state_dir",
+            value=f"{lock.parent}: {error.strerror}",
+            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+    with file:
+        deadline = time.monotonic() + wait_s
+        while not _is_granted(file, fcntl.LOCK_EX):
+            if time.monotonic() > deadline:
+                raise taken()
+            time.sleep(_LOOK_AGAIN_S)
+        yield
+
+
+def is_held(lock: Path) -> bool:
+    """Say whether a process holds the lock; of one that is not there, or cannot be read, none does."""
+    try:
+        with lock.open() as file:
+            return not _is_granted(file, fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _is_granted(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
