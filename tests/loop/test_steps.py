@@ -1,13 +1,19 @@
 """Steps of a training, killed and done again."""
 
+import io
 from pathlib import Path
 
+import msgspec
+import polars as pl
 import pytest
 
+from loopwright.features import TrainingSetSpec
+from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import TrainSpec, steps
 from loopwright.registry import InputColumn, ModelFile, SavedModel, Signature
-from tests.loop.conftest import CODE, Loop
+from tests.loop.conftest import CODE, Importer, Loop
 from tests.loop.crashing import Killed, Worker
 
 TRAIN = TrainSpec("fit", "late", "late", CODE, None, 1, False, {"rate": 0.1})
@@ -39,3 +45,26 @@ def test_a_registration_that_was_killed_leaves_one_finished_run_and_one_version(
     [version] = loop("registry.versions", model="late")
     assert (version.version, version.run) == (registered["version"], f"flights/run:{run.run_id}")
     assert len(loop("tracking.metric_history", run_id=run.run_id, key="roc_auc")) == 1
+
+
+def test_a_holdout_without_rows_says_which_setting_to_change(loop: Loop, importer: Importer, tmp_path: Path) -> None:
+    loop.apply()
+    importer.load()
+    file, at = io.BytesIO(), loop.wall.at_us
+    pl.DataFrame({"event_at": [at - 3 * DAY_US, at - 2 * DAY_US]}).write_parquet(file)
+    frozen = loop.service(
+        "features.record_training_set",
+        spec=TrainingSetSpec("late", {"flights": 1}, None, at, at),
+        blob=loop.blobs.put(file.getvalue()),
+        rows=2,
+        plan_digest=loop("features.freeze_plan", service="late"),
+        event_at_min=at - 3 * DAY_US,
+        event_at_max=at - 2 * DAY_US,
+    )
+    train = msgspec.structs.replace(TRAIN, holdout_us=DAY_US)
+    rows = {"ref": f"flights/training_set:late/{frozen.version}"}
+    step = Worker(loop, tmp_path).step("cut", "loop.cut")
+    with pytest.raises(InvalidInput) as told:
+        steps.cut(step, {"train": to_builtins(train), "at": at, "part": "holdout", "rows": rows})
+    assert (told.value.field, told.value.value) == ("holdout", "1d")
+    assert "another holdout" in told.value.next_step
