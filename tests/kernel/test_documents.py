@@ -1,6 +1,6 @@
 """Canonical JSON: one content, one digest; what does not fit names its path."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -25,6 +25,15 @@ class Point(msgspec.Struct):
     inner: list[dict[str, float]] = []
 
 
+Colour = Literal["red", "green"]
+
+
+class Drawing(msgspec.Struct):
+    ground: Colour | None = None
+    layers: list["Drawing"] = []
+    inks: dict[str, Colour] = {}
+
+
 @given(DOCUMENTS)
 def test_documents_read_back_and_keep_their_digest(document: Any) -> None:
     body = to_json(document)
@@ -46,6 +55,22 @@ def test_what_does_not_fit_names_its_path() -> None:
         from_json(b'{"x": 1, "inner": [{}, {"a": "b"}]}', Point)
     with pytest.raises(InvalidInput, match=r"\$\.x"):
         convert({"x": "1"}, Point, "spec")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"ground": "blue"}, {"layers": [{}, {"layers": [{"ground": "blue"}]}]}, {"inks": {"sky": "blue"}}],
+)
+def test_a_value_that_is_none_to_choose_from_names_those_that_are(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match="blue") as told:
+        convert(document, Drawing, "spec")
+    assert told.value.rule == "one of green, red"
+    with pytest.raises(InvalidInput, match="blue") as told:
+        from_json(to_json(document), Drawing)
+    assert told.value.rule == "one of green, red"
+    with pytest.raises(InvalidInput) as told:
+        convert({"ground": 5}, Drawing, "spec")
+    assert told.value.rule is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'"\\ud800"', b"1e999", b"[" * 200_000, b'{"a":' * 200_000])

@@ -250,7 +250,10 @@ def wait_for_job(found: Any, job_id: str) -> Any:
 @project_option
 @json_option
 def label(deployment: str, rows: list[dict[str, Any]], project: str | None, as_json: bool) -> None:
-    """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label, or a file of it."""
+    """Send outcomes for predictions of DEPLOYMENT: JSON with prediction_id and label, or a file of it.
+
+    event_at is when the outcome became known: needed in replay projects, elsewhere now.
+    """
     accepted = remote(project).deployment(deployment).label(rows)
     print_json({"accepted": accepted}) if as_json else click.echo(
         f"{accepted} label{'' if accepted == 1 else 's'} taken"

@@ -1,14 +1,17 @@
 """Canonical JSON and digests: the same content always gives the same name."""
 
 import hashlib
+import re
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import inspect
 
 from loopwright.kernel.errors import InvalidInput
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(order="deterministic")
+_PATH_PART = re.compile(r"\.(\w+)|\[")
 
 
 def to_json(document: Any) -> bytes:
@@ -20,12 +23,12 @@ def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
     """Decode JSON into ``kind``.
 
     Raises:
-        InvalidInput: It is not JSON or does not fit; the message names the path.
+        InvalidInput: It is not JSON or does not fit; the message names the path, the rule the values to choose from.
     """
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise InvalidInput(str(error), field=field) from None
+        raise InvalidInput(str(error), field=field, rule=_choices(str(error), kind)) from None
     except RecursionError:
         raise InvalidInput("this JSON is nested too deep", field=field) from None
 
@@ -39,12 +42,12 @@ def convert(document: Any, kind: type[T], field: str = "body") -> T:
     """Turn builtins into ``kind``.
 
     Raises:
-        InvalidInput: They do not fit; the message names the path.
+        InvalidInput: They do not fit; the message names the path, the rule the values to choose from.
     """
     try:
         return msgspec.convert(document, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidInput(str(error), field=field) from None
+        raise InvalidInput(str(error), field=field, rule=_choices(str(error), kind)) from None
 
 
 def digest_bytes(body: bytes) -> str:
@@ -55,3 +58,27 @@ def digest_bytes(body: bytes) -> str:
 def digest_of(document: Any) -> str:
     """Return the digest of the canonical JSON of a document."""
     return digest_bytes(to_json(document))
+
+
+def _choices(message: str, kind: Any) -> str | None:
+    """Say which values there are where msgspec's message is about one that is none of them."""
+    if not message.startswith("Invalid enum value"):
+        return None
+    found = _alternatives(inspect.type_info(kind))
+    for part in _PATH_PART.finditer(message.rpartition("`$")[2]):
+        found = [inner for outer in found for inner in _inside(outer, part[1])]
+    values = sorted(str(value) for each in found if isinstance(each, inspect.LiteralType) for value in each.values)
+    return f"one of {', '.join(values)}" if values else None
+
+
+def _inside(kind: inspect.Type, name: str | None) -> list[inspect.Type]:
+    """Return what a field of a struct may be, or an item of a collection where no name is given."""
+    if isinstance(kind, inspect.StructType):
+        return [one for field in kind.fields if field.encode_name == name for one in _alternatives(field.type)]
+    if isinstance(kind, inspect.DictType):
+        return _alternatives(kind.value_type)
+    return _alternatives(kind.item_type) if isinstance(kind, inspect.CollectionType) else []
+
+
+def _alternatives(kind: inspect.Type) -> list[inspect.Type]:
+    return list(kind.types) if isinstance(kind, inspect.UnionType) else [kind]
