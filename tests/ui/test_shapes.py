@@ -2,9 +2,11 @@
 
 import msgspec
 
-from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.events import Event
 from loopwright.monitoring import Performance
 from loopwright.server.ui.pages.serving_shapes import quality_series
+from loopwright.server.ui.sentences import recent_changes
 from loopwright.server.ui.svg import line_chart
 from loopwright.serving import Release
 from tests.ui.seed_serving import _variant, _window
@@ -33,3 +35,21 @@ def test_candidates_of_different_versions_are_lines_of_their_own() -> None:
     drawn = line_chart(series, label="quality")
     assert ">v2</text>" in drawn, "a line that ends before the others bears its version"
     assert ">champion 0." in drawn
+
+
+def event(position: int, type_: str, **payload: object) -> Event:
+    at, ref = position * HOUR_US, "flights/deployment:late"
+    return Event(position, "flights", type_, ref, "service:loopwright", at, at, "because", payload)
+
+
+def test_what_is_told_again_and_again_is_one_line_of_the_timeline() -> None:
+    looks = [event(place, "serving.rollout_step_judged", version=3) for place in range(9, 4, -1)]
+    other = event(4, "serving.rollout_step_judged", version=2)
+    quiet = event(10, "jobs.done")
+    began = event(3, "serving.rollout_started", version=2)
+    changes = recent_changes([quiet, *looks, other, began], ("jobs.",), 2)
+    assert [(one.text, one.times, one.at_us // HOUR_US) for one in changes] == [
+        ("v3 step judged", 5, 9),
+        ("v2 step judged", 1, 4),
+    ]
+    assert changes[0].first_us == 5 * HOUR_US

@@ -20,6 +20,7 @@ _PLACES = {
     "request": "features",
 }
 _ID = re.compile(r"^([a-z]{2,8})_[0-9A-HJKMNP-TV-Z]{21}([0-9A-HJKMNP-TV-Z]{5})$")
+_DIGEST = re.compile("[0-9a-f]{64}")
 _VERSIONED = {"dataset", "model"}
 _LISTS = {"feature_view", "feature_service", "request"}
 
@@ -42,12 +43,12 @@ def short_ref(text: str, project: str = "") -> str:
 
 
 def shown_name(name: str) -> str:
-    """Return a name as shown: an id by its prefix and its last letters.
+    """Return a name as shown: an id by its prefix and its last letters, a digest by its first.
 
-    >>> shown_name("run_01M7YJ576B2P6N7BVX8KY9QSG0"), shown_name("late")
-    ('run_…9QSG0', 'late')
+    >>> shown_name("run_01M7YJ576B2P6N7BVX8KY9QSG0"), shown_name("late"), shown_name("3d98c6fc" * 8)
+    ('run_…9QSG0', 'late', '3d98c6fc3d98')
     """
-    return _ID.sub(r"\1_…\2", name)
+    return name[:12] if _DIGEST.fullmatch(name) else _ID.sub(r"\1_…\2", name)
 
 
 def shown_ref(text: str, project: str) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from markupsafe import Markup, escape
 
 MOST_NODES = 60
-_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _PAD = 148, 42, 44, 12, 4
+_WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _PAD = 144, 42, 26, 12, 4
 _SWEEPS = 4
 
 

@@ -214,6 +214,7 @@ def environment() -> jinja2.Environment:
         page_of=addresses.page_of,
         short_ref=addresses.short_ref,
         name_of=addresses.name_of,
+        shown_name=addresses.shown_name,
         shown_ref=addresses.shown_ref,
     )
     return made

@@ -1,6 +1,7 @@
 """Events as plain sentences: who did what to which ref, and why."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,10 @@ from loopwright.server.ui.words import number, percent
 
 
 class Sentence(msgspec.Struct, frozen=True):
-    """One event as people read it. ``topic`` is its room, ``subject`` the name that links to ``href``."""
+    """One event as people read it. ``topic`` is its room, ``subject`` the name that links to ``href``.
+
+    ``times`` counts the events in a row that read the same; ``first_us`` is when the oldest of them happened.
+    """
 
     position: int
     at_us: int
@@ -24,6 +28,8 @@ class Sentence(msgspec.Struct, frozen=True):
     ref: str
     actor: str
     reason: str
+    times: int = 1
+    first_us: int = 0
 
 
 _TEXTS = {
@@ -102,6 +108,25 @@ def sentence(event: Event) -> Sentence:
         actor=event.actor,
         reason=event.reason,
     )
+
+
+def recent_changes(events: Iterable[Event], quiet: tuple[str, ...], most: int) -> list[Sentence]:
+    """Return events as at most ``most`` sentences, newest first; what is told again and again in a row is told once.
+
+    Args:
+        events: Newest first.
+        quiet: Beginnings of the types that are left out.
+        most: How many sentences.
+    """
+    told: list[Sentence] = []
+    for one in (sentence(event) for event in events if not event.type.startswith(quiet)):
+        if told and (told[-1].type, told[-1].ref, told[-1].text) == (one.type, one.ref, one.text):
+            told[-1] = msgspec.structs.replace(told[-1], times=told[-1].times + 1, first_us=one.at_us)
+        elif len(told) == most:
+            break
+        else:
+            told.append(one)
+    return told
 
 
 def _text(event: Event) -> str:

@@ -18,13 +18,16 @@ from loopwright.server.ui.pages.serving_shapes import (
     windows_a_point,
 )
 from loopwright.server.ui.rendering import View, page
-from loopwright.server.ui.sentences import sentence
+from loopwright.server.ui.sentences import recent_changes
 from loopwright.server.ui.words import State, month, state
 from loopwright.serving import DeploymentStatus, Release, Rollout, StepVerdict
 
 MOST_WINDOWS = 400
 MOST_SHOWN = 100
 MOST_EVENTS = 25
+MOST_READ = 300
+_QUIET = ("monitoring.window_", "monitoring.alert_fired", "jobs.done")
+"""Beginnings of event types that the page tells elsewhere, or an incident does."""
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -70,8 +73,7 @@ def deployment(ask: Ask) -> View:
     approvals = ask("approvals.list", state="waiting", subject=f"{ask.project}/deployment:{name}")
     if live is not None:
         approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
-    events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_EVENTS * 4)
-    told = [event for event in events if not event.type.startswith(("monitoring.window_", "jobs.done"))]
+    events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_READ)
     series = quality_series(windows, releases)
     facts = {
         "deployment": status.deployment,
@@ -83,7 +85,7 @@ def deployment(ask: Ask) -> View:
         "steps": [] if shown is None else step_rows(shown),
         "verdicts": [] if shown is None else verdict_rows(shown.verdicts),
         "approvals": approvals,
-        "events": [sentence(event) for event in told[:MOST_EVENTS]],
+        "events": recent_changes(events, _QUIET, MOST_EVENTS),
         "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
         "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
         "months": month_rows(windows),

@@ -86,6 +86,7 @@ def run(ask: Ask) -> View:
     downstream: list[LineageEdge] = ask("lineage.downstream", ref=ref, depth=1)
     facts = {
         "run": found,
+        "execution": ask.find("pipelines.get", None, execution_id=found.execution_id) if found.execution_id else None,
         "metric": chosen,
         "metrics": keys,
         "points": points,

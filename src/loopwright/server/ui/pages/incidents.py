@@ -4,7 +4,7 @@ from loopwright.monitoring import Incident
 from loopwright.server.ui.addresses import page_of
 from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import View, page
-from loopwright.server.ui.sentences import sentence
+from loopwright.server.ui.sentences import recent_changes
 
 STATES = ("open", "acknowledged", "resolved")
 
@@ -28,7 +28,7 @@ def incident(ask: Ask) -> View:
     facts = {
         "incident": found,
         "alerts": ask.find("monitoring.alerts", [], incident_id=incident_id)[:PAGE_ROWS],
-        "events": [sentence(event) for event in told if not event.type.startswith("monitoring.window_")][:30],
+        "events": recent_changes(told, ("monitoring.window_",), 30),
         "subject_page": page_of(found.subject, ask.project),
     }
     return View("incident.html", found.title, "Incidents", facts)

@@ -13,11 +13,12 @@ from loopwright.server.ui.addresses import address, page_of
 from loopwright.server.ui.asking import Ask
 from loopwright.server.ui.pages.serving_shapes import DeploymentRow, deployment_row
 from loopwright.server.ui.rendering import View, page
-from loopwright.server.ui.sentences import sentence
+from loopwright.server.ui.sentences import recent_changes
 from loopwright.server.ui.words import State, number, percent, plural, state
 
 MOST_DEPLOYMENTS = 20
 MOST_CHANGES = 15
+MOST_READ = 300
 MOST_NEEDS = 25
 _URGENCY = ("bad", "warn", "live", "fine", "idle")
 _QUIET = (
@@ -105,7 +106,7 @@ def overview(ask: Ask) -> View:
         "needs_words": " · ".join(plural(count, noun) for noun, count in counted.items() if count),
         "deployments": rows,
         "deployments_count": len(names),
-        "changes": _changes(ask),
+        "changes": recent_changes(ask("audit.list", limit=MOST_READ), _QUIET, MOST_CHANGES),
     }
     return View("overview.html", "Overview", "Overview", facts)
 
@@ -168,7 +169,7 @@ def _gates_stage(ask: Ask) -> Stage:
         if report is None:
             continue
         passed = sum(one.verdict == "passed" for one in report.results)
-        word = f"{passed} of {len(report.results)} passed"
+        word = f"{passed} of {len(report.results)} passed" if report.results else "none was tried"
         look = State(word, "fine" if report.passed else "warn")
         detail = (
             "forced by a person"
@@ -309,11 +310,6 @@ def _execution_needs(ask: Ask, executions: list[Any]) -> list[Need]:
         for one in newest.values()
         if one.state == "failed"
     ]
-
-
-def _changes(ask: Ask) -> list[Any]:
-    events = ask("audit.list", limit=MOST_CHANGES * 6)
-    return [sentence(event) for event in events if not event.type.startswith(_QUIET)][:MOST_CHANGES]
 
 
 ROUTES = page("", overview)
