@@ -1,6 +1,5 @@
 """``loop.why`` over HTTP with a million predictions in the log, against scanning every chunk for the id."""
 
-import io
 import random
 import statistics
 import time
@@ -13,7 +12,7 @@ from frame import Bench, Platform, percentile, platform, serve_model, settle, wr
 from loopwright.kernel.ids import new_ids
 from loopwright.serving import Release
 from loopwright.store.blobs import BlobStore, open_blob_store
-from loopwright.store.chunks import describe_chunk
+from loopwright.store.chunks import describe_chunk, pack_rows
 
 CHUNKS = 100
 ROWS = 10_000
@@ -48,10 +47,9 @@ def fill(at: Platform, release: Release, blobs: BlobStore) -> list[str]:
     ids: list[str] = []
     for number in range(1, CHUNKS + 1):
         frame = chunk_frame(release, start + number * 60_000_000, features)
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1)
-        blob = blobs.put(buffer.getvalue())
-        chunk = describe_chunk(frame, blob, kind="predictions", stream="late", writer="bench", seq=number)
+        chunk = describe_chunk(
+            frame, blobs.put(pack_rows(frame)), kind="predictions", stream="late", writer="bench", seq=number
+        )
         at.remote.call("chunks.register", chunks=[chunk])
         ids += frame["prediction_id"].sample(10, seed=number).to_list()
     return ids

@@ -1,6 +1,5 @@
 """Sealing: spool segments become Parquet chunks that the server knows of."""
 
-import io
 import logging
 import threading
 import time
@@ -183,9 +182,7 @@ class Sealer:
         if frame is None:
             return Draft(key, stream, number, segment.damaged_bytes, None)
         frame = frame.sort(chunks.ID_COLUMNS[key.kind])
-        buffer = io.BytesIO()
-        frame.write_parquet(buffer, compression="zstd", compression_level=1)
-        blob = self._blobs.put(buffer.getvalue())
+        blob = self._blobs.put(chunks.pack_rows(frame))
         place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
         return Draft(key, stream, number, segment.damaged_bytes, chunk)

@@ -1,6 +1,5 @@
 """Jobs of serving: judging a look at a rollout step, and scoring a batch of rows."""
 
-import io
 from typing import Any
 
 import polars as pl
@@ -14,8 +13,8 @@ from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import COLUMNS, judge
 from loopwright.serving.scores import SCORERS
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
-from loopwright.store.chunks import describe_chunk
-from loopwright.store.types import BlobRef, Chunk, Job, Streams
+from loopwright.store.chunks import describe_chunk, pack_rows
+from loopwright.store.types import Chunk, Job, Streams
 from loopwright.store.work import JobContext, job
 
 SCORE_ROWS = 100_000
@@ -80,7 +79,8 @@ def score(context: JobContext, task: Job) -> dict[str, Any]:
         answers.append(rows.select("prediction_id", "row_key", "score", "answer"))
         _register(context, task, spec, seq, _without_personal(rows, spec))
         context.progress(f"{begin + len(part):,} of {len(frame):,} rows")
-    out = _put(context, pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()}))
+    answered = pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()})
+    out = context.blobs.put(pack_rows(answered))
     facts = {"job_id": task.job_id, "output": to_builtins(out), "rows": len(frame)}
     context.call("serving.finish_score", facts, task.project)
     return {"output": out.digest, "rows": len(frame)}
@@ -159,11 +159,5 @@ def _event_at(spec: ScoreSpec, task: Job, part: pl.DataFrame) -> pl.Series | pl.
 
 def _register(context: JobContext, task: Job, spec: ScoreSpec, seq: int, rows: pl.DataFrame) -> None:
     place = {"kind": "predictions", "stream": spec.deployment, "writer": SCORERS + task.job_id}
-    chunk = describe_chunk(rows, _put(context, rows), seq=seq, **place)
+    chunk = describe_chunk(rows, context.blobs.put(pack_rows(rows)), seq=seq, **place)
     context.call("chunks.register", {"chunks": [to_builtins(chunk)]}, task.project)
-
-
-def _put(context: JobContext, rows: pl.DataFrame) -> BlobRef:
-    body = io.BytesIO()
-    rows.write_parquet(body)
-    return context.blobs.put(body.getvalue())

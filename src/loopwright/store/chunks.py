@@ -1,5 +1,6 @@
 """Verbs of chunks: sealed runs of bulk rows."""
 
+import io
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
 
 ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
 """Where the rows of each kind have their ids."""
+
+
+_GROUP_ROWS = 2048
+"""Rows of a Parquet group: whoever looks for one id reads the group that holds it, not the whole chunk."""
+
+
+def pack_rows(rows: "pl.DataFrame") -> bytes:
+    """Return the Parquet of rows that are sorted by id."""
+    body = io.BytesIO()
+    rows.write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
+    return body.getvalue()
 
 
 def describe_chunk(
