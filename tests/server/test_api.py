@@ -99,6 +99,7 @@ def test_a_worker_that_died_while_it_waited_gets_no_job(opened: Site) -> None:
     with socket.create_connection((host, int(port))) as worker:
         worker.sendall(head.encode() + body)
         time.sleep(0.3)
+    time.sleep(0.3)
     opened.context.dispatcher.write(
         "flights", LOCAL_ACTOR, lambda tx: tx.start_job("of.the.dead", "flights/x:y", {}, job_id="job_not_taken")
     )
