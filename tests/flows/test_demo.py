@@ -15,8 +15,11 @@ import pytest
 
 from loopwright.cli.demo.notes import load_notes
 from loopwright.cli.demo.setup import START_AT, end_of
+from loopwright.config import load_settings
+from loopwright.governance import sql as governance_sql
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.server.supervisor import free_port
+from loopwright.store.engine import Database
 from tests.flows.flights_slice import ingest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(360)]
@@ -79,6 +82,10 @@ def check_last_act(folder: Path, table: Any) -> None:
     assert names == ["celsius", "bad model in shadow", "bad model in canary", "server killed"]
     assert all(0 <= one["noticed_s"] <= one["recovered_s"] and one["lost"] == 0 for one in table["planted"])
     assert sum(row["rollbacks"] for row in table["months"]) == 0
+    database = Database(load_settings(folder / ".loopwright-demo").database_url)
+    tokens = database.read(lambda connection: governance_sql.list_tokens(connection, ["flights"]))
+    assert {(token.actor, token.revoked_at is None) for token in tokens} == {("policy:demo", False)}
+    database.close()
     process = start_demo(folder, "--days", "3", "--exit")
     said = process.communicate(timeout=30)[1]
     assert process.returncode == 1

@@ -14,7 +14,7 @@ import polars as pl
 
 from loopwright.cli.demo.notes import Notes, load_notes
 from loopwright.cli.demo.scene import LAST_DAYS, Scene, Traffic
-from loopwright.cli.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module
+from loopwright.cli.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module, signing
 from loopwright.client import HttpCaller, Remote
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration
@@ -37,11 +37,12 @@ def last_act(stage: Stage, notes: Notes) -> list[Told]:
         click.echo("The last act was played already; loopwright demo --break plants one fault again.")
         return notes.planted
     click.echo("Last act: faults planted on purpose, outside the year's figures.")
-    scene = Scene(stage.remote, stage.signer, stage.ingest, lambda: stage.supervisor.kill("server"))
     notes.planted = []
-    for plant in FAULTS.values():
-        notes.save(stage.state)
-        notes.planted += plant(scene)
+    with stage.signing() as signer:
+        scene = Scene(stage.remote, signer, stage.ingest, lambda: stage.supervisor.kill("server"))
+        for plant in FAULTS.values():
+            notes.save(stage.state)
+            notes.planted += plant(scene)
     notes.save(stage.state)
     return notes.planted
 
@@ -66,14 +67,13 @@ def break_one(state: Path, name: str) -> None:
     notes.save(settings.state_dir)
     place = json.loads(settings.server_file.read_text())
     remote = Remote(PROJECT, HttpCaller(place["url"], place["gateway_url"]))
-    made = remote.call("tokens.create", actor="policy:demo", role="approver")
-    approver = Remote(PROJECT, HttpCaller(place["url"], place["gateway_url"], made.secret))
     ingest = load_module(settings.state_dir / "project" / "ingest.py")
 
     def kill_server() -> None:
         os.kill(int(json.loads(settings.server_file.read_text())["pids"]["server"]), signal.SIGKILL)
 
-    FAULTS[name](Scene(remote, approver, ingest, kill_server))
+    with signing(remote, place["url"], place["gateway_url"]) as signer:
+        FAULTS[name](Scene(remote, signer, ingest, kill_server))
 
 
 def plant_celsius(scene: Scene) -> list[Told]:

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,6 +64,17 @@ def load_module(path: Path) -> ModuleType:
     return module
 
 
+@contextlib.contextmanager
+def signing(remote: Remote, server_url: str, gateway_url: str) -> Iterator[Remote]:
+    """Lend the demo's own approver, so that the audit trail shows who signed; its token ends with the block."""
+    made = remote.call("tokens.create", actor="policy:demo", role="approver")
+    try:
+        yield Remote(PROJECT, HttpCaller(server_url, gateway_url, made.secret))
+    finally:
+        with contextlib.suppress(Unavailable):
+            remote.call("tokens.revoke", token_id=made.token.token_id, reason="the demo has signed")
+
+
 class Stage:
     """A running demo: processes, callers, data and the place of its notes.
 
@@ -75,7 +87,6 @@ class Stage:
         self.folder = self.state / "project"
         self.supervisor = Supervisor(load_settings(self.state))
         self.remote: Remote
-        self.signer: Remote
         self.ingest: ModuleType
         self._peak_kb = 0
         self._is_over = threading.Event()
@@ -107,7 +118,6 @@ class Stage:
         project = load_project(self.folder / "flights.py")
         applied = apply_project(project, None, self.remote.caller)
         news = sum(change.change == "new" for change in applied.plan.changes)
-        self._sign_in()
         self._wait_for_datasets()
         if news:
             click.echo(f"applied {news} declarations; January and February are in ({time.monotonic() - started:.0f} s)")
@@ -115,6 +125,10 @@ class Stage:
             self._release_first_model(ask=ask)
         if any(self._find(alias) is None for alias in YARDSTICKS):
             self._set_yardsticks(who="you" if ask else "policy:demo")
+
+    def signing(self) -> AbstractContextManager[Remote]:
+        """Return the demo's own approver, see ``signing``."""
+        return signing(self.remote, self.supervisor.server_url, self.supervisor.gateway_url)
 
     def peak_rss_mb(self) -> int:
         """Return the largest memory that the demo's processes held together so far, in MB."""
@@ -131,11 +145,6 @@ class Stage:
             files, draft = self.ingest.package_files(), self.folder / "data.draft"
             self.ingest.write_history(draft, self.ingest.read_flights(files), self.ingest.read_weather(files))
             draft.replace(self.folder / "data")
-
-    def _sign_in(self) -> None:
-        """Make the demo's own approver, so that the audit trail shows who signed."""
-        made = self.remote.caller.call("tokens.create", {"actor": "policy:demo", "role": "approver"}, PROJECT)
-        self.signer = Remote(PROJECT, HttpCaller(self.supervisor.server_url, self.supervisor.gateway_url, made.secret))
 
     def _wait_for_datasets(self) -> None:
         """Wait for the first import of each dataset; what else has failed on this state is no concern of the demo."""
@@ -166,7 +175,8 @@ class Stage:
             click.echo(f"the first release waits for you: loopwright approve {approval.approval_id} --reason ...")
             click.echo(f"  or on {self.supervisor.server_url}/p/{PROJECT}/approvals")
         else:
-            self.signer.call("approvals.approve", approval_id=approval.approval_id, reason="signed by the demo itself")
+            with self.signing() as signer:
+                signer.call("approvals.approve", approval_id=approval.approval_id, reason="signed by the demo itself")
         progress, deadline = Progress(), time.monotonic() + (86_400 if ask else 60)
         while self._find("champion") is None:
             progress.show("waiting for the first release")
