@@ -1,6 +1,7 @@
 """One server a state folder: a second one is told where the first answers."""
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import pytest
 
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.errors import Unavailable
-from loopwright.server.ownership import find_running, refuse_if_owned, sole_owner
+from loopwright.server.ownership import clear_state, find_running, refuse_if_owned, sole_owner
 from loopwright.server.supervisor import Supervisor
+from loopwright.store.folders import hold_folder
 
 
 @pytest.fixture
@@ -68,3 +70,37 @@ def test_who_looks_whether_a_server_runs_keeps_none_from_starting(settings: Sett
     finally:
         is_over.set()
         looking.join()
+
+
+def test_who_waits_for_a_folder_that_is_deleted_gets_the_one_that_comes_after_it(settings: Settings) -> None:
+    lock, is_held, may_end = settings.state_dir / "server.lock", threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with hold_folder(lock, 30, lambda: Unavailable("taken")):
+            is_held.set()
+            may_end.wait(30)
+
+    waiting = threading.Thread(target=wait)
+    with sole_owner(settings):
+        waiting.start()
+        shutil.rmtree(settings.state_dir, ignore_errors=True)  # the lock may come back while its folder goes
+    try:
+        assert is_held.wait(30)
+        assert lock.exists()
+        with pytest.raises(Unavailable, match="another server"), sole_owner(settings):
+            pass
+    finally:
+        may_end.set()
+        waiting.join()
+
+
+def test_a_cleared_folder_keeps_its_lock_alone(settings: Settings) -> None:
+    for name in ("blobs/ab", "gateway-0"):
+        (settings.state_dir / name).mkdir(parents=True)
+    (settings.state_dir / "loopwright.db").write_text("rows")
+    gateway = settings.state_dir / "gateway-0" / "lock"
+    with hold_folder(gateway, 0, lambda: Unavailable("taken")), pytest.raises(Unavailable, match="gateway"):
+        clear_state(settings)
+    assert (settings.state_dir / "loopwright.db").exists()
+    clear_state(settings)
+    assert [child.name for child in settings.state_dir.iterdir()] == ["server.lock"]

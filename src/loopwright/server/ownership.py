@@ -1,6 +1,7 @@
 """One server a state folder: the lock that says so, and where the server that holds it answers."""
 
 import json
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -40,6 +41,23 @@ def refuse_if_owned(settings: Settings) -> None:
     """
     if is_held(settings.state_dir / _LOCK):
         raise _owned(settings)
+
+
+def clear_state(settings: Settings) -> None:
+    """Delete what a state folder holds, but for the lock that keeps others out meanwhile.
+
+    Raises:
+        Unavailable: A server works on it, or a gateway of it still does.
+    """
+    with sole_owner(settings):
+        for lock in settings.state_dir.glob("*/lock"):
+            if is_held(lock):
+                raise Unavailable("a gateway still works on this folder", value=str(lock.parent), next_step="stop it")
+        for child in settings.state_dir.iterdir():
+            if child.is_dir() and not child.is_symlink():
+                shutil.rmtree(child)
+            elif child.name != _LOCK:
+                child.unlink()
 
 
 def find_running(settings: Settings) -> Place | None:

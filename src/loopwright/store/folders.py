@@ -1,6 +1,7 @@
 """Folders that one process at a time may work on: the lock in them says so."""
 
 import fcntl
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,23 +25,19 @@ def hold_folder(lock: Path, wait_s: float, taken: Callable[[], Unavailable]) -> 
     Raises:
         Unavailable: Another process holds it, or the folder cannot be written.
     """
+    deadline = time.monotonic() + wait_s
+    file = _open(lock)
     try:
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = lock.open("a+")
-    except OSError as error:
-        raise Unavailable(
-            "the state folder cannot be written",
-            field="state_dir",
-            value=f"{lock.parent}: {error.strerror}",
-            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-        ) from None
-    with file:
-        deadline = time.monotonic() + wait_s
-        while not _is_granted(file, fcntl.LOCK_EX):
+        while not (_is_granted(file, fcntl.LOCK_EX) and _is_at(file, lock)):
             if time.monotonic() > deadline:
                 raise taken()
             time.sleep(_LOOK_AGAIN_S)
+            if not _is_at(file, lock):  # the folder was deleted meanwhile, with the lock in it
+                file.close()
+                file = _open(lock)
         yield
+    finally:
+        file.close()
 
 
 def is_held(lock: Path) -> bool:
@@ -48,6 +45,27 @@ def is_held(lock: Path) -> bool:
     try:
         with lock.open() as file:
             return not _is_granted(file, fcntl.LOCK_SH)
+    except OSError:
+        return False
+
+
+def _open(lock: Path) -> IO[str]:
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return lock.open("a+")
+    except OSError as error:
+        raise Unavailable(
+            "the state folder cannot be written",
+            field="state_dir",
+            value=f"{lock.parent}: {error.strerror}",
+            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Say whether a path still names an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except OSError:
         return False
 

@@ -1,7 +1,6 @@
 """The command: set up, replay, tell, break, keep serving."""
 
 import json
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from loopwright.cli.demo.year import play_year
 from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US
-from loopwright.server import sole_owner
+from loopwright.server import clear_state
 
 
 @click.command()
@@ -47,8 +46,7 @@ def demo(
         break_one(state, broken)
         return
     if reset and state.exists():
-        with sole_owner(load_settings(state)):
-            shutil.rmtree(state)
+        clear_state(load_settings(state))
     started = time.monotonic()
     state = state.absolute()
     notes, end_at = load_notes(state), end_of(days)
