@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from loopwright.kernel.documents import convert, digest_bytes, digest_of, from_json, to_json
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.verbs import Role
 
 SCALARS = (
     st.none()
@@ -71,6 +72,16 @@ def test_a_value_that_is_none_to_choose_from_names_those_that_are(document: dict
     with pytest.raises(InvalidInput) as told:
         convert({"ground": 5}, Drawing, "spec")
     assert told.value.rule is None
+
+
+@pytest.mark.parametrize("value", ["blue", "blue.ish", "blue[0]", "blue - at `$.ground`"])
+def test_a_choice_of_its_own_names_what_there_is(value: str) -> None:
+    with pytest.raises(InvalidInput, match="blue") as told:
+        convert(value, Colour, "colour")  # type: ignore[arg-type]
+    assert told.value.rule == "one of green, red"
+    with pytest.raises(InvalidInput) as told:
+        convert(value, Role, "role")
+    assert told.value.rule == "one of viewer, editor, approver, admin, service"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'"\\ud800"', b"1e999", b"[" * 200_000, b'{"a":' * 200_000])

@@ -11,6 +11,7 @@ from loopwright.kernel.errors import InvalidInput
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(order="deterministic")
+_PATH = re.compile(r" - at `\$(.*)`$")
 _PATH_PART = re.compile(r"\.(\w+)|\[")
 
 
@@ -65,10 +66,12 @@ def _choices(message: str, kind: Any) -> str | None:
     if not message.startswith("Invalid enum value"):
         return None
     found = _alternatives(inspect.type_info(kind))
-    for part in _PATH_PART.finditer(message.rpartition("`$")[2]):
+    path = _PATH.search(message)
+    for part in _PATH_PART.finditer(path[1] if path else ""):
         found = [inner for outer in found for inner in _inside(outer, part[1])]
-    values = sorted(str(value) for each in found if isinstance(each, inspect.LiteralType) for value in each.values)
-    return f"one of {', '.join(values)}" if values else None
+    choices = [sorted(map(str, each.values)) for each in found if isinstance(each, inspect.LiteralType)]
+    choices += [[str(member.value) for member in each.cls] for each in found if isinstance(each, inspect.EnumType)]
+    return f"one of {', '.join(choices[0])}" if len(choices) == 1 else None
 
 
 def _inside(kind: inspect.Type, name: str | None) -> list[inspect.Type]:
