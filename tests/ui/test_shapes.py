@@ -6,6 +6,7 @@ from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.events import Event
 from loopwright.monitoring import Performance
 from loopwright.server.ui.pages.serving_shapes import quality_series
+from loopwright.server.ui.rendering import environment
 from loopwright.server.ui.sentences import recent_changes
 from loopwright.server.ui.svg import line_chart
 from loopwright.serving import Release
@@ -37,19 +38,38 @@ def test_candidates_of_different_versions_are_lines_of_their_own() -> None:
     assert ">champion 0." in drawn
 
 
-def event(position: int, type_: str, **payload: object) -> Event:
+def event(position: int, type_: str, *, actor: str = "service:loopwright", why: str = "", **payload: object) -> Event:
     at, ref = position * HOUR_US, "flights/deployment:late"
-    return Event(position, "flights", type_, ref, "service:loopwright", at, at, "because", payload)
+    return Event(position, "flights", type_, ref, actor, at, at, why, payload)
+
+
+def look(position: int, version: int) -> Event:
+    return event(position, "serving.rollout_step_judged", why=f"look {position}", version=version)
 
 
 def test_what_is_told_again_and_again_is_one_line_of_the_timeline() -> None:
-    looks = [event(place, "serving.rollout_step_judged", version=3) for place in range(9, 4, -1)]
-    other = event(4, "serving.rollout_step_judged", version=2)
-    quiet = event(10, "jobs.done")
-    began = event(3, "serving.rollout_started", version=2)
-    changes = recent_changes([quiet, *looks, other, began], ("jobs.",), 2)
+    events = [event(10, "jobs.done"), *(look(place, 3) for place in range(9, 4, -1)), look(4, 2)]
+    changes = recent_changes([*events, event(3, "serving.rollout_started", version=2)], ("jobs.",), 2, read=8)
     assert [(one.text, one.times, one.at_us // HOUR_US) for one in changes] == [
         ("v3 step judged", 5, 9),
         ("v2 step judged", 1, 4),
     ]
     assert changes[0].first_us == 5 * HOUR_US
+    assert not any(one.is_cut for one in changes)
+
+
+def test_what_differs_in_who_or_why_is_told_apart() -> None:
+    told = [("user:bob", "hotfix"), ("user:alice", "hotfix"), ("user:alice", "drop column x")]
+    applied = [event(place, "loop.applied", actor=actor, why=why) for place, (actor, why) in enumerate(told)]
+    assert [(one.actor, one.reason) for one in recent_changes(applied, (), 9, read=100)] == told
+
+
+def test_a_timeline_says_what_repeats_and_folds_long_reasons() -> None:
+    long = event(3, "serving.rollout_aborted", why="<b>worse</b> " * 20, version=3)
+    changes = recent_changes([long, look(2, 3), look(1, 3)], ("jobs.",), 9, read=3)
+    macros = environment().get_template("macros.html").make_module({})
+    drawn = macros.changes(changes, "flights", 4 * HOUR_US)
+    assert "at least 2 times since 1970-01-01 01:00" in drawn
+    assert drawn.count("<details") == 1
+    assert "&lt;b&gt;worse" in drawn
+    assert "<b>" not in drawn

@@ -1,7 +1,7 @@
 """Events as plain sentences: who did what to which ref, and why."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,8 @@ from loopwright.server.ui.words import number, percent
 class Sentence(msgspec.Struct, frozen=True):
     """One event as people read it. ``topic`` is its room, ``subject`` the name that links to ``href``.
 
-    ``times`` counts the events in a row that read the same; ``first_us`` is when the oldest of them happened.
+    ``times`` counts the events in a row that read the same; ``first_us`` is when the oldest of them happened. There may
+    be more where ``is_cut``.
     """
 
     position: int
@@ -30,6 +31,7 @@ class Sentence(msgspec.Struct, frozen=True):
     reason: str
     times: int = 1
     first_us: int = 0
+    is_cut: bool = False
 
 
 _TEXTS = {
@@ -110,23 +112,32 @@ def sentence(event: Event) -> Sentence:
     )
 
 
-def recent_changes(events: Iterable[Event], quiet: tuple[str, ...], most: int) -> list[Sentence]:
+def recent_changes(events: Sequence[Event], quiet: tuple[str, ...], most: int, *, read: int) -> list[Sentence]:
     """Return events as at most ``most`` sentences, newest first; what is told again and again in a row is told once.
 
     Args:
         events: Newest first.
         quiet: Beginnings of the types that are left out.
         most: How many sentences.
+        read: How many events were asked for at most.
     """
     told: list[Sentence] = []
     for one in (sentence(event) for event in events if not event.type.startswith(quiet)):
-        if told and (told[-1].type, told[-1].ref, told[-1].text) == (one.type, one.ref, one.text):
+        if told and _what(told[-1]) == _what(one):
             told[-1] = msgspec.structs.replace(told[-1], times=told[-1].times + 1, first_us=one.at_us)
         elif len(told) == most:
-            break
+            return told
         else:
             told.append(one)
+    if told and len(events) >= read:
+        told[-1] = msgspec.structs.replace(told[-1], is_cut=True)
     return told
+
+
+def _what(one: Sentence) -> tuple[str, ...]:
+    """Return what two sentences share that are told as one; each look at a rollout gives its own figures as reason."""
+    reason = "" if one.type == "serving.rollout_step_judged" else one.reason
+    return one.type, one.ref, one.text, one.actor, reason
 
 
 def _text(event: Event) -> str:

@@ -85,7 +85,7 @@ def deployment(ask: Ask) -> View:
         "steps": [] if shown is None else step_rows(shown),
         "verdicts": [] if shown is None else verdict_rows(shown.verdicts),
         "approvals": approvals,
-        "events": recent_changes(events, _QUIET, MOST_EVENTS),
+        "events": recent_changes(events, _QUIET, MOST_EVENTS, read=MOST_READ),
         "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
         "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
         "months": month_rows(windows),

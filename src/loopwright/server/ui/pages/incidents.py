@@ -6,6 +6,7 @@ from loopwright.server.ui.asking import PAGE_ROWS, Ask
 from loopwright.server.ui.rendering import View, page
 from loopwright.server.ui.sentences import recent_changes
 
+MOST_READ = 200
 STATES = ("open", "acknowledged", "resolved")
 
 
@@ -22,13 +23,15 @@ def incident(ask: Ask) -> View:
     """Return one incident with its alerts and what was recorded about it."""
     incident_id = ask.part("incident_id")
     found: Incident = ask("monitoring.incident", incident_id=incident_id)
-    events = [event for event in ask("audit.list", ref=found.subject, limit=200) if event.event_at >= found.opened_at]
+    events = [
+        event for event in ask("audit.list", ref=found.subject, limit=MOST_READ) if event.event_at >= found.opened_at
+    ]
     own = ask("audit.list", ref=f"{ask.project}/incident:{incident_id}", limit=50)
     told = sorted({event.position: event for event in (*events, *own)}.values(), key=lambda event: -event.position)
     facts = {
         "incident": found,
         "alerts": ask.find("monitoring.alerts", [], incident_id=incident_id)[:PAGE_ROWS],
-        "events": recent_changes(told, ("monitoring.window_",), 30),
+        "events": recent_changes(told, ("monitoring.window_",), 30, read=MOST_READ),
         "subject_page": page_of(found.subject, ask.project),
     }
     return View("incident.html", found.title, "Incidents", facts)

@@ -106,7 +106,7 @@ def overview(ask: Ask) -> View:
         "needs_words": " · ".join(plural(count, noun) for noun, count in counted.items() if count),
         "deployments": rows,
         "deployments_count": len(names),
-        "changes": recent_changes(ask("audit.list", limit=MOST_READ), _QUIET, MOST_CHANGES),
+        "changes": recent_changes(ask("audit.list", limit=MOST_READ), _QUIET, MOST_CHANGES, read=MOST_READ),
     }
     return View("overview.html", "Overview", "Overview", facts)
 
