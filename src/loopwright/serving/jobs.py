@@ -1,5 +1,6 @@
 """Jobs of serving: judging a look at a rollout step, and scoring a batch of rows."""
 
+import io
 from typing import Any
 
 import polars as pl
@@ -80,7 +81,9 @@ def score(context: JobContext, task: Job) -> dict[str, Any]:
         _register(context, task, spec, seq, _without_personal(rows, spec))
         context.progress(f"{begin + len(part):,} of {len(frame):,} rows")
     answered = pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()})
-    out = context.blobs.put(pack_rows(answered))
+    body = io.BytesIO()
+    answered.write_parquet(body)
+    out = context.blobs.put(body.getvalue())
     facts = {"job_id": task.job_id, "output": to_builtins(out), "rows": len(frame)}
     context.call("serving.finish_score", facts, task.project)
     return {"output": out.digest, "rows": len(frame)}

@@ -19,12 +19,12 @@ ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "p
 """Where the rows of each kind have their ids."""
 
 
-_GROUP_ROWS = 2048
+_GROUP_ROWS = 4096
 """Rows of a Parquet group: whoever looks for one id reads the group that holds it, not the whole chunk."""
 
 
 def pack_rows(rows: "pl.DataFrame") -> bytes:
-    """Return the Parquet of rows that are sorted by id."""
+    """Return the Parquet of a chunk's rows, which are sorted by id."""
     body = io.BytesIO()
     rows.write_parquet(body, compression="zstd", compression_level=1, row_group_size=_GROUP_ROWS)
     return body.getvalue()
