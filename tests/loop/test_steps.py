@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loopwright.features import TrainingSetSpec
-from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.clock import DAY_US, format_duration
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import TrainSpec, steps
@@ -47,7 +47,10 @@ def test_a_registration_that_was_killed_leaves_one_finished_run_and_one_version(
     assert len(loop("tracking.metric_history", run_id=run.run_id, key="roc_auc")) == 1
 
 
-def test_a_holdout_without_rows_says_which_setting_to_change(loop: Loop, importer: Importer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part", "holdout_us"), [("holdout", DAY_US), ("fit", 9 * DAY_US)])
+def test_a_part_without_rows_says_which_setting_to_change(
+    loop: Loop, importer: Importer, tmp_path: Path, part: str, holdout_us: int
+) -> None:
     loop.apply()
     importer.load()
     file, at = io.BytesIO(), loop.wall.at_us
@@ -61,10 +64,10 @@ def test_a_holdout_without_rows_says_which_setting_to_change(loop: Loop, importe
         event_at_min=at - 3 * DAY_US,
         event_at_max=at - 2 * DAY_US,
     )
-    train = msgspec.structs.replace(TRAIN, holdout_us=DAY_US)
+    train = msgspec.structs.replace(TRAIN, holdout_us=holdout_us)
     rows = {"ref": f"flights/training_set:late/{frozen.version}"}
     step = Worker(loop, tmp_path).step("cut", "loop.cut")
-    with pytest.raises(InvalidInput) as told:
-        steps.cut(step, {"train": to_builtins(train), "at": at, "part": "holdout", "rows": rows})
-    assert (told.value.field, told.value.value) == ("holdout", "1d")
+    with pytest.raises(InvalidInput, match="no row has a label") as told:
+        steps.cut(step, {"train": to_builtins(train), "at": at, "part": part, "rows": rows})
+    assert (told.value.field, told.value.value) == ("holdout", format_duration(holdout_us))
     assert "another holdout" in told.value.next_step

@@ -46,8 +46,9 @@ def cut(context: StepContext, inputs: Document) -> Document:
     try:
         part = cut_training_set(context.job, context.project, whole, start_at=start_at, end_at=end_at, reason=reason)
     except InvalidInput as error:
-        error.field, error.value = "holdout", format_duration(train.holdout_us or 0)
-        error.next_step = "choose another holdout, or wait until more labels are known"
+        if error.field == "start_at":  # a user has no word for the part's time but the holdout
+            error.field, error.value = "holdout", format_duration(train.holdout_us or 0)
+            error.next_step = "choose another holdout, or wait until more labels are known"
         raise
     return evidence.rows_document(context, part)
 

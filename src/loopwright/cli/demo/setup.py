@@ -21,7 +21,7 @@ from loopwright.cli.show import Progress
 from loopwright.client import HttpCaller, Remote, apply_project
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
-from loopwright.kernel.errors import NotFound, StepFailed, Unavailable
+from loopwright.kernel.errors import LoopwrightError, NotFound, StepFailed, Unavailable
 from loopwright.registry import ModelVersion
 from loopwright.server import Supervisor
 
@@ -67,11 +67,11 @@ def load_module(path: Path) -> ModuleType:
 @contextlib.contextmanager
 def signing(remote: Remote, server_url: str, gateway_url: str) -> Iterator[Remote]:
     """Lend the demo's own approver, so that the audit trail shows who signed; its token ends with the block."""
-    made = remote.call("tokens.create", actor="policy:demo", role="approver")
+    made = remote.call("tokens.create", actor="policy:demo", role="approver", expires_in="1h")
     try:
         yield Remote(PROJECT, HttpCaller(server_url, gateway_url, made.secret))
     finally:
-        with contextlib.suppress(Unavailable):
+        with contextlib.suppress(LoopwrightError):
             remote.call("tokens.revoke", token_id=made.token.token_id, reason="the demo has signed")
 
 
