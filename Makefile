@@ -21,7 +21,7 @@ help: ## show this list
 
 setup: $(VENV)/.dev ## install everything development needs into .venv
 
-check: lint ## format, lint, types, import line, fences, doctests and fast tests (under two minutes)
+check: lint ## format, lint, types, import line, fences, doctests and fast tests on SQLite (two to three minutes)
 	@$(PYTEST) -m "not slow and not ui"
 
 test: browser lint ## everything

@@ -23,6 +23,7 @@ def test_a_sound_machine(settings: Settings) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     broken = msgspec.structs.replace(

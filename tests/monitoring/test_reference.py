@@ -79,6 +79,7 @@ def test_an_absent_column_is_named() -> None:
         build_reference(rows(3), ["wind"])
 
 
+@pytest.mark.slow
 def test_a_year_like_the_reference_raises_hardly_an_alarm() -> None:
     """Days that each have a mood of their own: 20 columns, 300 windows, persistence 2."""
     rng = np.random.default_rng(3)

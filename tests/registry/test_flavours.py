@@ -172,6 +172,7 @@ def test_every_flavour_has_a_case() -> None:
     assert {case.values[0] for case in CASES} == set(plugin_names("flavours"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flavour", "task", "fit"), CASES)
 def test_a_saved_model_predicts_the_same_to_the_bit(
     flavour: str, task: Task, fit: Callable[[], Any], tmp_path: Path, blob_store: Any

@@ -177,6 +177,7 @@ def test_b2_02_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
             assert http.post(url, json={}).status_code in (400, 404, 405, 422), url
 
 
+@pytest.mark.slow
 def test_b2_19_an_upload_beyond_the_limit_leaves_nothing(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "MOST_BLOB_BYTES", 1000)
     with opened.http() as http:

@@ -20,6 +20,7 @@ def abort_at(rng: np.random.Generator, base: float, ratio: float, weight: float,
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [0.002, 0.02, 0.2])
 def test_a_healthy_canary_is_rarely_aborted_however_often_one_looks(base: float) -> None:
     rng = np.random.default_rng(11)

@@ -43,6 +43,7 @@ def test_a_page_obeys_its_own_policy(site: Site, web: httpx.Client, path: str) -
     assert not re.search(r'(?:src|href|action)="(?:https?:)?//', page.text), "nothing comes from elsewhere"
 
 
+@pytest.mark.slow
 def test_no_link_leads_nowhere(site: Site, web: httpx.Client) -> None:
     pages = [web.get(f"/p/flights{path.format(**site.ids)}").text for path in PATHS]
     links = {html.unescape(link) for page in pages for link in re.findall(r'href="(/p/[^"#]+)', page)}
@@ -53,6 +54,7 @@ def test_no_link_leads_nowhere(site: Site, web: httpx.Client) -> None:
     assert {link: status for link, status in statuses.items() if status >= 400} == {}
 
 
+@pytest.mark.slow
 def test_no_page_is_slow_every_time(site: Site, web: httpx.Client) -> None:
     def seconds(place: str) -> float:
         start = time.perf_counter()

@@ -61,6 +61,7 @@ def test_labels_of_one_class_are_no_judgement() -> None:
     assert roc_auc(traffic(2000, 0.25).with_columns(label=0.0), NOTHING, 0.25).verdict == "undecided"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guard", [roc_auc, squared_error])
 def test_looking_often_raises_few_false_alarms(guard: object) -> None:
     assert callable(guard)

@@ -129,6 +129,7 @@ def test_a_slow_canary_is_aborted(in_canary: Rollout, call: Call, log: Any, pass
     assert "answers slower than" in reason(call, "serving.rollout_aborted")
 
 
+@pytest.mark.slow
 def test_a_canary_without_traffic_waits_and_is_then_aborted(in_canary: Rollout, call: Call, pass_time: Call) -> None:
     start = in_canary.step_started_at
     pass_time(start + 7 * DAY_US - HOUR_US)
