@@ -63,13 +63,15 @@ def test_who_looks_whether_a_server_runs_keeps_none_from_starting(settings: Sett
 
     looking = threading.Thread(target=look)
     looking.start()
+    started = 0
     try:
         for _ in range(200):
             with sole_owner(settings):
-                pass
+                started += 1
     finally:
         is_over.set()
         looking.join()
+    assert started == 200
 
 
 def test_who_waits_for_a_folder_that_is_deleted_gets_the_one_that_comes_after_it(settings: Settings) -> None:
