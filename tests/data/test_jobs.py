@@ -8,7 +8,8 @@ import pytest
 
 from loopwright.data import SourceSpec
 from loopwright.kernel.code import CodeRef
-from tests.data.conftest import Worker, rows_of, weather, weather_spec
+from tests.data.conftest import rows_of, weather, weather_spec
+from tests.inprocess import InProcessWorker
 
 CODE = """
 import polars as pl
@@ -30,7 +31,9 @@ def source(tmp_path: Path) -> SourceSpec:
     return SourceSpec("csv", str(tmp_path / "rows"))
 
 
-def test_rows_are_read_transformed_and_kept(call: Call, worker: Worker, source: SourceSpec, tmp_path: Path) -> None:
+def test_rows_are_read_transformed_and_kept(
+    call: Call, worker: InProcessWorker, source: SourceSpec, tmp_path: Path
+) -> None:
     code = CodeRef("0" * 64, "stations", "celsius", "f")
     call("data.declare", spec=weather_spec(source=source, transform=code))
     call("data.start_import", dataset="weather", reason="first day")
@@ -47,7 +50,7 @@ def test_rows_are_read_transformed_and_kept(call: Call, worker: Worker, source: 
     assert job.result == {"state": "ready", "version": 2, "rows": 24, "dropped_rows": 24, "message": ""}
 
 
-def test_the_users_error_is_what_the_user_reads(call: Call, worker: Worker, source: SourceSpec) -> None:
+def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWorker, source: SourceSpec) -> None:
     spec = weather_spec(source=source, transform=CodeRef("0" * 64, "stations", "broken", "f"))
     call("data.declare", spec=spec)
     call("data.start_import", dataset="weather")

@@ -9,7 +9,8 @@ import pytest
 from loopwright.data import ImportResult, read
 from loopwright.kernel.clock import DAY_US, parse_moment
 from loopwright.kernel.errors import InvalidInput, Quarantined
-from tests.data.conftest import Worker, weather, weather_spec
+from tests.data.conftest import weather, weather_spec
+from tests.inprocess import InProcessWorker
 
 DAY_2 = parse_moment("2013-03-02")
 
@@ -23,14 +24,16 @@ def version(call: Callable[..., Any], import_rows: Callable[..., ImportResult]) 
     return call("data.get_version", dataset="weather")
 
 
-def test_a_stretch_of_time_opens_only_its_fragments(version: Any, worker: Worker) -> None:
+def test_a_stretch_of_time_opens_only_its_fragments(version: Any, worker: InProcessWorker) -> None:
     worker.blobs.delete(version.fragments[0].digest)
     rows = read.scan(version, worker.blobs, ["temp", "gust"], DAY_2 + 1, DAY_2 + DAY_US + 1).collect()
     assert (rows.columns, rows.height, rows["gust"].null_count()) == (["temp", "gust"], 24, 23)
     assert read.scan(version, worker.blobs, start_at=DAY_2 + 9 * DAY_US).collect().height == 0
 
 
-def test_an_older_version_does_not_know_a_later_column(call: Callable[..., Any], version: Any, worker: Worker) -> None:
+def test_an_older_version_does_not_know_a_later_column(
+    call: Callable[..., Any], version: Any, worker: InProcessWorker
+) -> None:
     old = call("data.get_version", dataset="weather", version=2)
     assert "gust" not in read.scan(old, worker.blobs).collect_schema()
     profile = read.read_profile(version, worker.blobs)
@@ -39,7 +42,7 @@ def test_an_older_version_does_not_know_a_later_column(call: Callable[..., Any],
 
 
 def test_unknown_columns_and_quarantined_versions_are_refused(
-    call: Callable[..., Any], import_rows: Callable[..., ImportResult], version: Any, worker: Worker
+    call: Callable[..., Any], import_rows: Callable[..., ImportResult], version: Any, worker: InProcessWorker
 ) -> None:
     with pytest.raises(InvalidInput, match="no column tmp"):
         read.scan(version, worker.blobs, ["tmp"])

@@ -12,7 +12,8 @@ from loopwright.data.versions import add_row_sums
 from loopwright.governance import LOCAL_ACTOR, Actor, Dispatcher
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined
 from loopwright.kernel.verbs import Role
-from tests.data.conftest import Worker, put_frame, rows_of, weather, weather_spec
+from tests.data.conftest import put_frame, rows_of, weather, weather_spec
+from tests.inprocess import InProcessWorker
 
 Import = Callable[..., ImportResult]
 Call = Callable[..., Any]
@@ -23,7 +24,7 @@ def _declared(call: Call) -> None:
     call("data.declare", spec=weather_spec())
 
 
-def test_an_append_shares_the_fragments_before_it(call: Call, import_rows: Import, worker: Worker) -> None:
+def test_an_append_shares_the_fragments_before_it(call: Call, import_rows: Import, worker: InProcessWorker) -> None:
     assert import_rows("weather", weather(1)) == ImportResult("ready", 1, 24)
     assert import_rows("weather", weather(2)) == ImportResult("ready", 2, 24)
     first, second = (call("data.get_version", dataset="weather", version=number) for number in (1, 2))
@@ -33,7 +34,9 @@ def test_an_append_shares_the_fragments_before_it(call: Call, import_rows: Impor
     assert rows_of(second, worker.blobs).equals(pl.concat([weather(1), weather(2)]), null_equal=True)
 
 
-def test_a_replacement_stands_alone_and_old_versions_stay(call: Call, import_rows: Import, worker: Worker) -> None:
+def test_a_replacement_stands_alone_and_old_versions_stay(
+    call: Call, import_rows: Import, worker: InProcessWorker
+) -> None:
     import_rows("weather", weather(1))
     import_rows("weather", weather(2), "replace", reason="a better station")
     import_rows("weather", weather(3))
@@ -61,7 +64,7 @@ def test_a_digest_does_not_depend_on_how_rows_arrived(call: Call, import_rows: I
     assert call("data.get_version", dataset="other").digest == parts
 
 
-def test_a_failing_check_quarantines_and_says_why(call: Call, import_rows: Import, worker: Worker) -> None:
+def test_a_failing_check_quarantines_and_says_why(call: Call, import_rows: Import, worker: InProcessWorker) -> None:
     import_rows("weather", weather(1))
     result = import_rows("weather", weather(2, temp=80.0))
     assert (result.state, result.version) == ("quarantined", 2)
@@ -118,7 +121,7 @@ def test_what_was_overtaken_is_not_released(import_rows: Import, call: Call) -> 
 
 
 def test_a_released_version_and_a_second_quarantined_one_do_not_mix(
-    import_rows: Import, call: Call, worker: Worker
+    import_rows: Import, call: Call, worker: InProcessWorker
 ) -> None:
     import_rows("weather", weather(1))
     import_rows("weather", weather(2, temp=80.0))
@@ -144,7 +147,7 @@ def test_what_was_released_is_told_of_every_version_that_holds_its_rows(import_r
     assert [released(version) for version in (1, 2, 3, 4)] == [[], [2], [2], []]
 
 
-def test_a_job_that_ran_twice_made_one_version(worker: Worker, call: Call) -> None:
+def test_a_job_that_ran_twice_made_one_version(worker: InProcessWorker, call: Call) -> None:
     job = call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(1))])
     first = worker.run_job(job)
     assert worker.run_job(job) == first
@@ -157,7 +160,7 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("where", ["data.newest_version", "data.finish_import", "jobs.finish"])
-def test_a_worker_killed_anywhere_leaves_one_version(worker: Worker, call: Call, where: str) -> None:
+def test_a_worker_killed_anywhere_leaves_one_version(worker: InProcessWorker, call: Call, where: str) -> None:
     deaths = [where]
 
     def die(verb: str) -> None:
@@ -174,7 +177,7 @@ def test_a_worker_killed_anywhere_leaves_one_version(worker: Worker, call: Call,
     assert not list((worker.state_dir / "imports").iterdir())
 
 
-def test_two_imports_at_once_serialise(worker: Worker, call: Call) -> None:
+def test_two_imports_at_once_serialise(worker: InProcessWorker, call: Call) -> None:
     jobs = [
         call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(day))]) for day in (1, 2)
     ]
@@ -191,7 +194,7 @@ def test_two_imports_at_once_serialise(worker: Worker, call: Call) -> None:
     assert rows_of(newest, worker.blobs)["observed_at"].n_unique() == 48
 
 
-def test_imports_from_many_workers_all_arrive(worker: Worker, call: Call) -> None:
+def test_imports_from_many_workers_all_arrive(worker: InProcessWorker, call: Call) -> None:
     jobs = [
         call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(day, hours=2))])
         for day in range(1, 9)
@@ -203,7 +206,7 @@ def test_imports_from_many_workers_all_arrive(worker: Worker, call: Call) -> Non
     assert rows_of(newest, worker.blobs)["observed_at"].n_unique() == newest.rows == 16
 
 
-def test_a_failed_import_is_on_record_and_may_be_tried_again(worker: Worker, call: Call) -> None:
+def test_a_failed_import_is_on_record_and_may_be_tried_again(worker: InProcessWorker, call: Call) -> None:
     bad = weather(1).drop("temp")
     call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, bad)])
     (job,) = worker.run_all()
@@ -240,7 +243,7 @@ def test_internal_verbs_are_not_for_persons(dispatcher: Dispatcher) -> None:
     assert dispatcher.call("data.versions", {"dataset": "weather"}, actor=LOCAL_ACTOR, project="flights") == []
 
 
-def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, worker: Worker) -> None:
+def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, worker: InProcessWorker) -> None:
     import_rows("weather", weather(1))
     import_rows("weather", weather(2))
     changed = weather(1).with_columns(temp=pl.when(pl.col("wind") == 4).then(1.5).otherwise("temp"))
@@ -261,7 +264,7 @@ def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, wor
 
 
 def test_a_comparison_that_failed_is_tried_again_when_it_is_asked_for_again(
-    call: Call, import_rows: Import, worker: Worker
+    call: Call, import_rows: Import, worker: InProcessWorker
 ) -> None:
     import_rows("weather", weather(1))
     import_rows("weather", weather(2))

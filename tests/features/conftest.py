@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from loopwright.features import (
 )
 from loopwright.features.plans import plan_columns
 from loopwright.features.requests import RunRequest, request_runner
-from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.governance import Dispatcher
 from loopwright.kernel.clock import HOUR_US, Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import EVERY_STREAM, BlobRef, Job, Streams
-from loopwright.store.work import JOBS
+from loopwright.store.types import BlobRef
+from tests.inprocess import InProcessWorker
 
 CODE = CodeRef("c" * 64, "flights", "asked", "f" * 64)
 ASKED = RequestSpec("asked", ["scheduled_at", "carrier"], ["carrier", "hour"], CODE)
@@ -114,29 +114,8 @@ def small() -> Small:
 
 
 @dataclass
-class Worker:
-    """Runs queued jobs, as the worker process does."""
-
-    dispatcher: Dispatcher
-    blobs: BlobStore
-    state_dir: Path
-    wall: Clock
-    said: list[str] = field(default_factory=list)
-
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        return self.dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
-
-    def progress(self, text: str) -> None:
-        self.said.append(text)
-
-    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
-        raise AssertionError("no dataset here has a transform")
-
-    def seal(self, streams: Streams = EVERY_STREAM) -> None:
-        self.said.append("sealed")
-
-    def run_job(self, job: Job) -> dict[str, Any] | None:
-        return JOBS[job.kind](self, job)
+class Worker(InProcessWorker):
+    """Runs queued jobs, and imports rows."""
 
     def load(self, dataset: str, frame: pl.DataFrame, operation: str = "append") -> int:
         """Import rows for real; return the version."""

@@ -22,7 +22,7 @@ from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec, ShadowStep
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Job
-from loopwright.store.work import JOBS
+from tests.inprocess import InProcessWorker
 
 CODE = CodeRef("c" * 64, "project", "fit", "f" * 64)
 BY_POLICY = ApproveSpec("policy", "policy")
@@ -153,20 +153,11 @@ def end_job(loop: Loop, job: Job, verb: str = "jobs.finish", **outcome: Any) -> 
 
 
 @dataclass
-class Importer:
+class Importer(InProcessWorker):
     """Imports rows of ``flights`` as a worker does."""
 
-    loop: Loop
-    blobs: BlobStore
-    state_dir: Path
+    loop: Loop = None  # type: ignore[assignment]
     imported: int = 0
-
-    def call(self, verb: str, args: dict[str, Any], _project: str) -> Any:
-        """Call a verb as a job does."""
-        return self.loop.service(verb, **args)
-
-    def progress(self, text: str) -> None:
-        """Hear how far a job is."""
 
     def load(self, operation: str = "append", carrier: str | None = "UA") -> None:
         """Let a version with one more row be made."""
@@ -178,14 +169,14 @@ class Importer:
         frame.write_parquet(body)
         rows = [self.blobs.put(body.getvalue())]
         job = self.loop("data.start_import", dataset="flights", operation=operation, blobs=rows)
-        JOBS["data.import"](self, job)  # type: ignore[arg-type]
+        self.run_job(job)
         end_job(self.loop, job)
 
 
 @pytest.fixture
 def importer(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Importer:
     """Whoever brings rows."""
-    return Importer(loop, blob_store, tmp_path)
+    return Importer(loop.dispatcher, blob_store, tmp_path, loop.wall, loop=loop)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.kernel.clock import Clock
+from loopwright.kernel.verbs import verb_of
 from loopwright.pipelines import Execution, StepContext, StepSpec
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Streams
@@ -34,9 +35,10 @@ class Worker:
         """The clock."""
         return self.loop.wall
 
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a verb, and die after it if that was told."""
-        answer = self.loop.service(verb, **args)
+        verb, values = (function, args[0]) if isinstance(function, str) else (verb_of(function).name, kwargs)
+        answer = self.loop.service(verb, **values)
         if verb == self.dies_after:
             self.dies_after = ""
             raise Killed

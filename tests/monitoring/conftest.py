@@ -1,29 +1,25 @@
 """What the tests of monitoring share: a log in real Parquet chunks, a worker in this process, a clock with timers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.clock import FixedClock
-from loopwright.kernel.code import CodeRef
-from loopwright.kernel.documents import to_builtins, to_json
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.ids import new_ids
-from loopwright.kernel.verbs import VERBS
 from loopwright.monitoring import Monitor, MonitorSpec, build_reference, to_bytes
 from loopwright.registry import Signature
 from loopwright.serving import DeploymentSpec, predictions
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk
-from loopwright.store.types import EVERY_STREAM, Streams
-from loopwright.store.work import JOBS
+from tests.inprocess import InProcessWorker
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -31,39 +27,8 @@ Call = Callable[..., Any]
 
 
 @dataclass
-class Worker:
-    """Runs queued jobs as the real worker does; verbs travel as JSON both ways."""
-
-    dispatcher: Dispatcher
-    blobs: BlobStore
-    state_dir: Path
-    wall: FixedClock
-    sealed: list[Streams] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        result = self.dispatcher.call(verb, msgspec.json.decode(to_json(args)), actor=SERVICE_ACTOR, project=project)
-        return msgspec.json.decode(to_json(result), type=VERBS[verb].types["return"])
-
-    def progress(self, text: str) -> None:
-        self.said.append(text)
-
-    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
-        raise AssertionError("no job of monitoring runs a transform")
-
-    def seal(self, streams: Streams = EVERY_STREAM) -> None:
-        self.sealed.append(streams)
-
-    def run(self) -> list[dict[str, Any]]:
-        """Run what is queued; return the results."""
-        done = []
-        claim = {"worker": "w", "kinds": list(JOBS), "limit": 1}
-        while claimed := self.call("jobs.claim", claim, SYSTEM):
-            for job in claimed:
-                result = JOBS[job.kind](self, job)
-                self.call("jobs.finish", {"job_id": job.job_id, "worker": "w", "result": result}, job.project)
-                done.append(result or {})
-        return done
+class Worker(InProcessWorker):
+    """Runs queued jobs, and fires timers."""
 
     def advance(self, to: int) -> None:
         """Move the clock, firing timers in order and running their jobs."""

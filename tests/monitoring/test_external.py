@@ -41,7 +41,7 @@ def october(worker: Worker, served: Callable[..., Monitor]) -> Log:
 
 def test_a_range_is_measured_in_order_and_reported(october: Log, call: Call) -> None:
     call("monitoring.evaluate_range", deployment="scorecard", start_at="2012-10-01", end_at="2012-10-11")
-    assert october.worker.run() == [{"windows": 10}]
+    assert [job.result for job in october.worker.run()] == [{"windows": 10}]
     report = call("monitoring.report", deployment="scorecard", period="2012-10")
     assert [window.predictions for window in report.windows] == [300] * 10
     assert [any(one.is_drifted for one in window.drift) for window in report.windows] == [False] * 6 + [True] * 4

@@ -24,8 +24,8 @@ def test_a_reference_is_profiled_from_a_blob(worker: Worker, served: Callable[..
     sizes = {"digest": blob.digest, "size_bytes": blob.size_bytes}
     args = {"deployment": "late", "blob": sizes, "time": "at", "score": "score"}
     worker.call("monitoring.start_reference", args, "flights")
-    [result] = worker.run()
-    assert (result["rows"], result["columns"]) == (6_000, 4)
+    [job] = worker.run()
+    assert (job.result["rows"], job.result["columns"]) == (6_000, 4)
     found = worker.call("monitoring.get", {"deployment": "late"}, "flights")
     reference = reference_from_bytes(worker.blobs.get(found.reference))
     assert (reference.every_us, reference.over_us, reference.metric) == (DAY, 2 * DAY, "psi")

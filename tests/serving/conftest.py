@@ -1,7 +1,7 @@
 """What the tests of serving share: a log in real Parquet chunks, a worker in this process, timers to fire."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
-from loopwright.kernel.clock import Clock, FixedClock
-from loopwright.kernel.code import CodeRef
+from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.ids import new_ids
 from loopwright.registry import InputColumn, ModelFile, Signature
@@ -19,8 +18,7 @@ from loopwright.serving import CanaryStep, DeploymentSpec, Rollout, ShadowStep, 
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk
-from loopwright.store.types import EVERY_STREAM, Job, Streams
-from loopwright.store.work import JOBS
+from tests.inprocess import InProcessWorker
 
 HOUR = 3_600_000_000
 DAY = 24 * HOUR
@@ -31,46 +29,10 @@ Call = Callable[..., Any]
 
 
 @dataclass
-class Worker:
-    """Runs queued jobs as the real worker does: claim, run, finish; verbs go through dispatch with a service token."""
-
-    dispatcher: Dispatcher
-    blobs: BlobStore
-    state_dir: Path
-    wall: Clock
-    sealed: list[Streams] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
-
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        return self.dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
-
-    def progress(self, text: str) -> None:
-        self.said.append(text)
-
-    def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
-        raise AssertionError("no job of serving runs a transform")
-
-    def seal(self, streams: Streams = EVERY_STREAM) -> None:
-        self.sealed.append(streams)
-
-    def run(self) -> list[Job]:
-        """Run what is queued; return the finished jobs."""
-        done = []
-        claim = {"worker": "w", "kinds": list(JOBS), "limit": 10}
-        while claimed := self.call("jobs.claim", claim, SYSTEM):
-            for job in claimed:
-                result = JOBS[job.kind](self, job)
-                done.append(
-                    self.call("jobs.finish", {"job_id": job.job_id, "worker": "w", "result": result}, job.project)
-                )
-        return done
-
-
-@dataclass
 class Log:
     """Writes chunks of predictions and labels for the deployment ``late`` in ``flights``."""
 
-    worker: Worker
+    worker: InProcessWorker
     seq: int = 0
 
     def write(self, kind: str, rows: pl.DataFrame) -> None:
@@ -184,9 +146,9 @@ class Log:
 
 
 @pytest.fixture
-def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, wall: FixedClock) -> Worker:
+def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, wall: FixedClock) -> InProcessWorker:
     """A worker beside the test."""
-    return Worker(dispatcher, blob_store, tmp_path, wall)
+    return InProcessWorker(dispatcher, blob_store, tmp_path, wall)
 
 
 @pytest.fixture
@@ -200,7 +162,7 @@ def service(dispatcher: Dispatcher) -> Call:
 
 
 @pytest.fixture
-def log(worker: Worker) -> Log:
+def log(worker: InProcessWorker) -> Log:
     """The prediction log of ``late``."""
     return Log(worker)
 
@@ -266,7 +228,7 @@ def candidate(serving_one: int, call: Call) -> Rollout:
 
 
 @pytest.fixture
-def pass_time(dispatcher: Dispatcher, wall: FixedClock, worker: Worker) -> Call:
+def pass_time(dispatcher: Dispatcher, wall: FixedClock, worker: InProcessWorker) -> Call:
     """Move the clock to a moment; timers due on the way fire at their own, and their jobs end before the next."""
 
     def to(moment: int) -> int:

@@ -60,6 +60,20 @@ class Verb(msgspec.Struct, frozen=True):
 VERBS: dict[str, Verb] = {}
 """Every verb and query by name, filled as rooms are imported."""
 
+_BY_FUNCTION: dict[Callable[..., Any], Verb] = {}
+
+
+def verb_of(function: Callable[..., Any]) -> Verb:
+    """Return the record of a decorated function: a call names the function, the wire carries the verb's name.
+
+    Raises:
+        TypeError: The function is neither verb, query nor operation.
+    """
+    found = _BY_FUNCTION.get(function)
+    if found is None:
+        raise TypeError(f"{function.__module__}.{function.__qualname__} is no verb, query or operation")
+    return found
+
 
 def _record(
     name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, **marks: bool
@@ -69,17 +83,9 @@ def _record(
             raise RuntimeError(f"two verbs are named {name}")
         signature = inspect.signature(function)
         parameters = {p.name: p for p in list(signature.parameters.values())[1:]}
-        VERBS[name] = Verb(
-            name,
-            function,
-            role,
-            is_query,
-            surface,
-            changes,
-            parameters,
-            get_type_hints(function, include_extras=True),
-            **marks,
-        )
+        types = get_type_hints(function, include_extras=True)
+        record = Verb(name, function, role, is_query, surface, changes, parameters, types, **marks)
+        VERBS[name] = _BY_FUNCTION[function] = record
         return function
 
     return keep

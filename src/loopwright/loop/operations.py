@@ -3,12 +3,13 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from loopwright import serving
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.verbs import verb_of
 from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
 from loopwright.store.line import TIMEOUT_S, ServiceLine
@@ -16,6 +17,8 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import EVERY_STREAM, Streams
 
 T = TypeVar("T")
+P = ParamSpec("P")
+R = TypeVar("R")
 log = logging.getLogger("loopwright.loop")
 
 SEAL_TIMEOUT_S = 10.0
@@ -41,9 +44,16 @@ class OperationContext:
         found: T = self.dispatcher.read(self.project, self.actor, work)
         return found
 
-    def call(self, verb: str, **args: Any) -> Any:
-        """Call a verb as the caller."""
-        return self.dispatcher.call(verb, args, actor=self.actor, project=self.project)
+    @overload
+    def call(self, function: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def call(self, function: str, /, **args: Any) -> Any: ...
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb as the caller, given as its function."""
+        name = function if isinstance(function, str) else verb_of(function).name
+        return self.dispatcher.call(name, kwargs, actor=self.actor, project=self.project)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.

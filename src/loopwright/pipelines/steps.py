@@ -7,7 +7,7 @@ that earlier steps returned, not decoded. An output ``{"skip": true, "why": ...}
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
@@ -19,6 +19,9 @@ from loopwright.pipelines.types import Execution, StepSpec
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.store.work import JobContext
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class PipelineContext(JobContext, Protocol):
@@ -54,9 +57,15 @@ class StepContext:
         """The machine's clock."""
         return self.job.wall
 
-    def call(self, verb: str, args: dict[str, Any], project: str | None = None) -> Any:
-        """Call a verb or query, in the execution's project unless told otherwise."""
-        return self.job.call(verb, args, project or self.project)
+    @overload
+    def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb or query in the execution's project, given as its function."""
+        return self.job.call(function, *args, **kwargs)
 
     def progress(self, text: str) -> None:
         """Say how far the step is."""

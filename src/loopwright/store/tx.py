@@ -6,13 +6,16 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Executable
 
 from loopwright.kernel.clock import Clock
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
+from loopwright.kernel.events import Facts, event_type
 from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
 from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
 from loopwright.store.engine import NEWS
 from loopwright.store.types import BlobRef, Job
+from loopwright.store.work import Work, kind_of
 
 
 @dataclass(slots=True)
@@ -55,16 +58,19 @@ class Tx:
         """Return the canonical ref of an object of this project, as text."""
         return str(Ref(kind, name, version, self.project))
 
-    def emit(self, type: str, ref: str, *, reason: str = "", **payload: Any) -> None:
+    def emit(self, facts: Facts | str, ref: str, /, *, reason: str = "", **payload: Any) -> None:
         """Record one change in the event log, in this transaction.
 
         Args:
-            type: ``room.past_participle``, such as ``registry.alias_set``.
+            facts: What happened: a struct that ``kernel.events.event`` marked with its type.
             ref: What changed.
             reason: Why, in a sentence.
-            payload: JSON-able facts.
+            payload: Facts of a type that has no struct yet.
         """
-        sql.insert_event(self, type, ref, reason, payload)
+        if isinstance(facts, str):
+            sql.insert_event(self, facts, ref, reason, payload)
+        else:
+            sql.insert_event(self, event_type(type(facts)), ref, reason, to_builtins(facts))
 
     def later(self, due_at: int, verb: str, args: dict[str, Any], *, key: str) -> None:
         """Plan a verb call for ``due_at``; a timer with the same key is replaced."""
@@ -74,10 +80,20 @@ class Tx:
         """Drop every timer whose key begins so; return how many."""
         return sql.delete_timers(self, key_prefix)
 
-    def start_job(self, kind: str, ref: str, args: dict[str, Any], *, job_id: str | None = None) -> Job:
-        """Queue work for a worker. The same ``job_id`` twice is one job."""
+    def start_job(
+        self, work: Work | str, ref: str, args: dict[str, Any] | None = None, *, job_id: str | None = None
+    ) -> Job:
+        """Queue work for a worker. The same ``job_id`` twice is one job.
+
+        Args:
+            work: What is to be done: a struct that ``store.work.job_kind`` marked with its kind.
+            ref: What it is done for.
+            args: Arguments of a kind that has no struct yet.
+            job_id: Its id, where one follows from what it does; else a new one.
+        """
         self.wake()
-        return sql.insert_job(self, kind, ref, args, job_id or self.new_id("job"))
+        kind, values = (work, args or {}) if isinstance(work, str) else (kind_of(type(work)).name, to_builtins(work))
+        return sql.insert_job(self, kind, ref, values, job_id or self.new_id("job"))
 
     def wake(self) -> None:
         """Tell whoever waits for commits about this one, although it writes no event."""

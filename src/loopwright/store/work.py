@@ -1,24 +1,107 @@
-"""Jobs from the inside: the functions that do them, and what a worker hands to each."""
+"""Jobs from the inside: the kinds there are, the functions that do them, and what a worker hands to each."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+
+import msgspec
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Job, Streams
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Lane = Literal["looks", "work", "training"]
+"""Queues of jobs: one never waits behind another. ``looks`` are short and something waits for them (a canary's look, an
+alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours."""
+
+
+class Work(msgspec.Struct, frozen=True):
+    """What one kind of job is to do: its arguments; each kind has a struct, in its room's ``types.py``.
+
+    Fields are JSON-able. A field that joins later has a default, so that what was queued before can be done.
+    """
+
+
+class JobKind(msgspec.Struct, frozen=True):
+    """How jobs of a kind are done.
+
+    Args:
+        name: ``room.what``, such as ``data.import``.
+        args: The struct of its arguments.
+        lane: The queue it waits in.
+        retry_after_s: Pauses before it is tried again, where a part of the platform was not there. After the last one
+            the job has failed.
+        deadline_s: Longest time one attempt may take.
+        keep_days: How long its row is kept after its end.
+    """
+
+    name: str
+    args: type[Work]
+    lane: Lane = "work"
+    retry_after_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0)
+    deadline_s: float = 3600.0
+    keep_days: int = 30
+
+
+W = TypeVar("W", bound=Work)
+WorkType = TypeVar("WorkType", bound=type[Work])
+
+KINDS: dict[str, JobKind] = {}
+"""Kinds of jobs by name, filled as rooms are imported."""
+_BY_ARGS: dict[type[Work], JobKind] = {}
+
+
+def job_kind(name: str, **marks: Any) -> Callable[[WorkType], WorkType]:
+    """Mark a struct as the arguments of a kind of job; ``marks`` are further fields of its ``JobKind``."""
+
+    def keep(args: WorkType) -> WorkType:
+        KINDS[name] = _BY_ARGS[args] = JobKind(name, args, **marks)
+        return args
+
+    return keep
+
+
+def kind_of(args: type[Work]) -> JobKind:
+    """Return the kind of job whose arguments a struct holds."""
+    return _BY_ARGS[args]
+
 
 class JobContext(Protocol):
-    """What a job may use. It never opens the metadata database: it calls verbs over HTTP."""
+    """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP."""
 
     blobs: BlobStore
     state_dir: Path
     wall: Clock
 
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        """Call a verb or query with the worker's service token; the result has the verb's return type."""
+    @property
+    def project(self) -> str:
+        """The project in which verbs are called."""
+        ...
+
+    @property
+    def job(self) -> Job:
+        """The job that is done: its id, what it is for, when it was asked for."""
+        ...
+
+    @overload
+    def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a verb or query, given as its function, with the worker's service token.
+
+        ``context.call(registry.get_version, model="late", version=3)`` is checked by mypy and has the verb's own type.
+        """
+        ...
+
+    def within(self, project: str) -> "JobContext":
+        """Return the same context for calls in another project."""
         ...
 
     def progress(self, text: str) -> None:
@@ -42,20 +125,26 @@ class JobContext(Protocol):
         ...
 
 
-JobFunction = Callable[[JobContext, Job], dict[str, Any] | None]
+JobFunction = Callable[[Any, Any], dict[str, Any] | None]
 
 JOBS: dict[str, JobFunction] = {}
-"""Job functions by kind, filled as rooms are imported.
+"""Job functions by kind, filled as rooms are imported; each takes the context and its arguments.
 
 Each is idempotent by job id: it may run again after a crash, and does so where it raised ``Unavailable``.
 """
 
 
-def job(kind: str) -> Callable[[JobFunction], JobFunction]:
-    """Mark a function as the one that does jobs of a kind, such as ``data.ingest``."""
+def job(kind: type[Work] | str) -> Callable[[JobFunction], JobFunction]:
+    """Mark ``function(context, args)`` as the one that does jobs of a kind."""
 
     def keep(function: JobFunction) -> JobFunction:
-        JOBS[kind] = function
+        JOBS[kind if isinstance(kind, str) else kind_of(kind).name] = function
         return function
 
     return keep
+
+
+def do_job(context: JobContext, task: Job) -> dict[str, Any] | None:
+    """Do a job with the arguments of its kind."""
+    kind = KINDS.get(task.kind)
+    return JOBS[task.kind](context, task if kind is None else msgspec.convert(task.args, kind.args))

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.verbs import verb_of
 from loopwright.pipelines import ChildPool
 from loopwright.store.blobs import BlobStore, open_blob_store
-from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.worker.calling import ServerCaller
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class WorkerContext:
@@ -23,6 +27,8 @@ class WorkerContext:
         state_dir: Folder of local state.
         children: Pool of child processes.
         say: Takes the progress of the job.
+        project: Where verbs are called.
+        job: The job; None for the worker itself.
     """
 
     def __init__(
@@ -32,6 +38,8 @@ class WorkerContext:
         state_dir: Path,
         children: ChildPool,
         say: Callable[[str], None] = lambda _: None,
+        project: str = SYSTEM,
+        job: Job | None = None,
     ) -> None:
         self.blobs: BlobStore = blobs
         self.state_dir: Path = state_dir
@@ -39,14 +47,34 @@ class WorkerContext:
         self.children: ChildPool = children
         self.caller = caller
         self._say = say
+        self.project = project
+        self._job = job
 
-    def for_job(self, say: Callable[[str], None]) -> "WorkerContext":
-        """Return a context that tells the progress of one job."""
-        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, say)
+    @property
+    def job(self) -> Job:
+        """The job that is done."""
+        assert self._job is not None, "the worker's own context has no job"
+        return self._job
 
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
+    def for_job(self, job: Job, say: Callable[[str], None]) -> "WorkerContext":
+        """Return the context of one job, which tells its progress."""
+        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, say, job.project, job)
+
+    def within(self, project: str) -> "WorkerContext":
+        """Return the same context for calls in another project."""
+        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, self._say, project, self._job)
+
+    @overload
+    def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a verb or query with the service token; waits while the server is down."""
-        return self.caller.call(verb, args, project)
+        if isinstance(function, str):
+            return self.caller.call(function, args[0], (args[1:] and args[1]) or self.project)
+        return self.caller.call(verb_of(function).name, kwargs, self.project)
 
     def progress(self, text: str) -> None:
         """Say how far the job is; it is sent with the next sign of life."""

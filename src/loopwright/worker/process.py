@@ -17,7 +17,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.pipelines import durable
 from loopwright.store.lifeline import end_with_parent
 from loopwright.store.types import Job
-from loopwright.store.work import JOBS
+from loopwright.store.work import JOBS, do_job
 from loopwright.worker.context import WorkerContext, make_context
 from loopwright.worker.rooms import import_rooms
 
@@ -118,7 +118,7 @@ class Worker:
 
         try:
             try:
-                result = self._do(job, self._context.for_job(say))
+                result = self._do(job, self._context.for_job(job, say))
                 self._report(job, "jobs.finish", result=result)
             except _Stopped:
                 log.info("job %s (%s) goes on elsewhere when its lease ends", job.job_id, job.kind)
@@ -140,12 +140,12 @@ class Worker:
         """Do a job; where a part of the platform is not there do it again, a few times with growing pauses."""
         for pause_s in REPEAT_AFTER_S:
             try:
-                return JOBS[job.kind](context, job)
+                return do_job(context, job)
             except Unavailable as error:
                 log.warning("job %s (%s) is repeated in %g s: %s", job.job_id, job.kind, pause_s, error)
                 if self._stop.wait(pause_s):
                     raise _Stopped from None
-        return JOBS[job.kind](context, job)
+        return do_job(context, job)
 
     def _report(self, job: Job, verb: str, **outcome: Any) -> None:
         """Tell how a job ended, as soon as the server answers; not of a job that another worker has by now."""

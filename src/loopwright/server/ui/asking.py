@@ -1,18 +1,22 @@
 """What a page asks the rooms: queries by name, each with its permission, all on one snapshot."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from starlette.requests import Request
 
 from loopwright.governance import Actor, check_arguments, check_permission, find_verb
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
-from loopwright.kernel.verbs import VERBS
+from loopwright.kernel.verbs import Verb, verb_of
 from loopwright.loop import OperationContext
 from loopwright.server.context import ServerContext
 from loopwright.store.blobs import BlobStore
 from loopwright.store.tx import Tx
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PAGE_ROWS = 100
 """Rows of one page of a table."""
@@ -50,23 +54,37 @@ class Ask:
         connection = self._held.enter_context(self._context.database.reading())
         return self._context.dispatcher.tx(connection, self.project, self.actor)
 
-    def __call__(self, name: str, /, **args: Any) -> Any:
-        """Return the answer of a query.
+    @overload
+    def __call__(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def __call__(self, query: str, /, **args: Any) -> Any: ...
+
+    def __call__(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer of a query, given as its function.
 
         Raises:
             PermissionDenied: The actor may not ask it.
         """
-        called = find_verb(name)
+        called = _verb(query)
         check_permission(called, self.actor, self.project)
-        return called.function(self.tx, **args)
+        return called.function(self.tx, *args, **kwargs)
 
-    def operate(self, name: str, /, **args: Any) -> Any:
+    @overload
+    def operate(
+        self, operation: Callable[Concatenate[OperationContext, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    def operate(self, operation: str, /, **args: Any) -> Any: ...
+
+    def operate(self, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Return the answer of an operation, which reads blobs beside rows; before the first query.
 
         An operation opens connections of its own: a page that held one meanwhile would wait for pages that do the same.
         """
         assert not self._is_reading
-        called = find_verb(name)
+        called = _verb(operation)
         check_permission(called, self.actor, self.project)
         context = self._context
         inside = OperationContext(
@@ -78,27 +96,31 @@ class Ask:
             project=self.project,
             actor=self.actor,
         )
-        return called.function(inside, **check_arguments(called, args))
+        return called.function(inside, **check_arguments(called, kwargs))
 
     @property
     def blobs(self) -> BlobStore:
         """Where blobs are read from; after the last query, for reading takes its time."""
         return self._context.blobs
 
-    def find(self, name: str, default: Any = None, /, **args: Any) -> Any:
-        """Return the answer of a query, or ``default`` where it finds nothing."""
-        try:
-            return self(name, **args)
-        except NotFound:
-            return default
+    @overload
+    def find(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R | None: ...
 
-    def may(self, name: str) -> bool:
-        """Say whether the actor may call a verb here."""
-        if name not in VERBS:
-            return False
+    @overload
+    def find(self, query: str, default: Any = None, /, **args: Any) -> Any: ...
+
+    def find(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer of a query, None where it finds nothing; by name, what else to return."""
         try:
-            check_permission(VERBS[name], self.actor, self.project)
-        except PermissionDenied:
+            return self(query, **kwargs)
+        except NotFound:
+            return args[0] if args else None
+
+    def may(self, verb: Callable[..., Any] | str) -> bool:
+        """Say whether the actor may call a verb here."""
+        try:
+            check_permission(_verb(verb), self.actor, self.project)
+        except (NotFound, PermissionDenied):
             return False
         return True
 
@@ -134,3 +156,7 @@ class Ask:
         if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
         return int(text)
+
+
+def _verb(named: Callable[..., Any] | str) -> Verb:
+    return find_verb(named) if isinstance(named, str) else verb_of(named)
