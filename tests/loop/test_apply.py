@@ -5,10 +5,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from loopwright import pipelines
+from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import When
 from loopwright.monitoring import MonitorSpec
+from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.registry import GateSpec
 from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Loop
 
@@ -67,7 +70,8 @@ def test_a_service_changes_with_its_views(loop: Loop) -> None:
 def test_a_training_declared_by_another_version_of_the_platform_is_declared_anew(loop: Loop) -> None:
     present = loop("pipelines.get_pipeline", pipeline="fit")
     steps = [one for one in present.spec.steps if one.name != "finish"]
-    loop("pipelines.declare", spec=msgspec.structs.replace(present.spec, steps=steps))
+    older = msgspec.structs.replace(present.spec, steps=steps)
+    loop.dispatcher.write("flights", LOCAL_ACTOR, lambda tx: pipelines.declare_built(tx, spec=older))
     planned = loop("loop.plan", spec=PROJECT)
     assert [(one.ref, one.details) for one in planned.changes if one.change != "unaffected"] == [
         ("flights/train:fit", ["steps that change: finish"])
@@ -83,3 +87,13 @@ def test_the_plan_names_what_changes_inside_a_list(loop: Loop) -> None:
     found = loop("loop.plan", spec=msgspec.structs.replace(PROJECT, retrains=[policy]))
     [change] = [one for one in found.changes if one.change != "unaffected"]
     assert change.details == [f"when[0].args.age_us: {60 * DAY_US} -> {61 * DAY_US}"]
+
+
+def test_a_spec_names_no_step_of_the_platform(loop: Loop) -> None:
+    """Such steps act as the platform: a forged end of a training would move an alias without any gate."""
+    value = {"value": {"version": 1}}
+    forged = PipelineSpec("forged", [StepSpec("finish", "loop.finish_training", {"registered": value})])
+    command = PipelineSpec("forged", [StepSpec("run", "loop.command", {"command": {"value": {"words": ["{x.y}"]}}})])
+    for spec, told in ((forged, "the platform's own kind"), (command, "command")):
+        with pytest.raises(InvalidInput, match=told):
+            loop.apply(pipelines=[spec])

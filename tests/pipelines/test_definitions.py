@@ -27,7 +27,12 @@ def step(name: str, *after: str, **inputs: dict[str, Any]) -> StepSpec:
         ([step("fit", rows={"param": "rat"})], "no param is named rat", "did you mean rate?"),
         ([step("a", "b"), step("b", "a")], "wait for each other", None),
         ([step("a"), step("a")], "two steps have one name", None),
-        ([StepSpec("a", "loop.x")], None, None),
+        (
+            [StepSpec("a", "loop.x")],
+            "the platform's own kind",
+            "declare it with @p.train or p.command and apply the project",
+        ),
+        ([step("a"), StepSpec("b", "loop.finish_training")], "the platform's own kind", None),
         ([StepSpec("a", "lop.gates")], "no kind of step is named lop.gates", None),
         ([StepSpec("a", "call")], "a call needs a function", None),
         ([step("a", rows={"stp": "b"})], "an input has one source", None),
@@ -35,11 +40,9 @@ def step(name: str, *after: str, **inputs: dict[str, Any]) -> StepSpec:
     ],
 )
 def test_a_definition_that_cannot_run_is_refused(
-    call: Call, steps: list[StepSpec], message: str | None, hint: str | None
+    call: Call, steps: list[StepSpec], message: str, hint: str | None
 ) -> None:
     spec = PipelineSpec("train", steps, {"rate": 0.1})
-    if message is None:
-        return
     with pytest.raises(InvalidInput, match=message) as caught:
         call("pipelines.declare", spec=spec)
     assert hint is None or caught.value.next_step == hint

@@ -60,7 +60,9 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise {"step": StepFailed, "input": InvalidInput, "bug": KeyError}[inputs.get("how", "step")]("it broke")
         return inputs.get("x", len(noted))
 
-    monkeypatch.setattr("loopwright.pipelines.definitions._has_steps", lambda room: room == "tests")
+    names = ["tests.note"]  # as if another package brought it
+    monkeypatch.setattr("loopwright.pipelines.definitions.plugin_names", lambda kind: names)
+    monkeypatch.setattr("loopwright.pipelines.definitions.plugged_names", lambda kind: names)
     yield noted
     STEP_KINDS.clear()
     STEP_KINDS.update(kept)

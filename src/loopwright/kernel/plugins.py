@@ -25,6 +25,14 @@ def plugin_names(kind: str) -> list[str]:
     return sorted({*BUILT_IN.get(kind, {}), *_entry_points(kind)})
 
 
+def plugged_names(kind: str) -> list[str]:
+    """Return the names of the plugins of a kind that other packages bring; a built-in one of that name stands before.
+
+    Those of the platform itself are not among them.
+    """
+    return sorted({*_entry_points(kind)} - {*BUILT_IN.get(kind, {})})
+
+
 @cache
 def load_plugin(kind: str, name: str) -> Any:
     """Import and return one plugin.

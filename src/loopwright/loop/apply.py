@@ -9,6 +9,7 @@ from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
+from loopwright.loop.commands import COMMAND, check_command
 from loopwright.loop.retrain import check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
@@ -85,7 +86,7 @@ def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
         (features.declare_view, spec.views),
         (features.declare_request, spec.requests),
         (features.declare_service, spec.services),
-        (pipelines.declare, [*spec.pipelines, *(training_pipeline(train, spec) for train in spec.trains)]),
+        (pipelines.declare_built, [*spec.pipelines, *(training_pipeline(train, spec) for train in spec.trains)]),
         (serving.declare, spec.deployments),
     ):
         _declare_each(tx, declare, specs)
@@ -197,6 +198,9 @@ def _check_spec(spec: ProjectSpec) -> None:
     _require(((one.train, f"retrains.{one.deployment}.train") for one in spec.retrains), names["trains"], "training")
     _require(((one.deployment, "retrains") for one in spec.retrains), names["deployments"], "deployment")
     _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
+    for pipeline in spec.pipelines:
+        is_command = any(step.kind == COMMAND for step in pipeline.steps)
+        (check_command if is_command else pipelines.check_declarable)(pipeline)
     for one in spec.deployments:
         registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
     for policy in spec.retrains:

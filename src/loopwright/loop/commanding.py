@@ -15,7 +15,7 @@ from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, StepFailed
 from loopwright.loop import recording
-from loopwright.loop.commands import CommandSpec, ModelOutput
+from loopwright.loop.commands import CommandSpec, ModelOutput, fill_word
 from loopwright.pipelines import StepContext, packing
 from loopwright.registry import ModelVersion, SavedModel, artifacts
 from loopwright.store.types import BlobRef
@@ -40,6 +40,7 @@ def run_command(context: StepContext, inputs: Document) -> Document:
         folder.mkdir(parents=True)
         versions = _write_rows(context, spec, folder)
         code = _unpack(context, spec, folder)
+        lock = _store_lock(context, spec, code)
         context.progress(" ".join(spec.words))
         asked = {
             "words": _fill(spec, params, folder),
@@ -50,7 +51,11 @@ def run_command(context: StepContext, inputs: Document) -> Document:
             "rows": str(folder / f"{next(iter(spec.inputs))}.parquet") if spec.inputs else "",
         }
         made = context.child("loopwright.loop.commanding:run_and_inspect", asked)
-        return _register(context, spec, params, versions, made, folder)
+        run = _run(context, spec, params, versions)
+        if lock is not None and run.state == "running":
+            named = {"run_id": run.run_id, "path": lock[0], **to_builtins(lock[1])}
+            context.call("tracking.log_artifact", named)
+        return _register(context, spec, run, made, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -74,7 +79,7 @@ def _unpack(context: StepContext, spec: CommandSpec, folder: Path) -> Path:
 def _fill(spec: CommandSpec, params: Document, folder: Path) -> list[str]:
     places: Document = {name: folder / f"{name}.parquet" for name in spec.inputs}
     places |= {name: folder / "out" / output.file for name, output in spec.outputs.items()}
-    words = [word.format_map({**params, **places}) for word in spec.words]
+    words = [fill_word(word, {**params, **places}) for word in spec.words]
     # The platform's own interpreter, so that the script finds what is installed with it.
     return [sys.executable if words[0] in _PYTHON else words[0], *words[1:]]
 
@@ -153,13 +158,8 @@ def _told_names(file: Path, out_dir: Path, output: ModelOutput) -> list[str]:
     return [one.name for one in told.signature.inputs]
 
 
-def _register(
-    context: StepContext, spec: CommandSpec, params: Document, versions: Versions, made: Document, folder: Path
-) -> Document:
+def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document, folder: Path) -> Document:
     """Register what the command made, but for what it had registered before a crash."""
-    run = _run(context, spec, params, versions)
-    if run.state == "running":
-        _keep_lock(context, spec, run.run_id, folder)
     registered = _registered(context, spec)
     for name, document in made.items():
         if name in registered:
@@ -207,10 +207,11 @@ def _run(context: StepContext, spec: CommandSpec, params: Document, versions: Ve
     return recording.run_of(context, spec.name, params=params, tags=tags, inputs=inputs, source=source)
 
 
-def _keep_lock(context: StepContext, spec: CommandSpec, run: str, folder: Path) -> None:
-    """Keep the lock file itself with the run, where it travelled with the code."""
-    if spec.environment is None or not (folder / "code" / spec.environment[0]).is_file():
-        return
-    blob: BlobRef = context.blobs.put_file(folder / "code" / spec.environment[0])
-    named = {"run_id": run, "path": spec.environment[0]}
-    context.call("tracking.log_artifact", {**named, "digest": blob.digest, "size_bytes": blob.size_bytes})
+def _store_lock(context: StepContext, spec: CommandSpec, code: Path) -> tuple[str, BlobRef] | None:
+    """Store the lock file itself, to be kept with the run, where it travelled with the code.
+
+    Before the command runs: afterwards the name may be a link to anything that the worker can read.
+    """
+    if spec.environment is None or not (code / spec.environment[0]).is_file():
+        return None
+    return spec.environment[0], context.blobs.put_file(code / spec.environment[0])

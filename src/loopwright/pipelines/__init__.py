@@ -4,7 +4,14 @@ from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines import definitions, durable, executions, packing, step_runs
 from loopwright.pipelines.cache import environment_digest
 from loopwright.pipelines.codecs import Codec, Files
-from loopwright.pipelines.definitions import declare, get_definition, get_pipeline, list_pipelines
+from loopwright.pipelines.definitions import (
+    check_declarable,
+    declare,
+    declare_built,
+    get_definition,
+    get_pipeline,
+    list_pipelines,
+)
 from loopwright.pipelines.executions import (
     cancel,
     finish_execution,
@@ -51,7 +58,9 @@ __all__ = [
     "StepSpec",
     "begin_step",
     "cancel",
+    "check_declarable",
     "declare",
+    "declare_built",
     "definitions",
     "durable",
     "environment_digest",

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.kernel.plugins import plugin_names
+from loopwright.kernel.plugins import plugged_names, plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
@@ -23,6 +23,37 @@ _SOURCES = {"step", "param", "value"}
 @verb("pipelines.declare", changes=Pipeline)
 def declare(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
     """Make a definition the one that new executions take; running executions keep theirs.
+
+    Its steps are calls of user code, or of a kind that another package brings: the platform's own kinds act with the
+    platform's rights, so that only definitions which the server built itself name them.
+
+    Raises:
+        InvalidInput: A name, kind or input is unknown, a kind is the platform's own, or the steps form a cycle.
+    """
+    check_declarable(spec)
+    return declare_built(tx, spec=spec)
+
+
+def check_declarable(spec: PipelineSpec) -> None:
+    """Refuse a definition with a step that runs the platform's own functions, with the platform's rights.
+
+    Raises:
+        InvalidInput: Names the step.
+    """
+    usable = {CALL, *plugged_names(STEP_KIND_PLUGINS)}
+    for step in spec.steps:
+        if step.kind not in usable and _is_known(step.kind):
+            raise InvalidInput(
+                "a step of the platform's own kind cannot be declared",
+                field=f"steps.{step.name}.kind",
+                value=step.kind,
+                rule=f"one of {', '.join(sorted(usable))}",
+                next_step="declare it with @p.train or p.command and apply the project",
+            )
+
+
+def declare_built(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
+    """Declare a definition that the server built itself; its steps may be of the platform's own kinds.
 
     Raises:
         InvalidInput: A name, kind or input is unknown, or the steps form a cycle.
@@ -143,14 +174,18 @@ def _check_kind(step: StepSpec, field: str) -> None:
         if step.function is None:
             raise InvalidInput("a call needs a function", field=f"{field}.function", rule="module:qualname and digests")
         return
-    known = plugin_names(STEP_KIND_PLUGINS)
-    room, _, function = step.kind.partition(".")
-    # A room's step functions live in its steps.py, which only the worker imports.
-    if step.kind in known or (room.isidentifier() and function and _has_steps(room)):
+    if _is_known(step.kind):
         return
+    known = plugin_names(STEP_KIND_PLUGINS)
     near = nearest(step.kind, [CALL, *known])
     hint = f"did you mean {near}?" if near else f"known: {', '.join([CALL, *known])}, <room>.<function>"
     raise InvalidInput(f"no kind of step is named {step.kind}", field=f"{field}.kind", value=step.kind, next_step=hint)
+
+
+def _is_known(kind: str) -> bool:
+    room, _, function = kind.partition(".")
+    # A room's step functions live in its steps.py, which only the worker imports.
+    return kind in plugin_names(STEP_KIND_PLUGINS) or (room.isidentifier() and bool(function) and _has_steps(room))
 
 
 def _has_steps(room: str) -> bool:

@@ -119,9 +119,18 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
 
 
 def store_files(blobs: BlobStore, out_dir: Path, saved: SavedModel) -> None:
-    """Put the files of a saved model into a blob store."""
+    """Put the files of a saved model into a blob store.
+
+    Raises:
+        Corrupt: A file is a link, or not the one that was saved.
+    """
+    check_files(saved.files)
     for file in saved.files:
-        blobs.put_file(out_dir / file.path)
+        place = out_dir / file.path
+        # Whoever wrote the folder may be user's code, and this process can read more than it can.
+        is_plain = place.is_file() and place.resolve() == out_dir.resolve() / file.path
+        if not is_plain or blobs.put_file(place).digest != file.digest:
+            raise Corrupt("a model file changed after it was saved", field=file.path, value=file.digest)
 
 
 def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
