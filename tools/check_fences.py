@@ -53,9 +53,9 @@ FENCES = (
     Fence(
         "web",
         ("starlette", "uvicorn", "fastapi"),
-        ("server/*", "gateway/*", "worker/*"),
+        ("server/*", "gateway/*", "worker/*", "ui/*"),
         "rooms are called in process and over HTTP alike and know nothing of requests",
-        "raise an error of kernel/errors.py and let server/ or gateway/ translate",
+        "raise an error of kernel/errors.py and let server/, ui/ or gateway/ translate",
     ),
     Fence(
         "environment",

@@ -28,6 +28,7 @@ CONTRACTS = {
     "flavours": "Class with `name`, `suffix`, `can_save`, `save`, `load`, `inspect`; see `registry/flavours/base.py`.",
     "gates": "Function `(evidence: Evidence, **args) -> (verdict, sentence)`; pure.",
     "guards": "Function `(served, before, weight) -> RolloutVerdict`; one guard of a canary step.",
+    "surfaces": "Function `() -> list of Starlette routes`: what a server answers beside verbs, blobs and pages.",
     "online_stores": "Class with the methods of `features/online/base.py`; the name is the scheme of the URL.",
 }
 """What a plugin of each kind is."""
@@ -70,7 +71,7 @@ def import_rooms() -> None:
     """Import every front door and the verbs of the store, so that verbs and plugins are known."""
     for room in ROOMS:
         importlib.import_module(f"loopwright.{room}")
-    for module in ("store.jobs", "store.chunks", "gateway.loading"):
+    for module in ("store.jobs", "store.chunks", "gateway.loading", "server.surfaces"):
         importlib.import_module(f"loopwright.{module}")
 
 

@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import httpx
 
-from loopwright.server.ui import assets
+from loopwright.ui.kit import assets
 from tests.ui.conftest import Site
 
 VENDOR = assets.FOLDER / "vendor"
@@ -44,7 +43,7 @@ def test_nothing_outside_the_folder_is_served(site: Site) -> None:
 
 
 def test_templates_hold_no_script_or_style() -> None:
-    for path in (Path(assets.__file__).parent / "templates").glob("*.html"):
+    for path in (assets.FOLDER.parent / "templates").rglob("*.html"):
         text = path.read_text()
         assert " style=" not in text, path.name
         assert "<style" not in text, path.name

@@ -5,11 +5,11 @@ import msgspec
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.events import Event
 from loopwright.monitoring import Performance
-from loopwright.server.ui.pages.serving_shapes import quality_series
-from loopwright.server.ui.rendering import environment
-from loopwright.server.ui.sentences import recent_changes
-from loopwright.server.ui.svg import line_chart
 from loopwright.serving import Release
+from loopwright.ui.kit.rendering import environment
+from loopwright.ui.kit.sentences import recent_changes
+from loopwright.ui.kit.svg import line_chart
+from loopwright.ui.pages.serving.shapes import quality_series
 from tests.ui.seed_serving import _variant, _window
 
 
@@ -67,7 +67,7 @@ def test_what_differs_in_who_or_why_is_told_apart() -> None:
 def test_a_timeline_says_what_repeats_and_folds_long_reasons() -> None:
     long = event(3, "serving.rollout_aborted", why="<b>worse</b> " * 20, version=3)
     changes = recent_changes([long, look(2, 3), look(1, 3)], ("jobs.",), 9, read=3)
-    macros = environment().get_template("macros.html").make_module({})
+    macros = environment().get_template("kit/macros.html").make_module({})
     drawn = macros.changes(changes, "flights", 4 * HOUR_US)
     assert "at least 2 times since 1970-01-01 01:00" in drawn
     assert drawn.count("<details") == 1

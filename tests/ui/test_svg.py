@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.server.ui import svg
-from loopwright.server.ui.graph import MOST_NODES, Node, draw_graph, place
+from loopwright.ui.kit import svg
+from loopwright.ui.kit.graph import MOST_NODES, Node, draw_graph, place
 from tests.ui.seed_ground import NASTY
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False, min_value=-1e9, max_value=1e9)

@@ -20,7 +20,7 @@ from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
 from loopwright.server.context import ServerContext
 from loopwright.server.signal import CommitSignal
-from loopwright.server.ui import page_routes
+from loopwright.server.surfaces import surface_routes
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
 
@@ -60,7 +60,7 @@ def create_app(context: ServerContext) -> Starlette:
         Route("/v1/{project}/verbs/{name}", call_verb, methods=["POST"]),
         Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
-        *page_routes(),
+        *surface_routes(),
     ]
     handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)

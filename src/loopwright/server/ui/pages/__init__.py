@@ -1,1 +1,0 @@
-"""One file a page; each page answers one question on real rows."""

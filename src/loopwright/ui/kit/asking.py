@@ -1,0 +1,162 @@
+"""What a page asks the rooms: queries by name, each with its permission, all on one snapshot."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+
+from starlette.requests import Request
+
+from loopwright.governance import Actor, check_arguments, check_permission, find_verb
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.verbs import Verb, verb_of
+from loopwright.loop import OperationContext
+from loopwright.server import ServerContext
+from loopwright.store.blobs import BlobStore
+from loopwright.store.tx import Tx
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+PAGE_ROWS = 100
+"""Rows of one page of a table."""
+_MOST_DIGITS = 18
+"""A whole number of so many digits fits a column; moments in microseconds have 16."""
+
+
+class Ask:
+    """Asks queries for one page view; a context manager that lets go of the snapshot.
+
+    Args:
+        request: The page's address: path and query parameters.
+        actor: Who looks.
+        project: What is looked at.
+    """
+
+    def __init__(self, request: Request, actor: Actor, project: str) -> None:
+        self.actor = actor
+        self.project = project
+        self._request = request
+        self._context: ServerContext = request.app.state.context
+        self._held = ExitStack()
+        self._is_reading = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @cached_property
+    def tx(self) -> Tx:
+        """The snapshot, of the moment of the first query."""
+        self._is_reading = True
+        connection = self._held.enter_context(self._context.database.reading())
+        return self._context.dispatcher.tx(connection, self.project, self.actor)
+
+    @overload
+    def __call__(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+
+    @overload
+    def __call__(self, query: str, /, **args: Any) -> Any: ...
+
+    def __call__(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer of a query, given as its function.
+
+        Raises:
+            PermissionDenied: The actor may not ask it.
+        """
+        called = _verb(query)
+        check_permission(called, self.actor, self.project)
+        return called.function(self.tx, *args, **kwargs)
+
+    @overload
+    def operate(
+        self, operation: Callable[Concatenate[OperationContext, P], R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+
+    @overload
+    def operate(self, operation: str, /, **args: Any) -> Any: ...
+
+    def operate(self, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer of an operation, which reads blobs beside rows; before the first query.
+
+        An operation opens connections of its own: a page that held one meanwhile would wait for pages that do the same.
+        """
+        assert not self._is_reading
+        called = _verb(operation)
+        check_permission(called, self.actor, self.project)
+        context = self._context
+        inside = OperationContext(
+            dispatcher=context.dispatcher,
+            blobs=context.blobs,
+            reactor=context.reactor,
+            wait=context.signal.wait,
+            service_token=context.settings.service_token,
+            project=self.project,
+            actor=self.actor,
+        )
+        return called.function(inside, **check_arguments(called, kwargs))
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Where blobs are read from; after the last query, for reading takes its time."""
+        return self._context.blobs
+
+    @overload
+    def find(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R | None: ...
+
+    @overload
+    def find(self, query: str, default: Any = None, /, **args: Any) -> Any: ...
+
+    def find(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer of a query, None where it finds nothing; by name, what else to return."""
+        try:
+            return self(query, **kwargs)
+        except NotFound:
+            return args[0] if args else None
+
+    def may(self, verb: Callable[..., Any] | str) -> bool:
+        """Say whether the actor may call a verb here."""
+        try:
+            check_permission(_verb(verb), self.actor, self.project)
+        except (NotFound, PermissionDenied):
+            return False
+        return True
+
+    def part(self, name: str) -> str:
+        """Return a part of the path."""
+        return str(self._request.path_params[name])
+
+    def asked(self, name: str, default: str = "") -> str:
+        """Return a query parameter as text."""
+        return self._request.query_params.get(name, default).strip()
+
+    def asked_number(self, name: str) -> int | None:
+        """Return a query parameter as a whole number, None where it is absent.
+
+        Raises:
+            InvalidInput: It is no whole number.
+        """
+        text = self.asked(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidInput("this is not a whole number", field=name, value=text, next_step="leave it out") from None
+
+    def part_number(self, name: str) -> int:
+        """Return a part of the path as a whole number.
+
+        Raises:
+            NotFound: It is none, so there is no such page.
+        """
+        text = self.part(name)
+        if not text.isdecimal() or len(text) > _MOST_DIGITS:
+            raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
+        return int(text)
+
+
+def _verb(named: Callable[..., Any] | str) -> Verb:
+    return find_verb(named) if isinstance(named, str) else verb_of(named)

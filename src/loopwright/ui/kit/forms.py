@@ -1,0 +1,127 @@
+"""POST handlers: a form calls a verb under the caller's own permission and leads back to its page."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, PermissionDenied, Unauthenticated
+from loopwright.server import TOKEN_COOKIE, ServerContext, read_body
+from loopwright.ui.kit.actions import ACTIONS, Action
+from loopwright.ui.kit.addresses import local_path
+from loopwright.ui.kit.rendering import HEADERS, THEME_COOKIE, THEMES, View, error_page, render
+
+MOST_FORM_BYTES = 64 * 1024
+_YEAR_S = 365 * 24 * 3600
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Return the fields of a form; the last one of a name counts.
+
+    Raises:
+        InvalidInput: The body is no form.
+    """
+    body = await read_body(request, MOST_FORM_BYTES)
+    try:
+        fields = parse_qs(body.decode("utf-8"), keep_blank_values=True, max_num_fields=50)
+    except ValueError:
+        raise InvalidInput("this form cannot be read", field="body", rule="url-encoded text") from None
+    return {name: values[-1] for name, values in fields.items()}
+
+
+async def act(request: Request) -> Response:
+    """Call the verb of a form."""
+    project, name = request.path_params["project"], request.path_params["verb"]
+    back = ""
+    try:
+        form = await read_form(request)
+        back = local_path(form.get("back", ""), f"/p/{project}")
+        action = _find_action(name)
+        await run_in_threadpool(_call, request, project, action, form)
+    except Unauthenticated:
+        return RedirectResponse(f"/sign-in?{urlencode({'next': back})}", status_code=303, headers=HEADERS)
+    except LoopwrightError as error:
+        return error_page(request, error, project, back)
+    path, _, query = back.partition("?")
+    kept = "&".join(part for part in query.split("&") if part and not part.startswith("done="))
+    query = f"{kept}&done={name}" if kept else f"done={name}"
+    return RedirectResponse(f"{path}?{query}", status_code=303, headers=HEADERS)
+
+
+def _find_action(name: str) -> Action:
+    if name not in ACTIONS:
+        raise NotFound("no form does this", field="verb", value=name, next_step="use the command line or the API")
+    return ACTIONS[name]
+
+
+def _call(request: Request, project: str, action: Action, form: dict[str, str]) -> None:
+    context: ServerContext = request.app.state.context
+    actor = context.gatekeeper.actor(request)
+    args: dict[str, Any] = {name: form.get(name, "") for name in action.fields}
+    for name in action.numbers:
+        if not form.get(name, "").isdecimal():
+            raise InvalidInput("this is not a whole number", field=name, value=form.get(name, ""))
+        args[name] = int(form[name])
+    reason = form.get("reason", "").strip()
+    if action.needs_reason and not reason:
+        raise InvalidInput(
+            "a reason is needed",
+            field="reason",
+            rule="a few words; they are kept in the audit trail",
+            next_step="go back",
+        )
+    if action.reason:
+        args[action.reason] = reason
+    key = form.get("key") or None
+    context.dispatcher.call(action.verb, args, actor=actor, project=project, idempotency_key=key)
+
+
+async def set_theme(request: Request) -> Response:
+    """Keep the chosen theme in a cookie and lead back."""
+    form = await read_form(request)
+    theme = form.get("theme", "auto")
+    answer = RedirectResponse(local_path(form.get("back", "")), status_code=303, headers=HEADERS)
+    answer.set_cookie(THEME_COOKIE, theme if theme in THEMES else "auto", max_age=_YEAR_S, samesite="strict")
+    return answer
+
+
+async def show_sign_in(request: Request) -> Response:
+    """Show the form that takes a token."""
+    return _sign_in_page(request, local_path(request.query_params.get("next", "")), "")
+
+
+async def sign_in(request: Request) -> Response:
+    """Check a token and keep it in a cookie that no script can read."""
+    context: ServerContext = request.app.state.context
+    form = await read_form(request)
+    following = local_path(form.get("next", ""))
+    try:
+        _refuse_other_sites(request)
+        await run_in_threadpool(context.dispatcher.authenticate, form.get("token", "").strip())
+    except LoopwrightError as error:
+        return _sign_in_page(request, following, error.message, error.http_status)
+    answer = RedirectResponse(following, status_code=303, headers=HEADERS)
+    is_secure = request.url.scheme == "https"
+    answer.set_cookie(TOKEN_COOKIE, form["token"].strip(), httponly=True, samesite="strict", secure=is_secure)
+    return answer
+
+
+async def sign_out(request: Request) -> Response:
+    """Forget the token."""
+    answer = RedirectResponse("/sign-in", status_code=303, headers=HEADERS)
+    answer.delete_cookie(TOKEN_COOKIE, httponly=True, samesite="strict")
+    return answer
+
+
+def _refuse_other_sites(request: Request) -> None:
+    origin = request.headers.get("origin")
+    if origin and origin.split("://", 1)[-1] != request.headers.get("host", ""):
+        raise PermissionDenied("this request comes from a page of another site", field="Origin", value=origin)
+
+
+def _sign_in_page(request: Request, following: str, message: str, status: int = 200) -> Response:
+    view = View("kit/sign_in.html", "Sign in", "", {})
+    facts = {"view": view, "next": following, "message": message, "project": None, "counts": {}, "now_us": 0}
+    return render(request, "kit/sign_in.html", {**facts, "actor": "", "may": lambda _name: False}, status)

@@ -1,0 +1,114 @@
+"""What data is there, is it good, and what changed?"""
+
+import re
+from contextlib import suppress
+
+from loopwright.data import Dataset, DatasetVersion, Diff, read
+from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.ui.kit.asking import PAGE_ROWS, Ask
+from loopwright.ui.kit.rendering import View, page
+
+_SPAN = re.compile(r"^(\d{1,9})\.\.(\d{1,9})$")
+
+
+def datasets(ask: Ask) -> View:
+    """Return the datasets with their newest versions."""
+    found: list[Dataset] = ask("data.list")
+    newest = {
+        one.name: ask.find("data.get_version", dataset=one.name, version=one.latest)
+        for one in found[:PAGE_ROWS]
+        if one.latest
+    }
+    rows = {name: None if one is None else _without_fragments(one) for name, one in newest.items()}
+    return View("data/datasets.html", "Data", "Data", {"datasets": found[:PAGE_ROWS], "newest": rows})
+
+
+def _without_fragments(version: DatasetVersion) -> dict[str, object]:
+    return {
+        "version": version.version,
+        "state": version.state,
+        "rows": version.rows,
+        "size_bytes": version.size_bytes,
+        "event_at": version.event_at,
+        "failed": sum(not result.passed for result in version.checks),
+        "checks": len(version.checks),
+    }
+
+
+def dataset(ask: Ask) -> View:
+    """Return the versions of a dataset, newest first."""
+    name = ask.part("dataset")
+    found: Dataset = ask("data.get", dataset=name)
+    versions: list[DatasetVersion] = ask(
+        "data.versions", dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before")
+    )
+    shown = versions[:PAGE_ROWS]
+    facts = {
+        "dataset": found,
+        "versions": shown,
+        "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
+        "views": [one for one in ask.find("features.list", [], kind="view") if one.spec.get("dataset") == name],
+    }
+    return View("data/dataset.html", name, "Data", facts)
+
+
+def version(ask: Ask) -> View:
+    """Return one version: its checks with the rows that failed, its schema, where it came from."""
+    name, number = ask.part("dataset"), ask.part_number("version")
+    found: DatasetVersion = ask("data.get_version", dataset=name, version=number)
+    ref = f"{ask.project}/dataset:{name}/{number}"
+    newest_first = sorted(found.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
+    facts = {
+        "version": found,
+        "ref": ref,
+        "fragments": newest_first[:PAGE_ROWS],
+        "fragments_count": len(found.fragments),
+        "downstream": ask("lineage.downstream", ref=ref, depth=1)[:PAGE_ROWS],
+        "missing": _missing(ask, found),
+    }
+    return View("data/dataset_version.html", f"{name} v{number}", "Data", facts)
+
+
+def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
+    """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
+    with suppress(LoopwrightError):
+        profile = read.read_profile(version, ask.blobs)
+        return {} if profile is None else {name: one.nulls + one.nans for name, one in profile.columns.items()}
+    return {}
+
+
+def diff(ask: Ask) -> View:
+    """Return what changed between two versions, or the button that starts the comparison."""
+    name, text = ask.part("dataset"), ask.part("span")
+    match = _SPAN.match(text)
+    if match is None:
+        raise NotFound("this names no two versions", field="span", value=text, rule="before..after, such as 3..4")
+    before, after = int(match[1]), int(match[2])
+    for number in (before, after):
+        ask("data.get_version", dataset=name, version=number)
+    problem = None
+    found: Diff | None = None
+    job_id = f"job_diff-{name}-{before}-{after}"
+    job = ask.find("jobs.get", job_id=job_id)
+    if job is not None:
+        try:
+            found = ask("data.diff_result", job_id=job_id)
+        except LoopwrightError as error:
+            problem = error.to_dict()
+    facts = {
+        "dataset": name,
+        "before": before,
+        "after": after,
+        "diff": found,
+        "job": None if job is None else {"state": job.state, "progress": job.progress},
+        "problem": problem,
+    }
+    return View("data/diff.html", f"{name} {before}..{after}", "Data", facts)
+
+
+ROUTES = [
+    *page("/data", datasets),
+    *page("/data/{dataset}/diff/{span}", diff),
+    *page("/data/{dataset}/{version}", version),
+    *page("/data/{dataset}", dataset),
+]

@@ -1,0 +1,1 @@
+"""Feature views, services and requests."""

@@ -1,0 +1,27 @@
+"""Which features exist, from what, and how fresh are they?"""
+
+from loopwright.features import Definition, Materialization
+from loopwright.ui.kit.asking import Ask
+from loopwright.ui.kit.rendering import View, page
+
+
+def features(ask: Ask) -> View:
+    """Return services, views and on-request functions, and the last fills of the online store."""
+    found: list[Definition] = ask("features.list")
+    fills: list[Materialization] = ask.find("features.materializations", [], limit=100)
+    newest: dict[str, Materialization] = {}
+    for fill in fills:
+        newest.setdefault(fill.view, fill)
+    services = [one for one in found if one.kind == "service"]
+    sets = {one.name: ask.find("features.training_sets", [], service=one.name, limit=10) for one in services}
+    facts = {
+        "services": services,
+        "views": [one for one in found if one.kind == "view"],
+        "requests": [one for one in found if one.kind == "request"],
+        "filled": newest,
+        "training_sets": [one for listed in sets.values() for one in listed],
+    }
+    return View("features/features.html", "Features", "Features", facts)
+
+
+ROUTES = page("/features", features)

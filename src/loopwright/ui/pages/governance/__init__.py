@@ -1,0 +1,1 @@
+"""Projects, the audit trail, approvals, lineage."""

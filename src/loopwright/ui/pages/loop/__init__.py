@@ -1,0 +1,1 @@
+"""What reads every room: the overview and the search."""

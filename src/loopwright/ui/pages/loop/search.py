@@ -1,0 +1,85 @@
+"""Take me there: names of everything in the project."""
+
+import msgspec
+
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.ids import parse_id
+from loopwright.ui.kit.addresses import address, page_of, read_ref
+from loopwright.ui.kit.asking import PAGE_ROWS, Ask
+from loopwright.ui.kit.rendering import Elsewhere, View, page
+
+_BY_PREFIX = {"pred": "predictions", "run": "runs", "exe": "pipelines", "inc": "incidents"}
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """One thing whose name matches."""
+
+    kind: str
+    name: str
+    detail: str
+    href: str
+
+
+def search(ask: Ask) -> View | Elsewhere:
+    """Return what has the words in its name; an id or a ref leads straight to its page."""
+    text = ask.asked("q")
+    place = _exact(ask, text)
+    if place:
+        return Elsewhere(place)
+    words = text.lower().split()
+    hits = [hit for hit in _everything(ask) if all(word in f"{hit.kind} {hit.name}".lower() for word in words)]
+    hits.sort(
+        key=lambda hit: (hit.name.lower() != text.lower(), not hit.name.lower().startswith(text.lower()), hit.name)
+    )
+    facts = {"q": text, "hits": hits[:PAGE_ROWS] if text else [], "count": len(hits) if text else 0}
+    return View("loop/search.html", "Search", "", facts)
+
+
+def _exact(ask: Ask, text: str) -> str:
+    try:
+        prefix, _ = parse_id(text)
+    except InvalidInput:
+        return page_of(text, ask.project) if ":" in text and read_ref(text, ask.project) else ""
+    if prefix in _BY_PREFIX:
+        return address(ask.project, _BY_PREFIX[prefix], text)
+    return ""
+
+
+def _everything(ask: Ask) -> list[Hit]:
+    def at(*parts: object) -> str:
+        return address(ask.project, *parts)
+
+    hits = [Hit("dataset", one.name, "", at("data", one.name)) for one in ask.find("data.list", [])]
+    hits += [Hit(one.kind, one.name, "", at("features")) for one in ask.find("features.list", [])]
+    hits += [
+        Hit("experiment", one.name, f"{one.runs} runs", at("experiments", one.name))
+        for one in ask("tracking.experiments")
+    ]
+    hits += [
+        Hit(
+            "model",
+            one.model,
+            ", ".join(f"{alias} v{number}" for alias, number in sorted(one.aliases.items())),
+            at("models", one.model),
+        )
+        for one in ask.find("registry.models", [])
+    ]
+    hits += [
+        Hit("pipeline", one.name, "", address(ask.project, "pipelines", pipeline=one.name))
+        for one in ask.find("pipelines.list_pipelines", [])
+    ]
+    hits += [
+        Hit("deployment", one.name, one.spec.model, at("deployments", one.name)) for one in ask.find("serving.list", [])
+    ]
+    hits += [
+        Hit("incident", one.title, one.state, at("incidents", one.incident_id))
+        for one in ask.find("monitoring.incidents", [])
+    ]
+    hits += [
+        Hit("run", one.name or one.run_id, one.experiment, at("runs", one.run_id))
+        for one in ask("tracking.search_runs", limit=1000)
+    ]
+    return hits
+
+
+ROUTES = page("/search", search)

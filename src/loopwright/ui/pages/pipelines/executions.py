@@ -1,0 +1,59 @@
+"""Did it run, and where was time lost?"""
+
+import msgspec
+
+from loopwright.pipelines import Execution, StepRun
+from loopwright.ui.kit.asking import PAGE_ROWS, Ask
+from loopwright.ui.kit.rendering import View, page
+from loopwright.ui.kit.words import State, state
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """One step as a row of the Gantt chart; ``start`` and ``end`` are shares of the whole execution."""
+
+    run: StepRun
+    state: State
+    start: float
+    end: float
+    took_us: int | None
+    tone: str
+
+
+def pipelines(ask: Ask) -> View:
+    """Return the pipelines and their last executions."""
+    chosen = ask.asked("pipeline")
+    executions: list[Execution] = ask("pipelines.list", pipeline=chosen or None, limit=PAGE_ROWS)
+    facts = {
+        "pipelines": ask.find("pipelines.list_pipelines", []),
+        "executions": executions,
+        "pipeline": chosen,
+    }
+    return View("pipelines/pipelines.html", "Pipelines", "Pipelines", facts)
+
+
+def execution(ask: Ask) -> View:
+    """Return one execution, its steps on a common axis of time."""
+    found: Execution = ask("pipelines.get", execution_id=ask.part("execution_id"))
+    facts = {"execution": found, "steps": step_rows(found, ask.tx.wall_us)}
+    return View("pipelines/execution.html", found.pipeline, "Pipelines", facts)
+
+
+def step_rows(found: Execution, wall_us: int) -> list[StepRow]:
+    """Return the steps with their places between the first start and the last end."""
+    starts = [run.started_at for run in found.steps if run.started_at is not None]
+    ends = [run.finished_at or wall_us for run in found.steps if run.started_at is not None]
+    first, whole = min(starts, default=0), max(max(ends, default=1) - min(starts, default=0), 1)
+    rows = []
+    for run in found.steps:
+        if run.started_at is None:
+            look = state("idle", run.state) if run.state == "waiting" else state(run.state)
+            rows.append(StepRow(run, look, 0.0, 0.0, None, ""))
+            continue
+        end = run.finished_at or wall_us
+        look = State("from cache", "fine") if run.is_from_cache else state(run.state)
+        start = (run.started_at - first) / whole
+        rows.append(StepRow(run, look, start, (end - run.started_at) / whole + start, end - run.started_at, look.tone))
+    return rows
+
+
+ROUTES = [*page("/pipelines", pipelines), *page("/pipelines/{execution_id}", execution)]

@@ -1,0 +1,169 @@
+"""May this version go live, and why?"""
+
+from typing import Any
+
+import msgspec
+
+from loopwright.governance import LineageEdge
+from loopwright.kernel.errors import NotFound
+from loopwright.registry import Alias, Evidence, GateReport, ModelVersion
+from loopwright.serving import Rollout
+from loopwright.ui.kit.addresses import page_of, short_ref
+from loopwright.ui.kit.asking import PAGE_ROWS, Ask
+from loopwright.ui.kit.rendering import View, page
+from loopwright.ui.kit.words import State, state
+from loopwright.ui.pages.governance.lineage import neighbourhood
+
+
+class MetricRow(msgspec.Struct, frozen=True):
+    """One metric of a version beside the champion's, on the same held-out rows; ``low`` and ``high`` bound 95 %."""
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    champion: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """This version minus the champion."""
+        return None if self.value is None or self.champion is None else self.value - self.champion
+
+
+def models(ask: Ask) -> View:
+    """Return the models with their aliases."""
+    return View("registry/models.html", "Models", "Models", {"models": ask("registry.models")})
+
+
+def model(ask: Ask) -> View:
+    """Return the versions of a model, newest first."""
+    name = ask.part("model")
+    found: list[ModelVersion] = ask(
+        "registry.versions", model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1
+    )
+    if not found:
+        raise NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
+    shown = found[:PAGE_ROWS]
+    reports = {one.version: ask.find("registry.gate_report", model=name, version=one.version) for one in shown}
+    metrics = list(dict.fromkeys(metric for one in shown for metric in one.metrics))[:4]
+    facts = {
+        "model": name,
+        "versions": shown,
+        "metrics": metrics,
+        "aliases": ask("registry.aliases", model=name),
+        "reports": {str(number): None if report is None else report.passed for number, report in reports.items()},
+        "deployments": [one.name for one in ask.find("serving.list", [], model=name)],
+        "next": shown[-1].version if len(found) > PAGE_ROWS else None,
+    }
+    return View("registry/model.html", name, "Models", facts)
+
+
+def version(ask: Ask) -> View:
+    """Return everything that speaks for or against a version."""
+    name, number = ask.part("model"), ask.part_number("version")
+    found: ModelVersion = ask("registry.get_version", model=name, version=number)
+    aliases: list[Alias] = ask("registry.aliases", model=name)
+    report, judged = _report(ask, found)
+    deployments = [one.name for one in ask.find("serving.list", [], model=name)]
+    rollouts = [
+        one
+        for deployment in deployments
+        for one in ask("serving.rollouts", deployment=deployment, limit=50)
+        if one.version == number and one.model == name
+    ]
+    ref = f"{ask.project}/model:{name}/{number}"
+    approvals = [one for one in ask("approvals.list") if one.digest == found.digest]
+    upstream: list[LineageEdge] = ask("lineage.upstream", ref=ref)
+    nodes, edges = neighbourhood(ask, ref, upstream, [])
+    facts = {
+        "version": found,
+        "ref": ref,
+        "aliases": [one.alias for one in aliases if one.version == number],
+        "champion": next((one.version for one in aliases if one.alias == "champion"), None),
+        "verdict": _verdict(found, report, rollouts, aliases),
+        "report": report,
+        "judged": judged,
+        "metrics": metric_rows(found, report),
+        "rollouts": rollouts,
+        "approvals": approvals,
+        "deployments": deployments,
+        "lineage": upstream[:PAGE_ROWS],
+        "sources": _sources(ask, found),
+    }
+    return View("registry/version.html", f"{name} v{number}", "Models", facts, {"nodes": nodes, "edges": edges})
+
+
+def _report(ask: Ask, found: ModelVersion) -> tuple[GateReport | None, int]:
+    """Return the gates of a version and the version they judged: a refit stands on those of the recipe it repeats."""
+    for number in (found.version, found.refit_of):
+        report = None if number is None else ask.find("registry.gate_report", model=found.model, version=number)
+        if number is not None and report is not None:
+            return report, number
+    return None, found.version
+
+
+def metric_rows(found: ModelVersion, report: GateReport | None) -> list[MetricRow]:
+    """Return the metrics the gates looked at, else those it was registered with."""
+    if report is None:
+        return [MetricRow(name, value, None, None, None) for name, value in found.metrics.items()]
+    evidence: Evidence = report.evidence
+    rows = []
+    for name, value in evidence.metrics.items():
+        ends = evidence.intervals.get(name)
+        low, high = (ends[0], ends[1]) if ends else (None, None)
+        rows.append(MetricRow(name, value, low, high, (evidence.champion_metrics or {}).get(name)))
+    return rows
+
+
+def _verdict(
+    found: ModelVersion, report: GateReport | None, rollouts: list[Rollout], aliases: list[Alias]
+) -> dict[str, Any]:
+    """Return the answer to the page's question: a state and a sentence."""
+    if any(one.alias == "champion" and one.version == found.version for one in aliases):
+        return _say(state("serving", "it is live"), "It is the champion.")
+    live = next((one for one in rollouts if one.state in ("waiting_approval", "running", "paused")), None)
+    if live is not None:
+        return _say(state(live.state), f"Its rollout in {live.deployment} is under way.")
+    if report is None:
+        return _say(
+            state("idle", "not judged"), "Its gates were never run, so it may not go live without a forced reason."
+        )
+    if report.forced_by:
+        return _say(
+            State("forced", "warn"), f"{report.forced_by} passed it although gates failed: {report.forced_reason}"
+        )
+    if not report.passed:
+        failed = [one.message for one in report.results if one.verdict != "passed"]
+        return _say(State("may not", "bad"), "; ".join(failed))
+    stopped = next((one for one in rollouts if one.state == "aborted"), None)
+    if stopped is not None:
+        return _say(State("was stopped", "warn"), f"Its rollout in {stopped.deployment} was aborted.")
+    return _say(State("may go live", "fine"), "Every gate passed on rows it was not trained on.")
+
+
+def _say(look: State, sentence: str) -> dict[str, Any]:
+    return {"state": look, "sentence": sentence}
+
+
+def _sources(ask: Ask, found: ModelVersion) -> list[dict[str, str]]:
+    """Return what the version was made from, as name, text and link."""
+    rows = []
+    for name, ref in (("run", found.run), ("training set", found.training_set)):
+        if ref:
+            rows.append({"name": name, "text": short_ref(ref, ask.project), "href": page_of(ref, ask.project)})
+    if found.service:
+        rows.append(
+            {
+                "name": "feature service",
+                "text": found.service,
+                "href": page_of(f"feature_service:{found.service}", ask.project),
+            }
+        )
+    return rows
+
+
+ROUTES = [
+    *page("/models", models),
+    *page("/models/{model}/{version}", version),
+    *page("/models/{model}", model),
+]

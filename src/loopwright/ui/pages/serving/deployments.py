@@ -1,0 +1,145 @@
+"""What is serving, and is it safe to widen?"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from loopwright.monitoring import Window
+from loopwright.serving import DeploymentStatus, Release, Rollout, StepVerdict
+from loopwright.ui.kit.asking import Ask
+from loopwright.ui.kit.rendering import View, page
+from loopwright.ui.kit.sentences import recent_changes
+from loopwright.ui.kit.words import State, month, state
+from loopwright.ui.pages.serving.shapes import (
+    MOST_RELEASES,
+    deployment_row,
+    live_rollout,
+    quality_of,
+    quality_series,
+    release_marks,
+    shares,
+    step_words,
+    windows_a_point,
+)
+
+MOST_WINDOWS = 400
+MOST_SHOWN = 100
+MOST_EVENTS = 25
+MOST_READ = 300
+_QUIET = ("monitoring.window_", "monitoring.alert_fired", "jobs.done")
+"""Beginnings of event types that the page tells elsewhere, or an incident does."""
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    """One step of a rollout: what it does, and whether it is behind, present or ahead."""
+
+    number: int
+    words: str
+    state: State
+    is_now: bool
+
+
+class VerdictRow(msgspec.Struct, frozen=True):
+    """One verdict with its look, and the axis on which its interval is drawn."""
+
+    verdict: StepVerdict
+    state: State
+    bound: float
+
+
+class MonthRow(msgspec.Struct, frozen=True):
+    """Mean quality of each variant over the windows of one month."""
+
+    month: str
+    windows: int
+    values: dict[str, float | None]
+
+
+def deployments(ask: Ask) -> View:
+    """Return the deployments of the project."""
+    names = [one.name for one in ask("serving.list")]
+    rows = [deployment_row(ask, name) for name in names[:MOST_SHOWN]]
+    return View("serving/deployments.html", "Deployments", "Deployments", {"deployments": rows, "count": len(names)})
+
+
+def deployment(ask: Ask) -> View:
+    """Return traffic, rollout with its verdicts, what happened, and the quality of every variant."""
+    name = ask.part("deployment")
+    status: DeploymentStatus = ask("serving.status", deployment=name)
+    windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=MOST_WINDOWS)
+    releases: list[Release] = ask.find("serving.releases", [], deployment=name, limit=MOST_RELEASES)
+    live = live_rollout(status)
+    shown = live or status.rollout
+    approvals = ask("approvals.list", state="waiting", subject=f"{ask.project}/deployment:{name}")
+    if live is not None:
+        approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
+    events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_READ)
+    series = quality_series(windows, releases)
+    facts = {
+        "deployment": status.deployment,
+        "row": deployment_row(ask, name),
+        "release": status.release,
+        "is_watched": ask.find("monitoring.get", None, deployment=name) is not None,
+        "rollout": shown,
+        "is_live": live is not None,
+        "steps": [] if shown is None else step_rows(shown),
+        "verdicts": [] if shown is None else verdict_rows(shown.verdicts),
+        "approvals": approvals,
+        "events": recent_changes(events, _QUIET, MOST_EVENTS, read=MOST_READ),
+        "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
+        "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
+        "months": month_rows(windows),
+        "variants": list(dict.fromkeys(one.variant for window in windows for one in window.performance)),
+        "windows_a_point": windows_a_point(windows),
+        "metric": next((one.metric for window in windows if (one := quality_of(window))), ""),
+    }
+    extra = {"shares": shares(status.release), "series": series, "marks": release_marks(releases)}
+    return View("serving/deployment.html", name, "Deployments", facts, extra)
+
+
+def step_rows(rollout: Rollout) -> list[StepRow]:
+    """Return the steps of a rollout, done, present and to come."""
+    rows = []
+    for place, step in enumerate(rollout.steps):
+        is_now = place == rollout.step and rollout.state in ("running", "paused", "aborted")
+        if place < rollout.step or rollout.state == "done":
+            look = state("done")
+        elif is_now:
+            look = state(rollout.state)
+        else:
+            look = state("idle", "to come")
+        rows.append(StepRow(place + 1, step_words(step), look, is_now))
+    return rows
+
+
+def verdict_rows(verdicts: Sequence[StepVerdict]) -> list[VerdictRow]:
+    """Return verdicts with their looks; those on one metric share an axis."""
+    rows = []
+    for one in verdicts:
+        same = [
+            abs(end)
+            for v in verdicts
+            if v.metric == one.metric
+            for end in (v.low, v.high, v.difference)
+            if end is not None
+        ]
+        rows.append(VerdictRow(one, state(one.verdict), max(same, default=0.0) * 1.1))
+    return rows
+
+
+def month_rows(windows: Sequence[Window]) -> list[MonthRow]:
+    """Return quality by month, newest first; the mean of a month's windows that have a value."""
+    grouped: dict[str, list[Window]] = {}
+    for window in windows:
+        grouped.setdefault(month(window.start_at), []).append(window)
+    return [MonthRow(name, len(group), _means(group)) for name, group in grouped.items()]
+
+
+def _means(group: Sequence[Window]) -> dict[str, float | None]:
+    found: dict[str, list[float]] = {}
+    for one in (one for window in group for one in window.performance):
+        found.setdefault(one.variant, []).extend([] if one.value is None else [one.value])
+    return {variant: sum(values) / len(values) if values else None for variant, values in found.items()}
+
+
+ROUTES = [*page("/deployments", deployments), *page("/deployments/{deployment}", deployment)]

@@ -1,0 +1,204 @@
+"""Shapes of deployments that several pages show: who serves what, quality over windows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from loopwright.monitoring import Performance, Window
+from loopwright.serving import CANDIDATE, CanaryStep, DeploymentStatus, Release, Rollout, RolloutStep, ShadowStep
+from loopwright.ui.kit.asking import Ask
+from loopwright.ui.kit.svg import Mark, Point, Series, Share
+from loopwright.ui.kit.words import State, span, state
+
+CHAMPIONS = ("champion", "external")
+"""Names of the variant that callers were answered by."""
+MOST_RELEASES = 400
+"""Releases that a chart looks back on."""
+MOST_POINTS = 60
+"""Points of a line of quality; more of them hide its course."""
+COLOURS = 6
+"""Colours of lines, ``s1`` to ``s6``."""
+MOST_STEADY = 4
+"""Lines that run all the way; more of them hide each other."""
+_COLOURS = {"champion": 1, "external": 1, "candidate": 2}
+
+
+class DeploymentRow(msgspec.Struct, frozen=True):
+    """One deployment in a list: what it serves, how it does, with the windows behind the numbers, newest last."""
+
+    name: str
+    model: str
+    state: State
+    serving: str
+    version: int | None
+    predictions: int | None
+    latency_p99_ms: float | None
+    errors: int | None
+    drifted: int | None
+    worst_drift: float | None
+    metric: str
+    quality: float | None
+    qualities: list[float | None]
+    window_at: int | None
+    is_external: bool
+
+
+def variant_colour(name: str) -> int:
+    """Return the colour of a variant, the same on every page."""
+    return _COLOURS.get(name) or 3 + sum(name.encode()) % 2
+
+
+def shares(release: Release | None) -> list[Share]:
+    """Return the parts of a release's traffic bar."""
+    variants = [] if release is None else release.variants
+    return [Share(f"v{v.version}", v.name, v.weight, variant_colour(v.name)) for v in variants if not v.is_shadow]
+
+
+def serving_words(status: DeploymentStatus) -> str:
+    """Return who serves what share, in a few words."""
+    if status.deployment.spec.is_external:
+        return "served elsewhere"
+    if status.release is None:
+        return "nothing yet"
+    parts = [f"v{v.version} {round(v.weight * 100)} %" for v in status.release.variants if v.weight > 0]
+    unseen = [f"v{v.version}" for v in status.release.variants if v.is_shadow]
+    return " · ".join(parts) + (f" · unseen {', '.join(unseen)}" if unseen else "")
+
+
+def step_words(step: RolloutStep) -> str:
+    """Return a rollout step in a few words."""
+    if isinstance(step, ShadowStep):
+        return f"shadow {span(step.hold_us)}"
+    assert isinstance(step, CanaryStep)
+    return f"{round(step.weight * 100)} % for {span(step.hold_us)}"
+
+
+def rollout_words(rollout: Rollout) -> str:
+    """Return where a live rollout stands."""
+    if rollout.state == "waiting_approval":
+        return f"v{rollout.version} waits for approval"
+    if 0 <= rollout.step < len(rollout.steps):
+        words = step_words(rollout.steps[rollout.step])
+        return f"v{rollout.version} {words}" + (", paused" if rollout.state == "paused" else "")
+    return f"v{rollout.version} rolls out"
+
+
+def live_rollout(status: DeploymentStatus) -> Rollout | None:
+    """Return the rollout that is under way, if any."""
+    found = status.rollout
+    return found if found is not None and found.state in ("waiting_approval", "running", "paused") else None
+
+
+def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> State:
+    """Return how a deployment stands: a rollout is told first, then drift, else it serves."""
+    rollout = live_rollout(status)
+    if rollout is not None and rollout.state != "running":
+        return State(rollout_words(rollout), "warn")
+    if windows and (drifted := sum(one.is_drifted for one in windows[0].drift)):
+        return State(f"{drifted} drifted", "warn")
+    if rollout is not None:
+        return State(rollout_words(rollout), "live")
+    if status.release is None and not status.deployment.spec.is_external:
+        return state("idle", "not released")
+    return state("serving")
+
+
+def quality_of(window: Window, variants: Sequence[str] = CHAMPIONS) -> Performance | None:
+    """Return a window's quality of the variant that answers."""
+    return next((one for one in window.performance if one.variant in variants), None)
+
+
+def deployment_row(ask: Ask, name: str) -> DeploymentRow:
+    """Return one deployment with its last windows."""
+    status: DeploymentStatus = ask("serving.status", deployment=name)
+    windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=30)
+    newest = windows[0] if windows else None
+    found = [quality_of(window) for window in reversed(windows)]
+    values = [None if one is None else one.value for one in found]
+    known = [value for value in values if value is not None]
+    return DeploymentRow(
+        name=name,
+        model=status.deployment.spec.model,
+        state=deployment_state(status, windows),
+        serving=serving_words(status),
+        version=status.champion,
+        predictions=None if newest is None else newest.predictions,
+        latency_p99_ms=None if newest is None else newest.latency_p99_ms,
+        errors=None if newest is None else newest.errors,
+        drifted=None if newest is None else sum(one.is_drifted for one in newest.drift),
+        worst_drift=max((one.distance for one in newest.drift), default=None) if newest else None,
+        metric=next((one.metric for one in found if one is not None), ""),
+        quality=known[-1] if known else None,
+        qualities=values,
+        window_at=None if newest is None else newest.start_at,
+        is_external=status.deployment.spec.is_external,
+    )
+
+
+def windows_a_point(windows: Sequence[Window]) -> int:
+    """Return how many windows one point of a chart stands for."""
+    return max(1, -(-len(windows) // MOST_POINTS))
+
+
+def quality_series(windows: Sequence[Window], releases: Sequence[Release]) -> list[Series]:
+    """Return quality over time, oldest first: one line a variant, and of candidates one a version.
+
+    The variant that answers comes first, with its band. Where one point stands for several windows it is their mean,
+    and the band runs between their mean bounds.
+
+    Args:
+        windows: Newest first.
+        releases: Newest first; they say which version was the candidate of a window.
+    """
+    oldest_first = [_with_candidate_named(window, releases) for window in reversed(windows)]
+    names = list(dict.fromkeys(one.variant for window in oldest_first for one in window.performance))
+    candidates = [name for name in names if name.startswith(CANDIDATE)]
+    steady = sorted(set(names) - set(candidates), key=lambda name: (name not in CHAMPIONS, name))[:MOST_STEADY]
+    left = range(len(steady) + 1, COLOURS + 1)
+    colours = {name: place + 1 for place, name in enumerate(steady)}
+    colours |= {name: left[place % len(left)] for place, name in enumerate(candidates)}
+    width = windows_a_point(windows)
+    groups = [oldest_first[start : start + width] for start in range(0, len(oldest_first), width)]
+    return [
+        Series(name, colour, [_point(group, name, has_band=colour == 1) for group in groups])
+        for name, colour in colours.items()
+    ]
+
+
+def _with_candidate_named(window: Window, releases: Sequence[Release]) -> Window:
+    """Return a window whose candidate is called by the version that it was then."""
+    begun = (release for release in releases if release.event_at < window.end_at)
+    version = next((one.version for release in begun for one in release.variants if one.name == CANDIDATE), None)
+    if version is None:
+        return window
+    performance = [
+        msgspec.structs.replace(one, variant=f"{CANDIDATE} v{version}") if one.variant == CANDIDATE else one
+        for one in window.performance
+    ]
+    return msgspec.structs.replace(window, performance=performance)
+
+
+def _point(group: Sequence[Window], name: str, *, has_band: bool) -> Point:
+    found = [one for window in group if (one := quality_of(window, (name,))) is not None and one.value is not None]
+    middle = (group[0].start_at + group[-1].end_at) / 2
+    low = _mean([one.low for one in found]) if has_band else None
+    high = _mean([one.high for one in found]) if has_band else None
+    return Point(middle, _mean([one.value for one in found]), low, high)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def release_marks(releases: Sequence[Release]) -> list[Mark]:
+    """Return the moments at which another version became champion."""
+    marks: list[Mark] = []
+    before: Any = None
+    for release in reversed(releases):
+        champion = next((variant.version for variant in release.variants if variant.name == "champion"), None)
+        if champion is not None and before is not None and champion != before:
+            marks.append(Mark(release.event_at, f"v{champion}"))
+        before = champion
+    return marks
