@@ -1,7 +1,12 @@
-"""What events the code records, and which reactions answer them: read from the calls of ``emit``."""
+"""Where the code records which events: read from where their structs are made, or from the calls of ``emit``."""
 
 import ast
 from collections.abc import Iterator
+
+from loopwright.kernel.events import EVENT_TYPES, Facts
+
+_READERS = {"reaction", "read", "event_type"}
+"""Calls that name a struct without making an event of it."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Trees = dict[str, ast.Module]
@@ -13,7 +18,8 @@ def emitted(file: str, trees: Trees) -> Iterator[tuple[str, set[str]]]:
         callers = {file: trees[file]} if function.name.startswith("_") else trees
         for call in _calls(function, "emit"):
             facts = {one.arg for one in call.keywords if one.arg and one.arg != "reason"}
-            yield from ((name, facts) for name in _texts(call.args[0], function, callers))
+            names = _texts(call.args[0], function, callers)
+            yield from ((name, facts) for name in names if not name.startswith("{"))  # a struct tells of itself
 
 
 def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
@@ -59,12 +65,27 @@ def _handed_in(name: str, function: Function, trees: Trees) -> list[str]:
     return sorted(found)
 
 
-def reactions(tree: ast.Module) -> dict[str, list[str]]:
-    """Return the functions under ``@reaction``, by the event type they answer."""
-    found: dict[str, list[str]] = {}
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
-    marks = [(node.name, mark) for node in functions for mark in node.decorator_list if isinstance(mark, ast.Call)]
-    for name, mark in marks:
-        for answered in mark.args if ast.unparse(mark.func) == "reaction" else ():
-            found.setdefault(str(ast.literal_eval(answered)), []).append(name)
-    return found
+def recorded_in(trees: Trees) -> dict[type[Facts], set[str]]:
+    """Return the files in which each of our structs is made, or handed to what makes it: files of its own room."""
+    named = {file: set(_named_in_calls(tree)) for file, tree in trees.items()}
+    return {
+        kind: {file for file, names in named.items() if kind.__name__ in names and file.startswith(f"{_room(kind)}/")}
+        for kind in EVENT_TYPES.values()
+        if kind.__module__.startswith("loopwright.")
+    }
+
+
+def _room(kind: type[Facts]) -> str:
+    return kind.__module__.split(".")[1]
+
+
+def _named_in_calls(tree: ast.AST) -> Iterator[str]:
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        called = _last_name(call.func)
+        if called not in _READERS:
+            yield called
+            yield from (_last_name(one) for one in call.args if isinstance(one, ast.Name | ast.Attribute))
+
+
+def _last_name(value: ast.expr) -> str:
+    return value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")

@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from tools.reference_events import emitted, reactions
+from tools.reference_events import emitted, recorded_in
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 ROOMS = ("governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop")
@@ -243,6 +243,9 @@ def _class(name: str, found: type) -> Iterator[str]:
 
 
 def _events() -> Iterator[str]:
+    from loopwright.kernel.events import event_type
+    from loopwright.loop.reactor import RULES
+
     yield from (
         "# Events",
         "",
@@ -252,13 +255,15 @@ def _events() -> Iterator[str]:
     )
     sources = Path("src/loopwright")
     trees = {path.relative_to(sources).as_posix(): ast.parse(path.read_text("utf-8")) for path in sources.rglob("*.py")}
-    found: dict[str, dict[str, set[str]]] = {}
+    found: dict[str, dict[str, set[str]]] = {
+        event_type(kind): {"facts": set(kind.__struct_fields__), "files": files}
+        for kind, files in recorded_in(trees).items()
+    }
     for file in sorted(trees):
         for name, facts in emitted(file, trees):
             place = found.setdefault(name, {"facts": set(), "files": set()})
             place["facts"] |= facts
             place["files"].add(file)
-    answers = reactions(trees["loop/reactions.py"])
     yield from _table(
         ("type", "facts", "emitted in", "answered by"),
         (
@@ -266,7 +271,7 @@ def _events() -> Iterator[str]:
                 _code(name),
                 ", ".join(_code(fact) for fact in sorted(place["facts"])) or "–",
                 ", ".join(_code(file) for file in sorted(place["files"])),
-                ", ".join(_code(one) for one in answers.get(name, ())) or "–",
+                ", ".join(_code(rule) for rule, _ in RULES.get(name, ())) or "–",
             )
             for name, place in sorted(found.items())
         ),

@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.errors import Conflict, Unavailable
-from loopwright.kernel.events import Event
+from loopwright.kernel.events import Event, Facts, event
 from loopwright.loop import Reactor
 from loopwright.loop.reactor import RULES, reaction
 from loopwright.store.tx import Tx
@@ -48,6 +48,34 @@ def test_an_answer_names_its_cause_and_rule(dispatcher: Dispatcher, emit: Callab
     assert reactor.drain() == 0
     (found,) = answers(call)
     assert (found.cause, found.actor) == (asked, "policy:answer")
+
+
+@event("test.weighed")
+class Weighed(Facts, frozen=True):
+    """A thing was put on the scales."""
+
+    grams: int
+    by: str = "hand"
+
+
+def test_a_rule_gets_the_facts_as_their_struct(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
+    got: list[tuple[Weighed, int]] = []
+
+    @reaction(Weighed)
+    def note(_tx: Tx, event: Event, facts: Weighed) -> None:
+        got.append((facts, event.position))
+
+    def weigh(tx: Tx) -> None:
+        tx.emit(Weighed(7), "flights/thing:a")
+        tx.emit("test.weighed", "flights/thing:b", grams=8)  # recorded before the struct told who weighs
+        tx.emit("test.weighed", "flights/thing:c", grams="much")
+
+    dispatcher.write("flights", LOCAL_ACTOR, weigh)
+    Reactor(dispatcher).drain()
+    assert [facts for facts, _ in got] == [Weighed(7), Weighed(8)]
+    failed = next(one for one in call("audit.list") if one.type == "loop.reaction_failed")
+    assert (failed.payload["rule"], failed.ref) == ("note", "flights/thing:c")
+    assert "grams" in failed.reason
 
 
 def test_several_reactors_answer_once(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:

@@ -3,17 +3,22 @@
 import logging
 import threading
 from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, overload
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
 from loopwright.kernel.errors import LoopwrightError, Unavailable
-from loopwright.kernel.events import Event
+from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.loop import sql
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
 log = logging.getLogger("loopwright.reactor")
 
+A = TypeVar("A", bound=Facts)
+B = TypeVar("B", bound=Facts)
 Rule = Callable[[Tx, Event], None]
+FactsRule = Callable[[Tx, Event, A], None]
 READER = "reactor"
 _PAGE = 200
 _SAVE_EVERY = 1000
@@ -22,15 +27,43 @@ RULES: dict[str, list[tuple[str, Rule]]] = {}
 """``event type -> (rule name, function)``; filled by ``loop.reactions``."""
 
 
-def reaction(*types: str) -> Callable[[Rule], Rule]:
-    """Mark ``(tx, event)`` as the answer to events of these types; it runs in one transaction with its record."""
+@overload
+def reaction(kind: type[A], /) -> Callable[[FactsRule[A]], FactsRule[A]]: ...
 
-    def keep(function: Rule) -> Rule:
-        for event_type in types:
-            RULES.setdefault(event_type, []).append((function.__name__, function))
+
+@overload
+def reaction(kind: type[A], other: type[B], /) -> Callable[[FactsRule[A | B]], FactsRule[A | B]]: ...
+
+
+@overload
+def reaction(*kinds: str) -> Callable[[Rule], Rule]: ...
+
+
+def reaction(*kinds: type[Facts] | str) -> Any:
+    """Mark ``(tx, event, facts)`` as the answer to events of a kind or two; it commits together with its record.
+
+    Args:
+        kinds: The structs of the events' facts, of which ``facts`` is one; or types of events that have none, for a
+            function ``(tx, event)``.
+    """
+
+    def keep(function: Callable[..., None]) -> Callable[..., None]:
+        for kind in kinds:
+            if isinstance(kind, str):
+                RULES.setdefault(kind, []).append((function.__name__, function))
+            else:
+                RULES.setdefault(event_type(kind), []).append((function.__name__, _with_facts(function, kind)))
         return function
 
     return keep
+
+
+def _with_facts(function: Callable[..., None], kind: type[Facts]) -> Rule:
+    @wraps(function)
+    def rule(tx: Tx, event: Event) -> None:
+        function(tx, event, event.read(kind))
+
+    return rule
 
 
 class Reactor:
