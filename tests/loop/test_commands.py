@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopwright.kernel.documents import convert
+from loopwright.kernel.documents import convert, from_json, to_json
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import CommandSpec, ModelOutput
 from loopwright.loop.commands import check_command, command_pipeline, fill_word, read_words
@@ -43,6 +43,7 @@ def test_a_command_is_a_pipeline_that_may_run() -> None:
     pipeline = pipeline_of(SPEC)
     check_definition(pipeline)
     check_command(pipeline)
+    check_command(from_json(to_json(pipeline), PipelineSpec))
     [step] = pipeline.steps
     assert (step.kind, step.timeout_s, step.is_cached) == ("loop.command", 60, False)
     assert step.inputs["trees"] == {"param": "trees"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in
 from loopwright.kernel.refs import check_name
@@ -148,7 +148,7 @@ def check_command(pipeline: PipelineSpec) -> None:
     if spec.environment is not None:
         _check_inside(spec.environment[0], f"{field}.environment")
     made = command_pipeline(spec, pipeline.params, timeout_s=step.timeout_s, schedule_us=pipeline.schedule_us)
-    if pipeline != made:
+    if digest_of(pipeline) != digest_of(made):  # as it travels: a pair is a list there
         rule = "one step, as p.command(...) declares it"
         raise InvalidInput("this is not the pipeline of a command", field=f"{field}.steps", rule=rule)
 
