@@ -93,6 +93,12 @@ def test_a_crossed_fence_is_found(tmp_path: Path, path: str, line: str, rule: st
     assert rules(check_fences, tmp_path) == [rule]
 
 
+@pytest.mark.parametrize("folder", ["templates", "static", "build", "results"])
+def test_no_folder_hides_a_file_by_its_name(tmp_path: Path, folder: str) -> None:
+    plant(tmp_path, f"src/loopwright/cli/{folder}/__init__.py", "def f():\n    import json\n")
+    assert rules(check_fences, tmp_path) == ["hidden import: json"]
+
+
 @pytest.mark.parametrize(
     ("path", "line"),
     [

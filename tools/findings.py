@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-SKIPPED_FOLDERS = {"__pycache__", "node_modules", "build", "dist", "results", "static", "templates"}
+SKIPPED_FOLDERS = ("benchmarks/results",)
+"""By whole path: a name alone (``templates``, ``build``) would hide a room's folder that bears it."""
 
 
 @dataclass(frozen=True, order=True)
@@ -30,9 +31,10 @@ def python_files(root: Path, *folders: str) -> Iterator[tuple[str, ast.Module]]:
     """Yield each Python file below the folders as its path from the root and its tree."""
     for folder in folders:
         for path in sorted((root / folder).rglob("*.py")):
-            parts = path.relative_to(root).parts
-            if not any(part in SKIPPED_FOLDERS or part.startswith(".") for part in parts[:-1]):
-                yield path.relative_to(root).as_posix(), ast.parse(path.read_text("utf-8"), str(path))
+            place = path.relative_to(root)
+            is_hidden = any(part.startswith(".") for part in place.parts[:-1])
+            if not is_hidden and not place.as_posix().startswith(tuple(f"{folder}/" for folder in SKIPPED_FOLDERS)):
+                yield place.as_posix(), ast.parse(path.read_text("utf-8"), str(path))
 
 
 def kept_files(root: Path) -> list[Path]:

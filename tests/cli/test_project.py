@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from loopwright.cli.demo.setup import example_folder
+from loopwright.cli.examples import example_folder
 from loopwright.cli.main import cli
 from loopwright.cli.project import load_project
 from loopwright.kernel.errors import Conflict, InvalidInput

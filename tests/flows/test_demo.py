@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loopwright.cli.demo.notes import load_notes
-from loopwright.cli.demo.setup import START_AT, end_of
 from loopwright.config import load_settings
+from loopwright.demo.notes import load_notes
+from loopwright.demo.setup import START_AT, end_of
 from loopwright.governance import sql as governance_sql
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.server.supervisor import free_port

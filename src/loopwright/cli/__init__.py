@@ -1,5 +1,54 @@
-"""The command line. ``loopwright COMMAND --help`` explains each command; every command takes ``--json``."""
+"""The command line. ``loopwright COMMAND --help`` explains each command; every command takes ``--json``.
+
+What commands are made of is imported when it is first named: ``--help`` needs none of it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.cli.main import main
 
-__all__ = ["main"]
+if TYPE_CHECKING:
+    from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
+    from loopwright.cli.examples import example_folder
+    from loopwright.cli.explaining import print_provenance, replay_prediction
+    from loopwright.cli.project import follow_execution, load_project
+    from loopwright.cli.show import Progress
+
+_LAZY = {
+    "SERVED": "closing",
+    "Progress": "show",
+    "Scope": "closing",
+    "closing_table": "closing",
+    "example_folder": "examples",
+    "find_scope": "closing",
+    "follow_execution": "project",
+    "load_project": "project",
+    "print_provenance": "explaining",
+    "print_table": "closing",
+    "read_log": "closing",
+    "replay_prediction": "explaining",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(f"loopwright.cli.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__} has no attribute {name}")
+
+
+__all__ = [
+    "SERVED",
+    "Progress",
+    "Scope",
+    "closing_table",
+    "example_folder",
+    "find_scope",
+    "follow_execution",
+    "load_project",
+    "main",
+    "print_provenance",
+    "print_table",
+    "read_log",
+    "replay_prediction",
+]

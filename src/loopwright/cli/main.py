@@ -27,7 +27,7 @@ COMMANDS = {
     "label": ("loopwright.cli.serving:label", "Send observed outcomes."),
     "why": ("loopwright.cli.loop:why", "Where did this answer come from?"),
     "backtest": ("loopwright.cli.loop:backtest", "Would this policy have worked?"),
-    "demo": ("loopwright.cli.demo:demo", "A year of flights through the whole loop."),
+    "demo": ("loopwright.demo:demo", "A year of flights through the whole loop."),
     "status": ("loopwright.cli.processes:status", "What runs, what waits, what needs me."),
     "logs": ("loopwright.cli.processes:logs", "The last lines of a process or an execution."),
     "verify": ("loopwright.cli.processes:verify", "Check blobs, references, chunks and the chain of events."),

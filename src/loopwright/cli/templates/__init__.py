@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from loopwright.cli.examples import example_folder
 from loopwright.kernel.errors import Conflict
 
 _HERE = Path(__file__).parent
@@ -15,8 +16,6 @@ def write_template(folder: Path, name: str) -> list[Path]:
         Conflict: A file of that name is there already; nothing is written.
     """
     if name == "flights":
-        from loopwright.cli.demo.setup import example_folder
-
         source = example_folder()
         wanted = {folder / file: source / file for file in ("flights.py", "ingest.py")}
     else:

@@ -9,13 +9,21 @@ import click
 import msgspec
 import polars as pl
 
-from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
-from loopwright.cli.demo.last_act import break_one, last_act
-from loopwright.cli.demo.notes import load_notes, refuse_if_over
-from loopwright.cli.demo.setup import DEPLOYMENT, PROJECT, START_AT, Stage, end_of, open_stage
-from loopwright.cli.demo.year import play_year
-from loopwright.cli.explaining import print_provenance, replay_prediction
+from loopwright.cli import (
+    SERVED,
+    Scope,
+    closing_table,
+    find_scope,
+    print_provenance,
+    print_table,
+    read_log,
+    replay_prediction,
+)
 from loopwright.config import load_settings
+from loopwright.demo.last_act import break_one, last_act
+from loopwright.demo.notes import load_notes, refuse_if_over
+from loopwright.demo.setup import DEPLOYMENT, PROJECT, START_AT, Stage, end_of, open_stage
+from loopwright.demo.year import play_year
 from loopwright.kernel.clock import DAY_US
 from loopwright.server import clear_state
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.cli.closing import read_log
-from loopwright.cli.demo.setup import DEPLOYMENT, PROJECT
-from loopwright.cli.demo.year import ASKED
+from loopwright.cli import read_log
 from loopwright.client import HttpCaller, Remote, Replay, Requests, Stream
+from loopwright.demo.setup import DEPLOYMENT, PROJECT
+from loopwright.demo.year import ASKED
 from loopwright.kernel.clock import HOUR_US, WallClock
 from loopwright.kernel.errors import LoopwrightError
 

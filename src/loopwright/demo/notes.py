@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.cli.demo.setup import START_AT
+from loopwright.demo.setup import START_AT
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import Conflict, InvalidInput

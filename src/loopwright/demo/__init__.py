@@ -1,5 +1,5 @@
 """``loopwright demo``: a year of flights through the whole loop, through the public client and the gateway."""
 
-from loopwright.cli.demo.command import demo
+from loopwright.demo.command import demo
 
 __all__ = ["demo"]

@@ -12,11 +12,11 @@ from typing import Any
 import click
 import polars as pl
 
-from loopwright.cli.demo.notes import Notes, load_notes
-from loopwright.cli.demo.scene import LAST_DAYS, Scene, Traffic
-from loopwright.cli.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module, signing
 from loopwright.client import HttpCaller, Remote
 from loopwright.config import load_settings
+from loopwright.demo.notes import Notes, load_notes
+from loopwright.demo.scene import LAST_DAYS, Scene, Traffic
+from loopwright.demo.setup import DEPLOYMENT, MODEL, PROJECT, Stage, load_module, signing
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, Unavailable
 from loopwright.kernel.events import Event

@@ -1,6 +1,6 @@
 """What the demo says while it sets up."""
 
-from loopwright.cli.demo.setup import tell_first
+from loopwright.demo.setup import tell_first
 from loopwright.registry import ModelVersion, Signature
 
 

@@ -15,9 +15,7 @@ from typing import Any
 
 import click
 
-import loopwright
-from loopwright.cli.project import follow_execution, load_project
-from loopwright.cli.show import Progress
+from loopwright.cli import Progress, example_folder, follow_execution, load_project
 from loopwright.client import HttpCaller, Remote, apply_project
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
@@ -33,19 +31,6 @@ LABELS_UNTIL = parse_moment("2014-01-02T05:00:00Z")
 """The last flight of the year lands on January 1; its label closes the year."""
 
 _MEMORY_EVERY_S = 2.0
-
-
-def example_folder() -> Path:
-    """Return the folder of the flights example, in the installed package or in a checkout.
-
-    Raises:
-        NotFound: Neither has it.
-    """
-    package = Path(loopwright.__file__).parent
-    for place in (package / "examples" / "flights", package.parents[1] / "examples" / "flights"):
-        if (place / "flights.py").exists():
-            return place
-    raise NotFound("the flights example is not installed", next_step="run the demo from a checkout: make demo")
 
 
 def end_of(days: int | None) -> int:

@@ -4,11 +4,10 @@ import time
 
 import polars as pl
 
-from loopwright.cli.closing import SERVED, read_log
-from loopwright.cli.demo.notes import Notes
-from loopwright.cli.demo.setup import DEPLOYMENT, END_AT, LABELS_UNTIL, START_AT, Stage
-from loopwright.cli.show import Progress
+from loopwright.cli import SERVED, Progress, read_log
 from loopwright.client import Replay, Requests, Stream
+from loopwright.demo.notes import Notes
+from loopwright.demo.setup import DEPLOYMENT, END_AT, LABELS_UNTIL, START_AT, Stage
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
 from loopwright.loop import RetrainRecord
 
