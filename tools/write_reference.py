@@ -14,10 +14,10 @@ from typing import Any
 
 import click
 
+from loopwright.rooms import import_rooms
 from tools.reference_events import emitted, recorded_in
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-ROOMS = ("governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop")
 FOLDER = Path("docs/reference")
 CONTRACTS = {
     "alert_channels": "Function `(target, notice, allowed_hosts)`; called when an incident opens or resolves.",
@@ -55,6 +55,8 @@ SETTINGS = {
 def pages() -> dict[str, str]:
     """Return the text of each reference page by file name."""
     import_rooms()
+    for module in ("gateway.loading", "server.surfaces"):  # kinds of plugins
+        importlib.import_module(f"loopwright.{module}")
     makers: dict[str, Callable[[], Iterable[str]]] = {
         "verbs.md": _verbs,
         "cli.md": _cli,
@@ -65,14 +67,6 @@ def pages() -> dict[str, str]:
     }
     note = "<!-- Written by `make docs` from the code; edit the code instead. -->"
     return {name: "\n".join([note, "", *maker()]).rstrip() + "\n" for name, maker in makers.items()}
-
-
-def import_rooms() -> None:
-    """Import every front door and the verbs of the store, so that verbs and plugins are known."""
-    for room in ROOMS:
-        importlib.import_module(f"loopwright.{room}")
-    for module in ("store.jobs", "store.chunks", "gateway.loading", "server.surfaces"):
-        importlib.import_module(f"loopwright.{module}")
 
 
 # --- signatures, as they stand in the source ---

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.verbs import VERBS, Role, Verb
+from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app
-from loopwright.server.rooms import import_rooms
 from tests.server.site import Site, serve
 
 import_rooms()

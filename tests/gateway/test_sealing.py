@@ -7,11 +7,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey
 from loopwright.kernel.errors import Unavailable
 from loopwright.store.types import Streams
+from loopwright.wire.caller import VerbCaller
+from loopwright.wire.line import ServiceLine
 from tests.gateway.conftest import TOKEN, World
 
 LATE = StreamKey("flights", "labels", "late")
@@ -30,7 +31,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def sealer_of(world: World, spool: Spool) -> Sealer:
-    made = Sealer(spool, world.blobs, ControlPlane(world.server.url, TOKEN), "gw_test", lambda: "gw_renamed")
+    made = Sealer(spool, world.blobs, VerbCaller(world.server.url, ServiceLine(TOKEN)), "gw_test", lambda: "gw_renamed")
     made.start()
     return made
 
@@ -176,18 +177,18 @@ def test_what_was_taken_before_a_conflict_is_not_sent_under_the_new_name(
     older.append(StreamKey("flights", "labels", "early"), [labels("b")])
     older.append(LATE, [labels("taken")])
     older.append(last, [labels("c")])
-    whole = ControlPlane.call
+    whole = VerbCaller.call
 
-    def cut_off(self: ControlPlane, verb: str, args: dict[str, Any], *more: Any, **named: Any) -> Any:
+    def cut_off(self: VerbCaller, verb: Any, /, **args: Any) -> Any:
         if [chunk.stream for chunk in args.get("chunks", [])] == ["last"]:
             raise Unavailable("the server does not answer")
-        return whole(self, verb, args, *more, **named)
+        return whole(self, verb, **args)
 
-    monkeypatch.setattr(ControlPlane, "call", cut_off)
+    monkeypatch.setattr(VerbCaller, "call", cut_off)
     sealer = sealer_of(world, older)
     with pytest.raises(Unavailable):
         sealer.seal().result(20)
-    monkeypatch.setattr(ControlPlane, "call", whole)
+    monkeypatch.setattr(VerbCaller, "call", whole)
     assert sealer.seal().result(20) == {"chunks": 1, "rows": 1}
     sealer.stop()
     assert world.chunks("labels", "early")["label_id"].to_list() == ["b"]

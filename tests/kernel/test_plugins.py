@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.plugins import BUILT_IN, load_plugin, plugin_names
-from loopwright.server.rooms import import_rooms
+from loopwright.rooms import import_rooms
 
 import_rooms()
 
@@ -32,5 +32,5 @@ def test_b2_05_a_name_cannot_choose_a_module() -> None:
 
 def test_registering_imports_nothing() -> None:
     heavy = {"lightgbm", "sklearn", "obstore", "pandas"}
-    code = f"import sys, loopwright.server.rooms as r; r.import_rooms(); print({heavy} & set(sys.modules))"
+    code = f"import sys, loopwright.rooms as r; r.import_rooms(); print({heavy} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -12,9 +12,9 @@ import uvicorn
 
 from loopwright.config import Settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM
+from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
-from loopwright.server.rooms import import_rooms
 from loopwright.server.supervisor import free_port
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade

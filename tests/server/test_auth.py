@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from loopwright.server.auth import is_loopback
+from loopwright.wire.exposure import is_loopback
 from tests.server.site import Site
 
 START = "/v1/flights/verbs/tracking.start_run"

@@ -11,7 +11,7 @@ from loopwright.config import Settings, load_settings
 from loopwright.kernel.errors import Unavailable
 from loopwright.server.ownership import clear_state, find_running, refuse_if_owned, sole_owner
 from loopwright.server.supervisor import Supervisor
-from loopwright.store.folders import hold_folder
+from loopwright.wire.folders import hold_folder
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.errors import InvalidInput
-from loopwright.server.process import check_exposure, open_database
+from loopwright.server.process import open_database
 from loopwright.store.migrate import current_revision, revisions
+from loopwright.wire.exposure import may_run_open
 
 
 @pytest.fixture
@@ -21,15 +22,15 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.com"])
 def test_b2_06_a_server_that_others_reach_does_not_run_open(settings: Settings, host: str) -> None:
     with pytest.raises(InvalidInput, match="loopback"):
-        check_exposure(msgspec.structs.replace(settings, host=host))
-    assert check_exposure(msgspec.structs.replace(settings, host=host, auth="on")) is False
+        may_run_open(msgspec.structs.replace(settings, host=host), "server")
+    assert may_run_open(msgspec.structs.replace(settings, host=host, auth="on"), "server") is False
 
 
 def test_b2_24_a_misspelt_setting_does_not_open_the_door(settings: Settings) -> None:
-    assert check_exposure(settings) is True
+    assert may_run_open(settings, "server") is True
     for auth in ("true", "1", "yes", "ON ", "enabled"):
         with pytest.raises(InvalidInput, match="on or off"):
-            check_exposure(msgspec.structs.replace(settings, auth=auth))
+            may_run_open(msgspec.structs.replace(settings, auth=auth), "gateway")
 
 
 def test_opening_migrates(settings: Settings) -> None:

@@ -222,7 +222,7 @@ def test_work_is_done_once_even_where_sealing_fails_after_it(
 WRITER = """
     import sys, threading
     from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
-    from loopwright.server.rooms import import_rooms
+    from loopwright.rooms import import_rooms
     from loopwright.store.engine import Database
     from loopwright.store.migrate import upgrade
     import_rooms()

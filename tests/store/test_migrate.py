@@ -130,7 +130,7 @@ def test_revisions_are_one_line() -> None:
 def test_a_fresh_database_needs_no_migration_library(tmp_path: Path) -> None:
     code = f"""
 import sys
-from loopwright.server.rooms import import_rooms
+from loopwright.rooms import import_rooms
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade
 import_rooms()

@@ -14,9 +14,9 @@ import pytest
 import uvicorn
 
 from loopwright.config import Settings
+from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
-from loopwright.server.rooms import import_rooms
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from tests.ui.seed import seed

@@ -1,6 +1,5 @@
 """Calling verbs over HTTP: at ``LOOPWRIGHT_URL``, else at the server that runs on the state folder."""
 
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,18 +8,20 @@ from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from loopwright.client.rooms import find_return_type
 from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
-from loopwright.kernel.documents import digest_bytes, to_builtins, to_json
-from loopwright.kernel.errors import Corrupt, LoopwrightError, Unavailable, error_from_dict
-from loopwright.store.line import Answer, HttpLine
+from loopwright.kernel.documents import digest_bytes, to_json
+from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
+from loopwright.rooms import import_rooms
+from loopwright.wire.caller import decode_answer, verb_url
+from loopwright.wire.line import Answer, HttpLine
 
 SHORT_S = 30.0
 LONG_S = 1800.0
 """Time-out of calls that wait for work, such as moving a replay clock."""
 
 _EVERYWHERE = {"0.0.0.0", "::"}
+_JSON = {"content-type": "application/json"}
 
 
 class HttpCaller:
@@ -45,17 +46,14 @@ class HttpCaller:
             LoopwrightError: What the server answered, rebuilt.
             Unavailable: The server cannot be reached.
         """
-        path = self._address(project, "verbs", verb) + (f"?wait_s={wait_s}" if wait_s else "")
-        headers = {"idempotency-key": key} if key else {}
-        document = self.send("POST", path, to_json(to_builtins(args)), headers=headers, long=verb == "clock.advance")
-        return _typed(verb, document)
-
-    def send(
-        self, method: str, url: str, body: bytes, *, headers: dict[str, str] | None = None, long: bool = False
-    ) -> Any:
-        """Send JSON and return the decoded answer."""
-        answer = self._request(method, url, body, {"content-type": "application/json", **(headers or {})}, long=long)
-        return _decoded(answer, url) if answer.body else None
+        import_rooms()  # gives answers their types
+        url = verb_url(self.url, project, verb, wait_s)
+        headers = {**_JSON, "idempotency-key": key} if key else _JSON
+        answer = self._request("POST", url, to_json(args), headers, long=verb == "clock.advance")
+        try:
+            return decode_answer(verb, answer.body)
+        except InvalidInput:
+            raise _foreign(url, answer) from None
 
     def gateway(self, path: str, document: Any) -> Any:
         """Post a document to the gateway.
@@ -65,7 +63,8 @@ class HttpCaller:
         """
         if not self.gateway_url:
             self.gateway_url = self.find_gateway(unquote(path.split("/")[2]))
-        return self.send("POST", f"{self.gateway_url}{path}", msgspec.json.encode(document))
+        url = f"{self.gateway_url}{path}"
+        return _decoded(self._request("POST", url, msgspec.json.encode(document), _JSON), url)
 
     def find_gateway(self, project: str) -> str:
         """Return the address of a live gateway; one that listens everywhere is looked for on the server's machine.
@@ -114,7 +113,7 @@ class HttpCaller:
             answer = self._http.send(method, url, body, headers=headers, timeout_s=LONG_S if long else SHORT_S)
         except TimeoutError:
             raise Unavailable(f"no answer from {url} in time", next_step="loopwright status") from None
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             raise Unavailable(
                 f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up"
             ) from None
@@ -127,7 +126,11 @@ def _decoded(answer: Answer, url: str) -> Any:
     try:
         return msgspec.json.decode(answer.body)
     except msgspec.DecodeError:
-        raise Unavailable(f"{url} does not answer as Loopwright does", value=_text(answer)) from None
+        raise _foreign(url, answer) from None
+
+
+def _foreign(url: str, answer: Answer) -> Unavailable:
+    return Unavailable(f"{url} does not answer as Loopwright does", value=_text(answer))
 
 
 def _error(answer: Answer, url: str) -> LoopwrightError:
@@ -140,12 +143,6 @@ def _error(answer: Answer, url: str) -> LoopwrightError:
 
 def _text(answer: Answer) -> str:
     return answer.body.decode("utf-8", "replace")
-
-
-def _typed(verb: str, document: Any) -> Any:
-    """Give the answer the verb's return type."""
-    kind = find_return_type(verb)
-    return document if kind is None else msgspec.convert(document, type=kind)
 
 
 def find_caller(settings: Settings | None = None) -> HttpCaller:

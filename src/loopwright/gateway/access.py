@@ -1,7 +1,6 @@
 """Who may ask this gateway: tokens by their digest, or the loopback address of an open one."""
 
 import hmac
-import ipaddress
 from collections.abc import Callable, Mapping
 
 from loopwright.governance import EVERY_PROJECT, Token
@@ -9,6 +8,7 @@ from loopwright.kernel.clock import Clock
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Role
+from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
 
 READERS = frozenset(Role)
 WRITERS = frozenset(Role) - {Role.VIEWER}
@@ -29,7 +29,7 @@ class Gatekeeper:
         self, tokens: Callable[[], Mapping[str, Token]], service_token: str, *, is_open: bool, clock: Clock
     ) -> None:
         self._tokens, self._service, self.is_open, self._clock = tokens, service_token.encode(), is_open, clock
-        self._hosts: dict[bytes, bool] = {}
+        self._hosts: set[bytes] = set()
 
     def check(self, headers: Mapping[bytes, bytes], project: str | None, roles: frozenset[Role] = READERS) -> None:
         """Let the request pass or refuse it.
@@ -84,35 +84,11 @@ class Gatekeeper:
     def _refuse_foreign(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse DNS rebinding (a foreign Host on an open gateway) and cross-site writes (a foreign Origin)."""
         host = headers.get(b"host", b"")
-        if self.is_open:
-            is_near = self._hosts.get(host)
-            if is_near is None:
-                if len(self._hosts) > _MOST_HOSTS:
-                    self._hosts.clear()
-                is_near = self._hosts[host] = is_loopback(_name_of(host.decode("latin-1")))
-            if not is_near:
-                raise PermissionDenied(
-                    "an open gateway answers to loopback names only",
-                    field="Host",
-                    value=host.decode("latin-1"),
-                    next_step="use http://127.0.0.1, or start with --auth",
-                )
+        if self.is_open and host not in self._hosts:
+            refuse_foreign_host(host.decode("latin-1"), "gateway")
+            if len(self._hosts) > _MOST_HOSTS:
+                self._hosts.clear()
+            self._hosts.add(host)
         origin = headers.get(b"origin")
-        if origin and origin.rpartition(b"://")[2] != host:
-            raise PermissionDenied(
-                "this request comes from a page of another site", field="Origin", value=origin.decode("latin-1")
-            )
-
-
-def _name_of(host: str) -> str:
-    return host if host.endswith("]") else host.rsplit(":", 1)[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address reaches only this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        if origin:
+            refuse_foreign_origin(origin.decode("latin-1"), host.decode("latin-1"))

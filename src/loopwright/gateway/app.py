@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from loopwright.data import Dataset
+from loopwright import data
 from loopwright.features import DatasetPushSpec
 from loopwright.gateway import v2
 from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.batching import Batcher
 from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, read_body
-from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.ingest import IngestBody, only_rows, read_external, read_labels
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.loading import Loader, views_of
@@ -38,6 +37,7 @@ from loopwright.kernel.errors import (
     Unavailable,
 )
 from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.wire.caller import VerbCaller
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
     sealer: Sealer
     keeper: ReleaseKeeper
     loader: Loader
-    control: ControlPlane
+    control: VerbCaller
     gatekeeper: Gatekeeper
     clock: Clock
     is_durable: bool
@@ -231,7 +231,7 @@ class Gateway:
             return known
         refreshes = self._keeper.refreshes
         try:
-            spec = self._parts.control.call("data.get", {"dataset": name}, Dataset, project).spec
+            spec = self._parts.control.within(project).call(data.get, dataset=name).spec
         except Unavailable:
             if known is None:
                 raise

@@ -1,29 +1,31 @@
 """The gateway process: lock its folder, recover, load, serve, drain."""
 
 import logging
-import os
-import sys
 from pathlib import Path
 
 import uvicorn
 
-from loopwright.config import Settings, take_settings
-from loopwright.gateway.access import Gatekeeper, is_loopback
+from loopwright.config import Settings
+from loopwright.gateway.access import Gatekeeper
 from loopwright.gateway.app import Gateway, Parts
-from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.clock import WallClock
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, Unavailable
+from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
-from loopwright.store.folders import hold_folder
-from loopwright.store.lifeline import end_with_parent
+from loopwright.wire.caller import VerbCaller
+from loopwright.wire.exposure import may_run_open
+from loopwright.wire.folders import hold_folder
+from loopwright.wire.line import ServiceLine
+from loopwright.wire.process import run_process, uvicorn_config
 
 _FOLDER = "gateway-0"
 _LOCK_WAIT_S = 10.0
+CONTROL_TIMEOUT_S = 10.0
+"""Longest silence of the server before a call of the gateway has failed."""
 
 
 def run(settings: Settings) -> None:
@@ -33,31 +35,11 @@ def run(settings: Settings) -> None:
         InvalidInput: The settings would open it to others without auth.
         Unavailable: Its folder cannot be written, or another gateway works there.
     """
-    is_open = settings.auth != "on"
-    if is_open and not is_loopback(settings.host):
-        raise InvalidInput(
-            "an open gateway may only listen on the loopback address",
-            field="host",
-            value=settings.host,
-            rule="127.0.0.1 without auth",
-            next_step="start with --auth, then create tokens",
-        )
+    is_open = may_run_open(settings, "gateway")
     root = settings.state_dir / _FOLDER
     with hold_folder(root / "lock", _LOCK_WAIT_S, lambda: _taken(root)):
-        config = uvicorn.Config(
-            make_gateway(settings, root, is_open=is_open),
-            host=settings.host,
-            port=settings.gateway_port,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=5,
-            timeout_keep_alive=75,
-        )
+        app = make_gateway(settings, root, is_open=is_open)
+        config = uvicorn_config(app, settings.host, settings.gateway_port)
         uvicorn.Server(config).run()
 
 
@@ -66,7 +48,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     clock = WallClock()
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     writer = _writer(root, clock)
-    control = ControlPlane(_server_url(settings), _service_token(settings))
+    control = VerbCaller(_server_url(settings), ServiceLine(_service_token(settings)), timeout_s=CONTROL_TIMEOUT_S)
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     loader = Loader(root, blobs, str(settings.state_dir / "online.sqlite"), clock)
@@ -120,13 +102,4 @@ def _taken(root: Path) -> Unavailable:
 
 def main() -> None:
     """Entry point of ``python -m loopwright.gateway``."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = take_settings()
-    if settings.is_supervised:
-        end_with_parent()
-    try:
-        run(settings)
-    except LoopwrightError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.flush()
-        os._exit(2)
+    run_process(run, logging.WARNING)

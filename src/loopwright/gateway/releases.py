@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from loopwright.gateway.control import ControlPlane
+from loopwright import data, serving
 from loopwright.gateway.ingest import Labels
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.runtime import DeploymentRuntime
-from loopwright.governance import Project, Token
+from loopwright.governance import Token, projects, tokens
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.serving import Deployment, Release, ReleaseFailure
+from loopwright.serving import Release, ReleaseFailure
+from loopwright.wire.caller import VerbCaller
 
 T = TypeVar("T")
 log = logging.getLogger("loopwright.gateway")
@@ -54,7 +55,7 @@ class ReleaseKeeper:
         address: Where it answers.
     """
 
-    def __init__(self, root: Path, control: ControlPlane, loader: Loader, gateway: str, address: str) -> None:
+    def __init__(self, root: Path, control: VerbCaller, loader: Loader, gateway: str, address: str) -> None:
         self.runtimes: dict[Name, DeploymentRuntime] = {}
         self.known = Known()
         self.failures: dict[Name, str] = {}
@@ -110,16 +111,16 @@ class ReleaseKeeper:
         Raises:
             LoopwrightError: The server does not answer or refuses.
         """
-        tokens = self._control.call("tokens.live", {}, dict[str, Token])
-        projects = self._control.call("projects.list", {}, list[Project])
-        external = self._control.call("serving.external_deployments", {}, list[Deployment])
-        pushed = self._control.call("data.personal_columns", {}, dict[str, list[str]])
-        clocks = {project.name: project.clock for project in projects}
+        live = self._control.call(tokens.live)
+        listed = self._control.call(projects.list_projects)
+        external = self._control.call(serving.external_deployments)
+        pushed = self._control.call(data.datasets.personal_columns)
+        clocks = {project.name: project.clock for project in listed}
         personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
         self.refreshes += 1
         tasks = {f"{one.project}/{one.spec.name}": one.spec.task for one in external}
         names = [(one.project, one.spec.name) for one in external]
-        fresh = Known(tokens, dict(clocks), names, personal, tasks, pushed)
+        fresh = Known(live, dict(clocks), names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
             _write(self._known_file, fresh)
@@ -129,9 +130,7 @@ class ReleaseKeeper:
             try:
                 wait_s = POLL_S if self.has_asked else 0
                 wait_s = RETRY_S if self._waiting else wait_s
-                args = {"position": self._position}
-                found = self._control.call("serving.releases_after", args, list[Release], wait_s=wait_s)
-                self._take(found)
+                self._take(self._control.waiting(wait_s).call(serving.releases_after, position=self._position))
                 if not self.has_asked:
                     self.has_asked = True
                     self._acknowledge()
@@ -171,8 +170,13 @@ class ReleaseKeeper:
             if name in self._reported or self._tries[name] < TRIES:
                 continue
             failure = ReleaseFailure(self._gateway, *name, release.number, self.failures[name])
-            args = {"gateway": self._gateway, "deployment": name[1], "number": release.number, "why": failure.why}
-            self._control.call("serving.report_failure", args, object, release.project)
+            self._control.within(release.project).call(
+                serving.report_failure,
+                gateway=self._gateway,
+                deployment=name[1],
+                number=release.number,
+                why=failure.why,
+            )
             self._reported[name] = failure
 
     def _load(self, release: Release) -> bool:
@@ -211,10 +215,13 @@ class ReleaseKeeper:
             reported = dict(self._reported)
             waiting = [release for name, release in list(self._waiting.items()) if name not in reported]
             position = min([self._position, *(release.position - 1 for release in waiting)])
-            args: dict[str, Any] = {"gateway": self._gateway, "address": self._address, "position": position}
-            if reported:
-                args["failures"] = list(reported.values())
-            self._control.call("serving.acknowledge", args, object)
+            self._control.call(
+                serving.acknowledge,
+                gateway=self._gateway,
+                address=self._address,
+                position=position,
+                failures=list(reported.values()),
+            )
 
 
 def _settle() -> None:

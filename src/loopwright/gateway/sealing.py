@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopwright.gateway.control import ControlPlane
 from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segment
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import EVERY_STREAM, Chunk, StoredChunk, Streams
+from loopwright.store.types import EVERY_STREAM, StoredChunk, Streams
+from loopwright.wire.caller import VerbCaller
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,7 +54,7 @@ class Sealer:
     """
 
     def __init__(
-        self, spool: Spool, blobs: BlobStore, control: ControlPlane, writer: str, rename: Callable[[], str]
+        self, spool: Spool, blobs: BlobStore, control: VerbCaller, writer: str, rename: Callable[[], str]
     ) -> None:
         self.sealed_rows = 0
         self.failure = ""
@@ -202,7 +202,7 @@ class Sealer:
         stored = [msgspec.structs.replace(draft.chunk, writer=self._writer) for draft in drafts if draft.chunk]
         try:
             if stored:
-                self._control.call("chunks.register", {"chunks": stored}, list[Chunk], project)
+                self._control.within(project).call(chunks.register, chunks=stored)
         except (Conflict, InvalidInput, NotFound) as error:
             if len(drafts) == 1:
                 self._refuse(drafts[0], error)

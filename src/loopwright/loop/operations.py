@@ -12,9 +12,9 @@ from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
-from loopwright.store.line import TIMEOUT_S, ServiceLine
 from loopwright.store.tx import Tx
 from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.wire.line import TIMEOUT_S, ServiceLine
 
 T = TypeVar("T")
 P = ParamSpec("P")

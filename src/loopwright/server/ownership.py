@@ -9,7 +9,7 @@ import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import Unavailable
-from loopwright.store.folders import hold_folder, is_held
+from loopwright.wire.folders import hold_folder, is_held
 
 _LOCK = "server.lock"
 _PROBED_S = 0.3

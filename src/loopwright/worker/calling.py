@@ -6,14 +6,12 @@ import threading
 import time
 from typing import Any
 
-import msgspec
-
-from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import seal_gateway
-from loopwright.store.line import ServiceLine
 from loopwright.store.types import Streams
+from loopwright.wire.caller import VerbCaller
+from loopwright.wire.line import ServiceLine
 
 log = logging.getLogger("loopwright.worker")
 
@@ -30,7 +28,8 @@ class ServerCaller:
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._url, self._line = url.rstrip("/"), ServiceLine(token)
+        self._line = ServiceLine(token)
+        self._server = VerbCaller(url.rstrip("/"), self._line)
         self._is_down = threading.Event()
 
     def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
@@ -43,11 +42,11 @@ class ServerCaller:
         """
         found = VERBS.get(verb)
         has_key = found is None or (not found.is_query and found.surface == "public")
-        headers = {"idempotency-key": f"worker-{os.urandom(16).hex()}"} if has_key else {}
+        key = f"worker-{os.urandom(16).hex()}" if has_key else None
         pause_s = FIRST_PAUSE_S
         while True:
             try:
-                return self.try_once(verb, args, project, headers=headers)
+                return self.try_once(verb, args, project, key=key)
             except Unavailable as error:
                 if not self._is_down.is_set():
                     log.warning("%s waits for the server: %s", verb, error)
@@ -56,7 +55,7 @@ class ServerCaller:
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     def try_once(
-        self, verb: str, args: dict[str, Any], project: str, *, wait_s: float = 0, headers: dict[str, str] | None = None
+        self, verb: str, args: dict[str, Any], project: str, *, wait_s: float = 0, key: str | None = None
     ) -> Any:
         """Call a verb or query once.
 
@@ -64,13 +63,9 @@ class ServerCaller:
             Unavailable: The server is down or does not answer in time.
             LoopwrightError: What the server answered, rebuilt.
         """
-        wait = f"?wait_s={wait_s:g}" if wait_s else ""
-        body = self._line.post(f"{self._url}/v1/{project}/verbs/{verb}{wait}", to_json(args), headers=headers)
+        answer = self._server.within(project).waiting(wait_s).call_named(verb, args, key=key)
         self._is_down.clear()
-        document = msgspec.json.decode(body) if body else None
-        found = VERBS.get(verb)
-        kind = None if found is None else found.types.get("return")
-        return document if kind is None or kind is type(None) else msgspec.convert(document, type=kind)
+        return answer
 
     def seal(self, address: str, streams: Streams) -> None:
         """Ask one gateway to seal streams of its spool; see ``loop.seal_gateway``."""

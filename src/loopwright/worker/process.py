@@ -3,23 +3,22 @@
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
-from loopwright.config import Settings, take_settings
+from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.pipelines import durable
-from loopwright.store.lifeline import end_with_parent
+from loopwright.rooms import import_rooms
 from loopwright.store.types import Job
 from loopwright.store.work import JOBS, do_job
+from loopwright.wire.process import run_process
 from loopwright.worker.context import WorkerContext, make_context
-from loopwright.worker.rooms import import_rooms
 
 log = logging.getLogger("loopwright.worker")
 
@@ -186,7 +185,7 @@ class Worker:
 
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish what is under way and return."""
-    import_rooms()
+    import_rooms("jobs", "steps")
     context = make_context(settings)
     worker = Worker(context)
 
@@ -203,16 +202,7 @@ def run(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Run the worker of this environment's settings."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = take_settings()
-    if settings.is_supervised:
-        end_with_parent()
-    try:
-        run(settings)
-    except LoopwrightError as error:
-        sys.stderr.write(f"{error}\n")
-        os._exit(2)
+    """Entry point of ``python -m loopwright.worker``."""
+    run_process(run)
     # Threads of jobs that outlasted the drain must not hold the process.
     os._exit(0)

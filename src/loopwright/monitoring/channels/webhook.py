@@ -1,13 +1,11 @@
 """A web hook as a channel: one POST of JSON."""
 
-import ipaddress
-import socket
-
 import httpx
 
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.monitoring.channels import Notice
+from loopwright.wire.outgoing import public_address
 
 TIMEOUT_S = 5.0
 
@@ -45,26 +43,3 @@ def send(target: str, notice: Notice, allowed_hosts: frozenset[str]) -> None:
         raise Unavailable("the web hook did not answer", field="channel", value=url.host, rule=str(error)) from None
     if answer.status_code >= 300:
         raise Unavailable(f"the web hook answered {answer.status_code}", field="channel", value=url.host)
-
-
-def public_address(host: str, port: int, allowed_hosts: frozenset[str]) -> str:
-    """Return an address of a host, all of whose addresses are public unless the host is allowed.
-
-    Raises:
-        InvalidInput: One of them is private, loopback, link-local or otherwise not of the public Internet.
-        Unavailable: The name leads nowhere.
-    """
-    try:
-        found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    except OSError:
-        raise Unavailable("this host cannot be found", field="channel", value=host) from None
-    private = [address for address in found if not ipaddress.ip_address(address.split("%")[0]).is_global]
-    if private and host not in allowed_hosts:
-        raise InvalidInput(
-            "web hooks do not call into private networks",
-            field="channel",
-            value=host,
-            rule="public addresses only",
-            next_step="an operator may list the host in the file webhook-hosts of the state folder",
-        )
-    return found[0]

@@ -1,26 +1,16 @@
 """From a request to an actor."""
 
 import hmac
-import ipaddress
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
-from loopwright.kernel.errors import PermissionDenied, Unauthenticated
+from loopwright.kernel.errors import Unauthenticated
+from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
 
 TOKEN_COOKIE = "loopwright_token"
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether a host name or address reaches only this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 class Gatekeeper:
@@ -73,14 +63,7 @@ class Gatekeeper:
     def _refuse_foreign_pages(self, request: Request) -> None:
         """Refuse DNS rebinding (a foreign Host on an open server) and cross-site writes (a foreign Origin)."""
         host = request.headers.get("host", "")
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        if self.is_open and not is_loopback(name):
-            raise PermissionDenied(
-                "an open server answers to loopback names only",
-                field="Host",
-                value=host,
-                next_step="use http://127.0.0.1, or start the server with --auth",
-            )
-        origin = request.headers.get("origin")
-        if request.method not in _SAFE_METHODS and origin and origin.split("://", 1)[-1] != host:
-            raise PermissionDenied("this request comes from a page of another site", field="Origin", value=origin)
+        if self.is_open:
+            refuse_foreign_host(host, "server")
+        if request.method not in _SAFE_METHODS:
+            refuse_foreign_origin(request.headers.get("origin"), host)

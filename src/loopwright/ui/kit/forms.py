@@ -7,11 +7,12 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, PermissionDenied, Unauthenticated
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, Unauthenticated
 from loopwright.server import TOKEN_COOKIE, ServerContext, read_body
 from loopwright.ui.kit.actions import ACTIONS, Action
 from loopwright.ui.kit.addresses import local_path
 from loopwright.ui.kit.rendering import HEADERS, THEME_COOKIE, THEMES, View, error_page, render
+from loopwright.wire.exposure import refuse_foreign_origin
 
 MOST_FORM_BYTES = 64 * 1024
 _YEAR_S = 365 * 24 * 3600
@@ -116,9 +117,7 @@ async def sign_out(request: Request) -> Response:
 
 
 def _refuse_other_sites(request: Request) -> None:
-    origin = request.headers.get("origin")
-    if origin and origin.split("://", 1)[-1] != request.headers.get("host", ""):
-        raise PermissionDenied("this request comes from a page of another site", field="Origin", value=origin)
+    refuse_foreign_origin(request.headers.get("origin"), request.headers.get("host", ""))
 
 
 def _sign_in_page(request: Request, following: str, message: str, status: int = 200) -> Response:

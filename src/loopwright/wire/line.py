@@ -1,0 +1,122 @@
+"""HTTP over connections that stay open: of clients, and between the platform's processes with the service token."""
+
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from urllib3 import PoolManager, Timeout
+from urllib3 import exceptions as pool
+
+from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+
+TIMEOUT_S = 35.0
+"""Longest silence of the other side; longer than any wait that a call asks for."""
+MOST_IDLE = 8
+"""Most connections to one address that are kept open between calls."""
+_DOWN = (502, 503, 504)
+
+logging.getLogger("urllib3").setLevel(logging.ERROR)  # a connection beyond the idle ones is closed: no news
+
+
+class Answer(NamedTuple):
+    """What the other side answered."""
+
+    status: int
+    body: bytes
+
+
+class HttpLine:
+    """Sends requests. Threads share it: each request takes a connection of its own and puts it back.
+
+    It looks at no proxy and no netrc, which must not see a token, follows no redirect and repeats nothing.
+
+    Args:
+        headers: Go with every request.
+    """
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._headers = dict(headers)
+        self._pool = PoolManager(maxsize=MOST_IDLE, retries=False)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        *,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> Answer:
+        """Send a request once and return the answer, whatever its status.
+
+        Raises:
+            TimeoutError: The other side was silent for too long.
+            ConnectionRefusedError: Nobody listens there.
+            OSError: It cannot be reached, hung up, does not speak HTTP, or this is no URL.
+        """
+        if not url.startswith(("http://", "https://")):
+            raise OSError(f"{url} is no http or https address")
+        try:
+            answer = self._pool.request(
+                method,
+                url,
+                body=body,
+                headers={**self._headers, **(headers or {})},
+                timeout=Timeout(timeout_s),
+                redirect=False,
+            )
+            return Answer(answer.status, answer.data)
+        except pool.NewConnectionError as error:  # which urllib3 counts among its time-outs
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise OSError(str(error)) from None
+        except pool.TimeoutError as error:
+            raise TimeoutError(str(error)) from None
+        except (pool.HTTPError, ValueError) as error:  # ValueError: a header that cannot be sent, such as a line break
+            raise OSError(str(error)) from None
+
+    def close(self) -> None:
+        """Let go of the idle connections; those of a line that is gone are closed with it."""
+        self._pool.clear()
+
+
+class ServiceLine:
+    """Posts to servers and gateways with the service token.
+
+    Args:
+        token: The service token.
+    """
+
+    def __init__(self, token: str) -> None:
+        self._http = HttpLine({"content-type": "application/json", "authorization": f"Bearer {token}"})
+
+    def post(
+        self, url: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> bytes:
+        """Post JSON once and return the JSON that comes back.
+
+        Raises:
+            LoopwrightError: What the other side answered; Unavailable if it did not.
+        """
+        try:
+            status, answer = self._http.send("POST", url, body, headers=headers, timeout_s=timeout_s)
+        except OSError as error:  # the cause tells who listens to nobody from who is slow
+            raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
+        if status >= 400:
+            raise _error(status, answer, url)
+        return answer
+
+    def close(self) -> None:
+        """Let go of the idle connections."""
+        self._http.close()
+
+
+def _error(status: int, body: bytes, url: str) -> LoopwrightError:
+    try:
+        told = error_from_dict(msgspec.json.decode(body)["error"])
+    except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+        told = None
+    if told is None or (status in _DOWN and not isinstance(told, Unavailable)):
+        return Unavailable(f"unexpected answer {status} from {url}", value=body.decode("utf-8", "replace"))
+    return told
