@@ -14,13 +14,13 @@ VISITORS = 24
 
 
 def test_many_pages_that_read_blobs_at_once_are_all_answered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    check = asking.check_arguments
+    check = asking.check_permission
 
     def check_slowly(*args: Any) -> Any:
         time.sleep(0.3)
         return check(*args)
 
-    monkeypatch.setattr(asking, "check_arguments", check_slowly)
+    monkeypatch.setattr(asking, "check_permission", check_slowly)
 
     def visit(number: int) -> int:
         with httpx.Client(timeout=20) as http:

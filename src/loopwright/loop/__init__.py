@@ -3,8 +3,10 @@
 from loopwright.loop import apply, commands, evaluations, exports, reactions, status, why
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.operations import OperationContext, seal_gateway
+from loopwright.loop.promote import deploy, rollback
 from loopwright.loop.reactor import Reactor
 from loopwright.loop.replay import Advanced, advance
+from loopwright.loop.retrain import list_retrains, start_retrain
 from loopwright.loop.timers import fire_due
 from loopwright.loop.types import (
     Plan,
@@ -36,11 +38,15 @@ __all__ = [
     "advance",
     "apply",
     "commands",
+    "deploy",
     "evaluations",
     "exports",
     "fire_due",
+    "list_retrains",
     "reactions",
+    "rollback",
     "seal_gateway",
+    "start_retrain",
     "status",
     "why",
 ]

@@ -1,6 +1,13 @@
 """What forms may do: which verb, with which fields, stated with its effect."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
+
+from loopwright import data, loop, monitoring, pipelines, serving
+from loopwright.governance import approvals
+from loopwright.kernel.verbs import verb_of
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -10,7 +17,7 @@ class Action(msgspec.Struct, frozen=True):
     as texts, ``numbers`` as whole numbers. ``reason`` names the field of the reason, which lands in the audit trail.
     """
 
-    verb: str
+    verb: Callable[..., Any]
     label: str
     effect: str
     done: str
@@ -20,16 +27,21 @@ class Action(msgspec.Struct, frozen=True):
     needs_reason: bool = True
     is_danger: bool = False
 
+    @property
+    def name(self) -> str:
+        """The verb's name, which is part of the form's address."""
+        return verb_of(self.verb).name
+
 
 def _by_verb(*actions: Action) -> dict[str, Action]:
-    return {action.verb: action for action in actions}
+    return {action.name: action for action in actions}
 
 
 ACTIONS = _by_verb(
-    Action("approvals.approve", "Approve", "What waits goes on at once.", "Approved.", ("approval_id",)),
-    Action("approvals.reject", "Reject", "What waits ends here.", "Rejected.", ("approval_id",), is_danger=True),
+    Action(approvals.approve, "Approve", "What waits goes on at once.", "Approved.", ("approval_id",)),
+    Action(approvals.reject, "Reject", "What waits ends here.", "Rejected.", ("approval_id",), is_danger=True),
     Action(
-        "data.release_quarantine",
+        data.release_quarantine,
         "Use anyway",
         "The version becomes ready although a check failed.",
         "Released: the version is ready.",
@@ -38,7 +50,7 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
-        "data.start_diff",
+        data.start_diff,
         "Compare",
         "Counts added, removed and changed rows.",
         "The comparison runs; it appears here when it is done.",
@@ -48,7 +60,7 @@ ACTIONS = _by_verb(
         reason="",
     ),
     Action(
-        "loop.deploy",
+        loop.deploy,
         "Start rollout",
         "The version enters the deployment's rollout, shadow first where one is declared.",
         "The rollout is asked for.",
@@ -56,7 +68,7 @@ ACTIONS = _by_verb(
         ("version",),
     ),
     Action(
-        "loop.rollback",
+        loop.rollback,
         "Roll back",
         "All traffic returns to the last good version at once; the champion alias follows.",
         "Rolled back.",
@@ -64,35 +76,35 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
-        "loop.start_retrain",
+        loop.start_retrain,
         "Retrain now",
         "The training pipeline starts; gates and rollout decide about its result.",
         "The retrain is under way.",
         ("deployment",),
     ),
     Action(
-        "monitoring.acknowledge",
+        monitoring.acknowledge,
         "Acknowledge",
         "The incident stays open; you are its owner.",
         "Acknowledged: you own it.",
         ("incident_id",),
     ),
     Action(
-        "monitoring.resolve",
+        monitoring.resolve,
         "Resolve",
         "The incident closes. A further alert opens a new one.",
         "Resolved.",
         ("incident_id",),
     ),
     Action(
-        "pipelines.retry",
+        pipelines.retry,
         "Retry",
         "Finished steps keep their outputs; the failed one runs again.",
         "Runs again.",
         ("execution_id",),
     ),
     Action(
-        "serving.abort",
+        serving.abort,
         "Abort rollout",
         "The candidate leaves at once; the champion answers everything.",
         "The rollout is aborted.",
@@ -100,12 +112,12 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
-        "serving.pause",
+        serving.pause,
         "Pause",
         "The rollout stays at its present step; guards keep watching.",
         "Paused.",
         ("rollout_id",),
     ),
-    Action("serving.resume", "Resume", "The rollout goes on from its present step.", "It goes on.", ("rollout_id",)),
+    Action(serving.resume, "Resume", "The rollout goes on from its present step.", "It goes on.", ("rollout_id",)),
 )
 """Every verb the pages offer, by name."""

@@ -1,15 +1,15 @@
-"""What a page asks the rooms: queries by name, each with its permission, all on one snapshot."""
+"""What a page asks the rooms: queries, each with its permission, all on one snapshot."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from starlette.requests import Request
 
-from loopwright.governance import Actor, check_arguments, check_permission, find_verb
+from loopwright.governance import Actor, check_permission
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
-from loopwright.kernel.verbs import Verb, verb_of
+from loopwright.kernel.verbs import verb_of
 from loopwright.loop import OperationContext
 from loopwright.server import ServerContext
 from loopwright.store.blobs import BlobStore
@@ -54,38 +54,27 @@ class Ask:
         connection = self._held.enter_context(self._context.database.reading())
         return self._context.dispatcher.tx(connection, self.project, self.actor)
 
-    @overload
-    def __call__(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-
-    @overload
-    def __call__(self, query: str, /, **args: Any) -> Any: ...
-
-    def __call__(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the answer of a query, given as its function.
+    def __call__(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the answer of a query.
 
         Raises:
             PermissionDenied: The actor may not ask it.
         """
-        called = _verb(query)
-        check_permission(called, self.actor, self.project)
-        return called.function(self.tx, *args, **kwargs)
+        check_permission(verb_of(query), self.actor, self.project)
+        return query(self.tx, *args, **kwargs)
 
-    @overload
     def operate(
         self, operation: Callable[Concatenate[OperationContext, P], R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
-
-    @overload
-    def operate(self, operation: str, /, **args: Any) -> Any: ...
-
-    def operate(self, operation: Any, /, *args: Any, **kwargs: Any) -> Any:
+    ) -> R:
         """Return the answer of an operation, which reads blobs beside rows; before the first query.
 
         An operation opens connections of its own: a page that held one meanwhile would wait for pages that do the same.
+
+        Raises:
+            PermissionDenied: The actor may not ask for it.
         """
         assert not self._is_reading
-        called = _verb(operation)
-        check_permission(called, self.actor, self.project)
+        check_permission(verb_of(operation), self.actor, self.project)
         context = self._context
         inside = OperationContext(
             dispatcher=context.dispatcher,
@@ -96,31 +85,25 @@ class Ask:
             project=self.project,
             actor=self.actor,
         )
-        return called.function(inside, **check_arguments(called, kwargs))
+        return operation(inside, *args, **kwargs)
 
     @property
     def blobs(self) -> BlobStore:
         """Where blobs are read from; after the last query, for reading takes its time."""
         return self._context.blobs
 
-    @overload
-    def find(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R | None: ...
-
-    @overload
-    def find(self, query: str, default: Any = None, /, **args: Any) -> Any: ...
-
-    def find(self, query: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Return the answer of a query, None where it finds nothing; by name, what else to return."""
+    def find(self, query: Callable[Concatenate[Tx, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R | None:
+        """Return the answer of a query, None where there is no such thing."""
         try:
-            return self(query, **kwargs)
+            return self(query, *args, **kwargs)
         except NotFound:
-            return args[0] if args else None
+            return None
 
-    def may(self, verb: Callable[..., Any] | str) -> bool:
+    def may(self, verb: Callable[..., Any]) -> bool:
         """Say whether the actor may call a verb here."""
         try:
-            check_permission(_verb(verb), self.actor, self.project)
-        except (NotFound, PermissionDenied):
+            check_permission(verb_of(verb), self.actor, self.project)
+        except PermissionDenied:
             return False
         return True
 
@@ -156,7 +139,3 @@ class Ask:
         if not text.isdecimal() or len(text) > _MOST_DIGITS:
             raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
         return int(text)
-
-
-def _verb(named: Callable[..., Any] | str) -> Verb:
-    return find_verb(named) if isinstance(named, str) else verb_of(named)

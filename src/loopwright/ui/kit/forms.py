@@ -76,7 +76,7 @@ def _call(request: Request, project: str, action: Action, form: dict[str, str]) 
     if action.reason:
         args[action.reason] = reason
     key = form.get("key") or None
-    context.dispatcher.call(action.verb, args, actor=actor, project=project, idempotency_key=key)
+    context.dispatcher.call(action.name, args, actor=actor, project=project, idempotency_key=key)
 
 
 async def set_theme(request: Request) -> Response:

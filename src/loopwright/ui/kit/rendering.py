@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from loopwright.governance import SYSTEM, Actor
+from loopwright import monitoring
+from loopwright.governance import SYSTEM, Actor, approvals, projects
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, NotFound, Unauthenticated
 from loopwright.server import JsonAnswer, ServerContext, error_answer
@@ -94,7 +95,7 @@ def read_view(
     request: Request, actor: Actor, shape: PageFunction, project: str
 ) -> tuple[View | Elsewhere, dict[str, Any]]:
     """Run a page function on one snapshot; return what it shapes and what the frame around it shows."""
-    if project == SYSTEM and shape.__name__ != "projects":
+    if project == SYSTEM and shape.__name__ != "show_projects":
         raise NotFound("no project has this name", field="project", value=project, next_step="see all projects")
 
     with Ask(request, actor, project) as ask:
@@ -137,9 +138,9 @@ def _frame(ask: Ask) -> dict[str, Any]:
     """Return what the frame shows: the project, its clock, and how much waits for a person behind two entries."""
     if ask.project == SYSTEM:
         return {"project": None, "counts": {}, "now_us": ask.tx.now_us, "may": ask.may}
-    project = ask("projects.get", name=ask.project)
-    incidents = ask.find("monitoring.incidents", [], states=["open", "acknowledged"], needs_person=True)
-    waiting = ask.find("approvals.list", [], state="waiting")
+    project = ask(projects.get, name=ask.project)
+    incidents = ask(monitoring.incidents, states=["open", "acknowledged"], needs_person=True)
+    waiting = ask(approvals.list_approvals, state="waiting")
     counts = {"Incidents": len(incidents), "Approvals": len(waiting)}
     return {"project": project, "counts": counts, "now_us": ask.tx.now_us, "may": ask.may}
 

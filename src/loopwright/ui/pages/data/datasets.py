@@ -3,19 +3,22 @@
 import re
 from contextlib import suppress
 
-from loopwright.data import Dataset, DatasetVersion, Diff, read
+from loopwright import data, features
+from loopwright.data import DatasetVersion, Diff, read
+from loopwright.governance import lineage
 from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.store import jobs
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
 
 _SPAN = re.compile(r"^(\d{1,9})\.\.(\d{1,9})$")
 
 
-def datasets(ask: Ask) -> View:
+def show_datasets(ask: Ask) -> View:
     """Return the datasets with their newest versions."""
-    found: list[Dataset] = ask("data.list")
+    found = ask(data.list_datasets)
     newest = {
-        one.name: ask.find("data.get_version", dataset=one.name, version=one.latest)
+        one.name: ask.find(data.get_version, dataset=one.name, version=one.latest)
         for one in found[:PAGE_ROWS]
         if one.latest
     }
@@ -35,27 +38,25 @@ def _without_fragments(version: DatasetVersion) -> dict[str, object]:
     }
 
 
-def dataset(ask: Ask) -> View:
+def show_dataset(ask: Ask) -> View:
     """Return the versions of a dataset, newest first."""
     name = ask.part("dataset")
-    found: Dataset = ask("data.get", dataset=name)
-    versions: list[DatasetVersion] = ask(
-        "data.versions", dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before")
-    )
+    found = ask(data.get, dataset=name)
+    versions = ask(data.list_versions, dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before"))
     shown = versions[:PAGE_ROWS]
     facts = {
         "dataset": found,
         "versions": shown,
         "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
-        "views": [one for one in ask.find("features.list", [], kind="view") if one.spec.get("dataset") == name],
+        "views": [one for one in ask(features.list_definitions, kind="view") if one.spec.get("dataset") == name],
     }
     return View("data/dataset.html", name, "Data", facts)
 
 
-def version(ask: Ask) -> View:
+def show_version(ask: Ask) -> View:
     """Return one version: its checks with the rows that failed, its schema, where it came from."""
     name, number = ask.part("dataset"), ask.part_number("version")
-    found: DatasetVersion = ask("data.get_version", dataset=name, version=number)
+    found = ask(data.get_version, dataset=name, version=number)
     ref = f"{ask.project}/dataset:{name}/{number}"
     newest_first = sorted(found.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
     facts = {
@@ -63,7 +64,7 @@ def version(ask: Ask) -> View:
         "ref": ref,
         "fragments": newest_first[:PAGE_ROWS],
         "fragments_count": len(found.fragments),
-        "downstream": ask("lineage.downstream", ref=ref, depth=1)[:PAGE_ROWS],
+        "downstream": ask(lineage.downstream, ref=ref, depth=1)[:PAGE_ROWS],
         "missing": _missing(ask, found),
     }
     return View("data/dataset_version.html", f"{name} v{number}", "Data", facts)
@@ -77,7 +78,7 @@ def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
     return {}
 
 
-def diff(ask: Ask) -> View:
+def show_diff(ask: Ask) -> View:
     """Return what changed between two versions, or the button that starts the comparison."""
     name, text = ask.part("dataset"), ask.part("span")
     match = _SPAN.match(text)
@@ -85,14 +86,14 @@ def diff(ask: Ask) -> View:
         raise NotFound("this names no two versions", field="span", value=text, rule="before..after, such as 3..4")
     before, after = int(match[1]), int(match[2])
     for number in (before, after):
-        ask("data.get_version", dataset=name, version=number)
+        ask(data.get_version, dataset=name, version=number)
     problem = None
     found: Diff | None = None
     job_id = f"job_diff-{name}-{before}-{after}"
-    job = ask.find("jobs.get", job_id=job_id)
+    job = ask.find(jobs.get, job_id=job_id)
     if job is not None:
         try:
-            found = ask("data.diff_result", job_id=job_id)
+            found = ask(data.diff_result, job_id=job_id)
         except LoopwrightError as error:
             problem = error.to_dict()
     facts = {
@@ -107,8 +108,8 @@ def diff(ask: Ask) -> View:
 
 
 ROUTES = [
-    *page("/data", datasets),
-    *page("/data/{dataset}/diff/{span}", diff),
-    *page("/data/{dataset}/{version}", version),
-    *page("/data/{dataset}", dataset),
+    *page("/data", show_datasets),
+    *page("/data/{dataset}/diff/{span}", show_diff),
+    *page("/data/{dataset}/{version}", show_version),
+    *page("/data/{dataset}", show_dataset),
 ]

@@ -1,19 +1,20 @@
 """Which features exist, from what, and how fresh are they?"""
 
-from loopwright.features import Definition, Materialization
+from loopwright import features
+from loopwright.features import Materialization
 from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.rendering import View, page
 
 
-def features(ask: Ask) -> View:
+def show_features(ask: Ask) -> View:
     """Return services, views and on-request functions, and the last fills of the online store."""
-    found: list[Definition] = ask("features.list")
-    fills: list[Materialization] = ask.find("features.materializations", [], limit=100)
+    found = ask(features.list_definitions)
+    fills = ask(features.materializations, limit=100)
     newest: dict[str, Materialization] = {}
     for fill in fills:
         newest.setdefault(fill.view, fill)
     services = [one for one in found if one.kind == "service"]
-    sets = {one.name: ask.find("features.training_sets", [], service=one.name, limit=10) for one in services}
+    sets = {one.name: ask(features.training_sets, service=one.name, limit=10) for one in services}
     facts = {
         "services": services,
         "views": [one for one in found if one.kind == "view"],
@@ -24,4 +25,4 @@ def features(ask: Ask) -> View:
     return View("features/features.html", "Features", "Features", facts)
 
 
-ROUTES = page("/features", features)
+ROUTES = page("/features", show_features)

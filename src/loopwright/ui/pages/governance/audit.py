@@ -1,6 +1,6 @@
 """Who did what to which ref, and why? And what waits for a decision?"""
 
-from loopwright.governance import Approval
+from loopwright.governance import approvals, audit
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
 from loopwright.ui.kit.sentences import sentence
@@ -21,11 +21,11 @@ TOPICS = (
 )
 
 
-def audit(ask: Ask) -> View:
+def show_audit(ask: Ask) -> View:
     """Return a page of events, newest first, of one ref or type where asked."""
     ref, kind, before = ask.asked("ref"), ask.asked("type"), ask.asked_number("before")
     full = f"{ask.project}/{ref}" if ref and not ref.startswith(f"{ask.project}/") else ref
-    events = ask("audit.list", limit=PAGE_ROWS + 1, before=before, ref=full or None, type_prefix=kind or None)
+    events = ask(audit.list_events, limit=PAGE_ROWS + 1, before=before, ref=full or None, type_prefix=kind or None)
     shown = [sentence(event) for event in events[:PAGE_ROWS]]
     facts = {
         "events": shown,
@@ -38,13 +38,13 @@ def audit(ask: Ask) -> View:
     return View("governance/audit.html", "Audit", "Audit", facts)
 
 
-def approvals(ask: Ask) -> View:
+def show_approvals(ask: Ask) -> View:
     """Return what waits for a decision, and the decisions made."""
-    found: list[Approval] = ask("approvals.list")
+    found = ask(approvals.list_approvals)
     waiting = [one for one in found if one.state == "waiting"]
     decided = [one for one in found if one.state != "waiting"]
     facts = {"waiting": waiting[:PAGE_ROWS], "decided": decided[:PAGE_ROWS], "decided_count": len(decided)}
     return View("governance/approvals.html", "Approvals", "Approvals", facts)
 
 
-ROUTES = [*page("/audit", audit), *page("/approvals", approvals)]
+ROUTES = [*page("/audit", show_audit), *page("/approvals", show_approvals)]

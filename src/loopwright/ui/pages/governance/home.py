@@ -4,7 +4,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from loopwright.governance import SYSTEM
+from loopwright.governance import SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError, NotFound, Unauthenticated
 from loopwright.server import JsonAnswer, ServerContext, error_answer
 from loopwright.ui.kit.addresses import address
@@ -12,9 +12,9 @@ from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.rendering import HEADERS, Elsewhere, View, error_page, read_view, render
 
 
-def projects(ask: Ask) -> View | Elsewhere:
+def show_projects(ask: Ask) -> View | Elsewhere:
     """Return the projects the caller may see; the only one is shown at once."""
-    found = ask("projects.list")
+    found = ask(projects.list_projects)
     if len(found) == 1 and not ask.asked("all"):
         return Elsewhere(address(found[0].name))
     return View("governance/projects.html", "Projects", "", {"projects": found[:100]})
@@ -29,7 +29,7 @@ def _show(request: Request) -> Response:
     context: ServerContext = request.app.state.context
     try:
         actor = context.gatekeeper.actor(request)
-        view, frame = read_view(request, actor, projects, SYSTEM)
+        view, frame = read_view(request, actor, show_projects, SYSTEM)
     except Unauthenticated:
         return RedirectResponse("/sign-in", status_code=303, headers=HEADERS)
     except LoopwrightError as error:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from loopwright.governance import LineageEdge
+from loopwright import data, registry, serving
+from loopwright.governance import LineageEdge, lineage
 from loopwright.kernel.refs import parse_ref
 from loopwright.ui.kit.addresses import address, kind_of, name_of, page_of, short_ref
 from loopwright.ui.kit.asking import Ask
@@ -38,12 +39,12 @@ def neighbourhood(
     return nodes, edges
 
 
-def lineage(ask: Ask) -> View:
+def show_lineage(ask: Ask) -> View:
     """Return what a ref was made from and what was made of it."""
     ref = str(parse_ref(ask.part("ref"), ask.project))
     depth = max(1, min(ask.asked_number("depth") or 3, 20))
-    upstream: list[LineageEdge] = ask("lineage.upstream", ref=ref, depth=depth)
-    downstream: list[LineageEdge] = ask("lineage.downstream", ref=ref, depth=depth)
+    upstream = ask(lineage.upstream, ref=ref, depth=depth)
+    downstream = ask(lineage.downstream, ref=ref, depth=depth)
     nodes, edges = neighbourhood(ask, ref, upstream, downstream)
     own_page = page_of(ref, ask.project)
     facts = {
@@ -66,10 +67,10 @@ def find_lineage(ask: Ask) -> View | Elsewhere:
     if text:
         ref = parse_ref(text, ask.project)
         return Elsewhere(address(ask.project, "lineage", *short_ref(str(ref), ask.project).split("/")))
-    starts = [f"model:{one.model}/{one.versions}" for one in ask.find("registry.models", []) if one.versions]
-    starts += [f"deployment:{one.name}" for one in ask.find("serving.list", [])]
-    starts += [f"dataset:{one.name}" for one in ask.find("data.list", [])]
+    starts = [f"model:{one.model}/{one.versions}" for one in ask(registry.list_models) if one.versions]
+    starts += [f"deployment:{one.name}" for one in ask(serving.list_deployments)]
+    starts += [f"dataset:{one.name}" for one in ask(data.list_datasets)]
     return View("governance/find_lineage.html", "Lineage", "Lineage", {"starts": starts[:100]})
 
 
-ROUTES = [*page("/lineage", find_lineage), *page("/lineage/{ref:path}", lineage)]
+ROUTES = [*page("/lineage", find_lineage), *page("/lineage/{ref:path}", show_lineage)]

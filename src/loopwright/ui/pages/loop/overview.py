@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
+from loopwright import data, features, loop, monitoring, pipelines, registry, serving, tracking
 from loopwright.data import Dataset
-from loopwright.governance import Approval
+from loopwright.governance import Approval, approvals, audit
 from loopwright.loop import RetrainRecord
 from loopwright.monitoring import Incident
 from loopwright.registry import Model
@@ -67,17 +68,17 @@ class Closing(msgspec.Struct, frozen=True):
     times: int
 
 
-def overview(ask: Ask) -> View:
+def show_overview(ask: Ask) -> View:
     """Return the loop strip, what needs a person, the deployments and what changed last."""
-    names = [one.name for one in ask.find("serving.list", [])]
+    names = [one.name for one in ask(serving.list_deployments)]
     rows = [deployment_row(ask, name) for name in names[:MOST_DEPLOYMENTS]]
     rows.sort(key=lambda row: _URGENCY.index(row.state.tone))
     states = ["open", "acknowledged"]
-    incidents: list[Incident] = ask.find("monitoring.incidents", [], states=states, needs_person=True)
-    datasets: list[Dataset] = ask.find("data.list", [])
-    retrains: list[RetrainRecord] = ask.find("loop.retrains", [])
-    executions = ask.find("pipelines.list", [], limit=20)
-    approvals: list[Approval] = ask.find("approvals.list", [], state="waiting")
+    incidents = ask(monitoring.incidents, states=states, needs_person=True)
+    datasets = ask(data.list_datasets)
+    retrains = ask(loop.list_retrains)
+    executions = ask(pipelines.list_executions, limit=20)
+    waiting = ask(approvals.list_approvals, state="waiting")
     stages = [
         _data_stage(ask, datasets),
         _features_stage(ask),
@@ -90,10 +91,10 @@ def overview(ask: Ask) -> View:
     quarantines, failures = _quarantine_needs(ask, datasets), _execution_needs(ask, executions)
     told, called = {need.ref for need in quarantines}, {one.subject for one in incidents}
     needs = [need for need in _incident_needs(ask, incidents) if need.ref not in told]
-    needs += [*_approval_needs(ask, approvals), *quarantines, *failures]
+    needs += [*_approval_needs(ask, waiting), *quarantines, *failures]
     counted = {
         "incident": len(incidents),
-        "approval": len(approvals),
+        "approval": len(waiting),
         "quarantined version": sum(need.ref not in called for need in quarantines),
         "failed pipeline": len(failures),
     }
@@ -106,7 +107,7 @@ def overview(ask: Ask) -> View:
         "needs_words": " · ".join(plural(count, noun) for noun, count in counted.items() if count),
         "deployments": rows,
         "deployments_count": len(names),
-        "changes": recent_changes(ask("audit.list", limit=MOST_READ), _QUIET, MOST_CHANGES, read=MOST_READ),
+        "changes": recent_changes(ask(audit.list_events, limit=MOST_READ), _QUIET, MOST_CHANGES, read=MOST_READ),
     }
     return View("loop/overview.html", "Overview", "Overview", facts)
 
@@ -117,7 +118,7 @@ def _data_stage(ask: Ask, datasets: list[Dataset]) -> Stage:
         return Stage("Data", "no dataset", state("idle", "empty"), "loopwright apply declares one", None, href)
     held = [one for one in datasets if one.latest_state == "quarantined"]
     shown = held[0] if held else max(datasets, key=lambda one: one.changed_at)
-    version = ask.find("data.get_version", dataset=shown.name, version=shown.latest) if shown.latest else None
+    version = ask.find(data.get_version, dataset=shown.name, version=shown.latest) if shown.latest else None
     detail = f"{plural(len(datasets), 'dataset')}" + (f" · {number(version.rows)} rows" if version else "")
     subject = shown.name + (f" v{shown.latest}" if shown.latest else "")
     look = state(shown.latest_state or "idle", "" if shown.latest_state else "no version yet")
@@ -127,10 +128,10 @@ def _data_stage(ask: Ask, datasets: list[Dataset]) -> Stage:
 
 
 def _features_stage(ask: Ask) -> Stage:
-    definitions = ask.find("features.list", [])
+    definitions = ask(features.list_definitions)
     services = [one for one in definitions if one.kind == "service"]
     views = [one for one in definitions if one.kind == "view"]
-    fills = ask.find("features.materializations", [], limit=1)
+    fills = ask(features.materializations, limit=1)
     newest = fills[0] if fills else None
     href = address(ask.project, "features")
     if not definitions:
@@ -152,7 +153,7 @@ def _training_stage(ask: Ask, executions: list[Any]) -> Stage:
         detail = f"{running} running · {failed} failed of the last {len(executions)}"
         page = address(ask.project, "pipelines", newest.execution_id)
         return Stage("Training", newest.pipeline, state(newest.state), detail, newest.event_at, page)
-    runs = ask.find("tracking.search_runs", [], limit=1)
+    runs = ask(tracking.search_runs, limit=1)
     if not runs:
         return Stage("Training", "no run", state("idle", "empty"), "", None, href)
     page = address(ask.project, "runs", runs[0].run_id)
@@ -160,12 +161,12 @@ def _training_stage(ask: Ask, executions: list[Any]) -> Stage:
 
 
 def _gates_stage(ask: Ask) -> Stage:
-    models: list[Model] = [one for one in ask.find("registry.models", []) if one.versions]
+    models: list[Model] = [one for one in ask(registry.list_models) if one.versions]
     if not models:
         return Stage("Gates", "no model", state("idle", "empty"), "", None, address(ask.project, "models"))
     newest = max(models, key=lambda one: one.last_recorded_at)
-    for version in ask("registry.versions", model=newest.model, limit=5):
-        report = ask.find("registry.gate_report", model=newest.model, version=version.version)
+    for version in ask(registry.versions, model=newest.model, limit=5):
+        report = ask.find(registry.gate_report, model=newest.model, version=version.version)
         if report is None:
             continue
         passed = sum(one.verdict == "passed" for one in report.results)
@@ -187,7 +188,7 @@ def _deployment_stage(ask: Ask, rows: list[DeploymentRow]) -> Stage:
     if not rows:
         return Stage("Deployment", "none", state("idle", "empty"), "", None, href)
     first = rows[0]
-    served = ask.find("serving.releases", [], deployment=first.name, limit=1)
+    served = ask(serving.list_releases, deployment=first.name, limit=1)
     look = state("serving") if "drifted" in first.state.word else first.state
     at_us = served[0].event_at if served else None
     return Stage("Deployment", first.name, look, first.serving, at_us, address(ask.project, "deployments", first.name))
@@ -213,7 +214,7 @@ def _monitoring_stage(ask: Ask, rows: list[DeploymentRow], incidents: list[Incid
 def _feedback_stage(ask: Ask, rows: list[DeploymentRow], retrains: list[RetrainRecord]) -> Stage:
     live = next((one for one in retrains if one.state in ("training", "rolling_out")), None)
     name = live.deployment if live else rows[0].name if rows else ""
-    settled = ask.find("monitoring.windows", [], deployment=name, state="settled", limit=1) if name else []
+    settled = ask(monitoring.windows, deployment=name, state="settled", limit=1) if name else []
     page = address(ask.project, "monitoring", name) if name else address(ask.project, "monitoring")
     joined = "no labels yet"
     if settled and settled[0].predictions:
@@ -270,7 +271,7 @@ def _quarantine_needs(ask: Ask, datasets: list[Dataset]) -> list[Need]:
         version = (
             one.latest
             and one.latest_state == "quarantined"
-            and ask("data.get_version", dataset=one.name, version=one.latest)
+            and ask(data.get_version, dataset=one.name, version=one.latest)
         )
         if not version:
             continue
@@ -312,4 +313,4 @@ def _execution_needs(ask: Ask, executions: list[Any]) -> list[Need]:
     ]
 
 
-ROUTES = page("", overview)
+ROUTES = page("", show_overview)

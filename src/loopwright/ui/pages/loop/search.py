@@ -2,6 +2,7 @@
 
 import msgspec
 
+from loopwright import data, features, monitoring, pipelines, registry, serving, tracking
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.ids import parse_id
 from loopwright.ui.kit.addresses import address, page_of, read_ref
@@ -20,7 +21,7 @@ class Hit(msgspec.Struct, frozen=True):
     href: str
 
 
-def search(ask: Ask) -> View | Elsewhere:
+def show_search(ask: Ask) -> View | Elsewhere:
     """Return what has the words in its name; an id or a ref leads straight to its page."""
     text = ask.asked("q")
     place = _exact(ask, text)
@@ -49,11 +50,11 @@ def _everything(ask: Ask) -> list[Hit]:
     def at(*parts: object) -> str:
         return address(ask.project, *parts)
 
-    hits = [Hit("dataset", one.name, "", at("data", one.name)) for one in ask.find("data.list", [])]
-    hits += [Hit(one.kind, one.name, "", at("features")) for one in ask.find("features.list", [])]
+    hits = [Hit("dataset", one.name, "", at("data", one.name)) for one in ask(data.list_datasets)]
+    hits += [Hit(one.kind, one.name, "", at("features")) for one in ask(features.list_definitions)]
     hits += [
         Hit("experiment", one.name, f"{one.runs} runs", at("experiments", one.name))
-        for one in ask("tracking.experiments")
+        for one in ask(tracking.list_experiments)
     ]
     hits += [
         Hit(
@@ -62,24 +63,24 @@ def _everything(ask: Ask) -> list[Hit]:
             ", ".join(f"{alias} v{number}" for alias, number in sorted(one.aliases.items())),
             at("models", one.model),
         )
-        for one in ask.find("registry.models", [])
+        for one in ask(registry.list_models)
     ]
     hits += [
         Hit("pipeline", one.name, "", address(ask.project, "pipelines", pipeline=one.name))
-        for one in ask.find("pipelines.list_pipelines", [])
+        for one in ask(pipelines.list_pipelines)
     ]
     hits += [
-        Hit("deployment", one.name, one.spec.model, at("deployments", one.name)) for one in ask.find("serving.list", [])
+        Hit("deployment", one.name, one.spec.model, at("deployments", one.name))
+        for one in ask(serving.list_deployments)
     ]
     hits += [
-        Hit("incident", one.title, one.state, at("incidents", one.incident_id))
-        for one in ask.find("monitoring.incidents", [])
+        Hit("incident", one.title, one.state, at("incidents", one.incident_id)) for one in ask(monitoring.incidents)
     ]
     hits += [
         Hit("run", one.name or one.run_id, one.experiment, at("runs", one.run_id))
-        for one in ask("tracking.search_runs", limit=1000)
+        for one in ask(tracking.search_runs, limit=1000)
     ]
     return hits
 
 
-ROUTES = page("/search", search)
+ROUTES = page("/search", show_search)

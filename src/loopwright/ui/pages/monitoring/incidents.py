@@ -1,6 +1,7 @@
 """What broke, who owns it, and what was done?"""
 
-from loopwright.monitoring import Incident
+from loopwright import monitoring
+from loopwright.governance import audit
 from loopwright.ui.kit.addresses import page_of
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
@@ -10,31 +11,33 @@ MOST_READ = 200
 STATES = ("open", "acknowledged", "resolved")
 
 
-def incidents(ask: Ask) -> View:
+def show_incidents(ask: Ask) -> View:
     """Return incidents, newest first, of one state where asked."""
     chosen = ask.asked("state")
     wanted = [chosen] if chosen in STATES else []
-    found: list[Incident] = ask("monitoring.incidents", states=wanted, limit=PAGE_ROWS)
+    found = ask(monitoring.incidents, states=wanted, limit=PAGE_ROWS)
     facts = {"incidents": found, "state": chosen, "states": list(STATES)}
     return View("monitoring/incidents.html", "Incidents", "Incidents", facts)
 
 
-def incident(ask: Ask) -> View:
+def show_incident(ask: Ask) -> View:
     """Return one incident with its alerts and what was recorded about it."""
     incident_id = ask.part("incident_id")
-    found: Incident = ask("monitoring.incident", incident_id=incident_id)
+    found = ask(monitoring.get_incident, incident_id=incident_id)
     events = [
-        event for event in ask("audit.list", ref=found.subject, limit=MOST_READ) if event.event_at >= found.opened_at
+        event
+        for event in ask(audit.list_events, ref=found.subject, limit=MOST_READ)
+        if event.event_at >= found.opened_at
     ]
-    own = ask("audit.list", ref=f"{ask.project}/incident:{incident_id}", limit=50)
+    own = ask(audit.list_events, ref=f"{ask.project}/incident:{incident_id}", limit=50)
     told = sorted({event.position: event for event in (*events, *own)}.values(), key=lambda event: -event.position)
     facts = {
         "incident": found,
-        "alerts": ask.find("monitoring.alerts", [], incident_id=incident_id)[:PAGE_ROWS],
+        "alerts": ask(monitoring.list_alerts, incident_id=incident_id)[:PAGE_ROWS],
         "events": recent_changes(told, ("monitoring.window_",), 30, read=MOST_READ),
         "subject_page": page_of(found.subject, ask.project),
     }
     return View("monitoring/incident.html", found.title, "Incidents", facts)
 
 
-ROUTES = [*page("/incidents", incidents), *page("/incidents/{incident_id}", incident)]
+ROUTES = [*page("/incidents", show_incidents), *page("/incidents/{incident_id}", show_incident)]

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from loopwright.monitoring import FeatureDrift, Monitor, Performance, Window
+from loopwright import monitoring, serving
+from loopwright.monitoring import FeatureDrift, Performance, Window
 from loopwright.serving import CANDIDATE
 from loopwright.ui.kit.addresses import address
 from loopwright.ui.kit.asking import Ask
@@ -49,21 +50,21 @@ class SegmentRow(msgspec.Struct, frozen=True):
     performance: Performance
 
 
-def monitors(ask: Ask) -> View | Elsewhere:
+def show_monitors(ask: Ask) -> View | Elsewhere:
     """Return the watched deployments; the only one is shown at once."""
-    found: list[Monitor] = ask.find("monitoring.list", [])
+    found = ask(monitoring.list_monitors)
     if len(found) == 1:
         return Elsewhere(address(ask.project, "monitoring", found[0].deployment))
     rows = [deployment_row(ask, one.deployment) for one in found[:100]]
     return View("serving/deployments.html", "Monitoring", "Monitoring", {"deployments": rows, "count": len(found)})
 
 
-def monitor(ask: Ask) -> View:
+def show_monitor(ask: Ask) -> View:
     """Return the heat map of drift, quality over time, segments and value of one deployment."""
     name = ask.part("deployment")
-    found: Monitor = ask("monitoring.get", deployment=name)
+    found = ask(monitoring.get, deployment=name)
     before = ask.asked_number("before")
-    windows: list[Window] = ask("monitoring.windows", deployment=name, end_at=before, limit=MOST_WINDOWS)
+    windows = ask(monitoring.windows, deployment=name, end_at=before, limit=MOST_WINDOWS)
     shown = windows[:SHOWN_WINDOWS]
     newest = shown[0] if shown else None
     spans = [
@@ -76,7 +77,7 @@ def monitor(ask: Ask) -> View:
         if one.variant in ("champion", "external")
     ]
     segments.sort(key=lambda row: (row.performance.value is None, row.performance.value or 0.0, row.segment))
-    releases = ask.find("serving.releases", [], deployment=name, limit=MOST_RELEASES)
+    releases = ask(serving.list_releases, deployment=name, limit=MOST_RELEASES)
     series = quality_series(windows, releases)
     facts = {
         "monitor": found,
@@ -91,7 +92,7 @@ def monitor(ask: Ask) -> View:
         "metric": next((one.metric for window in windows if (one := quality_of(window))), found.spec.performance),
         "expected": found.metrics.get(found.spec.performance),
         "value": _total_value(windows),
-        "incidents": ask.find("monitoring.incidents", [], subject=f"{ask.project}/deployment:{name}", limit=20),
+        "incidents": ask(monitoring.incidents, subject=f"{ask.project}/deployment:{name}", limit=20),
         "before": before,
         "next": shown[-1].start_at if len(windows) > SHOWN_WINDOWS else None,
         "newest": newest,
@@ -145,10 +146,10 @@ def _total_value(windows: list[Window]) -> float | None:
     return sum(sums) if sums else None
 
 
-def window(ask: Ask) -> View:
+def show_window(ask: Ask) -> View:
     """Return one window: every feature and every variant with the numbers behind the colours."""
     name, start_at = ask.part("deployment"), ask.part_number("start_at")
-    one: Window = ask("monitoring.window", deployment=name, start_at=start_at)
+    one = ask(monitoring.window, deployment=name, start_at=start_at)
     drift = sorted(one.drift, key=lambda drift: (not drift.is_drifted, -drift.distance))
     return View(
         "monitoring/window.html", f"{name} window", "Monitoring", {"window": one, "drift": drift, "deployment": name}
@@ -156,7 +157,7 @@ def window(ask: Ask) -> View:
 
 
 ROUTES = [
-    *page("/monitoring", monitors),
-    *page("/monitoring/{deployment}/{start_at}", window),
-    *page("/monitoring/{deployment}", monitor),
+    *page("/monitoring", show_monitors),
+    *page("/monitoring/{deployment}/{start_at}", show_window),
+    *page("/monitoring/{deployment}", show_monitor),
 ]

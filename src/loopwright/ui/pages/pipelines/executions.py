@@ -2,6 +2,7 @@
 
 import msgspec
 
+from loopwright import pipelines
 from loopwright.pipelines import Execution, StepRun
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
@@ -19,21 +20,21 @@ class StepRow(msgspec.Struct, frozen=True):
     tone: str
 
 
-def pipelines(ask: Ask) -> View:
+def show_pipelines(ask: Ask) -> View:
     """Return the pipelines and their last executions."""
     chosen = ask.asked("pipeline")
-    executions: list[Execution] = ask("pipelines.list", pipeline=chosen or None, limit=PAGE_ROWS)
+    executions = ask(pipelines.list_executions, pipeline=chosen or None, limit=PAGE_ROWS)
     facts = {
-        "pipelines": ask.find("pipelines.list_pipelines", []),
+        "pipelines": ask(pipelines.list_pipelines),
         "executions": executions,
         "pipeline": chosen,
     }
     return View("pipelines/pipelines.html", "Pipelines", "Pipelines", facts)
 
 
-def execution(ask: Ask) -> View:
+def show_execution(ask: Ask) -> View:
     """Return one execution, its steps on a common axis of time."""
-    found: Execution = ask("pipelines.get", execution_id=ask.part("execution_id"))
+    found = ask(pipelines.get, execution_id=ask.part("execution_id"))
     facts = {"execution": found, "steps": step_rows(found, ask.tx.wall_us)}
     return View("pipelines/execution.html", found.pipeline, "Pipelines", facts)
 
@@ -56,4 +57,4 @@ def step_rows(found: Execution, wall_us: int) -> list[StepRow]:
     return rows
 
 
-ROUTES = [*page("/pipelines", pipelines), *page("/pipelines/{execution_id}", execution)]
+ROUTES = [*page("/pipelines", show_pipelines), *page("/pipelines/{execution_id}", show_execution)]

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from loopwright.governance import LineageEdge
+from loopwright import registry, serving
+from loopwright.governance import approvals, lineage
 from loopwright.kernel.errors import NotFound
 from loopwright.registry import Alias, Evidence, GateReport, ModelVersion
 from loopwright.serving import Rollout
@@ -30,50 +31,48 @@ class MetricRow(msgspec.Struct, frozen=True):
         return None if self.value is None or self.champion is None else self.value - self.champion
 
 
-def models(ask: Ask) -> View:
+def show_models(ask: Ask) -> View:
     """Return the models with their aliases."""
-    return View("registry/models.html", "Models", "Models", {"models": ask("registry.models")})
+    return View("registry/models.html", "Models", "Models", {"models": ask(registry.list_models)})
 
 
-def model(ask: Ask) -> View:
+def show_model(ask: Ask) -> View:
     """Return the versions of a model, newest first."""
     name = ask.part("model")
-    found: list[ModelVersion] = ask(
-        "registry.versions", model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1
-    )
+    found = ask(registry.versions, model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1)
     if not found:
         raise NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
     shown = found[:PAGE_ROWS]
-    reports = {one.version: ask.find("registry.gate_report", model=name, version=one.version) for one in shown}
+    reports = {one.version: ask.find(registry.gate_report, model=name, version=one.version) for one in shown}
     metrics = list(dict.fromkeys(metric for one in shown for metric in one.metrics))[:4]
     facts = {
         "model": name,
         "versions": shown,
         "metrics": metrics,
-        "aliases": ask("registry.aliases", model=name),
+        "aliases": ask(registry.list_aliases, model=name),
         "reports": {str(number): None if report is None else report.passed for number, report in reports.items()},
-        "deployments": [one.name for one in ask.find("serving.list", [], model=name)],
+        "deployments": [one.name for one in ask(serving.list_deployments, model=name)],
         "next": shown[-1].version if len(found) > PAGE_ROWS else None,
     }
     return View("registry/model.html", name, "Models", facts)
 
 
-def version(ask: Ask) -> View:
+def show_version(ask: Ask) -> View:
     """Return everything that speaks for or against a version."""
     name, number = ask.part("model"), ask.part_number("version")
-    found: ModelVersion = ask("registry.get_version", model=name, version=number)
-    aliases: list[Alias] = ask("registry.aliases", model=name)
+    found = ask(registry.get_version, model=name, version=number)
+    aliases = ask(registry.list_aliases, model=name)
     report, judged = _report(ask, found)
-    deployments = [one.name for one in ask.find("serving.list", [], model=name)]
+    deployments = [one.name for one in ask(serving.list_deployments, model=name)]
     rollouts = [
         one
         for deployment in deployments
-        for one in ask("serving.rollouts", deployment=deployment, limit=50)
+        for one in ask(serving.list_rollouts, deployment=deployment, limit=50)
         if one.version == number and one.model == name
     ]
     ref = f"{ask.project}/model:{name}/{number}"
-    approvals = [one for one in ask("approvals.list") if one.digest == found.digest]
-    upstream: list[LineageEdge] = ask("lineage.upstream", ref=ref)
+    decisions = [one for one in ask(approvals.list_approvals) if one.digest == found.digest]
+    upstream = ask(lineage.upstream, ref=ref)
     nodes, edges = neighbourhood(ask, ref, upstream, [])
     facts = {
         "version": found,
@@ -85,7 +84,7 @@ def version(ask: Ask) -> View:
         "judged": judged,
         "metrics": metric_rows(found, report),
         "rollouts": rollouts,
-        "approvals": approvals,
+        "approvals": decisions,
         "deployments": deployments,
         "lineage": upstream[:PAGE_ROWS],
         "sources": _sources(ask, found),
@@ -96,7 +95,7 @@ def version(ask: Ask) -> View:
 def _report(ask: Ask, found: ModelVersion) -> tuple[GateReport | None, int]:
     """Return the gates of a version and the version they judged: a refit stands on those of the recipe it repeats."""
     for number in (found.version, found.refit_of):
-        report = None if number is None else ask.find("registry.gate_report", model=found.model, version=number)
+        report = None if number is None else ask.find(registry.gate_report, model=found.model, version=number)
         if number is not None and report is not None:
             return report, number
     return None, found.version
@@ -163,7 +162,7 @@ def _sources(ask: Ask, found: ModelVersion) -> list[dict[str, str]]:
 
 
 ROUTES = [
-    *page("/models", models),
-    *page("/models/{model}/{version}", version),
-    *page("/models/{model}", model),
+    *page("/models", show_models),
+    *page("/models/{model}/{version}", show_version),
+    *page("/models/{model}", show_model),
 ]

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
+from loopwright import loop, monitoring, serving
+from loopwright.governance import approvals, audit
 from loopwright.monitoring import Window
-from loopwright.serving import DeploymentStatus, Release, Rollout, StepVerdict
+from loopwright.serving import Rollout, StepVerdict
 from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.rendering import View, page
 from loopwright.ui.kit.sentences import recent_changes
@@ -55,39 +57,39 @@ class MonthRow(msgspec.Struct, frozen=True):
     values: dict[str, float | None]
 
 
-def deployments(ask: Ask) -> View:
+def show_deployments(ask: Ask) -> View:
     """Return the deployments of the project."""
-    names = [one.name for one in ask("serving.list")]
+    names = [one.name for one in ask(serving.list_deployments)]
     rows = [deployment_row(ask, name) for name in names[:MOST_SHOWN]]
     return View("serving/deployments.html", "Deployments", "Deployments", {"deployments": rows, "count": len(names)})
 
 
-def deployment(ask: Ask) -> View:
+def show_deployment(ask: Ask) -> View:
     """Return traffic, rollout with its verdicts, what happened, and the quality of every variant."""
     name = ask.part("deployment")
-    status: DeploymentStatus = ask("serving.status", deployment=name)
-    windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=MOST_WINDOWS)
-    releases: list[Release] = ask.find("serving.releases", [], deployment=name, limit=MOST_RELEASES)
+    status = ask(serving.status, deployment=name)
+    windows = ask(monitoring.windows, deployment=name, limit=MOST_WINDOWS)
+    releases = ask(serving.list_releases, deployment=name, limit=MOST_RELEASES)
     live = live_rollout(status)
     shown = live or status.rollout
-    approvals = ask("approvals.list", state="waiting", subject=f"{ask.project}/deployment:{name}")
+    waiting = ask(approvals.list_approvals, state="waiting", subject=f"{ask.project}/deployment:{name}")
     if live is not None:
-        approvals += ask("approvals.list", state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
-    events = ask("audit.list", ref=f"{ask.project}/deployment:{name}", limit=MOST_READ)
+        waiting += ask(approvals.list_approvals, state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
+    events = ask(audit.list_events, ref=f"{ask.project}/deployment:{name}", limit=MOST_READ)
     series = quality_series(windows, releases)
     facts = {
         "deployment": status.deployment,
         "row": deployment_row(ask, name),
         "release": status.release,
-        "is_watched": ask.find("monitoring.get", None, deployment=name) is not None,
+        "is_watched": ask.find(monitoring.get, deployment=name) is not None,
         "rollout": shown,
         "is_live": live is not None,
         "steps": [] if shown is None else step_rows(shown),
         "verdicts": [] if shown is None else verdict_rows(shown.verdicts),
-        "approvals": approvals,
+        "approvals": waiting,
         "events": recent_changes(events, _QUIET, MOST_EVENTS, read=MOST_READ),
-        "rollouts": ask.find("serving.rollouts", [], deployment=name, limit=20),
-        "retrains": ask.find("loop.retrains", [], deployment=name)[:20],
+        "rollouts": ask(serving.list_rollouts, deployment=name, limit=20),
+        "retrains": ask(loop.list_retrains, deployment=name)[:20],
         "months": month_rows(windows),
         "variants": list(dict.fromkeys(one.variant for window in windows for one in window.performance)),
         "windows_a_point": windows_a_point(windows),
@@ -142,4 +144,4 @@ def _means(group: Sequence[Window]) -> dict[str, float | None]:
     return {variant: sum(values) / len(values) if values else None for variant, values in found.items()}
 
 
-ROUTES = [*page("/deployments", deployments), *page("/deployments/{deployment}", deployment)]
+ROUTES = [*page("/deployments", show_deployments), *page("/deployments/{deployment}", show_deployment)]

@@ -1,16 +1,16 @@
 """Where did this answer come from?"""
 
 from loopwright.kernel.documents import from_json
-from loopwright.loop import Provenance, ProvenanceNode
+from loopwright.loop import ProvenanceNode, why
 from loopwright.ui.kit.addresses import name_of, page_of
 from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.graph import Node
 from loopwright.ui.kit.rendering import View, page
 
 
-def prediction(ask: Ask) -> View:
+def show_prediction(ask: Ask) -> View:
     """Return everything behind one answer, as sentences, as a graph, and the features it was given."""
-    found: Provenance = ask.operate("loop.why", prediction_id=ask.part("prediction_id"))
+    found = ask.operate(why.why, prediction_id=ask.part("prediction_id"))
     first = found.nodes[0].details if found.nodes else {}
     missing = first.get("missing")
     facts = {
@@ -35,4 +35,4 @@ def _node(ask: Ask, node: ProvenanceNode, *, is_subject: bool) -> Node:
     )
 
 
-ROUTES = page("/predictions/{prediction_id}", prediction)
+ROUTES = page("/predictions/{prediction_id}", show_prediction)

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright import monitoring, serving
 from loopwright.monitoring import Performance, Window
 from loopwright.serving import CANDIDATE, CanaryStep, DeploymentStatus, Release, Rollout, RolloutStep, ShadowStep
 from loopwright.ui.kit.asking import Ask
@@ -111,8 +112,8 @@ def quality_of(window: Window, variants: Sequence[str] = CHAMPIONS) -> Performan
 
 def deployment_row(ask: Ask, name: str) -> DeploymentRow:
     """Return one deployment with its last windows."""
-    status: DeploymentStatus = ask("serving.status", deployment=name)
-    windows: list[Window] = ask.find("monitoring.windows", [], deployment=name, limit=30)
+    status = ask(serving.status, deployment=name)
+    windows = ask(monitoring.windows, deployment=name, limit=30)
     newest = windows[0] if windows else None
     found = [quality_of(window) for window in reversed(windows)]
     values = [None if one is None else one.value for one in found]

@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-from loopwright.governance import LineageEdge
+from loopwright import pipelines, tracking
+from loopwright.governance import lineage
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.tracking import MetricPoint, Run
@@ -29,19 +30,21 @@ class Bucket(msgspec.Struct, frozen=True):
     points: int
 
 
-def experiments(ask: Ask) -> View:
+def show_experiments(ask: Ask) -> View:
     """Return the experiments, the one that ran last first."""
-    return View("tracking/experiments.html", "Experiments", "Experiments", {"experiments": ask("tracking.experiments")})
+    return View(
+        "tracking/experiments.html", "Experiments", "Experiments", {"experiments": ask(tracking.list_experiments)}
+    )
 
 
-def experiment(ask: Ask) -> View:
+def show_experiment(ask: Ask) -> View:
     """Return a page of runs that match a filter, with the params that differ and the metrics most of them have."""
     name, filter_text, order = ask.part("experiment"), ask.asked("filter"), ask.asked("order")
     problem: dict[str, Any] = {}
     runs: list[Run] = []
     try:
         runs = ask(
-            "tracking.search_runs",
+            tracking.search_runs,
             experiment=name,
             filter=filter_text,
             order_by=order,
@@ -50,7 +53,7 @@ def experiment(ask: Ask) -> View:
         )
     except InvalidInput as error:
         problem = error.to_dict()
-    found = next((one for one in ask("tracking.experiments") if one.name == name), None)
+    found = next((one for one in ask(tracking.list_experiments) if one.name == name), None)
     if found is None:
         raise NotFound("no such experiment", field="experiment", value=name, next_step="see the list of experiments")
     shown = runs[:PAGE_ROWS]
@@ -76,21 +79,21 @@ def _columns(documents: list[dict[str, Any]], *, by_difference: bool = False) ->
     return [key for key, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MOST_COLUMNS]]
 
 
-def run(ask: Ask) -> View:
+def show_run(ask: Ask) -> View:
     """Return one run: params, metrics with their course, artifacts, environment, source, what it read and made."""
-    found: Run = ask("tracking.get_run", run_id=ask.part("run_id"))
+    found = ask(tracking.get_run, run_id=ask.part("run_id"))
     ref = f"{ask.project}/run:{found.run_id}"
     keys = sorted({*found.metrics, *found.non_finite})
     chosen = ask.asked("metric") or next(iter(keys), "")
     points = decimate(_points(ask, found.run_id, chosen)) if chosen else []
-    downstream: list[LineageEdge] = ask("lineage.downstream", ref=ref, depth=1)
+    downstream = ask(lineage.downstream, ref=ref, depth=1)
     facts = {
         "run": found,
-        "execution": ask.find("pipelines.get", None, execution_id=found.execution_id) if found.execution_id else None,
+        "execution": ask.find(pipelines.get, execution_id=found.execution_id) if found.execution_id else None,
         "metric": chosen,
         "metrics": keys,
         "points": points,
-        "upstream": ask("lineage.upstream", ref=ref, depth=1),
+        "upstream": ask(lineage.upstream, ref=ref, depth=1),
         "downstream": downstream,
         "makes_model": any(parse_ref(edge.child).kind == "model" for edge in downstream),
     }
@@ -101,18 +104,17 @@ def run(ask: Ask) -> View:
     )
 
 
-def points(ask: Ask) -> View:
+def show_points(ask: Ask) -> View:
     """Return the course of one metric of a run, decimated."""
     run_id, metric = ask.part("run_id"), ask.asked("metric")
-    ask("tracking.get_run", run_id=run_id)
+    ask(tracking.get_run, run_id=run_id)
     found = _points(ask, run_id, metric)
     facts = {"run_id": run_id, "metric": metric, "points": decimate(found), "of": len(found)}
     return View("tracking/points.html", metric, "Experiments", facts)
 
 
 def _points(ask: Ask, run_id: str, metric: str) -> list[MetricPoint]:
-    found: list[MetricPoint] = ask("tracking.metric_history", run_id=run_id, key=metric, limit=MOST_POINTS)
-    return found
+    return ask(tracking.metric_history, run_id=run_id, key=metric, limit=MOST_POINTS)
 
 
 def decimate(found: list[MetricPoint], most: int = MOST_BUCKETS) -> list[Bucket]:
@@ -128,8 +130,8 @@ def decimate(found: list[MetricPoint], most: int = MOST_BUCKETS) -> list[Bucket]
 
 
 ROUTES = [
-    *page("/experiments", experiments),
-    *page("/experiments/{experiment}", experiment),
-    *page("/runs/{run_id}/points", points),
-    *page("/runs/{run_id}", run),
+    *page("/experiments", show_experiments),
+    *page("/experiments/{experiment}", show_experiment),
+    *page("/runs/{run_id}/points", show_points),
+    *page("/runs/{run_id}", show_run),
 ]
