@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -39,6 +39,7 @@ class InProcessWorker:
     claimed: Job | None = None
     said: list[str] = field(default_factory=list)
     sealed: list[Streams] = field(default_factory=list)
+    source_roots: Sequence[Path] = ()
     before_call: Callable[[str], None] = lambda verb: None
 
     @property

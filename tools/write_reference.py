@@ -48,6 +48,8 @@ SETTINGS = {
     "LOOPWRIGHT_SERVICE_TOKEN": "Secret of the platform's own processes; empty: `service.token` of the state folder.",
     "LOOPWRIGHT_AUTH": "`on` asks every caller for a token.",
     "LOOPWRIGHT_DURABILITY": "`process`: rows survive the death of the process; `power`: answers wait for the disk.",
+    "LOOPWRIGHT_SOURCE_ROOTS": "Folders whose files datasets may read, separated by `:`; empty: the one `up` was "
+    "started in. Links are followed before the check; hidden files and the state folder are never read.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
 }
 

@@ -15,7 +15,8 @@ class Settings(msgspec.Struct, frozen=True):
     """Where state, database, blobs and servers are.
 
     ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
-    ``service_token`` is what worker and gateway prove themselves with;
+    ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
+    datasets may read;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
     service_token: str
     auth: str
     durability: str
+    source_roots: tuple[Path, ...] = ()
     is_supervised: bool = False
 
     @property
@@ -58,6 +60,7 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
         service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
         auth=read("LOOPWRIGHT_AUTH") or "",
         durability=read("LOOPWRIGHT_DURABILITY") or "process",
+        source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
 
@@ -75,6 +78,12 @@ def _port(name: str, default: int) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) < 65536):
         raise InvalidInput("this is not a port", field=name, value=text, rule="a whole number below 65536")
     return int(text)
+
+
+def _folders(text: str | None) -> tuple[Path, ...]:
+    """Return the folders of a list such as ``/data:/more``; the working folder where there is none."""
+    named = [Path(one).expanduser().absolute() for one in (text or "").split(os.pathsep) if one]
+    return tuple(named) or (Path.cwd(),)
 
 
 def config_folder() -> Path:

@@ -19,7 +19,8 @@ from tests.inprocess import InProcessWorker
 
 @pytest.fixture
 def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path) -> InProcessWorker:
-    return InProcessWorker(dispatcher, blob_store, tmp_path, dispatcher.wall)
+    (tmp_path / "state").mkdir()
+    return InProcessWorker(dispatcher, blob_store, tmp_path / "state", dispatcher.wall, source_roots=[tmp_path])
 
 
 @pytest.fixture

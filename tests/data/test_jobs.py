@@ -24,8 +24,8 @@ Call = Callable[..., Any]
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> SourceSpec:
-    (tmp_path / "stations.py").write_text(CODE)
+def source(tmp_path: Path, worker: InProcessWorker) -> SourceSpec:
+    (worker.state_dir / "stations.py").write_text(CODE)
     (tmp_path / "rows").mkdir()
     weather(1, temp=41.0).write_csv(tmp_path / "rows" / "1.csv")
     return SourceSpec("csv", str(tmp_path / "rows"))
@@ -42,7 +42,7 @@ def test_rows_are_read_transformed_and_kept(
     version = call("data.get_version", dataset="weather")
     assert (version.reason, version.spec.transform) == ("first day", code)
     assert rows_of(version, worker.blobs)["temp"][0] == pytest.approx(5.0)
-    assert not list((tmp_path / "imports").iterdir())
+    assert not list((worker.state_dir / "imports").iterdir())
     # The folder again, with one day more: what is known already is dropped.
     weather(2, temp=41.0).write_csv(tmp_path / "rows" / "2.csv")
     call("data.start_import", dataset="weather")
@@ -57,3 +57,37 @@ def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWor
     (job,) = worker.run_all()
     assert job.error == {"code": "step_failed", "message": "ValueError: no such station"}
     assert call("data.import_result", job_id=job.job_id).message == "ValueError: no such station"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_source_is_no_way_to_the_platforms_own_files(
+    call: Call, worker: InProcessWorker, tmp_path: Path, kind: str
+) -> None:
+    """The worker can read its token, and everything that an import says is read by viewers."""
+    secret = "lws_7c1f0"
+    (worker.state_dir / "service.token").write_text(secret)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / f"token.{kind}").symlink_to(worker.state_dir / "service.token")
+    (tmp_path / ".env").write_text(secret)
+    (tmp_path / f"plain.{kind}").write_text(f"{secret}\n1,2\n")
+    state = str(worker.state_dir)
+    for location in (
+        f"{state}/service.token",
+        f"{state}/*.token",
+        f"{tmp_path}/*/service.token",
+        f"{tmp_path}/rows/../state/service.token",
+        f"{tmp_path}/rows",
+        f"{tmp_path}/rows/token.{kind}",
+        f"{tmp_path}/.env",
+        f"{tmp_path}/plain.{kind}",
+        "/etc/passwd",
+        "/proc/self/environ",
+    ):
+        call("data.declare", spec=weather_spec(source=SourceSpec(kind, location), checks=[]))  # type: ignore[arg-type]
+        call("data.start_import", dataset="weather", operation="replace")
+        (job,) = worker.run_all()
+        assert job.error is not None, location
+        told = str([job, call("audit.list"), call("data.import_result", job_id=job.job_id)])
+        assert secret not in told, location
+        assert "root:" not in told, location
+        assert job.error["message"] != "no file is there", location

@@ -1,14 +1,19 @@
 """Sources: files, folders, globs; and what is said when nothing can be read."""
 
+import contextlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from loopwright.data import SourceSpec
-from loopwright.data.sources import open_source
+from loopwright.data import SourceSpec, sources
+from loopwright.data.sources import SourceRoots, find_files
 from loopwright.kernel.errors import InvalidInput
+
+
+def open_source(source: SourceSpec) -> pl.LazyFrame:
+    return sources.open_source(source, SourceRoots([Path(source.location.split("*")[0].split("[")[0]).parent.parent]))
 
 
 def test_a_folder_a_glob_and_a_file_are_read_in_order(tmp_path: Path) -> None:
@@ -44,3 +49,42 @@ def test_what_cannot_be_read_is_said_plainly(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="cannot be read") as refused:
         open_source(SourceSpec("parquet", str(tmp_path / "bad.parquet")))
     assert "\n" not in refused.value.message
+
+
+def test_only_what_an_operator_listed_is_read(tmp_path: Path) -> None:
+    inside, outside, state = (tmp_path / name for name in ("inside", "outside", "inside/state"))
+    for folder in (inside / "deep", outside, state / "listed", inside / ".hidden"):
+        folder.mkdir(parents=True, exist_ok=True)
+        pl.DataFrame({"a": [1]}).write_parquet(folder / "1.parquet")
+    (inside / "deep" / "link.parquet").symlink_to(outside / "1.parquet")
+    (inside / "away").symlink_to(outside)
+    roots = SourceRoots([inside], [state])
+
+    def lies_outside(location: Path | str, roots: SourceRoots = roots) -> bool:
+        with contextlib.suppress(InvalidInput):
+            find_files(SourceSpec("parquet", str(location)), roots)
+            return False
+        with pytest.raises(InvalidInput, match="this path leads to where sources may not lie"):
+            find_files(SourceSpec("parquet", str(location)), roots)
+        return True
+
+    assert not lies_outside(inside / "deep" / "1.parquet")
+    for location in (
+        outside / "1.parquet",
+        outside / "gone.parquet",
+        "/",
+        "/*/*.parquet",
+        inside / "deep",
+        inside / "deep" / "link.parquet",
+        inside / "away",
+        inside / "away" / "1.parquet",
+        inside / "a*" / "*.parquet",
+        inside / "deep" / ".." / "deep" / "1.parquet",
+        inside / ".hidden" / "1.parquet",
+        inside / "**" / "*.parquet",
+        state / "1.parquet",
+        state / "listed" / "1.parquet",
+    ):
+        assert lies_outside(location), location
+    assert not lies_outside(state / "listed", SourceRoots([inside, state / "listed"], [state]))
+    assert lies_outside("/proc/self/environ", SourceRoots([Path("/")]))

@@ -1,6 +1,7 @@
 """A whole platform for each flow: server, worker and gateway as processes, on free ports and an empty folder."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     """A running platform that clients of this process find by its state folder."""
     state = tmp_path_factory.mktemp("state")
     settings = msgspec.structs.replace(load_settings(state), port=free_port(), gateway_port=free_port())
+    settings = msgspec.structs.replace(settings, source_roots=(tmp_path_factory.getbasetemp(), Path.cwd()))
     with pytest.MonkeyPatch.context() as patch, running(settings) as found:
         patch.setenv("LOOPWRIGHT_STATE", str(state))
         yield found

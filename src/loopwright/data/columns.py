@@ -1,5 +1,6 @@
 """Columns at the door: the dtypes a dataset may hold, their text form, and bringing a frame into that shape."""
 
+import difflib
 import re
 
 import polars as pl
@@ -145,9 +146,10 @@ def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
     if isinstance(column.dtype, pl.Datetime) and spec.source.zone is not None:
         try:
             return column.dt.replace_time_zone(spec.source.zone).dt.convert_time_zone("UTC")
-        except pl.exceptions.PolarsError as error:
+        except pl.exceptions.PolarsError:
             rule = "each local time happens exactly once; write UTC where clocks change"
-            raise _misfit(f"column {column.name}: {error}", column.name, rule) from None
+            message = f"column {column.name} holds a local time that {spec.source.zone} has not, or has twice"
+            raise _misfit(message, column.name, rule) from None
     what = "names no time zone" if isinstance(column.dtype, pl.Datetime) else f"is {column.dtype}, not a moment"
     raise InvalidInput(
         f"column {column.name} {what}",
@@ -169,9 +171,15 @@ def _require_columns(frame: pl.DataFrame, spec: DatasetSpec) -> None:
                     f"dataset {spec.name} declares the column {name}, which the rows do not have",
                     field=field,
                     value=name,
-                    rule=f"one of {', '.join(frame.columns)}",
-                    next_step="correct the declaration, or add the column in the transform",
+                    rule=f"one of the {frame.width} columns of the rows",
+                    next_step=f"{near_column(name, frame.columns)}correct the declaration, or add it in the transform",
                 )
+
+
+def near_column(name: str, columns: list[str]) -> str:
+    """Suggest the column that is most like a declared one; no others: the first line of a file may be anything."""
+    near = difflib.get_close_matches(name, columns, n=1)
+    return f"did you mean {near[0]}? else " if near else ""
 
 
 def _require_values(column: pl.Series, name: str, role: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from loopwright.data.checks import Check, RowCheck, open_check
-from loopwright.data.declarations import nearest
+from loopwright.data.columns import near_column
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
 
@@ -108,7 +108,7 @@ def _open(place: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) ->
                 f"the check {spec.kind} names a column that the rows do not have",
                 field=f"{field}.column",
                 value=name,
-                next_step=nearest(name, frame.columns),
+                next_step=f"{near_column(name, frame.columns)}correct the check",
             )
     if check.needs_column and not columns:
         raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")
@@ -128,7 +128,7 @@ def _measure(frame: pl.DataFrame, opened: Sequence[_Opened]) -> dict[str, Any]:
         raise InvalidInput(
             f"the check {only.subject} cannot be applied to a column of {only.dtype}",
             field=f"checks[{only.place}]",
-            value=str(error).split("\n")[0],
+            value=type(error).__name__,  # its words may quote rows
             next_step="choose another check, or convert the column in the transform",
         ) from None
 

@@ -1,9 +1,14 @@
-"""Sources: raw rows as a lazy frame, from files by path or from uploaded blobs."""
+"""Sources: raw rows as a lazy frame, from files below the folders an operator listed or from uploaded blobs.
+
+Whoever declares a dataset names the path, and the worker that opens it can read more than they may. So a path counts
+only where it leads in the end, links resolved, and no error repeats what stands in a file.
+"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import polars as pl
 
 from loopwright.data.types import SourceSpec
@@ -12,15 +17,53 @@ from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
+_WILD = re.compile(r"[*?\[]")
+_OF_THE_SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
 
 
-def open_source(source: SourceSpec) -> pl.LazyFrame:
+_WHY = {
+    "ComputeError": "a value or the file's form does not fit",
+    "NoDataError": "it is empty",
+    "SchemaError": "its files differ in columns or dtypes",
+    "SchemaFieldNotFoundError": "its files differ in columns",
+    "ShapeError": "its files differ in their number of columns",
+    "DuplicateError": "a column comes twice",
+    "OSError": "the file cannot be opened",
+}
+"""What each kind of error of the reader means."""
+
+
+class SourceRoots(msgspec.Struct, frozen=True):
+    """Where sources may lie.
+
+    Args:
+        allowed: Folders whose files may be read, as the operator lists them.
+        forbidden: Folders inside them whose files never are: the platform's own state.
+    """
+
+    allowed: Sequence[Path]
+    forbidden: Sequence[Path] = ()
+
+    def hold(self, path: Path) -> bool:
+        """Say whether a path leads to where it may, links resolved; hidden names hold secrets and never count."""
+        real = path.resolve()
+        return any(self._holds_below(real, root.resolve()) for root in self.allowed)
+
+    def _holds_below(self, real: Path, root: Path) -> bool:
+        if not real.is_relative_to(root) or any(part.startswith(".") for part in real.relative_to(root).parts):
+            return False
+        closed = [folder.resolve() for folder in (*self.forbidden, *_OF_THE_SYSTEM)]
+        # A root inside a closed folder was listed on purpose, as the demo lists its project.
+        return not any(real.is_relative_to(one) and (root == one or not root.is_relative_to(one)) for one in closed)
+
+
+def open_source(source: SourceSpec, roots: SourceRoots) -> pl.LazyFrame:
     """Return the rows of a file source.
 
     Raises:
-        InvalidInput: Nothing is there, or it cannot be read.
+        InvalidInput: Nothing is there, it lies where it may not, or it cannot be read.
     """
-    paths = find_files(source)
+    paths = find_files(source, roots)
     return _open_csv(paths, source) if source.kind == "csv" else _open_parquet(paths, source.location)
 
 
@@ -29,21 +72,23 @@ def open_blobs(refs: Sequence[BlobRef], blobs: BlobStore) -> pl.LazyFrame:
     return _open_parquet([blobs.path(ref.digest) for ref in refs], f"{len(refs)} uploaded blobs")
 
 
-def find_files(source: SourceSpec) -> list[Path]:
-    """Return the files of a source in order of their names.
+def find_files(source: SourceSpec, roots: SourceRoots) -> list[Path]:
+    """Return the files of a source, links resolved, in order of their names.
 
     Raises:
-        InvalidInput: There are none.
+        InvalidInput: There are none, or one lies where it may not; what is there outside is not told.
     """
     place = Path(source.location)
-    if place.is_dir():
-        found = sorted(place.rglob(f"*.{source.kind}"))
-    elif place.is_file():
-        found = [place]
-    else:
-        fixed = Path(place.anchor or ".")
-        is_glob = re.search(r"[*?\[]", source.location)
-        found = sorted(fixed.glob(str(place.relative_to(place.anchor)))) if is_glob else []
+    parts = place.parts
+    fixed = next((number for number, part in enumerate(parts) if _WILD.search(part)), len(parts))
+    if place.exists():  # a name may hold what looks like a wildcard
+        fixed = len(parts)
+    start = Path(*parts[:fixed])
+    if ".." in parts or not roots.hold(start):
+        raise _outside(source.location, roots)
+    found = sorted(_files(start, parts[fixed:], source.kind))
+    if strayed := [path for path in found if not roots.hold(path)]:
+        raise _outside(str(strayed[0]), roots)
     if not found:
         raise InvalidInput(
             "no file is there",
@@ -52,7 +97,29 @@ def find_files(source: SourceSpec) -> list[Path]:
             rule=f"a file, a folder with *.{source.kind}, or a glob, readable by the worker",
             next_step="correct the path, or send the rows with the import",
         )
-    return found
+    return [path.resolve() for path in found]
+
+
+def _files(start: Path, pattern: Sequence[str], kind: str) -> Iterator[Path]:
+    """Yield the regular files of a file, a folder or a glob; hidden ones below it are left out."""
+    if not pattern and not start.is_dir():
+        candidates = iter([start])
+    else:
+        candidates = start.glob("/".join(pattern) or f"**/*.{kind}")
+    for path in candidates:
+        is_hidden = any(part.startswith(".") for part in path.relative_to(start).parts)
+        if path.is_file() and not is_hidden:
+            yield path
+
+
+def _outside(location: str, roots: SourceRoots) -> InvalidInput:
+    return InvalidInput(
+        "this path leads to where sources may not lie",
+        field="source.location",
+        value=location,
+        rule=f"below {' or '.join(map(str, roots.allowed))}, links followed; not hidden, no .., never the state folder",
+        next_step="move the files there, or have the operator list their folder in LOOPWRIGHT_SOURCE_ROOTS",
+    )
 
 
 def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
@@ -76,10 +143,12 @@ def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
 
 
 def unreadable(place: str, error: Exception) -> InvalidInput:
-    """Return the error for rows that a reader refused, in its own words."""
+    """Return the error for rows that a reader refused. Its own words may quote the file, so they are not repeated."""
+    kind = type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else "OSError"
     return InvalidInput(
-        f"these rows cannot be read: {str(error).split(chr(10))[0]}",
+        f"these rows cannot be read ({_WHY.get(kind, kind)})",
         field="source",
         value=place,
         rule="Parquet, or CSV with a header line, of one shape",
+        next_step="open the file with Polars yourself; it tells the line",
     )

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import click
+import msgspec
 
 from loopwright.cli import Progress, example_folder, follow_execution, load_project
 from loopwright.client import HttpCaller, Remote, apply_project
@@ -70,7 +71,7 @@ class Stage:
     def __init__(self, state: Path) -> None:
         self.state = state.absolute()
         self.folder = self.state / "project"
-        self.supervisor = Supervisor(load_settings(self.state))
+        self.supervisor = Supervisor(msgspec.structs.replace(load_settings(self.state), source_roots=(self.folder,)))
         self.remote: Remote
         self.ingest: ModuleType
         self._peak_kb = 0

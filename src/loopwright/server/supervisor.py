@@ -126,6 +126,7 @@ class Supervisor:
             LOOPWRIGHT_AUTH=settings.auth,
             LOOPWRIGHT_SERVICE_TOKEN=settings.service_token,
             LOOPWRIGHT_DURABILITY=settings.durability,
+            LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )

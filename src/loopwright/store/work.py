@@ -1,6 +1,6 @@
 """Jobs from the inside: the kinds there are, the functions that do them, and what a worker hands to each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -71,10 +71,14 @@ def kind_of(args: type[Work]) -> JobKind:
 
 
 class JobContext(Protocol):
-    """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP."""
+    """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
+
+    ``source_roots`` are the folders whose files datasets may read.
+    """
 
     blobs: BlobStore
     state_dir: Path
+    source_roots: Sequence[Path]
     wall: Clock
 
     @property

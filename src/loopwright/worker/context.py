@@ -1,6 +1,6 @@
 """What a job may use: verbs over HTTP, blobs, child processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -29,6 +29,7 @@ class WorkerContext:
         say: Takes the progress of the job.
         project: Where verbs are called.
         job: The job; None for the worker itself.
+        source_roots: Folders whose files datasets may read.
     """
 
     def __init__(
@@ -40,9 +41,11 @@ class WorkerContext:
         say: Callable[[str], None] = lambda _: None,
         project: str = SYSTEM,
         job: Job | None = None,
+        source_roots: Sequence[Path] = (),
     ) -> None:
         self.blobs: BlobStore = blobs
         self.state_dir: Path = state_dir
+        self.source_roots: Sequence[Path] = source_roots
         self.wall: Clock = WallClock()
         self.children: ChildPool = children
         self.caller = caller
@@ -58,11 +61,15 @@ class WorkerContext:
 
     def for_job(self, job: Job, say: Callable[[str], None]) -> "WorkerContext":
         """Return the context of one job, which tells its progress."""
-        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, say, job.project, job)
+        return self._with(say, job.project, job)
 
     def within(self, project: str) -> "WorkerContext":
         """Return the same context for calls in another project."""
-        return WorkerContext(self.caller, self.blobs, self.state_dir, self.children, self._say, project, self._job)
+        return self._with(self._say, project, self._job)
+
+    def _with(self, say: Callable[[str], None], project: str, job: Job | None) -> "WorkerContext":
+        parts = (self.caller, self.blobs, self.state_dir, self.children)
+        return WorkerContext(*parts, say, project, job, self.source_roots)
 
     @overload
     def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -100,4 +107,5 @@ def make_context(settings: Settings) -> WorkerContext:
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
     url = settings.url or f"http://{settings.host}:{settings.port}"
     caller = ServerCaller(url, settings.service_token)
-    return WorkerContext(caller, blobs, settings.state_dir, ChildPool(folder, blobs))
+    children = ChildPool(folder, blobs)
+    return WorkerContext(caller, blobs, settings.state_dir, children, source_roots=settings.source_roots)
