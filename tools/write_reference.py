@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from loopwright.rooms import import_rooms
-from tools.reference_events import emitted, recorded_in
+from tools.reference_events import event_types
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 FOLDER = Path("docs/reference")
@@ -115,7 +115,12 @@ def _kind(annotation: ast.expr | None) -> str:
 
 def first_line(thing: Any) -> str:
     """Return the first line of a docstring, fit for a cell."""
-    return _cell((inspect.getdoc(thing) or "").split("\n")[0].replace("``", "`"))
+    return first_sentence(inspect.getdoc(thing) or "")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first line of a text, fit for a cell."""
+    return _cell(text.split("\n")[0].replace("``", "`"))
 
 
 def _cell(text: str) -> str:
@@ -239,9 +244,6 @@ def _class(name: str, found: type) -> Iterator[str]:
 
 
 def _events() -> Iterator[str]:
-    from loopwright.kernel.events import event_type
-    from loopwright.loop.reactor import RULES
-
     yield from (
         "# Events",
         "",
@@ -249,27 +251,17 @@ def _events() -> Iterator[str]:
         "They are the audit trail (`audit.list`); `loop/reactions.py` answers those it names.",
         "",
     )
-    sources = Path("src/loopwright")
-    trees = {path.relative_to(sources).as_posix(): ast.parse(path.read_text("utf-8")) for path in sources.rglob("*.py")}
-    found: dict[str, dict[str, set[str]]] = {
-        event_type(kind): {"facts": set(kind.__struct_fields__), "files": files}
-        for kind, files in recorded_in(trees).items()
-    }
-    for file in sorted(trees):
-        for name, facts in emitted(file, trees):
-            place = found.setdefault(name, {"facts": set(), "files": set()})
-            place["facts"] |= facts
-            place["files"].add(file)
     yield from _table(
-        ("type", "facts", "emitted in", "answered by"),
+        ("type", "what happened", "facts", "emitted in", "answered by"),
         (
             (
-                _code(name),
-                ", ".join(_code(fact) for fact in sorted(place["facts"])) or "–",
-                ", ".join(_code(file) for file in sorted(place["files"])),
-                ", ".join(_code(rule) for rule, _ in RULES.get(name, ())) or "–",
+                _code(event.name),
+                first_sentence(event.meaning) or "–",
+                ", ".join(map(_code, event.facts)) or "–",
+                ", ".join(map(_code, event.files)),
+                ", ".join(map(_code, event.answers)) or "–",
             )
-            for name, place in sorted(found.items())
+            for event in event_types(Path("src/loopwright"))
         ),
     )
 

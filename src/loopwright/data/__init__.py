@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 
 from loopwright.data import datasets, declarations, known, versions
 from loopwright.data.datasets import declare, get, list_datasets
+from loopwright.data.events import (
+    DatasetDeclared,
+    DiffStarted,
+    ImportFailed,
+    ImportStarted,
+    ImportUnchanged,
+    VersionQuarantined,
+    VersionReady,
+)
 from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.types import (
     VERSION_STATES,
@@ -20,8 +29,10 @@ from loopwright.data.types import (
     DatasetVersion,
     Declared,
     Diff,
+    DiffRequest,
     Fragment,
     ImportedRows,
+    ImportRequest,
     ImportResult,
     KnownAt,
     SourceKind,
@@ -49,17 +60,26 @@ __all__ = [
     "ColumnChange",
     "ColumnSchema",
     "Dataset",
+    "DatasetDeclared",
     "DatasetSpec",
     "DatasetVersion",
     "Declared",
     "Diff",
+    "DiffRequest",
+    "DiffStarted",
     "Fragment",
+    "ImportFailed",
+    "ImportRequest",
     "ImportResult",
+    "ImportStarted",
+    "ImportUnchanged",
     "ImportedRows",
     "KnownAt",
     "SourceKind",
     "SourceSpec",
     "SpecChange",
+    "VersionQuarantined",
+    "VersionReady",
     "check_usable",
     "datasets",
     "declarations",

@@ -4,6 +4,7 @@ from typing import Any
 
 from loopwright.data import sql
 from loopwright.data.declarations import check_spec
+from loopwright.data.events import DatasetDeclared
 from loopwright.data.types import Dataset, DatasetSpec, Declared, SpecChange
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, NotFound
@@ -24,7 +25,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     found = sql.find_dataset(tx.connection, tx.project, spec.name)
     if found is None:
         sql.put_dataset(tx.connection, tx.project, spec, tx.wall_us, tx.wall_us)
-        tx.emit("data.declared", tx.ref("dataset", spec.name), is_new=True, changes=[])
+        tx.emit(DatasetDeclared(is_new=True, changes=[]), tx.ref("dataset", spec.name))
         return Declared(get(tx, dataset=spec.name), True, [])
     changes = _changes(found.spec, spec)
     if not changes:
@@ -32,7 +33,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     if found.latest is not None:
         _keep_identity(found, changes)
     sql.put_dataset(tx.connection, tx.project, spec, found.created_at, tx.wall_us)
-    tx.emit("data.declared", tx.ref("dataset", spec.name), is_new=False, changes=changes)
+    tx.emit(DatasetDeclared(is_new=False, changes=changes), tx.ref("dataset", spec.name))
     return Declared(get(tx, dataset=spec.name), False, changes)
 
 

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
@@ -22,6 +21,7 @@ from loopwright.data.types import (
     DatasetVersion,
     Fragment,
     ImportedRows,
+    ImportRequest,
 )
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
@@ -31,15 +31,6 @@ MOST_FRAGMENT_ROWS = 262_144
 _GROUP_ROWS = 65_536
 _SHOWN = 3
 _KEEP_REASON = "a key names one row; append adds rows and never changes them"
-
-
-class ImportRequest(msgspec.Struct, frozen=True):
-    """Arguments of an import job: the declaration when it was asked for, and what to do."""
-
-    spec: DatasetSpec
-    operation: Literal["append", "replace"]
-    blobs: list[BlobRef] | None = None
-    reason: str = ""
 
 
 def build_version(

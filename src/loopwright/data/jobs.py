@@ -6,49 +6,46 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.data import sources
+from loopwright.data import sources, versions
 from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
-from loopwright.data.imports import ImportRequest, build_version, key_range
+from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
-from loopwright.data.types import ImportResult
-from loopwright.kernel.documents import convert, to_builtins
+from loopwright.data.types import DiffRequest, ImportRequest, ImportResult
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError
-from loopwright.store.types import Job
 from loopwright.store.work import JobContext, job
 
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
 
 
-@job("data.import")
-def run_import(context: JobContext, job: Job) -> dict[str, Any]:
+@job(ImportRequest)
+def run_import(context: JobContext, args: ImportRequest) -> dict[str, Any]:
     """Read, transform, check and store rows, then make them a version. Running again changes nothing more."""
-    request = convert(job.args, ImportRequest, "args")
-    done = context.call("data.import_result", {"job_id": job.job_id}, job.project)
+    job_id = context.job.job_id
+    done = context.call(versions.import_result, job_id=job_id)
     if done is not None and done.state != "failed":
         return dict(to_builtins(done))
     try:
-        result = _import(context, job, request)
+        result = _import(context, args)
     except LoopwrightError as error:
-        failure = {"job_id": job.job_id, "dataset": request.spec.name, "error": error.to_dict()}
-        context.call("data.fail_import", failure, job.project)
+        context.call(versions.fail_import, job_id=job_id, dataset=args.spec.name, error=error.to_dict())
         raise
     return dict(to_builtins(result))
 
 
-@job("data.diff")
-def run_diff(context: JobContext, job: Job) -> dict[str, Any]:
+@job(DiffRequest)
+def run_diff(context: JobContext, args: DiffRequest) -> dict[str, Any]:
     """Compare two versions of a dataset by key."""
-    dataset = job.args["dataset"]
     before, after = (
-        context.call("data.get_version", {"dataset": dataset, "version": job.args[which]}, job.project)
-        for which in ("before", "after")
+        context.call(versions.get_version, dataset=args.dataset, version=number) for number in (args.before, args.after)
     )
     return dict(to_builtins(diff_versions(before, after, context.blobs)))
 
 
-def _import(context: JobContext, job: Job, request: ImportRequest) -> ImportResult:
+def _import(context: JobContext, request: ImportRequest) -> ImportResult:
+    job, dataset = context.job, request.spec.name
     folder = context.state_dir / "imports" / job.job_id
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -58,16 +55,14 @@ def _import(context: JobContext, job: Job, request: ImportRequest) -> ImportResu
         shutil.rmtree(folder, ignore_errors=True)
     context.progress(f"{frame.height} rows read")
     start_at, end_at = key_range(frame, request.spec)
-    which = {"dataset": request.spec.name, "start_at": start_at, "end_at": end_at}
-    index = KeyIndex(request.spec.key, context.state_dir / "keys" / job.project / request.spec.name)
+    index = KeyIndex(request.spec.key, context.state_dir / "keys" / context.project / dataset)
     for _ in range(_TRIES):
-        parent = context.call("data.newest_version", which, job.project)
+        parent = context.call(versions.newest_version, dataset=dataset, start_at=start_at, end_at=end_at)
         imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
-        args = {"job_id": job.job_id, "imported": to_builtins(imported)}
-        result: ImportResult = context.call("data.finish_import", args, job.project)
+        result = context.call(versions.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
             return result
-    raise Conflict(f"dataset {request.spec.name} changes faster than this import can follow", next_step="import again")
+    raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
 
 
 def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.DataFrame:

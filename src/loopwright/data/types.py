@@ -6,6 +6,7 @@ import msgspec
 
 from loopwright.kernel.code import CodeRef
 from loopwright.store.types import BlobRef
+from loopwright.store.work import Work, job_kind
 
 SourceKind = Literal["parquet", "csv", "push", "frame"]
 
@@ -154,6 +155,28 @@ class Declared(msgspec.Struct, frozen=True):
     dataset: Dataset
     is_new: bool
     changes: list[SpecChange]
+
+
+@job_kind("data.import")
+class ImportRequest(Work, frozen=True):
+    """An import to be done: the declaration when it was asked for, and what to do with the rows.
+
+    ``blobs`` are raw Parquet that was sent; None reads the declared source.
+    """
+
+    spec: DatasetSpec
+    operation: Literal["append", "replace"]
+    blobs: list[BlobRef] | None = None
+    reason: str = ""
+
+
+@job_kind("data.diff")
+class DiffRequest(Work, frozen=True):
+    """A comparison to be made: two versions of a dataset by number."""
+
+    dataset: str
+    before: int
+    after: int
 
 
 class ImportedRows(msgspec.Struct, frozen=True):

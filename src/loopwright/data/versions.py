@@ -3,17 +3,27 @@
 from typing import Any, Literal
 
 from loopwright.data import datasets, sql
+from loopwright.data.events import (
+    DiffStarted,
+    ImportFailed,
+    ImportStarted,
+    ImportUnchanged,
+    VersionQuarantined,
+    VersionReady,
+)
 from loopwright.data.quarantine import blocking, check_usable, explain_quarantine
 from loopwright.data.types import (
     VERSION_STATES,
     ColumnSchema,
     DatasetVersion,
     Diff,
+    DiffRequest,
     ImportedRows,
+    ImportRequest,
     ImportResult,
 )
 from loopwright.governance import lineage
-from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.documents import convert, digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, error_from_dict
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Role, query, verb
@@ -49,10 +59,9 @@ def start_import(
     if blobs is not None and not blobs:
         raise InvalidInput("no rows were sent", field="blobs", value="[]", rule="at least one Parquet blob")
     tx.keep_blobs(*(blobs or []))
-    args = {"spec": spec, "operation": operation, "blobs": blobs, "reason": reason}
     ref = tx.ref("dataset", dataset)
-    job = tx.start_job("data.import", ref, to_builtins(args))
-    tx.emit("data.import_started", ref, reason=reason, job_id=job.job_id, operation=operation)
+    job = tx.start_job(ImportRequest(spec=spec, operation=operation, blobs=blobs, reason=reason), ref)
+    tx.emit(ImportStarted(job_id=job.job_id, operation=operation), ref, reason=reason)
     return job
 
 
@@ -75,7 +84,7 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
     if newest is not None and (version.digest == newest.digest or not imported.fragments):
         message = f"dataset {imported.dataset} has this content already, as version {newest.version}"
         result = ImportResult("unchanged", newest.version, 0, imported.dropped_rows, message)
-        tx.emit("data.import_unchanged", tx.ref("dataset", imported.dataset, newest.version), job_id=job_id)
+        tx.emit(ImportUnchanged(job_id=job_id), tx.ref("dataset", imported.dataset, newest.version))
     else:
         result = _record(tx, job_id, imported, version)
     sql.put_import(tx.connection, tx.project, job_id, imported.dataset, result, tx.wall_us)
@@ -92,7 +101,7 @@ def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> 
     result = ImportResult("failed", None, message=message)
     sql.put_import(tx.connection, tx.project, job_id, dataset, result, tx.wall_us)
     if done is None or done.message != message:
-        tx.emit("data.import_failed", tx.ref("dataset", dataset), reason=message, job_id=job_id, error=error)
+        tx.emit(ImportFailed(job_id=job_id, error=error), tx.ref("dataset", dataset), reason=message)
     return result
 
 
@@ -181,9 +190,8 @@ def start_diff(tx: Tx, *, dataset: str, before: int, after: int) -> Job:
     try:
         known = jobs.get(tx, job_id=job_id)
     except NotFound:
-        tx.emit("data.diff_started", ref, job_id=job_id, before=before, after=after)
-        args = {"dataset": dataset, "before": before, "after": after}
-        return tx.start_job("data.diff", ref, args, job_id=job_id)
+        tx.emit(DiffStarted(job_id=job_id, before=before, after=after), ref)
+        return tx.start_job(DiffRequest(dataset=dataset, before=before, after=after), ref, job_id=job_id)
     return jobs.retry(tx, job_id=job_id, reason="it was asked for again") if known.state == "failed" else known
 
 
@@ -270,18 +278,17 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
     if is_quarantined:
         message = explain_quarantine(version)
         checks = [result.check for result in blocking(version.checks)]
-        facts = {"dataset": version.dataset, "version": version.version, "job_id": job_id, "checks": checks}
-        tx.emit("data.version_quarantined", ref, reason=message, **facts)
+        facts = VersionQuarantined(dataset=version.dataset, version=version.version, job_id=job_id, checks=checks)
+        tx.emit(facts, ref, reason=message)
         return ImportResult("quarantined", version.version, imported.rows, imported.dropped_rows, message)
     _emit_ready(tx, version, version.reason, rows_added=imported.rows, job_id=job_id)
     return ImportResult("ready", version.version, imported.rows, imported.dropped_rows)
 
 
-def _emit_ready(tx: Tx, version: DatasetVersion, reason: str, **facts: Any) -> None:
-    tx.emit(
-        "data.version_ready",
-        tx.ref("dataset", version.dataset, version.version),
-        reason=reason,
+def _emit_ready(
+    tx: Tx, version: DatasetVersion, reason: str, *, rows_added: int, job_id: str = "", is_released: bool = False
+) -> None:
+    facts = VersionReady(
         dataset=version.dataset,
         version=version.version,
         operation=version.operation,
@@ -289,5 +296,8 @@ def _emit_ready(tx: Tx, version: DatasetVersion, reason: str, **facts: Any) -> N
         digest=version.digest,
         rows=version.rows,
         warnings=[result.message for result in version.checks if not result.passed],
-        **facts,
+        rows_added=rows_added,
+        job_id=job_id,
+        is_released=is_released,
     )
+    tx.emit(facts, tx.ref("dataset", version.dataset, version.version), reason=reason)

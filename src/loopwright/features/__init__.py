@@ -8,6 +8,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from loopwright.features import materialize, online, plans, trainingsets, views
+from loopwright.features.events import (
+    Materialized,
+    MaterializeStarted,
+    PlanFrozen,
+    RequestDeclared,
+    ServiceDeclared,
+    TrainingSetRecorded,
+    ViewDeclared,
+)
 from loopwright.features.materialize import finish_materialize, materializations, start_materialize
 from loopwright.features.plans import bind_views, freeze_plan, plan, plan_inputs, view_key
 from loopwright.features.trainingsets import record_training_set, rows_used, training_set, training_sets
@@ -22,6 +31,7 @@ from loopwright.features.types import (
     FeaturePlan,
     LabelSpec,
     Materialization,
+    MaterializeRequest,
     RequestSpec,
     ServiceSpec,
     TrainingSetSpec,
@@ -71,13 +81,21 @@ __all__ = [
     "FeaturePlan",
     "LabelSpec",
     "Materialization",
+    "MaterializeRequest",
+    "MaterializeStarted",
+    "Materialized",
+    "PlanFrozen",
+    "RequestDeclared",
     "RequestSpec",
     "RunRequest",
+    "ServiceDeclared",
     "ServiceSpec",
     "SkewReport",
     "TrainingSet",
+    "TrainingSetRecorded",
     "TrainingSetSpec",
     "TrainingSetVersion",
+    "ViewDeclared",
     "ViewSpec",
     "bind_views",
     "build_from_versions",

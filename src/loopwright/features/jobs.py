@@ -2,12 +2,14 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import polars as pl
 
+from loopwright import data
 from loopwright.data import DatasetVersion, read
+from loopwright.features import materialize as fills
+from loopwright.features import plans, trainingsets
 from loopwright.features.frames import MOMENT, dtype_of
 from loopwright.features.online import open_online_store
 from loopwright.features.plans import used_columns
@@ -18,14 +20,15 @@ from loopwright.features.types import (
     BoundView,
     DatasetPushSpec,
     FeaturePlan,
+    MaterializeRequest,
     TrainingSetSpec,
     TrainingSetVersion,
 )
 from loopwright.kernel.clock import DAY_US, HOUR_US
-from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
+from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import Job, Streams
+from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, job
 
 ONLINE_FILE = "online.sqlite"
@@ -35,38 +38,39 @@ PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 _SLACK_US = 48 * HOUR_US
 
 
-@job("features.materialize")
-def materialize(context: JobContext, job: Job) -> dict[str, int]:
+@job(MaterializeRequest)
+def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]:
     """Fill the online store with one view; reads only fragments that the view was not filled from."""
-    view = convert(job.args["view"], BoundView)
-    place = {"dataset": view.view.dataset, "version": job.args["dataset_version"]}
-    version: DatasetVersion = context.call("data.get_version", place, job.project)
+    view = args.view
+    version = context.call(data.get_version, dataset=view.view.dataset, version=args.dataset_version)
     store = open_online_store(str(context.state_dir / ONLINE_FILE))
     try:
-        if job.args["reset"]:
+        if args.reset:
             store.forget(view.key)
         done = store.filled(view.key)
         fresh = [fragment for fragment in version.fragments if fragment.digest not in done]
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
-        until_us = int(job.args["until_us"]) + DAY_US
+        until_us = args.until_us + DAY_US
         frame = _recent(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
         # A fragment with rows that are still to come is read again, until all of them are in.
         ends = {fragment.digest: fragment.event_at_max for fragment in fresh}
         whole = [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
         filled = [store.fill(view, frame, whole, until_us)]
-        if (rows := _pushed_rows(context, job.project, view, version)) is not None:
+        if (rows := _pushed_rows(context, view, version)) is not None:
             filled.append(store.fill(view, rows, [], until_us))
     finally:
         store.close()
-    facts = {"rows": sum(part.rows for part in filled), "entities": sum(part.changed for part in filled)}
-    document = {
-        "job_id": job.job_id,
-        "view": to_builtins(view),
-        "dataset_version": version.version,
-        "reason": job.args["reason"],
-    }
-    context.call("features.finish_materialize", {**document, **facts}, job.project)
-    return facts
+    row_count, entity_count = sum(part.rows for part in filled), sum(part.changed for part in filled)
+    context.call(
+        fills.finish_materialize,
+        job_id=context.job.job_id,
+        view=view,
+        dataset_version=version.version,
+        rows=row_count,
+        entities=entity_count,
+        reason=args.reason,
+    )
+    return {"rows": row_count, "entities": entity_count}
 
 
 def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us: int) -> pl.DataFrame:
@@ -84,23 +88,22 @@ def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us
     return scan.collect()
 
 
-def _pushed_rows(context: JobContext, project: str, view: BoundView, version: DatasetVersion) -> pl.DataFrame | None:
+def _pushed_rows(context: JobContext, view: BoundView, version: DatasetVersion) -> pl.DataFrame | None:
     """Return what was pushed since the version before this one, transformed: a version may come later than its rows.
 
     Of a dataset with personal columns the log holds no whole rows: they come with the next version.
     """
-    if context.call("data.get", {"dataset": version.dataset}, project).spec.personal:
+    if context.call(data.get, dataset=version.dataset).spec.personal:
         return None
-    context.seal(Streams(project, ("pushes",), version.dataset))
+    context.seal(Streams(context.project, ("pushes",), version.dataset))
     since = 0
     if version.parent is not None:
-        parent = {"dataset": version.dataset, "version": version.parent}
-        since = context.call("data.get_version", parent, project).recorded_at
-    found = context.call("chunks.find", {"kind": "pushes", "stream": version.dataset}, project)
-    chunks = [chunk for chunk in found if chunk.recorded_at >= since]
-    if not chunks:
+        since = context.call(data.get_version, dataset=version.dataset, version=version.parent).recorded_at
+    pushed = context.call(chunks.find, kind="pushes", stream=version.dataset)
+    recent = [chunk for chunk in pushed if chunk.recorded_at >= since]
+    if not recent:
         return None
-    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in chunks]
+    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in recent]
     rows = _as_sent(pl.concat(frames, how="diagonal_relaxed"), view.dataset)
     if view.dataset.transform is None:
         return rows
@@ -148,14 +151,19 @@ def freeze_training_set(
     Raises:
         InvalidInput: No row has a label in that time.
     """
-    plan: FeaturePlan = context.call("features.plan", {"digest": plan_digest}, project)
-    asked = {"plan_digest": plan_digest, "start_at": start_at, "end_at": end_at, "known_by": known_by}
-    chosen = {**asked, "dataset_versions": dataset_versions or {}}
-    spec: TrainingSetSpec = context.call("features.training_set_spec", chosen, project)
+    inside = context.within(project)
+    plan = inside.call(plans.plan, digest=plan_digest)
+    spec = inside.call(
+        trainingsets.training_set_spec,
+        plan_digest=plan_digest,
+        start_at=start_at,
+        end_at=end_at,
+        known_by=known_by,
+        dataset_versions=dataset_versions or {},
+    )
     built = build_from_versions(context, project, plan, spec, run_requests)
     context.progress(f"{built.frame.height} rows joined")
-    facts = {"plan_digest": plan_digest, "unlabelled_rows": built.unlabelled_rows, "reason": reason}
-    return _store_rows(context, project, spec, built.frame, facts)
+    return _store_rows(inside, spec, built.frame, plan_digest, reason, built.unlabelled_rows)
 
 
 def cut_training_set(
@@ -187,45 +195,58 @@ def cut_training_set(
         is_inside &= pl.col("event_at") >= start_at
     rows = pl.read_parquet(context.blobs.path(whole.digest)).filter(is_inside)
     spec = msgspec.structs.replace(whole.spec, start_at=start_at, end_at=end_at)
-    return _store_rows(context, project, spec, rows, {"plan_digest": whole.plan_digest, "reason": reason})
+    return _store_rows(context.within(project), spec, rows, whole.plan_digest, reason)
 
 
 def _store_rows(
-    context: JobContext, project: str, spec: TrainingSetSpec, rows: pl.DataFrame, facts: dict[str, Any]
+    context: JobContext,
+    spec: TrainingSetSpec,
+    rows: pl.DataFrame,
+    plan_digest: str,
+    reason: str,
+    unlabelled_rows: int | None = None,
 ) -> TrainingSetVersion:
     if rows.is_empty():
         raise InvalidInput(
             "no row has a label in this time",
             field="start_at",
-            details={name: facts[name] for name in ("unlabelled_rows",) if name in facts},
+            details=None if unlabelled_rows is None else {"unlabelled_rows": unlabelled_rows},
             next_step="choose a longer time, or wait until labels are known",
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "rows.parquet"
         rows.write_parquet(file, compression="zstd", compression_level=1)
         blob = context.blobs.put_file(file)
-    document = {
-        "spec": to_builtins(spec),
-        "blob": to_builtins(blob),
-        "rows": rows.height,
-        "event_at_min": rows["event_at"][0],
-        "event_at_max": rows["event_at"][-1],
-        **facts,
-    }
-    recorded: TrainingSetVersion = context.call("features.record_training_set", document, project)
-    return recorded
+    return context.call(
+        trainingsets.record_training_set,
+        spec=spec,
+        blob=blob,
+        rows=rows.height,
+        plan_digest=plan_digest,
+        event_at_min=rows["event_at"][0],
+        event_at_max=rows["event_at"][-1],
+        unlabelled_rows=unlabelled_rows,
+        reason=reason,
+    )
 
 
 def build_from_versions(
     context: JobContext, project: str, plan: FeaturePlan, spec: TrainingSetSpec, run_requests: RunRequest
 ) -> BuiltTrainingSet:
     """Build what a spec says, without recording it: for training sets and for the held-out rows of gates."""
-    scans = {
-        name: read.scan(context.call("data.get_version", {"dataset": name, "version": version}, project), context.blobs)
-        for name, version in spec.dataset_versions.items()
-    }
-    times = {"start_at": spec.start_at, "end_at": spec.end_at, "known_by": spec.known_by}
-    return build_training_set(plan, scans, run_requests=run_requests, **times)  # type: ignore[arg-type]
+    inside = context.within(project)
+    versions = [
+        inside.call(data.get_version, dataset=name, version=number) for name, number in spec.dataset_versions.items()
+    ]
+    scans = {version.dataset: read.scan(version, context.blobs) for version in versions}
+    return build_training_set(
+        plan,
+        scans,
+        start_at=spec.start_at,
+        end_at=spec.end_at,
+        known_by=spec.known_by,
+        run_requests=run_requests,
+    )
 
 
 def load_training_set(

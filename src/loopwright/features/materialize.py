@@ -2,11 +2,11 @@
 
 from loopwright import data
 from loopwright.features import sql
+from loopwright.features.events import Materialized, MaterializeStarted
 from loopwright.features.plans import bind_views, push_spec, view_key, view_names
 from loopwright.features.plans import plan as find_plan
-from loopwright.features.types import BoundView, Materialization
+from loopwright.features.types import BoundView, Materialization, MaterializeRequest
 from loopwright.features.views import find_view, nearest
-from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import query, verb
 from loopwright.store.tx import Tx
@@ -34,17 +34,13 @@ def start_materialize(
     """
     bound = _bound(tx, view, plan_digest)
     version = data.get_version(tx, dataset=bound.view.dataset, version=dataset_version)
-    args = {
-        "view": to_builtins(bound),
-        "dataset_version": version.version,
-        "until_us": tx.now_us,
-        "reset": reset,
-        "reason": reason,
-    }
+    request = MaterializeRequest(
+        view=bound, dataset_version=version.version, until_us=tx.now_us, reset=reset, reason=reason
+    )
     ref = tx.ref("feature_view", view)
-    job = tx.start_job("features.materialize", ref, args)
-    facts = {"dataset": bound.view.dataset, "dataset_version": version.version, "reset": reset}
-    tx.emit("features.materialize_started", ref, reason=reason, job_id=job.job_id, **facts)
+    job = tx.start_job(request, ref)
+    facts = MaterializeStarted(job_id=job.job_id, dataset=version.dataset, dataset_version=version.version, reset=reset)
+    tx.emit(facts, ref, reason=reason)
     return job
 
 
@@ -69,9 +65,10 @@ def finish_materialize(
         reason=reason,
     )
     sql.insert_materialization(tx.connection, tx.project, filled)
-    ref = tx.ref("feature_view", filled.view)
-    facts = {"dataset": filled.dataset, "dataset_version": dataset_version, "view_key": view.key}
-    tx.emit("features.materialized", ref, reason=reason, rows=rows, entities=entities, **facts)
+    facts = Materialized(
+        dataset=filled.dataset, dataset_version=dataset_version, view_key=view.key, rows=rows, entities=entities
+    )
+    tx.emit(facts, tx.ref("feature_view", filled.view), reason=reason)
     return filled
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from loopwright import data
 from loopwright.data import KnownAt, known
 from loopwright.features import sql
+from loopwright.features.events import PlanFrozen
 from loopwright.features.types import (
     AggregateViewSpec,
     BoundView,
@@ -218,5 +219,5 @@ def _keep(tx: Tx, plan: FeaturePlan) -> str:
         return kept
     digest = digest_of(plan)
     sql.insert_plan(tx.connection, tx.project, digest, meaning, plan, tx.wall_us)
-    tx.emit("features.plan_frozen", tx.ref("feature_service", plan.service), digest=digest, columns=plan.columns)
+    tx.emit(PlanFrozen(digest=digest, columns=plan.columns), tx.ref("feature_service", plan.service))
     return digest

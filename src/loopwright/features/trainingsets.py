@@ -2,6 +2,7 @@
 
 from loopwright import data
 from loopwright.features import sql
+from loopwright.features.events import TrainingSetRecorded
 from loopwright.features.plans import plan as find_plan
 from loopwright.features.types import TrainingSetSpec, TrainingSetVersion
 from loopwright.governance import lineage
@@ -64,10 +65,8 @@ def record_training_set(
     lineage.link(tx, ref, "computed_by", *(tx.ref("feature_view", view.name) for view in plan.views))
     if plan.code_digest:
         lineage.link(tx, ref, "computed_by", tx.ref("code", plan.code_digest))
-    facts = {"rows": rows, "digest": blob.digest, "plan_digest": plan_digest}
-    if unlabelled_rows is not None:
-        facts["unlabelled_rows"] = unlabelled_rows
-    tx.emit("features.training_set_recorded", ref, reason=reason, **facts)
+    facts = TrainingSetRecorded(rows=rows, digest=blob.digest, plan_digest=plan_digest, unlabelled_rows=unlabelled_rows)
+    tx.emit(facts, ref, reason=reason)
     return recorded
 
 

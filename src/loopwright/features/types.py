@@ -6,6 +6,7 @@ import msgspec
 
 from loopwright.data import KnownAt
 from loopwright.kernel.code import CodeRef
+from loopwright.store.work import Work, job_kind
 
 
 class ColumnViewSpec(msgspec.Struct, frozen=True, tag="columns"):
@@ -48,6 +49,8 @@ class AggregateViewSpec(msgspec.Struct, frozen=True, tag="aggregates"):
 
 
 ViewSpec = ColumnViewSpec | AggregateViewSpec
+Kind = Literal["view", "request", "service"]
+"""What a declaration of features may be."""
 
 
 class RequestSpec(msgspec.Struct, frozen=True):
@@ -158,10 +161,24 @@ class BoundView(msgspec.Struct, frozen=True):
     names: dict[str, str]
 
 
+@job_kind("features.materialize")
+class MaterializeRequest(Work, frozen=True):
+    """A fill of the online store to be made; rows with event time after ``until_us`` (microseconds UTC) stay out.
+
+    ``reset`` drops the view's rows first.
+    """
+
+    view: BoundView
+    dataset_version: int
+    until_us: int
+    reset: bool = False
+    reason: str = ""
+
+
 class Definition(msgspec.Struct, frozen=True):
     """A declared view, request or service by its digest; an older digest stays valid in the plans that hold it."""
 
-    kind: Literal["view", "request", "service"]
+    kind: Kind
     name: str
     digest: str
     spec: dict[str, Any]

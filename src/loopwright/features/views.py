@@ -6,12 +6,15 @@ from typing import Any
 
 from loopwright import data
 from loopwright.features import sql
+from loopwright.features.events import RequestDeclared, ServiceDeclared, ViewDeclared
 from loopwright.features.types import (
     AggregateViewSpec,
     ColumnViewSpec,
     Definition,
+    Kind,
     RequestSpec,
     ServiceSpec,
+    ViewSpec,
 )
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -43,7 +46,11 @@ def declare_view(tx: Tx, *, spec: ColumnViewSpec | AggregateViewSpec) -> Definit
         schema = data.get_version(tx, dataset=spec.dataset).schema
         known = [column.name for column in schema]
         check_columns([spec.entity, *columns], known, f"dataset {spec.dataset}", "columns")
-    return _declare(tx, "view", "feature_view", spec.name, spec, dataset=spec.dataset)
+    made, before = _declare(tx, "view", spec)
+    if before != made.digest:
+        facts = ViewDeclared(digest=made.digest, before=before, dataset=spec.dataset)
+        tx.emit(facts, tx.ref("feature_view", spec.name))
+    return made
 
 
 @verb("features.declare_request", changes=Definition)
@@ -52,7 +59,10 @@ def declare_request(tx: Tx, *, spec: RequestSpec) -> Definition:
     check_name(spec.name, "name")
     _check_named(spec.inputs, "inputs")
     _check_named(spec.outputs, "outputs")
-    return _declare(tx, "request", "feature_request", spec.name, spec)
+    made, before = _declare(tx, "request", spec)
+    if before != made.digest:
+        tx.emit(RequestDeclared(digest=made.digest, before=before), tx.ref("feature_request", spec.name))
+    return made
 
 
 @verb("features.declare_service", changes=Definition)
@@ -69,7 +79,10 @@ def declare_service(tx: Tx, *, spec: ServiceSpec) -> Definition:
     for kind, names in (("view", spec.views), ("request", spec.requests)):
         for name in names:
             find(tx, kind, name)
-    return _declare(tx, "service", "feature_service", spec.name, spec)
+    made, before = _declare(tx, "service", spec)
+    if before != made.digest:
+        tx.emit(ServiceDeclared(digest=made.digest, before=before), tx.ref("feature_service", spec.name))
+    return made
 
 
 @query("features.get")
@@ -132,17 +145,16 @@ def meaning_of(document: Any) -> Any:
     return [meaning_of(item) for item in document] if isinstance(document, list) else document
 
 
-def _declare(tx: Tx, kind: Any, ref_kind: str, name: str, spec: Any, **facts: Any) -> Definition:
+def _declare(tx: Tx, kind: Kind, spec: ViewSpec | RequestSpec | ServiceSpec) -> tuple[Definition, str | None]:
+    """Keep a declaration; return it with the digest of the one before, its own where nothing changed."""
     document = to_builtins(spec)
     digest = digest_of(meaning_of(document))
-    found = sql.find_definition(tx.connection, tx.project, kind, name)
-    if found is not None and found.digest == digest:
-        return found
-    definition = Definition(kind, name, digest, document, tx.now_us, tx.wall_us)
+    known = sql.find_definition(tx.connection, tx.project, kind, spec.name)
+    if known is not None and known.digest == digest:
+        return known, digest
+    definition = Definition(kind, spec.name, digest, document, tx.now_us, tx.wall_us)
     sql.put_definition(tx.connection, tx.project, definition)
-    before = None if found is None else found.digest
-    tx.emit(f"features.{kind}_declared", tx.ref(ref_kind, name), digest=digest, before=before, **facts)
-    return definition
+    return definition, None if known is None else known.digest
 
 
 def _check_columns(spec: ColumnViewSpec) -> list[str]:

@@ -2,6 +2,16 @@
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
 from loopwright.governance.dispatch import Dispatcher, check_arguments, check_permission, find_verb, require_role
+from loopwright.governance.events import (
+    ApprovalApproved,
+    ApprovalAsked,
+    ApprovalRejected,
+    ApprovalWithdrawn,
+    ProjectChanged,
+    ProjectCreated,
+    TokenCreated,
+    TokenRevoked,
+)
 from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
 from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, Token
 from loopwright.kernel.verbs import EVERY_PROJECT
@@ -13,11 +23,19 @@ __all__ = [
     "SYSTEM",
     "Actor",
     "Approval",
+    "ApprovalApproved",
+    "ApprovalAsked",
+    "ApprovalRejected",
+    "ApprovalWithdrawn",
     "Dispatcher",
     "LineageEdge",
     "NewToken",
     "Project",
+    "ProjectChanged",
+    "ProjectCreated",
     "Token",
+    "TokenCreated",
+    "TokenRevoked",
     "approvals",
     "audit",
     "check_arguments",

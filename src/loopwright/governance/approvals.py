@@ -1,12 +1,15 @@
 """Approvals: decisions that policy leaves to a person."""
 
 from loopwright.governance import sql
+from loopwright.governance.events import ApprovalApproved, ApprovalAsked, ApprovalRejected, ApprovalWithdrawn
 from loopwright.governance.tokens import LOCAL_ACTOR
 from loopwright.governance.types import APPROVAL_STATES, Approval
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.store.tx import Tx
+
+_DECIDED = {"approved": ApprovalApproved, "rejected": ApprovalRejected, "withdrawn": ApprovalWithdrawn}
 
 
 def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
@@ -17,7 +20,7 @@ def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
         _decide(tx, waiting, "withdrawn", "what was asked for has changed")
     approval = Approval(tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
     sql.insert_approval(tx.connection, tx.project, approval)
-    tx.emit("approvals.asked", subject, approval_id=approval.approval_id, question=question, digest=digest)
+    tx.emit(ApprovalAsked(approval_id=approval.approval_id, digest=digest, question=question), subject)
     return approval
 
 
@@ -73,11 +76,6 @@ def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
         decided_at=tx.now_us,
         reason=reason,
     )
-    tx.emit(
-        f"approvals.{state}",
-        approval.subject,
-        reason=reason,
-        approval_id=approval.approval_id,
-        digest=approval.digest,
-    )
+    facts = _DECIDED[state](approval_id=approval.approval_id, digest=approval.digest)
+    tx.emit(facts, approval.subject, reason=reason)
     return get(tx, approval_id=approval.approval_id)

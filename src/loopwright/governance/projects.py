@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 
 from loopwright.governance import sql
+from loopwright.governance.events import ProjectChanged, ProjectCreated
 from loopwright.governance.types import SYSTEM, ClockKind, Project, Risk
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -36,7 +37,7 @@ def create(
     if found is None:
         project = Project(name, owner, risk, clock, parse_moment(clock_at, "clock_at"), tx.wall_us)
         sql.insert_project(tx.connection, project)
-        tx.emit("projects.created", tx.ref("project", name), owner=owner, risk=risk, clock=clock)
+        tx.emit(ProjectCreated(owner=owner, risk=risk, clock=clock), tx.ref("project", name))
         return project
     if found.clock != clock:
         raise Conflict(
@@ -48,7 +49,7 @@ def create(
         )
     if (found.owner, found.risk) != (owner, risk):
         sql.update_project(tx.connection, name, owner=owner, risk=risk)
-        tx.emit("projects.changed", tx.ref("project", name), owner=owner, risk=risk)
+        tx.emit(ProjectChanged(owner=owner, risk=risk), tx.ref("project", name))
     return _find(tx, name)
 
 

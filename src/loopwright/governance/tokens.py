@@ -4,6 +4,7 @@ import re
 import secrets
 
 from loopwright.governance import sql
+from loopwright.governance.events import TokenCreated, TokenRevoked
 from loopwright.governance.types import SYSTEM, Actor, NewToken, Token
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.documents import digest_bytes
@@ -49,7 +50,7 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
     project = EVERY_PROJECT if every_project else tx.project
     token = Token(tx.new_id("tok"), actor, project, role, tx.wall_us, expires_at, None)
     sql.insert_token(tx.connection, token, digest_bytes(secret.encode()))
-    tx.emit("tokens.created", tx.ref("token", token.token_id), actor=actor, role=role.value, project=project)
+    tx.emit(TokenCreated(actor=actor, role=role, project=project), tx.ref("token", token.token_id))
     return NewToken(token, secret)
 
 
@@ -64,7 +65,7 @@ def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
     """End a token at once."""
     if sql.revoke_token(tx.connection, _scope(tx), token_id, tx.wall_us) == 0:
         raise NotFound("no live token has this id here", field="token_id", value=token_id)
-    tx.emit("tokens.revoked", tx.ref("token", token_id), reason=reason)
+    tx.emit(TokenRevoked(), tx.ref("token", token_id), reason=reason)
 
 
 @query("tokens.live", internal=True)

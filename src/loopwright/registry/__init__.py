@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from loopwright.registry import flavours, gates
 from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
+from loopwright.registry.events import (
+    AliasRemoved,
+    AliasSet,
+    GatesEvaluated,
+    GatesForced,
+    ModelImported,
+    VersionRegistered,
+)
 from loopwright.registry.gates import check_specs, run_gates
 from loopwright.registry.models import list_models
 from loopwright.registry.reports import force_gates, gate_report, gate_reports, record_gates
@@ -64,15 +72,20 @@ __all__ = [
     "CHAMPION",
     "LOWER_IS_BETTER",
     "Alias",
+    "AliasRemoved",
+    "AliasSet",
     "ColumnKind",
     "ConstantModel",
     "Evidence",
     "GateReport",
     "GateResult",
     "GateSpec",
+    "GatesEvaluated",
+    "GatesForced",
     "InputColumn",
     "Model",
     "ModelFile",
+    "ModelImported",
     "ModelVersion",
     "Predictor",
     "SavedModel",
@@ -80,6 +93,7 @@ __all__ = [
     "Task",
     "TrainingColumn",
     "Verdict",
+    "VersionRegistered",
     "artifacts",
     "check_specs",
     "columns_of",

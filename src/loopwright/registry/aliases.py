@@ -5,6 +5,7 @@ from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import sql
+from loopwright.registry.events import AliasRemoved, AliasSet
 from loopwright.registry.types import Alias
 from loopwright.registry.versions import get_version
 from loopwright.store.tx import Tx
@@ -28,15 +29,8 @@ def set_alias(tx: Tx, *, model: str, alias: str, version: int, reason: str = "")
     after = Alias(model, alias, version)
     if before != after:
         sql.upsert_alias(tx.connection, tx.project, after)
-        tx.emit(
-            "registry.alias_set",
-            tx.ref("model", model, version),
-            reason=reason,
-            model=model,
-            alias=alias,
-            version=version,
-            before=None if before is None else before.version,
-        )
+        facts = AliasSet(model=model, alias=alias, version=version, before=None if before is None else before.version)
+        tx.emit(facts, tx.ref("model", model, version), reason=reason)
     return after
 
 
@@ -52,8 +46,8 @@ def remove_alias(tx: Tx, *, model: str, alias: str, reason: str = "") -> None:
     if before is None:
         raise NotFound(f"{model} has no alias {alias}", field="alias", value=alias)
     sql.delete_alias(tx.connection, tx.project, model, alias)
-    ref = tx.ref("model", model, before.version)
-    tx.emit("registry.alias_removed", ref, reason=reason, model=model, alias=alias, before=before.version)
+    facts = AliasRemoved(model=model, alias=alias, before=before.version)
+    tx.emit(facts, tx.ref("model", model, before.version), reason=reason)
 
 
 @query("registry.aliases")

@@ -7,6 +7,7 @@ import msgspec
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import sql
+from loopwright.registry.events import GateFacts, GatesEvaluated, GatesForced
 from loopwright.registry.types import Evidence, GateReport, GateResult
 from loopwright.registry.versions import get_version
 from loopwright.store.tx import Tx
@@ -28,7 +29,7 @@ def record_gates(
         event_at=tx.now_us,
         recorded_at=tx.wall_us,
     )
-    _store(tx, report, "registry.gates_evaluated", reason)
+    _store(tx, report, GatesEvaluated, reason)
     return report
 
 
@@ -51,7 +52,7 @@ def force_gates(tx: Tx, *, model: str, version: int, reason: str) -> GateReport:
         forced_by=tx.actor,
         forced_reason=reason,
     )
-    _store(tx, report, "registry.gates_forced", reason)
+    _store(tx, report, GatesForced, reason)
     return report
 
 
@@ -74,19 +75,17 @@ def gate_reports(tx: Tx, *, model: str, version: int, limit: int = 100) -> list[
     return sql.list_reports(tx.connection, tx.project, model, version, limit=max(1, min(limit, 1000)))
 
 
-def _store(tx: Tx, report: GateReport, event: str, reason: str) -> None:
+def _store(tx: Tx, report: GateReport, event: type[GateFacts], reason: str) -> None:
     sql.insert_report(tx.connection, tx.project, report)
-    tx.emit(
-        event,
-        tx.ref("model", report.model, report.version),
-        reason=reason,
+    facts = event(
         model=report.model,
         version=report.version,
         report_id=report.report_id,
         passed=report.passed,
         is_forced=bool(report.forced_by),
-        verdicts={f"{place} {result.gate.kind}": result.verdict for place, result in enumerate(report.results, 1)},
+        verdicts={f"{number} {result.gate.kind}": result.verdict for number, result in enumerate(report.results, 1)},
     )
+    tx.emit(facts, tx.ref("model", report.model, report.version), reason=reason)
 
 
 def _never_evaluated(model: str, version: int) -> GateReport:

@@ -10,6 +10,7 @@ from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name, parse_ref
 from loopwright.kernel.verbs import query, verb
 from loopwright.registry import sql
+from loopwright.registry.events import ModelImported, VersionRegistered
 from loopwright.registry.types import ModelFile, ModelVersion, Signature
 from loopwright.store.blobs.base import check_digest
 from loopwright.store.tx import Tx
@@ -159,7 +160,7 @@ def import_model(
         source="imported",
         idempotency=idempotency,
     )
-    tx.emit("registry.model_imported", tx.ref("model", model, made.version), reason=reason, digest=made.digest)
+    tx.emit(ModelImported(digest=made.digest), tx.ref("model", model, made.version), reason=reason)
     return made
 
 
@@ -222,9 +223,7 @@ def _store(tx: Tx, version: ModelVersion, token: str) -> None:
     ):
         if parent:
             lineage.link(tx, ref, relation, parent)
-    tx.emit(
-        "registry.version_registered",
-        ref,
+    facts = VersionRegistered(
         model=version.model,
         version=version.version,
         digest=version.digest,
@@ -232,3 +231,4 @@ def _store(tx: Tx, version: ModelVersion, token: str) -> None:
         refit_of=version.refit_of,
         metrics=version.metrics,
     )
+    tx.emit(facts, ref)

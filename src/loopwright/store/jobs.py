@@ -7,6 +7,7 @@ from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
+from loopwright.store.events import JobDone, JobFailed, JobRetried
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, Job
 
@@ -37,12 +38,7 @@ def claim(tx: Tx, *, worker: str, kinds: list[str], limit: Count = 1) -> list[Jo
     taken = []
     for job in sql.claimable_jobs(tx.connection, kinds, tx.wall_us, limit, lock=True):
         if job.attempt >= MOST_ATTEMPTS:
-            _close(
-                tx,
-                job,
-                "failed",
-                error={"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"},
-            )
+            _fail(tx, job, {"code": "worker_lost", "message": f"no worker survived it in {job.attempt} tries"})
             continue
         lease_until = tx.wall_us + LEASE_US
         taken.append(
@@ -64,14 +60,18 @@ def renew(tx: Tx, *, job_ids: list[str], worker: str, progress: str | None = Non
 def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = None) -> Job:
     """End a job well, as the worker that holds it. Finishing twice is once."""
     job = _find_to_end(tx, job_id, worker, "done")
-    return job if job.state == "done" else _close(tx, job, "done", result=result)
+    if job.state == "done":
+        return job
+    done = _close(tx, job, state="done", result=result)
+    _in_project(tx, job).emit(JobDone(job_id=job_id, kind=job.kind, result=result), job.ref)
+    return done
 
 
 @verb("jobs.fail", changes=Job, internal=True)
 def fail(tx: Tx, *, job_id: str, worker: str, error: dict[str, Any]) -> Job:
     """End a job badly, as the worker that holds it, with the error a user will read. Failing twice is once."""
     job = _find_to_end(tx, job_id, worker, "failed")
-    return job if job.state == "failed" else _close(tx, job, "failed", error=error)
+    return job if job.state == "failed" else _fail(tx, job, error)
 
 
 @verb("jobs.retry", changes=Job, role=Role.EDITOR)
@@ -80,7 +80,7 @@ def retry(tx: Tx, *, job_id: str, reason: str = "") -> Job:
     job = get(tx, job_id=job_id)
     check_change("job", JOB_STATES, job.state, "queued")
     queued = sql.update_job(tx.connection, job, state="queued", attempt=0, error=None, finished_at=None)
-    tx.emit("jobs.retried", job.ref, job_id=job_id, kind=job.kind, reason=reason)
+    tx.emit(JobRetried(job_id=job_id, kind=job.kind), job.ref, reason=reason)
     return queued
 
 
@@ -100,10 +100,18 @@ def _find_to_end(tx: Tx, job_id: str, worker: str, state: str) -> Job:
     return job
 
 
-def _close(tx: Tx, job: Job, state: str, **values: Any) -> Job:
-    closed = sql.update_job(tx.connection, job, state=state, finished_at=tx.wall_us, lease_until=None, **values)
+def _fail(tx: Tx, job: Job, error: dict[str, Any]) -> Job:
+    failed = _close(tx, job, state="failed", error=error)
+    facts = JobFailed(job_id=job.job_id, kind=job.kind, error=error)
+    _in_project(tx, job).emit(facts, job.ref, reason=str(error.get("message", "")))
+    return failed
+
+
+def _close(tx: Tx, job: Job, **values: Any) -> Job:
+    return sql.update_job(tx.connection, job, finished_at=tx.wall_us, lease_until=None, **values)
+
+
+def _in_project(tx: Tx, job: Job) -> Tx:
+    """Return the transaction as it is inside the job's project: who claims jobs stands above all of them."""
     clock = tx.clock if job.project == tx.project else FixedClock(job.event_at)  # a job takes no event time
-    inside = Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause)
-    reason = str((values.get("error") or {}).get("message", ""))
-    inside.emit(f"jobs.{state}", job.ref, reason=reason, job_id=job.job_id, kind=job.kind, **values)
-    return closed
+    return Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause)

@@ -1,6 +1,14 @@
 """Tracking: experiments, runs, metrics, artifacts."""
 
 from loopwright.tracking.environment import capture_environment
+from loopwright.tracking.events import (
+    ArtifactLogged,
+    RunFailed,
+    RunFinished,
+    RunKilled,
+    RunStarted,
+    TagsSet,
+)
 from loopwright.tracking.experiments import list_experiments
 from loopwright.tracking.runs import (
     finish_run,
@@ -32,6 +40,7 @@ from loopwright.tracking.types import (
 __all__ = [
     "RUN_STATES",
     "Artifact",
+    "ArtifactLogged",
     "Environment",
     "Experiment",
     "LoggedMetric",
@@ -39,7 +48,12 @@ __all__ = [
     "NonFinite",
     "Number",
     "Run",
+    "RunFailed",
+    "RunFinished",
+    "RunKilled",
+    "RunStarted",
     "SourceState",
+    "TagsSet",
     "capture_environment",
     "finish_run",
     "get_run",

@@ -14,6 +14,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 from loopwright.tracking import sql
+from loopwright.tracking.events import ArtifactLogged, RunFailed, RunFinished, RunKilled, RunStarted, TagsSet
 from loopwright.tracking.types import (
     RUN_STATES,
     Artifact,
@@ -31,6 +32,7 @@ MOST_POINTS = 1000
 MOST_RUNS = 1000
 """Runs on one page of a search."""
 MOST_LETTERS = {"param": 8000, "tag": 8000, "key": 250, "path": 500}
+_ENDED = {"finished": RunFinished, "failed": RunFailed, "killed": RunKilled}
 
 SEARCHED = Vocabulary(
     groups={"metrics": "number", "params": "any", "tags": "text"},
@@ -97,7 +99,7 @@ def start_run(
     lineage.link(tx, ref, "read", *refs)
     if execution_id:
         lineage.link(tx, ref, "part_of", tx.ref("execution", execution_id))
-    tx.emit("tracking.run_started", ref, experiment=experiment, name=name, execution_id=execution_id)
+    tx.emit(RunStarted(experiment=experiment, name=name, execution_id=execution_id), ref)
     return run
 
 
@@ -149,7 +151,7 @@ def log_artifact(tx: Tx, *, run_id: str, path: str, digest: str, size_bytes: int
     artifact = Artifact(path, digest, size_bytes)
     sql.upsert_artifact(tx.connection, tx.project, run_id, artifact)
     tx.keep_blobs(BlobRef(digest, size_bytes))
-    tx.emit("tracking.artifact_logged", tx.ref("run", run_id), path=path, digest=digest, size_bytes=size_bytes)
+    tx.emit(ArtifactLogged(path=path, digest=digest, size_bytes=size_bytes), tx.ref("run", run_id))
     return artifact
 
 
@@ -158,7 +160,7 @@ def set_tags(tx: Tx, *, run_id: str, tags: dict[str, str]) -> Run:
     """Set tags of a run, whatever its state."""
     _lock(tx, run_id)
     sql.upsert_tags(tx.connection, tx.project, run_id, _checked_tags(tags))
-    tx.emit("tracking.tags_set", tx.ref("run", run_id), tags=tags)
+    tx.emit(TagsSet(tags=tags), tx.ref("run", run_id))
     return get_run(tx, run_id=run_id)
 
 
@@ -171,7 +173,7 @@ def finish_run(
     if before != state:
         check_change("run", RUN_STATES, before, state)
         sql.update_run(tx.connection, tx.project, run_id, state=state, finished_at=tx.wall_us)
-        tx.emit(f"tracking.run_{state}", tx.ref("run", run_id), reason=reason)
+        tx.emit(_ENDED[state](), tx.ref("run", run_id), reason=reason)
     return get_run(tx, run_id=run_id)
 
 

@@ -1,0 +1,75 @@
+"""Events of data: declarations, imports, versions and their quarantine, diffs."""
+
+from typing import Any, Literal
+
+from loopwright.data.types import CheckSpec, SpecChange
+from loopwright.kernel.events import Facts, event
+
+
+@event("data.declared")
+class DatasetDeclared(Facts, frozen=True):
+    """A dataset was declared, or its declaration changed."""
+
+    is_new: bool
+    changes: list[SpecChange]
+
+
+@event("data.import_started")
+class ImportStarted(Facts, frozen=True):
+    """Rows are on their way into a dataset."""
+
+    job_id: str
+    operation: Literal["append", "replace"]
+
+
+@event("data.import_unchanged")
+class ImportUnchanged(Facts, frozen=True):
+    """An import brought the content that is there already."""
+
+    job_id: str
+
+
+@event("data.import_failed")
+class ImportFailed(Facts, frozen=True):
+    """An import made no version; told once for each different error of a job."""
+
+    job_id: str
+    error: dict[str, Any]
+
+
+@event("data.version_ready")
+class VersionReady(Facts, frozen=True, omit_defaults=True):
+    """A version may be used: its checks passed, or a person released it from quarantine (``is_released``).
+
+    ``warnings`` are the messages of failed checks that hold nothing back. ``job_id`` names the import, if one did it.
+    """
+
+    dataset: str
+    version: int
+    operation: Literal["append", "replace"]
+    parent: int | None
+    digest: str
+    rows: int
+    warnings: list[str]
+    rows_added: int
+    job_id: str = ""
+    is_released: bool = False
+
+
+@event("data.version_quarantined")
+class VersionQuarantined(Facts, frozen=True):
+    """A version failed blocking checks and is held back until somebody releases it."""
+
+    dataset: str
+    version: int
+    job_id: str
+    checks: list[CheckSpec]
+
+
+@event("data.diff_started")
+class DiffStarted(Facts, frozen=True):
+    """Two versions are being compared."""
+
+    job_id: str
+    before: int
+    after: int

@@ -1,0 +1,63 @@
+"""Events of governance: projects, tokens and approvals."""
+
+from loopwright.governance.types import ClockKind, Risk
+from loopwright.kernel.events import Facts, event
+from loopwright.kernel.verbs import Role
+
+
+@event("projects.created")
+class ProjectCreated(Facts, frozen=True):
+    """A project came to be, on its clock for ever."""
+
+    owner: str
+    risk: Risk
+    clock: ClockKind
+
+
+@event("projects.changed")
+class ProjectChanged(Facts, frozen=True):
+    """A project has another owner or another risk."""
+
+    owner: str
+    risk: Risk
+
+
+@event("tokens.created")
+class TokenCreated(Facts, frozen=True):
+    """An actor was given a token; ``project`` is ``*`` where it holds in every one."""
+
+    actor: str
+    role: Role
+    project: str
+
+
+@event("tokens.revoked")
+class TokenRevoked(Facts, frozen=True):
+    """A token ended at once."""
+
+
+class _ApprovalFacts(Facts, frozen=True):
+    approval_id: str
+    digest: str
+
+
+@event("approvals.asked")
+class ApprovalAsked(_ApprovalFacts, frozen=True):
+    """A decision about one digest was left to a person."""
+
+    question: str
+
+
+@event("approvals.approved")
+class ApprovalApproved(_ApprovalFacts, frozen=True):
+    """A person said yes to exactly this digest."""
+
+
+@event("approvals.rejected")
+class ApprovalRejected(_ApprovalFacts, frozen=True):
+    """A person said no."""
+
+
+@event("approvals.withdrawn")
+class ApprovalWithdrawn(_ApprovalFacts, frozen=True):
+    """The question is moot: what was asked for has changed or gone."""

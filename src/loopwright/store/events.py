@@ -1,0 +1,29 @@
+"""Events of the store: what became of jobs."""
+
+from typing import Any
+
+from loopwright.kernel.events import Facts, event
+
+
+class _JobFacts(Facts, frozen=True):
+    job_id: str
+    kind: str
+
+
+@event("jobs.retried")
+class JobRetried(_JobFacts, frozen=True):
+    """A failed job was queued again."""
+
+
+@event("jobs.done")
+class JobDone(_JobFacts, frozen=True):
+    """A job ended well, with what it answered."""
+
+    result: dict[str, Any] | None
+
+
+@event("jobs.failed")
+class JobFailed(_JobFacts, frozen=True):
+    """A job ended badly, with the error a person reads."""
+
+    error: dict[str, Any]
