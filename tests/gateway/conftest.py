@@ -29,8 +29,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.registry import artifacts
 from loopwright.serving import DeploymentSpec, Release
 from loopwright.store.blobs import BlobStore, open_blob_store
-from loopwright.store.columns import METADATA
-from loopwright.store.engine import Database
+from tests.databases import open_sqlite
 
 TOKEN = "lws_test"
 
@@ -45,8 +44,7 @@ class MiniServer:
     """The verbs route over a dispatcher, in a thread; it can be stopped and started again."""
 
     def __init__(self, state: Path) -> None:
-        self.database = Database(f"sqlite:///{state / 'loopwright.db'}")
-        METADATA.create_all(self.database.engine)
+        self.database = open_sqlite(state / "loopwright.db")
         self.dispatcher = Dispatcher(self.database)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

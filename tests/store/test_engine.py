@@ -20,6 +20,7 @@ from loopwright.governance import LOCAL_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Conflict, InvalidInput, StorageFull, Unavailable
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Connection, Database
+from tests.databases import open_sqlite
 
 
 def add(name: str) -> Callable[[Connection], str]:
@@ -36,9 +37,7 @@ def names(database: Database) -> set[str]:
 
 @pytest.fixture
 def lite(tmp_path: Path) -> Database:
-    database = Database(f"sqlite:///{tmp_path / 'lite.db'}")
-    METADATA.create_all(database.engine)
-    return database
+    return open_sqlite(tmp_path / "lite.db")
 
 
 def test_many_threads_write_and_each_has_its_answer(database: Database) -> None:

@@ -1,6 +1,7 @@
 """A lease is held by one process, until it lets go or dies."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import text
@@ -10,8 +11,10 @@ from loopwright.store.lease import hold_lease
 
 
 @pytest.fixture
-def database(postgres_url: str) -> Database:
-    return Database(postgres_url)
+def database(postgres_url: str) -> Iterator[Database]:
+    opened = Database(postgres_url)
+    yield opened
+    opened.close()
 
 
 def test_one_holds_it_at_a_time(database: Database) -> None:
@@ -23,7 +26,6 @@ def test_one_holds_it_at_a_time(database: Database) -> None:
         assert (first, second, other) == (True, False, True)
     with hold_lease(database, "reactor") as again:
         assert again
-    database.close()
 
 
 def test_a_killed_holder_lets_go(database: Database) -> None:
@@ -31,7 +33,8 @@ def test_a_killed_holder_lets_go(database: Database) -> None:
     lease = hold_lease(killed, "reactor")
     assert lease.__enter__()
     kill = text(
-        "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND pid <> pg_backend_pid()"
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON database = pg_database.oid"
+        " WHERE datname = current_database() AND locktype = 'advisory' AND pid <> pg_backend_pid()"
     )
     with database.engine.connect() as connection:
         connection.execute(kill)
@@ -44,4 +47,3 @@ def test_a_killed_holder_lets_go(database: Database) -> None:
     with pytest.raises(Exception, match=r"terminat|closed"):
         lease.__exit__(None, None, None)
     killed.close()
-    database.close()

@@ -18,15 +18,13 @@ from loopwright.store.migrate import current_revision, revisions, upgrade
 NEWEST = revisions()[-1]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         database = Database(f"sqlite:///{tmp_path / 'test.db'}")
     else:
         database = Database(request.getfixturevalue("postgres_url"))
-    clear(database)
     yield database
-    clear(database)
     database.close()
 
 

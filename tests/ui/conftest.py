@@ -17,8 +17,7 @@ from loopwright.config import Settings
 from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
-from loopwright.store.columns import METADATA
-from loopwright.store.engine import Database
+from tests.databases import open_sqlite
 from tests.ui.seed import seed
 from tests.ui.seed_ground import PROJECT
 
@@ -71,8 +70,7 @@ def serve(folder: Path, *, is_open: bool, fill: Callable[[ServerContext], dict[s
         port = int(probe.getsockname()[1])
     import_rooms()
     settings = settings_for(folder, port)
-    database = Database(settings.database_url)
-    METADATA.create_all(database.engine)
+    database = open_sqlite(folder / "ui.db")
     context = make_context(settings, database, is_open=is_open)
     ids = fill(context)
     server = uvicorn.Server(

@@ -24,8 +24,7 @@ from loopwright.pipelines import Execution, PipelineSpec, StepSpec, packing
 from loopwright.server.app import create_app, make_context
 from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import open_blob_store
-from loopwright.store.columns import METADATA
-from loopwright.store.engine import Database
+from tests.databases import open_sqlite
 
 TOKEN = "lws_test"
 
@@ -36,8 +35,7 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         settings = msgspec.structs.replace(load_settings(folder), port=self.port, service_token=TOKEN)
-        self.database = Database(settings.database_url)
-        METADATA.create_all(self.database.engine)
+        self.database = open_sqlite(Path(settings.database_url.removeprefix("sqlite:///")))
         self.context = make_context(settings, self.database, is_open=False)
         self.dispatcher = self.context.dispatcher
         self.start()
