@@ -30,6 +30,8 @@ COMMANDS = {
     "demo": ("loopwright.demo:demo", "A year of flights through the whole loop."),
     "status": ("loopwright.cli.processes:status", "What runs, what waits, what needs me."),
     "logs": ("loopwright.cli.processes:logs", "The last lines of a process or an execution."),
+    "backup": ("loopwright.cli.backing_up:backup", "Copy database, blobs and spools to a folder or bucket."),
+    "restore": ("loopwright.cli.backing_up:restore", "Set a platform up from a backup, in an empty place."),
     "verify": ("loopwright.cli.processes:verify", "Check blobs, references, chunks and the chain of events."),
     "doctor": ("loopwright.cli.processes:doctor", "Check this machine and say what to do."),
     "login": ("loopwright.cli.processes:login", "Keep an access token for a server."),

@@ -1,0 +1,129 @@
+"""Commands about backups: backup, restore."""
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from loopwright.cli.show import json_option, print_json, print_table
+from loopwright.config import Settings, load_settings
+from loopwright.governance import audit
+from loopwright.kernel.clock import WallClock, format_moment
+from loopwright.kernel.errors import InvalidInput
+from loopwright.rooms import import_rooms
+from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, verify_backup
+from loopwright.store.backups.place import BackupPlace
+from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.engine import Connection, Database
+
+
+@click.command()
+@click.argument("to")
+@click.option("--list", "is_list", is_flag=True, help="List the backups there.")
+@click.option("--verify", "to_verify", metavar="ID", help="Prove one (or 'newest'): read every object, load every row.")
+@json_option
+def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None:
+    """Back the platform up to a folder or bucket, while it runs; only what is new is copied.
+
+    TO is a folder, s3://bucket/prefix, gs://… or az://…. In it are database, blobs and the spools of this machine's
+    gateways; secrets (service.token) and what can be computed again (the online store) are not.
+    """
+    settings = load_settings()
+    place = BackupPlace(to, settings.state_dir / "backup-copies")
+    if is_list:
+        _show_backups(list_backups(place), as_json)
+    elif to_verify:
+        _verify(place, to_verify, as_json)
+    else:
+        _back_up(settings, place, as_json)
+
+
+def _back_up(settings: Settings, place: BackupPlace, as_json: bool) -> None:
+    database = Database(settings.database_url)
+    try:
+        made = make_backup(database, _blobs(settings), settings.state_dir, place, WallClock())
+    finally:
+        database.close()
+    if as_json:
+        print_json(made)
+    else:
+        rows = sum(table.rows for table in made.tables)
+        click.echo(f"{made.backup_id}: {rows} rows, {made.blobs} blobs, {len(made.spool)} spool files;")
+        click.echo(f"{made.copied_bytes / 1e6:.1f} MB were new to {place.url}")
+        for problem in made.problems:
+            click.echo(f"wrong: {problem}")
+    sys.exit(1 if made.problems else 0)
+
+
+def _verify(place: BackupPlace, backup_id: str, as_json: bool) -> None:
+    import_rooms("tables")
+    chosen = _find(place, backup_id)
+
+    def check_chain(connection: Connection) -> None:
+        audit.verify_chain(connection)
+
+    problems = verify_backup(chosen, place, check_chain)
+    if as_json:
+        print_json({"backup_id": chosen.backup_id, "problems": problems})
+    else:
+        click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)}")
+        for problem in problems:
+            click.echo(f"wrong: {problem}")
+        click.echo("everything holds" if not problems else f"{len(problems)} things are wrong")
+    sys.exit(1 if problems else 0)
+
+
+@click.command()
+@click.argument("source")
+@click.option("--backup", "backup_id", default="newest", help="Id of the backup; default the newest.")
+@click.option("--state", type=click.Path(path_type=Path), help="State folder to set up; default ./.loopwright.")
+@json_option
+def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> None:
+    """Set a platform up from a backup, in an empty place; then start it with loopwright up.
+
+    SOURCE is where the backups are. LOOPWRIGHT_DATABASE and LOOPWRIGHT_BLOBS say where to; a backup of SQLite goes into
+    PostgreSQL too, and the other way round.
+    """
+    import_rooms("tables")
+    settings = load_settings(state)
+    place = BackupPlace(source, settings.state_dir / "backup-copies")
+    chosen = _find(place, backup_id)
+    database = Database(settings.database_url)
+    try:
+        restore_backup(chosen, place, database, _blobs(settings), settings.state_dir)
+    finally:
+        database.close()
+    if as_json:
+        print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
+    else:
+        click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
+        click.echo("next: loopwright verify, then loopwright up")
+
+
+def _find(place: BackupPlace, backup_id: str) -> Backup:
+    known = place.ids()
+    if not known:
+        raise InvalidInput("there is no backup here", field="source", value=place.url, next_step="loopwright backup")
+    return place.read(known[-1] if backup_id == "newest" else backup_id, Backup)
+
+
+def _blobs(settings: Settings) -> BlobStore:
+    return open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
+
+
+def _show_backups(backups: list[Backup], as_json: bool) -> None:
+    if as_json:
+        print_json([msgspec.structs.replace(one, tables=[], blob_pages=[], spool=[]) for one in backups])
+        return
+    rows = [
+        (
+            one.backup_id,
+            format_moment(one.created_at),
+            str(sum(table.rows for table in one.tables)),
+            str(one.blobs),
+            f"{one.copied_bytes / 1e6:.1f}",
+        )
+        for one in backups
+    ]
+    print_table(("backup", "made", "rows", "blobs", "new MB"), rows)

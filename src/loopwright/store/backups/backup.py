@@ -1,0 +1,164 @@
+"""Making a backup while the platform runs.
+
+Order is what makes it whole. The spool is copied first, then the database is read on one snapshot, then the blobs that
+the snapshot names: a row that is sealed meanwhile is in both spool and snapshot and counts once, and a blob is written
+before the row that names it. So everything that was acknowledged when the backup began is in it.
+"""
+
+import re
+import zlib
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import Connection, Table
+
+from loopwright.kernel.clock import Clock
+from loopwright.kernel.documents import digest_bytes, to_json
+from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError
+from loopwright.kernel.ids import new_id
+from loopwright.kernel.version import VERSION
+from loopwright.store import sql
+from loopwright.store.backups.pages import TableDump, pages_of, tables_of
+from loopwright.store.backups.place import BackupPlace
+from loopwright.store.backups.spools import SpoolFile, not_sealed, segments
+from loopwright.store.blobs import BlobStore
+from loopwright.store.engine import Database
+from loopwright.store.migrate import current_revision
+
+_DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
+_DIGESTS_A_PAGE = 20_000
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """What one backup holds.
+
+    ``created_at`` is wall time, microseconds UTC. ``revision`` is the schema its rows are of. ``blob_pages`` name
+    objects that list the digests of blobs. ``copied_bytes`` is what this backup stored that the place did not have.
+    ``problems`` are blobs that the backup should hold and could not read.
+    """
+
+    backup_id: str
+    created_at: int
+    version: str
+    revision: str
+    tables: list[TableDump]
+    blobs: int
+    blob_pages: list[str]
+    spool: list[SpoolFile]
+    copied_bytes: int
+    problems: list[str] = []
+
+
+def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: BackupPlace, clock: Clock) -> Backup:
+    """Copy what the place does not have yet, then write the document that names everything.
+
+    Args:
+        database: The metadata database; nothing is written to it.
+        blobs: Its blob store.
+        state_dir: Folder with the gateways' spools.
+        place: Where to.
+        clock: Wall time.
+
+    Raises:
+        Conflict: The database has no schema yet.
+        Unavailable: The place or the database does not answer.
+    """
+    created_at = clock.now_us()
+    known = set(place.objects.digests())
+    store = _Store(place.objects, known)
+    spool = [
+        SpoolFile(str(file.relative_to(state_dir)), writer, digest)
+        for file, writer in segments(state_dir)
+        if (digest := store.put_if_there(file)) is not None
+    ]
+    named: set[str] = set()
+    with database.reading() as connection:
+        revision = current_revision(connection)
+        if revision is None:
+            raise Conflict("this database is empty: there is nothing to back up", field="database_url")
+        tables = [_dump(connection, table, store, named) for table in tables_of(connection)]
+        spool = not_sealed(spool, sql.all_chunks(connection))
+    kept, problems = _copy_blobs(blobs, store, named)
+    pages = [store.put(to_json(kept[at : at + _DIGESTS_A_PAGE])) for at in range(0, len(kept), _DIGESTS_A_PAGE)]
+    backup = Backup(
+        backup_id=new_id("bak", created_at),
+        created_at=created_at,
+        version=VERSION,
+        revision=revision,
+        tables=tables,
+        blobs=len(kept),
+        blob_pages=pages,
+        spool=spool,
+        copied_bytes=store.copied_bytes,
+        problems=problems,
+    )
+    place.write(backup.backup_id, to_json(backup))
+    return backup
+
+
+def list_backups(place: BackupPlace) -> list[Backup]:
+    """Return the backups of a place, oldest first."""
+    return [place.read(backup_id, Backup) for backup_id in place.ids()]
+
+
+class _Store:
+    """Puts objects, skips those that are there, and counts bytes."""
+
+    def __init__(self, objects: BlobStore, known: set[str]) -> None:
+        self._objects = objects
+        self._known = known
+        self.copied_bytes = 0
+
+    def put(self, body: bytes) -> str:
+        digest = digest_bytes(body)
+        if digest not in self._known:
+            self._objects.put(body)
+            self._count(digest, len(body))
+        return digest
+
+    def put_if_there(self, file: Path) -> str | None:
+        """Store a file that its owner may delete at any moment; None if it did."""
+        try:
+            return self.put(file.read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def copy(self, blobs: BlobStore, digest: str) -> None:
+        """Copy one blob under its own name."""
+        if digest in self._known:
+            return
+        ref = self._objects.put_file(blobs.path(digest))
+        if ref.digest != digest:  # the copy went under the name of what it is, and belongs to no backup
+            raise Corrupt("a stored blob has changed", field="digest", value=digest)
+        self._count(digest, ref.size_bytes)
+
+    def _count(self, digest: str, size_bytes: int) -> None:
+        self._known.add(digest)
+        self.copied_bytes += size_bytes
+
+
+def _dump(connection: Connection, table: Table, store: _Store, named: set[str]) -> TableDump:
+    """Store the pages of a table and add the digests that stand in its rows to ``named``."""
+    rows, pages = 0, []
+    for count, body in pages_of(connection, table):
+        rows += count
+        pages.append(store.put(body))
+        named.update(digest.decode() for digest in _DIGEST.findall(zlib.decompress(body)))
+    columns = [str(column.name) for column in table.columns]
+    return TableDump(str(table.name), columns, rows, pages)
+
+
+def _copy_blobs(blobs: BlobStore, store: _Store, named: set[str]) -> tuple[list[str], list[str]]:
+    """Copy the blobs that rows name; return their digests and what could not be read.
+
+    Rows name blobs in many columns and inside documents. Whatever stands in a row, looks like a digest and is a blob
+    that is stored belongs to the backup: no list of columns can then miss one.
+    """
+    kept, problems = [], []
+    for digest in sorted(named.intersection(blobs.digests())):
+        try:
+            store.copy(blobs, digest)
+            kept.append(digest)
+        except LoopwrightError as error:
+            problems.append(f"blob {digest[:12]}: {error.message}")
+    return kept, problems

@@ -1,0 +1,116 @@
+"""A restored platform is the one that was backed up, on whichever database."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import select
+
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher, audit
+from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError
+from loopwright.store.backups import restore_backup
+from loopwright.store.backups.pages import tables_of
+from loopwright.store.blobs import open_blob_store
+from loopwright.store.engine import Connection, Database
+from tests.store.backups.conftest import Platform
+
+
+def rows_of(connection: Connection) -> dict[str, list[tuple[object, ...]]]:
+    tables = tables_of(connection)
+    return {
+        table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.primary_key.columns))]
+        for table in tables
+    }
+
+
+def test_every_row_and_blob_comes_back_and_the_chain_holds(platform: Platform, empty: Database, tmp_path: Path) -> None:
+    digest = platform.register(b"a model")
+    platform.spool(3, b"three")
+    backup = platform.back_up()
+    blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
+    restore_backup(backup, platform.place, empty, blobs, tmp_path / "new")
+    assert empty.read(rows_of) == platform.database.read(rows_of)
+    assert empty.read(audit.verify_chain) == platform.database.read(audit.verify_chain) > 0
+    assert blobs.get(digest) == b"a model"
+    assert (tmp_path / "new" / backup.spool[0].path).read_bytes() == b"three"
+    assert not (tmp_path / "new" / "gateway-0" / "writer.id").exists(), "a new name: numbers are used once"
+
+
+def test_a_restored_platform_goes_on(platform: Platform, empty: Database, tmp_path: Path) -> None:
+    platform.register(b"a model")
+    blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
+    restore_backup(platform.back_up(), platform.place, empty, blobs, tmp_path / "new")
+    before = empty.read(audit.verify_chain)
+    goes_on = Platform(Dispatcher(empty, platform.clock), blobs, tmp_path / "new", platform.place, platform.clock)
+    goes_on.register(b"another")
+    assert empty.read(audit.verify_chain) > before
+    versions = goes_on.dispatcher.call("registry.versions", {"model": "late"}, actor=LOCAL_ACTOR, project="flights")
+    assert [one.version for one in versions] == [2, 1]
+
+
+@pytest.mark.slow
+def test_a_backup_of_sqlite_goes_into_postgresql_and_keys_grow_on(
+    postgres_url: str, dispatcher: Dispatcher, platform: Platform, tmp_path: Path
+) -> None:
+    if not dispatcher.database.is_sqlite:
+        pytest.skip("goes from SQLite to PostgreSQL")
+    platform.register(b"a model")
+    target = Database(postgres_url)
+    with target.engine.begin() as connection:
+        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
+        connection.exec_driver_sql("CREATE SCHEMA public")
+    blobs = open_blob_store(str(tmp_path / "new-blobs"))
+    restore_backup(platform.back_up(), platform.place, target, blobs, tmp_path / "new-state")
+    events = target.read(audit.verify_chain)
+    there = Dispatcher(target, platform.clock)
+    there.call("projects.create", {"name": "more", "owner": "ops"}, actor=SERVICE_ACTOR, project="_system")
+    target.seal()
+    assert target.read(audit.verify_chain) > events
+    target.close()
+
+
+def test_what_is_not_empty_is_left_alone(platform: Platform, tmp_path: Path) -> None:
+    platform.register(b"a model")
+    backup = platform.back_up()
+    before = platform.database.read(rows_of)
+    with pytest.raises(Conflict, match="not empty"):
+        restore_backup(backup, platform.place, platform.database, platform.blobs, tmp_path / "other")
+    assert platform.database.read(rows_of) == before
+
+
+def test_a_backup_of_a_newer_version_is_refused(platform: Platform, empty: Database, tmp_path: Path) -> None:
+    backup = msgspec.structs.replace(platform.back_up(), revision="9999")
+    with pytest.raises(Conflict, match="newer version"):
+        restore_backup(backup, platform.place, empty, platform.blobs, tmp_path / "new")
+
+
+def test_a_changed_page_restores_nothing_and_can_be_tried_again(
+    platform: Platform, empty: Database, tmp_path: Path
+) -> None:
+    platform.register(b"a model")
+    backup = platform.back_up()
+    page = next(table.pages[0] for table in backup.tables if table.name == "model_versions")
+    file = tmp_path / "backups" / "objects" / page[:2] / page
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
+    with pytest.raises(LoopwrightError):
+        restore_backup(backup, platform.place, empty, blobs, tmp_path / "new")
+    assert not any(empty.read(rows_of)["events"])
+    file.write_bytes(whole)
+    restore_backup(backup, platform.place, empty, blobs, tmp_path / "new")
+    assert empty.read(rows_of) == platform.database.read(rows_of)
+
+
+@pytest.mark.parametrize("path", ["../x/spool/a/b/c/1.log", "/etc/spool/a/b/c/1.log", "gateway-0/spool/../../x/1.log"])
+def test_a_spool_path_that_leads_elsewhere_writes_nothing(
+    platform: Platform, empty: Database, tmp_path: Path, path: str
+) -> None:
+    platform.spool(1, b"rows")
+    backup = platform.back_up()
+    forged = [msgspec.structs.replace(backup.spool[0], path=path)]
+    with pytest.raises(Corrupt, match="spool"):
+        restore_backup(
+            msgspec.structs.replace(backup, spool=forged), platform.place, empty, platform.blobs, tmp_path / "new"
+        )
+    assert not list(tmp_path.rglob("1.log"))
