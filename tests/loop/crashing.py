@@ -6,9 +6,11 @@ from typing import Any
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.verbs import verb_of
+from loopwright.loop import jobs  # noqa: F401 - the functions that do jobs
 from loopwright.pipelines import Execution, StepContext, StepSpec
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.store.types import EVERY_STREAM, Job, Streams
+from loopwright.store.work import do_job
 from tests.loop.conftest import Loop
 
 
@@ -24,6 +26,7 @@ class Worker:
     state_dir: Path
     children: Any = None
     dies_after: str = ""
+    project: str = "flights"
 
     @property
     def blobs(self) -> BlobStore:
@@ -43,6 +46,10 @@ class Worker:
             self.dies_after = ""
             raise Killed
         return answer
+
+    def do(self, job: Job) -> Any:
+        """Do a job."""
+        return do_job(self, job)  # type: ignore[arg-type]
 
     def progress(self, text: str) -> None:
         """Hear how far a step is."""

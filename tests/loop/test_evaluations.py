@@ -9,7 +9,6 @@ import pytest
 
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Conflict, InvalidInput
-from loopwright.loop.jobs import evaluate
 from loopwright.pipelines import ChildPool
 from loopwright.registry import GateSpec, InputColumn, ModelFile, Signature
 from tests.loop.conftest import LATE, Importer, Loop
@@ -52,7 +51,7 @@ def test_an_imported_version_passes_its_gates_on_later_rows_and_is_deployed(
     version = import_model(loop, service="late")
     with pytest.raises(Conflict, match="has not been through its gates"):
         loop("loop.deploy", deployment="late", version=version)
-    found: Any = evaluate(worker, loop("loop.start_evaluation", model="late", reason="it came from Ana"))
+    found: Any = worker.do(loop("loop.start_evaluation", model="late", reason="it came from Ana"))
     assert [(one["gate"], one["verdict"]) for one in found["results"]] == [("at_least", "undecided")]
     assert "nobody knows whether it was trained on them" in found["results"][0]["message"]
     with pytest.raises(Conflict, match="did not pass its gates"):
@@ -61,7 +60,7 @@ def test_an_imported_version_passes_its_gates_on_later_rows_and_is_deployed(
     importer.load()
     loop.wall.at_us += HOUR_US
     job = loop("loop.start_evaluation", model="late", start_at=loop.wall.at_us - 2 * HOUR_US)
-    found = evaluate(worker, job)
+    found = worker.do(job)
     assert found["passed"]
     loop("loop.deploy", deployment="late", version=version)
     assert loop("serving.status", deployment="late").champion == version

@@ -1,13 +1,16 @@
 """Evidence: what is known of the data behind a version, and of the rows it has seen."""
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
 
+from loopwright import features, tracking
 from loopwright.data import CheckSpec
 from loopwright.features import TrainingSetSpec
 from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.verbs import verb_of
 from loopwright.loop import evidence
 from loopwright.registry import Evidence, GateSpec, run_gates
 from tests.loop.conftest import PROJECT, Importer, Loop
@@ -24,8 +27,8 @@ class Desk:
         self.loop, self.load = loop, load
         self.measured: dict[str, Any] = {"overlap_rows": 0, "champion_overlap_rows": 0}
 
-    def call(self, verb: str, args: dict[str, Any]) -> Any:
-        return self.loop.service(verb, **args)
+    def call(self, function: Callable[..., Any], /, **args: Any) -> Any:
+        return self.loop.service(verb_of(function).name, **args)
 
     def child(self, _target: str, _inputs: dict[str, Any]) -> dict[str, Any]:
         fixed = {"rows": 9, "metrics": {"roc_auc": 0.7}, "intervals": {}, "champion_metrics": {"roc_auc": 0.6}}
@@ -37,14 +40,12 @@ class Desk:
         spec = TrainingSetSpec("late", {"flights": newest}, None, self.loop.wall.at_us, self.loop.wall.at_us)
         plan, blob = self.loop("features.freeze_plan", service="late"), self.loop.blobs.put(f"rows {newest}".encode())
         ends = {"event_at_min": self.loop.wall.at_us, "event_at_max": self.loop.wall.at_us}
-        frozen = self.call(
-            "features.record_training_set", {"spec": spec, "blob": blob, "rows": 9, "plan_digest": plan, **ends}
-        )
+        frozen = self.call(features.record_training_set, spec=spec, blob=blob, rows=9, plan_digest=plan, **ends)
         return f"flights/training_set:late/{frozen.version}"
 
     def gather(self, number: int, ref: str) -> Evidence:
         version = self.loop("registry.get_version", model="late", version=number)
-        return evidence.gather(self, version, {"ref": ref})
+        return evidence.gather(self, self.child, version, {"ref": ref})
 
     def checked(self, number: int, ref: str) -> tuple[str, str]:
         """Return verdict and sentence of the gate about data."""
@@ -95,6 +96,6 @@ def test_what_a_model_from_elsewhere_was_trained_on_is_not_known(desk: Desk) -> 
 
 
 def test_a_command_is_known_by_the_datasets_of_its_run(desk: Desk) -> None:
-    run = desk.call("tracking.start_run", {"experiment": "train", "inputs": ["flights/dataset:flights/1"]})
+    run = desk.call(tracking.start_run, experiment="train", inputs=["flights/dataset:flights/1"])
     number = desk.loop.register(run=run.run_id)
     assert desk.checked(number, desk.freeze())[0] == "passed"

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop.jobs import audit_skew
 from tests.loop.answering import answer
 from tests.loop.conftest import Loop
 from tests.loop.crashing import Worker
@@ -16,8 +15,8 @@ def test_the_audit_leaves_out_what_was_scored_in_a_batch(serving: Loop, tmp_path
     answer(serving, 1, variant="score")
     task = serving("loop.start_skew_audit", deployment="late")
     worker: Any = Worker(serving, tmp_path)
-    found: Any = audit_skew(worker, task)
+    found: Any = worker.do(task)
     assert found["rows"] == 0
     answer(serving, 2)
     with pytest.raises(InvalidInput, match="looks no features up"):
-        audit_skew(worker, task)
+        worker.do(task)

@@ -10,7 +10,7 @@ from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.serving import Rollout, predictions
-from loopwright.serving.jobs import judge_step, score, score_ids
+from loopwright.serving.jobs import score_ids
 from loopwright.store.types import BlobRef
 
 Call = Callable[..., Any]
@@ -84,7 +84,7 @@ def test_a_batch_that_is_scored_again_after_a_crash_is_logged_once(
     constant: int, call: Call, worker: Any, blob_store: Any, tmp_path: Any
 ) -> None:
     started = call("serving.start_score", deployment="late", input=stored_rows(blob_store, tmp_path, ROWS))
-    assert score(worker, started) == score(worker, started)
+    assert worker.run_job(started) == worker.run_job(started)
     chunks = worker.call("chunks.find", {"kind": "predictions", "stream": "late"}, "flights")
     assert sum(chunk.rows for chunk in chunks) == 3
 
@@ -93,7 +93,7 @@ def test_missing_columns_are_named(constant: int, call: Call, worker: Any, blob_
     sent = stored_rows(blob_store, tmp_path, ROWS.drop("distance"))
     started = call("serving.start_score", deployment="late", input=sent, id_column="nr")
     with pytest.raises(InvalidInput, match="distance, nr"):
-        score(worker, started)
+        worker.run_job(started)
 
 
 def test_scores_of_classes_keep_every_probability(
@@ -140,9 +140,9 @@ def test_judging_twice_after_a_crash_is_once(
     wall.at_us = candidate.step_started_at + 7 * DAY
     service("serving.judge_step", rollout_id=candidate.rollout_id, step=0)
     (job,) = dispatcher.call("jobs.list", {"states": ["queued"]}, actor=SERVICE_ACTOR, project="flights")
-    first = judge_step(worker, job)
+    first = worker.run_job(job)
     before = events(60)
-    assert judge_step(worker, job) == first
+    assert worker.run_job(job) == first
     assert events(60) == before
 
 

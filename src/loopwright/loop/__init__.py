@@ -2,6 +2,15 @@
 
 from loopwright.loop import apply, commands, evaluations, exports, reactions, status, why
 from loopwright.loop.commands import CommandSpec, ModelOutput
+from loopwright.loop.events import (
+    EvaluationStarted,
+    ProjectApplied,
+    ReactionFailed,
+    RetrainChanged,
+    RetrainStarted,
+    TimerFailed,
+    Trained,
+)
 from loopwright.loop.operations import OperationContext, seal_gateway
 from loopwright.loop.promote import deploy, rollback
 from loopwright.loop.reactor import Reactor
@@ -23,17 +32,24 @@ from loopwright.loop.types import (
 __all__ = [
     "Advanced",
     "CommandSpec",
+    "EvaluationStarted",
     "ModelOutput",
     "OperationContext",
     "Plan",
     "PlannedChange",
+    "ProjectApplied",
     "ProjectSpec",
     "Provenance",
     "ProvenanceNode",
+    "ReactionFailed",
     "Reactor",
+    "RetrainChanged",
     "RetrainRecord",
     "RetrainSpec",
+    "RetrainStarted",
+    "TimerFailed",
     "TrainSpec",
+    "Trained",
     "When",
     "advance",
     "apply",

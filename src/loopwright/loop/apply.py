@@ -10,6 +10,7 @@ from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
 from loopwright.loop.commands import COMMAND, check_command
+from loopwright.loop.events import ProjectApplied
 from loopwright.loop.retrain import check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
@@ -66,7 +67,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
     sql.insert_spec(tx, number, digest_of(to_builtins(spec)), spec)
     new, changed = (sum(change.change == kind for change in planned.changes) for kind in ("new", "changed"))
     ref = tx.ref("project", tx.project, number)
-    tx.emit("loop.applied", ref, code_digest=spec.code_digest, new=new, changed=changed)
+    tx.emit(ProjectApplied(spec.code_digest, new, changed), ref)
     return planned
 
 

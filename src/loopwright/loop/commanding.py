@@ -10,14 +10,15 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopwright import registry
+from loopwright import data, registry, tracking
 from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, StepFailed
 from loopwright.loop import recording
+from loopwright.loop.apply import current_spec
 from loopwright.loop.commands import CommandSpec, ModelOutput, fill_word
 from loopwright.pipelines import StepContext, packing
-from loopwright.registry import ModelVersion, SavedModel, artifacts
+from loopwright.registry import SavedModel, artifacts
 from loopwright.store.types import BlobRef
 from loopwright.tracking import Run
 
@@ -53,8 +54,10 @@ def run_command(context: StepContext, inputs: Document) -> Document:
         made = context.child("loopwright.loop.commanding:run_and_inspect", asked)
         run = _run(context, spec, params, versions)
         if lock is not None and run.state == "running":
-            named = {"run_id": run.run_id, "path": lock[0], **to_builtins(lock[1])}
-            context.call("tracking.log_artifact", named)
+            path, blob = lock
+            context.call(
+                tracking.log_artifact, run_id=run.run_id, path=path, digest=blob.digest, size_bytes=blob.size_bytes
+            )
         return _register(context, spec, run, made, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -63,7 +66,7 @@ def run_command(context: StepContext, inputs: Document) -> Document:
 def _write_rows(context: StepContext, spec: CommandSpec, folder: Path) -> Versions:
     found = {}
     for name, dataset in spec.inputs.items():
-        found[name] = context.call("data.get_version", {"dataset": dataset})
+        found[name] = context.call(data.versions.get_version, dataset=dataset)
         read.scan(found[name], context.blobs).sink_parquet(folder / f"{name}.parquet", compression="zstd")
     return found
 
@@ -166,17 +169,15 @@ def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document,
             continue
         saved = convert(document, SavedModel)
         artifacts.store_files(context.blobs, folder / "models" / name, saved)
-        version: ModelVersion = context.call(
-            "registry.register",
-            {
-                "model": spec.outputs[name].model,
-                "flavour": saved.flavour,
-                "files": to_builtins(saved.files),
-                "signature": to_builtins(saved.signature),
-                "run": f"{context.project}/run:{run.run_id}",
-                "code_digest": spec.code_digest,
-                "idempotency": _token(context, name),
-            },
+        version = context.call(
+            registry.register,
+            model=spec.outputs[name].model,
+            flavour=saved.flavour,
+            files=saved.files,
+            signature=saved.signature,
+            run=f"{context.project}/run:{run.run_id}",
+            code_digest=spec.code_digest,
+            idempotency=_token(context, name),
         )
         registered[name] = {"model": version.model, "version": version.version}
     recording.finish(context, run, {})
@@ -192,8 +193,7 @@ def _registered(context: StepContext, spec: CommandSpec) -> Document:
     found = {}
     for name, output in spec.outputs.items():
         with contextlib.suppress(NotFound):
-            asked = {"model": output.model, "idempotency": _token(context, name)}
-            version: ModelVersion = context.call("registry.get_version", asked)
+            version = context.call(registry.get_version, model=output.model, idempotency=_token(context, name))
             found[name] = {"model": version.model, "version": version.version}
     return found
 
@@ -203,7 +203,7 @@ def _run(context: StepContext, spec: CommandSpec, params: Document, versions: Ve
     if spec.environment is not None:
         tags |= {"environment_file": spec.environment[0], "environment_digest": spec.environment[1]}
     inputs = [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()]
-    source = context.call("loop.spec", {}).source
+    source = context.call(current_spec).source
     return recording.run_of(context, spec.name, params=params, tags=tags, inputs=inputs, source=source)
 
 

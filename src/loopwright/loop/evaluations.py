@@ -2,12 +2,12 @@
 
 from loopwright import features, registry, serving
 from loopwright.kernel.clock import DAY_US
-from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import verb
 from loopwright.loop.apply import current_spec
-from loopwright.loop.types import TrainSpec
+from loopwright.loop.events import EvaluationStarted
+from loopwright.loop.types import Evaluate, TrainSpec
 from loopwright.registry import ModelVersion
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
@@ -59,19 +59,19 @@ def start_evaluation(
     services = [service, found.service, *(train.service for train in trains)]
     is_own = bool(found.plan_digest) and service in ("", found.service)
     plan = found.plan_digest if is_own else _plan(tx, model, [name for name in services if name])
-    args = {
-        "model": model,
-        "version": found.version,
-        "gates": to_builtins(gates),
-        "plan_digest": plan,
-        "start_at": start,
-        "end_at": end,
-        "known_by": tx.now_us,
-        "reason": reason,
-    }
     ref = tx.ref("model", model, found.version)
-    job = tx.start_job("loop.evaluate", ref, args)
-    tx.emit("loop.evaluation_started", ref, reason=reason, job_id=job.job_id, model=model, version=found.version)
+    work = Evaluate(
+        model=model,
+        version=found.version,
+        gates=gates,
+        plan_digest=plan,
+        start_at=start,
+        end_at=end,
+        known_by=tx.now_us,
+        reason=reason,
+    )
+    job = tx.start_job(work, ref)
+    tx.emit(EvaluationStarted(job.job_id, model, found.version), ref, reason=reason)
     return job
 
 

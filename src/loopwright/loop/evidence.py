@@ -1,65 +1,53 @@
 """What gates look at: a version and the champion measured on the same held-out rows, and the data behind them."""
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from loopwright.data import Dataset, DatasetVersion
+from loopwright import data, features, registry, tracking
 from loopwright.features import TrainingSetVersion
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.registry import Evidence, GateReport, GateSpec, ModelVersion, SavedModel, run_gates
-from loopwright.tracking import Run
+from loopwright.store.work import VerbCaller
 
 Document = dict[str, Any]
 
 
-class Caller(Protocol):
-    """What gathering needs of a step or a job: verbs, and functions of the platform in a child process."""
-
-    @property
-    def project(self) -> str:
-        """The project."""
-        ...
-
-    def call(self, verb: str, args: dict[str, Any]) -> Any:
-        """Call a verb or query in the project."""
-        ...
-
-    def child(self, target: str, inputs: dict[str, Any]) -> Any:
-        """Call a function in a child process."""
-        ...
+Child = Callable[[str, Document], Any]
+"""Calls a function of the platform in a child process, by ``module:qualname``, with documents by parameter."""
 
 
-def gather(caller: Caller, version: ModelVersion, rows: Document) -> Evidence:
+def gather(context: VerbCaller, child: Child, version: ModelVersion, rows: Document) -> Evidence:
     """Return the evidence on a version.
 
     Args:
-        caller: The step or job that asks.
+        context: The step or job that asks.
+        child: Runs what measures models beside them.
         version: Which.
         rows: Document of the training set it is measured on.
     """
     asked = {"model": model_document(version), "rows": rows}
     if version.training_set:
-        asked["trained_on"] = frozen_document(caller, version.training_set)
-    champion = champion_of(caller, version.model)
+        asked["trained_on"] = frozen_document(context, version.training_set)
+    champion = champion_of(context, version.model)
     if champion is not None:
         asked["champion"] = model_document(champion)
         if champion.training_set:
-            asked["champion_trained_on"] = frozen_document(caller, champion.training_set)
-    facts: Document = caller.child("loopwright.loop.scoring:judge", asked)
-    measured_on = training_set_of(caller, rows["ref"])
+            asked["champion_trained_on"] = frozen_document(context, champion.training_set)
+    facts: Document = child("loopwright.loop.scoring:judge", asked)
+    measured_on = training_set_of(context, rows["ref"])
     facts["overlap_rows"] = _overlap(facts["overlap_rows"], version, measured_on)
     if champion is not None:
         facts["champion_overlap_rows"] = _overlap(facts["champion_overlap_rows"], champion, measured_on)
-    trained_on = _datasets(caller, version)
+    trained_on = _datasets(context, version)
     datasets = {**trained_on, **measured_on.spec.dataset_versions}
     return Evidence(
         model=version.model,
         version=version.version,
         champion=None if champion is None else champion.version,
-        quarantined=_quarantined(caller, datasets),
-        released=_released(caller, {*trained_on.items(), *measured_on.spec.dataset_versions.items()}),
+        quarantined=_quarantined(context, datasets),
+        released=_released(context, {*trained_on.items(), *measured_on.spec.dataset_versions.items()}),
         is_data_known=bool(trained_on),
         evaluation=rows["ref"],
         **facts,
@@ -67,25 +55,26 @@ def gather(caller: Caller, version: ModelVersion, rows: Document) -> Evidence:
 
 
 def run_and_record(
-    caller: Caller, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
+    context: VerbCaller, child: Child, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
 ) -> GateReport:
     """Run gates over the evidence on a version and store what they said."""
-    found = gather(caller, version, rows)
-    place = {"model": version.model, "version": version.version, "reason": reason}
-    results = to_builtins(run_gates(gates, found))
-    report: GateReport = caller.call(
-        "registry.record_gates", {**place, "results": results, "evidence": to_builtins(found)}
+    evidence = gather(context, child, version, rows)
+    return context.call(
+        registry.record_gates,
+        model=version.model,
+        version=version.version,
+        results=run_gates(gates, evidence),
+        evidence=evidence,
+        reason=reason,
     )
-    return report
 
 
-def champion_of(caller: Caller, model: str) -> ModelVersion | None:
+def champion_of(context: VerbCaller, model: str) -> ModelVersion | None:
     """Return the version that serves; None before the first."""
     try:
-        found: ModelVersion = caller.call("registry.get_version", {"model": model, "alias": "champion"})
+        return context.call(registry.get_version, model=model, alias=registry.CHAMPION)
     except NotFound:
         return None
-    return found
 
 
 def model_document(version: ModelVersion) -> Document:
@@ -95,13 +84,13 @@ def model_document(version: ModelVersion) -> Document:
     return {"codec": "model", "blobs": digests, "saved": to_builtins(saved)}
 
 
-def rows_document(caller: Caller, frozen: TrainingSetVersion) -> Document:
+def rows_document(context: VerbCaller, frozen: TrainingSetVersion) -> Document:
     """Return the document by which a child process gets the rows of a training set."""
-    plan = caller.call("features.plan", {"digest": frozen.plan_digest})
+    plan = context.call(features.plan, digest=frozen.plan_digest)
     return {
         "codec": "training_set",
         "blob": frozen.digest,
-        "ref": f"{caller.project}/training_set:{frozen.service}/{frozen.version}",
+        "ref": f"{context.project}/training_set:{frozen.service}/{frozen.version}",
         "label": frozen.label,
         "task": plan.task,
         "rows": frozen.rows,
@@ -109,18 +98,15 @@ def rows_document(caller: Caller, frozen: TrainingSetVersion) -> Document:
     }
 
 
-def frozen_document(caller: Caller, ref: str) -> Document:
+def frozen_document(context: VerbCaller, ref: str) -> Document:
     """Return the document of a training set by its ref."""
-    return rows_document(caller, training_set_of(caller, ref))
+    return rows_document(context, training_set_of(context, ref))
 
 
-def training_set_of(caller: Caller, ref: str) -> TrainingSetVersion:
+def training_set_of(context: VerbCaller, ref: str) -> TrainingSetVersion:
     """Return a training set by its ref."""
     parsed = parse_ref(ref)
-    found: TrainingSetVersion = caller.call(
-        "features.training_set", {"service": parsed.name, "version": parsed.version}
-    )
-    return found
+    return context.call(features.training_set, service=parsed.name, version=parsed.version)
 
 
 def _overlap(counted: int | None, version: ModelVersion, measured_on: TrainingSetVersion) -> int | None:
@@ -128,29 +114,28 @@ def _overlap(counted: int | None, version: ModelVersion, measured_on: TrainingSe
     return 0 if counted is None and version.event_at <= measured_on.event_at_min else counted
 
 
-def _datasets(caller: Caller, version: ModelVersion) -> dict[str, int]:
+def _datasets(context: VerbCaller, version: ModelVersion) -> dict[str, int]:
     """Return the dataset versions a version was trained on; empty if that is not on record."""
     if version.training_set:
-        return training_set_of(caller, version.training_set).spec.dataset_versions
+        return training_set_of(context, version.training_set).spec.dataset_versions
     if not version.run:
         return {}
-    run: Run = caller.call("tracking.get_run", {"run_id": parse_ref(version.run).name})
+    run = context.call(tracking.get_run, run_id=parse_ref(version.run).name)
     refs = [parse_ref(ref) for ref in run.inputs]
     return {ref.name: ref.version for ref in refs if ref.kind == "dataset" and ref.version is not None}
 
 
-def _quarantined(caller: Caller, names: Iterable[str]) -> list[str]:
+def _quarantined(context: VerbCaller, names: Iterable[str]) -> list[str]:
     """Return the newest versions that are quarantined: what was read in their place is older than it should be."""
-    found: list[Dataset] = [caller.call("data.get", {"dataset": name}) for name in names]
-    return [f"{one.spec.name}/{one.latest}" for one in found if one.latest_state == "quarantined"]
+    datasets = [context.call(data.get, dataset=name) for name in names]
+    return [f"{dataset.name}/{dataset.latest}" for dataset in datasets if dataset.latest_state == "quarantined"]
 
 
-def _released(caller: Caller, read: Iterable[tuple[str, int]]) -> list[str]:
+def _released(context: VerbCaller, read: Iterable[tuple[str, int]]) -> list[str]:
     """Return the versions with rows in what was read that failed their checks and were released by a person."""
-    found: dict[str, None] = {}
+    named: dict[str, None] = {}
     for name, number in sorted(read):
-        released: list[DatasetVersion] = caller.call("data.released_versions", {"dataset": name, "version": number})
-        for one in released:
-            failed = "; ".join(result.message for result in one.checks if not result.passed)
-            found[f"{name}/{one.version} ({failed})"] = None
-    return list(found)
+        for version in context.call(data.versions.released_versions, dataset=name, version=number):
+            failed = "; ".join(result.message for result in version.checks if not result.passed)
+            named[f"{name}/{version.version} ({failed})"] = None
+    return list(named)

@@ -2,6 +2,7 @@
 
 from loopwright import serving
 from loopwright.kernel.verbs import Role, verb
+from loopwright.loop.types import AuditSkew, Export
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 
@@ -17,8 +18,7 @@ def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, feature
         features: True adds the logged features of served rows.
     """
     serving.get(tx, deployment=deployment)
-    args = {"deployment": deployment, "start_at": start_at, "end_at": end_at, "features": features}
-    return tx.start_job("loop.export", tx.ref("deployment", deployment), args)
+    return tx.start_job(Export(deployment, start_at, end_at, features), tx.ref("deployment", deployment))
 
 
 @verb("loop.start_skew_audit", changes=Job, role=Role.VIEWER)
@@ -27,5 +27,5 @@ def start_skew_audit(
 ) -> Job:
     """Start computing served feature rows again, point in time; the result counts the unequal ones."""
     serving.get(tx, deployment=deployment)
-    args = {"deployment": deployment, "rows": min(rows, 100_000), "start_at": start_at, "end_at": end_at}
-    return tx.start_job("loop.audit_skew", tx.ref("deployment", deployment), args)
+    work = AuditSkew(deployment, min(rows, 100_000), start_at, end_at)
+    return tx.start_job(work, tx.ref("deployment", deployment))

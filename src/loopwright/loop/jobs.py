@@ -8,15 +8,17 @@ from typing import Any
 
 import polars as pl
 
+from loopwright import data, registry, serving
 from loopwright.data import read
 from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set
-from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import evidence
+from loopwright.loop.types import AuditSkew, Evaluate, Export
 from loopwright.pipelines import PipelineContext
-from loopwright.registry import GateSpec
-from loopwright.serving import Release, predictions
-from loopwright.store.types import BlobRef, Chunk, Job, Streams
+from loopwright.serving import predictions
+from loopwright.store import chunks
+from loopwright.store.types import BlobRef, Streams
 from loopwright.store.work import JobContext, job
 
 _COLUMNS = [
@@ -32,39 +34,33 @@ _COLUMNS = [
 ]
 
 
-@job("loop.export")
-def export(context: JobContext, task: Job) -> dict[str, Any]:
+@job(Export)
+def export(context: JobContext, args: Export) -> dict[str, Any]:
     """Write predictions and labels of a stretch of event time to one Parquet blob."""
-    args = task.args
-    context.seal(Streams(task.project, ("predictions", "labels"), args["deployment"]))
-    chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
-    labels = _chunks(context, task, "labels")
-    columns = None if args["features"] else _COLUMNS
-    rows = predictions.scan(chunks, context.blobs, start_at=args["start_at"], end_at=args["end_at"], columns=columns)
+    context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
+    rows = _log(context, args, columns=None if args.features else _COLUMNS)
+    labels = context.call(chunks.find, kind="labels", stream=args.deployment)
     joined = predictions.join_labels(rows, predictions.latest_labels(labels, context.blobs))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "log.parquet"
         joined.sink_parquet(place, compression="zstd")
         count = pl.scan_parquet(place).select(pl.len()).collect().item()
         blob = context.blobs.put_file(place)
-    context.call("blobs.keep", {"blobs": [to_builtins(blob)]}, task.project)
+    context.call(chunks.keep_blobs, blobs=[blob])
     return {"digest": blob.digest, "size_bytes": blob.size_bytes, "rows": count}
 
 
-@job("loop.audit_skew")
-def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
+@job(AuditSkew)
+def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
     """Compute a sample of served rows again from the datasets and compare every feature to the bit.
 
     Rows scored in a batch brought their features with them and are left out.
     """
-    args = task.args
-    context.seal(Streams(task.project, ("predictions",), args["deployment"]))
-    chunks = _chunks(context, task, "predictions", args["start_at"], args["end_at"])
-    served = predictions.scan(chunks, context.blobs, start_at=args["start_at"], end_at=args["end_at"])
+    context.seal(Streams(context.project, ("predictions",), args.deployment))
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)
-    rows = served.filter(is_looked_up).collect()
-    sample = rows.sample(min(args["rows"], rows.height), seed=0) if rows.height else rows
-    reports = [_compare(context, task, *alike) for alike in _by_plan(context, task, sample)]
+    rows = _log(context, args).filter(is_looked_up).collect()
+    sample = rows.sample(min(args.rows, rows.height), seed=0) if rows.height else rows
+    reports = [_compare(context, *alike) for alike in _by_plan(context, args.deployment, sample)]
     return {
         "rows": sum(report.rows for report in reports),
         "unequal_rows": sum(report.unequal_rows for report in reports),
@@ -73,12 +69,20 @@ def audit_skew(context: JobContext, task: Job) -> dict[str, Any]:
     }
 
 
-def _by_plan(context: JobContext, task: Job, sample: pl.DataFrame) -> list[tuple[FeaturePlan, list[str], pl.DataFrame]]:
+def _log(context: JobContext, args: Export | AuditSkew, columns: list[str] | None = None) -> pl.LazyFrame:
+    """Return what was predicted in the stretch."""
+    start_at, end_at = args.start_at, args.end_at
+    stored = context.call(chunks.find, kind="predictions", stream=args.deployment, start_at=start_at, end_at=end_at)
+    return predictions.scan(stored, context.blobs, start_at=start_at, end_at=end_at, columns=columns)
+
+
+def _by_plan(
+    context: JobContext, deployment: str, sample: pl.DataFrame
+) -> list[tuple[FeaturePlan, list[str], pl.DataFrame]]:
     """Return the rows that were served by one plan together, with the plan and what was left out of their log."""
     found: dict[tuple[str, ...], tuple[FeaturePlan, list[str], list[pl.DataFrame]]] = {}
     for (number, variant), part in sample.group_by("release", "variant", maintain_order=True):
-        place = {"deployment": task.args["deployment"], "number": int(number)}
-        release: Release = context.call("serving.get_release", place, task.project)
+        release = context.call(serving.get_release, deployment=deployment, number=int(number))
         digest = next(one.plan for one in release.variants if one.name == variant)
         plan = release.plans.get(digest)
         if plan is None:
@@ -88,53 +92,35 @@ def _by_plan(context: JobContext, task: Job, sample: pl.DataFrame) -> list[tuple
     return [(plan, personal, pl.concat(parts)) for plan, personal, parts in found.values()]
 
 
-def _compare(context: JobContext, task: Job, plan: FeaturePlan, personal: list[str], rows: pl.DataFrame) -> SkewReport:
-    scans = {
-        dataset.name: read.scan(
-            context.call("data.get_version", {"dataset": dataset.name}, task.project), context.blobs
-        )
-        for dataset in plan.datasets
-    }
+def _compare(context: JobContext, plan: FeaturePlan, personal: list[str], rows: pl.DataFrame) -> SkewReport:
+    newest = {dataset.name: context.call(data.versions.get_version, dataset=dataset.name) for dataset in plan.datasets}
+    scans = {name: read.scan(version, context.blobs) for name, version in newest.items()}
     kept = rows.select([name for name in rows.columns if not name.startswith("f.") or name[2:] in plan.columns])
     return compare_served(plan, scans, kept, partial(ask_child, context), unlogged=personal)
 
 
-@job("loop.evaluate")
-def evaluate(context: Any, task: Job) -> dict[str, Any]:
+@job(Evaluate)
+def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
     """Measure a registered version on held-out rows, run its gates and record what they said."""
-    args, caller = task.args, _Caller(context, task.project)
     frozen = freeze_training_set(
         context,
-        task.project,
-        plan_digest=args["plan_digest"],
-        start_at=args["start_at"],
-        end_at=args["end_at"],
-        known_by=args["known_by"],
+        context.project,
+        plan_digest=args.plan_digest,
+        start_at=args.start_at,
+        end_at=args.end_at,
+        known_by=args.known_by,
         run_requests=partial(ask_child, context),
-        reason=f"held-out rows for version {args['version']} of {args['model']}",
+        reason=f"held-out rows for version {args.version} of {args.model}",
     )
-    version = caller.call("registry.get_version", {"model": args["model"], "version": args["version"]})
-    rows = evidence.rows_document(caller, frozen)
-    gates = convert(args["gates"], list[GateSpec])
-    report = evidence.run_and_record(caller, version, rows, gates, args["reason"])
+    version = context.call(registry.get_version, model=args.model, version=args.version)
+    rows = evidence.rows_document(context, frozen)
+
+    def child(target: str, inputs: dict[str, Any]) -> Any:
+        return context.children.call(target, inputs).output
+
+    report = evidence.run_and_record(context, child, version, rows, args.gates, args.reason)
     results = [{"gate": one.gate.kind, "verdict": one.verdict, "message": one.message} for one in report.results]
     return {"report_id": report.report_id, "passed": report.passed, "rows": frozen.rows, "results": results}
-
-
-class _Caller:
-    """What gathering evidence needs of this worker."""
-
-    def __init__(self, context: PipelineContext, project: str) -> None:
-        self.project = project
-        self._context = context
-
-    def call(self, verb: str, args: dict[str, Any]) -> Any:
-        """Call a verb or query in the project."""
-        return self._context.call(verb, args, self.project)
-
-    def child(self, target: str, inputs: dict[str, Any]) -> Any:
-        """Call a function in a child process."""
-        return self._context.children.call(target, inputs).output
 
 
 def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:
@@ -146,11 +132,3 @@ def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.Data
     pool: PipelineContext = context
     answer = pool.children.call(request.function, {"": document}, timeout_s=600.0).output
     return pl.read_parquet(context.blobs.path(answer["blob"])).select(request.outputs)
-
-
-def _chunks(
-    context: JobContext, task: Job, kind: str, start_at: int | None = None, end_at: int | None = None
-) -> list[Chunk]:
-    place = {"kind": kind, "stream": task.args["deployment"], "start_at": start_at, "end_at": end_at}
-    found: list[Chunk] = context.call("chunks.find", place, task.project)
-    return found

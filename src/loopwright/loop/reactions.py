@@ -6,6 +6,7 @@ from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop import fills, promote, retrain, sql
+from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
@@ -27,10 +28,10 @@ def fill_new_plan(tx: Tx, event: Event) -> None:
     fills.fill_frozen_plan(tx, str(event.payload["digest"]), f"a new plan of {service} reads it")
 
 
-@reaction("serving.released")
-def fill_released_views(tx: Tx, event: Event) -> None:
+@reaction(serving.Released)
+def fill_released_views(tx: Tx, event: Event, facts: serving.Released) -> None:
     """A release that reads other views than the one before brings them up to date."""
-    deployment, number = str(event.payload["deployment"]), int(event.payload["number"])
+    deployment, number = facts.deployment, facts.number
     before = serving.get_release(tx, deployment=deployment, number=number - 1) if number > 1 else None
     released = serving.get_release(tx, deployment=deployment, number=number)
     fills.fill_released_plans(tx, released, before, f"release {number} of {deployment} reads it")
@@ -50,20 +51,18 @@ def report_quarantine(tx: Tx, event: Event) -> None:
     )
 
 
-@reaction("loop.trained")
-def roll_out_trained(tx: Tx, event: Event) -> None:
+@reaction(Trained)
+def roll_out_trained(tx: Tx, event: Event, trained: Trained) -> None:
     """A version that passed its gates is rolled out in every deployment of its model; others are refused."""
-    model, version = str(event.payload["model"]), int(event.payload["version"])
-    alias = str(event.payload.get("alias") or "")
-    if alias:
-        registry.set_alias(tx, model=model, alias=alias, version=version, reason=event.reason)
+    model, version, reason = trained.model, trained.version, event.reason
+    if trained.alias:
+        registry.set_alias(tx, model=model, alias=trained.alias, version=version, reason=reason)
         return
-    execution_id = str(event.payload["execution_id"])
     for spec in deployments_of(tx, model):
-        if event.payload["passed"]:
-            _roll_out(tx, spec.name, version, execution_id, event.reason)
+        if trained.passed:
+            _roll_out(tx, spec.name, version, trained.execution_id, reason)
         else:
-            retrain.close_retrain(tx, spec.name, "refused", event.reason, execution_id=execution_id)
+            retrain.close_retrain(tx, spec.name, "refused", reason, execution_id=trained.execution_id)
 
 
 def _roll_out(tx: Tx, deployment: str, version: int, execution_id: str, reason: str) -> None:
@@ -146,29 +145,28 @@ def refresh_followers(tx: Tx, event: Event) -> None:
             serving.refresh(tx, deployment=spec.name, reason=f"alias {alias} moved: {event.reason}")
 
 
-@reaction("serving.rollout_finished")
-def promote_candidate(tx: Tx, event: Event) -> None:
+@reaction(serving.RolloutFinished)
+def promote_candidate(tx: Tx, event: Event, finished: serving.RolloutFinished) -> None:
     """A finished rollout makes its version champion, the new reference of monitoring; what it healed is resolved."""
-    promote.promote(tx, str(event.payload["deployment"]), int(event.payload["version"]), event.reason)
+    promote.promote(tx, finished.deployment, finished.version, event.reason)
 
 
-@reaction("serving.rollout_aborted")
-def close_aborted(tx: Tx, event: Event) -> None:
+@reaction(serving.RolloutAborted)
+def close_aborted(tx: Tx, event: Event, aborted: serving.RolloutAborted) -> None:
     """An aborted rollout leaves the champion in place and ends its retrain."""
-    deployment = str(event.payload["deployment"])
-    retrain.close_retrain(tx, deployment, "refused", event.reason, version=int(event.payload["version"]))
+    retrain.close_retrain(tx, aborted.deployment, "refused", event.reason, version=aborted.version)
 
 
-@reaction("serving.rolled_back")
-def follow_rollback(tx: Tx, event: Event) -> None:
+@reaction(serving.RolledBack)
+def follow_rollback(tx: Tx, event: Event, rolled_back: serving.RolledBack) -> None:
     """A rollback moves the champion alias back to the version that serves again."""
-    promote.set_champion(tx, str(event.payload["deployment"]), int(event.payload["version"]), event.reason)
+    promote.set_champion(tx, rolled_back.deployment, rolled_back.version, event.reason)
 
 
-@reaction("monitoring.window_closed", "monitoring.window_settled")
-def consider_retrain(tx: Tx, event: Event) -> None:
+@reaction(monitoring.WindowClosed, monitoring.WindowSettled)
+def consider_retrain(tx: Tx, event: Event, window: monitoring.WindowClosed | monitoring.WindowSettled) -> None:
     """Every window is a chance for the retrain policy."""
-    retrain.consider(tx, str(event.payload["deployment"]))
+    retrain.consider(tx, window.deployment)
 
 
 def deployments_of(tx: Tx, model: str) -> list[DeploymentSpec]:

@@ -10,6 +10,7 @@ from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.loop import sql
+from loopwright.loop.events import ReactionFailed
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
@@ -116,7 +117,7 @@ class Reactor:
     def _record_failure(self, name: str, event: Event, outcome: str) -> None:
         def record(tx: Tx) -> None:
             sql.record_failed_reaction(tx, name, event.position, outcome)
-            tx.emit("loop.reaction_failed", event.ref, reason=outcome, rule=name, answered=event.type)
+            tx.emit(ReactionFailed(name, event.type), event.ref, reason=outcome)
 
         self._dispatcher.write(event.project, policy_actor(name), record, event.position)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from loopwright.kernel.documents import to_builtins
+from loopwright import tracking
 from loopwright.pipelines import StepContext
-from loopwright.tracking import Run, SourceState, capture_environment
+from loopwright.tracking import Run, SourceState
 
 
 def run_of(
@@ -19,21 +19,19 @@ def run_of(
     """Return the run of this step of this execution, whatever its state; a new one if there is none."""
     own = {"step": context.step.name, "execution": context.execution.execution_id}
     same = " and ".join(f'tags.{name} = "{value}"' for name, value in own.items())
-    found: list[Run] = context.call("tracking.search_runs", {"experiment": experiment, "filter": same, "limit": 1})
-    if found:
-        return found[0]
-    document = {
-        "experiment": experiment,
-        "name": f"{context.step.name} {context.execution.execution_id[-6:]}",
-        "params": params,
-        "tags": {**tags, **own},
-        "inputs": inputs,
-        "execution_id": context.execution.execution_id,
-        "environment": to_builtins(capture_environment()),
-        "source": to_builtins(source),
-    }
-    started: Run = context.call("tracking.start_run", document)
-    return started
+    for run in context.call(tracking.search_runs, experiment=experiment, filter=same, limit=1):
+        return run
+    return context.call(
+        tracking.start_run,
+        experiment=experiment,
+        name=f"{context.step.name} {context.execution.execution_id[-6:]}",
+        params=params,
+        tags={**tags, **own},
+        inputs=inputs,
+        execution_id=context.execution.execution_id,
+        environment=tracking.capture_environment(),
+        source=source,
+    )
 
 
 def finish(context: StepContext, run: Run, metrics: dict[str, float]) -> None:
@@ -41,5 +39,5 @@ def finish(context: StepContext, run: Run, metrics: dict[str, float]) -> None:
     if run.state != "running":
         return
     if metrics and not run.metrics:
-        context.call("tracking.log", {"run_id": run.run_id, "metrics": metrics})
-    context.call("tracking.finish_run", {"run_id": run.run_id, "state": "finished"})
+        context.call(tracking.log, run_id=run.run_id, metrics={**metrics})
+    context.call(tracking.finish_run, run_id=run.run_id)

@@ -7,6 +7,7 @@ from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.loop import sql
+from loopwright.loop.events import RetrainChanged, RetrainStarted
 from loopwright.loop.types import ProjectSpec, RetrainRecord, RetrainSpec, When
 from loopwright.registry import ModelVersion
 from loopwright.store.tx import Tx
@@ -57,14 +58,8 @@ def start_retrain(tx: Tx, *, deployment: str, cause: str = "person", reason: str
         event_at=tx.now_us,
     )
     sql.insert_retrain(tx, record)
-    tx.emit(
-        "loop.retrain_started",
-        tx.ref("deployment", deployment),
-        reason=reason,
-        retrain_id=record.retrain_id,
-        execution_id=execution.execution_id,
-        cause=cause,
-    )
+    facts = RetrainStarted(record.retrain_id, execution.execution_id, cause)
+    tx.emit(facts, tx.ref("deployment", deployment), reason=reason)
     return record
 
 
@@ -227,11 +222,5 @@ def change_retrain(tx: Tx, record: RetrainRecord, state: str, outcome: str, *, v
     finished_at = None if state in LIVE else tx.now_us
     values = {"state": state, "outcome": outcome, "finished_at": finished_at, "version": version or record.version}
     sql.update_retrain(tx, record.retrain_id, **values)
-    tx.emit(
-        "loop.retrain_changed",
-        tx.ref("deployment", record.deployment),
-        reason=outcome,
-        retrain_id=record.retrain_id,
-        state=state,
-        cause=record.cause,
-    )
+    facts = RetrainChanged(record.retrain_id, state, record.cause)
+    tx.emit(facts, tx.ref("deployment", record.deployment), reason=outcome)

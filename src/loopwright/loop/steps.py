@@ -4,16 +4,19 @@ from typing import Any
 
 import polars as pl
 
+from loopwright import features, registry
 from loopwright.features import cut_training_set, freeze_training_set
 from loopwright.kernel.clock import DAY_US, format_duration
-from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import evidence, recording
+from loopwright.loop import evidence, recording, training
+from loopwright.loop.apply import current_spec
 from loopwright.loop.jobs import ask_child
-from loopwright.loop.types import ProjectSpec, TrainSpec
+from loopwright.loop.types import TrainSpec
 from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
 from loopwright.pipelines import StepContext
-from loopwright.registry import GateSpec, ModelVersion, SavedModel
+from loopwright.registry import GateSpec, SavedModel
+from loopwright.store.chunks import keep_blobs
 
 Document = dict[str, Any]
 
@@ -26,7 +29,7 @@ def join(context: StepContext, inputs: Document) -> Document:
     frozen = freeze_training_set(
         context.job,
         context.project,
-        plan_digest=context.call("features.freeze_plan", {"service": train.service}),
+        plan_digest=context.call(features.freeze_plan, service=train.service),
         start_at=None if train.window_us is None else at - train.window_us,
         end_at=at,
         known_by=at,
@@ -67,7 +70,7 @@ def _prepare_judge(context: StepContext, model: str) -> None:
 def profile(context: StepContext, inputs: Document) -> Document:
     """Profile the training rows as monitoring will compare windows with them."""
     train, rows = convert(inputs["train"], TrainSpec), inputs["rows"]
-    spec: ProjectSpec = context.call("loop.spec", {})
+    spec = context.call(current_spec)
     served = [one.name for one in spec.deployments if one.model == train.model and one.name in spec.monitors]
     monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
     frame = pl.read_parquet(context.blobs.path(rows["blob"]))
@@ -75,7 +78,7 @@ def profile(context: StepContext, inputs: Document) -> Document:
     every_us, over_us = monitor.every_us, monitor.over_us
     built = build_reference(frame, columns, every_us=every_us, over_us=over_us, metric=monitor.drift)
     blob = context.blobs.put(to_bytes(built))
-    context.call("blobs.keep", {"blobs": [to_builtins(blob)]})
+    context.call(keep_blobs, blobs=[blob])
     return {"digest": blob.digest}
 
 
@@ -94,54 +97,50 @@ def register(context: StepContext, inputs: Document) -> Document:
     rows: Document = inputs["rows"]
     metrics: dict[str, float] = (inputs["metrics"] or {}).get("metrics", {})
     refit_of = None if inputs["refit_of"] is None else int(inputs["refit_of"]["version"])
-    spec: ProjectSpec = context.call("loop.spec", {})
-    token = f"{context.execution.execution_id}/{context.step.name}"
     run = recording.run_of(
         context,
         train.experiment or train.name,
         params={name: value for name, value in context.params.items() if name in train.params},
         tags={"function_digest": train.function.function_digest},
         inputs=[rows["ref"]],
-        source=spec.source,
+        source=context.call(current_spec).source,
     )
     recording.finish(context, run, metrics)
-    document = {
-        "model": train.model,
-        "flavour": saved.flavour,
-        "files": to_builtins(saved.files),
-        "signature": to_builtins(saved.signature),
-        "metrics": {} if refit_of else metrics,
-        "service": train.service,
-        "plan_digest": rows["plan_digest"],
-        "run": f"{context.project}/run:{run.run_id}",
-        "training_set": rows["ref"],
-        "code_digest": train.function.digest,
-        "refit_of": refit_of,
-        "monitoring_profile": inputs["profile"]["digest"],
-        "idempotency": token,
-    }
-    version: ModelVersion = context.call("registry.register", document)
+    version = context.call(
+        registry.register,
+        model=train.model,
+        flavour=saved.flavour,
+        files=saved.files,
+        signature=saved.signature,
+        metrics={} if refit_of else {**metrics},
+        service=train.service,
+        plan_digest=rows["plan_digest"],
+        run=f"{context.project}/run:{run.run_id}",
+        training_set=rows["ref"],
+        code_digest=train.function.digest,
+        refit_of=refit_of,
+        monitoring_profile=inputs["profile"]["digest"],
+        idempotency=f"{context.execution.execution_id}/{context.step.name}",
+    )
     return {"model": version.model, "version": version.version}
 
 
 def gates(context: StepContext, inputs: Document) -> Document:
     """Judge the registered version on the held-out rows beside the champion; a version that fails ends here."""
-    train = convert(inputs["train"], TrainSpec)
-    registered: Document = inputs["registered"]
-    place = {"model": train.model, "version": int(registered["version"])}
-    version = context.call("registry.get_version", place)
-    report = evidence.run_and_record(context, version, inputs["rows"], convert(inputs["gates"], list[GateSpec]))
+    train, number = convert(inputs["train"], TrainSpec), int(inputs["registered"]["version"])
+    version = context.call(registry.get_version, model=train.model, version=number)
+    specs = convert(inputs["gates"], list[GateSpec])
+    report = evidence.run_and_record(context, context.child, version, inputs["rows"], specs)
     if report.passed:
         return {"passed": True, "report_id": report.report_id}
     failed = "; ".join(result.message for result in report.results if result.verdict != "passed")
     context.call(
-        "loop.finish_training",
-        {
-            "execution_id": context.execution.execution_id,
-            **place,
-            "passed": False,
-            "reason": failed,
-        },
+        training.finish_training,
+        execution_id=context.execution.execution_id,
+        model=train.model,
+        version=number,
+        passed=False,
+        reason=failed,
     )
     return {"skip": True, "why": f"gates: {failed}", "passed": False, "report_id": report.report_id}
 
@@ -153,13 +152,13 @@ def finish_training(context: StepContext, inputs: Document) -> Document:
     if registered is None:
         raise InvalidInput("nothing was registered", field="registered")
     reason = str(context.params.get("reason") or context.execution.reason or f"{train.name} ran")
-    document = {
-        "execution_id": context.execution.execution_id,
-        "model": train.model,
-        "version": int(registered["version"]),
-        "passed": True,
-        "alias": train.alias,
-        "reason": reason,
-    }
-    context.call("loop.finish_training", document)
+    context.call(
+        training.finish_training,
+        execution_id=context.execution.execution_id,
+        model=train.model,
+        version=int(registered["version"]),
+        passed=True,
+        alias=train.alias,
+        reason=reason,
+    )
     return {"version": registered["version"]}

@@ -5,6 +5,7 @@ import logging
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher, find_verb, projects
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.loop.events import TimerFailed
 from loopwright.store import sql
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
@@ -52,7 +53,7 @@ def _moved(dispatcher: Dispatcher, tx: Tx, timer: Timer) -> Tx:
 def _drop(dispatcher: Dispatcher, timer: Timer, message: str) -> None:
     def work(tx: Tx) -> None:
         if sql.take_timer(tx.connection, timer):
-            tx.emit("loop.timer_failed", tx.ref("timer", "timer"), reason=message, verb=timer.verb, key=timer.key)
+            tx.emit(TimerFailed(timer.verb, timer.key), tx.ref("timer", "timer"), reason=message)
 
     dispatcher.write(timer.project, TIMER_ACTOR, work)
 

@@ -6,6 +6,7 @@ from loopwright import registry
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.plugins import add_built_in
 from loopwright.kernel.verbs import verb
+from loopwright.loop.events import Trained
 from loopwright.loop.types import ProjectSpec, TrainSpec
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.registry import ModelVersion
@@ -150,7 +151,6 @@ def finish_training(
     found = registry.get_version(tx, model=model, version=version)
     ref = tx.ref("model", model, version)
     told = store_sql.newest_events(tx.connection, tx.project, limit=20, ref=ref, type_prefix="loop.trained")
-    if not any(event.payload["execution_id"] == execution_id for event in told):
-        facts = {"execution_id": execution_id, "model": model, "version": version, "passed": passed, "alias": alias}
-        tx.emit("loop.trained", ref, reason=reason, **facts)
+    if not any(event.read(Trained).execution_id == execution_id for event in told):
+        tx.emit(Trained(execution_id, model, version, passed, alias), ref, reason=reason)
     return found

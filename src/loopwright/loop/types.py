@@ -9,7 +9,9 @@ from loopwright.features import AggregateViewSpec, ColumnViewSpec, RequestSpec, 
 from loopwright.kernel.code import CodeRef
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
+from loopwright.registry import GateSpec
 from loopwright.serving import DeploymentSpec
+from loopwright.store.work import Work, job_kind
 from loopwright.tracking import SourceState
 
 
@@ -103,6 +105,40 @@ class Provenance(msgspec.Struct, frozen=True):
     prediction_id: str
     nodes: list[ProvenanceNode]
     edges: list[list[str]]
+
+
+@job_kind("loop.export")
+class Export(Work, frozen=True):
+    """Write the predictions of ``[start_at, end_at)`` with their labels to one Parquet blob; see ``start_export``."""
+
+    deployment: str
+    start_at: int
+    end_at: int
+    features: bool
+
+
+@job_kind("loop.audit_skew")
+class AuditSkew(Work, frozen=True):
+    """Compute so many served rows again; see ``start_skew_audit``."""
+
+    deployment: str
+    rows: int
+    start_at: int | None
+    end_at: int | None
+
+
+@job_kind("loop.evaluate")
+class Evaluate(Work, frozen=True):
+    """Measure a version on the rows of ``[start_at, end_at)``, by the labels known by ``known_by``."""
+
+    model: str
+    version: int
+    gates: list[GateSpec]
+    plan_digest: str
+    start_at: int
+    end_at: int
+    known_by: int
+    reason: str
 
 
 class RetrainRecord(msgspec.Struct, frozen=True):

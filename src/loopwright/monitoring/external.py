@@ -4,14 +4,14 @@ Models that run elsewhere need both: their predictions and labels may come month
 """
 
 from datetime import UTC, datetime
-from typing import Any
 
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
+from loopwright.monitoring.events import RangeStarted
 from loopwright.monitoring.monitors import get
-from loopwright.monitoring.types import Report, Window
+from loopwright.monitoring.types import EvaluateRange, Report, Window
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 
@@ -35,9 +35,9 @@ def evaluate_range(tx: Tx, *, deployment: str, start_at: int | str, end_at: int 
         rule = f"end_at after start_at, at most {MOST_WINDOWS} windows"
         raise InvalidInput("this range cannot be measured", field="end_at", value=end_at, rule=rule)
     ref = tx.ref("deployment", deployment)
-    args: dict[str, Any] = {"deployment": deployment, "start_at": begin, "end_at": min(end, tx.now_us)}
-    job = tx.start_job("monitoring.evaluate_range", ref, args)
-    tx.emit("monitoring.range_started", ref, job_id=job.job_id, **args)
+    work = EvaluateRange(deployment, begin, min(end, tx.now_us))
+    job = tx.start_job(work, ref)
+    tx.emit(RangeStarted(job.job_id, deployment, work.start_at, work.end_at), ref)
     return job
 
 

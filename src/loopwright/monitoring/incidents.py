@@ -8,7 +8,15 @@ from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
-from loopwright.monitoring.types import INCIDENT_STATES, Alert, Incident
+from loopwright.monitoring.events import (
+    AlertFired,
+    IncidentAcknowledged,
+    IncidentAssigned,
+    IncidentOpened,
+    IncidentReopened,
+    IncidentResolved,
+)
+from loopwright.monitoring.types import INCIDENT_STATES, Alert, DeliverAlert, Incident
 from loopwright.store.tx import Tx
 
 COOL_DOWN_US = 7 * DAY_US
@@ -62,18 +70,13 @@ def raise_alert(
         needs_person=incident.needs_person or needs_person,
         severity="critical" if severity == "critical" else incident.severity,
     )
-    named: dict[str, Any] = {
-        "incident_id": incident.incident_id,
-        "kind": kind,
-        "needs_person": needs_person,
-        "severity": severity,
-    }
-    tx.emit("monitoring.alert_fired", subject, message=message, alert_id=alert.alert_id, facts=facts, **named)
+    incident_id = incident.incident_id
+    tx.emit(AlertFired(incident_id, kind, needs_person, severity, message, alert.alert_id, facts), subject)
     if is_new:
-        tx.emit("monitoring.incident_opened", subject, title=message, **named)
+        tx.emit(IncidentOpened(incident_id, kind, needs_person, severity, message), subject)
         _tell_channels(tx, incident, "opened")
     elif needs_person and incident.state == "resolved":
-        _reopen(tx, incident, message, named)
+        _reopen(tx, incident, message, severity)
     return alert
 
 
@@ -95,10 +98,11 @@ def _open(tx: Tx, subject: str, kind: str, title: str, severity: Severity, at: i
     return incident
 
 
-def _reopen(tx: Tx, incident: Incident, message: str, named: dict[str, Any]) -> None:
+def _reopen(tx: Tx, incident: Incident, message: str, severity: Severity) -> None:
     check_change("incident", INCIDENT_STATES, incident.state, "open")
     sql.update_incident(tx, incident.incident_id, state="open", resolved_at=None, resolution="")
-    tx.emit("monitoring.incident_reopened", incident.subject, reason=message, **named)
+    facts = IncidentReopened(incident.incident_id, incident.kind, needs_person=True, severity=severity)
+    tx.emit(facts, incident.subject, reason=message)
     _tell_channels(tx, incident, "reopened")
 
 
@@ -108,7 +112,7 @@ def acknowledge(tx: Tx, *, incident_id: str, reason: str = "") -> Incident:
     incident = get_incident(tx, incident_id=incident_id)
     check_change("incident", INCIDENT_STATES, incident.state, "acknowledged")
     sql.update_incident(tx, incident_id, state="acknowledged", owner=incident.owner or tx.actor)
-    tx.emit("monitoring.incident_acknowledged", incident.subject, reason=reason, incident_id=incident_id)
+    tx.emit(IncidentAcknowledged(incident_id), incident.subject, reason=reason)
     return get_incident(tx, incident_id=incident_id)
 
 
@@ -120,7 +124,7 @@ def assign(tx: Tx, *, incident_id: str, owner: str, reason: str = "") -> Inciden
         rule = "an incident that is not resolved, an owner that is not empty"
         raise InvalidInput("this cannot be assigned", field="owner", value=owner or incident.state, rule=rule)
     sql.update_incident(tx, incident_id, owner=owner)
-    tx.emit("monitoring.incident_assigned", incident.subject, reason=reason, incident_id=incident_id, owner=owner)
+    tx.emit(IncidentAssigned(incident_id, owner), incident.subject, reason=reason)
     return get_incident(tx, incident_id=incident_id)
 
 
@@ -133,8 +137,8 @@ def resolve(tx: Tx, *, incident_id: str, reason: str, at: int | None = None) -> 
     check_change("incident", INCIDENT_STATES, incident.state, "resolved")
     resolved_at = tx.now_us if at is None else at
     sql.update_incident(tx, incident_id, state="resolved", resolved_at=resolved_at, resolution=reason)
-    named: dict[str, Any] = {"incident_id": incident_id, "kind": incident.kind, "needs_person": incident.needs_person}
-    tx.emit("monitoring.incident_resolved", incident.subject, reason=reason, **named)
+    facts = IncidentResolved(incident_id, incident.kind, incident.needs_person)
+    tx.emit(facts, incident.subject, reason=reason)
     resolved = get_incident(tx, incident_id=incident_id)
     _tell_channels(tx, resolved, "resolved")
     return resolved
@@ -197,5 +201,4 @@ def _tell_channels(tx: Tx, incident: Incident, change: Literal["opened", "reopen
     subject = parse_ref(incident.subject, tx.project)
     monitor = sql.find_monitor(tx, subject.name) if subject.kind == "deployment" else None
     for channel in [] if monitor is None else monitor.spec.channels:
-        args = {"channel": channel, "incident_id": incident.incident_id, "change": change}
-        tx.start_job("monitoring.deliver_alert", incident.subject, args)
+        tx.start_job(DeliverAlert(channel, incident.incident_id, change), incident.subject)

@@ -9,7 +9,8 @@ from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.monitoring import sql
-from loopwright.monitoring.types import Monitor, MonitorSpec
+from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
+from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -64,7 +65,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = Fa
         changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)
         plan_close(tx, changed, changed.next_at or 0)
     sql.save_monitor(tx, changed)
-    tx.emit("monitoring.declared", tx.ref("deployment", deployment), deployment=deployment)
+    tx.emit(MonitorDeclared(deployment), tx.ref("deployment", deployment))
     _adopt_champion(tx, deployment, served)
     return get(tx, deployment=deployment)
 
@@ -78,7 +79,7 @@ def open_windows(tx: Tx, *, deployment: str, start_at: int) -> Monitor | None:
     begin = start_at - start_at % monitor.spec.every_us
     opened = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=begin))
     plan_close(tx, opened, begin)
-    tx.emit("monitoring.opened", tx.ref("deployment", deployment), deployment=deployment, start_at=begin)
+    tx.emit(WindowsOpened(deployment, begin), tx.ref("deployment", deployment))
     return opened
 
 
@@ -122,13 +123,7 @@ def set_reference(
         metrics=held_out,
     )
     sql.save_monitor(tx, changed)
-    tx.emit(
-        "monitoring.reference_set",
-        tx.ref("deployment", deployment),
-        deployment=deployment,
-        profile_digest=profile_digest,
-        model_version=model_version,
-    )
+    tx.emit(ReferenceSet(deployment, profile_digest, model_version), tx.ref("deployment", deployment))
     return changed
 
 
@@ -157,17 +152,9 @@ def start_reference(
     """
     get(tx, deployment=deployment)
     tx.keep_blobs(blob)
-    args = {
-        "deployment": deployment,
-        "digest": blob.digest,
-        "columns": columns,
-        "time": time,
-        "score": score,
-        "model_version": model_version,
-        "metrics": metrics,
-    }
-    job = tx.start_job("monitoring.build_reference", tx.ref("deployment", deployment), args)
-    tx.emit("monitoring.reference_started", job.ref, deployment=deployment, job_id=job.job_id)
+    work = BuildReference(deployment, blob.digest, columns, time, score, model_version, metrics)
+    job = tx.start_job(work, tx.ref("deployment", deployment))
+    tx.emit(ReferenceStarted(deployment, job.job_id), job.ref)
     return job
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from loopwright.kernel.clock import format_moment
 from loopwright.store.types import Chunk
+from loopwright.store.work import Work, job_kind
 
 
 class MonitorSpec(msgspec.Struct, frozen=True):
@@ -132,6 +133,47 @@ class SpanPart(msgspec.Struct, frozen=True):
     profile_digest: str
     scores_digest: str
     predictions: dict[str, int]
+
+
+@job_kind("monitoring.evaluate_window")
+class EvaluateWindow(Work, frozen=True):
+    """Measure one window: as it closes, or again once its labels have matured."""
+
+    deployment: str
+    start_at: int
+    end_at: int
+    state: Literal["closed", "settled"]
+
+
+@job_kind("monitoring.evaluate_range")
+class EvaluateRange(Work, frozen=True):
+    """Measure every window that begins in ``[start_at, end_at)`` and ends by then."""
+
+    deployment: str
+    start_at: int
+    end_at: int
+
+
+@job_kind("monitoring.build_reference")
+class BuildReference(Work, frozen=True):
+    """Profile the rows of a Parquet blob and set them as the reference; see ``start_reference``."""
+
+    deployment: str
+    digest: str
+    columns: list[str] | None
+    time: str
+    score: str
+    model_version: int | None
+    metrics: dict[str, float]
+
+
+@job_kind("monitoring.deliver_alert", lane="looks")
+class DeliverAlert(Work, frozen=True):
+    """Tell one channel of a change of an incident."""
+
+    channel: str
+    incident_id: str
+    change: Literal["opened", "reopened", "resolved"]
 
 
 class WindowTask(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Verbs of windows: closing them by timer, settling them once labels have matured, storing what was measured."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -19,9 +19,10 @@ from loopwright.monitoring.alerts import (
     judged_kinds,
     mark_drift,
 )
+from loopwright.monitoring.events import WindowClosed, WindowFacts, WindowRestated, WindowSettled, WindowStarted
 from loopwright.monitoring.incidents import raise_alert, resolve
 from loopwright.monitoring.monitors import get, plan_close
-from loopwright.monitoring.types import Monitor, SpanPart, Window, WindowTask, served_variant
+from loopwright.monitoring.types import EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
 from loopwright.store.chunks import find
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
@@ -58,11 +59,10 @@ def settle_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job
 
 
 def _start_job(tx: Tx, monitor: Monitor, start_at: int, end_at: int, state: Literal["closed", "settled"]) -> Job:
-    ref = tx.ref("deployment", monitor.deployment)
-    args: dict[str, Any] = {"deployment": monitor.deployment, "start_at": start_at, "end_at": end_at, "state": state}
-    job_id = f"window-{monitor.deployment}-{start_at}-{state}"
-    job = tx.start_job("monitoring.evaluate_window", ref, args, job_id=job_id)
-    tx.emit("monitoring.window_started", ref, **args, job_id=job_id)
+    deployment, ref = monitor.deployment, tx.ref("deployment", monitor.deployment)
+    job_id = f"window-{deployment}-{start_at}-{state}"
+    job = tx.start_job(EvaluateWindow(deployment, start_at, end_at, state), ref, job_id=job_id)
+    tx.emit(WindowStarted(deployment, start_at, end_at, state, job_id), ref)
     return job
 
 
@@ -115,13 +115,13 @@ def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Windo
     settles = window.state == "settled" and (is_first or (known is not None and _matured(known, window, monitor)))
     ref = tx.ref("deployment", window.deployment)
     if closes:
-        tx.emit("monitoring.window_closed", ref, **_facts(window, monitor))
+        tx.emit(_told(WindowClosed, window, monitor), ref)
         _judge(tx, window, before, monitor, CLOSE_KINDS, findings_on_close(window, before, monitor))
     if settles:
-        tx.emit("monitoring.window_settled", ref, **_facts(window, monitor))
+        tx.emit(_told(WindowSettled, window, monitor), ref)
         _judge(tx, window, before, monitor, SETTLE_KINDS, findings_on_settle(window, monitor))
     if not closes and not settles and known != window:
-        tx.emit("monitoring.window_restated", ref, **_facts(window, monitor))
+        tx.emit(_told(WindowRestated, window, monitor), ref)
     return window
 
 
@@ -196,21 +196,20 @@ def _judge(
             resolve(tx, incident_id=incident.incident_id, reason=reason, at=window.end_at)
 
 
-def _facts(window: Window, monitor: Monitor) -> dict[str, Any]:
-    """Return what answers to a window need to know, as the payload of its events."""
-    span = [msgspec.to_builtins(one) for one in window.span]
-    return {
-        "deployment": window.deployment,
-        "start_at": window.start_at,
-        "end_at": window.end_at,
-        "state": window.state,
-        "predictions": window.predictions,
-        "labels": window.labels,
-        "errors": window.errors,
-        "latency_p99_ms": window.latency_p99_ms,
-        "drifted": sorted(one.feature for one in window.drift if one.is_drifted),
-        "beyond": sorted(one.feature for one in window.drift if is_beyond(one)),
-        "span": span,
-        "model_version": window.model_version,
-        "held_out": monitor.metrics,
-    }
+def _told(kind: type[WindowFacts], window: Window, monitor: Monitor) -> WindowFacts:
+    """Return what answers to a window need to know."""
+    return kind(
+        deployment=window.deployment,
+        start_at=window.start_at,
+        end_at=window.end_at,
+        state=window.state,
+        predictions=window.predictions,
+        labels=window.labels,
+        errors=window.errors,
+        latency_p99_ms=window.latency_p99_ms,
+        drifted=sorted(one.feature for one in window.drift if one.is_drifted),
+        beyond=sorted(one.feature for one in window.drift if is_beyond(one)),
+        span=window.span,
+        model_version=window.model_version,
+        held_out=monitor.metrics,
+    )

@@ -7,6 +7,22 @@ from typing import TYPE_CHECKING
 
 from loopwright.serving.declarations import declare
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
+from loopwright.serving.events import (
+    DeploymentDeclared,
+    Released,
+    ReleasedVariant,
+    ReleaseFailed,
+    RolledBack,
+    RolloutAborted,
+    RolloutFinished,
+    RolloutPaused,
+    RolloutResumed,
+    RolloutStarted,
+    RolloutStepJudged,
+    RolloutStepStarted,
+    Scored,
+    ScoreStarted,
+)
 from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, report_failure
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after
 from loopwright.serving.rollouts.planning import describe_progress
@@ -61,16 +77,30 @@ __all__ = [
     "ApproveSpec",
     "CanaryStep",
     "Deployment",
+    "DeploymentDeclared",
     "DeploymentSpec",
     "DeploymentStatus",
     "GatewayLease",
     "JudgeSpec",
     "Look",
     "Release",
+    "ReleaseFailed",
     "ReleaseFailure",
+    "Released",
+    "ReleasedVariant",
+    "RolledBack",
     "Rollout",
+    "RolloutAborted",
+    "RolloutFinished",
+    "RolloutPaused",
+    "RolloutResumed",
+    "RolloutStarted",
     "RolloutStep",
+    "RolloutStepJudged",
+    "RolloutStepStarted",
     "ScoreSpec",
+    "ScoreStarted",
+    "Scored",
     "ShadowStep",
     "StepVerdict",
     "Variant",

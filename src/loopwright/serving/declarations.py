@@ -5,6 +5,7 @@ from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import verb
 from loopwright.serving import sql
+from loopwright.serving.events import DeploymentDeclared
 from loopwright.serving.releases import refresh
 from loopwright.serving.rollouts.planning import check_steps
 from loopwright.serving.types import CANDIDATE, CHAMPION, Deployment, DeploymentSpec
@@ -26,10 +27,8 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
         _check_change(found.spec, spec)
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
     sql.put_deployment(tx.connection, made)
-    ref = tx.ref("deployment", spec.name)
-    tx.emit(
-        "serving.declared", ref, reason=reason, deployment=spec.name, model=spec.model, is_external=spec.is_external
-    )
+    facts = DeploymentDeclared(spec.name, spec.model, spec.is_external)
+    tx.emit(facts, tx.ref("deployment", spec.name), reason=reason)
     if found is not None and not spec.is_external:
         refresh(tx, deployment=spec.name, reason="its declaration changed")
     return made

@@ -6,6 +6,7 @@ from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
+from loopwright.serving.events import ReleaseFailed
 from loopwright.serving.types import GatewayLease, Release, ReleaseFailure
 from loopwright.store.tx import Tx
 
@@ -40,7 +41,7 @@ def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: s
     known = [one for lease in sql.list_gateways(tx.connection, SYSTEM) for one in lease.failures]
     if failure not in known:
         ref = tx.ref("release", deployment, number)
-        tx.emit("serving.release_failed", ref, reason=why, deployment=deployment, number=number, gateway=gateway)
+        tx.emit(ReleaseFailed(deployment, number, gateway), ref, reason=why)
     return failure
 
 

@@ -6,66 +6,56 @@ from typing import Any
 import polars as pl
 
 from loopwright.kernel.clock import DAY_US
-from loopwright.kernel.documents import convert, digest_of, to_builtins, to_json
+from loopwright.kernel.documents import digest_of, to_json
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.ids import encode_ulid
-from loopwright.registry import ModelVersion, artifacts, encoding
+from loopwright.registry import ModelVersion, artifacts, encoding, get_version
 from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import COLUMNS, judge
-from loopwright.serving.scores import SCORERS
+from loopwright.serving.rollouts.steps import finish_step
+from loopwright.serving.scores import SCORERS, finish_score
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
-from loopwright.store.chunks import describe_chunk, pack_rows
-from loopwright.store.types import Chunk, Job, Streams
+from loopwright.store import chunks as store_chunks
+from loopwright.store.types import Job, Streams
 from loopwright.store.work import JobContext, job
 
 SCORE_ROWS = 100_000
 """Most rows of one scored chunk."""
 
 
-@job("serving.judge_step")
-def judge_step(context: JobContext, task: Job) -> dict[str, Any]:
+@job(JudgeSpec)
+def judge_step(context: JobContext, spec: JudgeSpec) -> dict[str, Any]:
     """Judge one look at a rollout step from the prediction log and hand in what was found."""
-    spec = convert(task.args, JudgeSpec, "args")
-    context.seal(Streams(task.project, ("predictions", "labels"), spec.deployment))
-    chunks = _chunks(context, task.project, "predictions", spec.deployment, spec.start_at, spec.end_at + 1)
-    rows = (
-        predictions.scan(chunks, context.blobs, start_at=spec.start_at, end_at=spec.end_at + 1, columns=COLUMNS)
-        .filter(pl.col("release") >= spec.release)
-        .collect()
-    )
-    label_chunks = _chunks(context, task.project, "labels", spec.deployment, spec.start_at, None)
-    labels = predictions.latest_labels(label_chunks, context.blobs, known_by=spec.end_at).collect()
-    verdicts = judge(spec, rows, labels, _before(context, task.project, spec))
-    named = {"rollout_id": spec.rollout_id, "step": spec.index, "look": spec.look}
-    context.call("serving.finish_step", {**named, "verdicts": to_builtins(verdicts)}, task.project)
+    context.seal(Streams(context.project, ("predictions", "labels"), spec.deployment))
+    rows = _log(context, spec, spec.start_at, spec.end_at + 1).filter(pl.col("release") >= spec.release).collect()
+    chunks = context.call(store_chunks.find, kind="labels", stream=spec.deployment, start_at=spec.start_at)
+    labels = predictions.latest_labels(chunks, context.blobs, known_by=spec.end_at).collect()
+    verdicts = judge(spec, rows, labels, _before(context, spec))
+    context.call(finish_step, rollout_id=spec.rollout_id, step=spec.index, look=spec.look, verdicts=verdicts)
     return {"verdicts": {verdict.metric: verdict.verdict for verdict in verdicts}, "rows": len(rows)}
 
 
-def _before(context: JobContext, project: str, spec: JudgeSpec) -> pl.DataFrame:
+def _before(context: JobContext, spec: JudgeSpec) -> pl.DataFrame:
     """Return the champion's rows of the day before a canary step: what is usual."""
-    start_at = spec.start_at - DAY_US
-    chunks = []
-    if isinstance(spec.step, CanaryStep):
-        chunks = _chunks(context, project, "predictions", spec.deployment, start_at, spec.start_at)
-    rows = predictions.scan(chunks, context.blobs, start_at=start_at, end_at=spec.start_at, columns=COLUMNS)
+    if not isinstance(spec.step, CanaryStep):
+        return pl.DataFrame(schema=predictions.PREDICTION_SCHEMA).select(COLUMNS)
+    rows = _log(context, spec, spec.start_at - DAY_US, spec.start_at)
     return rows.filter(~pl.col("is_shadow") & (pl.col("variant") == CHAMPION)).collect()
 
 
-def _chunks(
-    context: JobContext, project: str, kind: str, deployment: str, start_at: int, end_at: int | None
-) -> list[Chunk]:
-    args = {"kind": kind, "stream": deployment, "start_at": start_at, "end_at": end_at}
-    found: list[Chunk] = context.call("chunks.find", args, project)
-    return found
-
-
-@job("serving.score")
-def score(context: JobContext, task: Job) -> dict[str, Any]:
-    """Score a Parquet blob with one model version: into the prediction log, and as a blob of answers."""
-    spec = convert(task.args, ScoreSpec, "args")
-    version: ModelVersion = context.call(
-        "registry.get_version", {"model": spec.model, "version": spec.version}, task.project
+def _log(context: JobContext, spec: JudgeSpec, start_at: int, end_at: int) -> pl.LazyFrame:
+    """Return what was predicted in ``[start_at, end_at)``."""
+    chunks = context.call(
+        store_chunks.find, kind="predictions", stream=spec.deployment, start_at=start_at, end_at=end_at
     )
+    return predictions.scan(chunks, context.blobs, start_at=start_at, end_at=end_at, columns=COLUMNS)
+
+
+@job(ScoreSpec)
+def score(context: JobContext, spec: ScoreSpec) -> dict[str, Any]:
+    """Score a Parquet blob with one model version: into the prediction log, and as a blob of answers."""
+    task = context.job
+    version = context.call(get_version, model=spec.model, version=spec.version)
     frame = pl.read_parquet(context.blobs.path(spec.input.digest))
     names = [column.name for column in version.signature.inputs]
     _check_columns(frame, spec, version)
@@ -78,14 +68,13 @@ def score(context: JobContext, task: Job) -> dict[str, Any]:
         matrix = encoder.encode({name: part[name] for name in names})
         rows = _rows(spec, task, version, part, ids[begin : begin + len(part)], predictor.predict(matrix))
         answers.append(rows.select("prediction_id", "row_key", "score", "answer"))
-        _register(context, task, spec, seq, _without_personal(rows, spec))
+        _register(context, spec, seq, _without_personal(rows, spec))
         context.progress(f"{begin + len(part):,} of {len(frame):,} rows")
     answered = pl.concat(answers) if answers else pl.DataFrame(schema={"prediction_id": pl.String()})
     body = io.BytesIO()
     answered.write_parquet(body)
     out = context.blobs.put(body.getvalue())
-    facts = {"job_id": task.job_id, "output": to_builtins(out), "rows": len(frame)}
-    context.call("serving.finish_score", facts, task.project)
+    context.call(finish_score, job_id=task.job_id, output=out, rows=len(frame))
     return {"output": out.digest, "rows": len(frame)}
 
 
@@ -160,7 +149,7 @@ def _event_at(spec: ScoreSpec, task: Job, part: pl.DataFrame) -> pl.Series | pl.
     return times.dt.epoch("us") if times.dtype.is_temporal() else times.cast(pl.Int64())
 
 
-def _register(context: JobContext, task: Job, spec: ScoreSpec, seq: int, rows: pl.DataFrame) -> None:
-    place = {"kind": "predictions", "stream": spec.deployment, "writer": SCORERS + task.job_id}
-    chunk = describe_chunk(rows, context.blobs.put(pack_rows(rows)), seq=seq, **place)
-    context.call("chunks.register", {"chunks": [to_builtins(chunk)]}, task.project)
+def _register(context: JobContext, spec: ScoreSpec, seq: int, rows: pl.DataFrame) -> None:
+    blob, writer = context.blobs.put(store_chunks.pack_rows(rows)), SCORERS + context.job.job_id
+    chunk = store_chunks.describe_chunk(rows, blob, kind="predictions", stream=spec.deployment, writer=writer, seq=seq)
+    context.call(store_chunks.register, chunks=[chunk])

@@ -8,6 +8,7 @@ from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
+from loopwright.serving.events import Released, ReleasedVariant
 from loopwright.serving.types import (
     CANDIDATE,
     CHAMPION,
@@ -62,19 +63,8 @@ def emit_release(
     sql.insert_release(tx.connection, release, is_rollback=is_rollback)
     ref = tx.ref("release", spec.name, release.number)
     lineage.link(tx, ref, "serves", *sorted({tx.ref("model", v.model, v.version) for v in variants}))
-    tx.emit(
-        "serving.released",
-        ref,
-        reason=reason,
-        deployment=spec.name,
-        number=release.number,
-        position=release.position,
-        rollout_id=rollout_id,
-        variants=[
-            {"name": v.name, "model": v.model, "version": v.version, "weight": v.weight, "is_shadow": v.is_shadow}
-            for v in variants
-        ],
-    )
+    told = [ReleasedVariant(v.name, v.model, v.version, v.weight, v.is_shadow) for v in variants]
+    tx.emit(Released(spec.name, release.number, release.position, rollout_id, told), ref, reason=reason)
     return release
 
 

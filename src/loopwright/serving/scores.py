@@ -2,11 +2,12 @@
 
 from loopwright import registry
 from loopwright.governance import lineage
-from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
+from loopwright.serving.events import Scored, ScoreStarted
 from loopwright.serving.types import ScoreSpec, champion_of
 from loopwright.store import jobs
 from loopwright.store.tx import Tx
@@ -55,8 +56,19 @@ def start_score(
     number = 0 if newest is None else newest.number
     spec = ScoreSpec(deployment, model.model, model.version, number, input, id_column, time_column, found.spec.personal)
     ref = tx.ref("deployment", deployment)
-    started = tx.start_job("serving.score", ref, to_builtins(spec))
-    tx.emit("serving.score_started", ref, reason=reason, job_id=started.job_id, **to_builtins(spec))
+    started = tx.start_job(spec, ref)
+    facts = ScoreStarted(
+        job_id=started.job_id,
+        deployment=spec.deployment,
+        model=spec.model,
+        version=spec.version,
+        release=spec.release,
+        input=spec.input,
+        id_column=spec.id_column,
+        time_column=spec.time_column,
+        personal=spec.personal,
+    )
+    tx.emit(facts, ref, reason=reason)
     return started
 
 
@@ -70,13 +82,6 @@ def finish_score(tx: Tx, *, job_id: str, output: BlobRef, rows: int) -> Job:
     spec = convert(started.args, ScoreSpec, "args")
     tx.keep_blobs(output)
     lineage.link(tx, ref, "scored_by", tx.ref("model", spec.model, spec.version))
-    tx.emit(
-        "serving.scored",
-        tx.ref("deployment", spec.deployment),
-        job_id=job_id,
-        model=spec.model,
-        version=spec.version,
-        rows=rows,
-        output=output.digest,
-    )
+    facts = Scored(job_id, spec.model, spec.version, rows, output.digest)
+    tx.emit(facts, tx.ref("deployment", spec.deployment))
     return started

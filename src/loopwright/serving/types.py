@@ -7,6 +7,7 @@ import msgspec
 from loopwright.features import FeaturePlan
 from loopwright.registry import GateSpec, ModelFile, Signature
 from loopwright.store.types import BlobRef
+from loopwright.store.work import Work, job_kind
 
 RELEASE_SCHEMA = 1
 """Form of the release document; gateways read this one and the one before."""
@@ -193,7 +194,8 @@ class Look(msgspec.Struct, frozen=True):
     event_at: int
 
 
-class JudgeSpec(msgspec.Struct, frozen=True):
+@job_kind("serving.judge_step", lane="looks")
+class JudgeSpec(Work, frozen=True):
     """What the job that judges a step is told: releases from ``release`` on, event times in ``[start_at, end_at]``."""
 
     rollout_id: str
@@ -208,7 +210,8 @@ class JudgeSpec(msgspec.Struct, frozen=True):
     end_at: int
 
 
-class ScoreSpec(msgspec.Struct, frozen=True):
+@job_kind("serving.score")
+class ScoreSpec(Work, frozen=True):
     """A batch to score: a Parquet blob with the model's columns, perhaps with a caller's id and an event time.
 
     ``release`` is the deployment's newest at the start, 0 before the first. ``personal`` columns are not logged.
@@ -221,7 +224,7 @@ class ScoreSpec(msgspec.Struct, frozen=True):
     input: BlobRef
     id_column: str = ""
     time_column: str = ""
-    personal: list[str] = []
+    personal: list[str] = msgspec.field(default_factory=list)
 
 
 class Deployment(msgspec.Struct, frozen=True):

@@ -70,7 +70,20 @@ def kind_of(args: type[Work]) -> JobKind:
     return _BY_ARGS[args]
 
 
-class JobContext(Protocol):
+class VerbCaller(Protocol):
+    """What calls verbs in a project: a job, or a step."""
+
+    @property
+    def project(self) -> str:
+        """The project in which verbs are called."""
+        ...
+
+    def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call a verb or query, given as its function."""
+        ...
+
+
+class JobContext(VerbCaller, Protocol):
     """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
 
     ``source_roots`` are the folders whose files datasets may read.
@@ -80,11 +93,6 @@ class JobContext(Protocol):
     state_dir: Path
     source_roots: Sequence[Path]
     wall: Clock
-
-    @property
-    def project(self) -> str:
-        """The project in which verbs are called."""
-        ...
 
     @property
     def job(self) -> Job:

@@ -8,6 +8,7 @@ from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import ModelVersion
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
+from loopwright.serving.events import RolledBack, RolloutPaused, RolloutResumed, RolloutStarted
 from loopwright.serving.releases import Shape, emit_release, refuse_while_live
 from loopwright.serving.rollouts.planning import check_steps, describe_step, next_look_at
 from loopwright.serving.rollouts.steps import advance, announce, change, find, hold, plan_look, stop
@@ -73,7 +74,7 @@ def start_rollout(
         forced_reason=forced_reason,
     )
     sql.insert_rollout(tx.connection, tx.project, rollout)
-    announce(tx, rollout, "rollout_started", reason, state=rollout.state, forced_reason=forced_reason)
+    announce(tx, rollout, RolloutStarted, reason, state=rollout.state, forced_reason=forced_reason)
     if is_asked:
         approvals.ask(tx, tx.ref("rollout", rollout.rollout_id), _question(rollout), candidate.digest)
         return rollout
@@ -146,7 +147,7 @@ def on_rejected(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
 def pause(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """Hold a rollout at its present step. Guards go on watching and still abort on harm."""
     paused = change(tx, hold(tx, rollout_id), state="paused", paused_at=tx.now_us)
-    announce(tx, paused, "rollout_paused", reason)
+    announce(tx, paused, RolloutPaused, reason)
     return paused
 
 
@@ -156,7 +157,7 @@ def resume(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     paused = hold(tx, rollout_id)
     pause_us = 0 if paused.paused_at is None else tx.now_us - paused.paused_at
     running = change(tx, paused, state="running", paused_at=None, paused_us=paused.paused_us + pause_us)
-    announce(tx, running, "rollout_resumed", reason)
+    announce(tx, running, RolloutResumed, reason)
     started_at = running.step_started_at + running.paused_us
     plan_look(tx, running, next_look_at(running.steps[running.step], started_at, tx.now_us))
     return running
@@ -191,10 +192,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     made = sql.find_release(tx.connection, tx.project, deployment)
     if made is None or candidate_of(made) is not None or champion_of(made).version != target:
         made = emit_release(tx, found, Shape(target), f"rolled back: {reason}", is_rollback=candidate is None)
-    tx.emit(
-        "serving.rolled_back",
-        tx.ref("deployment", deployment),
-        reason=reason,
+    facts = RolledBack(
         deployment=deployment,
         model=found.spec.model,
         version=champion_of(made).version,
@@ -203,6 +201,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
         rollout_id=rollout_id,
         was_candidate=candidate is not None,
     )
+    tx.emit(facts, tx.ref("deployment", deployment), reason=reason)
     return made
 
 

@@ -1,12 +1,21 @@
 """Verbs of rollout steps: begin, look, go on, stop. Timers call for looks, jobs judge, ``finish_step`` decides."""
 
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec
+
 from loopwright.governance import approvals
-from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
+from loopwright.serving.events import (
+    RolloutAborted,
+    RolloutFacts,
+    RolloutFinished,
+    RolloutStepJudged,
+    RolloutStepStarted,
+)
 from loopwright.serving.releases import Shape, emit_release
 from loopwright.serving.rollouts.planning import (
     decide,
@@ -27,6 +36,8 @@ from loopwright.serving.types import (
     candidate_of,
 )
 from loopwright.store.tx import Tx
+
+P = ParamSpec("P")
 
 
 def find(tx: Tx, rollout_id: str) -> Rollout:
@@ -61,20 +72,17 @@ def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
     return find(tx, rollout.rollout_id)
 
 
-def announce(tx: Tx, rollout: Rollout, what: str, reason: str, **facts: object) -> None:
-    """Emit an event of a rollout on its deployment's ref, with the facts every such event carries."""
-    tx.emit(
-        f"serving.{what}",
-        tx.ref("deployment", rollout.deployment),
-        reason=reason,
-        deployment=rollout.deployment,
-        model=rollout.model,
-        version=rollout.version,
-        champion=rollout.champion,
-        rollout_id=rollout.rollout_id,
-        step=rollout.step,
-        **facts,
-    )
+def announce(
+    tx: Tx,
+    rollout: Rollout,
+    kind: Callable[Concatenate[str, str, int, int | None, str, int, P], RolloutFacts],
+    reason: str,
+    *more: P.args,
+    **facts: P.kwargs,
+) -> None:
+    """Emit an event of a rollout on its deployment's ref: what every such event tells, and ``facts`` of its kind."""
+    own = (rollout.deployment, rollout.model, rollout.version, rollout.champion, rollout.rollout_id, rollout.step)
+    tx.emit(kind(*own, *more, **facts), tx.ref("deployment", rollout.deployment), reason=reason)
 
 
 def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
@@ -103,7 +111,7 @@ def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
         looks=0,
         paused_us=0,
     )
-    announce(tx, begun, "rollout_step_started", reason, number=made.number, step_words=words)
+    announce(tx, begun, RolloutStepStarted, reason, number=made.number, step_words=words)
     plan_look(tx, begun, next_look_at(step, tx.now_us, tx.now_us))
     return begun
 
@@ -143,7 +151,7 @@ def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) 
         end_at=now,
     )
     ref = tx.ref("deployment", rollout.deployment)
-    tx.start_job("serving.judge_step", ref, to_builtins(spec), job_id=f"judge-{rollout_id}-{step}-{spec.look}")
+    tx.start_job(spec, ref, job_id=f"judge-{rollout_id}-{step}-{spec.look}")
     looked = change(tx, rollout, looks=spec.look)
     if held_us(rollout, now) >= most_us(spec.step):
         plan_look(tx, looked, now + look_every_us(spec.step), is_overdue=True)
@@ -168,7 +176,7 @@ def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list
     older = [kept for kept in rollout.verdicts if kept.step != step or kept.metric not in fresh]
     judged = change(tx, rollout, verdicts=[*older, *verdicts])
     found = "; ".join(verdict.message for verdict in verdicts)
-    announce(tx, judged, "rollout_step_judged", found, look=look, decision=decision, verdicts=to_builtins(verdicts))
+    announce(tx, judged, RolloutStepJudged, found, look=look, decision=decision, verdicts=verdicts)
     if decision == "go":
         return advance(tx, judged, found)
     return stop(tx, judged, explain(judged, verdicts)) if decision == "abort" else judged
@@ -180,7 +188,7 @@ def _finish(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
     made = emit_release(tx, deployment, Shape(rollout.version), words, rollout_id=rollout.rollout_id)
     tx.cancel_later(_timer_key(rollout))
     done = change(tx, rollout, state="done", finished_at=tx.now_us, release=made.number)
-    announce(tx, done, "rollout_finished", reason, number=made.number)
+    announce(tx, done, RolloutFinished, reason, number=made.number)
     return done
 
 
@@ -196,7 +204,5 @@ def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
         words = f"version {rollout.version} leaves: {reason}"
         emit_release(tx, deployment, Shape(rollout.champion), words, rollout_id=rollout.rollout_id)
     verdicts = [verdict for verdict in aborted.verdicts if verdict.step == rollout.step]
-    announce(
-        tx, aborted, "rollout_aborted", reason, verdicts=to_builtins(verdicts), is_forced=bool(rollout.forced_reason)
-    )
+    announce(tx, aborted, RolloutAborted, reason, verdicts=verdicts, is_forced=bool(rollout.forced_reason))
     return aborted

@@ -1,0 +1,66 @@
+"""What the events of the loop tell: applied projects, trainings, retrains, what failed behind the scenes."""
+
+from loopwright.kernel.events import Facts, event
+
+
+@event("loop.applied")
+class ProjectApplied(Facts, frozen=True):
+    """A project file was applied; ``new`` and ``changed`` count declarations."""
+
+    code_digest: str
+    new: int
+    changed: int
+
+
+@event("loop.evaluation_started")
+class EvaluationStarted(Facts, frozen=True):
+    """A version is measured on held-out rows, and its gates are run."""
+
+    job_id: str
+    model: str
+    version: int
+
+
+@event("loop.trained")
+class Trained(Facts, frozen=True):
+    """A training made a version; ``passed`` says whether its gates let it pass. ``alias`` is one to set at once."""
+
+    execution_id: str
+    model: str
+    version: int
+    passed: bool
+    alias: str = ""
+
+
+@event("loop.retrain_started")
+class RetrainStarted(Facts, frozen=True):
+    """A training was started for a deployment: by a trigger, or by a person (``cause``)."""
+
+    retrain_id: str
+    execution_id: str
+    cause: str
+
+
+@event("loop.retrain_changed")
+class RetrainChanged(Facts, frozen=True):
+    """A retrain goes on, or ended: training, rolling_out, promoted, refused, failed, cancelled."""
+
+    retrain_id: str
+    state: str
+    cause: str
+
+
+@event("loop.reaction_failed")
+class ReactionFailed(Facts, frozen=True):
+    """A rule failed on an event of type ``answered``."""
+
+    rule: str
+    answered: str
+
+
+@event("loop.timer_failed")
+class TimerFailed(Facts, frozen=True):
+    """A call that was due failed."""
+
+    verb: str
+    key: str
