@@ -7,10 +7,12 @@ import uvicorn
 
 from loopwright.config import Settings
 from loopwright.gateway.access import Gatekeeper
-from loopwright.gateway.app import Gateway, Parts
+from loopwright.gateway.http import Gateway
 from loopwright.gateway.loading import Loader
+from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.service import Parts, Service
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
@@ -55,8 +57,9 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
     keeper = ReleaseKeeper(root, control, loader, writer, address)
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, _service_token(settings), is_open=is_open, clock=clock)
+    metrics = Metrics()
     is_durable = settings.durability == "power"
-    parts = Parts(spool, sealer, keeper, loader, control, gatekeeper, clock, is_durable)
+    service = Service(Parts(spool, sealer, keeper, loader, control, clock, metrics, is_durable))
 
     def stop() -> None:
         keeper.stop()
@@ -65,7 +68,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
 
     keeper.start()
     sealer.start()
-    return Gateway(parts, stop)
+    return Gateway(service, gatekeeper, metrics, stop)
 
 
 def _server_url(settings: Settings) -> str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from loopwright.gateway.bodies import MOST_BODY_BYTES
 from loopwright.gateway.inputs import Moments, Row, RowKeys
 from loopwright.gateway.router import Router, bucket_of
 from loopwright.gateway.spool import Batch, StreamKey
@@ -84,6 +85,7 @@ class DeploymentRuntime:
         self.stream = StreamKey(release.project, "predictions", release.deployment)
         self.router = Router(release.variants)
         self.most_rows = release.limits.get("rows", MOST_ROWS)
+        self.most_body_bytes = release.limits.get("body_bytes", MOST_BODY_BYTES)
         self._clock = clock
         self.champion = next(place for place, one in enumerate(release.variants) if one.name == CHAMPION)
         """Place of the variant that says what requests look like, also while another one answers some of them."""

@@ -1,14 +1,16 @@
 """Open Inference Protocol V2 over REST: tensors in, tensors out."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
+from loopwright.gateway.bodies import decoded
 from loopwright.gateway.inputs import ColumnReader
 from loopwright.gateway.runtime import DeploymentRuntime, Prediction
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.gateway.service import Service
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
 from loopwright.kernel.version import VERSION
 from loopwright.serving import Release
 
@@ -43,6 +45,85 @@ class InferRequest(msgspec.Struct):
     id: str | None = None
     parameters: dict[str, Any] = {}
     outputs: list[WantedOutput] = []
+
+
+_read_infer = msgspec.json.Decoder(InferRequest)
+
+
+class ModelPath(NamedTuple):
+    """``models/{name}[/versions/{version}]/{rest}`` of a path."""
+
+    name: str
+    version: str | None
+    rest: list[str]
+
+
+class V2Request(NamedTuple):
+    """A request below ``/v2``: its method, the steps after that, how to get its body, and when it came."""
+
+    method: str
+    steps: list[str]
+    body: Callable[[int], Awaitable[bytes]]
+    started: float
+
+
+Reply = tuple[int, Any]
+"""Status and JSON document."""
+
+
+async def answer_v2(service: Service, request: V2Request, find: Callable[[ModelPath], DeploymentRuntime]) -> Reply:
+    """Answer a request below ``/v2``.
+
+    Args:
+        service: Does the work.
+        request: What is asked for.
+        find: Returns what serves a model, among those the caller may see; raises where there is none.
+
+    Raises:
+        NotFound: There is no such path, model or version.
+        LoopwrightError: What else keeps it from being answered.
+    """
+    match (request.method, *request.steps):
+        case ("GET",) | ("GET", ""):
+            return 200, server_metadata()
+        case ("GET", "health", "live"):
+            return 200, {"live": True}
+        case ("GET", "health", "ready"):
+            return (200 if service.is_ready else 503), {"live": True, "ready": service.is_ready}
+        case ("GET" | "POST", "models", _, *_):
+            path = _model_path(request.steps)
+            return await _answer_model(service, request, path, find(path))
+    raise NotFound(f"there is no {request.method} /v2/{'/'.join(request.steps)}", field="path")
+
+
+def _model_path(steps: Sequence[str]) -> ModelPath:
+    _, name, *rest = steps
+    if len(rest) > 1 and rest[0] == "versions":
+        return ModelPath(name, rest[1], rest[2:])
+    return ModelPath(name, None, rest)
+
+
+async def _answer_model(service: Service, request: V2Request, path: ModelPath, runtime: DeploymentRuntime) -> Reply:
+    forced = find_version(runtime, path.version)
+    asked = runtime.champion if forced is None else forced
+    match (request.method, *path.rest):
+        case ("GET",):
+            return 200, model_metadata(path.name, runtime, asked)
+        case ("GET", "ready"):
+            return 200, {"name": path.name, "ready": True}
+        case ("POST", "infer"):
+            infer = decoded(_read_infer, await request.body(runtime.most_body_bytes))
+            check_outputs(infer, runtime.release)
+            rows = to_rows(infer, runtime.variants[asked].columns, runtime.variants[asked].fields)
+            predictions = await service.predict(runtime, rows, request.started, forced)
+            return 200, to_answer(path.name, infer, runtime.release, predictions)
+    raise NotFound(f"there is no {request.method} {'/'.join(path.rest)} of a model", field="path")
+
+
+def v2_error(error: LoopwrightError) -> Reply:
+    """Return an error as the protocol has it: one text, and 400 for what a caller can mend."""
+    status = 400 if error.http_status in (409, 422) else error.http_status
+    return status, {"error": str(error)}
 
 
 def server_metadata() -> dict[str, Any]:
