@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.gateway.usercode import CodeShelf
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, StepFailed
+from loopwright.kernel.errors import Corrupt, InvalidInput, StepFailed
 from loopwright.store.blobs import BlobStore
 from tests.gateway.conftest import World
 
@@ -64,6 +64,17 @@ def test_code_stays_inside_its_folder(shelf: CodeShelf, blob_store: BlobStore, t
     with pytest.raises(Corrupt):
         shelf.function(code(digest, "main", "f"))
     assert not (tmp_path / "evil.py").exists()
+
+
+@pytest.mark.parametrize("digest", ["/../victim", "/../../victim", "../victim", "", ".", "a" * 63, "A" * 64])
+def test_a_digest_is_checked_before_it_becomes_a_path(shelf: CodeShelf, tmp_path: Path, digest: str) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "kept").write_text("kept")
+    (tmp_path / "code").mkdir()
+    with pytest.raises(InvalidInput, match="not a digest"):
+        shelf.function(code(digest, "main", "f"))
+    assert (victim / "kept").read_text() == "kept"
 
 
 def packed_outside(blob_store: BlobStore) -> str:

@@ -3,10 +3,7 @@
 import builtins
 import importlib.util
 import inspect
-import io
-import shutil
 import sys
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -14,10 +11,11 @@ from types import ModuleType
 from typing import Any
 
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, StepFailed
+from loopwright.kernel.errors import StepFailed
+from loopwright.pipelines import packing
 from loopwright.store.blobs import BlobStore
+from loopwright.store.blobs.base import check_digest
 
-LARGEST_CODE_BYTES = 200 << 20
 _DIGEST_LETTERS = 16
 
 
@@ -133,6 +131,7 @@ class CodeShelf:
         Raises:
             StepFailed: It cannot be imported or is not there.
             NotFound: The code blob is not stored.
+            InvalidInput: The code's digest is none; nothing on the disk was touched.
         """
         found: Any = self._project(code.digest).load(code.module)
         for part in code.qualname.split("."):
@@ -150,18 +149,5 @@ class CodeShelf:
         return self._projects[digest]
 
     def _unpack(self, digest: str) -> Path:
-        folder = self._root / digest
-        if folder.is_dir():
-            return folder
-        draft = self._root / f".{digest}"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        with zipfile.ZipFile(io.BytesIO(self._blobs.get(digest))) as packed:
-            names = packed.namelist()
-            if any(name.startswith(("/", "\\")) or ".." in Path(name).parts for name in names):
-                raise Corrupt("the packed code names files outside of itself", value=digest)
-            if sum(entry.file_size for entry in packed.infolist()) > LARGEST_CODE_BYTES:
-                raise Corrupt("the packed code is too large", rule=f"{LARGEST_CODE_BYTES >> 20} MB unpacked")
-            packed.extractall(draft)
-        draft.rename(folder)
-        return folder
+        folder = self._root / check_digest(digest)
+        return folder if folder.is_dir() else packing.unpack(self._blobs.get(digest), folder)
