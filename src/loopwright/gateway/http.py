@@ -188,12 +188,7 @@ class Gateway:
         """Answer that this gateway lives; who has a token is told of their project, or of all and of the spool."""
         document: dict[str, Any] = {"status": "ok"}
         with suppress(Unauthenticated, PermissionDenied):
-            scope = self._gatekeeper.scope(request.headers)
-            runtimes, failures = self._service.runtimes(scope), self._service.failures(scope)
-            document["releases"] = {"/".join(key): runtime.release.number for key, runtime in runtimes.items()}
-            document["failures"] = {"/".join(key): why for key, why in failures.items()}
-            if scope == EVERY_PROJECT:
-                document |= self._service.troubles()
+            document |= self._service.health(self._gatekeeper.scope(request.headers))
         return document
 
     def _count(self, request: Request, status: int) -> None:

@@ -78,7 +78,7 @@ class Service:
             NotFound: Nothing does.
             InvalidInput: Several projects have a deployment of that name.
         """
-        runtimes = self.runtimes(scope)
+        runtimes = self._visible(scope)
         matches = [key for key in runtimes if name in (key[1], f"{key[0]}.{key[1]}")]
         if len(matches) > 1:
             options = ", ".join(f"{project}.{deployment}" for project, deployment in matches)
@@ -87,13 +87,16 @@ class Service:
             raise _unknown(name, [key[1] for key in runtimes])
         return runtimes[matches[0]]
 
-    def runtimes(self, scope: str) -> Mapping[Name, DeploymentRuntime]:
-        """Return what is served of a project, or of every project."""
-        return {key: runtime for key, runtime in self._keeper.runtimes.items() if scope in (key[0], EVERY_PROJECT)}
-
-    def failures(self, scope: str) -> Mapping[Name, str]:
-        """Return why releases could not be loaded, of a project, or of every project."""
-        return {key: why for key, why in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)}
+    def health(self, scope: str) -> dict[str, object]:
+        """Return what is served and what is not of a project, or of every project and then of this disk too."""
+        live = {"/".join(key): runtime.release.number for key, runtime in self._visible(scope).items()}
+        failures = {
+            "/".join(key): why for key, why in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)
+        }
+        document: dict[str, object] = {"releases": live, "failures": failures}
+        if scope == EVERY_PROJECT:
+            document |= {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
+        return document
 
     @property
     def is_ready(self) -> bool:
@@ -178,14 +181,13 @@ class Service:
             "segments_kept_aside": len(self._parts.spool.kept_aside),
         }
 
-    def troubles(self) -> dict[str, object]:
-        """Return what an operator should know of this gateway's disk."""
-        return {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
-
     def close(self) -> None:
         """Finish what is owed, when no request comes any more."""
         self._batcher.finish_shadows()
         self._pushing.shutdown()
+
+    def _visible(self, scope: str) -> Mapping[Name, DeploymentRuntime]:
+        return {key: runtime for key, runtime in self._keeper.runtimes.items() if scope in (key[0], EVERY_PROJECT)}
 
     def _take_push(self, project: str, name: str, rows: Sequence[Row]) -> Batch:
         spec, views = views_of(self._keeper.releases(), project, name)
