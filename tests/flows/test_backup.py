@@ -1,4 +1,4 @@
-"""The drill: a backup is made under load, everything is killed, and a restored platform has all that was acknowledged."""
+"""The drill: a backup under load, everything killed, and a restored platform has all that was acknowledged."""
 
 import threading
 import time
@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from loopwright.cli.backing_up import tell_restored
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.verifying import verify_state
 from loopwright.client.caller import HttpCaller
@@ -62,6 +63,7 @@ def test_a_platform_is_set_up_again_from_its_backup(
     rows = rows[:5]
     remote.advance(START + DAY_US)
 
+    before = remote.deployment("late").predict(rows)
     place = BackupPlace(str(tmp_path / "backups"), tmp_path / "copies")
     old = platform.settings
     database, blobs = Database(old.database_url), open_blob_store(old.blobs_url)
@@ -85,6 +87,7 @@ def test_a_platform_is_set_up_again_from_its_backup(
     new = msgspec.structs.replace(load_settings(tmp_path / "new"), port=free_port(), gateway_port=free_port())
     target = Database(new.database_url)
     restore_backup(backup, place, target, open_blob_store(new.blobs_url), new.state_dir)
+    tell_restored(target, backup)
     target.close()
     with running(new) as restored:
         again_caller = HttpCaller(restored.server_url)
@@ -92,6 +95,10 @@ def test_a_platform_is_set_up_again_from_its_backup(
         answer = again(lambda: there.deployment("late").predict(rows))
         record_property("restore_to_answer_s", round(time.monotonic() - begun, 2))
         assert len(answer) == len(rows)
+        for job in there.call("jobs.list", kind="features.materialize", states=["queued", "running"]):
+            wait_for_job(there, job.job_id)
+        filled = there.deployment("late").predict(rows)
+        assert [one["score"] for one in filled] == [one["score"] for one in before], "the online store is filled anew"
         log = again(lambda: settled_log(there, acknowledged))
         counts = log.filter(~log["is_shadow"])["prediction_id"].value_counts()
         assert set(acknowledged) <= set(counts["prediction_id"])

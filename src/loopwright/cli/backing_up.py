@@ -8,9 +8,10 @@ import msgspec
 
 from loopwright.cli.show import json_option, print_json, print_table
 from loopwright.config import Settings, load_settings
-from loopwright.governance import audit
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, audit, projects
 from loopwright.kernel.clock import WallClock, format_moment
 from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import fills
 from loopwright.rooms import import_rooms
 from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, verify_backup
 from loopwright.store.backups.place import BackupPlace
@@ -92,6 +93,7 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     database = Database(settings.database_url)
     try:
         restore_backup(chosen, place, database, _blobs(settings), settings.state_dir)
+        tell_restored(database, chosen)
     finally:
         database.close()
     if as_json:
@@ -99,6 +101,17 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     else:
         click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
         click.echo("next: loopwright verify, then loopwright up")
+
+
+def tell_restored(database: Database, restored: Backup) -> None:
+    """Record in every project that it was restored; its online store is filled once a worker runs."""
+    dispatcher = Dispatcher(database)
+    for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
+        dispatcher.write(
+            project.name,
+            SERVICE_ACTOR,
+            lambda tx: fills.note_restored(tx, backup_id=restored.backup_id, backup_at=restored.created_at),
+        )
 
 
 def _find(place: BackupPlace, backup_id: str) -> Backup:

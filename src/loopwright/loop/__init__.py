@@ -1,11 +1,12 @@
 """The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, commands, evaluations, exports, reactions, status, why
+from loopwright.loop import apply, commands, evaluations, exports, fills, reactions, status, why
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
     EvaluationStarted,
     ProjectApplied,
     ReactionFailed,
+    Restored,
     RetrainChanged,
     RetrainStarted,
     TimerFailed,
@@ -43,6 +44,7 @@ __all__ = [
     "ProvenanceNode",
     "ReactionFailed",
     "Reactor",
+    "Restored",
     "RetrainChanged",
     "RetrainRecord",
     "RetrainSpec",
@@ -57,6 +59,7 @@ __all__ = [
     "deploy",
     "evaluations",
     "exports",
+    "fills",
     "fire_due",
     "list_retrains",
     "reactions",

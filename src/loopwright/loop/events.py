@@ -12,6 +12,14 @@ class ProjectApplied(Facts, frozen=True):
     changed: int
 
 
+@event("loop.restored")
+class Restored(Facts, frozen=True):
+    """The platform was set up again from a backup; what came after ``backup_at`` (microseconds UTC) is not here."""
+
+    backup_id: str
+    backup_at: int
+
+
 @event("loop.evaluation_started")
 class EvaluationStarted(Facts, frozen=True):
     """A version is measured on held-out rows, and its gates are run."""

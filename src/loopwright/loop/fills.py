@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from loopwright import data, features, serving
 from loopwright.features import BoundView
 from loopwright.kernel.clock import MINUTE_US
+from loopwright.kernel.verbs import verb
+from loopwright.loop.events import Restored
 from loopwright.serving import Release
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
@@ -18,21 +20,22 @@ LOADED_BY_US = MINUTE_US
 """By then gateways have loaded a release and push into its views; rows that came before are filled in once more."""
 
 
-def fill_from_version(tx: Tx, dataset: str, version: int, reason: str) -> None:
-    """Fill the views over a dataset as they are declared, and as the plans that serve now mean them."""
+def fill_from_version(tx: Tx, dataset: str, version: int, reason: str) -> int:
+    """Fill the views over a dataset as they are declared, and as the plans that serve now mean them; say how many."""
     filled = set()
     for view in features.list_definitions(tx, kind="view"):
         if view.spec["dataset"] == dataset:
             job = features.start_materialize(tx, view=view.name, dataset_version=version, reason=reason)
             filled.add(job.args["view"]["key"])
-    for one in serving.list_deployments(tx):
-        released = serving.status(tx, deployment=one.name).release
+    for deployment in serving.list_deployments(tx):
+        released = serving.status(tx, deployment=deployment.spec.name).release
         for digest, bound in _views_of(released):
             if bound.view.dataset == dataset and bound.key not in filled:
                 filled.add(bound.key)
                 features.start_materialize(
                     tx, view=bound.view.name, dataset_version=version, plan_digest=digest, reason=reason
                 )
+    return len(filled)
 
 
 def fill_frozen_plan(tx: Tx, digest: str, reason: str) -> None:
@@ -57,6 +60,29 @@ def fill_released_plans(tx: Tx, released: Release, before: Release | None, reaso
             tx.later(
                 tx.now_us + LOADED_BY_US, "features.start_materialize", args, key=f"features.materialize/{bound.key}"
             )
+
+
+@verb("loop.note_restored", changes=features.Materialization, internal=True)
+def note_restored(tx: Tx, *, backup_id: str, backup_at: int) -> int:
+    """Record that the project was set up again from a backup, and fill its online store, which no backup holds.
+
+    Args:
+        backup_id: Which.
+        backup_at: When it was made, wall time, microseconds UTC.
+
+    Returns:
+        How many fills began.
+    """
+    reason = f"restored from {backup_id}"
+    tx.emit(Restored(backup_id, backup_at), tx.ref("project", tx.project), reason=reason)
+    datasets = {str(view.spec["dataset"]) for view in features.list_definitions(tx, kind="view")}
+    for deployment in serving.list_deployments(tx):
+        released = serving.status(tx, deployment=deployment.spec.name).release
+        datasets |= {bound.view.dataset for _, bound in _views_of(released)}
+    newest = {dataset: data.get(tx, dataset=dataset).newest for dataset in sorted(datasets)}
+    return sum(
+        fill_from_version(tx, dataset, version, reason) for dataset, version in newest.items() if version is not None
+    )
 
 
 def is_pushed(tx: Tx, dataset: str) -> bool:
