@@ -11,7 +11,7 @@ import loopwright
 IMPORT_BUDGET_S = 0.100
 HELP_BUDGET_S = 0.150
 MOST_NAMES = 40
-HEAVY = {"alembic", "dbos", "lightgbm", "numpy", "pandas", "polars", "sklearn", "sqlalchemy", "starlette", "uvicorn"}
+HEAVY = {"alembic", "lightgbm", "numpy", "pandas", "polars", "sklearn", "sqlalchemy", "starlette", "uvicorn"}
 
 
 def best_of_five(script: str) -> float:

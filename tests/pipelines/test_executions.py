@@ -1,35 +1,21 @@
-"""An execution and its steps: every verb twice is once, and what a person may do with it."""
-
-from collections.abc import Callable
-from typing import Any
+"""An execution, and what a person may do with it."""
 
 import pytest
 
-from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.governance import Dispatcher
 from loopwright.kernel.clock import HOUR_US, FixedClock
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
-from loopwright.pipelines import Execution, PipelineSpec, StepSpec
+from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.pipelines import Advanced, BegunStep, EndedStep, Execution, PipelineSpec, StepSpec
 from loopwright.store import sql as store_sql
+from tests.pipelines.conftest import Call, Run
 
 CODE = CodeRef("0" * 64, "project", "step", "1" * 64)
-Call = Callable[..., Any]
 
 
 @pytest.fixture
-def service(dispatcher: Dispatcher) -> Call:
-    def by_name(verb: str, /, **args: Any) -> Any:
-        return dispatcher.call(verb, args, actor=SERVICE_ACTOR, project="flights")
-
-    return by_name
-
-
-@pytest.fixture
-def execution(call: Call) -> Execution:
-    steps = [StepSpec("load", "call", {}, CODE), StepSpec("fit", "call", {"rows": {"step": "load"}}, CODE)]
-    call("pipelines.declare", spec=PipelineSpec("train", steps, {"rate": 0.1}))
-    started: Execution = call("pipelines.start", pipeline="train", params={"rate": 0.2}, reason="because")
-    return started
+def execution(run: Run) -> Execution:
+    return run.read()
 
 
 def events(dispatcher: Dispatcher) -> list[str]:
@@ -38,12 +24,12 @@ def events(dispatcher: Dispatcher) -> list[str]:
     return [event.type for event in found if event.type.startswith("pipelines.")]
 
 
-def states(execution: Execution) -> list[str]:
-    return [run.state for run in execution.steps]
-
-
 def test_row_job_and_event_begin_together(call: Call, dispatcher: Dispatcher, execution: Execution) -> None:
-    assert (execution.state, execution.params, states(execution)) == ("queued", {"rate": 0.2}, ["waiting"] * 2)
+    assert (execution.state, execution.params, [one.state for one in execution.steps]) == (
+        "queued",
+        {"rate": 0.2},
+        ["waiting"] * 2,
+    )
     (job,) = call("jobs.list")
     assert job.args == {"execution_id": execution.execution_id, "round": 1}
     assert events(dispatcher) == ["pipelines.declared", "pipelines.started"]
@@ -57,70 +43,35 @@ def test_the_same_once_is_one_execution(call: Call, execution: Execution) -> Non
     assert len(call("pipelines.list", pipeline="train")) == 2
 
 
-def test_reporting_twice_is_once(service: Call, dispatcher: Dispatcher, execution: Execution) -> None:
-    one = {"execution_id": execution.execution_id, "step": "load"}
-    begun = service("pipelines.begin_step", **one)
-    assert (begun.state, begun.attempt) == ("running", 1)
-    again = service("pipelines.begin_step", **one)  # another process after a crash
-    assert again.attempt == 2
-    late = service("pipelines.finish_step", **one, attempt=1, output="late")
-    assert late.state == "running"
-    done = service("pipelines.finish_step", **one, attempt=2, output={"rows": 3})
-    assert service("pipelines.finish_step", **one, attempt=2, output="other") == done
-    assert service("pipelines.begin_step", **one) == done
-    service("pipelines.begin_step", execution_id=execution.execution_id, step="fit")
-    service("pipelines.finish_step", execution_id=execution.execution_id, step="fit", attempt=1, output=1)
-    ended = service("pipelines.finish_execution", execution_id=execution.execution_id)
-    assert service("pipelines.finish_execution", execution_id=execution.execution_id) == ended
-    assert (ended.state, states(ended)) == ("done", ["done", "done"])
-    assert events(dispatcher)[2:] == ["pipelines.step_finished"] * 2 + ["pipelines.finished"]
-
-
-def test_a_failed_execution_goes_on_from_the_failed_step(service: Call, call: Call, execution: Execution) -> None:
-    one = {"execution_id": execution.execution_id}
-    service("pipelines.begin_step", **one, step="load")
-    service("pipelines.finish_step", **one, step="load", attempt=1, output=7)
-    service("pipelines.begin_step", **one, step="fit")
-    with pytest.raises(Conflict, match="still to be run"):
-        service("pipelines.finish_execution", **one)
-    service("pipelines.fail_step", **one, step="fit", attempt=1, error={"code": "step_failed", "message": "no rows"})
-    failed = service("pipelines.finish_execution", **one)
+def test_a_failed_execution_goes_on_from_the_failed_step(run: Run, call: Call) -> None:
+    run.take()
+    run.advance()
+    run.advance(EndedStep("load", 1, output=7))
+    run.advance(EndedStep("fit", 1, error={"code": "invalid_input", "message": "no rows"}))
+    failed = run.read()
     assert failed.state == "failed"
     assert failed.error["step"] == "fit"
     assert failed.error["message"] == "no rows"
     assert "loopwright retry" in failed.error["next_step"]
-    retried = call("pipelines.retry", **one, reason="fixed")
-    assert (retried.state, retried.round, states(retried)) == ("queued", 2, ["done", "waiting"])
+    retried = call("pipelines.retry", execution_id=failed.execution_id, reason="fixed")
+    assert (retried.state, retried.round, run.states()) == ("queued", 2, ["done", "waiting"])
     assert len(call("jobs.list")) == 2
-    begun = service("pipelines.begin_step", **one, step="fit")
-    assert (begun.state, begun.attempt, begun.error) == ("running", 2, None)
+    run.take(2)
+    assert run.advance().begun == [BegunStep("fit", 2, {"rows": 7})]
+    assert run.read().steps[1].error is None
 
 
-def test_a_cancelled_execution_begins_no_step(service: Call, call: Call, execution: Execution) -> None:
-    one = {"execution_id": execution.execution_id}
-    service("pipelines.begin_step", **one, step="load")
-    cancelled = call("pipelines.cancel", **one, reason="wrong rate")
-    assert call("pipelines.cancel", **one) == cancelled
-    assert (cancelled.state, states(cancelled)) == ("cancelled", ["failed", "skipped"])
-    assert service("pipelines.finish_step", **one, step="load", attempt=1, output=1).state == "failed"
-    with pytest.raises(Conflict, match="the execution is cancelled"):
-        service("pipelines.begin_step", **one, step="load")
+def test_a_cancelled_execution_begins_no_step(run: Run, call: Call) -> None:
+    run.take()
+    run.advance()
+    execution_id = run.execution_id
+    cancelled = call("pipelines.cancel", execution_id=execution_id, reason="wrong rate")
+    assert call("pipelines.cancel", execution_id=execution_id) == cancelled
+    assert (cancelled.state, run.states()) == ("cancelled", ["failed", "skipped"])
+    assert run.advance(EndedStep("load", 1, output=1)) == Advanced("cancelled")
+    assert run.states() == ["failed", "skipped"]
     with pytest.raises(Conflict, match="cannot become queued"):
-        call("pipelines.retry", **one)
-
-
-def test_a_hit_ends_the_step_and_says_so(service: Call, call: Call, execution: Execution) -> None:
-    service("pipelines.begin_step", execution_id=execution.execution_id, step="load", cache_key="k")
-    args = {"step": "load", "attempt": 1, "output": 7, "cache_key": "k"}
-    service("pipelines.finish_step", execution_id=execution.execution_id, **args)
-    other = call("pipelines.start", pipeline="train")
-    hit = service("pipelines.begin_step", execution_id=other.execution_id, step="load", cache_key="k")
-    assert (hit.state, hit.output, hit.is_from_cache) == ("done", 7, True)
-
-
-def test_persons_may_not_report_steps(call: Call, execution: Execution) -> None:
-    with pytest.raises(PermissionDenied):
-        call("pipelines.begin_step", execution_id=execution.execution_id, step="load")
+        call("pipelines.retry", execution_id=execution_id)
 
 
 def test_a_schedule_starts_and_plans_itself_again(

@@ -1,56 +1,41 @@
-"""The interpreter: our rows are the truth, whatever the engine remembers."""
+"""A worker's side of an execution: it makes the attempts that are handed out, and stops where it is not wanted."""
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from loopwright.governance import SERVICE_ACTOR, Dispatcher
-from loopwright.kernel.clock import WallClock
-from loopwright.kernel.errors import InvalidInput, StepFailed
-from loopwright.pipelines import STEP_KINDS, PipelineSpec, StepContext, StepSpec, step_kind
-from loopwright.pipelines.interpreter import interpret
+from loopwright.governance import Dispatcher
+from loopwright.kernel.clock import FixedClock
+from loopwright.kernel.errors import Conflict, InvalidInput, StepFailed
+from loopwright.pipelines import (
+    STEP_KINDS,
+    Claim,
+    Execute,
+    Execution,
+    PipelineSpec,
+    StepContext,
+    StepSpec,
+    step_kind,
+    take,
+)
+from loopwright.pipelines.interpreter import run_execution
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import EVERY_STREAM, Streams
-
-
-class Context:
-    """A worker's context that calls the verbs in this process."""
-
-    children: Any = None
-
-    def __init__(self, dispatcher: Dispatcher, blobs: BlobStore, folder: Path) -> None:
-        self.blobs, self.state_dir, self.wall = blobs, folder, WallClock()
-        self._dispatcher = dispatcher
-
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        return self._dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
-
-    def progress(self, text: str) -> None: ...
-    def transform(self, *_: Any) -> None: ...
-    def seal(self, streams: Streams = EVERY_STREAM) -> None: ...
-
-
-def reserve(_name: str) -> Callable[..., Any]:
-    return lambda work: work()
-
-
-def forgetful(_name: str) -> Callable[..., Any]:
-    """An engine that believes every step was done."""
-    return lambda _work: {"state": "done"}
+from tests.inprocess import InProcessWorker
 
 
 @pytest.fixture
-def context(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path) -> Context:
-    return Context(dispatcher, blob_store, tmp_path)
+def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, wall: FixedClock) -> InProcessWorker:
+    return InProcessWorker(dispatcher, blob_store, tmp_path, wall)
 
 
 @pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Names of the steps that ran, in order; a step kind for tests notes them."""
     noted: list[str] = []
-    monkeypatch.setattr("loopwright.pipelines.interpreter.BACKOFF_S", 0.001)
+    monkeypatch.setattr("loopwright.pipelines.step_runs.BACKOFF_S", 0.0)
     kept = dict(STEP_KINDS)
 
     @step_kind("tests.note")
@@ -70,18 +55,26 @@ def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def step(name: str, *after: str, retries: int = 0, is_cached: bool = False, **inputs: Any) -> StepSpec:
     given = {key: value if isinstance(value, dict) else {"value": value} for key, value in inputs.items()}
-    return StepSpec(name, "tests.note", given, None, list(after), retries=retries, is_cached=is_cached)
+    kind = given.pop("kind", {"value": "tests.note"})["value"]
+    return StepSpec(name, kind, given, None, list(after), retries=retries, is_cached=is_cached)
 
 
-def run(call: Callable[..., Any], context: Context, *steps: StepSpec, reserve: Any = reserve) -> Any:
+def begin(call: Callable[..., Any], *steps: StepSpec) -> Execute:
     call("pipelines.declare", spec=PipelineSpec("train", list(steps), {"at": 5}))
-    execution_id = call("pipelines.start", pipeline="train").execution_id
-    interpret(context, "flights", execution_id, reserve)
-    return call("pipelines.get", execution_id=execution_id)
+    return Execute(call("pipelines.start", pipeline="train").execution_id)
 
 
-def test_inputs_come_from_steps_params_and_values(call: Callable[..., Any], context: Context, done: list[str]) -> None:
-    ended = run(call, context, step("b", x={"step": "a"}), step("a", x={"param": "at"}), step("c", "b", x=[7]))
+def run(call: Callable[..., Any], worker: InProcessWorker, *steps: StepSpec) -> Execution:
+    work = begin(call, *steps)
+    run_execution(worker, work, 1)  # type: ignore[arg-type]
+    found: Execution = call("pipelines.get", execution_id=work.execution_id)
+    return found
+
+
+def test_inputs_come_from_steps_params_and_values(
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str]
+) -> None:
+    ended = run(call, worker, step("b", x={"step": "a"}), step("a", x={"param": "at"}), step("c", "b", x=[7]))
     assert done == ["a", "b", "c"]
     assert {one.step: one.output for one in ended.steps} == {"a": 5, "b": 5, "c": [7]}
     assert ended.state == "done"
@@ -89,48 +82,85 @@ def test_inputs_come_from_steps_params_and_values(call: Callable[..., Any], cont
 
 @pytest.mark.parametrize(("how", "tries"), [("step", 3), ("bug", 3), ("input", 1)])
 def test_only_what_may_pass_is_tried_again(
-    call: Callable[..., Any], context: Context, done: list[str], how: str, tries: int
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str], how: str, tries: int
 ) -> None:
-    ended = run(call, context, step("a", retries=2, fails=9, how=how), step("b", "a"))
+    ended = run(call, worker, step("a", retries=2, fails=9, how=how), step("b", "a"))
     assert (ended.state, done) == ("failed", ["a"] * tries)
     assert ended.steps[0].failures == tries
     assert "it broke" in ended.error["message"]
-    interpret(context, "flights", ended.execution_id, reserve)
+    assert run_execution(worker, Execute(ended.execution_id), 2) == "failed"  # type: ignore[arg-type]
     assert len(done) == tries
 
 
-def test_a_crash_after_the_last_failure_does_not_try_again(
-    call: Callable[..., Any], context: Context, done: list[str]
+def test_a_skip_reaches_everything_behind_it(
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str]
 ) -> None:
-    call("pipelines.declare", spec=PipelineSpec("train", [step("a", fails=9)], {}))
-    one = {"execution_id": call("pipelines.start", pipeline="train").execution_id}
-    context.call("pipelines.begin_step", {**one, "step": "a"}, "flights")
-    failed = {**one, "step": "a", "attempt": 1, "error": {"message": "no"}}
-    context.call("pipelines.fail_step", failed, "flights")
-    assert interpret(context, "flights", one["execution_id"], reserve) == {"state": "failed"}
-    assert done == []
-    call("pipelines.retry", **one)
-    interpret(context, "flights", one["execution_id"], reserve)
-    assert done == ["a"]
-
-
-def test_our_rows_overrule_an_engine_that_remembers_more(
-    call: Callable[..., Any], context: Context, done: list[str]
-) -> None:
-    ended = run(call, context, step("a"), step("b", "a"), reserve=forgetful)
-    assert (ended.state, done) == ("done", ["a", "b"])
-
-
-def test_a_skip_reaches_everything_behind_it(call: Callable[..., Any], context: Context, done: list[str]) -> None:
     skip = {"skip": True, "why": "no new rows"}
-    ended = run(call, context, step("a", x={"value": skip}), step("b", "a"), step("c", "b"), step("d"))
+    ended = run(call, worker, step("a", x={"value": skip}), step("b", "a"), step("c", "b"), step("d"))
     assert [one.state for one in ended.steps] == ["done", "skipped", "skipped", "done"]
     assert ended.steps[2].output == {"skip": True, "why": "no new rows"}
     assert sorted(done) == ["a", "d"]
 
 
-def test_the_cache_covers_inputs(call: Callable[..., Any], context: Context, done: list[str]) -> None:
-    run(call, context, step("a", x=1, is_cached=True))
-    again = run(call, context, step("other", x=1, is_cached=True), step("third", x=2, is_cached=True))
+def test_the_cache_covers_inputs(call: Callable[..., Any], worker: InProcessWorker, done: list[str]) -> None:
+    run(call, worker, step("a", x=1, is_cached=True))
+    again = run(call, worker, step("other", x=1, is_cached=True), step("third", x=2, is_cached=True))
     assert [one.is_from_cache for one in again.steps] == [True, False]
     assert sorted(done) == ["a", "third"]
+
+
+def test_a_chain_costs_a_call_a_step_and_a_cached_chain_one(
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str]
+) -> None:
+    asked: list[str] = []
+    worker.before_call = asked.append
+    chain = [step("s0", x={"param": "at"}, is_cached=True)]
+    chain += [step(f"s{n}", x={"step": f"s{n - 1}"}, n=n, is_cached=True) for n in range(1, 10)]
+    run(call, worker, *chain)
+    assert asked == ["pipelines.take", *["pipelines.advance"] * 11]
+    asked.clear()
+    ended = run(call, worker, *chain)
+    assert asked == ["pipelines.take", "pipelines.advance"]
+    assert (ended.state, {one.is_from_cache for one in ended.steps}, len(done)) == ("done", {True}, 10)
+
+
+def test_an_answer_that_is_lost_costs_nothing_and_runs_nothing_twice(
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str]
+) -> None:
+    """Each call is carried out, its answer is lost, and it is sent again: the server was killed before it answered."""
+    told = worker.call
+
+    def twice(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        told(function, *args, **kwargs)
+        return told(function, *args, **kwargs)
+
+    worker.call = twice  # type: ignore[method-assign]
+    ended = run(call, worker, step("a"), step("b", "a", retries=1, fails=1), step("c", "a"), step("d", "b", "c"))
+    assert ended.state == "done"
+    assert sorted(done) == ["a", "b", "b", "c", "d"]
+    assert [one.attempt for one in ended.steps] == [1, 2, 1, 1]
+
+
+def test_what_another_worker_has_taken_stops_here(
+    call: Callable[..., Any], worker: InProcessWorker, done: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.pipelines.interpreter._ASK_EVERY_S", 0.0)
+    was_stopped = threading.Event()
+
+    @step_kind("tests.overtaken")
+    def overtaken(context: StepContext, _inputs: dict[str, Any]) -> Any:
+        """Lose the execution, then run on until told to stop."""
+        worker.call(take, claim=Claim(work.execution_id, 1, 2))
+        while not context.should_stop():  # type: ignore[misc]
+            pass
+        was_stopped.set()
+        return 1
+
+    work = begin(call, step("slow", kind="tests.overtaken"), step("end", "slow"))
+    with pytest.raises(Conflict, match="another worker runs this execution"):
+        run_execution(worker, work, 1)  # type: ignore[arg-type]
+    assert was_stopped.is_set()
+    monkeypatch.setitem(STEP_KINDS, "tests.overtaken", lambda *_: 2)
+    assert run_execution(worker, work, 2) == "done"  # type: ignore[arg-type]
+    ended = {one.step: (one.output, one.attempt) for one in call("pipelines.get", execution_id=work.execution_id).steps}
+    assert ended["slow"] == (2, 2)

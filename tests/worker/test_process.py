@@ -59,19 +59,6 @@ def test_a_killed_worker_resumes_at_the_unfinished_step(site: Site) -> None:
     assert site.call("jobs.list")[0].attempt == 2
 
 
-def test_another_worker_without_the_engines_file_goes_on_from_our_rows(site: Site) -> None:
-    site.start_worker()
-    execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS))
-    site.wait_for(lambda: "slow-begins" in site.done)
-    site.kill_worker()
-    for file in (site.state / "worker").glob("engine.sqlite*"):
-        file.unlink()
-    site.start_worker()
-    ended = site.wait(execution_id)
-    assert (ended.state, ended.steps[1].output) == ("done", 3)
-    assert site.done.count("load") == 1
-
-
 def test_a_failing_function_gives_a_readable_error_and_can_be_retried(site: Site) -> None:
     site.start_worker()
     steps = [site.step("load"), site.step("broken", inputs=ROWS), site.step("tick", after=("broken",))]

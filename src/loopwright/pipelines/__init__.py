@@ -1,7 +1,7 @@
 """Pipelines: definitions, durable executions, step cache, codecs, executors."""
 
 from loopwright.kernel.plugins import add_built_in
-from loopwright.pipelines import definitions, durable, executions, packing, step_runs
+from loopwright.pipelines import definitions, executions, packing, step_runs
 from loopwright.pipelines.cache import environment_digest
 from loopwright.pipelines.codecs import Codec, Files
 from loopwright.pipelines.definitions import (
@@ -16,22 +16,29 @@ from loopwright.pipelines.executions import (
     cancel,
     finish_execution,
     get,
+    get_state,
     list_executions,
     retry,
     start,
     start_scheduled,
 )
 from loopwright.pipelines.executors.child import ChildPool
-from loopwright.pipelines.step_runs import begin_step, fail_step, finish_step, skip_step
+from loopwright.pipelines.step_runs import advance, take
 from loopwright.pipelines.steps import STEP_KINDS, PipelineContext, StepContext, step_kind
 from loopwright.pipelines.types import (
     EXECUTION_STATES,
     STEP_STATES,
+    Advanced,
+    BegunStep,
+    Claim,
+    EndedStep,
+    Execute,
     Execution,
     Pipeline,
     PipelineSpec,
     StepRun,
     StepSpec,
+    TakenExecution,
 )
 
 add_built_in(
@@ -46,8 +53,13 @@ __all__ = [
     "EXECUTION_STATES",
     "STEP_KINDS",
     "STEP_STATES",
+    "Advanced",
+    "BegunStep",
     "ChildPool",
+    "Claim",
     "Codec",
+    "EndedStep",
+    "Execute",
     "Execution",
     "Files",
     "Pipeline",
@@ -56,28 +68,27 @@ __all__ = [
     "StepContext",
     "StepRun",
     "StepSpec",
-    "begin_step",
+    "TakenExecution",
+    "advance",
     "cancel",
     "check_declarable",
     "declare",
     "declare_built",
     "definitions",
-    "durable",
     "environment_digest",
     "executions",
-    "fail_step",
     "finish_execution",
-    "finish_step",
     "get",
     "get_definition",
     "get_pipeline",
+    "get_state",
     "list_executions",
     "list_pipelines",
     "packing",
     "retry",
-    "skip_step",
     "start",
     "start_scheduled",
     "step_kind",
     "step_runs",
+    "take",
 ]

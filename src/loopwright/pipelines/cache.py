@@ -27,16 +27,16 @@ def find_hit(tx: Tx, cache_key: str) -> Hit | None:
     return None if found is None else Hit(*found)
 
 
-def cache_key(step: StepSpec, inputs: dict[str, Any]) -> str | None:
+def cache_key(step: StepSpec, inputs: dict[str, Any], environment: str) -> str | None:
     """Return the key of a step with resolved inputs; None if its output may not be reused.
 
     The key covers the function's digest (for a platform step its kind and our version), every input by value or digest,
-    and the environment.
+    and the environment: that of the worker, whose digest it tells, for the step runs there.
     """
     if not step.is_cached:
         return None
     code = step.function.function_digest if step.function is not None else VERSION
-    return digest_of([step.kind, code, inputs, environment_digest()])
+    return digest_of([step.kind, code, inputs, environment])
 
 
 @cache

@@ -10,6 +10,7 @@ from loopwright.kernel.plugins import plugged_names, plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
+from loopwright.pipelines.events import PipelineDeclared
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
 from loopwright.store.tx import Tx
 
@@ -66,7 +67,7 @@ def declare_built(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
     sql.put_pipeline(tx, digest, spec)
     if found is None or found.spec.schedule_us != spec.schedule_us:
         _plan(tx, spec)
-    tx.emit("pipelines.declared", tx.ref("pipeline", spec.name), digest=digest, steps=len(spec.steps))
+    tx.emit(PipelineDeclared(digest, len(spec.steps)), tx.ref("pipeline", spec.name))
     return get_pipeline(tx, pipeline=spec.name)
 
 

@@ -8,7 +8,15 @@ from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.definitions import get_pipeline, nearest, schedule_key
-from loopwright.pipelines.types import EXECUTION_STATES, Execution
+from loopwright.pipelines.events import (
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionRetried,
+    ExecutionStarted,
+    StartSkipped,
+)
+from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
 from loopwright.store.tx import Tx
 
 JOB = "pipelines.execute"
@@ -59,8 +67,8 @@ def start(
     )
     sql.insert_execution(tx, execution, [step.name for step in found.spec.steps])
     _queue(tx, execution)
-    facts = {"execution_id": execution_id, "pipeline": pipeline, "digest": found.digest}
-    tx.emit("pipelines.started", tx.ref("execution", execution_id), reason=reason, **facts)
+    facts = ExecutionStarted(execution_id, pipeline, found.digest)
+    tx.emit(facts, tx.ref("execution", execution_id), reason=reason)
     return get(tx, execution_id=execution_id)
 
 
@@ -80,7 +88,7 @@ def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
     running = sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=OPEN, limit=1)
     if running:
         reason = f"{running[0].execution_id} still runs"
-        tx.emit("pipelines.start_skipped", tx.ref("pipeline", pipeline), reason=reason, due_at=due_at)
+        tx.emit(StartSkipped(due_at), tx.ref("pipeline", pipeline), reason=reason)
         return None
     return start(tx, pipeline=pipeline, reason="scheduled", once=f"schedule:{pipeline}:{due_at}")
 
@@ -107,7 +115,7 @@ def list_executions(
 
 @query("pipelines.get_state")
 def get_state(tx: Tx, *, execution_id: str) -> str:
-    """Return the state of an execution alone; a running step asks whether it was cancelled."""
+    """Return the state of an execution alone."""
     return find(tx, execution_id).state
 
 
@@ -125,8 +133,7 @@ def cancel(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
     sql.update_steps(tx, execution_id, states=("waiting",), state="skipped", finished_at=tx.wall_us)
     error = {"code": "cancelled", "message": "the execution was cancelled"}
     sql.update_steps(tx, execution_id, states=("running",), state="failed", error=error, finished_at=tx.wall_us)
-    facts = {"execution_id": execution_id, "pipeline": found.pipeline}
-    tx.emit("pipelines.cancelled", tx.ref("execution", execution_id), reason=reason, **facts)
+    tx.emit(ExecutionCancelled(execution_id, found.pipeline), tx.ref("execution", execution_id), reason=reason)
     return get(tx, execution_id=execution_id)
 
 
@@ -135,13 +142,13 @@ def retry(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
     """Run a failed execution on from the step that failed; finished steps keep their outputs."""
     found = find(tx, execution_id, lock=True)
     check_change("execution", EXECUTION_STATES, found.state, "queued")
-    values = {"state": "queued", "round": found.round + 1, "finished_at": None, "error": None}
+    values = {"state": "queued", "round": found.round + 1, "attempt": 0, "finished_at": None, "error": None}
     sql.update_execution(tx, execution_id, **values)
-    sql.update_steps(tx, execution_id, states=("failed",), state="waiting", failures=0)
+    sql.update_steps(tx, execution_id, states=("failed",), state="waiting", failures=0, due_at=None)
     retried = get(tx, execution_id=execution_id)
     _queue(tx, retried)
-    facts = {"execution_id": execution_id, "pipeline": found.pipeline, "round": retried.round}
-    tx.emit("pipelines.retried", tx.ref("execution", execution_id), reason=reason, **facts)
+    facts = ExecutionRetried(execution_id, found.pipeline, retried.round)
+    tx.emit(facts, tx.ref("execution", execution_id), reason=reason)
     return retried
 
 
@@ -163,20 +170,20 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
     failed = next((run for run in runs if run.state == "failed"), None)
     if failed is not None:
         error = {**(failed.error or {}), "step": failed.step}
-    facts = {"execution_id": execution_id, "pipeline": found.pipeline}
     ref = tx.ref("execution", execution_id)
     if error is not None:
         hint = f"correct it, then: loopwright retry {execution_id} (finished steps are kept)"
         error = {**error, "next_step": error.get("next_step") or hint}
         sql.update_execution(tx, execution_id, state="failed", finished_at=tx.wall_us, error=error)
-        reason = str(error.get("message", ""))
-        tx.emit("pipelines.failed", ref, reason=reason, error=error, next_step=error["next_step"], **facts)
+        facts = ExecutionFailed(execution_id, found.pipeline, error, str(error["next_step"]))
+        tx.emit(facts, ref, reason=str(error.get("message", "")))
         return get(tx, execution_id=execution_id)
     undone = [run.step for run in runs if run.state not in ("done", "skipped")]
     if undone:
         raise Conflict("steps are still to be run", field="execution_id", value=", ".join(undone))
     sql.update_execution(tx, execution_id, state="done", finished_at=tx.wall_us)
-    tx.emit("pipelines.finished", ref, skipped=sum(run.state == "skipped" for run in runs), **facts)
+    skipped = sum(run.state == "skipped" for run in runs)
+    tx.emit(ExecutionFinished(execution_id, found.pipeline, skipped), ref)
     return get(tx, execution_id=execution_id)
 
 
@@ -199,5 +206,5 @@ def _queue(tx: Tx, execution: Execution) -> None:
     job_id = execution.execution_id.replace("exe_", "job_", 1)
     if execution.round > 1:
         job_id = f"{job_id}.{execution.round}"
-    args = {"execution_id": execution.execution_id, "round": execution.round}
-    tx.start_job(JOB, tx.ref("execution", execution.execution_id), args, job_id=job_id)
+    work = Execute(execution.execution_id, execution.round)
+    tx.start_job(work, tx.ref("execution", execution.execution_id), job_id=job_id)

@@ -3,27 +3,26 @@
 import logging
 from typing import Any, cast
 
-from loopwright.kernel.errors import LoopwrightError, StepFailed
-from loopwright.pipelines import durable
-from loopwright.pipelines.executions import JOB
+from loopwright.kernel.errors import Conflict, LoopwrightError, StepFailed, Unavailable
+from loopwright.pipelines.executions import finish_execution
+from loopwright.pipelines.interpreter import run_execution
 from loopwright.pipelines.steps import PipelineContext
-from loopwright.store.types import Job
+from loopwright.pipelines.types import Execute
 from loopwright.store.work import JobContext, job
 
 log = logging.getLogger("loopwright.pipelines")
 
 
-@job(JOB)
-def execute(context: JobContext, work: Job) -> dict[str, Any]:
-    """Run an execution to its end through the durable engine; a second run attaches to the first."""
-    execution_id = str(work.args["execution_id"])
-    running = cast(PipelineContext, context)
+@job(Execute)
+def execute(context: JobContext, work: Execute) -> dict[str, Any]:
+    """Run an execution to its end; a worker that takes it over goes on where the rows say it stands."""
     try:
-        return durable.engine_for(running).run(running, work.project, execution_id, int(work.args.get("round", 1)))
+        return {"state": run_execution(cast(PipelineContext, context), work, context.job.attempt)}
+    except (Conflict, Unavailable):  # another worker has it, or this job is done again
+        raise
     except Exception as error:  # the execution must not stay open behind a job that ended
         if not isinstance(error, LoopwrightError):
-            log.exception("execution %s failed", execution_id)
+            log.exception("execution %s failed", work.execution_id)
             error = StepFailed(f"the execution broke off: {error}", next_step="the worker's log has the details")
-        args = {"execution_id": execution_id, "error": error.to_dict()}
-        context.call("pipelines.finish_execution", args, work.project)
+        context.call(finish_execution, execution_id=work.execution_id, error=error.to_dict())
         raise error from None

@@ -1,9 +1,10 @@
 """Every statement of pipelines."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.pipelines.tables import executions, pipeline_definitions, pipelines, step_cache, step_runs
@@ -79,10 +80,16 @@ def insert_execution(tx: Tx, execution: Execution, steps: Sequence[str]) -> None
     tx.execute(insert(step_runs), rows)
 
 
+_find_execution = select(executions).where(
+    executions.c.project_id == bindparam("project"), executions.c.execution_id == bindparam("execution")
+)
+_lock_execution = _find_execution.with_for_update()
+
+
 def find_execution(connection: Connection, project: str, execution_id: str, *, lock: bool = False) -> Execution | None:
     """Return an execution without its steps; ``lock`` keeps other writers of it waiting until the commit."""
-    statement = select(executions).where(executions.c.project_id == project, executions.c.execution_id == execution_id)
-    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    place = {"project": project, "execution": execution_id}
+    row = connection.execute(_lock_execution if lock else _find_execution, place).first()
     return None if row is None else _execution(row)
 
 
@@ -129,6 +136,59 @@ def _steps(project: str, execution_id: str) -> Any:
     return select(step_runs).where(step_runs.c.project_id == project, step_runs.c.execution_id == execution_id)
 
 
+_of_execution = (step_runs.c.project_id == bindparam("project")) & (step_runs.c.execution_id == bindparam("execution"))
+_states = select(
+    step_runs.c.step,
+    step_runs.c.state,
+    step_runs.c.attempt,
+    step_runs.c.failures,
+    step_runs.c.due_at,
+    step_runs.c.cache_key,
+).where(_of_execution)
+_outputs = select(step_runs.c.step, step_runs.c.output).where(
+    _of_execution, step_runs.c.step.in_(bindparam("steps", expanding=True))
+)
+
+
+def list_step_states(tx: Tx, execution_id: str) -> list[StepRun]:
+    """Return how the steps of an execution stand, in no order: without outputs, errors and times."""
+    rows = tx.execute(_states, {"project": tx.project, "execution": execution_id})
+    return [
+        StepRun(
+            execution_id,
+            row.step,
+            row.state,
+            row.attempt,
+            cache_key=row.cache_key,
+            failures=row.failures,
+            due_at=row.due_at,
+        )
+        for row in rows
+    ]
+
+
+def read_outputs(tx: Tx, execution_id: str, steps: Sequence[str]) -> dict[str, Any]:
+    """Return the outputs of some steps by name."""
+    place = {"project": tx.project, "execution": execution_id, "steps": list(steps)}
+    return {row.step: row.output for row in tx.execute(_outputs, place)}
+
+
+def update_step(tx: Tx, run: StepRun, values: dict[str, Any]) -> None:
+    """Change columns of one step; the statements are kept, for this is what every step of every execution does."""
+    place = {"key_project": tx.project, "key_execution": run.execution_id, "key_step": run.step}
+    tx.execute(_update_step(tuple(values)), {**place, **{f"new_{name}": value for name, value in values.items()}})
+
+
+@cache
+def _update_step(columns: tuple[str, ...]) -> Update:
+    is_step = (
+        (step_runs.c.project_id == bindparam("key_project"))
+        & (step_runs.c.execution_id == bindparam("key_execution"))
+        & (step_runs.c.step == bindparam("key_step"))
+    )
+    return update(step_runs).where(is_step).values({name: bindparam(f"new_{name}") for name in columns})
+
+
 def update_steps(
     tx: Tx, execution_id: str, *, step: str | None = None, states: Sequence[str] = (), **values: Any
 ) -> None:
@@ -147,12 +207,14 @@ def _step(row: Row[Any]) -> StepRun:
     return StepRun(**values)
 
 
+_find_cached = select(step_cache.c.output, step_cache.c.log_digest).where(
+    step_cache.c.project_id == bindparam("project"), step_cache.c.cache_key == bindparam("key")
+)
+
+
 def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None] | None:
     """Return output and log digest of the step that first gave this key."""
-    table = step_cache
-    row = connection.execute(
-        select(table.c.output, table.c.log_digest).where(table.c.project_id == project, table.c.cache_key == cache_key)
-    ).first()
+    row = connection.execute(_find_cached, {"project": project, "key": cache_key}).first()
     return None if row is None else (row.output, row.log_digest)
 
 

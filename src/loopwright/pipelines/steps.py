@@ -125,23 +125,3 @@ def run_call(context: StepContext, inputs: dict[str, Any]) -> Any:
     if context.step.function is None:
         raise InvalidInput("this step names no function", field=context.step.name)
     return context.child(context.step.function, inputs)
-
-
-def resolve_inputs(step: StepSpec, params: dict[str, Any], outputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the documents a step takes, by parameter name."""
-    resolved = {}
-    for name, source in step.inputs.items():
-        if "step" in source:
-            resolved[name] = outputs[source["step"]]
-        elif "param" in source:
-            resolved[name] = params[source["param"]]
-        else:
-            resolved[name] = source["value"]
-    return resolved
-
-
-def why_skipped(output: Any) -> str | None:
-    """Return why a step's output skips the steps behind it; None if it does not."""
-    if isinstance(output, dict) and output.get("skip") is True:
-        return str(output.get("why") or "a step before it said so")
-    return None

@@ -38,6 +38,7 @@ executions = Table(
     Column("finished_at", Moment),
     Column("error", Json),
     Column("round", Moment, nullable=False),
+    Column("attempt", Moment, nullable=False, server_default="0"),
     Index("ix_executions_pipeline", "project_id", "pipeline", "recorded_at"),
 )
 
@@ -59,6 +60,7 @@ step_runs = Table(
     Column("finished_at", Moment),
     Column("log_digest", Text),
     Column("progress", Text),
+    Column("due_at", Moment),
 )
 
 step_cache = Table(

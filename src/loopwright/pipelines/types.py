@@ -5,6 +5,16 @@ from typing import Any
 import msgspec
 
 from loopwright.kernel.code import CodeRef
+from loopwright.store.types import BlobRef
+from loopwright.store.work import Work, job_kind
+
+
+@job_kind("pipelines.execute", lane="training", deadline_s=30 * 86_400.0)
+class Execute(Work, frozen=True):
+    """Run one round of an execution; its steps have time-outs of their own, so its deadline is a last resort."""
+
+    execution_id: str
+    round: int = 1
 
 
 class StepSpec(msgspec.Struct, frozen=True):
@@ -43,9 +53,9 @@ EXECUTION_STATES = {
 }
 STEP_STATES = {
     "waiting": frozenset({"running", "done", "skipped"}),
-    "running": frozenset({"done", "failed", "running"}),
+    "running": frozenset({"done", "failed", "running", "waiting"}),
     "done": frozenset[str](),
-    "failed": frozenset({"running", "waiting"}),
+    "failed": frozenset({"running", "done", "waiting"}),
     "skipped": frozenset[str](),
 }
 
@@ -53,7 +63,8 @@ STEP_STATES = {
 class StepRun(msgspec.Struct, frozen=True):
     """One step of one execution. ``output`` is JSON or a value document (``{"blob": digest, "codec": name}``).
 
-    ``attempt`` counts how often it began, ``failures`` how often it failed since a person retried it. Times: wall.
+    ``attempt`` counts how often it began, ``failures`` how often it failed since a person retried it. ``due_at`` is
+    when a step that failed begins again; None if it does not. Times: wall.
     """
 
     execution_id: str
@@ -69,12 +80,14 @@ class StepRun(msgspec.Struct, frozen=True):
     log_digest: str | None = None
     progress: str | None = None
     failures: int = 0
+    due_at: int | None = None
 
 
 class Execution(msgspec.Struct, frozen=True):
     """One running of a pipeline. ``pipeline_digest`` names the definition it keeps, whatever is applied later.
 
-    ``round`` grows with each retry. ``finished_at`` is wall time. Lists of executions leave ``steps`` empty.
+    ``round`` grows with each retry. ``attempt`` is that of the job that runs the round: calls of an older one, whose
+    worker was given up, are refused. ``finished_at`` is wall time. Lists of executions leave ``steps`` empty.
     """
 
     execution_id: str
@@ -90,6 +103,57 @@ class Execution(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
     steps: list[StepRun] = []
     round: int = 1
+    attempt: int = 0
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """By what a worker runs an execution: a round of it, and the attempt of the job that was queued for that round."""
+
+    execution_id: str
+    round: int
+    attempt: int
+
+
+class TakenExecution(msgspec.Struct, frozen=True):
+    """An execution that a worker runs from now on, and the definition it keeps."""
+
+    execution: Execution
+    spec: PipelineSpec
+
+
+class BegunStep(msgspec.Struct, frozen=True):
+    """An attempt at a step that the caller is to make now. ``inputs`` are documents by parameter name."""
+
+    step: str
+    attempt: int
+    inputs: dict[str, Any]
+
+
+class EndedStep(msgspec.Struct, frozen=True):
+    """How an attempt at a step ended.
+
+    ``error`` is None where it ended well; ``may_retry`` says whether another attempt may end otherwise. ``blobs`` are
+    those that ``output`` and ``log_digest`` name.
+    """
+
+    step: str
+    attempt: int
+    output: Any = None
+    error: dict[str, Any] | None = None
+    may_retry: bool = False
+    log_digest: str | None = None
+    blobs: list[BlobRef] = []
+
+
+class Advanced(msgspec.Struct, frozen=True):
+    """Where an execution stands: its state, the attempts to make now, and in how many seconds a step is tried again.
+
+    ``retry_s`` is None where no step waits for that.
+    """
+
+    state: str
+    begun: list[BegunStep] = []
+    retry_s: float | None = None
 
 
 class Pipeline(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
-from loopwright.pipelines import durable
 from loopwright.rooms import import_rooms
 from loopwright.store.types import Job
 from loopwright.store.work import JOBS, do_job
@@ -194,10 +193,8 @@ def run(settings: Settings) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    durable.resume(context)
     log.info("worker %s is ready", worker.name)
     worker.run()
-    durable.close()
     context.children.close()
 
 
