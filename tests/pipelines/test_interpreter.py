@@ -55,8 +55,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def step(name: str, *after: str, retries: int = 0, is_cached: bool = False, **inputs: Any) -> StepSpec:
     given = {key: value if isinstance(value, dict) else {"value": value} for key, value in inputs.items()}
-    kind = given.pop("kind", {"value": "tests.note"})["value"]
-    return StepSpec(name, kind, given, None, list(after), retries=retries, is_cached=is_cached)
+    return StepSpec(name, "tests.note", given, None, list(after), retries=retries, is_cached=is_cached)
 
 
 def begin(call: Callable[..., Any], *steps: StepSpec) -> Execute:
@@ -147,7 +146,6 @@ def test_what_another_worker_has_taken_stops_here(
     monkeypatch.setattr("loopwright.pipelines.interpreter._ASK_EVERY_S", 0.0)
     was_stopped = threading.Event()
 
-    @step_kind("tests.overtaken")
     def overtaken(context: StepContext, _inputs: dict[str, Any]) -> Any:
         """Lose the execution, then run on until told to stop."""
         worker.call(take, claim=Claim(work.execution_id, 1, 2))
@@ -156,11 +154,12 @@ def test_what_another_worker_has_taken_stops_here(
         was_stopped.set()
         return 1
 
-    work = begin(call, step("slow", kind="tests.overtaken"), step("end", "slow"))
+    monkeypatch.setitem(STEP_KINDS, "tests.note", overtaken)
+    work = begin(call, step("slow"), step("end", "slow"))
     with pytest.raises(Conflict, match="another worker runs this execution"):
         run_execution(worker, work, 1)  # type: ignore[arg-type]
     assert was_stopped.is_set()
-    monkeypatch.setitem(STEP_KINDS, "tests.overtaken", lambda *_: 2)
+    monkeypatch.setitem(STEP_KINDS, "tests.note", lambda *_: 2)
     assert run_execution(worker, work, 2) == "done"  # type: ignore[arg-type]
     ended = {one.step: (one.output, one.attempt) for one in call("pipelines.get", execution_id=work.execution_id).steps}
     assert ended["slow"] == (2, 2)
