@@ -5,8 +5,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from loopwright.features.join import compute_features
 from loopwright.features.skew import compare_served
-from loopwright.features.training import compute_features
 from loopwright.kernel.errors import InvalidInput
 
 FLOWN = [(f"F{hour}", hour, hour + 2, "UA", "JFK", float(hour % 3) * 10) for hour in range(20)]

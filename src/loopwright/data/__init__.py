@@ -1,12 +1,12 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``profiles``, ``quality``, ``read``) loads Polars, so it is imported only when
-somebody asks for it.
+What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, ``read``) loads Polars, so it is
+imported only when somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
 
-from loopwright.data import datasets, declarations, known, versions
+from loopwright.data import datasets, declarations, known, row_keys, versions
 from loopwright.data.datasets import declare, get, list_datasets
 from loopwright.data.events import (
     DatasetDeclared,
@@ -51,7 +51,7 @@ from loopwright.data.versions import (
 )
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, profiles, quality, read
+    from loopwright.data import diff, fingerprints, profiles, quality, read
 
 __all__ = [
     "VERSION_STATES",
@@ -87,6 +87,7 @@ __all__ = [
     "diff",
     "diff_result",
     "explain_quarantine",
+    "fingerprints",
     "finish_import",
     "get",
     "get_version",
@@ -98,6 +99,7 @@ __all__ = [
     "read",
     "release_quarantine",
     "released_versions",
+    "row_keys",
     "start_diff",
     "start_import",
     "versions",

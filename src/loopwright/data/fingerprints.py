@@ -16,17 +16,28 @@ import polars as pl
 
 Hashes = npt.NDArray[np.uint64]
 
+GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
+"""2^64 over the golden ratio, SplitMix64's step from one state to the next."""
+_MULTIPLIERS = np.uint64(0xBF58_476D_1CE4_E5B9), np.uint64(0x94D0_49BB_1331_11EB)
+_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 _NULL = np.uint64(0x6E75_6C6C_9E37_79B9)
 _NAN_BITS = np.float64("nan").view(np.uint64)
 _SECOND_LANE = np.uint64(0xD1B5_4A32_D192_ED03)
 
 
 def mix(values: Hashes) -> Hashes:
-    """Return each 64-bit value with all its bits spread over all others."""
-    values = values + np.uint64(0x9E37_79B9_7F4A_7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return values ^ (values >> np.uint64(31))
+    """Return each 64-bit value with all its bits spread over all others, 0 among them."""
+    return finalise(values + GOLDEN)
+
+
+def finalise(values: Hashes) -> Hashes:
+    """Return each 64-bit value with all its bits spread over all others, one to one; 0 stays 0.
+
+    Both this room's digests and the row identities of the online store rest on it: it may never change.
+    """
+    values = (values ^ (values >> _SHIFTS[0])) * _MULTIPLIERS[0]
+    values = (values ^ (values >> _SHIFTS[1])) * _MULTIPLIERS[1]
+    return values ^ (values >> _SHIFTS[2])
 
 
 def find_present(frame: pl.DataFrame) -> dict[str, pl.Series]:

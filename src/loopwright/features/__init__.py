@@ -1,13 +1,13 @@
 """Features without skew: views, aggregates, on-request functions, services, training sets, the online store.
 
-What computes (the modules ``frames``, ``jobs``, ``requests``, ``skew``, ``training``, and their names here) loads
-Polars, so it is imported only when somebody asks for it.
+What computes (the modules ``columns``, ``jobs``, ``requests``, ``skew``, and the names here of these, ``join``,
+``served`` and ``training_rows``) loads Polars, so it is imported only when somebody asks for it.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from loopwright.features import materialize, online, plans, trainingsets, views
+from loopwright.features import materialize, online, plans, training_sets, views
 from loopwright.features.events import (
     Materialized,
     MaterializeStarted,
@@ -19,7 +19,7 @@ from loopwright.features.events import (
 )
 from loopwright.features.materialize import finish_materialize, materializations, start_materialize
 from loopwright.features.plans import bind_views, freeze_plan, plan, plan_inputs, view_key
-from loopwright.features.trainingsets import record_training_set, rows_used, training_set, training_sets
+from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
 from loopwright.features.types import (
     MISSING,
     Aggregate,
@@ -41,26 +41,28 @@ from loopwright.features.types import (
 from loopwright.features.views import declare_request, declare_service, declare_view, get, list_definitions
 
 if TYPE_CHECKING:
-    from loopwright.features import frames, jobs, requests, skew, training
-    from loopwright.features.frames import typed_frame
+    from loopwright.features import columns, jobs, requests, skew
+    from loopwright.features.columns import typed_frame
     from loopwright.features.jobs import (
         build_from_versions,
         cut_training_set,
         freeze_training_set,
         load_training_set,
     )
-    from loopwright.features.online.assemble import serve_features
+    from loopwright.features.join import build_training_set
     from loopwright.features.requests import RunRequest, request_runner
+    from loopwright.features.served import serve_features
     from loopwright.features.skew import SkewReport, compare_served
-    from loopwright.features.training import TrainingSet, build_training_set
+    from loopwright.features.training_rows import TrainingSet
 
 _LATER = {
     **dict.fromkeys(("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"), "jobs"),
     **dict.fromkeys(("RunRequest", "request_runner"), "requests"),
     **dict.fromkeys(("SkewReport", "compare_served"), "skew"),
-    **dict.fromkeys(("TrainingSet", "build_training_set"), "training"),
-    "serve_features": "online.assemble",
-    "typed_frame": "frames",
+    "TrainingSet": "training_rows",
+    "build_training_set": "join",
+    "serve_features": "served",
+    "typed_frame": "columns",
 }
 
 
@@ -100,18 +102,19 @@ __all__ = [
     "bind_views",
     "build_from_versions",
     "build_training_set",
+    "columns",
     "compare_served",
     "cut_training_set",
     "declare_request",
     "declare_service",
     "declare_view",
     "finish_materialize",
-    "frames",
     "freeze_plan",
     "freeze_training_set",
     "get",
     "jobs",
     "list_definitions",
+    "list_training_sets",
     "load_training_set",
     "materializations",
     "materialize",
@@ -126,10 +129,8 @@ __all__ = [
     "serve_features",
     "skew",
     "start_materialize",
-    "training",
     "training_set",
     "training_sets",
-    "trainingsets",
     "typed_frame",
     "view_key",
     "views",

@@ -9,12 +9,13 @@ import polars as pl
 from loopwright import data
 from loopwright.data import DatasetVersion, read
 from loopwright.features import materialize as fills
-from loopwright.features import plans, trainingsets
-from loopwright.features.frames import MOMENT, dtype_of
+from loopwright.features import plans, training_sets
+from loopwright.features.columns import MOMENT, dtype_of
+from loopwright.features.join import BuiltTrainingSet, build_training_set
 from loopwright.features.online import open_online_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
-from loopwright.features.training import BuiltTrainingSet, TrainingSet, build_training_set
+from loopwright.features.training_rows import TrainingSet
 from loopwright.features.types import (
     AggregateViewSpec,
     BoundView,
@@ -154,7 +155,7 @@ def freeze_training_set(
     inside = context.within(project)
     plan = inside.call(plans.plan, digest=plan_digest)
     spec = inside.call(
-        trainingsets.training_set_spec,
+        training_sets.training_set_spec,
         plan_digest=plan_digest,
         start_at=start_at,
         end_at=end_at,
@@ -218,7 +219,7 @@ def _store_rows(
         rows.write_parquet(file, compression="zstd", compression_level=1)
         blob = context.blobs.put_file(file)
     return context.call(
-        trainingsets.record_training_set,
+        training_sets.record_training_set,
         spec=spec,
         blob=blob,
         rows=rows.height,

@@ -1,5 +1,8 @@
 """Rows of a dataset as a view sees them: entity, times, value; one reading for training, fills and pushes."""
 
+import hashlib
+import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -7,9 +10,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.data import known
+from loopwright.data import fingerprints, known, row_keys
 from loopwright.features.aggregates import Partials, superseded_at, to_fixed
-from loopwright.features.frames import as_feature, entities, is_present, moments, row_hashes
+from loopwright.features.columns import as_feature, entities, is_present, moments
 from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER, Ints
 from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec
@@ -17,6 +20,9 @@ from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
 
 _LONG_AGO = -(2**62)
+_NULL_TEXT, _PART_END = "\x00", "\x1f"
+_LONGEST_BYTES = 128
+"""Longer texts are hashed twice, so that one of them does not make the grid of all of them wide."""
 
 
 class DatasetRows:
@@ -179,3 +185,39 @@ def _entity(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, kept: I
     series = rows.frame[view.entity]
     chosen = series if len(kept) == len(series) else series[kept]
     return entities(chosen, f"{view.dataset}.{view.entity}")
+
+
+# --- identity: hashes that are stored in the online store, and so are the same everywhere and always ---
+
+
+def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ()) -> Ints:
+    """Return a hash of each row's key and values, int64 (n,), not negative."""
+    texts = row_keys.row_ids(frame, key).to_list()
+    if values:
+        columns = [row_keys.texts(frame[name]).to_list() for name in values]
+        parts = [[_NULL_TEXT if text is None else text for text in column] for column in columns]
+        texts = [_PART_END.join(row) for row in zip(texts, *parts, strict=True)]
+    return hash_texts(texts)
+
+
+def hash_texts(texts: Sequence[str]) -> Ints:
+    """Return a 63-bit hash of each text, int64 (n,): SplitMix64's finaliser over its words of 8 bytes.
+
+    All texts are hashed at once, as a grid of one row a word: a call of a hash function for each costs more.
+    """
+    encoded = [text.encode() for text in texts]
+    encoded = [
+        body if len(body) <= _LONGEST_BYTES else hashlib.blake2b(body, digest_size=32).digest() for body in encoded
+    ]
+    lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
+    words = max(1, math.ceil(int(lengths.max(initial=0)) / 8))
+    grid = np.array(encoded, dtype=f"S{8 * words}").view("<u8").reshape(len(encoded), words).T
+    # A word is told apart from the same word elsewhere in its text, and a text from itself with zeros behind.
+    ordinals = np.arange(words, dtype=np.uint64)[:, None]
+    state = fingerprints.finalise(lengths + fingerprints.GOLDEN)
+    mixed = fingerprints.finalise(grid + ordinals + np.uint64(1))
+    # A row's hash must not depend on how long the others are: words past its end are left out.
+    for word, is_inside in zip(mixed, lengths > ordinals * np.uint64(8), strict=True):
+        state = np.where(is_inside, fingerprints.finalise(state ^ word), state)
+    hashes: Ints = (state >> np.uint64(1)).astype(np.int64)
+    return hashes

@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.features.frames import moments, row_ids
+from loopwright.data import row_keys
+from loopwright.features.columns import moments
+from loopwright.features.join import compute_features
 from loopwright.features.plans import plan_inputs
 from loopwright.features.requests import RunRequest
-from loopwright.features.training import compute_features
 from loopwright.features.types import FeaturePlan
 from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
@@ -80,7 +81,7 @@ def compare_served(
             values: tuple[Any, Any] = (kept[PREFIX + name][row], computed.columns[name][row])
             row_id = str(kept["row_key"][row]) if "row_key" in kept.columns else ""
             first.append(Difference(row, row_id, int(kept["event_at"][row]), name, *values))
-    first.sort(key=lambda found: (found.row, plan.columns.index(found.column)))
+    first.sort(key=lambda difference: (difference.row, plan.columns.index(difference.column)))
     unequal = {name: count for name, count in counts.items() if count}
     return SkewReport(kept.height, int(is_unequal.sum()), served.height - kept.height, unequal, first[:most])
 
@@ -95,7 +96,7 @@ def _with_inputs(plan: FeaturePlan, scans: Mapping[str, pl.LazyFrame], served: p
         raise InvalidInput("the served rows lack inputs", field="served", value=", ".join(absent), rule=rule)
     names = list(dict.fromkeys([*plan.key, *absent]))
     spine = scans[plan.label.dataset].select(names).collect()
-    spine = spine.with_columns(row_ids(spine, plan.key).alias("row_key")).unique("row_key", keep="last")
+    spine = spine.with_columns(row_keys.row_ids(spine, plan.key).alias("row_key")).unique("row_key", keep="last")
     return served.join(spine.select("row_key", *absent), on="row_key", how="inner", maintain_order="left")
 
 

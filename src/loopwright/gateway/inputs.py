@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.data import row_keys
 from loopwright.features import FeaturePlan
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
@@ -163,8 +164,13 @@ class RowKeys:
 
     def __init__(self, plan: FeaturePlan | None) -> None:
         self._key = plan.key if plan is not None else []
-        dtypes = plan.datasets[0].dtypes if plan is not None and plan.datasets else {}
-        self._times = {name for name in self._key if dtypes.get(name, "").startswith("Datetime")}
+        self._times: set[str] = set()
+        if plan is not None and plan.datasets:
+            spine = plan.datasets[0]
+            # Declared times are moments before the dataset has a version that says so.
+            moments = {spine.time, *(moment.column for moment in spine.known_at.values())}
+            moments |= {name for name, dtype in spine.dtypes.items() if dtype.startswith("Datetime")}
+            self._times = moments.intersection(self._key)
 
     def read(self, rows: Sequence[Row]) -> list[str | None]:
         """Return one text or None a row."""
@@ -175,10 +181,7 @@ class RowKeys:
         if not parts or any(part is None for part in parts):
             given = row.get("row_key")
             return None if given is None else str(given)
-        texts = [self._text(name, part) for name, part in zip(self._key, parts, strict=True)]
-        if len(texts) == 1:
-            return texts[0]
-        return "|".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in texts)
+        return row_keys.join_parts([self._text(name, part) for name, part in zip(self._key, parts, strict=True)])
 
     def _text(self, name: str, part: Any) -> str:
         if name in self._times:
@@ -186,4 +189,4 @@ class RowKeys:
                 return str(read_moment(part, name))
             except LoopwrightError:
                 return str(part)
-        return str(part)
+        return row_keys.part_text(part)

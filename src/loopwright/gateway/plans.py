@@ -1,4 +1,4 @@
-"""Feature plans at work: on-request functions and online lookups for a batch of requests.
+"""Feature plans at work: rows of JSON become the typed rows that ``features.serve_features`` answers.
 
 This module needs Polars, so it is loaded as a plugin and only when a release has a plan.
 """
@@ -9,10 +9,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loopwright.features import MISSING, FeaturePlan, bind_views, frames, online, plan_inputs, requests
+from loopwright.features import (
+    MISSING,
+    FeaturePlan,
+    bind_views,
+    online,
+    plan_inputs,
+    request_runner,
+    serve_features,
+    typed_frame,
+)
 from loopwright.gateway.inputs import Columns, Missing, Row, absent_field
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import InvalidInput, StepFailed
 
 
 class FeatureReader:
@@ -29,12 +37,12 @@ class FeatureReader:
         self, plan: FeaturePlan, project: str, load: Callable[[CodeRef], Callable[..., Any]], store: online.OnlineStore
     ) -> None:
         self.fields = plan_inputs(plan)
-        self._requests = plan.requests
+        self._plan = plan
         self._views = bind_views(plan, project)
         self._store = store
         functions = {request.name: load(request.function) for request in plan.requests}
         by_code = {request.function.function_digest: functions[request.name] for request in plan.requests}
-        self._run = requests.request_runner(lambda code: by_code[code.function_digest])
+        self._run = request_runner(lambda code: by_code[code.function_digest])
         spine = plan.datasets[0] if plan.datasets else None
         known = {plan.time: "Datetime(us, UTC)", **(spine.dtypes if spine else {})}
         self._dtypes = {name: known[name] for name in self.fields if name in known}
@@ -45,24 +53,15 @@ class FeatureReader:
 
         Raises:
             InvalidInput: A row lacks a field or holds a value of another kind.
-            StepFailed: The user's function raised.
+            StepFailed: The user's function raised, or answered something else than it declares.
         """
-        asked = self._typed(rows)
-        columns: dict[str, Sequence[Any]] = {}
+        served = serve_features(self._plan, self._views, self._store, self._typed(rows), at_us, self._run)
+        columns = {
+            name: values.tolist() if isinstance(values, np.ndarray) else values
+            for name, values in served.columns.items()
+        }
         missing: Missing = {}
-        for request in self._requests:
-            try:
-                answer = self._run(request, asked)
-            except InvalidInput as error:
-                # The request was read already, so what is wrong is the function's answer and no fault of the caller.
-                raise StepFailed(error.message, field=error.field) from error
-            columns.update({name: answer.get_column(name).to_list() for name in request.outputs})
-        names = {view.view.entity for view in self._views}
-        entities = {name: frames.entities(asked.get_column(name), name).to_list() for name in names}
-        found = self._store.lookup(self._views, entities, at_us)
-        for name, values in found.columns.items():
-            columns[name] = values.tolist() if isinstance(values, np.ndarray) else values
-        for name, reasons in found.reasons.items():
+        for name, reasons in served.reasons.items():
             for row in np.flatnonzero(reasons).tolist():
                 missing.setdefault(row, {})[name] = MISSING[reasons[row]]
         return columns, missing
@@ -73,4 +72,4 @@ class FeatureReader:
         except KeyError:
             place, name = next((i, name) for i, row in enumerate(rows) for name in self.fields if name not in row)
             raise absent_field(place, name) from None
-        return frames.typed_frame(asked, self._dtypes, zone=self._zone)
+        return typed_frame(asked, self._dtypes, zone=self._zone)

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.features import BoundView, DatasetPushSpec, frames, online
+from loopwright.features import BoundView, DatasetPushSpec, online, typed_frame
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.spool import Batch, Layout
 from loopwright.kernel.code import CodeRef
@@ -55,7 +55,7 @@ class PushTarget:
             InvalidInput: A row breaks a rule; names ``rows[i].column``. Nothing was taken.
             StepFailed: The transform raised.
         """
-        raw = frames.typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
+        raw = typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
         self._check_keys(raw)
         event_at = self._event_at(raw, recorded_at)
         for views in self._by_meaning.values():
@@ -70,7 +70,7 @@ class PushTarget:
         return raw.select(name for name in raw.columns if name in kept and name not in self._personal)
 
     def _transformed(self, raw: pl.DataFrame, rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
-        frame = raw if spec.dtypes == self._spec.dtypes else frames.typed_frame(rows, _dtypes(spec), zone=spec.zone)
+        frame = raw if spec.dtypes == self._spec.dtypes else typed_frame(rows, _dtypes(spec), zone=spec.zone)
         if spec.transform is None:
             return frame
         function = self._load(spec.transform)

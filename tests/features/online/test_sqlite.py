@@ -23,12 +23,12 @@ from loopwright.features import (
     FeaturePlan,
     bind_views,
 )
+from loopwright.features.join import compute_features
 from loopwright.features.online import open_online_store
-from loopwright.features.online.assemble import serve_features
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.plans import plan_columns
+from loopwright.features.served import serve_features
 from loopwright.features.skew import compare_served
-from loopwright.features.training import compute_features
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput, Unavailable
 
@@ -132,7 +132,7 @@ def test_it_answers_as_a_training_set_does_to_the_bit(
         else:
             filled = expected.cast(pl.Float64).fill_null(float("nan")).to_numpy()
             assert np.array_equal(values.view(np.int64), filled.view(np.int64)), name
-        assert served.reasons[name].tolist() == computed.reasons[name].tolist() or name in ("carrier", "hour"), name
+        assert served.reasons[name].tolist() == computed.reasons[name].tolist(), name
 
     log = rows.with_columns(pl.Series(f"f.{name}", values) for name, values in served.columns.items())
     log = log.with_columns(pl.Series("event_at", at_us))

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+Bodies = Mapping[str, bytes]
+"""Entity -> what is kept of it for one view."""
+Entities = Mapping[str, Sequence[str | None]]
+"""Join key column of a view -> entities as text, None where there is none."""
+
 add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore"})
 
 
@@ -22,6 +27,11 @@ class Lookup(NamedTuple):
 
     columns: "dict[str, NDArray[np.float64] | list[str | None]]"
     reasons: "dict[str, NDArray[np.uint8]]"
+
+    def only(self, names: Iterable[str]) -> "Lookup":
+        """Return these features alone, in this order."""
+        chosen = list(names)
+        return Lookup({name: self.columns[name] for name in chosen}, {name: self.reasons[name] for name in chosen})
 
 
 class Pushed(NamedTuple):
@@ -72,14 +82,14 @@ class OnlineStore(Protocol):
     def lookup(
         self,
         views: Sequence[BoundView],
-        entities: Mapping[str, Sequence[str | None]],
+        entities: Entities,
         at_us: "Sequence[int] | NDArray[np.int64]",
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets.
 
         Args:
             views: Views of one plan.
-            entities: Join key column of a view -> n entities as text, None where there is none.
+            entities: n for each join key column of the views.
             at_us: int64 (n,), microseconds UTC.
         """
         ...
@@ -91,6 +101,6 @@ class OnlineStore(Protocol):
 
 def open_online_store(url: str) -> OnlineStore:
     """Open a store by URL; a path or ``sqlite:///path`` is a SQLite file."""
-    scheme, found, _ = url.partition("://")
-    store: OnlineStore = load_plugin("online_stores", scheme if found else "sqlite")(url)
+    scheme, is_url, _ = url.partition("://")
+    store: OnlineStore = load_plugin("online_stores", scheme if is_url else "sqlite")(url)
     return store

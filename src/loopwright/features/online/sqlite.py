@@ -12,8 +12,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.online.base import Lookup, Pushed
-from loopwright.features.online.bodies import Arrival, look_up, merge
+from loopwright.features.online.base import Entities, Lookup, Pushed
+from loopwright.features.online.latest import LatestArrival
+from loopwright.features.online.state import Arrival, look_up, merge
+from loopwright.features.online.windows import WindowArrival
 from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
 from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
@@ -96,7 +98,7 @@ class SqliteOnlineStore:
     def lookup(
         self,
         views: Sequence[BoundView],
-        entities: Mapping[str, Sequence[str | None]],
+        entities: Entities,
         at_us: Sequence[int] | NDArray[np.int64],
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets."""
@@ -114,8 +116,8 @@ class SqliteOnlineStore:
 
     def _arrival(self, view: BoundView, rows: DatasetRows) -> Arrival:
         if isinstance(view.view, ColumnViewSpec):
-            return Arrival(view.key, latest_rows(view.view, rows), self.slack_us)
-        return Arrival(view.key, aggregate_rows(view.view, rows), _window_us(view, view.view) + self.slack_us)
+            return LatestArrival(view.key, latest_rows(view.view, rows), self.slack_us)
+        return WindowArrival(view.key, aggregate_rows(view.view, rows), _window_us(view, view.view) + self.slack_us)
 
     def _merge(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> int:
         before = self._read(connection, {arrival.view_key: arrival.rows.entity.to_list() for arrival in arrivals})
@@ -185,10 +187,10 @@ def _window_us(view: BoundView, spec: AggregateViewSpec) -> int:
 def _refuse_future(rows: DatasetRows, now_us: int) -> None:
     is_future = (rows.event_at > now_us + DAY_US) & (rows.event_at != NEVER)
     if is_future.any():
-        place = int(np.argmax(is_future))
+        first = int(np.argmax(is_future))
         raise InvalidInput(
             "this row lies in the future",
-            field=f"rows[{place}].{rows.dataset.time}",
-            value=format_moment(int(rows.event_at[place])),
+            field=f"rows[{first}].{rows.dataset.time}",
+            value=format_moment(int(rows.event_at[first])),
             rule=f"at most a day after {format_moment(now_us)}",
         )

@@ -14,7 +14,7 @@ def show_features(ask: Ask) -> View:
     for fill in fills:
         newest.setdefault(fill.view, fill)
     services = [one for one in found if one.kind == "service"]
-    sets = {one.name: ask(features.training_sets, service=one.name, limit=10) for one in services}
+    sets = {one.name: ask(features.list_training_sets, service=one.name, limit=10) for one in services}
     facts = {
         "services": services,
         "views": [one for one in found if one.kind == "view"],

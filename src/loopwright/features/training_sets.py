@@ -82,7 +82,7 @@ def training_set(tx: Tx, *, service: str, version: int | None = None) -> Trainin
 
 
 @query("features.training_sets")
-def training_sets(tx: Tx, *, service: str, limit: int = 100) -> list[TrainingSetVersion]:
+def list_training_sets(tx: Tx, *, service: str, limit: int = 100) -> list[TrainingSetVersion]:
     """Return the training sets of a service, newest first."""
     return sql.list_training_sets(tx.connection, tx.project, service, limit=min(limit, 1000))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.features.training import TrainingSet, build_training_set
+from loopwright.features.join import build_training_set
+from loopwright.features.training_rows import TrainingSet
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import InvalidInput
 

@@ -1,28 +1,31 @@
-"""Training sets: the features of every row of a dataset as they could have been served at its moment."""
+"""The point-in-time join: the features of every row of a dataset as they could have been served at its moment."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.data import known
+from loopwright.data import known, row_keys
 from loopwright.features.aggregates import finish, sum_windows
-from loopwright.features.frames import MOMENT, as_feature, entities, moments, row_ids
+from loopwright.features.columns import MOMENT, as_feature, entities, moments
 from loopwright.features.plans import plan_inputs, used_columns, view_names, window_name
-from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, latest_known
-from loopwright.features.requests import RunRequest, check_answer
+from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Winners, latest_known
+from loopwright.features.requests import RunRequest, request_features
 from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
-from loopwright.features.trainingset import TrainingSet
-from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec, FeaturePlan, LabelSpec
+from loopwright.features.types import (
+    AggregateViewSpec,
+    ColumnViewSpec,
+    DatasetPushSpec,
+    FeaturePlan,
+    LabelSpec,
+    ViewSpec,
+)
 from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
 
-__all__ = ["BuiltTrainingSet", "FeatureColumns", "TrainingSet", "build_training_set", "compute_features"]
-
 Scans = Mapping[str, pl.LazyFrame]
-ViewSpec = ColumnViewSpec | AggregateViewSpec
 
 
 class BuiltTrainingSet(NamedTuple):
@@ -69,15 +72,15 @@ def build_training_set(
     wanted = [*plan.key, plan.time, label.column, *plan_inputs(plan), moment.column]
     frame = _collect(scans, dataset, wanted, start_at, end_at - 1)
     spine, unlabelled_rows = _labelled(DatasetRows(dataset, frame), label, known_by)
-    found = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests)
-    columns = [found.columns[name] for name in plan.columns]
+    features = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests)
+    columns = [features.columns[name] for name in plan.columns]
     return BuiltTrainingSet(spine.select("row_id", "event_at", "label").hstack(columns), unlabelled_rows)
 
 
 def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.DataFrame, int]:
     """Return one row per key whose label was known in time, the last known of each, and how many keys have none."""
     frame = rows.frame.with_columns(
-        row_ids(rows.frame, rows.dataset.key),
+        row_keys.row_ids(rows.frame, rows.dataset.key),
         pl.Series("event_at", rows.event_at),
         as_feature(rows.frame[label.column], f"{label.dataset}.{label.column}").alias("label"),
         pl.Series("label_known_at", rows.known_at(label.column)),
@@ -85,7 +88,8 @@ def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.Da
     keys = frame["row_id"].n_unique()
     frame = frame.filter((pl.col("label_known_at") <= known_by) & pl.col("label").is_not_null())
     if frame["row_id"].is_duplicated().any():
-        order = pl.Series("order", row_ids(frame, ["label_known_at", "event_at", "label"]))
+        # Of two labels of one key that came at once the last by content counts, whatever order the fragments are in.
+        order = pl.Series("order", row_keys.row_ids(frame, ["label_known_at", "event_at", "label"]))
         frame = frame.with_columns(order).sort("label_known_at", "event_at", "order")
         frame = frame.unique("row_id", keep="last", maintain_order=True).drop("order")
     return frame.sort("event_at", "row_id"), keys - frame.height
@@ -104,12 +108,11 @@ def compute_features(
         run_requests: Calls on-request functions.
     """
     check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
-    found = FeatureColumns({}, {})
+    features = FeatureColumns({}, {})
     for request in plan.requests if spine.height else []:
-        answer = run_requests(request, spine.select(request.inputs))
-        for column in check_answer(request, answer, spine.height):
-            found.columns[column.name] = column
-            found.reasons[column.name] = np.zeros(spine.height, np.uint8)
+        for column in request_features(request, spine, run_requests):
+            features.columns[column.name] = column
+            features.reasons[column.name] = np.full(spine.height, FOUND, np.uint8)
     named = list(zip(plan.views, view_names(plan.requests, plan.views), strict=True))
     for dataset in plan.datasets:
         views = [(view, names) for view, names in named if view.dataset == dataset.name]
@@ -119,12 +122,12 @@ def compute_features(
         for view, names in views:
             asked = entities(spine[view.entity], view.entity)
             if isinstance(view, AggregateViewSpec):
-                _add_aggregates(view, names, rows, asked, at_us, found)
+                _add_aggregates(view, names, rows, asked, at_us, features)
             else:
-                _add_latest(view, names, rows, asked, at_us, found)
+                _add_latest(view, names, rows, asked, at_us, features)
     for name in plan.columns:
-        found.columns.setdefault(name, pl.Series(name, [], pl.Float64))
-    return found
+        features.columns.setdefault(name, pl.Series(name, [], pl.Float64))
+    return features
 
 
 def _add_aggregates(
@@ -133,7 +136,7 @@ def _add_aggregates(
     rows: DatasetRows,
     asked: pl.Series,
     at_us: Ints,
-    found: FeatureColumns,
+    features: FeatureColumns,
 ) -> None:
     counted = aggregate_rows(view, rows)
     entity, asked_entity = entity_codes(counted.entity, asked)
@@ -143,12 +146,13 @@ def _add_aggregates(
         codes, partials = counted.partials(column, entity)
         sums[column] = sum_windows(codes, partials, asked_entity, at_us, view.windows_us)
     for aggregate in view.aggregates:
-        for place, window_us in enumerate(view.windows_us):
+        for window, window_us in enumerate(view.windows_us):
             name = names[window_name(aggregate.name, window_us)]
-            values = finish(aggregate.function, sums[aggregate.column], place)
+            values = finish(aggregate.function, sums[aggregate.column], window)
+            # Of an entity without rows nothing happened, which counts 0; without an entity nobody knows what to count.
             values[has_no_entity] = np.nan
-            found.columns[name] = pl.Series(name, values).fill_nan(None)
-            found.reasons[name] = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
+            features.columns[name] = pl.Series(name, values).fill_nan(None)
+            features.reasons[name] = np.where(np.isnan(values), NOT_FOUND, FOUND).astype(np.uint8)
 
 
 def _add_latest(
@@ -157,22 +161,23 @@ def _add_latest(
     rows: DatasetRows,
     asked: pl.Series,
     at_us: Ints,
-    found: FeatureColumns,
+    features: FeatureColumns,
 ) -> None:
     latest = latest_rows(view, rows, only_ties=True)
     entity, asked_entity = entity_codes(latest.entity, asked)
-    winners: dict[int, Any] = {}
+    # The search costs most; columns that are known at the same moments share one array, and so its winners.
+    winners: dict[int, Winners] = {}
     for column in view.columns:
         known_at = latest.known_at[column]
         if id(known_at) not in winners:
             winners[id(known_at)] = latest_known(
                 entity, latest.event_at, known_at, latest.sequence, asked_entity, at_us, view.ttl_us
             )
-        index, reasons = winners[id(known_at)]
-        places = pl.Series(np.where(index < 0, 0, index)).set(pl.Series(index < 0), None)
+        won, reasons = winners[id(known_at)]
+        index = pl.Series(np.where(won < 0, 0, won)).set(pl.Series(won < 0), None)
         name = names[column]
-        found.columns[name] = latest.values[column].gather(places).alias(name)
-        found.reasons[name] = reasons
+        features.columns[name] = latest.values[column].gather(index).alias(name)
+        features.reasons[name] = reasons
 
 
 def entity_codes(rows: pl.Series, asked: pl.Series) -> tuple[Ints, Ints]:
@@ -184,14 +189,17 @@ def entity_codes(rows: pl.Series, asked: pl.Series) -> tuple[Ints, Ints]:
 
 
 def _view_dataset_rows(scans: Scans, dataset: DatasetPushSpec, views: list[ViewSpec], at_us: Ints) -> DatasetRows:
+    """Return the rows that views of a dataset may need: a year of which one day is asked is not read whole."""
     columns = [*dataset.key, dataset.time]
     for view in views:
         used = used_columns(view)
         columns += [view.entity, *used, *(known.known_moment(dataset, column).column for column in used)]
     aggregates = [view for view in views if isinstance(view, AggregateViewSpec)]
     if any(view.counts == "known" for view in aggregates):
+        # What became known lately may have happened at any time, so event times bound nothing.
         return DatasetRows(dataset, _collect(scans, dataset, columns, None, None))
     longest = max((max(view.windows_us) for view in aggregates), default=0)
+    # A latest value may be as old as it likes: where a view asks for one, all rows before are needed.
     low = int(at_us.min()) - longest if len(aggregates) == len(views) else None
     return DatasetRows(dataset, _collect(scans, dataset, columns, low, int(at_us.max())))
 

@@ -1,7 +1,9 @@
-"""Frames at the door: moments, entities, feature dtypes, row ids and typed rows, the same for training and serving."""
+"""Columns at the door of features: moments, entities, feature dtypes, typed rows; the same for training and serving.
 
-import hashlib
-import math
+Pushes and requests come with a few rows each, so what costs as much for one row as for a hundred is avoided here: a
+query of Polars (``fill_null``, ``is_not_null``) takes longer than all the arithmetic on a small batch.
+"""
+
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -17,12 +19,8 @@ from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 
 MOMENT = pl.Datetime("us", "UTC")
-_LONGEST_BYTES = 128
 _WHOLE = {int, type(None)}
 _NO_MOMENT = np.datetime64("NaT").astype(np.int64)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIXERS = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_SHIFTS = np.uint64(30), np.uint64(27), np.uint64(31)
 
 
 def moments(series: pl.Series, field: str) -> Ints:
@@ -39,14 +37,9 @@ def moments(series: pl.Series, field: str) -> Ints:
         series = series.cast(pl.Datetime("us"))
     elif not dtype.is_integer() and dtype != pl.Null:
         raise InvalidInput("these are no moments", field=field, value=str(dtype), rule="Datetime(us, UTC)")
-    # NumPy's moments have a null of their own, so this needs no query, which costs more than all else on few rows.
+    # NumPy's moments have a null of their own, so finding the gaps needs no query.
     at: Ints = series.cast(pl.Int64).cast(pl.Datetime("us")).to_numpy().view(np.int64)
     return np.where(at == _NO_MOMENT, NEVER, at) if series.null_count() else at
-
-
-def without_nulls(series: pl.Series, value: Any) -> pl.Series:
-    """Return a series with ``value`` in place of nulls; without nulls this costs nothing, unlike ``fill_null``."""
-    return series.fill_null(value) if series.null_count() else series
 
 
 def is_present(series: pl.Series) -> NDArray[np.bool_]:
@@ -86,55 +79,6 @@ def as_feature(series: pl.Series, field: str) -> pl.Series:
     raise InvalidInput(
         "this cannot be a feature", field=field, value=str(dtype), rule=rule, next_step="take a part of it"
     )
-
-
-def row_ids(frame: pl.DataFrame, key: Sequence[str]) -> pl.Series:
-    """Return a frame's key as text, String (n,): the parts joined by ``|``; moments as microseconds."""
-    parts = [without_nulls(_texts(frame[name]), "") for name in key]
-    if len(parts) == 1:
-        return parts[0].alias("row_id")
-    escaped = [[text.replace("\\", "\\\\").replace("|", "\\|") for text in part.to_list()] for part in parts]
-    return pl.Series("row_id", ["|".join(texts) for texts in zip(*escaped, strict=True)], pl.String)
-
-
-def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = ()) -> Ints:
-    """Return a hash of each row's key and values, int64 (n,), not negative; the same everywhere and always."""
-    texts = row_ids(frame, key).to_list()
-    if values:
-        parts = [["\x00" if text is None else text for text in _texts(frame[name]).to_list()] for name in values]
-        texts = ["\x1f".join(row) for row in zip(texts, *parts, strict=True)]
-    return hash_texts(texts)
-
-
-def _texts(series: pl.Series) -> pl.Series:
-    """Return values as text; moments as microseconds."""
-    if isinstance(series.dtype, pl.Datetime):
-        series = series.cast(pl.Datetime("us", series.dtype.time_zone)).cast(pl.Int64)
-    return series.cast(pl.String)
-
-
-def hash_texts(texts: Sequence[str]) -> Ints:
-    """Return a 63-bit hash of each text, int64 (n,), by the finalizer of SplitMix64 over words of 8 bytes."""
-    encoded = [text.encode() for text in texts]
-    encoded = [
-        body if len(body) <= _LONGEST_BYTES else hashlib.blake2b(body, digest_size=32).digest() for body in encoded
-    ]
-    lengths = np.fromiter(map(len, encoded), np.uint64, len(encoded))
-    words = max(1, math.ceil(int(lengths.max(initial=0)) / 8))
-    grid = np.array(encoded, dtype=f"S{8 * words}").view("<u8").reshape(len(encoded), words).T
-    places = np.arange(words, dtype=np.uint64)[:, None]
-    state = _mixed(lengths + _GOLDEN)
-    # A row's hash must not depend on how long the others are: words past its end are left out.
-    for word, is_inside in zip(_mixed(grid + places + np.uint64(1)), lengths > places * np.uint64(8), strict=True):
-        state = np.where(is_inside, _mixed(state ^ word), state)
-    hashes: Ints = (state >> np.uint64(1)).astype(np.int64)
-    return hashes
-
-
-def _mixed(words: Any) -> Any:
-    words = (words ^ (words >> _SHIFTS[0])) * _MIXERS[0]
-    words = (words ^ (words >> _SHIFTS[1])) * _MIXERS[1]
-    return words ^ (words >> _SHIFTS[2])
 
 
 def typed_frame(

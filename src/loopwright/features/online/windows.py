@@ -1,0 +1,222 @@
+"""Bodies of aggregate views: the rows of one entity that windows may still count, and summing them at a moment.
+
+A body is a table, int64 (n, 2 + 2k), little-endian: the time windows are cut by, the row's identity, and for each of k
+columns when its value became known and the value in 2^-20ths. Its rows are sorted by all columns and each is there
+once, so equal sets of rows are equal bytes.
+
+Rows rather than sums are kept because a window must forget without a new event, and because a row may be replaced by a
+newer version of itself; the sums are those of ``aggregates``, which training uses too.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from loopwright.features.aggregates import Partials, Sums, finish, sum_windows, superseded_at
+from loopwright.features.online.base import Bodies, Entities, Lookup
+from loopwright.features.online.retention import answerable_since
+from loopwright.features.plans import used_columns, window_name
+from loopwright.features.pointintime import FOUND, NEVER, NOT_FOUND, Ints, order_by, pack
+from loopwright.features.rows import AggregateRows
+from loopwright.features.types import AggregateViewSpec, BoundView
+
+_COUNTED_AT, _IDENTITY = 0, 1
+_KNOWN_AT, _VALUES = slice(2, None, 2), slice(3, None, 2)
+"""Where a body's columns stand."""
+_NO_QUERIES = np.zeros(0, np.int64)
+
+
+class WindowArrival(NamedTuple):
+    """Rows that arrived for an aggregate view; ``kept_us`` is how long before an entity's newest row others count."""
+
+    view_key: str
+    rows: AggregateRows
+    kept_us: int
+
+
+class _Stack(NamedTuple):
+    """Rows of several bodies: ``owner``, int64 (n,), says whose each row of ``table`` is, int64 (n, 2 + 2k)."""
+
+    owner: Ints
+    table: Ints
+
+    def take(self, index: Ints) -> "_Stack":
+        return _Stack(self.owner[index], self.table.take(index, axis=0))
+
+    def where(self, is_kept: NDArray[np.bool_]) -> "_Stack":
+        return _Stack(self.owner[is_kept], self.table.compress(is_kept, axis=0))
+
+
+def merge_windows(arrivals: Sequence[WindowArrival], bodies: Mapping[str, Bodies]) -> dict[str, dict[str, bytes]]:
+    """Return the new bodies of the rows' entities, by view key and entity.
+
+    A push brings a few rows to many views, so views whose bodies are equally wide are merged in one go: as many small
+    merges would cost many times as much.
+
+    Args:
+        arrivals: What arrived, each view once.
+        bodies: View key -> the present bodies of the entities concerned.
+    """
+    merged: dict[str, dict[str, bytes]] = {arrival.view_key: {} for arrival in arrivals}
+    equally_wide: dict[int, list[WindowArrival]] = {}
+    for arrival in arrivals:
+        equally_wide.setdefault(len(arrival.rows.columns), []).append(arrival)
+    for width, group in equally_wide.items():
+        owners, arrived = _stack_arrivals(group)
+        union = _unite(_stack_stored(owners, bodies, width), arrived)
+        kept_us = {arrival.view_key: arrival.kept_us for arrival in group}
+        kept = _drop_spent(union, np.array([kept_us[view_key] for view_key, _ in owners], np.int64))
+        for (view_key, entity), body in zip(owners, _cut(kept, len(owners)), strict=True):
+            if body:
+                merged[view_key][entity] = body
+    return merged
+
+
+def _stack_arrivals(arrivals: Sequence[WindowArrival]) -> tuple[list[tuple[str, str]], _Stack]:
+    """Return whose bodies change, as (view key, entity) by code, and the rows that arrived for them."""
+    owners: list[tuple[str, str]] = []
+    codes, tables = [], []
+    for view_key, rows, _ in arrivals:
+        entities = rows.entity.to_list()
+        code_of = {entity: code for code, entity in enumerate(dict.fromkeys(entities), len(owners))}
+        owners += [(view_key, entity) for entity in code_of]
+        codes.append(np.fromiter(map(code_of.__getitem__, entities), np.int64, len(entities)))
+        tables.append(np.column_stack([rows.counted_at, rows.identity, *chain.from_iterable(rows.columns.values())]))
+    arrived = _Stack(np.concatenate(codes), np.concatenate(tables))
+    # A row of which no value is known to anyone yet comes again once one is.
+    return owners, arrived.where((arrived.table[:, _KNOWN_AT] != NEVER).any(axis=1))
+
+
+def _stack_stored(owners: Sequence[tuple[str, str]], bodies: Mapping[str, Bodies], width: int) -> _Stack:
+    """Return the rows of the owners' present bodies; those without one have none."""
+    present = [(code, bodies[view_key].get(entity)) for code, (view_key, entity) in enumerate(owners)]
+    stored = _unpack([body for _, body in present if body is not None], width)
+    codes = np.array([code for code, body in present if body is not None], np.int64)
+    return stored._replace(owner=codes[stored.owner])
+
+
+def _unite(stored: _Stack, arrived: _Stack) -> _Stack:
+    """Return the rows of both by owner and then by all columns, equal ones once.
+
+    Args:
+        stored: Rows that are in this order already.
+        arrived: Rows in any order.
+    """
+    both = _Stack(np.concatenate([stored.owner, arrived.owner]), np.concatenate([stored.table, arrived.table]))
+    # Bodies are long and arrivals are mostly new, so only what lies from the first arrival on is sorted; the rest of
+    # the stored rows stay where they are.
+    counted_at = both.table[:, _COUNTED_AT]
+    may_move = counted_at >= arrived.table[:, _COUNTED_AT].min(initial=NEVER)
+    moving = np.flatnonzero(may_move)
+    late = both.take(moving)
+    key, _ = pack(late.owner, late.table[:, _COUNTED_AT], _NO_QUERIES)
+    order = order_by(key, *late.table.T[1:])
+    late = late.take(order)
+    is_first = np.ones(len(moving), bool)
+    is_first[1:] = (late.owner[1:] != late.owner[:-1]) | (late.table[1:] != late.table[:-1]).any(axis=1)
+    index = np.append(np.flatnonzero(~may_move), moving[order[is_first]])
+    return both.take(index[np.argsort(both.owner[index], kind="stable")])
+
+
+def _drop_spent(rows: _Stack, kept_us: Ints) -> _Stack:
+    """Return the rows that a window may still count; ``kept_us`` is by owner."""
+    if not len(rows.owner):
+        return rows
+    counted_at = rows.table[:, _COUNTED_AT]
+    came_at = np.minimum(counted_at, rows.table[:, _KNOWN_AT].min(axis=1))
+    return rows.where(counted_at >= answerable_since(rows.owner, came_at, kept_us[rows.owner]))
+
+
+def _cut(rows: _Stack, owners: int) -> list[bytes]:
+    """Return the body of each owner, empty for those without rows."""
+    whole = rows.table.astype("<i8", copy=False).tobytes()
+    row_bytes = 8 * rows.table.shape[1]
+    stops = (np.searchsorted(rows.owner, np.arange(owners), side="right") * row_bytes).tolist()
+    return [whole[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
+
+
+def _unpack(bodies: Sequence[bytes], width: int) -> _Stack:
+    """Return the rows of bodies with so many value columns, one body after the other; owners are their positions."""
+    table = np.frombuffer(b"".join(bodies), "<i8").reshape(-1, 2 + 2 * width)
+    heights = np.array([len(body) for body in bodies], np.int64) // (8 * table.shape[1])
+    return _Stack(np.repeat(np.arange(len(bodies)), heights), table)
+
+
+class _Computation(NamedTuple):
+    """What an aggregate view computes of a body, whatever its entity and its names: functions, each with its column."""
+
+    counts: str
+    windows_us: tuple[int, ...]
+    functions: tuple[tuple[str, int], ...]
+
+
+def look_up_windows(
+    views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies: Mapping[str, Bodies], served: Lookup
+) -> None:
+    """Add the features of aggregate views at q moments.
+
+    Views that compute the same, by another entity, are summed together: the searches cost per call, not per row.
+
+    Args:
+        views: Aggregate views.
+        entities: Join key column of a view -> the asked entities, (q,).
+        at_us: int64 (q,), the asked moments.
+        bodies: View key -> the bodies of the asked entities.
+        served: Takes the features.
+    """
+    alike: dict[_Computation, list[BoundView]] = {}
+    for view in views:
+        alike.setdefault(_computation(_aggregates(view)), []).append(view)
+    for computation, group in alike.items():
+        asked = [(view.key, entity) for view in group for entity in entities[view.view.entity]]
+        sums = _sum_asked(computation, group, asked, np.tile(at_us, len(group)), bodies)
+        has_no_entity = np.array([entity is None for _, entity in asked], bool)
+        for ordinal, (function, column) in enumerate(computation.functions):
+            for window, window_us in enumerate(computation.windows_us):
+                values = finish(function, sums[column], window)
+                # Of an entity without rows nothing happened, which counts 0; without an entity there is no count.
+                values[has_no_entity] = np.nan
+                by_view = values.reshape(len(group), len(at_us))
+                for view, own in zip(group, by_view, strict=True):
+                    name = view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)]
+                    served.columns[name] = own
+                    served.reasons[name] = np.where(np.isnan(own), NOT_FOUND, FOUND).astype(np.uint8)
+
+
+def _aggregates(view: BoundView) -> AggregateViewSpec:
+    assert isinstance(view.view, AggregateViewSpec)
+    return view.view
+
+
+def _computation(spec: AggregateViewSpec) -> _Computation:
+    columns = used_columns(spec)
+    functions = tuple((aggregate.function, columns.index(aggregate.column)) for aggregate in spec.aggregates)
+    return _Computation(spec.counts, tuple(spec.windows_us), functions)
+
+
+def _sum_asked(
+    computation: _Computation,
+    views: Sequence[BoundView],
+    asked: Sequence[tuple[str, str | None]],
+    at_us: Ints,
+    bodies: Mapping[str, Bodies],
+) -> list[Sums]:
+    """Return the sums of each column for each asked (view key, entity) at its moment."""
+    owned = {(view.key, entity): body for view in views for entity, body in bodies[view.key].items()}
+    rows = _unpack(list(owned.values()), 1 + max(column for _, column in computation.functions))
+    is_by_known = computation.counts == "known"
+    if is_by_known and len(at_us):
+        # What became known before every window neither counts nor replaces what does.
+        rows = rows.where(rows.table[:, _COUNTED_AT] > at_us.min() - max(computation.windows_us))
+    code_of: dict[tuple[str, str | None], int] = {owner: code for code, owner in enumerate(owned)}
+    asked_codes = np.array([code_of.get(owner, -1) for owner in asked], np.int64)
+    sums = []
+    for known_at, value in zip(rows.table.T[_KNOWN_AT], rows.table.T[_VALUES], strict=True):
+        counted_at = known_at if is_by_known else rows.table[:, _COUNTED_AT]
+        partials = Partials(counted_at, known_at, known_at, value)
+        partials = partials._replace(until=superseded_at(rows.owner, rows.table[:, _IDENTITY], partials))
+        sums.append(sum_windows(rows.owner, partials, asked_codes, at_us, computation.windows_us))
+    return sums
