@@ -9,7 +9,7 @@ newer version of itself; the sums are those of ``aggregates``, which training us
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from typing import NamedTuple
 
 import numpy as np
@@ -171,19 +171,7 @@ def look_up_windows(
     for view in views:
         alike.setdefault(_computation(_aggregates(view)), []).append(view)
     for computation, group in alike.items():
-        asked = [(view.key, entity) for view in group for entity in entities[view.view.entity]]
-        sums = _sum_asked(computation, group, asked, np.tile(at_us, len(group)), bodies)
-        has_no_entity = np.array([entity is None for _, entity in asked], bool)
-        for ordinal, (function, column) in enumerate(computation.functions):
-            for window, window_us in enumerate(computation.windows_us):
-                values = finish(function, sums[column], window)
-                # Of an entity without rows nothing happened, which counts 0; without an entity there is no count.
-                values[has_no_entity] = np.nan
-                by_view = values.reshape(len(group), len(at_us))
-                for view, own in zip(group, by_view, strict=True):
-                    name = view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)]
-                    served.columns[name] = own
-                    served.reasons[name] = np.where(np.isnan(own), NOT_FOUND, FOUND).astype(np.uint8)
+        _compute(computation, group, entities, at_us, bodies, served)
 
 
 def _aggregates(view: BoundView) -> AggregateViewSpec:
@@ -195,6 +183,29 @@ def _computation(spec: AggregateViewSpec) -> _Computation:
     columns = used_columns(spec)
     functions = tuple((aggregate.function, columns.index(aggregate.column)) for aggregate in spec.aggregates)
     return _Computation(spec.counts, tuple(spec.windows_us), functions)
+
+
+def _compute(
+    computation: _Computation,
+    views: Sequence[BoundView],
+    entities: Entities,
+    at_us: Ints,
+    bodies: Mapping[str, Bodies],
+    served: Lookup,
+) -> None:
+    """Add the features of views that compute the same."""
+    asked = [(view.key, entity) for view in views for entity in entities[view.view.entity]]
+    sums = _sum_asked(computation, views, asked, np.tile(at_us, len(views)), bodies)
+    has_no_entity = np.array([entity is None for _, entity in asked], bool)
+    windows = enumerate(computation.windows_us)
+    for (ordinal, (function, column)), (window, window_us) in product(enumerate(computation.functions), windows):
+        values = finish(function, sums[column], window)
+        # Of an entity without rows nothing happened, which counts 0; without an entity there is nothing to count.
+        values[has_no_entity] = np.nan
+        for view, own in zip(views, values.reshape(len(views), len(at_us)), strict=True):
+            name = view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)]
+            served.columns[name] = own
+            served.reasons[name] = np.where(np.isnan(own), NOT_FOUND, FOUND).astype(np.uint8)
 
 
 def _sum_asked(
