@@ -108,7 +108,7 @@ p.deployment(
         at_most="1 per 5w",
         when=[
             lw.when.drift(features=3),
-            lw.when.decay("roc_auc", by=0.03, against="holdout", least_labels=12_000),
+            lw.when.decay("roc_auc", by=0.02, against="holdout", least_labels=12_000),
             lw.when.older_than("60d"),
         ],
     ),

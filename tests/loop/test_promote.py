@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from loopwright.kernel.clock import DAY_US
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.monitoring import MonitorSpec
 from loopwright.serving import ApproveSpec
 from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
@@ -51,6 +51,18 @@ def test_a_monitor_watches_what_its_own_deployment_serves(serving: Loop) -> None
     watched = serving("monitoring.get", deployment="other")
     assert (watched.model_version, watched.next_at) == (None, None)
     assert serving("monitoring.get", deployment="late").model_version == 1
+
+
+def test_nobody_rolls_back_without_a_reason(serving: Loop) -> None:
+    serving.train()
+    serving.promote()
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        serving("loop.rollback", deployment="late", reason=" ")
+    with pytest.raises(PermissionDenied):
+        serving("serving.rollback", deployment="late", reason="")
+    assert serving("serving.status", deployment="late").champion == 2
+    serving("loop.rollback", deployment="late", reason="it was worse")
+    assert serving("serving.status", deployment="late").champion == 1
 
 
 def test_a_version_that_serves_is_not_deployed_again(serving: Loop) -> None:

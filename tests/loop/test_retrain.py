@@ -1,5 +1,7 @@
 """When the policy retrains: one at a time, within its budget, when a trigger fires on the champion's own windows."""
 
+import itertools
+
 import msgspec
 import pytest
 
@@ -75,6 +77,32 @@ def test_quality_decays_in_the_direction_of_its_metric(
     assert state == "training"
     [record] = loop("loop.retrains")
     assert record.reason == f"{metric} {worse:.3f} on 900 matured labels, held out {held_out:.3f}"
+
+
+@pytest.mark.parametrize(("metric", "held_out", "step"), [("rmse", 20.0, 2.0), ("roc_auc", 0.76, -0.02)])
+def test_an_incident_of_decay_and_the_retrain_that_answers_it_come_together(
+    loop: Loop, metric: str, held_out: float, step: float
+) -> None:
+    name = "minutes" if metric == "rmse" else "late"
+    serve_with(loop, name, metric, 1.5 * abs(step), held_out)
+    for steps, half, labels in itertools.product((1, 2, 3), (3.2, 1.2, 0.2), (499, 900)):
+        value, wide = held_out + steps * step, half * abs(step)
+        loop.window(name, metric=metric, value=value, low=value - wide, high=value + wide, labels=labels)
+        incidents = loop("monitoring.incidents", kind="decay")
+        assert len(loop.retrains(name)) == len(incidents), (steps, half, labels)
+        if incidents:
+            break
+    assert not incidents[0].needs_person
+    [record] = loop("loop.retrains")
+    assert (record.cause, steps, half, labels) == ("decay", 2, 0.2, 900)
+    assert record.reason == incidents[0].title
+
+
+def test_what_no_trigger_answers_needs_a_person(serving: Loop) -> None:
+    serving.window(drifted=1)
+    serving.window(drifted=1)
+    [incident] = serving("monitoring.incidents", kind="drift")
+    assert incident.needs_person
 
 
 def serve_with(loop: Loop, name: str, metric: str, by: float, held_out: float) -> None:

@@ -38,7 +38,7 @@ def test_who_let_a_version_in_later_is_not_named_for_an_earlier_answer(serving: 
     serving.promote()
     early = answer(serving, 1)
     serving.pass_time(DAY_US)
-    serving("serving.rollback", deployment="late", reason="it was worse")
+    serving("loop.rollback", deployment="late", reason="it was worse")
     serving.pass_time(DAY_US)
     serving("loop.deploy", deployment="late", version=version, reason="Bob wants it", force_reason="Bob insists")
     serving.promote()

@@ -5,14 +5,23 @@ from typing import Any
 import msgspec
 
 from loopwright.monitoring.alerts import findings_on_close, findings_on_settle, judged_kinds, mark_drift
-from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Performance, Window
+from loopwright.monitoring.types import (
+    DecayLimit,
+    FeatureDrift,
+    Monitor,
+    MonitorSpec,
+    Performance,
+    PolicyAnswers,
+    Window,
+)
 
 DAY = 86_400_000_000
 
 
 def monitor(**changes: Any) -> Monitor:
     spec = MonitorSpec(DAY, performance="roc_auc")
-    made = Monitor("late", spec, "binary", False, True, "ref", 0, 1, {"roc_auc": 0.76, "rmse": 10.0}, None, 0, 0)
+    policy = PolicyAnswers(drift=True)
+    made = Monitor("late", spec, "binary", False, policy, "ref", 0, 1, {"roc_auc": 0.76, "rmse": 10.0}, None, 0, 0)
     return msgspec.structs.replace(made, **changes)
 
 
@@ -50,7 +59,7 @@ def test_drift_names_its_features_and_calls_for_nobody_where_a_policy_acts() -> 
     [finding] = findings_on_close(marked, [], monitor())
     assert finding.message == "1 feature drifts: temp"
     assert not finding.needs_person
-    assert findings_on_close(marked, [], monitor(has_policy=False))[0].needs_person
+    assert findings_on_close(marked, [], monitor(policy=None))[0].needs_person
 
 
 def test_missing_values_that_stay_call_for_a_person() -> None:
@@ -88,6 +97,18 @@ def test_decay_is_beyond_chance_and_beyond_the_limit() -> None:
     assert findings_on_settle(span(0.60, 0.02, labels=100), monitor()) == []
     assert findings_on_settle(span(0.60, 0.02, variant="frozen"), monitor()) == []
     assert findings_on_settle(span(0.60, 0.02), monitor(metrics={})) == []
+
+
+def test_decay_is_judged_by_the_limits_of_the_policy_that_answers_it() -> None:
+    policy = PolicyAnswers(decay=[DecayLimit(0.01, 1000), DecayLimit(0.05, 500)])
+    answered = monitor(policy=policy)
+    assert kinds(findings_on_settle(span(0.70, 0.005, labels=500), answered)) == ["decay"]
+    assert findings_on_settle(span(0.72, 0.005, labels=500), answered) == []
+    [finding] = findings_on_settle(span(0.72, 0.005, labels=1000), answered)
+    assert (finding.needs_person, round(finding.facts["limit"], 3)) == (False, 0.75)
+    assert "decay" not in judged_kinds(span(0.72, 0.005, labels=499), [], answered)
+    [unanswered] = findings_on_settle(span(0.70, 0.005, labels=500), monitor())
+    assert unanswered.needs_person
 
 
 def test_errors_decay_upwards_by_a_share() -> None:

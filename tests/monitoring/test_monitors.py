@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.monitoring import Monitor, MonitorSpec
+from loopwright.monitoring import Monitor, MonitorSpec, PolicyAnswers
 from loopwright.store import sql as store_sql
 from tests.monitoring.conftest import Worker
 
@@ -27,7 +27,7 @@ def test_declaring_again_changes_nothing(served: Served, call: Call) -> None:
     assert served(MonitorSpec(DAY_US)) == first
     declared = [event for event in call("audit.list") if event.type == "monitoring.declared"]
     assert len(declared) == 1
-    assert served(MonitorSpec(DAY_US), has_policy=True).has_policy
+    assert served(MonitorSpec(DAY_US), policy=PolicyAnswers(drift=True)).policy == PolicyAnswers(drift=True)
 
 
 def test_the_default_metric_follows_the_task(served: Served) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
-from loopwright.monitoring import Monitor, MonitorSpec
+from loopwright.monitoring import Monitor, MonitorSpec, PolicyAnswers
 from loopwright.store.types import Streams
 from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
 
@@ -20,7 +20,7 @@ SPEC = MonitorSpec(DAY, segments=["carrier"], value="25*true_positive - 5*false_
 
 def start(worker: Worker, served: Served, champion: Champion, spec: MonitorSpec = SPEC, **options: Any) -> int:
     """Declare, set the reference and open windows; return the start of the first."""
-    served(spec, has_policy=True)
+    served(spec, policy=PolicyAnswers(drift=True))
     champion(**options)
     worker.call("monitoring.open_windows", {"deployment": "late", "start_at": worker.wall.at_us}, "flights")
     return worker.wall.at_us

@@ -1,5 +1,6 @@
 """Migrations: they lead to the very tables the rooms declare, on both databases, and never past what they know."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import inspect, text
 
 from loopwright.kernel.errors import Conflict
+from loopwright.monitoring import DecayLimit, PolicyAnswers
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision, revisions, upgrade
@@ -137,3 +140,21 @@ for _ in range(2):
 print("alembic" in sys.modules)
 """
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"
+
+
+def test_a_monitor_takes_over_the_limits_of_the_policy_that_was_applied(empty: Database) -> None:
+    when = [{"kind": "drift", "args": {"features": 3}}, {"kind": "decay", "args": {"by": 0.03, "least_labels": 900}}]
+    specs = [{"retrains": []}, {"retrains": [{"deployment": "late", "when": when}]}, {"retrains": []}]
+    upgrade(empty, to="0006")
+    with empty.engine.connect() as connection:
+        for project, number, spec in (("a", 1, specs[0]), ("a", 2, specs[1]), ("b", 1, specs[1]), ("b", 2, specs[2])):
+            row = {"project": project, "number": number, "spec": json.dumps(spec)}
+            connection.execute(text("INSERT INTO applied_specs VALUES (:project, :number, 'd', :spec, 'x', 0)"), row)
+        for project in ("a", "b"):
+            rest = "'{}', 'binary', false, true, '', 0, NULL, '{}', NULL, 0, 0"
+            connection.execute(text(f"INSERT INTO monitors VALUES (:project, 'late', {rest})"), {"project": project})
+        connection.commit()
+    upgrade(empty)
+    found = empty.read(lambda connection: connection.execute(text("SELECT project_id, policy FROM monitors")).all())
+    policies = {project: policy and msgspec.json.decode(policy, type=PolicyAnswers) for project, policy in found}
+    assert policies == {"a": PolicyAnswers(drift=True, decay=[DecayLimit(0.03, 900)]), "b": None}

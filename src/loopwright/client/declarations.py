@@ -104,7 +104,10 @@ class when:  # noqa: N801
 
     @staticmethod
     def decay(metric: str, *, by: float, against: Literal["holdout"] = "holdout", least_labels: int = 1000) -> When:
-        """Quality on at least ``least_labels`` matured labels is worse than on held-out rows by more than ``by``."""
+        """Quality on at least ``least_labels`` matured labels is certainly worse than held out, by more than ``by``.
+
+        Certainly: all of its 95 % interval is. The monitor opens its incident of decay by the same limit.
+        """
         return When("decay", {"metric": metric, "by": by, "against": against, "least_labels": least_labels})
 
     @staticmethod

@@ -11,7 +11,7 @@ from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
 from loopwright.loop.commands import COMMAND, check_command
 from loopwright.loop.events import ProjectApplied
-from loopwright.loop.retrain import check_policy
+from loopwright.loop.retrain import answers_of, check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
 from loopwright.pipelines import PipelineSpec
@@ -91,9 +91,9 @@ def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
         (serving.declare, spec.deployments),
     ):
         _declare_each(tx, declare, specs)
-    with_policy = {policy.deployment for policy in spec.retrains}
+    policies = {policy.deployment: policy for policy in spec.retrains}
     for name, monitor in spec.monitors.items():
-        monitoring.declare(tx, deployment=name, spec=monitor, has_policy=name in with_policy)
+        monitoring.declare(tx, deployment=name, spec=monitor, policy=answers_of(policies.get(name)))
     for dataset in spec.datasets:
         if dataset.source.kind in ("parquet", "csv") and not data.list_versions(tx, dataset=dataset.name, limit=1):
             data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")

@@ -5,7 +5,7 @@ from loopwright.governance import require_role
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role, verb
 from loopwright.loop import retrain
-from loopwright.serving import Rollout
+from loopwright.serving import Release, Rollout
 from loopwright.store.tx import Tx
 
 
@@ -62,9 +62,9 @@ def set_champion(tx: Tx, deployment: str, version: int, reason: str) -> None:
     monitoring.open_windows(tx, deployment=deployment, start_at=tx.now_us)
 
 
-@verb("loop.rollback", changes=Rollout, role=Role.APPROVER)
-def rollback(tx: Tx, *, deployment: str, reason: str) -> None:
-    """Return to the last good release at once."""
+@verb("loop.rollback", changes=Release, role=Role.APPROVER)
+def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
+    """Return to the last good release at once; returns the release that serves now."""
     if not reason.strip():
         raise InvalidInput("a rollback needs a reason", field="reason", rule="at least one word")
-    serving.rollback(tx, deployment=deployment, reason=reason)
+    return serving.rollback(tx, deployment=deployment, reason=reason)

@@ -1,7 +1,8 @@
 """The joints of the loop: which event is answered by which verb, and why. One function a rule."""
 
-from loopwright import monitoring, pipelines, registry, serving
-from loopwright.governance import approvals
+from loopwright import data, features, monitoring, pipelines, registry, serving
+from loopwright.governance import ApprovalApproved, ApprovalRejected, approvals
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
@@ -10,42 +11,43 @@ from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
+from loopwright.store.events import JobFailed
 from loopwright.store.tx import Tx
 
 
-@reaction("data.version_ready")
-def fill_online_store(tx: Tx, event: Event) -> None:
+@reaction(data.VersionReady)
+def fill_online_store(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     """A new dataset version feeds the views over it, unless programs push the same rows themselves."""
-    dataset, version = str(event.payload["dataset"]), int(event.payload["version"])
-    if event.payload["operation"] != "append" or not fills.is_pushed(tx, dataset):
+    dataset, version = ready.dataset, ready.version
+    if ready.operation != "append" or not fills.is_pushed(tx, dataset):
         fills.fill_from_version(tx, dataset, version, f"version {version} of {dataset} is ready")
 
 
-@reaction("features.plan_frozen")
-def fill_new_plan(tx: Tx, event: Event) -> None:
+@reaction(features.PlanFrozen)
+def fill_new_plan(tx: Tx, event: Event, frozen: features.PlanFrozen) -> None:
     """A plan with views that are new or changed brings their past into the online store before a model reads it."""
     service = parse_ref(event.ref).name
-    fills.fill_frozen_plan(tx, str(event.payload["digest"]), f"a new plan of {service} reads it")
+    fills.fill_frozen_plan(tx, frozen.digest, f"a new plan of {service} reads it")
 
 
 @reaction(serving.Released)
-def fill_released_views(tx: Tx, event: Event, facts: serving.Released) -> None:
+def fill_released_views(tx: Tx, event: Event, released: serving.Released) -> None:
     """A release that reads other views than the one before brings them up to date."""
-    deployment, number = facts.deployment, facts.number
+    deployment, number = released.deployment, released.number
     before = serving.get_release(tx, deployment=deployment, number=number - 1) if number > 1 else None
-    released = serving.get_release(tx, deployment=deployment, number=number)
-    fills.fill_released_plans(tx, released, before, f"release {number} of {deployment} reads it")
+    release = serving.get_release(tx, deployment=deployment, number=number)
+    fills.fill_released_plans(tx, release, before, f"release {number} of {deployment} reads it")
 
 
-@reaction("data.version_quarantined")
-def report_quarantine(tx: Tx, event: Event) -> None:
+@reaction(data.VersionQuarantined)
+def report_quarantine(tx: Tx, event: Event, quarantined: data.VersionQuarantined) -> None:
     """A quarantined version needs a person: the data, or the check, is wrong."""
     monitoring.raise_alert(
         tx,
         subject=event.ref,
         kind="data",
         message=event.reason,
-        facts=event.payload,
+        facts=to_builtins(quarantined),
         needs_person=True,
         severity="warning",
     )
@@ -115,34 +117,33 @@ def reopen_retrain(tx: Tx, event: Event) -> None:
             retrain.change_retrain(tx, record, "training", "")
 
 
-@reaction("jobs.failed")
-def end_lost_execution(tx: Tx, event: Event) -> None:
+@reaction(JobFailed)
+def end_lost_execution(tx: Tx, event: Event, failed: JobFailed) -> None:
     """An execution whose job was given up has failed: nobody is left to run it."""
-    if event.payload["kind"] != pipelines.executions.JOB:
+    if failed.kind != pipelines.executions.JOB:
         return
-    job = jobs.get(tx, job_id=str(event.payload["job_id"]))
+    job = jobs.get(tx, job_id=failed.job_id)
     execution = pipelines.get(tx, execution_id=str(job.args["execution_id"]))
     if job.state == "failed" and job.args["round"] == execution.round:
         pipelines.finish_execution(tx, execution_id=execution.execution_id, error=job.error)
 
 
-@reaction("approvals.approved", "approvals.rejected")
-def pass_on_decision(tx: Tx, event: Event) -> None:
+@reaction(ApprovalApproved, ApprovalRejected)
+def pass_on_decision(tx: Tx, event: Event, decision: ApprovalApproved | ApprovalRejected) -> None:
     """A rollout that waited for a person goes on or ends."""
-    approval = approvals.get(tx, approval_id=str(event.payload["approval_id"]))
+    approval = approvals.get(tx, approval_id=decision.approval_id)
     subject = parse_ref(approval.subject)
     if subject.kind == "rollout":
-        decide = serving.on_approved if event.type == "approvals.approved" else serving.on_rejected
+        decide = serving.on_approved if isinstance(decision, ApprovalApproved) else serving.on_rejected
         decide(tx, rollout_id=subject.name, reason=event.reason)
 
 
-@reaction("registry.alias_set", "registry.alias_removed")
-def refresh_followers(tx: Tx, event: Event) -> None:
+@reaction(registry.AliasSet, registry.AliasRemoved)
+def refresh_followers(tx: Tx, event: Event, moved: registry.AliasSet | registry.AliasRemoved) -> None:
     """A followed alias moved: its deployments get a new release with the version it names now."""
-    alias = str(event.payload["alias"])
-    for spec in deployments_of(tx, str(event.payload["model"])):
-        if alias in spec.follow:
-            serving.refresh(tx, deployment=spec.name, reason=f"alias {alias} moved: {event.reason}")
+    for spec in deployments_of(tx, moved.model):
+        if moved.alias in spec.follow:
+            serving.refresh(tx, deployment=spec.name, reason=f"alias {moved.alias} moved: {event.reason}")
 
 
 @reaction(serving.RolloutFinished)
@@ -171,6 +172,6 @@ def consider_retrain(tx: Tx, event: Event, window: monitoring.WindowClosed | mon
 
 def deployments_of(tx: Tx, model: str) -> list[DeploymentSpec]:
     """Return the applied deployments of a model."""
-    found = sql.newest_spec(tx.connection, tx.project)
-    specs = [] if found is None else found[2].deployments
+    applied = sql.newest_spec(tx.connection, tx.project)
+    specs = [] if applied is None else applied[2].deployments
     return [spec for spec in specs if spec.model == model and not spec.is_external]

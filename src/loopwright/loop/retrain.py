@@ -9,6 +9,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.loop import sql
 from loopwright.loop.events import RetrainChanged, RetrainStarted
 from loopwright.loop.types import ProjectSpec, RetrainRecord, RetrainSpec, When
+from loopwright.monitoring import Alert, DecayLimit, PolicyAnswers, Window
 from loopwright.registry import ModelVersion
 from loopwright.store.tx import Tx
 
@@ -68,6 +69,18 @@ def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
     found = sql.newest_spec(tx.connection, tx.project)
     policies = [] if found is None else found[2].retrains
     return next((one for one in policies if one.deployment == deployment), None)
+
+
+def answers_of(policy: RetrainSpec | None) -> PolicyAnswers | None:
+    """Return what monitoring has to know of a policy: which of its findings the policy answers, by which limits."""
+    if policy is None:
+        return None
+    decay = [
+        DecayLimit(float(trigger.args["by"]), int(trigger.args.get("least_labels", 0)))
+        for trigger in policy.when
+        if trigger.kind == "decay"
+    ]
+    return PolicyAnswers(any(trigger.kind == "drift" for trigger in policy.when), decay)
 
 
 def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
@@ -157,35 +170,27 @@ def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
 
 
 def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
-    """Look at the newest window, if it was judged against the champion's own training rows."""
-    newest = monitoring.windows(tx, deployment=deployment, limit=1)
-    if not newest or newest[0].model_version != champion.version:
-        return ""
-    drifted = sorted(one.feature for one in newest[0].drift if one.is_drifted)
-    if len(drifted) < int(args["features"]):
-        return ""
-    return f"{len(drifted)} features drift: {', '.join(drifted[:5])}"
+    """Look whether monitoring found the newest window to drift in as many features as the trigger asks for."""
+    finding = _finding(tx, "drift", champion, monitoring.windows(tx, deployment=deployment, limit=1))
+    return finding.message if finding is not None and len(finding.facts["features"]) >= int(args["features"]) else ""
 
 
 def _decay_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
-    """Compare quality over the span of the newest settled window with the held-out metric.
-
-    Both must speak: quality is worse by more than ``by``, and all of the interval is worse than what was expected.
-    """
-    metric = str(args["metric"])
-    expected = held_out_metrics(tx, champion).get(metric)
+    """Look whether monitoring found decay at the end of the newest settled window, by this trigger's own limits."""
     settled = monitoring.windows(tx, deployment=deployment, state="settled", limit=1)
-    if expected is None or not settled or settled[0].model_version != champion.version:
-        return ""
-    served = next((one for one in settled[0].span if one.variant == "champion" and one.metric == metric), None)
-    if served is None or served.value is None or served.labels < int(args.get("least_labels", 0)):
-        return ""
-    best = served.low if metric in registry.LOWER_IS_BETTER else served.high
-    if registry.gain(metric, served.value, expected) <= float(args["by"]):
-        return ""
-    if best is not None and registry.gain(metric, best, expected) <= 0:
-        return ""
-    return f"{metric} {served.value:.3f} on {served.labels} matured labels, held out {expected:.3f}"
+    finding = _finding(tx, "decay", champion, settled)
+    return "" if finding is None else finding.message
+
+
+def _finding(tx: Tx, kind: str, champion: ModelVersion, newest: list[Window]) -> Alert | None:
+    """Return what monitoring found in a window, if that was judged against the champion's own training rows.
+
+    The policy does not measure again: an incident that it answers and the retrain are then one story, not two rules
+    that may disagree.
+    """
+    if not newest or newest[0].model_version != champion.version:
+        return None
+    return monitoring.alert_of(tx, newest[0], kind)
 
 
 def _age_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:
@@ -197,13 +202,6 @@ def _age_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment
 
 
 _REASONS = {"drift": _drift_reason, "decay": _decay_reason, "older_than": _age_reason}
-
-
-def held_out_metrics(tx: Tx, version: ModelVersion) -> dict[str, float]:
-    """Return the held-out metrics of a version; a refit has those of the version whose recipe it repeats."""
-    if version.refit_of is None:
-        return version.metrics
-    return registry.get_version(tx, model=version.model, version=version.refit_of).metrics
 
 
 def close_retrain(

@@ -43,21 +43,32 @@ from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_b
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
     Alert,
+    DecayLimit,
     FeatureDrift,
     Incident,
     Monitor,
     MonitorSpec,
     Performance,
+    PolicyAnswers,
     Report,
     Window,
     WindowTask,
 )
-from loopwright.monitoring.windows import close_window, finish_window, settle_window, window, window_task, windows
+from loopwright.monitoring.windows import (
+    alert_of,
+    close_window,
+    finish_window,
+    settle_window,
+    window,
+    window_task,
+    windows,
+)
 
 __all__ = [
     "INCIDENT_STATES",
     "Alert",
     "AlertFired",
+    "DecayLimit",
     "FeatureDrift",
     "Incident",
     "IncidentAcknowledged",
@@ -69,6 +80,7 @@ __all__ = [
     "MonitorDeclared",
     "MonitorSpec",
     "Performance",
+    "PolicyAnswers",
     "RangeStarted",
     "Reference",
     "ReferenceSet",
@@ -82,6 +94,7 @@ __all__ = [
     "WindowTask",
     "WindowsOpened",
     "acknowledge",
+    "alert_of",
     "assign",
     "build_reference",
     "channels",

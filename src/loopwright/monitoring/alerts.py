@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from loopwright.monitoring.types import FeatureDrift, Monitor, Performance, Window, served_variant
+from loopwright.monitoring.types import DecayLimit, FeatureDrift, Monitor, Performance, Window, served_variant
 from loopwright.registry import LOWER_IS_BETTER
 
 LEAST_ROWS = 100
 """A window with fewer rows judges nothing."""
 LEAST_LABELS = 200
-"""A span with fewer labels says nothing about decay."""
+"""A span with fewer labels says nothing about decay, where no policy says how many are enough."""
 MISSING_RISE = 0.2
 """Rise of a feature's missing share over the reference's that calls for a person."""
 ERROR_SHARE = 0.01
@@ -99,8 +99,10 @@ def findings_on_settle(window: Window, monitor: Monitor) -> list[Finding]:
     if served is None:
         return []
     expected = monitor.metrics[monitor.spec.performance]
-    limit = decay_limit(monitor.spec.performance, expected, monitor.spec.decay)
-    if not _is_worse(served, limit):
+    judging = [limit for limit in decay_limits(monitor) if served.labels >= limit.least_labels]
+    allowed = [_worst_allowed(served.metric, expected, limit) for limit in judging]
+    limit = next((limit for limit in allowed if _is_worse(served, limit)), None)
+    if limit is None:
         return []
     facts = {"metric": served.metric, "value": served.value, "low": served.low, "high": served.high}
     message = f"{served.metric} {served.value:.3f} on {served.labels} matured labels, held out {expected:.3f}"
@@ -109,22 +111,36 @@ def findings_on_settle(window: Window, monitor: Monitor) -> list[Finding]:
             "decay",
             message,
             {**facts, "labels": served.labels, "expected": expected, "limit": limit},
-            needs_person=not monitor.has_policy,
+            needs_person=monitor.policy is None or not monitor.policy.decay,
         )
     ]
+
+
+def decay_limits(monitor: Monitor) -> list[DecayLimit]:
+    """Return what decay is judged by: the limits of the retrain policy that answers it, else the monitor's own."""
+    if monitor.policy is not None and monitor.policy.decay:
+        return monitor.policy.decay
+    is_share = monitor.spec.performance in LOWER_IS_BETTER
+    return [DecayLimit(monitor.spec.decay, LEAST_LABELS, is_share)]
+
+
+def least_labels(monitor: Monitor) -> int:
+    """Return from how many matured labels on decay is judged."""
+    return min(limit.least_labels for limit in decay_limits(monitor))
 
 
 def _served(window: Window, monitor: Monitor) -> Performance | None:
     """Return the quality of the served variant over the span, if it can be compared with what was held out."""
     served = next((one for one in window.span if one.variant == served_variant(monitor)), None)
-    if served is None or served.value is None or served.labels < LEAST_LABELS:
+    if served is None or served.value is None or served.labels < least_labels(monitor):
         return None
     return served if monitor.spec.performance in monitor.metrics else None
 
 
-def decay_limit(metric: str, expected: float, decay: float) -> float:
-    """Return the value beyond which quality has decayed; of errors a share of the expected one, else a difference."""
-    return expected * (1 + decay) if metric in LOWER_IS_BETTER else expected - decay
+def _worst_allowed(metric: str, expected: float, limit: DecayLimit) -> float:
+    """Return the value beyond which quality has decayed."""
+    by = limit.by * abs(expected) if limit.is_share else limit.by
+    return expected + by if metric in LOWER_IS_BETTER else expected - by
 
 
 def _is_worse(one: Performance, limit: float) -> bool:
@@ -145,7 +161,7 @@ def _drift(window: Window, monitor: Monitor) -> Finding | None:
         "drift",
         f"{len(drifted)} {noun}: {names}",
         {"metric": monitor.spec.drift, "features": facts},
-        needs_person=not monitor.has_policy,
+        needs_person=monitor.policy is None or not monitor.policy.drift,
     )
 
 

@@ -10,7 +10,7 @@ from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
-from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec
+from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -25,7 +25,7 @@ COUNTS = {"true_positive", "false_positive", "true_negative", "false_negative"}
 
 
 @verb("monitoring.declare", changes=Monitor)
-def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = False) -> Monitor:
+def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers | None = None) -> Monitor:
     """Declare what to watch of a deployment; declaring the same again changes nothing.
 
     Windows begin with ``monitoring.open_windows``, those of an external deployment at once.
@@ -33,7 +33,8 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = Fa
     Args:
         deployment: A declared deployment.
         spec: What to watch.
-        has_policy: A retrain policy answers drift and decay, so their incidents call for no person.
+        policy: What the deployment's retrain policy answers: incidents of that call for no person, and decay is
+            judged by the policy's limits, so that an incident and its retrain come together.
 
     Raises:
         NotFound: No such deployment.
@@ -42,7 +43,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = Fa
     served = serving.get(tx, deployment=deployment).spec
     spec = check_spec(spec, served.task)
     found = sql.find_monitor(tx, deployment)
-    if found is not None and (found.spec, found.has_policy, found.task) == (spec, has_policy, served.task):
+    if found is not None and (found.spec, found.policy, found.task) == (spec, policy, served.task):
         return found
     if found is None:
         found = Monitor(
@@ -50,7 +51,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = Fa
             spec=spec,
             task=served.task,
             is_external=served.is_external,
-            has_policy=has_policy,
+            policy=policy,
             reference="",
             reference_at=0,
             model_version=None,
@@ -59,7 +60,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, has_policy: bool = Fa
             event_at=tx.now_us,
             recorded_at=tx.wall_us,
         )
-    changed = msgspec.structs.replace(found, spec=spec, has_policy=has_policy, task=served.task)
+    changed = msgspec.structs.replace(found, spec=spec, policy=policy, task=served.task)
     if changed.next_at is not None and spec.every_us != found.spec.every_us:
         # The next window begins on the new grid, not before the old windows end.
         changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)

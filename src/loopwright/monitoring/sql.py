@@ -8,7 +8,7 @@ from sqlalchemy import Row, insert, select, update
 
 from loopwright.kernel.documents import to_builtins
 from loopwright.monitoring.tables import alerts, incidents, monitors, windows
-from loopwright.monitoring.types import Alert, Incident, Monitor, MonitorSpec, Window
+from loopwright.monitoring.types import Alert, Incident, Monitor, MonitorSpec, PolicyAnswers, Window
 from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
 
@@ -45,6 +45,7 @@ def _monitor(row: Row[Any]) -> Monitor:
     values = dict(row._mapping)
     values.pop("project_id")
     values["spec"] = msgspec.convert(values["spec"], MonitorSpec)
+    values["policy"] = msgspec.convert(values["policy"], PolicyAnswers | None)
     return Monitor(**values)
 
 

@@ -12,7 +12,7 @@ monitors = Table(
     Column("spec", Json, nullable=False),
     Column("task", Text, nullable=False),
     Column("is_external", Boolean, nullable=False),
-    Column("has_policy", Boolean, nullable=False),
+    Column("policy", Json),
     Column("reference", Text, nullable=False),
     Column("reference_at", Moment, nullable=False),
     Column("model_version", Moment),

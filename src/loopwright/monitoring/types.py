@@ -41,18 +41,37 @@ class MonitorSpec(msgspec.Struct, frozen=True):
     channels: list[str] = []
 
 
+class DecayLimit(msgspec.Struct, frozen=True):
+    """How much worse than held out quality may certainly become, judged from ``least_labels`` matured labels on.
+
+    ``by`` is in units of the metric, or, where ``is_share``, a share of the held-out value.
+    """
+
+    by: float
+    least_labels: int
+    is_share: bool = False
+
+
+class PolicyAnswers(msgspec.Struct, frozen=True):
+    """What a retrain policy answers by itself, so that no person needs to: drift, and decay beyond these limits."""
+
+    drift: bool = False
+    decay: list[DecayLimit] = []
+
+
 class Monitor(msgspec.Struct, frozen=True):
     """What watches a deployment: its declaration, the reference in force since ``reference_at``, the next window.
 
-    ``metrics`` are the held-out ones of ``model_version``. ``has_policy`` says that a retrain policy answers drift
-    and decay. ``next_at`` is the start of the next window to close, None before the first prediction is expected.
+    ``metrics`` are the held-out ones of ``model_version``. ``policy`` is what the deployment's retrain policy answers,
+    None where it has none. ``next_at`` is the start of the next window to close, None before the first prediction is
+    expected.
     """
 
     deployment: str
     spec: MonitorSpec
     task: str
     is_external: bool
-    has_policy: bool
+    policy: PolicyAnswers | None
     reference: str
     reference_at: int
     model_version: int | None

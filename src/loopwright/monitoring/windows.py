@@ -9,10 +9,10 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.alerts import (
     CLOSE_KINDS,
-    LEAST_LABELS,
     LEAST_ROWS,
     SETTLE_KINDS,
     Finding,
+    decay_limits,
     findings_on_close,
     findings_on_settle,
     is_beyond,
@@ -22,7 +22,7 @@ from loopwright.monitoring.alerts import (
 from loopwright.monitoring.events import WindowClosed, WindowFacts, WindowRestated, WindowSettled, WindowStarted
 from loopwright.monitoring.incidents import raise_alert, resolve
 from loopwright.monitoring.monitors import get, plan_close
-from loopwright.monitoring.types import EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
+from loopwright.monitoring.types import Alert, EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
 from loopwright.store.chunks import find
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
@@ -135,7 +135,7 @@ def _matured(known: Window, window: Window, monitor: Monitor) -> bool:
     """Say whether a window settled with too few labels to be judged, and no longer has."""
     served = served_variant(monitor)
     before, after = (sum(one.labels for one in each.span if one.variant == served) for each in (known, window))
-    return before < LEAST_LABELS <= after
+    return any(before < limit.least_labels <= after for limit in decay_limits(monitor))
 
 
 @query("monitoring.windows")
@@ -179,7 +179,7 @@ def _judge(
             needs_person=finding.needs_person,
             severity=finding.severity,
             at=window.end_at,
-            key=f"{window.deployment}/{window.start_at}/{finding.kind}",
+            key=_alert_key(window, finding.kind),
         )
     firing = {finding.kind for finding in findings}
     line = [window, *before]
@@ -194,6 +194,15 @@ def _judge(
         if len(judged) >= HEALTHY_WINDOWS and window in judged:
             reason = f"{HEALTHY_WINDOWS} healthy windows in a row"
             resolve(tx, incident_id=incident.incident_id, reason=reason, at=window.end_at)
+
+
+def _alert_key(window: Window, kind: str) -> str:
+    return f"{window.deployment}/{window.start_at}/{kind}"
+
+
+def alert_of(tx: Tx, window: Window, kind: str) -> Alert | None:
+    """Return the alert that a rule of this kind raised about a window; None if it found nothing."""
+    return sql.find_alert_by_key(tx, _alert_key(window, kind))
 
 
 def _told(kind: type[WindowFacts], window: Window, monitor: Monitor) -> WindowFacts:

@@ -213,9 +213,9 @@ def test_an_abort_while_waiting_withdraws_the_question(declare: Call, register: 
 
 
 def test_a_rollback_mid_rollout_is_the_release_without_the_candidate(
-    candidate: Rollout, call: Call, events: Call, dispatcher: Dispatcher
+    candidate: Rollout, call: Call, service: Call, events: Call, dispatcher: Dispatcher
 ) -> None:
-    made = call("serving.rollback", deployment="late", reason="pager")
+    made = service("serving.rollback", deployment="late", reason="pager")
     assert [(variant.name, variant.version) for variant in made.variants] == [("champion", 1)]
     assert call("serving.get_rollout", rollout_id=candidate.rollout_id).state == "aborted"
     assert events()[-3:] == ["serving.released", "serving.rollout_aborted", "serving.rolled_back"]
@@ -231,21 +231,21 @@ def test_rollbacks_walk_back_and_never_return_to_what_was_left(
     for number in (1, 2, 3):
         register(f"content {number}")
         call("serving.start_rollout", deployment="late", version=number, reason="next")
-    call("serving.rollback", deployment="late", reason="3 is bad")
+    service("serving.rollback", deployment="late", reason="3 is bad")
     assert champion(call) == 2
-    call("serving.rollback", deployment="late", reason="2 is bad too")
+    service("serving.rollback", deployment="late", reason="2 is bad too")
     assert champion(call) == 1
     with pytest.raises(Conflict, match="no earlier champion"):
-        call("serving.rollback", deployment="late", reason="and 1?")
+        service("serving.rollback", deployment="late", reason="and 1?")
     call("serving.start_rollout", deployment="late", version=3, reason="3 was fine after all")
-    call("serving.rollback", deployment="late", reason="it was not")
+    service("serving.rollback", deployment="late", reason="it was not")
     assert champion(call) == 1
 
 
-def test_nothing_to_roll_back_before_the_first_release(declare: Call, call: Call) -> None:
+def test_nothing_to_roll_back_before_the_first_release(declare: Call, service: Call) -> None:
     declare()
     with pytest.raises(Conflict, match="serves nothing"):
-        call("serving.rollback", deployment="late", reason="x")
+        service("serving.rollback", deployment="late", reason="x")
 
 
 def test_rollouts_are_listed_newest_first(candidate: Rollout, call: Call) -> None:

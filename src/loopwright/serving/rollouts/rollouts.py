@@ -171,7 +171,7 @@ def abort(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     return stop(tx, hold(tx, rollout_id), reason)
 
 
-@verb("serving.rollback", changes=Release, role=Role.APPROVER)
+@verb("serving.rollback", changes=Release, internal=True)
 def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     """Return to the last good release at once: without the candidate where a rollout is live, else the champion before.
 
