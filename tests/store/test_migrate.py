@@ -145,7 +145,7 @@ print("alembic" in sys.modules)
 def test_a_monitor_takes_over_the_limits_of_the_policy_that_was_applied(empty: Database) -> None:
     when = [{"kind": "drift", "args": {"features": 3}}, {"kind": "decay", "args": {"by": 0.03, "least_labels": 900}}]
     specs = [{"retrains": []}, {"retrains": [{"deployment": "late", "when": when}]}, {"retrains": []}]
-    upgrade(empty, to="0006")
+    upgrade(empty, to="0007")
     with empty.engine.connect() as connection:
         for project, number, spec in (("a", 1, specs[0]), ("a", 2, specs[1]), ("b", 1, specs[1]), ("b", 2, specs[2])):
             row = {"project": project, "number": number, "spec": json.dumps(spec)}

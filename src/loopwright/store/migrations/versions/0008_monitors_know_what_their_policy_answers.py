@@ -7,8 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 
 _monitors = sa.table("monitors", sa.column("project_id"), sa.column("deployment"), sa.column("policy"))
 _specs = sa.table("applied_specs", sa.column("project_id"), sa.column("number"), sa.column("spec"))
