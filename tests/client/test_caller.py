@@ -1,7 +1,9 @@
 """Calling a server: its errors come back as ours, and what is no server of ours is said so."""
 
 import json
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -101,3 +103,99 @@ def test_the_server_file_leads_to_the_server(tmp_path: Path, monkeypatch: pytest
     settings = load_settings(tmp_path)
     assert find_caller(settings).url == "http://a"
     assert find_caller(msgspec.structs.replace(settings, url="http://c")).url == "http://c"
+
+
+class Flaky(ThreadingHTTPServer):
+    """Answers ``[]``, or as planned for the next requests: ``lost`` takes one and hangs up, a number is a status."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        self.plan: list[str | int] = []
+        self.keys: list[str | None] = []
+        side = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["content-length"]))
+                side.keys.append(self.headers["idempotency-key"])
+                planned = side.plan.pop(0) if side.plan else 200
+                if planned == "lost":
+                    self.close_connection = True
+                    return
+                self.send_response(int(planned))
+                self.send_header("content-length", "2")
+                self.send_header("retry-after", "0")
+                self.end_headers()
+                self.wfile.write(b"[]")
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", port), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def stop(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture
+def flaky() -> Iterator[Flaky]:
+    made = Flaky()
+    yield made
+    made.stop()
+
+
+def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url)
+    caller.call("projects.list", {}, "_system")
+    flaky.plan, flaky.keys = ["lost", 503, "lost"], []
+    assert caller.call("x.some_verb", {}, "flights") == []
+    assert len(flaky.keys) == 4
+    assert len(set(flaky.keys)) == 1
+    assert str(flaky.keys[0]).startswith("sdk-")
+    caller.close()
+
+
+def test_what_is_not_done_once_by_a_key_is_not_sent_again_when_its_answer_was_lost(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url, flaky.url)
+    caller.call("projects.list", {}, "_system")
+    for send in (
+        lambda: caller.call("clock.advance", {"to": 1}, "flights"),
+        lambda: caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}),
+    ):
+        flaky.plan, flaky.keys = ["lost"], []
+        with pytest.raises(Unavailable, match="cannot reach"):
+            send()
+        assert len(flaky.keys) == 1
+    caller.close()
+
+
+def test_a_request_that_was_refused_for_now_is_sent_again(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url, flaky.url)
+    caller.call("projects.list", {}, "_system")
+    flaky.plan = [429, 429]
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    caller.close()
+
+
+def test_a_restart_is_not_noticed_and_an_address_where_nobody_is_is_told_at_once(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url, patience_s=1000)
+    with pytest.raises(Unavailable, match="loopwright up"):
+        HttpCaller(f"http://127.0.0.1:{free_port()}", patience_s=1000).call("projects.list", {}, "_system")
+    caller.call("projects.list", {}, "_system")
+    flaky.stop()
+    caller.close()
+    again: list[Flaky] = []
+    restart = threading.Timer(0.3, lambda: again.append(Flaky(flaky.server_address[1])))
+    restart.start()
+    assert caller.call("x.some_verb", {}, "flights") == []
+    again[0].stop()
+    caller.close()

@@ -1,6 +1,8 @@
 """Calling verbs over HTTP: at ``LOOPWRIGHT_URL``, else at the server that runs on the state folder."""
 
 import json
+import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +14,7 @@ from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
+from loopwright.kernel.verbs import VERBS
 from loopwright.rooms import import_rooms
 from loopwright.wire.caller import decode_answer, verb_url
 from loopwright.wire.line import Answer, HttpLine
@@ -22,25 +25,44 @@ LONG_S = 1800.0
 
 _EVERYWHERE = {"0.0.0.0", "::"}
 _JSON = {"content-type": "application/json"}
+_BUSY, _DOWN = 429, 503
+
+
+PATIENCE_S = 20.0
+"""How long a caller that was answered before waits for a process that restarts."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
 class HttpCaller:
     """Calls a server and its gateway with one token.
 
+    A restart in between is not noticed: a call that reached nobody is sent again, and so is one whose answer was lost
+    where that is harmless: queries, and verbs, which carry a key under which the server does them once.
+
     Args:
         url: The server's address.
         gateway_url: The gateway's address; where it is empty, the server is asked for a live one.
         token: Access token; empty on an open loopback server.
+        patience_s: How long to try, once somebody has answered; before that an address that is wrong is told at once.
     """
 
-    def __init__(self, url: str, gateway_url: str = "", token: str = "") -> None:
+    def __init__(self, url: str, gateway_url: str = "", token: str = "", *, patience_s: float = PATIENCE_S) -> None:
         self.url = url.rstrip("/")
         self.gateway_url = gateway_url.rstrip("/")
         self.token = token
+        self.patience_s = patience_s
         self._http = HttpLine({"authorization": f"Bearer {token}"} if token else {})
+        self._answered: set[str] = set()
 
     def call(self, verb: str, args: dict[str, Any], project: str, *, key: str | None = None, wait_s: float = 0) -> Any:
         """Call a verb or query; returns its result with the verb's own types where the room is known.
+
+        Args:
+            verb: Its name.
+            args: Its arguments.
+            project: Whose.
+            key: Under which the server does it once, however often it is sent; one is made where none is given.
+            wait_s: How long the server may wait for an answer of a query that is not empty.
 
         Raises:
             LoopwrightError: What the server answered, rebuilt.
@@ -48,8 +70,12 @@ class HttpCaller:
         """
         import_rooms()  # gives answers their types
         url = verb_url(self.url, project, verb, wait_s)
-        headers = {**_JSON, "idempotency-key": key} if key else _JSON
-        answer = self._request("POST", url, to_json(args), headers, long=verb == "clock.advance")
+        known = VERBS.get(verb)
+        is_once = known is None or not (known.is_query or known.is_operation)
+        headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
+        may_repeat = known is None or not known.is_operation
+        is_long = verb == "clock.advance"
+        answer = self._request("POST", url, to_json(args), headers, long=is_long, may_repeat=may_repeat)
         try:
             return decode_answer(verb, answer.body)
         except InvalidInput:
@@ -86,7 +112,7 @@ class HttpCaller:
         """Upload bytes; returns digest and size."""
         kind = {"content-type": "application/octet-stream"}
         url = self._address(project, "blobs")
-        return _decoded(self._request("PUT", url, body, kind), url)
+        return _decoded(self._request("PUT", url, body, kind, may_repeat=True), url)
 
     def get_blob(self, project: str, digest: str) -> bytes:
         """Download bytes.
@@ -94,7 +120,7 @@ class HttpCaller:
         Raises:
             Corrupt: Other bytes came than the digest names.
         """
-        body = self._request("GET", self._address(project, "blobs", digest), b"", {}).body
+        body = self._request("GET", self._address(project, "blobs", digest), b"", {}, may_repeat=True).body
         if digest_bytes(body) != digest:
             raise Corrupt(
                 "other bytes came than the digest names", field="digest", value=digest, next_step="loopwright verify"
@@ -108,18 +134,44 @@ class HttpCaller:
     def _address(self, *parts: str) -> str:
         return "/".join([self.url, "v1", *(quote(part, safe="") for part in parts)])
 
-    def _request(self, method: str, url: str, body: bytes, headers: dict[str, str], *, long: bool = False) -> Answer:
+    def _request(
+        self,
+        method: str,
+        url: str,
+        body: bytes,
+        headers: dict[str, str],
+        *,
+        long: bool = False,
+        may_repeat: bool = False,
+    ) -> Answer:
+        """Send a request, again while that is harmless and the other side restarts or asks for patience."""
+        other_side = url.split("/v1/", 1)[0]
+        deadline = time.monotonic() + (self.patience_s if other_side in self._answered else 0.0)
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            answer, error = self._send(method, url, body, headers, LONG_S if long else SHORT_S)
+            if answer is not None:
+                self._answered.add(other_side)
+                if answer.status < 400:
+                    return answer
+                is_worth_it = answer.status == _BUSY or (answer.status == _DOWN and may_repeat)
+                pause_s = max(pause_s, answer.retry_after_s)
+            else:  # slow is not down: what takes too long is not asked for again
+                is_worth_it = isinstance(error, ConnectionRefusedError) or (
+                    may_repeat and not isinstance(error, TimeoutError)
+                )
+            if not is_worth_it or time.monotonic() + pause_s > deadline:
+                raise _error(answer, url) if answer is not None else _unreachable(url, error)
+            time.sleep(pause_s)
+            pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
+
+    def _send(
+        self, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
+    ) -> tuple[Answer | None, OSError | None]:
         try:
-            answer = self._http.send(method, url, body, headers=headers, timeout_s=LONG_S if long else SHORT_S)
-        except TimeoutError:
-            raise Unavailable(f"no answer from {url} in time", next_step="loopwright status") from None
+            return self._http.send(method, url, body, headers=headers, timeout_s=timeout_s), None
         except OSError as error:
-            raise Unavailable(
-                f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up"
-            ) from None
-        if answer.status >= 400:
-            raise _error(answer, url)
-        return answer
+            return None, error
 
 
 def _decoded(answer: Answer, url: str) -> Any:
@@ -127,6 +179,12 @@ def _decoded(answer: Answer, url: str) -> Any:
         return msgspec.json.decode(answer.body)
     except msgspec.DecodeError:
         raise _foreign(url, answer) from None
+
+
+def _unreachable(url: str, error: OSError | None) -> Unavailable:
+    if isinstance(error, TimeoutError):
+        return Unavailable(f"no answer from {url} in time", next_step="loopwright status")
+    return Unavailable(f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up")
 
 
 def _foreign(url: str, answer: Answer) -> Unavailable:

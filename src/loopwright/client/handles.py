@@ -8,6 +8,7 @@ import msgspec
 
 from loopwright.client.frames import Rows
 from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
+from loopwright.client.waiting import RemoteJob
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec
 from loopwright.loop import CommandSpec, RetrainSpec, TrainSpec
@@ -41,8 +42,8 @@ class Dataset:
         """The dataset on the running server."""
         return connect(project=self._project.name).dataset(self.spec.name)
 
-    def append(self, rows: Any, *, reason: str = "") -> Any:
-        """Upload rows as a new version; returns the job."""
+    def append(self, rows: Any, *, reason: str = "") -> RemoteJob:
+        """Upload rows as a new version; returns the job, which can be waited for."""
         return self.remote.append(rows, reason=reason)
 
     def push(self, rows: Rows) -> int:

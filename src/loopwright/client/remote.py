@@ -10,6 +10,7 @@ from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.client.declarations import Monitor
 from loopwright.client.external import Columns, External, declare_external
 from loopwright.client.frames import Rows, Table, to_parquet, to_rows
+from loopwright.client.waiting import RemoteExecution, RemoteJob
 from loopwright.config import load_settings
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput, TooLarge
@@ -39,6 +40,24 @@ class Remote:
     def call(self, verb: str, **args: Any) -> Any:
         """Call any verb or query by name."""
         return self.caller.call(verb, args, self.project)
+
+    def start(self, pipeline: str, *, reason: str = "", **params: Any) -> RemoteExecution:
+        """Run a pipeline now: ``p.start("fit", learning_rate=0.1).wait()``.
+
+        Args:
+            pipeline: Its name; a training is a pipeline of its function's name.
+            reason: Why, for the audit trail.
+            params: Values in place of the declared ones.
+        """
+        return RemoteExecution(self, self.call("pipelines.start", pipeline=pipeline, params=params, reason=reason))
+
+    def execution(self, execution_id: str) -> RemoteExecution:
+        """Return an execution by its id."""
+        return RemoteExecution(self, self.call("pipelines.get", execution_id=execution_id))
+
+    def job(self, job_id: str) -> RemoteJob:
+        """Return a job by its id."""
+        return RemoteJob(self, self.call("jobs.get", job_id=job_id))
 
     def deployment(self, name: str) -> "RemoteDeployment":
         """Return the deployment of that name."""
@@ -123,6 +142,9 @@ class Remote:
         """Let go of the connections."""
         self.caller.close()
 
+    def __repr__(self) -> str:
+        return f"<project {self.project} at {self.caller.url}>"
+
 
 class RemoteDeployment:
     """An endpoint: predictions and their labels."""
@@ -131,6 +153,9 @@ class RemoteDeployment:
         self._remote = remote
         self.name = name
         self._path = f"/v1/{quote(remote.project, safe='')}/deployments/{quote(name, safe='')}"
+
+    def __repr__(self) -> str:
+        return f"<deployment {self.name} of {self._remote!r}>"
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return one answer a row: prediction_id, variant, model_version, score.
@@ -185,8 +210,11 @@ class RemoteDataset:
         path = f"/v1/{quote(self._remote.project, safe='')}/datasets/{quote(self.name, safe='')}/push"
         return int(self._remote.caller.gateway(path, {"rows": to_rows(rows)})["accepted"])
 
-    def append(self, rows: "pl.DataFrame | str | Path", *, reason: str = "", replace: bool = False) -> Any:
-        """Upload rows as a new version and return the job that checks and commits it.
+    def __repr__(self) -> str:
+        return f"<dataset {self.name} of {self._remote!r}>"
+
+    def append(self, rows: "pl.DataFrame | str | Path", *, reason: str = "", replace: bool = False) -> RemoteJob:
+        """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
 
         Args:
             rows: A frame, or a Parquet file.
@@ -195,9 +223,10 @@ class RemoteDataset:
         """
         blob = self._remote.caller.put_blob(self._remote.project, to_parquet(rows))
         operation = "replace" if replace else "append"
-        return self._remote.call(
+        job = self._remote.call(
             "data.start_import", dataset=self.name, operation=operation, blobs=[blob], reason=reason
         )
+        return RemoteJob(self._remote, job)
 
 
 def connect(url: str = "", *, project: str = "", token: str = "", gateway_url: str = "") -> Remote:

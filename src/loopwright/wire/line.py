@@ -20,10 +20,11 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)  # a connection beyond the 
 
 
 class Answer(NamedTuple):
-    """What the other side answered."""
+    """What the other side answered; ``retry_after_s`` is how long it asks to be left alone, 0 if it does not."""
 
     status: int
     body: bytes
+    retry_after_s: float = 0.0
 
 
 class HttpLine:
@@ -66,7 +67,7 @@ class HttpLine:
                 timeout=Timeout(timeout_s),
                 redirect=False,
             )
-            return Answer(answer.status, answer.data)
+            return Answer(answer.status, answer.data, _seconds(answer.headers.get("retry-after", "")))
         except pool.NewConnectionError as error:  # which urllib3 counts among its time-outs
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
@@ -100,7 +101,7 @@ class ServiceLine:
             LoopwrightError: What the other side answered; Unavailable if it did not.
         """
         try:
-            status, answer = self._http.send("POST", url, body, headers=headers, timeout_s=timeout_s)
+            status, answer, _ = self._http.send("POST", url, body, headers=headers, timeout_s=timeout_s)
         except OSError as error:  # the cause tells who listens to nobody from who is slow
             raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
         if status >= 400:
@@ -110,6 +111,10 @@ class ServiceLine:
     def close(self) -> None:
         """Let go of the idle connections."""
         self._http.close()
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isdecimal() and len(text) < 6 else 0.0
 
 
 def _error(status: int, body: bytes, url: str) -> LoopwrightError:
