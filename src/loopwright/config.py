@@ -42,10 +42,19 @@ class Settings(msgspec.Struct, frozen=True):
         return self.state_dir / "server.json"
 
 
-def load_settings(state_dir: str | Path | None = None) -> Settings:
-    """Read the settings; ``state_dir`` overrides ``LOOPWRIGHT_STATE`` and the default ``./.loopwright``."""
+STATE = ".loopwright"
+"""The state folder where none is named."""
+
+
+def load_settings(state_dir: str | Path | None = None, *, here: bool = False) -> Settings:
+    """Read the settings; ``state_dir`` overrides ``LOOPWRIGHT_STATE``.
+
+    Where neither is given the state folder is ``.loopwright`` here, or in the nearest folder above that has one; what
+    starts a platform asks for ``here``, so that none is started on a folder far above by surprise.
+    """
     read = os.environ.get
-    folder = Path(state_dir or read("LOOPWRIGHT_STATE") or ".loopwright").absolute()
+    named = state_dir or read("LOOPWRIGHT_STATE")
+    folder = Path(named).absolute() if named else _nearest_state(Path.cwd(), is_near_enough=here)
     return Settings(
         state_dir=folder,
         database_url=read("LOOPWRIGHT_DATABASE") or f"sqlite:///{folder / 'loopwright.db'}",
@@ -63,6 +72,15 @@ def load_settings(state_dir: str | Path | None = None) -> Settings:
         source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
+
+
+def _nearest_state(here: Path, *, is_near_enough: bool) -> Path:
+    """Return the state folder of this folder or of one above; one that belongs to another user is not taken."""
+    for folder in () if is_near_enough else (here, *here.parents):
+        state = folder / STATE
+        if state.is_dir() and state.stat().st_uid == os.getuid():
+            return state
+    return here / STATE
 
 
 def take_settings() -> Settings:

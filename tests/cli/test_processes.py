@@ -5,33 +5,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from loopwright.cli.main import cli
 from loopwright.client.tokens import tokens_file
+from loopwright.config import STATE, load_settings
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.server.supervisor import free_port
-from tests.server.site import Site, serve
-
-
-@pytest.fixture
-def guarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A server that asks for tokens, and a user who has kept none."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for site in serve(tmp_path, is_open=False):
-        monkeypatch.delenv("LOOPWRIGHT_TOKEN", raising=False)
-        monkeypatch.setenv("LOOPWRIGHT_URL", site.url)
-        yield site
-
-
-def loopwright(*arguments: str, typed: str = "") -> str:
-    answer = CliRunner().invoke(cli, arguments, input=typed, catch_exceptions=False)
-    assert answer.exit_code == 0, answer.output
-    return answer.stdout
+from tests.cli.conftest import loopwright
+from tests.server.site import Site
 
 
 def test_login_keeps_the_token_that_is_given(guarded: Site) -> None:
@@ -48,6 +31,16 @@ def test_login_keeps_the_token_that_is_given(guarded: Site) -> None:
     loopwright("login", "--forget")
     with pytest.raises(Unauthenticated):
         loopwright("status", "--project", "flights")
+
+
+def test_a_token_that_is_piped_in_is_the_one_that_counts(guarded: Site) -> None:
+    loopwright("login", typed=guarded.tokens["viewer"] + "\n")
+    with pytest.raises(Unauthenticated):
+        loopwright("login", typed="lwt_wrong\n")
+    assert "project flights" in loopwright("status"), "the one that was kept stays"
+    loopwright("login", typed=guarded.tokens["admin"] + "\n")
+    assert guarded.tokens["admin"] in tokens_file().read_text()
+    loopwright("login", "--forget")
 
 
 def test_a_token_in_the_environment_is_used_and_not_kept(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +86,34 @@ def test_up_says_where_it_is_and_its_logs_can_be_read(tmp_path: Path) -> None:
     assert isinstance(found["lines"], list)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[0] == ""
+
+
+def test_a_state_folder_above_is_found_and_up_begins_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOOPWRIGHT_STATE", raising=False)
+    (tmp_path / STATE).mkdir()
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert load_settings().state_dir == tmp_path / STATE
+    assert load_settings(here=True).state_dir == below / STATE
+    monkeypatch.setattr("os.getuid", lambda: 12345)
+    assert load_settings().state_dir == below / STATE, "a folder of somebody else's is not taken"
+
+
+@pytest.mark.slow
+def test_a_log_is_followed_also_when_it_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "server.log"
+    log.write_text("one\ntwo\n")
+    environment = {**os.environ, "LOOPWRIGHT_STATE": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-c", "from loopwright.cli.main import main; main()", "logs", "server", "-f", "-n", "1"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as follower:
+        assert follower.stdout is not None
+        assert follower.stdout.readline() == "two\n"
+        with log.open("a") as file:
+            file.write("three\n")
+        assert follower.stdout.readline() == "three\n"
+        log.write_text("anew\n")
+        assert follower.stdout.readline() == "anew\n"
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(20) == 130

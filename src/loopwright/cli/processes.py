@@ -1,6 +1,7 @@
 """Commands about processes and this machine: up, status, logs, verify, doctor, login."""
 
 import sys
+import time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.server import ROLES, Supervisor
+
+_LOOK_EVERY_S = 0.2
 
 
 @click.command()
@@ -38,7 +41,7 @@ def up(
     as_json: bool,
 ) -> None:
     """Run server, worker, gateway and UI here until Ctrl C."""
-    settings = load_settings(state)
+    settings = load_settings(state, here=True)
     changes: dict[str, Any] = {"host": host, "port": port, "gateway_port": gateway_port, "auth": "on" if auth else None}
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
     supervisor = Supervisor(settings, role or ROLES)
@@ -94,12 +97,15 @@ def status(project: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("name", default="server")
 @click.option("--lines", "-n", default=40, help="How many lines of a process's log.")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until Ctrl C.")
 @project_option
 @json_option
-def logs(name: str, lines: int, project: str | None, as_json: bool) -> None:
+def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool) -> None:
     """Print the last lines of a process (server, worker, gateway) or of an execution's steps."""
     if name in ROLES:
         place = load_settings().state_dir / "logs" / f"{name}.log"
+        if follow:
+            _follow_log(place, lines)
         text = place.read_text(errors="replace") if place.exists() else None
         last = (text or "").splitlines()[-lines:]
         if as_json:
@@ -131,6 +137,22 @@ def logs(name: str, lines: int, project: str | None, as_json: bool) -> None:
         for part in (text, (one.error or {}).get("message", "")):
             if part:
                 click.echo(part)
+
+
+def _follow_log(place: Path, lines: int) -> None:
+    """Print the last lines of a file and what is appended to it; a file that is begun anew is read from its start."""
+    before = place.read_text(errors="replace") if place.exists() else ""
+    click.echo("\n".join(before.splitlines()[-lines:]))
+    read_to = len(before.encode())
+    while True:
+        size = place.stat().st_size if place.exists() else 0
+        read_to = 0 if size < read_to else read_to
+        if size > read_to:
+            with place.open("rb") as file:
+                file.seek(read_to)
+                click.echo(file.read(size - read_to).decode(errors="replace"), nl=False)
+            read_to = size
+        time.sleep(_LOOK_EVERY_S)
 
 
 @click.command()
@@ -202,15 +224,17 @@ def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:
     Raises:
         Unauthenticated: The token is not valid, or none was given.
     """
-    try:
-        return _project_names(caller), None
-    except Unauthenticated:
-        if load_settings().token:
-            raise
-        is_typed = sys.stdin.isatty()
-        token = click.prompt("access token", hide_input=True) if is_typed else sys.stdin.readline().strip()
-        if not token:
-            raise
+    is_typed = sys.stdin.isatty()
+    token = "" if is_typed or load_settings().token else sys.stdin.readline().strip()
+    if not token:  # a token that is piped in is the one that is meant, whatever is kept already
+        try:
+            return _project_names(caller), None
+        except Unauthenticated:
+            if load_settings().token:
+                raise
+            token = click.prompt("access token", hide_input=True) if is_typed else ""
+            if not token:
+                raise
     names = _project_names(HttpCaller(caller.url, token=token))
     return names, keep_token(caller.url, token)
 

@@ -1,19 +1,19 @@
-"""Commands about a project: init, apply, start, retry."""
+"""Commands about a project: init, apply, start, retry, cancel."""
 
+import contextlib
 import importlib.util
-import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
+from loopwright.cli.asking import read_arguments
 from loopwright.cli.connection import remote
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, json_option, print_json, project_option
 from loopwright.cli.templates import write_template
-from loopwright.client import Project, apply_project
+from loopwright.client import Project, Remote, RemoteExecution, apply_project
 from loopwright.kernel.errors import InvalidInput, StepFailed
 
 _MARKS = {"new": "+", "changed": "~", "unaffected": " ", "undeclared": "?"}
@@ -99,7 +99,9 @@ def start(
 ) -> None:
     """Run PIPELINE now and follow its steps."""
     found = remote(project)
-    execution = found.call("pipelines.start", pipeline=pipeline, params=_params(params), reason=reason)
+    execution = found.call(
+        "pipelines.start", pipeline=pipeline, params=read_arguments(params, "--param"), reason=reason
+    )
     _follow(found, execution, detach=detach, as_json=as_json)
 
 
@@ -116,24 +118,40 @@ def retry(execution_id: str, reason: str, detach: bool, project: str | None, as_
     _follow(found, execution, detach=detach, as_json=as_json)
 
 
-def _follow(found: Any, execution: Any, *, detach: bool, as_json: bool) -> None:
+@click.command()
+@click.argument("execution_id")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@project_option
+@json_option
+def cancel(execution_id: str, reason: str, project: str | None, as_json: bool) -> None:
+    """End EXECUTION_ID: steps that wait are skipped, the running one is killed."""
+    execution = remote(project).call("pipelines.cancel", execution_id=execution_id, reason=reason)
+    print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
+
+
+def _follow(found: Remote, execution: Any, *, detach: bool, as_json: bool) -> None:
     """Wait for the end of an execution, unless it is detached, and tell how it ended.
 
     Raises:
-        StepFailed: It failed.
+        StepFailed: It failed; names step, file, line and function.
     """
     if not detach:
-        execution = follow_execution(found, execution.execution_id)
+        try:
+            execution = follow_execution(found, execution.execution_id)
+        except KeyboardInterrupt:
+            name = execution.execution_id
+            click.echo(f"\n{name} goes on at the server; to end it: loopwright cancel {name}", err=True)
+            raise
     if as_json:
         print_json(execution)
     else:
         _tell_end(execution)
     if execution.state == "failed":
-        error, name = execution.error or {}, execution.execution_id
-        raise StepFailed(
-            str(error.get("message", "a step failed")),
-            next_step=f"loopwright logs {name}, then loopwright retry {name}",
-        )
+        error = RemoteExecution(found, execution).error()
+        if not as_json:
+            for frame in error.details.get("traceback", []):
+                click.echo(f"  {frame}", err=True)
+        raise error
 
 
 def _tell_end(execution: Any) -> None:
@@ -147,32 +165,20 @@ def _tell_end(execution: Any) -> None:
         click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
 
 
-def follow_execution(found: Any, execution_id: str, timeout_s: float = 1800.0) -> Any:
+def follow_execution(found: Remote, execution_id: str) -> Any:
     """Show each step as it ends; return the execution once it has ended."""
     progress = Progress()
-    deadline = time.monotonic() + timeout_s
-    while True:
-        execution = found.call("pipelines.get", execution_id=execution_id)
-        done = [step.step for step in execution.steps if step.state in ("done", "skipped")]
+
+    def tell(execution: RemoteExecution) -> None:
+        done = sum(step.state in ("done", "skipped") for step in execution.steps)
         now = [step.step for step in execution.steps if step.state == "running"]
-        progress.show(f"{execution.pipeline}: {len(done)} steps done, now {', '.join(now) or 'waiting'}")
-        if execution.state in ("done", "failed", "cancelled") or time.monotonic() > deadline:
-            progress.done()
-            return execution
-        time.sleep(0.1)
+        progress.show(f"{execution.record.pipeline}: {done} steps done, now {', '.join(now) or 'waiting'}")
 
-
-def _params(pairs: tuple[str, ...]) -> dict[str, Any]:
-    params = {}
-    for pair in pairs:
-        name, found, text = pair.partition("=")
-        if not found:
-            raise InvalidInput("a param is name=value", field="--param", value=pair)
-        try:
-            params[name] = json.loads(text)
-        except ValueError:
-            params[name] = text
-    return params
+    execution = found.execution(execution_id)
+    with contextlib.suppress(StepFailed):  # its record tells how it ended
+        execution.wait(tell=tell)
+    progress.done()
+    return execution.record
 
 
 def load_project(file: Path) -> Any:

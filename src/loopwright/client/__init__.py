@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
     from loopwright.client.replay import Replay, Requests, Stream
     from loopwright.client.tokens import find_token, keep_token
+    from loopwright.client.waiting import RemoteExecution, RemoteJob
 
 _HOMES = {
     **dict.fromkeys(("Applied", "apply_project"), "applying"),
@@ -42,6 +43,7 @@ _HOMES = {
     **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
     **dict.fromkeys(("Replay", "Requests", "Stream"), "replay"),
     **dict.fromkeys(("find_token", "keep_token"), "tokens"),
+    **dict.fromkeys(("RemoteExecution", "RemoteJob"), "waiting"),
 }
 
 
@@ -62,6 +64,8 @@ __all__ = [
     "Remote",
     "RemoteDataset",
     "RemoteDeployment",
+    "RemoteExecution",
+    "RemoteJob",
     "Replay",
     "Requests",
     "Retrain",

@@ -1,0 +1,175 @@
+"""Commands that list what a server holds, and the one that calls any verb."""
+
+import json
+from typing import Any
+
+import click
+
+from loopwright.cli.connection import remote
+from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.client import find_caller
+from loopwright.governance import SYSTEM
+from loopwright.kernel.clock import format_moment
+from loopwright.kernel.errors import InvalidInput
+
+
+@click.command()
+@click.argument("verb")
+@click.argument("arguments", nargs=-1, metavar="[NAME=VALUE]...")
+@project_option
+@json_option
+def call(verb: str, arguments: tuple[str, ...], project: str | None, as_json: bool) -> None:
+    """Call any VERB or query, such as registry.set_alias model=late alias=champion version=3 reason="looks right".
+
+    A value is read as JSON where it can be, else as text. docs/reference/verbs.md lists all of them; those that stand
+    above projects (projects.list, projects.create) are called with -p _system.
+    """
+    answer = remote(project).call(verb, **read_arguments(arguments, "arguments"))
+    print_json(answer) if as_json or answer is not None else click.echo("done")
+
+
+def read_arguments(pairs: tuple[str, ...], field: str) -> dict[str, Any]:
+    """Return ``name=value`` pairs by name; a value is JSON where it can be read so, else text.
+
+    Raises:
+        InvalidInput: One has no ``=``.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise InvalidInput("an argument is name=value", field=field, value=pair)
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
+
+
+@click.command()
+@json_option
+def projects(as_json: bool) -> None:
+    """List the projects that you may see."""
+    caller = find_caller()
+    listed = caller.call("projects.list", {}, SYSTEM)
+    rows = [(project.name, project.owner, project.risk, project.clock) for project in listed]
+    print_json(listed) if as_json else print_table(("project", "owner", "risk", "clock"), rows)
+
+
+@click.command()
+@project_option
+@json_option
+def datasets(project: str | None, as_json: bool) -> None:
+    """List datasets with their newest usable version."""
+    listed = remote(project).call("data.list")
+    if as_json:
+        print_json(listed)
+        return
+    rows = [
+        (one.name, one.newest, one.latest_state, format_moment(one.changed_at), one.spec.source.kind) for one in listed
+    ]
+    print_table(("dataset", "version", "newest import", "changed", "source"), rows)
+
+
+@click.command()
+@click.option("--experiment", "-e", help="Only runs of this one.")
+@click.option("--filter", "where", default="", help="Such as: metrics.roc_auc > 0.7 and params.trees = 100")
+@click.option("--order-by", default="", help="Such as: metrics.roc_auc desc")
+@click.option("--limit", "-n", default=20, show_default=True, help="At most so many.")
+@project_option
+@json_option
+def runs(experiment: str | None, where: str, order_by: str, limit: int, project: str | None, as_json: bool) -> None:
+    """List runs, newest first, or those that a filter finds."""
+    found = remote(project).call(
+        "tracking.search_runs", experiment=experiment, filter=where, order_by=order_by, limit=limit
+    )
+    if as_json:
+        print_json(found)
+        return
+    metrics = list(dict.fromkeys(name for run in found for name in run.metrics))[:4]
+    rows = [
+        (run.run_id, run.experiment, run.name, run.state, format_moment(run.started_at), *map(run.metrics.get, metrics))
+        for run in found
+    ]
+    print_table(("run", "experiment", "name", "state", "started", *metrics), rows)
+
+
+@click.command()
+@click.option("--all", "is_all", is_flag=True, help="Resolved ones too.")
+@click.option("--ack", "acknowledged", metavar="ID", help="Say that you look after one.")
+@click.option("--resolve", "resolved", metavar="ID", help="End one; needs --reason.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@project_option
+@json_option
+def incidents(
+    is_all: bool, acknowledged: str | None, resolved: str | None, reason: str, project: str | None, as_json: bool
+) -> None:
+    """List incidents that are not resolved; acknowledge or resolve one."""
+    found = remote(project)
+    if acknowledged:
+        changed = found.call("monitoring.acknowledge", incident_id=acknowledged, reason=reason)
+    elif resolved:
+        if not reason:
+            raise InvalidInput("why is it resolved?", field="--reason", rule="a sentence, for the audit trail")
+        changed = found.call("monitoring.resolve", incident_id=resolved, reason=reason)
+    else:
+        states = [] if is_all else ["open", "acknowledged"]
+        _show_incidents(found.call("monitoring.incidents", states=states), as_json)
+        return
+    print_json(changed) if as_json else click.echo(f"{changed.incident_id} {changed.state}")
+
+
+def _show_incidents(listed: list[Any], as_json: bool) -> None:
+    if as_json:
+        print_json(listed)
+        return
+    if not listed:
+        click.echo("no incident is open")
+        return
+    rows = [
+        (one.incident_id, one.severity, one.state, format_moment(one.opened_at), one.owner, one.title) for one in listed
+    ]
+    print_table(("incident", "severity", "state", "opened", "owner", "title"), rows)
+
+
+@click.command()
+@click.option("--create", "actor", metavar="ACTOR", help="Create one for person:NAME or service:NAME; shown once.")
+@click.option("--role", type=click.Choice(["viewer", "editor", "approver", "admin"]), default="viewer")
+@click.option("--expires-in", metavar="SPAN", help="Such as 90d; without it the token does not end.")
+@click.option("--revoke", metavar="ID", help="End one.")
+@click.option("--reason", default="", help="Why it is revoked, for the audit trail.")
+@project_option
+@json_option
+def tokens(
+    actor: str | None,
+    role: str,
+    expires_in: str | None,
+    revoke: str | None,
+    reason: str,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """List the access tokens of a project, create or revoke one; for admins."""
+    found = remote(project)
+    if actor:
+        made = found.call("tokens.create", actor=actor, role=role, expires_in=expires_in)
+        print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
+    elif revoke:
+        found.call("tokens.revoke", token_id=revoke, reason=reason)
+        print_json({"token_id": revoke, "state": "revoked"}) if as_json else click.echo(f"{revoke} is revoked")
+    else:
+        listed = found.call("tokens.list")
+        rows = [
+            (one.token_id, one.actor, one.role.value, _moment(one.created_at), _moment(one.expires_at), _state(one))
+            for one in listed
+        ]
+        head = ("token", "actor", "role", "created", "ends", "state")
+        print_json(listed) if as_json else print_table(head, rows)
+
+
+def _moment(at_us: int | None) -> str | None:
+    return None if at_us is None else format_moment(at_us)
+
+
+def _state(token: Any) -> str:
+    return "live" if token.revoked_at is None else "revoked"

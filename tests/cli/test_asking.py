@@ -1,0 +1,69 @@
+"""Commands that list and call, against a real server that asks for tokens."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from loopwright.governance import SERVICE_ACTOR
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from tests.cli.conftest import loopwright
+from tests.server.site import Site
+
+As = Callable[[str], None]
+
+
+@pytest.fixture
+def as_role(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> As:
+    """Take the token of a role."""
+    return lambda role: monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens[role])
+
+
+def test_any_verb_is_called_by_name_and_its_values_are_read_as_json(as_role: As) -> None:
+    as_role("editor")
+    started = json.loads(loopwright("call", "tracking.start_run", "experiment=x", 'params={"rate": 0.1}'))
+    assert started["params"] == {"rate": 0.1}
+    loopwright("call", "tracking.log", f"run_id={started['run_id']}", 'metrics={"auc": 0.75}', "step=3")
+    assert "0.750" in loopwright("runs", "--filter", "metrics.auc > 0.7")
+    assert json.loads(loopwright("runs", "--json", "-e", "x"))[0]["metrics"] == {"auc": 0.75}
+    with pytest.raises(NotFound, match="no verb is named"):
+        loopwright("call", "tracking.lgo")
+    with pytest.raises(InvalidInput, match="name=value"):
+        loopwright("call", "tracking.log", "metrics")
+    as_role("viewer")
+    with pytest.raises(PermissionDenied):
+        loopwright("call", "tracking.start_run", "experiment=x")
+
+
+def test_projects_and_datasets_are_listed(as_role: As) -> None:
+    as_role("viewer")
+    assert "flights" in loopwright("projects")
+    assert [one["name"] for one in json.loads(loopwright("projects", "--json"))] == ["flights"]
+    assert loopwright("datasets").startswith("dataset")
+
+
+def test_incidents_are_listed_taken_and_ended(guarded: Site, as_role: As) -> None:
+    as_role("editor")
+    assert "no incident is open" in loopwright("incidents")
+    alert = {"subject": "flights/deployment:late", "kind": "errors", "message": "12 of 99 failed"}
+    raised = guarded.context.dispatcher.call("monitoring.raise_alert", alert, actor=SERVICE_ACTOR, project="flights")
+    assert "12 of 99 failed" in loopwright("incidents")
+    assert "acknowledged" in loopwright("incidents", "--ack", raised.incident_id)
+    with pytest.raises(InvalidInput, match="why"):
+        loopwright("incidents", "--resolve", raised.incident_id)
+    assert "resolved" in loopwright("incidents", "--resolve", raised.incident_id, "--reason", "restarted")
+    assert "no incident is open" in loopwright("incidents")
+    assert "resolved" in loopwright("incidents", "--all")
+
+
+def test_tokens_are_created_listed_without_their_secret_and_revoked(as_role: As) -> None:
+    as_role("admin")
+    secret = loopwright("tokens", "--create", "person:bo", "--role", "editor", "--expires-in", "1d", "-p", "flights")
+    secret = secret.strip().removeprefix("export LOOPWRIGHT_TOKEN=")
+    listed = json.loads(loopwright("tokens", "--json", "-p", "flights"))
+    bo = next(one for one in listed if one["actor"] == "person:bo")
+    assert secret not in loopwright("tokens", "-p", "flights")
+    assert "revoked" in loopwright("tokens", "--revoke", bo["token_id"], "--reason", "left", "-p", "flights")
+    as_role("viewer")
+    with pytest.raises(PermissionDenied):
+        loopwright("tokens", "-p", "flights")
