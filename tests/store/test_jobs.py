@@ -8,7 +8,8 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock
-from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.store import jobs
 from loopwright.store.jobs import LEASE_US, MOST_ATTEMPTS
 
 Claim = Callable[..., list[Any]]
@@ -144,3 +145,38 @@ def test_jobs_are_listed_by_state_within_the_project(
     dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
     with pytest.raises(NotFound):
         dispatcher.call("jobs.get", {"job_id": "job_a"}, actor=LOCAL_ACTOR, project="other")
+
+
+def test_a_dismissal_answers_a_failed_job_and_a_retry_takes_it_up_again(
+    dispatcher: Dispatcher, call: Callable[..., Any], claim: Claim
+) -> None:
+    start(dispatcher, "job_a")
+    with pytest.raises(Conflict):
+        call("jobs.dismiss", job_id="job_a", reason="not wanted")
+    claim("w1")
+    call("jobs.fail", job_id="job_a", worker="w1", error={"message": "no such file"})
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        call("jobs.dismiss", job_id="job_a", reason=" ")
+    assert call("jobs.dismiss", job_id="job_a", reason="not wanted").state == "dismissed"
+    assert claim("w1") == []
+    assert call("jobs.retry", job_id="job_a").state == "queued"
+
+
+def test_a_later_job_answers_for_an_earlier_one_unless_each_does_its_own(
+    dispatcher: Dispatcher, call: Callable[..., Any], claim: Claim, wall: FixedClock
+) -> None:
+    def unanswered(*lasting: str) -> list[str]:
+        found = dispatcher.read("flights", LOCAL_ACTOR, lambda tx: jobs.unanswered(tx, lasting))
+        return [job.job_id for job in found]
+
+    for job_id in ("job_a", "job_b"):
+        wall.at_us += 1
+        start(dispatcher, job_id)
+        claim("w1")
+        call("jobs.fail", job_id=job_id, worker="w1", error={"message": "no such file"})
+    assert unanswered() == ["job_b"]
+    assert unanswered("x.do") == ["job_b", "job_a"]
+    wall.at_us += 1
+    start(dispatcher, "job_c")
+    assert unanswered() == []
+    assert unanswered("x.do") == ["job_b", "job_a"]

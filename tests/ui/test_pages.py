@@ -81,8 +81,8 @@ def test_the_overview_tells_what_needs_a_person(web: httpx.Client) -> None:
     assert [stage["name"] for stage in twin["stages"]] == [
         *("Data", "Features", "Training", "Gates", "Deployment", "Monitoring", "Feedback")
     ]
-    assert {need["kind"] for need in twin["needs"]} == {"approval", "data", "pipeline"}
-    assert twin["needs_words"] == "1 incident · 1 approval · 1 failed pipeline"
+    assert {row["need"]["kind"] for row in twin["needs"]} == {"approval", "quarantine", "pipeline"}
+    assert twin["needs_words"] == "1 approval · 1 failed pipeline · 1 quarantined version"
     assert twin["closing"]["times"] == 2
     assert twin["deployments"][0]["name"] == "late", "the most urgent comes first"
 
@@ -91,7 +91,7 @@ def test_incidents_that_need_a_person_are_counted_alike_everywhere(web: httpx.Cl
     page = web.get("/p/flights").text
     assert re.search(r'>Incidents<span class="count calls">1<', page)
     assert "1 incident needs you" in page
-    assert "1 incident · " in page
+    assert re.search(r'>Overview<span class="count calls">3<', page)
 
 
 def test_the_only_project_is_shown_at_once(web: httpx.Client) -> None:

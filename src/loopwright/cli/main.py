@@ -16,7 +16,7 @@ COMMANDS = {
     "up": ("loopwright.cli.processes:up", "Run server, worker, gateway and UI here."),
     "apply": ("loopwright.cli.project:apply", "Show the plan of a project file, then make it so."),
     "start": ("loopwright.cli.project:start", "Run a pipeline now."),
-    "retry": ("loopwright.cli.project:retry", "Run a failed execution on from the step that failed."),
+    "retry": ("loopwright.cli.project:retry", "Run a failed execution on from the step that failed; or a failed job."),
     "cancel": ("loopwright.cli.project:cancel", "End an execution; what runs is killed."),
     "evaluate": ("loopwright.cli.serving:evaluate", "Run a version's gates on held-out rows."),
     "deploy": ("loopwright.cli.serving:deploy", "Roll a model version out."),

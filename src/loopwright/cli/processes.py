@@ -19,6 +19,7 @@ from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.server import ROLES, Supervisor
+from loopwright.ui import page_of
 
 _LOOK_EVERY_S = 0.2
 
@@ -88,9 +89,10 @@ def status(project: str | None, as_json: bool) -> None:
             click.echo(f"{one.name}: {one.progress}")
         if one.refused:
             click.echo(f"{one.name}: the newest training was refused: {one.refused}")
-    for line in answer.needs_attention:
-        click.echo(f"needs you: {line}")
-    if not answer.needs_attention:
+    for need in answer.needs:
+        place = "" if need.command else f" ({found.caller.url}{page_of(need.shown_at, answer.project)})"
+        click.echo(f"needs you: {need.line}{place}")
+    if not answer.needs:
         click.echo("nothing needs you")
 
 

@@ -106,16 +106,25 @@ def start(
 
 
 @click.command()
-@click.argument("execution_id")
+@click.argument("name", metavar="ID")
 @click.option("--reason", default="", help="Why, for the audit trail.")
 @click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @project_option
 @json_option
-def retry(execution_id: str, reason: str, detach: bool, project: str | None, as_json: bool) -> None:
-    """Run the failed EXECUTION_ID on from the step that failed; finished steps keep their outputs."""
+def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bool) -> None:
+    """Run a failed execution on from the step that failed, finished steps keep their outputs; or do a failed job again.
+
+    ID is what `loopwright status` names.
+    """
     found = remote(project)
-    execution = found.call("pipelines.retry", execution_id=execution_id, reason=reason)
-    _follow(found, execution, detach=detach, as_json=as_json)
+    if not name.startswith("job_"):
+        execution = found.call("pipelines.retry", execution_id=name, reason=reason)
+        _follow(found, execution, detach=detach, as_json=as_json)
+        return
+    job = found.call("jobs.retry", job_id=name, reason=reason)
+    if not detach:
+        job = wait_for_job(found, name)
+    print_json(job) if as_json else click.echo(f"{name} {job.state}")
 
 
 @click.command()

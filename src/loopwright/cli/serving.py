@@ -239,7 +239,7 @@ def wait_for_job(found: Any, job_id: str) -> Any:
         job = found.call("jobs.get", job_id=job_id)
         if job.state == "done":
             return job
-        if job.state == "failed":
+        if job.state in ("failed", "dismissed"):
             raise error_from_dict(job.error or {"message": f"the job was {job.state}"})
         time.sleep(0.05)
 

@@ -18,6 +18,7 @@ from loopwright.data.events import (
     VersionReady,
 )
 from loopwright.data.quarantine import check_usable, explain_quarantine
+from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.types import (
     VERSION_STATES,
     CheckResult,
@@ -75,6 +76,7 @@ __all__ = [
     "ImportUnchanged",
     "ImportedRows",
     "KnownAt",
+    "LateFeed",
     "SourceKind",
     "SourceSpec",
     "SpecChange",
@@ -92,6 +94,7 @@ __all__ = [
     "get",
     "get_version",
     "known",
+    "late_feeds",
     "list_datasets",
     "list_versions",
     "profiles",

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
 from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
 from loopwright.kernel.documents import convert
 from loopwright.store.sql import upsert
+from loopwright.store.tx import Tx
 
 
 def _datasets(project: str) -> Select[Any]:
@@ -224,3 +225,29 @@ def put_import(
     """Record how an import ended; a job that failed may end otherwise when it is tried again."""
     row = {"project_id": project, "job_id": job_id, "dataset": dataset, "result": result, "recorded_at": wall_us}
     upsert(connection, dataset_imports, [row], key=("project_id", "job_id"), do_update=True)
+
+
+_newest_numbers = (
+    select(dataset_versions.c.dataset, func.max(dataset_versions.c.version).label("newest"))
+    .where(dataset_versions.c.project_id == bindparam("project"))
+    .group_by(dataset_versions.c.dataset)
+    .subquery()
+)
+_ready_times = (
+    select(dataset_versions.c.dataset, dataset_versions.c.event_at)
+    .join(_newest_numbers, _newest_numbers.c.dataset == dataset_versions.c.dataset)
+    .where(
+        dataset_versions.c.project_id == bindparam("project"),
+        dataset_versions.c.version > _newest_numbers.c.newest - bindparam("most"),
+        dataset_versions.c.state == "ready",
+    )
+    .order_by(dataset_versions.c.dataset, dataset_versions.c.version.desc())
+)
+
+
+def ready_times(tx: Tx, most: int) -> dict[str, list[int]]:
+    """Return when the ready ones among the ``most`` newest versions of each dataset were made, newest first."""
+    times: dict[str, list[int]] = {}
+    for row in tx.execute(_ready_times, {"project": tx.project, "most": most}):
+        times.setdefault(row.dataset, []).append(row.event_at)
+    return times

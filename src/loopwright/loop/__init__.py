@@ -1,6 +1,7 @@
 """The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, commands, evaluations, exports, fills, reactions, status, why
+from loopwright.loop import apply, attention, commands, evaluations, exports, fills, reactions, status, why
+from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
     EvaluationStarted,
@@ -32,9 +33,12 @@ from loopwright.loop.types import (
 
 __all__ = [
     "Advanced",
+    "Attention",
     "CommandSpec",
     "EvaluationStarted",
     "ModelOutput",
+    "Need",
+    "NeedKind",
     "OperationContext",
     "Plan",
     "PlannedChange",
@@ -55,11 +59,13 @@ __all__ = [
     "When",
     "advance",
     "apply",
+    "attention",
     "commands",
     "deploy",
     "evaluations",
     "exports",
     "fills",
+    "find_needs",
     "fire_due",
     "list_retrains",
     "reactions",

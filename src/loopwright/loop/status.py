@@ -2,9 +2,10 @@
 
 import msgspec
 
-from loopwright import data, monitoring, registry, serving
-from loopwright.governance import approvals, projects
+from loopwright import registry, serving
+from loopwright.governance import projects
 from loopwright.kernel.verbs import query
+from loopwright.loop.attention import Need, find_needs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
@@ -30,25 +31,32 @@ class DeploymentLine(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Where a project stands. ``clock_at`` is microseconds UTC."""
+    """Where a project stands.
+
+    ``clock_at`` is microseconds UTC. ``needs`` is what needs a person, see ``loop.attention``; ``needs_attention`` has
+    a line for each.
+    """
 
     project: str
     clock: str
     clock_at: int
     deployments: list[DeploymentLine]
     needs_attention: list[str]
+    needs: list[Need]
 
 
 @query("loop.status")
 def status(tx: Tx) -> Status:
     """Return what serves, what waits and what needs a person."""
     project = projects.get(tx, name=tx.project)
+    needs = find_needs(tx)
     return Status(
         project=tx.project,
         clock=project.clock,
         clock_at=tx.now_us,
         deployments=[_line(tx, one.spec.name) for one in serving.list_deployments(tx)],
-        needs_attention=_needs_attention(tx),
+        needs_attention=[need.line for need in needs],
+        needs=needs,
     )
 
 
@@ -83,19 +91,3 @@ def _refused(tx: Tx, model: str) -> str:
             is_let_in = report.passed or report.forced_by
             return "" if is_let_in else f"version {version.version}: {'; '.join(failed)}"
     return ""
-
-
-def _needs_attention(tx: Tx) -> list[str]:
-    lines = [
-        f"{one.question} (loopwright approve {one.approval_id})"
-        for one in approvals.list_approvals(tx, state="waiting")
-    ]
-    incidents = monitoring.incidents(tx, states=["open", "acknowledged"], needs_person=True)
-    lines += [f"{incident.severity}: {incident.title}" for incident in incidents]
-    told = {incident.subject for incident in incidents}
-    for dataset in data.list_datasets(tx):
-        if dataset.latest_state != "quarantined" or tx.ref("dataset", dataset.name, dataset.latest) in told:
-            continue
-        [newest] = data.list_versions(tx, dataset=dataset.name, limit=1)
-        lines.append(data.explain_quarantine(newest))
-    return lines

@@ -27,6 +27,7 @@ from loopwright.monitoring.incidents import (
     list_alerts,
     raise_alert,
     resolve,
+    waiting_incidents,
 )
 from loopwright.monitoring.monitors import (
     check_spec,
@@ -58,6 +59,7 @@ from loopwright.monitoring.windows import (
     alert_of,
     close_window,
     finish_window,
+    newest_windows,
     settle_window,
     window,
     window_task,
@@ -110,6 +112,7 @@ __all__ = [
     "list_alerts",
     "list_monitors",
     "measure",
+    "newest_windows",
     "open_windows",
     "parse_period",
     "raise_alert",
@@ -121,6 +124,7 @@ __all__ = [
     "settle_window",
     "start_reference",
     "to_bytes",
+    "waiting_incidents",
     "window",
     "window_task",
     "windows",

@@ -178,6 +178,11 @@ def incidents(
     )
 
 
+def waiting_incidents(tx: Tx) -> list[Incident]:
+    """Return every live incident that calls for a person, newest first."""
+    return sql.list_incidents(tx, states=sql.LIVE_STATES, needs_person=True, limit=None)
+
+
 @query("monitoring.alerts")
 def list_alerts(tx: Tx, *, incident_id: str | None = None, subject: str | None = None, limit: int = 100) -> list[Alert]:
     """Return alerts, newest first."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from loopwright.kernel.documents import to_builtins
 from loopwright.monitoring.tables import alerts, incidents, monitors, windows
@@ -94,6 +94,28 @@ def list_windows(
     return [msgspec.convert(row.document, Window) for row in rows]
 
 
+_newest_starts = (
+    select(windows.c.deployment, func.max(windows.c.start_at).label("start_at"))
+    .where(windows.c.project_id == bindparam("project"))
+    .group_by(windows.c.deployment)
+    .subquery()
+)
+_newest_windows = (
+    select(windows.c.document)
+    .join(
+        _newest_starts,
+        (_newest_starts.c.deployment == windows.c.deployment) & (_newest_starts.c.start_at == windows.c.start_at),
+    )
+    .where(windows.c.project_id == bindparam("project"))
+    .order_by(windows.c.deployment)
+)
+
+
+def newest_windows(tx: Tx) -> list[Window]:
+    """Return the newest window of every deployment, by name."""
+    return [msgspec.convert(row.document, Window) for row in tx.execute(_newest_windows, {"project": tx.project})]
+
+
 def find_alert_by_key(tx: Tx, key: str) -> Alert | None:
     """Return the alert that was raised under a key."""
     row = tx.execute(select(alerts).where(alerts.c.project_id == tx.project, alerts.c.key == key)).first()
@@ -150,7 +172,7 @@ def list_incidents(
     needs_person: bool | None = None,
     start_at: int | None = None,
     end_at: int | None = None,
-    limit: int = 100,
+    limit: int | None = 100,
 ) -> list[Incident]:
     """Return incidents, newest first; by time: those that were live at some moment of ``[start_at, end_at)``."""
     statement = select(incidents).where(incidents.c.project_id == tx.project)

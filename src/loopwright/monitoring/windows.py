@@ -138,6 +138,12 @@ def _matured(known: Window, window: Window, monitor: Monitor) -> bool:
     return any(before < limit.least_labels <= after for limit in decay_limits(monitor))
 
 
+@query("monitoring.newest_windows")
+def newest_windows(tx: Tx) -> list[Window]:
+    """Return the newest window of every deployment that has one, by the deployment's name."""
+    return sql.newest_windows(tx)
+
+
 @query("monitoring.windows")
 def windows(
     tx: Tx,

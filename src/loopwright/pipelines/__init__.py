@@ -21,6 +21,7 @@ from loopwright.pipelines.executions import (
     retry,
     start,
     start_scheduled,
+    unanswered,
 )
 from loopwright.pipelines.executors.child import ChildPool
 from loopwright.pipelines.step_runs import advance, take
@@ -91,4 +92,5 @@ __all__ = [
     "step_kind",
     "step_runs",
     "take",
+    "unanswered",
 ]

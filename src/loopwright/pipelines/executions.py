@@ -113,6 +113,14 @@ def list_executions(
     return sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=states, limit=min(limit, 1000))
 
 
+def unanswered(tx: Tx) -> list[Execution]:
+    """Return the failed executions that nobody has answered yet, newest first.
+
+    A retry or a cancellation answers, and so does any later execution of the pipeline.
+    """
+    return sql.newest_failed(tx)
+
+
 @query("pipelines.get_state")
 def get_state(tx: Tx, *, execution_id: str) -> str:
     """Return the state of an execution alone."""

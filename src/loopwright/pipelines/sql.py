@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, Update, bindparam, exists, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.pipelines.tables import executions, pipeline_definitions, pipelines, step_cache, step_runs
@@ -230,3 +230,21 @@ def put_cached(tx: Tx, cache_key: str, run: StepRun) -> None:
         "recorded_at": tx.wall_us,
     }
     upsert(tx.connection, step_cache, [row], key=("project_id", "cache_key"), do_update=False)
+
+
+_later = executions.alias("later")
+_newest_failed = (
+    select(executions)
+    .where(executions.c.project_id == bindparam("project"), executions.c.state == "failed")
+    .where(
+        ~exists()
+        .where(_later.c.project_id == executions.c.project_id, _later.c.pipeline == executions.c.pipeline)
+        .where(_later.c.recorded_at > executions.c.recorded_at)
+    )
+    .order_by(executions.c.recorded_at.desc(), executions.c.execution_id.desc())
+)
+
+
+def newest_failed(tx: Tx) -> list[Execution]:
+    """Return the failed executions that are the newest of their pipeline, newest first."""
+    return [_execution(row) for row in tx.connection.execute(_newest_failed, {"project": tx.project})]

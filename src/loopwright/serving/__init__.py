@@ -23,7 +23,7 @@ from loopwright.serving.events import (
     Scored,
     ScoreStarted,
 )
-from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, report_failure
+from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, last_heard_of, report_failure
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after
 from loopwright.serving.rollouts.planning import describe_progress
 from loopwright.serving.rollouts.rollouts import (
@@ -60,6 +60,7 @@ from loopwright.serving.types import (
     ScoreSpec,
     ShadowStep,
     StepVerdict,
+    Trouble,
     Variant,
     candidate_of,
     champion_of,
@@ -103,6 +104,7 @@ __all__ = [
     "Scored",
     "ShadowStep",
     "StepVerdict",
+    "Trouble",
     "Variant",
     "abort",
     "acknowledge",
@@ -119,6 +121,7 @@ __all__ = [
     "get_rollout",
     "is_acknowledged",
     "judge_step",
+    "last_heard_of",
     "list_deployments",
     "list_looks",
     "list_releases",

@@ -7,7 +7,7 @@ from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
 from loopwright.serving.events import ReleaseFailed
-from loopwright.serving.types import GatewayLease, Release, ReleaseFailure
+from loopwright.serving.types import GatewayLease, Release, ReleaseFailure, Trouble
 from loopwright.store.tx import Tx
 
 LEASE_US = 10 * SECOND_US
@@ -16,7 +16,13 @@ LEASE_US = 10 * SECOND_US
 
 @verb("serving.acknowledge", changes=GatewayLease, internal=True)
 def acknowledge(
-    tx: Tx, *, gateway: str, address: str, position: int, failures: list[ReleaseFailure] | None = None
+    tx: Tx,
+    *,
+    gateway: str,
+    address: str,
+    position: int,
+    failures: list[ReleaseFailure] | None = None,
+    troubles: list[Trouble] | None = None,
 ) -> GatewayLease:
     """Record that a gateway is alive and serves every release up to ``position``; no event is written.
 
@@ -25,11 +31,12 @@ def acknowledge(
         address: Where it answers.
         position: Of the newest release that it has taken up.
         failures: Releases up to there that it could not load.
+        troubles: What else it cannot mend by itself.
     """
     before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
     if before.get(gateway) != position:
         tx.wake()
-    lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [])
+    lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [], troubles or [])
     sql.put_gateway(tx.connection, SYSTEM, lease)
     return lease
 
@@ -47,12 +54,21 @@ def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: s
 
 @query("serving.gateways")
 def gateways(tx: Tx) -> list[GatewayLease]:
-    """Return the live gateways, with the failures that concern this project."""
+    """Return the live gateways, with the failures and troubles that concern this project."""
     return [
-        replace(lease, failures=[one for one in lease.failures if one.project == tx.project])
+        replace(
+            lease,
+            failures=[one for one in lease.failures if one.project == tx.project],
+            troubles=[one for one in lease.troubles if one.project in ("", tx.project)],
+        )
         for lease in sql.list_gateways(tx.connection, SYSTEM)
         if lease.lease_until > tx.wall_us
     ]
+
+
+def last_heard_of(tx: Tx) -> int | None:
+    """Return when a gateway last gave a sign of life (wall, microseconds UTC), None where none ever did."""
+    return max((lease.lease_until - LEASE_US for lease in sql.list_gateways(tx.connection, SYSTEM)), default=None)
 
 
 def is_acknowledged(tx: Tx) -> bool:

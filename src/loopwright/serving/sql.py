@@ -16,6 +16,7 @@ from loopwright.serving.types import (
     ReleaseFailure,
     Rollout,
     StepVerdict,
+    Trouble,
     champion_of,
 )
 from loopwright.store.sql import update_as_read, upsert
@@ -241,6 +242,7 @@ def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
             row.acknowledged,
             row.lease_until,
             msgspec.convert(row.failures or [], list[ReleaseFailure]),
+            msgspec.convert(row.troubles or [], list[Trouble]),
         )
         for row in connection.execute(_list_gateways, {"project": project})
     ]

@@ -77,4 +77,5 @@ gateways = Table(
     Column("acknowledged", Moment, nullable=False),
     Column("lease_until", Moment, nullable=False),
     Column("failures", Json),
+    Column("troubles", Json),
 )

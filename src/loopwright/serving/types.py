@@ -274,6 +274,20 @@ def candidate_of(release: Release) -> Variant | None:
     return next((variant for variant in release.variants if variant.name == CANDIDATE), None)
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """What a gateway cannot mend by itself: it goes on, and a person should look.
+
+    ``kind`` is ``disk`` (hardly any room is left), ``spool`` (rows that could not be sealed are kept aside) or
+    ``store`` (an online store lost its rows). ``project`` is empty where it concerns every project; ``since`` is wall
+    time, microseconds UTC.
+    """
+
+    kind: Literal["disk", "spool", "store"]
+    message: str
+    since: int
+    project: str = ""
+
+
 class GatewayLease(msgspec.Struct, frozen=True):
     """A live gateway: its address, and until when its lease holds (wall).
 
@@ -285,3 +299,4 @@ class GatewayLease(msgspec.Struct, frozen=True):
     acknowledged: int
     lease_until: int
     failures: list[ReleaseFailure] = []
+    troubles: list[Trouble] = []

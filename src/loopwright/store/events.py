@@ -27,3 +27,11 @@ class JobFailed(_JobFacts, frozen=True):
     """A job ended badly, with the error a person reads."""
 
     error: dict[str, Any]
+
+
+@event("jobs.dismissed")
+class JobDismissed(Facts, frozen=True):
+    """A person said that a failed job needs nothing more."""
+
+    job_id: str
+    kind: str

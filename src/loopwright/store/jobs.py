@@ -1,13 +1,14 @@
 """Verbs of jobs: a worker claims one under a lease, reports progress, and finishes or fails it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from loopwright.kernel.clock import SECOND_US, FixedClock
-from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
-from loopwright.store.events import JobDone, JobFailed, JobRetried
+from loopwright.store.events import JobDismissed, JobDone, JobFailed, JobRetried
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, Job
 
@@ -82,6 +83,27 @@ def retry(tx: Tx, *, job_id: str, reason: str = "") -> Job:
     queued = sql.update_job(tx.connection, job, state="queued", attempt=0, error=None, finished_at=None)
     tx.emit(JobRetried(job_id=job_id, kind=job.kind), job.ref, reason=reason)
     return queued
+
+
+@verb("jobs.dismiss", changes=Job, role=Role.EDITOR)
+def dismiss(tx: Tx, *, job_id: str, reason: str) -> Job:
+    """Say that a failed job needs nothing more: what it was to do is done otherwise, or not wanted any more."""
+    if not reason.strip():
+        raise InvalidInput("a dismissal needs a reason", field="reason", rule="at least one word")
+    job = get(tx, job_id=job_id)
+    check_change("job", JOB_STATES, job.state, "dismissed")
+    dismissed = sql.update_job(tx.connection, job, state="dismissed")
+    tx.emit(JobDismissed(job_id=job_id, kind=job.kind), job.ref, reason=reason)
+    return dismissed
+
+
+def unanswered(tx: Tx, lasting: Iterable[str]) -> list[Job]:
+    """Return the failed jobs that nobody has answered yet, newest first.
+
+    A retry or a dismissal answers, and so does any later job of the same kind for the same ref, unless the kind is one
+    of ``lasting``: there each job does something that no other one does.
+    """
+    return sql.failed_jobs(tx, lasting)
 
 
 def _find_to_end(tx: Tx, job_id: str, worker: str, state: str) -> Job:

@@ -27,7 +27,8 @@ JOB_STATES = {
     "queued": frozenset({"running"}),
     "running": frozenset({"done", "failed"}),
     "done": frozenset[str](),
-    "failed": frozenset({"queued"}),
+    "failed": frozenset({"queued", "dismissed"}),
+    "dismissed": frozenset({"queued"}),
 }
 
 

@@ -5,6 +5,7 @@ from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.jobs import (
     claimable_jobs,
+    failed_jobs,
     find_job,
     insert_job,
     list_jobs,
@@ -26,6 +27,7 @@ __all__ = [
     "delete_timers",
     "due_timers",
     "events_after",
+    "failed_jobs",
     "find_blob",
     "find_chunks",
     "find_job",

@@ -92,6 +92,32 @@ def list_jobs(
     return [_job(row) for row in connection.execute(statement)]
 
 
+_later = jobs.alias("later")
+_failed = (
+    select(jobs)
+    .where(jobs.c.project_id == bindparam("project"), jobs.c.state == "failed")
+    .where(
+        ~and_(
+            jobs.c.kind.not_in(bindparam("lasting", expanding=True)),
+            exists()
+            .where(_later.c.project_id == jobs.c.project_id, _later.c.kind == jobs.c.kind, _later.c.ref == jobs.c.ref)
+            .where(_later.c.recorded_at > jobs.c.recorded_at),
+        )
+    )
+    .order_by(jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
+)
+
+
+def failed_jobs(tx: "Tx", lasting: Iterable[str]) -> list[Job]:
+    """Return the failed jobs that no later one made up for, newest first.
+
+    Args:
+        tx: Open transaction.
+        lasting: Kinds of which another job for the same ref does not do what the failed one left undone.
+    """
+    return [_job(row) for row in tx.connection.execute(_failed, {"project": tx.project, "lasting": list(lasting)})]
+
+
 _is_open = or_(jobs.c.state == "queued", jobs.c.state == "running")
 _unrest = select(
     func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),

@@ -8,6 +8,7 @@ import msgspec
 from loopwright import data, loop, monitoring, pipelines, serving
 from loopwright.governance import approvals
 from loopwright.kernel.verbs import verb_of
+from loopwright.store import jobs
 
 
 class Action(msgspec.Struct, frozen=True):
@@ -58,6 +59,22 @@ ACTIONS = _by_verb(
         ("before", "after"),
         needs_reason=False,
         reason="",
+    ),
+    Action(
+        jobs.dismiss,
+        "Dismiss",
+        "What the job was to do is not done; nobody is asked about it any more.",
+        "Dismissed.",
+        ("job_id",),
+        is_danger=True,
+    ),
+    Action(
+        jobs.retry,
+        "Do again",
+        "The job is queued again with the same arguments.",
+        "Queued again.",
+        ("job_id",),
+        needs_reason=False,
     ),
     Action(
         loop.deploy,

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from loopwright.governance import Actor, check_permission
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import verb_of
-from loopwright.loop import OperationContext
+from loopwright.loop import Attention, OperationContext, attention
 from loopwright.server import ServerContext
 from loopwright.store.blobs import BlobStore
 from loopwright.store.tx import Tx
@@ -86,6 +86,11 @@ class Ask:
             actor=self.actor,
         )
         return operation(inside, *args, **kwargs)
+
+    @cached_property
+    def attention(self) -> Attention:
+        """What needs a person here: the frame of every page counts it, the overview lists it."""
+        return self(attention.attention)
 
     @property
     def blobs(self) -> BlobStore:

@@ -15,8 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from loopwright import monitoring
-from loopwright.governance import SYSTEM, Actor, approvals, projects
+from loopwright.governance import SYSTEM, Actor, projects
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, NotFound, Unauthenticated
 from loopwright.server import JsonAnswer, ServerContext, error_answer
@@ -139,9 +138,12 @@ def _frame(ask: Ask) -> dict[str, Any]:
     if ask.project == SYSTEM:
         return {"project": None, "counts": {}, "now_us": ask.tx.now_us, "may": ask.may}
     project = ask(projects.get, name=ask.project)
-    incidents = ask(monitoring.incidents, states=["open", "acknowledged"], needs_person=True)
-    waiting = ask(approvals.list_approvals, state="waiting")
-    counts = {"Incidents": len(incidents), "Approvals": len(waiting)}
+    attention = ask.attention
+    counts = {
+        "Overview": attention.total,
+        "Incidents": attention.incidents,
+        "Approvals": attention.by_kind.get("approval", 0),
+    }
     return {"project": project, "counts": counts, "now_us": ask.tx.now_us, "may": ask.may}
 
 

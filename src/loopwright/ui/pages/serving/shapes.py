@@ -26,12 +26,18 @@ _COLOURS = {"champion": 1, "external": 1, "candidate": 2}
 
 
 class DeploymentRow(msgspec.Struct, frozen=True):
-    """One deployment in a list: what it serves, how it does, with the windows behind the numbers, newest last."""
+    """One deployment in a list: what it serves, how it does, with the windows behind the numbers, newest last.
+
+    ``quality`` is that of the last window whose labels are complete; ``is_provisional`` where there is none yet and it
+    is that of a window whose labels still come. ``quality_at`` and ``window_at`` are the ends of their windows.
+    """
 
     name: str
     model: str
     state: State
     serving: str
+    rollout: str | None
+    released_at: int | None
     version: int | None
     predictions: int | None
     latency_p99_ms: float | None
@@ -40,6 +46,8 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     worst_drift: float | None
     metric: str
     quality: float | None
+    quality_at: int | None
+    is_provisional: bool
     qualities: list[float | None]
     window_at: int | None
     is_external: bool
@@ -110,29 +118,53 @@ def quality_of(window: Window, variants: Sequence[str] = CHAMPIONS) -> Performan
     return next((one for one in window.performance if one.variant in variants), None)
 
 
+def settled_value(window: Window) -> float | None:
+    """Return a window's quality once its labels are complete: before, it is that of the labels that came first."""
+    quality = quality_of(window) if window.state == "settled" else None
+    return None if quality is None else quality.value
+
+
+def newest_quality(windows: Sequence[Window]) -> tuple[Window | None, bool]:
+    """Return the window whose quality is told, and whether that is provisional.
+
+    Labels that come early are no sample of those that come late, so a window that is only closed tells too little; it
+    is used where no window has settled.
+
+    Args:
+        windows: Newest first.
+    """
+    known = [window for window in windows if (one := quality_of(window)) is not None and one.value is not None]
+    settled = next((window for window in known if window.state == "settled"), None)
+    return (settled, False) if settled is not None else (known[0], True) if known else (None, False)
+
+
 def deployment_row(ask: Ask, name: str) -> DeploymentRow:
     """Return one deployment with its last windows."""
     status = ask(serving.status, deployment=name)
     windows = ask(monitoring.windows, deployment=name, limit=30)
     newest = windows[0] if windows else None
-    found = [quality_of(window) for window in reversed(windows)]
-    values = [None if one is None else one.value for one in found]
-    known = [value for value in values if value is not None]
+    told, is_provisional = newest_quality(windows)
+    quality = None if told is None else quality_of(told)
+    live = live_rollout(status)
     return DeploymentRow(
         name=name,
         model=status.deployment.spec.model,
         state=deployment_state(status, windows),
         serving=serving_words(status),
+        rollout=None if live is None else live.state,
+        released_at=None if status.release is None else status.release.event_at,
         version=status.champion,
         predictions=None if newest is None else newest.predictions,
         latency_p99_ms=None if newest is None else newest.latency_p99_ms,
         errors=None if newest is None else newest.errors,
         drifted=None if newest is None else sum(one.is_drifted for one in newest.drift),
         worst_drift=max((one.distance for one in newest.drift), default=None) if newest else None,
-        metric=next((one.metric for one in found if one is not None), ""),
-        quality=known[-1] if known else None,
-        qualities=values,
-        window_at=None if newest is None else newest.start_at,
+        metric="" if quality is None else quality.metric,
+        quality=None if quality is None else quality.value,
+        quality_at=None if told is None else told.end_at,
+        is_provisional=is_provisional,
+        qualities=[settled_value(window) for window in reversed(windows)],
+        window_at=None if newest is None else newest.end_at,
         is_external=status.deployment.spec.is_external,
     )
 

@@ -1,0 +1,332 @@
+"""Attention: everything in a project that needs a person, in one list, and what answers each.
+
+The only place that says so: ``loopwright status``, the pages, their JSON twins and the metrics read this list. A thing
+is told once: where an incident tells of what stands here with an answer of its own, the two are one need.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from loopwright import data, monitoring, pipelines, serving
+from loopwright.governance import approvals, audit
+from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration, format_moment
+from loopwright.kernel.refs import parse_ref
+from loopwright.kernel.verbs import Count, query
+from loopwright.loop import sql
+from loopwright.monitoring import Incident
+from loopwright.serving import GatewayLease
+from loopwright.store import jobs
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job
+
+NeedKind = Literal[
+    "approval", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"
+]
+NEED_KINDS: tuple[NeedKind, ...] = (
+    *("approval", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"),
+)
+Severity = Literal["critical", "warning"]
+SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
+"""Most urgent first."""
+
+_JOB_KINDS: dict[str, NeedKind] = {"data.import": "import", "features.materialize": "fill"}
+_LASTING = (
+    "data.diff",
+    "monitoring.deliver_alert",
+    "monitoring.evaluate_range",
+    "monitoring.evaluate_window",
+    "serving.score",
+)
+"""Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
+_TOLD_ELSEWHERE = (pipelines.executions.JOB,)
+"""Kinds of jobs whose failure another row tells: an execution is failed with its job."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A verb that answers a need, with its arguments but for the reason."""
+
+    verb: str
+    args: dict[str, Any]
+
+
+class Need(msgspec.Struct, frozen=True):
+    """Something that needs a person.
+
+    Args:
+        kind: What sort of thing it is.
+        ref: What it is about.
+        severity: ``critical`` where answers are wrong or missing now.
+        sentence: What is the matter.
+        event_at: Since when, in the project's time (microseconds UTC); None where only the wall clock knows.
+        recorded_at: Since when on the wall clock; None where only the project's clock knows.
+        next_step: What a person does about it, in a few words.
+        command: What to type; empty where no command answers it.
+        answers: Verbs that answer it, the likeliest first.
+        owner: Who looks after it; empty for nobody yet.
+        incident_id: The incident that tells of it; empty where none does.
+    """
+
+    kind: NeedKind
+    ref: str
+    severity: Severity
+    sentence: str
+    event_at: int | None
+    recorded_at: int | None
+    next_step: str
+    command: str = ""
+    answers: list[Answer] = []
+    owner: str = ""
+    incident_id: str = ""
+
+    @property
+    def line(self) -> str:
+        """The need as one line: how urgent, what, and what to type."""
+        return f"{self.severity}: {self.sentence}" + (f" ({self.command})" if self.command else "")
+
+    @property
+    def shown_at(self) -> str:
+        """Ref of what a page tells of it: an incident that stands alone, else what it is about."""
+        return f"incident:{self.incident_id}" if self.kind == "incident" else self.ref
+
+
+class Attention(msgspec.Struct, frozen=True):
+    """What needs a person: the most urgent; how many in all, by kind, and of how many an incident tells."""
+
+    needs: list[Need]
+    total: int
+    by_kind: dict[str, int]
+    incidents: int
+
+
+@query("loop.attention")
+def attention(tx: Tx, *, limit: Count = 100) -> Attention:
+    """Return what needs a person, most urgent first, the newest of them before the others."""
+    needs = find_needs(tx)
+    counted = {kind: sum(need.kind == kind for need in needs) for kind in NEED_KINDS}
+    by_kind = {str(kind): count for kind, count in counted.items() if count}
+    return Attention(needs[:limit], len(needs), by_kind, sum(bool(need.incident_id) for need in needs))
+
+
+def find_needs(tx: Tx) -> list[Need]:
+    """Return everything that needs a person, in the order of ``attention``."""
+    leases = serving.gateways(tx)
+    found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases)]
+    return sorted(found, key=lambda need: (SEVERITIES.index(need.severity), -(need.event_at or need.recorded_at or 0)))
+
+
+def _with_incidents(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
+    """Yield what incidents may tell of too, joined with its incident, then the incidents that stand alone."""
+    left = {one.incident_id: one for one in monitoring.waiting_incidents(tx)}
+    for need, subject, kinds in _told_twice(tx, leases):
+        same = next((one for one in left.values() if one.subject == subject and one.kind in kinds), None)
+        if same is None:
+            yield need
+        else:
+            del left[same.incident_id]
+            yield _joined(need, same)
+    for one in left.values():
+        yield _incident(one)
+
+
+def _told_twice(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[tuple[Need, str, tuple[str, ...]]]:
+    """Yield needs with the subject and the kinds of the incident that tells of the same."""
+    for need in _quarantines(tx):
+        yield need, need.ref, ("data",)
+    for need in _pipelines(tx):
+        retrains = sql.list_retrains(tx.connection, tx.project, execution_id=parse_ref(need.ref).name)
+        yield need, tx.ref("deployment", retrains[0].deployment) if retrains else need.ref, ("retrain", "pipeline")
+    for need in _jobs(tx):
+        yield need, need.ref, ("job",)
+    for need in _releases(tx, leases):
+        yield need, need.ref, ("release",)
+
+
+def _joined(need: Need, incident: Incident) -> Need:
+    is_critical = "critical" in (need.severity, incident.severity)
+    return msgspec.structs.replace(
+        need,
+        severity="critical" if is_critical else "warning",
+        answers=[*need.answers, *_incident_answers(incident)],
+        owner=incident.owner,
+        incident_id=incident.incident_id,
+    )
+
+
+def _incident(incident: Incident) -> Need:
+    return Need(
+        kind="incident",
+        ref=incident.subject,
+        severity="critical" if incident.severity == "critical" else "warning",
+        sentence=incident.title,
+        event_at=incident.last_at,
+        recorded_at=None,
+        next_step=f"{incident.owner} looks after it" if incident.owner else "nobody owns it yet",
+        command=f"loopwright incidents {_incident_options(incident)}",
+        answers=_incident_answers(incident),
+        owner=incident.owner,
+        incident_id=incident.incident_id,
+    )
+
+
+def _incident_options(incident: Incident) -> str:
+    if incident.state == "open":
+        return f"--ack {incident.incident_id}"
+    return f'--resolve {incident.incident_id} --reason "…"'
+
+
+def _incident_answers(incident: Incident) -> list[Answer]:
+    verb = "monitoring.acknowledge" if incident.state == "open" else "monitoring.resolve"
+    return [Answer(verb, {"incident_id": incident.incident_id})]
+
+
+def _approvals(tx: Tx) -> Iterator[Need]:
+    for one in approvals.list_approvals(tx, state="waiting"):
+        place = {"approval_id": one.approval_id}
+        yield Need(
+            kind="approval",
+            ref=one.subject,
+            severity="warning",
+            sentence=one.question,
+            event_at=one.asked_at,
+            recorded_at=None,
+            next_step=f"asked by {one.asked_by}",
+            command=f"loopwright approve {one.approval_id}",
+            answers=[Answer("approvals.approve", place), Answer("approvals.reject", place)],
+        )
+
+
+def _quarantines(tx: Tx) -> Iterator[Need]:
+    for dataset in data.list_datasets(tx):
+        if dataset.latest_state != "quarantined" or dataset.latest is None:
+            continue
+        [newest] = data.list_versions(tx, dataset=dataset.name, limit=1)
+        place = f"dataset={dataset.name} version={newest.version}"
+        yield Need(
+            kind="quarantine",
+            ref=tx.ref("dataset", dataset.name, newest.version),
+            severity="warning",
+            sentence=data.explain_quarantine(newest),
+            event_at=newest.event_at,
+            recorded_at=newest.recorded_at,
+            next_step="correct the source and import again, or use it anyway",
+            command=f'loopwright call data.release_quarantine {place} reason="…"',
+            answers=[Answer("data.release_quarantine", {"dataset": dataset.name, "version": newest.version})],
+        )
+
+
+def _pipelines(tx: Tx) -> Iterator[Need]:
+    for one in pipelines.unanswered(tx):
+        error = one.error or {}
+        yield Need(
+            kind="pipeline",
+            ref=tx.ref("execution", one.execution_id),
+            severity="warning",
+            sentence=f"pipeline {one.pipeline} failed: {error.get('message') or 'no step says why'}",
+            event_at=one.event_at,
+            recorded_at=one.finished_at or one.recorded_at,
+            next_step="read its steps, correct it, retry",
+            command=f"loopwright retry {one.execution_id}",
+            answers=[Answer("pipelines.retry", {"execution_id": one.execution_id})],
+        )
+
+
+def _jobs(tx: Tx) -> Iterator[Need]:
+    failed = [one for one in jobs.unanswered(tx, _LASTING) if one.kind not in _TOLD_ELSEWHERE]
+    for one in failed:
+        place = {"job_id": one.job_id}
+        yield Need(
+            kind=_JOB_KINDS.get(one.kind, "job"),
+            ref=one.ref,
+            severity="warning",
+            sentence=f"{_job_words(one)} failed: {(one.error or {}).get('message') or 'nothing says why'}",
+            event_at=one.event_at,
+            recorded_at=one.finished_at or one.recorded_at,
+            next_step=str((one.error or {}).get("next_step") or "correct the cause and retry, or dismiss it"),
+            command=f"loopwright retry {one.job_id}",
+            answers=[Answer("jobs.retry", place), Answer("jobs.dismiss", place)],
+        )
+
+
+def _job_words(job: Job) -> str:
+    named = {"import": f"an import into {parse_ref(job.ref).name}", "fill": f"a fill of {parse_ref(job.ref).name}"}
+    return named.get(_JOB_KINDS.get(job.kind, "job"), f"job {job.kind} of {job.ref.partition('/')[2]}")
+
+
+def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
+    """Yield the newest releases that live gateways could not load, one a release."""
+    failures = {(one.deployment, one.number): one for lease in leases for one in lease.failures}
+    for (deployment, number), one in sorted(failures.items()):
+        status = serving.status(tx, deployment=deployment)
+        if status.release is None or status.release.number != number:
+            continue  # a newer release answered it
+        ref = tx.ref("release", deployment, number)
+        told = audit.list_events(tx, ref=ref, type_prefix="serving.release_failed", limit=1)
+        before = f"release {number - 1} serves on" if number > 1 else "nothing is served"
+        yield Need(
+            kind="release",
+            ref=ref,
+            severity="critical",
+            sentence=f"release {number} of {deployment} cannot be loaded by {one.gateway}, {before}: {one.why}",
+            event_at=told[0].event_at if told else status.release.event_at,
+            recorded_at=told[0].recorded_at if told else status.release.recorded_at,
+            next_step="correct the model and deploy again, or roll back",
+            command=f'loopwright rollback {deployment} --reason "…"',
+            answers=[Answer("loop.rollback", {"deployment": deployment})],
+        )
+
+
+def _late_feeds(tx: Tx) -> Iterator[Need]:
+    for late in data.late_feeds(tx):
+        waited, usual = _about(tx.now_us - late.newest_at), _about(late.usual_us)
+        why = f"its last version came {waited} ago, those before at most {usual} after each other"
+        yield Need(
+            kind="feed",
+            ref=tx.ref("dataset", late.dataset),
+            severity="warning",
+            sentence=f"dataset {late.dataset} is late: {why}",
+            event_at=late.newest_at,
+            recorded_at=None,
+            next_step="ask whoever sends its rows",
+        )
+
+
+def _about(us: int) -> str:
+    """Return a duration in the largest unit that it holds twice."""
+    unit = next((unit for unit in (DAY_US, HOUR_US, MINUTE_US) if us >= 2 * unit), SECOND_US)
+    return format_duration(us // unit * unit)
+
+
+def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
+    for lease in leases:
+        for trouble in lease.troubles:
+            yield Need(
+                kind="gateway",
+                ref=tx.ref("gateway", lease.gateway),
+                severity="critical" if trouble.kind == "disk" else "warning",
+                sentence=f"gateway {lease.gateway}: {trouble.message}",
+                event_at=None,
+                recorded_at=trouble.since,
+                next_step="look at its machine and its log",
+                command="loopwright logs gateway",
+            )
+    heard_at = None if leases else serving.last_heard_of(tx)
+    if heard_at is None or not _serves(tx):
+        return
+    yield Need(
+        kind="gateway",
+        ref=tx.ref("gateway", "any"),
+        severity="critical",
+        sentence=f"no gateway is alive, nobody answers predictions; last heard of at {format_moment(heard_at)}",
+        event_at=None,
+        recorded_at=heard_at,
+        next_step="start one: loopwright up --role gateway",
+        command="loopwright logs gateway",
+    )
+
+
+def _serves(tx: Tx) -> bool:
+    """Say whether something here is to be answered by a gateway."""
+    own: Iterable[str] = (one.name for one in serving.list_deployments(tx) if not one.spec.is_external)
+    return any(serving.list_releases(tx, deployment=name, limit=1) for name in own)
