@@ -30,8 +30,5 @@ class JobFailed(_JobFacts, frozen=True):
 
 
 @event("jobs.dismissed")
-class JobDismissed(Facts, frozen=True):
+class JobDismissed(_JobFacts, frozen=True):
     """A person said that a failed job needs nothing more."""
-
-    job_id: str
-    kind: str
