@@ -3,12 +3,30 @@
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from loopwright.kernel.errors import InvalidInput
 from tests.loop.answering import answer
 from tests.loop.conftest import Loop
 from tests.loop.crashing import Worker
+
+
+def test_an_export_has_each_prediction_once_as_it_was_recorded_last(serving: Loop, tmp_path: Path) -> None:
+    at = serving.wall.at_us
+    for seq, (number, score, recorded_at) in enumerate(
+        [(1, 0.1, at), (2, 0.3, at + 5), (2, 0.2, at), (2, 0.3, at + 5)]
+    ):
+        answer(serving, number, writer=f"gateway-{seq}", score=score, recorded_at=recorded_at)
+    answer(serving, 2, writer="gateway-9", variant="frozen", is_shadow=True, score=0.9)
+    worker = Worker(serving, tmp_path)
+    for features in (False, True):
+        args = {"deployment": "late", "start_at": at, "end_at": at + 1, "features": features}
+        done = worker.do(serving("loop.start_export", **args))
+        log = pl.read_parquet(serving.blobs.path(done["digest"])).sort("prediction_id", "variant")
+        rows = log.select("prediction_id", "variant", "score").rows()
+        expected = [("pred_001", "champion", 0.1), ("pred_002", "champion", 0.3), ("pred_002", "frozen", 0.9)]
+        assert (rows, done["rows"]) == (expected, 3)
 
 
 def test_the_audit_leaves_out_what_was_scored_in_a_batch(serving: Loop, tmp_path: Path) -> None:

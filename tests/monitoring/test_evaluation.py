@@ -9,6 +9,7 @@ import polars as pl
 from loopwright.monitoring import Monitor, MonitorSpec, build_reference
 from loopwright.monitoring.evaluation import build_window_profile, evaluate, measure_drift
 from loopwright.monitoring.types import WindowTask
+from loopwright.serving import predictions
 from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
 
 
@@ -49,6 +50,22 @@ def test_a_prediction_sent_again_is_counted_once(
     log.predict(worker.wall.at_us, traffic)
     window, _ = evaluate(task(worker, worker.wall.at_us, "closed"), worker.blobs)
     assert window.predictions == 300
+
+
+def test_rows_scored_in_a_batch_say_nothing_of_what_is_served(
+    worker: Worker, log: Log, served: Callable[..., Monitor], champion: Callable[..., str]
+) -> None:
+    served(MonitorSpec(DAY, segments=["carrier"]))
+    champion(days=2)
+    begin, rng = worker.wall.at_us, np.random.default_rng(0)
+    log.day(begin, make_traffic(900, rng))
+    worker.wall.at_us = begin + 2 * DAY
+    alone, _ = evaluate(task(worker, begin, "settled"), worker.blobs)
+    batch = Log(worker, variant=predictions.SCORED, seq=10)
+    batch.day(begin, make_traffic(900, rng, shift=3.0, noise=50.0), failed=90)
+    beside, _ = evaluate(task(worker, begin, "settled"), worker.blobs)
+    assert beside == alone
+    assert [one.variant for one in beside.performance] == ["champion"]
 
 
 def test_ignored_columns_and_the_clocks_own_are_no_drift() -> None:

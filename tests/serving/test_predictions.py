@@ -80,7 +80,7 @@ def test_no_chunks_is_an_empty_frame(blob_store: BlobStore) -> None:
     frame = predictions.scan([], blob_store, columns=["score", "f.distance"]).collect()
     assert frame.columns == ["score", "f.distance"]
     assert predictions.latest_labels([], blob_store).collect().is_empty()
-    assert predictions.labelled([], [], blob_store).collect().is_empty()
+    assert predictions.latest(predictions.scan([], blob_store)).collect().is_empty()
     assert predictions.recent([], blob_store).is_empty()
 
 
@@ -96,15 +96,22 @@ def test_the_latest_label_wins_in_any_order_of_arrival(shelf: Shelf) -> None:
 def test_the_dataset_has_served_rows_with_their_labels(shelf: Shelf) -> None:
     rows = [prediction(1), prediction(1, variant="frozen", is_shadow=True, score=0.9), prediction(2)]
     chunk, labels = shelf.chunk(rows), shelf.chunk([label(1, 1, 10, 1.0), label(2, 9, 10, 1.0)])
-    frame = predictions.labelled([chunk], [labels], shelf.blobs, columns=["prediction_id", "score"]).collect()
-    assert frame.sort("prediction_id").rows() == [("pred_001", 0.1, 1.0, None, 10), ("pred_002", 0.2, None, None, None)]
-    assert frame.columns == ["prediction_id", "score", "label", "label_text", "label_at"]
+    served = predictions.scan([chunk], shelf.blobs, columns=["prediction_id", "is_shadow", "score"])
+    frame = predictions.join_labels(served, predictions.latest_labels([labels], shelf.blobs)).collect()
+    assert frame.sort("prediction_id", "is_shadow").drop("is_shadow").rows() == [
+        ("pred_001", 0.1, 1.0, None, 10),
+        ("pred_001", 0.9, 1.0, None, 10),
+        ("pred_002", 0.2, None, None, None),
+    ]
+    assert frame.columns == ["prediction_id", "is_shadow", "score", "label", "label_text", "label_at"]
 
 
 def test_an_id_that_was_logged_twice_counts_once(shelf: Shelf) -> None:
     first, again = shelf.chunk([prediction(1, score=0.1)]), shelf.chunk([prediction(1, score=0.7, recorded_at=99)])
-    frame = predictions.labelled([again, first], [], shelf.blobs).collect()
-    assert frame["score"].to_list() == [0.7]
+    shadow = shelf.chunk([prediction(1, variant="frozen", is_shadow=True, score=0.9), prediction(2, score=0.2)])
+    for chunks, scores in (([again, first], [0.7]), ([again, shadow, first, again], [0.2, 0.7, 0.9]), ([], [])):
+        frame = predictions.latest(predictions.scan(chunks, shelf.blobs)).collect()
+        assert sorted(frame["score"]) == scores
 
 
 def test_one_prediction_is_found_with_its_shadows(shelf: Shelf) -> None:

@@ -28,6 +28,7 @@ _COLUMNS = [
     "model_version",
     "is_shadow",
     "event_at",
+    "recorded_at",
     "release",
     "score",
     "answer",
@@ -38,7 +39,7 @@ _COLUMNS = [
 def export(context: JobContext, args: Export) -> dict[str, Any]:
     """Write predictions and labels of a stretch of event time to one Parquet blob."""
     context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
-    rows = _log(context, args, columns=None if args.features else _COLUMNS)
+    rows = predictions.latest(_log(context, args, columns=None if args.features else _COLUMNS))
     labels = context.call(chunks.find, kind="labels", stream=args.deployment)
     joined = predictions.join_labels(rows, predictions.latest_labels(labels, context.blobs))
     with tempfile.TemporaryDirectory() as folder:
@@ -58,7 +59,7 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
     """
     context.seal(Streams(context.project, ("predictions",), args.deployment))
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)
-    rows = _log(context, args).filter(is_looked_up).collect()
+    rows = predictions.latest(_log(context, args).filter(is_looked_up)).collect()
     sample = rows.sample(min(args.rows, rows.height), seed=0) if rows.height else rows
     reports = [_compare(context, *alike) for alike in _by_plan(context, args.deployment, sample)]
     return {

@@ -141,13 +141,10 @@ def measure_drift(reference: Reference, profile: Profile, spec: MonitorSpec) -> 
 def _read_rows(task: WindowTask, blobs: BlobStore, features: list[str]) -> pl.DataFrame:
     """Return served and shadow rows of the window, the latest by id and variant."""
     columns = [*_BASE, *(predictions.FEATURE_PREFIX + name for name in features)]
-    frame = predictions.scan(
-        task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns
-    ).collect()
-    key = ["prediction_id", "variant", "is_shadow"]
-    if not frame.is_empty() and frame[key].is_duplicated().any():
-        frame = frame.sort("recorded_at").unique(subset=key, keep="last", maintain_order=True)
-    return frame
+    rows = predictions.scan(task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns)
+    # A batch may be scored by any version, on rows nobody asked about: neither quality nor drift of what is served.
+    is_answered = pl.col("is_shadow") | (pl.col("variant") != predictions.SCORED)
+    return predictions.latest(rows.filter(is_answered)).collect()
 
 
 def _read_scores(paths: list[Path], spec: MonitorSpec) -> pl.DataFrame:

@@ -16,6 +16,8 @@ FEATURE_PREFIX = "f."
 """Begins the name of every feature column of the log."""
 SCORED = "score"
 """Variant of rows scored in a batch, which no release chose."""
+_ANSWER = ["prediction_id", "variant", "is_shadow"]
+"""What names one answer: the served one of a prediction, or that of one of its shadows."""
 
 PREDICTION_SCHEMA = pl.Schema(
     {
@@ -138,25 +140,17 @@ def join_labels(predictions: pl.LazyFrame, labels: pl.LazyFrame) -> pl.LazyFrame
     return predictions.join(labels, on="prediction_id", how="left")
 
 
-def labelled(
-    prediction_chunks: Iterable[Chunk],
-    label_chunks: Iterable[Chunk],
-    blobs: BlobStore,
-    *,
-    start_at: int | None = None,
-    end_at: int | None = None,
-    columns: Sequence[str] | None = None,
-) -> pl.LazyFrame:
-    """Return the dataset ``predictions/<deployment>``: served rows (no shadows), latest by id, with their labels."""
-    needed = None if columns is None else list(dict.fromkeys([*columns, "prediction_id", "is_shadow", "recorded_at"]))
-    rows = (
-        scan(prediction_chunks, blobs, start_at=start_at, end_at=end_at, columns=needed)
-        .filter(~pl.col("is_shadow"))
-        .sort("prediction_id", "recorded_at")
-        .unique(subset="prediction_id", keep="last", maintain_order=True)
-    )
-    joined = join_labels(rows, latest_labels(label_chunks, blobs))
-    return joined if columns is None else joined.select([*columns, "label", "label_text", "label_at"])
+def latest(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return each variant's answer to each prediction once, as it was recorded last; ids may have been sent again.
+
+    Only the keys are looked at as a whole: rows of a log are too many to be sorted for the few that came twice.
+    """
+    repeated = rows.group_by(_ANSWER).len().filter(pl.col("len") > 1).select(_ANSWER).collect().lazy()
+    if not repeated.select(pl.len()).collect().item():
+        return rows
+    again = rows.join(repeated, on=_ANSWER, how="semi").sort("recorded_at")
+    newest = again.unique(subset=_ANSWER, keep="last", maintain_order=True)
+    return pl.concat([rows.join(repeated, on=_ANSWER, how="anti"), newest])
 
 
 def find_prediction(chunks: Iterable[Chunk], blobs: BlobStore, prediction_id: str) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.kernel.plugins import load_plugin
+from loopwright.serving import predictions
 from loopwright.serving.rollouts.guards import exposures_of, judge_harm
 from loopwright.serving.statistics import in_words, paired
 from loopwright.serving.types import CANDIDATE, CHAMPION, CanaryStep, JudgeSpec, ShadowStep, StepVerdict, verdict_alone
@@ -27,7 +28,7 @@ def judge(spec: JudgeSpec, rows: pl.DataFrame, labels: pl.DataFrame, before: pl.
         labels: ``prediction_id, label, label_text``, one a prediction.
         before: Served rows of the champion before the step.
     """
-    rows = rows.unique(subset=["prediction_id", "variant"], keep="last", maintain_order=True)
+    rows = predictions.latest(rows.lazy()).collect()
     if isinstance(spec.step, ShadowStep):
         found = _judge_shadow(spec, spec.step, rows, labels)
     else:
