@@ -34,7 +34,7 @@ def source(tmp_path: Path, worker: InProcessWorker) -> SourceSpec:
 def test_rows_are_read_transformed_and_kept(
     call: Call, worker: InProcessWorker, source: SourceSpec, tmp_path: Path
 ) -> None:
-    code = CodeRef("0" * 64, "stations", "celsius", "f")
+    code = CodeRef("0" * 64, "stations", "celsius", "f" * 64)
     call("data.declare", spec=weather_spec(source=source, transform=code))
     call("data.start_import", dataset="weather", reason="first day")
     (job,) = worker.run_all()
@@ -51,7 +51,7 @@ def test_rows_are_read_transformed_and_kept(
 
 
 def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWorker, source: SourceSpec) -> None:
-    spec = weather_spec(source=source, transform=CodeRef("0" * 64, "stations", "broken", "f"))
+    spec = weather_spec(source=source, transform=CodeRef("0" * 64, "stations", "broken", "f" * 64))
     call("data.declare", spec=spec)
     call("data.start_import", dataset="weather")
     (job,) = worker.run_all()

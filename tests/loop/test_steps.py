@@ -27,11 +27,11 @@ def test_a_registration_that_was_killed_leaves_one_finished_run_and_one_version(
 ) -> None:
     stored = loop.blobs.put(b"a model")
     file = ModelFile("model.json", stored.digest, stored.size_bytes)
-    saved = SavedModel("constant", [file], Signature([InputColumn("recent", "number")], "binary"), "m" * 64)
+    saved = SavedModel("constant", [file], Signature([InputColumn("recent", "number")], "binary"), "a" * 64)
     inputs = {
         "train": to_builtins(TRAIN),
         "model": {"saved": to_builtins(saved)},
-        "rows": {"ref": "flights/training_set:late/1", "plan_digest": "p" * 64},
+        "rows": {"ref": "flights/training_set:late/1", "plan_digest": "f" * 64},
         "metrics": {"metrics": {"roc_auc": 0.7}},
         "refit_of": None,
         "profile": {"digest": loop.blobs.put(b"a profile").digest},

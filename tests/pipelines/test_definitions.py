@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
-from loopwright.governance import Dispatcher
+from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.verbs import Role
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.store import sql as store_sql
+from loopwright.store.types import BlobRef
 
 CODE = CodeRef("0" * 64, "project", "step", "1" * 64)
 Call = Callable[..., Any]
@@ -79,3 +82,35 @@ def test_a_schedule_is_a_timer_that_stays_where_it_is(call: Call, dispatcher: Di
     assert timers() == before
     call("pipelines.declare", spec=PipelineSpec("train", [step("load")]))
     assert [timer.args["pipeline"] for timer in timers()] == ["trains"]
+
+
+def test_a_digest_seen_elsewhere_opens_nothing(dispatcher: Dispatcher) -> None:
+    """A step's child reads what its inputs name, and returns it as this project's own."""
+
+    def call(verb: str, /, **args: Any) -> Any:
+        return dispatcher.call(verb, args, actor=Actor("person:eve", {"flights": Role.EDITOR}), project="flights")
+
+    foreign = {"codec": "frame", "blob": "a" * 64, "rows": 1}
+    given = PipelineSpec("read", [step("read", rows={"value": foreign})])
+    asked = PipelineSpec("read", [step("read", rows={"param": "rows"})], {"rows": None})
+    deep = {"value": [{"deep": {"codec": "model", "blobs": {"model.txt": "a" * 64}}}]}
+    code = CodeRef("a" * 64, "project", "step", "1" * 64)
+
+    def keep(digest: str) -> None:
+        dispatcher.write("flights", SERVICE_ACTOR, lambda tx: tx.keep_blobs(BlobRef(digest, 3)))
+
+    keep(CODE.digest)
+    for spec in (
+        given,
+        msgspec.structs.replace(asked, params={"rows": foreign}),
+        PipelineSpec("read", [step("read", rows=deep)]),
+        PipelineSpec("read", [StepSpec("read", "call", {}, code)]),
+    ):
+        with pytest.raises(NotFound, match="this project has no such blob"):
+            call("pipelines.declare", spec=spec)
+    call("pipelines.declare", spec=asked)
+    with pytest.raises(NotFound, match="this project has no such blob"):
+        call("pipelines.start", pipeline="read", params={"rows": foreign})
+    keep("a" * 64)
+    assert call("pipelines.start", pipeline="read", params={"rows": foreign}).state == "queued"
+    assert call("pipelines.declare", spec=given).spec == given

@@ -67,7 +67,7 @@ def test_a_token_registers_once(call: Call) -> None:
         ({"files": []}, InvalidInput, "files"),
         ({"files": [{"path": "../x", "digest": "a" * 64, "size_bytes": 1}]}, InvalidInput, "files"),
         ({"files": [{"path": "/x", "digest": "a" * 64, "size_bytes": 1}]}, InvalidInput, "files"),
-        ({"files": [{"path": "x", "digest": "../a", "size_bytes": 1}]}, InvalidInput, "digest"),
+        ({"files": [{"path": "x", "digest": "../a", "size_bytes": 1}]}, InvalidInput, "files"),
         ({"refit_of": 7}, NotFound, "version"),
         ({"signature": {"inputs": [], "task": "magic"}}, InvalidInput, "signature"),
     ],

@@ -19,8 +19,11 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     Raises:
         InvalidInput: A name, column list, check or source breaks a rule.
         Conflict: Key or time would change although versions exist.
+        NotFound: The code of its transform is not this project's.
     """
     check_spec(spec)
+    if spec.transform is not None:
+        tx.require_blobs(spec.transform.digest)
     sql.lock_dataset(tx.connection, tx.project, spec.name)
     found = sql.find_dataset(tx.connection, tx.project, spec.name)
     if found is None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.digests import Digest
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
 
@@ -83,7 +84,7 @@ class CheckResult(msgspec.Struct, frozen=True):
 class Fragment(msgspec.Struct, frozen=True):
     """One immutable Parquet blob of a version. Times are event times, microseconds UTC; None without a time column."""
 
-    digest: str
+    digest: Digest
     size_bytes: int
     rows: int
     event_at_min: int | None = None
@@ -111,19 +112,19 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     state: str
     operation: Literal["append", "replace"]
     parent: int | None
-    digest: str
+    digest: Digest
     schema: list[ColumnSchema]
     fragments: list[Fragment]
     rows: int
     size_bytes: int
-    profile_digest: str | None
+    profile_digest: Digest | None
     checks: list[CheckResult]
     event_at: int
     recorded_at: int
     reason: str = ""
     spec: DatasetSpec | None = None
     row_sum: str = ""
-    failing_digest: str | None = None
+    failing_digest: Digest | None = None
 
 
 class Dataset(msgspec.Struct, frozen=True):

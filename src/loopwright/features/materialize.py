@@ -7,6 +7,7 @@ from loopwright.features.plans import bind_views, push_spec, view_key, view_name
 from loopwright.features.plans import plan as find_plan
 from loopwright.features.types import BoundView, Materialization, MaterializeRequest
 from loopwright.features.views import find_view, nearest
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import query, verb
 from loopwright.store.tx import Tx
@@ -19,7 +20,7 @@ def start_materialize(
     *,
     view: str,
     dataset_version: int | None = None,
-    plan_digest: str | None = None,
+    plan_digest: Digest | None = None,
     reset: bool = False,
     reason: str = "",
 ) -> Job:
@@ -79,7 +80,7 @@ def materializations(tx: Tx, *, view: str | None = None, limit: int = 100) -> li
 
 
 @query("features.bound_views", internal=True)
-def bound_views(tx: Tx, *, plan_digest: str) -> list[BoundView]:
+def bound_views(tx: Tx, *, plan_digest: Digest) -> list[BoundView]:
     """Return a plan's views with their keys in the online store."""
     return bind_views(find_plan(tx, digest=plan_digest), tx.project)
 

@@ -19,6 +19,7 @@ from loopwright.features.types import (
 )
 from loopwright.features.views import check_columns, find, find_view, meaning_of
 from loopwright.kernel.clock import format_duration
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.verbs import query, verb
@@ -65,7 +66,7 @@ def freeze_plan(tx: Tx, *, service: str) -> str:
 
 
 @query("features.plan")
-def plan(tx: Tx, *, digest: str) -> FeaturePlan:
+def plan(tx: Tx, *, digest: Digest) -> FeaturePlan:
     """Return a frozen plan."""
     found = sql.find_plan(tx.connection, tx.project, digest)
     if found is None:

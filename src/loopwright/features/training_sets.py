@@ -6,6 +6,7 @@ from loopwright.features.events import TrainingSetRecorded
 from loopwright.features.plans import plan as find_plan
 from loopwright.features.types import TrainingSetSpec, TrainingSetVersion
 from loopwright.governance import lineage
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import query, verb
@@ -20,7 +21,7 @@ def record_training_set(
     spec: TrainingSetSpec,
     blob: BlobRef,
     rows: int,
-    plan_digest: str,
+    plan_digest: Digest,
     event_at_min: int,
     event_at_max: int,
     unlabelled_rows: int | None = None,
@@ -103,7 +104,7 @@ def rows_used(tx: Tx, *, ref: str) -> BlobRef:
 def training_set_spec(
     tx: Tx,
     *,
-    plan_digest: str,
+    plan_digest: Digest,
     end_at: int,
     start_at: int | None = None,
     known_by: int | None = None,

@@ -6,6 +6,7 @@ import msgspec
 
 from loopwright.data import KnownAt
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.store.work import Work, job_kind
 
 
@@ -102,12 +103,12 @@ class TrainingSetVersion(msgspec.Struct, frozen=True):
     service: str
     version: int
     spec: TrainingSetSpec
-    digest: str
+    digest: Digest
     size_bytes: int
     rows: int
     columns: list[str]
     label: str
-    plan_digest: str
+    plan_digest: Digest
     event_at_min: int
     event_at_max: int
     recorded_at: int
@@ -145,7 +146,7 @@ class FeaturePlan(msgspec.Struct, frozen=True):
     columns: list[str] = []
     label: LabelSpec | None = None
     task: str = ""
-    code_digest: str = ""
+    code_digest: MaybeDigest = ""
 
 
 class BoundView(msgspec.Struct, frozen=True):
@@ -180,7 +181,7 @@ class Definition(msgspec.Struct, frozen=True):
 
     kind: Kind
     name: str
-    digest: str
+    digest: Digest
     spec: dict[str, Any]
     event_at: int
     recorded_at: int

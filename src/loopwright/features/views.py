@@ -59,6 +59,7 @@ def declare_request(tx: Tx, *, spec: RequestSpec) -> Definition:
     check_name(spec.name, "name")
     _check_named(spec.inputs, "inputs")
     _check_named(spec.outputs, "outputs")
+    tx.require_blobs(spec.function.digest)
     made, before = _declare(tx, "request", spec)
     if before != made.digest:
         tx.emit(RequestDeclared(digest=made.digest, before=before), tx.ref("feature_request", spec.name))

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from loopwright.kernel.digests import Digest
+
 
 class CodeRef(msgspec.Struct, frozen=True):
     """One function of a packed project.
@@ -11,7 +13,7 @@ class CodeRef(msgspec.Struct, frozen=True):
     does not change it.
     """
 
-    digest: str
+    digest: Digest
     module: str
     qualname: str
-    function_digest: str
+    function_digest: Digest

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
+from loopwright.kernel.digests import LETTERS
 from loopwright.kernel.errors import InvalidInput
 
 T = TypeVar("T")
@@ -63,6 +64,8 @@ def digest_of(document: Any) -> str:
 
 def _choices(message: str, kind: Any) -> str | None:
     """Say which values there are where msgspec's message is about one that is none of them."""
+    if "matching regex" in message and "[0-9a-f]{64}" in message:
+        return LETTERS
     if not message.startswith("Invalid enum value"):
         return None
     found = _alternatives(inspect.type_info(kind))

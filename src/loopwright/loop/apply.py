@@ -5,11 +5,12 @@ from itertools import zip_longest
 from typing import Any
 
 from loopwright import data, features, monitoring, pipelines, registry, serving
+from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
-from loopwright.loop.commands import COMMAND, check_command
+from loopwright.loop.commands import check_command, command_spec, is_command
 from loopwright.loop.events import ProjectApplied
 from loopwright.loop.retrain import answers_of, check_policy
 from loopwright.loop.training import training_pipeline
@@ -47,7 +48,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
 
 
 @verb("loop.apply", changes=ProjectSpec)
-def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
+def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     """Make a spec so: declare every dataset, view, pipeline and deployment; import files that were never imported.
 
     Raises:
@@ -62,6 +63,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: str = "") -> Plan:
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))
     if is_same and all(change.change == "unaffected" for change in planned.changes):
         return planned
+    tx.require_blobs(*_named_blobs(spec))
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
     sql.insert_spec(tx, number, digest_of(to_builtins(spec)), spec)
@@ -78,6 +80,14 @@ def current_spec(tx: Tx) -> ProjectSpec:
     if found is None:
         raise InvalidInput("nothing was applied to this project yet", next_step="loopwright apply FILE")
     return found[2]
+
+
+def _named_blobs(spec: ProjectSpec) -> list[str]:
+    """Return the digests of all that a spec would open: code, and values of pipelines."""
+    code = [spec.code_digest, *(one.function.digest for one in spec.trains)]
+    code += [command_spec(pipeline).code_digest for pipeline in spec.pipelines if is_command(pipeline)]
+    inside = [digest for pipeline in spec.pipelines for digest in pipelines.named_blobs(pipeline)]
+    return sorted({digest for digest in [*code, *inside] if digest})
 
 
 def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
@@ -200,8 +210,7 @@ def _check_spec(spec: ProjectSpec) -> None:
     _require(((one.deployment, "retrains") for one in spec.retrains), names["deployments"], "deployment")
     _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
     for pipeline in spec.pipelines:
-        is_command = any(step.kind == COMMAND for step in pipeline.steps)
-        (check_command if is_command else pipelines.check_declarable)(pipeline)
+        (check_command if is_command(pipeline) else pipelines.check_declarable)(pipeline)
     for one in spec.deployments:
         registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
     for policy in spec.retrains:

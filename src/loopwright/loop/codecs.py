@@ -10,7 +10,7 @@ from loopwright.features import TrainingSet
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.plugins import load_plugin, plugin_names
 from loopwright.pipelines import Files
-from loopwright.registry import Predictor, SavedModel, Signature, TrainingColumn, load_model, save_model
+from loopwright.registry import Predictor, SavedModel, Signature, TrainingColumn, check_files, load_model, save_model
 
 
 class LoadedModel(msgspec.Struct, frozen=True):
@@ -64,6 +64,7 @@ class ModelCodec:
     def decode(self, document: dict[str, Any], files: Files) -> LoadedModel:
         """Load the model for a platform step."""
         saved = convert(document["saved"], SavedModel)
+        check_files(saved.files)  # the document is user code's word
         folder = files.folder / f"model-{saved.digest[:12]}"
         for file in saved.files:
             place = folder / file.path

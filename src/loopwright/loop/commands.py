@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in
@@ -48,8 +49,8 @@ class CommandSpec(msgspec.Struct, frozen=True):
     words: list[str]
     inputs: dict[str, str]
     outputs: dict[str, ModelOutput]
-    code_digest: str = ""
-    environment: tuple[str, str] | None = None
+    code_digest: MaybeDigest = ""
+    environment: tuple[str, Digest] | None = None
 
 
 def read_words(command: str, names: set[str], must: set[str]) -> list[str]:
@@ -125,6 +126,17 @@ def command_pipeline(
     return PipelineSpec(spec.name, [step], params, schedule_us)
 
 
+def is_command(pipeline: PipelineSpec) -> bool:
+    """Say whether a pipeline has the step of a command."""
+    return any(step.kind == COMMAND for step in pipeline.steps)
+
+
+def command_spec(pipeline: PipelineSpec) -> CommandSpec:
+    """Return the command of a pipeline that has one."""
+    step = next(one for one in pipeline.steps if one.kind == COMMAND)
+    return convert(step.inputs.get("command", {}).get("value"), CommandSpec, f"pipelines.{pipeline.name}.command")
+
+
 def check_command(pipeline: PipelineSpec) -> None:
     """Refuse a pipeline with the step ``loop.command`` that ``command_pipeline`` would not have made.
 
@@ -136,7 +148,7 @@ def check_command(pipeline: PipelineSpec) -> None:
     """
     field = f"pipelines.{pipeline.name}"
     step = next(one for one in pipeline.steps if one.kind == COMMAND)
-    spec = convert(step.inputs.get("command", {}).get("value"), CommandSpec, f"{field}.command")
+    spec = command_spec(pipeline)
     for name in (*spec.inputs, *spec.outputs):
         check_name(name, f"{field}.command")
     names = [*spec.inputs, *spec.outputs, *pipeline.params]

@@ -7,6 +7,7 @@ import msgspec
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
@@ -61,7 +62,7 @@ class ProjectSpec(msgspec.Struct, frozen=True):
     risk: Literal["low", "medium", "high"] = "low"
     clock: Literal["wall", "replay"] = "wall"
     clock_at: int = 0
-    code_digest: str = ""
+    code_digest: MaybeDigest = ""
     source: SourceState | None = None
     datasets: list[DatasetSpec] = []
     views: list[ColumnViewSpec | AggregateViewSpec] = []
@@ -86,7 +87,7 @@ class Plan(msgspec.Struct, frozen=True):
     """What ``apply`` would do. ``digest`` names it, so that exactly what was shown is applied."""
 
     project: str
-    digest: str
+    digest: Digest
     changes: list[PlannedChange]
 
 

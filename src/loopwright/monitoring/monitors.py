@@ -4,6 +4,7 @@ import msgspec
 
 from loopwright import registry, serving
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
@@ -100,7 +101,7 @@ def set_reference(
     tx: Tx,
     *,
     deployment: str,
-    profile_digest: str,
+    profile_digest: Digest,
     model_version: int | None = None,
     metrics: dict[str, float] | None = None,
 ) -> Monitor | None:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.kernel.clock import format_moment
+from loopwright.kernel.digests import MaybeDigest
 from loopwright.store.types import Chunk
 from loopwright.store.work import Work, job_kind
 
@@ -138,9 +139,9 @@ class Window(msgspec.Struct, frozen=True):
     performance: list[Performance]
     span: list[Performance]
     segments: dict[str, list[Performance]]
-    profile_digest: str
+    profile_digest: MaybeDigest
     recorded_at: int
-    scores_digest: str = ""
+    scores_digest: MaybeDigest = ""
     reference: str = ""
     model_version: int | None = None
 
@@ -149,8 +150,8 @@ class SpanPart(msgspec.Struct, frozen=True):
     """An earlier window's share of a span: its profile, its scored rows, how many predictions each variant made."""
 
     start_at: int
-    profile_digest: str
-    scores_digest: str
+    profile_digest: MaybeDigest
+    scores_digest: MaybeDigest
     predictions: dict[str, int]
 
 

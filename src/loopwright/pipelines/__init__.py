@@ -11,6 +11,7 @@ from loopwright.pipelines.definitions import (
     get_definition,
     get_pipeline,
     list_pipelines,
+    named_blobs,
 )
 from loopwright.pipelines.executions import (
     cancel,
@@ -85,6 +86,7 @@ __all__ = [
     "get_state",
     "list_executions",
     "list_pipelines",
+    "named_blobs",
     "packing",
     "retry",
     "start",

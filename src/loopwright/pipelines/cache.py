@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.version import VERSION
 from loopwright.pipelines import sql
@@ -18,7 +19,7 @@ class Hit(msgspec.Struct, frozen=True):
     """What an earlier step of the same key gave."""
 
     output: Any
-    log_digest: str | None
+    log_digest: Digest | None
 
 
 def find_hit(tx: Tx, cache_key: str) -> Hit | None:

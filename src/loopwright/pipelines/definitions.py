@@ -4,6 +4,7 @@ import difflib
 import graphlib
 from importlib.util import find_spec
 
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.plugins import plugged_names, plugin_names
@@ -11,6 +12,7 @@ from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.events import PipelineDeclared
+from loopwright.pipelines.executors.child import blob_digests
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
 from loopwright.store.tx import Tx
 
@@ -32,7 +34,14 @@ def declare(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
         InvalidInput: A name, kind or input is unknown, a kind is the platform's own, or the steps form a cycle.
     """
     check_declarable(spec)
+    tx.require_blobs(*named_blobs(spec))
     return declare_built(tx, spec=spec)
+
+
+def named_blobs(spec: PipelineSpec) -> list[str]:
+    """Return the digests of all that a definition would open: values of its inputs and params, and its code."""
+    code = {step.function.digest for step in spec.steps if step.function is not None}
+    return sorted(code | blob_digests([spec.params, *(step.inputs for step in spec.steps)]))
 
 
 def check_declarable(spec: PipelineSpec) -> None:
@@ -90,7 +99,7 @@ def list_pipelines(tx: Tx) -> list[Pipeline]:
 
 
 @query("pipelines.get_definition")
-def get_definition(tx: Tx, *, digest: str) -> PipelineSpec:
+def get_definition(tx: Tx, *, digest: Digest) -> PipelineSpec:
     """Return a definition by its digest, as an execution names it."""
     found = sql.find_definition(tx.connection, tx.project, digest)
     if found is None:

@@ -16,6 +16,7 @@ from loopwright.pipelines.events import (
     ExecutionStarted,
     StartSkipped,
 )
+from loopwright.pipelines.executors.child import blob_digests
 from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
 from loopwright.store.tx import Tx
 
@@ -50,6 +51,7 @@ def start(
             near = nearest(name, list(found.spec.params))
             hint = f"did you mean {near}?" if near else f"known: {', '.join(found.spec.params) or 'none'}"
             raise InvalidInput(f"{pipeline} has no param {name}", field=f"params.{name}", value=name, next_step=hint)
+    tx.require_blobs(*sorted(blob_digests(params)))
     execution_id = f"exe_{digest_of([tx.project, once])[:26].upper()}" if once else tx.new_id("exe")
     known = sql.find_execution(tx.connection, tx.project, execution_id)
     if known is not None:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.digests import Digest
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
 
@@ -77,7 +78,7 @@ class StepRun(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
     started_at: int | None = None
     finished_at: int | None = None
-    log_digest: str | None = None
+    log_digest: Digest | None = None
     progress: str | None = None
     failures: int = 0
     due_at: int | None = None
@@ -92,7 +93,7 @@ class Execution(msgspec.Struct, frozen=True):
 
     execution_id: str
     pipeline: str
-    pipeline_digest: str
+    pipeline_digest: Digest
     params: dict[str, Any]
     state: str
     started_by: str
@@ -141,7 +142,7 @@ class EndedStep(msgspec.Struct, frozen=True):
     output: Any = None
     error: dict[str, Any] | None = None
     may_retry: bool = False
-    log_digest: str | None = None
+    log_digest: Digest | None = None
     blobs: list[BlobRef] = []
 
 
@@ -160,6 +161,6 @@ class Pipeline(msgspec.Struct, frozen=True):
     """A declared pipeline: the definition that new executions take. ``changed_at`` is the project's time."""
 
     name: str
-    digest: str
+    digest: Digest
     spec: PipelineSpec
     changed_at: int

@@ -36,7 +36,7 @@ from loopwright.registry.types import (
     Verdict,
     gain,
 )
-from loopwright.registry.versions import get_version, import_model, model_digest, register, versions
+from loopwright.registry.versions import check_files, get_version, import_model, model_digest, register, versions
 
 if TYPE_CHECKING:
     from loopwright.registry import artifacts, encoding, importing, metrics
@@ -95,6 +95,7 @@ __all__ = [
     "Verdict",
     "VersionRegistered",
     "artifacts",
+    "check_files",
     "check_specs",
     "columns_of",
     "encode",

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import Corrupt, InvalidInput
 from loopwright.kernel.plugins import load_plugin, plugin_names
 from loopwright.registry.flavours.base import Flavour, Predictor, Saved, TrainingColumn
@@ -23,7 +24,7 @@ class SavedModel(msgspec.Struct, frozen=True):
     flavour: str
     files: list[ModelFile]
     signature: Signature
-    digest: str
+    digest: Digest
 
 
 class ModelParts(Protocol):

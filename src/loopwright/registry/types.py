@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from loopwright.kernel.digests import Digest, MaybeDigest
+
 Task = Literal["binary", "multiclass", "regression", "ranking", "forecast", "other"]
 MEASURES = {
     "binary": ("accuracy", "brier", "log_loss", "precision", "recall", "roc_auc"),
@@ -48,7 +50,7 @@ class ModelFile(msgspec.Struct, frozen=True):
     """One file of a model artifact by its relative path."""
 
     path: str
-    digest: str
+    digest: Digest
     size_bytes: int
 
 
@@ -63,20 +65,20 @@ class ModelVersion(msgspec.Struct, frozen=True):
     version: int
     flavour: str
     files: list[ModelFile]
-    digest: str
+    digest: Digest
     signature: Signature
     metrics: dict[str, float]
     service: str = ""
-    plan_digest: str = ""
+    plan_digest: MaybeDigest = ""
     run: str = ""
     training_set: str = ""
-    code_digest: str = ""
+    code_digest: MaybeDigest = ""
     refit_of: int | None = None
     source: str = "trained"
     created_by: str = ""
     event_at: int = 0
     recorded_at: int = 0
-    monitoring_profile: str = ""
+    monitoring_profile: MaybeDigest = ""
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 from loopwright.governance import lineage
+from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.plugins import plugin_names
@@ -50,13 +51,13 @@ def register(
     signature: Signature,
     metrics: dict[str, float | None] | None = None,
     service: str = "",
-    plan_digest: str = "",
+    plan_digest: MaybeDigest = "",
     run: str = "",
     training_set: str = "",
-    code_digest: str = "",
+    code_digest: MaybeDigest = "",
     refit_of: int | None = None,
     source: str = "trained",
-    monitoring_profile: str = "",
+    monitoring_profile: MaybeDigest = "",
     idempotency: str = "",
 ) -> ModelVersion:
     """Add the next version of a model, whose files are stored as blobs already.
@@ -139,7 +140,7 @@ def import_model(
     reason: str,
     metrics: dict[str, float | None] | None = None,
     service: str = "",
-    plan_digest: str = "",
+    plan_digest: MaybeDigest = "",
     idempotency: str = "",
 ) -> ModelVersion:
     """Add a version that was trained elsewhere; ``reason`` says where it comes from.

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from loopwright.features import FeaturePlan
+from loopwright.kernel.digests import MaybeDigest
 from loopwright.registry import GateSpec, ModelFile, Signature
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
@@ -87,7 +88,7 @@ class Variant(msgspec.Struct, frozen=True):
     signature: Signature
     weight: float
     is_shadow: bool = False
-    digest: str = ""
+    digest: MaybeDigest = ""
     plan: str = ""
 
 

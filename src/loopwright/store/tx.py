@@ -106,9 +106,18 @@ class Tx:
             NotFound: The caller has roles in single projects only and names a blob that this one does not have:
                 a digest seen elsewhere opens nothing.
         """
-        if self.roles and EVERY_PROJECT not in self.roles and self.role is not Role.SERVICE:
-            for blob in blobs:
-                if sql.find_blob(self.connection, self.project, blob.digest) is None:
-                    message = "this project has no such blob"
-                    raise NotFound(message, field="digest", value=blob.digest, next_step="upload it to this project")
+        self.require_blobs(*(blob.digest for blob in blobs))
         sql.upsert_blobs(self, blobs)
+
+    def require_blobs(self, *digests: str) -> None:
+        """Make sure that this project has the blobs which a caller names.
+
+        Raises:
+            NotFound: As ``keep_blobs``.
+        """
+        if not self.roles or EVERY_PROJECT in self.roles or self.role is Role.SERVICE:
+            return
+        for digest in digests:
+            if sql.find_blob(self.connection, self.project, digest) is None:
+                message = "this project has no such blob"
+                raise NotFound(message, field="digest", value=digest, next_step="upload it to this project")

@@ -4,11 +4,13 @@ from typing import Any
 
 import msgspec
 
+from loopwright.kernel.digests import Digest
+
 
 class BlobRef(msgspec.Struct, frozen=True):
     """Name of stored bytes: SHA-256 in hexadecimal, and the size."""
 
-    digest: str
+    digest: Digest
     size_bytes: int
 
 
@@ -87,7 +89,7 @@ class StoredChunk(msgspec.Struct, frozen=True):
     stream: str
     writer: str
     seq: int
-    digest: str
+    digest: Digest
     rows: int
     size_bytes: int
     id_first: str

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from loopwright.governance import lineage
 from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge
 from loopwright.kernel.filters import Comparison, Conjunction, Disjunction, Filter, Negation, Vocabulary, parse_filter
@@ -136,7 +137,7 @@ def log_batch(
 
 
 @verb("tracking.log_artifact", changes=Run)
-def log_artifact(tx: Tx, *, run_id: str, path: str, digest: str, size_bytes: int) -> Artifact:
+def log_artifact(tx: Tx, *, run_id: str, path: str, digest: Digest, size_bytes: int) -> Artifact:
     """Record a file of a run whose blob is stored; the same path again replaces it.
 
     Raises:

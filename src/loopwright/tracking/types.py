@@ -5,6 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from loopwright.kernel.digests import Digest, MaybeDigest
+
 NonFinite = Literal["nan", "inf", "-inf"]
 """Values that JSON cannot carry as numbers."""
 
@@ -36,7 +38,7 @@ class Environment(msgspec.Struct, frozen=True):
     python: str
     platform: str
     packages: dict[str, str]
-    digest: str
+    digest: Digest
 
 
 class SourceState(msgspec.Struct, frozen=True):
@@ -44,15 +46,15 @@ class SourceState(msgspec.Struct, frozen=True):
 
     commit: str = ""
     is_dirty: bool = False
-    patch_digest: str = ""
-    code_digest: str = ""
+    patch_digest: MaybeDigest = ""
+    code_digest: MaybeDigest = ""
 
 
 class Artifact(msgspec.Struct, frozen=True):
     """One file of a run by its relative path."""
 
     path: str
-    digest: str
+    digest: Digest
     size_bytes: int
 
 

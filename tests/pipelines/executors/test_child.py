@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import StepFailed
+from loopwright.kernel.documents import digest_bytes
+from loopwright.kernel.errors import Corrupt, InvalidInput, StepFailed
 from loopwright.pipelines import ChildPool, packing
 from loopwright.store.blobs import BlobStore
 
@@ -52,6 +53,20 @@ CODE = """
         return sorted(name for name in os.environ if name.startswith("LOOPWRIGHT_"))
     def not_a_number():
         return {"auc": float("nan"), "rows": [1, 2**70]}
+    def claims(digest):
+        sys.modules["__main__"].encode = lambda value, files: {"codec": "frame", "blob": digest, "rows": 1}
+    def hands_over(path):
+        import hashlib
+        from loopwright.pipelines.codecs import base
+        answer = base.Files.keep
+        def keep(self, made):
+            digest = answer(self, made)
+            self.kept[digest] = path
+            return digest
+        base.Files.keep = keep
+        return pl.DataFrame({"x": [1]})
+    def rewrites():
+        open(__file__, "a").write("\\nSTARTED = -1\\n")
     def late(rows):
         return rows.filter(pl.col("delay") > 15)
     def wrong(rows):
@@ -213,3 +228,31 @@ def test_an_idle_child_is_ended(tmp_path: Path, blob_store: BlobStore) -> None:
     pool = ChildPool(tmp_path / "worker", blob_store, idle_s=0.3)
     pid = pool.call("os:getpid", {}).output
     assert is_gone(pid)
+
+
+def test_a_step_returns_only_what_it_was_given_or_made(
+    pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    """Its output is user code's word, and what it names becomes the project's to read."""
+    foreign = blob_store.put(b"another project's rows").digest
+    pool.call(code("claims"), {"digest": foreign})  # from the next call on
+    with pytest.raises(StepFailed, match="neither was given nor made"):
+        pool.call(code("claims"), {"digest": foreign})
+    pool.close()
+    (tmp_path / "secret").write_text("lws_secret")
+    with pytest.raises(Corrupt, match="changed after it was handed over"):
+        pool.call(code("hands_over"), {"path": str(tmp_path / "secret")})
+    assert not blob_store.has(digest_bytes(b"lws_secret"))
+
+
+def test_code_is_what_its_digest_names(
+    pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    """Neither a folder that lies there nor what a step wrote beside itself is imported."""
+    (tmp_path / "worker" / "code" / "elsewhere").mkdir(parents=True)
+    for digest in ("elsewhere", "../../worker/code/elsewhere", str(tmp_path / "project")):
+        with pytest.raises(InvalidInput, match="not a digest"):
+            pool.call(CodeRef(digest, "project", "pid", "0" * 64), {})
+    assert pool.call(code("rewrites"), {}).output is None
+    pool.close()
+    assert pool.call(code("pid"), {}).output > 0

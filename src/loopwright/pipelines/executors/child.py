@@ -24,6 +24,7 @@ from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.store.blobs import BlobStore
+from loopwright.store.blobs.base import check_digest
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -196,7 +197,8 @@ class ChildPool:
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
         self._reaper: threading.Timer | None = None
-        shutil.rmtree(folder / "children", ignore_errors=True)
+        for left_over in ("children", "code"):
+            shutil.rmtree(folder / left_over, ignore_errors=True)
 
     def call(
         self,
@@ -259,7 +261,9 @@ class ChildPool:
                 answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
                 if "error" in answer:
                     raise _failure(answer["error"])
-                self._keep(answer["files"])
+                self._keep(answer["files"], scratch)
+                if digest and (strange := blob_digests(answer["output"]) - {*answer["files"], *call.get("paths", {})}):
+                    raise _strange(strange)
                 return CallResult(answer["output"], child.log_tail())
             except StepFailed as error:
                 error.details["log"] = child.log_tail().decode(errors="replace")
@@ -267,9 +271,11 @@ class ChildPool:
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
 
-    def _keep(self, files: dict[str, str]) -> None:
+    def _keep(self, files: dict[str, str], scratch: Path) -> None:
+        """Store the files of an answer. It is user code's word: a path may be a link to what that cannot read."""
         for expected, path in files.items():
-            if self._blobs.put_file(Path(path)).digest != expected:
+            is_own = Path(path).is_file() and Path(path).resolve().is_relative_to(scratch.resolve())
+            if not is_own or self._blobs.put_file(Path(path)).digest != expected:
                 raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
@@ -334,11 +340,11 @@ class ChildPool:
             self._plan_reaping()
 
     def _spawn(self, digest: str) -> Child:
-        code = ""
-        if digest:
-            target = self._folder / "code" / digest
-            code = str(target if target.exists() else packing.unpack(self._blobs.get(digest), target))
-        child = Child(self._folder / "children" / str(next(self._numbers)), digest, code)
+        folder = self._folder / "children" / str(next(self._numbers))
+        # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
+        # before, or where another's code lies, is not what runs now.
+        code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder / "code")) if digest else ""
+        child = Child(folder, digest, code)
         child.wait_ready()
         return child
 
@@ -358,6 +364,16 @@ def blob_digests(document: Any) -> set[str]:
         named = document.get("blobs")
         found |= set(named.values()) if isinstance(named, dict) else set()
     return found
+
+
+def _strange(digests: set[str]) -> StepFailed:
+    """Return the error for an output that names blobs the step neither got nor made: knowing a name opens nothing."""
+    return StepFailed(
+        "the step returned a blob that it neither was given nor made",
+        field="return",
+        value=sorted(digests)[0],
+        next_step="return the value itself; the platform stores it",
+    )
 
 
 def _environment() -> dict[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from loopwright.kernel.digests import LETTERS
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, load_plugin
 from loopwright.store.types import BlobRef
@@ -69,7 +70,7 @@ def check_digest(digest: str) -> str:
         InvalidInput: It is anything else, for example a path.
     """
     if not DIGEST.match(digest):
-        raise InvalidInput("this is not a digest", field="digest", value=digest, rule="64 hexadecimal letters")
+        raise InvalidInput("this is not a digest", field="digest", value=digest, rule=LETTERS)
     return digest
 
 
