@@ -1,5 +1,6 @@
 """Every flavour keeps the same promises: what was saved predicts the same to the bit, and no pickle is ever loaded."""
 
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -16,7 +17,13 @@ import pytest
 import skops.io
 from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+    VotingClassifier,
+)
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -254,6 +261,40 @@ def test_functions_inside_a_model_are_not_trusted(function: Any, tmp_path: Path)
     (tmp_path / "frame.json").write_text('{"dtypes": []}')
     with pytest.raises(InvalidInput, match="not scikit-learn's own"):
         load_plugin("flavours", "sklearn")().load(tmp_path, Signature([], "regression"))
+
+
+@pytest.mark.parametrize("source", ["filename", "file"])
+def test_a_part_that_reads_files_is_refused(source: str, tmp_path: Path) -> None:
+    """Its rows would name any file of the machine that predicts."""
+    (tmp_path / "words").write_text("a b")
+    model = make_pipeline(CountVectorizer(), LogisticRegression()).fit(["one two", "two three"], [0, 1])
+    skops.io.dump(model, tmp_path / "model.skops")
+    (tmp_path / "frame.json").write_text('{"dtypes": []}')
+    flavour = load_plugin("flavours", "sklearn")()
+    assert flavour.load(tmp_path, Signature([], "binary"))
+    for hidden in (model, VotingClassifier([("a", model)], voting="soft")):
+        model.set_params(countvectorizer__input=source)
+        skops.io.dump(hidden, tmp_path / "model.skops")
+        with pytest.raises(InvalidInput, match=r"reads files: CountVectorizer\(input="):
+            flavour.load(tmp_path, Signature([], "binary"))
+        with pytest.raises(InvalidInput, match="reads files"):
+            flavour.save(hidden, tmp_path, [], "binary")
+
+
+def test_readers_that_call_what_a_file_names_are_refused(tmp_path: Path) -> None:
+    for loader, module, name in (
+        ("MethodNode", "sklearn.linear_model._logistic", "LogisticRegression"),
+        ("OperatorFuncNode", "operator", "methodcaller"),
+        ("ObjectNode", "sklearn.datasets._base", "load_files"),
+        ("ObjectNode", "sklearn.utils._mocking", "ArraySlicingWrapper"),
+        ("TypeNode", "os", "PathLike"),
+        ("FunctionNode", "numpy", "fromfile"),
+    ):
+        node = {"__class__": name, "__module__": module, "__loader__": loader, "content": {}}
+        with zipfile.ZipFile(tmp_path / "model.skops", "w") as archive:
+            archive.writestr("schema.json", json.dumps({"content": [node]}))
+        with pytest.raises(InvalidInput, match="not scikit-learn's own"):
+            load_plugin("flavours", "sklearn")().inspect(tmp_path / "model.skops", [], "binary", tmp_path)
 
 
 class Own(LogisticRegression):

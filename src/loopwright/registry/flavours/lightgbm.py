@@ -8,6 +8,7 @@ import numpy as np
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of
+from loopwright.registry.flavours.lightgbm_text import check_text
 from loopwright.registry.types import InputColumn, Signature, Task
 
 FILE = "model.txt"
@@ -105,6 +106,7 @@ def _read(path: Path) -> tuple[Any, Any]:
         text = body.decode("utf-8")
         if not (text.startswith("tree\n") and "\nend of trees" in text):
             raise ValueError
+        check_text(text)
         return lightgbm.Booster(model_str=text), getattr(lightgbm.basic, "_LIB", None)
     except (ValueError, lightgbm.basic.LightGBMError):
         raise InvalidInput(

@@ -7,6 +7,7 @@ import numpy as np
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of
+from loopwright.registry.flavours.onnx_graph import check_graph
 from loopwright.registry.types import Signature, Task
 
 FILE = "model.onnx"
@@ -82,9 +83,11 @@ def _keep(body: bytes, columns: list[TrainingColumn], task: Task, folder: Path) 
 def _open(body: bytes) -> Any:
     import onnxruntime
 
+    check_graph(body, FILE)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(body, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - onnxruntime's errors share no base of their own

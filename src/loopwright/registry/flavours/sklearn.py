@@ -1,4 +1,8 @@
-"""scikit-learn, kept in skops' format. Only classes of scikit-learn, numpy and scipy are trusted."""
+"""scikit-learn, kept in skops' format. Only classes and parameters that compute are trusted.
+
+skops has a list of its own of what it trusts, among it classes that open files when they are told names of files. So
+the file's schema is read first, and every type in it must be on the lists below.
+"""
 
 import importlib
 import zipfile
@@ -16,11 +20,44 @@ from loopwright.registry.types import Signature, Task
 FILE, FRAME_FILE = "model.skops", "frame.json"
 LIBRARIES = ("sklearn", "numpy", "scipy")
 MOST_BYTES = 4 << 30
-# Parts of those libraries that run programs, read files or fetch data, and that no fitted model needs.
-_CLOSED = {"_testing", "testing", "tests", "datasets", "externals", "f2py", "distutils", "ctypeslib", "io", "conftest"}
+MOST_PARTS = 5_000_000
 
-_FUNCTIONS = {"functools.partial", "sklearn.utils.validation.check_array"}
-"""What HistGradientBoosting holds; a partial's own function is checked like any other."""
+_MODELLING = """
+_loss calibration cluster compose covariance cross_decomposition decomposition discriminant_analysis dummy ensemble
+feature_extraction feature_selection frozen gaussian_process impute isotonic kernel_approximation kernel_ridge
+linear_model manifold metrics mixture model_selection multiclass multioutput naive_bayes neighbors neural_network
+pipeline preprocessing random_projection semi_supervised svm tree
+"""
+_OPEN = {"sklearn": {*_MODELLING.split()}, "scipy": {"sparse", "interpolate", "stats", "spatial"}}
+"""Packages whose classes models are made of. What runs programs, reads files or fetches data is in none of them."""
+_CLOSED = {"_testing", "testing", "tests", "_plot", "_plotting", "conftest"}
+_PLAIN = {
+    *(f"builtins.{name}" for name in ("dict", "list", "tuple", "set", "frozenset", "str", "bytes", "bytearray")),
+    *(f"builtins.{name}" for name in ("int", "float", "bool", "complex", "slice", "NoneType", "type")),
+    *(f"collections.{name}" for name in ("OrderedDict", "defaultdict", "Counter")),
+    "sklearn.utils._bunch.Bunch",
+}
+_FUNCTIONS = {
+    "functools.partial",
+    "numpy.mean",
+    "numpy.median",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "sklearn.utils.validation.check_array",
+    "sklearn.cluster._kmeans._kmeans_single_elkan",
+    "sklearn.cluster._kmeans._kmeans_single_lloyd",
+    *(f"sklearn.feature_selection._univariate_selection.{name}" for name in ("chi2", "f_classif", "f_regression")),
+    *(f"sklearn.feature_selection._mutual_info.mutual_info_{name}" for name in ("classif", "regression")),
+}
+"""Functions that fitted models hold; a partial's own function is checked like any other."""
+_BUILDING = """
+BytearrayNode BytesNode CachedNode DTypeNode DefaultDictNode DictNode FunctionNode JsonNode ListNode LossNode
+MaskedArrayNode NdArrayNode ObjectNode PartialNode RandomGeneratorNode RandomStateNode SetNode SliceNode
+SparseMatrixNode TreeNode TupleNode TypeNode
+"""
+_NODES = {*_BUILDING.split()}
+"""Readers of skops that build values; those that call what the file names are left out."""
+_READS_FILES = {"input": {"content"}}
+"""Parameters that make a part open the files its rows name, and the values with which it does not."""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -135,48 +172,102 @@ def _read(path: Path) -> Any:
     """Load a skops file whose every type is trusted."""
     import skops.io
 
-    _check_archive(path)
+    _check_schema(_read_schema(path), path.name)
     try:
-        asked = skops.io.get_untrusted_types(file=path)
-        if refused := [name for name in asked if not _is_trusted(name)]:
-            raise InvalidInput(
-                "this model holds types that are not scikit-learn's own",
-                field=path.name,
-                value=", ".join(sorted(refused)),
-                rule="classes of sklearn and plain values of numpy and scipy",
-                next_step="build it from scikit-learn's parts alone",
-            )
-        return skops.io.load(path, trusted=asked)
+        model = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
     except (KeyError, ValueError, TypeError, AttributeError, ImportError, zipfile.BadZipFile) as error:
         # skops meets a forged schema with whatever its readers trip over; none of it is a model.
         raise InvalidInput("this skops file cannot be read", field=path.name, value=str(error)) from None
+    _check_parameters(model, path.name)
+    return model
 
 
-def _check_archive(path: Path) -> None:
-    """Refuse what is no zip with a schema, before anything is read from it: a renamed pickle stops here."""
+def _read_schema(path: Path) -> Any:
+    """Return the schema, or refuse what is no zip with one before anything is read: a renamed pickle stops here."""
     if not zipfile.is_zipfile(path):
         raise InvalidInput("this is no skops file", field=path.name, rule="a zip made by skops.io.dump; no pickle")
-    with zipfile.ZipFile(path) as archive:
-        if "schema.json" not in archive.namelist():
-            raise InvalidInput("this is no skops file", field=path.name, rule="a zip with schema.json")
-        if sum(item.file_size for item in archive.infolist()) > MOST_BYTES:
-            raise InvalidInput(
-                "this model unpacks to too much", field=path.name, rule=f"at most {MOST_BYTES >> 30} GiB"
-            )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if "schema.json" not in archive.namelist():
+                raise InvalidInput("this is no skops file", field=path.name, rule="a zip with schema.json")
+            if sum(item.file_size for item in archive.infolist()) > MOST_BYTES:
+                rule = f"at most {MOST_BYTES >> 30} GiB"
+                raise InvalidInput("this model unpacks to too much", field=path.name, rule=rule)
+            return from_json(archive.read("schema.json"), dict[str, Any], path.name)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise InvalidInput("this skops file cannot be read", field=path.name, value=str(error)) from None
+
+
+def _check_schema(schema: Any, field: str) -> None:
+    """Refuse a schema that names a type, a function or a reader which is on no list."""
+    refused, waiting = set(), [schema]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        if not isinstance(part, dict):
+            continue
+        waiting += part.values()
+        if not {"__module__", "__class__", "__loader__"} & set(part):
+            continue
+        name, reader = f"{part.get('__module__')}.{part.get('__class__')}", str(part.get("__loader__"))
+        if reader not in _NODES:
+            refused.add(f"{reader} of {name}")
+        elif not _is_trusted(name):
+            refused.add(name)
+    if refused:
+        raise InvalidInput(
+            "this model holds types that are not scikit-learn's own",
+            field=field,
+            value=", ".join(sorted(refused)),
+            rule="classes of sklearn and plain values of numpy and scipy",
+            next_step="build it from scikit-learn's parts alone",
+        )
+
+
+def _check_parameters(model: Any, field: str) -> None:
+    """Refuse a model with a part that opens files, wherever in it the part may be."""
+    seen: set[int] = set()
+    waiting = [model]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen or isinstance(part, str | bytes | int | float | None):
+            continue
+        seen.add(id(part))
+        if len(seen) > MOST_PARTS:
+            raise InvalidInput("this model has too many parts", field=field, rule=f"at most {MOST_PARTS}")
+        values = getattr(part, "__dict__", {})
+        for name, harmless in _READS_FILES.items():
+            if name in values and not (isinstance(values[name], str) and values[name] in harmless):
+                raise InvalidInput(
+                    f"a part of this model reads files: {type(part).__name__}({name}={values[name]!r})",
+                    field=field,
+                    rule=f"{name}: {' or '.join(sorted(harmless))}",
+                    next_step="fit it on the texts themselves",
+                )
+        waiting += [*values.values(), *_items(part)]
+
+
+def _items(part: Any) -> list[Any]:
+    if isinstance(part, dict):
+        return [*part.keys(), *part.values()]
+    if isinstance(part, list | tuple | set | frozenset):
+        return list(part)
+    return list(part.flat) if isinstance(part, np.ndarray) and part.dtype == object else []
 
 
 def _is_trusted(name: str) -> bool:
-    """Trust classes that sklearn defines, plain value classes of numpy, and the parts of scipy that models hold.
+    """Trust plain values, classes that models are made of, and the functions that are named.
 
-    Never a function, but for those named in ``_FUNCTIONS``: called with chosen arguments, many of them open files.
+    Never another function: called with chosen arguments, many of them open files.
     """
-    if name in _FUNCTIONS:
+    if name in _FUNCTIONS or name in _PLAIN:
         return True
     module_name, _, attribute = name.rpartition(".")
     parts = module_name.split(".")
     if parts[0] not in LIBRARIES or _CLOSED.intersection(parts) or not all(part.isidentifier() for part in parts):
         return False
-    if parts[0] == "scipy" and parts[1:2] not in (["sparse"], ["interpolate"], ["stats"], ["spatial"]):
+    if parts[0] in _OPEN and parts[1:2] and parts[1] not in _OPEN[parts[0]]:
         return False
     try:
         found = getattr(importlib.import_module(module_name), attribute, None)
@@ -186,8 +277,8 @@ def _is_trusted(name: str) -> bool:
         return True
     if not isinstance(found, type) or found.__module__.partition(".")[0] != parts[0]:
         return False
-    is_value = issubclass(found, np.generic | np.dtype) or found is np.ndarray or parts[:2] == ["numpy", "random"]
-    return parts[0] != "numpy" or is_value
+    is_value = issubclass(found, np.generic | np.dtype) or found in (np.ndarray, np.ma.MaskedArray)
+    return parts[0] != "numpy" or is_value or parts[:2] == ["numpy", "random"]
 
 
 def _on_one_thread(model: Any) -> Any:
