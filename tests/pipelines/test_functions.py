@@ -21,9 +21,11 @@ PROJECT = {
         import polars as pl
         from lib import delays
         from lib.delays import is_late as late
+        from lib.marks import p
         LIMIT = 15
         UNUSED = 1
 
+        @p.step(retries=1)
         def fit(rows, rate=0.1):
             '''Fit it.'''
             # a comment
@@ -34,13 +36,22 @@ PROJECT = {
     """,
     "lib/__init__.py": "",
     "lib/delays.py": """
+        from .marks import clip
         from .words import NAMES
         def is_late(rows, limit):
             return shift(rows) > limit
+        @clip(5)
         def shift(rows):
             return rows + len(NAMES)
         def mean(rows):
             return rows
+    """,
+    "lib/marks.py": """
+        def clip(limit):
+            return lambda function: lambda rows: min(function(rows), limit)
+        class p:
+            def step(retries):
+                return lambda function: function
     """,
     "lib/words.py": "NAMES = ['a', 'b']\nOTHER = 1\n",
 }
@@ -98,6 +109,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Folder]
         ("flights.py", "'''Fit it.'''", "'''Fit it well.'''"),
         ("flights.py", "# a comment", "# another\n"),
         ("flights.py", "UNUSED = 1", "UNUSED = 2"),
+        ("flights.py", "retries=1", "retries=2"),
         ("flights.py", "return delays.mean(rows)", "return delays.mean(rows) + 1"),
         ("lib/delays.py", "return rows\n", "return rows * 2\n"),
         ("lib/words.py", "OTHER = 1", "OTHER = 2"),
@@ -118,6 +130,8 @@ def test_what_does_not_matter_leaves_the_digest(project: Folder, name: str, befo
         ("lib/delays.py", "> limit", ">= limit"),
         ("lib/delays.py", "rows + len", "rows - len"),
         ("lib/words.py", "['a', 'b']", "['a']"),
+        ("lib/delays.py", "@clip(5)", "@clip(50)"),
+        ("lib/marks.py", "min(function", "max(function"),
     ],
 )
 def test_what_matters_changes_the_digest(project: Folder, name: str, before: str, after: str) -> None:

@@ -1,5 +1,6 @@
 """Packed code: the same files give the same bytes, nothing ignored gets in, nothing hostile gets out."""
 
+import importlib
 import io
 import stat
 import zipfile
@@ -7,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.kernel.errors import Corrupt, TooLarge
+from loopwright.kernel.errors import Corrupt, InvalidInput, TooLarge
 from loopwright.pipelines import packing
+from loopwright.pipelines.functions import function_digest
 
 
 def names(packed: bytes) -> list[str]:
@@ -31,23 +33,49 @@ def test_only_the_project_is_packed_and_always_alike(tmp_path: Path) -> None:
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
-    (tmp_path / "flights.parquet").write_bytes(bytes(2_000_000))
+    (tmp_path / "flights.parquet").write_bytes(bytes(2_000))
+    (tmp_path / "customers.csv").write_text("name,birthday\n")
     (tmp_path / "link.py").symlink_to("/etc/hostname")
     (tmp_path / ".gitignore").write_text("# a comment\n*.log\n!kept.log\nout/\n/docs/build\n")
     packed = packing.pack_project(tmp_path)
-    assert names(packed) == ["flights.py", "lib/__init__.py", "lib/delays.py", "lib/kept.log", "queries/late.sql"]
+    assert names(packed) == ["flights.py", "lib/__init__.py", "lib/delays.py"]
     for path in tmp_path.rglob("*.py"):
         path.touch()
     assert packing.pack_project(tmp_path) == packed
+    declared = packing.pack_project(tmp_path, declared=["queries/*.sql", "kept.log", ".env", "notes.log", "page.html"])
+    assert names(declared) == ["flights.py", "lib/__init__.py", "lib/delays.py", "lib/kept.log", "queries/late.sql"]
+
+
+def test_a_declared_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    assert list(packing.declared_files(tmp_path, ["config.json"])) == ["config.json"]
+    with pytest.raises(InvalidInput, match="no file of the project") as told:
+        packing.declared_files(tmp_path, ["config.json", "confg.json"])
+    assert told.value.value == "confg.json"
+
+
+def test_a_change_of_a_declared_file_is_a_change_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "fit_by_config.py").write_text("def fit():\n    return open('config.json').read()\n")
+    config = tmp_path / "config.json"
+    digests = []
+    fit = importlib.import_module("fit_by_config").fit
+    for rate in (1, 2):
+        config.write_text(f'{{"rate": {rate}}}')
+        files = packing.declared_files(tmp_path, ["config.json"])
+        digests.append(packing.code_ref(fit, tmp_path, "c" * 64, files).function_digest)
+    assert digests[0] != digests[1]
+    assert packing.code_ref(fit, tmp_path, "c" * 64).function_digest == function_digest(fit, tmp_path)
 
 
 def test_a_project_that_is_too_large_names_the_largest_files(tmp_path: Path) -> None:
     for number in range(22):
         (tmp_path / f"part{number}.csv").write_bytes(bytes(1_000_000 - number))
     (tmp_path / "big.py").write_bytes(b"#" * 1_500_000)
+    assert names(packing.pack_project(tmp_path)) == ["big.py"], "data does not count"
     with pytest.raises(TooLarge, match="takes 23 MB") as caught:
-        packing.pack_project(tmp_path)
-    assert str(caught.value.next_step).startswith("name these in .gitignore: big.py (1.5 MB), part0.csv (1.0 MB)")
+        packing.pack_project(tmp_path, declared=["*.csv"])
+    assert "files=: big.py (1.5 MB), part0.csv (1.0 MB)" in str(caught.value.next_step)
 
 
 def test_unpacking_gives_the_files_back_once(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def apply_project(
         Conflict: The project changed between plan and apply.
     """
     caller = caller or find_caller()
-    spec, packed = build_spec(project.head, project.declared, project.folder)
+    spec, packed = build_spec(project.head, project.declared, project.folder, project.files)
     head = {
         "name": spec.name,
         "owner": spec.owner,

@@ -34,6 +34,8 @@ class Project:
         risk: Read by policies.
         clock: ``replay`` for a project whose time is moved by hand over history.
         clock_at: Where a replay clock starts.
+        files: Files of the folder that the code reads beside Python, such as ``["config.json", "sql/*.sql"]``. They
+            travel with the code, and a change of one is a change of the code; nothing else of the folder does.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class Project:
         risk: Literal["low", "medium", "high"] = "low",
         clock: Literal["wall", "replay"] = "wall",
         clock_at: str | int = 0,
+        files: Sequence[str] = (),
     ) -> None:
         self.name = check_name(name, "project")
         self.folder = _calling_folder()
         self.head = ProjectSpec(name, owner, risk, clock, parse_moment(clock_at, "clock_at"))
+        self.files = list(files)
         self.declared: dict[str, Any] = {}
 
     def dataset(
@@ -320,7 +324,7 @@ def Retrain(train: Train, *, when: Sequence[When], at_most: str = "1 per 30d") -
 
 def to_spec(project: Project) -> tuple[ProjectSpec, bytes]:
     """Return the whole declaration and the packed code it refers to."""
-    return build_spec(project.head, project.declared, project.folder)
+    return build_spec(project.head, project.declared, project.folder, project.files)
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

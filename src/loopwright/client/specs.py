@@ -1,6 +1,6 @@
 """From declarations to the one document that ``apply`` sends, and the packed code it names."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from loopwright.tracking import read_source_state
 ToCode = Callable[[Callable[..., Any]], CodeRef]
 
 
-def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> tuple[ProjectSpec, bytes]:
+def build_spec(
+    head: ProjectSpec, declared: Mapping[str, Any], folder: Path, files: Sequence[str] = ()
+) -> tuple[ProjectSpec, bytes]:
     """Return the project's spec and the bytes of its packed code.
 
     Raises:
@@ -31,11 +33,13 @@ def build_spec(head: ProjectSpec, declared: Mapping[str, Any], folder: Path) -> 
     """
     of_kind = _by_kind(declared)
     functions = _functions(of_kind)
-    packed = packing.pack_project(folder, functions) if functions or "command" in of_kind else b""
+    commanded = [word for one in of_kind.get("command", []) for word in _files_of(one, folder)]
+    digests = packing.declared_files(folder, files)
+    packed = packing.pack_project(folder, functions, [*files, *commanded]) if functions or "command" in of_kind else b""
     code_digest = digest_bytes(packed) if packed else ""
 
     def to_code(function: Callable[..., Any]) -> CodeRef:
-        return packing.code_ref(function, folder, code_digest)
+        return packing.code_ref(function, folder, code_digest, digests)
 
     datasets: list[Dataset] = of_kind.get("dataset", [])
     deployments: list[Deployment] = of_kind.get("deployment", [])
@@ -85,6 +89,12 @@ def _dataset(one: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
         source = msgspec.structs.replace(source, location=str(folder / source.location))
     transform = None if one.transform is None else to_code(one.transform)
     return msgspec.structs.replace(one.spec, source=source, transform=transform)
+
+
+def _files_of(command: Command, folder: Path) -> list[str]:
+    """Return the files of the project that a command line names, such as its script, and its lock file."""
+    words = [word for word in command.spec.words if "{" not in word and not word.startswith(("-", "/"))]
+    return [f"/{word}" for word in [*words, command.lock] if word and (folder / word).is_file()]
 
 
 def _command(one: Command, folder: Path, code_digest: str) -> PipelineSpec:

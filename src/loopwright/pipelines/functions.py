@@ -1,7 +1,7 @@
 """Naming user functions: where one is found again, what its digest covers, how a notebook's cell becomes a module.
 
 The digest covers the function's syntax tree and those of the project's functions and constants it names, transitively,
-through every import of the project's own modules. Docstrings, comments, layout and decorators do not count.
+through every import of the project's own modules. Docstrings, comments, layout and the project's marks do not count.
 """
 
 import ast
@@ -23,6 +23,9 @@ from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import InvalidInput
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+_DECLARING = {"on_request", "pipeline", "step", "train"}
+"""Methods of a project that mark a function."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -264,14 +267,14 @@ def unwrap(found: Any) -> Any:
 
 
 def _names(node: ast.AST, *, with_annotations: bool = True) -> set[str]:
-    """Return the names that a definition reads, built-ins left out; decorators are not looked at."""
+    """Return the names that a definition reads, built-ins left out."""
     found: set[str] = set()
     waiting: list[ast.AST] = [node]
     while waiting:
         one = waiting.pop()
         if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
             found.add(one.id)
-        skipped: list[Any] = list(getattr(one, "decorator_list", []))
+        skipped: list[Any] = [mark for mark in getattr(one, "decorator_list", []) if _declares(mark)]
         if not with_annotations:
             skipped += [getattr(one, field, None) for field in ("annotation", "returns")]
         waiting += [child for child in ast.iter_child_nodes(one) if not any(child is left for left in skipped)]
@@ -279,14 +282,20 @@ def _names(node: ast.AST, *, with_annotations: bool = True) -> set[str]:
 
 
 def _dump(node: ast.AST) -> str:
-    """Return the syntax tree as text, without positions, docstrings and decorators."""
+    """Return the syntax tree as text, without positions, docstrings and what declares it."""
     for one in ast.walk(node):
         if isinstance(one, Definition):
-            one.decorator_list = []
+            one.decorator_list = [mark for mark in one.decorator_list if not _declares(mark)]
         body = getattr(one, "body", None)
         if isinstance(one, Definition | ast.Module) and body and _is_text(body[0]):
             one.body = body[1:] or [ast.Pass()]
     return ast.dump(node)
+
+
+def _declares(decorator: ast.expr) -> bool:
+    """Say whether a decorator is one of a project's, as ``@p.train(...)``; any other changes what the function does."""
+    mark = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(mark, ast.Attribute) and isinstance(mark.value, ast.Name) and mark.attr in _DECLARING
 
 
 def _is_text(node: ast.stmt) -> bool:

@@ -1,44 +1,48 @@
 """Packing a project's code: a deterministic zip, named by its digest, and its safe unpacking.
 
-Left out: what ``.gitignore`` names, hidden files (they hold secrets), environments, links, and files over 1 MB that
-are no Python code. Functions of notebook cells travel as generated modules.
+Python files travel, and what the project declares beside them; never data, notes or anything else that happens to lie
+in the folder, where rows with personal columns would end in a code archive that every worker may read. Left out too:
+what ``.gitignore`` names, hidden files (they hold secrets), environments, links. Functions of notebook cells travel as
+generated modules.
 """
 
 import io
 import os
-import re
 import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from pathspec import GitIgnoreSpec
+
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, TooLarge
+from loopwright.kernel.documents import digest_bytes, digest_of
+from loopwright.kernel.errors import Corrupt, InvalidInput, TooLarge
 from loopwright.pipelines.functions import capture_module, function_digest, locate
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_FILES = 5_000
-LARGE_FILE_BYTES = 1024 * 1024
 _LEFT_OUT = {"__pycache__", "node_modules", "venv", "site-packages", "*.egg-info", "*.pyc"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def pack_project(folder: Path, functions: Sequence[Callable[..., Any]] = ()) -> bytes:
-    """Return the zip of a project's folder; the same files give the same bytes.
+def pack_project(folder: Path, functions: Sequence[Callable[..., Any]] = (), declared: Sequence[str] = ()) -> bytes:
+    """Return the zip of a project's code; the same files give the same bytes.
 
     Args:
         folder: The project's folder.
         functions: What the project names; those of notebook cells are captured as modules.
+        declared: Further files that the code reads, by patterns as in ``.gitignore``, such as ``sql/*.sql``.
 
     Raises:
         TooLarge: The code exceeds 20 MB; names the largest files.
         InvalidInput: A function cannot be found again by its name.
     """
-    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder)}
+    files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder, declared)}
     for function in functions:
         place = locate(function, folder)
         if place.is_captured:
@@ -51,7 +55,7 @@ def pack_project(folder: Path, functions: Sequence[Callable[..., Any]] = ()) -> 
             field="folder",
             value=str(folder),
             rule=f"at most {MOST_BYTES // 1024**2} MB",
-            next_step="name these in .gitignore: "
+            next_step="name these in .gitignore, or not in files=: "
             + ", ".join(f"{name} ({len(files[name]) / 1e6:.1f} MB)" for name in largest),
         )
     packed = io.BytesIO()
@@ -65,14 +69,24 @@ def pack_project(folder: Path, functions: Sequence[Callable[..., Any]] = ()) -> 
     return packed.getvalue()
 
 
-def code_ref(function: Callable[..., Any], folder: Path, code_digest: str) -> CodeRef:
+def code_ref(
+    function: Callable[..., Any], folder: Path, code_digest: str, files: Mapping[str, str] | None = None
+) -> CodeRef:
     """Return the name of a function in packed code.
+
+    Args:
+        function: Which.
+        folder: The project's folder.
+        code_digest: Of the packed code.
+        files: Digests of the declared files. Which of them a function reads cannot be told, so each counts for all.
 
     Raises:
         InvalidInput: It is a lambda, defined inside another function, or outside the project; says what to do.
     """
     place = locate(function, folder)
-    return CodeRef(code_digest, place.module, place.qualname, function_digest(function, folder))
+    digest = function_digest(function, folder)
+    digest = digest_of([digest, files]) if files else digest
+    return CodeRef(code_digest, place.module, place.qualname, digest)
 
 
 def unpack(body: bytes, target: Path) -> Path:
@@ -129,9 +143,30 @@ def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     return entries
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files that belong to the project."""
-    is_ignored = _gitignore(folder)
+def declared_files(folder: Path, declared: Sequence[str]) -> dict[str, str]:
+    """Return the digests of the files that patterns name, by their place in the folder.
+
+    Raises:
+        InvalidInput: A pattern names no file.
+    """
+    digests: dict[str, str] = {}
+    for pattern in declared:
+        is_named = GitIgnoreSpec.from_lines([pattern]).match_file
+        named = [path for path in _files(folder, declared) if is_named(path.relative_to(folder).as_posix())]
+        if not named:
+            raise InvalidInput(
+                "no file of the project has this name",
+                field="files",
+                value=pattern,
+                rule=f"files below {folder}, not hidden, not in .gitignore",
+            )
+        digests |= {path.relative_to(folder).as_posix(): digest_bytes(path.read_bytes()) for path in named}
+    return digests
+
+
+def _files(folder: Path, declared: Sequence[str]) -> Iterator[Path]:
+    """Yield the Python files of the project and those that are declared."""
+    is_ignored, is_declared = _gitignore(folder), GitIgnoreSpec.from_lines(declared).match_file
     count = 0
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_left_out(Path(root, name), folder, is_ignored))
@@ -139,7 +174,7 @@ def _files(folder: Path) -> Iterator[Path]:
             path = Path(root, name)
             if _is_left_out(path, folder, is_ignored) or not path.is_file():
                 continue
-            if path.suffix != ".py" and path.stat().st_size > LARGE_FILE_BYTES:
+            if path.suffix != ".py" and not is_declared(path.relative_to(folder).as_posix()):
                 continue
             count += 1
             if count > MOST_FILES:
@@ -161,35 +196,7 @@ def _is_left_out(path: Path, folder: Path, is_ignored: Callable[[str, bool], boo
 
 
 def _gitignore(folder: Path) -> Callable[[str, bool], bool]:
-    """Return the test of the folder's ``.gitignore``: the last rule that matches decides."""
+    """Return the test of the folder's ``.gitignore``."""
     file = folder / ".gitignore"
-    lines = file.read_text("utf-8", "replace").splitlines() if file.is_file() else []
-    rules = []
-    for line in lines:
-        text = line.rstrip()
-        if not text or text.startswith("#"):
-            continue
-        is_kept = text.startswith("!")
-        text = text.removeprefix("!")
-        rules.append((is_kept, text.endswith("/"), _pattern(text.rstrip("/"))))
-
-    def is_ignored(path: str, is_folder: bool) -> bool:
-        answer = False
-        for is_kept, folders_only, pattern in rules:
-            if (is_folder or not folders_only) and pattern.fullmatch(path):
-                answer = not is_kept
-        return answer
-
-    return is_ignored
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """Return the regular expression of one rule of ``.gitignore``."""
-    is_anchored = "/" in text
-    parts = {"**/": "(?:.*/)?", "/**": "/.*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    body = re.sub(
-        r"\*\*/|/\*\*|\*\*|\*|\?|[^*?]",
-        lambda found: parts.get(found[0], re.escape(found[0])),
-        text.removeprefix("/"),
-    )
-    return re.compile(body if is_anchored else f"(?:.*/)?{body}")
+    rules = GitIgnoreSpec.from_lines(file.read_text("utf-8", "replace").splitlines() if file.is_file() else [])
+    return lambda path, is_folder: rules.match_file(f"{path}/" if is_folder else path)

@@ -73,6 +73,8 @@ CODE = """
         return rows.select("dealy")
     def nothing(rows):
         return None
+    def config(beside):
+        return open(os.path.join(os.path.dirname(__file__), "rates.json") if beside else "rates.json").read()
 """
 Run = Callable[..., Any]
 
@@ -147,6 +149,15 @@ def test_an_error_is_the_users_own(pool: ChildPool, code: Callable[[str], CodeRe
         pool.call(code("leaves"), {})
     with pytest.raises(StepFailed, match="unexpected keyword argument 'c'"):
         pool.call(code("add"), {"a": 1, "c": 2})
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_file_that_did_not_travel_with_the_code_is_told(
+    pool: ChildPool, code: Callable[[str], CodeRef], beside: bool
+) -> None:
+    with pytest.raises(StepFailed, match="FileNotFoundError") as caught:
+        pool.call(code("config"), {"beside": beside})
+    assert "files=['rates.json']" in str(caught.value.next_step)
 
 
 def test_a_child_that_dies_is_replaced(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:

@@ -100,7 +100,22 @@ def _describe(error: BaseException, code: str) -> dict[str, Any]:
     lines = _user_frames(error.__traceback__, code)
     if isinstance(error, SyntaxError) and error.filename:
         lines.append(f"{_shown(error.filename, code)}, line {error.lineno}: {(error.text or '').strip()}")
-    return {"code": "step_failed", "message": f"{name}: {error}".strip(), "details": {"traceback": lines}}
+    described = {"code": "step_failed", "message": f"{name}: {error}".strip(), "details": {"traceback": lines}}
+    hint = _about_missing(error, code)
+    return {**described, "next_step": hint} if hint else described
+
+
+def _about_missing(error: BaseException, code: str) -> str:
+    """Say how a file that lies beside the code reaches it; empty where another file is missing."""
+    if not isinstance(error, FileNotFoundError) or not error.filename:
+        return ""
+    path = os.fsdecode(error.filename)
+    if code and path.startswith(code):
+        name = path.removeprefix(code).lstrip("/")
+        return f"let it travel with the code: lw.Project(…, files=[{name!r}])"
+    if os.path.isabs(path):
+        return ""
+    return f"code runs in a folder of its own: open Path(__file__).parent / {path!r}, and declare files=[{path!r}]"
 
 
 def _user_frames(trace: TracebackType | None, code: str) -> list[str]:
