@@ -32,8 +32,3 @@ def test_checks_are_validated_where_they_are_written() -> None:
 
 def test_a_delay_after_a_moment() -> None:
     assert declarations.after("observed_at", "1h") == KnownAt("observed_at", 3_600_000_000)
-
-
-def test_the_nearest_name_is_told() -> None:
-    assert declarations.nearest("tmep", ["temp", "wind"]) == "did you mean temp?"
-    assert declarations.nearest("zzz", ["temp", "wind"]) == "known: temp, wind"

@@ -4,11 +4,11 @@ import importlib
 import json
 import signal
 import sys
-from difflib import get_close_matches
 
 import click
 
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
+from loopwright.kernel.suggestions import nearest
 from loopwright.kernel.version import VERSION
 
 COMMANDS = {
@@ -56,9 +56,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command; of a name nearly right, say which is meant."""
         if cmd_name not in COMMANDS:
-            near = get_close_matches(cmd_name, COMMANDS, n=1)
+            near = nearest(cmd_name, COMMANDS)
             if near and not ctx.resilient_parsing:
-                ctx.fail(f"No such command '{cmd_name}'. Did you mean {near[0]}?")
+                ctx.fail(f"No such command '{cmd_name}'. Did you mean {near}?")
             return None
         module, name = COMMANDS[cmd_name][0].split(":")
         found: click.Command = getattr(importlib.import_module(module), name)

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
+from loopwright.kernel.suggestions import nearest
 from loopwright.server import ROLES, Supervisor
 from loopwright.ui import page_of
 
@@ -116,9 +116,9 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
             nothing = f"no log yet at {place}" if text is None else f"{place} is empty so far"
             click.echo("\n".join(last) or nothing)
         return
-    if near := get_close_matches(name, ROLES, n=1):
+    if near := nearest(name, ROLES):
         rule = f"one of {', '.join(ROLES)}, or the id of an execution"
-        next_step = f"loopwright logs {near[0]}"
+        next_step = f"loopwright logs {near}"
         raise NotFound("no process has this name", field="NAME", value=name, rule=rule, next_step=next_step)
     found = remote(project)
     steps = found.call("pipelines.get", execution_id=name).steps

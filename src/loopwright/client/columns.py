@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.client.handles import Dataset, Service, View
-from loopwright.data import declarations
 from loopwright.features import ColumnViewSpec
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import suggest
 
 Named = Iterator[tuple[str, str]]
 """Field and the column that it names."""
@@ -60,7 +60,7 @@ def check_columns(
                     f"dataset {dataset.spec.name} has no column {column}",
                     field=field,
                     value=column,
-                    next_step=declarations.nearest(column, list(schema)),
+                    next_step=suggest(column, schema),
                 )
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
-from loopwright.data import declarations
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,7 +78,7 @@ def require_columns(frame: "pl.DataFrame", names: Iterable[str], where: str) -> 
     """
     for name in names:
         if name not in frame.columns:
-            hint = declarations.nearest(name, frame.columns)
+            hint = suggest(name, frame.columns)
             raise InvalidInput(
                 f"{where} has no column {name}", field=name, rule="every declared column", next_step=hint
             )

@@ -10,11 +10,12 @@ from loopwright.client.columns import check_columns, find_schema
 from loopwright.client.handles import Command, Dataset, Deployment, RequestFeatures, Service, View
 from loopwright.client.personal import personal_columns, without_personal
 from loopwright.client.tracing import trace_pipeline
-from loopwright.data import DatasetSpec, declarations
+from loopwright.data import DatasetSpec
 from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import suggest
 from loopwright.loop import ProjectSpec, commands
 from loopwright.pipelines import PipelineSpec, packing
 from loopwright.serving import DeploymentSpec
@@ -148,7 +149,7 @@ def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Datas
             f"dataset {spine} has no column {absent[0]}",
             field=f"{one.name}.inputs",
             value=absent[0],
-            next_step=declarations.nearest(absent[0], list(schema)),
+            next_step=suggest(absent[0], schema),
         )
     if schema is None:
         raise InvalidInput(

@@ -1,12 +1,12 @@
 """Columns at the door: the dtypes a dataset may hold, their text form, and bringing a frame into that shape."""
 
-import difflib
 import re
 
 import polars as pl
 
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import nearest
 
 _PLAIN: dict[str, pl.DataType] = {
     str(dtype): dtype
@@ -178,8 +178,8 @@ def _require_columns(frame: pl.DataFrame, spec: DatasetSpec) -> None:
 
 def near_column(name: str, columns: list[str]) -> str:
     """Suggest the column that is most like a declared one; no others: the first line of a file may be anything."""
-    near = difflib.get_close_matches(name, columns, n=1)
-    return f"did you mean {near[0]}? else " if near else ""
+    near = nearest(name, columns)
+    return f"did you mean {near}? else " if near else ""
 
 
 def _require_values(column: pl.Series, name: str, role: str) -> None:

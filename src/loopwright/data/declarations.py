@@ -1,6 +1,5 @@
 """Declarations: constructors of sources and checks as users write them, and the rules every declaration must meet."""
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -127,12 +126,6 @@ def check_source(source: SourceSpec) -> SourceSpec:
                 "no time zone has this name", field="source.zone", value=source.zone, rule=rule
             ) from None
     return source
-
-
-def nearest(name: str, names: list[str]) -> str:
-    """Return a hint: the nearest of the known names, or all of them."""
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
 
 
 def _check(kind: str, column: str | None, args: dict[str, Any], severity: Severity, most_share: float) -> CheckSpec:

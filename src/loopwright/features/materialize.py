@@ -6,9 +6,10 @@ from loopwright.features.events import Materialized, MaterializeStarted
 from loopwright.features.plans import bind_views, push_spec, view_key, view_names
 from loopwright.features.plans import plan as find_plan
 from loopwright.features.types import BoundView, Materialization, MaterializeRequest
-from loopwright.features.views import find_view, nearest
+from loopwright.features.views import find_view
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import NotFound
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
@@ -92,5 +93,5 @@ def _bound(tx: Tx, view: str, plan_digest: str | None) -> BoundView:
         return BoundView(view_key(tx.project, spec, dataset), spec, dataset, view_names([], [spec])[0])
     found = {bound.view.name: bound for bound in bound_views(tx, plan_digest=plan_digest)}
     if view not in found:
-        raise NotFound(f"the plan has no view {view}", field="view", value=view, next_step=nearest(view, found))
+        raise NotFound(f"the plan has no view {view}", field="view", value=view, next_step=suggest(view, found))
     return found[view]

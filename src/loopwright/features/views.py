@@ -1,6 +1,5 @@
 """Verbs of views, on-request functions and services: declare, get, list."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +18,7 @@ from loopwright.features.types import (
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import check_name
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
 from loopwright.store.tx import Tx
 
@@ -107,7 +107,7 @@ def find(tx: Tx, kind: str, name: str) -> Definition:
     found = sql.find_definition(tx.connection, tx.project, kind, name)
     if found is None:
         names = [item.name for item in sql.list_definitions(tx.connection, tx.project, kind)]
-        raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=nearest(name, names))
+        raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=suggest(name, names))
     return found
 
 
@@ -116,13 +116,6 @@ def find_view(tx: Tx, name: str) -> ColumnViewSpec | AggregateViewSpec:
     spec: Any = convert(find(tx, "view", name).spec, ColumnViewSpec | AggregateViewSpec)  # type: ignore[arg-type]
     found: ColumnViewSpec | AggregateViewSpec = spec
     return found
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the nearest of the known names, or all of them."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
 def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field: str) -> None:
@@ -134,7 +127,7 @@ def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field
     names = list(known)
     for column in wanted:
         if column not in names:
-            hint = nearest(column, names)
+            hint = suggest(column, names)
             raise InvalidInput(f"{place} has no column {column}", field=field, value=column, next_step=hint)
 
 

@@ -1,7 +1,6 @@
 """What a gateway does: predict, label, log, push and seal. Nothing here knows of HTTP, headers or tokens."""
 
 import asyncio
-import difflib
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from loopwright.gateway.spool import Batch, Spool, StreamKey
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
 
@@ -247,8 +247,7 @@ class Service:
 
 
 def _unknown(name: str, names: Sequence[str]) -> NotFound:
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"live here: {', '.join(sorted(names)[:10]) or 'none yet'}"
+    hint = suggest(name, names, f"live here: {', '.join(sorted(names)[:10]) or 'none yet'}")
     return NotFound(f"no deployment is named {name}", field="deployment", value=name, next_step=hint)
 
 

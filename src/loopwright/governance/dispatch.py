@@ -1,6 +1,5 @@
 """Dispatch: the one way a verb is called from outside. Permission, arguments, row and event go together."""
 
-import difflib
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -13,6 +12,7 @@ from loopwright.governance.types import RANK, SYSTEM, Actor
 from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import VERBS, Role, Verb
 from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
@@ -107,8 +107,7 @@ def find_verb(name: str) -> Verb:
     """
     found = VERBS.get(name)
     if found is None:
-        near = difflib.get_close_matches(name, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else None
+        hint = suggest(name, VERBS, "docs/reference/verbs.md names them all")
         raise NotFound(f"no verb is named {name}", field="verb", value=name, next_step=hint)
     return found
 
@@ -161,8 +160,7 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
     values = {}
     for name, given in args.items():
         if name not in called.parameters:
-            near = difflib.get_close_matches(name, called.parameters, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(called.parameters)}"
+            hint = suggest(name, called.parameters)
             raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
         values[name] = convert(given, called.types[name], field=name)
         if name == "limit" and values[name] < 0:  # "all" to SQLite

@@ -1,13 +1,12 @@
 """Verbs of projects and their clocks."""
 
-from difflib import get_close_matches
-
 from loopwright.governance import sql
 from loopwright.governance.events import ProjectChanged, ProjectCreated
 from loopwright.governance.types import SYSTEM, ClockKind, Project, Risk
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
@@ -70,8 +69,8 @@ def _find(tx: Tx, name: str) -> Project:
 
 def unknown_project(connection: Connection, name: str) -> NotFound:
     """Return the error of a project that is not there; it suggests the nearest."""
-    near = get_close_matches(name, [one.name for one in sql.list_projects(connection)], n=1)
-    hint = f"did you mean {near[0]}?" if near else "loopwright apply creates it"
+    names = [project.name for project in sql.list_projects(connection)]
+    hint = suggest(name, names, "loopwright apply creates it")
     return NotFound(f"no project is named {name}", field="project", value=name, next_step=hint)
 
 

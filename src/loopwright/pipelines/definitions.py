@@ -1,6 +1,5 @@
 """Verbs of definitions: a pipeline is declared as a checked DAG and kept by its digest."""
 
-import difflib
 import graphlib
 from importlib.util import find_spec
 
@@ -9,6 +8,7 @@ from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.plugins import plugged_names, plugin_names
 from loopwright.kernel.refs import check_name
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.events import PipelineDeclared
@@ -86,8 +86,7 @@ def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
     found = sql.find_pipeline(tx.connection, tx.project, pipeline)
     if found is None:
         names = [one.name for one in sql.list_pipelines(tx.connection, tx.project)]
-        near = nearest(pipeline, names)
-        hint = f"did you mean {near}?" if near else "loopwright apply declares it"
+        hint = suggest(pipeline, names, "loopwright apply declares it")
         raise NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
     return found
 
@@ -147,12 +146,6 @@ def waits_for(step: StepSpec) -> set[str]:
     return {str(source["step"]) for source in step.inputs.values() if "step" in source} | set(step.after)
 
 
-def nearest(name: str, known: list[str]) -> str | None:
-    """Return the known name that is most like a misspelt one."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return found[0] if found else None
-
-
 def _check_step(step: StepSpec, spec: PipelineSpec, names: list[str]) -> None:
     field = f"steps.{step.name}"
     _check_kind(step, field)
@@ -174,9 +167,8 @@ def _check_step(step: StepSpec, spec: PipelineSpec, names: list[str]) -> None:
 
 def _check_known(name: str, known: list[str], what: str, field: str) -> None:
     if name not in known:
-        near = nearest(name, known)
-        hint = f"did you mean {near}?" if near else f"known: {', '.join(sorted(known)) or 'none'}"
-        raise InvalidInput(f"no {what} is named {name}", field=field, value=name, next_step=hint)
+        message = f"no {what} is named {name}"
+        raise InvalidInput(message, field=field, value=name, next_step=suggest(name, known))
 
 
 def _check_kind(step: StepSpec, field: str) -> None:
@@ -186,9 +178,8 @@ def _check_kind(step: StepSpec, field: str) -> None:
         return
     if _is_known(step.kind):
         return
-    known = plugin_names(STEP_KIND_PLUGINS)
-    near = nearest(step.kind, [CALL, *known])
-    hint = f"did you mean {near}?" if near else f"known: {', '.join([CALL, *known])}, <room>.<function>"
+    known = [CALL, *plugin_names(STEP_KIND_PLUGINS)]
+    hint = suggest(step.kind, known, f"known: {', '.join(known)}, <room>.<function>")
     raise InvalidInput(f"no kind of step is named {step.kind}", field=f"{field}.kind", value=step.kind, next_step=hint)
 
 

@@ -5,9 +5,10 @@ from typing import Any
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.states import check_change
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
-from loopwright.pipelines.definitions import get_pipeline, nearest, schedule_key
+from loopwright.pipelines.definitions import get_pipeline, schedule_key
 from loopwright.pipelines.events import (
     ExecutionCancelled,
     ExecutionFailed,
@@ -48,8 +49,7 @@ def start(
     found = get_pipeline(tx, pipeline=pipeline)
     for name in params:
         if name not in found.spec.params:
-            near = nearest(name, list(found.spec.params))
-            hint = f"did you mean {near}?" if near else f"known: {', '.join(found.spec.params) or 'none'}"
+            hint = suggest(name, found.spec.params)
             raise InvalidInput(f"{pipeline} has no param {name}", field=f"params.{name}", value=name, next_step=hint)
     tx.require_blobs(*sorted(blob_digests(params)))
     execution_id = f"exe_{digest_of([tx.project, once])[:26].upper()}" if once else tx.new_id("exe")

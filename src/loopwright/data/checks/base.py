@@ -1,6 +1,5 @@
 """The contract of a check, and opening one by its declaration."""
 
-import difflib
 from abc import ABCMeta, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,6 +9,7 @@ from loopwright.data.types import CheckSpec
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, load_plugin, plugin_names
+from loopwright.kernel.suggestions import suggest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,9 +85,12 @@ def open_check(spec: CheckSpec, field: str = "check") -> Check:
     """
     known = plugin_names("checks")
     if spec.kind not in known:
-        near = difflib.get_close_matches(spec.kind, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-        raise InvalidInput(f"no check is named {spec.kind}", field=f"{field}.kind", value=spec.kind, next_step=hint)
+        raise InvalidInput(
+            f"no check is named {spec.kind}",
+            field=f"{field}.kind",
+            value=spec.kind,
+            next_step=suggest(spec.kind, known),
+        )
     kind: type[Check] = load_plugin("checks", spec.kind)
     opened = convert(spec.args, kind, f"{field}.args")
     try:

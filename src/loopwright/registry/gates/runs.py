@@ -1,6 +1,5 @@
 """Running gates over evidence, so that whatever a gate does there is a verdict."""
 
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.plugins import load_plugin
+from loopwright.kernel.suggestions import nearest
 from loopwright.registry.types import MEASURES, Evidence, GateResult, GateSpec, Verdict
 
 Finding = tuple[Verdict, str]
@@ -28,13 +28,13 @@ def check_specs(specs: Sequence[GateSpec], field: str = "gates", *, task: str = 
         _, arguments = _bind(spec, f"{field}[{place}]")
         metric, known = arguments.get("metric"), MEASURES.get(task, ())
         if spec.kind in _ON_METRICS and known and metric not in known:
-            near = difflib.get_close_matches(str(metric), known, 1)
+            near = nearest(str(metric), known)
             raise InvalidInput(
                 f"gate {spec.kind}: this is no metric of a {task} task",
                 field=f"{field}[{place}].metric",
                 value=metric,
                 rule=f"one of {', '.join(known)}",
-                next_step=f"did you mean {near[0]}?" if near else None,
+                next_step=f"did you mean {near}?" if near else None,
             )
 
 
