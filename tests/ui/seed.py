@@ -91,7 +91,7 @@ def _data(tx: Tx, profile: str) -> None:
         checks=[CheckSpec("between", "temp", {"low": -20, "high": 120})],
     )
     for spec in (flights, weather):
-        data_sql.put_dataset(tx.connection, tx.project, spec, START, START)
+        data_sql.put_dataset(tx, spec, START, START)
         for number in range(1, 41):
             is_bad = spec is weather and number == 40
             results = [_check(one, is_bad) for one in spec.checks]
@@ -114,7 +114,7 @@ def _data(tx: Tx, profile: str) -> None:
                 "hourly append" if number > 1 else "first import",
                 spec,
             )
-            data_sql.insert_version(tx.connection, tx.project, version, number)
+            data_sql.insert_version(tx, version, number)
             ref = tx.ref("dataset", spec.name, number)
             lineage.link(tx, ref, "version_of", tx.ref("dataset", spec.name))
             if is_bad:
@@ -166,17 +166,15 @@ def _features(tx: Tx) -> None:
         ),
     ]
     for kind, name, spec in specs:
-        features_sql.put_definition(
-            tx.connection, tx.project, Definition(kind, name, digest_of(spec), spec, START, START)
-        )
+        features_sql.put_definition(tx, Definition(kind, name, digest_of(spec), spec, START, START))
     for place, view in enumerate(("at_origin", "recent_carrier")):
         at = NOW - 20 * MINUTE_US
         fill = Materialization(view, f"{tx.project}/{view}", "flights", 40, 4120 + place, 212, f"job_{place}", at, at)
-        features_sql.insert_materialization(tx.connection, tx.project, fill)
+        features_sql.insert_materialization(tx, fill)
     plan = FeaturePlan(
         "late", "scheduled_at", ["flight_id"], [], [], [], FEATURES, LabelSpec("flights", "is_late"), "binary"
     )
-    features_sql.insert_plan(tx.connection, tx.project, digest_of("plan"), digest_of("meaning"), plan, START)
+    features_sql.insert_plan(tx, digest_of("plan"), digest_of("meaning"), plan, START)
     _training_sets(tx)
 
 
@@ -198,7 +196,7 @@ def _training_sets(tx: Tx) -> None:
             end,
             end,
         )
-        features_sql.insert_training_set(tx.connection, tx.project, made)
+        features_sql.insert_training_set(tx, made)
         ref = tx.ref("training_set", "late", number)
         lineage.link(
             tx, ref, "joined_from", tx.ref("dataset", "flights", number * 8), tx.ref("dataset", "weather", number * 7)
@@ -280,10 +278,8 @@ def _run(tx: Tx, number: int, execution_id: str | None, at: int, is_failed: bool
         tx.wall_us - (200 - number) * MINUTE_US,
         tx.wall_us - (200 - number) * MINUTE_US + chance.randint(20, 90) * 1_000_000,
     )
-    tracking_sql.insert_run(tx.connection, tx.project, run)
-    tracking_sql.upsert_artifact(
-        tx.connection, tx.project, run_id, Artifact("model/model.txt", digest_of(number), 812_331)
-    )
+    tracking_sql.insert_run(tx, run)
+    tracking_sql.upsert_artifact(tx, run_id, Artifact("model/model.txt", digest_of(number), 812_331))
     points = [
         ("roc_auc", step, at + step, 0.76 - 0.2 * math.exp(-step / 60) + chance.gauss(0, 0.004)) for step in range(600)
     ]
@@ -292,8 +288,7 @@ def _run(tx: Tx, number: int, execution_id: str | None, at: int, is_failed: bool
         for step in range(0, 600, 10)
     ]
     tracking_sql.insert_points(
-        tx.connection,
-        tx.project,
+        tx,
         run_id,
         [*(points if number in (1, 2, 3, 4, 5, 6, 128) else points[-5:] + points[595:600]), ("seconds", 0, at, 41.5)],
     )
@@ -304,11 +299,9 @@ def _run(tx: Tx, number: int, execution_id: str | None, at: int, is_failed: bool
 def _models(tx: Tx) -> None:
     for number in range(1, 7):
         at = START + (number - 1) * 40 * DAY_US
-        registry_sql.lock_model(tx.connection, tx.project, "late", at)
-        registry_sql.next_version(tx.connection, tx.project, "late")
-        runs = tracking_sql.search_runs(
-            tx.connection, tx.project, experiment="late", tree=None, order=None, after=None, limit=1
-        )
+        registry_sql.lock_model(tx, "late", at)
+        registry_sql.next_version(tx, "late")
+        runs = tracking_sql.search_runs(tx, experiment="late", tree=None, order=None, after=None, limit=1)
         version = ModelVersion(
             "late",
             number,
@@ -328,14 +321,14 @@ def _models(tx: Tx) -> None:
             at,
             at,
         )
-        registry_sql.insert_version(tx.connection, tx.project, version, None)
+        registry_sql.insert_version(tx, version, None)
         ref = tx.ref("model", "late", number)
         lineage.link(tx, ref, "made_by", version.run)
         lineage.link(tx, ref, "trained_on", version.training_set)
         _report(tx, number, at)
         tx.emit("registry.version_registered", ref, model="late", version=number)
     for alias, number in (("frozen", 1), ("calendar", 4), ("champion", 4), ("challenger", 5)):
-        registry_sql.upsert_alias(tx.connection, tx.project, Alias("late", alias, number))
+        registry_sql.upsert_alias(tx, Alias("late", alias, number))
 
 
 def _report(tx: Tx, number: int, at: int) -> None:
@@ -368,5 +361,5 @@ def _report(tx: Tx, number: int, at: int) -> None:
         GateResult(GateSpec("latency", {"p99_ms": 5}), "passed", "p99 1.8 ms, at most 5 ms"),
     ]
     registry_sql.insert_report(
-        tx.connection, tx.project, GateReport(new_id("gate", at), "late", number, not is_bad, results, evidence, at, at)
+        tx, GateReport(new_id("gate", at), "late", number, not is_bad, results, evidence, at, at)
     )

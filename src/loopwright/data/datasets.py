@@ -24,10 +24,10 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     check_spec(spec)
     if spec.transform is not None:
         tx.require_blobs(spec.transform.digest)
-    sql.lock_dataset(tx.connection, tx.project, spec.name)
-    found = sql.find_dataset(tx.connection, tx.project, spec.name)
+    sql.lock_dataset(tx, spec.name)
+    found = sql.find_dataset(tx, spec.name)
     if found is None:
-        sql.put_dataset(tx.connection, tx.project, spec, tx.wall_us, tx.wall_us)
+        sql.put_dataset(tx, spec, tx.wall_us, tx.wall_us)
         tx.emit(DatasetDeclared(is_new=True, changes=[]), tx.ref("dataset", spec.name))
         return Declared(get(tx, dataset=spec.name), True, [])
     changes = _changes(found.spec, spec)
@@ -35,7 +35,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
         return Declared(found, False, [])
     if found.latest is not None:
         _keep_identity(found, changes)
-    sql.put_dataset(tx.connection, tx.project, spec, found.created_at, tx.wall_us)
+    sql.put_dataset(tx, spec, found.created_at, tx.wall_us)
     tx.emit(DatasetDeclared(is_new=False, changes=changes), tx.ref("dataset", spec.name))
     return Declared(get(tx, dataset=spec.name), False, changes)
 
@@ -43,7 +43,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
 @query("data.get")
 def get(tx: Tx, *, dataset: str) -> Dataset:
     """Return one dataset with its declaration and its newest version's number."""
-    found = sql.find_dataset(tx.connection, tx.project, dataset)
+    found = sql.find_dataset(tx, dataset)
     if found is None:
         raise NotFound(
             f"no dataset is named {dataset}",
@@ -57,13 +57,13 @@ def get(tx: Tx, *, dataset: str) -> Dataset:
 @query("data.list")
 def list_datasets(tx: Tx) -> list[Dataset]:
     """Return the datasets of the project by name."""
-    return sql.list_datasets(tx.connection, tx.project)
+    return sql.list_datasets(tx)
 
 
 @query("data.personal_columns", internal=True)
 def personal_columns(tx: Tx) -> dict[str, list[str]]:
     """Return the personal columns of every project's datasets, by ``project/dataset``; gateways do not log them."""
-    found = sql.every_personal(tx.connection)
+    found = sql.every_personal(tx)
     return {f"{project}/{name}": personal for (project, name), personal in found.items()}
 
 

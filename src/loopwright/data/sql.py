@@ -2,26 +2,28 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, update
 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
 from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
 from loopwright.kernel.documents import convert
+from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
 
 
-def _datasets(project: str) -> Select[Any]:
+def _datasets(tx: Tx) -> Select[Any]:
     """Datasets with their newest ready and their last version."""
     ready = _newest(dataset_versions.c.state == "ready").label("newest")
     latest = _newest().label("latest")
-    rows = select(datasets, ready, latest).where(datasets.c.project_id == project).subquery()
+    rows = select(datasets, ready, latest).where(datasets.c.project_id == tx.project).subquery()
     same = and_(
         dataset_versions.c.project_id == rows.c.project_id,
         dataset_versions.c.dataset == rows.c.name,
         dataset_versions.c.version == rows.c.latest,
     )
-    return select(rows, dataset_versions.c.state).outerjoin_from(rows, dataset_versions, same).order_by(rows.c.name)
+    state = dataset_versions.c.state.label("latest_state")
+    return select(rows, state).outerjoin_from(rows, dataset_versions, same).order_by(rows.c.name)
 
 
 def _newest(*conditions: Any) -> Any:
@@ -37,79 +39,67 @@ def _newest(*conditions: Any) -> Any:
     )
 
 
-def find_dataset(connection: Connection, project: str, name: str) -> Dataset | None:
+def find_dataset(tx: Tx, name: str) -> Dataset | None:
     """Return one dataset."""
-    rows = _datasets(project).subquery()
-    row = connection.execute(select(rows).where(rows.c.name == name)).first()
-    return None if row is None else _dataset(row)
+    rows = _datasets(tx).subquery()
+    row = tx.execute(select(rows).where(rows.c.name == name)).first()
+    return None if row is None else read_row(row, Dataset)
 
 
-def list_datasets(connection: Connection, project: str) -> list[Dataset]:
+def list_datasets(tx: Tx) -> list[Dataset]:
     """Return the datasets of a project by name."""
-    return [_dataset(row) for row in connection.execute(_datasets(project))]
+    return [read_row(row, Dataset) for row in tx.execute(_datasets(tx))]
 
 
-def every_personal(connection: Connection) -> dict[tuple[str, str], list[str]]:
+def every_personal(tx: Tx) -> dict[tuple[str, str], list[str]]:
     """Return the personal columns of the datasets of all projects that have some, by project and name."""
-    rows = connection.execute(select(datasets.c.project_id, datasets.c.name, datasets.c.spec))
+    rows = tx.execute(select(datasets.c.project_id, datasets.c.name, datasets.c.spec))
     found = {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec").personal for row in rows}
     return {place: personal for place, personal in found.items() if personal}
 
 
-def lock_dataset(connection: Connection, project: str, name: str) -> None:
+def lock_dataset(tx: Tx, name: str) -> None:
     """Hold a dataset's row until the commit, so that versions are numbered one after the other."""
-    statement = select(datasets.c.name).where(datasets.c.project_id == project, datasets.c.name == name)
-    if connection.dialect.name == "postgresql":
-        statement = statement.with_for_update()
-    connection.execute(statement).all()
+    statement = select(datasets.c.name).where(datasets.c.project_id == tx.project, datasets.c.name == name)
+    tx.execute(statement.with_for_update()).all()  # SQLite, which has one writer, leaves the lock out
 
 
-def put_dataset(connection: Connection, project: str, spec: DatasetSpec, created_at: int, changed_at: int) -> None:
+def put_dataset(tx: Tx, spec: DatasetSpec, created_at: int, changed_at: int) -> None:
     """Add a dataset or replace its declaration."""
-    row = {"project_id": project, "name": spec.name, "spec": spec, "created_at": created_at, "changed_at": changed_at}
-    upsert(connection, datasets, [row], key=("project_id", "name"), do_update=True)
+    row = {
+        "project_id": tx.project,
+        "name": spec.name,
+        "spec": spec,
+        "created_at": created_at,
+        "changed_at": changed_at,
+    }
+    upsert(tx.connection, datasets, [row], key=("project_id", "name"), do_update=True)
 
 
-def _dataset(row: Row[Any]) -> Dataset:
-    spec = convert(row.spec, DatasetSpec, "spec")
-    return Dataset(row.name, spec, row.created_at, row.changed_at, row.newest, row.latest, row.state)
-
-
-def insert_version(connection: Connection, project: str, version: DatasetVersion, base: int) -> None:
+def insert_version(tx: Tx, version: DatasetVersion, base: int) -> None:
     """Add a version with the fragments that are its own."""
-    key = {"project_id": project, "dataset": version.dataset, "version": version.version}
-    names = set(dataset_versions.c.keys()) - {"project_id", "base"}
-    values = {name: getattr(version, name) for name in names}
-    connection.execute(insert(dataset_versions), {"project_id": project, **values, "base": base})
+    tx.execute(insert(dataset_versions), row_of(tx, dataset_versions, version, base=base))
+    place = {"dataset": version.dataset, "version": version.version}
     rows = [
-        {
-            **key,
-            "ordinal": ordinal,
-            "digest": fragment.digest,
-            "size_bytes": fragment.size_bytes,
-            "rows": fragment.rows,
-            "event_at_min": fragment.event_at_min,
-            "event_at_max": fragment.event_at_max,
-        }
+        row_of(tx, dataset_fragments, fragment, **place, ordinal=ordinal)
         for ordinal, fragment in enumerate(version.fragments)
     ]
     if rows:
-        connection.execute(insert(dataset_fragments), rows)
+        tx.execute(insert(dataset_fragments), rows)
 
 
-def update_version(connection: Connection, project: str, dataset: str, version: int, **values: Any) -> None:
+def update_version(tx: Tx, dataset: str, version: int, **values: Any) -> None:
     """Change columns of a version."""
     statement = update(dataset_versions).where(
-        dataset_versions.c.project_id == project,
+        dataset_versions.c.project_id == tx.project,
         dataset_versions.c.dataset == dataset,
         dataset_versions.c.version == version,
     )
-    connection.execute(statement.values(**values))
+    tx.execute(statement.values(**values))
 
 
 def find_version(
-    connection: Connection,
-    project: str,
+    tx: Tx,
     dataset: str,
     version: int | None = None,
     *,
@@ -120,28 +110,27 @@ def find_version(
 
     ``during`` leaves out the fragments whose event times do not overlap ``[start_at, end_at)``.
     """
-    statement = _versions(project, dataset).limit(1)
+    statement = _versions(tx, dataset).limit(1)
     if version is not None:
         statement = statement.where(dataset_versions.c.version == version)
     if state is not None:
         statement = statement.where(dataset_versions.c.state == state)
-    row = connection.execute(statement).first()
-    return None if row is None else _version(row, _fragments(connection, project, row, during))
+    row = tx.execute(statement).first()
+    return None if row is None else read_row(row, DatasetVersion, fragments=_fragments(tx, row, during))
 
 
-def find_base(connection: Connection, project: str, dataset: str, version: int) -> int:
+def find_base(tx: Tx, dataset: str, version: int) -> int:
     """Return the version that the chain of appends of a version stands on."""
     statement = select(dataset_versions.c.base).where(
-        dataset_versions.c.project_id == project,
+        dataset_versions.c.project_id == tx.project,
         dataset_versions.c.dataset == dataset,
         dataset_versions.c.version == version,
     )
-    return int(connection.execute(statement).scalar_one())
+    return int(tx.execute(statement).scalar_one())
 
 
 def list_versions(
-    connection: Connection,
-    project: str,
+    tx: Tx,
     dataset: str,
     *,
     limit: int,
@@ -149,32 +138,28 @@ def list_versions(
     state: str | None = None,
 ) -> list[DatasetVersion]:
     """Return versions, newest first, without their fragments."""
-    statement = _versions(project, dataset).limit(limit)
+    statement = _versions(tx, dataset).limit(limit)
     if state is not None:
         statement = statement.where(dataset_versions.c.state == state)
     if before is not None:
         statement = statement.where(dataset_versions.c.version < before)
-    return [_version(row, []) for row in connection.execute(statement)]
+    return [read_row(row, DatasetVersion, fragments=[]) for row in tx.execute(statement)]
 
 
-def list_checks(
-    connection: Connection, project: str, dataset: str, version: int
-) -> list[tuple[int, list[CheckResult]]]:
+def list_checks(tx: Tx, dataset: str, version: int) -> list[tuple[int, list[CheckResult]]]:
     """Return number and checks of the ready versions whose rows a version holds, itself among them, newest first."""
-    base, number = find_base(connection, project, dataset, version), dataset_versions.c.version
-    statement = _versions(project, dataset).with_only_columns(number, dataset_versions.c.checks)
+    base, number = find_base(tx, dataset, version), dataset_versions.c.version
+    statement = _versions(tx, dataset).with_only_columns(number, dataset_versions.c.checks)
     statement = statement.where(number.between(base, version), dataset_versions.c.state == "ready")
-    return [(row.version, convert(row.checks, list[CheckResult], "checks")) for row in connection.execute(statement)]
+    return [(row.version, convert(row.checks, list[CheckResult], "checks")) for row in tx.execute(statement)]
 
 
-def _versions(project: str, dataset: str) -> Select[Any]:
-    same = and_(dataset_versions.c.project_id == project, dataset_versions.c.dataset == dataset)
+def _versions(tx: Tx, dataset: str) -> Select[Any]:
+    same = and_(dataset_versions.c.project_id == tx.project, dataset_versions.c.dataset == dataset)
     return select(dataset_versions).where(same).order_by(dataset_versions.c.version.desc())
 
 
-def _fragments(
-    connection: Connection, project: str, version: Row[Any], during: tuple[int | None, int | None]
-) -> list[Fragment]:
+def _fragments(tx: Tx, version: Row[Any], during: tuple[int | None, int | None]) -> list[Fragment]:
     """Return the fragments of the ready versions from the base to the parent, then its own.
 
     Ready versions follow each other in one line, so those between base and parent are exactly its ancestors.
@@ -191,7 +176,7 @@ def _fragments(
     statement = (
         select(table)
         .join_from(table, versions, same)
-        .where(table.c.project_id == project, table.c.dataset == version.dataset, or_(is_own, is_inherited))
+        .where(table.c.project_id == tx.project, table.c.dataset == version.dataset, or_(is_own, is_inherited))
         .order_by(table.c.version, table.c.ordinal)
     )
     start_at, end_at = during
@@ -199,32 +184,22 @@ def _fragments(
         statement = statement.where(or_(table.c.event_at_max.is_(None), table.c.event_at_max >= start_at))
     if end_at is not None:
         statement = statement.where(or_(table.c.event_at_min.is_(None), table.c.event_at_min < end_at))
-    return [
-        Fragment(row.digest, row.size_bytes, row.rows, row.event_at_min, row.event_at_max)
-        for row in connection.execute(statement)
-    ]
+    return [read_row(row, Fragment) for row in tx.execute(statement)]
 
 
-def _version(row: Row[Any], fragments: list[Fragment]) -> DatasetVersion:
-    values = {name: getattr(row, name) for name in DatasetVersion.__struct_fields__ if name != "fragments"}
-    return convert({**values, "fragments": fragments}, DatasetVersion, "version")
-
-
-def find_import(connection: Connection, project: str, job_id: str) -> ImportResult | None:
+def find_import(tx: Tx, job_id: str) -> ImportResult | None:
     """Return how the import of a job ended."""
     statement = select(dataset_imports.c.result).where(
-        dataset_imports.c.project_id == project, dataset_imports.c.job_id == job_id
+        dataset_imports.c.project_id == tx.project, dataset_imports.c.job_id == job_id
     )
-    found = connection.execute(statement).scalar()
+    found = tx.execute(statement).scalar()
     return None if found is None else convert(found, ImportResult, "result")
 
 
-def put_import(
-    connection: Connection, project: str, job_id: str, dataset: str, result: ImportResult, wall_us: int
-) -> None:
+def put_import(tx: Tx, job_id: str, dataset: str, result: ImportResult, wall_us: int) -> None:
     """Record how an import ended; a job that failed may end otherwise when it is tried again."""
-    row = {"project_id": project, "job_id": job_id, "dataset": dataset, "result": result, "recorded_at": wall_us}
-    upsert(connection, dataset_imports, [row], key=("project_id", "job_id"), do_update=True)
+    row = {"project_id": tx.project, "job_id": job_id, "dataset": dataset, "result": result, "recorded_at": wall_us}
+    upsert(tx.connection, dataset_imports, [row], key=("project_id", "job_id"), do_update=True)
 
 
 _newest_numbers = (

@@ -72,10 +72,10 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
     Returns:
         ``stale`` and nothing done, if a version became ready since the job looked.
     """
-    done = sql.find_import(tx.connection, tx.project, job_id)
+    done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
         return done
-    sql.lock_dataset(tx.connection, tx.project, imported.dataset)
+    sql.lock_dataset(tx, imported.dataset)
     newest = _last(tx, imported.dataset, "ready")
     number = None if newest is None else newest.version
     if number != imported.parent:
@@ -87,19 +87,19 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
         tx.emit(ImportUnchanged(job_id=job_id), tx.ref("dataset", imported.dataset, newest.version))
     else:
         result = _record(tx, job_id, imported, version)
-    sql.put_import(tx.connection, tx.project, job_id, imported.dataset, result, tx.wall_us)
+    sql.put_import(tx, job_id, imported.dataset, result, tx.wall_us)
     return result
 
 
 @verb("data.fail_import", changes=DatasetVersion, internal=True)
 def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> ImportResult:
     """Record that an import job made no version, and why."""
-    done = sql.find_import(tx.connection, tx.project, job_id)
+    done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
         return done
     message = error_from_dict(error).message
     result = ImportResult("failed", None, message=message)
-    sql.put_import(tx.connection, tx.project, job_id, dataset, result, tx.wall_us)
+    sql.put_import(tx, job_id, dataset, result, tx.wall_us)
     if done is None or done.message != message:
         tx.emit(ImportFailed(job_id=job_id, error=error), tx.ref("dataset", dataset), reason=message)
     return result
@@ -108,7 +108,7 @@ def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> 
 @query("data.import_result")
 def import_result(tx: Tx, *, job_id: str) -> ImportResult | None:
     """Return how the import of a job ended; None while it has not."""
-    return sql.find_import(tx.connection, tx.project, job_id)
+    return sql.find_import(tx, job_id)
 
 
 @query("data.get_version")
@@ -119,7 +119,7 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
         NotFound: No such version, or none yet.
         Quarantined: No number was given and every version so far is quarantined.
     """
-    found = sql.find_version(tx.connection, tx.project, dataset, version, state=None if version else "ready")
+    found = sql.find_version(tx, dataset, version, state=None if version else "ready")
     if found is not None:
         return found
     datasets.get(tx, dataset=dataset)
@@ -134,21 +134,21 @@ def newest_version(
     tx: Tx, *, dataset: str, start_at: int | None = None, end_at: int | None = None
 ) -> DatasetVersion | None:
     """Return the newest ready version for an import job, with only the fragments that meet ``[start_at, end_at)``."""
-    return sql.find_version(tx.connection, tx.project, dataset, state="ready", during=(start_at, end_at))
+    return sql.find_version(tx, dataset, state="ready", during=(start_at, end_at))
 
 
 @query("data.versions")
 def list_versions(tx: Tx, *, dataset: str, limit: int = 100, before: int | None = None) -> list[DatasetVersion]:
     """Return versions, newest first, without their fragments."""
     datasets.get(tx, dataset=dataset)
-    return sql.list_versions(tx.connection, tx.project, dataset, limit=min(limit, _MOST_LISTED), before=before)
+    return sql.list_versions(tx, dataset, limit=min(limit, _MOST_LISTED), before=before)
 
 
 @query("data.released_versions")
 def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVersion]:
     """Return the versions with rows in this one that a person released from quarantine, newest first."""
     get_version(tx, dataset=dataset, version=version)
-    checked = sql.list_checks(tx.connection, tx.project, dataset, version)
+    checked = sql.list_checks(tx, dataset, version)
     return [get_version(tx, dataset=dataset, version=number) for number, checks in checked if blocking(checks)]
 
 
@@ -162,7 +162,7 @@ def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> Da
     """
     if not reason.strip():
         raise InvalidInput("a release needs a reason", field="reason", rule="at least one word")
-    sql.lock_dataset(tx.connection, tx.project, dataset)
+    sql.lock_dataset(tx, dataset)
     found = get_version(tx, dataset=dataset, version=version)
     check_change("dataset version", VERSION_STATES, found.state, "ready")
     newest = _last(tx, dataset, "ready")
@@ -174,7 +174,7 @@ def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> Da
             rule="a version is released on top of the one it was built on",
             next_step="import these rows again",
         )
-    sql.update_version(tx.connection, tx.project, dataset, version, state="ready")
+    sql.update_version(tx, dataset, version, state="ready")
     released = get_version(tx, dataset=dataset, version=version)
     _emit_ready(tx, released, reason, rows_added=released.rows - (newest.rows if newest else 0), is_released=True)
     return released
@@ -221,7 +221,7 @@ def add_row_sums(left: str, right: str) -> str:
 
 
 def _last(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | None:
-    found = sql.list_versions(tx.connection, tx.project, dataset, limit=1, state=state)
+    found = sql.list_versions(tx, dataset, limit=1, state=state)
     return found[0] if found else None
 
 
@@ -269,10 +269,10 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
         message = explain_quarantine(last)
         return ImportResult("quarantined", last.version, 0, imported.dropped_rows, message)
     below = version.parent if imported.operation == "append" else None
-    base = version.version if below is None else sql.find_base(tx.connection, tx.project, version.dataset, below)
+    base = version.version if below is None else sql.find_base(tx, version.dataset, below)
     blobs = [BlobRef(fragment.digest, fragment.size_bytes) for fragment in imported.fragments]
     tx.keep_blobs(*blobs, imported.profile, *([imported.failing] if imported.failing else []))
-    sql.insert_version(tx.connection, tx.project, version, base)
+    sql.insert_version(tx, version, base)
     ref = tx.ref("dataset", version.dataset, version.version)
     lineage.link(tx, ref, "version_of", tx.ref("dataset", version.dataset))
     if is_quarantined:

@@ -51,7 +51,7 @@ def finish_materialize(
     tx: Tx, *, job_id: str, view: BoundView, dataset_version: int, rows: int, entities: int, reason: str = ""
 ) -> Materialization:
     """Record a fill that is done. Recording it twice is once."""
-    kept = sql.find_materialization(tx.connection, tx.project, job_id)
+    kept = sql.find_materialization(tx, job_id)
     if kept is not None:
         return kept
     filled = Materialization(
@@ -66,7 +66,7 @@ def finish_materialize(
         recorded_at=tx.wall_us,
         reason=reason,
     )
-    sql.insert_materialization(tx.connection, tx.project, filled)
+    sql.insert_materialization(tx, filled)
     facts = Materialized(
         dataset=filled.dataset, dataset_version=dataset_version, view_key=view.key, rows=rows, entities=entities
     )
@@ -77,7 +77,7 @@ def finish_materialize(
 @query("features.materializations")
 def materializations(tx: Tx, *, view: str | None = None, limit: int = 100) -> list[Materialization]:
     """Return fills of the online store, newest first."""
-    return sql.list_materializations(tx.connection, tx.project, view, min(limit, 1000))
+    return sql.list_materializations(tx, view, min(limit, 1000))
 
 
 @query("features.bound_views", internal=True)

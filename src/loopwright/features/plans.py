@@ -68,7 +68,7 @@ def freeze_plan(tx: Tx, *, service: str) -> str:
 @query("features.plan")
 def plan(tx: Tx, *, digest: Digest) -> FeaturePlan:
     """Return a frozen plan."""
-    found = sql.find_plan(tx.connection, tx.project, digest)
+    found = sql.find_plan(tx, digest)
     if found is None:
         raise NotFound(
             "no plan has this digest", field="digest", value=digest, next_step="features.freeze_plan makes one"
@@ -215,10 +215,10 @@ def _keep(tx: Tx, plan: FeaturePlan) -> str:
     document = to_builtins(plan)
     document.pop("code_digest")
     meaning = digest_of(meaning_of(document))
-    kept = sql.find_plan_by_meaning(tx.connection, tx.project, meaning)
+    kept = sql.find_plan_by_meaning(tx, meaning)
     if kept is not None:
         return kept
     digest = digest_of(plan)
-    sql.insert_plan(tx.connection, tx.project, digest, meaning, plan, tx.wall_us)
+    sql.insert_plan(tx, digest, meaning, plan, tx.wall_us)
     tx.emit(PlanFrozen(digest=digest, columns=plan.columns), tx.ref("feature_service", plan.service))
     return digest

@@ -40,12 +40,12 @@ def record_training_set(
         reason: Why.
     """
     plan = find_plan(tx, digest=plan_digest)
-    for kept in sql.list_training_sets(tx.connection, tx.project, spec.service, digest=blob.digest):
+    for kept in sql.list_training_sets(tx, spec.service, digest=blob.digest):
         if kept.spec == spec and kept.plan_digest == plan_digest:
             return kept
     recorded = TrainingSetVersion(
         service=spec.service,
-        version=sql.next_training_set(tx.connection, tx.project, spec.service),
+        version=sql.next_training_set(tx, spec.service),
         spec=spec,
         digest=blob.digest,
         size_bytes=blob.size_bytes,
@@ -58,7 +58,7 @@ def record_training_set(
         recorded_at=tx.wall_us,
     )
     tx.keep_blobs(blob)
-    sql.insert_training_set(tx.connection, tx.project, recorded)
+    sql.insert_training_set(tx, recorded)
     ref = tx.ref("training_set", spec.service, recorded.version)
     sources = [tx.ref("dataset", name, version) for name, version in sorted(spec.dataset_versions.items())]
     lineage.link(tx, ref, "joined_from", *sources)
@@ -74,7 +74,7 @@ def record_training_set(
 @query("features.training_set")
 def training_set(tx: Tx, *, service: str, version: int | None = None) -> TrainingSetVersion:
     """Return one training set of a service; the newest if no version is given."""
-    found = sql.list_training_sets(tx.connection, tx.project, service, version=version, limit=1)
+    found = sql.list_training_sets(tx, service, version=version, limit=1)
     if not found:
         name = service if version is None else f"{service}/{version}"
         step = "start a pipeline that freezes one"
@@ -85,7 +85,7 @@ def training_set(tx: Tx, *, service: str, version: int | None = None) -> Trainin
 @query("features.training_sets")
 def list_training_sets(tx: Tx, *, service: str, limit: int = 100) -> list[TrainingSetVersion]:
     """Return the training sets of a service, newest first."""
-    return sql.list_training_sets(tx.connection, tx.project, service, limit=min(limit, 1000))
+    return sql.list_training_sets(tx, service, limit=min(limit, 1000))
 
 
 @query("features.rows_used")

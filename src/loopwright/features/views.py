@@ -95,7 +95,7 @@ def get(tx: Tx, *, kind: str, name: str) -> Definition:
 @query("features.list")
 def list_definitions(tx: Tx, *, kind: str | None = None) -> list[Definition]:
     """Return what is declared, by kind (view, request, service) and name."""
-    return sql.list_definitions(tx.connection, tx.project, kind)
+    return sql.list_definitions(tx, kind)
 
 
 def find(tx: Tx, kind: str, name: str) -> Definition:
@@ -104,9 +104,9 @@ def find(tx: Tx, kind: str, name: str) -> Definition:
     Raises:
         NotFound: Nothing of this kind has this name; suggests the nearest.
     """
-    found = sql.find_definition(tx.connection, tx.project, kind, name)
+    found = sql.find_definition(tx, kind, name)
     if found is None:
-        names = [item.name for item in sql.list_definitions(tx.connection, tx.project, kind)]
+        names = [item.name for item in sql.list_definitions(tx, kind)]
         raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=suggest(name, names))
     return found
 
@@ -143,11 +143,11 @@ def _declare(tx: Tx, kind: Kind, spec: ViewSpec | RequestSpec | ServiceSpec) -> 
     """Keep a declaration; return it with the digest of the one before, its own where nothing changed."""
     document = to_builtins(spec)
     digest = digest_of(meaning_of(document))
-    known = sql.find_definition(tx.connection, tx.project, kind, spec.name)
+    known = sql.find_definition(tx, kind, spec.name)
     if known is not None and known.digest == digest:
         return known, digest
     definition = Definition(kind, spec.name, digest, document, tx.now_us, tx.wall_us)
-    sql.put_definition(tx.connection, tx.project, definition)
+    sql.put_definition(tx, definition)
     return definition, None if known is None else known.digest
 
 

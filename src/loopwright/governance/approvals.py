@@ -14,12 +14,12 @@ _DECIDED = {"approved": ApprovalApproved, "rejected": ApprovalRejected, "withdra
 
 def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
     """Open an approval for exactly one digest; asking again while it waits is once."""
-    for waiting in sql.list_approvals(tx.connection, tx.project, state="waiting", subject=subject):
+    for waiting in sql.list_approvals(tx, state="waiting", subject=subject):
         if waiting.digest == digest:
             return waiting
         _decide(tx, waiting, "withdrawn", "what was asked for has changed")
     approval = Approval(tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
-    sql.insert_approval(tx.connection, tx.project, approval)
+    sql.insert_approval(tx, approval)
     tx.emit(ApprovalAsked(approval_id=approval.approval_id, digest=digest, question=question), subject)
     return approval
 
@@ -27,13 +27,13 @@ def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
 @query("approvals.list")
 def list_approvals(tx: Tx, *, state: str | None = None, subject: str | None = None) -> list[Approval]:
     """Return approvals, newest first."""
-    return sql.list_approvals(tx.connection, tx.project, state=state, subject=subject)
+    return sql.list_approvals(tx, state=state, subject=subject)
 
 
 @query("approvals.get")
 def get(tx: Tx, *, approval_id: str) -> Approval:
     """Return one approval."""
-    found = sql.find_approval(tx.connection, tx.project, approval_id)
+    found = sql.find_approval(tx, approval_id)
     if found is None:
         raise NotFound("no such approval", field="approval_id", value=approval_id, next_step="loopwright status")
     return found
@@ -55,7 +55,7 @@ def reject(tx: Tx, *, approval_id: str, reason: str) -> Approval:
 
 def withdraw(tx: Tx, subject: str, reason: str) -> None:
     """Close what still waits about a subject, because the question is moot."""
-    for waiting in sql.list_approvals(tx.connection, tx.project, state="waiting", subject=subject):
+    for waiting in sql.list_approvals(tx, state="waiting", subject=subject):
         _decide(tx, waiting, "withdrawn", reason)
 
 
@@ -68,8 +68,7 @@ def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
             "nobody approves what they asked for", field="actor", value=tx.actor, next_step="ask another approver"
         )
     sql.update_approval(
-        tx.connection,
-        tx.project,
+        tx,
         approval,
         state=state,
         decided_by=tx.actor,

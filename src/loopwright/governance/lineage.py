@@ -12,16 +12,16 @@ MOST_STEPS = 100
 def link(tx: Tx, child: str, relation: str, *parents: str) -> None:
     """Record that ``child`` was made from ``parents`` (refs as text), in this transaction."""
     edges = [LineageEdge(child, parent, relation) for parent in parents]
-    sql.insert_edges(tx.connection, tx.project, edges, tx.wall_us)
+    sql.insert_edges(tx, edges)
 
 
 @query("lineage.upstream")
 def upstream(tx: Tx, *, ref: str, depth: Count = 20) -> list[LineageEdge]:
     """Return every edge from a ref up to its sources."""
-    return sql.walk_edges(tx.connection, tx.project, ref, upwards=True, depth=min(depth, MOST_STEPS))
+    return sql.walk_edges(tx, ref, upwards=True, depth=min(depth, MOST_STEPS))
 
 
 @query("lineage.downstream")
 def downstream(tx: Tx, *, ref: str, depth: Count = 20) -> list[LineageEdge]:
     """Return every edge from a ref down to what was made of it."""
-    return sql.walk_edges(tx.connection, tx.project, ref, upwards=False, depth=min(depth, MOST_STEPS))
+    return sql.walk_edges(tx, ref, upwards=False, depth=min(depth, MOST_STEPS))

@@ -35,7 +35,7 @@ def create(
     found = sql.find_project(tx.connection, name)
     if found is None:
         project = Project(name, owner, risk, clock, parse_moment(clock_at, "clock_at"), tx.wall_us)
-        sql.insert_project(tx.connection, project)
+        sql.insert_project(tx, project)
         tx.emit(ProjectCreated(owner=owner, risk=risk, clock=clock), tx.ref("project", name))
         return project
     if found.clock != clock:
@@ -47,7 +47,7 @@ def create(
             next_step="use another project name",
         )
     if (found.owner, found.risk) != (owner, risk):
-        sql.update_project(tx.connection, name, owner=owner, risk=risk)
+        sql.update_project(tx, name, owner=owner, risk=risk)
         tx.emit(ProjectChanged(owner=owner, risk=risk), tx.ref("project", name))
     return _find(tx, name)
 
@@ -89,7 +89,7 @@ def on_wall_clock(connection: Connection) -> list[str]:
 @verb("projects.set_clock", changes=Project, internal=True)
 def set_clock(tx: Tx, *, to: int) -> Project:
     """Move a replay clock forward; it never goes back. Part of ``clock.advance``; writes no event."""
-    moved = sql.move_clock(tx.connection, tx.project, to)
+    moved = sql.move_clock(tx, to)
     if moved is not None:
         return moved
     project = _find(tx, tx.project)

@@ -49,7 +49,7 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
     expires_at = None if expires_in is None else tx.wall_us + parse_duration(expires_in, "expires_in")
     project = EVERY_PROJECT if every_project else tx.project
     token = Token(tx.new_id("tok"), actor, project, role, tx.wall_us, expires_at, None)
-    sql.insert_token(tx.connection, token, digest_bytes(secret.encode()))
+    sql.insert_token(tx, token, digest_bytes(secret.encode()))
     tx.emit(TokenCreated(actor=actor, role=role, project=project), tx.ref("token", token.token_id))
     return NewToken(token, secret)
 
@@ -57,13 +57,13 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
 @query("tokens.list", role=Role.ADMIN)
 def list_tokens(tx: Tx) -> list[Token]:
     """Return the tokens of this project, newest first; never their secrets; in ``_system`` those for every project."""
-    return sql.list_tokens(tx.connection, _scope(tx))
+    return sql.list_tokens(tx, _scope(tx))
 
 
 @verb("tokens.revoke", changes=Token, role=Role.ADMIN)
 def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
     """End a token at once."""
-    if sql.revoke_token(tx.connection, _scope(tx), token_id, tx.wall_us) == 0:
+    if sql.revoke_token(tx, _scope(tx), token_id, tx.wall_us) == 0:
         raise NotFound("no live token has this id here", field="token_id", value=token_id)
     tx.emit(TokenRevoked(), tx.ref("token", token_id), reason=reason)
 
@@ -71,7 +71,7 @@ def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
 @query("tokens.live", internal=True)
 def live(tx: Tx) -> dict[str, Token]:
     """Return every live token by the digest of its secret, for the gateways."""
-    return dict(sql.live_token_digests(tx.connection, tx.wall_us))
+    return dict(sql.live_token_digests(tx, tx.wall_us))
 
 
 def _scope(tx: Tx) -> list[str]:
@@ -85,7 +85,7 @@ def authenticate(tx: Tx, secret: str) -> Actor:
     Raises:
         Unauthenticated: The token is unknown, revoked or expired.
     """
-    token = sql.find_token(tx.connection, digest_bytes(secret.encode()))
+    token = sql.find_token(tx, digest_bytes(secret.encode()))
     is_live = token is not None and token.revoked_at is None
     if token is None or not is_live or (token.expires_at is not None and token.expires_at <= tx.wall_us):
         raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")

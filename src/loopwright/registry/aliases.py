@@ -25,10 +25,10 @@ def set_alias(tx: Tx, *, model: str, alias: str, version: int, reason: str = "")
     check_name(alias, "alias")
     _check_role(tx, alias)
     get_version(tx, model=model, version=version)
-    before = sql.find_alias(tx.connection, tx.project, model, alias)
+    before = sql.find_alias(tx, model, alias)
     after = Alias(model, alias, version)
     if before != after:
-        sql.upsert_alias(tx.connection, tx.project, after)
+        sql.upsert_alias(tx, after)
         facts = AliasSet(model=model, alias=alias, version=version, before=None if before is None else before.version)
         tx.emit(facts, tx.ref("model", model, version), reason=reason)
     return after
@@ -42,10 +42,10 @@ def remove_alias(tx: Tx, *, model: str, alias: str, reason: str = "") -> None:
         NotFound: The model has no such alias.
     """
     _check_role(tx, alias)
-    before = sql.find_alias(tx.connection, tx.project, model, alias)
+    before = sql.find_alias(tx, model, alias)
     if before is None:
         raise NotFound(f"{model} has no alias {alias}", field="alias", value=alias)
-    sql.delete_alias(tx.connection, tx.project, model, alias)
+    sql.delete_alias(tx, model, alias)
     facts = AliasRemoved(model=model, alias=alias, before=before.version)
     tx.emit(facts, tx.ref("model", model, before.version), reason=reason)
 
@@ -53,7 +53,7 @@ def remove_alias(tx: Tx, *, model: str, alias: str, reason: str = "") -> None:
 @query("registry.aliases")
 def list_aliases(tx: Tx, *, model: str) -> list[Alias]:
     """Return the aliases of a model by name."""
-    return sql.list_aliases(tx.connection, tx.project, model)
+    return sql.list_aliases(tx, model)
 
 
 def _check_role(tx: Tx, alias: str) -> None:

@@ -9,4 +9,4 @@ from loopwright.store.tx import Tx
 @query("registry.models")
 def list_models(tx: Tx) -> list[Model]:
     """Return every model by name, with its newest version and its aliases."""
-    return sql.list_models(tx.connection, tx.project)
+    return sql.list_models(tx)

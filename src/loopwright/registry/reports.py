@@ -72,11 +72,11 @@ def gate_report(tx: Tx, *, model: str, version: int) -> GateReport:
 @query("registry.gate_reports")
 def gate_reports(tx: Tx, *, model: str, version: int, limit: int = 100) -> list[GateReport]:
     """Return the gate reports of a version, newest first."""
-    return sql.list_reports(tx.connection, tx.project, model, version, limit=max(1, min(limit, 1000)))
+    return sql.list_reports(tx, model, version, limit=max(1, min(limit, 1000)))
 
 
 def _store(tx: Tx, report: GateReport, event: type[GateFacts], reason: str) -> None:
-    sql.insert_report(tx.connection, tx.project, report)
+    sql.insert_report(tx, report)
     facts = event(
         model=report.model,
         version=report.version,

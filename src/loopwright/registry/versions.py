@@ -85,13 +85,13 @@ def register(
     check_files(files)
     _check_flavour(flavour)
     digest = model_digest(flavour, files, signature)
-    sql.lock_model(tx.connection, tx.project, model, tx.wall_us)
+    sql.lock_model(tx, model, tx.wall_us)
     known = _find_registered(tx, model, idempotency, digest)
     if known is not None:
         return known
     version = ModelVersion(
         model=model,
-        version=sql.next_version(tx.connection, tx.project, model),
+        version=sql.next_version(tx, model),
         flavour=flavour,
         files=files,
         digest=digest,
@@ -115,7 +115,7 @@ def register(
 
 def _find_registered(tx: Tx, model: str, token: str, digest: str) -> ModelVersion | None:
     """Return the version that was registered under a token already."""
-    known = sql.find_version(tx.connection, tx.project, model, token=token) if token else None
+    known = sql.find_version(tx, model, token=token) if token else None
     if known is not None and known.digest != digest:
         raise Conflict("this token belongs to another artifact", field="idempotency", value=token)
     return known
@@ -171,13 +171,13 @@ def get_version(
 ) -> ModelVersion:
     """Return a version by number, by alias or by the token it was registered under, else the newest one."""
     if alias is not None:
-        named = sql.find_alias(tx.connection, tx.project, model, alias)
+        named = sql.find_alias(tx, model, alias)
         if named is None:
             raise NotFound(
                 f"{model} has no alias {alias}", field="alias", value=alias, next_step="see registry.aliases"
             )
         version = named.version
-    found = sql.find_version(tx.connection, tx.project, model, version=version, token=idempotency)
+    found = sql.find_version(tx, model, version=version, token=idempotency)
     if found is None:
         raise _unknown(tx, model, version)
     return found
@@ -185,12 +185,12 @@ def get_version(
 
 def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
     """Return the error that names the versions there are; of a model without any, the models there are."""
-    newest = sql.find_version(tx.connection, tx.project, model)
+    newest = sql.find_version(tx, model)
     if newest is not None:
         numbers = "version 1" if newest.version == 1 else f"versions 1 to {newest.version}"
         hint = f"{model} has {numbers}"
     else:
-        names = ", ".join(one.model for one in sql.list_models(tx.connection, tx.project))
+        names = ", ".join(one.model for one in sql.list_models(tx))
         hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start trains one"
     shown = model if version is None else f"{model}/{version}"
     return NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)
@@ -199,7 +199,7 @@ def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
 @query("registry.versions")
 def versions(tx: Tx, *, model: str, before: int | None = None, limit: int = 100) -> list[ModelVersion]:
     """Return the versions of a model, newest first; ``before`` is the last number of the page before."""
-    return sql.list_versions(tx.connection, tx.project, model, before=before, limit=max(1, min(limit, 1000)))
+    return sql.list_versions(tx, model, before=before, limit=max(1, min(limit, 1000)))
 
 
 def _check_flavour(flavour: str) -> None:
@@ -211,7 +211,7 @@ def _check_flavour(flavour: str) -> None:
 def _store(tx: Tx, version: ModelVersion, token: str) -> None:
     if version.refit_of is not None:
         get_version(tx, model=version.model, version=version.refit_of)
-    sql.insert_version(tx.connection, tx.project, version, token or None)
+    sql.insert_version(tx, version, token or None)
     tx.keep_blobs(*(BlobRef(file.digest, file.size_bytes) for file in version.files))
     ref = tx.ref("model", version.model, version.version)
     refit_of = version.refit_of and tx.ref("model", version.model, version.refit_of)

@@ -9,4 +9,4 @@ from loopwright.tracking.types import Experiment
 @query("tracking.experiments")
 def list_experiments(tx: Tx) -> list[Experiment]:
     """Return experiments with counts of their runs, the one that ran last first."""
-    return sql.list_experiments(tx.connection, tx.project)
+    return sql.list_experiments(tx)

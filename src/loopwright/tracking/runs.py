@@ -95,7 +95,7 @@ def start_run(
         started_at=tx.wall_us,
         finished_at=None,
     )
-    sql.insert_run(tx.connection, tx.project, run)
+    sql.insert_run(tx, run)
     ref = tx.ref("run", run_id)
     lineage.link(tx, ref, "read", *refs)
     if execution_id:
@@ -133,7 +133,7 @@ def log_batch(
         (_checked_key(point.key, "metrics"), point.step, tx.wall_us if point.at_us is None else point.at_us, number)
         for point, number in ((point, read_number(point.value)) for point in points)
     ]
-    sql.insert_points(tx.connection, tx.project, run_id, rows)
+    sql.insert_points(tx, run_id, rows)
 
 
 @verb("tracking.log_artifact", changes=Run)
@@ -150,7 +150,7 @@ def log_artifact(tx: Tx, *, run_id: str, path: str, digest: Digest, size_bytes: 
             "this path cannot be used", field="path", value=path, rule="relative, with /, without . and .."
         )
     artifact = Artifact(path, digest, size_bytes)
-    sql.upsert_artifact(tx.connection, tx.project, run_id, artifact)
+    sql.upsert_artifact(tx, run_id, artifact)
     tx.keep_blobs(BlobRef(digest, size_bytes))
     tx.emit(ArtifactLogged(path=path, digest=digest, size_bytes=size_bytes), tx.ref("run", run_id))
     return artifact
@@ -160,7 +160,7 @@ def log_artifact(tx: Tx, *, run_id: str, path: str, digest: Digest, size_bytes: 
 def set_tags(tx: Tx, *, run_id: str, tags: dict[str, str]) -> Run:
     """Set tags of a run, whatever its state."""
     _lock(tx, run_id)
-    sql.upsert_tags(tx.connection, tx.project, run_id, _checked_tags(tags))
+    sql.upsert_tags(tx, run_id, _checked_tags(tags))
     tx.emit(TagsSet(tags=tags), tx.ref("run", run_id))
     return get_run(tx, run_id=run_id)
 
@@ -173,7 +173,7 @@ def finish_run(
     before = _lock(tx, run_id)
     if before != state:
         check_change("run", RUN_STATES, before, state)
-        sql.update_run(tx.connection, tx.project, run_id, state=state, finished_at=tx.wall_us)
+        sql.update_run(tx, run_id, state=state, finished_at=tx.wall_us)
         tx.emit(_ENDED[state](), tx.ref("run", run_id), reason=reason)
     return get_run(tx, run_id=run_id)
 
@@ -181,7 +181,7 @@ def finish_run(
 @query("tracking.get_run")
 def get_run(tx: Tx, *, run_id: str) -> Run:
     """Return one run with the last value of each metric."""
-    found = sql.find_runs(tx.connection, tx.project, [run_id])
+    found = sql.find_runs(tx, [run_id])
     if not found:
         raise _unknown(run_id)
     return found[0]
@@ -209,15 +209,14 @@ def search_runs(
     tree = parse_filter(filter, SEARCHED)
     order = read_order(order_by, SEARCHED) if order_by.strip() else None
     ids = sql.search_runs(
-        tx.connection,
-        tx.project,
+        tx,
         experiment=experiment,
         tree=None if tree is None else _with_moments(tree),
         order=order,
         after=after,
         limit=max(1, min(limit, MOST_RUNS)),
     )
-    return sql.find_runs(tx.connection, tx.project, ids)
+    return sql.find_runs(tx, ids)
 
 
 @query("tracking.metric_history")
@@ -226,7 +225,7 @@ def metric_history(
 ) -> list[MetricPoint]:
     """Return the points of one metric by step, then time; ``after`` is the last point of the page before."""
     place = None if after is None else (after.step, after.at_us)
-    return sql.find_points(tx.connection, tx.project, run_id, key, after=place, limit=max(1, min(limit, 100_000)))
+    return sql.find_points(tx, run_id, key, after=place, limit=max(1, min(limit, 100_000)))
 
 
 def _with_moments(tree: Filter) -> Filter:
@@ -245,7 +244,7 @@ def _with_moments(tree: Filter) -> Filter:
 
 
 def _lock(tx: Tx, run_id: str) -> str:
-    state = sql.lock_run(tx.connection, tx.project, run_id)
+    state = sql.lock_run(tx, run_id)
     if state is None:
         raise _unknown(run_id)
     return state
@@ -262,7 +261,7 @@ def _unknown(run_id: str) -> NotFound:
 
 
 def _add_params(tx: Tx, run_id: str, params: dict[str, Any]) -> None:
-    stored = sql.find_params(tx.connection, tx.project, run_id)
+    stored = sql.find_params(tx, run_id)
     for key, value in params.items():
         if key in stored and to_json(stored[key]) != to_json(value):
             raise Conflict(
@@ -272,7 +271,7 @@ def _add_params(tx: Tx, run_id: str, params: dict[str, Any]) -> None:
                 rule="a param keeps its first value",
                 next_step="log a metric or a tag, or start another run",
             )
-    sql.insert_params(tx.connection, tx.project, run_id, params)
+    sql.insert_params(tx, run_id, params)
 
 
 def _checked_key(key: str, field: str) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     Row,
     Select,
     Table,
@@ -26,27 +25,27 @@ from sqlalchemy import (
 
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.filters import Comparison, Conjunction, Disjunction, Field, Filter, Negation, Scalar
+from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
+from loopwright.store.tx import Tx
 from loopwright.tracking.tables import metric_points, run_artifacts, run_metrics, run_params, run_tags, runs
-from loopwright.tracking.types import Artifact, Environment, Experiment, MetricPoint, Run, SourceState, name_non_finite
+from loopwright.tracking.types import Artifact, Experiment, MetricPoint, Run, name_non_finite
 
 _GROUPS: dict[str, Table] = {"metrics": run_metrics, "params": run_params, "tags": run_tags}
 
 
-def insert_run(connection: Connection, project: str, run: Run) -> None:
+def insert_run(tx: Tx, run: Run) -> None:
     """Add a run with its params and tags."""
-    kept = {"metrics", "params", "tags", "artifacts", "non_finite"}
-    values = {name: getattr(run, name) for name in run.__struct_fields__ if name not in kept}
-    connection.execute(insert(runs), {"project_id": project, **values})
-    insert_params(connection, project, run.run_id, run.params)
-    upsert_tags(connection, project, run.run_id, run.tags)
+    tx.execute(insert(runs), row_of(tx, runs, run))
+    insert_params(tx, run.run_id, run.params)
+    upsert_tags(tx, run.run_id, run.tags)
 
 
-def insert_params(connection: Connection, project: str, run_id: str, params: dict[str, Any]) -> None:
+def insert_params(tx: Tx, run_id: str, params: dict[str, Any]) -> None:
     """Add params; those that exist stay."""
     rows = [
         {
-            "project_id": project,
+            "project_id": tx.project,
             "run_id": run_id,
             "key": key,
             "document": value,
@@ -55,146 +54,138 @@ def insert_params(connection: Connection, project: str, run_id: str, params: dic
         }
         for key, value in params.items()
     ]
-    upsert(connection, run_params, rows, key=("project_id", "run_id", "key"), do_update=False)
+    upsert(tx.connection, run_params, rows, key=("project_id", "run_id", "key"), do_update=False)
 
 
-def upsert_tags(connection: Connection, project: str, run_id: str, tags: dict[str, str]) -> None:
+def upsert_tags(tx: Tx, run_id: str, tags: dict[str, str]) -> None:
     """Set tags, replacing those of the same name."""
-    rows = [{"project_id": project, "run_id": run_id, "key": key, "text": text} for key, text in tags.items()]
-    upsert(connection, run_tags, rows, key=("project_id", "run_id", "key"), do_update=True)
+    rows = [{"project_id": tx.project, "run_id": run_id, "key": key, "text": text} for key, text in tags.items()]
+    upsert(tx.connection, run_tags, rows, key=("project_id", "run_id", "key"), do_update=True)
 
 
-def insert_points(connection: Connection, project: str, run_id: str, points: list[tuple[str, int, int, float]]) -> None:
+def insert_points(tx: Tx, run_id: str, points: list[tuple[str, int, int, float]]) -> None:
     """Append points (key, step, at_us, value) and move each metric's last value, the one of the highest step."""
     if not points:
         return
-    leading = {"project_id": project, "run_id": run_id}
+    leading = {"project_id": tx.project, "run_id": run_id}
     rows = [
         {**leading, "key": key, "step": step, "at_us": at_us, "number": None if math.isnan(value) else value}
         for key, step, at_us, value in points
     ]
-    connection.execute(insert(metric_points), rows)
+    tx.execute(insert(metric_points), rows)
     newest = {row["key"]: row for row in sorted(rows, key=lambda row: (row["step"], row["at_us"]))}
     m = run_metrics
-    stored = connection.execute(
+    stored = tx.execute(
         select(m.c.key, m.c.step, m.c.at_us).where(
-            m.c.project_id == project, m.c.run_id == run_id, m.c.key.in_(list(newest))
+            m.c.project_id == tx.project, m.c.run_id == run_id, m.c.key.in_(list(newest))
         )
     )
-    for key, step, at_us in stored:
-        if (step, at_us) > (newest[key]["step"], newest[key]["at_us"]):
-            del newest[key]
-    upsert(connection, run_metrics, list(newest.values()), key=("project_id", "run_id", "key"), do_update=True)
+    for last in stored:
+        if (last.step, last.at_us) > (newest[last.key]["step"], newest[last.key]["at_us"]):
+            del newest[last.key]
+    upsert(tx.connection, run_metrics, list(newest.values()), key=("project_id", "run_id", "key"), do_update=True)
 
 
-def upsert_artifact(connection: Connection, project: str, run_id: str, artifact: Artifact) -> None:
+def upsert_artifact(tx: Tx, run_id: str, artifact: Artifact) -> None:
     """Record a file of a run, replacing the one at the same path."""
-    row = {
-        "project_id": project,
-        "run_id": run_id,
-        "path": artifact.path,
-        "digest": artifact.digest,
-        "size_bytes": artifact.size_bytes,
-    }
-    upsert(connection, run_artifacts, [row], key=("project_id", "run_id", "path"), do_update=True)
+    row = row_of(tx, run_artifacts, artifact, run_id=run_id)
+    upsert(tx.connection, run_artifacts, [row], key=("project_id", "run_id", "path"), do_update=True)
 
 
-def lock_run(connection: Connection, project: str, run_id: str) -> str | None:
+def lock_run(tx: Tx, run_id: str) -> str | None:
     """Return a run's state and keep other writers of the run away until the commit; None if there is no such run."""
-    statement = select(runs.c.state).where(runs.c.project_id == project, runs.c.run_id == run_id).with_for_update()
-    return connection.execute(statement).scalar()
+    statement = select(runs.c.state).where(runs.c.project_id == tx.project, runs.c.run_id == run_id).with_for_update()
+    return tx.execute(statement).scalar()
 
 
-def update_run(connection: Connection, project: str, run_id: str, **values: Any) -> None:
+def update_run(tx: Tx, run_id: str, **values: Any) -> None:
     """Change columns of a run."""
-    connection.execute(update(runs).where(runs.c.project_id == project, runs.c.run_id == run_id).values(**values))
+    tx.execute(update(runs).where(runs.c.project_id == tx.project, runs.c.run_id == run_id).values(**values))
 
 
-def find_params(connection: Connection, project: str, run_id: str) -> dict[str, Any]:
+def find_params(tx: Tx, run_id: str) -> dict[str, Any]:
     """Return the params of a run."""
     p = run_params
-    statement = select(p.c.key, p.c.document).where(p.c.project_id == project, p.c.run_id == run_id)
-    return {row.key: row.document for row in connection.execute(statement)}
+    statement = select(p.c.key, p.c.document).where(p.c.project_id == tx.project, p.c.run_id == run_id)
+    return {row.key: row.document for row in tx.execute(statement)}
 
 
-def find_runs(connection: Connection, project: str, run_ids: Sequence[str]) -> list[Run]:
+def find_runs(tx: Tx, run_ids: Sequence[str]) -> list[Run]:
     """Return runs with everything logged to them, in the order of ``run_ids``; unknown ids are left out."""
-    statement = select(runs).where(runs.c.project_id == project, runs.c.run_id.in_(list(run_ids)))
-    rows = {row.run_id: row for row in connection.execute(statement)}
+    statement = select(runs).where(runs.c.project_id == tx.project, runs.c.run_id.in_(list(run_ids)))
+    rows = {row.run_id: row for row in tx.execute(statement)}
     logged: dict[str, dict[str, list[Any]]] = {
-        table.name: _by_run(connection, project, table, list(rows))
-        for table in (run_params, run_tags, run_metrics, run_artifacts)
+        table.name: _by_run(tx, table, list(rows)) for table in (run_params, run_tags, run_metrics, run_artifacts)
     }
     return [_run(rows[run_id], {name: logged[name][run_id] for name in logged}) for run_id in run_ids if run_id in rows]
 
 
-def _by_run(connection: Connection, project: str, table: Table, run_ids: list[str]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = defaultdict(list)
+def _by_run(tx: Tx, table: Table, run_ids: list[str]) -> dict[str, list[Row[Any]]]:
+    by_run: dict[str, list[Row[Any]]] = defaultdict(list)
     if run_ids:
         column = table.c.path if table is run_artifacts else table.c.key
-        statement = select(table).where(table.c.project_id == project, table.c.run_id.in_(run_ids))
+        statement = select(table).where(table.c.project_id == tx.project, table.c.run_id.in_(run_ids))
         # In the order of the primary key: by the name alone, SQLite would walk another index through every run.
-        for row in connection.execute(statement.order_by(table.c.run_id, column)):
-            found[row.run_id].append(row)
-    return found
+        for row in tx.execute(statement.order_by(table.c.run_id, column)):
+            by_run[row.run_id].append(row)
+    return by_run
 
 
 def _run(row: Row[Any], logged: dict[str, list[Any]]) -> Run:
-    numbers = {one.key: math.nan if one.number is None else one.number for one in logged["run_metrics"]}
-    odd = {key: name for key, value in numbers.items() if (name := name_non_finite(value)) is not None}
-    return Run(
-        run_id=row.run_id,
-        experiment=row.experiment,
-        name=row.name,
-        state=row.state,
-        params={one.key: one.document for one in logged["run_params"]},
-        metrics={key: value for key, value in numbers.items() if key not in odd},
-        tags={one.key: one.text for one in logged["run_tags"]},
-        inputs=row.inputs,
-        artifacts=[Artifact(one.path, one.digest, one.size_bytes) for one in logged["run_artifacts"]],
-        environment=Environment(**row.environment) if row.environment else None,
-        source=SourceState(**row.source) if row.source else None,
-        execution_id=row.execution_id,
-        event_at=row.event_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        non_finite=odd,
+    numbers = {metric.key: _number(metric.number) for metric in logged["run_metrics"]}
+    non_finite = {key: name for key, value in numbers.items() if (name := name_non_finite(value)) is not None}
+    return read_row(
+        row,
+        Run,
+        params={param.key: param.document for param in logged["run_params"]},
+        metrics={key: value for key, value in numbers.items() if key not in non_finite},
+        tags={tag.key: tag.text for tag in logged["run_tags"]},
+        artifacts=[read_row(artifact, Artifact) for artifact in logged["run_artifacts"]],
+        non_finite=non_finite,
     )
 
 
-def find_points(
-    connection: Connection, project: str, run_id: str, key: str, *, after: tuple[int, int] | None, limit: int
-) -> list[MetricPoint]:
+def _number(stored: float | None) -> float:
+    """Return a value as it was logged; NULL is NaN, because SQLite stores it so and comparisons then agree."""
+    return math.nan if stored is None else stored
+
+
+def find_points(tx: Tx, run_id: str, key: str, *, after: tuple[int, int] | None, limit: int) -> list[MetricPoint]:
     """Return the points of one metric by step, then time."""
     p = metric_points
-    statement = select(p).where(p.c.project_id == project, p.c.run_id == run_id, p.c.key == key)
+    statement = select(p).where(p.c.project_id == tx.project, p.c.run_id == run_id, p.c.key == key)
     if after is not None:
         step, at_us = after
         statement = statement.where(or_(p.c.step > step, and_(p.c.step == step, p.c.at_us > at_us)))
-    rows = connection.execute(statement.order_by(p.c.step, p.c.at_us, p.c.point_id).limit(limit))
-    found = [(row.step, row.at_us, math.nan if row.number is None else row.number) for row in rows]
+    rows = tx.execute(statement.order_by(p.c.step, p.c.at_us, p.c.point_id).limit(limit))
+    points = [(row.step, row.at_us, _number(row.number)) for row in rows]
     return [
         MetricPoint(step, at_us, value if math.isfinite(value) else None, name_non_finite(value))
-        for step, at_us, value in found
+        for step, at_us, value in points
     ]
 
 
-def list_experiments(connection: Connection, project: str) -> list[Experiment]:
+def list_experiments(tx: Tx) -> list[Experiment]:
     """Return experiments with counts of runs, the one that ran last first."""
 
     def count(*states: str) -> ColumnElement[int]:
         return func.coalesce(func.sum(case((runs.c.state.in_(states), 1), else_=0)), 0)
 
     last = func.max(runs.c.started_at)
-    counts = (func.count(), count("running"), count("finished"), count("failed", "killed"))
-    statement = select(runs.c.experiment, *counts, last).where(runs.c.project_id == project)
-    rows = connection.execute(statement.group_by(runs.c.experiment).order_by(last.desc(), runs.c.experiment))
-    return [Experiment(*row) for row in rows]
+    statement = select(
+        runs.c.experiment.label("name"),
+        func.count().label("runs"),
+        count("running").label("running"),
+        count("finished").label("finished"),
+        count("failed", "killed").label("failed"),
+        last.label("last_started_at"),
+    ).where(runs.c.project_id == tx.project)
+    rows = tx.execute(statement.group_by(runs.c.experiment).order_by(last.desc(), runs.c.experiment))
+    return [read_row(row, Experiment) for row in rows]
 
 
 def search_runs(
-    connection: Connection,
-    project: str,
+    tx: Tx,
     *,
     experiment: str | None,
     tree: Filter | None,
@@ -206,39 +197,39 @@ def search_runs(
 
     Runs with the same value, or without one, follow by id. The part with a value walks the index of that field.
     """
-    conditions = [runs.c.project_id == project]
+    conditions = [runs.c.project_id == tx.project]
     if experiment is not None:
         conditions.append(runs.c.experiment == experiment)
     if tree is not None:
-        conditions.append(_compile(tree, connection.dialect.name == "sqlite"))
+        conditions.append(_compile(tree, tx.connection.dialect.name == "sqlite"))
     if order is None:
         cursor = [runs.c.run_id < after] if after is not None else []
         statement = select(runs.c.run_id).where(*conditions, *cursor).order_by(runs.c.run_id.desc())
-        return list(connection.scalars(statement.limit(limit)))
+        return list(tx.connection.scalars(statement.limit(limit)))
     field, is_descending = order
-    value = _ordered_column(field, connection)
+    value = _ordered_column(field, tx)
     base = select(runs.c.run_id).where(*conditions)
     if field.group:
         base = base.join(_GROUPS[field.group], _belongs(_GROUPS[field.group], field.name))
-    place = _place(connection, project, field, after)
-    found: list[str] = []
-    if place is None or place[0] is not None:
-        found = list(connection.scalars(_ranked(base, value, place, is_descending).limit(limit)))
-    if len(found) < limit:
+    last = _last_of_page(tx, field, after)
+    run_ids: list[str] = []
+    if last is None or last[0] is not None:
+        run_ids = list(tx.connection.scalars(_ranked(base, value, last, is_descending).limit(limit)))
+    if len(run_ids) < limit:
         lacking = select(runs.c.run_id).where(*conditions, _lacks(field, value))
-        if place is not None and place[0] is None:
-            lacking = lacking.where(runs.c.run_id < place[1])
-        found += connection.scalars(lacking.order_by(runs.c.run_id.desc()).limit(limit - len(found)))
-    return found
+        if last is not None and last[0] is None:
+            lacking = lacking.where(runs.c.run_id < last[1])
+        run_ids += tx.connection.scalars(lacking.order_by(runs.c.run_id.desc()).limit(limit - len(run_ids)))
+    return run_ids
 
 
-def _ordered_column(field: Field, connection: Connection) -> ColumnElement[Any]:
+def _ordered_column(field: Field, tx: Tx) -> ColumnElement[Any]:
     if field.group in ("metrics", "params"):
         column: ColumnElement[Any] = _GROUPS[field.group].c.number
         return column
     column = run_tags.c.text if field.group else runs.c[field.name]
     # By code point on both databases, whatever language PostgreSQL was set up for.
-    is_text = isinstance(column.type, Text) and connection.dialect.name == "postgresql"
+    is_text = isinstance(column.type, Text) and tx.connection.dialect.name == "postgresql"
     return column.collate("C") if is_text else column
 
 
@@ -252,25 +243,25 @@ def _lacks(field: Field, value: ColumnElement[Any]) -> ColumnElement[bool]:
     return not_(exists().where(_belongs(_GROUPS[field.group], field.name), value.is_not(None)).correlate(runs))
 
 
-def _place(connection: Connection, project: str, field: Field, after: str | None) -> tuple[Any, str] | None:
+def _last_of_page(tx: Tx, field: Field, after: str | None) -> tuple[Any, str] | None:
     """Return the ordering value and id of the run a page begins after."""
     if after is None:
         return None
-    value = _ordered_column(field, connection)
-    statement = select(value).where(runs.c.project_id == project, runs.c.run_id == after)
+    value = _ordered_column(field, tx)
+    statement = select(value).where(runs.c.project_id == tx.project, runs.c.run_id == after)
     if field.group:
         statement = statement.select_from(runs).join(_GROUPS[field.group], _belongs(_GROUPS[field.group], field.name))
-    return connection.scalar(statement), after
+    return tx.connection.scalar(statement), after
 
 
 def _ranked(
-    base: Select[tuple[str]], value: ColumnElement[Any], place: tuple[Any, str] | None, is_descending: bool
+    base: Select[tuple[str]], value: ColumnElement[Any], last: tuple[Any, str] | None, is_descending: bool
 ) -> Select[tuple[str]]:
     statement = base.where(value.is_not(None))
-    if place is not None:
-        further = value < place[0] if is_descending else value > place[0]
-        same = runs.c.run_id < place[1] if is_descending else runs.c.run_id > place[1]
-        statement = statement.where(or_(further, and_(value == place[0], same)))
+    if last is not None:
+        further = value < last[0] if is_descending else value > last[0]
+        same = runs.c.run_id < last[1] if is_descending else runs.c.run_id > last[1]
+        statement = statement.where(or_(further, and_(value == last[0], same)))
     if is_descending:
         return statement.order_by(value.desc(), runs.c.run_id.desc())
     return statement.order_by(value, runs.c.run_id)
