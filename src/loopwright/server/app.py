@@ -5,6 +5,8 @@ import logging
 from collections.abc import AsyncIterator
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,6 +21,7 @@ from loopwright.server.api.verbs import call_verb
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
 from loopwright.server.context import ServerContext
+from loopwright.server.metrics import CONTENT_TYPE, CountRequests, write_metrics
 from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
 from loopwright.store.blobs import open_blob_store
@@ -57,13 +60,15 @@ def create_app(context: ServerContext) -> Starlette:
 
     routes = [
         Route("/healthz", _health),
+        Route("/metrics", _tell_metrics),
         Route("/v1/{project}/verbs/{name}", call_verb, methods=["POST"]),
         Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
         *surface_routes(),
     ]
     handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+    counting = Middleware(CountRequests, metrics=context.metrics, routes=routes)
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[counting])
     app.state.context = context
     return app
 
@@ -71,6 +76,13 @@ def create_app(context: ServerContext) -> Starlette:
 async def _health(request: Request) -> Response:
     context: ServerContext = request.app.state.context
     return JsonAnswer({"status": "ok", "open": context.gatekeeper.is_open})
+
+
+async def _tell_metrics(request: Request) -> Response:
+    context: ServerContext = request.app.state.context
+    actor = await context.gatekeeper.find_actor(request)
+    body = await run_in_threadpool(write_metrics, context.metrics, context.dispatcher, actor)
+    return Response(body, media_type=CONTENT_TYPE)
 
 
 async def _on_error(_request: Request, error: Exception) -> Response:

@@ -6,6 +6,7 @@ from loopwright.config import Settings
 from loopwright.governance import Dispatcher
 from loopwright.loop import Reactor
 from loopwright.server.auth import Gatekeeper
+from loopwright.server.metrics import ServerMetrics
 from loopwright.server.signal import CommitSignal
 from loopwright.store.blobs import BlobStore
 from loopwright.store.engine import Database
@@ -22,6 +23,7 @@ class ServerContext:
     signal: CommitSignal
     gatekeeper: Gatekeeper
     reactor: Reactor
+    metrics: ServerMetrics = field(default_factory=ServerMetrics)
     is_stopping: bool = field(default=False)
 
     def stop_waiting(self) -> None:

@@ -54,6 +54,15 @@ class Job(msgspec.Struct, frozen=True):
     error: dict[str, Any] | None = None
 
 
+class Queue(msgspec.Struct, frozen=True):
+    """Open jobs of one kind and state: how many, and when the oldest was asked for (wall, microseconds UTC)."""
+
+    kind: str
+    state: str
+    jobs: int
+    oldest_at: int
+
+
 class Unrest(msgspec.Struct, frozen=True):
     """What has not come to rest: the newest event's position, whether events wait for theirs, and open jobs."""
 

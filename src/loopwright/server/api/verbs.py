@@ -1,6 +1,7 @@
 """One route for every verb and query: ``POST /v1/{project}/verbs/{name}`` with JSON arguments."""
 
 import asyncio
+import time
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -39,6 +40,16 @@ async def call_verb(request: Request) -> Response:
 
 async def _call(
     context: ServerContext, name: str, args: dict[str, Any], actor: Actor, project: str, key: str | None = None
+) -> Any:
+    started = time.perf_counter()
+    try:
+        return await _answer(context, name, args, actor, project, key)
+    finally:
+        context.metrics.observe_verb(name, time.perf_counter() - started)
+
+
+async def _answer(
+    context: ServerContext, name: str, args: dict[str, Any], actor: Actor, project: str, key: str | None
 ) -> Any:
     called = find_verb(name)
     if called.is_operation:

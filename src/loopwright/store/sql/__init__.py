@@ -3,6 +3,7 @@
 from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
 from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has_chunks, insert_chunk
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
+from loopwright.store.sql.health import count_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
     claimable_jobs,
     failed_jobs,
@@ -23,6 +24,7 @@ __all__ = [
     "begins_with",
     "claimable_jobs",
     "count_rows",
+    "count_unsealed",
     "delete_keys",
     "delete_timers",
     "due_timers",
@@ -41,9 +43,11 @@ __all__ = [
     "keep_answer",
     "list_jobs",
     "newest_events",
+    "queue_depths",
     "read_unrest",
     "renew_job",
     "set_cursor",
+    "size_bytes",
     "take_timer",
     "update_as_read",
     "update_job",
