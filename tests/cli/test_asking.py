@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from loopwright.governance import SERVICE_ACTOR
+from loopwright.cli.connection import remote_with
+from loopwright.governance import SERVICE_ACTOR, SYSTEM
+from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from loopwright.pipelines import PipelineSpec, StepSpec
 from tests.cli.conftest import loopwright
 from tests.server.site import Site
 
@@ -67,3 +71,20 @@ def test_tokens_are_created_listed_without_their_secret_and_revoked(as_role: As)
     as_role("viewer")
     with pytest.raises(PermissionDenied):
         loopwright("tokens", "-p", "flights")
+
+
+def test_an_id_is_found_in_whichever_project_it_is(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["service"])
+
+    def call(verb: str, project: str, /, **args: Any) -> Any:
+        return guarded.context.dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
+
+    for name in ("first", "second"):
+        call("projects.create", SYSTEM, name=name, owner="ops")
+    step = StepSpec("fit", "call", {}, CodeRef("c" * 64, "project", "fit", "f" * 64))
+    call("pipelines.declare", "second", spec=PipelineSpec("fit", [step]))
+    started = call("pipelines.start", "second", pipeline="fit")
+    found, execution = remote_with(None, "pipelines.get", execution_id=started.execution_id)
+    assert (found.project, execution.execution_id) == ("second", started.execution_id)
+    with pytest.raises(NotFound):
+        remote_with(None, "pipelines.get", execution_id="exe_nowhere")

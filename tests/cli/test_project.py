@@ -1,5 +1,6 @@
 """``init`` writes projects that can be read, and overwrites nothing."""
 
+import io
 import json
 import tomllib
 from pathlib import Path
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 from loopwright.cli.examples import example_folder
 from loopwright.cli.main import cli
-from loopwright.cli.project import load_project
+from loopwright.cli.project import _is_wanted, load_project
 from loopwright.kernel.errors import Conflict, InvalidInput
 
 ROOT = Path(__file__).parents[2]
@@ -96,3 +97,10 @@ def test_a_plan_is_not_made_so_unseen(tmp_path: Path) -> None:
     (tmp_path / "some.py").write_text("import loopwright as lw\n\np = lw.Project('x')\n")
     with pytest.raises(InvalidInput, match="--plan to see it, or --yes"):
         CliRunner().invoke(cli, ["apply", str(tmp_path / "some.py"), "--json"], catch_exceptions=False)
+
+
+def test_a_plan_that_nobody_answers_says_how_to_answer_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(InvalidInput, match="nobody answered") as told:
+        _is_wanted()
+    assert told.value.field == "--yes"

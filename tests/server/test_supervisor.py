@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.config import load_settings
 from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.server.supervisor import ROLES, check_address, check_port, free_port, service_token
+from loopwright.server.supervisor import ROLES, Supervisor, check_address, check_port, free_port, service_token
 
 
 def test_b2_20_21_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -36,6 +36,13 @@ def test_a_gateway_on_a_machine_of_its_own_must_know_its_address(tmp_path: Path)
     with pytest.raises(InvalidInput, match="LOOPWRIGHT_GATEWAY_URL"):
         check_address(settings, ("gateway", "worker"))
     check_address(msgspec.structs.replace(settings, gateway_url="http://predict:8401"), ("gateway",))
+
+
+def test_a_platform_that_others_reach_is_not_started_open_and_the_way_on_is_said(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(load_settings(tmp_path), host="0.0.0.0", gateway_url="http://lw")
+    with pytest.raises(InvalidInput, match="loopback") as told:
+        Supervisor(settings).start()
+    assert "--auth" in str(told.value.next_step)
 
 
 def test_a_port_in_use_says_which_variable_to_set() -> None:

@@ -1,10 +1,11 @@
 """Finding the server and the project a command is about."""
 
 import re
+from typing import Any
 
 from loopwright.client import HttpCaller, Remote, find_caller
 from loopwright.governance import SYSTEM
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
 
 _SCRATCH = re.compile(r"-backtest-\d+$")
 
@@ -22,6 +23,30 @@ def remote(project: str | None) -> Remote:
     """
     caller = find_caller()
     return Remote(project or _only_project(caller), caller)
+
+
+def remote_with(project: str | None, verb: str, **args: Any) -> tuple[Remote, Any]:
+    """Return the project that holds what an id names, and the answer of the query that finds it there.
+
+    Ids are unique over all projects, so that nobody has to say which one an id is of.
+
+    Args:
+        project: The project, where one was named; else all that the caller may see are asked.
+        verb: A query that raises NotFound where the id is of another project.
+        args: Its arguments.
+
+    Raises:
+        NotFound: No project holds it.
+    """
+    caller = find_caller()
+    names = [project] if project else [str(found.name) for found in caller.call("projects.list", {}, SYSTEM)]
+    missing: LoopwrightError | None = None
+    for name in names:
+        try:
+            return Remote(name, caller), caller.call(verb, args, name)
+        except NotFound as error:
+            missing = error
+    raise missing or InvalidInput("this server has no project yet", next_step="loopwright apply FILE creates one")
 
 
 def _only_project(caller: HttpCaller) -> str:

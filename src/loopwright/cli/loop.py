@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import click
 
 from loopwright.cli.backtesting import run_backtest
-from loopwright.cli.connection import remote
+from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.explaining import print_provenance, replay_prediction
 from loopwright.cli.show import json_option, print_json, project_option
 from loopwright.kernel.errors import InvalidInput
@@ -19,8 +19,7 @@ from loopwright.kernel.errors import InvalidInput
 @json_option
 def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) -> None:
     """Say where the answer PREDICTION_ID came from, from traffic decision to dataset bytes."""
-    found = remote(project)
-    provenance = found.why(prediction_id)
+    found, provenance = remote_with(project, "loop.why", prediction_id=prediction_id)
     replayed = replay_prediction(found, provenance) if replay else None
     if as_json:
         print_json({"provenance": provenance, "replay": replayed})

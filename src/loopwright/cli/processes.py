@@ -8,7 +8,7 @@ from typing import Any
 import click
 import msgspec
 
-from loopwright.cli.connection import remote
+from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import verify_state
@@ -120,8 +120,8 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
         rule = f"one of {', '.join(ROLES)}, or the id of an execution"
         next_step = f"loopwright logs {near}"
         raise NotFound("no process has this name", field="NAME", value=name, rule=rule, next_step=next_step)
-    found = remote(project)
-    steps = found.call("pipelines.get", execution_id=name).steps
+    found, execution = remote_with(project, "pipelines.get", execution_id=name)
+    steps = execution.steps
     texts = [
         found.caller.get_blob(found.project, one.log_digest).decode(errors="replace") if one.log_digest else ""
         for one in steps

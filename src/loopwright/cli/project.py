@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from loopwright.cli.asking import read_arguments
-from loopwright.cli.connection import remote
+from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, json_option, print_json, project_option
 from loopwright.cli.templates import write_template
@@ -51,7 +51,7 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
             _print_plan(plan)
         if only_plan or not any(change.change in ("new", "changed") for change in plan.changes):
             return not only_plan
-        return yes or click.confirm("make it so?", default=True)
+        return yes or _is_wanted()
 
     applied = apply_project(project, confirm)
     if as_json:
@@ -60,6 +60,20 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
         click.echo("applied" if applied.is_applied else "nothing was changed")
     if applied.is_applied:
         _follow_imports(project.name)
+
+
+def _is_wanted() -> bool:
+    """Ask whether the plan is to be made so.
+
+    Raises:
+        InvalidInput: Nobody is there to answer.
+    """
+    try:
+        return click.confirm("make it so?", default=True)
+    except click.Abort:
+        if sys.stdin.isatty():  # somebody said no, by Ctrl C
+            raise
+        raise InvalidInput("nobody answered", field="--yes", next_step="loopwright apply --yes FILE") from None
 
 
 def _follow_imports(name: str) -> None:
@@ -116,8 +130,10 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
 
     ID is what `loopwright status` names.
     """
-    found = remote(project)
-    if not name.startswith("job_"):
+    is_job = name.startswith("job_")
+    query, field = ("jobs.get", "job_id") if is_job else ("pipelines.get", "execution_id")
+    found, _ = remote_with(project, query, **{field: name})
+    if not is_job:
         execution = found.call("pipelines.retry", execution_id=name, reason=reason)
         _follow(found, execution, detach=detach, as_json=as_json)
         return
@@ -134,7 +150,8 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
 @json_option
 def cancel(execution_id: str, reason: str, project: str | None, as_json: bool) -> None:
     """End EXECUTION_ID: steps that wait are skipped, the running one is killed."""
-    execution = remote(project).call("pipelines.cancel", execution_id=execution_id, reason=reason)
+    found, _ = remote_with(project, "pipelines.get", execution_id=execution_id)
+    execution = found.call("pipelines.cancel", execution_id=execution_id, reason=reason)
     print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
 
 

@@ -206,7 +206,7 @@ def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
     found = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
     if found is None:
         raise NotFound(
-            "no such execution", field="execution_id", value=execution_id, next_step="loopwright status lists them"
+            "no such execution", field="execution_id", value=execution_id, next_step="loopwright call pipelines.list"
         )
     return found
 

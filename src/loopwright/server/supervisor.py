@@ -19,6 +19,7 @@ import msgspec
 from loopwright.config import Settings, child_environment
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import refuse_if_owned
+from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
 START_TIMEOUT_S = 30.0
@@ -59,6 +60,8 @@ class Supervisor:
             Unavailable: A server works on the state folder, a port is taken or a process does not come up; the message
                 says which and what to do.
         """
+        for role in {"server", "gateway"}.intersection(self._roles):
+            may_run_open(self.settings, role)  # said here, and not only in a log
         if "server" in self._roles:
             refuse_if_owned(self.settings)
         check_address(self.settings, self._roles)
@@ -143,8 +146,8 @@ class Supervisor:
             while not _is_healthy(http, url):
                 if self._children[role].poll() is not None:
                     self.stop()
-                    what = f"the {role} did not start"
-                    raise Unavailable(what, value=self._last_words(role), next_step="read its log")
+                    what = f"the {role} did not start: {self._last_words(role)}"
+                    raise Unavailable(what, next_step=f"loopwright logs {role}")
                 if time.monotonic() > deadline:
                     self.stop()
                     raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))

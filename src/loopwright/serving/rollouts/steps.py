@@ -49,7 +49,10 @@ def find(tx: Tx, rollout_id: str) -> Rollout:
     found = sql.find_rollout(tx.connection, tx.project, rollout_id)
     if found is None:
         raise NotFound(
-            "no such rollout", field="rollout_id", value=rollout_id, next_step="loopwright status lists them"
+            "no such rollout",
+            field="rollout_id",
+            value=rollout_id,
+            next_step="loopwright call serving.rollouts",
         )
     return found
 
