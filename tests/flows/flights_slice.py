@@ -66,7 +66,8 @@ def apply_file(file: Path, caller: HttpCaller) -> Remote:
     return Remote(project.name, caller)
 
 
-def make_replay(remote: Remote, days: int) -> Replay:
+def read_history(days: int) -> tuple[list[Stream], Requests]:
+    """Return what becomes known and what is asked in so many days from the start."""
     module = ingest()
     files = module.package_files()
     first = pl.lit(START).cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
@@ -81,5 +82,10 @@ def make_replay(remote: Remote, days: int) -> Replay:
         *ASKED, event_at="scheduled_at", is_late=pl.col("arr_delay") > 15, landed_at="landed_at"
     )
     streams = [Stream("flights", known, "settled_at"), Stream("weather", observed, "complete_at")]
-    requests = Requests(asked, event_at="event_at", label="is_late", label_at="landed_at")
+    return streams, Requests(asked, event_at="event_at", label="is_late", label_at="landed_at")
+
+
+def make_replay(remote: Remote, days: int) -> Replay:
+    """Return the driver of so many days of the deployment ``late``."""
+    streams, requests = read_history(days)
     return Replay(remote, "late", streams, requests)

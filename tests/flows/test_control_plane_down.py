@@ -9,13 +9,12 @@ from loopwright.client.caller import HttpCaller
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.server.supervisor import Supervisor
-from tests.flows.flights_slice import START, apply_file, make_replay, write_slice
+from tests.flows.flights_slice import START, apply_file, read_history, write_slice
 from tests.flows.test_kills import again, settled_log
 from tests.flows.test_loop import released_by_a_person, train
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_predictions_go_on_while_the_control_plane_is_down(
     platform: Supervisor, caller: HttpCaller, tmp_path: Path
 ) -> None:
@@ -24,13 +23,13 @@ def test_predictions_go_on_while_the_control_plane_is_down(
         wait_for_job(remote, job.job_id)
     train(remote)
     released_by_a_person(remote)
-    rows, _ = make_replay(remote, 1)._requests.between(START, START + DAY_US)
+    rows, _ = read_history(1)[1].between(START, START + DAY_US)
     remote.advance(START + DAY_US)
     platform.kill("server")
     platform.kill("gateway")
     platform._spawn("gateway")  # it starts, and answers, with the server still down
     deployment = remote.deployment("late")
-    answers = again(lambda: deployment.predict(rows[:20]), seconds=30)
+    answers = again(lambda: deployment.predict(rows[:20]))
     with pytest.raises(LoopwrightError):
         remote.call("loop.status")
     platform._spawn("server")

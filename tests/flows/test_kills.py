@@ -1,11 +1,12 @@
-"""kill -9 of server, gateway and worker at random moments under load: nothing acknowledged is missing or doubled."""
+"""kill -9 of server, gateway and worker at drawn moments under load: nothing acknowledged is missing or doubled."""
 
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -17,17 +18,42 @@ from loopwright.client.remote import Remote
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Unavailable
 from loopwright.server.supervisor import ROLES, Supervisor
-from tests.flows.flights_slice import START, apply_file, make_replay, write_slice
+from tests.flows.flights_slice import START, apply_file, read_history, write_slice
 from tests.flows.test_loop import released_by_a_person, train
+from tests.waiting import PATIENCE_S, wait_until
+
+T = TypeVar("T")
 
 HOURS = 60
-KILLS_EVERY_HOURS = 8
-LATEST_S = 0.3
+PHASES = ("push", "advance", "predict", "label")
+"""What an hour consists of; a kill falls into one of them."""
+LATEST_S = 0.1
+"""Latest moment of a kill after its phase began."""
 
 
-def again(call: Callable[[], Any], seconds: float = 60.0) -> Any:
+@dataclass(frozen=True)
+class Kill:
+    """Which process is killed in which hour of the replay, and how long after a phase of it began."""
+
+    hour: int
+    phase: str
+    role: str
+    after_s: float
+
+
+def draw_kills(seed: int) -> Iterator[Kill]:
+    """Draw a kill every sixth to tenth hour, each role in turn, in whichever phase."""
+    chance = random.Random(seed)
+    roles: list[str] = []
+    hour = 0
+    while (hour := hour + chance.randint(6, 10)) < HOURS:
+        roles = roles or chance.sample(ROLES, len(ROLES))
+        yield Kill(hour, chance.choice(PHASES), roles.pop(), chance.uniform(0.0, LATEST_S))
+
+
+def again(call: Callable[[], T]) -> T:
     """Repeat a call until the killed process is back, as a careful client does."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return call()
@@ -37,90 +63,103 @@ def again(call: Callable[[], Any], seconds: float = 60.0) -> Any:
             time.sleep(0.1)
 
 
-class Killer(threading.Thread):
-    """Kills a process at a random moment of every eighth hour or so, each role in turn; the supervisor brings it back.
+class Killer:
+    """Kills what was drawn while the replay is in the middle of it; the supervisor brings it back.
 
-    Hours of the replay are counted, not seconds, so that fast and slow machines see as many kills and all get on.
+    The replay itself says where it is and goes on only once a kill has happened, so that every machine, however fast,
+    sees the same kills in the same hours.
     """
 
-    def __init__(self, platform: Supervisor, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.platform, self.chance = platform, random.Random(seed)
-        self.kills: list[str] = []
-        self.hours = 0
-        self.is_over = threading.Event()
+    def __init__(self, platform: Supervisor, kills: list[Kill]) -> None:
+        self._platform = platform
+        self._due = {(kill.hour, kill.phase): kill for kill in kills}
+        self.done: list[Kill] = []
 
-    def run(self) -> None:
-        roles: list[str] = []
-        due = KILLS_EVERY_HOURS
-        while not self.is_over.wait(0.005):
-            if self.hours < due:
-                continue
-            roles = roles or self.chance.sample(ROLES, len(ROLES))
-            self.is_over.wait(self.chance.uniform(0.0, LATEST_S))
-            role = roles.pop()
-            self.platform.kill(role)
-            self.kills.append(role)
-            self.platform.revive()
-            due = self.hours + self.chance.randint(KILLS_EVERY_HOURS - 2, KILLS_EVERY_HOURS + 2)
+    def during(self, hour: int, phase: str, call: Callable[[], T]) -> T:
+        """Make a call of the replay, and kill meanwhile what is due."""
+        kill = self._due.pop((hour, phase), None)
+        if kill is None:
+            return again(call)
+        killing = threading.Timer(kill.after_s, self._carry_out, [kill])
+        killing.start()
+        try:
+            return again(call)
+        finally:
+            killing.join()
+
+    def _carry_out(self, kill: Kill) -> None:
+        self._platform.kill(kill.role)
+        self.done.append(kill)
+        self._platform.revive()
+
+
+@dataclass
+class Acknowledged:
+    """What the platform said it has: ids of predictions, and the labels of some."""
+
+    predictions: list[str]
+    labels: dict[str, float]
+
+
+def play(remote: Remote, killer: Killer) -> Acknowledged:
+    """Replay the hours by hand, a call at a time, and write down what was acknowledged."""
+    streams, requests = read_history(HOURS // 24 + 1)
+    deployment = remote.deployment("late")
+    heard = Acknowledged([], {})
+    for hour in range(HOURS):
+        clock_at = START + (hour + 1) * HOUR_US
+        rows, outcomes = requests.between(clock_at - HOUR_US, clock_at)
+        for stream in streams:
+            pushed = stream.between(clock_at - HOUR_US, clock_at)
+            killer.during(hour, "push", lambda stream=stream, pushed=pushed: push(remote, stream.dataset, pushed))
+        killer.during(hour, "advance", lambda clock_at=clock_at: remote.advance(clock_at))
+        answers = killer.during(hour, "predict", lambda rows=rows: deployment.predict(rows) if rows else [])
+        heard.predictions += [answer["prediction_id"] for answer in answers]
+        sent = [
+            {"prediction_id": answer["prediction_id"], "label": label, "event_at": clock_at}
+            for answer, (label, _) in zip(answers, outcomes, strict=True)
+            if label is not None
+        ]
+        killer.during(hour, "label", lambda sent=sent: deployment.label(sent) if sent else 0)
+        heard.labels |= {label["prediction_id"]: float(label["label"]) for label in sent}
+    return heard
+
+
+def push(remote: Remote, dataset: str, rows: Any) -> int:
+    return remote.dataset(dataset).push(rows) if rows.height else 0
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_nothing_acknowledged_is_missing_or_doubled(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
     remote = apply_file(write_slice(tmp_path / "project"), caller)
     for job in remote.call("jobs.list"):
         wait_for_job(remote, job.job_id)
     train(remote)
     released_by_a_person(remote)
-    replay = make_replay(remote, 3)
-    deployment = remote.deployment("late")
-    acknowledged: list[str] = []
-    labels: dict[str, float] = {}
 
-    killer = Killer(platform, seed=7)
-    killer.start()
-    for hour in range(HOURS):
-        clock_at = START + (hour + 1) * HOUR_US
-        rows, outcomes = replay._requests.between(clock_at - HOUR_US, clock_at)
-        for stream in replay._streams:
-            pushed = stream.between(clock_at - HOUR_US, clock_at)
-            if pushed.height:
-                again(lambda stream=stream, pushed=pushed: remote.dataset(stream.dataset).push(pushed))
-        again(lambda clock_at=clock_at: remote.advance(clock_at))
-        if rows:
-            answers = again(lambda rows=rows: deployment.predict(rows))
-            acknowledged += [answer["prediction_id"] for answer in answers]
-            sent = [
-                {"prediction_id": answer["prediction_id"], "label": label, "event_at": clock_at}
-                for answer, (label, _) in zip(answers, outcomes, strict=True)
-                if label is not None
-            ]
-            again(lambda sent=sent: deployment.label(sent))
-            labels |= {one["prediction_id"]: float(one["label"]) for one in sent}
-        killer.hours += 1
-    killer.is_over.set()
-    killer.join()
-    platform.revive()
-    assert set(killer.kills) == set(ROLES)
-    assert len(killer.kills) >= 4
+    kills = list(draw_kills(seed=14))
+    killer = Killer(platform, kills)
+    heard = play(remote, killer)
+    assert killer.done == kills
+    assert ({kill.role for kill in kills}, {kill.phase for kill in kills}) == (set(ROLES), set(PHASES))
 
-    log = again(lambda: settled_log(remote, acknowledged))
+    log = again(lambda: settled_log(remote, heard.predictions))
     served = log.filter(~log["is_shadow"])
     counts = served["prediction_id"].value_counts()
-    assert set(acknowledged) <= set(served["prediction_id"])
+    assert set(heard.predictions) <= set(served["prediction_id"])
     assert counts["count"].max() == 1
     found = dict(served.select("prediction_id", "label").drop_nulls().iter_rows())
-    assert {name: found.get(name) for name in labels} == labels
+    assert {name: found.get(name) for name in heard.labels} == heard.labels
     platform.stop()
     assert verify_state(platform.settings).problems == []
 
 
 def settled_log(remote: Remote, acknowledged: list[str]) -> Any:
     """Read the log once the gateways have sent what they kept while the server was down."""
-    deadline = time.monotonic() + 30
-    while True:
+
+    def read() -> list[Any]:
         log = read_log(remote, "late", START, START + 3 * DAY_US)
-        if set(acknowledged) <= set(log["prediction_id"]) or time.monotonic() > deadline:
-            return log
-        time.sleep(0.5)
+        return [log] if set(acknowledged) <= set(log["prediction_id"]) else []
+
+    [log] = wait_until(read, lambda: "the log lacks predictions that were acknowledged")
+    return log

@@ -22,7 +22,7 @@ from loopwright.server.ownership import refuse_if_owned
 from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
 _RESTART_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 10.0
 

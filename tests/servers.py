@@ -1,0 +1,63 @@
+"""Web servers on a thread of the test's process, and ports for those in processes of their own."""
+
+import secrets
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+
+from tests.waiting import PATIENCE_S, wait_until
+
+# Below the ports that Linux gives to outgoing connections: one of those could take the port before its server does.
+_FIRST_PORT, _PORTS = 20_000, 12_000
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody has."""
+    while True:
+        port = _FIRST_PORT + secrets.randbelow(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+class ThreadedServer:
+    """An ASGI application on a thread; may be stopped, and started again on the same port.
+
+    Args:
+        options: Settings of uvicorn beside the usual.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._options = {"log_level": "error", "access_log": False, "lifespan": "off", **options}
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._server.server_state.connections)
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._server.should_exit
+
+    def start(self, app: Any) -> None:
+        """Answer from now on."""
+        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, **self._options))
+        self._thread = threading.Thread(target=self._server.run, daemon=True)
+        self._thread.start()
+        wait_until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started, f"port {self.port} cannot be listened on"
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Answer nothing any more; ``at_once`` drops what is under way."""
+        self._server.should_exit = True
+        self._server.force_exit = at_once
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
