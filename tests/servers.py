@@ -3,10 +3,12 @@
 import secrets
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from loopwright.config import Settings
 from tests.waiting import PATIENCE_S, wait_until
 
 # Below the ports that Linux gives to outgoing connections: one of those could take the port before its server does.
@@ -23,6 +25,25 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+def settings_in(folder: Path, port: int, service_token: str) -> Settings:
+    """Return the settings of a server that keeps all it has in a folder, whatever the environment says."""
+    return Settings(
+        state_dir=folder,
+        database_url=f"sqlite:///{folder / 'loopwright.db'}",
+        blobs_url=str(folder / "blobs"),
+        host="127.0.0.1",
+        port=port,
+        gateway_port=0,
+        url="",
+        gateway_url="",
+        token="",
+        project="",
+        service_token=service_token,
+        auth="",
+        durability="process",
+    )
 
 
 class ThreadedServer:

@@ -1,11 +1,10 @@
 """A gateway in a process of its own, and the smallest server it can follow."""
 
 import asyncio
+import contextlib
 import io
-import socket
 import subprocess
 import sys
-import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -16,7 +15,6 @@ import httpx
 import msgspec
 import numpy as np
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,14 +28,10 @@ from loopwright.registry import artifacts
 from loopwright.serving import DeploymentSpec, Release
 from loopwright.store.blobs import BlobStore, open_blob_store
 from tests.databases import open_sqlite
+from tests.servers import ThreadedServer, free_port
+from tests.waiting import PATIENCE_S, wait_until
 
 TOKEN = "lws_test"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class MiniServer:
@@ -46,25 +40,18 @@ class MiniServer:
     def __init__(self, state: Path) -> None:
         self.database = open_sqlite(state / "loopwright.db")
         self.dispatcher = Dispatcher(self.database)
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._server: uvicorn.Server | None = None
+        self._server = ThreadedServer(log_level="warning")
+        self.url = self._server.url
 
     def call(self, verb: str, /, project: str = "flights", **args: Any) -> Any:
         return self.dispatcher.call(verb, args, actor=SERVICE_ACTOR, project=project)
 
     def start(self) -> None:
         app = Starlette(routes=[Route("/v1/{project}/verbs/{name}", self._verb, methods=["POST"])])
-        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="warning", lifespan="off"))
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+        self._server.start(app)
 
     def stop(self) -> None:
-        assert self._server is not None
-        self._server.should_exit = self._server.force_exit = True
-        self._thread.join(10)
+        self._server.stop(at_once=True)
 
     async def _verb(self, request: Request) -> Response:
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
@@ -78,8 +65,7 @@ class MiniServer:
                 return Response(to_json({"error": error.to_dict()}), error.http_status)
             if answer or time.monotonic() >= deadline:
                 return Response(to_json(answer))
-            assert self._server is not None
-            if self._server.should_exit:
+            if self._server.is_stopping:
                 return Response(to_json(answer))
             await asyncio.sleep(0.02)
 
@@ -99,22 +85,19 @@ class GatewayProcess:
             **environment,
         )
         self.process: subprocess.Popen[bytes] | None = None
-        self.start_s = 0.0
 
     def start(self) -> None:
-        started = time.monotonic()
         with (self.state / "gateway.log").open("ab") as log:
             command = [sys.executable, "-m", "loopwright.gateway"]
             self.process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
-        while True:
-            assert self.process.poll() is None, self.log
-            try:
-                if httpx.get(f"{self.url}/healthz").status_code == 200:
-                    break
-            except httpx.HTTPError:
-                assert time.monotonic() - started < 60, self.log
-                time.sleep(0.02)
-        self.start_s = time.monotonic() - started
+        wait_until(self._is_up, lambda: self.log)
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz", timeout=PATIENCE_S).status_code == 200
+        return False
 
     def kill(self) -> None:
         assert self.process is not None
@@ -124,26 +107,33 @@ class GatewayProcess:
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(15)
+            self.process.wait(PATIENCE_S)
 
-    def wait_for(self, check: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while True:
-            found: dict[str, Any] = httpx.get(
-                f"{self.url}/healthz", headers={"Authorization": f"Bearer {TOKEN}"}
-            ).json()
-            if check(found):
-                return found
-            assert time.monotonic() < deadline, (found, self.log)
-            time.sleep(0.02)
+    @property
+    def health(self) -> dict[str, Any]:
+        """What it says of itself to the platform's own."""
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        told: dict[str, Any] = httpx.get(f"{self.url}/healthz", headers=headers, timeout=PATIENCE_S).json()
+        return told
+
+    def wait_for(self, check: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Wait until what it says of itself is so, and return that."""
+
+        def checked() -> dict[str, Any] | None:
+            health = self.health
+            return health if check(health) else None
+
+        health = wait_until(checked, lambda: (self.health, self.log))
+        assert health is not None
+        return health
 
     def post(self, path: str, document: Any, **options: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", json=document, timeout=30, **options)
+        return httpx.post(f"{self.url}{path}", json=document, timeout=PATIENCE_S, **options)
 
     def seal(self, streams: dict[str, Any] | None = None) -> dict[str, int]:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         body = b"" if streams is None else to_json(streams)
-        answer = httpx.post(f"{self.url}/internal/seal", content=body, headers=headers, timeout=30)
+        answer = httpx.post(f"{self.url}/internal/seal", content=body, headers=headers, timeout=PATIENCE_S)
         assert answer.status_code == 200, answer.text
         found: dict[str, int] = answer.json()
         return found

@@ -1,23 +1,19 @@
 """A real server on a free port, for the tests that ask over HTTP."""
 
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
-from loopwright.config import Settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
-from loopwright.server.supervisor import free_port
-from loopwright.store.engine import Database
-from loopwright.store.migrate import upgrade
+from tests.databases import open_sqlite
+from tests.servers import ThreadedServer, settings_in
+from tests.waiting import PATIENCE_S
 
 SERVICE_TOKEN = "lws_server_tests"
 
@@ -26,14 +22,18 @@ SERVICE_TOKEN = "lws_server_tests"
 class Site:
     """A running server: its address, its parts, and tokens by role."""
 
-    url: str
+    server: ThreadedServer
     context: ServerContext
     tokens: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return self.server.url
 
     def http(self, role: str = "", **headers: str) -> httpx.Client:
         if role:
             headers["authorization"] = f"Bearer {self.tokens[role]}"
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S)
 
     def call(self, verb: str, role: str = "", project: str = "flights", /, **args: Any) -> httpx.Response:
         with self.http(role) as http:
@@ -42,12 +42,9 @@ class Site:
 
 def serve(folder: Path, *, is_open: bool) -> Iterator[Site]:
     import_rooms()
-    port = free_port()
-    database = Database(f"sqlite:///{folder / 'server.db'}")
-    upgrade(database)
-    settings = Settings(
-        folder, database.url, str(folder / "blobs"), "127.0.0.1", port, 0, "", "", "", "", SERVICE_TOKEN, "", "process"
-    )
+    server = ThreadedServer(log_level="critical", lifespan="auto")
+    settings = settings_in(folder, server.port, SERVICE_TOKEN)
+    database = open_sqlite(folder / "loopwright.db")
     context = make_context(settings, database, is_open=is_open)
     tokens = {"service": SERVICE_TOKEN}
     call: Callable[..., Any] = context.dispatcher.call
@@ -59,12 +56,8 @@ def serve(folder: Path, *, is_open: bool) -> Iterator[Site]:
     tokens["stranger"] = call(
         "tokens.create", {"actor": "person:stranger", "role": "admin"}, actor=LOCAL_ACTOR, project="other"
     ).secret
-    config = uvicorn.Config(create_app(context), port=port, log_level="critical", access_log=False)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Site(f"http://127.0.0.1:{port}", context, tokens)
-    server.should_exit = True
-    thread.join(timeout=10)
+    server.start(create_app(context))
+    yield Site(server, context, tokens)
+    context.stop_waiting()
+    server.stop()
+    database.close()

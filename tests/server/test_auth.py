@@ -9,6 +9,7 @@ import pytest
 
 from loopwright.wire.exposure import is_loopback
 from tests.server.site import Site
+from tests.waiting import PATIENCE_S
 
 START = "/v1/flights/verbs/tracking.start_run"
 
@@ -16,7 +17,7 @@ START = "/v1/flights/verbs/tracking.start_run"
 def raw(site: Site, *lines: bytes) -> bytes:
     """Send a request as bytes, which no client library tidies up."""
     host, port = site.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(b"\r\n".join([*lines, b"", b""]))
         return connection.recv(4096)
 
@@ -128,14 +129,14 @@ def test_nobody_waits_while_a_token_is_looked_up(guarded: Site, monkeypatch: pyt
 
     def look_up_slowly(secret: str) -> Any:
         is_asked.set()
-        assert may_end.wait(60)
+        assert may_end.wait(PATIENCE_S)
         return look_up(secret)
 
     monkeypatch.setattr(guarded.context.dispatcher, "authenticate", look_up_slowly)
     with ThreadPoolExecutor(1) as pool, guarded.http() as http:
         slow = pool.submit(guarded.call, "audit.list", "viewer")
-        assert is_asked.wait(10)
-        assert http.get("/healthz", timeout=30).status_code == 200
+        assert is_asked.wait(PATIENCE_S)
+        assert http.get("/healthz").status_code == 200
         may_end.set()
         assert slow.result().status_code == 200
 

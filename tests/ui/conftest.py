@@ -1,9 +1,6 @@
 """A seeded server on a thread, and a real browser to look at it."""
 
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 
-from loopwright.config import Settings
 from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
 from tests.databases import open_sqlite
+from tests.servers import ThreadedServer, settings_in
 from tests.ui.seed import seed
 from tests.ui.seed_ground import PROJECT
+from tests.waiting import PATIENCE_S
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -46,43 +43,16 @@ class Site:
         return f"{self.url}/p/{PROJECT}{path}"
 
 
-def settings_for(folder: Path, port: int) -> Settings:
-    return Settings(
-        folder,
-        f"sqlite:///{folder / 'ui.db'}",
-        str(folder / "blobs"),
-        "127.0.0.1",
-        port,
-        0,
-        "",
-        "",
-        "",
-        "",
-        "lws_ui",
-        "",
-        "process",
-    )
-
-
 def serve(folder: Path, *, is_open: bool, fill: Callable[[ServerContext], dict[str, str]]) -> Iterator[Site]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     import_rooms()
-    settings = settings_for(folder, port)
-    database = open_sqlite(folder / "ui.db")
+    server = ThreadedServer()
+    settings = settings_in(folder, server.port, "lws_ui")
+    database = open_sqlite(folder / "loopwright.db")
     context = make_context(settings, database, is_open=is_open)
     ids = fill(context)
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(context), port=port, log_level="warning", access_log=False, lifespan="off")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield Site(f"http://127.0.0.1:{port}", ids, context)
-    server.should_exit = True
-    thread.join(timeout=10)
+    server.start(create_app(context))
+    yield Site(server.url, ids, context)
+    server.stop()
     database.close()
 
 
@@ -96,7 +66,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def web(site: Site) -> Iterator[httpx.Client]:
     """An HTTP client that follows no redirect."""
-    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}, timeout=20) as client:
+    with httpx.Client(base_url=site.url, headers={"accept": "text/html"}, timeout=PATIENCE_S) as client:
         yield client
 
 

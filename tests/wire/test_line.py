@@ -1,9 +1,11 @@
 """The line: connections stay open, one that the other side closed is replaced, and errors keep their kind."""
 
+import fcntl
+import os
 import signal
 import socket
+import termios
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import FrameType
@@ -14,6 +16,7 @@ import pytest
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import Conflict, Unavailable
 from loopwright.wire.line import HttpLine, ServiceLine
+from tests.waiting import wait_until
 
 
 class Side(ThreadingHTTPServer):
@@ -43,6 +46,7 @@ class Side(ThreadingHTTPServer):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 if self.path == "/wait":
+                    os.kill(os.getpid(), signal.SIGALRM)
                     return
                 told = {"path": self.path, "token": self.headers["authorization"], "sent": from_json(body, object)}
                 answer = to_json(told if side.refuses is None else {"error": side.refuses})
@@ -63,10 +67,7 @@ class Side(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def wait_for_open(self, count: int) -> None:
-        deadline = time.monotonic() + 10
-        while self.open != count:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: self.open == count)
 
 
 @pytest.fixture
@@ -104,6 +105,12 @@ def test_a_connection_that_the_other_side_closed_is_not_used_again(side: Side, l
     assert side.connections == 3
 
 
+def has_arrived(connection: socket.socket) -> bool:
+    """Say whether the other side's kernel has all that was sent."""
+    unacknowledged = fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))
+    return unacknowledged == bytes(4)
+
+
 def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
 
@@ -113,7 +120,7 @@ def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
                 peer.recv(1000)
                 peer.sendall(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
                 peer.shutdown(socket.SHUT_WR)
-                time.sleep(0.5)
+                wait_until(lambda: has_arrived(peer))
 
         threading.Thread(target=refuse, daemon=True).start()
         answer = HttpLine({}).send("POST", f"http://127.0.0.1:{door.getsockname()[1]}/x", b"x" * (64 << 20))
@@ -157,7 +164,6 @@ def test_a_wait_that_a_signal_ends_closes_its_connection(side: Side, line: Servi
 
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Stopped):
             line.post(side.url + "/wait", b"1")
     finally:

@@ -6,25 +6,21 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import uvicorn
 
-from loopwright.config import load_settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_of
 from loopwright.pipelines import Execution, PipelineSpec, StepSpec, packing
 from loopwright.server.app import create_app, make_context
-from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import open_blob_store
 from tests.databases import open_sqlite
+from tests.servers import ThreadedServer, settings_in
+from tests.waiting import PATIENCE_S, wait_until
 
 TOKEN = "lws_test"
 
@@ -33,27 +29,21 @@ class Server:
     """A server over a real database, which outlives a stop; nothing runs in its background."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        settings = msgspec.structs.replace(load_settings(folder), port=self.port, service_token=TOKEN)
-        self.database = open_sqlite(Path(settings.database_url.removeprefix("sqlite:///")))
+        self._server = ThreadedServer(timeout_graceful_shutdown=1)
+        self.url = self._server.url
+        settings = settings_in(folder, self._server.port, TOKEN)
+        self.database = open_sqlite(folder / "loopwright.db")
         self.context = make_context(settings, self.database, is_open=False)
         self.dispatcher = self.context.dispatcher
         self.start()
 
     def start(self) -> None:
         self.context.is_stopping = False
-        app = create_app(self.context)
-        config = uvicorn.Config(app, port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, daemon=True)
-        self._thread.start()
-        while not self._server.started:
-            time.sleep(0.01)
+        self._server.start(create_app(self.context))
 
     def stop(self) -> None:
         self.context.stop_waiting()
-        self._server.should_exit = True
-        self._thread.join()
+        self._server.stop()
 
 
 class Site:
@@ -93,26 +83,23 @@ class Site:
         started: Execution = self.call("pipelines.start", pipeline="train")
         return started.execution_id
 
-    def wait(self, execution_id: str, timeout_s: float = 40, states: tuple[str, ...] = ("done", "failed")) -> Execution:
-        found: Execution = self.call("pipelines.get", execution_id=execution_id)
-        deadline = time.monotonic() + timeout_s
-        while found.state not in states:
-            assert time.monotonic() < deadline, (found, self.log)
-            time.sleep(0.02)
-            found = self.call("pipelines.get", execution_id=execution_id)
-        return found
+    def get(self, execution_id: str) -> Execution:
+        execution: Execution = self.call("pipelines.get", execution_id=execution_id)
+        return execution
 
-    def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 30) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not is_so():
-            assert time.monotonic() < deadline, self.log
-            time.sleep(0.02)
+    def wait(self, execution_id: str) -> Execution:
+        """Wait until an execution has ended, and return it."""
+        self.wait_for(lambda: self.get(execution_id).state in ("done", "failed"))
+        return self.get(execution_id)
+
+    def wait_for(self, is_so: Callable[[], bool]) -> None:
+        wait_until(is_so, lambda: (self.done, self.log))
 
     def start_worker(self) -> None:
         environment = {
             **os.environ,
             "LOOPWRIGHT_STATE": str(self.state),
-            "LOOPWRIGHT_URL": f"http://127.0.0.1:{self.server.port}",
+            "LOOPWRIGHT_URL": self.server.url,
             "LOOPWRIGHT_SERVICE_TOKEN": TOKEN,
         }
         with (self.state / "worker.log").open("ab") as log:
@@ -122,7 +109,7 @@ class Site:
     def kill_worker(self, number: int = signal.SIGKILL) -> int:
         assert self.worker is not None
         self.worker.send_signal(number)
-        return self.worker.wait(timeout=20)
+        return self.worker.wait(timeout=PATIENCE_S)
 
     @property
     def log(self) -> str:

@@ -20,6 +20,11 @@ class CommitSignal:
         self._waiters: set[asyncio.Event] = set()
         database.listeners.append(self.announce)
 
+    @property
+    def waiting(self) -> int:
+        """How many coroutines wait for news."""
+        return len(self._waiters)
+
     def wait(self, seen: int, timeout_s: float) -> int:
         """Block until the count passes ``seen`` or the time is over; return the count."""
         with self._condition:
