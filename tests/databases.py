@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,11 @@ from uuid import uuid4
 
 import psycopg
 from psycopg import sql
+from sqlalchemy import Connection, text
 
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
+from tests.waiting import wait_until
 
 START_TRIES = 12
 """How often a PostgreSQL server is asked to start; its wheel waits ten seconds each time, a busy machine needs more."""
@@ -95,6 +98,24 @@ def empty(url: str) -> None:
         for table in reversed(METADATA.sorted_tables):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
         connection.execute("SELECT setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences")
+
+
+def wait_for_rivals(connection: Connection, rivals: Sequence["Future[Any]"]) -> None:
+    """Wait inside a transaction until every rival has ended or waits for this transaction.
+
+    SQLite has one writer: a rival runs after this transaction, whatever it does, so there is nothing to wait for.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    blocked = text(
+        "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+    )
+
+    def is_so() -> bool:
+        done = sum(rival.done() for rival in rivals)
+        return done + connection.execute(blocked).scalar_one() >= len(rivals)
+
+    wait_until(is_so)
 
 
 @contextmanager

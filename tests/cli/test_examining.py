@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.cli.examining import examine
 from loopwright.config import Settings, load_settings
-from loopwright.server.supervisor import free_port
+from tests.servers import free_port
 
 
 @pytest.fixture

@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 
 from loopwright.cli.main import COMMANDS, cli
-from loopwright.server.supervisor import free_port
+from tests.servers import free_port
+from tests.waiting import PATIENCE_S
 
 
 def loopwright(*arguments: str, folder: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith("LOOPWRIGHT_")}
     command = [sys.executable, "-c", "from loopwright.cli import main; main()", *arguments]
     return subprocess.run(
-        command, cwd=folder, env=kept | environment, capture_output=True, text=True, check=False, timeout=50
+        command, cwd=folder, env=kept | environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S
     )
 
 

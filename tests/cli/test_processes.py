@@ -12,9 +12,10 @@ import pytest
 from loopwright.client.tokens import tokens_file
 from loopwright.config import STATE, load_settings
 from loopwright.kernel.errors import NotFound, Unauthenticated
-from loopwright.server.supervisor import free_port
 from tests.cli.conftest import loopwright
 from tests.server.site import Site
+from tests.servers import free_port
+from tests.waiting import PATIENCE_S
 
 
 def test_login_keeps_the_token_that_is_given(guarded: Site) -> None:
@@ -85,7 +86,7 @@ def test_up_says_where_it_is_and_its_logs_can_be_read(tmp_path: Path) -> None:
     assert found["file"] == f"{where['logs']}/worker.log"
     assert isinstance(found["lines"], list)
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[0] == ""
+    assert process.communicate(timeout=PATIENCE_S)[0] == ""
 
 
 def test_a_state_folder_above_is_found_and_up_begins_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,4 +117,4 @@ def test_a_log_is_followed_also_when_it_begins_anew(tmp_path: Path) -> None:
         log.write_text("anew\n")
         assert follower.stdout.readline() == "anew\n"
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(20) == 130
+        assert follower.wait(PATIENCE_S) == 130

@@ -13,8 +13,8 @@ from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.config import load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, PermissionDenied, Unauthenticated, Unavailable
-from loopwright.server.supervisor import free_port
 from tests.server.site import Site, serve
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")

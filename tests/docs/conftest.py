@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from loopwright.config import load_settings
-from loopwright.server.supervisor import Supervisor, free_port, running
+from loopwright.server.supervisor import Supervisor, running
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The how-to pages and the README's short examples, on a running platform."""
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from loopwright.cli.project import load_project
 from loopwright.client.project import to_spec
 from loopwright.server.supervisor import Supervisor
 from tests.docs.pages import DOCS, ROOT, blocks, run_commands, runs, write_files
+from tests.waiting import wait_until
 
 HOW_TO = DOCS / "how-to"
 OWN_DATA = HOW_TO / "bring-your-own-data.md"
@@ -42,7 +42,6 @@ def test_own_data_is_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_own_data(platform: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write_own_data(tmp_path, monkeypatch)
     (applied, trained), names = _run(OWN_DATA, tmp_path)
@@ -51,15 +50,11 @@ def test_own_data(platform: Supervisor, tmp_path: Path, monkeypatch: pytest.Monk
     deployment = names["p"].deployment("returns")
     (line,) = blocks(OWN_DATA, "predict")
     row = json.loads(line.split("'")[1])
-    deadline = time.monotonic() + 30
-    while "returns" not in str(httpx.get(f"{platform.gateway_url}/healthz").json()["releases"]):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: "returns" in str(httpx.get(f"{platform.gateway_url}/healthz").json()["releases"]))
     assert 0 < deployment.predict([row])[0]["score"] < 1
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_model_served_elsewhere(platform: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     _, names = _run(HOW_TO / "watch-a-model-served-elsewhere.md", tmp_path)

@@ -70,7 +70,6 @@ def test_each_stage_is_a_project(history: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_what_it_tells_to_run_runs(platform: Supervisor, history: Path, tmp_path: Path) -> None:
     shutil.copytree(history, tmp_path, dirs_exist_ok=True)
     text = "\n\n".join(PIECES)

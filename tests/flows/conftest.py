@@ -8,7 +8,8 @@ import pytest
 
 from loopwright.client.caller import HttpCaller
 from loopwright.config import load_settings
-from loopwright.server.supervisor import Supervisor, free_port, running
+from loopwright.server.supervisor import Supervisor, running
+from tests.servers import free_port
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from loopwright.kernel.errors import InvalidInput, NotFound
 from tests.flows.flights_slice import SHORTER, apply_file, write_slice
 from tests.flows.test_regression import PROJECT as MINUTES
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 ONCE = {
     'with_columns(is_late=pl.col("arr_delay") > 15)': 'with_columns(is_late=pl.col("arr_delay") > 15).drop("arr_delay")'

@@ -43,7 +43,6 @@ def released_by_a_person(remote: Remote) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
     file = write_slice(tmp_path / "project")
     remote = apply_file(file, caller)

@@ -81,7 +81,6 @@ def make_replay(remote: Remote, flights: pl.DataFrame) -> Replay:
     return Replay(remote, "late", [Stream("flights", flights.drop("event_at"), "settled_at")], requests)
 
 
-@pytest.mark.timeout(180)
 def test_the_loop_closes_on_minutes(platform: Supervisor, caller: HttpCaller, tmp_path: Path) -> None:
     file = write_slice(tmp_path / "project", {})
     file.write_text(PROJECT)

@@ -19,9 +19,10 @@ from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.clock import DAY_US, HOUR_US
-from loopwright.server.supervisor import free_port, running
+from loopwright.server.supervisor import running
 from tests.flows.flights_slice import START
 from tests.flows.test_loop import train
+from tests.servers import free_port
 
 KEPT = sorted((Path(__file__).parent / "kept").glob("state-at-*.tar.xz"))
 
@@ -38,7 +39,6 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Setti
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_a_state_of_an_older_version_goes_on(kept: tuple[Settings, dict[str, Any]]) -> None:
     settings, facts = kept
     with running(settings) as platform:

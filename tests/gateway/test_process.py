@@ -11,6 +11,7 @@ import pytest
 
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.conftest import GatewayProcess, World, booster, number_columns, x_row
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.slow
 PREDICT = "/v1/flights/deployments/late/predict"
@@ -40,11 +41,10 @@ class Load:
 
     def wait_for_more(self, answers: int) -> None:
         wanted = len(self.answers) + answers
-        while len(self.answers) < wanted:
-            time.sleep(0.01)
+        wait_until(lambda: len(self.answers) >= wanted, lambda: self.failures[-3:])
 
     def _ask(self) -> None:
-        with httpx.Client(timeout=20) as client:
+        with httpx.Client(timeout=PATIENCE_S) as client:
             while not self._stop.is_set():
                 try:
                     answer = client.post(self._url, json=self._make())
@@ -71,14 +71,12 @@ def start_served(world: World, **environment: str) -> GatewayProcess:
     return gateway
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_kill_under_load_loses_and_doubles_nothing(world: World, durability: str) -> None:
     gateway = start_served(world, LOOPWRIGHT_DURABILITY=durability)
     with Load(gateway) as load:
-        for pause in (0.7, 1.3, 0.4):
-            load.wait_for_more(20)
-            time.sleep(pause)
+        for answers in (40, 150, 10):
+            load.wait_for_more(answers)
             gateway.kill()
             gateway.start()
     gateway.seal()
@@ -88,12 +86,12 @@ def test_kill_under_load_loses_and_doubles_nothing(world: World, durability: str
     assert set(load.ids) <= set(logged)
 
 
-@pytest.mark.timeout(180)
 def test_predictions_go_on_and_start_without_the_server(world: World) -> None:
     gateway = start_served(world)
     world.server.stop()
     with Load(gateway, clients=1) as load:
-        time.sleep(2.5)
+        gateway.wait_for(lambda health: health["sealing"] != "")
+        load.wait_for_more(10)
     assert load.failures == []
     gateway.kill()
     gateway.start()
@@ -107,7 +105,6 @@ def test_predictions_go_on_and_start_without_the_server(world: World) -> None:
     assert sorted(logged) == sorted([*load.ids, before["prediction_id"]])
 
 
-@pytest.mark.timeout(120)
 def test_an_empty_gateway_starts_without_the_server_and_says_it_is_not_ready(world: World) -> None:
     world.server.stop()
     gateway = world.gateway()
@@ -115,32 +112,28 @@ def test_an_empty_gateway_starts_without_the_server_and_says_it_is_not_ready(wor
     assert httpx.get(f"{gateway.url}/v2/health/ready").status_code == 503
     assert httpx.get(f"{gateway.url}/v2/health/live").status_code == 200
     world.server.start()
-    while httpx.get(f"{gateway.url}/v2/health/ready").status_code != 200:
-        time.sleep(0.05)
+    wait_until(lambda: httpx.get(f"{gateway.url}/v2/health/ready").status_code == 200)
 
 
-@pytest.mark.timeout(120)
 def test_it_drains_when_told_to_stop_and_says_nothing(world: World) -> None:
     gateway = start_served(world)
     assert gateway.process is not None
     with Load(gateway, clients=2) as load:
         load.wait_for_more(20)
         gateway.process.send_signal(signal.SIGTERM)
-        gateway.process.wait(15)
+        gateway.process.wait(PATIENCE_S)
     assert gateway.process.returncode in (0, -signal.SIGTERM)
     logged = world.chunks("predictions")["prediction_id"].to_list()
     assert set(load.ids) <= set(logged)
     assert gateway.log == ""
 
 
-@pytest.mark.timeout(60)
 def test_one_gateway_a_folder_and_open_only_on_loopback(world: World) -> None:
     exposed = world.gateway(LOOPWRIGHT_HOST="0.0.0.0")
     with pytest.raises(AssertionError, match="open gateway may only listen on the loopback"):
         exposed.start()
 
 
-@pytest.mark.timeout(120)
 def test_idle_memory_is_small(world: World) -> None:
     world.declare()
     world.release(world.register(ConstantModel(0.5), number_columns(1)))

@@ -1,6 +1,5 @@
 """Approvals: of exactly one digest, by somebody else than the one who asked."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Approval, D
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.store.tx import Tx
+from tests.databases import wait_for_rivals
 
 ANA = Actor("person:ana", {"flights": Role.APPROVER})
 BEN = Actor("person:ben", {"flights": Role.APPROVER})
@@ -74,7 +74,7 @@ def test_of_two_decisions_at_once_one_counts(dispatcher: Dispatcher, ask: Callab
         def approve_slowly(tx: Tx) -> "Future[Any]":
             approvals.approve(tx, approval_id=approval.approval_id)
             other = pool.submit(decide, dispatcher, BEN, approval, "reject")
-            time.sleep(0.3)
+            wait_for_rivals(tx.connection, [other])
             return other
 
         other = dispatcher.write("flights", ANA, approve_slowly)

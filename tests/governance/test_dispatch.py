@@ -1,8 +1,7 @@
 """Calling verbs: permission, arguments, idempotency."""
 
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,10 @@ from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.store import sql as store_sql
+from loopwright.store.engine import Connection
 from loopwright.store.types import BlobRef
+from tests.databases import wait_for_rivals
+from tests.waiting import wait_until
 
 
 def test_a_verb_and_its_event_commit_together(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
@@ -97,16 +99,19 @@ def test_two_calls_of_one_key_at_once_are_one_although_they_would_collide(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     insert = governance_sql.insert_project
+    calls: list[Future[Any]] = []
 
-    def insert_slowly(*args: Any) -> None:
-        insert(*args)
-        time.sleep(0.2)
+    def insert_slowly(connection: Connection, *args: Any) -> None:
+        insert(connection, *args)
+        wait_until(lambda: len(calls) == 3)
+        wait_for_rivals(connection, calls[1:])  # of three alike, whichever came first waits for two
 
     monkeypatch.setattr(governance_sql, "insert_project", insert_slowly)
     options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": SYSTEM, "idempotency_key": "k1"}
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: dispatcher.call("projects.create", {"name": "new"}, **options), range(3)))
-    assert [project.name for project in made] == ["new"] * 3
+        for _ in range(3):
+            calls.append(pool.submit(dispatcher.call, "projects.create", {"name": "new"}, **options))
+    assert [call.result().name for call in calls] == ["new"] * 3
 
 
 def test_a_call_that_failed_may_be_repeated_with_its_key(dispatcher: Dispatcher) -> None:

@@ -12,9 +12,9 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import Unavailable
 from loopwright.loop import OperationContext, Reactor
-from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.types import EVERY_STREAM, Streams
+from tests.servers import free_port
 
 
 class Gateway(HTTPServer):

@@ -21,6 +21,7 @@ from loopwright.kernel.errors import Conflict, InvalidInput, StorageFull, Unavai
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Connection, Database
 from tests.databases import open_sqlite
+from tests.waiting import PATIENCE_S
 
 
 def add(name: str) -> Callable[[Connection], str]:
@@ -130,7 +131,7 @@ def test_a_file_that_cannot_be_opened_is_an_error_not_a_hang(tmp_path: Path) -> 
     database = Database(f"sqlite:///{tmp_path / 'here.db'}")
     (tmp_path / "here.db").mkdir()
     with pytest.raises(Unavailable, match="cannot be written"):
-        database.submit(add("a")).result(timeout=10)
+        database.submit(add("a")).result(timeout=PATIENCE_S)
     with pytest.raises(Unavailable):
         names(database)
     (tmp_path / "here.db").rmdir()

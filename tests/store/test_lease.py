@@ -1,6 +1,5 @@
 """A lease is held by one process, until it lets go or dies."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +7,7 @@ from sqlalchemy import text
 
 from loopwright.store.engine import Database
 from loopwright.store.lease import hold_lease
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -15,6 +15,11 @@ def database(postgres_url: str) -> Iterator[Database]:
     opened = Database(postgres_url)
     yield opened
     opened.close()
+
+
+def may_be_held(database: Database) -> bool:
+    with hold_lease(database, "reactor") as is_held:
+        return is_held
 
 
 def test_one_holds_it_at_a_time(database: Database) -> None:
@@ -38,12 +43,7 @@ def test_a_killed_holder_lets_go(database: Database) -> None:
     )
     with database.engine.connect() as connection:
         connection.execute(kill)
-    deadline = time.monotonic() + 30
-    is_held = False
-    while not is_held and time.monotonic() < deadline:
-        with hold_lease(database, "reactor") as is_held:
-            time.sleep(0.02)
-    assert is_held
+    wait_until(lambda: may_be_held(database))
     with pytest.raises(Exception, match=r"terminat|closed"):
         lease.__exit__(None, None, None)
     killed.close()

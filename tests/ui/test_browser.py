@@ -8,8 +8,9 @@ import pytest
 
 from tests.ui.conftest import Site
 from tests.ui.test_pages import PATHS
+from tests.waiting import PATIENCE_S
 
-pytestmark = [pytest.mark.ui, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.ui
 
 AXE = (Path(__file__).parent / "assets" / "axe-4.10.2.min.js").read_text()
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
@@ -37,6 +38,7 @@ def theme(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def tab(browser: Any, site: Site, theme: str, errors: list[str]) -> Iterator[Any]:
     context = browser.new_context(color_scheme=theme, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_S * 1000)
     opened = context.new_page()
     opened.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
     opened.on("pageerror", lambda error: errors.append(str(error)))
@@ -50,6 +52,7 @@ def tab(browser: Any, site: Site, theme: str, errors: list[str]) -> Iterator[Any
 @pytest.fixture
 def desk(browser: Any, site: Site) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
+    context.set_default_timeout(PATIENCE_S * 1000)
     yield context.new_page()
     context.close()
 

@@ -83,14 +83,16 @@ class Site:
         started: Execution = self.call("pipelines.start", pipeline="train")
         return started.execution_id
 
-    def get(self, execution_id: str) -> Execution:
-        execution: Execution = self.call("pipelines.get", execution_id=execution_id)
-        return execution
-
     def wait(self, execution_id: str) -> Execution:
         """Wait until an execution has ended, and return it."""
-        self.wait_for(lambda: self.get(execution_id).state in ("done", "failed"))
-        return self.get(execution_id)
+
+        def ended() -> Execution | None:
+            execution: Execution = self.call("pipelines.get", execution_id=execution_id)
+            return execution if execution.state in ("done", "failed") else None
+
+        execution = wait_until(ended, lambda: (self.done, self.log))
+        assert execution is not None
+        return execution
 
     def wait_for(self, is_so: Callable[[], bool]) -> None:
         wait_until(is_so, lambda: (self.done, self.log))
@@ -111,6 +113,10 @@ class Site:
         self.worker.send_signal(number)
         return self.worker.wait(timeout=PATIENCE_S)
 
+    def let_go(self) -> None:
+        """Let the step ``slow`` end."""
+        self.tally.with_name("tally.go").touch()
+
     @property
     def log(self) -> str:
         return (self.state / "worker.log").read_text()
@@ -129,7 +135,7 @@ class Site:
 
 
 CODE = """
-    import time
+    import os, time
     def note(what):
         with open(TALLY, "a") as tally:
             tally.write(what + " ")
@@ -138,7 +144,8 @@ CODE = """
         return list(range(rows))
     def slow(rows):
         note("slow-begins")
-        time.sleep(3)
+        while not os.path.exists(TALLY + ".go"):
+            time.sleep(0.01)
         note("slow-ends")
         return sum(rows)
     def meet(me, other):
@@ -154,7 +161,7 @@ CODE = """
     def join(left, right):
         return left + right
     def hangs():
-        note("hangs"); time.sleep(60)
+        note("hangs"); time.sleep(3600)
     def flaky():
         note("flaky")
         with open(TALLY) as tally:

@@ -1,6 +1,5 @@
 """Whole rollouts: start, approvals, pause, abort, rollback."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -16,6 +15,7 @@ from loopwright.registry import Evidence, GateResult, GateSpec
 from loopwright.serving import Rollout
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
+from tests.databases import wait_for_rivals
 
 Call = Callable[..., Any]
 PERSON = {"first": "person", "retrain": "person"}
@@ -177,7 +177,7 @@ def test_a_call_that_comes_too_late_changes_nothing(
         def abort_slowly(tx: Tx) -> "Future[Any]":
             find_verb("serving.abort").function(tx, **named)
             other = pool.submit(call, late, **named)
-            time.sleep(0.3)
+            wait_for_rivals(tx.connection, [other])
             return other
 
         other = dispatcher.write("flights", LOCAL_ACTOR, abort_slowly)
@@ -197,7 +197,7 @@ def test_an_approval_that_comes_too_late_changes_nothing(
         def abort_slowly(tx: Tx) -> "Future[Any]":
             find_verb("serving.abort").function(tx, rollout_id=waiting.rollout_id, reason="wrong rows")
             other = pool.submit(service, "serving.on_approved", rollout_id=waiting.rollout_id)
-            time.sleep(0.3)
+            wait_for_rivals(tx.connection, [other])
             return other
 
         assert dispatcher.write("flights", LOCAL_ACTOR, abort_slowly).result().state == "aborted"

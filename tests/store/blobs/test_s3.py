@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
-from loopwright.server.supervisor import free_port
 from loopwright.store.blobs import BlobStore, open_blob_store
+from tests.servers import free_port
+from tests.waiting import PATIENCE_S
 
 moto_server = pytest.importorskip("moto.server")
 
@@ -32,7 +33,7 @@ def _bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    httpx.put(f"{s3}/bucket", timeout=10)
+    httpx.put(f"{s3}/bucket", timeout=PATIENCE_S)
 
 
 @pytest.fixture
