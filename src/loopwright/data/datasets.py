@@ -25,17 +25,17 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     if spec.transform is not None:
         tx.require_blobs(spec.transform.digest)
     sql.lock_dataset(tx, spec.name)
-    found = sql.find_dataset(tx, spec.name)
-    if found is None:
+    known = sql.find_dataset(tx, spec.name)
+    if known is None:
         sql.put_dataset(tx, spec, tx.wall_us, tx.wall_us)
         tx.emit(DatasetDeclared(is_new=True, changes=[]), tx.ref("dataset", spec.name))
         return Declared(get(tx, dataset=spec.name), True, [])
-    changes = _changes(found.spec, spec)
+    changes = _changes(known.spec, spec)
     if not changes:
-        return Declared(found, False, [])
-    if found.latest is not None:
-        _keep_identity(found, changes)
-    sql.put_dataset(tx, spec, found.created_at, tx.wall_us)
+        return Declared(known, False, [])
+    if known.latest is not None:
+        _keep_identity(known, changes)
+    sql.put_dataset(tx, spec, known.created_at, tx.wall_us)
     tx.emit(DatasetDeclared(is_new=False, changes=changes), tx.ref("dataset", spec.name))
     return Declared(get(tx, dataset=spec.name), False, changes)
 
@@ -43,15 +43,15 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
 @query("data.get")
 def get(tx: Tx, *, dataset: str) -> Dataset:
     """Return one dataset with its declaration and its newest version's number."""
-    found = sql.find_dataset(tx, dataset)
-    if found is None:
+    declared = sql.find_dataset(tx, dataset)
+    if declared is None:
         raise NotFound(
             f"no dataset is named {dataset}",
             field="dataset",
             value=dataset,
             next_step="declare it in the project file, then loopwright apply",
         )
-    return found
+    return declared
 
 
 @query("data.list")
@@ -63,8 +63,8 @@ def list_datasets(tx: Tx) -> list[Dataset]:
 @query("data.personal_columns", internal=True)
 def personal_columns(tx: Tx) -> dict[str, list[str]]:
     """Return the personal columns of every project's datasets, by ``project/dataset``; gateways do not log them."""
-    found = sql.every_personal(tx)
-    return {f"{project}/{name}": personal for (project, name), personal in found.items()}
+    by_dataset = sql.every_personal(tx)
+    return {f"{project}/{name}": personal for (project, name), personal in by_dataset.items()}
 
 
 def _changes(before: DatasetSpec, after: DatasetSpec) -> list[SpecChange]:
@@ -77,11 +77,11 @@ def _fields(spec: DatasetSpec) -> dict[str, Any]:
     return fields
 
 
-def _keep_identity(found: Dataset, changes: list[SpecChange]) -> None:
+def _keep_identity(known: Dataset, changes: list[SpecChange]) -> None:
     for change in changes:
         if change.field in ("key", "time"):
             raise Conflict(
-                f"the {change.field} of dataset {found.name} cannot change: {found.latest} versions rest on it",
+                f"the {change.field} of dataset {known.name} cannot change: {known.latest} versions rest on it",
                 field=change.field,
                 value=change.after,
                 rule=f"stays {change.before}",

@@ -108,5 +108,5 @@ def _changed_samples(
 
 def _statistics(profile: ColumnProfile) -> dict[str, Any]:
     shares = {"nulls": profile.nulls, "nans": profile.nans, "rows": profile.rows}
-    found = {"kind": profile.kind, "distinct": profile.distinct_estimate, "mean": profile.mean, **shares}
-    return {name: show_value(value) for name, value in {**found, "low": profile.low, "high": profile.high}.items()}
+    statistics = {"kind": profile.kind, "distinct": profile.distinct_estimate, "mean": profile.mean, **shares}
+    return {name: show_value(value) for name, value in {**statistics, "low": profile.low, "high": profile.high}.items()}

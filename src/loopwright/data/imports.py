@@ -60,6 +60,8 @@ def build_version(
     if misfits and is_append:
         raise _schema_changed(spec.name, misfits)
     height = frame.height
+    # Sorted by time, then key: fragments then cover short stretches, so that a read of a day opens few of them, and the
+    # same rows in another order become the same bytes.
     frame = _drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
     hashed = hash_columns(frame)
     keys = row_hashes(frame.select(spec.key), hashed)

@@ -1,6 +1,11 @@
 """Which fragments may hold the keys of new rows: the hashes of every fragment's keys, kept in one file a dataset.
 
-The file is a cache. Fragments never change, so neither do their hashes; what is missing is read from the fragments.
+A key names one row whatever its event time, so an append must look through every fragment, not only through those
+whose times overlap: a flight that was moved to another day is the same flight. Reading the key columns of a year would
+cost more than the import; 8 bytes a row are read at once.
+
+The file is a cache of the worker. Fragments never change, so neither do their hashes; what is missing, cut off or
+damaged is read from the fragments.
 """
 
 import struct
@@ -28,12 +33,12 @@ class KeyIndex:
 
     Args:
         key: Columns that name a row.
-        place: The file; None keeps nothing.
+        file: Where the hashes are kept; None keeps nothing.
     """
 
-    def __init__(self, key: Sequence[str], place: Path | None = None) -> None:
-        self._key, self._place = list(key), place
-        body = place.read_bytes() if place is not None and place.is_file() else b""
+    def __init__(self, key: Sequence[str], file: Path | None = None) -> None:
+        self._key, self._file = list(key), file
+        body = file.read_bytes() if file is not None and file.is_file() else b""
         self._hashes = dict(_records(body))
         self._stored = set(self._hashes)
         self._is_whole = len(body) == sum(_HEAD.size + hashes.nbytes for hashes in self._hashes.values())
@@ -52,9 +57,9 @@ class KeyIndex:
         parts = [self._hashes[fragment.digest] for fragment in version.fragments]
         if not parts:
             return []
-        found = pl.Series(np.concatenate(parts)).is_in(pl.Series(keys).implode()).arg_true().to_numpy()
+        hits = pl.Series(np.concatenate(parts)).is_in(pl.Series(keys).implode()).arg_true().to_numpy()
         stops = np.cumsum([len(part) for part in parts])
-        return [version.fragments[place] for place in np.unique(np.searchsorted(stops, found, side="right"))]
+        return [version.fragments[index] for index in np.unique(np.searchsorted(stops, hits, side="right"))]
 
     def remember(self, fragments: Sequence[Fragment], keys: Hashes) -> None:
         """Add fragments whose rows, one fragment after the other, have these hashes of keys: uint64 (n,)."""
@@ -66,16 +71,18 @@ class KeyIndex:
     def save(self, fragments: Iterable[Fragment]) -> None:
         """Write what is known of these fragments and not written yet; if others are in the file, write it anew."""
         wanted = {fragment.digest for fragment in fragments} & self._hashes.keys()
-        if self._place is None or wanted == self._stored:
+        if self._file is None or wanted == self._stored:
             return
-        self._place.parent.mkdir(parents=True, exist_ok=True)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         if self._is_whole and self._stored <= wanted:
-            with self._place.open("ab") as file:
+            # An append adds a few kilobytes, whatever the dataset has grown to.
+            with self._file.open("ab") as file:
                 file.write(self._records_of(wanted - self._stored))
             return
-        with NamedTemporaryFile(dir=self._place.parent, delete=False) as draft:
+        # What a replacement left behind, or a crash cut off, goes with a whole new file: nobody reads half of one.
+        with NamedTemporaryFile(dir=self._file.parent, delete=False) as draft:
             draft.write(self._records_of(wanted))
-        Path(draft.name).replace(self._place)
+        Path(draft.name).replace(self._file)
 
     def _records_of(self, digests: Iterable[str]) -> bytes:
         parts = []

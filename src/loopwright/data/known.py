@@ -32,9 +32,9 @@ def known_moment(spec: Timed, column: str) -> KnownAt:
     Raises:
         InvalidInput: The dataset has no time.
     """
-    found = spec.known_at.get(column) or spec.known_at.get("*")
-    if found is not None:
-        return found
+    declared = spec.known_at.get(column) or spec.known_at.get("*")
+    if declared is not None:
+        return declared
     if spec.time is None:
         raise InvalidInput(
             f"dataset {spec.name} has no time, so nobody can say when {column} became known",

@@ -217,12 +217,12 @@ def _edges(finite: Floats) -> Floats:
 
 
 def _count_categories(filled: ColumnProfile, valid: pl.Series, like: ColumnProfile | None) -> ColumnProfile:
-    found = valid.cast(pl.String).alias("value").value_counts(name="rows")
+    counted = valid.cast(pl.String).alias("value").value_counts(name="rows")
     if like is not None and like.categories:
         categories = like.categories
     else:
-        categories = found.sort("rows", "value", descending=[True, False])["value"].head(CATEGORIES).to_list()
-    counts = dict(found.iter_rows())
+        categories = counted.sort("rows", "value", descending=[True, False])["value"].head(CATEGORIES).to_list()
+    counts = dict(counted.iter_rows())
     listed = [counts.get(name, 0) for name in categories]
     return msgspec.structs.replace(
         filled, categories=categories, category_counts=listed, other=len(valid) - sum(listed)

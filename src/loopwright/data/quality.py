@@ -144,8 +144,8 @@ def _judge(
     if not isinstance(each.check, RowCheck):
         if each.check.needs_rows and not frame.height:
             return CheckResult(each.spec, False, 0, 0, message=f"{each.subject}: not evaluated, there are no rows")
-        passed, found = each.check.judge(values[f"{each.place}:value"], now_us)
-        message = "" if passed else f"{each.subject} failed: {found}"
+        passed, finding = each.check.judge(values[f"{each.place}:value"], now_us)
+        message = "" if passed else f"{each.subject} failed: {finding}"
         return CheckResult(each.spec, passed, frame.height, 0 if passed else frame.height, message=message)
     failed, evaluated = values[f"{each.place}:failed"], values[f"{each.place}:evaluated"]
     if not evaluated:

@@ -54,8 +54,8 @@ def list_datasets(tx: Tx) -> list[Dataset]:
 def every_personal(tx: Tx) -> dict[tuple[str, str], list[str]]:
     """Return the personal columns of the datasets of all projects that have some, by project and name."""
     rows = tx.execute(select(datasets.c.project_id, datasets.c.name, datasets.c.spec))
-    found = {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec").personal for row in rows}
-    return {place: personal for place, personal in found.items() if personal}
+    declared = {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec").personal for row in rows}
+    return {dataset: personal for dataset, personal in declared.items() if personal}
 
 
 def lock_dataset(tx: Tx, name: str) -> None:
@@ -192,8 +192,8 @@ def find_import(tx: Tx, job_id: str) -> ImportResult | None:
     statement = select(dataset_imports.c.result).where(
         dataset_imports.c.project_id == tx.project, dataset_imports.c.job_id == job_id
     )
-    found = tx.execute(statement).scalar()
-    return None if found is None else convert(found, ImportResult, "result")
+    result = tx.execute(statement).scalar()
+    return None if result is None else convert(result, ImportResult, "result")
 
 
 def put_import(tx: Tx, job_id: str, dataset: str, result: ImportResult, wall_us: int) -> None:

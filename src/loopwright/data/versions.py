@@ -75,6 +75,8 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
     done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
         return done
+    # Jobs work side by side, and each built on the version that was newest when it looked. Of two, the second to finish
+    # builds again: it compared its rows with the keys of a version that is not the newest any more.
     sql.lock_dataset(tx, imported.dataset)
     newest = _last(tx, imported.dataset, "ready")
     number = None if newest is None else newest.version
@@ -100,6 +102,7 @@ def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> 
     message = error_from_dict(error).message
     result = ImportResult("failed", None, message=message)
     sql.put_import(tx, job_id, dataset, result, tx.wall_us)
+    # A job is tried again by itself; the same failure is told once, and another one anew.
     if done is None or done.message != message:
         tx.emit(ImportFailed(job_id=job_id, error=error), tx.ref("dataset", dataset), reason=message)
     return result
@@ -119,9 +122,9 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
         NotFound: No such version, or none yet.
         Quarantined: No number was given and every version so far is quarantined.
     """
-    found = sql.find_version(tx, dataset, version, state=None if version else "ready")
-    if found is not None:
-        return found
+    named = sql.find_version(tx, dataset, version, state=None if version else "ready")
+    if named is not None:
+        return named
     datasets.get(tx, dataset=dataset)
     if version is None and (last := _last(tx, dataset)) is not None:
         check_usable(last)
@@ -163,10 +166,11 @@ def release_quarantine(tx: Tx, *, dataset: str, version: int, reason: str) -> Da
     if not reason.strip():
         raise InvalidInput("a release needs a reason", field="reason", rule="at least one word")
     sql.lock_dataset(tx, dataset)
-    found = get_version(tx, dataset=dataset, version=version)
-    check_change("dataset version", VERSION_STATES, found.state, "ready")
+    held = get_version(tx, dataset=dataset, version=version)
+    check_change("dataset version", VERSION_STATES, held.state, "ready")
+    # A version's rows are those of its parent and its own, so it can only stand on what was newest when it was built.
     newest = _last(tx, dataset, "ready")
-    if newest is not None and newest.version != found.parent:
+    if newest is not None and newest.version != held.parent:
         raise Conflict(
             f"version {newest.version} became ready since version {version} was built",
             field="version",
@@ -216,13 +220,14 @@ def content_digest(schema: list[ColumnSchema], rows: int, row_sum: str) -> str:
 
 def add_row_sums(left: str, right: str) -> str:
     """Return the sum of two row sums: two lanes of 64 bits, as hexadecimal letters."""
+    # Added, not hashed again: an append knows the digest of the whole from its own rows and the sum before them.
     lanes = [(int(left[at : at + 16] or "0", 16) + int(right[at : at + 16] or "0", 16)) & _MASK for at in (0, 16)]
     return f"{lanes[0]:016x}{lanes[1]:016x}"
 
 
 def _last(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | None:
-    found = sql.list_versions(tx, dataset, limit=1, state=state)
-    return found[0] if found else None
+    newest = sql.list_versions(tx, dataset, limit=1, state=state)
+    return newest[0] if newest else None
 
 
 def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None) -> DatasetVersion:
@@ -268,6 +273,7 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
         # The same bad rows sent again are the same quarantined version.
         message = explain_quarantine(last)
         return ImportResult("quarantined", last.version, 0, imported.dropped_rows, message)
+    # Fragments are kept once, by the version that added them; the base says where the chain of appends begins.
     below = version.parent if imported.operation == "append" else None
     base = version.version if below is None else sql.find_base(tx, version.dataset, below)
     blobs = [BlobRef(fragment.digest, fragment.size_bytes) for fragment in imported.fragments]

@@ -18,10 +18,12 @@ from loopwright.kernel.errors import InvalidInput
 Floats = NDArray[np.float64]
 
 SCALE = 1 << 20
-"""Values are kept as whole 2^-20ths, whose sums do not depend on order."""
+"""Values are kept as whole 2^-20ths. Sums of floats depend on the order in which they are added, and training and
+serving add in different orders; sums of integers do not."""
 LARGEST = float(1 << 40)
-"""Values must be smaller in size than this."""
+"""Values must be smaller in size than this: with the 20 bits below the point each fits 60 bits."""
 _ODD = np.int64(0x1E3779B97F4A7C15)
+"""Spreads entity codes, which are small, over all bits before they meet identities."""
 
 
 class Partials(NamedTuple):
@@ -64,11 +66,13 @@ def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
     until = np.full(len(identity), NEVER, np.int64)
     # Two entities may share an identity, which is no version of a row: only both together make one worth a look.
     both = identity ^ (entity * _ODD)
+    # Hardly any row has another version of itself, so one sort of single numbers leaves little for the full one.
     ordered = np.sort(both)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(repeated) == 0:
         return until
     rows = np.flatnonzero(np.isin(both, repeated))
+    # Versions that became known together are told apart by what they say, so that their order never hangs on arrival.
     keys = (partials.value, partials.counted_at, partials.known_at, identity, entity)
     rows = rows[np.lexsort(tuple(key[rows] for key in keys))]
     is_same = (identity[rows[1:]] == identity[rows[:-1]]) & (entity[rows[1:]] == entity[rows[:-1]])
@@ -90,28 +94,35 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
     sums = Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
     if len(entity) == 0 or len(at_us) == 0:
         return sums
+    # Rows that no query reaches are left out first: the online store is asked for a moment, training for a year.
     begin = np.maximum(partials.counted_at, partials.known_at)
     has_begun = begin <= min(int(at_us.max()), NEVER - 1)
     counts = np.flatnonzero(has_begun & (partials.counted_at > at_us.min() - max(windows_us)))
     entity, begin, partials = entity[counts], begin[counts], Partials(*(column[counts] for column in partials))
     if len(counts) == 0:
         return sums
+    # A row that is replaced, or leaves the window, before it is known has an empty interval: it ends where it begins.
     ends = [np.maximum(begin, np.minimum(partials.counted_at + window, partials.until)) for window in windows_us]
     codes = np.append(entity, asked_entity)
     begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
     order = np.argsort(asked_key)
     ordered = asked_key[order]
     begun = _running(begin_key, partials.value, ordered)
-    for place, end_key in enumerate(end_keys):
+    for window, end_key in enumerate(end_keys):
         ended = _running(end_key, partials.value, ordered)
-        sums.counts[place, order] = begun[0] - ended[0]
-        sums.totals[place, order] = begun[1] - ended[1]
+        # The key leads with the entity: rows of earlier entities have begun and ended, and cancel out.
+        sums.counts[window, order] = begun[0] - ended[0]
+        sums.totals[window, order] = begun[1] - ended[1]
     return sums
 
 
 def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
-    """Return how many keys are at or before each asked one, and the sum of their values modulo 2^64."""
-    # Rows of the online store often come in this order.
+    """Return how many keys are at or before each asked one, and the sum of their values modulo 2^64.
+
+    A running sum over all entities may overflow; the difference of two of them is right all the same, because it is
+    taken in the same arithmetic and the sum of one window fits.
+    """
+    # Rows of the online store often come in this order; to see that costs less than to sort.
     if (key[1:] < key[:-1]).any():
         order = np.argsort(key)
         key, value = key[order], value[order]

@@ -108,8 +108,8 @@ def dtype_of(text: str) -> Any:
     """Return the Polars dtype that a schema names, such as ``Int64``; moments of any unit or zone become UTC."""
     if text.startswith("Datetime"):
         return MOMENT
-    found = getattr(pl, text.partition("(")[0], pl.String)
-    return pl.String if found in (pl.Categorical, pl.Enum) else found
+    dtype = getattr(pl, text.partition("(")[0], pl.String)
+    return pl.String if dtype in (pl.Categorical, pl.Enum) else dtype
 
 
 def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: str) -> pl.Series:
@@ -136,8 +136,8 @@ def _moment(value: Any, zone: str | None, field: str) -> int | None:
         if zone is None or not isinstance(value, str):
             raise
     naive = pl.Series([value]).str.to_datetime(time_unit="us", strict=False)
-    found: int | None = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("us")[0]
-    return found
+    at_us: int | None = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("us")[0]
+    return at_us
 
 
 def _check_value(value: Any, wanted: Any, field: str) -> None:

@@ -91,7 +91,7 @@ def _bound(tx: Tx, view: str, plan_digest: str | None) -> BoundView:
         spec = find_view(tx, view)
         dataset = push_spec(tx, spec.dataset)
         return BoundView(view_key(tx.project, spec, dataset), spec, dataset, view_names([], [spec])[0])
-    found = {bound.view.name: bound for bound in bound_views(tx, plan_digest=plan_digest)}
-    if view not in found:
-        raise NotFound(f"the plan has no view {view}", field="view", value=view, next_step=suggest(view, found))
-    return found[view]
+    views = {bound.view.name: bound for bound in bound_views(tx, plan_digest=plan_digest)}
+    if view not in views:
+        raise NotFound(f"the plan has no view {view}", field="view", value=view, next_step=suggest(view, views))
+    return views[view]

@@ -68,29 +68,29 @@ def freeze_plan(tx: Tx, *, service: str) -> str:
 @query("features.plan")
 def plan(tx: Tx, *, digest: Digest) -> FeaturePlan:
     """Return a frozen plan."""
-    found = sql.find_plan(tx, digest)
-    if found is None:
+    frozen = sql.find_plan(tx, digest)
+    if frozen is None:
         raise NotFound(
             "no plan has this digest", field="digest", value=digest, next_step="features.freeze_plan makes one"
         )
-    return found
+    return frozen
 
 
 def push_spec(tx: Tx, name: str) -> DatasetPushSpec:
     """Return what taking rows of a dataset needs: its declaration, and the dtypes of its newest version."""
-    found = data.get(tx, dataset=name)
-    if found.spec.time is None:
+    dataset = data.get(tx, dataset=name)
+    if dataset.spec.time is None:
         rule = "features need a dataset with time"
         raise InvalidInput(f"dataset {name} has no time", field="dataset", value=name, rule=rule)
-    schema = [] if found.newest is None else data.get_version(tx, dataset=name, version=found.newest).schema
+    schema = [] if dataset.newest is None else data.get_version(tx, dataset=name, version=dataset.newest).schema
     return DatasetPushSpec(
         name,
-        found.spec.key,
-        found.spec.time,
-        found.spec.known_at,
-        found.spec.transform,
+        dataset.spec.key,
+        dataset.spec.time,
+        dataset.spec.known_at,
+        dataset.spec.transform,
         {column.name: column.dtype for column in schema},
-        found.spec.source.zone,
+        dataset.spec.source.zone,
     )
 
 
@@ -103,18 +103,18 @@ def plan_columns(requests: Sequence[RequestSpec], views: ViewSpecs) -> list[str]
     outputs = [(name, f"request {request.name}") for request in requests for name in request.outputs]
     for view, names in zip(views, view_names(requests, views), strict=True):
         outputs += [(name, f"view {view.name}") for name in names.values()]
-    places: dict[str, str] = {}
-    for name, place in outputs:
-        if name in places:
+    owners: dict[str, str] = {}
+    for name, owner in outputs:
+        if name in owners:
             raise InvalidInput(
-                f"two features are named {name}: of {places[name]} and of {place}",
+                f"two features are named {name}: of {owners[name]} and of {owner}",
                 field="views",
                 value=name,
                 rule="each feature of a service has a name of its own",
                 next_step="rename an output or an aggregate",
             )
-        places[name] = place
-    return list(places)
+        owners[name] = owner
+    return list(owners)
 
 
 def view_names(requests: Sequence[RequestSpec], views: ViewSpecs) -> list[dict[str, str]]:

@@ -85,15 +85,15 @@ class DatasetRows:
             counts: ``event`` or ``known``.
         """
         if (columns, counts) not in self._counted:
-            found = {}
+            by_column = {}
             for name, is_counted in columns:
                 is_missing, fixed = self.fixed(name, is_counted=is_counted)
-                found[name] = (np.where(is_missing, NEVER, self.known_at(name)), fixed)
+                by_column[name] = (np.where(is_missing, NEVER, self.known_at(name)), fixed)
             counted_at = self.event_at
             if counts == "known":
-                known_at = np.stack([known_at for known_at, _ in found.values()])
+                known_at = np.stack([known_at for known_at, _ in by_column.values()])
                 counted_at = np.where(known_at == NEVER, _LONG_AGO, known_at).max(axis=0)
-            self._counted[columns, counts] = counted_at, found
+            self._counted[columns, counts] = counted_at, by_column
         return self._counted[columns, counts]
 
 

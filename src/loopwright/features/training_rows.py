@@ -45,12 +45,12 @@ class TrainingSet:
     @cached_property
     def inputs(self) -> list[TrainingColumn]:
         """Name, kind and categories of each feature, in order."""
-        found = []
+        columns = []
         for name in self.columns:
             is_text = self._frame.schema[name] == pl.String
             levels = self._frame[name].drop_nulls().unique().sort().to_list() if is_text else []
-            found.append(TrainingColumn(name, "category" if is_text else "number", levels))
-        return found
+            columns.append(TrainingColumn(name, "category" if is_text else "number", levels))
+        return columns
 
     @property
     def row_ids(self) -> pl.Series:

@@ -74,12 +74,12 @@ def record_training_set(
 @query("features.training_set")
 def training_set(tx: Tx, *, service: str, version: int | None = None) -> TrainingSetVersion:
     """Return one training set of a service; the newest if no version is given."""
-    found = sql.list_training_sets(tx, service, version=version, limit=1)
-    if not found:
+    newest = sql.list_training_sets(tx, service, version=version, limit=1)
+    if not newest:
         name = service if version is None else f"{service}/{version}"
         step = "start a pipeline that freezes one"
         raise NotFound(f"there is no training set {name}", field="training_set", value=name, next_step=step)
-    return found[0]
+    return newest[0]
 
 
 @query("features.training_sets")
@@ -96,8 +96,8 @@ def rows_used(tx: Tx, *, ref: str) -> BlobRef:
         raise InvalidInput(
             "this is no training set of this project", field="ref", value=ref, rule="training_set:name/version"
         )
-    found = training_set(tx, service=parsed.name, version=parsed.version)
-    return BlobRef(found.digest, found.size_bytes)
+    used = training_set(tx, service=parsed.name, version=parsed.version)
+    return BlobRef(used.digest, used.size_bytes)
 
 
 @query("features.training_set_spec", internal=True)

@@ -104,18 +104,18 @@ def find(tx: Tx, kind: str, name: str) -> Definition:
     Raises:
         NotFound: Nothing of this kind has this name; suggests the nearest.
     """
-    found = sql.find_definition(tx, kind, name)
-    if found is None:
+    definition = sql.find_definition(tx, kind, name)
+    if definition is None:
         names = [item.name for item in sql.list_definitions(tx, kind)]
         raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=suggest(name, names))
-    return found
+    return definition
 
 
 def find_view(tx: Tx, name: str) -> ColumnViewSpec | AggregateViewSpec:
     """Return the present declaration of a view."""
     spec: Any = convert(find(tx, "view", name).spec, ColumnViewSpec | AggregateViewSpec)  # type: ignore[arg-type]
-    found: ColumnViewSpec | AggregateViewSpec = spec
-    return found
+    view: ColumnViewSpec | AggregateViewSpec = spec
+    return view
 
 
 def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field: str) -> None:

@@ -33,10 +33,10 @@ def list_approvals(tx: Tx, *, state: str | None = None, subject: str | None = No
 @query("approvals.get")
 def get(tx: Tx, *, approval_id: str) -> Approval:
     """Return one approval."""
-    found = sql.find_approval(tx, approval_id)
-    if found is None:
+    approval = sql.find_approval(tx, approval_id)
+    if approval is None:
         raise NotFound("no such approval", field="approval_id", value=approval_id, next_step="loopwright status")
-    return found
+    return approval
 
 
 @verb("approvals.approve", changes=Approval, role=Role.APPROVER)

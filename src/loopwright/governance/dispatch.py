@@ -71,11 +71,11 @@ class Dispatcher:
         Raises:
             NotFound: No such project; suggests the nearest.
         """
-        found = None if project == SYSTEM else sql.find_project(connection, project)
-        if found is None and project != SYSTEM:
+        known = None if project == SYSTEM else sql.find_project(connection, project)
+        if known is None and project != SYSTEM:
             raise unknown_project(connection, project)
-        is_replay = found is not None and found.clock == "replay"
-        clock: Clock = FixedClock(found.clock_at) if found is not None and is_replay else self.wall
+        is_replay = known is not None and known.clock == "replay"
+        clock: Clock = FixedClock(known.clock_at) if known is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)
         return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role)
 
@@ -105,11 +105,11 @@ def find_verb(name: str) -> Verb:
     Raises:
         NotFound: There is none; suggests the nearest.
     """
-    found = VERBS.get(name)
-    if found is None:
+    called = VERBS.get(name)
+    if called is None:
         hint = suggest(name, VERBS, "docs/reference/verbs.md names them all")
         raise NotFound(f"no verb is named {name}", field="verb", value=name, next_step=hint)
-    return found
+    return called
 
 
 def check_permission(called: Verb, actor: Actor, project: str) -> None:
@@ -120,7 +120,7 @@ def check_permission(called: Verb, actor: Actor, project: str) -> None:
     """
     role = actor.role_in(project)
     if project == SYSTEM and role is None and called.name == "projects.list":
-        return
+        return  # who has roles in single projects asks above them which these are, and is shown no other
     if role is Role.SERVICE:
         return
     if role is None or called.surface == "internal" or RANK[role] < RANK[called.role]:
@@ -174,6 +174,8 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
 def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], key: str) -> Any:
     """Run a verb once for its idempotency key; the same call again gets the first answer."""
     digest = digest_of([called.name, tx.actor, to_builtins(args)])
+    # The key is taken before the verb runs: of two calls at once the second waits here until the first has ended, and
+    # then gets its answer, whatever they would have collided on. If the verb fails, the key goes with its transaction.
     if store_sql.insert_key(tx.connection, tx.project, key, digest, tx.wall_us):
         result = called.function(tx, **values)
         if called.keeps_answer:

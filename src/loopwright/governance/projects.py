@@ -32,21 +32,21 @@ def create(
         raise PermissionDenied(
             f"{tx.project} is not {name}", field="project", value=name, rule="a project is changed from inside or above"
         )
-    found = sql.find_project(tx.connection, name)
-    if found is None:
+    known = sql.find_project(tx.connection, name)
+    if known is None:
         project = Project(name, owner, risk, clock, parse_moment(clock_at, "clock_at"), tx.wall_us)
         sql.insert_project(tx, project)
         tx.emit(ProjectCreated(owner=owner, risk=risk, clock=clock), tx.ref("project", name))
         return project
-    if found.clock != clock:
+    if known.clock != clock:
         raise Conflict(
-            f"project {name} runs on the {found.clock} clock",
+            f"project {name} runs on the {known.clock} clock",
             field="clock",
             value=clock,
             rule="a project keeps its clock",
             next_step="use another project name",
         )
-    if (found.owner, found.risk) != (owner, risk):
+    if (known.owner, known.risk) != (owner, risk):
         sql.update_project(tx, name, owner=owner, risk=risk)
         tx.emit(ProjectChanged(owner=owner, risk=risk), tx.ref("project", name))
     return _find(tx, name)
@@ -61,10 +61,10 @@ def get(tx: Tx, *, name: str) -> Project:
 
 
 def _find(tx: Tx, name: str) -> Project:
-    found = sql.find_project(tx.connection, name)
-    if found is None:
+    project = sql.find_project(tx.connection, name)
+    if project is None:
         raise unknown_project(tx.connection, name)
-    return found
+    return project
 
 
 def unknown_project(connection: Connection, name: str) -> NotFound:

@@ -145,10 +145,10 @@ def shorten(value: object, limit: int = 120) -> str:
 
 
 def _tree(root: type[LoopwrightError]) -> dict[str, type[LoopwrightError]]:
-    found = {root.code: root}
+    by_code = {root.code: root}
     for child in root.__subclasses__():
-        found.update(_tree(child))
-    return found
+        by_code.update(_tree(child))
+    return by_code
 
 
 def error_from_dict(document: dict[str, Any]) -> LoopwrightError:

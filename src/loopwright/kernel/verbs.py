@@ -69,10 +69,10 @@ def verb_of(function: Callable[..., Any]) -> Verb:
     Raises:
         TypeError: The function is neither verb, query nor operation.
     """
-    found = _BY_FUNCTION.get(function)
-    if found is None:
+    record = _BY_FUNCTION.get(function)
+    if record is None:
         raise TypeError(f"{function.__module__}.{function.__qualname__} is no verb, query or operation")
-    return found
+    return record
 
 
 def _record(

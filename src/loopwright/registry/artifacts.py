@@ -160,8 +160,8 @@ def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
 
 
 def _saved(flavour: Flavour, saved: Saved, out_dir: Path, task: Task) -> SavedModel:
-    found = sorted(path for path in out_dir.rglob("*") if path.is_file())
-    files = [ModelFile(path.relative_to(out_dir).as_posix(), _file_digest(path), path.stat().st_size) for path in found]
+    paths = sorted(path for path in out_dir.rglob("*") if path.is_file())
+    files = [ModelFile(path.relative_to(out_dir).as_posix(), _file_digest(path), path.stat().st_size) for path in paths]
     signature = Signature(saved.inputs, task, saved.classes)
     return SavedModel(flavour.name, files, signature, model_digest(flavour.name, files, signature))
 

@@ -154,8 +154,8 @@ def _encode_numbers(column: InputColumn, values: Any) -> Any:
 def _listed(values: Any) -> Sequence[Any]:
     for name in ("to_list", "tolist"):
         if hasattr(values, name):
-            found: list[Any] = getattr(values, name)()
-            return found
+            listed: list[Any] = getattr(values, name)()
+            return listed
     return list(values)
 
 

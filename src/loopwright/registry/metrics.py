@@ -176,7 +176,12 @@ def delong_difference(y: Any, champion: Any, candidate: Any) -> Difference:
 
 
 def _components(y: Vector, score: Vector) -> tuple[float, Vector, Vector]:
-    """Return ROC AUC and DeLong's structural components of positives and negatives."""
+    """Return ROC AUC and DeLong's structural components of positives and negatives.
+
+    A component is the share of the other class that a row beats. By definition that compares every pair; by midranks
+    one sort of all scores is enough: a row's rank among all, less its rank among its own class, is how many of the
+    other class lie below it, ties counted half.
+    """
     _check(y, score)
     _check_binary(y)
     is_positive = y == 1
@@ -184,6 +189,7 @@ def _components(y: Vector, score: Vector) -> tuple[float, Vector, Vector]:
     n = len(y) - m
     if m == 0 or n == 0:
         raise InvalidInput("ROC AUC needs both classes", field="y", rule="at least one 0 and one 1")
+    # Ties share a midrank, so everything is counted by groups of equal scores, and one sort serves both classes.
     order = np.argsort(score)
     ordered = score[order]
     begins = np.concatenate(([True], ordered[1:] != ordered[:-1]))
@@ -213,7 +219,10 @@ def confusion(y: Any, score: Any, threshold: float = 0.5) -> Confusion:
 
 
 def wilson(part: int, whole: int) -> Interval:
-    """Return the 95 % interval of a share: Wilson 1927, score interval without continuity correction."""
+    """Return the 95 % interval of a share: Wilson 1927, score interval without continuity correction.
+
+    The textbook interval around the share is empty at 0 and 1, which few rows reach easily; this one is not.
+    """
     share, square = part / whole, Z95 * Z95
     middle = (share + square / (2 * whole)) / (1 + square / whole)
     half = Z95 / (1 + square / whole) * (share * (1 - share) / whole + square / (4 * whole * whole)) ** 0.5
@@ -230,7 +239,7 @@ def _variance_of_mean(values: Vector) -> float:
 
 
 def _normal(value: float, variance: float, lowest: float, highest: float) -> Interval:
-    half = Z95 * variance**0.5
+    half = Z95 * variance**0.5  # cut at what the measure can be: an interval that leaves it says nothing
     return [max(lowest, value - half), min(highest, value + half)]
 
 

@@ -177,10 +177,10 @@ def get_version(
                 f"{model} has no alias {alias}", field="alias", value=alias, next_step="see registry.aliases"
             )
         version = named.version
-    found = sql.find_version(tx, model, version=version, token=idempotency)
-    if found is None:
+    registered = sql.find_version(tx, model, version=version, token=idempotency)
+    if registered is None:
         raise _unknown(tx, model, version)
-    return found
+    return registered
 
 
 def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:

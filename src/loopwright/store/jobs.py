@@ -21,10 +21,10 @@ MOST_ATTEMPTS = 5
 @query("jobs.get")
 def get(tx: Tx, *, job_id: str) -> Job:
     """Return one job."""
-    found = sql.find_job(tx.connection, tx.project, job_id)
-    if found is None:
+    job = sql.find_job(tx.connection, tx.project, job_id)
+    if job is None:
         raise NotFound("no such job", field="job_id", value=job_id)
-    return found
+    return job
 
 
 @query("jobs.list")

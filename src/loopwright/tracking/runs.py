@@ -181,10 +181,10 @@ def finish_run(
 @query("tracking.get_run")
 def get_run(tx: Tx, *, run_id: str) -> Run:
     """Return one run with the last value of each metric."""
-    found = sql.find_runs(tx, [run_id])
-    if not found:
+    runs = sql.find_runs(tx, [run_id])
+    if not runs:
         raise _unknown(run_id)
-    return found[0]
+    return runs[0]
 
 
 @query("tracking.search_runs")

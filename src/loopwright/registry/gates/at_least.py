@@ -6,8 +6,8 @@ from loopwright.registry.types import Evidence, Verdict
 
 def at_least(evidence: Evidence, metric: str, value: float) -> Finding:
     """Pass if the held-out metric is ``value`` or more."""
-    found = measured(evidence, metric)
-    if isinstance(found, tuple):
-        return found
-    verdict: Verdict = "passed" if found >= value else "failed"
-    return verdict, f"{told(evidence, metric, found)}; asked: at least {value:.4g}"
+    score = measured(evidence, metric)
+    if isinstance(score, tuple):
+        return score
+    verdict: Verdict = "passed" if score >= value else "failed"
+    return verdict, f"{told(evidence, metric, score)}; asked: at least {value:.4g}"

@@ -20,18 +20,18 @@ def beats_champion(evidence: Evidence, metric: str, margin: float = 0.0) -> Find
             f"{evidence.champion_overlap_rows:,} of {evidence.rows:,} rows were in the champion's training set; "
             "evaluate on rows neither has seen",
         )
-    found = measured(evidence, metric)
-    if isinstance(found, tuple):
-        return found
+    score = measured(evidence, metric)
+    if isinstance(score, tuple):
+        return score
     champion = (evidence.champion_metrics or {}).get(metric)
     if champion is None or math.isnan(champion):
         return "undecided", f"{metric} of the champion, version {evidence.champion}, was not measured"
-    better = gain(metric, champion, found)
+    better = gain(metric, champion, score)
     is_flattered = evidence.champion_overlap_rows is None
     verdict: Verdict = "passed" if better > margin else "undecided" if is_flattered else "failed"
     asked = f"asked: better by more than {margin:.4g}"
     asked += "; nobody knows whether the champion was trained on these rows" if is_flattered else ""
     return verdict, (
-        f"{told(evidence, metric, found)}; champion version {evidence.champion} {champion:.4g}: "
+        f"{told(evidence, metric, score)}; champion version {evidence.champion} {champion:.4g}: "
         f"{'worse' if better < 0 else 'better'} by {abs(better):.4g}; {asked}"
     )

@@ -81,8 +81,8 @@ def open_blob_store(url: str, cache: Path | None = None) -> BlobStore:
         url: Where the blobs are.
         cache: Folder for local copies of remote blobs.
     """
-    scheme, found, _ = url.partition("://")
-    if not found:
+    scheme, separator, _ = url.partition("://")
+    if not separator:
         scheme = "file"
     store: BlobStore = load_plugin("blob_stores", scheme)(url, cache)
     return store
