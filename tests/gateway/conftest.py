@@ -21,10 +21,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from loopwright.config import child_environment
+from loopwright.data import DatasetSpec, SourceSpec
+from loopwright.features import LabelSpec, RequestSpec, ServiceSpec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes, from_json, to_json
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.registry import artifacts
+from loopwright.registry import InputColumn, artifacts
+from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.serving import DeploymentSpec, Release
 from loopwright.store.blobs import BlobStore, open_blob_store
 from tests.databases import open_sqlite
@@ -177,6 +181,25 @@ class World:
             **options,
         )
         return int(made.version)
+
+    def serve_function(self, code: str, name: str = "late", project: str = "flights", **options: Any) -> Release:
+        """Release a constant model behind the on-request function ``asked`` of some code: ``x`` in, ``y`` out."""
+        function = CodeRef(self.code(**{f"code_{name}": code}), f"code_{name}", "asked", digest_bytes(code.encode()))
+        specs: list[tuple[str, Any]] = [
+            ("data.declare", DatasetSpec("asked_rows", SourceSpec("push"), ["id"], "at")),
+            ("features.declare_request", RequestSpec(name, ["x"], ["y"], function)),
+            ("features.declare_service", ServiceSpec(name, [name], [], LabelSpec("asked_rows", "y"), "binary")),
+        ]
+        for verb, spec in specs:
+            self.server.call(verb, project, spec=msgspec.to_builtins(spec))
+        plan = self.server.call("features.freeze_plan", project, service=name)
+        columns = [InputColumn("y", "number")]
+        named = {"name": name, "project": project, "plan_digest": plan, "service": name}
+        version = self.register(ConstantModel(0.3), columns, **named)
+        if not options:
+            self.declare(name, model=name, project=project, timeout_us=2_000_000)
+            return self.release(version, name=name, project=project)
+        return self.release(options.pop("champion"), name=name, project=project, candidate=version, **options)
 
     def declare(self, name: str = "late", *, task: str = "binary", project: str = "flights", **options: Any) -> None:
         spec = msgspec.to_builtins(DeploymentSpec(name, options.pop("model", "late"), task, **options))

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from loopwright.gateway.batching import Batcher
+from loopwright.gateway.batching import Asked, Batcher
+from loopwright.gateway.journal import Then
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.spool import Batch, StreamKey
 from loopwright.kernel.errors import StorageFull
@@ -13,30 +14,27 @@ from tests.gateway.test_runtime import GOOD, ROWS, runtime
 
 
 class Shelf:
-    """A spool and sealer in memory; refuses some of what it is given."""
+    """A journal in memory; refuses some of what it is given."""
 
     def __init__(self) -> None:
         self.kept: list[Batch] = []
         self.refusals: list[Exception] = []
 
-    def append(self, key: StreamKey, batches: Sequence[Batch]) -> int:
+    def keep(self, key: StreamKey, batches: Sequence[Batch], then: Then) -> None:
         if self.refusals and any(name == "is_shadow" and value for name, _, value in batches[0].layout.constants):
             raise self.refusals.pop()
         self.kept += batches
-        return 0
-
-    def nudge(self, key: StreamKey) -> None:
-        pass
+        then(None)
 
 
 def test_shadow_answers_that_are_lost_cost_no_others() -> None:
     shelf, metrics = Shelf(), Metrics()
-    batcher = Batcher(shelf, shelf, metrics, is_durable=False)  # type: ignore[arg-type]
+    batcher = Batcher(shelf, metrics)  # type: ignore[arg-type]
     shelf.refusals = [StorageFull("the disk is full"), KeyError("nobody thought of this")]
 
     async def ask() -> list[Any]:
         loaded = [runtime(GOOD, is_shadow=True, weight=0.0) for _ in range(3)]
-        answers = await asyncio.gather(*(batcher.submit(one, ROWS, 0.0) for one in loaded))
+        answers = await asyncio.gather(*(batcher.submit(made, Asked(ROWS, 0.0)) for made in loaded))
         batcher.finish_shadows()
         return answers
 

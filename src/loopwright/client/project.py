@@ -257,6 +257,7 @@ class Project:
         follow: Sequence[str] = (),
         sticky: str = "",
         personal: Sequence[str] = (),
+        timeout: str | None = None,
         monitor: MonitorSpec | None = None,
         retrain: "RetrainDraft | None" = None,
     ) -> Deployment:
@@ -264,6 +265,7 @@ class Project:
 
         ``follow`` names aliases that always run as unseen shadows beside the served version. ``personal`` names
         features that are left out of the prediction log, beside the personal columns of the datasets they come from.
+        ``timeout`` is how long one request may take, such as ``"2s"``; 10 seconds where it is not said.
         """
         steps: list[RolloutStep] = []
         for one in rollout:
@@ -278,6 +280,7 @@ class Project:
             follow=list(follow),
             sticky=sticky,
             personal=list(personal),
+            timeout_us=None if timeout is None else parse_duration(timeout, "timeout"),
         )
         policy = None
         if retrain is not None:

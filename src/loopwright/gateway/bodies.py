@@ -10,6 +10,8 @@ from loopwright.kernel.errors import InvalidInput, TooLarge
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
 MOST_BODY_BYTES = 10 << 20
+encoded = msgspec.json.Encoder().encode
+"""Return a document as JSON; in the order of its fields, which costs less than sorting them."""
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

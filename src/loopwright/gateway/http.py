@@ -4,17 +4,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from loopwright.gateway.access import WRITERS, Gatekeeper
-from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, read_body
+from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
 from loopwright.gateway.ingest import IngestBody, only_rows
+from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import Metrics
-from loopwright.gateway.runtime import Prediction
+from loopwright.gateway.questions import Question
 from loopwright.gateway.service import Service
-from loopwright.gateway.v2 import ModelPath, V2Request, answer_v2, v2_error
+from loopwright.gateway.v2 import V2Request, answer_v2, v2_error
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.store.types import EVERY_STREAM, Streams
@@ -25,26 +26,20 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger("loopwright.gateway")
 _JSON = b"application/json"
 _OUR_FAULT = "something went wrong on our side; the gateway's log has the details"
-_encoder = msgspec.json.Encoder()
-
-
-class PredictBody(msgspec.Struct):
-    """Body of a predict request."""
-
-    rows: list[dict[str, Any]]
-
-
-class PredictAnswer(msgspec.Struct):
-    """Answer of a predict request."""
-
-    deployment: str
-    release: int
-    predictions: list[Prediction]
-
-
-_read_predict = msgspec.json.Decoder(PredictBody)
 _read_ingest = msgspec.json.Decoder(IngestBody)
 _read_streams = msgspec.json.Decoder(Streams)
+
+
+class Life(Protocol):
+    """What begins and ends with the event loop."""
+
+    def begin(self) -> None:
+        """Start what needs the event loop; requests come from now on."""
+        ...
+
+    async def end(self) -> None:
+        """Finish what is owed; no request comes any more."""
+        ...
 
 
 class Request(NamedTuple):
@@ -66,11 +61,12 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Status, body and content type."""
+    """Status, body, content type and further headers."""
 
     status: int
     body: bytes
     kind: bytes = _JSON
+    headers: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Gateway:
@@ -80,11 +76,11 @@ class Gateway:
         service: Does the work.
         gatekeeper: Says who may ask for it.
         metrics: Counts requests.
-        on_stop: Called when the server has drained its requests.
+        life: What begins and ends with the server.
     """
 
-    def __init__(self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, on_stop: Callable[[], None]) -> None:
-        self._service, self._gatekeeper, self._metrics, self._on_stop = service, gatekeeper, metrics, on_stop
+    def __init__(self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, life: Life) -> None:
+        self._service, self._gatekeeper, self._metrics, self._life = service, gatekeeper, metrics, life
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's start and end."""
@@ -96,7 +92,7 @@ class Gateway:
         )
         answer = await self._answer(request)
         length = str(len(answer.body)).encode()
-        head = [(b"content-type", answer.kind), (b"content-length", length)]
+        head = [(b"content-type", answer.kind), (b"content-length", length), *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": head})
         await send({"type": "http.response.body", "body": answer.body})
         self._count(request, answer.status)
@@ -105,10 +101,10 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self._life.begin()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._service.close()
-                self._on_stop()
+                await self._life.end()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
             else:
@@ -119,9 +115,8 @@ class Gateway:
         try:
             return await self._route(request)
         except LoopwrightError as error:
-            if is_v2:
-                return _json(*v2_error(error))
-            return Answer(error.http_status, _encoder.encode({"error": error.to_dict()}))
+            status, body = v2_error(error) if is_v2 else (error.http_status, encoded({"error": error.to_dict()}))
+            return Answer(status, body, headers=_retry_after(error))
         except Exception:
             # The client learns that it was not its fault; the log keeps why.
             log.exception("unexpected error on %s", "/".join(request.steps))
@@ -151,10 +146,9 @@ class Gateway:
 
     async def _predict(self, request: Request, project: str, name: str) -> Answer:
         self._gatekeeper.check(request.headers, project)
-        runtime = self._service.runtime(project, name)
-        rows = decoded(_read_predict, await request.body(runtime.most_body_bytes)).rows
-        predictions = await self._service.predict(runtime, rows, request.started)
-        return _json(200, PredictAnswer(name, runtime.release.number, predictions))
+        served = await self._service.served(project, name)
+        body = await request.body(served.most_body_bytes)
+        return Answer(200, await self._service.predict(served, Question("v1", body, name, request.started)))
 
     async def _labels(self, request: Request, project: str, name: str) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
@@ -178,11 +172,11 @@ class Gateway:
         return _json(200, await self._service.seal(decoded(_read_streams, body) if body else EVERY_STREAM))
 
     async def _v2(self, request: Request, steps: list[str]) -> Answer:
-        def find(path: ModelPath) -> Any:
-            return self._service.runtime_named(path.name, self._gatekeeper.scope(request.headers))
+        def find(name: str) -> Served:
+            return self._service.served_named(name, self._gatekeeper.scope(request.headers))
 
         asked = V2Request(request.method, steps, request.body, request.started)
-        return _json(*await answer_v2(self._service, asked, find))
+        return Answer(*await answer_v2(self._service, asked, find))
 
     def _health(self, request: Request) -> dict[str, Any]:
         """Answer that this gateway lives; who has a token is told of their project, or of all and of the spool."""
@@ -198,8 +192,15 @@ class Gateway:
         self._metrics.observe(_route_name(steps), target, status, time.perf_counter() - request.started)
 
 
+def _retry_after(error: LoopwrightError) -> list[tuple[bytes, bytes]]:
+    """Return the header that tells a client when to come back, where that is a matter of time."""
+    if error.http_status not in (429, 503):
+        return []
+    return [(b"retry-after", str(error.details.get("retry_after_s", 1)).encode())]
+
+
 def _json(status: int, document: Any) -> Answer:
-    return Answer(status, _encoder.encode(document))
+    return Answer(status, encoded(document))
 
 
 def _route_name(steps: Sequence[str]) -> str:

@@ -112,8 +112,8 @@ class Moments:
     def __init__(self, clock: str, time: str) -> None:
         self._is_replay, self._time = clock == "replay", time
 
-    def read(self, rows: Sequence[Row], now_us: int) -> list[int]:
-        """Return event times, microseconds UTC.
+    def read(self, rows: Sequence[Row], now_us: list[int]) -> list[int]:
+        """Return event times, microseconds UTC; ``now_us`` is each row's wall time.
 
         Raises:
             InvalidInput: A row gives a time where it may not, or none where it must.
@@ -128,7 +128,7 @@ class Moments:
                     rule="only projects with a replay clock are told the time",
                     next_step="leave it out",
                 )
-        return [now_us] * len(rows)
+        return now_us
 
     def _of_row(self, row: Row, place: int) -> int:
         name = "event_at" if row.get("event_at") is not None else self._time

@@ -48,6 +48,10 @@ class FeatureReader:
         self._dtypes = {name: known[name] for name in self.fields if name in known}
         self._zone = spine.zone if spine else None
 
+    def neutral_row(self) -> Row:
+        """Return a request that means nothing, with a value of the right kind in every field."""
+        return {name: _neutral(self._dtypes.get(name, "String")) for name in self.fields}
+
     def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:
         """Return the plan's columns and why values are missing.
 
@@ -73,3 +77,14 @@ class FeatureReader:
             place, name = next((i, name) for i, row in enumerate(rows) for name in self.fields if name not in row)
             raise absent_field(place, name) from None
         return typed_frame(asked, self._dtypes, zone=self._zone)
+
+
+def _neutral(dtype: str) -> Any:
+    if dtype.startswith("Datetime"):
+        return "2000-01-01T00:00:00Z"
+    kind = getattr(pl, dtype.partition("(")[0], pl.String)
+    if kind == pl.Boolean:
+        return False
+    if kind.is_numeric():
+        return 0
+    return "" if kind in (pl.String, pl.Categorical, pl.Enum) else None

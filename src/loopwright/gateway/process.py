@@ -2,18 +2,26 @@
 
 import logging
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 
 from loopwright.config import Settings
 from loopwright.gateway.access import Gatekeeper
+from loopwright.gateway.bars import Bars
+from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.files import ReleaseFiles
+from loopwright.gateway.host import Place
 from loopwright.gateway.http import Gateway
+from loopwright.gateway.journal import Journal
+from loopwright.gateway.launching import Launcher
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.service import Parts, Service
 from loopwright.gateway.spool import Spool
+from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.ids import new_id
@@ -46,29 +54,58 @@ def run(settings: Settings) -> None:
 
 
 def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
-    """Put the parts of a gateway together and start its threads."""
+    """Put the parts of a gateway together; what it has on its disk is recovered."""
     clock = WallClock()
+    metrics = Metrics()
+    watchdog = Watchdog(root)
+    bars = Bars(root / "barred.json")
+    watchdog.learn(bars)
+    watchdog.guard()
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     writer = _writer(root, clock)
     control = VerbCaller(_server_url(settings), ServiceLine(_service_token(settings)), timeout_s=CONTROL_TIMEOUT_S)
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
-    loader = Loader(root, blobs, str(settings.state_dir / "online.sqlite"), clock)
+    journal = Journal(spool, sealer, is_durable=settings.durability == "power")
+    online_url = str(settings.state_dir / "online.sqlite")
+    files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, online_url, clock)
+    place = Place(str(root), online_url)
+    launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
     address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
-    keeper = ReleaseKeeper(root, control, loader, writer, address)
+    keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning)
+    keeper.recover()
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, _service_token(settings), is_open=is_open, clock=clock)
-    metrics = Metrics()
-    is_durable = settings.durability == "power"
-    service = Service(Parts(spool, sealer, keeper, loader, control, clock, metrics, is_durable))
+    service = Service(Parts(spool, sealer, journal, keeper, loader, files, control, clock, metrics))
+    life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)
+    return Gateway(service, gatekeeper, metrics, life)
 
-    def stop() -> None:
-        keeper.stop()
-        sealer.stop()
-        spool.close()
 
-    keeper.start()
-    sealer.start()
-    return Gateway(service, gatekeeper, metrics, stop)
+class GatewayLife(NamedTuple):
+    """What of a gateway begins and ends with the event loop."""
+
+    service: Service
+    launcher: Launcher
+    keeper: ReleaseKeeper
+    sealer: Sealer
+    spool: Spool
+    nursery: Nursery
+    watchdog: Watchdog
+
+    def begin(self) -> None:
+        """Launch releases, follow the server and seal, all beside the requests that come."""
+        self.watchdog.watch()
+        self.launcher.open()
+        self.keeper.start()
+        self.sealer.start()
+
+    async def end(self) -> None:
+        """Finish what is owed and let go of everything."""
+        self.keeper.stop()
+        await self.service.close()
+        self.nursery.close()
+        self.watchdog.stop()
+        self.sealer.stop()
+        self.spool.close()
 
 
 def _server_url(settings: Settings) -> str:

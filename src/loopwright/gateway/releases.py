@@ -4,25 +4,27 @@ import gc
 import logging
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 
 from loopwright import data, serving
+from loopwright.gateway.bars import ReleaseBarred
+from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.ingest import Labels
-from loopwright.gateway.loading import Loader
-from loopwright.gateway.runtime import DeploymentRuntime
+from loopwright.gateway.launching import Launcher, Served
+from loopwright.gateway.pauses import ChildCrashed
+from loopwright.gateway.runtime import champion_place
 from loopwright.governance import Token, projects, tokens
-from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release, ReleaseFailure
 from loopwright.wire.caller import VerbCaller
 
-T = TypeVar("T")
 log = logging.getLogger("loopwright.gateway")
 POLL_S = 10.0
 RETRY_S = 2.0
+LONGEST_RETRY_S = 60.0
 LEASE_S = 3.0
 TRIES = 3
 """A release that cannot be loaded so often is reported; the old one serves on, and it is still tried."""
@@ -44,44 +46,60 @@ class Known(msgspec.Struct):
     """Columns that are left out of the log of pushes, by ``project/dataset``."""
 
 
+class Waiting(msgspec.Struct):
+    """A release that is still to be loaded: how often it was tried, and when it is tried next (monotonic seconds)."""
+
+    release: Release
+    tries: int = 0
+    due_at: float = 0.0
+
+
 class ReleaseKeeper:
-    """Follows the server's releases, loads them, and swaps runtimes.
+    """Follows the server's releases, has them launched, and swaps what serves.
 
     Args:
         root: The gateway's folder.
         control: The server.
-        loader: Loads releases.
+        launcher: Brings releases up.
         gateway: Name of this gateway.
         address: Where it answers.
+        is_well: Says whether this gateway answers at all; one that does not renews no lease.
     """
 
-    def __init__(self, root: Path, control: VerbCaller, loader: Loader, gateway: str, address: str) -> None:
-        self.runtimes: dict[Name, DeploymentRuntime] = {}
+    def __init__(
+        self,
+        root: Path,
+        control: VerbCaller,
+        launcher: Launcher,
+        gateway: str,
+        address: str,
+        is_well: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.served: dict[Name, Served] = {}
         self.known = Known()
         self.failures: dict[Name, str] = {}
         self.has_asked = False
         self.refreshes = 0
         self._folder, self._known_file = root / "releases", root / "known.json"
-        self._control, self._loader = control, loader
+        self._control, self._launcher, self._is_well = control, launcher, is_well
         self._gateway, self._address = gateway, address
         self._position = 0
-        self._waiting: dict[Name, Release] = {}
-        self._tries: dict[Name, int] = {}
+        self._waiting: dict[Name, Waiting] = {}
         self._reported: dict[Name, ReleaseFailure] = {}
         self._stopping = threading.Event()
         self._lease_lock = threading.Lock()
 
-    def start(self) -> None:
-        """Load what is on disk, then follow the server in threads."""
+    def recover(self) -> None:
+        """Read what is on the disk; it is launched once ``start`` is called."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.known = _read(self._known_file, Known) or Known()
+        self.known = read_document(self._known_file, Known) or Known()
         for path in sorted(self._folder.glob("*/*.json")):
-            release = _read(path, Release)
-            if release is not None and self._load(release):
-                self._position = max(self._position, release.position)
-        _settle()
-        # What was loaded is kept; the server is asked for everything, in case this disk is behind.
-        self._position = 0
+            release = read_document(path, Release)
+            if release is not None:
+                self._waiting[release.project, release.deployment] = Waiting(release)
+
+    def start(self) -> None:
+        """Launch what is on disk and follow the server, in threads."""
         for name, loop in (("releases", self._follow), ("lease", self._keep_alive)):
             threading.Thread(target=loop, name=name, daemon=True).start()
 
@@ -91,7 +109,12 @@ class ReleaseKeeper:
 
     def releases(self) -> list[Release]:
         """Return the releases that are live here."""
-        return [runtime.release for runtime in list(self.runtimes.values())]
+        return [served.release for served in list(self.served.values())]
+
+    def is_expected(self, name: Name) -> bool:
+        """Say whether a deployment that serves nothing yet may do so in a moment."""
+        waiting = self._waiting.get(name)
+        return waiting is not None and waiting.tries == 0 and name not in self.served
 
     def is_replay(self, project: str) -> bool:
         """Say whether a project's clock is replayed."""
@@ -99,11 +122,11 @@ class ReleaseKeeper:
 
     def labels_of(self, name: Name) -> Labels:
         """Return what labels of a deployment look like."""
-        runtime = self.runtimes.get(name)
-        if runtime is None:
+        served = self.served.get(name)
+        if served is None:
             return Labels(self.known.tasks.get("/".join(name), ""))
-        champion = runtime.release.variants[runtime.champion]
-        return Labels(runtime.release.task, champion.signature.classes, are_ids_ours=True)
+        champion = served.release.variants[champion_place(served.release)]
+        return Labels(served.release.task, champion.signature.classes, are_ids_ours=True)
 
     def refresh(self) -> None:
         """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
@@ -116,92 +139,103 @@ class ReleaseKeeper:
         external = self._control.call(serving.external_deployments)
         pushed = self._control.call(data.datasets.personal_columns)
         clocks = {project.name: project.clock for project in listed}
-        personal = {f"{one.project}/{one.spec.name}": one.spec.personal for one in external}
+        personal = {f"{each.project}/{each.spec.name}": each.spec.personal for each in external}
         self.refreshes += 1
-        tasks = {f"{one.project}/{one.spec.name}": one.spec.task for one in external}
-        names = [(one.project, one.spec.name) for one in external]
+        tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
+        names = [(each.project, each.spec.name) for each in external]
         fresh = Known(live, dict(clocks), names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
-            _write(self._known_file, fresh)
+            write_document(self._known_file, fresh)
 
     def _follow(self) -> None:
+        self._launch_due()
         while not self._stopping.is_set():
             try:
                 wait_s = POLL_S if self.has_asked else 0
                 wait_s = RETRY_S if self._waiting else wait_s
+                # The server is asked for everything at first, in case this disk is behind.
                 self._take(self._control.waiting(wait_s).call(serving.releases_after, position=self._position))
                 if not self.has_asked:
                     self.has_asked = True
                     self._acknowledge()
             except LoopwrightError as error:
                 log.info("releases: %s", error)
-                self._stopping.wait(RETRY_S if self.runtimes else 0.2)
+                self._stopping.wait(RETRY_S if self.served else 0.2)
             except Exception:
                 # This thread must outlive anything a release brings.
                 log.exception("following releases failed")
                 self._stopping.wait(RETRY_S)
 
-    def _take(self, found: list[Release]) -> None:
-        for release in found:
+    def _take(self, releases: list[Release]) -> None:
+        for release in releases:
             name = (release.project, release.deployment)
-            self._waiting[name] = release
-            self._tries.pop(name, None)
+            self._waiting[name] = Waiting(release)
             self._reported.pop(name, None)
-        before = self._position
-        self._position = max([before, *(release.position for release in found)])
+        self._position = max([self._position, *(release.position for release in releases)])
         if not self._waiting:
             return
-        for name, release in list(self._waiting.items()):
-            if self._load(release):
-                del self._waiting[name]
-                self._reported.pop(name, None)
-                _write(self._folder / name[0] / f"{name[1]}.json", release)
-            else:
-                self._tries[name] = self._tries.get(name, 0) + 1
+        self._launch_due()
         _settle()
-        self._loader.keep_only([*self.releases(), *self._waiting.values()])
+        self._launcher.keep_only([*self.releases(), *(waiting.release for waiting in self._waiting.values())])
         self._report()
         self._acknowledge()
 
+    def _launch_due(self) -> None:
+        for name, waiting in list(self._waiting.items()):
+            if waiting.due_at > time.monotonic() or self._stopping.is_set():
+                continue
+            if self._launch(waiting):
+                del self._waiting[name]
+                self._reported.pop(name, None)
+                write_document(self._folder / name[0] / f"{name[1]}.json", waiting.release)
+
     def _report(self) -> None:
         """Tell the server of releases that could not be loaded again and again, so that nobody waits for them."""
-        for name, release in self._waiting.items():
-            if name in self._reported or self._tries[name] < TRIES:
+        for name, waiting in self._waiting.items():
+            if name in self._reported or waiting.tries < TRIES:
                 continue
-            failure = ReleaseFailure(self._gateway, *name, release.number, self.failures[name])
-            self._control.within(release.project).call(
+            failure = ReleaseFailure(self._gateway, *name, waiting.release.number, self.failures[name])
+            self._control.within(name[0]).call(
                 serving.report_failure,
                 gateway=self._gateway,
                 deployment=name[1],
-                number=release.number,
+                number=failure.number,
                 why=failure.why,
             )
             self._reported[name] = failure
 
-    def _load(self, release: Release) -> bool:
+    def _launch(self, waiting: Waiting) -> bool:
+        release = waiting.release
         name = (release.project, release.deployment)
-        present = self.runtimes.get(name)
-        if present is not None and present.release == release:
+        before = self.served.get(name)
+        if before is not None and before.release == release:
             return True
         try:
-            runtime = self._loader.load(release)
+            served = self._launcher.launch(release, before)
         except Exception as error:  # noqa: BLE001 - models and user code may raise anything
-            # The old release stays; the reason is told on /healthz and in the log.
+            # The old release stays; the reason is told on /healthz, in the log and after some tries to the server.
             why = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
             if self.failures.get(name) != why:
                 log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)
             self.failures[name] = why
+            # What has crashed a process will do so again, and is told at once.
+            is_lost = isinstance(error, ReleaseBarred) or (isinstance(error, ChildCrashed) and error.is_own_fault)
+            waiting.tries = TRIES if is_lost else waiting.tries + 1
+            delay_s = LONGEST_RETRY_S if is_lost else min(RETRY_S * 2 ** max(0, waiting.tries - TRIES), LONGEST_RETRY_S)
+            waiting.due_at = time.monotonic() + (0 if waiting.tries < TRIES else delay_s)
             return False
         self.failures.pop(name, None)
-        self.runtimes = {**self.runtimes, name: runtime}
+        self.served = {**self.served, name: served}
+        if before is not None:
+            self._launcher.retire(before)
         return True
 
     def _keep_alive(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
-                if self.has_asked:
+                if self.has_asked and self._is_well():
                     self._acknowledge()
                 self.refresh()
             except LoopwrightError as error:
@@ -213,8 +247,8 @@ class ReleaseKeeper:
     def _acknowledge(self) -> None:
         with self._lease_lock:
             reported = dict(self._reported)
-            waiting = [release for name, release in list(self._waiting.items()) if name not in reported]
-            position = min([self._position, *(release.position - 1 for release in waiting)])
+            late = [waiting.release for name, waiting in list(self._waiting.items()) if name not in reported]
+            position = min([self._position, *(release.position - 1 for release in late)])
             self._control.call(
                 serving.acknowledge,
                 gateway=self._gateway,
@@ -228,21 +262,3 @@ def _settle() -> None:
     """Put what was loaded beyond the reach of the garbage collector, whose full passes are the slowest requests."""
     gc.collect()
     gc.freeze()
-
-
-def _write(place: Path, document: Any) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = place.with_suffix(".tmp")
-    draft.write_bytes(to_json(document))
-    draft.chmod(0o600)
-    draft.replace(place)
-
-
-def _read(place: Path, kind: type[T]) -> T | None:
-    if not place.exists():
-        return None
-    try:
-        return from_json(place.read_bytes(), kind, place.name)
-    except LoopwrightError as error:
-        log.warning("%s cannot be read and is ignored: %s", place, error)
-        return None

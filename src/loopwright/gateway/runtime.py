@@ -1,16 +1,18 @@
 """One release of one deployment, loaded: routes a batch of rows, computes features, predicts, and says what to log."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
 
-from loopwright.gateway.bodies import MOST_BODY_BYTES
 from loopwright.gateway.inputs import Moments, Row, RowKeys
+from loopwright.gateway.marks import Marker, NoMarker
 from loopwright.gateway.router import Router, bucket_of
 from loopwright.gateway.spool import Batch, StreamKey
-from loopwright.gateway.variants import FeatureCache, LoadedVariant, Scored
+from loopwright.gateway.stamps import Stamped
+from loopwright.gateway.variants import FeatureCache, LoadedVariant, ModelUnfit, PlanReader, Scored
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge
@@ -18,6 +20,9 @@ from loopwright.kernel.ids import new_ids
 from loopwright.serving import CHAMPION, Release
 
 MOST_ROWS = 10_000
+Down = Mapping[int, str]
+"""Places of variants that are not to be tried now, each with why."""
+NONE_DOWN: Down = {}
 
 
 class ModelFailed(LoopwrightError):
@@ -25,6 +30,13 @@ class ModelFailed(LoopwrightError):
 
     code = "model_failed"
     http_status = 500
+
+
+class ModelPaused(ModelFailed):
+    """The model or a feature function hung or crashed, and is not tried again for a while."""
+
+    code = "model_paused"
+    http_status = 503
 
 
 class Prediction(msgspec.Struct, omit_defaults=True):
@@ -39,12 +51,31 @@ class Prediction(msgspec.Struct, omit_defaults=True):
 
 
 class Answered(NamedTuple):
-    """A batch that is answered but not yet in the spool. ``error`` is set if a model or user code raised."""
+    """A batch that is answered but not yet in the spool.
+
+    ``error`` is set if a model or user code raised, or was not tried (``is_paused``).
+    """
 
     predictions: list[Prediction]
     batches: list[Batch]
     error: str | None
     shadow: "ShadowWork | None"
+    is_paused: bool = False
+
+    def failure(self) -> ModelFailed | None:
+        """Return what the caller is told instead of predictions; None where there is nothing wrong."""
+        if self.error is None:
+            return None
+        details = {"prediction_ids": [prediction.prediction_id for prediction in self.predictions]}
+        if self.is_paused:
+            return ModelPaused(
+                f"the model cannot answer now: {self.error}", next_step="send it again later", details=details
+            )
+        return ModelFailed(
+            f"the model could not answer: {self.error}",
+            next_step="the deployment's owner finds it in the prediction log",
+            details=details,
+        )
 
 
 class ShadowWork(NamedTuple):
@@ -61,13 +92,13 @@ class Head(NamedTuple):
     ids: list[str]
     keys: list[str | None]
     event_at: list[int]
-    recorded_at: int
+    recorded_at: list[int]
     buckets: list[float | None]
 
     def take(self, places: Sequence[int]) -> "Head":
         """Return the rows at these places."""
-        ids, keys, times = ([column[i] for i in places] for column in (self.ids, self.keys, self.event_at))
-        return Head(ids, keys, times, self.recorded_at, [self.buckets[i] for i in places])  # type: ignore[arg-type]
+        columns: list[list[Any]] = [self.ids, self.keys, self.event_at, self.recorded_at, self.buckets]
+        return Head(*([column[i] for i in places] for column in columns))
 
 
 class DeploymentRuntime:
@@ -77,18 +108,19 @@ class DeploymentRuntime:
         release: The document.
         variants: Its variants, loaded, in the document's order.
         clock: Wall time.
+        marker: Told which variant runs.
     """
 
-    def __init__(self, release: Release, variants: Sequence[LoadedVariant], clock: Clock) -> None:
-        self.release = release
+    def __init__(
+        self, release: Release, variants: Sequence[LoadedVariant], clock: Clock, marker: Marker | None = None
+    ) -> None:
+        self.release, self._marker = release, marker or NoMarker()
         self.variants = list(variants)
         self.stream = StreamKey(release.project, "predictions", release.deployment)
         self.router = Router(release.variants)
         self.most_rows = release.limits.get("rows", MOST_ROWS)
-        self.most_body_bytes = release.limits.get("body_bytes", MOST_BODY_BYTES)
         self._clock = clock
-        self.champion = next(place for place, one in enumerate(release.variants) if one.name == CHAMPION)
-        """Place of the variant that says what requests look like, also while another one answers some of them."""
+        self.champion = champion_place(release)
         plan = release.plans.get(release.variants[self.champion].plan)
         self._moments = Moments(release.clock, plan.time if plan else "")
         self._keys = RowKeys(plan)
@@ -98,13 +130,23 @@ class DeploymentRuntime:
         served = {self.variants[place].inputs for place in self.router.live}
         self._is_bare = [variant.variant.is_shadow and served == {variant.inputs} for variant in self.variants]
 
-    def answer(self, rows: Sequence[Row], started: Sequence[float], forced: int | None = None) -> Answered:
+    def answer(
+        self,
+        rows: Sequence[Row],
+        started: Sequence[float],
+        forced: int | None = None,
+        *,
+        stamped: Stamped | None = None,
+        down: Down = NONE_DOWN,
+    ) -> Answered:
         """Answer a batch of rows.
 
         Args:
             rows: The requests' rows.
             started: For each row, ``time.perf_counter()`` when its request came.
             forced: Place of the variant to use whatever the bucket says.
+            stamped: The rows' ids and moments, where they are settled already.
+            down: Variants that are not tried: their rows are logged with why.
 
         Raises:
             InvalidInput: A row breaks a rule; names ``rows[i].field``.
@@ -113,7 +155,7 @@ class DeploymentRuntime:
         if not 0 < len(rows) <= self.most_rows:
             kind = TooLarge if rows else InvalidInput
             raise kind("a request carries rows", field="rows", value=len(rows), rule=f"1 to {self.most_rows}")
-        head, chosen = self._head(rows, forced)
+        head, chosen = self._head(rows, forced, stamped)
         predictions: list[Prediction | None] = [None] * len(rows)
         batches: list[Batch] = []
         failure: str | None = None
@@ -122,7 +164,10 @@ class DeploymentRuntime:
         for variant, places in chosen.items():
             is_whole = len(chosen) == 1
             part, inside = (rows, head) if is_whole else ([rows[i] for i in places], head.take(places))
-            scored = self._score(variant, part, inside, places, features if is_whole else {})
+            if variant in down:
+                scored = self.variants[variant].failed(len(part), down[variant], begun)
+            else:
+                scored = self._score(variant, part, inside, places, features if is_whole else {})
             failure = failure or scored.error
             for place, prediction in zip(places, self._predictions(variant, inside.ids, scored), strict=True):
                 predictions[place] = prediction
@@ -130,27 +175,75 @@ class DeploymentRuntime:
             latency = [int((begun - started[place]) * 1e6) + scored.latency_us for place in places]
             batches.append(self._batch(variant, inside, scored, latency))
         shadow = ShadowWork(rows, head, features) if self._shadows else None
-        return Answered([one for one in predictions if one is not None], batches, failure, shadow)
+        answered = [prediction for prediction in predictions if prediction is not None]
+        is_paused = any(variant in down for variant in chosen)
+        return Answered(answered, batches, failure, shadow, is_paused)
 
-    def answer_shadows(self, work: ShadowWork) -> list[Batch]:
+    def warm(self, sample: Sequence[Row] = ()) -> int:
+        """Have a row answered before anybody waits for it, and return how long a row takes, in microseconds.
+
+        Args:
+            sample: Rows that the release before has answered. A champion that cannot is not fit; a candidate that
+                cannot is what the rollout's guards are there for.
+
+        Raises:
+            ModelUnfit: A model, or the champion as a whole, cannot answer.
+        """
+        seconds = 0.0
+        seen: set[str] = set()
+        for place, variant in enumerate(self.variants):
+            self._marker.enter(place)
+            seconds = max(seconds, variant.warm())
+            if variant.plan is not None and variant.variant.plan not in seen:
+                seen.add(variant.variant.plan)
+                seconds += _warm_plan(variant.plan, self._clock.now_us())
+        self._marker.leave()
+        if sample:
+            answered = self.answer(sample, [time.perf_counter()] * len(sample), self.champion)
+            if answered.error is not None:
+                raise ModelUnfit(
+                    f"the champion cannot answer a request that the release before did: {answered.error}",
+                    field="variants.champion",
+                    next_step="mend it, and deploy the new version",
+                )
+        return int(seconds * 1e6)
+
+    def shadow_work(self, rows: Sequence[Row], forced: int | None, stamped: Stamped | None) -> ShadowWork:
+        """Return what the shadows have to answer of rows that were answered before.
+
+        Raises:
+            InvalidInput: A row breaks a rule.
+        """
+        return ShadowWork(rows, self._head(rows, forced, stamped)[0], {})
+
+    def answer_shadows(self, work: ShadowWork, down: Down = NONE_DOWN) -> list[Batch]:
         """Answer a batch with every shadow; what a shadow raises is logged, never told."""
         batches = []
         for variant in self._shadows:
-            loaded, started = self.variants[variant], time.perf_counter()
-            try:
-                scored = loaded.score(work.rows, work.head.event_at, work.features)
-            except InvalidInput as error:
-                scored = loaded.failed(len(work.rows), _told(error), started)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is this shadow's and no other's
-                scored = loaded.failed(len(work.rows), f"{type(error).__name__}: {error}", started)
+            scored = self._score_shadow(variant, work, down)
             latency = [scored.latency_us] * len(work.rows)
             batches.append(self._batch(variant, work.head, scored, latency))
         return batches
+
+    def _score_shadow(self, variant: int, work: ShadowWork, down: Down) -> Scored:
+        loaded, started = self.variants[variant], time.perf_counter()
+        if variant in down:
+            return loaded.failed(len(work.rows), down[variant], started)
+        self._marker.enter(variant)
+        try:
+            return loaded.score(work.rows, work.head.event_at, work.features)
+        except InvalidInput as error:
+            return loaded.failed(len(work.rows), _told(error), started)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this shadow's and no other's
+            return loaded.failed(len(work.rows), f"{type(error).__name__}: {error}", started)
+        finally:
+            self._marker.leave()
 
     def _score(
         self, variant: int, rows: Sequence[Row], head: "Head", places: Sequence[int], features: FeatureCache
     ) -> Scored:
         loaded, started = self.variants[variant], time.perf_counter()
+        self._marker.enter(variant)
         try:
             return loaded.score(rows, head.event_at, features)
         except InvalidInput as error:
@@ -161,6 +254,8 @@ class DeploymentRuntime:
             if len(places) < max(places) + 1:
                 error.field = _renumbered(error.field, places)
             raise
+        finally:
+            self._marker.leave()
 
     def _suits_champion(self, rows: Sequence[Row], at_us: Sequence[int]) -> bool:
         try:
@@ -169,20 +264,24 @@ class DeploymentRuntime:
             return isinstance(error, StepFailed)
         return True
 
-    def _head(self, rows: Sequence[Row], forced: int | None) -> tuple[Head, dict[int, Sequence[int]]]:
-        now_us = self._clock.now_us()
-        event_at = self._moments.read(rows, now_us)
+    def _head(
+        self, rows: Sequence[Row], forced: int | None, stamped: Stamped | None
+    ) -> tuple[Head, dict[int, Sequence[int]]]:
+        if stamped is None:
+            now_us = self._clock.now_us()
+            stamped = Stamped(new_ids("pred", len(rows), now_us), [now_us] * len(rows))
+        ids, recorded_at = stamped
+        event_at = self._moments.read(rows, recorded_at)
         keys = self._keys.read(rows)
-        ids = new_ids("pred", len(rows), now_us)
         if forced is not None:
             nowhere: list[float | None] = [None] * len(rows)
-            return Head(ids, self._shown(keys), event_at, now_us, nowhere), {forced: range(len(rows))}
+            return Head(ids, self._shown(keys), event_at, recorded_at, nowhere), {forced: range(len(rows))}
         sticky, project, name = self.release.sticky, self.release.project, self.release.deployment
         buckets = []
         for row, key, id in zip(rows, keys, ids, strict=True):
             caller = row.get(sticky) if sticky else key
             buckets.append(bucket_of(name, project, str(caller if caller is not None else key or id)))
-        head = Head(ids, self._shown(keys), event_at, now_us, list(buckets))
+        head = Head(ids, self._shown(keys), event_at, recorded_at, list(buckets))
         if len(self.router.live) == 1:
             return head, {self.router.live[0]: range(len(rows))}
         chosen: dict[int, Any] = {}
@@ -211,7 +310,7 @@ class DeploymentRuntime:
             head.ids,
             head.keys,
             head.event_at,
-            [head.recorded_at] * rows,
+            head.recorded_at,
             latency_us,
             scored.scores,
             answers,
@@ -222,6 +321,24 @@ class DeploymentRuntime:
         if self._is_bare[variant]:
             return Batch(self._layouts[variant][1], rows, columns)
         return Batch(self._layouts[variant][0], rows, columns + scored.logged)
+
+
+def champion_place(release: Release) -> int:
+    """Return the place of the variant that says what requests look like, also while another one answers some."""
+    return next(place for place, variant in enumerate(release.variants) if variant.name == CHAMPION)
+
+
+def _warm_plan(plan: PlanReader, at_us: int) -> float:
+    """Have a plan compute a neutral row, twice, and return the seconds of the second time.
+
+    A function may rightly refuse a row that nobody sent, so what it raises says nothing.
+    """
+    started = time.perf_counter()
+    for _ in range(2):
+        started = time.perf_counter()
+        with suppress(LoopwrightError):
+            plan.read([plan.neutral_row()], [at_us])
+    return time.perf_counter() - started
 
 
 def _told(error: InvalidInput) -> str:

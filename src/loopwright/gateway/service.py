@@ -4,19 +4,24 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
 from loopwright import data
 from loopwright.features import DatasetPushSpec
-from loopwright.gateway.batching import Batcher
+from loopwright.gateway.batching import Asked, Batcher
+from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.ingest import only_rows, read_external, read_labels
 from loopwright.gateway.inputs import Row
+from loopwright.gateway.journal import Journal
+from loopwright.gateway.launching import Served
 from loopwright.gateway.loading import Loader, views_of
 from loopwright.gateway.metrics import Metrics
+from loopwright.gateway.questions import Question, read_question, write_answer
 from loopwright.gateway.releases import Name, ReleaseKeeper
-from loopwright.gateway.runtime import DeploymentRuntime, Prediction
 from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.spool import Batch, Spool, StreamKey
+from loopwright.gateway.stamps import Stamp
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -24,20 +29,26 @@ from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
 
+INLINE_BYTES = 32 << 10
+"""A larger body is read, and its rows are answered, in a child: reading it would keep everybody waiting."""
 _REASK_S = 1.0
+_ARRIVAL_S = 10.0
+_LOOK_AGAIN_S = 0.05
+_CLOSING_S = 3.0
 
 
 class Parts(NamedTuple):
-    """What a gateway is made of. ``is_durable``: answers wait until the disk has confirmed what they say."""
+    """What a gateway is made of."""
 
     spool: Spool
     sealer: Sealer
+    journal: Journal
     keeper: ReleaseKeeper
     loader: Loader
+    files: ReleaseFiles
     control: VerbCaller
     clock: Clock
     metrics: Metrics
-    is_durable: bool
 
 
 class Service:
@@ -49,51 +60,69 @@ class Service:
 
     def __init__(self, parts: Parts) -> None:
         self._parts, self._keeper = parts, parts.keeper
-        self._batcher = Batcher(parts.spool, parts.sealer, parts.metrics, is_durable=parts.is_durable)
+        self._batcher = Batcher(parts.journal, parts.metrics)
         self._pushing = ThreadPoolExecutor(1, "pushes")
         self._asked_at = 0.0
         self._datasets: dict[Name, tuple[int, tuple[DatasetPushSpec, set[str]]]] = {}
 
-    def runtime(self, project: str, name: str) -> DeploymentRuntime:
-        """Return what serves a deployment.
+    async def served(self, project: str, name: str) -> Served:
+        """Return what serves a deployment; one that is being loaded is waited for.
 
         Raises:
             NotFound: Nothing does: there is no such deployment, or its release cannot be loaded.
             Conflict: Its model is served elsewhere.
+            Unavailable: It takes too long to load.
         """
-        runtime = self._keeper.runtimes.get((project, name))
-        if runtime is not None:
-            return runtime
-        why = self._keeper.failures.get((project, name))
+        key = (project, name)
+        served = self._keeper.served.get(key)
+        if served is not None:
+            return served
+        if self._keeper.is_expected(key):
+            return await self._arrival(key)
+        why = self._keeper.failures.get(key)
         if why is not None:
             raise NotFound(f"{name} has no release that this gateway could load: {why}", field="deployment", value=name)
-        if (project, name) in self._keeper.known.external:
+        if key in self._keeper.known.external:
             raise Conflict(f"the model of {name} is served elsewhere", field="deployment", value=name)
-        raise _unknown(name, [key[1] for key in self._keeper.runtimes if key[0] == project])
+        raise _unknown(name, [deployment for owner, deployment in self._keeper.served if owner == project])
 
-    def runtime_named(self, name: str, scope: str) -> DeploymentRuntime:
+    async def _arrival(self, key: Name) -> Served:
+        deadline = time.monotonic() + _ARRIVAL_S
+        while self._keeper.is_expected(key):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{key[1]} is still being loaded",
+                    field="deployment",
+                    value=key[1],
+                    next_step="send it again in a moment",
+                )
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        return await self.served(*key)
+
+    def served_named(self, name: str, scope: str) -> Served:
         """Return what serves ``deployment`` or ``project.deployment``, among those of a project or of every project.
 
         Raises:
             NotFound: Nothing does.
             InvalidInput: Several projects have a deployment of that name.
         """
-        runtimes = self._visible(scope)
-        matches = [key for key in runtimes if name in (key[1], f"{key[0]}.{key[1]}")]
+        visible = self._visible(scope)
+        matches = [key for key in visible if name in (key[1], f"{key[0]}.{key[1]}")]
         if len(matches) > 1:
             options = ", ".join(f"{project}.{deployment}" for project, deployment in matches)
             raise InvalidInput(f"several projects have a model named {name}", field="model", rule=f"one of {options}")
         if not matches:
-            raise _unknown(name, [key[1] for key in runtimes])
-        return runtimes[matches[0]]
+            raise _unknown(name, [key[1] for key in visible])
+        return visible[matches[0]]
 
     def health(self, scope: str) -> dict[str, object]:
         """Return what is served and what is not of a project, or of every project and then of this disk too."""
-        live = {"/".join(key): runtime.release.number for key, runtime in self._visible(scope).items()}
-        failures = {
+        live = {"/".join(key): served.release.number for key, served in self._visible(scope).items()}
+        failures = {"/".join(key): served.host.failure for key, served in self._visible(scope).items()}
+        failures |= {
             "/".join(key): why for key, why in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)
         }
-        document: dict[str, object] = {"releases": live, "failures": failures}
+        document: dict[str, object] = {"releases": live, "failures": {key: why for key, why in failures.items() if why}}
         if scope == EVERY_PROJECT:
             document |= {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
         return document
@@ -101,26 +130,31 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """True once the server was asked what to serve, or something is served from this disk."""
-        return bool(self._keeper.runtimes) or self._keeper.has_asked
+        return bool(self._keeper.served) or self._keeper.has_asked
 
-    async def predict(
-        self, runtime: DeploymentRuntime, rows: Sequence[Row], started: float, forced: int | None = None
-    ) -> list[Prediction]:
-        """Answer rows; what is returned is in the log.
-
-        Args:
-            runtime: Who answers.
-            rows: The request's rows.
-            started: ``time.perf_counter()`` when the request came.
-            forced: Place of the variant to use whatever the bucket says.
+    async def predict(self, served: Served, question: Question) -> bytes:
+        """Answer a question; what is returned is in the log.
 
         Raises:
-            InvalidInput: A row breaks a rule; names ``rows[i].field``.
+            InvalidInput: The body cannot be read, or a row breaks a rule; names ``rows[i].field``.
             TooLarge: There are too many rows.
+            TooBusy: More is under way than may wait.
+            TookTooLong: It was not answered within the deployment's budget.
             ModelFailed: The model or a feature function raised.
+            ModelPaused: The model or a feature function has hung or crashed, and is not tried again yet.
             StorageFull: The disk takes no more.
         """
-        return await self._batcher.submit(runtime, rows, started, forced)
+        runtime = served.runtime
+        with served.admission.admitted(len(question.body)):
+            if runtime is None or len(question.body) > INLINE_BYTES:
+                body = await served.host.ask(question, Stamp.now(self._parts.clock.now_us()))
+            else:
+                reading = read_question(question, served.release)
+                asked = Asked(reading.rows, question.started, question.forced)
+                body = write_answer(question, served.release, reading, await self._batcher.submit(runtime, asked))
+        if len(question.body) <= INLINE_BYTES and question.forced is None:
+            served.sample = question
+        return body
 
     async def label(self, project: str, name: str, rows: Sequence[Row]) -> int:
         """Take labels of a deployment and return how many; they are in the log.
@@ -143,7 +177,7 @@ class Service:
             Conflict: The deployment is served here.
             NotFound: There is no such deployment.
         """
-        if (project, name) in self._keeper.runtimes:
+        if (project, name) in self._keeper.served:
             raise Conflict(
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )
@@ -163,14 +197,14 @@ class Service:
         """
         only_rows(rows)
         # What shadows still have to look up must not see these rows.
-        self._batcher.finish_shadows()
+        await self._settle(project)
         loop = asyncio.get_running_loop()
         batch = await loop.run_in_executor(self._pushing, self._take_push, project, name, rows)
         return await self._spooled(StreamKey(project, "pushes", name), batch)
 
     async def seal(self, streams: Streams = EVERY_STREAM) -> dict[str, int]:
         """Seal what streams took until now; return how many chunks and rows were registered."""
-        self._batcher.finish_shadows()
+        await self._settle(EVERY_PROJECT)
         return await asyncio.wrap_future(self._parts.sealer.seal(streams))
 
     def gauges(self) -> dict[str, float]:
@@ -181,13 +215,21 @@ class Service:
             "segments_kept_aside": len(self._parts.spool.kept_aside),
         }
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Finish what is owed, when no request comes any more."""
-        self._batcher.finish_shadows()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settle(EVERY_PROJECT), _CLOSING_S)
+        for served in self._keeper.served.values():
+            served.host.close()
         self._pushing.shutdown()
 
-    def _visible(self, scope: str) -> Mapping[Name, DeploymentRuntime]:
-        return {key: runtime for key, runtime in self._keeper.runtimes.items() if scope in (key[0], EVERY_PROJECT)}
+    def _visible(self, scope: str) -> Mapping[Name, Served]:
+        return {key: served for key, served in self._keeper.served.items() if scope in (key[0], EVERY_PROJECT)}
+
+    async def _settle(self, scope: str) -> None:
+        """Return once the shadows of a project, or of every project, have answered what they owe."""
+        self._batcher.finish_shadows()
+        await asyncio.gather(*(served.host.settle() for served in self._visible(scope).values()))
 
     def _take_push(self, project: str, name: str, rows: Sequence[Row]) -> Batch:
         spec, views = views_of(self._keeper.releases(), project, name)
@@ -196,6 +238,9 @@ class Service:
             spec, personal = self._dataset(project, name)
         now_us = self._parts.clock.now_us()
         is_replay = self._keeper.is_replay(project)
+        for dataset in (spec, *(view.dataset for view in views)):
+            if dataset.transform is not None:
+                self._parts.files.fetch_code(dataset.transform.digest)
         target = self._parts.loader.push_target(spec, views, personal)
         batch: Batch = target.take(rows, now_us, None if is_replay else now_us)
         return batch
@@ -220,37 +265,22 @@ class Service:
         return known
 
     async def _spooled(self, key: StreamKey, batch: Batch) -> int:
-        ticket = self._parts.spool.append(key, [batch])
-        self._parts.sealer.nudge(key)
-        if self._parts.is_durable:
-            loop = asyncio.get_running_loop()
-            done: asyncio.Future[None] = loop.create_future()
-
-            def settle(why: Exception | None) -> None:
-                loop.call_soon_threadsafe(_settle, done, why)
-
-            self._parts.spool.when_durable(ticket, settle)
-            await done
+        await self._parts.journal.kept(key, [batch])
         return batch.rows
 
     async def _check_deployment(self, project: str, name: str) -> None:
         """Make sure that rows of this deployment are wanted; one declared just now is asked for."""
         key = (project, name)
-        if key in self._keeper.runtimes or key in self._keeper.known.external:
+        if key in self._keeper.served or self._keeper.is_expected(key) or key in self._keeper.known.external:
             return
         if time.monotonic() - self._asked_at > _REASK_S:
             self._asked_at = time.monotonic()
             await asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
         if key not in self._keeper.known.external:
-            names = (*self._keeper.runtimes, *self._keeper.known.external)
+            names = (*self._keeper.served, *self._keeper.known.external)
             raise _unknown(name, [deployment for owner, deployment in names if owner == project])
 
 
 def _unknown(name: str, names: Sequence[str]) -> NotFound:
     hint = suggest(name, names, f"live here: {', '.join(sorted(names)[:10]) or 'none yet'}")
     return NotFound(f"no deployment is named {name}", field="deployment", value=name, next_step=hint)
-
-
-def _settle(done: "asyncio.Future[None]", why: Exception | None) -> None:
-    if not done.done():
-        done.set_result(None) if why is None else done.set_exception(why)

@@ -12,8 +12,6 @@ from typing import Any
 
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import StepFailed
-from loopwright.pipelines import packing
-from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import check_digest
 
 _DIGEST_LETTERS = 16
@@ -114,15 +112,14 @@ class ProjectCode:
 
 
 class CodeShelf:
-    """Packed projects, unpacked once each.
+    """Packed projects that lie unpacked on the disk.
 
     Args:
         root: Folder that holds them by digest.
-        blobs: Where the zips come from; not asked for what is unpacked already.
     """
 
-    def __init__(self, root: Path, blobs: BlobStore) -> None:
-        self._root, self._blobs = root, blobs
+    def __init__(self, root: Path) -> None:
+        self._root = root
         self._projects: dict[str, ProjectCode] = {}
 
     def function(self, code: CodeRef) -> Callable[..., Any]:
@@ -130,8 +127,7 @@ class CodeShelf:
 
         Raises:
             StepFailed: It cannot be imported or is not there.
-            NotFound: The code blob is not stored.
-            InvalidInput: The code's digest is none; nothing on the disk was touched.
+            InvalidInput: The code's digest is none.
         """
         found: Any = self._project(code.digest).load(code.module)
         for part in code.qualname.split("."):
@@ -145,9 +141,5 @@ class CodeShelf:
 
     def _project(self, digest: str) -> ProjectCode:
         if digest not in self._projects:
-            self._projects[digest] = ProjectCode(digest, self._unpack(digest))
+            self._projects[digest] = ProjectCode(digest, self._root / check_digest(digest))
         return self._projects[digest]
-
-    def _unpack(self, digest: str) -> Path:
-        folder = self._root / check_digest(digest)
-        return folder if folder.is_dir() else packing.unpack(self._blobs.get(digest), folder)

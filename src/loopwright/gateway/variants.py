@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, Row
 from loopwright.gateway.spool import Layout
-from loopwright.kernel.errors import StepFailed, shorten
+from loopwright.kernel.errors import InvalidInput, StepFailed, shorten
 from loopwright.serving import Release, Variant
 
 PREDICTION_COLUMNS = (
@@ -28,8 +28,15 @@ PREDICTION_COLUMNS = (
 """What the log holds of every prediction, made here or told by others, before its features."""
 
 
+_WARM_CALLS = 3
 FeatureCache = dict[str, tuple[Columns, Missing]]
 """What each plan (by digest) computed for one list of rows."""
+
+
+class ModelUnfit(InvalidInput):
+    """A model cannot answer any request, so it does not go into traffic."""
+
+    code = "model_unfit"
 
 
 class Predictor(Protocol):
@@ -44,6 +51,10 @@ class PlanReader(Protocol):
     """Computes a plan's features for a batch of requests."""
 
     fields: list[str]
+
+    def neutral_row(self) -> Row:
+        """Return a request that means nothing, with a value of the right kind in every field."""
+        ...
 
     def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:
         """Return the plan's columns and why values are missing.
@@ -151,19 +162,12 @@ class LoadedVariant:
         return self.columns.encode(columns, {row: dict(reasons) for row, reasons in missing.items()})
 
     def _answers(self, predicted: NDArray[np.float64], rows: int) -> tuple[list[float | None], list[Any]]:
-        signature = self.variant.signature
-        shape = predicted.shape
-        has_classes = signature.task == "multiclass"
-        if shape[:1] != (rows,) or len(shape) != 1 + has_classes:
-            raise ValueError(f"the model answered the shape {shape} for {rows} rows of {signature.task}")
+        classes = self._classes(predicted, rows)
         # Numpy costs ten times as much as this on the one score that most requests ask for.
         if not all(map(isfinite, predicted.ravel().tolist())):
             raise ValueError("the model answered a score that is not a finite number")
-        if not has_classes:
+        if not classes:
             return predicted.tolist(), [None] * rows
-        classes = signature.classes or [str(place) for place in range(shape[1])]
-        if len(classes) != shape[1]:
-            raise ValueError(f"the model answered the shape {shape} for {len(classes)} classes")
         best = predicted.argmax(axis=1).tolist()
         shares = predicted.tolist()
         answers = [
@@ -172,9 +176,42 @@ class LoadedVariant:
         ]
         return [None] * len(answers), answers
 
-    def warm(self) -> None:
-        """Predict one neutral row, so that the first request does not pay for first-time work."""
-        self._predictor.predict(np.zeros((1, len(self.columns.names))))
+    def _classes(self, predicted: NDArray[np.float64], rows: int) -> Sequence[str]:
+        """Return the names of the columns that a model answered; none where it answers one number a row."""
+        signature = self.variant.signature
+        shape = np.shape(predicted)
+        has_classes = signature.task == "multiclass"
+        if shape[:1] != (rows,) or len(shape) != 1 + has_classes:
+            raise ValueError(f"the model answered the shape {shape} for {rows} rows of {signature.task}")
+        if not has_classes:
+            return ()
+        classes = signature.classes or [str(place) for place in range(shape[1])]
+        if len(classes) != shape[1]:
+            raise ValueError(f"the model answered the shape {shape} for {len(classes)} classes")
+        return classes
+
+    def warm(self) -> float:
+        """Have a neutral row answered, so that the first request does not pay for first-time work; return seconds.
+
+        Raises:
+            ModelUnfit: The model cannot answer at all: it raises, or answers another shape than its signature says.
+        """
+        matrix = np.zeros((1, len(self.columns.names)))
+        quickest = inf
+        try:
+            for _ in range(_WARM_CALLS):
+                started = time.perf_counter()
+                self._classes(self._predictor.predict(matrix), 1)
+                quickest = min(quickest, time.perf_counter() - started)
+        except Exception as error:
+            variant = self.variant
+            raise ModelUnfit(
+                f"version {variant.version} of {variant.model} cannot answer: {type(error).__name__}: {error}",
+                field=f"variants.{variant.name}",
+                rule="a model answers a row of its own signature",
+                next_step="register it again with the columns that it was trained on",
+            ) from error
+        return quickest
 
 
 def _since(started: float) -> int:

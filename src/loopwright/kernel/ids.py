@@ -33,7 +33,23 @@ def new_ulids(count: int, at_us: int) -> list[str]:
         at_ms = max(at_us // 1000, _last[0])
         start = _last[1] + 1 if at_ms == _last[0] else int.from_bytes(os.urandom(9)) << 7
         _last = (at_ms, start + count - 1)
-    base = (at_ms << 80) + start
+    return ulids_from((at_ms << 80) + start, count)
+
+
+def new_ulid_base(at_us: int) -> int:
+    """Return the number of a first ULID by chance, with room for 16,384 after it, for one moment.
+
+    Whoever keeps it can make the same ids again (``ulids_from``), after a crash or in another process.
+    """
+    return (at_us // 1000 << 80) | (int.from_bytes(os.urandom(8)) >> 1) << 14
+
+
+def ulids_from(base: int, count: int) -> list[str]:
+    """Return ``count`` ULIDs that follow one another, the first of this number.
+
+    >>> ulids_from(31, 2)
+    ['0000000000000000000000000Z', '00000000000000000000000010']
+    """
     ulids: list[str] = []
     while len(ulids) < count:
         # All but the last two letters change once in 1024.

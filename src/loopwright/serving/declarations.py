@@ -1,5 +1,6 @@
 """The verb that declares a deployment, and the rules a declaration obeys."""
 
+from loopwright.kernel.clock import MINUTE_US, format_duration
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
@@ -10,6 +11,8 @@ from loopwright.serving.releases import refresh
 from loopwright.serving.rollouts.planning import check_steps
 from loopwright.serving.types import CANDIDATE, CHAMPION, Deployment, DeploymentSpec
 from loopwright.store.tx import Tx
+
+SHORTEST_TIMEOUT_US, LONGEST_TIMEOUT_US = 10_000, 10 * MINUTE_US
 
 
 @verb("serving.declare", changes=Deployment)
@@ -43,6 +46,13 @@ def _check(spec: DeploymentSpec) -> None:
             raise InvalidInput(
                 "this alias cannot be followed", field="spec.follow", value=alias, rule=f"not {CHAMPION} or {CANDIDATE}"
             )
+    if spec.timeout_us is not None and not SHORTEST_TIMEOUT_US <= spec.timeout_us <= LONGEST_TIMEOUT_US:
+        raise InvalidInput(
+            "this is no time-out of a request",
+            field="spec.timeout_us",
+            value=spec.timeout_us,
+            rule=f"{format_duration(SHORTEST_TIMEOUT_US)} to {format_duration(LONGEST_TIMEOUT_US)}",
+        )
     check_steps(spec.rollout, spec.task, set(plugin_names("guards")))
 
 

@@ -58,7 +58,7 @@ def emit_release(
         recorded_at=tx.wall_us,
         clock=projects.get(tx, name=tx.project).clock,
         rollout_id=rollout_id,
-        limits=LIMITS,
+        limits=_limits(deployment),
     )
     sql.insert_release(tx.connection, release, is_rollback=is_rollback)
     ref = tx.ref("release", spec.name, release.number)
@@ -66,6 +66,11 @@ def emit_release(
     told = [ReleasedVariant(v.name, v.model, v.version, v.weight, v.is_shadow) for v in variants]
     tx.emit(Released(spec.name, release.number, release.position, rollout_id, told), ref, reason=reason)
     return release
+
+
+def _limits(deployment: Deployment) -> dict[str, int]:
+    timeout_us = deployment.spec.timeout_us
+    return LIMITS if timeout_us is None else {**LIMITS, "timeout_ms": timeout_us // 1000}
 
 
 def _variants(tx: Tx, deployment: Deployment, shape: Shape) -> list[Variant]:
@@ -146,8 +151,8 @@ def refresh(tx: Tx, *, deployment: str, reason: str) -> Release | None:
     if newest is None:
         return None
     shape = shape_of(newest)
-    before = (newest.variants, newest.sticky, newest.personal)
-    if before == (_variants(tx, found, shape), found.spec.sticky, found.spec.personal):
+    before = (newest.variants, newest.sticky, newest.personal, newest.limits)
+    if before == (_variants(tx, found, shape), found.spec.sticky, found.spec.personal, _limits(found)):
         return newest
     return emit_release(tx, found, shape, reason, rollout_id=newest.rollout_id)
 

@@ -59,6 +59,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     ``follow`` are aliases that always run as unseen shadow variants beside the champion (``frozen``, ``calendar``).
     ``sticky`` is the request field that keeps a caller on one variant; the row's own id where empty.
     ``is_external`` marks a model served elsewhere: it has no releases, only predictions, labels and windows.
+    ``timeout_us`` is how long one request may take until gateways give it up; None for their default of 10 seconds.
     """
 
     name: str
@@ -71,6 +72,7 @@ class DeploymentSpec(msgspec.Struct, frozen=True):
     sticky: str = ""
     personal: list[str] = []
     is_external: bool = False
+    timeout_us: int | None = None
 
 
 class Variant(msgspec.Struct, frozen=True):

@@ -1,0 +1,169 @@
+"""What a gateway and its children say to each other: tagged structs in MessagePack, each behind its length."""
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from loopwright.gateway.questions import Question
+from loopwright.gateway.spool import Batch, Layout
+from loopwright.serving import Release
+
+HEAD = struct.Struct("<I")
+_MOST_LAYOUTS = 256
+"""How many layouts a packer remembers; callers name the features of models served elsewhere."""
+
+
+class Message(msgspec.Struct, array_like=True, tag_field="what"):
+    """One message; ``number`` joins an answer to what asked for it."""
+
+    number: int
+
+
+class Load(Message, tag="load"):
+    """Load a release from the gateway's folder, warm it, and answer its questions from now on.
+
+    ``sample`` is a question that the release before has answered.
+    """
+
+    release: Release
+    root: str
+    online_url: str
+    sample: Question | None = None
+
+
+class Ask(Message, tag="ask"):
+    """Answer a question. ``base`` and ``at_us`` are its stamp; ``down`` are variants that are not to be tried.
+
+    ``is_told``: it is answered already, and only the shadows still have to.
+    """
+
+    question: Question
+    base: bytes
+    at_us: int
+    down: dict[int, str] = {}
+    is_told: bool = False
+
+
+class Settle(Message, tag="settle"):
+    """Finish what the shadows owe, then say so."""
+
+
+class Loaded(Message, tag="loaded"):
+    """A release is loaded and has answered; ``row_us`` is how long a row takes it, ``why_not`` that it could not."""
+
+    row_us: int = 0
+    why_not: dict[str, Any] | None = None
+
+
+class Packed(msgspec.Struct, array_like=True):
+    """A batch for the spool. ``layout`` comes with the first batch that has it, ``columns`` are MessagePack."""
+
+    layout_id: int
+    layout: Layout | None
+    rows: int
+    columns: msgspec.Raw
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """What one question is answered: a body, or an error."""
+
+    number: int
+    body: bytes = b""
+    error: dict[str, Any] | None = None
+
+
+class Answers(Message, tag="answers"):
+    """Questions that were answered together, and what to log before they are told.
+
+    ``rows`` is how many rows made the batch, 0 where it failed. ``is_owing``: shadows will answer it too.
+    """
+
+    replies: list[Reply] = []
+    batches: list[Packed] = []
+    rows: int = 0
+    is_owing: bool = False
+
+
+class Owed(Message, tag="owed"):
+    """What shadows answered of a batch that had these ``numbers``."""
+
+    numbers: list[int] = []
+    batches: list[Packed] = []
+
+
+class Settled(Message, tag="settled"):
+    """The shadows owe nothing."""
+
+
+ToChild = Load | Ask | Settle
+FromChild = Loaded | Answers | Owed | Settled
+_encoder = msgspec.msgpack.Encoder()
+read_to_child = msgspec.msgpack.Decoder(ToChild)
+read_from_child = msgspec.msgpack.Decoder(FromChild)
+
+
+def framed(message: Message) -> bytes:
+    """Return a message behind its length."""
+    body = _encoder.encode(message)
+    return HEAD.pack(len(body)) + body
+
+
+class Frames:
+    """Bytes as they come in, cut into messages."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take bytes and yield every message that is whole now."""
+        self._bytes += piece
+        begin = 0
+        while len(self._bytes) - begin >= HEAD.size:
+            (length,) = HEAD.unpack_from(self._bytes, begin)
+            end = begin + HEAD.size + length
+            if len(self._bytes) < end:
+                break
+            yield bytes(self._bytes[begin + HEAD.size : end])
+            begin = end
+        del self._bytes[:begin]
+
+
+class BatchPacker:
+    """Packs batches; each layout travels once."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[Layout, int] = {}
+
+    def pack(self, batches: Sequence[Batch]) -> list[Packed]:
+        """Return batches as they travel."""
+        return [self._pack(batch) for batch in batches]
+
+    def _pack(self, batch: Batch) -> Packed:
+        columns = msgspec.Raw(_encoder.encode(batch.columns))
+        known = self._layouts.get(batch.layout)
+        if known is not None:
+            return Packed(known, None, batch.rows, columns)
+        if len(self._layouts) >= _MOST_LAYOUTS:
+            self._layouts.clear()
+        self._layouts[batch.layout] = len(self._layouts)
+        return Packed(len(self._layouts) - 1, batch.layout, batch.rows, columns)
+
+
+class BatchUnpacker:
+    """Unpacks batches; the other end of a ``BatchPacker``."""
+
+    def __init__(self) -> None:
+        self._layouts: dict[int, Layout] = {}
+
+    def unpack(self, packed: Sequence[Packed]) -> list[Batch]:
+        """Return batches for the spool, their columns as MessagePack."""
+        batches = []
+        for batch in packed:
+            if batch.layout is not None:
+                self._layouts[batch.layout_id] = batch.layout
+            # The spool writes what is MessagePack already as it is.
+            columns: Any = batch.columns
+            batches.append(Batch(self._layouts[batch.layout_id], batch.rows, columns))
+        return batches
