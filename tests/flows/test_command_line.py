@@ -1,6 +1,7 @@
 """What people type, against a running platform: a file is scored into the log, and each answer explains itself."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,11 @@ def shop(
         model.booster_.save_model(folder / f"{name}.txt")
         assert told("import-model", name, folder / f"{name}.txt", "--task", task)["version"] == 1
         assert told("deploy", name, "--version", "1", "--reason", "the first")["state"] == "done"
-    return Remote("shop", caller)
+    remote = Remote("shop", caller)
+    newest = max(remote.call("serving.get_release", deployment=name).position for name in ("late", "kind"))
+    while min((lease.acknowledged for lease in remote.call("serving.gateways")), default=0) < newest:
+        time.sleep(0.05)  # the test's own time-out ends a wait that is in vain
+    return remote
 
 
 def counted() -> tuple[int, int]:

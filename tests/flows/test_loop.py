@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from loopwright.cli.closing import read_log
-from loopwright.cli.explaining import replay_prediction
 from loopwright.cli.project import follow_execution
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.verifying import verify_state
@@ -85,10 +84,11 @@ def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Pat
     assert len(windows) >= DAYS - 1
     assert all(window.performance[0].value is not None for window in windows)
 
-    provenance = remote.why(str(served["prediction_id"][-1]))
+    provenance = remote.why(str(served["prediction_id"][-1]), replay=True)
     kinds = {node.kind for node in provenance.nodes}
     assert kinds >= {"prediction", "release", "rollout", "model", "gates", "run", "training_set", "features", "dataset"}
-    assert replay_prediction(remote, provenance).is_same
+    assert provenance.replay is not None
+    assert provenance.replay.is_same
 
     remote.call("loop.rollback", deployment="late", reason="to see that one can")
     remote.advance(remote.call("loop.status").clock_at)

@@ -11,7 +11,7 @@ from loopwright.cli.main import main
 if TYPE_CHECKING:
     from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
     from loopwright.cli.examples import example_folder
-    from loopwright.cli.explaining import print_provenance, replay_prediction
+    from loopwright.cli.explaining import print_provenance
     from loopwright.cli.project import follow_execution, load_project
     from loopwright.cli.show import Progress
 
@@ -27,7 +27,6 @@ _LAZY = {
     "print_provenance": "explaining",
     "print_table": "closing",
     "read_log": "closing",
-    "replay_prediction": "explaining",
 }
 
 
@@ -50,5 +49,4 @@ __all__ = [
     "print_provenance",
     "print_table",
     "read_log",
-    "replay_prediction",
 ]

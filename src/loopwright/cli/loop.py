@@ -4,10 +4,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
+import msgspec
 
 from loopwright.cli.backtesting import run_backtest
 from loopwright.cli.connection import remote, remote_with
-from loopwright.cli.explaining import print_provenance, replay_prediction
+from loopwright.cli.explaining import print_provenance
 from loopwright.cli.show import json_option, print_json, project_option
 from loopwright.kernel.errors import InvalidInput
 
@@ -20,13 +21,12 @@ from loopwright.kernel.errors import InvalidInput
 def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) -> None:
     """Say where the answer PREDICTION_ID came from, from traffic decision to dataset bytes."""
     found, provenance = remote_with(project, "loop.why", prediction_id=prediction_id)
-    replayed = replay_prediction(found, provenance) if replay else None
+    if replay:
+        provenance = found.why(prediction_id, replay=True)
     if as_json:
-        print_json({"provenance": provenance, "replay": replayed})
+        print_json({"provenance": msgspec.structs.replace(provenance, replay=None), "replay": provenance.replay})
         return
     print_provenance(provenance)
-    if replayed is not None:
-        click.echo(replayed.sentence)
 
 
 def _check_zone(_context: click.Context, _option: click.Parameter, value: str) -> str:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import msgspec
+
 from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.client.declarations import Monitor
 from loopwright.client.external import Columns, External, declare_external
@@ -13,7 +15,9 @@ from loopwright.client.frames import Rows, Table, to_parquet, to_rows
 from loopwright.client.waiting import RemoteExecution, RemoteJob
 from loopwright.config import load_settings
 from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, TooLarge
+from loopwright.loop import Provenance, Replayed
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import Task
 
@@ -130,9 +134,18 @@ class Remote:
             monitor=monitor or Monitor(),
         )
 
-    def why(self, prediction_id: str) -> Any:
-        """Return the provenance of one prediction."""
-        return self.call("loop.why", prediction_id=prediction_id)
+    def why(self, prediction_id: str, *, replay: bool = False) -> Provenance:
+        """Return the provenance of one prediction.
+
+        Args:
+            prediction_id: Its id, or its ref.
+            replay: Let the version that answered compute the answer again, and compare it to the bit.
+        """
+        provenance: Provenance = self.call("loop.why", prediction_id=prediction_id)
+        if not replay:
+            return provenance
+        done = RemoteJob(self, self.call("loop.start_replay", prediction_id=prediction_id)).wait()
+        return msgspec.structs.replace(provenance, replay=convert(done.result, Replayed))
 
     def advance(self, to: int | str | datetime) -> Any:
         """Move a replay project's clock and wait until all that was due is done."""

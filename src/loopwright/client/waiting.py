@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from loopwright.store.types import Job
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-JOB_ENDED = ("done", "failed")
+JOB_ENDED = ("done", "failed", "dismissed")
 EXECUTION_ENDED = ("done", "failed", "cancelled")
 
 
@@ -59,7 +59,7 @@ class RemoteJob:
             Unavailable: It did not end in time; it goes on.
         """
         _wait(self.refresh, lambda: self.state in JOB_ENDED, timeout_s, self.job_id)
-        if self.state == "failed":
+        if self.state != "done":
             raise error_from_dict(self.record.error or {"message": f"{self.record.kind} failed"})
         return self
 

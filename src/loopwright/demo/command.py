@@ -17,7 +17,6 @@ from loopwright.cli import (
     print_provenance,
     print_table,
     read_log,
-    replay_prediction,
 )
 from loopwright.config import load_settings
 from loopwright.demo.last_act import break_one, last_act
@@ -92,9 +91,7 @@ def _ask_why(stage: Stage, end_at: int) -> None:
     click.echo("")
     click.echo(f"loopwright why {prediction_id} --replay     (a late flight that was seen coming)")
     click.echo(f"the same as a page: {stage.supervisor.server_url}/p/{PROJECT}/predictions/{prediction_id}")
-    provenance = stage.remote.why(prediction_id)
-    print_provenance(provenance)
-    click.echo(replay_prediction(stage.remote, provenance).sentence)
+    print_provenance(stage.remote.why(prediction_id, replay=True))
 
 
 def _say_goodbye(stage: Stage, table: dict[str, Any], *, exits: bool) -> None:

@@ -1,6 +1,6 @@
 """The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, attention, commands, evaluations, exports, fills, reactions, status, why
+from loopwright.loop import apply, attention, commands, evaluations, exports, fills, reactions, replaying, status, why
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
@@ -25,6 +25,7 @@ from loopwright.loop.types import (
     ProjectSpec,
     Provenance,
     ProvenanceNode,
+    Replayed,
     RetrainRecord,
     RetrainSpec,
     TrainSpec,
@@ -48,6 +49,7 @@ __all__ = [
     "ProvenanceNode",
     "ReactionFailed",
     "Reactor",
+    "Replayed",
     "Restored",
     "RetrainChanged",
     "RetrainRecord",
@@ -69,6 +71,7 @@ __all__ = [
     "fire_due",
     "list_retrains",
     "reactions",
+    "replaying",
     "rollback",
     "seal_gateway",
     "start_retrain",

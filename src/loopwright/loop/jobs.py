@@ -13,8 +13,8 @@ from loopwright.data import read
 from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import evidence
-from loopwright.loop.types import AuditSkew, Evaluate, Export
+from loopwright.loop import evidence, replaying
+from loopwright.loop.types import AuditSkew, Evaluate, Export, ReplayPrediction
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
 from loopwright.store import chunks
@@ -122,6 +122,13 @@ def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
     report = evidence.run_and_record(context, child, version, rows, args.gates, args.reason)
     results = [{"gate": one.gate.kind, "verdict": one.verdict, "message": one.message} for one in report.results]
     return {"report_id": report.report_id, "passed": report.passed, "rows": frozen.rows, "results": results}
+
+
+@job(ReplayPrediction)
+def replay_prediction(context: PipelineContext, args: ReplayPrediction) -> dict[str, Any]:
+    """Compute one prediction again from the records."""
+    replayed: dict[str, Any] = to_builtins(replaying.replay(context, args.prediction_id))
+    return replayed
 
 
 def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:

@@ -100,12 +100,25 @@ class ProvenanceNode(msgspec.Struct, frozen=True):
     details: dict[str, Any] = {}
 
 
-class Provenance(msgspec.Struct, frozen=True):
-    """Everything behind one prediction, nearest first, with the edges between the nodes."""
+class Replayed(msgspec.Struct, frozen=True):
+    """An answer computed again, a value or the probability of each class, and whether every bit is as logged."""
+
+    logged: float | list[float] | None
+    computed: float | list[float]
+    is_same: bool
+    sentence: str
+
+
+class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything behind one prediction, nearest first, with the edges between the nodes.
+
+    ``replay`` is there where somebody asked for the answer to be computed again.
+    """
 
     prediction_id: str
     nodes: list[ProvenanceNode]
     edges: list[list[str]]
+    replay: Replayed | None = None
 
 
 @job_kind("loop.export")
@@ -126,6 +139,13 @@ class AuditSkew(Work, frozen=True):
     rows: int
     start_at: int | None
     end_at: int | None
+
+
+@job_kind("loop.replay_prediction", lane="looks")
+class ReplayPrediction(Work, frozen=True):
+    """Compute one prediction again; see ``start_replay``."""
+
+    prediction_id: str
 
 
 @job_kind("loop.evaluate")

@@ -1,0 +1,128 @@
+"""Replaying one prediction: the version that answered computes it again from what the log holds of the request."""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from loopwright import registry, serving
+from loopwright.kernel.documents import convert
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.refs import parse_ref
+from loopwright.kernel.verbs import Role, verb
+from loopwright.loop import evidence
+from loopwright.loop.codecs import LoadedModel
+from loopwright.loop.types import Replayed, ReplayPrediction
+from loopwright.pipelines import PipelineContext
+from loopwright.registry import InputColumn
+from loopwright.serving import predictions
+from loopwright.store import chunks
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job, Streams
+
+Row = dict[str, Any]
+Answer = float | list[float]
+
+
+@verb("loop.start_replay", changes=Job, role=Role.VIEWER)
+def start_replay(tx: Tx, *, prediction_id: str) -> Job:
+    """Start computing one prediction again from the records; the job's result is a ``Replayed``.
+
+    Args:
+        prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
+    """
+    named = parse_ref(prediction_id, tx.project).name if ":" in prediction_id else prediction_id
+    return tx.start_job(ReplayPrediction(named), tx.ref("prediction", named))
+
+
+def replay(context: PipelineContext, prediction_id: str) -> Replayed:
+    """Find the logged row, load the version that answered in a child process, and compare to the bit.
+
+    Raises:
+        NotFound: There is no such prediction, or its model runs elsewhere.
+        InvalidInput: The log does not hold all that the version read.
+    """
+    deployment, row = _find_served(context, prediction_id)
+    spec = context.call(serving.get, deployment=deployment).spec
+    if spec.is_external:
+        raise NotFound("this prediction was made elsewhere; its model is not here", value=prediction_id)
+    version = context.call(registry.get_version, model=spec.model, version=int(row["model_version"]))
+    features = {
+        name.removeprefix(predictions.FEATURE_PREFIX): value
+        for name, value in row.items()
+        if name.startswith(predictions.FEATURE_PREFIX)
+    }
+    if absent := [column.name for column in version.signature.inputs if column.name not in features]:
+        raise InvalidInput(
+            "the log does not hold all that the version read",
+            field="features",
+            value=", ".join(absent[:10]),
+            rule="personal columns are left out of the log, so what depends on them cannot be computed again",
+        )
+    asked = {
+        "model": evidence.model_document(version),
+        "names": list(features),
+        "values": list(features.values()),
+        "logged": _logged_answer(row, version.signature.classes),
+    }
+    return convert(context.children.call("loopwright.loop.replaying:compute_again", asked).output, Replayed)
+
+
+def _find_served(context: PipelineContext, prediction_id: str) -> tuple[str, Row]:
+    """Return the deployment that answered and the served row of a prediction.
+
+    Raises:
+        NotFound: No deployment of this project answered under this id.
+    """
+    served = _served_rows(context, prediction_id)
+    if not served:
+        context.seal(Streams(context.project, ("predictions",)))
+        served = _served_rows(context, prediction_id)
+    if not served:
+        message = "no prediction of this project has this id"
+        next_step = "it stands in every answer of /predict"
+        raise NotFound(message, field="prediction_id", value=prediction_id, next_step=next_step)
+    return served[0]
+
+
+def _served_rows(context: PipelineContext, prediction_id: str) -> list[tuple[str, Row]]:
+    stored = context.call(chunks.find, kind="predictions", item_id=prediction_id)
+    return [
+        (chunk.stream, row)
+        for chunk in stored
+        for row in predictions.find_prediction([chunk], context.blobs, prediction_id)
+        if not row["is_shadow"]
+    ]
+
+
+def _logged_answer(row: Row, classes: list[str]) -> Answer | None:
+    """Return the logged value, or the probability of each class in the model's order."""
+    if row["score"] is not None or row["answer"] is None:
+        return row["score"]  # type: ignore[no-any-return]
+    probabilities = json.loads(row["answer"])["probabilities"]
+    return [probabilities[name] for name in classes]
+
+
+def compute_again(model: LoadedModel, names: list[str], values: list[Any], logged: Answer | None) -> dict[str, Any]:
+    """Compute an answer again and compare it with the logged one; called in a child process, as any model is.
+
+    Args:
+        model: The version that answered.
+        names: Logged features.
+        values: Their values, in the same order; booleans were logged as 0.0 and 1.0.
+        logged: The logged value, or probability of each class; None where the log holds no answer.
+    """
+    features = dict(zip(names, values, strict=True))
+    columns = {column.name: [_as_input(column, features[column.name])] for column in model.signature.inputs}
+    computed = np.asarray(model.predictor.predict(registry.encode(model.signature, columns)), np.float64)[0]
+    is_same = logged is not None and np.asarray(logged, np.float64).tobytes() == computed.tobytes()
+    verdict = "the same to the bit" if is_same else "NOT the same"
+    if logged is None:
+        verdict = "nothing to compare it with: the log holds no answer"
+    value: Answer = computed.tolist()
+    sentence = f"replayed from the records: {value!r}, {verdict}"
+    return {"logged": logged, "computed": value, "is_same": is_same, "sentence": sentence}
+
+
+def _as_input(column: InputColumn, value: Any) -> Any:
+    return bool(value) if column.kind == "boolean" and value is not None else value
