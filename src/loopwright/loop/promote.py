@@ -27,6 +27,7 @@ def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_rea
     found = registry.get_version(tx, model=spec.model, version=version)
     if force_reason:
         require_role(tx, Role.APPROVER, "force a version past its gates")
+        # A refit saw the held-out rows, so it was judged by the version whose recipe it repeats, and is forced by it.
         registry.force_gates(tx, model=spec.model, version=found.refit_of or version, reason=force_reason)
     return serving.start_rollout(
         tx,
@@ -43,6 +44,7 @@ def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
     set_champion(tx, deployment, version, reason)
     retrain.close_retrain(tx, deployment, "promoted", f"version {version} serves", version=version)
     subject = tx.ref("deployment", deployment)
+    # Newer rows mend drift and decay; missing values, errors and latency have other causes and stay open.
     for incident in monitoring.incidents(tx, subject=subject):
         if incident.state != "resolved" and incident.kind in ("drift", "decay"):
             monitoring.resolve(

@@ -136,9 +136,11 @@ def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
     policy = find_policy(tx, deployment)
     if policy is None or live_retrain(tx, deployment) is not None:
         return None
+    # A version that rolls out may heal what the triggers see: its windows shall speak first.
     rollout = serving.status(tx, deployment=deployment).rollout
     if rollout is not None and serving.ROLLOUT_STATES[rollout.state]:
         return None
+    # Executions, not retrains: a training that a person or a schedule started has learned from the same rows.
     started = pipelines.list_executions(tx, pipeline=policy.train, limit=policy.most)
     if sum(execution.event_at > tx.now_us - policy.per_us for execution in started) >= policy.most:
         return None

@@ -88,7 +88,7 @@ def _with_performance(
         scores_digest=digest,
     )
     if task.start_at < monitor.reference_at:
-        return window
+        return window  # a span over two models would be the quality of neither
     since = task.end_at - spec.span_us
     earlier = [part for part in task.before if part.start_at >= since]
     paths = [blobs.path(part.scores_digest) for part in earlier if part.scores_digest]
@@ -160,7 +160,7 @@ def _put_rows(rows: pl.DataFrame, blobs: BlobStore) -> BlobRef:
 
 def _latency_p99_ms(served: pl.DataFrame) -> float | None:
     latencies = served.get_column("latency_us").drop_nulls()
-    latencies = latencies.filter(latencies > 0)
+    latencies = latencies.filter(latencies > 0)  # predictions made elsewhere have none of ours
     return float(np.quantile(latencies.to_numpy(), 0.99)) / 1000 if len(latencies) else None
 
 

@@ -122,6 +122,7 @@ def _usual_distance(placed: Placed, sketch: Sketch, steps: "npt.NDArray[np.int64
         return 0.0
     found, values = placed
     size = len(sketch.counts) + 1
+    # Counts by step and bin, summed up along the steps: a stretch of any width is then one difference of two rows.
     cells = steps * size + found
     running = []
     for weights in (None, values):

@@ -64,8 +64,8 @@ class Profile(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True):
     """What windows are compared with.
 
-    ``usual`` is the distance by ``metric`` that stretches of ``over_us`` (0: of ``every_us``) of the reference itself
-    reach in 19 of 20 cases; ``clock`` names columns that only tell the time, whose distance means nothing.
+    ``usual`` is the largest distance by ``metric`` that stretches of ``over_us`` (0: of ``every_us``) of the reference
+    itself reach; ``clock`` names columns that only tell the time, whose distance means nothing.
     """
 
     profile: Profile
@@ -86,6 +86,7 @@ def freeze_bins(column: "pl.Series") -> Sketch:
     if not is_number(column):
         names = column.drop_nulls().cast(str).value_counts(name="rows")
         names = names.sort("rows", names.columns[0], descending=[True, False])
+        # One level at least, for a sketch without any would read as one of numbers.
         return Sketch(levels=names.head(LEVELS).to_series(0).to_list() or [""])
     import numpy as np
 
@@ -209,6 +210,7 @@ def _edges(finite: "npt.NDArray[np.float64]") -> "npt.NDArray[np.float64]":
     if len(distinct) > BINS:
         ordered = np.sort(finite)
         distinct = np.unique(ordered[(np.arange(BINS) * len(ordered)) // BINS])
+    # What is larger than all the reference saw gets a bin of its own, as what is smaller does: both are drift at once.
     return np.append(distinct, np.nextafter(finite.max(), np.inf))
 
 

@@ -105,11 +105,13 @@ def finish_window(tx: Tx, *, window: Window, blobs: list[BlobRef] = []) -> Windo
     monitor = get(tx, deployment=window.deployment)
     known = sql.find_window(tx, window.deployment, window.start_at)
     if known is not None and known.state == "settled" and window.state == "closed":
-        return known
+        return known  # a job of the close that was late must not undo what matured labels said
     before = sql.list_windows(tx, window.deployment, end_at=window.start_at, limit=_HISTORY)
     window = mark_drift(window, before, monitor.spec.persist)
     tx.keep_blobs(*blobs)
     sql.save_window(tx, window)
+    # Judged once as it closes and once as it settles, and again only where there was too little to judge by: measuring
+    # history again must not raise last year's alerts anew.
     closes = known is None or _gained(known, window)
     is_first = known is None or known.state == "closed"
     settles = window.state == "settled" and (is_first or (known is not None and _matured(known, window, monitor)))

@@ -48,6 +48,8 @@ def latency_p99(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> Step
         begins_at = int(before["recorded_at"][-1])
         ordered = ordered.filter(pl.col("recorded_at") > begins_at)
     usual = float(before["latency_us"].quantile(0.99, "higher") or 0.0)
+    # Beyond the p99 itself lies one answer of a hundred on either side, whoever answers: the bound leaves room for that
+    # and for the few milliseconds that a busy machine adds to a fast model.
     bound_us = max(SLOWER * usual, usual + SLOWER_US)
     slow = ordered.with_columns(is_harmed=pl.col("latency_us") > bound_us)
     return judge_harm("latency_p99", slow, weight, f"answers slower than {bound_us / 1000:.1f} ms")
@@ -82,14 +84,17 @@ def judge_harm(metric: str, rows: pl.DataFrame, weight: float, what: str, *, nee
         return verdict_alone(metric, "undecided", "the candidate has not answered yet")
     # The larger of planned and seen share can only weaken the evidence, so an uneven split raises no false alarm.
     share = max(weight, all_ / (all_ + champion_all))
+    # An e-value, because a canary is looked at hourly: a test made for one look aborts 3 of 10 healthy canaries by 40.
     evidence = harm_e_value(bad, bad + champion_bad, share)
     champion_rate = champion_bad / champion_all if champion_all else None
     verdict: Literal["go", "abort", "undecided"] = "go"
     words = f"below {ABORT_AT:.0f}"
     if evidence >= ABORT_AT:
         verdict, words = "abort", "enough to abort"
+    # Seen harm that is not proven yet does not pass: 5 failures of 8 exposures are an e-value of 16.5, no proof yet.
     elif evidence > 1.0 and bad - (champion_rate or 0.0) * all_ > max(1.0, TOLERATED * all_):
         verdict, words = "undecided", f"harm is seen, {ABORT_AT:.0f} would prove it"
+    # Where not even harm at every exposure would have been proof, seeing none says nothing.
     elif needs_proof and harm_e_value(all_, all_, share) < ABORT_AT:
         verdict, words = "undecided", "too few exposures to prove any harm"
     message = (

@@ -39,6 +39,7 @@ def judge(spec: JudgeSpec, rows: pl.DataFrame, labels: pl.DataFrame, before: pl.
 def _judge_shadow(spec: JudgeSpec, step: ShadowStep, rows: pl.DataFrame, labels: pl.DataFrame) -> list[StepVerdict]:
     champion = rows.filter((pl.col("variant") == CHAMPION) & ~pl.col("is_shadow"))
     candidate = rows.filter((pl.col("variant") == CANDIDATE) & pl.col("is_shadow"))
+    # Both answered the same requests, so what makes some of them hard cancels out: a week of labels is then enough.
     pairs = champion.join(candidate, on="prediction_id", suffix="_candidate")
     verdicts = [judge_quality(spec, step, pairs.join(labels, on="prediction_id"))]
     if len(pairs):
@@ -70,6 +71,7 @@ def judge_quality(spec: JudgeSpec, step: ShadowStep, pairs: pl.DataFrame) -> Ste
     if found is None:
         message = f"{metric}: has no value on these {rows} rows; their labels are all alike"
         return verdict_alone(metric, "undecided", message, rows)
+    # Not inferior, not better: a retrained model that is merely as good shall pass, but only once that is shown.
     verdict: Literal["go", "abort", "undecided"] = "undecided"
     words = "neither shown to be worse nor not to be"
     if found.low > -step.margin:

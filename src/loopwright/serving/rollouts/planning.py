@@ -36,6 +36,7 @@ def look_every_us(step: RolloutStep) -> int:
     A shadow is judged when its hold is over, once more after each further hold. A canary is watched all the time: every
     hour, six times where its hold is shorter than six hours, 24 times where it is longer than a day.
     """
+    # A shadow harms nobody while it waits, and each further look is one more chance to pass by luck; a canary answers.
     if isinstance(step, ShadowStep):
         return step.hold_us
     return max(min(HOUR_US, step.hold_us // 6), step.hold_us // _LOOKS_A_HOLD, 1)
@@ -63,6 +64,7 @@ def held_us(rollout: Rollout, now_us: int) -> int:
 
 def decide(rollout: Rollout, verdicts: list[StepVerdict], at_us: int) -> Decision:
     """Return what follows from a look: harm aborts at any time; undecided waits until the longest time, then aborts."""
+    # Harm comes before hold and pause: who pauses a rollout to think must not keep a harmful candidate in traffic.
     if any(verdict.verdict == "abort" for verdict in verdicts):
         return "abort"
     step = rollout.steps[rollout.step]

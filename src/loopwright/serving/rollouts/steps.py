@@ -64,7 +64,7 @@ def hold(tx: Tx, rollout_id: str) -> Rollout:
         NotFound: There is none.
     """
     lock_served(tx, find(tx, rollout_id).deployment)
-    return find(tx, rollout_id)
+    return find(tx, rollout_id)  # again: who held the lock before may have ended it
 
 
 def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
@@ -170,6 +170,7 @@ def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list
     The same look again changes nothing, nor does a look at a step that is over.
     """
     rollout = hold(tx, rollout_id)
+    # The moment of the look, not of its verdict: a job that took long must not count as a longer hold.
     at_us = max((verdict.at_us for verdict in verdicts), default=0) or tx.now_us
     is_new = sql.insert_look(tx.connection, tx.project, Look(rollout_id, step, look, verdicts, at_us))
     if not is_new or rollout.step != step or rollout.state not in ("running", "paused"):
