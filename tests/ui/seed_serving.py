@@ -13,7 +13,16 @@ from loopwright.kernel.ids import new_id
 from loopwright.loop import sql as loop_sql
 from loopwright.loop.types import RetrainRecord
 from loopwright.monitoring import sql as monitoring_sql
-from loopwright.monitoring.types import Alert, FeatureDrift, Incident, Monitor, MonitorSpec, Performance, Window
+from loopwright.monitoring.types import (
+    Alert,
+    FeatureDrift,
+    Incident,
+    Monitor,
+    MonitorSpec,
+    Performance,
+    PolicyAnswers,
+    Window,
+)
 from loopwright.registry.types import (
     GateSpec,
     Signature,
@@ -173,7 +182,7 @@ def monitoring(tx: Tx) -> dict[str, str]:
             spec,
             "binary",
             is_external,
-            True,
+            PolicyAnswers(drift=True),
             digest_of("reference"),
             START,
             None if is_external else 4,

@@ -3,9 +3,10 @@
 import msgspec
 
 from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.events import Event
 from loopwright.monitoring import Performance
-from loopwright.serving import Release
+from loopwright.serving import Release, RolloutStepJudged
 from loopwright.ui.kit.rendering import environment
 from loopwright.ui.kit.sentences import recent_changes
 from loopwright.ui.kit.svg import line_chart
@@ -44,12 +45,13 @@ def event(position: int, type_: str, *, actor: str = "service:loopwright", why: 
 
 
 def look(position: int, version: int) -> Event:
-    return event(position, "serving.rollout_step_judged", why=f"look {position}", version=version)
+    facts = RolloutStepJudged("late", "late", version, 1, "roll_a", 0, position, "wait", [])
+    return event(position, "serving.rollout_step_judged", why=f"look {position}", **to_builtins(facts))
 
 
 def test_what_is_told_again_and_again_is_one_line_of_the_timeline() -> None:
     events = [event(10, "jobs.done"), *(look(place, 3) for place in range(9, 4, -1)), look(4, 2)]
-    changes = recent_changes([*events, event(3, "serving.rollout_started", version=2)], ("jobs.",), 2, read=8)
+    changes = recent_changes([*events, event(3, "serving.rollout_started")], ("jobs.",), 2, read=8)
     assert [(one.text, one.times, one.at_us // HOUR_US) for one in changes] == [
         ("v3 step judged", 5, 9),
         ("v2 step judged", 1, 4),

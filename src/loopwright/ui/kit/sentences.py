@@ -1,14 +1,20 @@
 """Events as plain sentences: who did what to which ref, and why."""
 
-from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
 
 import msgspec
 
-from loopwright.kernel.events import Event
+from loopwright import data, features, governance, loop, monitoring, pipelines, registry, serving, tracking
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.events import Event, Facts, event_type
+from loopwright.serving import ReleasedVariant
+from loopwright.store import events as store_events
 from loopwright.ui.kit.addresses import name_of, page_of
-from loopwright.ui.kit.words import number, percent
+from loopwright.ui.kit.words import number, percent, plural
+
+F = TypeVar("F", bound=Facts)
 
 
 class Sentence(msgspec.Struct, frozen=True):
@@ -34,65 +40,126 @@ class Sentence(msgspec.Struct, frozen=True):
     is_cut: bool = False
 
 
-_TEXTS = {
-    "approvals.asked": "approval asked: {question}",
-    "approvals.approved": "approved",
-    "approvals.rejected": "rejected",
-    "approvals.withdrawn": "question withdrawn",
-    "data.declared": "declared",
-    "data.import_started": "{operation} started",
-    "data.import_unchanged": "import brought nothing new",
-    "data.import_failed": "import failed",
-    "data.version_ready": "ready, {rows_added} rows added, {rows} in all",
-    "data.version_quarantined": "quarantined, a check failed",
-    "data.diff_started": "comparison of v{before} and v{after} started",
-    "features.plan_frozen": "plan frozen",
-    "features.training_set_recorded": "training set frozen, {rows} rows",
-    "features.materialized": "online store filled, {rows} rows",
-    "jobs.retried": "job {kind} started again",
-    "loop.applied": "project applied",
-    "loop.reaction_failed": "reaction {rule} failed",
-    "loop.retrain_started": "retrain started, cause {cause}",
-    "loop.retrain_changed": "retrain {state}",
-    "loop.timer_failed": "timer {verb} failed",
-    "monitoring.alert_fired": "alert: {message}",
-    "monitoring.declared": "monitor declared",
-    "monitoring.incident_acknowledged": "incident acknowledged",
-    "monitoring.incident_opened": "incident opened: {title}",
-    "monitoring.incident_reopened": "incident reopened",
-    "monitoring.incident_resolved": "incident resolved",
-    "monitoring.opened": "windows opened",
-    "monitoring.reference_set": "compared with version {model_version} from now on",
-    "monitoring.window_closed": "window closed, {predictions} predictions",
-    "monitoring.window_settled": "window settled, {labels} labels",
-    "pipelines.failed": "execution failed",
-    "pipelines.finished": "execution finished",
-    "pipelines.started": "execution started",
-    "pipelines.step_finished": "step {step} finished",
-    "projects.created": "project created, {clock} clock",
-    "registry.alias_removed": "alias {alias} removed",
-    "registry.alias_set": "is now {alias}",
-    "registry.gates_recorded": "gates judged",
-    "registry.registered": "registered",
-    "serving.declared": "deployment declared",
-    "serving.release_failed": "release {number} could not be loaded, the one before serves on",
-    "serving.rolled_back": "rolled back to v{version} from v{left}",
-    "serving.rollout_aborted": "rollout of v{version} aborted",
-    "serving.rollout_finished": "rollout finished, v{version} serves",
-    "serving.rollout_paused": "rollout of v{version} paused",
-    "serving.rollout_resumed": "rollout of v{version} goes on",
-    "serving.rollout_started": "rollout of v{version} began",
-    "serving.rollout_step_judged": "v{version} step judged",
-    "serving.rollout_step_started": "v{version} began its next step",
-    "tokens.created": "token for {actor} created, {role}",
-    "tokens.revoked": "token revoked",
-    "tracking.artifact_logged": "artifact {path} logged",
-    "tracking.run_failed": "run failed",
-    "tracking.run_finished": "run finished",
-    "tracking.run_killed": "run killed",
-    "tracking.run_started": "run started in {experiment}",
-    "tracking.tags_set": "tags set",
-}
+def _tell(kind: type[F], words: Callable[[F], str]) -> tuple[str, Callable[[Event], str]]:
+    """Return a type of event with how its facts read; mypy sees that a sentence names only facts there are."""
+    return event_type(kind), lambda event: words(event.read(kind))
+
+
+def _says(kind: type[Facts], words: str) -> tuple[str, Callable[[Event], str]]:
+    """Return a type of event that reads the same whatever its facts are."""
+    return event_type(kind), lambda _event: words
+
+
+SENTENCES = dict(
+    (
+        _tell(governance.ApprovalAsked, lambda facts: f"approval asked: {facts.question}"),
+        _says(governance.ApprovalApproved, "approved"),
+        _says(governance.ApprovalRejected, "rejected"),
+        _says(governance.ApprovalWithdrawn, "question withdrawn"),
+        _tell(governance.ProjectCreated, lambda facts: f"project created, {facts.clock} clock"),
+        _tell(governance.ProjectChanged, lambda facts: f"is owned by {facts.owner or 'nobody'}, risk {facts.risk}"),
+        _tell(governance.TokenCreated, lambda facts: f"token for {facts.actor} created, {facts.role.value}"),
+        _says(governance.TokenRevoked, "token revoked"),
+        _tell(data.DatasetDeclared, lambda facts: "declared" if facts.is_new else "declared anew"),
+        _tell(data.ImportStarted, lambda facts: f"{facts.operation} started"),
+        _says(data.ImportUnchanged, "import brought nothing new"),
+        _says(data.ImportFailed, "import failed"),
+        _tell(
+            data.VersionReady,
+            lambda facts: (
+                f"ready, {number(facts.rows_added)} rows added, {number(facts.rows)} in all"
+                + (", released from quarantine" if facts.is_released else "")
+            ),
+        ),
+        _says(data.VersionQuarantined, "quarantined, a check failed"),
+        _tell(data.DiffStarted, lambda facts: f"comparison of v{facts.before} and v{facts.after} started"),
+        _says(features.ViewDeclared, "view declared"),
+        _says(features.RequestDeclared, "on-request function declared"),
+        _says(features.ServiceDeclared, "service declared"),
+        _tell(features.PlanFrozen, lambda facts: f"plan of {plural(len(facts.columns), 'column')} frozen"),
+        _tell(features.MaterializeStarted, lambda facts: f"fill from v{facts.dataset_version} started"),
+        _tell(features.Materialized, lambda facts: f"online store filled, {number(facts.rows)} rows"),
+        _tell(features.TrainingSetRecorded, lambda facts: f"training set frozen, {number(facts.rows)} rows"),
+        _tell(store_events.JobDone, lambda facts: f"job {facts.kind} done"),
+        _tell(store_events.JobFailed, lambda facts: f"job {facts.kind} failed"),
+        _tell(store_events.JobRetried, lambda facts: f"job {facts.kind} started again"),
+        _tell(store_events.JobDismissed, lambda facts: f"failed job {facts.kind} dismissed"),
+        _tell(loop.ProjectApplied, lambda facts: f"project applied, {facts.new} new, {facts.changed} changed"),
+        _says(loop.Restored, "platform restored from a backup"),
+        _tell(loop.EvaluationStarted, lambda facts: f"measuring of v{facts.version} started"),
+        _tell(
+            loop.Trained,
+            lambda facts: f"v{facts.version} trained, its gates {'let it pass' if facts.passed else 'refused it'}",
+        ),
+        _tell(loop.RetrainStarted, lambda facts: f"retrain started, cause {facts.cause}"),
+        _tell(loop.RetrainChanged, lambda facts: f"retrain {facts.state.replace('_', ' ')}"),
+        _tell(loop.ReactionFailed, lambda facts: f"reaction {facts.rule} failed"),
+        _tell(loop.TimerFailed, lambda facts: f"timer {facts.verb} failed"),
+        _tell(monitoring.AlertFired, lambda facts: f"alert: {facts.message}"),
+        _says(monitoring.MonitorDeclared, "monitor declared"),
+        _says(monitoring.IncidentAcknowledged, "incident acknowledged"),
+        _tell(monitoring.IncidentAssigned, lambda facts: f"incident given to {facts.owner}"),
+        _tell(monitoring.IncidentOpened, lambda facts: f"incident opened: {facts.title}"),
+        _says(monitoring.IncidentReopened, "incident reopened"),
+        _says(monitoring.IncidentResolved, "incident resolved"),
+        _says(monitoring.WindowsOpened, "windows opened"),
+        _says(monitoring.RangeStarted, "windows are measured again"),
+        _says(monitoring.ReferenceStarted, "a new reference is profiled"),
+        _tell(
+            monitoring.ReferenceSet,
+            lambda facts: (
+                "compared with other rows from now on"
+                if facts.model_version is None
+                else f"compared with version {facts.model_version} from now on"
+            ),
+        ),
+        _says(monitoring.WindowStarted, "window is measured"),
+        _tell(monitoring.WindowClosed, lambda facts: f"window closed, {number(facts.predictions)} predictions"),
+        _tell(monitoring.WindowSettled, lambda facts: f"window settled, {number(facts.labels)} labels"),
+        _says(monitoring.WindowRestated, "window measured again"),
+        _says(pipelines.PipelineDeclared, "pipeline declared"),
+        _says(pipelines.ExecutionStarted, "execution started"),
+        _says(pipelines.ExecutionFinished, "execution finished"),
+        _says(pipelines.ExecutionFailed, "execution failed"),
+        _says(pipelines.ExecutionCancelled, "execution cancelled"),
+        _tell(pipelines.ExecutionRetried, lambda facts: f"execution runs again, round {facts.round}"),
+        _says(pipelines.StartSkipped, "scheduled start left out"),
+        _tell(pipelines.StepFinished, lambda facts: f"step {facts.step} {facts.state}"),
+        _tell(
+            pipelines.StepAttemptFailed,
+            lambda facts: f"step {facts.step} failed" + (", it is tried again" if facts.will_retry else ""),
+        ),
+        _tell(registry.AliasSet, lambda facts: f"is now {facts.alias}"),
+        _tell(registry.AliasRemoved, lambda facts: f"alias {facts.alias} removed"),
+        _tell(registry.GatesEvaluated, lambda facts: "gates let it pass" if facts.passed else "gates refused it"),
+        _says(registry.GatesForced, "passed by a person although gates refused it"),
+        _says(registry.ModelImported, "model imported"),
+        _says(registry.VersionRegistered, "registered"),
+        _says(serving.DeploymentDeclared, "deployment declared"),
+        _tell(serving.Released, lambda facts: "now " + traffic_words(facts.variants)),
+        _tell(
+            serving.ReleaseFailed,
+            lambda facts: f"release {facts.number} could not be loaded, the one before serves on",
+        ),
+        _tell(serving.RolledBack, lambda facts: f"rolled back to v{facts.version} from v{facts.left}"),
+        _tell(serving.RolloutStarted, lambda facts: f"rollout of v{facts.version} began"),
+        _tell(serving.RolloutAborted, lambda facts: f"rollout of v{facts.version} aborted"),
+        _tell(serving.RolloutFinished, lambda facts: f"rollout finished, v{facts.version} serves"),
+        _tell(serving.RolloutPaused, lambda facts: f"rollout of v{facts.version} paused"),
+        _tell(serving.RolloutResumed, lambda facts: f"rollout of v{facts.version} goes on"),
+        _tell(serving.RolloutStepStarted, lambda facts: f"v{facts.version} began its next step"),
+        _tell(serving.RolloutStepJudged, lambda facts: f"v{facts.version} step judged"),
+        _tell(serving.ScoreStarted, lambda facts: f"scoring of a file by v{facts.version} started"),
+        _tell(serving.Scored, lambda facts: f"{number(facts.rows)} rows scored by v{facts.version}"),
+        _tell(tracking.RunStarted, lambda facts: f"run started in {facts.experiment}"),
+        _says(tracking.RunFinished, "run finished"),
+        _says(tracking.RunFailed, "run failed"),
+        _says(tracking.RunKilled, "run killed"),
+        _tell(tracking.ArtifactLogged, lambda facts: f"artifact {facts.path} logged"),
+        _says(tracking.TagsSet, "tags set"),
+    )
+)
+"""How each type of event reads."""
 
 
 def sentence(event: Event) -> Sentence:
@@ -141,24 +208,15 @@ def _what(one: Sentence) -> tuple[str, ...]:
 
 
 def _text(event: Event) -> str:
-    if event.type == "serving.released":
-        return "now " + traffic_words(event.payload.get("variants") or [])
-    template = _TEXTS.get(event.type)
-    if template is None:
-        return event.type.partition(".")[2].replace("_", " ")
-    facts: defaultdict[str, Any] = defaultdict(lambda: "–")
-    for name, value in event.payload.items():
-        facts[name] = number(value) if type(value) in (int, float) and name in _COUNTS else str(value)
-    return template.format_map(facts)
+    """Return an event in words; what was recorded with other facts than today's reads as its type alone."""
+    words = SENTENCES.get(event.type)
+    if words is not None:
+        with suppress(InvalidInput):
+            return words(event)
+    return event.type.partition(".")[2].replace("_", " ")
 
 
-_COUNTS = {"rows", "rows_added", "predictions", "labels"}
-
-
-def traffic_words(variants: list[dict[str, Any]]) -> str:
+def traffic_words(variants: Sequence[ReleasedVariant]) -> str:
     """Return who serves what share, as in ``v16 90 %, v17 10 %, v2 unseen``."""
-    parts = []
-    for variant in variants:
-        share = "unseen" if variant.get("is_shadow") else percent(variant.get("weight"))
-        parts.append(f"v{variant.get('version', '–')} {share}")
+    parts = [f"v{one.version} {'unseen' if one.is_shadow else percent(one.weight)}" for one in variants]
     return ", ".join(parts) or "nothing"
