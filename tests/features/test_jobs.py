@@ -125,7 +125,7 @@ def test_a_training_set_is_frozen_once_and_reads_back(loaded: Call, worker: Any,
 
     def freeze(**more: Any) -> Any:
         return freeze_training_set(
-            worker, "flights", plan_digest=plan, end_at=24 * HOUR_US, run_requests=small.run_requests, **more
+            worker, plan_digest=plan, end_at=24 * HOUR_US, run_requests=small.run_requests, **more
         )
 
     first = freeze(known_by=24 * HOUR_US, reason="fit")
@@ -150,13 +150,13 @@ def test_a_part_cut_out_of_a_training_set_is_what_would_be_frozen_for_its_time(
 ) -> None:
     plan = loaded("features.freeze_plan", service="late")
     place = {"plan_digest": plan, "known_by": 24 * HOUR_US, "run_requests": small.run_requests}
-    whole = freeze_training_set(worker, "flights", end_at=24 * HOUR_US, **place)
+    whole = freeze_training_set(worker, end_at=24 * HOUR_US, **place)
     for start_at, end_at in ((None, 8 * HOUR_US), (8 * HOUR_US, 24 * HOUR_US)):
-        part = cut_training_set(worker, "flights", whole, start_at=start_at, end_at=end_at)
+        part = cut_training_set(worker, whole, start_at=start_at, end_at=end_at)
         assert 0 < part.rows < whole.rows
-        assert part == freeze_training_set(worker, "flights", start_at=start_at, end_at=end_at, **place)
+        assert part == freeze_training_set(worker, start_at=start_at, end_at=end_at, **place)
     with pytest.raises(InvalidInput, match="no row has a label"):
-        cut_training_set(worker, "flights", whole, start_at=9 * HOUR_US, end_at=24 * HOUR_US)
+        cut_training_set(worker, whole, start_at=9 * HOUR_US, end_at=24 * HOUR_US)
 
 
 def test_a_plan_frozen_before_any_version_knows_no_dtypes(declared: Call) -> None:

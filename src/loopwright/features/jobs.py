@@ -126,7 +126,6 @@ def _as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
 
 def freeze_training_set(
     context: JobContext,
-    project: str,
     *,
     plan_digest: str,
     end_at: int,
@@ -140,7 +139,6 @@ def freeze_training_set(
 
     Args:
         context: What the worker hands to a job.
-        project: The project.
         plan_digest: What to compute.
         end_at: First event time that is out, microseconds UTC.
         start_at: First event time; None for all.
@@ -152,9 +150,8 @@ def freeze_training_set(
     Raises:
         InvalidInput: No row has a label in that time.
     """
-    inside = context.within(project)
-    plan = inside.call(plans.plan, digest=plan_digest)
-    spec = inside.call(
+    plan = context.call(plans.plan, digest=plan_digest)
+    spec = context.call(
         training_sets.training_set_spec,
         plan_digest=plan_digest,
         start_at=start_at,
@@ -162,14 +159,13 @@ def freeze_training_set(
         known_by=known_by,
         dataset_versions=dataset_versions or {},
     )
-    built = build_from_versions(context, project, plan, spec, run_requests)
+    built = build_from_versions(context, plan, spec, run_requests)
     context.progress(f"{built.frame.height} rows joined")
-    return _store_rows(inside, spec, built.frame, plan_digest, reason, built.unlabelled_rows)
+    return _store_rows(context, spec, built.frame, plan_digest, reason, built.unlabelled_rows)
 
 
 def cut_training_set(
     context: JobContext,
-    project: str,
     whole: TrainingSetVersion,
     *,
     start_at: int | None,
@@ -182,7 +178,6 @@ def cut_training_set(
 
     Args:
         context: What the worker hands to a job.
-        project: The project.
         whole: The training set.
         start_at: First event time, microseconds UTC; None for the first there is.
         end_at: First event time that is out.
@@ -196,7 +191,7 @@ def cut_training_set(
         is_inside &= pl.col("event_at") >= start_at
     rows = pl.read_parquet(context.blobs.path(whole.digest)).filter(is_inside)
     spec = msgspec.structs.replace(whole.spec, start_at=start_at, end_at=end_at)
-    return _store_rows(context.within(project), spec, rows, whole.plan_digest, reason)
+    return _store_rows(context, spec, rows, whole.plan_digest, reason)
 
 
 def _store_rows(
@@ -232,12 +227,11 @@ def _store_rows(
 
 
 def build_from_versions(
-    context: JobContext, project: str, plan: FeaturePlan, spec: TrainingSetSpec, run_requests: RunRequest
+    context: JobContext, plan: FeaturePlan, spec: TrainingSetSpec, run_requests: RunRequest
 ) -> BuiltTrainingSet:
     """Build what a spec says, without recording it: for training sets and for the held-out rows of gates."""
-    inside = context.within(project)
     versions = [
-        inside.call(data.get_version, dataset=name, version=number) for name, number in spec.dataset_versions.items()
+        context.call(data.get_version, dataset=name, version=number) for name, number in spec.dataset_versions.items()
     ]
     scans = {version.dataset: read.scan(version, context.blobs) for version in versions}
     return build_training_set(

@@ -105,7 +105,6 @@ def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
     """Measure a registered version on held-out rows, run its gates and record what they said."""
     frozen = freeze_training_set(
         context,
-        context.project,
         plan_digest=args.plan_digest,
         start_at=args.start_at,
         end_at=args.end_at,

@@ -28,7 +28,6 @@ def join(context: StepContext, inputs: Document) -> Document:
         _prepare_judge(context, train.model)
     frozen = freeze_training_set(
         context.job,
-        context.project,
         plan_digest=context.call(features.freeze_plan, service=train.service),
         start_at=None if train.window_us is None else at - train.window_us,
         end_at=at,
@@ -47,7 +46,7 @@ def cut(context: StepContext, inputs: Document) -> Document:
     start_at, end_at = spans[inputs["part"]]
     reason = f"{inputs['part']} rows of {train.name}"
     try:
-        part = cut_training_set(context.job, context.project, whole, start_at=start_at, end_at=end_at, reason=reason)
+        part = cut_training_set(context.job, whole, start_at=start_at, end_at=end_at, reason=reason)
     except InvalidInput as error:
         if error.field == "start_at":  # a user has no word for the part's time but the holdout
             error.field, error.value = "holdout", format_duration(train.holdout_us or 0)

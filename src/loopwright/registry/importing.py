@@ -1,18 +1,24 @@
 """``import model``: a file trained elsewhere becomes a version. Runs at the client; the server never opens the file."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from loopwright import features
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.verbs import verb_of
 from loopwright.registry.artifacts import inspect_file
 from loopwright.registry.types import InputColumn, ModelVersion, Task
+from loopwright.registry.versions import import_model as import_version
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Caller(Protocol):
-    """What an import needs of a client."""
+    """What an import needs of a client, which has its own way to a verb of a name."""
 
     def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
         """Call a verb."""
@@ -57,15 +63,25 @@ def import_model(
         saved = inspect_file(file, Path(name), task, columns, flavour)
         for part in saved.files:
             caller.put_blob(project, (Path(name) / part.path).read_bytes())
-    args = {
-        "model": model,
-        "flavour": saved.flavour,
-        "files": saved.files,
-        "signature": saved.signature,
-        "service": service,
-        "plan_digest": caller.call("features.freeze_plan", {"service": service}, project) if service else "",
-        "reason": reason or f"imported from the file {file.name}",
-        "idempotency": f"import-{saved.digest}",
-    }
-    version: ModelVersion = caller.call("registry.import_model", to_builtins(args), project)
-    return version
+    return _call(
+        caller,
+        project,
+        import_version,
+        model=model,
+        flavour=saved.flavour,
+        files=saved.files,
+        signature=saved.signature,
+        service=service,
+        plan_digest=_call(caller, project, features.freeze_plan, service=service) if service else "",
+        reason=reason or f"imported from the file {file.name}",
+        # The same file again is the version it became, whoever sends it.
+        idempotency=f"import-{saved.digest}",
+    )
+
+
+def _call(
+    caller: Caller, project: str, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
+    """Call a verb, given as its function, through a client that takes names."""
+    answer: R = caller.call(verb_of(function).name, to_builtins(kwargs), project)
+    return answer
