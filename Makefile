@@ -10,11 +10,14 @@ BIN  := $(VENV)/bin
 UV   := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ARGS ?=
 ONLY ?=
+# What the README promises; `make pythons` proves it.
+PYTHONS := 3.11 3.12 3.13
+TRAINING := tests/flows/test_regression.py
 # One worker a core, files kept whole so that a module's servers start once.
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup check lint test demo bench docs browser clean
+.PHONY: help setup check lint test pythons on-one-python demo bench docs browser clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -26,6 +29,22 @@ check: lint ## format, lint, types, import line, fences, doctests and fast tests
 
 test: browser lint ## everything
 	@$(PYTEST)
+
+pythons: ## fast tests and a flow that trains, on each promised Python that is here
+	@ran=""; failed=""; \
+	for version in $(PYTHONS); do \
+	  python="$$($(find_version))"; \
+	  if [ -z "$$python" ]; then echo "pythons: NO PYTHON $$version HERE, SKIPPED"; continue; fi; \
+	  echo "pythons: $$version at $$python"; ran="$$ran $$version"; \
+	  $(MAKE) --no-print-directory on-one-python PYTHON="$$python" VENV=".venv-$$version" || failed="$$failed $$version"; \
+	done; \
+	[ -n "$$ran" ] || { echo "pythons: none of $(PYTHONS) is here"; exit 1; }; \
+	[ -z "$$failed" ] || { echo "pythons: failed on$$failed"; exit 1; }; \
+	echo "pythons: proven on$$ran"
+
+on-one-python: $(VENV)/.dev
+	@$(PYTEST) -m "not slow and not ui"
+	@$(BIN)/pytest -q $(TRAINING)
 
 demo: $(VENV)/.demo ## the whole loop on a year of real flights; ARGS="--days 60"
 	@$(BIN)/loopwright demo $(ARGS)
@@ -53,7 +72,7 @@ browser: ## install Debian's Chromium for the page tests, where apt can
 	else echo "browser: no Chromium and no way to install it here; the page tests will be skipped"; fi
 
 clean: ## remove the environment and everything tools leave behind; state in .loopwright* stays
-	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis benchmarks/.envs
+	@rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis benchmarks/.envs
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- the environment ---------------------------------------------------------------------------------------------------
@@ -61,6 +80,12 @@ clean: ## remove the environment and everything tools leave behind; state in .lo
 # PYTHON=/path/to/python chooses one; else the first that is new enough.
 find_python = for candidate in $${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; \
+	  then echo "$$candidate"; break; fi; done
+
+# On PATH, or among those that uv and pyenv keep.
+find_version = for candidate in "python$$version" "$(if $(UV),$$(uv python find $$version 2>/dev/null))" \
+	  "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
+	  if "$$candidate" -c "import sys; sys.exit('%d.%d' % sys.version_info[:2] != '$$version')" 2>/dev/null; \
 	  then echo "$$candidate"; break; fi; done
 
 $(BIN)/python:

@@ -52,7 +52,7 @@ def test_a_key_makes_a_call_once(caller: HttpCaller) -> None:
 
 
 @pytest.mark.parametrize("project", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "..", "a b"])
-def test_b2_02_a_name_does_not_change_the_address(caller: HttpCaller, project: str) -> None:
+def test_a_name_does_not_change_the_address(caller: HttpCaller, project: str) -> None:
     with pytest.raises((NotFound, PermissionDenied, Unavailable, InvalidInput)):
         caller.call("audit.list", {}, project)
 

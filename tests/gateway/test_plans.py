@@ -193,7 +193,7 @@ def test_bad_rows_are_named(gateway: GatewayProcess, path: str, rows: list[Any],
     assert answer.json()["error"]["field"] == field
 
 
-def test_b2_09_user_code_sees_no_secret(gateway: GatewayProcess) -> None:
+def test_user_code_sees_no_secret(gateway: GatewayProcess) -> None:
     answer = gateway.post(PREDICT, {"rows": [flight(distance=30_000)]})
     assert "tokens seen: []" in answer.text
 

@@ -99,9 +99,7 @@ def test_a_rejection_needs_a_reason(dispatcher: Dispatcher, ask: Callable[..., A
         decide(dispatcher, ANA, ask(SERVICE_ACTOR), "reject", "  ")
 
 
-def test_b2_07_an_approval_of_another_project_is_not_there(
-    dispatcher: Dispatcher, ask: Callable[..., Approval]
-) -> None:
+def test_an_approval_of_another_project_is_not_there(dispatcher: Dispatcher, ask: Callable[..., Approval]) -> None:
     approval = ask(SERVICE_ACTOR)
     dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project="_system")
     args, eve = {"approval_id": approval.approval_id}, Actor("person:eve", {"other": Role.ADMIN})

@@ -46,7 +46,7 @@ def test_a_walk_finds_what_a_plain_search_finds(tx: Tx, edges: set[tuple[int, in
     assert {edge.parent for edge in lineage.upstream(tx, ref=f"{run}:0")} == {f"{run}:{node}" for node in reached}
 
 
-def test_b2_07_another_project_has_another_graph(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+def test_another_project_has_another_graph(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
     dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
     dispatcher.write("other", LOCAL_ACTOR, lambda tx: lineage.link(tx, "model:late/1", "of", "dataset:secret/1"))
     assert call("lineage.upstream", ref="model:late/1") == []

@@ -31,12 +31,12 @@ def test_a_project_keeps_its_clock(create: Create) -> None:
 
 
 @pytest.mark.parametrize("name", ["_system", "_x", "*", "", "a/b", "..", "a\n", "x" * 129])
-def test_b2_22_a_name_is_plain_and_not_the_platforms_own(create: Create, name: str) -> None:
+def test_a_name_is_plain_and_not_the_platforms_own(create: Create, name: str) -> None:
     with pytest.raises(InvalidInput):
         create(name)
 
 
-def test_b2_07_a_project_is_seen_by_those_who_have_a_role(dispatcher: Dispatcher, create: Create) -> None:
+def test_a_project_is_seen_by_those_who_have_a_role(dispatcher: Dispatcher, create: Create) -> None:
     create("other")
     ana = Actor("person:ana", {"flights": Role.ADMIN})
     assert [one.name for one in dispatcher.call("projects.list", {}, actor=ana, project=SYSTEM)] == ["flights"]

@@ -57,7 +57,7 @@ def test_a_division_by_zero_is_nan() -> None:
         *("(" * 400 + "a" + ")" * 90, "a" * 501, "-" * 501),
     ],
 )
-def test_b2_18_anything_else_is_refused(text: str) -> None:
+def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         parse_expression(text, {"a"}, "value")
     assert refused.value.field == "value"

@@ -24,7 +24,7 @@ def test_an_unknown_plugin_names_the_known() -> None:
         load_plugin("flavours", "pickle")
 
 
-def test_b2_05_a_name_cannot_choose_a_module() -> None:
+def test_a_name_cannot_choose_a_module() -> None:
     for name in ("os:system", "loopwright.store.engine:Database", "../x"):
         with pytest.raises(NotFound):
             load_plugin("flavours", name)

@@ -62,7 +62,7 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("name", TRAVERSALS)
-def test_b2_02_22_a_name_is_never_a_path_or_a_url(name: str) -> None:
+def test_a_name_is_never_a_path_or_a_url(name: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be used") as refused:
         check_name(name, "model")
     assert refused.value.field == "model"

@@ -32,7 +32,7 @@ def test_an_unknown_verb_names_the_nearest(opened: Site) -> None:
 @pytest.mark.parametrize(
     "body", [b"{", b"[]", b"\xff", b'"x"', b"[" * 100_000, b'{"experiment": 3}', b'{"experiment": "a", "x": 1}']
 )
-def test_b2_19_a_malformed_body_is_a_clear_error(opened: Site, body: bytes) -> None:
+def test_a_malformed_body_is_a_clear_error(opened: Site, body: bytes) -> None:
     with opened.http() as http:
         answer = http.post("/v1/flights/verbs/tracking.start_run", content=body)
     assert answer.status_code == 422
@@ -42,7 +42,7 @@ def test_b2_19_a_malformed_body_is_a_clear_error(opened: Site, body: bytes) -> N
     assert "Traceback" not in answer.text
 
 
-def test_b2_19_a_body_beyond_the_limit_is_refused(opened: Site) -> None:
+def test_a_body_beyond_the_limit_is_refused(opened: Site) -> None:
     with opened.http() as http:
         answer = http.post("/v1/flights/verbs/tracking.start_run", content=b" " * (64 * 1024 * 1024 + 1))
     assert answer.status_code == 413
@@ -163,7 +163,7 @@ def test_a_blob_comes_back_to_its_own_project_only(guarded: Site) -> None:
     assert list((guarded.context.settings.state_dir / "uploads").iterdir()) == []
 
 
-def test_b2_07_a_digest_seen_elsewhere_opens_nothing(guarded: Site) -> None:
+def test_a_digest_seen_elsewhere_opens_nothing(guarded: Site) -> None:
     with guarded.http("editor") as http:
         digest = http.put("/v1/flights/blobs", content=b"secret rows").json()["digest"]
     run = guarded.call("tracking.start_run", "stranger", "other", experiment="x").json()["run_id"]
@@ -173,7 +173,7 @@ def test_b2_07_a_digest_seen_elsewhere_opens_nothing(guarded: Site) -> None:
         assert http.get(f"/v1/other/blobs/{digest}").status_code == 404
 
 
-def test_b2_16_a_blob_is_never_shown_as_a_page(guarded: Site) -> None:
+def test_a_blob_is_never_shown_as_a_page(guarded: Site) -> None:
     with guarded.http("editor") as http:
         digest = http.put("/v1/flights/blobs", content=b"<script>alert(1)</script>").json()["digest"]
         got = http.get(f"/v1/flights/blobs/{digest}")
@@ -191,7 +191,7 @@ TRAVERSALS = [
 
 
 @pytest.mark.parametrize("path", TRAVERSALS)
-def test_b2_02_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
+def test_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
     with opened.http() as http:
         for url in (f"/v1/flights/blobs/{path}", f"/v1/{path}/blobs/{'0' * 64}", f"/static/{path}"):
             answer = http.get(url)
@@ -204,7 +204,7 @@ def test_b2_02_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
 
 
 @pytest.mark.slow
-def test_b2_19_an_upload_beyond_the_limit_leaves_nothing(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_beyond_the_limit_leaves_nothing(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "MOST_BLOB_BYTES", 1000)
     with opened.http() as http:
         assert http.put("/v1/flights/blobs", content=b"x" * 1001).status_code == 413

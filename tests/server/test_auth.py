@@ -65,13 +65,13 @@ def test_a_revoked_token_is_refused_at_once(guarded: Site) -> None:
         ),
     ],
 )
-def test_b2_17_whatever_stands_in_the_token_header_is_no_way_in(guarded: Site, value: bytes) -> None:
+def test_whatever_stands_in_the_token_header_is_no_way_in(guarded: Site, value: bytes) -> None:
     request = [b"POST /v1/flights/verbs/audit.list HTTP/1.1", b"Host: 127.0.0.1", b"Content-Length: 2"]
     answer = raw(guarded, *request, b"Authorization: " + value, b"", b"{}")
     assert answer.split(b" ", 2)[1] in (b"400", b"401"), answer
 
 
-def test_b2_21_no_account_exists_that_nobody_made(guarded: Site) -> None:
+def test_no_account_exists_that_nobody_made(guarded: Site) -> None:
     for secret in ("admin", "loopwright", "password", "person:local", "service:loopwright", "lws_"):
         with guarded.http(authorization=f"Bearer {secret}") as http:
             assert http.post("/v1/flights/verbs/audit.list", json={}).status_code == 401, secret
@@ -90,7 +90,7 @@ def test_b2_21_no_account_exists_that_nobody_made(guarded: Site) -> None:
         "",
     ],
 )
-def test_b2_14_a_foreign_name_leads_nowhere(opened: Site, host: str) -> None:
+def test_a_foreign_name_leads_nowhere(opened: Site, host: str) -> None:
     for method in (b"POST", b"PUT", b"GET", b"DELETE", b"PATCH"):
         for path in (b"/v1/flights/verbs/audit.list", b"/v1/flights/blobs", b"/p/flights"):
             request = [method + b" " + path + b" HTTP/1.1", b"Host: " + host.encode(), b"Content-Length: 2"]
@@ -107,7 +107,7 @@ def test_names_of_this_machine_lead_here(opened: Site, host: str) -> None:
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://127.0.0.1:1", "http://127.0.0.1.evil.example"]
 )
-def test_b2_15_a_page_of_another_site_changes_nothing(opened: Site, guarded: Site, origin: str) -> None:
+def test_a_page_of_another_site_changes_nothing(opened: Site, guarded: Site, origin: str) -> None:
     before = len(opened.call("audit.list").json())
     with opened.http(origin=origin) as http:
         assert http.post(START, json={"experiment": "x"}).status_code == 403

@@ -20,13 +20,13 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "10.0.0.1", "::", "example.com"])
-def test_b2_06_a_server_that_others_reach_does_not_run_open(settings: Settings, host: str) -> None:
+def test_a_server_that_others_reach_does_not_run_open(settings: Settings, host: str) -> None:
     with pytest.raises(InvalidInput, match="loopback"):
         may_run_open(msgspec.structs.replace(settings, host=host), "server")
     assert may_run_open(msgspec.structs.replace(settings, host=host, auth="on"), "server") is False
 
 
-def test_b2_24_a_misspelt_setting_does_not_open_the_door(settings: Settings) -> None:
+def test_a_misspelt_setting_does_not_open_the_door(settings: Settings) -> None:
     assert may_run_open(settings, "server") is True
     for auth in ("true", "1", "yes", "ON ", "enabled"):
         with pytest.raises(InvalidInput, match="on or off"):

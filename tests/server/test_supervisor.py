@@ -11,7 +11,7 @@ from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.supervisor import ROLES, Supervisor, check_address, check_port, free_port, service_token
 
 
-def test_b2_20_21_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
     first = service_token(tmp_path / "a")
     assert service_token(tmp_path / "a") == first != service_token(tmp_path / "b")
     assert len(first) > 40
@@ -19,7 +19,7 @@ def test_b2_20_21_the_service_token_is_random_kept_and_for_its_owner_only(tmp_pa
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0
 
 
-def test_b2_21_an_empty_token_is_no_token(tmp_path: Path) -> None:
+def test_an_empty_token_is_no_token(tmp_path: Path) -> None:
     (tmp_path / "service.token").write_text("")
     assert len(service_token(tmp_path)) > 40
 

@@ -166,7 +166,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(lite: Database) ->
     lite.close()
 
 
-def test_b2_09_a_bad_url_does_not_show_its_password() -> None:
+def test_a_bad_url_does_not_show_its_password() -> None:
     with pytest.raises(InvalidInput) as refused:
         Database("mysql://ana:hunter2@host/db")
     assert "hunter2" not in str(refused.value)
@@ -178,7 +178,7 @@ def test_a_database_that_is_no_file_is_refused() -> None:
             Database(url)
 
 
-def test_b2_20_a_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_a_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path / 'state' / 'test.db'}").close()
     assert (tmp_path / "state").stat().st_mode & 0o077 == 0
 

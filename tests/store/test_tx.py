@@ -56,7 +56,7 @@ def test_refs_and_ids(tx: Tx) -> None:
 
 
 @pytest.mark.parametrize(("role", "is_kept"), [(Role.EDITOR, False), (Role.ADMIN, False), (Role.SERVICE, True)])
-def test_b2_07_blobs_are_kept_by_those_who_have_them(dispatcher: Dispatcher, role: Role, is_kept: bool) -> None:
+def test_blobs_are_kept_by_those_who_have_them(dispatcher: Dispatcher, role: Role, is_kept: bool) -> None:
     actor, ref = Actor("person:ana", {"flights": role}), BlobRef("c" * 64, 3)
 
     def keep(tx: Tx) -> None:
