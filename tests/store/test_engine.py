@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, text
+from sqlalchemy import event, exc, text
 
 from loopwright.governance import LOCAL_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Conflict, InvalidInput, StorageFull, Unavailable
@@ -64,7 +63,7 @@ def test_one_of_many_that_fails_takes_nobody_with_it(database: Database) -> None
 
 def test_waiting_writes_share_one_commit(lite: Database) -> None:
     commits: list[int] = []
-    lite.listeners.append(lambda: commits.append(1))
+    event.listen(lite.engine, "commit", lambda _connection: commits.append(1))
     gate = threading.Event()
     first = lite.submit(lambda _connection: gate.wait(5))
     rest = [lite.submit(add(f"r{number}")) for number in range(100)]
@@ -181,42 +180,6 @@ def test_a_database_that_is_no_file_is_refused() -> None:
 def test_a_state_folder_is_for_its_owner_only(tmp_path: Path) -> None:
     Database(f"sqlite:///{tmp_path / 'state' / 'test.db'}").close()
     assert (tmp_path / "state").stat().st_mode & 0o077 == 0
-
-
-def test_a_lost_race_is_run_again(postgres_url: str) -> None:
-    database = Database(postgres_url)
-    tries: list[int] = []
-
-    def race(_connection: Connection) -> str:
-        tries.append(1)
-        if len(tries) < 3:
-            lost = sqlite3.Error("deadlock")
-            lost.sqlstate = "40P01"  # type: ignore[attr-defined]
-            raise exc.OperationalError("x", {}, lost)
-        return "won"
-
-    assert database.write(race) == "won"
-    assert len(tries) == 3
-    database.close()
-
-
-def test_work_is_done_once_even_where_sealing_fails_after_it(
-    dispatcher: Dispatcher, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if dispatcher.database.is_sqlite:
-        pytest.skip("SQLite seals in the same commit")
-    lost = sqlite3.Error("deadlock")
-    lost.sqlstate = "40P01"  # type: ignore[attr-defined]
-
-    def fail(_connection: Connection) -> int:
-        raise exc.OperationalError("x", {}, lost)
-
-    with monkeypatch.context() as patched:
-        patched.setattr("loopwright.store.engine.seal_events", fail)
-        call("tracking.start_run", experiment="late")
-    assert len(call("tracking.search_runs")) == 1
-    call("tracking.start_run", experiment="late")
-    assert dispatcher.database.read(audit.verify_chain) == 3
 
 
 WRITER = """

@@ -15,10 +15,12 @@ from loopwright.store.types import Unrest
 
 
 def write_events(dispatcher: Dispatcher, count: int, name: str = "x") -> None:
+    """Write events one after the other; they are sealed once this returns."""
     for number in range(count):
         dispatcher.write(
             "flights", LOCAL_ACTOR, lambda tx, at=number: tx.emit("things.made", f"flights/thing:{name}{at}")
         )
+    dispatcher.database.seal()
 
 
 def change(dispatcher: Dispatcher, statement: str) -> None:

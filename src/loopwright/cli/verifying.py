@@ -26,7 +26,8 @@ def verify_state(settings: Settings) -> Report:
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     report = Report()
     try:
-        with database.reading() as connection:
+        database.seal()
+        with database.reading(without_deadline=True) as connection:
             _check_events(connection, report)
             _check_blobs(connection, blobs, report)
             _check_chunks(connection, blobs, report)

@@ -11,7 +11,7 @@ from loopwright.store.tx import Tx
 _PAGE = 1000
 
 
-@query("audit.list")
+@query("audit.list", reads_log=True)
 def list_events(
     tx: Tx, *, limit: Count = 100, before: int | None = None, ref: str | None = None, type_prefix: str | None = None
 ) -> list[Event]:

@@ -55,6 +55,8 @@ class Dispatcher:
         if called.is_query:
             done: Future[Any] = Future()
             try:
+                if called.reads_log:
+                    self.database.seal()
                 done.set_result(self.database.read(work))
             except Exception as error:  # noqa: BLE001 - whatever a query raises is its caller's
                 done.set_exception(error)

@@ -37,7 +37,8 @@ class Verb(msgspec.Struct, frozen=True):
 
     ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises
     no change. ``is_operation`` marks a story of the server that needs more than one transaction. ``keeps_answer`` is
-    False where the answer holds a secret, which no row may keep.
+    False where the answer holds a secret, which no row may keep. ``reads_log`` asks for the events of every commit
+    before it, also of those that are not sealed yet.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Verb(msgspec.Struct, frozen=True):
     types: dict[str, Any]
     is_operation: bool = False
     keeps_answer: bool = True
+    reads_log: bool = False
 
     @property
     def summary(self) -> str:
@@ -107,9 +109,17 @@ def verb(
     return _record(name, Role.SERVICE if internal else role, False, surface, changes, keeps_answer=keeps_answer)
 
 
-def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False) -> Callable[[F], F]:
-    """Mark ``function(tx, *, ...)`` as a read-only query."""
-    return _record(name, Role.SERVICE if internal else role, True, "internal" if internal else "public", None)
+def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False, reads_log: bool = False) -> Callable[[F], F]:
+    """Mark ``function(tx, *, ...)`` as a read-only query.
+
+    Args:
+        name: ``room.query``, such as ``registry.versions``.
+        role: The least role that may call it.
+        internal: True if only service tokens may call it.
+        reads_log: True if it answers from the event log, which must hold what was committed before the call.
+    """
+    surface: Surface = "internal" if internal else "public"
+    return _record(name, Role.SERVICE if internal else role, True, surface, None, reads_log=reads_log)
 
 
 def operation(name: str, *, role: Role = Role.EDITOR) -> Callable[[F], F]:

@@ -77,7 +77,7 @@ class Reactor:
         self._saved = self._position
 
     def drain(self) -> int:
-        """Answer every sealed event; return how many were read. Several callers take turns."""
+        """Answer every event that is committed; return how many were read. Several callers take turns."""
         count = 0
         with self._lock:
             has_more = True
@@ -99,6 +99,7 @@ class Reactor:
         return self._position
 
     def _next_page(self) -> list[Event]:
+        self._dispatcher.database.seal()
         with self._dispatcher.database.reading() as connection:
             return store_sql.events_after(connection, self._position, limit=_PAGE)
 

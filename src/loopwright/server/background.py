@@ -2,12 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from loopwright.loop import fire_due
 from loopwright.server.context import ServerContext
-from loopwright.store.lease import hold_lease
+from loopwright.store.lease import Lease
+from loopwright.store.news import EVENTS
 
 log = logging.getLogger("loopwright.background")
 
@@ -34,7 +34,7 @@ class Background:
     def stop(self) -> None:
         """Ask the loops to end and wait for them."""
         self._stop.set()
-        self._context.signal.announce()
+        self._context.signal.announce_end()
         for thread in self._threads:
             thread.join(timeout=5)
 
@@ -47,22 +47,21 @@ class Background:
             self._stop.wait(1.0)
 
     def _lead(self, name: str, step: Callable[[], None]) -> None:
-        with self._leadership(name) as is_leader:
-            while is_leader and not self._stop.is_set():
-                step()
-
-    @contextmanager
-    def _leadership(self, name: str) -> Iterator[bool]:
         if self._context.database.is_sqlite:
-            yield True
+            while not self._stop.is_set():
+                step()
             return
-        with hold_lease(self._context.database, name) as is_held:
-            yield is_held
+        lease = Lease(self._context.database.engine, name)
+        try:
+            while lease.hold() and not self._stop.is_set():
+                step()
+        finally:
+            lease.let_go()
 
     def _react(self) -> None:
-        seen = self._context.signal.count
+        seen = self._context.signal.seen(EVENTS)
         self._context.reactor.drain()
-        self._context.signal.wait(seen, 1.0)
+        self._context.signal.wait(seen, 1.0, EVENTS)
 
     def _fire(self) -> None:
         if fire_due(self._context.dispatcher) == 0:

@@ -29,4 +29,4 @@ class ServerContext:
     def stop_waiting(self) -> None:
         """Answer every call that waits for news, and take no more such calls."""
         self.is_stopping = True
-        self.signal.announce()
+        self.signal.announce_end()

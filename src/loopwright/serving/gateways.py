@@ -8,6 +8,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
 from loopwright.serving.events import ReleaseFailed
 from loopwright.serving.types import GatewayLease, Release, ReleaseFailure, Trouble
+from loopwright.store.news import GATEWAYS
 from loopwright.store.tx import Tx
 
 LEASE_US = 10 * SECOND_US
@@ -35,7 +36,7 @@ def acknowledge(
     """
     before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
     if before.get(gateway) != position:
-        tx.wake()
+        tx.wake(GATEWAYS)
     lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [], troubles or [])
     sql.put_gateway(tx.connection, SYSTEM, lease)
     return lease

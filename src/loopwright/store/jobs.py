@@ -9,6 +9,7 @@ from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
 from loopwright.store.events import JobDismissed, JobDone, JobFailed, JobRetried
+from loopwright.store.news import JOBS
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, Job
 
@@ -81,6 +82,7 @@ def retry(tx: Tx, *, job_id: str, reason: str = "") -> Job:
     job = get(tx, job_id=job_id)
     check_change("job", JOB_STATES, job.state, "queued")
     queued = sql.update_job(tx.connection, job, state="queued", attempt=0, error=None, finished_at=None)
+    tx.wake(JOBS)
     tx.emit(JobRetried(job_id=job_id, kind=job.kind), job.ref, reason=reason)
     return queued
 

@@ -1,27 +1,75 @@
-"""Leases: at most one process does a thing, across every server of one PostgreSQL."""
+"""Leases: at most one process does a thing, across every server of one PostgreSQL.
 
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+A lease is a row with an end, by the database's clock. Whoever holds it prolongs it; who died, or stands still with its
+connection open, loses it when it ends, which a lock of its session would not.
+"""
 
-from sqlalchemy import text
+import secrets
+import time
 
-from loopwright.store.engine import Database
+from sqlalchemy import Connection, Engine, bindparam, delete, literal_column, or_
+from sqlalchemy.dialects.postgresql import insert
+
+from loopwright.store.tables import leases
+
+LEASE_S = 3.0
+"""How long others wait for a holder that gives no sign of life."""
+
+_now_us = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint", leases.c.lease_until.type)
+_wanted = insert(leases).values(
+    name=bindparam("name"), holder=bindparam("holder"), lease_until=_now_us + bindparam("lease_us")
+)
+_claim = _wanted.on_conflict_do_update(
+    index_elements=["name"],
+    set_={"holder": _wanted.excluded.holder, "lease_until": _wanted.excluded.lease_until},
+    where=or_(leases.c.holder == _wanted.excluded.holder, leases.c.lease_until < _now_us),
+).returning(leases.c.holder)
+_let_go = delete(leases).where(leases.c.name == bindparam("of_name"), leases.c.holder == bindparam("of_holder"))
 
 
-@contextmanager
-def hold_lease(database: Database, name: str) -> Iterator[bool]:
-    """Yield True while this process holds the advisory lock ``name``; False if another one does.
+def claim(connection: Connection, name: str, holder: str) -> bool:
+    """Take a lease that is free or one's own, until ``LEASE_S`` from now; say whether it is held now.
 
-    The lock lives as long as its connection, so a killed process lets go of it.
+    The row stays locked until the commit: what the transaction goes on to do, no other holder does meanwhile.
     """
-    key = zlib.crc32(name.encode())
-    with database.engine.connect() as connection:
-        is_held = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}).scalar())
-        connection.commit()
-        try:
-            yield is_held
-        finally:
-            if is_held:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
-                connection.commit()
+    wanted = {"name": name, "holder": holder, "lease_us": round(LEASE_S * 1_000_000)}
+    return connection.execute(_claim, wanted).first() is not None
+
+
+def new_holder() -> str:
+    """Return a name for a holder that no other has."""
+    return secrets.token_hex(8)
+
+
+class Lease:
+    """One process's hold on a thing that only one does at a time.
+
+    Args:
+        engine: Of a PostgreSQL.
+        name: The thing.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._name = name
+        self._holder = new_holder()
+        self._asked_at = float("-inf")
+        self._is_held = False
+
+    def hold(self) -> bool:
+        """Take or prolong the lease; say whether it is ours. What was known a moment ago is not asked again.
+
+        Work that outlasts the lease goes on beside that of the next holder: it must bear that.
+        """
+        if time.monotonic() - self._asked_at > LEASE_S / 3:
+            self._asked_at = time.monotonic()  # before asking: the lease never ends earlier than we think
+            with self._engine.connect() as connection:
+                self._is_held = claim(connection, self._name, self._holder)
+        return self._is_held
+
+    def let_go(self) -> None:
+        """End the lease where it is held, so that another process need not wait for its end."""
+        if self._is_held:
+            self._asked_at, self._is_held = float("-inf"), False
+            with self._engine.connect() as connection:
+                connection.execute(_let_go, {"of_name": self._name, "of_holder": self._holder})

@@ -67,9 +67,15 @@ def _known_revision(connection: Connection) -> str | None:
 @contextmanager
 def _alone(database: Database) -> Iterator[Connection]:
     """Yield a connection in a transaction that no other upgrade runs beside."""
-    with database.engine.connect() as connection:
-        lock = "BEGIN IMMEDIATE" if database.is_sqlite else f"SELECT pg_advisory_xact_lock({_LOCK})"
-        connection.execute(text(lock))
+    if database.is_sqlite:
+        engine, lock = database.engine, "BEGIN IMMEDIATE"
+    else:  # READ COMMITTED: what another upgrade did while this one waited must be seen
+        engine = database.engine.execution_options(isolation_level="READ COMMITTED")
+        lock = (
+            f"SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '2min'; SELECT pg_advisory_xact_lock({_LOCK})"
+        )
+    with engine.connect() as connection:
+        connection.exec_driver_sql(lock)
         yield connection
         connection.commit()
 

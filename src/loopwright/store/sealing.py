@@ -3,14 +3,19 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, select, text, update
+from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.events import Event
 from loopwright.store.tables import events
 
-_SEAL_LOCK = 0x10097
-_pending = select(events).where(events.c.position.is_(None)).order_by(events.c.event_id)
+MOST_SEALED = 1000
+"""Events that one transaction seals at most, so that none takes long."""
+
+_is_unsealed = events.c.position.is_(None)
+_pending = select(events).where(_is_unsealed).order_by(events.c.event_id).limit(bindparam("most"))
+_newest_unsealed = select(func.max(events.c.event_id)).where(_is_unsealed)
+_unsealed_up_to = select(events.c.event_id).where(_is_unsealed, events.c.event_id <= bindparam("up_to")).limit(1)
 _last = (
     select(events.c.position, events.c.chain)
     .where(events.c.position.is_not(None))
@@ -47,15 +52,13 @@ def chain_hash(before: str, event: Event) -> str:
     return digest_bytes(before.encode() + to_json(msgspec.structs.replace(event, chain="", event_id=0)))
 
 
-def seal_events(connection: Connection) -> int:
-    """Give every committed event that lacks one a position and a hash; return how many were sealed.
+def seal_events(connection: Connection, most: int = MOST_SEALED) -> int:
+    """Give committed events that lack one a position and a hash, oldest first; return how many were sealed.
 
-    SQLite calls this at the end of each group commit; on PostgreSQL it runs after a commit under an advisory lock, so
-    that positions follow one order although transactions end in another.
+    Only one transaction may do so at a time: SQLite's writer calls it at the end of a group that wrote events, on
+    PostgreSQL the holder of a lease, so that positions follow one order although transactions end in another.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SEAL_LOCK})
-    rows = connection.execute(_pending).all()
+    rows = connection.execute(_pending, {"most": most}).all()
     if not rows:
         return 0
     last = connection.execute(_last).first()
@@ -67,3 +70,14 @@ def seal_events(connection: Connection) -> int:
         stamps.append({"b_event_id": row.event_id, "b_position": position, "b_chain": chain})
     connection.execute(_stamp, stamps)
     return len(stamps)
+
+
+def newest_unsealed(connection: Connection) -> int | None:
+    """Return the number of the newest committed event that has no position yet; None where every one has."""
+    number: int | None = connection.execute(_newest_unsealed).scalar()
+    return number
+
+
+def is_unsealed(connection: Connection, event_id: int) -> bool:
+    """Say whether an event up to this number still has no position."""
+    return connection.execute(_unsealed_up_to, {"up_to": event_id}).first() is not None

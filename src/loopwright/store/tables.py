@@ -1,4 +1,4 @@
-"""Tables of the store: the event log, timers, jobs, cursors, idempotency keys, chunks and blobs."""
+"""Tables of the store: the event log, timers, jobs, cursors, leases, idempotency keys, chunks and blobs."""
 
 from sqlalchemy import Column, Index, Table, Text, UniqueConstraint
 
@@ -63,6 +63,15 @@ cursors = Table(
     Column("reader", Text, primary_key=True),
     Column("position", Moment, nullable=False),
 )
+
+leases = Table(
+    "leases",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("lease_until", Moment, nullable=False),
+)
+"""Which process does what only one may do; ``lease_until`` is by the database's own clock."""
 
 idempotency_keys = Table(
     "idempotency_keys",

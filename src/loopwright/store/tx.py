@@ -13,7 +13,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
 from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
-from loopwright.store.engine import NEWS
+from loopwright.store.news import JOBS, tell
 from loopwright.store.types import BlobRef, Job
 from loopwright.store.work import Work, kind_of
 
@@ -91,13 +91,13 @@ class Tx:
             args: Arguments of a kind that has no struct yet.
             job_id: Its id, where one follows from what it does; else a new one.
         """
-        self.wake()
+        self.wake(JOBS)
         kind, values = (work, args or {}) if isinstance(work, str) else (kind_of(type(work)).name, to_builtins(work))
         return sql.insert_job(self, kind, ref, values, job_id or self.new_id("job"))
 
-    def wake(self) -> None:
-        """Tell whoever waits for commits about this one, although it writes no event."""
-        self.connection.info[NEWS] = True
+    def wake(self, topic: str) -> None:
+        """Tell whoever waits for news of this topic about this commit, although it writes no event."""
+        tell(self.connection, topic)
 
     def keep_blobs(self, *blobs: BlobRef) -> None:
         """Record that this project refers to blobs that are already in the blob store.

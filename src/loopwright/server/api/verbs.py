@@ -16,12 +16,15 @@ from loopwright.loop import OperationContext
 from loopwright.server.answers import JsonAnswer, read_body
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
+from loopwright.store.news import JOBS
 
 MOST_WAIT_S = 30.0
+LOOK_EVERY_S = 2.0
+"""How often a waiting call looks although nobody gave word: for leases that have run out, and words that were lost."""
 
 
 async def call_verb(request: Request) -> Response:
-    """Call a verb or query. ``?wait_s=N`` repeats it at each commit until its answer is not empty."""
+    """Call a verb or query. ``?wait_s=N`` repeats it at each commit of its room until its answer is not empty."""
     context: ServerContext = request.app.state.context
     actor = await context.gatekeeper.find_actor(request)
     args = from_json(await read_body(request) or b"{}", dict[str, Any])
@@ -85,8 +88,9 @@ async def _call_until_filled(
 ) -> Any:
     context: ServerContext = request.app.state.context
     deadline = asyncio.get_running_loop().time() + wait_s
+    topic = _topic(name)
     while True:
-        seen = context.signal.count
+        seen = context.signal.seen(topic)
         answer: Any = []
         if name != "jobs.claim" or await _may_claim(request, args):
             answer = await _call(context, name, args, actor, project)
@@ -95,7 +99,12 @@ async def _call_until_filled(
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0 or context.is_stopping:
             return answer
-        await context.signal.wait_async(seen, min(left, 0.5 if not context.database.is_sqlite else 2.0))
+        await context.signal.wait_async(seen, min(left, LOOK_EVERY_S), topic)
+
+
+def _topic(name: str) -> str:
+    """Return the news that may fill a query's answer: events of its own room, which alone changes its rows."""
+    return JOBS if name == "jobs.claim" else name.partition(".")[0]
 
 
 async def _may_claim(request: Request, args: dict[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, bindparam, insert, or_, select
 
 from loopwright.kernel.events import Event
+from loopwright.store.news import EVENTS, tell
 from loopwright.store.sealing import event_from_row
 from loopwright.store.sql.rows import begins_with, upsert
 from loopwright.store.tables import cursors, events
@@ -16,7 +17,7 @@ _insert_event = insert(events)
 
 
 def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, Any]) -> None:
-    """Append one event; it is sealed after the commit."""
+    """Append one event, which is sealed later; who waits for events, or for those of its room, is told."""
     row = {
         "project_id": tx.project,
         "type": type,
@@ -29,6 +30,7 @@ def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, 
         "cause": tx.cause,
     }
     tx.execute(_insert_event, row)
+    tell(tx.connection, EVENTS, type.partition(".")[0])
 
 
 _after = select(events).where(events.c.position > bindparam("after")).order_by(events.c.position)

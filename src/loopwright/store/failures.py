@@ -1,0 +1,80 @@
+"""What drivers raise, in our own words: which failures are worth another try, and what each tells the caller."""
+
+from sqlalchemy import exc
+
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, StorageFull, Unavailable
+
+LOST_A_RACE = ("40001", "40P01")
+"""SQLSTATE of a transaction that would not have been serial, and of a deadlock: nothing was written."""
+UNIQUE_VIOLATION = "23505"
+_LOCK_TIMEOUT = "55P03"
+_CANCELLED = "57014"
+
+
+def sqlstate(error: BaseException) -> str | None:
+    """Return the code PostgreSQL gave an error, None where it has none."""
+    state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state
+
+
+def is_lost(error: BaseException) -> bool:
+    """Say whether the connection is gone with the error."""
+    return isinstance(error, exc.DBAPIError) and error.connection_invalidated
+
+
+def is_locked_out(error: BaseException) -> bool:
+    """Say whether another session held a lock for longer than this one waits."""
+    return sqlstate(error) == _LOCK_TIMEOUT
+
+
+def translate(error: Exception) -> Exception:
+    """Turn driver errors into our own; leave our own and programming errors as they are."""
+    if isinstance(error, LoopwrightError):
+        return error
+    message = str(getattr(error, "orig", error))
+    if isinstance(error, OverflowError | exc.DataError):
+        return InvalidInput(
+            "a value does not fit its column", value=message, rule="whole numbers of 64 bits, text without NUL"
+        )
+    if "disk is full" in message or "No space left" in message:
+        return StorageFull("the disk is full; nothing was written", next_step="free space, then repeat the call")
+    if "readonly database" in message or "unable to open database" in message:
+        return Unavailable(
+            "the database cannot be written", value=message, next_step="check the folder's owner and permissions"
+        )
+    if isinstance(error, exc.IntegrityError):
+        return Conflict("this already exists or is still referred to", value=message)
+    return _waited_in_vain(error, message) or error
+
+
+def _waited_in_vain(error: Exception, message: str) -> Unavailable | None:
+    """Return what to tell of a database that did not answer, None of an error of another kind."""
+    state = sqlstate(error)
+    if state in LOST_A_RACE:
+        what = "too many calls changed the same rows at once; nothing was written"
+        return Unavailable(what, value=message, next_step="repeat the call")
+    if state == _LOCK_TIMEOUT:
+        what = "another session of the database holds what this call needs; nothing was written"
+        step = "repeat the call; where it stays so, end that session (pg_stat_activity and pg_locks name it)"
+        return Unavailable(what, value=message, next_step=step)
+    if state == _CANCELLED:
+        what = "the database took too long over this call, which was stopped; nothing was written"
+        return Unavailable(what, value=message, next_step="ask for less at once, or repeat the call later")
+    if isinstance(error, exc.TimeoutError):
+        what = "every connection to the database is taken"
+        return Unavailable(what, value=message, next_step="repeat the call; loopwright doctor looks at the database")
+    if isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return Unavailable("the database did not answer", value=message, next_step="run loopwright doctor")
+    return None
+
+
+def closed() -> Unavailable:
+    """Return the error of a call that comes after the end."""
+    return Unavailable("the database is closed", next_step="start the server again")
+
+
+def unknown_outcome(error: Exception) -> Unavailable:
+    """Return the error of a commit that was sent and never answered."""
+    message = "the database went away while it committed: the call was carried out whole, or not at all"
+    step = "look whether it was, or repeat it under the same Idempotency-Key"
+    return Unavailable(message, value=str(getattr(error, "orig", error)), next_step=step)

@@ -1,0 +1,172 @@
+"""SQLite: one file, one thread that writes, one commit for all the writes that wait."""
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc
+
+from loopwright.kernel.errors import Unavailable
+from loopwright.store.failures import closed, translate
+from loopwright.store.news import EVENTS, Listener, take_news
+from loopwright.store.sealing import seal_events
+
+Work = Callable[[Connection], Any]
+_Waiting = tuple[Work, "Future[Any]"]
+
+GROUP_LIMIT = 64
+"""Most verbs in one commit."""
+GROUP_SECONDS = 0.005
+"""Longest time a commit waits for further verbs while running those it has."""
+
+
+def open_sqlite(url: str) -> Engine:
+    """Return the engine of a file, whose folder is made.
+
+    Raises:
+        Unavailable: The folder cannot be made.
+    """
+    _make_folder(Path(url.removeprefix("sqlite:///")).parent)
+    # More connections than a server has threads: nobody ever waits for one.
+    connect_args = {"timeout": 30, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect_args, pool_size=16, max_overflow=48)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unavailable(
+            "the folder of the database cannot be made",
+            field="database_url",
+            value=f"{folder}: {error.strerror}",
+            next_step="check its owner and permissions, or set LOOPWRIGHT_STATE",
+        ) from None
+
+
+class GroupWriter:
+    """The one thread that writes a file: a savepoint for each unit of work, a commit for each group of them.
+
+    Args:
+        engine: Of the file.
+        announce: Is told the topics of what was committed.
+    """
+
+    def __init__(self, engine: Engine, announce: Listener) -> None:
+        self._engine = engine
+        self._announce = announce
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._start = threading.Lock()
+
+    def submit(self, work: Work, future: "Future[Any]") -> None:
+        """Queue a unit of writing; its future ends once it is on the disk."""
+        if self._thread is None:
+            self._start_thread()
+        self._queue.put((work, future))
+
+    def close(self) -> None:
+        """Finish what is queued; refuse what comes too late for that."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join(timeout=30)
+        while not self._queue.empty():
+            waiting = self._queue.get()
+            if waiting is not None:
+                fail(waiting[1], closed())
+
+    def _start_thread(self) -> None:
+        with self._start:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name="loopwright-writer", daemon=True)
+                self._thread.start()
+
+    def _write(self) -> None:
+        while (first := self._queue.get()) is not None:
+            try:
+                connection = self._engine.connect()
+            except exc.SQLAlchemyError as error:  # a later write tries again
+                fail(first[1], error)
+                continue
+            with connection:
+                waiting: _Waiting | None = first
+                while waiting is not None and self._commit_group(connection, waiting):
+                    waiting = self._queue.get()
+                return
+
+    def _commit_group(self, connection: Connection, first: _Waiting) -> bool:
+        """Run a group of writes in one commit; return False when asked to stop."""
+        done: list[tuple[Future[Any], Any]] = []
+        waiting: _Waiting | None = first
+        deadline = time.monotonic() + GROUP_SECONDS
+        futures: list[Future[Any]] = []
+        is_open = True
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            while waiting is not None:
+                futures.append(waiting[1])
+                _run_in_savepoint(connection, waiting, done)
+                waiting = None
+                if len(done) < GROUP_LIMIT and time.monotonic() < deadline:
+                    waiting, is_open = self._next_waiting()
+            news = take_news(connection)
+            if EVENTS in news:
+                seal_events(connection)
+            connection.commit()
+        except Exception as error:  # noqa: BLE001 - whatever it was, its callers wait for it
+            take_news(connection)
+            with contextlib.suppress(exc.SQLAlchemyError):  # a full disk has rolled back already
+                connection.rollback()
+            for future in futures:
+                fail(future, error)
+            return is_open
+        for future, result in done:
+            future.set_result(result)
+        if news:
+            self._announce(news)
+        return is_open
+
+    def _next_waiting(self) -> tuple[_Waiting | None, bool]:
+        try:
+            item = self._queue.get_nowait()
+        except queue.Empty:
+            return None, True
+        return item, item is not None
+
+
+def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple["Future[Any]", Any]]) -> None:
+    work, future = item
+    if not future.set_running_or_notify_cancel():
+        return
+    connection.exec_driver_sql("SAVEPOINT verb")
+    try:
+        result = work(connection)
+    except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
+        try:
+            connection.exec_driver_sql("ROLLBACK TO verb")
+            connection.exec_driver_sql("RELEASE verb")
+        except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
+            raise error from None
+        fail(future, error)
+        return
+    connection.exec_driver_sql("RELEASE verb")
+    done.append((future, result))
+
+
+def fail(future: "Future[Any]", error: Exception) -> None:
+    """End a call with its error, in our own words."""
+    if not future.done():
+        future.set_exception(translate(error))
