@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from loopwright.features import TrainingSetSpec
+from loopwright.governance import Dispatcher
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.store.types import BlobRef
+from tests.store.interleaving import interruptions
 
 Call = Callable[..., Any]
 
@@ -36,6 +38,22 @@ def test_versions_count_up_and_the_same_set_is_once(declared: Call, worker: Any)
     assert [found.version for found in declared("features.training_sets", service="late")] == [2, 1]
     assert declared("features.rows_used", ref="training_set:late/1") == BlobRef("a" * 64, 7)
     assert len(declared("audit.list", type_prefix="features.training_set")) == 2
+
+
+def test_two_that_are_recorded_at_once_both_get_a_number(
+    dispatcher: Dispatcher, declared: Call, worker: Any
+) -> None:
+    """The parts of one training are frozen side by side."""
+    plan = declared("features.freeze_plan", service="late")
+    for number, played in enumerate(
+        interruptions(
+            dispatcher.database,
+            lambda number: record(worker, plan, f"{number:02}" + "a" * 62),
+            lambda number: record(worker, plan, f"{number:02}" + "b" * 62),
+        )
+    ):
+        versions = [made.version for made in played.both()]
+        assert sorted(versions) == [2 * number + 1, 2 * number + 2]
 
 
 def test_lineage_names_data_views_and_code(declared: Call, worker: Any) -> None:

@@ -1,21 +1,36 @@
 """When the policy retrains: one at a time, within its budget, when a trigger fires on the champion's own windows."""
 
 import itertools
+from typing import Any
 
 import msgspec
 import pytest
 
+from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import Conflict
 from loopwright.loop import When
 from loopwright.monitoring import MonitorSpec
 from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
+from tests.store.interleaving import interruptions
 
 
 def test_one_live_retrain_a_deployment(serving: Loop) -> None:
     execution_id = serving.retrain().execution_id
     with pytest.raises(Conflict, match=f"is training since .*{execution_id}"):
         serving.retrain()
+
+
+def test_two_that_start_at_once_are_one_retrain(serving: Loop) -> None:
+    def start(reason: str) -> Any:
+        args = {"deployment": "late", "reason": reason}
+        return serving.dispatcher.call("loop.start_retrain", args, actor=LOCAL_ACTOR, project="flights")
+
+    for played in interruptions(serving.dispatcher.database, lambda _: start("new rows"), lambda _: start("a hunch")):
+        assert "is training since" in played.one_refusal().message
+        live = [record for record in serving("loop.retrains") if record.state == "training"]
+        assert len(live) == 1
+        serving.train(live[0].execution_id, passed=False)
 
 
 def test_an_old_champion_is_trained_again_once(serving: Loop) -> None:

@@ -10,6 +10,7 @@ from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.monitoring import acknowledge, assign, get_incident, incidents, list_alerts, raise_alert, resolve
 from loopwright.monitoring.types import Alert
 from loopwright.store.tx import Tx
+from tests.store.interleaving import interruptions
 
 DAY = 86_400_000_000
 SUBJECT = "flights/deployment:late"
@@ -37,6 +38,24 @@ def test_alerts_of_one_subject_and_kind_gather(tx: Tx) -> None:
 def test_the_same_key_is_once(tx: Tx) -> None:
     assert fire(tx, key="late/0/drift") == fire(tx, key="late/0/drift")
     assert incidents(tx)[0].alerts == 1
+
+
+def test_two_alerts_at_once_open_one_incident(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
+    def raise_one(number: int, message: str) -> Any:
+        args = {"subject": f"flights/deployment:d{number}", "kind": "drift", "message": message}
+        return dispatcher.call("monitoring.raise_alert", args, actor=SERVICE_ACTOR, project="flights")
+
+    for number, played in enumerate(
+        interruptions(
+            dispatcher.database,
+            lambda number: raise_one(number, "2 features drift"),
+            lambda number: raise_one(number, "3 features drift"),
+        )
+    ):
+        first, second = played.both()
+        assert first.incident_id == second.incident_id
+        (incident,) = call("monitoring.incidents", subject=f"flights/deployment:d{number}")
+        assert incident.alerts == 2
 
 
 def test_an_incident_escalates_and_never_back(tx: Tx) -> None:

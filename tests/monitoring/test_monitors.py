@@ -5,11 +5,16 @@ from typing import Any
 
 import pytest
 
+from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.monitoring import Monitor, MonitorSpec, PolicyAnswers
+from loopwright.serving import DeploymentSpec
 from loopwright.store import sql as store_sql
+from tests.conftest import START
 from tests.monitoring.conftest import Worker
+from tests.store.interleaving import interruptions
 
 Served = Callable[..., Monitor]
 Call = Callable[..., Any]
@@ -95,3 +100,24 @@ def test_an_external_deployment_opens_at_once(served: Served) -> None:
     found = served(MonitorSpec(DAY_US), is_external=True)
     assert found.is_external
     assert found.next_at is not None
+
+
+def test_a_window_that_closes_keeps_the_reference_that_is_set_meanwhile(dispatcher: Dispatcher, call: Call) -> None:
+    def act(verb: str, **args: Any) -> Any:
+        return dispatcher.call(f"monitoring.{verb}", args, actor=SERVICE_ACTOR, project="flights")
+
+    def close(number: int) -> Any:
+        return act("close_window", deployment=f"d{number}", start_at=START, end_at=START + DAY_US)
+
+    def refer(number: int) -> Any:
+        return act("set_reference", deployment=f"d{number}", profile_digest="a" * 64)
+
+    for number in range(40):
+        name = f"d{number}"
+        call("serving.declare", spec=to_builtins(DeploymentSpec(name, name, "binary", is_external=True)))
+        call("monitoring.declare", deployment=name, spec=to_builtins(MonitorSpec(DAY_US)))
+    for number, played in enumerate(interruptions(dispatcher.database, close, refer)):
+        played.both()
+        monitor = call("monitoring.get", deployment=f"d{number}")
+        assert monitor.reference == "a" * 64
+        assert monitor.next_at == START + DAY_US

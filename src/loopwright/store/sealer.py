@@ -120,7 +120,7 @@ class Sealer:
         assert isinstance(driver, psycopg.Connection)
         is_quiet = False
         if not (heard := self._listen(driver)):  # words may have come along with an answer
-            readable, _, _ = readiness.select([driver.fileno(), self._wake_end], [], [], LOOK_EVERY_S)
+            readable, _, _ = readiness.select([driver.fileno(), self._wake_end.fileno()], [], [], LOOK_EVERY_S)
             is_quiet, heard = not readable, self._listen(driver)
         committed = self._take_topics()
         is_left = is_quiet and newest_unsealed(ear) is not None
