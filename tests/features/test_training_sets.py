@@ -40,9 +40,7 @@ def test_versions_count_up_and_the_same_set_is_once(declared: Call, worker: Any)
     assert len(declared("audit.list", type_prefix="features.training_set")) == 2
 
 
-def test_two_that_are_recorded_at_once_both_get_a_number(
-    dispatcher: Dispatcher, declared: Call, worker: Any
-) -> None:
+def test_two_that_are_recorded_at_once_both_get_a_number(dispatcher: Dispatcher, declared: Call, worker: Any) -> None:
     """The parts of one training are frozen side by side."""
     plan = declared("features.freeze_plan", service="late")
     for number, played in enumerate(

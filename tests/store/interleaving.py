@@ -4,7 +4,6 @@ On PostgreSQL each call runs in a thread of its own, which stops before each of 
 until the scheduler lets it go on. On SQLite there is one writer, so that calls cannot meet: they are only made at once.
 """
 
-import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator

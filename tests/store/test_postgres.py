@@ -14,21 +14,17 @@ import pytest
 from sqlalchemy import event, exc, text
 
 from loopwright.kernel.errors import Conflict, Unavailable
-from loopwright.store import postgres
-from loopwright.store.columns import METADATA
+from loopwright.store import postgres as sessions
 from loopwright.store.engine import Connection, Database
-
-pytestmark = pytest.mark.slow
+from tests.databases import Postgres
 
 
 @pytest.fixture
-def database(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+def database(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A database whose sessions wait for others half a second and whose queries may take one."""
-    monkeypatch.setattr(postgres, "LOCK_S", 0.5)
-    monkeypatch.setattr(postgres, "READ_S", 1.0)
-    opened = Database(postgres_url)
-    METADATA.drop_all(opened.engine)
-    METADATA.create_all(opened.engine)
+    monkeypatch.setattr(sessions, "LOCK_S", 0.5)
+    monkeypatch.setattr(sessions, "READ_S", 1.0)
+    opened = Database(postgres.with_tables())
     yield opened
     opened.close()
 
@@ -78,7 +74,7 @@ def test_a_lost_race_is_run_again(database: Database) -> None:
 
 
 def test_who_never_wins_is_told_to_come_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres, "_LONGEST_PAUSE_S", 0.001)
+    monkeypatch.setattr(sessions, "_LONGEST_PAUSE_S", 0.001)
 
     def race(_connection: Connection) -> None:
         raise lost_a_race()
@@ -142,7 +138,7 @@ def test_a_key_that_stays_taken_is_a_conflict(database: Database) -> None:
     database.write(put("taken"))
     with pytest.raises(Conflict, match="already exists"):
         database.write(insert_again)
-    assert len(tries) == postgres.TRIES_TO_BE_FIRST
+    assert len(tries) == sessions.TRIES_TO_BE_FIRST
 
 
 def test_a_session_that_is_stuck_stops_only_who_needs_its_rows(database: Database) -> None:
@@ -167,9 +163,9 @@ def test_a_session_that_is_stuck_stops_only_who_needs_its_rows(database: Databas
 FROZEN = """
     import os, signal, sys
     from sqlalchemy import text
-    from loopwright.store import postgres
+    from loopwright.store import postgres as sessions
     from loopwright.store.engine import Database
-    postgres.IDLE_WRITE_S = 1.0
+    sessions.IDLE_WRITE_S = 1.0
     def work(connection):
         connection.execute(text("UPDATE cursors SET position = 7 WHERE reader = 'held'"))
         print("holds", flush=True)
@@ -217,7 +213,7 @@ def test_connections_that_broke_in_the_pool_are_replaced(database: Database, mon
     killer = Database(database.url)
     end_sessions(killer)
     assert database.write(put("b")) == "b"  # used a moment ago, so nobody tried it before: the work runs again
-    monkeypatch.setattr(postgres, "RESTED_S", 0.0)
+    monkeypatch.setattr(sessions, "RESTED_S", 0.0)
     assert positions(database) == {"a": 1, "b": 1}
     killer.close()
 

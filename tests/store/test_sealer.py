@@ -15,19 +15,15 @@ from sqlalchemy import text
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher, audit
 from loopwright.store import sql
-from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from loopwright.store.news import EVENTS, JOBS
-
-pytestmark = pytest.mark.slow
+from tests.databases import Postgres
 
 
 @pytest.fixture
-def first(postgres_url: str) -> Iterator[Dispatcher]:
+def first(postgres: Postgres) -> Iterator[Dispatcher]:
     """One server's dispatcher, on an empty database with the project ``flights``."""
-    database = Database(postgres_url)
-    METADATA.drop_all(database.engine)
-    METADATA.create_all(database.engine)
+    database = Database(postgres.with_tables())
     made = Dispatcher(database)
     made.call("projects.create", {"name": "flights"}, actor=LOCAL_ACTOR, project=SYSTEM)
     yield made

@@ -10,6 +10,7 @@ import time
 from sqlalchemy import Connection, Engine, bindparam, delete, literal_column, or_
 from sqlalchemy.dialects.postgresql import insert
 
+from loopwright.store.statements import Statement
 from loopwright.store.tables import leases
 
 LEASE_S = 3.0
@@ -19,12 +20,16 @@ _now_us = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::big
 _wanted = insert(leases).values(
     name=bindparam("name"), holder=bindparam("holder"), lease_until=_now_us + bindparam("lease_us")
 )
-_claim = _wanted.on_conflict_do_update(
-    index_elements=["name"],
-    set_={"holder": _wanted.excluded.holder, "lease_until": _wanted.excluded.lease_until},
-    where=or_(leases.c.holder == _wanted.excluded.holder, leases.c.lease_until < _now_us),
-).returning(leases.c.holder)
-_let_go = delete(leases).where(leases.c.name == bindparam("of_name"), leases.c.holder == bindparam("of_holder"))
+_claim = Statement(
+    _wanted.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"holder": _wanted.excluded.holder, "lease_until": _wanted.excluded.lease_until},
+        where=or_(leases.c.holder == _wanted.excluded.holder, leases.c.lease_until < _now_us),
+    ).returning(leases.c.holder)
+)
+_let_go = Statement(
+    delete(leases).where(leases.c.name == bindparam("of_name"), leases.c.holder == bindparam("of_holder"))
+)
 
 
 def claim(connection: Connection, name: str, holder: str) -> bool:
@@ -32,8 +37,8 @@ def claim(connection: Connection, name: str, holder: str) -> bool:
 
     The row stays locked until the commit: what the transaction goes on to do, no other holder does meanwhile.
     """
-    wanted = {"name": name, "holder": holder, "lease_us": round(LEASE_S * 1_000_000)}
-    return connection.execute(_claim, wanted).first() is not None
+    lease_us = round(LEASE_S * 1_000_000)
+    return _claim.first(connection, name=name, holder=holder, lease_us=lease_us) is not None
 
 
 def new_holder() -> str:
@@ -72,4 +77,4 @@ class Lease:
         if self._is_held:
             self._asked_at, self._is_held = float("-inf"), False
             with self._engine.connect() as connection:
-                connection.execute(_let_go, {"of_name": self._name, "of_holder": self._holder})
+                _let_go.run(connection, of_name=self._name, of_holder=self._holder)

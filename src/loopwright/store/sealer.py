@@ -50,6 +50,7 @@ class Sealer:
         self._turn = threading.Lock()
         self._is_closed = threading.Event()
         self._topics: set[str] = set()
+        self._commits = self._seen = 0
         self._heard = threading.Condition()
         self._wake_end, self._told_end = socket.socketpair()
         self._wake_end.setblocking(False)
@@ -66,22 +67,23 @@ class Sealer:
         """Take word of a commit of this process."""
         with self._heard:
             self._topics |= topics
+            self._commits += EVENTS in topics
         if self._thread is None:
             self.start()
         self._wake()
 
     def seal(self) -> None:
         """Return once every event that is committed by now is sealed; not later than ``AWAIT_S`` from now."""
-        deadline = time.monotonic() + AWAIT_S
         with self._engine.connect() as connection:
             newest = newest_unsealed(connection)
+        deadline = time.monotonic() + AWAIT_S
         while newest is not None and time.monotonic() < deadline and not self._is_closed.is_set():
-            if not self._lead():
-                self.pass_on(frozenset({EVENTS}))
-                with self._heard:
-                    self._heard.wait(0.05)
-            with self._engine.connect() as connection:
-                newest = newest if is_unsealed(connection, newest) else None
+            if self._lead(newest):
+                return
+            self.pass_on(frozenset({EVENTS}))
+            with self._heard:
+                self._heard.wait(0.05)
+            newest = newest if self._is_unsealed(newest) else None
 
     def close(self) -> None:
         """Seal what is left, unless another process leads, and let go of everything."""
@@ -124,8 +126,12 @@ class Sealer:
             is_quiet, heard = not readable, self._listen(driver)
         committed = self._take_topics()
         is_left = is_quiet and newest_unsealed(ear) is not None
-        if (is_left or EVENTS in committed | heard) and self._lead():
-            committed -= {EVENTS}
+        is_own = EVENTS in committed and self._seen < self._commits
+        is_left_to_others = (is_left or is_own or EVENTS in heard) and not self._lead()
+        if not (is_left_to_others and (is_left or is_own)):  # what was heard from others they hear themselves
+            committed.discard(EVENTS)
+        elif is_left:
+            committed.add(EVENTS)
         if committed:
             ear.execute(_notify, {"word": self._word(committed)})
         news = (heard - {EVENTS, _SEALED}) | ({EVENTS} if _SEALED in heard else set())
@@ -150,20 +156,31 @@ class Sealer:
             self._wake_callers()
         return heard
 
-    def _lead(self) -> bool:
-        """Seal everything as the leader; False where another process is that."""
+    def _lead(self, newest: int | None = None) -> bool:
+        """Seal everything as the leader; False where another process is that.
+
+        A caller that names the ``newest`` event it is after has nothing to do where that was sealed meanwhile.
+        """
         with self._turn:
+            commits = self._commits
+            if newest is not None and not self._is_unsealed(newest):
+                return True
             try:
                 while (count := self._seal_batch()) is not None:
                     if count:
                         self._wake_callers()
                         self._announce(frozenset({EVENTS}))
                     if count < MOST_SEALED:
+                        self._seen = commits
                         return True
             except exc.OperationalError as error:
                 if not is_locked_out(error):  # else the leader is at it this moment
                     raise
         return False
+
+    def _is_unsealed(self, event_id: int) -> bool:
+        with self._engine.connect() as connection:
+            return is_unsealed(connection, event_id)
 
     def _seal_batch(self) -> int | None:
         """Seal the oldest events in one transaction; return how many, None where another process leads."""

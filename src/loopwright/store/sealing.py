@@ -7,22 +7,25 @@ from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.events import Event
+from loopwright.store.statements import Statement
 from loopwright.store.tables import events
 
 MOST_SEALED = 1000
 """Events that one transaction seals at most, so that none takes long."""
 
 _is_unsealed = events.c.position.is_(None)
-_pending = select(events).where(_is_unsealed).order_by(events.c.event_id).limit(bindparam("most"))
-_newest_unsealed = select(func.max(events.c.event_id)).where(_is_unsealed)
-_unsealed_up_to = select(events.c.event_id).where(_is_unsealed, events.c.event_id <= bindparam("up_to")).limit(1)
-_last = (
+_pending = Statement(select(events).where(_is_unsealed).order_by(events.c.event_id).limit(bindparam("most")))
+_newest_unsealed = Statement(select(func.max(events.c.event_id)).where(_is_unsealed))
+_unsealed_up_to = Statement(
+    select(events.c.event_id).where(_is_unsealed, events.c.event_id <= bindparam("up_to")).limit(1)
+)
+_last = Statement(
     select(events.c.position, events.c.chain)
     .where(events.c.position.is_not(None))
     .order_by(events.c.position.desc())
     .limit(1)
 )
-_stamp = (
+_stamp = Statement(
     update(events)
     .where(events.c.event_id == bindparam("b_event_id"))
     .values(position=bindparam("b_position"), chain=bindparam("b_chain"))
@@ -58,26 +61,26 @@ def seal_events(connection: Connection, most: int = MOST_SEALED) -> int:
     Only one transaction may do so at a time: SQLite's writer calls it at the end of a group that wrote events, on
     PostgreSQL the holder of a lease, so that positions follow one order although transactions end in another.
     """
-    rows = connection.execute(_pending, {"most": most}).all()
+    rows = _pending.all(connection, most=most)
     if not rows:
         return 0
-    last = connection.execute(_last).first()
+    last = _last.first(connection)
     position, chain = (last.position, last.chain) if last else (0, "")
     stamps = []
     for row in rows:
         position += 1
         chain = chain_hash(chain, msgspec.structs.replace(event_from_row(row), position=position))
         stamps.append({"b_event_id": row.event_id, "b_position": position, "b_chain": chain})
-    connection.execute(_stamp, stamps)
+    _stamp.run_each(connection, stamps)
     return len(stamps)
 
 
 def newest_unsealed(connection: Connection) -> int | None:
     """Return the number of the newest committed event that has no position yet; None where every one has."""
-    number: int | None = connection.execute(_newest_unsealed).scalar()
+    number: int | None = _newest_unsealed.scalar(connection)
     return number
 
 
 def is_unsealed(connection: Connection, event_id: int) -> bool:
     """Say whether an event up to this number still has no position."""
-    return connection.execute(_unsealed_up_to, {"up_to": event_id}).first() is not None
+    return _unsealed_up_to.first(connection, up_to=event_id) is not None

@@ -53,7 +53,7 @@ def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: Ba
     """Copy what the place does not have yet, then write the document that names everything.
 
     Args:
-        database: The metadata database; nothing is written to it.
+        database: The metadata database; nothing is written to it but positions that its events still lack.
         blobs: Its blob store.
         state_dir: Folder with the gateways' spools.
         place: Where to.
@@ -72,10 +72,11 @@ def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: Ba
         if (digest := store.put_if_there(file)) is not None
     ]
     named: set[str] = set()
-    with database.reading() as connection:
-        revision = current_revision(connection)
-        if revision is None:
-            raise Conflict("this database is empty: there is nothing to back up", field="database_url")
+    revision = database.read(current_revision)
+    if revision is None:
+        raise Conflict("this database is empty: there is nothing to back up", field="database_url")
+    database.seal()
+    with database.reading(without_deadline=True) as connection:
         tables = [_dump(connection, table, store, named) for table in tables_of(connection)]
         spool = not_sealed(spool, sql.all_chunks(connection))
     kept, problems = _copy_blobs(blobs, store, named)

@@ -16,6 +16,8 @@ from loopwright.kernel.errors import Corrupt
 
 PAGE_ROWS = 5_000
 REVISIONS = "alembic_version"
+_OF_ITS_PROCESSES = {REVISIONS, "leases"}
+"""Tables that say how a database stands here and now: what is restored elsewhere begins them anew."""
 _LEVEL = 6
 
 
@@ -29,14 +31,14 @@ class TableDump(msgspec.Struct, frozen=True):
 
 
 def tables_of(connection: Connection) -> list[Table]:
-    """Return the tables as they are in the database, those that others refer to first.
+    """Return the tables that a backup holds, as they are in the database, those that others refer to first.
 
     They are read from the database and not from the code: a backup may be of a schema that this version migrates.
     Documents are text then, and travel letter by letter.
     """
     metadata = MetaData()
     metadata.reflect(connection)
-    return [table for table in metadata.sorted_tables if table.name != REVISIONS]
+    return [table for table in metadata.sorted_tables if table.name not in _OF_ITS_PROCESSES]
 
 
 def pages_of(connection: Connection, table: Table) -> Iterator[tuple[int, bytes]]:

@@ -1,0 +1,128 @@
+"""Statements that are built once: Core writes the SQL for each database, the driver runs it.
+
+SQLAlchemy needs longer to build, look up and wrap a small statement than SQLite needs to run it. What every call asks
+is therefore compiled when it is first asked, and from then on goes to the driver as text, with the same types on the
+way in and out. What is asked seldom, or differs from call to call, is run by ``Connection.execute`` as ever.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, exc
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.expression import ClauseElement
+
+Values = Mapping[str, Any]
+_Process = Callable[[Any], Any]
+
+
+class Statement:
+    """A statement with named parameters, which takes their values by keyword or as one row after another.
+
+    Args:
+        core: What is asked, with ``bindparam`` for what differs from call to call. An insert takes whole rows.
+        columns: The columns that the rows of an insert give.
+    """
+
+    def __init__(self, core: ClauseElement, columns: Iterable[str] | None = None) -> None:
+        self._core = core
+        self._columns = None if columns is None else list(columns)
+        self._compiled: dict[str, _Compiled] = {}
+
+    def all(self, connection: Connection, /, **values: Any) -> list[Any]:
+        """Return every row, as named tuples."""
+        compiled, cursor = self._execute(connection, values)
+        return compiled.rows(cursor.fetchall())
+
+    def first(self, connection: Connection, /, **values: Any) -> Any:
+        """Return the first row, as a named tuple; None where there is none."""
+        compiled, cursor = self._execute(connection, values)
+        row = cursor.fetchone()
+        return None if row is None else compiled.rows((row,))[0]
+
+    def scalar(self, connection: Connection, /, **values: Any) -> Any:
+        """Return the first value of the first row; None where there is none."""
+        row = self.first(connection, **values)
+        return None if row is None else row[0]
+
+    def run(self, connection: Connection, /, **values: Any) -> int:
+        """Change rows; return how many changed."""
+        return int(self._execute(connection, values)[1].rowcount)
+
+    def run_each(self, connection: Connection, rows: Sequence[Values]) -> int:
+        """Change rows once for each set of values; return how many changed."""
+        if len(rows) == 1:
+            return int(self._execute(connection, rows[0])[1].rowcount)
+        compiled = self._compile(connection.dialect)
+        return int(_ask(connection, compiled.text, [compiled.bind(row) for row in rows], is_many=True).rowcount)
+
+    def _execute(self, connection: Connection, values: Values) -> tuple["_Compiled", Any]:
+        compiled = self._compile(connection.dialect)
+        return compiled, _ask(connection, compiled.text, compiled.bind(values), is_many=False)
+
+    def _compile(self, dialect: Dialect) -> "_Compiled":
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self._core, self._columns, dialect)
+        return compiled
+
+
+class _Compiled:
+    """A statement in the words of one database: its text, how values go in and how they come out."""
+
+    def __init__(self, core: ClauseElement, columns: list[str] | None, dialect: Dialect) -> None:
+        compiled: Any = core.compile(dialect=dialect, column_keys=columns)
+        self.text = str(compiled)
+        self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
+        processors = {
+            name: parameter.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, parameter in compiled.binds.items()
+        }
+        self._names: list[str] = list(compiled.positiontup or compiled.params)
+        self._processors = [(name, processors[name]) for name in self._names]
+        self._is_positional = bool(dialect.positional)
+        results = compiled._result_columns
+        self._row: Any = namedtuple("Row", [entry[0] for entry in results], rename=True) if results else None
+        self._out: list[tuple[int, _Process]] = [
+            (place, process)
+            for place, entry in enumerate(results)
+            if (process := entry[3].dialect_impl(dialect).result_processor(dialect, None)) is not None
+        ]
+
+    def bind(self, values: Values) -> Any:
+        """Return the values as the driver takes them."""
+        given = {**self._fixed, **values} if self._fixed else values
+        bound = [given[name] if process is None else process(given[name]) for name, process in self._processors]
+        return bound if self._is_positional else dict(zip(self._names, bound, strict=True))
+
+    def rows(self, found: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Return what the driver found, with names and our types."""
+        make = self._row._make
+        if not self._out:
+            return [make(row) for row in found]
+        rows = []
+        for row in found:
+            values = list(row)
+            for place, process in self._out:
+                values[place] = process(values[place])
+            rows.append(make(values))
+        return rows
+
+
+def _ask(connection: Connection, text: str, values: Any, *, is_many: bool) -> Any:
+    """Run a text by the driver; its errors are those that SQLAlchemy makes of them."""
+    if not connection.in_transaction():
+        connection.begin()  # so that it ends where SQLAlchemy's own would
+    driver: Any = connection.connection.dbapi_connection
+    cursor = driver.cursor()
+    dialect: Any = connection.dialect
+    try:
+        return cursor.executemany(text, values) or cursor if is_many else cursor.execute(text, values)
+    except dialect.dbapi.Error as error:
+        is_lost = dialect.is_disconnect(error, driver, cursor)
+        if is_lost:
+            connection.invalidate(error)
+        raise exc.DBAPIError.instance(
+            text, values, error, dialect.dbapi.Error, connection_invalidated=is_lost, dialect=dialect
+        ) from error
