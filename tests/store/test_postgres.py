@@ -174,21 +174,26 @@ FROZEN = """
 """
 
 
-def test_a_process_that_stands_still_in_a_transaction_loses_what_it_holds(database: Database) -> None:
+@pytest.fixture
+def frozen(database: Database) -> Iterator[None]:
+    """A process that stands still in a transaction, in which it has changed the row ``held``."""
     database.write(put("held"))
-    with subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(FROZEN), database.url], stdout=subprocess.PIPE, text=True
-    ) as frozen:
-        try:
-            assert frozen.stdout is not None
-            assert frozen.stdout.readline() == "holds\n"
-            deadline = time.monotonic() + 30
-            moved = 0
-            while not moved and time.monotonic() < deadline:
-                with contextlib.suppress(Unavailable):
-                    moved = database.write(move("held"))
-        finally:
-            frozen.kill()
+    command = [sys.executable, "-c", textwrap.dedent(FROZEN), database.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        yield
+        process.kill()
+    assert said == "holds\n"
+
+
+@pytest.mark.usefixtures("frozen")
+def test_a_process_that_stands_still_in_a_transaction_loses_what_it_holds(database: Database) -> None:
+    deadline = time.monotonic() + 30
+    moved = 0
+    while not moved and time.monotonic() < deadline:
+        with contextlib.suppress(Unavailable):
+            moved = database.write(move("held"))
     assert positions(database) == {"held": 2}
 
 

@@ -4,6 +4,7 @@ Verbs read rows and then write what follows from them. Under ``SERIALIZABLE`` th
 which they run one after the other, or PostgreSQL refuses one of them, which then runs again from its start.
 """
 
+import itertools
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -122,23 +123,29 @@ def run_serially(engine: Engine, work: Callable[[Connection], T]) -> tuple[T, fr
     Raises:
         Unavailable: The connection broke while the commit was under way, so its outcome is not known.
     """
-    tries = 0
-    while True:
-        tries += 1
-        is_worked = False
+    for tries in itertools.count(1):
         try:
-            with engine.connect() as connection:
-                take_news(connection)  # of a try that lost
-                with connection.begin():
-                    result = work(connection)
-                    is_worked = True
-                return result, take_news(connection)
+            return _run_once(engine, work)
         except Exception as error:
-            if is_worked and is_lost(error):
-                raise unknown_outcome(error) from error
             if tries >= _most_tries(error):
                 raise
         time.sleep(_pause_s(tries))
+    raise AssertionError  # the loop ends by answer or error
+
+
+def _run_once(engine: Engine, work: Callable[[Connection], T]) -> tuple[T, frozenset[str]]:
+    is_committing = False
+    try:
+        with engine.connect() as connection, connection.begin():
+            take_news(connection)  # of a try that lost
+            result = work(connection)
+            news = take_news(connection)
+            is_committing = True
+    except exc.DBAPIError as error:
+        if is_committing and is_lost(error):
+            raise unknown_outcome(error) from error
+        raise
+    return result, news
 
 
 def _most_tries(error: Exception) -> int:

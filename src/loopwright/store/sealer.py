@@ -11,7 +11,6 @@ import select as readiness
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -103,18 +102,16 @@ class Sealer:
     def _run(self) -> None:
         while not self._is_closed.is_set():
             try:
-                with self._listening() as ear:
-                    while not self._is_closed.is_set():
-                        self._serve(ear)
+                self._serve_while_connected()
             except (exc.SQLAlchemyError, psycopg.Error):
                 log.warning("the sealer lost the database and comes back", exc_info=True)
                 self._is_closed.wait(LOOK_EVERY_S)
 
-    @contextlib.contextmanager
-    def _listening(self) -> Iterator[Connection]:
+    def _serve_while_connected(self) -> None:
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as ear:
             ear.execute(text("LISTEN loopwright"))
-            yield ear
+            while not self._is_closed.is_set():
+                self._serve(ear)
 
     def _serve(self, ear: Connection) -> None:
         """Wait for word and act on it: seal, tell the other processes, tell this one."""
@@ -165,18 +162,23 @@ class Sealer:
             commits = self._commits
             if newest is not None and not self._is_unsealed(newest):
                 return True
+            is_leader = self._seal_all()
+            self._seen = commits if is_leader else self._seen
+        return is_leader
+
+    def _seal_all(self) -> bool:
+        count: int | None = MOST_SEALED
+        while count == MOST_SEALED:
             try:
-                while (count := self._seal_batch()) is not None:
-                    if count:
-                        self._wake_callers()
-                        self._announce(frozenset({EVENTS}))
-                    if count < MOST_SEALED:
-                        self._seen = commits
-                        return True
+                count = self._seal_batch()
             except exc.OperationalError as error:
-                if not is_locked_out(error):  # else the leader is at it this moment
+                if not is_locked_out(error):
                     raise
-        return False
+                return False  # the leader is at it this moment
+            if count:
+                self._wake_callers()
+                self._announce(frozenset({EVENTS}))
+        return count is not None
 
     def _is_unsealed(self, event_id: int) -> bool:
         with self._engine.connect() as connection:
