@@ -16,9 +16,7 @@ from sqlalchemy import event, text
 
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.store.engine import Database
-
-PATIENCE_S = 30.0
-"""Longest time one step of a call may take on the busiest machine."""
+from tests.waiting import PATIENCE_S
 
 Call = Callable[[], Any]
 _acting = threading.local()
@@ -56,7 +54,7 @@ class Party:
             self.statements.append(statement)
             self.backend, self.is_paused = backend, True
             self.changed.notify_all()
-            assert self.changed.wait_for(lambda: self.grants or self.is_free, PATIENCE_S * 2)
+            assert self.changed.wait_for(lambda: self.grants or self.is_free, PATIENCE_S)
             self.grants -= 0 if self.is_free else 1
             self.is_paused = False
 
