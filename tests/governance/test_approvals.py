@@ -46,6 +46,23 @@ def test_nobody_approves_what_they_asked_for(
     assert (done.state, done.decided_by, done.reason) == ("approved", "person:ben", "fine")
 
 
+def test_nobody_approves_what_they_had_a_hand_in(dispatcher: Dispatcher) -> None:
+    def ask(*excluded: str) -> Approval:
+        def work(tx: Tx) -> Approval:
+            return approvals.ask(tx, f"flights/rollout:{len(excluded)}", "may it?", "d1", excluded=excluded)
+
+        made: Approval = dispatcher.write("flights", SERVICE_ACTOR, work)
+        return made
+
+    approval = ask("person:ana", "person:ed")
+    with pytest.raises(InvalidInput, match="had a hand in"):
+        decide(dispatcher, ANA, approval)
+    assert decide(dispatcher, ANA, approval, "reject", "no").state == "rejected"
+    alone = ask()
+    assert "allows_own" in alone.question
+    assert decide(dispatcher, ANA, alone).state == "approved"
+
+
 def test_who_asked_may_take_it_back(dispatcher: Dispatcher, ask: Callable[..., Approval]) -> None:
     assert decide(dispatcher, ANA, ask(ANA), "reject", "changed my mind").state == "rejected"
 

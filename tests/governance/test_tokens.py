@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
 from loopwright.kernel.clock import DAY_US, FixedClock
-from loopwright.kernel.errors import InvalidInput, NotFound, Unauthenticated
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Role
 
 
@@ -47,7 +47,8 @@ def test_no_other_secret_lets_anybody_in(dispatcher: Dispatcher, call: Callable[
 
 
 @pytest.mark.parametrize(
-    "actor", ["ana", "", "person:", "person:local", "service:timers", "root:ana", "person:a\nb", "person:<b>"]
+    "actor",
+    ["ana", "", "person:", "person:local", "service:timers", "policy:retrain", "root:ana", "person:a\nb", "person:<b>"],
 )
 def test_an_actor_has_a_kind_and_is_not_the_platform(call: Callable[..., Any], actor: str) -> None:
     with pytest.raises(InvalidInput):
@@ -79,3 +80,25 @@ def test_tokens_for_every_project_can_be_listed_and_ended(dispatcher: Dispatcher
     dispatcher.call("tokens.revoke", {"token_id": made.token.token_id}, **options)
     with pytest.raises(Unauthenticated):
         dispatcher.authenticate(made.secret)
+
+
+def test_b2_12_a_name_belongs_to_whoever_has_it(dispatcher: Dispatcher) -> None:
+    """An admin of one project could else approve as another's person, or as a program."""
+    dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    mine, theirs = Actor("person:ad", {"flights": Role.ADMIN}), Actor("person:bo", {"other": Role.ADMIN})
+
+    def create(actor: Actor, project: str, name: str, role: str = "approver") -> Any:
+        return dispatcher.call("tokens.create", {"actor": name, "role": role}, actor=actor, project=project)
+
+    ana = create(mine, "flights", "person:ana")
+    assert create(mine, "flights", "person:ana").secret != ana.secret
+    with pytest.raises(PermissionDenied, match="person:ana is known outside other"):
+        create(theirs, "other", "person:ana")
+    assert create(LOCAL_ACTOR, "other", "person:ana").token.actor == "person:ana"
+    with pytest.raises(InvalidInput, match="a program decides nothing"):
+        create(mine, "flights", "service:crm")
+    assert create(mine, "flights", "service:crm", "editor").token.role is Role.EDITOR
+    for ended in ("flights", "other"):
+        for token in dispatcher.call("tokens.list", {}, actor=LOCAL_ACTOR, project=ended):
+            dispatcher.call("tokens.revoke", {"token_id": token.token_id}, actor=LOCAL_ACTOR, project=ended)
+    assert create(theirs, "other", "person:ana").secret

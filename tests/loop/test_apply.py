@@ -32,6 +32,10 @@ def decay(metric: str) -> list[Any]:
         ),
         ({"trains": [msgspec.structs.replace(PROJECT.trains[0], model="other")]}, "fit trains other, and late serves"),
         ({"trains": [msgspec.structs.replace(PROJECT.trains[0], alias="calendar")]}, "fit sets the alias calendar"),
+        (
+            {"trains": [msgspec.structs.replace(PROJECT.trains[0], alias="champion")], "retrains": []},
+            "trains.fit.alias; value: champion",
+        ),
         ({"retrains": [msgspec.structs.replace(POLICY, deployment="none")]}, "no deployment named none"),
         (
             {"deployments": [msgspec.structs.replace(LATE, gates=[GateSpec("beats_champion", {"metric": "roc_acu"})])]},

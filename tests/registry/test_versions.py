@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, Dispatcher
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.verbs import Role
 from loopwright.store.sql import find_blob
+from loopwright.store.types import BlobRef
 
 Call = Callable[..., Any]
 
@@ -25,28 +27,46 @@ def parts(**changed: Any) -> dict[str, Any]:
 
 def test_a_version_keeps_everything_and_its_lineage(call: Call, dispatcher: Dispatcher) -> None:
     first = call("registry.register", **parts(metrics={"roc_auc": 0.7, "odd": None, "bad": float("nan")}))
-    second = call(
-        "registry.register",
-        **parts(run="run_1", training_set="training_set:late/3", code_digest="c" * 64, refit_of=1, service="late"),
-    )
+    run = call("tracking.start_run", experiment="fit", name="first").run_id
+    dispatcher.write("flights", SERVICE_ACTOR, lambda tx: tx.keep_blobs(BlobRef("c" * 64, 3)))
+    second = call("registry.register", **parts(run=run, code_digest="c" * 64, refit_of=1, service="late"))
     assert (first.version, second.version) == (1, 2)
     assert first.metrics == {"roc_auc": 0.7}
     assert first.digest == second.digest
-    assert second.run == "flights/run:run_1"
+    assert second.run == f"flights/run:{run}"
     assert call("registry.get_version", model="late") == second
     assert call("registry.get_version", model="late", version=1) == first
     assert call("registry.versions", model="late") == [second, first]
     assert call("registry.versions", model="late", before=2) == [first]
     edges = {(edge.relation, edge.parent) for edge in call("lineage.upstream", ref="flights/model:late/2")}
     assert edges == {
-        ("made_by", "flights/run:run_1"),
-        ("trained_on", "flights/training_set:late/3"),
+        ("made_by", f"flights/run:{run}"),
         ("built_from", f"flights/code:{'c' * 64}"),
         ("refit_of", "flights/model:late/1"),
     }
     assert dispatcher.database.read(lambda connection: find_blob(connection, "flights", "a" * 64)) is not None
     event = call("audit.list", limit=1)[0]
     assert (event.type, event.ref) == ("registry.version_registered", "flights/model:late/2")
+
+
+@pytest.mark.parametrize(
+    "claimed", [{"run": "run_1"}, {"training_set": "training_set:late/3"}, {"code_digest": "c" * 64}]
+)
+def test_what_the_platform_trained_rests_on_what_is_there(call: Call, claimed: dict[str, Any]) -> None:
+    with pytest.raises(NotFound):
+        call("registry.register", **parts(**claimed))
+    assert call("registry.models") == []
+
+
+def test_nobody_but_the_platform_says_that_it_trained_something(dispatcher: Dispatcher) -> None:
+    """Gates, approvals and ``why`` rest on the lineage of a trained version."""
+    for actor in (LOCAL_ACTOR, Actor("person:ed", {"flights": Role.EDITOR})):
+        with pytest.raises(PermissionDenied):
+            dispatcher.call("registry.register", parts(), actor=actor, project="flights")
+    imported = {**parts(), "reason": "by hand"}
+    for name in ("run", "training_set", "code_digest", "refit_of", "source"):
+        with pytest.raises(InvalidInput, match=f"knows no argument {name}"):
+            dispatcher.call("registry.import_model", {**imported, name: "x"}, actor=LOCAL_ACTOR, project="flights")
 
 
 def test_a_token_registers_once(call: Call) -> None:
@@ -85,7 +105,7 @@ def test_an_unknown_version_is_named_with_those_there_are(call: Call) -> None:
     call("registry.register", **parts())
     with pytest.raises(NotFound, match=r"late has version 1$"):
         call("registry.get_version", model="late", version=2)
-    call("registry.register", **parts(run="run_1"))
+    call("registry.register", **parts(metrics={"roc_auc": 0.8}))
     with pytest.raises(NotFound, match=r"late has versions 1 to 2$"):
         call("registry.get_version", model="late", version=99)
     with pytest.raises(NotFound, match="champion"):
@@ -97,7 +117,7 @@ def test_an_unknown_version_is_named_with_those_there_are(call: Call) -> None:
 def test_registering_at_once_gives_each_its_own_number(dispatcher: Dispatcher) -> None:
     def register(number: int) -> int:
         args = parts(idempotency=f"t{number % 8}")
-        return int(dispatcher.call("registry.register", args, actor=LOCAL_ACTOR, project="flights").version)
+        return int(dispatcher.call("registry.register", args, actor=SERVICE_ACTOR, project="flights").version)
 
     with ThreadPoolExecutor(8) as pool:
         numbers = list(pool.map(register, range(16)))

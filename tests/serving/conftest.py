@@ -11,7 +11,7 @@ import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.clock import FixedClock
-from loopwright.kernel.documents import digest_of, to_builtins
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.ids import new_ids
 from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import CanaryStep, DeploymentSpec, Rollout, ShadowStep, predictions
@@ -183,7 +183,6 @@ def register(service: Call, blob_store: BlobStore) -> Call:
             signature=to_builtins(signature),
             metrics={},
             plan_digest=plan_digest,
-            code_digest=digest_of(content),
         )
         return int(version.version)
 

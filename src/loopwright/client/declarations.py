@@ -166,9 +166,14 @@ def Canary(  # noqa: N802
     return [CanaryStep(weight, parse_duration(hold, "hold"), list(guard), least_rows) for weight in weights]
 
 
-def Approve(*, first: Who = "person", retrain: Who = "person") -> ApproveSpec:  # noqa: N802
-    """Say who approves the first version and retrained ones: a ``person``, or ``policy`` where gates suffice."""
-    return ApproveSpec(first, retrain)
+def Approve(  # noqa: N802
+    *, first: Who = "person", retrain: Who = "person", allows_own: bool = False
+) -> ApproveSpec:
+    """Say who approves the first version and retrained ones: a ``person``, or ``policy`` where gates suffice.
+
+    Nobody approves what they trained, registered or started; ``allows_own`` lets a team of one.
+    """
+    return ApproveSpec(first, retrain, allows_own)
 
 
 def Monitor(  # noqa: N802

@@ -32,7 +32,7 @@ from loopwright.server import clear_state
 @click.option("--reset", is_flag=True, help="Forget an earlier demo and start over.")
 @click.option("--days", type=int, help="Replay only the first N days after March 1.")
 @click.option(
-    "--ask", is_flag=True, help="Wait for you to approve the first release instead of signing as policy:demo."
+    "--ask", is_flag=True, help="Wait for you to approve the first release instead of signing as person:demo."
 )
 @click.option("--exit", "exits", is_flag=True, help="End after the last act instead of serving on.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the closing table to this file.")

@@ -53,7 +53,7 @@ def load_module(path: Path) -> ModuleType:
 @contextlib.contextmanager
 def signing(remote: Remote, server_url: str, gateway_url: str) -> Iterator[Remote]:
     """Lend the demo's own approver, so that the audit trail shows who signed; its token ends with the block."""
-    made = remote.call("tokens.create", actor="policy:demo", role="approver", expires_in="1h")
+    made = remote.call("tokens.create", actor="person:demo", role="approver", expires_in="1h")
     try:
         yield Remote(PROJECT, HttpCaller(server_url, gateway_url, made.secret))
     finally:
@@ -110,7 +110,7 @@ class Stage:
         if self._find("champion") is None:
             self._release_first_model(ask=ask)
         if any(self._find(alias) is None for alias in YARDSTICKS):
-            self._set_yardsticks(who="you" if ask else "policy:demo")
+            self._set_yardsticks(who="you" if ask else "person:demo")
 
     def signing(self) -> AbstractContextManager[Remote]:
         """Return the demo's own approver, see ``signing``."""

@@ -1,7 +1,14 @@
 """Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
-from loopwright.governance.dispatch import Dispatcher, check_arguments, check_permission, find_verb, require_role
+from loopwright.governance.dispatch import (
+    Dispatcher,
+    check_arguments,
+    check_permission,
+    find_verb,
+    has_role,
+    require_role,
+)
 from loopwright.governance.events import (
     ApprovalApproved,
     ApprovalAsked,
@@ -41,6 +48,7 @@ __all__ = [
     "check_arguments",
     "check_permission",
     "find_verb",
+    "has_role",
     "lineage",
     "projects",
     "require_role",

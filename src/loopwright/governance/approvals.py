@@ -1,5 +1,7 @@
 """Approvals: decisions that policy leaves to a person."""
 
+from collections.abc import Collection
+
 from loopwright.governance import sql
 from loopwright.governance.events import ApprovalApproved, ApprovalAsked, ApprovalRejected, ApprovalWithdrawn
 from loopwright.governance.tokens import LOCAL_ACTOR
@@ -12,13 +14,25 @@ from loopwright.store.tx import Tx
 _DECIDED = {"approved": ApprovalApproved, "rejected": ApprovalRejected, "withdrawn": ApprovalWithdrawn}
 
 
-def ask(tx: Tx, subject: str, question: str, digest: str) -> Approval:
-    """Open an approval for exactly one digest; asking again while it waits is once."""
+def ask(tx: Tx, subject: str, question: str, digest: str, *, excluded: Collection[str] | None = None) -> Approval:
+    """Open an approval for exactly one digest; asking again while it waits is once.
+
+    Args:
+        subject: The ref that waits.
+        question: What is asked, in a sentence.
+        digest: Of everything that the answer is about.
+        excluded: Who may not say yes, for they had a hand in it; None for whoever asks now. The platform itself and
+            the local person of a server that runs open always may.
+    """
     for waiting in sql.list_approvals(tx, state="waiting", subject=subject):
         if waiting.digest == digest:
             return waiting
         _decide(tx, waiting, "withdrawn", "what was asked for has changed")
-    approval = Approval(tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
+    if excluded is not None and not excluded:
+        question += " Whoever had a hand in it may approve, too: its declaration allows_own."
+    barred = sorted([tx.actor] if excluded is None else excluded)
+    asked = (tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
+    approval = Approval(*asked, excluded=barred)
     sql.insert_approval(tx, approval)
     tx.emit(ApprovalAsked(approval_id=approval.approval_id, digest=digest, question=question), subject)
     return approval
@@ -41,7 +55,7 @@ def get(tx: Tx, *, approval_id: str) -> Approval:
 
 @verb("approvals.approve", changes=Approval, role=Role.APPROVER)
 def approve(tx: Tx, *, approval_id: str, reason: str = "") -> Approval:
-    """Say yes. The one who asked cannot approve, unless it was the platform itself or a server that runs open."""
+    """Say yes. Whoever asked or had a hand in it cannot, but the platform itself and the person of an open server."""
     return _decide(tx, get(tx, approval_id=approval_id), "approved", reason)
 
 
@@ -62,10 +76,14 @@ def withdraw(tx: Tx, subject: str, reason: str) -> None:
 def _decide(tx: Tx, approval: Approval, state: str, reason: str) -> Approval:
     check_change("approval", APPROVAL_STATES, approval.state, state)
     is_platform = tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name
-    is_own = approval.asked_by == tx.actor and not is_platform
-    if state == "approved" and is_own:
+    excluded = [approval.asked_by] if approval.excluded is None else approval.excluded
+    if state == "approved" and tx.actor in excluded and not is_platform:
         raise InvalidInput(
-            "nobody approves what they asked for", field="actor", value=tx.actor, next_step="ask another approver"
+            "nobody approves what they asked for or had a hand in",
+            field="actor",
+            value=tx.actor,
+            rule="who trained, registered, started or forced it leaves the decision to others",
+            next_step="ask another approver; a team of one declares lw.Approve(allows_own=True)",
         )
     sql.update_approval(
         tx,

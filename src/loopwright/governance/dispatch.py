@@ -142,7 +142,7 @@ def require_role(tx: Tx, role: Role, what: str) -> None:
     Raises:
         PermissionDenied: The actor's role in the project is weaker; ``what`` says what was asked for.
     """
-    if tx.role is Role.SERVICE or (tx.role is not None and RANK[tx.role] >= RANK[role]):
+    if has_role(tx, role):
         return
     raise PermissionDenied(
         f"{tx.actor} may not {what} in {tx.project}",
@@ -151,6 +151,11 @@ def require_role(tx: Tx, role: Role, what: str) -> None:
         rule=f"at least {role.value}",
         next_step=f"ask an actor who is {role.value} or more",
     )
+
+
+def has_role(tx: Tx, role: Role) -> bool:
+    """Say whether the actor's role in the project is that one or a stronger one."""
+    return tx.role is Role.SERVICE or (tx.role is not None and RANK[tx.role] >= RANK[role])
 
 
 def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,12 @@ def live_token_digests(tx: Tx, wall_us: int) -> list[tuple[str, Token]]:
     return [(digest, token) for digest, token in unrevoked if token.expires_at is None or token.expires_at > wall_us]
 
 
+def live_tokens_of(connection: Connection, actor: str, wall_us: int) -> list[Token]:
+    """Return the tokens of an actor, in every project, that are neither revoked nor expired."""
+    rows = connection.execute(select(tokens).where(tokens.c.actor == actor, tokens.c.revoked_at.is_(None)))
+    return [token for token in map(_token, rows) if token.expires_at is None or token.expires_at > wall_us]
+
+
 def _token(row: Row[Any]) -> Token:
     return Token(
         row.token_id, row.actor, row.project_id, Role(row.role), row.created_at, row.expires_at, row.revoked_at

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Index, Table, Text
 
-from loopwright.store.columns import METADATA, Moment, project_key
+from loopwright.store.columns import METADATA, Json, Moment, project_key
 
 projects = Table(
     "projects",
@@ -53,5 +53,6 @@ approvals = Table(
     Column("decided_by", Text),
     Column("decided_at", Moment),
     Column("reason", Text),
+    Column("excluded", Json),
     Index("ix_approvals_state", "project_id", "state"),
 )

@@ -8,7 +8,7 @@ from loopwright.governance.events import TokenCreated, TokenRevoked
 from loopwright.governance.types import SYSTEM, Actor, NewToken, Token
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.documents import digest_bytes
-from loopwright.kernel.errors import InvalidInput, NotFound, Unauthenticated
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
 from loopwright.store.tx import Tx
 
@@ -21,14 +21,19 @@ SERVICE_ACTOR = Actor("service:loopwright", {EVERY_PROJECT: Role.SERVICE})
 
 _ACTOR = re.compile(r"(person|service|policy):[A-Za-z0-9_][A-Za-z0-9_.@+\-]{0,127}")
 _RESERVED = {LOCAL_ACTOR.name, SERVICE_ACTOR.name, "service:timers"}
+_PROGRAM_ROLES = (Role.VIEWER, Role.EDITOR)
+"""What a program may be: it decides nothing, so that no admin decides through one."""
 
 
 @verb("tokens.create", changes=Token, role=Role.ADMIN, keeps_answer=False)
 def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expires_in: str | None = None) -> NewToken:
-    """Create a token for a person or service; its secret is in the answer and nowhere else.
+    """Create a token for a person or a program; its secret is in the answer and nowhere else.
+
+    A name belongs to whoever has it: ``policy:`` is the platform's, and a person who has a token elsewhere gets further
+    ones from themselves or from an admin of every project.
 
     Args:
-        actor: Such as ``person:ana``.
+        actor: Such as ``person:ana``, or ``service:crm`` for a program, which views or edits.
         role: What the actor may do.
         every_project: True for all projects, not only this one.
         expires_in: A duration such as ``90d``; None for no end.
@@ -41,6 +46,7 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
         raise InvalidInput(
             "this actor is the platform's own", field="actor", value=actor, next_step="choose another name"
         )
+    _check_identity(tx, actor, role)
     if role is Role.SERVICE and not (tx.role is Role.SERVICE and EVERY_PROJECT in tx.roles):
         raise InvalidInput("service tokens are made by the server itself", field="role", value=role.value)
     if every_project and EVERY_PROJECT not in tx.roles:
@@ -52,6 +58,27 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
     sql.insert_token(tx, token, digest_bytes(secret.encode()))
     tx.emit(TokenCreated(actor=actor, role=role, project=project), tx.ref("token", token.token_id))
     return NewToken(token, secret)
+
+
+def _check_identity(tx: Tx, actor: str, role: Role) -> None:
+    kind = actor.partition(":")[0]
+    if tx.role is Role.SERVICE:
+        return
+    if kind == "policy":
+        rule = "person:name, or service:name for a program"
+        raise InvalidInput("policies act inside the platform and have no token", field="actor", value=actor, rule=rule)
+    if kind == "service" and role not in _PROGRAM_ROLES and role is not Role.SERVICE:
+        rule = f"one of {', '.join(one.value for one in _PROGRAM_ROLES)}"
+        raise InvalidInput("a program decides nothing", field="role", value=role.value, rule=rule)
+    elsewhere = {token.project for token in sql.live_tokens_of(tx.connection, actor, tx.wall_us)} - {tx.project}
+    if elsewhere and actor != tx.actor and EVERY_PROJECT not in tx.roles:
+        raise PermissionDenied(
+            f"{actor} is known outside {tx.project}",
+            field="actor",
+            value=actor,
+            rule="a name is given by who has it, or by an admin of every project",
+            next_step="choose another name, or ask an admin of every project",
+        )
 
 
 @query("tokens.list", role=Role.ADMIN)

@@ -66,7 +66,10 @@ APPROVAL_STATES = {
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """A human decision about one digest: ``subject`` is the ref that waits, ``digest`` what exactly is approved."""
+    """A human decision about one digest: ``subject`` is the ref that waits, ``digest`` what exactly is approved.
+
+    ``excluded`` names who may not say yes; None, in approvals of older versions, means who asked.
+    """
 
     approval_id: str
     subject: str
@@ -78,6 +81,7 @@ class Approval(msgspec.Struct, frozen=True):
     decided_by: str | None = None
     decided_at: int | None = None
     reason: str | None = None
+    excluded: list[str] | None = None
 
 
 class LineageEdge(msgspec.Struct, frozen=True):

@@ -215,6 +215,14 @@ def _check_spec(spec: ProjectSpec) -> None:
         registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
     for policy in spec.retrains:
         check_policy(policy, spec)
+    for train in spec.trains:
+        if train.alias in (serving.CHAMPION, serving.CANDIDATE):
+            raise InvalidInput(
+                "a training does not set this alias",
+                field=f"trains.{train.name}.alias",
+                value=train.alias,
+                rule=f"not {serving.CHAMPION} or {serving.CANDIDATE}: rollouts move them, past gates and approvals",
+            )
 
 
 def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> None:

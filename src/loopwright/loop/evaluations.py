@@ -1,10 +1,11 @@
 """Evaluating a registered version: its gates on held-out rows, for one that no training here has judged."""
 
 from loopwright import features, registry, serving
+from loopwright.governance import require_role
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import parse_ref
-from loopwright.kernel.verbs import verb
+from loopwright.kernel.verbs import Role, verb
 from loopwright.loop.apply import current_spec
 from loopwright.loop.events import EvaluationStarted
 from loopwright.loop.types import Evaluate, TrainSpec
@@ -35,6 +36,7 @@ def start_evaluation(
         model: Its name.
         version: Its number; None for the newest.
         service: The feature service whose labelled rows are measured; empty for the version's own, or its trainings'.
+            Another than these is an approver's choice.
         start_at: First event time of the rows, microseconds UTC; None for the first after its training rows, or
             where those are not known, as long before the end as trainings hold out.
         end_at: First event time that is out; None for now.
@@ -56,7 +58,10 @@ def start_evaluation(
     trains = [train for train in current_spec(tx).trains if train.model == model]
     end = tx.now_us if end_at is None else end_at
     start = _first_unseen(tx, found, end, trains) if start_at is None else start_at
-    services = [service, found.service, *(train.service for train in trains)]
+    own = [found.service, *(train.service for train in trains)]
+    if service and service not in own:  # whoever chooses the labels chooses the verdict
+        require_role(tx, Role.APPROVER, "let gates be judged on rows of another feature service")
+    services = [service, *own]
     is_own = bool(found.plan_digest) and service in ("", found.service)
     plan = found.plan_digest if is_own else _plan(tx, model, [name for name in services if name])
     ref = tx.ref("model", model, found.version)

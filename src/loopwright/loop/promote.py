@@ -17,8 +17,8 @@ def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_rea
         deployment: The endpoint.
         version: Number of a version of the deployment's model.
         reason: Why, for the audit trail.
-        force_reason: Passes a version whose gates failed; asks for the approver role and is shown for ever. The rollout
-            itself (shadow, canary) is never skipped.
+        force_reason: Passes a version whose gates failed; asks for the approver role, is shown for ever, and waits for
+            the approval of somebody else. The rollout itself (shadow, canary) is never skipped.
 
     Raises:
         Conflict: The version's gates did not pass, or were never run, and no ``force_reason`` was given.

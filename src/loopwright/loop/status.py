@@ -88,6 +88,6 @@ def _refused(tx: Tx, model: str) -> str:
             return ""
         for report in registry.gate_reports(tx, model=model, version=version.version, limit=1):
             failed = [result.message for result in report.results if result.verdict != "passed"]
-            is_let_in = report.passed or report.forced_by
+            is_let_in = report.passed or report.forced_by or not report.results
             return "" if is_let_in else f"version {version.version}: {'; '.join(failed)}"
     return ""

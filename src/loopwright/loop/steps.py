@@ -130,7 +130,7 @@ def gates(context: StepContext, inputs: Document) -> Document:
     version = context.call(registry.get_version, model=train.model, version=number)
     specs = convert(inputs["gates"], list[GateSpec])
     report = evidence.run_and_record(context, context.child, version, inputs["rows"], specs)
-    if report.passed:
+    if report.passed or not specs:  # where no deployment declares a gate there is nothing to pass
         return {"passed": True, "report_id": report.report_id}
     failed = "; ".join(result.message for result in report.results if result.verdict != "passed")
     context.call(

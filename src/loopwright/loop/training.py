@@ -2,9 +2,11 @@
 
 from typing import Any
 
-from loopwright import registry
+from loopwright import registry, tracking
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import Conflict
 from loopwright.kernel.plugins import add_built_in
+from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import verb
 from loopwright.loop.events import Trained
 from loopwright.loop.types import ProjectSpec, TrainSpec
@@ -149,6 +151,9 @@ def finish_training(
 ) -> ModelVersion:
     """Record the end of a training; ``loop.trained`` tells where the version goes. The same execution twice is once."""
     found = registry.get_version(tx, model=model, version=version)
+    if found.run and (own := tracking.get_run(tx, run_id=parse_ref(found.run).name).execution_id) != execution_id:
+        rule = "an execution ends with the version that it trained"
+        raise Conflict("another execution trained this version", field="execution_id", value=own, rule=rule)
     ref = tx.ref("model", model, version)
     told = store_sql.newest_events(tx.connection, tx.project, limit=20, ref=ref, type_prefix="loop.trained")
     if not any(event.read(Trained).execution_id == execution_id for event in told):

@@ -17,13 +17,13 @@ from loopwright.store.tx import Tx
 def record_gates(
     tx: Tx, *, model: str, version: int, results: list[GateResult], evidence: Evidence, reason: str = ""
 ) -> GateReport:
-    """Store what the gates said; it passed if every single one did. Nothing but ``passed`` counts as passed."""
+    """Store what the gates said; it passed if there were some and every single one did: nothing else is a pass."""
     get_version(tx, model=model, version=version)
     report = GateReport(
         report_id=tx.new_id("gate"),
         model=model,
         version=version,
-        passed=all(result.verdict == "passed" for result in results),
+        passed=bool(results) and all(result.verdict == "passed" for result in results),
         results=results,
         evidence=_without_non_finite(evidence),
         event_at=tx.now_us,

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 
+import msgspec
+
+from loopwright import features, tracking
 from loopwright.governance import lineage
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of
@@ -13,6 +16,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.registry import sql
 from loopwright.registry.events import ModelImported, VersionRegistered
 from loopwright.registry.types import ModelFile, ModelVersion, Signature
+from loopwright.store import sql as store_sql
 from loopwright.store.blobs.base import check_digest
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
@@ -41,7 +45,7 @@ def check_files(files: Sequence[ModelFile]) -> None:
             )
 
 
-@verb("registry.register", changes=ModelVersion)
+@verb("registry.register", changes=ModelVersion, internal=True)
 def register(
     tx: Tx,
     *,
@@ -56,11 +60,13 @@ def register(
     training_set: str = "",
     code_digest: MaybeDigest = "",
     refit_of: int | None = None,
-    source: str = "trained",
     monitoring_profile: MaybeDigest = "",
     idempotency: str = "",
 ) -> ModelVersion:
-    """Add the next version of a model, whose files are stored as blobs already.
+    """Add the next version of a model that the platform trained; its files are stored as blobs already.
+
+    Only the platform says that it trained something: gates, approvals and ``why`` rest on this. What people bring comes
+    by ``registry.import_model``.
 
     Args:
         model: Its name; a new one needs no declaration.
@@ -74,42 +80,61 @@ def register(
         training_set: Ref of the training set.
         code_digest: The packed code.
         refit_of: The version whose recipe was fitted again on all rows.
-        source: ``trained`` or ``imported``.
         monitoring_profile: Digest of the reference profile.
         idempotency: A token; registering again under it returns the first version.
 
     Raises:
         Conflict: The token belongs to another artifact.
+        NotFound: Run, training set or code are not there.
     """
-    check_name(model, "model")
-    check_files(files)
-    _check_flavour(flavour)
-    digest = model_digest(flavour, files, signature)
-    sql.lock_model(tx, model, tx.wall_us)
-    known = _find_registered(tx, model, idempotency, digest)
-    if known is not None:
-        return known
-    version = ModelVersion(
-        model=model,
-        version=sql.next_version(tx, model),
-        flavour=flavour,
-        files=files,
-        digest=digest,
-        signature=signature,
-        metrics=_finite(metrics or {}),
-        service=service,
-        plan_digest=plan_digest,
+    _check_lineage(tx, run, training_set, code_digest)
+    draft = ModelVersion(
+        model,
+        0,
+        flavour,
+        files,
+        model_digest(flavour, files, signature),
+        signature,
+        _finite(metrics or {}),
+        service,
+        plan_digest,
         run=_full_ref(tx, f"run:{run}" if run and ":" not in run else run),
         training_set=_full_ref(tx, training_set),
         code_digest=code_digest,
         refit_of=refit_of,
-        source=source,
+        monitoring_profile=monitoring_profile,
+    )
+    return _add(tx, draft, idempotency)
+
+
+def _check_lineage(tx: Tx, run: str, training_set: str, code_digest: str) -> None:
+    """Refuse a version that would rest on what is not there."""
+    if run:
+        tracking.get_run(tx, run_id=parse_ref(run).name if ":" in run else run)
+    if training_set:
+        named = parse_ref(training_set, tx.project)
+        features.training_set(tx, service=named.name, version=named.version)
+    if code_digest and store_sql.find_blob(tx.connection, tx.project, code_digest) is None:
+        raise NotFound("this project has no such code", field="code_digest", value=code_digest)
+
+
+def _add(tx: Tx, draft: ModelVersion, token: str) -> ModelVersion:
+    """Give a version its number and store it; under a token that is known already return the first."""
+    check_name(draft.model, "model")
+    check_files(draft.files)
+    _check_flavour(draft.flavour)
+    sql.lock_model(tx, draft.model, tx.wall_us)
+    known = _find_registered(tx, draft.model, token, draft.digest)
+    if known is not None:
+        return known
+    version = msgspec.structs.replace(
+        draft,
+        version=sql.next_version(tx, draft.model),
         created_by=tx.actor,
         event_at=tx.now_us,
         recorded_at=tx.wall_us,
-        monitoring_profile=monitoring_profile,
     )
-    _store(tx, version, idempotency)
+    _store(tx, version, token)
     return version
 
 
@@ -149,18 +174,9 @@ def import_model(
     """
     if not reason.strip():
         raise InvalidInput("an import needs a reason", field="reason", rule="say where the model comes from")
-    made = register(
-        tx,
-        model=model,
-        flavour=flavour,
-        files=files,
-        signature=signature,
-        metrics=metrics,
-        service=service,
-        plan_digest=plan_digest,
-        source="imported",
-        idempotency=idempotency,
-    )
+    digest, known = model_digest(flavour, files, signature), _finite(metrics or {})
+    draft = ModelVersion(model, 0, flavour, files, digest, signature, known, service, plan_digest, source="imported")
+    made = _add(tx, draft, idempotency)
     tx.emit(ModelImported(digest=made.digest), tx.ref("model", model, made.version), reason=reason)
     return made
 

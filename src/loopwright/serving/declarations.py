@@ -1,14 +1,17 @@
 """The verb that declares a deployment, and the rules a declaration obeys."""
 
+from loopwright.governance import Approval, approvals, has_role
 from loopwright.kernel.clock import MINUTE_US, format_duration
-from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.kernel.documents import digest_of
+from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
-from loopwright.kernel.verbs import verb
+from loopwright.kernel.verbs import Role, verb
 from loopwright.serving import sql
 from loopwright.serving.events import DeploymentDeclared
 from loopwright.serving.releases import refresh
 from loopwright.serving.rollouts.planning import check_steps
+from loopwright.serving.strictness import loosened, loosened_decisions
 from loopwright.serving.types import CANDIDATE, CHAMPION, Deployment, DeploymentSpec
 from loopwright.store.tx import Tx
 
@@ -21,6 +24,9 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
 
     What gateways must know (followed aliases, the sticky field, personal columns) is released at once; a rollout that
     is live keeps the steps it started with.
+
+    Raises:
+        PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     _check(spec)
     found = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
@@ -28,6 +34,7 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
         return found
     if found is not None:
         _check_change(found.spec, spec)
+    _check_loosening(tx, found, spec)
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
     sql.put_deployment(tx.connection, made)
     facts = DeploymentDeclared(spec.name, spec.model, spec.is_external)
@@ -35,6 +42,61 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
     if found is not None and not spec.is_external:
         refresh(tx, deployment=spec.name, reason="its declaration changed")
     return made
+
+
+@verb("serving.ask_to_loosen", changes=Approval)
+def ask_to_loosen(tx: Tx, *, spec: DeploymentSpec, reason: str) -> Approval:
+    """Ask an approver to let a declaration pass that loosens rules; once approved, ``serving.declare`` takes it.
+
+    Raises:
+        InvalidInput: It loosens nothing, or says no reason.
+    """
+    _check(spec)
+    if not reason.strip():
+        raise InvalidInput("asking needs a reason", field="reason", rule="at least one word")
+    before = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
+    changes = _loosened(tx, before, spec)
+    if not changes:
+        raise InvalidInput("this declaration loosens nothing", field="spec", next_step="declare it")
+    question = f"Loosen the rules of {spec.name}: {'; '.join(changes)}? {reason}"
+    excluded = [] if before is not None and before.spec.approve.allows_own else [tx.actor]
+    return approvals.ask(tx, tx.ref("deployment", spec.name), question, _change_digest(before, spec), excluded=excluded)
+
+
+def _check_loosening(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> None:
+    changes = _loosened(tx, before, spec)
+    if not changes or has_role(tx, Role.APPROVER):
+        return
+    approved = approvals.list_approvals(tx, state="approved", subject=tx.ref("deployment", spec.name))
+    if any(one.digest == _change_digest(before, spec) for one in approved):
+        return
+    raise PermissionDenied(
+        f"this declaration loosens the rules of {spec.name}: {'; '.join(changes)}",
+        field="spec",
+        value=tx.actor,
+        rule="what loosens a rule is declared by an approver, or with an approval of this very change",
+        next_step="have an approver declare it, or ask for it with serving.ask_to_loosen",
+    )
+
+
+def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[str]:
+    """Return what falls away; a further deployment of a model decides for that model, so it binds as the others do."""
+    if before is not None:
+        return loosened(before.spec, spec)
+    if spec.is_external:
+        return []
+    others = sql.list_deployments(tx.connection, tx.project, model=spec.model)
+    return [
+        f"{change} (as {one.name} has it)"
+        for one in others
+        if not one.spec.is_external
+        for change in loosened_decisions(one.spec, spec)
+    ]
+
+
+def _change_digest(before: Deployment | None, spec: DeploymentSpec) -> str:
+    """Return the name of a change, from what to what, so that an approval counts for no other."""
+    return digest_of([None if before is None else before.spec, spec])
 
 
 def _check(spec: DeploymentSpec) -> None:

@@ -47,10 +47,15 @@ RolloutStep = ShadowStep | CanaryStep
 
 
 class ApproveSpec(msgspec.Struct, frozen=True):
-    """Who approves: ``person`` (waits for one) or ``policy`` (gates suffice), for the first version and retrains."""
+    """Who approves: ``person`` (waits for one) or ``policy`` (gates suffice), for the first version and retrains.
+
+    ``allows_own``, for teams of one, lets those approve who trained, registered or started what waits; each approval
+    says so.
+    """
 
     first: Literal["person", "policy"] = "person"
     retrain: Literal["person", "policy"] = "person"
+    allows_own: bool = False
 
 
 class DeploymentSpec(msgspec.Struct, frozen=True):

@@ -42,6 +42,7 @@ def test_the_first_version_waits_for_a_person_and_is_then_released_at_once(
     assert approval.subject == f"flights/rollout:{waiting.rollout_id}"
     assert "Release version 1 of late on late (at once with all traffic)?" in approval.question
     assert champion(call) is None
+    call("approvals.approve", approval_id=approval.approval_id, reason="looks well")
     done = service("serving.on_approved", rollout_id=waiting.rollout_id, reason="looks well")
     assert done.state == "done"
     assert champion(call) == 1
@@ -75,9 +76,10 @@ def test_unknown_and_serving_versions_are_refused(serving_one: int, call: Call) 
         call("serving.start_rollout", deployment="late", version=1, reason="x")
 
 
-def gated(service: Call, verdict: str) -> None:
+def gated(service: Call, verdict: str, gate: GateSpec | None = None) -> None:
     evidence = Evidence("late", 2, 10, {}, {}, 1, None, 0, 0, None, [])
-    result = GateResult(GateSpec("at_least"), verdict, f"roc_auc 0.6 is not at least 0.65: {verdict}")  # type: ignore[arg-type]
+    told = f"roc_auc 0.6 is not at least 0.65: {verdict}"
+    result = GateResult(gate or GateSpec("at_least"), verdict, told)  # type: ignore[arg-type]
     documents = {"results": [to_builtins(result)], "evidence": to_builtins(evidence)}
     service("registry.record_gates", model="late", version=2, **documents)
 
@@ -127,6 +129,108 @@ def test_an_editor_cannot_go_around_approvals(serving_one: int, declare: Call, d
     with pytest.raises(InvalidInput, match=r"steps\[0\]\.weight"):
         start(steps=[{"type": "canary", "weight": 2.0, "hold_us": 1, "guard": []}])
     assert start(steps=[]).state == "waiting_approval"
+
+
+AUC = GateSpec("at_least", {"metric": "roc_auc", "value": 0.65})
+
+
+def test_the_gates_of_the_declaration_count_not_those_that_ran(
+    serving_one: int, declare: Call, call: Call, service: Call
+) -> None:
+    """A report over no gates, or over weaker ones, lets nothing through."""
+    declare(gates=[AUC])
+
+    def start() -> Rollout:
+        rollout: Rollout = call("serving.start_rollout", deployment="late", version=2, reason="x")
+        return rollout
+
+    evidence = to_builtins(Evidence("late", 2, 10, {}, {}, 1, None, 0, 0, None, []))
+    empty = service("registry.record_gates", model="late", version=2, results=[], evidence=evidence)
+    assert not empty.passed
+    with pytest.raises(Conflict, match="has not been through its gates"):
+        start()
+    for weaker in (GateSpec("data_checks"), GateSpec("at_least", {"metric": "roc_auc", "value": 0.1})):
+        gated(service, "passed", weaker)
+        with pytest.raises(Conflict, match=r"at_least\(metric=roc_auc, value=0.65\) was never judged"):
+            start()
+    gated(service, "passed", GateSpec("at_least", {"metric": "roc_auc", "value": 0.7}))
+    assert start().state == "running"
+
+
+def as_person(dispatcher: Dispatcher, name: str, role: Role = Role.APPROVER) -> Call:
+    def call(verb: str, /, **args: Any) -> Any:
+        return dispatcher.call(verb, args, actor=Actor(f"person:{name}", {"flights": role}), project="flights")
+
+    return call
+
+
+def test_an_approval_is_of_the_report_and_the_declaration_as_they_were(
+    serving_one: int, declare: Call, call: Call, service: Call
+) -> None:
+    declare(gates=[AUC], approve=PERSON)
+
+    def waiting() -> tuple[Rollout, Any]:
+        rollout = call("serving.start_rollout", deployment="late", version=2, reason="x")
+        [approval] = call("approvals.list", state="waiting")
+        return rollout, approval
+
+    gated(service, "passed", AUC)
+    for change in (
+        lambda: gated(service, "failed", AUC),
+        lambda: declare(gates=[AUC, GateSpec("data_checks")], approve=PERSON),
+    ):
+        rollout, approval = waiting()
+        change()
+        call("approvals.approve", approval_id=approval.approval_id)
+        ended = service("serving.on_approved", rollout_id=rollout.rollout_id)
+        assert ended.state == "aborted"
+        declare(gates=[AUC], approve=PERSON)
+        gated(service, "passed", AUC)
+    rollout, approval = waiting()
+    assert service("serving.on_approved", rollout_id=rollout.rollout_id).state == "aborted"  # nobody said yes
+    rollout, approval = waiting()
+    call("approvals.approve", approval_id=approval.approval_id)
+    assert service("serving.on_approved", rollout_id=rollout.rollout_id).state == "running"
+
+
+def test_who_had_a_hand_in_a_version_does_not_approve_it(
+    declare: Call, call: Call, dispatcher: Dispatcher, blob_store: Any
+) -> None:
+    ana, ben = as_person(dispatcher, "ana"), as_person(dispatcher, "ben")
+    declare(approve=PERSON)
+    stored = blob_store.put(b"{}")
+    dispatcher.write("flights", LOCAL_ACTOR, lambda tx: tx.keep_blobs(stored))
+    file = {"path": "m.json", "digest": stored.digest, "size_bytes": stored.size_bytes}
+    signature = {"inputs": [], "task": "binary"}
+    ana("registry.import_model", model="late", flavour="constant", files=[file], signature=signature, reason="mine")
+    with pytest.raises(PermissionDenied, match="had a hand in version 1"):
+        ana("serving.start_rollout", deployment="late", version=1, reason="x", needs_approval=False)
+    editor = as_person(dispatcher, "ed", Role.EDITOR)
+    editor("serving.start_rollout", deployment="late", version=1, reason="x")
+    [approval] = call("approvals.list", state="waiting")
+    assert approval.excluded == ["person:ana", "person:ed"]
+    with pytest.raises(InvalidInput, match="had a hand in"):
+        ana("approvals.approve", approval_id=approval.approval_id)
+    ben("approvals.reject", approval_id=approval.approval_id, reason="again")
+    call("serving.abort", rollout_id=call("serving.rollouts")[0].rollout_id, reason="again")
+    declare(approve={**PERSON, "allows_own": True})
+    ana("serving.start_rollout", deployment="late", version=1, reason="x")
+    [approval] = call("approvals.list", state="waiting")
+    assert "allows_own" in approval.question
+    assert ana("approvals.approve", approval_id=approval.approval_id).state == "approved"
+
+
+def test_one_approver_does_not_force_and_release(serving_one: int, declare: Call, dispatcher: Dispatcher) -> None:
+    declare(gates=[AUC])
+    ana, ben = as_person(dispatcher, "ana"), as_person(dispatcher, "ben")
+    forced = ana("loop.deploy", deployment="late", version=2, force_reason="the labels are wrong")
+    assert forced.state == "waiting_approval"
+    [approval] = ben("approvals.list", state="waiting")
+    assert "person:ana" in approval.excluded
+    ana("serving.abort", rollout_id=forced.rollout_id, reason="in two steps then")
+    assert ana("serving.start_rollout", deployment="late", version=2, reason="x").state == "waiting_approval"
+    ana("serving.abort", rollout_id=ana("serving.rollouts")[0].rollout_id, reason="so another does")
+    assert ben("serving.start_rollout", deployment="late", version=2, reason="x").state == "running"
 
 
 def test_a_rollout_without_steps_replaces_at_once(serving_one: int, declare: Call, call: Call) -> None:

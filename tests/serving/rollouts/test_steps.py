@@ -202,10 +202,10 @@ def test_on_a_replay_clock_steps_follow_event_time(dispatcher: Dispatcher, worke
     approve = {"first": "policy", "retrain": "policy"}
     spec = {"name": "late", "model": "late", "task": "binary", "rollout": [canary], "approve": approve}
     service("serving.declare", spec=spec)
-    stored = blob_store.put(b"{}")
-    file = {"path": "m.json", "digest": stored.digest, "size_bytes": stored.size_bytes}
-    for code in ("a", "b"):
-        model = {"model": "late", "flavour": "constant", "files": [file], "code_digest": code * 64}
+    for content in (b"{}", b"[]"):
+        stored = blob_store.put(content)
+        file = {"path": "m.json", "digest": stored.digest, "size_bytes": stored.size_bytes}
+        model = {"model": "late", "flavour": "constant", "files": [file]}
         service("registry.register", **model, signature={"inputs": [], "task": "binary"}, metrics={})
     service("serving.start_rollout", deployment="late", version=1, reason="the first")
     rollout = service("serving.start_rollout", deployment="late", version=2, reason="next")

@@ -1,8 +1,9 @@
 """Verbs of whole rollouts: start, answer an approval, pause, resume, abort, roll back."""
 
 from loopwright import registry
-from loopwright.governance import approvals, require_role
-from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.governance import LOCAL_ACTOR, approvals, has_role, require_role
+from loopwright.kernel.documents import digest_of
+from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import ModelVersion
@@ -10,8 +11,10 @@ from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
 from loopwright.serving.events import RolledBack, RolloutPaused, RolloutResumed, RolloutStarted
 from loopwright.serving.releases import Shape, emit_release, refuse_while_live
+from loopwright.serving.rollouts.bonds import judged_by, people_behind
 from loopwright.serving.rollouts.planning import check_steps, describe_step, next_look_at
 from loopwright.serving.rollouts.steps import advance, announce, change, find, hold, plan_look, stop
+from loopwright.serving.strictness import describe_gate, missing_gates
 from loopwright.serving.types import (
     Deployment,
     Look,
@@ -42,8 +45,13 @@ def start_rollout(
         version: Version of the deployment's model.
         reason: Why, in a sentence.
         steps: Other steps than the declared ones; an editor who asks for them needs an approval.
-        needs_approval: None follows the declaration; where that asks for a person, only approvers may say False.
-        forced_reason: Why the version may go past gates it failed; an editor who asks for that needs an approval.
+        needs_approval: None follows the declaration; where that asks for a person, only approvers who had no hand in
+            the version may say False.
+        forced_reason: Why the version may go past gates it failed; that always waits for the approval of another.
+
+    Raises:
+        Conflict: It serves already, or a declared gate did not pass and nobody forces it.
+        PermissionDenied: The caller would decide about what they had a hand in.
     """
     found = lock_served(tx, deployment)
     refuse_while_live(tx, deployment)
@@ -51,12 +59,10 @@ def start_rollout(
         check_steps(steps, found.spec.task, set(plugin_names("guards")), "steps")
     champion = _champion(tx, deployment)
     candidate = _fit_to_serve(tx, found, version, champion, forced_reason)
-    is_special = bool(forced_reason) or steps is not None
-    is_declared = (found.spec.approve.first if champion is None else found.spec.approve.retrain) == "person"
-    if is_declared and needs_approval is False:
-        require_role(tx, Role.APPROVER, "roll out without an approval")
-    is_asked = is_declared if needs_approval is None else needs_approval
-    is_asked = is_asked or (is_special and tx.role in (None, Role.VIEWER, Role.EDITOR))
+    involved = people_behind(tx, candidate)
+    is_asked = _is_asked(tx, found, candidate, champion, needs_approval, involved)
+    is_asked = is_asked or (steps is not None and not has_role(tx, Role.APPROVER))
+    is_asked = is_asked or (bool(forced_reason) and not _may_decide_alone(tx, found))
     rollout = Rollout(
         rollout_id=tx.new_id("roll"),
         deployment=deployment,
@@ -76,9 +82,50 @@ def start_rollout(
     sql.insert_rollout(tx.connection, tx.project, rollout)
     announce(tx, rollout, RolloutStarted, reason, state=rollout.state, forced_reason=forced_reason)
     if is_asked:
-        approvals.ask(tx, tx.ref("rollout", rollout.rollout_id), _question(rollout), candidate.digest)
+        excluded = [] if found.spec.approve.allows_own else involved | {tx.actor}
+        digest = _approved_digest(tx, found, candidate, rollout)
+        ref = tx.ref("rollout", rollout.rollout_id)
+        approvals.ask(tx, ref, _question(rollout), digest, excluded=excluded)
         return rollout
     return advance(tx, rollout, reason)
+
+
+def _is_asked(
+    tx: Tx,
+    deployment: Deployment,
+    candidate: ModelVersion,
+    champion: int | None,
+    needs_approval: bool | None,
+    involved: set[str],
+) -> bool:
+    """Say whether a person is asked: as declared, unless an approver with no hand in it decides by starting it."""
+    approve = deployment.spec.approve
+    is_declared = (approve.first if champion is None else approve.retrain) == "person"
+    if is_declared and needs_approval is False:
+        require_role(tx, Role.APPROVER, "roll out without an approval")
+        if tx.actor in involved and not _may_decide_alone(tx, deployment):
+            raise PermissionDenied(
+                f"{tx.actor} had a hand in version {candidate.version}",
+                field="needs_approval",
+                value=False,
+                rule="nobody decides alone about what they trained, registered or forced",
+                next_step="leave needs_approval out and let another approver decide",
+            )
+    report = judged_by(tx, candidate)
+    is_own_force = report is not None and report.forced_by == tx.actor and not _may_decide_alone(tx, deployment)
+    return is_own_force or (is_declared if needs_approval is None else needs_approval)
+
+
+def _may_decide_alone(tx: Tx, deployment: Deployment) -> bool:
+    """Say whether one actor may do what else takes two: the platform, an open server's person, a team of one."""
+    return tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name or deployment.spec.approve.allows_own
+
+
+def _approved_digest(tx: Tx, deployment: Deployment, candidate: ModelVersion, rollout: Rollout) -> str:
+    """Return the name of all that an approval is about: the version, its report, the steps, the declaration."""
+    report = judged_by(tx, candidate)
+    facts = [candidate.digest, "" if report is None else report.report_id, rollout.steps, deployment.spec]
+    return digest_of([*facts, rollout.forced_reason])
 
 
 def _question(rollout: Rollout) -> str:
@@ -110,30 +157,45 @@ def _fit_to_serve(
         raise Conflict(
             f"version {version} is the champion of {deployment.name} already", field="version", value=version
         )
-    if forced_reason or not deployment.spec.gates:
+    report = judged_by(tx, found)
+    if forced_reason or (report is not None and report.forced_by):
         return found
-    # A refit is let through by the gates of the version whose recipe it repeats.
-    judged = [version] if found.refit_of is None else [version, found.refit_of]
-    reports = [made for one in judged for made in registry.gate_reports(tx, model=found.model, version=one, limit=1)]
-    report = reports[0] if reports else None
-    if report is not None and (report.passed or report.forced_by):
+    results = [] if report is None else report.results
+    # What counts are the gates of today's declaration, not those that happened to run.
+    passed = [result.gate for result in results if result.verdict == "passed"]
+    unproven = missing_gates(passed, deployment.spec.gates)
+    if not unproven:
         return found
-    failed = [] if report is None else [result.message for result in report.results if result.verdict != "passed"]
+    failed = [result.message for result in results if result.verdict != "passed"]
+    never = missing_gates([result.gate for result in results], unproven)
+    failed += [f"{describe_gate(gate)} was never judged" for gate in never if results]
     raise Conflict(
         f"version {version} of {found.model} "
-        + ("did not pass its gates" if report else "has not been through its gates"),
+        + ("did not pass its gates" if results else "has not been through its gates"),
         field="version",
         value=version,
         rule="; ".join(failed) or "every declared gate passed",
-        next_step="train a better one, or force it with a reason; it is still judged in shadow",
+        next_step=f"loopwright evaluate {found.model}, or train a better one; an approver may force it with a reason",
     )
 
 
 @verb("serving.on_approved", changes=Rollout, internal=True)
 def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
-    """Begin a rollout that waited for its approval; one that does not wait stays as it is."""
+    """Begin a rollout that waited for its approval; one that does not wait stays as it is.
+
+    What was approved is looked at again: where the version's report or the declaration changed meanwhile, it ends.
+    """
     rollout = hold(tx, rollout_id)
-    return advance(tx, rollout, reason or "approved") if rollout.state == "waiting_approval" else rollout
+    if rollout.state != "waiting_approval":
+        return rollout
+    deployment = lock_served(tx, rollout.deployment)
+    candidate = registry.get_version(tx, model=rollout.model, version=rollout.version)
+    approved = approvals.list_approvals(tx, state="approved", subject=tx.ref("rollout", rollout_id))
+    # Approvals that were asked for by older versions of the platform name the model version alone.
+    known = (_approved_digest(tx, deployment, candidate, rollout), candidate.digest)
+    if not any(one.digest in known for one in approved):
+        return stop(tx, rollout, "what was approved has changed since: its gates or its declaration; deploy it again")
+    return advance(tx, rollout, reason or "approved")
 
 
 @verb("serving.on_rejected", changes=Rollout, internal=True)

@@ -1,0 +1,41 @@
+"""What a decision about a version is bound to: the report it was judged by, and the people who had a hand in it."""
+
+from loopwright import pipelines, registry, tracking
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.refs import parse_ref
+from loopwright.registry import GateReport, ModelVersion
+from loopwright.store.tx import Tx
+
+
+def judged_by(tx: Tx, version: ModelVersion) -> GateReport | None:
+    """Return the newest gate report that speaks for a version.
+
+    A refit is let through by the gates of the version whose recipe it repeats.
+    """
+    judged = [version.version] if version.refit_of is None else [version.version, version.refit_of]
+    for number in judged:
+        if found := registry.gate_reports(tx, model=version.model, version=number, limit=1):
+            return found[0]
+    return None
+
+
+def people_behind(tx: Tx, version: ModelVersion) -> set[str]:
+    """Return the actors who made a version: who registered it, who started what trained it, who forced its gates."""
+    found = {version.created_by}
+    if version.run:
+        found |= _who_started(tx, parse_ref(version.run).name)
+    report = judged_by(tx, version)
+    if report is not None and report.forced_by:
+        found.add(report.forced_by)
+    if version.refit_of is not None:
+        found |= people_behind(tx, registry.get_version(tx, model=version.model, version=version.refit_of))
+    return found
+
+
+def _who_started(tx: Tx, run_id: str) -> set[str]:
+    try:
+        run = tracking.get_run(tx, run_id=run_id)
+        started = None if run.execution_id is None else pipelines.get(tx, execution_id=run.execution_id)
+    except NotFound:
+        return set()
+    return set() if started is None else {started.started_by}
