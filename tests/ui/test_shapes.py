@@ -1,6 +1,7 @@
 """What several pages show of a deployment."""
 
 import msgspec
+import pytest
 
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import to_builtins
@@ -10,7 +11,8 @@ from loopwright.serving import Release, RolloutStepJudged
 from loopwright.ui.kit.rendering import environment
 from loopwright.ui.kit.sentences import recent_changes
 from loopwright.ui.kit.svg import line_chart
-from loopwright.ui.pages.serving.shapes import quality_series
+from loopwright.ui.pages.serving.deployments import month_rows
+from loopwright.ui.pages.serving.shapes import newest_quality, quality_series, settled_value
 from tests.ui.seed_serving import _variant, _window
 
 
@@ -75,3 +77,28 @@ def test_a_timeline_says_what_repeats_and_folds_long_reasons() -> None:
     assert drawn.count("<details") == 1
     assert "&lt;b&gt;worse" in drawn
     assert "<b>" not in drawn
+
+
+def test_the_band_of_a_mean_is_that_of_the_mean_and_not_the_mean_of_bands() -> None:
+    days = [_window("late", day) for day in reversed(range(130))]
+    part = [Performance("champion", "roc_auc", 0.7, 0.64, 0.76, 400, 400)]
+    windows = [msgspec.structs.replace(one, performance=part) for one in days]
+    [line] = quality_series(windows, [])
+    point = line.points[0]
+    assert point.y == pytest.approx(0.7)
+    assert (point.low, point.high) == (pytest.approx(0.7 - 0.06 / 3**0.5), pytest.approx(0.7 + 0.06 / 3**0.5))
+
+
+def test_the_same_month_of_two_years_is_two() -> None:
+    windows = [_window("late", day) for day in (400, 35)]
+    assert len(month_rows(windows)) == 2
+
+
+def test_quality_is_told_of_settled_windows_and_called_provisional_before() -> None:
+    part = [Performance("champion", "roc_auc", 0.6, 0.5, 0.7, 400, 850)]
+    closed = msgspec.structs.replace(_window("late", 9), state="closed", performance=part)
+    settled = msgspec.structs.replace(_window("late", 8), state="settled")
+    assert newest_quality([closed, settled]) == (settled, False)
+    assert newest_quality([closed]) == (closed, True)
+    assert settled_value(closed) is None
+    assert newest_quality([]) == (None, False)

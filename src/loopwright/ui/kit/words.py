@@ -209,6 +209,15 @@ def month(at_us: int) -> str:
     return _MONTHS[int(format_moment(at_us)[5:7]) - 1]
 
 
+def month_of_year(at_us: int) -> str:
+    """Return month and year: the same month of two years is two.
+
+    >>> month_of_year(0)
+    'Jan 1970'
+    """
+    return f"{month(at_us)} {format_moment(at_us)[:4]}"
+
+
 def metric_value(metric: str, value: float | None) -> str:
     """Return a metric's value with its unit, as its name says."""
     if value is None:

@@ -11,7 +11,7 @@ from loopwright.serving import Rollout, StepVerdict
 from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.rendering import View, page
 from loopwright.ui.kit.sentences import recent_changes
-from loopwright.ui.kit.words import State, month, state
+from loopwright.ui.kit.words import State, month_of_year, state
 from loopwright.ui.pages.serving.shapes import (
     MOST_RELEASES,
     deployment_row,
@@ -133,7 +133,7 @@ def month_rows(windows: Sequence[Window]) -> list[MonthRow]:
     """Return quality by month, newest first; the mean of a month's windows that have a value."""
     grouped: dict[str, list[Window]] = {}
     for window in windows:
-        grouped.setdefault(month(window.start_at), []).append(window)
+        grouped.setdefault(month_of_year(window.start_at), []).append(window)
     return [MonthRow(name, len(group), _means(group)) for name, group in grouped.items()]
 
 

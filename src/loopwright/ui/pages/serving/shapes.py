@@ -1,5 +1,6 @@
 """Shapes of deployments that several pages show: who serves what, quality over windows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -178,7 +179,7 @@ def quality_series(windows: Sequence[Window], releases: Sequence[Release]) -> li
     """Return quality over time, oldest first: one line a variant, and of candidates one a version.
 
     The variant that answers comes first, with its band. Where one point stands for several windows it is their mean,
-    and the band runs between their mean bounds.
+    and the band is that of the mean: rows of different windows are taken as independent, so squared half-widths add up.
 
     Args:
         windows: Newest first.
@@ -215,9 +216,20 @@ def _with_candidate_named(window: Window, releases: Sequence[Release]) -> Window
 def _point(group: Sequence[Window], name: str, *, has_band: bool) -> Point:
     found = [one for window in group if (one := quality_of(window, (name,))) is not None and one.value is not None]
     middle = (group[0].start_at + group[-1].end_at) / 2
-    low = _mean([one.low for one in found]) if has_band else None
-    high = _mean([one.high for one in found]) if has_band else None
-    return Point(middle, _mean([one.value for one in found]), low, high)
+    value = _mean([one.value for one in found])
+    low, high = _bounds_of_mean(found) if has_band else (None, None)
+    return Point(middle, value, low, high)
+
+
+def _bounds_of_mean(found: Sequence[Performance]) -> tuple[float | None, float | None]:
+    """Return the 95 % bounds of the mean of several windows' values; unknown where a window's own are."""
+    value = _mean([one.value for one in found])
+    below = [one.value - one.low for one in found if one.value is not None and one.low is not None]
+    above = [one.high - one.value for one in found if one.value is not None and one.high is not None]
+    if value is None or len(below) < len(found) or len(above) < len(found):
+        return None, None
+    low, high = (math.sqrt(sum(part**2 for part in parts)) / len(found) for parts in (below, above))
+    return value - low, value + high
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
