@@ -20,7 +20,7 @@ from loopwright.kernel.errors import InvalidInput
 
 MOMENT = pl.Datetime("us", "UTC")
 _WHOLE = {int, type(None)}
-_NO_MOMENT = np.datetime64("NaT").astype(np.int64)
+_NO_MOMENT = np.datetime64("NaT", "us").astype(np.int64)
 
 
 def moments(series: pl.Series, field: str) -> Ints:
