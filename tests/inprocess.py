@@ -67,6 +67,9 @@ class InProcessWorker:
     def progress(self, text: str) -> None:
         self.said.append(text)
 
+    def should_stop(self) -> bool:
+        return False
+
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         command = [sys.executable, "-c", CHILD, code.module, code.qualname, str(rows), str(out)]
         answer = subprocess.run(command, cwd=self.state_dir, capture_output=True, text=True, check=False)
@@ -97,7 +100,7 @@ class InProcessWorker:
         return [self._end("jobs.finish", job, result=self.run_job(job)) for job in self._claimed()]
 
     def _claimed(self) -> Iterator[Job]:
-        while claimed := self.call("jobs.claim", {"worker": "w", "kinds": list(JOBS), "limit": 1}, SYSTEM):
+        while claimed := self.call("jobs.claim", {"worker": "w", "kinds": list(JOBS)}, SYSTEM):
             yield from claimed
 
     def _end(self, verb: str, job: Job, **outcome: Any) -> Job:

@@ -50,6 +50,7 @@ SETTINGS = {
     "LOOPWRIGHT_DURABILITY": "`process`: rows survive the death of the process; `power`: answers wait for the disk.",
     "LOOPWRIGHT_SOURCE_ROOTS": "Folders whose files datasets may read, separated by `:`; empty: the one `up` was "
     "started in. Links are followed before the check; hidden files and the state folder are never read.",
+    "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2`; what is not named is 2.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
 }
 

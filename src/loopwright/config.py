@@ -16,7 +16,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
-    datasets may read;
+    datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True):
     auth: str
     durability: str
     source_roots: tuple[Path, ...] = ()
+    slots: dict[str, int] = {}
     is_supervised: bool = False
 
     @property
@@ -70,6 +71,7 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         auth=read("LOOPWRIGHT_AUTH") or "",
         durability=read("LOOPWRIGHT_DURABILITY") or "process",
         source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")),
+        slots=_slots(read("LOOPWRIGHT_SLOTS")),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
 
@@ -102,6 +104,19 @@ def _folders(text: str | None) -> tuple[Path, ...]:
     """Return the folders of a list such as ``/data:/more``; the working folder where there is none."""
     named = [Path(one).expanduser().absolute() for one in (text or "").split(os.pathsep) if one]
     return tuple(named) or (Path.cwd(),)
+
+
+def _slots(text: str | None) -> dict[str, int]:
+    """Return the numbers of a list such as ``looks=2,training=1``."""
+    slots = {}
+    for part in (text or "").split(","):
+        lane, _, number = part.strip().partition("=")
+        if part.strip():
+            if not (number.isascii() and number.isdecimal() and int(number) < 1000):
+                rule = "lane=number, separated by commas, such as looks=2,work=2,training=1"
+                raise InvalidInput("this is no number of slots", field="LOOPWRIGHT_SLOTS", value=part, rule=rule)
+            slots[lane] = int(number)
+    return slots
 
 
 def config_folder() -> Path:

@@ -22,6 +22,7 @@ from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec, ShadowStep
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Job
+from loopwright.store.work import LANES
 from tests.inprocess import InProcessWorker
 
 CODE = CodeRef("c" * 64, "project", "fit", "f" * 64)
@@ -147,7 +148,7 @@ class Loop:
 
 def end_job(loop: Loop, job: Job, verb: str = "jobs.finish", **outcome: Any) -> None:
     """Claim what is queued of a job's kind, as a worker does, and end the job."""
-    claim = {"worker": "w", "kinds": [job.kind], "limit": 100}
+    claim = {"worker": "w", "kinds": [job.kind], "slots": dict.fromkeys(LANES, 100)}
     loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM)
     loop.service(verb, job_id=job.job_id, worker="w", **outcome)
 

@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
-from loopwright.kernel.clock import FixedClock
+from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
-from loopwright.store import jobs
-from loopwright.store.jobs import LEASE_US, MOST_ATTEMPTS
+from loopwright.store import jobs, sql
+from loopwright.store.jobs import LEASE_US, MOST_FAILURES
+from loopwright.store.types import HeldJob, Job, JobLease
+from loopwright.store.work import KINDS, LANES, JobKind, Work
 
 Claim = Callable[..., list[Any]]
+KINDS_OF_TESTS = ("x.do", "x.look", "x.train")
 
 
 @pytest.fixture
@@ -23,17 +26,40 @@ def call(dispatcher: Dispatcher) -> Callable[..., Any]:
 
 @pytest.fixture
 def claim(dispatcher: Dispatcher) -> Claim:
-    def take(worker: str = "w1", limit: int = 1, kinds: tuple[str, ...] = ("x.do",)) -> list[Any]:
-        args = {"worker": worker, "kinds": list(kinds), "limit": limit}
+    def take(worker: str = "w1", limit: int = 1, kinds: tuple[str, ...] = KINDS_OF_TESTS, **lanes: int) -> list[Any]:
+        slots = {lane: lanes.get(lane, 0) for lane in LANES} if lanes else dict.fromkeys(LANES, limit)
+        args = {"worker": worker, "kinds": list(kinds), "slots": slots}
         taken: list[Any] = dispatcher.call("jobs.claim", args, actor=SERVICE_ACTOR, project=SYSTEM)
         return taken
 
     return take
 
 
-def start(dispatcher: Dispatcher, job_id: str, project: str = "flights") -> Any:
-    work = lambda tx: tx.start_job("x.do", f"{project}/thing:a", {"n": 1}, job_id=job_id)  # noqa: E731
+@pytest.fixture
+def renew(dispatcher: Dispatcher) -> Claim:
+    def tell(worker: str, job_id: str, progress: str | None = None) -> list[JobLease]:
+        args = {"worker": worker, "held": [HeldJob("flights", job_id, progress)]}
+        leases: list[JobLease] = dispatcher.call("jobs.renew", args, actor=SERVICE_ACTOR, project=SYSTEM)
+        return leases
+
+    return tell
+
+
+@pytest.fixture(autouse=True)
+def _kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = JobKind("x.look", Work, lane="looks", keep_days=None, retry_after_s=(2.0, 60.0))
+    monkeypatch.setitem(KINDS, "x.look", looks)
+    monkeypatch.setitem(KINDS, "x.train", JobKind("x.train", Work, lane="training", keep_days=2))
+
+
+def start(dispatcher: Dispatcher, job_id: str, project: str = "flights", kind: str = "x.do") -> Any:
+    work = lambda tx: tx.start_job(kind, f"{project}/thing:a", {"n": 1}, job_id=job_id)  # noqa: E731
     return dispatcher.write(project, LOCAL_ACTOR, work)
+
+
+def ended(call: Callable[..., Any]) -> list[str]:
+    """Return the types of the events that tell of jobs, oldest first."""
+    return [event.type for event in reversed(call("audit.list")) if event.type.startswith("jobs.")]
 
 
 def test_the_same_job_twice_is_one(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
@@ -65,13 +91,14 @@ def test_a_lease_that_runs_out_frees_the_job(dispatcher: Dispatcher, claim: Clai
 
 
 def test_a_lease_is_prolonged_by_its_holder_only(
-    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+    dispatcher: Dispatcher, claim: Claim, renew: Claim, call: Callable[..., Any], wall: FixedClock
 ) -> None:
     start(dispatcher, "job_a")
     claim("w1")
     wall.at_us += LEASE_US - 1
-    assert call("jobs.renew", job_ids=["job_a"], worker="w2") == []
-    assert call("jobs.renew", job_ids=["job_a"], worker="w1", progress="half") == ["job_a"]
+    assert renew("w2", "job_a") == []
+    assert renew("w1", "job_a", "half") == [JobLease("flights", "job_a", False)]
+    assert renew("w1", "job_a")
     assert call("jobs.get", job_id="job_a").progress == "half"
     wall.at_us += LEASE_US - 1
     assert claim("w2") == []
@@ -81,15 +108,16 @@ def test_a_job_that_kills_its_workers_is_given_up(
     dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
 ) -> None:
     start(dispatcher, "job_a")
-    for _ in range(MOST_ATTEMPTS):
-        assert len(claim()) == 1
+    for number in range(MOST_FAILURES):
+        assert len(claim(f"w{number}")) == 1
         wall.at_us += LEASE_US + 1
     assert claim() == []
     job = call("jobs.get", job_id="job_a")
     assert (job.state, job.error["code"]) == ("failed", "worker_lost")
     assert call("audit.list", limit=1)[0].type == "jobs.failed"
     call("jobs.retry", job_id="job_a", reason="fixed")
-    assert claim()[0].attempt == 1
+    (again,) = claim()
+    assert (again.attempt, again.failures) == (MOST_FAILURES + 1, 0)
 
 
 def test_what_ends_a_job_of_a_replay_project_happens_in_its_time(
@@ -98,7 +126,7 @@ def test_what_ends_a_job_of_a_replay_project_happens_in_its_time(
     args = {"name": "past", "clock": "replay", "clock_at": 5_000_000}
     dispatcher.call("projects.create", args, actor=LOCAL_ACTOR, project=SYSTEM)
     start(dispatcher, "job_p", "past")
-    for _ in range(MOST_ATTEMPTS + 1):
+    for _ in range(MOST_FAILURES + 1):
         claim()
         wall.at_us += LEASE_US + 1
     newest = dispatcher.call("audit.list", {"limit": 1}, actor=LOCAL_ACTOR, project="past")[0]
@@ -180,3 +208,171 @@ def test_a_later_job_answers_for_an_earlier_one_unless_each_does_its_own(
     start(dispatcher, "job_c")
     assert unanswered() == []
     assert unanswered("x.do") == ["job_b", "job_a"]
+
+
+def ids(claimed: list[Job]) -> list[str]:
+    return [job.job_id for job in claimed]
+
+
+def test_a_look_waits_behind_no_training(dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any]) -> None:
+    for number in range(4):
+        start(dispatcher, f"job_train{number}", kind="x.train")
+    start(dispatcher, "job_look", kind="x.look")
+    assert ids(claim(looks=1, work=1, training=2)) == ["job_look", "job_train0", "job_train1"]
+    assert claim(looks=1, work=1, training=2) == []
+    call("jobs.finish", job_id="job_train0", worker="w1")
+    assert ids(claim(looks=1, work=1, training=2)) == ["job_train2"]
+    assert ids(claim("w2", training=0, work=9)) == []
+
+
+def test_a_part_that_was_not_there_is_waited_for_in_the_queue(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    start(dispatcher, "job_a", kind="x.look")
+    error = {"code": "unavailable", "message": "the gateway did not seal"}
+    for after_s in (2, 60):
+        claim()
+        waits = call("jobs.fail", job_id="job_a", worker="w1", error=error, may_retry=True)
+        assert (waits.state, waits.due_at - wall.at_us, waits.error) == ("queued", after_s * SECOND_US, None)
+        assert waits.progress == "is tried again: the gateway did not seal"
+        wall.at_us = waits.due_at - 1
+        assert claim("w2") == []
+        wall.at_us += 1
+    claim()
+    assert call("jobs.fail", job_id="job_a", worker="w1", error=error, may_retry=True).state == "failed"
+    assert ended(call) == ["jobs.failed"]
+
+
+def test_a_worker_that_stops_hands_back_and_burns_nothing(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    start(dispatcher, "job_a")
+    start(dispatcher, "job_b")
+    for number in range(2 * MOST_FAILURES):
+        assert ids(claim(f"w{number}")) == ["job_a"], "it keeps its place in the queue"
+        assert call("jobs.hand_back", job_id="job_a", worker=f"w{number}").state == "queued"
+    with pytest.raises(Conflict):
+        call("jobs.hand_back", job_id="job_a", worker="w0")
+    claim("w")
+    call("jobs.hand_back", job_id="job_a", worker="w", after_s=5.0)
+    assert ids(claim("w")) == ["job_b"]
+    wall.at_us += 5 * SECOND_US
+    assert ids(claim("other")) == ["job_a"]
+
+
+def test_the_jobs_of_a_worker_known_to_be_dead_are_free_at_once(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any]
+) -> None:
+    start(dispatcher, "job_a")
+    claim("w1")
+    assert call("jobs.let_go", worker="w2") == 0
+    assert call("jobs.let_go", worker="w1") == 1
+    (taken,) = claim("w2")
+    assert (taken.attempt, taken.failures) == (2, 1)
+
+
+def test_what_a_worker_goes_on_with_is_not_handed_out_when_its_lease_ran_out(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    start(dispatcher, "job_a")
+    claim("w1")
+    wall.at_us += LEASE_US + 1  # while no server was up
+    args = {"worker": "w1", "kinds": ["x.do"], "holding": [HeldJob("flights", "job_a")]}
+    assert dispatcher.call("jobs.claim", args, actor=SERVICE_ACTOR, project=SYSTEM) == []
+    job = call("jobs.get", job_id="job_a")
+    assert (job.attempt, job.lease_until) == (1, wall.at_us + LEASE_US)
+
+
+def test_what_waits_is_cancelled_at_once(dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any]) -> None:
+    start(dispatcher, "job_a")
+    cancelled = call("jobs.cancel", job_id="job_a", reason="the wrong file")
+    assert (cancelled.state, cancelled.error["message"]) == ("cancelled", "the job was cancelled: the wrong file")
+    assert call("jobs.cancel", job_id="job_a") == cancelled
+    assert claim() == []
+    assert ended(call) == ["jobs.cancelled"]
+    assert call("jobs.retry", job_id="job_a").state == "queued"
+    assert claim()
+
+
+def test_what_is_under_way_is_cancelled_by_its_worker(
+    dispatcher: Dispatcher, claim: Claim, renew: Claim, call: Callable[..., Any]
+) -> None:
+    start(dispatcher, "job_a")
+    claim()
+    assert call("jobs.cancel", job_id="job_a", reason="enough").state == "running"
+    assert renew("w1", "job_a") == [JobLease("flights", "job_a", True)]
+    ended_so = call("jobs.hand_back", job_id="job_a", worker="w1")
+    assert (ended_so.state, ended_so.error["code"]) == ("cancelled", "cancelled")
+    assert ended(call) == ["jobs.cancel_asked", "jobs.cancelled"]
+    with pytest.raises(Conflict):
+        call("jobs.finish", job_id="job_a", worker="w1")
+
+
+def test_a_cancelled_job_whose_worker_dies_ends_without_another(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    start(dispatcher, "job_a")
+    claim()
+    call("jobs.cancel", job_id="job_a")
+    wall.at_us += LEASE_US + 1
+    assert claim("w2") == []
+    assert call("jobs.get", job_id="job_a").state == "cancelled"
+
+
+def test_ended_jobs_are_dropped_when_their_kind_says_and_their_events_stay(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    for job_id, kind in (("job_a", "x.do"), ("job_b", "x.train"), ("job_c", "x.look")):
+        start(dispatcher, job_id, kind=kind)
+    start(dispatcher, "job_d")
+    claim()
+    for job_id in ("job_a", "job_b", "job_c"):
+        call("jobs.finish", job_id=job_id, worker="w1")
+
+    def drop() -> int:
+        return dispatcher.database.write(lambda connection: sql.delete_expired_jobs(connection, wall.at_us, 1))
+
+    assert drop() == 0
+    wall.at_us += 3 * DAY_US
+    assert (drop(), drop()) == (1, 0)
+    wall.at_us += 30 * DAY_US
+    assert (drop(), drop()) == (1, 0)
+    assert ids(call("jobs.list")) == ["job_d", "job_c"]
+    assert ended(call) == ["jobs.done"] * 3
+
+
+def test_a_listing_is_the_newest_whatever_it_asks_for(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    for number in range(6):
+        wall.at_us += 1
+        start(dispatcher, f"job_{number}", kind=("x.do", "x.train")[number % 2])
+    claim(work=1, training=1)
+    call("jobs.finish", job_id="job_0", worker="w1")
+    assert ids(call("jobs.list", limit=4)) == ["job_5", "job_4", "job_3", "job_2"]
+    assert ids(call("jobs.list", states=["done", "queued"])) == ["job_5", "job_4", "job_3", "job_2", "job_0"]
+    assert ids(call("jobs.list", kind="x.do", limit=2)) == ["job_4", "job_2"]
+    assert ids(call("jobs.list", kind="x.train", states=["running", "done"])) == ["job_1"]
+
+
+def test_a_look_says_what_a_claim_would_find_and_when_the_next_is_due(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
+) -> None:
+    def look(worker: str = "w1", **slots: int) -> tuple[bool, int | None]:
+        with dispatcher.database.reading() as connection:
+            found = sql.look_for_jobs(connection, worker, KINDS_OF_TESTS, slots or {"work": 1}, wall.at_us)
+            return found.is_there, found.next_at
+
+    assert look() == (False, None)
+    start(dispatcher, "job_a")
+    assert look()[0]
+    assert not look(training=5)[0]
+    claim()
+    start(dispatcher, "job_b")
+    assert not look()[0], "every slot is taken"
+    assert look("w2")[0]
+    call("jobs.hand_back", job_id="job_a", worker="w1", after_s=7.0)
+    claim()
+    assert look("w2") == (False, wall.at_us + 7 * SECOND_US)
+    wall.at_us += LEASE_US + 1
+    assert look("w2")[0], "a lease ran out"

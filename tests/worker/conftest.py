@@ -175,6 +175,10 @@ CODE = """
         return {"skip": True, "why": "no new rows"}
     def tick(x=0):
         return x
+    def waits():
+        note("waits")
+        while "go" not in open(TALLY).read():
+            time.sleep(0.05)
 """
 
 

@@ -2,6 +2,8 @@
 
 import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import msgspec
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR
+from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import Unavailable
-from loopwright.store.types import Job
-from loopwright.store.work import JOBS
+from loopwright.store import jobs
+from loopwright.store.work import JOBS, KINDS, LANES, JobKind, NotYet, Work
 from loopwright.worker import Worker
 from loopwright.worker.context import make_context
 from tests.waiting import PATIENCE_S
@@ -142,29 +145,159 @@ def test_a_stop_lets_the_work_under_way_end(site: Site) -> None:
     assert site.call("jobs.list")[0].state == "done"
 
 
-def test_a_job_that_finds_a_part_missing_is_done_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loopwright.worker.process.REPEAT_AFTER_S", (0.01, 0.01))
+def test_a_stop_hands_back_what_does_not_end(site: Site) -> None:
+    site.start_worker()
+    execution_id = site.begin(site.step("load"), site.step("waits", after=("load",)))
+    site.wait_for(lambda: site.done == ["load", "waits"])
+    assert site.kill_worker(signal.SIGTERM) == 0
+    (job,) = site.call("jobs.list")
+    assert (job.state, job.failures, job.worker) == ("queued", 0, None)
+    site.tally.write_text("go")
+    site.start_worker()
+    ended = site.wait(execution_id)
+    assert (ended.state, ended.steps[1].attempt, ended.steps[1].failures) == ("done", 2, 0)
+
+
+def test_the_next_worker_on_a_folder_does_not_wait_for_the_lease_of_the_dead_one(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.store.jobs.LEASE_US", 3600 * SECOND_US)
+    site.start_worker()
+    execution_id = site.begin(site.step("waits"))
+    site.wait_for(lambda: site.done == ["waits"])
+    site.kill_worker()
+    site.tally.write_text("go")
+    site.start_worker()
+    assert site.wait(execution_id).state == "done"
+    (job,) = site.call("jobs.list")
+    assert (job.attempt, job.failures) == (2, 1)
+
+
+Jobs = Callable[..., None]
+
+
+@pytest.fixture
+def work(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
+    """Let a worker in this process do jobs of a kind by a function; ``work(kind, function, args, ...)`` queues them."""
+    monkeypatch.setattr("loopwright.worker.process.RENEW_EVERY_S", 0.1)
+    folder = site.state / "worker"
+    settings = msgspec.structs.replace(site.server.context.settings, url=site.server.url)
+    worker = Worker(make_context(settings, folder, {}), dict.fromkeys(LANES, 2))
+    thread = threading.Thread(target=worker.run)
+
+    def begin(kind: JobKind, function: Any, *all_args: dict[str, Any]) -> None:
+        monkeypatch.setitem(KINDS, kind.name, kind)
+        monkeypatch.setitem(JOBS, kind.name, function)
+        for number, args in enumerate(all_args):
+            queue = lambda tx, a=args, n=number: tx.start_job(kind.name, "flights/x:y", a, job_id=f"{kind.name}-{n}")  # noqa: E731
+            site.server.dispatcher.write("flights", LOCAL_ACTOR, queue)
+        if not thread.is_alive():
+            thread.start()
+
+    yield begin
+    threading.Thread(target=worker.stop).start()
+    site.server.context.stop_waiting()
+    if thread.ident is not None:
+        thread.join()
+
+
+class Times(Work, frozen=True):
+    """How often a job finds that a part is missing."""
+
+    times: int = 0
+
+
+def states_of(site: Site) -> dict[str, str]:
+    return {job.job_id: job.state for job in site.call("jobs.list")}
+
+
+def test_a_job_that_finds_a_part_missing_is_done_again(site: Site, work: Jobs) -> None:
     tries: dict[str, int] = {}
 
-    def find_it_missing(_context: Any, job: Job) -> dict[str, Any]:
-        tries[job.job_id] = tries.get(job.job_id, 0) + 1
-        if tries[job.job_id] <= job.args["times"]:
+    def find_it_missing(context: Any, args: Times) -> dict[str, Any]:
+        tries[context.job.job_id] = tries.get(context.job.job_id, 0) + 1
+        if tries[context.job.job_id] <= args.times:
             raise Unavailable("a gateway has not sealed its spool")
         return {"rows": 3}
 
-    monkeypatch.setitem(JOBS, "test.missing", find_it_missing)
-    for times in (2, 3):
-        args = {"times": times}
-        site.server.dispatcher.write(
-            "flights", LOCAL_ACTOR, lambda tx, a=args: tx.start_job("test.missing", "flights/x:y", a, job_id=f"job_{a}")
-        )
-    worker = Worker(make_context(msgspec.structs.replace(site.server.context.settings, url=site.server.url)))
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    site.wait_for(lambda: {job.state for job in site.call("jobs.list")} == {"done", "failed"})
-    threading.Thread(target=worker.stop).start()
-    site.server.context.stop_waiting()
-    thread.join()
+    kind = JobKind("test.missing", Times, retry_after_s=(0.01, 0.01))
+    work(kind, find_it_missing, {"times": 2}, {"times": 3})
+    site.wait_for(lambda: set(states_of(site).values()) == {"done", "failed"})
     ended = {job.args["times"]: (job.state, job.attempt) for job in site.call("jobs.list")}
-    assert ended == {2: ("done", 1), 3: ("failed", 1)}
+    assert ended == {2: ("done", 3), 3: ("failed", 3)}
     assert set(tries.values()) == {3}
+
+
+def test_a_look_passes_trainings_that_hold_every_slot_of_theirs(site: Site, work: Jobs) -> None:
+    end = threading.Event()
+
+    def train(_context: Any, _args: Times) -> dict[str, Any]:
+        end.wait(30)
+        return {}
+
+    work(JobKind("test.train", Times, lane="training"), train, *({} for _ in range(4)))
+    site.wait_for(lambda: list(states_of(site).values()).count("running") == 2)
+    work(JobKind("test.look", Times, lane="looks"), lambda *_: {}, {}, {}, {})
+    site.wait_for(lambda: [states_of(site).get(f"test.look-{n}") for n in range(3)] == ["done"] * 3)
+    assert list(states_of(site).values()).count("queued") == 2
+    end.set()
+    site.wait_for(lambda: set(states_of(site).values()) == {"done"})
+
+
+def test_an_attempt_that_takes_too_long_is_stopped_at_its_next_call_and_told(site: Site, work: Jobs) -> None:
+    def ask_for_ever(context: Any, _args: Times) -> dict[str, Any]:
+        while True:
+            context.call(jobs.get, job_id=context.job.job_id)
+            time.sleep(0.01)
+
+    work(JobKind("test.long", Times, deadline_s=0.5), ask_for_ever, {})
+    site.wait_for(lambda: states_of(site) == {"test.long-0": "failed"})
+    (job,) = site.call("jobs.list")
+    assert (job.error["code"], job.attempt) == ("too_long", 1)
+    assert "took longer than 0.5 s" in job.error["message"]
+
+
+def test_an_attempt_that_cannot_be_stopped_is_given_up_and_its_slot_is_free(
+    site: Site, work: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.worker.process.STUCK_AFTER_S", 0.2)
+    end = threading.Event()
+    kind = JobKind("test.stuck", Times, deadline_s=0.3)
+    work(kind, lambda *_: end.wait(30) and None, {}, {})
+    site.wait_for(lambda: set(states_of(site).values()) == {"failed"})
+    work(JobKind("test.quick", Times), lambda *_: {}, {}, {})
+    site.wait_for(lambda: [states_of(site)[f"test.quick-{n}"] for n in range(2)] == ["done"] * 2)
+    end.set()
+    time.sleep(0.3)
+    assert states_of(site)["test.stuck-0"] == "failed", "what ends behind its back reports nothing"
+
+
+def test_a_job_under_way_is_cancelled(site: Site, work: Jobs) -> None:
+    stopped = threading.Event()
+
+    def go_on(context: Any, _args: Times) -> dict[str, Any]:
+        while not context.should_stop():
+            time.sleep(0.01)
+        stopped.set()
+        raise OSError("a file that the other side closed")  # what is stopped in the middle may raise anything
+
+    work(JobKind("test.endless", Times), go_on, {})
+    site.wait_for(lambda: states_of(site) == {"test.endless-0": "running"})
+    site.call("jobs.cancel", job_id="test.endless-0", reason="enough")
+    site.wait_for(lambda: states_of(site) == {"test.endless-0": "cancelled"})
+    assert stopped.is_set()
+
+
+def test_a_job_goes_on_later_without_holding_a_slot(site: Site, work: Jobs) -> None:
+    asked: list[int] = []
+
+    def wait_first(context: Any, _args: Times) -> dict[str, Any]:
+        asked.append(context.job.attempt)
+        if len(asked) == 1:
+            raise NotYet(0.2)
+        return {}
+
+    work(JobKind("test.later", Times), wait_first, {})
+    site.wait_for(lambda: states_of(site) == {"test.later-0": "done"})
+    assert asked == [1, 2]
+    assert site.call("jobs.list")[0].failures == 0

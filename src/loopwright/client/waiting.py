@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from loopwright.store.types import Job
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
-JOB_ENDED = ("done", "failed", "dismissed")
+JOB_ENDED = ("done", "failed", "dismissed", "cancelled")
 EXECUTION_ENDED = ("done", "failed", "cancelled")
 
 
@@ -35,7 +35,7 @@ class RemoteJob:
 
     @property
     def state(self) -> str:
-        """``queued``, ``running``, ``done`` or ``failed``, as last seen."""
+        """``queued``, ``running``, ``done``, ``failed`` or ``cancelled``, as last seen."""
         return self.record.state
 
     @property
@@ -60,7 +60,7 @@ class RemoteJob:
         """
         _wait(self.refresh, lambda: self.state in JOB_ENDED, timeout_s, self.job_id)
         if self.state != "done":
-            raise error_from_dict(self.record.error or {"message": f"{self.record.kind} failed"})
+            raise error_from_dict(self.record.error or {"message": f"{self.record.kind} {self.state}"})
         return self
 
     def __repr__(self) -> str:

@@ -19,11 +19,14 @@ from loopwright.pipelines.step_runs import advance, is_wanted, take
 from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_kind
 from loopwright.pipelines.types import Advanced, BegunStep, Claim, EndedStep, Execute, TakenExecution
 from loopwright.store.types import BlobRef
+from loopwright.store.work import NotYet
 
 log = logging.getLogger("loopwright.pipelines")
 
 PARALLEL = 2
 """Attempts that one execution makes at once."""
+LONGEST_WAIT_S = 3.0
+"""A step that is tried again later than this is waited for in the job's queue."""
 _ASK_EVERY_S = 1.0
 
 
@@ -51,7 +54,7 @@ class _Run:
     def __init__(self, context: PipelineContext, taken: TakenExecution, claim: Claim) -> None:
         self._context, self._execution, self._claim = context, taken.execution, claim
         self._steps = {step.name: step for step in taken.spec.steps}
-        self._watch = _Watch(lambda: context.call(is_wanted, claim=claim))
+        self._watch = _Watch(context.should_stop, lambda: context.call(is_wanted, claim=claim))
         self._running: dict[Future[EndedStep], str] = {}
 
     def to_end(self) -> str:
@@ -78,7 +81,13 @@ class _Run:
                     del self._running[future]
             else:
                 ended = []
-                time.sleep(now.retry_s or 0.0)
+                self._wait_for_retry(now.retry_s or 0.0)
+
+    def _wait_for_retry(self, retry_s: float) -> None:
+        """Wait until a step is to be tried again; a long wait is no reason to hold a slot."""
+        if retry_s > LONGEST_WAIT_S:
+            raise NotYet(retry_s)
+        time.sleep(retry_s)
 
     def _advance(self, ended: list[EndedStep]) -> Advanced:
         return self._context.call(
@@ -129,10 +138,15 @@ def _digest(logged: list[BlobRef]) -> str | None:
 
 
 class _Watch:
-    """Says to the steps of an execution whether their work is still wanted; asks now and then."""
+    """Says to the steps of an execution whether their work is still wanted.
 
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self._ask = ask
+    Args:
+        should_stop: Says whether the job is to stop; costs nothing.
+        ask: Asks the server whether the execution is still to be run here; called now and then.
+    """
+
+    def __init__(self, should_stop: Callable[[], bool], ask: Callable[[], bool]) -> None:
+        self._should_stop, self._ask = should_stop, ask
         self._asked_at = time.monotonic()
         self._lock = threading.Lock()
         self._is_over = False
@@ -144,7 +158,7 @@ class _Watch:
     def is_over(self) -> bool:
         """Say whether the step's work is no longer wanted."""
         with self._lock:
-            if not self._is_over and time.monotonic() - self._asked_at > _ASK_EVERY_S:
+            if not self._is_over and not self._should_stop() and time.monotonic() - self._asked_at > _ASK_EVERY_S:
                 self._asked_at = time.monotonic()
                 self._is_over = not self._ask()
-            return self._is_over
+            return self._is_over or self._should_stop()

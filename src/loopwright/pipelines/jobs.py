@@ -8,7 +8,7 @@ from loopwright.pipelines.executions import finish_execution
 from loopwright.pipelines.interpreter import run_execution
 from loopwright.pipelines.steps import PipelineContext
 from loopwright.pipelines.types import Execute
-from loopwright.store.work import JobContext, job
+from loopwright.store.work import JobContext, NotYet, job
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -18,7 +18,7 @@ def execute(context: JobContext, work: Execute) -> dict[str, Any]:
     """Run an execution to its end; a worker that takes it over goes on where the rows say it stands."""
     try:
         return {"state": run_execution(cast(PipelineContext, context), work, context.job.attempt)}
-    except (Conflict, Unavailable):  # another worker has it, or this job is done again
+    except (Conflict, NotYet, Unavailable):  # another worker has it, or this job is done again
         raise
     except Exception as error:  # the execution must not stay open behind a job that ended
         if not isinstance(error, LoopwrightError):

@@ -91,7 +91,11 @@ class StepContext:
             StepFailed: The function raised, took too long or needed too much memory.
         """
         result: CallResult = self.job.children.call(
-            target, inputs, timeout_s=timeout_s or self.step.timeout_s, should_stop=self.should_stop
+            target,
+            inputs,
+            timeout_s=timeout_s or self.step.timeout_s,
+            should_stop=self.should_stop,
+            lane="training",
         )
         self.log += result.log
         return result.output

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from loopwright.loop import fire_due
 from loopwright.server.context import ServerContext
+from loopwright.store import sql
+from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import Lease
 from loopwright.store.news import EVENTS
 
@@ -13,6 +15,8 @@ log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
 TIDY_EVERY_S = 6 * 3600.0
+TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
+"""What is tidied up goes in parts, with a pause for others between them."""
 
 
 class Background:
@@ -27,7 +31,9 @@ class Background:
         ]
 
     def start(self) -> None:
-        """Start the loops."""
+        """Start the loops. While no server was up no worker could prolong a lease: who lives still gets to do so."""
+        until = self._context.dispatcher.wall.now_us() + LEASE_US
+        self._context.database.write(lambda connection: sql.move_leases(connection, until, until=until))
         for thread in self._threads:
             thread.start()
 
@@ -69,4 +75,11 @@ class Background:
 
     def _tidy(self) -> None:
         self._context.dispatcher.forget_old_keys()
+        while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
+            self._stop.wait(TIDY_PAUSE_S)
         self._stop.wait(TIDY_EVERY_S)
+
+    def _drop_expired_jobs(self) -> int:
+        """Drop some jobs that ended long ago; their events stay."""
+        wall_us = self._context.dispatcher.wall.now_us()
+        return self._context.database.write(lambda connection: sql.delete_expired_jobs(connection, wall_us, TIDY_BATCH))

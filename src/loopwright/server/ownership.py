@@ -47,12 +47,13 @@ def clear_state(settings: Settings) -> None:
     """Delete what a state folder holds, but for the lock that keeps others out meanwhile.
 
     Raises:
-        Unavailable: A server works on it, or a gateway of it still does.
+        Unavailable: A server works on it, or a gateway or worker of it still does.
     """
     with sole_owner(settings):
         for lock in settings.state_dir.glob("*/lock"):
             if is_held(lock):
-                raise Unavailable("a gateway still works on this folder", value=str(lock.parent), next_step="stop it")
+                what = f"a {lock.parent.name.partition('-')[0]} still works on this folder"
+                raise Unavailable(what, value=str(lock.parent), next_step="stop it")
         for child in settings.state_dir.iterdir():
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)

@@ -218,7 +218,7 @@ class JudgeSpec(Work, frozen=True):
     end_at: int
 
 
-@job_kind("serving.score")
+@job_kind("serving.score", keep_days=None)  # why names the batch that scored a row
 class ScoreSpec(Work, frozen=True):
     """A batch to score: a Parquet blob with the model's columns, perhaps with a caller's id and an event time.
 

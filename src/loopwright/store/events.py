@@ -12,7 +12,7 @@ class _JobFacts(Facts, frozen=True):
 
 @event("jobs.retried")
 class JobRetried(_JobFacts, frozen=True):
-    """A failed job was queued again."""
+    """A job that had failed, or was cancelled, was queued again."""
 
 
 @event("jobs.done")
@@ -24,7 +24,7 @@ class JobDone(_JobFacts, frozen=True):
 
 @event("jobs.failed")
 class JobFailed(_JobFacts, frozen=True):
-    """A job ended badly, with the error a person reads."""
+    """A job ended badly for good, with the error a person reads."""
 
     error: dict[str, Any]
 
@@ -32,3 +32,13 @@ class JobFailed(_JobFacts, frozen=True):
 @event("jobs.dismissed")
 class JobDismissed(_JobFacts, frozen=True):
     """A person said that a failed job needs nothing more."""
+
+
+@event("jobs.cancel_asked")
+class JobCancelAsked(_JobFacts, frozen=True):
+    """Somebody asked for the end of a job that is under way; its worker ends it."""
+
+
+@event("jobs.cancelled")
+class JobCancelled(_JobFacts, frozen=True):
+    """A job ended because somebody asked for it."""

@@ -10,7 +10,7 @@ events = Table(
     Column("event_id", Serial, primary_key=True, autoincrement=True),
     Column("project_id", Text, nullable=False),
     Column("type", Text, nullable=False),
-    Column("ref", Text, nullable=False),
+    Column("ref", SortedText, nullable=False),
     Column("actor", Text, nullable=False),
     Column("event_at", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
@@ -20,7 +20,7 @@ events = Table(
     Column("position", Moment, unique=True),
     Column("chain", Text),
     Index("ix_events_project_position", "project_id", "position"),
-    Index("ix_events_project_ref", "project_id", "ref"),
+    Index("ix_events_project_ref", "project_id", "ref", "position"),
 )
 
 timers = Table(
@@ -54,7 +54,17 @@ jobs = Table(
     Column("progress", Text),
     Column("result", Json),
     Column("error", Json),
-    Index("ix_jobs_state", "state", "recorded_at"),
+    Column("lane", Text, nullable=False, server_default="work"),
+    Column("due_at", Moment, nullable=False, server_default="0"),
+    Column("failures", Moment, nullable=False, server_default="0"),
+    Column("cancel_reason", Text),
+    Column("expires_at", Moment),
+    Index("ix_jobs_due", "state", "lane", "due_at"),
+    Index("ix_jobs_recorded", "project_id", "recorded_at"),
+    Index("ix_jobs_state", "project_id", "state", "recorded_at"),
+    Index("ix_jobs_kind", "project_id", "kind", "state", "recorded_at"),
+    Index("ix_jobs_ref", "project_id", "ref", "recorded_at"),
+    Index("ix_jobs_expires", "expires_at"),
 )
 
 cursors = Table(

@@ -15,7 +15,7 @@ from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
 from loopwright.store.news import JOBS, tell
 from loopwright.store.types import BlobRef, Job
-from loopwright.store.work import Work, kind_of
+from loopwright.store.work import Work, kind_named, kind_of
 
 
 @dataclass(slots=True)
@@ -92,8 +92,10 @@ class Tx:
             job_id: Its id, where one follows from what it does; else a new one.
         """
         self.wake(JOBS)
-        kind, values = (work, args or {}) if isinstance(work, str) else (kind_of(type(work)).name, to_builtins(work))
-        return sql.insert_job(self, kind, ref, values, job_id or self.new_id("job"))
+        kind, values = (
+            (kind_named(work), args or {}) if isinstance(work, str) else (kind_of(type(work)), to_builtins(work))
+        )
+        return sql.insert_job(self, kind.name, kind.lane, ref, values, job_id or self.new_id("job"))
 
     def wake(self, topic: str) -> None:
         """Tell whoever waits for news of this topic about this commit, although it writes no event."""

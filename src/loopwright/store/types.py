@@ -26,16 +26,23 @@ class Timer(msgspec.Struct, frozen=True):
 
 
 JOB_STATES = {
-    "queued": frozenset({"running"}),
-    "running": frozenset({"done", "failed"}),
+    "queued": frozenset({"running", "cancelled"}),
+    "running": frozenset({"done", "failed", "queued", "cancelled"}),
     "done": frozenset[str](),
     "failed": frozenset({"queued", "dismissed"}),
     "dismissed": frozenset({"queued"}),
+    "cancelled": frozenset({"queued"}),
 }
 
 
 class Job(msgspec.Struct, frozen=True):
-    """Work that takes input, output or seconds; a worker holds it under a lease and may be replaced."""
+    """Work that takes input, output or seconds; a worker holds it under a lease and may be replaced.
+
+    ``attempt`` counts how often a worker took it and never goes back: of two that believe they hold it, the higher one
+    does. ``failures`` counts the attempts that ended badly since a person retried it. ``due_at`` is when it may be
+    taken; ``cancel_reason`` is why a running one is to end, and empty if no reason was given. Once it has ended the row
+    is kept until ``expires_at``, for ever where that is None. All of these are on the wall clock, microseconds UTC.
+    """
 
     project: str
     job_id: str
@@ -52,6 +59,27 @@ class Job(msgspec.Struct, frozen=True):
     progress: str | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    lane: str = "work"
+    due_at: int = 0
+    failures: int = 0
+    cancel_reason: str | None = None
+    expires_at: int | None = None
+
+
+class HeldJob(msgspec.Struct, frozen=True):
+    """A job that a worker does, as it tells with each sign of life: how far it is, None for as far as before."""
+
+    project: str
+    job_id: str
+    progress: str | None = None
+
+
+class JobLease(msgspec.Struct, frozen=True):
+    """A job that a worker still holds; ``is_cancelled`` asks it to end the job."""
+
+    project: str
+    job_id: str
+    is_cancelled: bool
 
 
 class Queue(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Lane = Literal["looks", "work", "training"]
+LANES: tuple[Lane, ...] = ("looks", "work", "training")
 """Queues of jobs: one never waits behind another. ``looks`` are short and something waits for them (a canary's look, an
 alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours."""
 
@@ -35,8 +36,9 @@ class JobKind(msgspec.Struct, frozen=True):
         lane: The queue it waits in.
         retry_after_s: Pauses before it is tried again, where a part of the platform was not there. After the last one
             the job has failed.
-        deadline_s: Longest time one attempt may take.
-        keep_days: How long its row is kept after its end.
+        deadline_s: Longest time one attempt may take; then it is stopped and the job has failed.
+        keep_days: How long its row is kept after its end; None for ever, where others refer to it.
+        needs_person: Whether its failure needs somebody; False where whoever started it waits for the answer.
     """
 
     name: str
@@ -44,7 +46,8 @@ class JobKind(msgspec.Struct, frozen=True):
     lane: Lane = "work"
     retry_after_s: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 20.0)
     deadline_s: float = 3600.0
-    keep_days: int = 30
+    keep_days: int | None = 30
+    needs_person: bool = True
 
 
 W = TypeVar("W", bound=Work)
@@ -68,6 +71,30 @@ def job_kind(name: str, **marks: Any) -> Callable[[WorkType], WorkType]:
 def kind_of(args: type[Work]) -> JobKind:
     """Return the kind of job whose arguments a struct holds."""
     return _BY_ARGS[args]
+
+
+def kind_named(name: str) -> JobKind:
+    """Return how jobs of a kind are done; of one that nobody declared here, in the usual way."""
+    return KINDS.get(name) or JobKind(name, Work)
+
+
+class NotYet(Exception):
+    """Raised by a job that can go on only later: it goes back to its queue and holds no slot until then.
+
+    Args:
+        after_s: In how many seconds it may be taken again.
+    """
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__(f"it goes on in {after_s:g} s")
+        self.after_s = after_s
+
+
+class Stopped(BaseException):
+    """Ends a job at its next call: somebody cancelled it, another worker has it, it took too long, or the worker stops.
+
+    No error, so that nothing on the way takes it for a failure of the job.
+    """
 
 
 class VerbCaller(Protocol):
@@ -118,6 +145,10 @@ class JobContext(VerbCaller, Protocol):
 
     def progress(self, text: str) -> None:
         """Say how far the job is, for the person who waits."""
+        ...
+
+    def should_stop(self) -> bool:
+        """Say whether the job is no longer wanted here; what takes long asks now and then. Calls raise ``Stopped``."""
         ...
 
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:

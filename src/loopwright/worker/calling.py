@@ -1,22 +1,28 @@
-"""Calls of verbs with the service token; they outlast a server that is down."""
+"""Calls of verbs with the service token; they outlast a server that is down, but not one that never gets done."""
 
 import logging
 import os
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from loopwright.kernel.errors import Unavailable
-from loopwright.kernel.verbs import VERBS
+from loopwright.kernel.verbs import verb_of
 from loopwright.loop import seal_gateway
 from loopwright.store.types import Streams
+from loopwright.store.work import Stopped
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.line import ServiceLine
 
+P = ParamSpec("P")
+R = TypeVar("R")
 log = logging.getLogger("loopwright.worker")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+MOST_SLOW = 3
+"""So often a call is asked that the server took and did not answer in time: what is slow once may be so again."""
 
 
 class ServerCaller:
@@ -32,37 +38,63 @@ class ServerCaller:
         self._server = VerbCaller(url.rstrip("/"), self._line)
         self._is_down = threading.Event()
 
-    def call(self, verb: str, args: dict[str, Any], project: str) -> Any:
-        """Call a verb or query until the server answers; the result has the verb's return type.
+    def call(
+        self,
+        function: Callable[Concatenate[Any, P], R],
+        project: str,
+        should_stop: Callable[[], bool],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a verb or query, given as its function, until the server answers.
 
-        While the server is down this waits. A verb that is not idempotent by itself carries one key through all tries.
+        While nobody listens this waits, for as long as the caller is wanted. A call that was taken and not answered in
+        time is asked a few times only. A verb that is not idempotent by itself carries one key through all tries.
 
         Raises:
+            Stopped: ``should_stop`` said so, before a try.
+            Unavailable: The server takes the call and does not get done with it.
             LoopwrightError: What the server answered, rebuilt.
         """
-        found = VERBS.get(verb)
-        has_key = found is None or (not found.is_query and found.surface == "public")
+        verb = verb_of(function)
+        has_key = not verb.is_query and verb.surface == "public"
         key = f"worker-{os.urandom(16).hex()}" if has_key else None
-        pause_s = FIRST_PAUSE_S
-        while True:
+        pause_s, slow = FIRST_PAUSE_S, 0
+        while not should_stop():
             try:
-                return self.try_once(verb, args, project, key=key)
+                answer: R = self._ask(verb.name, kwargs, project, 0.0, key)
+                return answer
             except Unavailable as error:
+                slow += isinstance(error.__cause__, TimeoutError)
+                if slow >= MOST_SLOW:
+                    raise
                 if not self._is_down.is_set():
-                    log.warning("%s waits for the server: %s", verb, error)
+                    log.warning("%s waits for the server: %s", verb.name, error)
                 self._is_down.set()
                 time.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
+        raise Stopped
 
     def try_once(
-        self, verb: str, args: dict[str, Any], project: str, *, wait_s: float = 0, key: str | None = None
-    ) -> Any:
-        """Call a verb or query once.
+        self,
+        function: Callable[Concatenate[Any, P], R],
+        project: str,
+        wait_s: float,
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Call a verb or query once; the server may wait so long for an answer that is not empty.
 
         Raises:
             Unavailable: The server is down or does not answer in time.
             LoopwrightError: What the server answered, rebuilt.
         """
+        answer: R = self._ask(verb_of(function).name, kwargs, project, wait_s, None)
+        return answer
+
+    def _ask(self, verb: str, args: dict[str, Any], project: str, wait_s: float, key: str | None) -> Any:
         answer = self._server.within(project).waiting(wait_s).call_named(verb, args, key=key)
         self._is_down.clear()
         return answer

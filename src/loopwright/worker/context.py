@@ -1,6 +1,6 @@
 """What a job may use: verbs over HTTP, blobs, child processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -8,28 +8,30 @@ from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.verbs import verb_of
+from loopwright.kernel.verbs import VERBS
 from loopwright.pipelines import ChildPool
+from loopwright.serving import gateways
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import EVERY_STREAM, Job, Streams
+from loopwright.store.work import Lane, kind_named
 from loopwright.worker.calling import ServerCaller
+from loopwright.worker.tasks import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class WorkerContext:
-    """The context of one job, or of the worker itself.
+    """The context of one task, or of the worker itself.
 
     Args:
         caller: Reaches the server.
         blobs: The blob store that server and gateways use too.
         state_dir: Folder of local state.
         children: Pool of child processes.
-        say: Takes the progress of the job.
-        project: Where verbs are called.
-        job: The job; None for the worker itself.
         source_roots: Folders whose files datasets may read.
+        task: The job under way; None for the worker itself.
+        project: Where verbs are called.
     """
 
     def __init__(
@@ -38,10 +40,9 @@ class WorkerContext:
         blobs: BlobStore,
         state_dir: Path,
         children: ChildPool,
-        say: Callable[[str], None] = lambda _: None,
-        project: str = SYSTEM,
-        job: Job | None = None,
         source_roots: Sequence[Path] = (),
+        task: Task | None = None,
+        project: str = SYSTEM,
     ) -> None:
         self.blobs: BlobStore = blobs
         self.state_dir: Path = state_dir
@@ -49,27 +50,26 @@ class WorkerContext:
         self.wall: Clock = WallClock()
         self.children: ChildPool = children
         self.caller = caller
-        self._say = say
         self.project = project
-        self._job = job
+        self._task = task
 
     @property
     def job(self) -> Job:
         """The job that is done."""
-        assert self._job is not None, "the worker's own context has no job"
-        return self._job
+        assert self._task is not None, "the worker's own context has no job"
+        return self._task.job
 
-    def for_job(self, job: Job, say: Callable[[str], None]) -> "WorkerContext":
-        """Return the context of one job, which tells its progress."""
-        return self._with(say, job.project, job)
+    def for_task(self, task: Task) -> "WorkerContext":
+        """Return the context of one job, whose calls end when it is to stop."""
+        return self._with(task, task.job.project)
 
     def within(self, project: str) -> "WorkerContext":
         """Return the same context for calls in another project."""
-        return self._with(self._say, project, self._job)
+        return self._with(self._task, project)
 
-    def _with(self, say: Callable[[str], None], project: str, job: Job | None) -> "WorkerContext":
-        parts = (self.caller, self.blobs, self.state_dir, self.children)
-        return WorkerContext(*parts, say, project, job, self.source_roots)
+    def _with(self, task: Task | None, project: str) -> "WorkerContext":
+        parts = (self.caller, self.blobs, self.state_dir, self.children, self.source_roots)
+        return WorkerContext(*parts, task, project)
 
     @overload
     def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -78,18 +78,29 @@ class WorkerContext:
     def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a verb or query with the service token; waits while the server is down."""
+        """Call a verb or query with the service token; waits while the server is down.
+
+        Raises:
+            Stopped: The job is to stop.
+        """
+        project = self.project
         if isinstance(function, str):
-            return self.caller.call(function, args[0], (args[1:] and args[1]) or self.project)
-        return self.caller.call(verb_of(function).name, kwargs, self.project)
+            function, kwargs, project = VERBS[function].function, args[0], (args[1:] and args[1]) or project
+        return self.caller.call(function, project, self.should_stop, **kwargs)
 
     def progress(self, text: str) -> None:
         """Say how far the job is; it is sent with the next sign of life."""
-        self._say(text)
+        if self._task is not None:
+            self._task.say(text)
+
+    def should_stop(self) -> bool:
+        """Say whether the job is to stop."""
+        return self._task is not None and self._task.should_stop()
 
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
-        self.children.transform(code, rows, out)
+        lane = kind_named(self.job.kind).lane
+        self.children.transform(code, rows, out, should_stop=self.should_stop, lane=lane)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
@@ -97,15 +108,20 @@ class WorkerContext:
         Raises:
             Unavailable: One is there and did not.
         """
-        for lease in self.call("serving.gateways", {}, SYSTEM):
+        for lease in self.within(SYSTEM).call(gateways):
             self.caller.seal(lease.address, streams)
 
 
-def make_context(settings: Settings) -> WorkerContext:
-    """Return the worker's own context."""
-    folder = settings.state_dir / "worker"
+def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) -> WorkerContext:
+    """Return the worker's own context.
+
+    Args:
+        settings: Of the process.
+        folder: The folder of this worker alone.
+        slots: How many jobs of each lane it does at once.
+    """
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
     url = settings.url or f"http://{settings.host}:{settings.port}"
     caller = ServerCaller(url, settings.service_token)
-    children = ChildPool(folder, blobs)
-    return WorkerContext(caller, blobs, settings.state_dir, children, source_roots=settings.source_roots)
+    children = ChildPool(folder, blobs, slots=slots)
+    return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots)

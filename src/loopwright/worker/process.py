@@ -1,38 +1,45 @@
-"""The worker process: claim, work, renew, report; two jobs at once."""
+"""The worker process: claim, work, give signs of life, report; so many jobs of each lane at once."""
 
 import logging
 import os
 import signal
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 from loopwright.config import Settings
 from loopwright.governance import SYSTEM
-from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.rooms import import_rooms
+from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
-from loopwright.store.work import JOBS, do_job
+from loopwright.store.work import JOBS, LANES, Lane, NotYet, Stopped, do_job
 from loopwright.wire.process import run_process
 from loopwright.worker.context import WorkerContext, make_context
+from loopwright.worker.instance import hold_instance
+from loopwright.worker.tasks import Task, Tasks
 
 log = logging.getLogger("loopwright.worker")
 
-SLOTS = 2
 CLAIM_WAIT_S = 5.0
 """Shorter than a job's lease: when the jobs of a dead worker are free again, no claim of its own waits for them."""
-RENEW_EVERY_S = 3.0
-REPEAT_AFTER_S = (1.0, 2.0, 5.0, 10.0, 20.0)
-DRAIN_S = 8.0
-"""How long a stop waits for jobs under way; what is left resumes elsewhere or at the next start."""
+RENEW_EVERY_S = 2.0
+DRAIN_S = 6.0
+"""How long a stop waits for jobs under way; what is left is handed back, and the next worker takes it at once."""
+STOP_S = 1.0
+"""How long a job has to stop after it was asked to, before it is handed back or given up behind its back."""
+STUCK_AFTER_S = 15.0
+"""So long after its deadline an attempt that does not stop is given up; its thread cannot be ended."""
+MOST_STUCK = 3
+"""With so many threads given up the worker ends, and its successor begins without them."""
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
-class _Stopped(BaseException):
-    """Ends what waits when the worker stops: a claim, or a job that is to be repeated."""
+class _WokenUp(BaseException):
+    """Ends a claim that waits, when the worker stops."""
 
 
 class Worker:
@@ -40,20 +47,19 @@ class Worker:
 
     Args:
         context: What jobs may use.
+        slots: How many jobs of each lane are done at once.
     """
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, slots: Mapping[Lane, int]) -> None:
         self.name = new_id("wrk", context.wall.now_us())
-        self._context = context
-        self._active: dict[str, Job] = {}
-        self._progress: dict[str, str] = {}
-        self._lost: set[str] = set()
-        self._changed = threading.Condition()
+        self._context, self._slots = context, dict(slots)
+        self._tasks = Tasks()
         self._stop = threading.Event()
         self._is_claiming = False
+        self._stuck = 0
 
     def stop(self) -> None:
-        """Claim no more jobs; ``run`` returns when those under way have ended or ``DRAIN_S`` is over.
+        """Claim no more jobs; ``run`` returns when those under way have ended or are handed back.
 
         Called by a signal in the thread of ``run``, it ends a claim that waits; a job granted in that very moment is
         free again when its lease ends.
@@ -61,23 +67,18 @@ class Worker:
         self._stop.set()
         if self._is_claiming and threading.current_thread() is threading.main_thread():
             self._is_claiming = False
-            raise _Stopped
+            raise _WokenUp
 
     def run(self) -> None:
         """Work until told to stop."""
         threading.Thread(target=self._renew_loop, name="renew", daemon=True).start()
-        pool = ThreadPoolExecutor(SLOTS, thread_name_prefix="job")
         failures = 0
         while not self._stop.is_set():
-            free = self._wait_for_slot()
-            if not free:
-                continue
             try:
                 self._is_claiming = True
-                jobs = self._claim(free)
+                jobs = self._claim()
                 self._is_claiming = False
-                failures = 0
-            except _Stopped:
+            except _WokenUp:
                 break
             except LoopwrightError as error:
                 self._is_claiming = False
@@ -86,71 +87,71 @@ class Worker:
                 self._stop.wait(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
                 failures += 1
                 continue
+            failures = 0
             for job in jobs:
-                self._take(pool, job)
-        self._drain(pool)
+                self._take(job)
+        self._drain()
 
-    def _claim(self, limit: int) -> list[Job]:
-        args = {"worker": self.name, "kinds": sorted(JOBS), "limit": limit}
-        found: list[Job] = self._context.caller.try_once("jobs.claim", args, SYSTEM, wait_s=CLAIM_WAIT_S)
-        return found
+    def _claim(self) -> list[Job]:
+        """Wait until there are jobs for the slots that are free; the rows know which are."""
+        return self._context.caller.try_once(
+            claim,
+            SYSTEM,
+            CLAIM_WAIT_S,
+            worker=self.name,
+            kinds=sorted(JOBS),
+            slots=self._slots,
+            holding=[task.held() for task in self._tasks.active()],
+        )
 
-    def _wait_for_slot(self) -> int:
-        with self._changed:
-            if len(self._active) >= SLOTS:
-                self._changed.wait(0.5)
-            return max(0, SLOTS - len(self._active))
+    def _take(self, job: Job) -> None:
+        task = self._tasks.begin(job)
+        if task is not None:
+            threading.Thread(target=self._work, args=(task,), name=f"job-{job.kind}", daemon=True).start()
 
-    def _take(self, pool: ThreadPoolExecutor, job: Job) -> None:
-        """Begin a job; one whose lease ran out while the server was down is under way here already."""
-        with self._changed:
-            if job.job_id in self._active:
-                self._lost.discard(job.job_id)
-                return
-            self._active[job.job_id] = job
-        pool.submit(self._work, job)
-
-    def _work(self, job: Job) -> None:
-        def say(text: str) -> None:
-            self._progress[job.job_id] = text
-
+    def _work(self, task: Task) -> None:
         try:
-            try:
-                result = self._do(job, self._context.for_job(job, say))
-                self._report(job, "jobs.finish", result=result)
-            except _Stopped:
-                log.info("job %s (%s) goes on elsewhere when its lease ends", job.job_id, job.kind)
-            except LoopwrightError as error:
-                self._report(job, "jobs.fail", error=error.to_dict())
-            except Exception as error:  # a fault of ours must end the job, not the worker
-                log.exception("job %s (%s) failed", job.job_id, job.kind)
-                message = f"{job.kind} failed: {type(error).__name__}: {error}"
-                hint = "the worker's log has the details; loopwright logs worker"
-                self._report(job, "jobs.fail", error={"code": "internal", "message": message, "next_step": hint})
+            verb, outcome = self._do(task)
+        except Stopped:
+            verb, outcome = _outcome_of_stopped(task)
+        self._end(task, verb, outcome)
+
+    def _do(self, task: Task) -> tuple[Any, dict[str, Any]]:
+        """Do a job; return the verb that tells of its end, with its arguments."""
+        try:
+            return finish, {"result": do_job(self._context.for_task(task), task.job)}
+        except NotYet as wait:
+            return hand_back, {"after_s": wait.after_s}
+        except Exception as error:  # a fault of ours must end the job, not the worker
+            if task.why:  # what is stopped in the middle may raise anything
+                raise Stopped from None
+            if isinstance(error, LoopwrightError):
+                return fail, {"error": error.to_dict(), "may_retry": isinstance(error, Unavailable)}
+            log.exception("job %s (%s) failed", task.job.job_id, task.job.kind)
+            message = f"{task.job.kind} failed: {type(error).__name__}: {error}"
+            hint = "the worker's log has the details; loopwright logs worker"
+            return fail, {"error": {"code": "internal", "message": message, "next_step": hint}}
+
+    def _end(self, task: Task, verb: Any, outcome: dict[str, Any]) -> bool:
+        """End a task and tell of it; False if that is told already, for it was given up."""
+        if not self._tasks.may_tell(task):
+            return False
+        try:
+            self._report(task, verb, outcome)
         finally:
-            with self._changed:
-                self._active.pop(job.job_id, None)
-                self._progress.pop(job.job_id, None)
-                self._lost.discard(job.job_id)
-                self._changed.notify_all()
+            self._tasks.end(task)
+        return True
 
-    def _do(self, job: Job, context: WorkerContext) -> dict[str, Any] | None:
-        """Do a job; where a part of the platform is not there do it again, a few times with growing pauses."""
-        for pause_s in REPEAT_AFTER_S:
-            try:
-                return do_job(context, job)
-            except Unavailable as error:
-                log.warning("job %s (%s) is repeated in %g s: %s", job.job_id, job.kind, pause_s, error)
-                if self._stop.wait(pause_s):
-                    raise _Stopped from None
-        return do_job(context, job)
-
-    def _report(self, job: Job, verb: str, **outcome: Any) -> None:
+    def _report(self, task: Task, verb: Any, outcome: dict[str, Any]) -> None:
         """Tell how a job ended, as soon as the server answers; not of a job that another worker has by now."""
-        if job.job_id in self._lost:
+        if task.why == "lost":
             return
+        job = task.job
         try:
-            self._context.call(verb, {"job_id": job.job_id, "worker": self.name, **outcome}, job.project)
+            told = {"job_id": job.job_id, "worker": self.name, **outcome}
+            self._context.caller.call(verb, job.project, lambda: task.why == "lost", **told)
+        except Stopped:
+            return
         except (Conflict, NotFound) as error:
             log.warning("the end of %s was not taken: %s", job.job_id, error)
 
@@ -158,6 +159,7 @@ class Worker:
         while True:
             time.sleep(RENEW_EVERY_S)
             try:
+                self._give_up_stuck()
                 self._renew()
             except Unavailable:
                 continue
@@ -165,37 +167,100 @@ class Worker:
                 log.warning("leases were not renewed: %s", error)
 
     def _renew(self) -> None:
-        with self._changed:
-            active = list(self._active.values())
-        for job in active:
-            args = {"job_ids": [job.job_id], "worker": self.name, "progress": self._progress.get(job.job_id)}
-            held = self._context.caller.try_once("jobs.renew", args, job.project)
-            with self._changed:
-                if job.job_id not in held and job.job_id in self._active:
-                    self._lost.add(job.job_id)
+        """Give signs of life of what goes on; an attempt past its deadline gets none, so that its lease runs out."""
+        tasks = {(task.job.project, task.job.job_id): task for task in self._tasks.active() if not task.should_stop()}
+        if not tasks:
+            return
+        held = [task.sign_of_life() for task in tasks.values()]
+        leases = self._context.caller.try_once(renew, SYSTEM, 0.0, worker=self.name, held=held)
+        answered = {(lease.project, lease.job_id): lease for lease in leases}
+        for key, task in tasks.items():
+            lease = answered.get(key)
+            if lease is None:
+                task.stop("lost")
+            elif lease.is_cancelled:
+                task.stop("cancelled")
 
-    def _drain(self, pool: ThreadPoolExecutor) -> None:
-        deadline = time.monotonic() + DRAIN_S
-        with self._changed:
-            while self._active and time.monotonic() < deadline:
-                self._changed.wait(0.2)
-        pool.shutdown(wait=False, cancel_futures=True)
+    def _give_up_stuck(self) -> None:
+        """Report attempts that did not stop at their deadline; a thread cannot be ended, but a process can."""
+        for task in self._tasks.active():
+            if task.should_stop() and task.late_by_s() > STUCK_AFTER_S and self._end(task, *_outcome_of_stopped(task)):
+                self._stuck += 1
+                log.error("job %s (%s) does not stop at its deadline", task.job.job_id, task.job.kind)
+        if self._stuck >= MOST_STUCK and not self._stop.is_set():
+            log.error("%d jobs did not stop; this worker ends, so that the next one begins without them", self._stuck)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _drain(self) -> None:
+        """Let what is under way end for a while; hand back what is left."""
+        if self._tasks.wait_until_none(DRAIN_S):
+            return
+        for task in self._tasks.active():
+            task.stop("draining")
+        self._tasks.wait_until_none(STOP_S)
+        for task in self._tasks.active():
+            if self._tasks.may_tell(task):
+                self._hand_back_once(task.job)
+
+    def _hand_back_once(self, job: Job) -> None:
+        try:
+            self._context.caller.try_once(hand_back, job.project, 0.0, job_id=job.job_id, worker=self.name)
+        except LoopwrightError as error:
+            log.warning("job %s goes on elsewhere when its lease ends: %s", job.job_id, error)
+
+
+def _outcome_of_stopped(task: Task) -> tuple[Any, dict[str, Any]]:
+    """Return what is to be reported of a task that was stopped; of a lost one nothing is."""
+    if task.why != "late":
+        return hand_back, {}
+    message = f"{task.job.kind} took longer than {task.deadline_s:g} s and was stopped"
+    hint = "look what it waits for (loopwright logs worker), then retry it"
+    return fail, {"error": {"code": "too_long", "message": message, "next_step": hint}}
+
+
+def check_slots(slots: Mapping[str, int]) -> dict[Lane, int]:
+    """Return how many jobs of each lane are done at once.
+
+    Raises:
+        InvalidInput: The setting names a lane that there is not.
+    """
+    for name in slots:
+        if name not in LANES:
+            rule = f"lanes are {', '.join(LANES)}"
+            raise InvalidInput(f"no lane is named {name}", field="LOOPWRIGHT_SLOTS", value=name, rule=rule)
+    return {lane: slots.get(lane, DEFAULT_SLOTS) for lane in LANES}
+
+
+DEFAULT_SLOTS = 2
+"""Jobs of one lane that a worker does at once where the setting does not name the lane."""
 
 
 def run(settings: Settings) -> None:
-    """Run a worker until SIGTERM or SIGINT; then finish what is under way and return."""
+    """Run a worker until SIGTERM or SIGINT; then finish or hand back what is under way and return."""
     import_rooms("jobs", "steps")
-    context = make_context(settings)
-    worker = Worker(context)
+    slots = check_slots(settings.slots)
+    with hold_instance(settings.state_dir) as instance:
+        context = make_context(settings, instance.folder, slots)
+        worker = Worker(context, slots)
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        worker.stop()
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            worker.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    log.info("worker %s is ready", worker.name)
-    worker.run()
-    context.children.close()
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+        _let_predecessor_go(context, instance.succeed(worker.name))
+        log.info("worker %s is ready", worker.name)
+        worker.run()
+        context.children.close()
+
+
+def _let_predecessor_go(context: WorkerContext, name: str) -> None:
+    """Free the jobs of the worker that had this folder before: it is dead, for it no longer holds the folder."""
+    if name:
+        try:
+            context.caller.try_once(let_go, SYSTEM, 0.0, worker=name)
+        except LoopwrightError as error:
+            log.warning("the jobs of %s are free when their leases end: %s", name, error)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Warm child processes: one per code digest, two alive at most beside the platform's, killed on time-out or memory."""
+"""Warm child processes, one for each code digest: so many at work in each lane, killed on time-out or memory."""
 
 import contextlib
 import itertools
@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ from loopwright.pipelines import packing
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import check_digest
+from loopwright.store.work import Lane
 
 log = logging.getLogger("loopwright.pipelines")
 
-MOST_ALIVE = 2
-"""Children with user code; as many may run the platform's own functions, so that neither ends the other's."""
+MOST_AT_WORK = 2
+"""Children with user code at work for one lane; as many may run the platform's own functions, so that neither waits for
+the other."""
+MOST_IDLE = 2
+"""Idle children of each sort that are kept warm."""
 IDLE_S = 60.0
 START_S = 60.0
 LOG_BYTES = 64 * 1024
@@ -182,17 +187,26 @@ class ChildPool:
         folder: Where code is unpacked and children have their folders.
         blobs: Where code and values come from and outputs go to.
         most_bytes: Memory a child may use; three quarters of the machine's where None.
+        idle_s: How long a child is kept that has nothing to do.
+        slots: How many children are at work at once for the jobs of each lane.
     """
 
     def __init__(
-        self, folder: Path, blobs: BlobStore, *, most_bytes: int | None = None, idle_s: float = IDLE_S
+        self,
+        folder: Path,
+        blobs: BlobStore,
+        *,
+        most_bytes: int | None = None,
+        idle_s: float = IDLE_S,
+        slots: Mapping[Lane, int] | None = None,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
         self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES * 0.75)
         self._idle_s = idle_s
+        self._slots = {} if slots is None else dict(slots)
         self._idle: list[Child] = []
-        self._alive = {True: 0, False: 0}  # by whether they have user code
+        self._at_work: Counter[tuple[bool, Lane]] = Counter()  # by whether they have user code, and for whom
         self._preparing: dict[str, threading.Thread] = {}
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
@@ -207,23 +221,25 @@ class ChildPool:
         *,
         timeout_s: float = 3600.0,
         should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
     ) -> CallResult:
         """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
 
-        An input of the empty name is passed as the first argument, whatever the function calls it.
+        An input of the empty name is passed as the first argument, whatever the function calls it. Calls of one lane
+        never wait for children of another.
 
         Raises:
             StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
         """
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
-        return self._run(_digest(target), call, timeout_s, should_stop)
+        return self._run(_digest(target), call, lane, timeout_s, should_stop)
 
     def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
         """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
 
         def quietly() -> None:
             try:
-                self.call(target, inputs)
+                self.call(target, inputs, lane="training")
             except (LoopwrightError, OSError) as error:
                 log.info("a child could not be prepared: %s", error)  # the call that needs it says so louder
 
@@ -231,14 +247,23 @@ class ChildPool:
         self._preparing[_digest(target)] = thread
         thread.start()
 
-    def transform(self, code: CodeRef, rows: Path, out: Path, *, timeout_s: float = 3600.0) -> CallResult:
+    def transform(
+        self,
+        code: CodeRef,
+        rows: Path,
+        out: Path,
+        *,
+        timeout_s: float = 3600.0,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> CallResult:
         """Run a function from LazyFrame to LazyFrame over a Parquet file.
 
         Raises:
             StepFailed: As ``call``.
         """
         call = {"operation": "transform", "rows": str(rows.absolute()), "out": str(out.absolute()), **_named(code)}
-        return self._run(code.digest, call, timeout_s, None)
+        return self._run(code.digest, call, lane, timeout_s, should_stop)
 
     def close(self) -> None:
         """End the idle children; running calls end with their process."""
@@ -248,12 +273,12 @@ class ChildPool:
             self._bury(lambda child: True)
 
     def _run(
-        self, digest: str, call: dict[str, Any], timeout_s: float, should_stop: Callable[[], bool] | None
+        self, digest: str, call: dict[str, Any], lane: Lane, timeout_s: float, should_stop: Callable[[], bool] | None
     ) -> CallResult:
         preparing = self._preparing.get(digest, threading.current_thread())
         if preparing is not threading.current_thread():
             preparing.join()
-        with self._borrowed(digest) as child:
+        with self._borrowed(digest, lane) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
             limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
@@ -279,53 +304,49 @@ class ChildPool:
                 raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
-    def _borrowed(self, digest: str) -> Iterator[Child]:
-        child = self._take(digest)
-        if child is None:
-            try:
-                child = self._spawn(digest)
-            except BaseException:
-                with self._changed:
-                    self._alive[bool(digest)] -= 1
-                    self._changed.notify_all()
-                raise
+    def _borrowed(self, digest: str, lane: Lane) -> Iterator[Child]:
+        child = self._take(digest, lane)
         try:
+            child = child or self._spawn(digest)
             yield child
         finally:
-            self._give_back(child)
+            with self._changed:
+                self._at_work[bool(digest), lane] -= 1
+                if child is not None:
+                    self._give_back(child)
+                self._changed.notify_all()
 
-    def _take(self, digest: str) -> Child | None:
+    def _take(self, digest: str, lane: Lane) -> Child | None:
         """Return an idle child of the digest, or None with the right to start one."""
+        sort = bool(digest)
         with self._changed:
-            while True:
-                self._bury(lambda child: not child.is_alive)
-                same = next((child for child in self._idle if child.digest == digest), None)
-                if same is not None:
-                    self._idle.remove(same)
-                    return same
-                if self._alive[bool(digest)] < MOST_ALIVE:
-                    self._alive[bool(digest)] += 1
-                    return None
-                alike = [child for child in self._idle if bool(child.digest) == bool(digest)]
-                if alike:
-                    oldest = min(alike, key=lambda child: child.idle_since)
-                    self._bury(lambda child, oldest=oldest: child is oldest)  # type: ignore[misc]
-                    continue
-                self._changed.wait()
+            self._changed.wait_for(lambda: self._at_work[sort, lane] < self._slots.get(lane, MOST_AT_WORK))
+            self._at_work[sort, lane] += 1
+            self._bury(lambda child: not child.is_alive)
+            same = next((child for child in self._idle if child.digest == digest), None)
+            if same is not None:
+                self._idle.remove(same)
+            else:
+                self._keep_newest(sort, MOST_IDLE - 1)
+            return same
 
     def _give_back(self, child: Child) -> None:
-        with self._changed:
-            child.idle_since = time.monotonic()
-            self._idle.append(child)
-            self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
-            self._plan_reaping()
-            self._changed.notify_all()
+        child.idle_since = time.monotonic()
+        self._idle.append(child)
+        self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
+        self._keep_newest(bool(child.digest), MOST_IDLE)
+        self._plan_reaping()
+
+    def _keep_newest(self, sort: bool, count: int) -> None:
+        """End the children that have idled longest, of those with user code or of those without."""
+        alike = sorted((child for child in self._idle if bool(child.digest) == sort), key=lambda one: one.idle_since)
+        surplus = alike[: max(0, len(alike) - count)]
+        self._bury(lambda child: child in surplus)
 
     def _bury(self, is_due: Callable[[Child], bool]) -> None:
         for child in [child for child in self._idle if is_due(child)]:
             child.kill()
             self._idle.remove(child)
-            self._alive[bool(child.digest)] -= 1
 
     def _plan_reaping(self) -> None:
         if self._idle and (self._reaper is None or not self._reaper.is_alive()):

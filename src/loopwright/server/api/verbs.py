@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from loopwright.governance import Actor, check_arguments, check_permission, find_verb
+from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Verb
@@ -16,7 +17,9 @@ from loopwright.loop import OperationContext
 from loopwright.server.answers import JsonAnswer, read_body
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
+from loopwright.store.jobs import ONE_OF_EACH
 from loopwright.store.news import JOBS
+from loopwright.store.sql import Prospect
 
 MOST_WAIT_S = 30.0
 LOOK_EVERY_S = 2.0
@@ -92,14 +95,19 @@ async def _call_until_filled(
     while True:
         seen = context.signal.seen(topic)
         answer: Any = []
-        if name != "jobs.claim" or await _may_claim(request, args):
+        next_s = LOOK_EVERY_S
+        prospect = await run_in_threadpool(_look_for_jobs, context, args) if name == "jobs.claim" else None
+        # Look before claiming: an idle worker does not write at every commit, and one that is gone takes no job.
+        if prospect is None or (prospect.is_there and not await request.is_disconnected()):
             answer = await _call(context, name, args, actor, project)
+        elif prospect.next_at is not None:  # no commit tells that a job's time has come
+            next_s = min(next_s, max(0.0, (prospect.next_at - context.dispatcher.wall.now_us()) / SECOND_US))
         if answer:
             return answer
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0 or context.is_stopping:
             return answer
-        await context.signal.wait_async(seen, min(left, LOOK_EVERY_S), topic)
+        await context.signal.wait_async(seen, min(left, next_s), topic)
 
 
 def _topic(name: str) -> str:
@@ -107,16 +115,10 @@ def _topic(name: str) -> str:
     return JOBS if name == "jobs.claim" else name.partition(".")[0]
 
 
-async def _may_claim(request: Request, args: dict[str, Any]) -> bool:
-    """Look before claiming: an idle worker does not write at every commit, and one that is gone takes no job."""
-    has_free_job = await run_in_threadpool(_has_free_job, request.app.state.context, args)
-    return has_free_job and not await request.is_disconnected()
-
-
-def _has_free_job(context: ServerContext, args: dict[str, Any]) -> bool:
-    wall_us = context.dispatcher.wall.now_us()
+def _look_for_jobs(context: ServerContext, args: dict[str, Any]) -> Prospect:
+    wall_us, slots = context.dispatcher.wall.now_us(), args.get("slots", ONE_OF_EACH)
     with context.database.reading() as connection:
-        return bool(store_sql.claimable_jobs(connection, args["kinds"], wall_us, 1))
+        return store_sql.look_for_jobs(connection, args["worker"], args["kinds"], slots, wall_us)
 
 
 def _wait_s(request: Request) -> float:

@@ -5,11 +5,17 @@ from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.health import count_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
-    claimable_jobs,
+    Prospect,
+    count_held,
+    delete_expired_jobs,
+    due_jobs,
     failed_jobs,
     find_job,
     insert_job,
     list_jobs,
+    look_for_jobs,
+    lost_jobs,
+    move_leases,
     read_unrest,
     renew_job,
     update_job,
@@ -19,14 +25,17 @@ from loopwright.store.sql.rows import begins_with, update_as_read, upsert
 from loopwright.store.sql.timers import delete_timers, due_timers, take_timer, upsert_timer
 
 __all__ = [
+    "Prospect",
     "all_blobs",
     "all_chunks",
     "begins_with",
-    "claimable_jobs",
+    "count_held",
     "count_rows",
     "count_unsealed",
+    "delete_expired_jobs",
     "delete_keys",
     "delete_timers",
+    "due_jobs",
     "due_timers",
     "events_after",
     "failed_jobs",
@@ -42,6 +51,9 @@ __all__ = [
     "insert_key",
     "keep_answer",
     "list_jobs",
+    "look_for_jobs",
+    "lost_jobs",
+    "move_leases",
     "newest_events",
     "queue_depths",
     "read_unrest",

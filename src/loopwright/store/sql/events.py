@@ -1,8 +1,10 @@
 """Statements of the event log, except sealing."""
 
+import heapq
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from loopwright.kernel.events import Event
 from loopwright.store.news import EVENTS, tell
@@ -54,16 +56,36 @@ def newest_events(
     ref: str | None = None,
     type_prefix: str | None = None,
 ) -> list[Event]:
-    """Return sealed events of a project, newest first, with optional filters."""
+    """Return sealed events of a project, newest first, with optional filters.
+
+    Args:
+        connection: Open transaction.
+        project: Whose events.
+        limit: How many at most.
+        before: Only those before this position.
+        ref: Only those of this object, and of what lies under it, such as the versions of a model.
+        type_prefix: Only those whose type begins so.
+    """
     statement = select(events).where(events.c.project_id == project, events.c.position.is_not(None))
     if before is not None:
         statement = statement.where(events.c.position < before)
-    if ref is not None:
-        statement = statement.where(or_(events.c.ref == ref, begins_with(events.c.ref, f"{ref}/")))
     if type_prefix is not None:
         statement = statement.where(begins_with(events.c.type, type_prefix))
-    statement = statement.order_by(events.c.position.desc()).limit(limit)
-    return [event_from_row(row) for row in connection.execute(statement)]
+    newest_first = events.c.position.desc()
+    if ref is None:
+        parts = [statement.order_by(newest_first)]
+    else:
+        # Each half goes through the index of refs: the events of one object lie there in order, those under it side by
+        # side. The sum keeps SQLite from walking back through the log of the whole project in search of the few.
+        under = statement.where(events.c.ref > f"{ref}/", events.c.ref < f"{ref}0")  # 0 comes after /
+        parts = [
+            statement.where(events.c.ref == ref).order_by(newest_first),
+            under.order_by((events.c.position + 0).desc()),
+        ]
+    rows = heapq.merge(
+        *(connection.execute(part.limit(limit)) for part in parts), key=lambda row: row.position, reverse=True
+    )
+    return [event_from_row(row) for row in islice(rows, limit)]
 
 
 def get_cursor(connection: Connection, reader: str) -> int:

@@ -1,20 +1,21 @@
-"""Statements of jobs."""
+"""Statements of jobs. What is asked often has an index of its own: there may be millions of jobs that have ended."""
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+import heapq
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, select, tuple_, update
 
 from loopwright.store.sql.rows import update_as_read, upsert
 from loopwright.store.tables import events, jobs
-from loopwright.store.types import Job, Unrest
+from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease, Unrest
 
 if TYPE_CHECKING:
     from loopwright.store.tx import Tx
 
 
-def insert_job(tx: "Tx", kind: str, ref: str, args: dict[str, Any], job_id: str) -> Job:
+def insert_job(tx: "Tx", kind: str, lane: str, ref: str, args: dict[str, Any], job_id: str) -> Job:
     """Queue a job; the same id again changes nothing."""
     row = {
         "project_id": tx.project,
@@ -26,6 +27,8 @@ def insert_job(tx: "Tx", kind: str, ref: str, args: dict[str, Any], job_id: str)
         "attempt": 0,
         "event_at": tx.now_us,
         "recorded_at": tx.wall_us,
+        "lane": lane,
+        "due_at": tx.wall_us,
     }
     upsert(tx.connection, jobs, [row], key=("project_id", "job_id"), do_update=False)
     found = find_job(tx.connection, tx.project, job_id)
@@ -42,24 +45,6 @@ def find_job(connection: Connection, project: str, job_id: str) -> Job | None:
     return None if row is None else _job(row)
 
 
-_claimable = (
-    select(jobs)
-    .where(or_(jobs.c.state == "queued", and_(jobs.c.state == "running", jobs.c.lease_until < bindparam("wall_us"))))
-    .where(jobs.c.kind.in_(bindparam("kinds", expanding=True)))
-    .order_by(jobs.c.recorded_at, jobs.c.job_id)
-    .limit(bindparam("most"))
-)
-_claimable_to_take = _claimable.with_for_update(skip_locked=True)
-
-
-def claimable_jobs(
-    connection: Connection, kinds: Iterable[str], wall_us: int, limit: int, *, lock: bool = False
-) -> list[Job]:
-    """Return queued jobs and running ones whose lease has run out, oldest first; ``lock`` leaves out others' locked."""
-    place = {"kinds": list(kinds), "wall_us": wall_us, "most": limit}
-    return [_job(row) for row in connection.execute(_claimable_to_take if lock else _claimable, place)]
-
-
 def update_job(connection: Connection, job: Job, **values: Any) -> Job:
     """Change columns of one job that is still in the same state and hands; return it as it is now.
 
@@ -71,25 +56,125 @@ def update_job(connection: Connection, job: Job, **values: Any) -> Job:
     return msgspec.structs.replace(job, **values)
 
 
-def renew_job(connection: Connection, project: str, job_id: str, worker: str, **values: Any) -> bool:
-    """Change columns of a running job that this worker holds; False if it does not hold it."""
-    is_held = and_(
-        jobs.c.project_id == project, jobs.c.job_id == job_id, jobs.c.state == "running", jobs.c.worker == worker
-    )
-    return connection.execute(update(jobs).where(is_held).values(**values)).rowcount == 1
+# --- what a worker asks ---
+
+_of_kinds = jobs.c.kind.in_(bindparam("kinds", expanding=True))
+_is_due = (jobs.c.state == "queued") & (jobs.c.lane == bindparam("lane")) & (jobs.c.due_at <= bindparam("wall_us"))
+_due = select(jobs).where(_is_due, _of_kinds).order_by(jobs.c.due_at, jobs.c.job_id).limit(bindparam("most"))
+_due_to_take = _due.with_for_update(skip_locked=True)
+_is_lost = (jobs.c.state == "running") & (jobs.c.lease_until < bindparam("wall_us"))
+_lost_to_take = select(jobs).where(_is_lost, _of_kinds).with_for_update(skip_locked=True)
+_held = (
+    select(jobs.c.lane, func.count().label("held"))
+    .where(jobs.c.state == "running", jobs.c.worker == bindparam("worker"))
+    .group_by(jobs.c.lane)
+)
+
+
+def due_jobs(connection: Connection, lane: str, kinds: Iterable[str], wall_us: int, limit: int) -> list[Job]:
+    """Return queued jobs of a lane that may be taken, those first that wait longest; leaves out others' locked."""
+    place = {"lane": lane, "kinds": list(kinds), "wall_us": wall_us, "most": limit}
+    return [_job(row) for row in connection.execute(_due_to_take, place)]
+
+
+def lost_jobs(connection: Connection, kinds: Iterable[str], wall_us: int) -> list[Job]:
+    """Return running jobs whose lease has run out; leaves out others' locked."""
+    return [_job(row) for row in connection.execute(_lost_to_take, {"kinds": list(kinds), "wall_us": wall_us})]
+
+
+def count_held(connection: Connection, worker: str) -> dict[str, int]:
+    """Return how many jobs a worker holds, by lane."""
+    return {row.lane: row.held for row in connection.execute(_held, {"worker": worker})}
+
+
+class Prospect(NamedTuple):
+    """Whether a worker would get a job now, and when the next one is due that waits for its time."""
+
+    is_there: bool
+    next_at: int | None
+
+
+_is_waiting = (jobs.c.state == "queued") & jobs.c.lane.in_(bindparam("lanes", expanding=True)) & _of_kinds
+_prospect = select(
+    exists().where(_is_waiting, jobs.c.due_at <= bindparam("wall_us")).label("is_due"),
+    exists().where(_is_lost, _of_kinds).label("is_lost"),
+    select(func.min(jobs.c.due_at)).where(_is_waiting).scalar_subquery().label("next_at"),
+)
+
+
+def look_for_jobs(
+    connection: Connection, worker: str, kinds: Iterable[str], slots: Mapping[str, int], wall_us: int
+) -> Prospect:
+    """Say what a claim would find, without taking anything: many workers ask at every commit."""
+    held = count_held(connection, worker)
+    lanes = [lane for lane, number in slots.items() if number > held.get(lane, 0)]
+    row = connection.execute(_prospect, {"lanes": lanes, "kinds": list(kinds), "wall_us": wall_us}).one()
+    return Prospect(bool(row.is_due or row.is_lost), row.next_at)
+
+
+_renew = (
+    update(jobs)
+    .where(jobs.c.project_id == bindparam("key_project"), jobs.c.job_id == bindparam("key_job"))
+    .where(jobs.c.state == "running", jobs.c.worker == bindparam("key_worker"))
+    .values(lease_until=bindparam("until"), progress=func.coalesce(bindparam("said"), jobs.c.progress))
+    .returning(jobs.c.cancel_reason)
+)
+
+
+def renew_job(connection: Connection, held: HeldJob, worker: str, lease_until: int) -> JobLease | None:
+    """Prolong the lease of a running job that this worker holds; None if it does not hold it."""
+    place = {"key_project": held.project, "key_job": held.job_id, "key_worker": worker}
+    row = connection.execute(_renew, {**place, "until": lease_until, "said": held.progress}).first()
+    return None if row is None else JobLease(held.project, held.job_id, row.cancel_reason is not None)
+
+
+def move_leases(connection: Connection, to: int, *, worker: str | None = None, until: int | None = None) -> int:
+    """Move the ends of leases; return how many.
+
+    Args:
+        connection: Open transaction.
+        to: When they end now.
+        worker: Only those of jobs that this worker holds.
+        until: Only those that end before this moment.
+    """
+    statement = update(jobs).where(jobs.c.state == "running")
+    if worker is not None:
+        statement = statement.where(jobs.c.worker == worker)
+    if until is not None:
+        statement = statement.where(jobs.c.lease_until < until)
+    return connection.execute(statement.values(lease_until=to)).rowcount
+
+
+# --- what people and rooms ask ---
 
 
 def list_jobs(
     connection: Connection, project: str, *, states: Sequence[str] = (), kind: str | None = None, limit: int = 100
 ) -> list[Job]:
-    """Return jobs, newest first."""
-    statement = select(jobs).where(jobs.c.project_id == project)
-    if states:
-        statement = statement.where(jobs.c.state.in_(states))
+    """Return jobs, newest first.
+
+    Each state is asked for by itself and the answers are merged: so each question is the beginning of one index.
+    """
+    if kind is not None and not states:
+        states = tuple(JOB_STATES)
+    parts = [_newest_jobs(connection, project, state, kind, limit) for state in states or (None,)]
+    newest = heapq.merge(*parts, key=lambda job: (job.recorded_at, job.job_id), reverse=True)
+    return [job for job, _ in zip(newest, range(limit), strict=False)]
+
+
+_in_project = select(jobs).where(jobs.c.project_id == bindparam("project"))
+_newest_first = (jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
+
+
+def _newest_jobs(connection: Connection, project: str, state: str | None, kind: str | None, limit: int) -> list[Job]:
+    statement, place = _in_project, {"project": project, "most": limit, "state": state, "kind": kind}
+    if state is not None:
+        statement = statement.where(jobs.c.state == bindparam("state"))
     if kind is not None:
-        statement = statement.where(jobs.c.kind == kind)
-    statement = statement.order_by(jobs.c.recorded_at.desc(), jobs.c.job_id.desc()).limit(limit)
-    return [_job(row) for row in connection.execute(statement)]
+        statement = statement.where(jobs.c.kind == bindparam("kind"))
+    statement = statement.order_by(*_newest_first).limit(bindparam("most"))
+    named = {name: value for name, value in place.items() if value is not None}
+    return [_job(row) for row in connection.execute(statement, named)]
 
 
 _later = jobs.alias("later")
@@ -118,11 +203,12 @@ def failed_jobs(tx: "Tx", lasting: Iterable[str]) -> list[Job]:
     return [_job(row) for row in tx.connection.execute(_failed, {"project": tx.project, "lasting": list(lasting)})]
 
 
-_is_open = or_(jobs.c.state == "queued", jobs.c.state == "running")
 _unrest = select(
     func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
     exists().where(events.c.position.is_(None)).label("has_unsealed"),
-    exists().where(jobs.c.project_id == bindparam("project"), _is_open).label("has_jobs"),
+    exists()
+    .where(jobs.c.project_id == bindparam("project"), jobs.c.state.in_(("queued", "running")))
+    .label("has_jobs"),
 )
 
 
@@ -130,6 +216,20 @@ def read_unrest(connection: Connection, project: str) -> Unrest:
     """Return what of the event log and of a project's jobs is not at rest."""
     row = connection.execute(_unrest, {"project": project}).one()
     return Unrest(row.position, bool(row.has_unsealed), bool(row.has_jobs))
+
+
+_expired = (
+    select(jobs.c.project_id, jobs.c.job_id)
+    .where(jobs.c.expires_at < bindparam("wall_us"))
+    .order_by(jobs.c.expires_at)
+    .limit(bindparam("most"))
+)
+_delete_expired = delete(jobs).where(tuple_(jobs.c.project_id, jobs.c.job_id).in_(_expired))
+
+
+def delete_expired_jobs(connection: Connection, wall_us: int, limit: int) -> int:
+    """Drop up to ``limit`` jobs that ended and need not be kept any more; return how many."""
+    return connection.execute(_delete_expired, {"wall_us": wall_us, "most": limit}).rowcount
 
 
 def _job(row: Row[Any]) -> Job:
