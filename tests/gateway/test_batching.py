@@ -42,4 +42,4 @@ def test_shadow_answers_that_are_lost_cost_no_others() -> None:
         answers = pool.submit(lambda: asyncio.run(ask())).result()
     assert [len(predictions) for predictions in answers] == [len(ROWS)] * 3
     assert len(shelf.kept) == 4
-    assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text({})
+    assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text().decode()

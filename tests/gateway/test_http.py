@@ -1,5 +1,7 @@
 """What a caller sees: answers with ids, clear errors, and nothing that spoils a neighbour."""
 
+import gzip
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -189,9 +191,85 @@ def test_other_sites_are_refused(gateway: GatewayProcess) -> None:
     assert refused(crossed)["field"] == "Origin"
 
 
+def raw(gateway: GatewayProcess, request: bytes) -> bytes:
+    """Send bytes and return what comes back until the gateway hangs up."""
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=20) as line:
+        line.sendall(request)
+        line.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := line.recv(65536):
+            answer += piece
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allowed"),
+    [
+        ("GET", PREDICT, 405, "POST, OPTIONS"),
+        ("DELETE", PREDICT, 405, "POST, OPTIONS"),
+        ("POST", "/healthz", 405, "GET, HEAD, OPTIONS"),
+        ("GET", "/v2/models/late/infer", 405, "POST, OPTIONS"),
+        ("POST", "/v2/models/late", 405, "GET, HEAD, OPTIONS"),
+        ("OPTIONS", PREDICT, 204, "POST, OPTIONS"),
+        ("HEAD", "/healthz", 200, None),
+        ("HEAD", "/v2/models/flights.late", 200, None),
+        ("GET", "/", 404, None),
+        ("GET", "//", 404, None),
+        ("GET", "/v2/models", 404, None),
+        ("POST", "/v1/flights/deployments/late/predict/", 404, None),
+        ("POST", "/v1/flights%2Fdeployments%2Flate%2Fpredict", 404, None),
+        ("POST", "/v1/flights/deployments/late%2Fx/predict", 404, None),
+        ("POST", "/v1/flights/deployments/%00/predict", 404, None),
+        ("POST", "/v1/flights/deployments/%ff/predict", 404, None),
+        ("POST", "/v1/flights/deployments/l%61te/predict", 422, None),
+    ],
+)
+def test_paths_and_methods(gateway: GatewayProcess, method: str, path: str, status: int, allowed: str | None) -> None:
+    answer = httpx.request(method, f"{gateway.url}{path}")
+    assert answer.status_code == status
+    assert answer.headers.get("allow") == allowed
+    if method == "HEAD":
+        assert answer.content == b""
+        assert int(answer.headers["content-length"]) > 0
+
+
+def test_a_question_to_the_gateway_as_a_whole(gateway: GatewayProcess) -> None:
+    answer = raw(gateway, b"OPTIONS * HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 204 ")
+
+
+def test_a_compressed_body_is_told_apart(gateway: GatewayProcess) -> None:
+    body = gzip.compress(b'{"rows": [{"x0": 1, "x1": 2, "x2": 3}]}')
+    answer = httpx.post(f"{gateway.url}{PREDICT}", content=body, headers={"content-encoding": "gzip"})
+    assert (refused(answer)["status"], refused(answer)["field"]) == (415, "Content-Encoding")
+
+
+def test_half_a_request_is_no_request(served: tuple[World, GatewayProcess]) -> None:
+    world, gateway = served
+    gateway.seal()
+    before = world.chunks("predictions").height
+    head = f"POST {PREDICT} HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = b'{"rows": [{"x0": 1, "x1": 2, "x2": 3}]}'
+    raw(gateway, head.encode() + b"%x\r\n" % len(body) + body)
+    gateway.seal()
+    assert world.chunks("predictions").height == before
+
+
+def test_a_stranger_leaves_nothing_in_the_metrics(gateway: GatewayProcess) -> None:
+    before = len(httpx.get(f"{gateway.url}/metrics").text)
+    for number in range(50):
+        name = f'x{number}"%7D 1%0Aevil_metric 1%0A'
+        assert gateway.post(f"/v1/{name}/deployments/{name}/predict", {"rows": []}).status_code == 404
+        assert gateway.post(f"/v1/{name}/datasets/{name}/push", {"rows": [{}]}).status_code in (401, 404)
+        httpx.request(f"X{number}", f"{gateway.url}/healthz")
+    text = httpx.get(f"{gateway.url}/metrics").text
+    assert "evil_metric" not in text
+    assert len(text) - before < 6_000  # at most a line for each route and status
+
+
 def test_metrics_and_health(gateway: GatewayProcess) -> None:
     text = httpx.get(f"{gateway.url}/metrics").text
-    assert 'loopwright_gateway_requests_total{route="predict",target="flights/late",status="200"}' in text
+    assert 'loopwright_gateway_requests_total{route="predict",status="200",target="flights/late"}' in text
     assert "loopwright_gateway_batch_rows_bucket" in text
     assert httpx.get(f"{gateway.url}/healthz").json()["status"] == "ok"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.kernel.errors import InvalidInput, TooLarge
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
@@ -14,28 +14,51 @@ encoded = msgspec.json.Encoder().encode
 """Return a document as JSON; in the order of its fields, which costs less than sorting them."""
 
 
+class WrongEncoding(LoopwrightError):
+    """The body is compressed."""
+
+    code = "wrong_encoding"
+    http_status = 415
+
+
+class Disconnected(LoopwrightError):
+    """The caller hung up before the whole request had come."""
+
+    code = "disconnected"
+    http_status = 400
+
+
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
     """Return the request's body.
 
     Raises:
         TooLarge: It is longer than the limit; the rest is not read.
+        WrongEncoding: It is compressed.
+        Disconnected: The rest of it will not come.
     """
     stated = headers.get(b"content-length", b"0")
     if stated.isdigit() and int(stated) > limit:
         raise _too_large(int(stated), limit)
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body"):
-        return body
-    parts = [body]
-    size = len(body)
-    while message.get("more_body"):
+    if (encoding := headers.get(b"content-encoding", b"identity").strip().lower()) != b"identity":
+        raise WrongEncoding(
+            "compressed bodies are not taken",
+            field="Content-Encoding",
+            value=encoding.decode("latin-1"),
+            rule="identity",
+            next_step="send the JSON as it is",
+        )
+    parts: list[bytes] = []
+    size = 0
+    while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected("the caller hung up", field="body", value=f"{size} bytes")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > limit:
             raise _too_large(size, limit)
-    return b"".join(parts)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def _too_large(size: int, limit: int) -> TooLarge:

@@ -2,9 +2,12 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import unquote
 
 import msgspec
 
@@ -12,10 +15,10 @@ from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
 from loopwright.gateway.ingest import IngestBody, only_rows
 from loopwright.gateway.launching import Served
-from loopwright.gateway.metrics import Metrics
+from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
 from loopwright.gateway.questions import Question
 from loopwright.gateway.service import Service
-from loopwright.gateway.v2 import V2Request, answer_v2, v2_error
+from loopwright.gateway.v2 import V2Request, answer_v2, methods_of, v2_error
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.store.types import EVERY_STREAM, Streams
@@ -30,6 +33,13 @@ _read_ingest = msgspec.json.Decoder(IngestBody)
 _read_streams = msgspec.json.Decoder(Streams)
 
 
+class MethodNotAllowed(LoopwrightError):
+    """There is such a path, but it takes other methods."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
 class Life(Protocol):
     """What begins and ends with the event loop."""
 
@@ -42,20 +52,26 @@ class Life(Protocol):
         ...
 
 
-class Request(NamedTuple):
-    """What came: the method, the path's steps after the first slash, headers, and the way to the body."""
+@dataclass
+class Request:
+    """What came: the method, the path's steps, headers, the way to the body, and when.
+
+    ``target`` is set to the deployment or dataset once it is known to be there and the caller was let in.
+    """
 
     method: str
     steps: list[str]
     headers: Headers
     receive: Receive
     started: float
+    target: str = ""
 
     async def body(self, limit: int = MOST_BODY_BYTES) -> bytes:
         """Return the whole body.
 
         Raises:
             TooLarge: It is longer than ``limit`` bytes.
+            WrongEncoding: It is compressed.
         """
         return await read_body(self.headers, self.receive, limit)
 
@@ -67,6 +83,16 @@ class Answer(NamedTuple):
     body: bytes
     kind: bytes = _JSON
     headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+class Route(NamedTuple):
+    """What a path leads to: a name for the metrics, and who answers each method."""
+
+    name: str
+    handlers: Mapping[str, Handler]
 
 
 class Gateway:
@@ -87,15 +113,16 @@ class Gateway:
         if scope["type"] != "http":
             await self._live(receive, send)
             return
-        request = Request(
-            scope["method"], scope["path"].split("/")[1:], dict(scope["headers"]), receive, time.perf_counter()
-        )
-        answer = await self._answer(request)
+        started = time.perf_counter()
+        steps = _steps(scope["raw_path"])
+        request = Request(scope["method"], steps, dict(scope["headers"]), receive, started)
+        route = self._route(steps)
+        answer = await self._answer(request, route)
         length = str(len(answer.body)).encode()
         head = [(b"content-type", answer.kind), (b"content-length", length), *answer.headers]
         await send({"type": "http.response.start", "status": answer.status, "headers": head})
         await send({"type": "http.response.body", "body": answer.body})
-        self._count(request, answer.status)
+        self._metrics.observe(route.name, request.target, answer.status, time.perf_counter() - started)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
@@ -110,60 +137,69 @@ class Gateway:
             else:
                 return
 
-    async def _answer(self, request: Request) -> Answer:
-        is_v2 = request.steps[0] == "v2"
+    async def _answer(self, request: Request, route: Route) -> Answer:
+        is_v2 = route.name in ("v2", "infer")
         try:
-            return await self._route(request)
+            handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
+            if handler is not None:
+                return await handler(request)
+            return _no_handler(request, route)
         except LoopwrightError as error:
             status, body = v2_error(error) if is_v2 else (error.http_status, encoded({"error": error.to_dict()}))
             return Answer(status, body, headers=_retry_after(error))
         except Exception:
             # The client learns that it was not its fault; the log keeps why.
-            log.exception("unexpected error on %s", "/".join(request.steps))
+            log.exception("unexpected error on /%s", "/".join(request.steps))
             return _json(500, {"error": _OUR_FAULT if is_v2 else {"code": "internal", "message": _OUR_FAULT}})
 
-    async def _route(self, request: Request) -> Answer:
-        match request.method, *request.steps:
-            case "POST", "v1", project, "deployments", name, "predict":
-                return await self._predict(request, project, name)
-            case "POST", "v1", project, "deployments", name, "labels":
-                return await self._labels(request, project, name)
-            case "POST", "v1", project, "deployments", name, "predictions":
-                return await self._predictions(request, project, name)
-            case "POST", "v1", project, "datasets", name, "push":
-                return await self._push(request, project, name)
-            case _, "v2", *rest:
-                return await self._v2(request, rest)
-            case "POST", "internal", "seal":
-                return await self._seal(request)
-            case _, "healthz":
-                return _json(200, self._health(request))
-            case _, "metrics":
-                self._gatekeeper.check(request.headers, EVERY_PROJECT)
-                text = self._metrics.text(self._service.gauges())
-                return Answer(200, text.encode(), b"text/plain; version=0.0.4")
-        raise NotFound(f"there is no {request.method} /{'/'.join(request.steps)}", field="path")
+    def _route(self, steps: list[str]) -> Route:
+        match steps:
+            case "v1", project, "deployments", name, "predict":
+                return Route("predict", {"POST": partial(self._predict, project, name)})
+            case "v1", project, "deployments", name, "labels":
+                return Route("labels", {"POST": partial(self._labels, project, name)})
+            case "v1", project, "deployments", name, "predictions":
+                return Route("predictions", {"POST": partial(self._predictions, project, name)})
+            case "v1", project, "datasets", name, "push":
+                return Route("push", {"POST": partial(self._push, project, name)})
+            case "v2", *rest:
+                handlers = dict.fromkeys(methods_of(rest), self._v2)
+                return Route("infer" if steps[-1] == "infer" else "v2", handlers)
+            case "internal", "seal":
+                return Route("internal", {"POST": self._seal})
+            case ["healthz"]:
+                return Route("healthz", {"GET": self._health})
+            case ["metrics"]:
+                return Route("metrics", {"GET": self._tell_metrics})
+        return _NOWHERE
 
-    async def _predict(self, request: Request, project: str, name: str) -> Answer:
+    async def _predict(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project)
         served = await self._service.served(project, name)
+        request.target = f"{project}/{name}"
         body = await request.body(served.most_body_bytes)
         return Answer(200, await self._service.predict(served, Question("v1", body, name, request.started)))
 
-    async def _labels(self, request: Request, project: str, name: str) -> Answer:
+    async def _labels(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
+        await self._service.check_deployment(project, name)
+        request.target = f"{project}/{name}"
         body = decoded(_read_ingest, await request.body())
         return _json(200, {"accepted": await self._service.label(project, name, body.labels or body.rows)})
 
-    async def _predictions(self, request: Request, project: str, name: str) -> Answer:
+    async def _predictions(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
+        await self._service.check_deployment(project, name)
+        request.target = f"{project}/{name}"
         body = decoded(_read_ingest, await request.body())
         return _json(200, {"accepted": await self._service.log(project, name, body.predictions or body.rows)})
 
-    async def _push(self, request: Request, project: str, name: str) -> Answer:
+    async def _push(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
         rows = only_rows(decoded(_read_ingest, await request.body()).rows)
-        return _json(200, {"accepted": await self._service.push(project, name, rows)})
+        accepted = await self._service.push(project, name, rows)
+        request.target = f"{project}/{name}"
+        return _json(200, {"accepted": accepted})
 
     async def _seal(self, request: Request) -> Answer:
         """Seal the streams that the body names, all where there is none."""
@@ -171,25 +207,48 @@ class Gateway:
         body = await request.body()
         return _json(200, await self._service.seal(decoded(_read_streams, body) if body else EVERY_STREAM))
 
-    async def _v2(self, request: Request, steps: list[str]) -> Answer:
+    async def _v2(self, request: Request) -> Answer:
         def find(name: str) -> Served:
-            return self._service.served_named(name, self._gatekeeper.scope(request.headers))
+            served = self._service.served_named(name, self._gatekeeper.scope(request.headers))
+            request.target = f"{served.release.project}/{served.release.deployment}"
+            return served
 
-        asked = V2Request(request.method, steps, request.body, request.started)
+        asked = V2Request(request.method, request.steps[1:], request.body, request.started)
         return Answer(*await answer_v2(self._service, asked, find))
 
-    def _health(self, request: Request) -> dict[str, Any]:
+    async def _health(self, request: Request) -> Answer:
         """Answer that this gateway lives; who has a token is told of their project, or of all and of the spool."""
         document: dict[str, Any] = {"status": "ok"}
         with suppress(Unauthenticated, PermissionDenied):
             document |= self._service.health(self._gatekeeper.scope(request.headers))
-        return document
+        return _json(200, document)
 
-    def _count(self, request: Request, status: int) -> None:
-        steps = request.steps
-        is_known = status != 404 and len(steps) > 3
-        target = f"{steps[1]}/{steps[3]}" if is_known and steps[0] == "v1" else ""
-        self._metrics.observe(_route_name(steps), target, status, time.perf_counter() - request.started)
+    async def _tell_metrics(self, request: Request) -> Answer:
+        self._gatekeeper.check(request.headers, EVERY_PROJECT)
+        return Answer(200, self._metrics.text(), CONTENT_TYPE)
+
+
+def _steps(raw_path: bytes) -> list[str]:
+    """Return the steps of a path, each decoded by itself: an encoded slash is part of a name, and no name has one."""
+    path = raw_path.decode("latin-1")
+    steps = path.split("/")[1:] or [path]
+    return [unquote(step) for step in steps] if "%" in path else steps
+
+
+def _no_handler(request: Request, route: Route) -> Answer:
+    """Answer that nothing is there, or that something else may be done with it."""
+    path = "/" + "/".join(request.steps)
+    if not route.handlers and request.steps != ["*"]:
+        raise NotFound(f"there is no {path}", field="path")
+    methods = [*route.handlers, *(["HEAD"] if "GET" in route.handlers else []), "OPTIONS"]
+    allowed = [(b"allow", ", ".join(methods).encode())]
+    if request.method == "OPTIONS":
+        return Answer(204, b"", headers=allowed)
+    error = MethodNotAllowed(f"{path} does not take {request.method}", field="method", rule=", ".join(methods))
+    return Answer(error.http_status, encoded({"error": error.to_dict()}), headers=allowed)
+
+
+_NOWHERE = Route("other", {})
 
 
 def _retry_after(error: LoopwrightError) -> list[tuple[bytes, bytes]]:
@@ -201,11 +260,3 @@ def _retry_after(error: LoopwrightError) -> list[tuple[bytes, bytes]]:
 
 def _json(status: int, document: Any) -> Answer:
     return Answer(status, encoded(document))
-
-
-def _route_name(steps: Sequence[str]) -> str:
-    if steps[0] == "v1":
-        return steps[-1] if steps[-1] in ("predict", "labels", "predictions", "push") else "other"
-    if steps[0] == "v2":
-        return "infer" if steps[-1] == "infer" else "v2"
-    return steps[0] if steps[0] in ("healthz", "metrics", "internal") else "other"

@@ -1,10 +1,26 @@
-"""What Prometheus reads on /metrics; kept in plain counters, because every request passes here."""
+"""What Prometheus reads on /metrics. Counted in plain numbers, because every request passes here; told when asked."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
-_LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 _BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 2048, 10_000)
+MOST_TARGETS = 1_000
+"""How many deployments and datasets have lines of their own; further ones share those without a target."""
+CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+
+
+class Gauge(NamedTuple):
+    """A value of the moment: its name, what it means, and how to find it out."""
+
+    name: str
+    meaning: str
+    read: Callable[[], float]
 
 
 class Histogram:
@@ -22,29 +38,44 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def lines(self, name: str, labels: str = "") -> Iterator[str]:
-        """Yield the text of a Prometheus histogram."""
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return each bound with how many values lie at or below it."""
         running = 0
-        comma = "," if labels else ""
+        buckets = []
         for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
             running += count
-            yield f'{name}_bucket{{{labels}{comma}le="{bound}"}} {running}'
-        inside = f"{{{labels}}}" if labels else ""
-        yield f"{name}_sum{inside} {self.total:.6f}"
-        yield f"{name}_count{inside} {running}"
+            buckets.append((bound, float(running)))
+        return buckets
 
 
-class Metrics:
-    """Requests, latencies and batch sizes of one gateway."""
+class Metrics(Collector):
+    """Requests, latencies and batch sizes of one gateway.
+
+    Labels take a bounded number of values: routes and statuses are this gateway's own, and a target is named only by
+    who was let in and asked for one that is there.
+    """
 
     def __init__(self) -> None:
         self._requests: dict[tuple[str, str, int], int] = {}
+        self._targets: set[str] = set()
         self._latency: dict[str, Histogram] = {}
         self._batches = Histogram(_BATCH_ROWS)
         self._lost_shadows = 0
+        self._gauges: list[Gauge] = []
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def watch(self, gauges: Iterable[Gauge]) -> None:
+        """Tell these values too from now on."""
+        self._gauges += gauges
 
     def observe(self, route: str, target: str, status: int, seconds: float) -> None:
-        """Count one answered request of a route on a deployment or dataset."""
+        """Count one answered request of a route on a known deployment or dataset; ``target`` is empty for any other."""
+        if target and target not in self._targets:
+            if len(self._targets) < MOST_TARGETS:
+                self._targets.add(target)
+            else:
+                target = ""
         key = (route, target, status)
         self._requests[key] = self._requests.get(key, 0) + 1
         latency = self._latency.get(route)
@@ -60,18 +91,29 @@ class Metrics:
         """Count a batch of shadow answers that could not be kept."""
         self._lost_shadows += 1
 
-    def text(self, gauges: dict[str, float]) -> str:
-        """Return everything in Prometheus' text format."""
-        lines = ["# TYPE loopwright_gateway_requests_total counter"]
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric as the client library has it."""
+        requests = CounterMetricFamily(
+            "loopwright_gateway_requests", "Requests answered", labels=["route", "target", "status"]
+        )
         for (route, target, status), count in sorted(self._requests.items()):
-            labels = f'route="{route}",target="{target}",status="{status}"'
-            lines.append(f"loopwright_gateway_requests_total{{{labels}}} {count}")
-        lines.append("# TYPE loopwright_gateway_latency_seconds histogram")
-        for route, latency in sorted(self._latency.items()):
-            lines += latency.lines("loopwright_gateway_latency_seconds", f'route="{route}"')
-        lines.append("# TYPE loopwright_gateway_batch_rows histogram")
-        lines += self._batches.lines("loopwright_gateway_batch_rows")
-        gauges = {**gauges, "shadow_batches_lost": self._lost_shadows}
-        for name, value in gauges.items():
-            lines += [f"# TYPE loopwright_gateway_{name} gauge", f"loopwright_gateway_{name} {value:g}"]
-        return "\n".join(lines) + "\n"
+            requests.add_metric([route, target, str(status)], count)
+        yield requests
+        latency = HistogramMetricFamily("loopwright_gateway_latency_seconds", "Time to an answer", labels=["route"])
+        for route, histogram in sorted(self._latency.items()):
+            latency.add_metric([route], histogram.buckets(), histogram.total)
+        yield latency
+        batches = HistogramMetricFamily("loopwright_gateway_batch_rows", "Rows answered together")
+        batches.add_metric([], self._batches.buckets(), self._batches.total)
+        yield batches
+        lost = GaugeMetricFamily("loopwright_gateway_shadow_batches_lost", "Batches of shadow answers not kept")
+        lost.add_metric([], self._lost_shadows)
+        yield lost
+        for gauge in self._gauges:
+            family = GaugeMetricFamily(f"loopwright_gateway_{gauge.name}", gauge.meaning)
+            family.add_metric([], gauge.read())
+            yield family
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)

@@ -16,7 +16,7 @@ from loopwright.gateway.inputs import Row
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Served
 from loopwright.gateway.loading import Loader, views_of
-from loopwright.gateway.metrics import Metrics
+from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.questions import Question, read_question, write_answer
 from loopwright.gateway.releases import Name, ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
@@ -161,9 +161,7 @@ class Service:
 
         Raises:
             InvalidInput: A row breaks a rule; names ``labels[i].field``. Nothing was taken.
-            NotFound: There is no such deployment.
         """
-        await self._check_deployment(project, name)
         wanted = self._keeper.labels_of((project, name))
         now_us, is_replay = self._parts.clock.now_us(), self._keeper.is_replay(project)
         batch = read_labels(only_rows(rows), now_us, is_replay=is_replay, wanted=wanted)
@@ -175,13 +173,11 @@ class Service:
         Raises:
             InvalidInput: A row breaks a rule; names ``predictions[i].field``. Nothing was taken.
             Conflict: The deployment is served here.
-            NotFound: There is no such deployment.
         """
         if (project, name) in self._keeper.served:
             raise Conflict(
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )
-        await self._check_deployment(project, name)
         personal = self._keeper.known.personal.get(f"{project}/{name}", [])
         now_us, is_replay = self._parts.clock.now_us(), self._keeper.is_replay(project)
         batch = read_external(only_rows(rows), now_us, is_replay=is_replay, personal=personal)
@@ -207,13 +203,18 @@ class Service:
         await self._settle(EVERY_PROJECT)
         return await asyncio.wrap_future(self._parts.sealer.seal(streams))
 
-    def gauges(self) -> dict[str, float]:
-        """Return what there is to measure at the moment, by name."""
-        return {
-            "spool_open_bytes": self._parts.spool.size_bytes,
-            "sealed_rows": self._parts.sealer.sealed_rows,
-            "segments_kept_aside": len(self._parts.spool.kept_aside),
-        }
+    def gauges(self) -> list[Gauge]:
+        """Return what there is to measure at the moment."""
+        spool, sealer = self._parts.spool, self._parts.sealer
+        return [
+            Gauge("spool_open_bytes", "Bytes in segments that are still written to", lambda: spool.size_bytes),
+            Gauge("sealed_rows", "Rows sealed into chunks since the start", lambda: sealer.sealed_rows),
+            Gauge("segments_kept_aside", "Damaged segments that need a person", lambda: len(spool.kept_aside)),
+            Gauge("requests_under_way", "Predictions being answered", self._waiting),
+        ]
+
+    def _waiting(self) -> int:
+        return sum(served.admission.waiting for served in self._keeper.served.values())
 
     async def close(self) -> None:
         """Finish what is owed, when no request comes any more."""
@@ -268,8 +269,12 @@ class Service:
         await self._parts.journal.kept(key, [batch])
         return batch.rows
 
-    async def _check_deployment(self, project: str, name: str) -> None:
-        """Make sure that rows of this deployment are wanted; one declared just now is asked for."""
+    async def check_deployment(self, project: str, name: str) -> None:
+        """Make sure that labels or predictions of this deployment are wanted; one declared just now is asked for.
+
+        Raises:
+            NotFound: There is no such deployment.
+        """
         key = (project, name)
         if key in self._keeper.served or self._keeper.is_expected(key) or key in self._keeper.known.external:
             return

@@ -9,7 +9,7 @@ from loopwright.gateway.questions import Question
 from loopwright.gateway.runtime import champion_place
 from loopwright.gateway.service import Service
 from loopwright.gateway.tensors import find_version, model_metadata, server_metadata
-from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.kernel.errors import LoopwrightError
 
 
 class ModelPath(NamedTuple):
@@ -34,7 +34,7 @@ Reply = tuple[int, bytes]
 
 
 async def answer_v2(service: Service, request: V2Request, find: Callable[[str], Served]) -> Reply:
-    """Answer a request below ``/v2``.
+    """Answer a request whose path and method are among those of ``methods_of``.
 
     Args:
         service: Does the work.
@@ -42,20 +42,29 @@ async def answer_v2(service: Service, request: V2Request, find: Callable[[str], 
         find: Returns what serves a model of this name, among those the caller may see; raises where there is none.
 
     Raises:
-        NotFound: There is no such path, model or version.
+        NotFound: There is no such model or version.
         LoopwrightError: What else keeps it from being answered.
     """
-    match (request.method, *request.steps):
-        case ("GET",) | ("GET", ""):
+    match request.steps:
+        case [] | [""]:
             return _reply(200, server_metadata())
-        case ("GET", "health", "live"):
+        case ["health", "live"]:
             return _reply(200, {"live": True})
-        case ("GET", "health", "ready"):
+        case ["health", "ready"]:
             return _reply(200 if service.is_ready else 503, {"live": True, "ready": service.is_ready})
-        case ("GET" | "POST", "models", _, *_):
-            path = _model_path(request.steps)
-            return await _answer_model(service, request, path, find(path.name))
-    raise NotFound(f"there is no {request.method} /v2/{'/'.join(request.steps)}", field="path")
+    path = _model_path(request.steps)
+    return await _answer_model(service, request, path, find(path.name))
+
+
+def methods_of(steps: Sequence[str]) -> list[str]:
+    """Return the methods that a path below ``/v2`` takes; none where there is no such path."""
+    match steps:
+        case [] | [""] | ["health", "live" | "ready"]:
+            return ["GET"]
+        case ["models", _, *rest]:
+            rest = rest[2:] if len(rest) > 1 and rest[0] == "versions" else rest
+            return {(): ["GET"], ("ready",): ["GET"], ("infer",): ["POST"]}.get(tuple(rest), [])
+    return []
 
 
 def _model_path(steps: Sequence[str]) -> ModelPath:
@@ -67,16 +76,14 @@ def _model_path(steps: Sequence[str]) -> ModelPath:
 
 async def _answer_model(service: Service, request: V2Request, path: ModelPath, served: Served) -> Reply:
     forced = find_version(served.release, path.version)
-    match (request.method, *path.rest):
-        case ("GET",):
-            asked = champion_place(served.release) if forced is None else forced
-            return _reply(200, model_metadata(path.name, served.release, asked))
-        case ("GET", "ready"):
-            return _reply(200, {"name": path.name, "ready": True})
-        case ("POST", "infer"):
+    match path.rest:
+        case ["infer"]:
             body = await request.body(served.most_body_bytes)
             return 200, await service.predict(served, Question("v2", body, path.name, request.started, forced))
-    raise NotFound(f"there is no {request.method} {'/'.join(path.rest)} of a model", field="path")
+        case ["ready"]:
+            return _reply(200, {"name": path.name, "ready": True})
+    asked = champion_place(served.release) if forced is None else forced
+    return _reply(200, model_metadata(path.name, served.release, asked))
 
 
 def v2_error(error: LoopwrightError) -> Reply:

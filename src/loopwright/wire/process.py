@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,12 @@ import uvicorn
 
 from loopwright.config import Settings, take_settings
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.wire.connections import LimitedProtocol
 from loopwright.wire.lifeline import end_with_parent
 
 GRACE_S = 5
 """How long a stop waits for answers under way."""
+MOST_FILES = 65_536
 KEEP_ALIVE_S = 75
 """How long an idle connection stays open."""
 
@@ -25,9 +28,9 @@ def uvicorn_config(app: Any, host: str, port: int) -> uvicorn.Config:
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=LimitedProtocol,
         ws="none",
-        log_level="warning",
+        log_level="error",  # what a stranger sends is answered, and fills no log
         access_log=False,
         server_header=False,
         proxy_headers=False,
@@ -36,10 +39,19 @@ def uvicorn_config(app: Any, host: str, port: int) -> uvicorn.Config:
     )
 
 
+def raise_file_limit() -> None:
+    """Let this process open as many files as it may: each connection is one, and each stream of a spool."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> None:
     """Run a process on the environment's settings; an error of ours is one sentence on standard error and status 2."""
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    raise_file_limit()
     settings = take_settings()
     if settings.is_supervised:
         end_with_parent()

@@ -1,0 +1,179 @@
+"""Connections under limits: what a stranger may send, how slowly, and on how many lines, before anybody asks who it is.
+
+uvicorn's parser for HTTP keeps every header that comes and waits for ever. Here a head is cut off at 64 kB, a hundred
+headers, or ten seconds; a body that trickles and an answer that nobody reads end their connection; and beyond a number
+of connections new ones are told to come back.
+"""
+
+import asyncio
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_CONNECTIONS = 2_000
+MOST_HEADERS = 100
+MOST_HEAD_BYTES = 64 << 10
+HEAD_S = 10.0
+"""How long a request's head may take from its first byte on."""
+FIRST_BYTE_S = 75.0
+"""How long a new connection may say nothing."""
+BODY_S = 60.0
+BODY_BYTES_A_SECOND = 16 << 10
+"""A body may take a minute, and a second more for each 16 kB of it."""
+UNREAD_S = 60.0
+"""How long an answer may wait for its reader."""
+_LONG_HEAD = f"a head has at most {MOST_HEAD_BYTES >> 10} kB"
+_SLOW_HEAD = f"a head comes within {HEAD_S:g} seconds"
+_PHRASES = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    431: b"Request Header Fields Too Large",
+    503: b"Service Unavailable",
+}
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol with limits."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a connection, unless there are too many."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._is_in_head = True
+        self._is_refused = self._has_begun = False
+        self._fed_bytes = self._head_bytes = self._body_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread: asyncio.TimerHandle | None = None
+        if len(self.connections) > MOST_CONNECTIONS:
+            self._refuse(503, "too many connections are open; come back in a moment")
+        else:
+            self._within(FIRST_BYTE_S, "nothing was asked")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._stop_timer()
+        if self._unread is not None:
+            self._unread.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, piece: bytes) -> None:
+        """Parse what came, as long as it is not too much."""
+        if self._is_refused:
+            return
+        was_in_head, self._has_begun = self._is_in_head, False
+        super().data_received(piece)
+        # The parser tells of a header when it is whole, and copies what it has of it with each piece until then.
+        if was_in_head and self._is_in_head and not self._has_begun:
+            self._fed_bytes += len(piece)
+            if self._fed_bytes > MOST_HEAD_BYTES:
+                self._refuse(431, _LONG_HEAD)
+            elif self._timer is None:  # blank lines before a request
+                self._within(HEAD_S, _SLOW_HEAD)
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for a head."""
+        super().on_message_begin()
+        self._has_begun = True
+        self._fed_bytes = self._head_bytes = 0
+        self._within(HEAD_S, _SLOW_HEAD)
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the address."""
+        super().on_url(url)
+        self._count(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+        if len(self.headers) > MOST_HEADERS:
+            self._refuse(431, f"a request has at most {MOST_HEADERS} headers")
+            raise _TooMuch
+
+    def on_headers_complete(self) -> None:
+        """Begin to wait for a body."""
+        self._is_in_head = False
+        self._body_bytes = 0
+        self._within(BODY_S, f"a body comes at {BODY_BYTES_A_SECOND >> 10} kB a second or more")
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Wait for nothing but the answer."""
+        self._stop_timer()
+        self._is_in_head = True
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a reader."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
+        super().resume_writing()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, once."""
+        self._refuse(400, msg)
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self._refuse(431, _LONG_HEAD)
+            raise _TooMuch
+
+    def _within(self, seconds: float, rule: str) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(seconds, self._on_time, self.loop.time(), rule)
+
+    def _on_time(self, begun_at: float, rule: str) -> None:
+        self._timer = None
+        if not self._is_in_head:
+            left_s = BODY_S + self._body_bytes / BODY_BYTES_A_SECOND - (self.loop.time() - begun_at)
+            if left_s > 0:
+                self._timer = self.loop.call_later(left_s, self._on_time, begun_at, rule)
+                return
+        self._refuse(408, rule)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, status: int, why: str) -> None:
+        """Answer once, where no answer has begun, and hang up."""
+        if self._is_refused:
+            return
+        self._is_refused = True
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        cycle: Any = self.cycle  # None before the first request
+        if cycle is None or not cycle.response_started or cycle.response_complete:
+            self.transport.write(_answer(status, why))
+        self.transport.close()
+
+
+class _TooMuch(httptools.HttpParserError):
+    """Ends the parsing of a head that was answered already."""
+
+
+def _answer(status: int, why: str) -> bytes:
+    body = why.encode()
+    head: list[Any] = [
+        b"HTTP/1.1 %d %s" % (status, _PHRASES[status]),
+        b"content-type: text/plain; charset=utf-8",
+        b"content-length: %d" % len(body),
+        b"connection: close",
+    ]
+    if status == 503:
+        head.append(b"retry-after: 1")
+    return b"\r\n".join([*head, b"", body])

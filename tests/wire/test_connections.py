@@ -1,0 +1,155 @@
+"""Limits on connections: what a stranger sends costs nothing, however much and however slowly it comes."""
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from loopwright.wire import connections
+from loopwright.wire.connections import LimitedProtocol
+from tests.servers import ThreadedServer
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer how long the body was; what is asked to be long is long."""
+    size, message = 0, {"more_body": True}
+    while message.get("more_body"):
+        message = await receive()
+        size += len(message.get("body", b""))
+    body = b"x" * (64 << 20) if scope["path"] == "/long" else str(size).encode()
+    head = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadedServer]:
+    server = ThreadedServer(http=LimitedProtocol)
+    server.start(echo)
+    yield server
+    server.stop(at_once=True)
+
+
+def raw(server: ThreadedServer, *pieces: bytes, pause_s: float = 0.0) -> bytes:
+    """Send pieces and return everything that comes back until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+        for piece in pieces:
+            try:
+                line.sendall(piece)
+            except OSError:
+                break
+            time.sleep(pause_s)
+        answer = b""
+        try:
+            while piece := line.recv(65536):
+                answer += piece
+        except ConnectionResetError:
+            pass
+        return answer
+
+
+def test_ordinary_requests_pass(server: ThreadedServer) -> None:
+    with httpx.Client(base_url=server.url) as client:
+        for size in (0, 10, 100_000, 260_000, 5_000_000):
+            assert client.post("/", content=b"x" * size).text == str(size)
+        assert client.get("/", headers={"x-long": "y" * 20_000}).text == "0"
+        assert client.post("/", content=iter([b"ab", b"c" * 300_000])).text == "300002"
+
+
+def test_requests_that_share_a_piece_are_all_answered(server: ThreadedServer) -> None:
+    one = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 200000\r\n\r\n" + b"x" * 200_000
+    last = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"
+    answer = raw(server, one * 3 + last)
+    assert answer.count(b"HTTP/1.1 200") == 4
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"x: " + b"y" * 1_000_000,
+        b"x" * 1_000_000,
+        b"".join(b"x%d: y\r\n" % number for number in range(101)) + b"\r\n",
+        b"x: " + b"y" * 70_000 + b"\r\n\r\n",
+    ],
+    ids=["one that never ends", "a name", "many", "long"],
+)
+def test_a_head_that_is_too_long_is_cut_off(server: ThreadedServer, head: bytes) -> None:
+    assert raw(server, b"GET / HTTP/1.1\r\nhost: a\r\n" + head).startswith(b"HTTP/1.1 431 ")
+    assert raw(server, b"GET /" + b"y" * 1_000_000).startswith(b"HTTP/1.1 431 ")
+    assert httpx.get(server.url).text == "0"
+
+
+def test_a_huge_head_costs_next_to_nothing(server: ThreadedServer) -> None:
+    piece = b"x: " + b"y" * 60_000
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+        line.sendall(b"GET / HTTP/1.1\r\n")
+        sent = 0
+        try:
+            while sent < 100_000_000:
+                sent += line.send(piece)
+        except OSError:
+            pass
+    assert sent < 100_000_000
+    started = time.monotonic()
+    assert httpx.get(server.url, timeout=5).text == "0"
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"GET / HT",), b"408"),
+        ((b"\r\n", b"\r\n"), b"408"),
+        ((b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nabc",), b"408"),
+        ((b"",), b"408"),
+    ],
+    ids=["head", "blank lines", "body", "nothing"],
+)
+def test_whoever_is_slow_is_cut_off(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch, pieces: tuple[bytes, ...], status: bytes
+) -> None:
+    for name in ("HEAD_S", "FIRST_BYTE_S", "BODY_S"):
+        monkeypatch.setattr(connections, name, 0.2)
+    assert raw(server, *pieces).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_body_that_comes_fast_enough_may_take_its_time(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BODY_S", 0.2)
+    head = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 80000\r\n\r\n"
+    assert raw(server, head, *[b"x" * 8000] * 10, pause_s=0.1).endswith(b"80000")
+
+
+def test_an_answer_that_nobody_reads_ends(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "UNREAD_S", 0.2)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n")
+        deadline = time.monotonic() + 10
+        while server.connections:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_more_connections_than_may_be_are_told_to_come_back(
+    server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    lines = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
+    while server.connections < 2:
+        time.sleep(0.01)
+    assert b"retry-after: 1" in raw(server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    for line in lines:
+        line.close()
+    while server.connections:
+        time.sleep(0.01)
+    assert httpx.get(server.url).text == "0"
+
+
+@pytest.mark.parametrize("start", [b"nonsense\r\n\r\n", b"GET http://[/ HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])
+def test_what_is_no_http_is_told_so(server: ThreadedServer, start: bytes) -> None:
+    assert raw(server, start).startswith(b"HTTP/1.1 400 ")
+    assert httpx.get(server.url).text == "0"
