@@ -13,7 +13,7 @@ from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.store import sql as store_sql
-from loopwright.store.engine import Connection
+from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 from tests.databases import wait_for_rivals
 from tests.waiting import wait_until
@@ -101,10 +101,10 @@ def test_two_calls_of_one_key_at_once_are_one_although_they_would_collide(
     insert = governance_sql.insert_project
     calls: list[Future[Any]] = []
 
-    def insert_slowly(connection: Connection, *args: Any) -> None:
-        insert(connection, *args)
+    def insert_slowly(tx: Tx, *args: Any) -> None:
+        insert(tx, *args)
         wait_until(lambda: len(calls) == 3)
-        wait_for_rivals(connection, calls[1:])  # of three alike, whichever came first waits for two
+        wait_for_rivals(tx.connection, calls[1:])  # of three alike, whichever came first waits for two
 
     monkeypatch.setattr(governance_sql, "insert_project", insert_slowly)
     options: dict[str, Any] = {"actor": LOCAL_ACTOR, "project": SYSTEM, "idempotency_key": "k1"}
