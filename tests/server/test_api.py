@@ -12,7 +12,7 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.server.api import blobs, verbs
 from loopwright.store import sql as store_sql
-from loopwright.store.types import Job
+from loopwright.store.sql import Prospect
 from tests.server.site import Site
 from tests.waiting import wait_until
 
@@ -114,14 +114,14 @@ def test_a_worker_that_died_while_it_waited_gets_no_job(
         worker.sendall(head.encode() + body)
         wait_until(lambda: opened.context.signal.waiting)
     wait_until(lambda: opened.server.connections == 0)
-    look, seen = store_sql.claimable_jobs, list[Job]()
+    look, seen = store_sql.look_for_jobs, list[Prospect]()
 
-    def look_and_tell(*args: Any, **options: Any) -> list[Job]:
-        jobs = look(*args, **options)
-        seen.extend(jobs)
-        return jobs
+    def look_and_tell(*args: Any) -> Prospect:
+        prospect = look(*args)
+        seen.extend([prospect] * prospect.is_there)
+        return prospect
 
-    monkeypatch.setattr(store_sql, "claimable_jobs", look_and_tell)
+    monkeypatch.setattr(store_sql, "look_for_jobs", look_and_tell)
     opened.context.dispatcher.write(
         "flights", LOCAL_ACTOR, lambda tx: tx.start_job("of.the.dead", "flights/x:y", {}, job_id="job_not_taken")
     )
