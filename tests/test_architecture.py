@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from tools import check_budgets, check_fences, check_test_names, check_words
+from tools import check_budgets, check_fences, check_migrations, check_test_names, check_words
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKS = [check_budgets, check_fences, check_test_names, check_words]
+CHECKS = [check_budgets, check_fences, check_migrations, check_test_names, check_words]
 
 # Put together here, so that this file does not break the rules it tests.
 NOTE = "TO" + "DO"
@@ -201,3 +201,13 @@ def test_a_check_says_where_why_and_what_to_do(tmp_path: Path) -> None:
         "Do: use a codec, msgspec, or a flavour's own format.",
         "fences: 1 broken",
     ]
+
+
+def test_migrations_stand_in_one_line(tmp_path: Path) -> None:
+    folder = tmp_path / "src/loopwright/store/migrations/versions"
+    folder.mkdir(parents=True)
+    (folder / "0001_ground.py").write_text('revision = "0001"\ndown_revision = None\n')
+    (folder / "0002_more.py").write_text('revision = "0002"\ndown_revision = "0001"\n')
+    assert rules(check_migrations, tmp_path) == []
+    (folder / "0002_other.py").write_text('revision = "0002"\ndown_revision = "0001"\n')
+    assert rules(check_migrations, tmp_path) == ["revision 0002 after 0001, where 0002 was the newest"]

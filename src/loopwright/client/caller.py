@@ -31,6 +31,8 @@ _BUSY, _DOWN = 429, 503
 PATIENCE_S = 20.0
 """How long a caller that was answered before waits for a process that restarts."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+GATEWAY_WAIT_S = 10.0
+"""How long a gateway that starts is waited for until the server knows where it is."""
 
 
 class HttpCaller:
@@ -98,7 +100,7 @@ class HttpCaller:
         Raises:
             Unavailable: No gateway is live.
         """
-        live = self.call("serving.gateways", {}, project)
+        live = self.call("serving.gateways", {}, project, wait_s=GATEWAY_WAIT_S)
         if not live:
             raise Unavailable(f"no gateway of {self.url} is live", next_step="loopwright up, or LOOPWRIGHT_GATEWAY_URL")
         address = urlsplit(str(live[0].address))
