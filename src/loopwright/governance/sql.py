@@ -9,14 +9,15 @@ from loopwright.governance.types import Approval, LineageEdge, Project, Token
 from loopwright.kernel.verbs import Role
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import update_as_read, upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tx import Tx
 
-_find_project = select(projects).where(projects.c.project_id == bindparam("name"))
+_find_project = Statement(select(projects).where(projects.c.project_id == bindparam("name")))
 
 
 def find_project(connection: Connection, name: str) -> Project | None:
     """Return one project."""
-    row = connection.execute(_find_project, {"name": name}).first()
+    row = _find_project.first(connection, name=name)
     return None if row is None else _project(row)
 
 
@@ -36,7 +37,7 @@ def update_project(tx: Tx, name: str, **values: Any) -> None:
     tx.execute(update(projects).where(projects.c.project_id == name).values(**values))
 
 
-_move_clock = (
+_move_clock = Statement(
     update(projects)
     .where(projects.c.project_id == bindparam("name"), projects.c.clock == "replay")
     .where(projects.c.clock_at <= bindparam("to"))
@@ -47,7 +48,7 @@ _move_clock = (
 
 def move_clock(tx: Tx, to: int) -> Project | None:
     """Move a replay clock forward; None where it is not one, or stands later already."""
-    row = tx.execute(_move_clock, {"name": tx.project, "to": to}).first()
+    row = _move_clock.first(tx.connection, name=tx.project, to=to)
     return None if row is None else _project(row)
 
 
@@ -62,12 +63,12 @@ def insert_token(tx: Tx, token: Token, secret_digest: str) -> None:
     tx.execute(insert(tokens), {**row, "project_id": token.project})
 
 
-_find_token = select(tokens).where(tokens.c.secret_digest == bindparam("digest"))
+_find_token = Statement(select(tokens).where(tokens.c.secret_digest == bindparam("digest")))
 
 
 def find_token(tx: Tx, secret_digest: str) -> Token | None:
     """Return the token whose secret has this digest."""
-    row = tx.execute(_find_token, {"digest": secret_digest}).first()
+    row = _find_token.first(tx.connection, digest=secret_digest)
     return None if row is None else _token(row)
 
 

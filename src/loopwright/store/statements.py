@@ -6,7 +6,7 @@ way in and out. What is asked seldom, or differs from call to call, is run by ``
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exc
@@ -33,13 +33,13 @@ class Statement:
     def all(self, connection: Connection, /, **values: Any) -> list[Any]:
         """Return every row, as named tuples."""
         compiled, cursor = self._execute(connection, values)
-        return compiled.rows(cursor.fetchall())
+        return compiled.rows(cursor, cursor.fetchall())
 
     def first(self, connection: Connection, /, **values: Any) -> Any:
         """Return the first row, as a named tuple; None where there is none."""
         compiled, cursor = self._execute(connection, values)
         row = cursor.fetchone()
-        return None if row is None else compiled.rows((row,))[0]
+        return None if row is None else compiled.rows(cursor, (row,))[0]
 
     def scalar(self, connection: Connection, /, **values: Any) -> Any:
         """Return the first value of the first row; None where there is none."""
@@ -72,7 +72,7 @@ class _Compiled:
     """A statement in the words of one database: its text, how values go in and how they come out."""
 
     def __init__(self, core: ClauseElement, columns: list[str] | None, dialect: Dialect) -> None:
-        compiled: Any = core.compile(dialect=dialect, column_keys=columns)
+        compiled: Any = core.compile(dialect=dialect, column_keys=columns, for_executemany=True)
         self.text = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
         processors = {
@@ -82,13 +82,10 @@ class _Compiled:
         self._names: list[str] = list(compiled.positiontup or compiled.params)
         self._processors = [(name, processors[name]) for name in self._names]
         self._is_positional = bool(dialect.positional)
-        results = compiled._result_columns
-        self._row: Any = namedtuple("Row", [entry[0] for entry in results], rename=True) if results else None
-        self._out: list[tuple[int, _Process]] = [
-            (place, process)
-            for place, entry in enumerate(results)
-            if (process := entry[3].dialect_impl(dialect).result_processor(dialect, None)) is not None
-        ]
+        self._dialect = dialect
+        self._results: list[Any] = list(compiled._result_columns)
+        self._row = _row_of([entry[0] for entry in self._results])
+        self._out: list[tuple[int, _Process]] | None = None
 
     def bind(self, values: Values) -> Any:
         """Return the values as the driver takes them."""
@@ -96,9 +93,11 @@ class _Compiled:
         bound = [given[name] if process is None else process(given[name]) for name, process in self._processors]
         return bound if self._is_positional else dict(zip(self._names, bound, strict=True))
 
-    def rows(self, found: Iterable[tuple[Any, ...]]) -> list[Any]:
+    def rows(self, cursor: Any, found: Iterable[tuple[Any, ...]]) -> list[Any]:
         """Return what the driver found, with names and our types."""
         make = self._row._make
+        if self._out is None:
+            self._out = list(self._processors_of(cursor.description))
         if not self._out:
             return [make(row) for row in found]
         rows = []
@@ -108,6 +107,20 @@ class _Compiled:
                 values[place] = process(values[place])
             rows.append(make(values))
         return rows
+
+    def _processors_of(self, description: Any) -> Iterator[tuple[int, _Process]]:
+        """Yield place and function of each column whose values do not come as our types from the driver."""
+        for place, entry in enumerate(self._results):
+            process = entry[3].dialect_impl(self._dialect).result_processor(self._dialect, description[place][1])
+            if process is not None:
+                yield place, process
+
+
+def _row_of(names: list[str]) -> Any:
+    """Return the kind of named tuples that a statement answers with; they look like SQLAlchemy's rows."""
+    make_class: Any = namedtuple
+    named = make_class("Row", names, rename=True)
+    return type("Row", (named,), {"__slots__": (), "_mapping": property(named._asdict)})
 
 
 def _ask(connection: Connection, text: str, values: Any, *, is_many: bool) -> Any:

@@ -110,7 +110,12 @@ def log(tx: Tx, *, run_id: str, metrics: dict[str, Number], step: int = 0) -> No
 
     Points are bulk rows: they write no event.
     """
-    log_batch(tx, run_id=run_id, metrics=[LoggedMetric(key, value, step) for key, value in metrics.items()])
+    if len(metrics) != 1:
+        log_batch(tx, run_id=run_id, metrics=[LoggedMetric(key, value, step) for key, value in metrics.items()])
+        return
+    ((key, value),) = metrics.items()
+    if not sql.add_point(tx, run_id, _checked_key(key, "metrics"), step, tx.wall_us, read_number(value)):
+        _check_running(tx, run_id)
 
 
 @verb("tracking.log_batch", changes=Run)
@@ -126,7 +131,7 @@ def log_batch(
     points = metrics or []
     if len(points) > MOST_POINTS:
         raise TooLarge("too many points in one call", field="metrics", value=len(points), rule=f"at most {MOST_POINTS}")
-    _lock_running(tx, run_id)
+    _check_running(tx, run_id)
     if params:
         _add_params(tx, run_id, _checked_params(params))
     rows = [
@@ -143,7 +148,7 @@ def log_artifact(tx: Tx, *, run_id: str, path: str, digest: Digest, size_bytes: 
     Raises:
         InvalidInput: The path is absolute or leaves the run's folder.
     """
-    _lock_running(tx, run_id)
+    _check_running(tx, run_id)
     parts = path.split("/")
     if not path or len(path) > MOST_LETTERS["path"] or "\\" in path or any(part in ("", ".", "..") for part in parts):
         raise InvalidInput(
@@ -159,7 +164,7 @@ def log_artifact(tx: Tx, *, run_id: str, path: str, digest: Digest, size_bytes: 
 @verb("tracking.set_tags", changes=Run)
 def set_tags(tx: Tx, *, run_id: str, tags: dict[str, str]) -> Run:
     """Set tags of a run, whatever its state."""
-    _lock(tx, run_id)
+    _state(tx, run_id)
     sql.upsert_tags(tx, run_id, _checked_tags(tags))
     tx.emit(TagsSet(tags=tags), tx.ref("run", run_id))
     return get_run(tx, run_id=run_id)
@@ -170,7 +175,7 @@ def finish_run(
     tx: Tx, *, run_id: str, state: Literal["finished", "failed", "killed"] = "finished", reason: str = ""
 ) -> Run:
     """End a run. Ending it again in the same state is once."""
-    before = _lock(tx, run_id)
+    before = _state(tx, run_id)
     if before != state:
         check_change("run", RUN_STATES, before, state)
         sql.update_run(tx, run_id, state=state, finished_at=tx.wall_us)
@@ -181,10 +186,10 @@ def finish_run(
 @query("tracking.get_run")
 def get_run(tx: Tx, *, run_id: str) -> Run:
     """Return one run with the last value of each metric."""
-    runs = sql.find_runs(tx, [run_id])
-    if not runs:
+    run = sql.find_run(tx, run_id)
+    if run is None:
         raise _unknown(run_id)
-    return runs[0]
+    return run
 
 
 @query("tracking.search_runs")
@@ -243,15 +248,15 @@ def _with_moments(tree: Filter) -> Filter:
     return Comparison(tree.field, tree.operator, moments if isinstance(tree.value, list) else moments[0])
 
 
-def _lock(tx: Tx, run_id: str) -> str:
-    state = sql.lock_run(tx, run_id)
+def _state(tx: Tx, run_id: str) -> str:
+    state = sql.find_state(tx, run_id)
     if state is None:
         raise _unknown(run_id)
     return state
 
 
-def _lock_running(tx: Tx, run_id: str) -> None:
-    state = _lock(tx, run_id)
+def _check_running(tx: Tx, run_id: str) -> None:
+    state = _state(tx, run_id)
     if state != "running":
         raise Conflict(f"this run is {state}", field="run_id", value=run_id, rule="only a running run takes more")
 

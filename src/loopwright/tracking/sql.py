@@ -3,6 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     and_,
+    bindparam,
     case,
     exists,
     false,
@@ -22,21 +24,45 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.filters import Comparison, Conjunction, Disjunction, Field, Filter, Negation, Scalar
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tx import Tx
 from loopwright.tracking.tables import metric_points, run_artifacts, run_metrics, run_params, run_tags, runs
 from loopwright.tracking.types import Artifact, Experiment, MetricPoint, Run, name_non_finite
 
 _GROUPS: dict[str, Table] = {"metrics": run_metrics, "params": run_params, "tags": run_tags}
+_LOGGED = (run_params, run_tags, run_metrics, run_artifacts)
+_POINT_COLUMNS = ("project_id", "run_id", "key", "step", "at_us", "number")
+
+
+def _is_run(table: Table) -> ColumnElement[bool]:
+    """Return the condition of what belongs to the run that a statement is asked for."""
+    return and_(table.c.project_id == bindparam("project"), table.c.run_id == bindparam("run"))
+
+
+_insert_run = Statement(insert(runs), runs.c.keys())
+_insert_points = Statement(insert(metric_points), _POINT_COLUMNS)
+_add_point = Statement(
+    insert(metric_points).from_select(
+        _POINT_COLUMNS,
+        select(runs.c.project_id, runs.c.run_id)
+        .add_columns(*(bindparam(name, type_=metric_points.c[name].type) for name in _POINT_COLUMNS[2:]))
+        .where(_is_run(runs), runs.c.state == "running"),
+    )
+)
+_find_state = Statement(select(runs.c.state).where(_is_run(runs)))
+_find_run = Statement(select(runs).where(_is_run(runs)))
+_find_logged = {table.name: Statement(select(table).where(_is_run(table))) for table in _LOGGED}
 
 
 def insert_run(tx: Tx, run: Run) -> None:
     """Add a run with its params and tags."""
-    tx.execute(insert(runs), row_of(tx, runs, run))
+    _insert_run.run(tx.connection, **row_of(tx, runs, run))
     insert_params(tx, run.run_id, run.params)
     upsert_tags(tx, run.run_id, run.tags)
 
@@ -63,6 +89,15 @@ def upsert_tags(tx: Tx, run_id: str, tags: dict[str, str]) -> None:
     upsert(tx.connection, run_tags, rows, key=("project_id", "run_id", "key"), do_update=True)
 
 
+def add_point(tx: Tx, run_id: str, key: str, step: int, at_us: int, value: float) -> bool:
+    """Append one point to a run that is running, and move its metric's last value; False if there is no such run."""
+    point = {"key": key, "step": step, "at_us": at_us, "number": None if math.isnan(value) else value}
+    if _add_point.run(tx.connection, project=tx.project, run=run_id, **point) == 0:
+        return False
+    _move_last_value(tx.connection.dialect.name).run(tx.connection, project_id=tx.project, run_id=run_id, **point)
+    return True
+
+
 def insert_points(tx: Tx, run_id: str, points: list[tuple[str, int, int, float]]) -> None:
     """Append points (key, step, at_us, value) and move each metric's last value, the one of the highest step."""
     if not points:
@@ -72,18 +107,20 @@ def insert_points(tx: Tx, run_id: str, points: list[tuple[str, int, int, float]]
         {**leading, "key": key, "step": step, "at_us": at_us, "number": None if math.isnan(value) else value}
         for key, step, at_us, value in points
     ]
-    tx.execute(insert(metric_points), rows)
+    _insert_points.run_each(tx.connection, rows)
     newest = {row["key"]: row for row in sorted(rows, key=lambda row: (row["step"], row["at_us"]))}
-    m = run_metrics
-    stored = tx.execute(
-        select(m.c.key, m.c.step, m.c.at_us).where(
-            m.c.project_id == tx.project, m.c.run_id == run_id, m.c.key.in_(list(newest))
-        )
-    )
-    for last in stored:
-        if (last.step, last.at_us) > (newest[last.key]["step"], newest[last.key]["at_us"]):
-            del newest[last.key]
-    upsert(tx.connection, run_metrics, list(newest.values()), key=("project_id", "run_id", "key"), do_update=True)
+    _move_last_value(tx.connection.dialect.name).run_each(tx.connection, list(newest.values()))
+
+
+@cache
+def _move_last_value(dialect_name: str) -> Statement:
+    """Return the upsert that keeps of each metric the point of the highest step, of equal ones the newest."""
+    added: Any = (postgresql if dialect_name == "postgresql" else sqlite).insert(run_metrics)
+    new, kept = added.excluded, run_metrics.c
+    is_newer = or_(new.step > kept.step, and_(new.step == kept.step, new.at_us >= kept.at_us))
+    changed = {"step": new.step, "at_us": new.at_us, "number": new.number}
+    key = ["project_id", "run_id", "key"]
+    return Statement(added.on_conflict_do_update(index_elements=key, set_=changed, where=is_newer), _POINT_COLUMNS)
 
 
 def upsert_artifact(tx: Tx, run_id: str, artifact: Artifact) -> None:
@@ -92,10 +129,10 @@ def upsert_artifact(tx: Tx, run_id: str, artifact: Artifact) -> None:
     upsert(tx.connection, run_artifacts, [row], key=("project_id", "run_id", "path"), do_update=True)
 
 
-def lock_run(tx: Tx, run_id: str) -> str | None:
-    """Return a run's state and keep other writers of the run away until the commit; None if there is no such run."""
-    statement = select(runs.c.state).where(runs.c.project_id == tx.project, runs.c.run_id == run_id).with_for_update()
-    return tx.execute(statement).scalar()
+def find_state(tx: Tx, run_id: str) -> str | None:
+    """Return a run's state; None if there is no such run."""
+    state: str | None = _find_state.scalar(tx.connection, project=tx.project, run=run_id)
+    return state
 
 
 def update_run(tx: Tx, run_id: str, **values: Any) -> None:
@@ -110,13 +147,20 @@ def find_params(tx: Tx, run_id: str) -> dict[str, Any]:
     return {row.key: row.document for row in tx.execute(statement)}
 
 
+def find_run(tx: Tx, run_id: str) -> Run | None:
+    """Return one run with everything logged to it."""
+    place = {"project": tx.project, "run": run_id}
+    row = _find_run.first(tx.connection, **place)
+    if row is None:
+        return None
+    return _run(row, {name: find.all(tx.connection, **place) for name, find in _find_logged.items()})
+
+
 def find_runs(tx: Tx, run_ids: Sequence[str]) -> list[Run]:
     """Return runs with everything logged to them, in the order of ``run_ids``; unknown ids are left out."""
     statement = select(runs).where(runs.c.project_id == tx.project, runs.c.run_id.in_(list(run_ids)))
     rows = {row.run_id: row for row in tx.execute(statement)}
-    logged: dict[str, dict[str, list[Any]]] = {
-        table.name: _by_run(tx, table, list(rows)) for table in (run_params, run_tags, run_metrics, run_artifacts)
-    }
+    logged: dict[str, dict[str, list[Any]]] = {table.name: _by_run(tx, table, list(rows)) for table in _LOGGED}
     return [_run(rows[run_id], {name: logged[name][run_id] for name in logged}) for run_id in run_ids if run_id in rows]
 
 

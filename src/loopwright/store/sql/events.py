@@ -10,12 +10,16 @@ from loopwright.kernel.events import Event
 from loopwright.store.news import EVENTS, tell
 from loopwright.store.sealing import event_from_row
 from loopwright.store.sql.rows import begins_with, upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tables import cursors, events
 
 if TYPE_CHECKING:
     from loopwright.store.tx import Tx
 
-_insert_event = insert(events)
+_insert_event = Statement(
+    insert(events),
+    ("project_id", "type", "ref", "actor", "event_at", "recorded_at", "reason", "payload", "cause"),
+)
 
 
 def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, Any]) -> None:
@@ -31,20 +35,23 @@ def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, 
         "payload": payload,
         "cause": tx.cause,
     }
-    tx.execute(_insert_event, row)
+    _insert_event.run_each(tx.connection, [row])
     tell(tx.connection, EVENTS, type.partition(".")[0])
 
 
-_after = select(events).where(events.c.position > bindparam("after")).order_by(events.c.position)
-_after = _after.limit(bindparam("most"))
-_after_in_project = _after.where(events.c.project_id == bindparam("project"))
+_sealed = select(events).where(events.c.position > bindparam("after")).order_by(events.c.position)
+_sealed = _sealed.limit(bindparam("most"))
+_after = Statement(_sealed)
+_after_in_project = Statement(_sealed.where(events.c.project_id == bindparam("project")))
 
 
 def events_after(connection: Connection, position: int, *, limit: int, project: str | None = None) -> list[Event]:
     """Return sealed events in order, those after ``position``."""
-    statement = _after if project is None else _after_in_project
-    place = {"after": position, "most": limit} | ({} if project is None else {"project": project})
-    return [event_from_row(row) for row in connection.execute(statement, place)]
+    if project is None:
+        rows = _after.all(connection, after=position, most=limit)
+    else:
+        rows = _after_in_project.all(connection, after=position, most=limit, project=project)
+    return [event_from_row(row) for row in rows]
 
 
 def newest_events(

@@ -2,10 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, update
 
 from loopwright.store.sql.rows import upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tables import idempotency_keys
+
+_is_key = and_(idempotency_keys.c.project_id == bindparam("of_project"), idempotency_keys.c.key == bindparam("of_key"))
+_keep_answer = Statement(update(idempotency_keys).where(_is_key).values(answer=bindparam("given")))
+_get_answer = Statement(select(idempotency_keys).where(_is_key))
 
 
 def insert_key(connection: Connection, project: str, key: str, request_digest: str, wall_us: int) -> bool:
@@ -16,14 +21,12 @@ def insert_key(connection: Connection, project: str, key: str, request_digest: s
 
 def keep_answer(connection: Connection, project: str, key: str, answer: Any) -> None:
     """Keep the answer of the call that took an idempotency key."""
-    keys = idempotency_keys
-    connection.execute(update(keys).where(keys.c.project_id == project, keys.c.key == key).values(answer=answer))
+    _keep_answer.run(connection, of_project=project, of_key=key, given=answer)
 
 
 def get_answer(connection: Connection, project: str, key: str) -> tuple[str, Any]:
     """Return request digest and stored answer of an idempotency key that was taken."""
-    keys = idempotency_keys
-    row = connection.execute(select(keys).where(keys.c.project_id == project, keys.c.key == key)).one()
+    row = _get_answer.first(connection, of_project=project, of_key=key)
     return row.request_digest, row.answer
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Table, Update, bindparam, func, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, func, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from loopwright.kernel.errors import Conflict
+from loopwright.store.statements import Statement
 
 
 def upsert(
@@ -17,19 +18,19 @@ def upsert(
     if not rows:
         return 0
     statement = _upsert(connection.dialect.name, table, tuple(rows[0]), tuple(key), do_update)
-    return int(connection.execute(statement, rows).rowcount)
+    return statement.run_each(connection, rows)
 
 
 @cache
-def _upsert(dialect_name: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...], do_update: bool) -> Insert:
+def _upsert(
+    dialect_name: str, table: Table, columns: tuple[str, ...], key: tuple[str, ...], do_update: bool
+) -> Statement:
     dialect: Any = postgresql if dialect_name == "postgresql" else sqlite
-    statement = dialect.insert(table).execution_options(preserve_rowcount=True)
+    statement = dialect.insert(table)
     if do_update:
         changed = {name: statement.excluded[name] for name in columns if name not in key}
-        made: Insert = statement.on_conflict_do_update(index_elements=list(key), set_=changed)
-    else:
-        made = statement.on_conflict_do_nothing(index_elements=list(key))
-    return made
+        return Statement(statement.on_conflict_do_update(index_elements=list(key), set_=changed), columns)
+    return Statement(statement.on_conflict_do_nothing(index_elements=list(key)), columns)
 
 
 def update_as_read(
@@ -43,7 +44,7 @@ def update_as_read(
     statement = _update_as_read(table, tuple(key), tuple(seen), tuple(values))
     named = {"key": key, "seen": seen, "new": values}
     bound = {f"{kind}_{name}": value for kind, values in named.items() for name, value in values.items()}
-    if connection.execute(statement, bound).rowcount == 0:
+    if statement.run(connection, **bound) == 0:
         raise Conflict(
             "another call changed this at the same moment",
             value=", ".join(map(str, seen.values())),
@@ -52,10 +53,11 @@ def update_as_read(
 
 
 @cache
-def _update_as_read(table: Table, key: tuple[str, ...], seen: tuple[str, ...], values: tuple[str, ...]) -> Update:
+def _update_as_read(table: Table, key: tuple[str, ...], seen: tuple[str, ...], values: tuple[str, ...]) -> Statement:
     is_row = [table.c[name] == bindparam(f"key_{name}") for name in key]
     is_same = [table.c[name].is_not_distinct_from(bindparam(f"seen_{name}")) for name in seen]
-    return update(table).where(*is_row, *is_same).values({name: bindparam(f"new_{name}") for name in values})
+    statement = update(table).where(*is_row, *is_same)
+    return Statement(statement.values({name: bindparam(f"new_{name}") for name in values}))
 
 
 def begins_with(column: Any, prefix: str) -> ColumnElement[bool]:
