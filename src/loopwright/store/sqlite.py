@@ -15,6 +15,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.store.failures import closed, translate
 from loopwright.store.news import EVENTS, Listener, take_news
 from loopwright.store.sealing import seal_events
+from loopwright.store.statements import run_text
 
 Work = Callable[[Connection], Any]
 _Waiting = tuple[Work, "Future[Any]"]
@@ -115,7 +116,7 @@ class GroupWriter:
         futures: list[Future[Any]] = []
         is_open = True
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            run_text(connection, "BEGIN IMMEDIATE")
             while waiting is not None:
                 futures.append(waiting[1])
                 _run_in_savepoint(connection, waiting, done)
@@ -151,18 +152,18 @@ def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple["
     work, future = item
     if not future.set_running_or_notify_cancel():
         return
-    connection.exec_driver_sql("SAVEPOINT verb")
+    run_text(connection, "SAVEPOINT verb")
     try:
         result = work(connection)
     except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
         try:
-            connection.exec_driver_sql("ROLLBACK TO verb")
-            connection.exec_driver_sql("RELEASE verb")
+            run_text(connection, "ROLLBACK TO verb")
+            run_text(connection, "RELEASE verb")
         except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
             raise error from None
         fail(future, error)
         return
-    connection.exec_driver_sql("RELEASE verb")
+    run_text(connection, "RELEASE verb")
     done.append((future, result))
 
 

@@ -7,6 +7,7 @@ way in and out. What is asked seldom, or differs from call to call, is run by ``
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, exc
@@ -75,13 +76,13 @@ class _Compiled:
         compiled: Any = core.compile(dialect=dialect, column_keys=columns, for_executemany=True)
         self.text = str(compiled)
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        processors = {
-            name: parameter.type.dialect_impl(dialect).bind_processor(dialect)
-            for name, parameter in compiled.binds.items()
-        }
         self._names: list[str] = list(compiled.positiontup or compiled.params)
-        self._processors = [(name, processors[name]) for name in self._names]
+        processors = [compiled.binds[name].type.dialect_impl(dialect).bind_processor(dialect) for name in self._names]
+        self._processors = list(zip(self._names, processors, strict=True))
         self._is_positional = bool(dialect.positional)
+        # Most values go as they are: then one call in C takes them out of the mapping.
+        is_plain = self._is_positional and len(self._names) > 1 and not any(processors) and not self._fixed
+        self._take: Callable[[Values], Any] | None = itemgetter(*self._names) if is_plain else None
         self._dialect = dialect
         self._results: list[Any] = list(compiled._result_columns)
         self._row = _row_of([entry[0] for entry in self._results])
@@ -89,6 +90,8 @@ class _Compiled:
 
     def bind(self, values: Values) -> Any:
         """Return the values as the driver takes them."""
+        if self._take is not None:
+            return self._take(values)
         given = {**self._fixed, **values} if self._fixed else values
         bound = [given[name] if process is None else process(given[name]) for name, process in self._processors]
         return bound if self._is_positional else dict(zip(self._names, bound, strict=True))
@@ -123,17 +126,25 @@ def _row_of(names: list[str]) -> Any:
     return type("Row", (named,), {"__slots__": (), "_mapping": property(named._asdict)})
 
 
+def run_text(connection: Connection, text: str) -> None:
+    """Run a text without parameters by the driver, such as the begin of a transaction."""
+    _ask(connection, text, (), is_many=False)
+
+
 def _ask(connection: Connection, text: str, values: Any, *, is_many: bool) -> Any:
     """Run a text by the driver; its errors are those that SQLAlchemy makes of them."""
     if not connection.in_transaction():
         connection.begin()  # so that it ends where SQLAlchemy's own would
     driver: Any = connection.connection.dbapi_connection
-    cursor = driver.cursor()
     dialect: Any = connection.dialect
     try:
-        return cursor.executemany(text, values) or cursor if is_many else cursor.execute(text, values)
+        if not is_many:
+            return driver.execute(text, values)
+        cursor = driver.cursor()
+        cursor.executemany(text, values)
+        return cursor
     except dialect.dbapi.Error as error:
-        is_lost = dialect.is_disconnect(error, driver, cursor)
+        is_lost = dialect.is_disconnect(error, driver, None)
         if is_lost:
             connection.invalidate(error)
         raise exc.DBAPIError.instance(
