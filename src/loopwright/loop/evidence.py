@@ -9,7 +9,7 @@ from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.registry import Evidence, GateReport, GateSpec, ModelVersion, SavedModel, run_gates
-from loopwright.store.work import VerbCaller
+from loopwright.store.work import ProjectCaller
 
 Document = dict[str, Any]
 
@@ -18,7 +18,7 @@ Child = Callable[[str, Document], Any]
 """Calls a function of the platform in a child process, by ``module:qualname``, with documents by parameter."""
 
 
-def gather(context: VerbCaller, child: Child, version: ModelVersion, rows: Document) -> Evidence:
+def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Document) -> Evidence:
     """Return the evidence on a version.
 
     Args:
@@ -55,7 +55,7 @@ def gather(context: VerbCaller, child: Child, version: ModelVersion, rows: Docum
 
 
 def run_and_record(
-    context: VerbCaller, child: Child, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
+    context: ProjectCaller, child: Child, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
 ) -> GateReport:
     """Run gates over the evidence on a version and store what they said."""
     evidence = gather(context, child, version, rows)
@@ -69,7 +69,7 @@ def run_and_record(
     )
 
 
-def champion_of(context: VerbCaller, model: str) -> ModelVersion | None:
+def champion_of(context: ProjectCaller, model: str) -> ModelVersion | None:
     """Return the version that serves; None before the first."""
     try:
         return context.call(registry.get_version, model=model, alias=registry.CHAMPION)
@@ -84,7 +84,7 @@ def model_document(version: ModelVersion) -> Document:
     return {"codec": "model", "blobs": digests, "saved": to_builtins(saved)}
 
 
-def rows_document(context: VerbCaller, frozen: TrainingSetVersion) -> Document:
+def rows_document(context: ProjectCaller, frozen: TrainingSetVersion) -> Document:
     """Return the document by which a child process gets the rows of a training set."""
     plan = context.call(features.plan, digest=frozen.plan_digest)
     return {
@@ -98,12 +98,12 @@ def rows_document(context: VerbCaller, frozen: TrainingSetVersion) -> Document:
     }
 
 
-def frozen_document(context: VerbCaller, ref: str) -> Document:
+def frozen_document(context: ProjectCaller, ref: str) -> Document:
     """Return the document of a training set by its ref."""
     return rows_document(context, training_set_of(context, ref))
 
 
-def training_set_of(context: VerbCaller, ref: str) -> TrainingSetVersion:
+def training_set_of(context: ProjectCaller, ref: str) -> TrainingSetVersion:
     """Return a training set by its ref."""
     parsed = parse_ref(ref)
     return context.call(features.training_set, service=parsed.name, version=parsed.version)
@@ -114,7 +114,7 @@ def _overlap(counted: int | None, version: ModelVersion, measured_on: TrainingSe
     return 0 if counted is None and version.event_at <= measured_on.event_at_min else counted
 
 
-def _datasets(context: VerbCaller, version: ModelVersion) -> dict[str, int]:
+def _datasets(context: ProjectCaller, version: ModelVersion) -> dict[str, int]:
     """Return the dataset versions a version was trained on; empty if that is not on record."""
     if version.training_set:
         return training_set_of(context, version.training_set).spec.dataset_versions
@@ -125,13 +125,13 @@ def _datasets(context: VerbCaller, version: ModelVersion) -> dict[str, int]:
     return {ref.name: ref.version for ref in refs if ref.kind == "dataset" and ref.version is not None}
 
 
-def _quarantined(context: VerbCaller, names: Iterable[str]) -> list[str]:
+def _quarantined(context: ProjectCaller, names: Iterable[str]) -> list[str]:
     """Return the newest versions that are quarantined: what was read in their place is older than it should be."""
     datasets = [context.call(data.get, dataset=name) for name in names]
     return [f"{dataset.name}/{dataset.latest}" for dataset in datasets if dataset.latest_state == "quarantined"]
 
 
-def _released(context: VerbCaller, read: Iterable[tuple[str, int]]) -> list[str]:
+def _released(context: ProjectCaller, read: Iterable[tuple[str, int]]) -> list[str]:
     """Return the versions with rows in what was read that failed their checks and were released by a person."""
     named: dict[str, None] = {}
     for name, number in sorted(read):

@@ -9,6 +9,7 @@ from loopwright.kernel.refs import parse_ref
 from loopwright.loop import fills, promote, retrain, sql
 from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
+from loopwright.pipelines import ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
 from loopwright.store.events import JobFailed
@@ -90,14 +91,13 @@ def _roll_out(tx: Tx, deployment: str, version: int, execution_id: str, reason: 
         retrain.change_retrain(tx, live, "rolling_out", f"version {version} rolls out", version=version)
 
 
-@reaction("pipelines.failed", "pipelines.cancelled")
-def close_ended_retrain(tx: Tx, event: Event) -> None:
+@reaction(ExecutionFailed, ExecutionCancelled)
+def close_ended_retrain(tx: Tx, event: Event, ended: ExecutionFailed | ExecutionCancelled) -> None:
     """A retrain ends with its training; one that failed needs a person, one that was cancelled has had one."""
-    execution_id = str(event.payload["execution_id"])
-    state = event.type.removeprefix("pipelines.")
+    execution_id, has_failed = ended.execution_id, isinstance(ended, ExecutionFailed)
     for record in sql.list_retrains(tx.connection, tx.project, states=retrain.LIVE, execution_id=execution_id):
-        retrain.change_retrain(tx, record, state, event.reason)
-        if state == "failed":
+        retrain.change_retrain(tx, record, "failed" if has_failed else "cancelled", event.reason)
+        if has_failed:
             monitoring.raise_alert(
                 tx,
                 subject=tx.ref("deployment", record.deployment),
@@ -108,11 +108,11 @@ def close_ended_retrain(tx: Tx, event: Event) -> None:
             )
 
 
-@reaction("pipelines.retried")
-def reopen_retrain(tx: Tx, event: Event) -> None:
+@reaction(ExecutionRetried)
+def reopen_retrain(tx: Tx, event: Event, retried: ExecutionRetried) -> None:
     """A retrain whose failed training is run again is live again, unless another one has begun."""
-    execution_id = str(event.payload["execution_id"])
-    for record in sql.list_retrains(tx.connection, tx.project, states=("failed",), execution_id=execution_id):
+    ended = sql.list_retrains(tx.connection, tx.project, states=("failed",), execution_id=retried.execution_id)
+    for record in ended:
         if retrain.live_retrain(tx, record.deployment) is None:
             retrain.change_retrain(tx, record, "training", "")
 

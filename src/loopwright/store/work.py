@@ -97,7 +97,7 @@ class Stopped(BaseException):
     """
 
 
-class VerbCaller(Protocol):
+class ProjectCaller(Protocol):
     """What calls verbs in a project: a job, or a step."""
 
     @property
@@ -110,7 +110,7 @@ class VerbCaller(Protocol):
         ...
 
 
-class JobContext(VerbCaller, Protocol):
+class JobContext(ProjectCaller, Protocol):
     """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
 
     ``source_roots`` are the folders whose files datasets may read.
