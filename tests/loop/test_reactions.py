@@ -3,8 +3,8 @@
 import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
-from loopwright.kernel.clock import MINUTE_US
-from tests.loop.conftest import LATE, Loop, end_job
+from loopwright.kernel.clock import DAY_US, MINUTE_US
+from tests.loop.conftest import LATE, Importer, Loop, end_job
 
 
 def test_a_retrain_ends_as_its_rollout_ends(serving: Loop) -> None:
@@ -110,3 +110,54 @@ def test_the_rollout_of_another_version_leaves_the_live_retrain_alone(serving: L
     serving.train(record.execution_id)
     serving("loop.rollback", deployment="late", reason="looks odd")
     assert serving.retrains() == [("refused", "rolled back: looks odd")]
+
+
+def test_a_failed_import_needs_a_person_until_one_succeeds(serving: Loop, importer: Importer) -> None:
+    def fail_import() -> None:
+        rows = [importer.blobs.put(b"no rows")]
+        job = serving("data.start_import", dataset="flights", operation="append", blobs=rows)
+        end_job(serving, job, "jobs.fail", error={"message": "no such file"})
+
+    fail_import()
+    fail_import()
+    serving.wall.at_us += 1
+    [incident] = serving("monitoring.incidents")
+    assert (incident.subject, incident.kind, incident.alerts) == ("flights/dataset:flights", "job", 2)
+    assert incident.title == "data.import failed for good: no such file"
+    importer.load()
+    [resolved] = serving("monitoring.incidents")
+    assert (resolved.state, resolved.resolution) == ("resolved", "data.import went well again")
+    fail_import()
+    [reopened] = serving("monitoring.incidents")
+    assert reopened.state == "open"
+    [failed] = serving("jobs.list", states=["failed"], limit=1)
+    serving("jobs.retry", job_id=failed.job_id, reason="the file is there now")
+    assert serving("monitoring.incidents")[0].state == "resolved"
+
+
+def test_the_incident_of_a_window_that_was_never_measured_stays_until_somebody_dismisses_it(serving: Loop) -> None:
+    serving.pass_time(DAY_US)
+    [first] = serving("jobs.list", kind="monitoring.evaluate_window")
+    end_job(serving, first, "jobs.fail", error={"message": "the gateway did not seal"})
+    serving.pass_time(DAY_US)
+    second = next(job for job in serving("jobs.list", kind="monitoring.evaluate_window") if job.state == "queued")
+    end_job(serving, second, result={})
+    assert [one.state for one in serving("monitoring.incidents")] == ["open"]
+    serving("jobs.dismiss", job_id=first.job_id, reason="nobody flew")
+    assert [one.state for one in serving("monitoring.incidents")] == ["resolved"]
+
+
+def test_a_comparison_that_fails_is_told_to_who_asked_for_it(serving: Loop, importer: Importer) -> None:
+    importer.load()
+    importer.load()
+    job = serving("data.start_diff", dataset="flights", before=1, after=2)
+    end_job(serving, job, "jobs.fail", error={"message": "no rows"})
+    assert serving("monitoring.incidents") == []
+
+
+def test_an_execution_ends_with_its_cancelled_job(serving: Loop) -> None:
+    execution_id = serving.retrain().execution_id
+    [job] = serving("jobs.list", kind="pipelines.execute", states=["queued"])
+    serving("jobs.cancel", job_id=job.job_id, reason="not today")
+    assert serving("pipelines.get", execution_id=execution_id).state == "cancelled"
+    assert serving.retrains()[0] == ("cancelled", "not today")

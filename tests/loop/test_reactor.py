@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, Dispatcher
+from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.errors import Conflict, Unavailable
 from loopwright.kernel.events import Event, Facts, event
 from loopwright.loop import Reactor
-from loopwright.loop.reactor import RULES, reaction
+from loopwright.loop.reactor import CONDITIONS, RULES, reaction
+from loopwright.loop.retries import PAUSES_S
 from loopwright.store.tx import Tx
 
 
@@ -58,7 +60,10 @@ class Weighed(Facts, frozen=True):
     by: str = "hand"
 
 
-def test_a_rule_gets_the_facts_as_their_struct(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
+def test_a_rule_gets_the_facts_as_their_struct(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.loop.retries.PAUSES_S", ())
     got: list[tuple[Weighed, int]] = []
 
     @reaction(Weighed)
@@ -88,8 +93,8 @@ def test_several_reactors_answer_once(dispatcher: Dispatcher, emit: Callable[...
     assert len(answers(call)) == 6
 
 
-def test_a_rule_that_fails_is_recorded_and_not_repeated(
-    dispatcher: Dispatcher, emit: Callable[..., None], call: Any
+def test_a_rule_that_fails_is_tried_again_and_then_told(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, wall: FixedClock
 ) -> None:
     tries: list[int] = []
 
@@ -101,9 +106,58 @@ def test_a_rule_that_fails_is_recorded_and_not_repeated(
     reaction("test.asked")(answer)
     emit("test.asked")
     Reactor(dispatcher).drain()
-    Reactor(dispatcher).drain()
     assert len(tries) == len(answers(call)) == 1
+    for place, pause_s in enumerate(PAUSES_S):
+        wall.at_us += int(pause_s * SECOND_US) - 1
+        Reactor(dispatcher).drain()
+        assert len(tries) == place + 1
+        wall.at_us += 1
+        Reactor(dispatcher).drain()
+        Reactor(dispatcher).drain()
+        assert len(tries) == place + 2
+    assert len(answers(call)) == 1
+    wall.at_us += DAY_US
+    Reactor(dispatcher).drain()
+    assert len(tries) == len(PAUSES_S) + 1
     assert [event.payload["rule"] for event in call("audit.list") if event.type == "loop.reaction_failed"] == ["fail"]
+    [incident] = call("monitoring.incidents")
+    assert (incident.subject, incident.title) == ("flights/thing:a", "what follows from test.asked failed for good: no")
+
+
+def test_a_rule_answers_at_a_later_try(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, wall: FixedClock
+) -> None:
+    tries: list[int] = []
+
+    def shaky(tx: Tx, event: Event) -> None:
+        tries.append(event.position)
+        answer(tx, event)
+        if len(tries) == 1:
+            raise KeyError("a fault of ours")
+
+    reaction("test.asked")(shaky)
+    emit("test.asked")
+    reactor = Reactor(dispatcher)
+    reactor.drain()
+    assert answers(call) == []
+    wall.at_us += SECOND_US
+    reactor.drain()
+    [found] = answers(call)
+    assert (found.cause, found.actor) == (tries[0], "policy:shaky")
+    wall.at_us += DAY_US
+    reactor.drain()
+    assert len(tries) == 2
+
+
+def test_a_rule_with_nothing_to_answer_writes_nothing(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaction("test.asked")(answer)
+    monkeypatch.setitem(CONDITIONS, "answer", lambda _tx, event: event.reason == "please")
+    emit("test.asked")
+    before = call("audit.list", limit=1)[0].position
+    Reactor(dispatcher).drain()
+    assert call("audit.list", limit=1)[0].position == before
 
 
 def test_trouble_of_the_database_is_no_answer(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:

@@ -1,15 +1,22 @@
 """Moving a replay clock: each timer at its own moment, never backwards."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.events import Event
+from loopwright.kernel.verbs import VERBS
 from loopwright.loop import OperationContext, Reactor
+from loopwright.loop.reactor import RULES
 from loopwright.loop.replay import advance
+from loopwright.loop.retries import REPLAY_PAUSES_S
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.tx import Tx
 
 
 @pytest.fixture
@@ -48,7 +55,39 @@ def test_time_goes_forward_only(context: OperationContext) -> None:
 
 
 def test_a_wall_clock_is_not_moved(context: OperationContext) -> None:
-    import dataclasses
-
     with pytest.raises(InvalidInput, match="replay clock"):
         advance(dataclasses.replace(context, project="flights"), to="2030-01-01")
+
+
+def test_what_fails_takes_no_event_time_and_ends(context: OperationContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timer that fails twice, one that always fails and a rule that fails once: time passes all the same."""
+    context = dataclasses.replace(context, dispatcher=Dispatcher(context.dispatcher.database))
+    context = dataclasses.replace(context, reactor=Reactor(context.dispatcher))
+    start_at = context.call("projects.get", name="past").clock_at
+    tries: list[str] = []
+
+    def start_run(tx: Tx, *, experiment: str) -> Any:
+        tries.append(experiment)
+        if experiment == "never" or tries.count(experiment) < 3:
+            raise KeyError(experiment)
+        return verb.function(tx, experiment=experiment)
+
+    def answer(tx: Tx, event: Event) -> None:
+        tries.append("rule")
+        if tries.count("rule") == 1:
+            raise KeyError("rule")
+        tx.emit("test.answered", event.ref)
+
+    verb = VERBS["tracking.start_run"]
+    monkeypatch.setitem(VERBS, verb.name, msgspec.structs.replace(verb, function=start_run))
+    monkeypatch.setitem(RULES, "tracking.run_started", [("answer", answer)])
+    for after, key in ((100, "third"), (200, "never"), (300, "after")):
+        plan = lambda tx, a=after, k=key: tx.later(start_at + a, verb.name, {"experiment": k}, key=k)  # noqa: E731
+        context.dispatcher.write("past", LOCAL_ACTOR, plan)
+    done = advance(context, to=start_at + 500)
+    assert (done.clock_at, done.timers) == (start_at + 500, 3)
+    assert started(context) == [("third", start_at + 100), ("after", start_at + 300)]
+    told = {event.type: event.event_at for event in context.call("audit.list")}
+    assert told["test.answered"] in (start_at + 100, start_at + 300)
+    assert told["loop.timer_failed"] == told["monitoring.incident_opened"] == start_at + 200
+    assert tries.count("never") == len(REPLAY_PAUSES_S) + 1

@@ -171,7 +171,7 @@ class ImportRequest(Work, frozen=True):
     reason: str = ""
 
 
-@job_kind("data.diff")
+@job_kind("data.diff", needs_person=False)
 class DiffRequest(Work, frozen=True):
     """A comparison to be made: two versions of a dataset by number."""
 

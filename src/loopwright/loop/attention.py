@@ -32,7 +32,7 @@ SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
 """Most urgent first."""
 
 _JOB_KINDS: dict[str, NeedKind] = {"data.import": "import", "features.materialize": "fill"}
-_LASTING = (
+LASTING = (
     "data.diff",
     "monitoring.deliver_alert",
     "monitoring.evaluate_range",
@@ -233,7 +233,7 @@ def _pipelines(tx: Tx) -> Iterator[Need]:
 
 
 def _jobs(tx: Tx) -> Iterator[Need]:
-    failed = [one for one in jobs.unanswered(tx, _LASTING) if one.kind not in _TOLD_ELSEWHERE]
+    failed = [one for one in jobs.unanswered(tx, LASTING) if one.kind not in _TOLD_ELSEWHERE]
     for one in failed:
         place = {"job_id": one.job_id}
         yield Need(

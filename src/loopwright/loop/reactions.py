@@ -7,13 +7,16 @@ from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop import fills, promote, retrain, sql
+from loopwright.loop.attention import LASTING
 from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
+from loopwright.loop.retries import settle_incident
 from loopwright.pipelines import ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
-from loopwright.store.events import JobFailed
+from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFailed, JobRetried
 from loopwright.store.tx import Tx
+from loopwright.store.work import kind_named
 
 
 @reaction(data.VersionReady)
@@ -117,15 +120,51 @@ def reopen_retrain(tx: Tx, event: Event, retried: ExecutionRetried) -> None:
             retrain.change_retrain(tx, record, "training", "")
 
 
-@reaction(JobFailed)
-def end_lost_execution(tx: Tx, event: Event, failed: JobFailed) -> None:
-    """An execution whose job was given up has failed: nobody is left to run it."""
-    if failed.kind != pipelines.executions.JOB:
+@reaction(JobFailed, JobCancelled)
+def end_lost_execution(tx: Tx, event: Event, ended: JobFailed | JobCancelled) -> None:
+    """An execution whose job was given up has failed, one whose job was cancelled is: nobody is left to run it."""
+    if ended.kind != pipelines.executions.JOB:
         return
-    job = jobs.get(tx, job_id=failed.job_id)
+    job = jobs.get(tx, job_id=ended.job_id)
     execution = pipelines.get(tx, execution_id=str(job.args["execution_id"]))
-    if job.state == "failed" and job.args["round"] == execution.round:
+    if job.args["round"] != execution.round or execution.state not in pipelines.executions.OPEN:
+        return
+    if job.state == "failed":
         pipelines.finish_execution(tx, execution_id=execution.execution_id, error=job.error)
+    elif job.state == "cancelled":
+        pipelines.cancel(tx, execution_id=execution.execution_id, reason=event.reason)
+
+
+@reaction(JobFailed)
+def tell_of_failed_job(tx: Tx, event: Event, failed: JobFailed) -> None:
+    """A job that failed for good needs a person, unless somebody waits for its answer or its execution tells."""
+    if failed.kind == pipelines.executions.JOB or not kind_named(failed.kind).needs_person:
+        return
+    message = f"{failed.kind} failed for good: {event.reason or 'nothing says why'}"
+    facts = {"job_id": failed.job_id, "kind": failed.kind, "error": failed.error}
+    monitoring.raise_alert(tx, subject=event.ref, kind="job", message=message, facts=facts)
+
+
+def _has_job_incident(tx: Tx, event: Event) -> bool:
+    return bool(monitoring.live_incidents(tx, subject=event.ref, kind="job"))
+
+
+@reaction(JobDone, only_if=_has_job_incident)
+def settle_by_success(tx: Tx, event: Event, done: JobDone) -> None:
+    """The incident of failed jobs ends once later ones made up for them."""
+    _settle_failed_jobs(tx, event.ref, f"{done.kind} went well again")
+
+
+@reaction(JobDismissed, JobRetried, only_if=_has_job_incident)
+def settle_by_person(tx: Tx, event: Event, answer: JobDismissed | JobRetried) -> None:
+    """The incident of failed jobs ends once a person answered them all; one that fails again opens it again."""
+    how = "was dismissed" if isinstance(answer, JobDismissed) else "is tried again"
+    _settle_failed_jobs(tx, event.ref, f"{answer.kind} {how}")
+
+
+def _settle_failed_jobs(tx: Tx, ref: str, reason: str) -> None:
+    if not any(job.ref == ref for job in jobs.unanswered(tx, LASTING)):
+        settle_incident(tx, ref, "job", reason)
 
 
 @reaction(ApprovalApproved, ApprovalRejected)

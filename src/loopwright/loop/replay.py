@@ -5,9 +5,10 @@ import time
 import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, projects
-from loopwright.kernel.clock import format_moment, parse_moment
+from loopwright.kernel.clock import SECOND_US, format_moment, parse_moment
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.kernel.verbs import Role, operation
+from loopwright.loop import sql as loop_sql
 from loopwright.loop.operations import OperationContext
 from loopwright.loop.timers import TIMER_ACTOR, fire
 from loopwright.serving import is_acknowledged
@@ -41,6 +42,7 @@ def advance(context: OperationContext, *, to: int | str) -> Advanced:
     until = parse_moment(to, "to")
     fired = 0
     while (timer := _come_to_rest(context, until)) is not None:
+        _sleep_until(context, timer.retry_at or 0)
         fired += fire(context.dispatcher, timer, moves_clock=True)
     context.dispatcher.write(context.project, TIMER_ACTOR, lambda tx: projects.set_clock(tx, to=until))
     return Advanced(until, fired)
@@ -57,10 +59,15 @@ def _come_to_rest(context: OperationContext, until: int) -> Timer | None:
     while True:
         # Asked before the snapshot: what answered the events up to here is in it.
         answered = context.reactor.position
-        unrest, is_served, due = context.dispatcher.read(context.project, SERVICE_ACTOR, lambda tx: _look(tx, until))
+        unrest, is_served, due, retry_at = context.dispatcher.read(
+            context.project, SERVICE_ACTOR, lambda tx: _look(tx, until)
+        )
         if unrest.has_unsealed:
             context.dispatcher.database.seal()
         elif unrest.position > answered:
+            context.reactor.drain()
+        elif retry_at is not None:  # what failed is tried again at the same moment of the project's time
+            _sleep_until(context, retry_at)
             context.reactor.drain()
         elif unrest.has_jobs or not is_served:
             seen = context.wait(seen, 0.25)
@@ -73,12 +80,21 @@ def _come_to_rest(context: OperationContext, until: int) -> Timer | None:
             )
 
 
-def _look(tx: Tx, until: int) -> tuple[Unrest, bool, list[Timer]]:
-    """Return at one moment what is not at rest, whether gateways serve the newest release, and the next timer."""
+def _sleep_until(context: OperationContext, wall_us: int) -> None:
+    """Wait for a moment of the wall clock; pauses in replay projects are short."""
+    time.sleep(max(0.0, (wall_us - context.dispatcher.wall.now_us()) / SECOND_US))
+
+
+def _look(tx: Tx, until: int) -> tuple[Unrest, bool, list[Timer], int | None]:
+    """Return what is not at rest, whether gateways serve the newest release, the next timer, the next retry of a rule.
+
+    All of them at one moment.
+    """
     if tx.clock is tx.wall:
         raise InvalidInput("only a replay clock can be moved", field="project", value=tx.project, rule="clock: replay")
     if until < tx.now_us:
         rule = f"from {format_moment(tx.now_us)} on"
         raise InvalidInput("a clock does not go back", field="to", value=format_moment(until), rule=rule)
     unrest = sql.read_unrest(tx.connection, tx.project)
-    return unrest, is_acknowledged(tx), sql.due_timers(tx.connection, tx.project, until)
+    due = sql.due_timers(tx.connection, tx.project, until)
+    return unrest, is_acknowledged(tx), due, loop_sql.next_retry_at(tx)

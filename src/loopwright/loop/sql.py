@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.loop.tables import applied_specs, reactions, retrains
-from loopwright.loop.types import ProjectSpec, RetrainRecord
+from loopwright.loop.types import ProjectSpec, RetrainRecord, WaitingReaction
 from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
 
@@ -49,16 +49,51 @@ def take_reaction(tx: Tx, rule: str, position: int) -> bool:
     return upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False) == 1
 
 
-def record_failed_reaction(tx: Tx, rule: str, position: int, outcome: str) -> None:
-    """Record that a rule failed on an event, so that it is not tried for ever."""
+def record_failed_reaction(
+    tx: Tx, rule: str, position: int, outcome: str, *, failures: int, retry_at: int | None
+) -> None:
+    """Record that a rule failed on an event, and when it is tried again; None if it is not."""
     row = {
         "rule": rule,
         "position": position,
         "project_id": tx.project,
         "outcome": outcome,
         "recorded_at": tx.wall_us,
+        "failures": failures,
+        "retry_at": retry_at,
     }
     upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=True)
+
+
+def retake_reaction(tx: Tx, rule: str, position: int) -> bool:
+    """Record that a rule that failed on an event answers it after all; False if nobody waits for that any more."""
+    is_waiting = (reactions.c.rule == rule) & (reactions.c.position == position) & reactions.c.retry_at.is_not(None)
+    answered = {"outcome": "done", "retry_at": None, "recorded_at": tx.wall_us}
+    return tx.execute(update(reactions).where(is_waiting).values(answered)).rowcount == 1
+
+
+_waiting = select(reactions.c.rule, reactions.c.position, reactions.c.failures).order_by(reactions.c.retry_at)
+_waiting = _waiting.where(reactions.c.retry_at <= bindparam("wall_us"))
+_first_retry = select(func.min(reactions.c.retry_at)).where(reactions.c.retry_at.is_not(None))
+_next_retry = _first_retry.where(reactions.c.project_id == bindparam("project"))
+
+
+def waiting_reactions(connection: Connection, wall_us: int) -> list[WaitingReaction]:
+    """Return the reactions of every project that failed and are to be tried again now."""
+    rows = connection.execute(_waiting, {"wall_us": wall_us})
+    return [WaitingReaction(row.rule, row.position, row.failures) for row in rows]
+
+
+def first_retry_at(connection: Connection) -> int | None:
+    """Return when the next reaction of any project is tried again, wall clock."""
+    found: int | None = connection.execute(_first_retry).scalar()
+    return found
+
+
+def next_retry_at(tx: Tx) -> int | None:
+    """Return when the next reaction of a project is tried again, wall clock; None where none waits for that."""
+    found: int | None = tx.execute(_next_retry, {"project": tx.project}).scalar()
+    return found
 
 
 def insert_retrain(tx: Tx, record: RetrainRecord) -> None:

@@ -1,6 +1,6 @@
 """Tables of the loop: applied project specs, reactions that were taken, retrains that were started."""
 
-from sqlalchemy import Column, Index, Table, Text
+from sqlalchemy import Column, Index, Table, Text, text
 
 from loopwright.store.columns import METADATA, Json, Moment, project_key
 
@@ -23,6 +23,14 @@ reactions = Table(
     Column("project_id", Text, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("recorded_at", Moment, nullable=False),
+    Column("failures", Moment, nullable=False, server_default="0"),
+    Column("retry_at", Moment),
+    Index(
+        "ix_reactions_retry",
+        "retry_at",
+        sqlite_where=text("retry_at IS NOT NULL"),
+        postgresql_where=text("retry_at IS NOT NULL"),
+    ),
 )
 
 retrains = Table(

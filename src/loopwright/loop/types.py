@@ -121,7 +121,7 @@ class Provenance(msgspec.Struct, frozen=True, omit_defaults=True):
     replay: Replayed | None = None
 
 
-@job_kind("loop.export")
+@job_kind("loop.export", needs_person=False)
 class Export(Work, frozen=True):
     """Write the predictions of ``[start_at, end_at)`` with their labels to one Parquet blob; see ``start_export``."""
 
@@ -131,7 +131,7 @@ class Export(Work, frozen=True):
     features: bool
 
 
-@job_kind("loop.audit_skew")
+@job_kind("loop.audit_skew", needs_person=False)
 class AuditSkew(Work, frozen=True):
     """Compute so many served rows again; see ``start_skew_audit``."""
 
@@ -179,3 +179,11 @@ class RetrainRecord(msgspec.Struct, frozen=True):
     event_at: int
     finished_at: int | None = None
     version: int | None = None
+
+
+class WaitingReaction(msgspec.Struct, frozen=True):
+    """A rule that failed on the event at a position, so often, and is tried again."""
+
+    rule: str
+    position: int
+    failures: int

@@ -183,6 +183,11 @@ def waiting_incidents(tx: Tx) -> list[Incident]:
     return sql.list_incidents(tx, states=sql.LIVE_STATES, needs_person=True, limit=None)
 
 
+def live_incidents(tx: Tx, *, subject: str, kind: str) -> list[Incident]:
+    """Return the incidents of a subject and kind that are not resolved: one at most, as a rule."""
+    return sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject, kind=kind)
+
+
 @query("monitoring.alerts")
 def list_alerts(tx: Tx, *, incident_id: str | None = None, subject: str | None = None, limit: int = 100) -> list[Alert]:
     """Return alerts, newest first."""

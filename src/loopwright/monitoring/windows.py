@@ -24,6 +24,7 @@ from loopwright.monitoring.incidents import raise_alert, resolve
 from loopwright.monitoring.monitors import get, plan_close
 from loopwright.monitoring.types import Alert, EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
 from loopwright.store.chunks import find
+from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -38,18 +39,21 @@ _HISTORY = 12
 @verb("monitoring.close_window", changes=Window, internal=True)
 def close_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
     """Start measuring a window that has ended, and plan its settling and the close of the next one."""
+    job = _start_job(tx, get(tx, deployment=deployment), start_at, end_at, "closed")
+    plan_after_close(tx, deployment=deployment, start_at=start_at, end_at=end_at)
+    return job
+
+
+@plans_next("monitoring.close_window")
+def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> None:
+    """Plan the settling of a window and the close of the next one; of an earlier window than the newest, no close."""
     monitor = get(tx, deployment=deployment)
-    job = _start_job(tx, monitor, start_at, end_at, "closed")
     if monitor.next_at is not None and monitor.next_at <= start_at:
         moved = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=end_at))
         plan_close(tx, moved, end_at)
-    tx.later(
-        end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us),
-        "monitoring.settle_window",
-        {"deployment": deployment, "start_at": start_at, "end_at": end_at},
-        key=f"monitoring.settle/{deployment}/{start_at}",
-    )
-    return job
+    settles_at = end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us)
+    window = {"deployment": deployment, "start_at": start_at, "end_at": end_at}
+    tx.later(settles_at, "monitoring.settle_window", window, key=f"monitoring.settle/{deployment}/{start_at}")
 
 
 @verb("monitoring.settle_window", changes=Window, internal=True)

@@ -19,6 +19,7 @@ from loopwright.pipelines.events import (
 )
 from loopwright.pipelines.executors.child import blob_digests
 from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
+from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 
 JOB = "pipelines.execute"
@@ -80,19 +81,26 @@ def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
 
     Missed starts are not made up for: the next one lies after now, on the schedule's own grid.
     """
-    found = get_pipeline(tx, pipeline=pipeline)
-    every = found.spec.schedule_us
-    if every is None:
+    if not plan_next_start(tx, pipeline=pipeline, due_at=due_at):
         return None
-    next_at = due_at + every * max(1, -(-(tx.now_us - due_at + 1) // every))
-    args = {"pipeline": pipeline, "due_at": next_at}
-    tx.later(next_at, "pipelines.start_scheduled", args, key=schedule_key(pipeline))
     running = sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=OPEN, limit=1)
     if running:
         reason = f"{running[0].execution_id} still runs"
         tx.emit(StartSkipped(due_at), tx.ref("pipeline", pipeline), reason=reason)
         return None
     return start(tx, pipeline=pipeline, reason="scheduled", once=f"schedule:{pipeline}:{due_at}")
+
+
+@plans_next("pipelines.start_scheduled")
+def plan_next_start(tx: Tx, *, pipeline: str, due_at: int) -> bool:
+    """Plan the start after the one that is due at ``due_at``; False if the pipeline has no schedule any more."""
+    every = get_pipeline(tx, pipeline=pipeline).spec.schedule_us
+    if every is None:
+        return False
+    next_at = due_at + every * max(1, -(-(tx.now_us - due_at + 1) // every))
+    args = {"pipeline": pipeline, "due_at": next_at}
+    tx.later(next_at, "pipelines.start_scheduled", args, key=schedule_key(pipeline))
+    return True
 
 
 @query("pipelines.get")

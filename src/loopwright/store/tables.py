@@ -1,6 +1,6 @@
 """Tables of the store: the event log, timers, jobs, cursors, leases, idempotency keys, chunks and blobs."""
 
-from sqlalchemy import Column, Index, Table, Text, UniqueConstraint
+from sqlalchemy import Boolean, Column, Index, Table, Text, UniqueConstraint, false
 
 from loopwright.store.columns import METADATA, Json, Moment, Serial, SortedText, project_key
 
@@ -32,6 +32,9 @@ timers = Table(
     Column("verb", Text, nullable=False),
     Column("args", Json, nullable=False),
     Column("key", Text, nullable=False),
+    Column("failures", Moment, nullable=False, server_default="0"),
+    Column("retry_at", Moment),
+    Column("has_successor", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("project_id", "key"),
     Index("ix_timers_project_due", "project_id", "due_at"),
 )

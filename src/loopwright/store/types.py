@@ -15,7 +15,11 @@ class BlobRef(msgspec.Struct, frozen=True):
 
 
 class Timer(msgspec.Struct, frozen=True):
-    """A verb call that is due at a moment of its project's clock (microseconds UTC)."""
+    """A verb call that is due at a moment of its project's clock (microseconds UTC).
+
+    ``failures`` counts how often the call failed; it is tried again at ``retry_at`` of the wall clock, which takes none
+    of the project's time. ``has_successor`` says that the one after it is planned.
+    """
 
     timer_id: int
     project: str
@@ -23,6 +27,9 @@ class Timer(msgspec.Struct, frozen=True):
     verb: str
     args: dict[str, Any]
     key: str
+    failures: int = 0
+    retry_at: int | None = None
+    has_successor: bool = False
 
 
 JOB_STATES = {

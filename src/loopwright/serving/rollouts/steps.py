@@ -35,6 +35,7 @@ from loopwright.serving.types import (
     StepVerdict,
     candidate_of,
 )
+from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 
 P = ParamSpec("P")
@@ -156,11 +157,21 @@ def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) 
     ref = tx.ref("deployment", rollout.deployment)
     tx.start_job(spec, ref, job_id=f"judge-{rollout_id}-{step}-{spec.look}")
     looked = change(tx, rollout, looks=spec.look)
-    if held_us(rollout, now) >= most_us(spec.step):
-        plan_look(tx, looked, now + look_every_us(spec.step), is_overdue=True)
-    else:
-        plan_look(tx, looked, next_look_at(spec.step, rollout.step_started_at + rollout.paused_us, now))
+    plan_next_look(tx, rollout_id=rollout_id, step=step)
     return looked
+
+
+@plans_next("serving.judge_step")
+def plan_next_look(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) -> None:
+    """Plan the look after this one, unless the step is over; behind the longest time it takes, the last one."""
+    rollout = find(tx, rollout_id)
+    if rollout.step != step or rollout.state not in ("running", "paused"):
+        return
+    judged, now = rollout.steps[step], tx.now_us
+    if is_overdue or held_us(rollout, now) >= most_us(judged):
+        plan_look(tx, rollout, now + look_every_us(judged), is_overdue=True)
+    else:
+        plan_look(tx, rollout, next_look_at(judged, rollout.step_started_at + rollout.paused_us, now))
 
 
 @verb("serving.finish_step", changes=Rollout, internal=True)

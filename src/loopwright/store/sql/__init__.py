@@ -22,7 +22,15 @@ from loopwright.store.sql.jobs import (
 )
 from loopwright.store.sql.keys import delete_keys, get_answer, insert_key, keep_answer
 from loopwright.store.sql.rows import begins_with, update_as_read, upsert
-from loopwright.store.sql.timers import delete_timers, due_timers, take_timer, upsert_timer
+from loopwright.store.sql.timers import (
+    delete_timers,
+    due_timers,
+    due_timers_on_wall,
+    put_off,
+    set_aside,
+    take_timer,
+    upsert_timer,
+)
 
 __all__ = [
     "Prospect",
@@ -37,6 +45,7 @@ __all__ = [
     "delete_timers",
     "due_jobs",
     "due_timers",
+    "due_timers_on_wall",
     "events_after",
     "failed_jobs",
     "find_blob",
@@ -55,9 +64,11 @@ __all__ = [
     "lost_jobs",
     "move_leases",
     "newest_events",
+    "put_off",
     "queue_depths",
     "read_unrest",
     "renew_job",
+    "set_aside",
     "set_cursor",
     "size_bytes",
     "take_timer",

@@ -1,8 +1,9 @@
 """Statements of timers."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, select
+from sqlalchemy import Connection, Row, bindparam, delete, select, update
 
 from loopwright.store.sql.rows import begins_with, upsert
 from loopwright.store.tables import timers
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 
 def upsert_timer(tx: "Tx", due_at: int, verb: str, args: dict[str, Any], key: str) -> None:
     """Plan a call, replacing the timer of the same key."""
-    row = {"project_id": tx.project, "due_at": due_at, "verb": verb, "args": args, "key": key}
+    planned = {"project_id": tx.project, "due_at": due_at, "verb": verb, "args": args, "key": key}
+    row = {**planned, "failures": 0, "retry_at": None, "has_successor": False}
     upsert(tx.connection, timers, [row], key=("project_id", "key"), do_update=True)
 
 
@@ -51,5 +53,35 @@ def take_timer(connection: Connection, timer: Timer) -> bool:
     return connection.execute(_take_timer, place).rowcount == 1
 
 
+_due_on_wall = (
+    select(timers)
+    .where(timers.c.project_id.in_(bindparam("projects", expanding=True)), timers.c.due_at <= bindparam("wall_us"))
+    .where(timers.c.retry_at.is_(None) | (timers.c.retry_at <= bindparam("wall_us")))
+    .order_by(timers.c.due_at, timers.c.timer_id)
+    .limit(bindparam("most"))
+)
+
+
+def due_timers_on_wall(connection: Connection, projects: Sequence[str], wall_us: int, *, limit: int) -> list[Timer]:
+    """Return the timers of projects on the wall clock that are to be fired now, by (due_at, id)."""
+    place = {"projects": list(projects), "wall_us": wall_us, "most": limit}
+    return [_timer(row) for row in connection.execute(_due_on_wall, place)]
+
+
+def set_aside(connection: Connection, timer: Timer) -> bool:
+    """Free a timer's key for the one after it; False if another process did, or it was planned anew meanwhile."""
+    is_timer = (timers.c.timer_id == timer.timer_id) & (timers.c.due_at == timer.due_at) & ~timers.c.has_successor
+    values = {"key": f"{timer.key}@{timer.due_at}", "has_successor": True}
+    return connection.execute(update(timers).where(is_timer).values(values)).rowcount == 1
+
+
+def put_off(connection: Connection, timer: Timer, retry_at: int) -> None:
+    """Note that a timer's call failed once more, and when it is tried again."""
+    is_timer = (timers.c.timer_id == timer.timer_id) & (timers.c.due_at == timer.due_at)
+    values = {"failures": timer.failures + 1, "retry_at": retry_at}
+    connection.execute(update(timers).where(is_timer).values(values))
+
+
 def _timer(row: Row[Any]) -> Timer:
-    return Timer(row.timer_id, row.project_id, row.due_at, row.verb, row.args, row.key)
+    values = dict(row._mapping)
+    return Timer(project=values.pop("project_id"), **values)

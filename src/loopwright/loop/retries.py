@@ -1,0 +1,43 @@
+"""Trying again what the platform does by itself: how often, after which pauses, and who is told in the end."""
+
+import logging
+from typing import Any
+
+from loopwright import monitoring
+from loopwright.kernel.clock import SECOND_US
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.store.tx import Tx
+
+log = logging.getLogger("loopwright.loop")
+
+PAUSES_S = (1.0, 5.0, 30.0, 120.0, 600.0)
+"""Pauses before a call that failed is tried again; after the last one a person is told."""
+REPLAY_PAUSES_S = (0.05, 0.2, 0.5)
+"""The same in a project on a replay clock, where somebody waits for its time to pass and nothing heals by waiting."""
+
+
+def next_try_at(tx: Tx, failures: int) -> int | None:
+    """Return when a call that failed so often before is tried again, wall clock; None if it is given up.
+
+    No event time passes: on a replay clock it is tried again at the very moment at which it was due.
+    """
+    pauses = PAUSES_S if tx.clock is tx.wall else REPLAY_PAUSES_S
+    return tx.wall_us + int(pauses[failures] * SECOND_US) if failures < len(pauses) else None
+
+
+def tell_person(tx: Tx, subject: str, kind: str, message: str, facts: dict[str, Any]) -> None:
+    """Open an incident for what is given up, or add to the one there is.
+
+    Where that cannot be done either, what is given up is given up all the same: its event tells of it.
+    """
+    try:
+        with tx.connection.begin_nested():
+            monitoring.raise_alert(tx, subject=subject, kind=kind, message=message, facts=facts)
+    except LoopwrightError:
+        log.exception("no incident could be opened: %s", message)
+
+
+def settle_incident(tx: Tx, subject: str, kind: str, reason: str) -> None:
+    """Resolve the incident that was opened for something that goes well again."""
+    for incident in monitoring.live_incidents(tx, subject=subject, kind=kind):
+        monitoring.resolve(tx, incident_id=incident.incident_id, reason=reason)
