@@ -51,6 +51,11 @@ SETTINGS = {
     "LOOPWRIGHT_SOURCE_ROOTS": "Folders whose files datasets may read, separated by `:`; empty: the one `up` was "
     "started in. Links are followed before the check; hidden files and the state folder are never read.",
     "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2`; what is not named is 2.",
+    "LOOPWRIGHT_WALLS": "How user code is shut in where the kernel can (Linux with Landlock): `on`, `strict` or `off`; "
+    "see [the threat model](../explanation/threat-model.md).",
+    "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "
+    "are strict; separated by `:`.",
+    "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code, separated by `:`.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
 }
 
@@ -308,6 +313,9 @@ def _settings() -> Iterator[str]:
         ((_code(name), _code(default), SETTINGS[name]) for name, default in found.items()),
     )
     yield "Credentials of object stores come from the provider's usual variables (`AWS_ACCESS_KEY_ID` …)."
+    yield ""
+    yield "User code is given what computing needs of the environment (`PATH`, `LANG`, `OMP_*`, `CUDA_*` …) and what"
+    yield "`LOOPWRIGHT_USER_ENVIRONMENT` names beside that, such as `HF_HOME,MY_*`. The rest may be credentials."
 
 
 def _variables(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -1,14 +1,26 @@
 """Settings of every process, from ``LOOPWRIGHT_*`` variables. Only this file reads the environment."""
 
+import json
 import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 
 from loopwright.kernel.errors import InvalidInput
 
+Walls = Literal["on", "strict", "off"]
 _SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
-"""Variables that user code never sees."""
+"""Variables that no other process is to see."""
+_FOR_USER_CODE = """
+PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TZDIR TERM TMPDIR VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH
+PYTHONPATH PYTHONHASHSEED PYTHONWARNINGS PYTHONFAULTHANDLER PYTHONUTF8 PYTHONIOENCODING SSL_CERT_FILE SSL_CERT_DIR
+OMP_* GOMP_* KMP_* MKL_* OPENBLAS_* BLIS_* VECLIB_* NUMEXPR_* POLARS_* RAYON_NUM_THREADS MALLOC_* CUDA_* NVIDIA_*
+LOOPWRIGHT_PROJECT
+"""
+"""What user code is given of the environment; everything else may be a credential."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -16,7 +28,9 @@ class Settings(msgspec.Struct, frozen=True):
 
     ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
-    datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so;
+    datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
+    user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
+    to it;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -35,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True):
     durability: str
     source_roots: tuple[Path, ...] = ()
     slots: dict[str, int] = {}
+    walls: Walls = "on"
+    user_folders: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
     is_supervised: bool = False
 
     @property
@@ -70,7 +87,10 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
         auth=read("LOOPWRIGHT_AUTH") or "",
         durability=read("LOOPWRIGHT_DURABILITY") or "process",
-        source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")),
+        source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")) or (Path.cwd(),),
+        walls=_walls(read("LOOPWRIGHT_WALLS")),
+        user_folders=_folders(read("LOOPWRIGHT_USER_FOLDERS")),
+        hidden=_folders(read("LOOPWRIGHT_HIDDEN")),
         slots=_slots(read("LOOPWRIGHT_SLOTS")),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
@@ -86,11 +106,29 @@ def _nearest_state(here: Path, *, is_near_enough: bool) -> Path:
 
 
 def take_settings() -> Settings:
-    """Read the settings of a process of ours and hide its secrets from user code that runs in it."""
+    """Read the settings of a process of ours; its secrets come through a pipe, and are in no environment afterwards.
+
+    What it writes from now on is readable by its own user alone.
+    """
+    os.umask(0o077)
+    if handle := os.environ.pop("LOOPWRIGHT_SECRETS", ""):
+        with os.fdopen(int(handle), encoding="utf-8") as pipe:
+            os.environ.update(json.load(pipe))
     settings = load_settings()
     for name in _SECRETS:
         os.environ.pop(name, None)
     return settings
+
+
+def write_secrets(**secrets: str) -> int:
+    """Return the reading end of a pipe with ``LOOPWRIGHT_*`` secrets, for ``take_settings`` of a process to come.
+
+    The environment that a process was started with stays readable for its user as long as it runs; a pipe is read once.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+        json.dump(secrets, pipe)
+    return reading
 
 
 def _port(name: str, default: int) -> int:
@@ -101,9 +139,22 @@ def _port(name: str, default: int) -> int:
 
 
 def _folders(text: str | None) -> tuple[Path, ...]:
-    """Return the folders of a list such as ``/data:/more``; the working folder where there is none."""
-    named = [Path(one).expanduser().absolute() for one in (text or "").split(os.pathsep) if one]
-    return tuple(named) or (Path.cwd(),)
+    """Return the folders of a list such as ``/data:/more``."""
+    return tuple(Path(one).expanduser().absolute() for one in (text or "").split(os.pathsep) if one)
+
+
+def _walls(text: str | None) -> Walls:
+    for known in get_args(Walls):
+        if (text or "on") == known:
+            return known  # type: ignore[no-any-return]
+    rule = f"one of {', '.join(get_args(Walls))}"
+    raise InvalidInput("there are no such walls", field="LOOPWRIGHT_WALLS", value=text, rule=rule)
+
+
+def home_secrets() -> Iterator[Path]:
+    """Yield the hidden entries of the user's home folder, where programs keep credentials; caches are none."""
+    with os.scandir(Path.home()) as entries:
+        yield from (Path(entry.path) for entry in entries if entry.name.startswith(".") and entry.name != ".cache")
 
 
 def _slots(text: str | None) -> dict[str, int]:
@@ -125,10 +176,15 @@ def config_folder() -> Path:
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Return the environment for a process of ours, with some variables set."""
-    return {**os.environ, **extra}
+    """Return the environment for a process of ours, with some variables set and no secret of ours."""
+    return {**{name: value for name, value in os.environ.items() if name not in _SECRETS}, **extra}
 
 
 def user_code_environment() -> dict[str, str]:
-    """Return the environment for user code: without the platform's secrets."""
-    return {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    """Return the environment for user code: what computing needs, and what ``LOOPWRIGHT_USER_ENVIRONMENT`` names."""
+    allowed = [*_FOR_USER_CODE.split(), *os.environ.get("LOOPWRIGHT_USER_ENVIRONMENT", "").replace(",", " ").split()]
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _SECRETS and any(fnmatchcase(name, pattern) for pattern in allowed)
+    }

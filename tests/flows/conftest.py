@@ -17,7 +17,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
     """A running platform that clients of this process find by its state folder."""
     state = tmp_path_factory.mktemp("state")
     settings = msgspec.structs.replace(load_settings(state), port=free_port(), gateway_port=free_port())
-    settings = msgspec.structs.replace(settings, source_roots=(tmp_path_factory.getbasetemp(), Path.cwd()))
+    folders = (tmp_path_factory.getbasetemp(),)
+    settings = msgspec.structs.replace(settings, source_roots=(*folders, Path.cwd()), user_folders=folders)
     with pytest.MonkeyPatch.context() as patch, running(settings) as found:
         patch.setenv("LOOPWRIGHT_STATE", str(state))
         yield found

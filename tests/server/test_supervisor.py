@@ -1,14 +1,26 @@
 """The supervisor's secret and ports."""
 
+import os
 import socket
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from loopwright.config import load_settings
+from loopwright.config import child_environment, load_settings, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.server.supervisor import ROLES, Supervisor, check_address, check_port, free_port, service_token
+from loopwright.server.supervisor import (
+    ROLES,
+    Supervisor,
+    check_address,
+    check_port,
+    free_port,
+    make_private,
+    service_token,
+)
 
 
 def test_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -53,3 +65,32 @@ def test_a_port_in_use_says_which_variable_to_set() -> None:
         taken.listen()
         with pytest.raises(Unavailable, match="LOOPWRIGHT_GATEWAY_PORT"):
             check_port("gateway", "127.0.0.1", port)
+
+
+def test_a_state_folder_that_is_open_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir(mode=0o755)
+    (tmp_path / "state").chmod(0o755)
+    make_private(tmp_path / "state")
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    make_private(tmp_path / "new" / "state")
+    assert (tmp_path / "new" / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_secrets_reach_a_process_by_a_pipe_and_leave_no_trace() -> None:
+    """What a process was started with stays readable for every program of its user."""
+    program = """
+import os
+from pathlib import Path
+from loopwright.config import take_settings
+found = take_settings()
+assert (found.service_token, found.database_url) == ("lws_secret", "postgresql://u:lws_secret@h/d")
+shown = Path("/proc/self/environ").read_text() if Path("/proc").exists() else ""
+assert "lws_secret" not in shown + str(dict(os.environ)), shown
+Path("made").write_text("x")
+assert Path("made").stat().st_mode & 0o777 == 0o600
+"""
+    pipe = write_secrets(LOOPWRIGHT_SERVICE_TOKEN="lws_secret", LOOPWRIGHT_DATABASE="postgresql://u:lws_secret@h/d")
+    environment = child_environment(LOOPWRIGHT_SECRETS=str(pipe))
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-c", program], check=True, env=environment, pass_fds=(pipe,), cwd=folder)
+    os.close(pipe)

@@ -103,6 +103,7 @@ class Site:
             "LOOPWRIGHT_STATE": str(self.state),
             "LOOPWRIGHT_URL": self.server.url,
             "LOOPWRIGHT_SERVICE_TOKEN": TOKEN,
+            "LOOPWRIGHT_USER_FOLDERS": str(self.tally),
         }
         with (self.state / "worker.log").open("ab") as log:
             command = [sys.executable, "-m", "loopwright.worker"]

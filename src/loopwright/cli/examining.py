@@ -17,6 +17,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.server import find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
+from loopwright.wire.walls import landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
 ANSWER_WITHIN_S = 2.0
@@ -44,6 +45,7 @@ def examine(settings: Settings) -> list[Finding]:
         _state_folder(settings.state_dir),
         _database(settings),
         _blobs(settings),
+        _walls(settings),
         _clock(),
     ]
 
@@ -142,6 +144,20 @@ def _blobs(settings: Settings) -> Finding:
     return Finding(
         "blob store", is_same, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round"
     )
+
+
+def _walls(settings: Settings) -> Finding:
+    """Say what user code is kept from on this machine."""
+    version = landlock_version()
+    if settings.walls == "off":
+        return Finding("user code", True, "no walls, as LOOPWRIGHT_WALLS=off says: it reads what the worker can")
+    if not version:
+        found = "no walls: this system has no Landlock, so it reads what the worker can"
+        next_step = "Linux 5.13 or newer with Landlock in its list of security modules, or run only code that you trust"
+        return Finding("user code", settings.walls != "strict", found, next_step)
+    kept = "files, processes and signals" if version >= 6 else "files and the memory of processes"
+    found = f"walls {settings.walls}, Landlock {version}: it is kept from the platform's {kept}"
+    return Finding("user code", True, found + ("; no network" if settings.walls == "strict" else "; network open"))
 
 
 def _clock() -> Finding:

@@ -51,7 +51,7 @@ def run_command(context: StepContext, inputs: Document) -> Document:
             "known": {name: _reserved(versions) for name in spec.outputs},
             "rows": str(folder / f"{next(iter(spec.inputs))}.parquet") if spec.inputs else "",
         }
-        made = context.child("loopwright.loop.commanding:run_and_inspect", asked)
+        made = context.child("loopwright.loop.commanding:run_and_inspect", asked, folder=folder)
         run = _run(context, spec, params, versions)
         if lock is not None and run.state == "running":
             path, blob = lock

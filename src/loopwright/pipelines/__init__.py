@@ -36,6 +36,7 @@ from loopwright.pipelines.executions import (
     unanswered,
 )
 from loopwright.pipelines.executors.child import ChildPool
+from loopwright.pipelines.executors.enclosure import Enclosure
 from loopwright.pipelines.step_runs import advance, take
 from loopwright.pipelines.steps import STEP_KINDS, PipelineContext, StepContext, step_kind
 from loopwright.pipelines.types import (
@@ -71,6 +72,7 @@ __all__ = [
     "ChildPool",
     "Claim",
     "Codec",
+    "Enclosure",
     "EndedStep",
     "Execute",
     "Execution",

@@ -79,13 +79,21 @@ class StepContext:
         """Ask every live gateway to seal streams of its spool."""
         self.job.seal(streams)
 
-    def child(self, target: CodeRef | str, inputs: dict[str, Any], *, timeout_s: float | None = None) -> Any:
+    def child(
+        self,
+        target: CodeRef | str,
+        inputs: dict[str, Any],
+        *,
+        timeout_s: float | None = None,
+        folder: Path | None = None,
+    ) -> Any:
         """Call a function in a child process and return its output as a document.
 
         Args:
             target: A user's function, or ``module:qualname`` of one of the platform's.
             inputs: Documents by parameter name; the child decodes those that carry a codec.
             timeout_s: Seconds until the child is killed; the step's own where None.
+            folder: Where the child may read and write beside its own scratch space.
 
         Raises:
             StepFailed: The function raised, took too long or needed too much memory.
@@ -96,6 +104,7 @@ class StepContext:
             timeout_s=timeout_s or self.step.timeout_s,
             should_stop=self.should_stop,
             lane="training",
+            folder=folder,
         )
         self.log += result.log
         return result.output

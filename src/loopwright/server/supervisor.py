@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loopwright.config import Settings, child_environment
+from loopwright.config import Settings, child_environment, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import refuse_if_owned
 from loopwright.wire.exposure import may_run_open
@@ -65,6 +66,8 @@ class Supervisor:
         if "server" in self._roles:
             refuse_if_owned(self.settings)
         check_address(self.settings, self._roles)
+        make_private(self.settings.state_dir)
+        shutil.rmtree(self.settings.state_dir / "tmp", ignore_errors=True)
         ports = {"server": self.settings.port, "gateway": self.settings.gateway_port}
         here = [(role, ports[role]) for role in self._roles if role in ports]
         for role, port in here:
@@ -119,7 +122,6 @@ class Supervisor:
         logs.mkdir(parents=True, exist_ok=True)
         environment = child_environment(
             LOOPWRIGHT_STATE=str(settings.state_dir),
-            LOOPWRIGHT_DATABASE=settings.database_url if role == "server" else "",
             LOOPWRIGHT_BLOBS=settings.blobs_url,
             LOOPWRIGHT_HOST=settings.host,
             LOOPWRIGHT_PORT=str(settings.port),
@@ -127,17 +129,31 @@ class Supervisor:
             LOOPWRIGHT_URL=self.server_url,
             LOOPWRIGHT_GATEWAY_URL=self.gateway_url,
             LOOPWRIGHT_AUTH=settings.auth,
-            LOOPWRIGHT_SERVICE_TOKEN=settings.service_token,
             LOOPWRIGHT_DURABILITY=settings.durability,
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
+            LOOPWRIGHT_WALLS=settings.walls,
+            LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),
+            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *_database_files(settings)])),
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )
-        with (logs / f"{role}.log").open("ab") as log:
-            command = [sys.executable, "-m", f"loopwright.{role}"]
-            self._children[role] = subprocess.Popen(
-                command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-            )
+        secrets = {"LOOPWRIGHT_SERVICE_TOKEN": settings.service_token}
+        if role == "server":
+            secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
+        pipe = write_secrets(**secrets)
+        try:
+            with (logs / f"{role}.log").open("ab") as log:
+                self._children[role] = subprocess.Popen(
+                    [sys.executable, "-m", f"loopwright.{role}"],
+                    env={**environment, "LOOPWRIGHT_SECRETS": str(pipe)},
+                    stdout=log,
+                    stderr=log,
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=(pipe,),
+                )
+        finally:
+            os.close(pipe)
 
     def _wait_healthy(self, role: str, url: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -167,6 +183,26 @@ class Supervisor:
         draft.replace(place)
 
 
+def make_private(state_dir: Path) -> None:
+    """Close a state folder to other users of the machine, also one that was there already and open.
+
+    Raises:
+        Unavailable: It belongs to somebody else.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state_dir.chmod(0o700)
+    except OSError as error:
+        raise _unwritable(state_dir, error) from None
+
+
+def _database_files(settings: Settings) -> list[Path]:
+    """Return the folder of a SQLite file that lies outside the state folder: user code has no business there."""
+    scheme, _, path = settings.database_url.partition(":///")
+    folder = Path("/", path).parent if scheme.startswith("sqlite") and path else settings.state_dir
+    return [] if folder.is_relative_to(settings.state_dir) else [folder]
+
+
 def service_token(state_dir: Path) -> str:
     """Return the secret of the platform's own processes, made once and readable by its owner only."""
     place = state_dir / "service.token"
@@ -180,13 +216,17 @@ def service_token(state_dir: Path) -> str:
             file.write(token)
         Path(draft).replace(place)
     except OSError as error:
-        raise Unavailable(
-            "the state folder cannot be written",
-            field="state_dir",
-            value=f"{state_dir}: {error.strerror}",
-            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-        ) from None
+        raise _unwritable(state_dir, error) from None
     return token
+
+
+def _unwritable(state_dir: Path, error: OSError) -> Unavailable:
+    return Unavailable(
+        "the state folder cannot be written",
+        field="state_dir",
+        value=f"{state_dir}: {error.strerror}",
+        next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+    )
 
 
 def check_address(settings: Settings, roles: tuple[str, ...]) -> None:

@@ -4,6 +4,7 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,10 @@ def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> N
     logging.getLogger("httpx").setLevel(logging.WARNING)
     raise_file_limit()
     settings = take_settings()
+    # What lies for a moment in a folder of the whole machine, every program of this user reads.
+    place = settings.state_dir / "tmp"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tempfile.tempdir = str(place)
     if settings.is_supervised:
         end_with_parent()
     try:

@@ -14,9 +14,10 @@ import pytest
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import Corrupt, InvalidInput, StepFailed
-from loopwright.pipelines import ChildPool, packing
+from loopwright.pipelines import ChildPool, Enclosure, packing
 from loopwright.pipelines.executors import child
 from loopwright.store.blobs import BlobStore
+from loopwright.wire.walls import landlock_version
 from tests.waiting import wait_until
 
 CODE = """
@@ -56,9 +57,30 @@ CODE = """
         time.sleep(3600)
         return len(hold)
     def secrets():
-        return sorted(name for name in os.environ if name.startswith("LOOPWRIGHT_"))
+        return sorted(name for name in os.environ if name.startswith(("LOOPWRIGHT_", "AWS_", "MY_")))
     def not_a_number():
         return {"auc": float("nan"), "rows": [1, 2**70]}
+    def reads(path):
+        return open(path).read()
+    def writes(path):
+        open(path, "w").write("x")
+    def signals(pid):
+        os.kill(pid, 0)
+    def connects():
+        import socket
+        socket.create_connection(("127.0.0.1", 9))
+    def temporary():
+        import tempfile
+        with tempfile.NamedTemporaryFile("w+") as file:
+            file.write("kept")
+            file.seek(0)
+            return file.read()
+    def square(x):
+        return x * x
+    def forks():
+        import multiprocessing
+        with multiprocessing.get_context("fork").Pool(2) as pool:
+            return pool.map(square, [1, 2, 3])
     def claims(digest):
         sys.modules["__main__"].encode = lambda value, files: {"codec": "frame", "blob": digest, "rows": 1}
     def hands_over(path):
@@ -188,9 +210,10 @@ def test_a_step_that_takes_too_much_memory_is_killed(pool: ChildPool, code: Call
 def test_user_code_sees_no_secret(
     pool: ChildPool, code: Callable[[str], CodeRef], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE", "LOOPWRIGHT_PROJECT"):
+    known = ("LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE", "LOOPWRIGHT_PROJECT")
+    for name in (*known, "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD"):
         monkeypatch.setenv(name, "x")
-    assert "LOOPWRIGHT_SERVICE_TOKEN" not in pool.call(code("secrets"), {}).output
+    assert pool.call(code("secrets"), {}).output == ["LOOPWRIGHT_PROJECT"]
 
 
 def test_a_transform_reads_and_writes_parquet(pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path) -> None:
@@ -243,6 +266,91 @@ def test_an_idle_child_is_ended(tmp_path: Path, blob_store: BlobStore) -> None:
     wait_until(lambda: is_gone(pid))
 
 
+@pytest.fixture
+def walled(tmp_path: Path, blob_store: BlobStore) -> Iterator[ChildPool]:
+    """A pool whose children are shut in as a worker's are."""
+    hidden = [tmp_path / "worker", Path(blob_store.url), tmp_path / "secret"]
+    opened = ChildPool(tmp_path / "worker", blob_store, enclosure=Enclosure("on", hidden, [tmp_path / "shared"]))
+    yield opened
+    opened.close()
+
+
+needs_walls = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+
+
+@needs_walls
+def test_user_code_is_kept_from_the_platforms_files(
+    walled: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("lws_secret")
+    (tmp_path / "shared").mkdir()
+    blob = blob_store.put(b"another project's rows").digest
+    foreign = tmp_path / "worker" / "children" / "99" / "code"
+    foreign.mkdir(parents=True)
+    (foreign / "theirs.py").write_text("")
+    for path in (
+        tmp_path / "secret",
+        blob_store.path(blob),
+        foreign / "theirs.py",
+        Path("/proc", str(os.getpid()), "environ"),
+    ):
+        with pytest.raises(StepFailed, match="PermissionError"):
+            walled.call(code("reads"), {"path": str(path)})
+        with pytest.raises(StepFailed, match="PermissionError"):
+            walled.call(code("writes"), {"path": str(path)})
+    with pytest.raises(StepFailed, match="PermissionError"):
+        walled.call(code("signals"), {"pid": os.getpid()})
+    walled.call(code("writes"), {"path": str(tmp_path / "shared" / "made")})
+    assert (tmp_path / "shared" / "made").read_text() == "x"
+
+
+@needs_walls
+def test_walls_leave_room_to_work(
+    walled: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "in.parquet")
+    given = {"codec": "frame", "blob": blob_store.put_file(tmp_path / "in.parquet").digest}
+    output = walled.call(code("frame"), {"rows": given, "column": "x"}).output
+    assert pl.read_parquet(blob_store.path(output["blob"]))["x"].to_list() == [2, 4]
+    assert walled.call(code("temporary"), {}).output == "kept"
+    assert walled.call(code("forks"), {}).output == [1, 4, 9]
+    pl.DataFrame({"delay": [0, 20]}).write_parquet(tmp_path / "rows.parquet")
+    walled.transform(code("late"), tmp_path / "rows.parquet", tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet")["delay"].to_list() == [20]
+    folder = tmp_path / "worker" / "commands" / "one"
+    folder.mkdir(parents=True)
+    made = walled.call("os:mkdir", {"path": str(folder / "made")}, folder=folder)
+    assert made.output is None
+    assert (folder / "made").is_dir()
+    with pytest.raises(StepFailed, match="PermissionError"):
+        walled.call("os:mkdir", {"path": str(folder / "again")})
+
+
+@needs_walls
+def test_strict_walls_leave_the_interpreter_and_no_network(
+    code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    (tmp_path / "plain").write_text("plain")
+    pool = ChildPool(tmp_path / "worker", blob_store, enclosure=Enclosure("strict", [tmp_path / "worker"]))
+    try:
+        assert pool.call(code("add"), {"a": 1}).output == 2
+        with pytest.raises(StepFailed, match="PermissionError"):
+            pool.call(code("reads"), {"path": str(tmp_path / "plain")})
+        with pytest.raises(StepFailed, match="PermissionError"):
+            pool.call(code("connects"), {})
+    finally:
+        pool.close()
+
+
+def test_strict_walls_that_cannot_be_raised_stop_the_step(
+    code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = ChildPool(tmp_path / "worker", blob_store, enclosure=Enclosure("strict"))
+    monkeypatch.setattr("loopwright.pipelines.executors.child.read_frame", lambda pipe: {"ready": 1, "holds": []})
+    with pytest.raises(StepFailed, match="no walls can be raised"):
+        pool.call(code("pid"), {})
+
+
 def test_a_step_returns_only_what_it_was_given_or_made(
     pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
 ) -> None:
@@ -253,7 +361,7 @@ def test_a_step_returns_only_what_it_was_given_or_made(
         pool.call(code("claims"), {"digest": foreign})
     pool.close()
     (tmp_path / "secret").write_text("lws_secret")
-    with pytest.raises(Corrupt, match="changed after it was handed over"):
+    with pytest.raises(Corrupt, match="not where the step said"):
         pool.call(code("hands_over"), {"path": str(tmp_path / "secret")})
     assert not blob_store.has(digest_bytes(b"lws_secret"))
 

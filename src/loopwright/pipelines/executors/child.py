@@ -23,6 +23,8 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines import packing
+from loopwright.pipelines.executors.child_main import OUT
+from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import check_digest
@@ -55,14 +57,20 @@ class Child:
     """One child process with the code of one digest.
 
     Args:
-        folder: Its own folder: log and scratch space.
+        folder: Its own folder: log, inputs and scratch space.
         code: Unpacked code; empty for functions of the platform.
+        enclosure: How it is shut in; None if it is not.
+        more: A further folder that it may write to.
     """
 
-    def __init__(self, folder: Path, digest: str, code: str) -> None:
+    def __init__(
+        self, folder: Path, digest: str, code: str, enclosure: Enclosure | None = None, more: Path | None = None
+    ) -> None:
         self.digest = digest
-        self.scratch = folder / "scratch"
-        self.scratch.mkdir(parents=True, exist_ok=True)
+        self.inputs, self.scratch, temporary = folder / "in", folder / "scratch", folder / "tmp"
+        for own in (self.inputs, self.scratch, temporary):
+            own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._enclosure = enclosure
         self.idle_since = time.monotonic()
         self._folder = folder
         self._log = folder / "log"
@@ -74,7 +82,7 @@ class Child:
             self._process = subprocess.Popen(
                 [*command, str(child_reads), str(child_writes)],
                 cwd=self.scratch,
-                env=_environment(),
+                env={**_environment(), "TMPDIR": str(temporary.absolute())},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -83,7 +91,9 @@ class Child:
             )
         os.close(child_reads)
         os.close(child_writes)
-        write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}})
+        writes = [self.scratch, temporary, *([] if more is None else [more.absolute()])]
+        walls = None if enclosure is None else enclosure.walls(code, self.inputs, writes)
+        write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}, "walls": walls})
 
     def wait_ready(self) -> None:
         """Wait until the interpreter is up, so that no step's time-out counts that.
@@ -97,9 +107,24 @@ class Child:
                 if not selector.select(START_S):
                     self.kill()
                     raise StepFailed("no process for user code could be started", next_step="loopwright doctor")
-            read_frame(self._from_child)
+            answer: dict[str, Any] = read_frame(self._from_child)
         except (EOFError, BrokenPipeError):
             raise self._died() from None
+        if self._enclosure is not None:
+            self._check_walls(self._enclosure, answer)
+
+    def _check_walls(self, enclosure: Enclosure, answer: dict[str, Any]) -> None:
+        holds = answer.get("holds", [])
+        if "error" not in answer and ("files" in holds or enclosure.mode != "strict"):
+            if "files" not in holds:
+                log.warning("user code reads whatever this worker can: the kernel has no Landlock")
+            return
+        self.kill()
+        raise StepFailed(
+            f"no walls can be raised around user code: {answer.get('error', 'the kernel has no Landlock')}",
+            rule=f"LOOPWRIGHT_WALLS={enclosure.mode}",
+            next_step="loopwright doctor says what this machine can; on or off for code that you trust",
+        )
 
     def ask(
         self, call: dict[str, Any], *, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
@@ -187,6 +212,7 @@ class ChildPool:
         folder: Where code is unpacked and children have their folders.
         blobs: Where code and values come from and outputs go to.
         most_bytes: Memory a child may use; three quarters of the machine's where None.
+        enclosure: How children are shut in; None if they are not.
         idle_s: How long a child is kept that has nothing to do.
         slots: How many children are at work at once for the jobs of each lane.
     """
@@ -199,9 +225,11 @@ class ChildPool:
         most_bytes: int | None = None,
         idle_s: float = IDLE_S,
         slots: Mapping[Lane, int] | None = None,
+        enclosure: Enclosure | None = None,
     ) -> None:
         self._folder = folder
         self._blobs = blobs
+        self._enclosure = enclosure
         self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES * 0.75)
         self._idle_s = idle_s
         self._slots = {} if slots is None else dict(slots)
@@ -222,17 +250,19 @@ class ChildPool:
         timeout_s: float = 3600.0,
         should_stop: Callable[[], bool] | None = None,
         lane: Lane = "work",
+        folder: Path | None = None,
     ) -> CallResult:
         """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
 
         An input of the empty name is passed as the first argument, whatever the function calls it. Calls of one lane
-        never wait for children of another.
+        never wait for children of another. With a ``folder`` the child is one of its own, which may write there too and
+        ends with the call.
 
         Raises:
             StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
         """
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
-        return self._run(_digest(target), call, lane, timeout_s, should_stop)
+        return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder)
 
     def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
         """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
@@ -262,8 +292,8 @@ class ChildPool:
         Raises:
             StepFailed: As ``call``.
         """
-        call = {"operation": "transform", "rows": str(rows.absolute()), "out": str(out.absolute()), **_named(code)}
-        return self._run(code.digest, call, lane, timeout_s, should_stop)
+        call = {"operation": "transform", "paths": {"rows": str(rows.absolute())}, **_named(code)}
+        return self._run(code.digest, call, lane, timeout_s, should_stop, out=out)
 
     def close(self) -> None:
         """End the idle children; running calls end with their process."""
@@ -273,20 +303,33 @@ class ChildPool:
             self._bury(lambda child: True)
 
     def _run(
-        self, digest: str, call: dict[str, Any], lane: Lane, timeout_s: float, should_stop: Callable[[], bool] | None
+        self,
+        digest: str,
+        call: dict[str, Any],
+        lane: Lane,
+        timeout_s: float,
+        should_stop: Callable[[], bool] | None,
+        *,
+        folder: Path | None = None,
+        out: Path | None = None,
     ) -> CallResult:
         preparing = self._preparing.get(digest, threading.current_thread())
         if preparing is not threading.current_thread():
             preparing.join()
-        with self._borrowed(digest, lane) as child:
+        with self._borrowed(digest, lane, folder) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
+            handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
             limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
             try:
-                answer = child.ask({**call, "scratch": str(scratch)}, should_stop=should_stop, **limits)
+                asked = {**self._handed_in(child, call), "scratch": str(scratch.absolute())}
+                answer = child.ask(asked, should_stop=should_stop, **limits)
                 if "error" in answer:
                     raise _failure(answer["error"])
-                self._keep(answer["files"], scratch)
+                self._keep(answer["files"], scratch.absolute(), handle)
+                if out is not None:
+                    with open_inside(handle, OUT, "return") as opened:
+                        shutil.copyfile(opened, out)
                 if digest and (strange := blob_digests(answer["output"]) - {*answer["files"], *call.get("paths", {})}):
                     raise _strange(strange)
                 return CallResult(answer["output"], child.log_tail())
@@ -294,36 +337,47 @@ class ChildPool:
                 error.details["log"] = child.log_tail().decode(errors="replace")
                 raise
             finally:
-                shutil.rmtree(scratch, ignore_errors=True)
+                os.close(handle)
+                for left_over in (scratch, *child.inputs.glob("*")):
+                    shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
 
-    def _keep(self, files: dict[str, str], scratch: Path) -> None:
-        """Store the files of an answer. It is user code's word: a path may be a link to what that cannot read."""
+    def _handed_in(self, child: Child, call: dict[str, Any]) -> dict[str, Any]:
+        """Return a call whose files the child may open."""
+        if self._enclosure is None:
+            return call
+        paths = {name: hand_in(Path(path), child.inputs.absolute() / name) for name, path in call["paths"].items()}
+        return {**call, "paths": paths}
+
+    def _keep(self, files: dict[str, str], scratch: Path, handle: int) -> None:
+        """Store the files of an answer. It is user code's word: a path may lead to what that cannot read itself."""
         for expected, path in files.items():
-            is_own = Path(path).is_file() and Path(path).resolve().is_relative_to(scratch.resolve())
-            if not is_own or self._blobs.put_file(Path(path)).digest != expected:
-                raise Corrupt("an output file changed after it was handed over", field="return")
+            with open_inside(handle, os.path.relpath(path, scratch), "return") as opened:
+                if self._blobs.put_file(opened).digest != expected:
+                    raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
-    def _borrowed(self, digest: str, lane: Lane) -> Iterator[Child]:
-        child = self._take(digest, lane)
+    def _borrowed(self, digest: str, lane: Lane, folder: Path | None = None) -> Iterator[Child]:
+        child = self._take(digest, lane, is_alone=folder is not None)
         try:
-            child = child or self._spawn(digest)
+            child = child or self._spawn(digest, folder)
             yield child
         finally:
             with self._changed:
                 self._at_work[bool(digest), lane] -= 1
-                if child is not None:
+                if child is not None and folder is not None:
+                    child.kill()
+                elif child is not None:
                     self._give_back(child)
                 self._changed.notify_all()
 
-    def _take(self, digest: str, lane: Lane) -> Child | None:
+    def _take(self, digest: str, lane: Lane, *, is_alone: bool) -> Child | None:
         """Return an idle child of the digest, or None with the right to start one."""
         sort = bool(digest)
         with self._changed:
             self._changed.wait_for(lambda: self._at_work[sort, lane] < self._slots.get(lane, MOST_AT_WORK))
             self._at_work[sort, lane] += 1
             self._bury(lambda child: not child.is_alive)
-            same = next((child for child in self._idle if child.digest == digest), None)
+            same = next((child for child in self._idle if child.digest == digest and not is_alone), None)
             if same is not None:
                 self._idle.remove(same)
             else:
@@ -360,12 +414,12 @@ class ChildPool:
             self._reaper = None
             self._plan_reaping()
 
-    def _spawn(self, digest: str) -> Child:
+    def _spawn(self, digest: str, more: Path | None = None) -> Child:
         folder = self._folder / "children" / str(next(self._numbers))
         # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
         # before, or where another's code lies, is not what runs now.
-        code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder / "code")) if digest else ""
-        child = Child(folder, digest, code)
+        code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder.absolute() / "code")) if digest else ""
+        child = Child(folder.absolute(), digest, code, self._enclosure, more)
         child.wait_ready()
         return child
 

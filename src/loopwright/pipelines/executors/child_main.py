@@ -21,22 +21,29 @@ from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines.codecs import Files, decode, encode
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.pipelines.functions import unwrap
+from loopwright.wire.walls import raise_walls
 
 _PLATFORM = str(Path(__file__).resolve().parents[2])
+OUT = "out.parquet"
+"""What a transform writes into its scratch folder."""
 
 
 def main() -> None:
     """Serve calls until the pipe closes."""
     incoming, outgoing = int(sys.argv[1]), int(sys.argv[2])
+    setup = read_frame(incoming)
+    try:
+        ready = {"ready": os.getpid(), "holds": [] if setup["walls"] is None else raise_walls(setup["walls"])}
+    except (OSError, RuntimeError) as error:
+        ready = {"error": str(error)}
     calls: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, calls), daemon=True).start()
-    setup = calls.get()
     for kind, plugins in setup["plugins"].items():
         add_built_in(kind, plugins)
     code = setup["code"]
     if code:
         sys.path[:0] = [code, str(Path(code, "src"))]
-    write_frame(outgoing, {"ready": os.getpid()})
+    write_frame(outgoing, ready)
     while True:
         call = calls.get()
         try:
@@ -70,7 +77,7 @@ def _transform(call: dict[str, Any]) -> dict[str, Any]:
     import polars as pl
 
     function = _function(call["module"], call["qualname"])
-    made = function(pl.scan_parquet(call["rows"]))
+    made = function(pl.scan_parquet(call["paths"]["rows"]))
     if isinstance(made, pl.DataFrame):
         made = made.lazy()
     if not isinstance(made, pl.LazyFrame):
@@ -80,7 +87,7 @@ def _transform(call: dict[str, Any]) -> dict[str, Any]:
             rule="a polars LazyFrame or DataFrame",
             next_step="return the frame that the function made",
         )
-    made.sink_parquet(call["out"], compression="zstd")
+    made.sink_parquet(Path(call["scratch"]) / OUT, compression="zstd")
     return {"output": None, "files": {}}
 
 

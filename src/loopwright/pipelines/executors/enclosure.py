@@ -1,0 +1,113 @@
+"""What a child process may open: its own folder, what it was handed, and what nobody minds."""
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import msgspec
+
+from loopwright.config import Walls, home_secrets
+from loopwright.kernel.errors import Corrupt
+from loopwright.wire.walls import landlock_version
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts")
+_GRAPHICS = ("nvidia", "dri", "kfd", "infiniband")
+_NOBODYS = ("/dev", "/run/secrets", "/var/run/secrets", "/etc/shadow", "/etc/gshadow", "/etc/ssl/private")
+"""Closed to user code wherever it runs: raw devices and the places where machines keep secrets."""
+_SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys/devices/system", "/sys/fs/cgroup")
+_LINKS_FROM = 3
+"""The version of Landlock from which on a file that may only be read cannot be cut off either."""
+
+
+class Enclosure(msgspec.Struct, frozen=True):
+    """How the children of a worker are shut in.
+
+    Args:
+        mode: ``on`` opens for reading whatever is not hidden; ``strict`` only the interpreter, the system's libraries
+            and ``folders``, and closes the network.
+        hidden: Files and folders of the platform.
+        folders: Where user code may write beside its own scratch space.
+    """
+
+    mode: Walls
+    hidden: Sequence[Path] = ()
+    folders: Sequence[Path] = ()
+
+    def walls(self, code: str, inputs: Path, writes: Sequence[Path]) -> dict[str, Any]:
+        """Return the walls of one child, see ``wire.walls.raise_walls``.
+
+        Args:
+            code: Its unpacked code; empty for functions of the platform.
+            inputs: The folder of what it is handed.
+            writes: Its own folders.
+        """
+        devices = _devices()
+        own = [*([code] if code else []), *map(str, [inputs, *writes, *self.folders])]
+        reads = [*(_SYSTEM if self.mode == "strict" else ("/",)), *_interpreter(), *own, *devices]
+        homes = [path for path in home_secrets() if not any(Path(one).is_relative_to(path) for one in _interpreter())]
+        return {
+            "reads": reads,
+            "writes": [*map(str, [*writes, *self.folders]), *devices],
+            "hidden": [*map(str, [*self.hidden, *homes]), *_NOBODYS],
+            "network": self.mode != "strict",
+        }
+
+
+def hand_in(path: Path, target: Path) -> str:
+    """Make a file readable for a child at ``target``, in its folder of inputs; return that as text."""
+    if not target.exists():
+        try:
+            if landlock_version() < _LINKS_FROM:
+                raise OSError
+            os.link(path, target)
+        except OSError:
+            shutil.copyfile(path, target)
+    return str(target)
+
+
+@contextlib.contextmanager
+def open_inside(folder: int, path: str, field: str) -> Iterator[Path]:
+    """Open a file that a child wrote and yield a path to what was opened, whatever the child does to its name.
+
+    Args:
+        folder: Handle of the folder that the child was given.
+        path: Relative to it; the child's word.
+        field: What the file is, for errors.
+
+    Raises:
+        Corrupt: It is no plain file inside of the folder, or a link leads to it.
+    """
+    handles = [os.dup(folder)]
+    try:
+        parts = PurePosixPath(path).parts
+        if not parts or ".." in parts or parts[0] == "/":
+            raise OSError
+        for part in parts[:-1]:
+            handles.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=handles[-1]))
+        handles.append(os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=handles[-1]))
+        if not stat.S_ISREG(os.fstat(handles[-1]).st_mode):
+            raise OSError
+        yield Path(f"/dev/fd/{handles[-1]}")
+    except OSError:
+        raise Corrupt("an output file is not where the step said", field=field) from None
+    finally:
+        for handle in handles:
+            os.close(handle)
+
+
+def _interpreter() -> list[str]:
+    """Return where Python and what is installed for it lie; the working folder is no such place."""
+    found = [sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[3]), *sys.path]
+    return [one for one in dict.fromkeys(found) if one and Path(one).exists() and Path(one) != Path.cwd()]
+
+
+def _devices() -> list[str]:
+    found = [f"/dev/{name}" for name in _DEVICES]
+    with contextlib.suppress(OSError), os.scandir("/dev") as entries:
+        found += [entry.path for entry in entries if entry.name.startswith(_GRAPHICS)]
+    return found

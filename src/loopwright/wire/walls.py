@@ -1,0 +1,161 @@
+"""Walls around user code: what its process may open, as the kernel enforces it (Linux, Landlock).
+
+A process raises its own walls and cannot lower them again; what it starts lives behind them too. They hold whatever its
+user is: root in a container as well as an ordinary account. Behind walls a process can neither trace nor signal one
+outside, so that the memory and the environment of the worker are out of reach. Imports nothing but the standard
+library: walls must stand before a thread of any other library runs. See docs/explanation/threat-model.md.
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_CREATE, _ADD, _RESTRICT = 444, 445, 446
+"""Numbers of the system calls; the same on every machine Linux runs on."""
+_PATH_BENEATH = 1
+_VERSION = 1
+_NO_NEW_PRIVILEGES, _DROP_BOUND, _SECCOMP = 38, 24, 22
+
+_EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_MAKE_DEVICES = 1 << 6 | 1 << 11
+_TRUNCATE, _DEVICE_CONTROL = 1 << 14, 1 << 15
+_ALL_OF = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
+_ALL = (1 << 16) - 1
+"""Rights by version of Landlock: each later one handles more."""
+_OF_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _DEVICE_CONTROL
+_SCOPED = 1 << 0 | 1 << 1
+"""No abstract sockets of, and no signals to, processes outside."""
+
+_SOCKET_CALLS = {"x86_64": (0xC000003E, 41, 425), "aarch64": (0xC00000B7, 198, 425)}
+"""Architecture's mark, ``socket`` and ``io_uring_setup``."""
+
+
+def landlock_version() -> int:
+    """Return the version of Landlock that this kernel has; 0 where there is none."""
+    if sys.platform != "linux":
+        return 0
+    return max(0, int(_libc().syscall(_CREATE, None, 0, _VERSION)))
+
+
+def raise_walls(walls: dict[str, Any]) -> list[str]:
+    """Shut this process in, as far as the system can; return what holds: ``files``, ``processes``, ``network``.
+
+    Args:
+        walls: ``reads`` and ``writes`` are folders or files; ``hidden`` those inside them that are closed all the same;
+            ``network`` False closes it.
+
+    Raises:
+        OSError: The system has walls and refuses these.
+        RuntimeError: A second thread runs already; walls would not stand around it.
+    """
+    version = landlock_version()
+    libc = _libc()
+    if version and len(os.listdir("/proc/self/task")) > 1:
+        raise RuntimeError("walls must be raised before a second thread starts")
+    _check(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+    holds = []
+    if version:
+        _raise_landlock(libc, version, walls)
+        holds = ["files", "processes"] if version >= 6 else ["files"]
+    if os.geteuid() == 0:
+        _drop_capabilities(libc)
+    if not walls["network"] and _close_network(libc):
+        holds.append("network")
+    return holds
+
+
+def _raise_landlock(libc: ctypes.CDLL, version: int, walls: dict[str, Any]) -> None:
+    handled = _ALL_OF.get(version, _ALL)
+    attributes = struct.pack("=QQQ", handled, 0, _SCOPED if version >= 6 else 0)
+    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    ruleset = _check(libc.syscall(_CREATE, attributes, size, 0))
+    try:
+        hidden = [os.path.realpath(one) for one in walls["hidden"]]
+        reading, writing = _EXECUTE | _READ | _LIST, handled & ~_MAKE_DEVICES
+        for rights, places in ((reading, walls["reads"]), (writing, walls["writes"])):
+            for place in places:
+                for path in carve(os.path.realpath(place), hidden):
+                    _allow(libc, ruleset, path, rights)
+        _check(libc.syscall(_RESTRICT, ruleset, 0))
+    finally:
+        os.close(ruleset)
+
+
+def carve(place: str, hidden: Iterable[str]) -> Iterator[str]:
+    """Yield paths that together hold everything below ``place`` but what is hidden.
+
+    Landlock knows no exceptions, so a folder above a hidden one is opened entry by entry; what is added to such a
+    folder later stays closed. Links are left out: where they lead is open or closed by itself.
+    """
+    inside = [one for one in hidden if one == place or one.startswith(place.rstrip("/") + "/")]
+    if place in inside:
+        return
+    if not inside:
+        yield place
+        return
+    try:
+        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.is_symlink():
+            yield from carve(entry.path, inside)
+
+
+def _allow(libc: ctypes.CDLL, ruleset: int, path: str, rights: int) -> None:
+    try:
+        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return  # it is not there: nothing to open
+    try:
+        rights = rights if Path(path).is_dir() else rights & _OF_FILES
+        rule = struct.pack("=Qi", rights, handle)
+        if libc.syscall(_ADD, ruleset, _PATH_BENEATH, rule, 0) and ctypes.get_errno() != errno.EBADFD:
+            _check(-1)
+    finally:
+        os.close(handle)
+
+
+def _drop_capabilities(libc: ctypes.CDLL) -> None:
+    """Leave root nothing but its name: no raw devices, no mounts, no way past permissions."""
+    for number in range(64):
+        libc.prctl(_DROP_BOUND, number, 0, 0, 0)
+    header, none = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0)
+    _check(libc.capset(header, none))
+
+
+def _close_network(libc: ctypes.CDLL) -> bool:
+    """Refuse every new socket but pairs between threads and children; False where that cannot be done here."""
+    known = _SOCKET_CALLS.get(platform.machine())
+    if known is None:
+        return False
+    mark, *calls = known
+    load, jump_equal, give = 0x20, 0x15, 0x06
+    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EACCES
+    lines = [(load, 0, 0, 4), (jump_equal, 1, 0, mark), (give, 0, 0, refuse), (load, 0, 0, 0)]
+    for call in calls:
+        lines += [(jump_equal, 0, 1, call), (give, 0, 0, refuse)]
+    if mark == 0xC000003E:  # the x32 calls of x86_64 have numbers of their own
+        lines += [(0x35, 0, 1, 0x40000000), (give, 0, 0, refuse)]
+    lines.append((give, 0, 0, allow))
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
+    filters = struct.pack("@HP", len(lines), ctypes.addressof(program))
+    _check(libc.prctl(_SECCOMP, 2, filters, 0, 0))
+    return True
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _check(answer: int) -> int:
+    if answer < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return answer

@@ -1,0 +1,161 @@
+"""Walls: what a process that raised them can still open, on this kernel."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.wire.walls import carve, landlock_version
+
+needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+needs_scopes = pytest.mark.skipif(landlock_version() < 6, reason="this kernel has no scopes of Landlock")
+
+PROGRAM = """
+import json, os, socket, subprocess, sys
+from loopwright.wire.walls import raise_walls
+print(json.dumps({"holds": raise_walls(json.loads(sys.argv[1]))}), flush=True)
+def tried(work):
+    try:
+        return {"got": str(work())}
+    except OSError as error:
+        return {"refused": type(error).__name__}
+parent = os.getppid()
+print(json.dumps([tried(eval("lambda: " + one)) for one in sys.argv[2:]]))
+"""
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    (folder / "own" / "scratch").mkdir(parents=True)
+    (folder / "own" / "in").mkdir()
+    (folder / "own" / "in" / "rows").write_text("rows")
+    (folder / "service.token").write_text("lws_secret")
+    (tmp_path / "plain").write_text("plain")
+    return folder
+
+
+@pytest.fixture
+def behind(state: Path) -> Callable[..., list[dict[str, str]]]:
+    """Evaluate expressions in a process behind walls; says for each what it got, or what refused it."""
+
+    def evaluate(*expressions: str, **changes: Any) -> list[dict[str, str]]:
+        own = state / "own"
+        walls = {
+            "reads": ["/", str(own / "in")],
+            "writes": [str(own / "scratch"), "/dev/null"],
+            "hidden": [str(state), "/dev"],
+            "network": True,
+            **changes,
+        }
+        command = [sys.executable, "-c", textwrap.dedent(PROGRAM), json.dumps(walls), *expressions]
+        environment = {**os.environ, "SECRET": "lws_secret"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, cwd=own / "scratch")
+        holds, *answers = map(json.loads, done.stdout.splitlines())
+        assert "files" in holds["holds"]
+        return list(answers[0])
+
+    return evaluate
+
+
+@needs_landlock
+def test_what_is_hidden_cannot_be_read_whatever_way_is_taken(behind: Callable[..., Any], state: Path) -> None:
+    token = state / "service.token"
+    answers = behind(
+        f"open({str(token)!r}).read()",
+        f"(os.chdir({str(state)!r}), open('service.token').read())",
+        f"(os.symlink({str(token)!r}, 'link'), open('link').read())",
+        f"os.link({str(token)!r}, 'linked')",
+        f"os.rename({str(token)!r}, 'moved')",
+        f"open('/proc/self/root{token}').read()",
+        "open('../../service.token').read()",
+        f"os.listdir({str(state)!r})",
+        f"os.truncate({str(token)!r}, 0)",
+    )
+    assert [set(answer) for answer in answers] == [{"refused"}] * len(answers), answers
+    assert token.read_text() == "lws_secret"
+    shown = behind(f"subprocess.run(['cat', {str(token)!r}], capture_output=True).stdout")
+    assert shown == [{"got": "b''"}]
+
+
+@needs_landlock
+def test_what_is_open_can_be_used(behind: Callable[..., Any], state: Path) -> None:
+    answers = behind(
+        f"open({str(state / 'own' / 'in' / 'rows')!r}).read()",
+        f"open({str(state.parent / 'plain')!r}).read()",
+        "open('made', 'w').write('x')",
+        "(os.mkdir('deep'), os.rename('made', 'deep/made'), os.listdir('deep'))",
+        "open('/dev/null', 'w').write('x')",
+        "subprocess.run(['true']).returncode",
+        "len(open('/proc/self/status').read()) > 9",
+    )
+    assert all("got" in answer for answer in answers), answers
+    refused = behind(
+        f"open({str(state / 'own' / 'in' / 'rows')!r}, 'w')",
+        f"os.rename({str(state / 'own' / 'in' / 'rows')!r}, 'mine')",
+        f"open({str(state.parent / 'plain')!r}, 'w')",
+        f"open({str(state.parent / 'new')!r}, 'w')",
+    )
+    assert all("refused" in answer for answer in refused), refused
+
+
+@needs_landlock
+def test_the_process_outside_is_out_of_reach(behind: Callable[..., Any]) -> None:
+    answers = behind(
+        "open(f'/proc/{parent}/environ').read()",
+        "open(f'/proc/{parent}/mem', 'rb')",
+        "open(f'/proc/{parent}/maps').read(1)",
+        "open(f'/proc/{parent}/fd/1').read()",
+        "open(f'/proc/{parent}/cwd/service.token')",
+    )
+    assert all("refused" in answer for answer in answers), answers
+
+
+@needs_scopes
+def test_the_process_outside_hears_no_signal(behind: Callable[..., Any]) -> None:
+    assert behind("os.kill(parent, 0)") == [{"refused": "PermissionError"}]
+
+
+@needs_landlock
+def test_without_a_network_no_socket_is_had(behind: Callable[..., Any]) -> None:
+    connect = "socket.create_connection(('127.0.0.1', 9))"
+    assert behind(connect) == [{"refused": "ConnectionRefusedError"}]
+    assert behind(connect, "socket.socket(socket.AF_UNIX)", network=False) == [{"refused": "PermissionError"}] * 2
+
+
+@needs_landlock
+def test_root_is_nobody_behind_walls(behind: Callable[..., Any]) -> None:
+    answers = behind("os.mknod('disk', 0o60600, os.makedev(254, 0))", "os.chown('.', 1, 1)", "os.setuid(12345)")
+    assert all("refused" in answer for answer in answers), answers
+
+
+def test_a_second_thread_would_stand_outside(tmp_path: Path) -> None:
+    program = """
+        import threading, time
+        from loopwright.wire.walls import raise_walls
+        threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
+        raise_walls({"reads": ["/"], "writes": [], "hidden": [], "network": True})
+    """
+    if landlock_version():
+        command = [sys.executable, "-c", textwrap.dedent(program)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "before a second thread starts" in done.stderr
+
+
+def test_what_is_hidden_is_carved_out_of_what_is_open(tmp_path: Path) -> None:
+    for name in ("a/b/hidden", "a/c", "d"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a" / "link").symlink_to(tmp_path / "a" / "b" / "hidden")
+    root = str(tmp_path)
+    assert list(carve(root, [])) == [root]
+    assert list(carve(root, [root])) == []
+    assert list(carve(root, ["/elsewhere"])) == [root]
+    assert list(carve(root, [f"{root}/a/b/hidden"])) == [f"{root}/a/c", f"{root}/d"]
+    assert list(carve(root, [f"{root}/a"])) == [f"{root}/d"]
+    assert list(carve(f"{root}/a/b/hidden", [f"{root}/a/b"])) == [f"{root}/a/b/hidden"]
