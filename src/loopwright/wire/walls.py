@@ -78,10 +78,10 @@ def _raise_landlock(libc: ctypes.CDLL, version: int, walls: dict[str, Any]) -> N
     try:
         hidden = [os.path.realpath(one) for one in walls["hidden"]]
         reading, writing = _EXECUTE | _READ | _LIST, handled & ~_MAKE_DEVICES
-        for rights, places in ((reading, walls["reads"]), (writing, walls["writes"])):
-            for place in places:
-                for path in carve(os.path.realpath(place), hidden):
-                    _allow(libc, ruleset, path, rights)
+        granted = [(place, reading) for place in walls["reads"]] + [(place, writing) for place in walls["writes"]]
+        opened = [(path, rights) for place, rights in granted for path in carve(os.path.realpath(place), hidden)]
+        for path, rights in opened:
+            _allow(libc, ruleset, path, rights)
         _check(libc.syscall(_RESTRICT, ruleset, 0))
     finally:
         os.close(ruleset)

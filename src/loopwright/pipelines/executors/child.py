@@ -327,9 +327,7 @@ class ChildPool:
                 if "error" in answer:
                     raise _failure(answer["error"])
                 self._keep(answer["files"], scratch.absolute(), handle)
-                if out is not None:
-                    with open_inside(handle, OUT, "return") as opened:
-                        shutil.copyfile(opened, out)
+                _copy_out(handle, out)
                 if digest and (strange := blob_digests(answer["output"]) - {*answer["files"], *call.get("paths", {})}):
                     raise _strange(strange)
                 return CallResult(answer["output"], child.log_tail())
@@ -449,6 +447,13 @@ def _strange(digests: set[str]) -> StepFailed:
         value=sorted(digests)[0],
         next_step="return the value itself; the platform stores it",
     )
+
+
+def _copy_out(handle: int, out: Path | None) -> None:
+    """Copy the frame that a transform left in its folder to where it was asked for."""
+    if out is not None:
+        with open_inside(handle, OUT, "return") as opened:
+            shutil.copyfile(opened, out)
 
 
 def _environment() -> dict[str, str]:
