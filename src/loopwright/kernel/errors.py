@@ -145,7 +145,8 @@ def shorten(value: object, limit: int = 120) -> str:
 
 
 def _tree(root: type[LoopwrightError]) -> dict[str, type[LoopwrightError]]:
-    by_code = {root.code: root}
+    """Return the errors by code; a room's own kind of one, which has no code of its own, never stands for it."""
+    by_code = {root.code: root} if "code" in vars(root) else {}
     for child in root.__subclasses__():
         by_code.update(_tree(child))
     return by_code

@@ -83,6 +83,8 @@ SENTENCES = dict(
         _tell(store_events.JobDone, lambda facts: f"job {facts.kind} done"),
         _tell(store_events.JobFailed, lambda facts: f"job {facts.kind} failed"),
         _tell(store_events.JobRetried, lambda facts: f"job {facts.kind} started again"),
+        _tell(store_events.JobCancelAsked, lambda facts: f"end of job {facts.kind} asked for"),
+        _tell(store_events.JobCancelled, lambda facts: f"job {facts.kind} cancelled"),
         _tell(store_events.JobDismissed, lambda facts: f"failed job {facts.kind} dismissed"),
         _tell(loop.ProjectApplied, lambda facts: f"project applied, {facts.new} new, {facts.changed} changed"),
         _says(loop.Restored, "platform restored from a backup"),
