@@ -89,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "churn.py": PROJECT,
         "train.py": TRAIN,
         "classify.py": CLASSIFY,
-        "hangs.py": HANGS.replace("PID", str(made.parent / "pid")),
+        "hangs.py": HANGS.replace("PID", str(made / "pid")),
         "fails.py": "print('no rows'); raise SystemExit(3)",
         "requirements.lock": "lightgbm==4.7.0\n",
     }
@@ -166,6 +166,6 @@ def test_a_script_that_hangs_or_fails_is_ended_and_told(p: Remote, folder: Path)
     hung = finish(p, "hangs")
     assert "longer than 5 s" in hung.error["message"]
     assert "waiting" in p.caller.get_blob("churn", hung.steps[0].log_digest).decode()
-    started = Path("/proc") / (folder.parent / "pid").read_text()
+    started = Path("/proc") / (folder / "pid").read_text()
     assert not started.exists() or "Z" in (started / "stat").read_text().split()[2]
     assert "never" not in [one.model for one in p.call("registry.models")]

@@ -51,9 +51,9 @@ def load_module(path: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
-def signing(remote: Remote, server_url: str, gateway_url: str) -> Iterator[Remote]:
-    """Lend the demo's own approver, so that the audit trail shows who signed; its token ends with the block."""
-    made = remote.call("tokens.create", actor="person:demo", role="approver", expires_in="1h")
+def signing(remote: Remote, server_url: str, gateway_url: str, actor: str = "person:demo") -> Iterator[Remote]:
+    """Lend an approver of the demo's own, so that the audit trail shows who signed; its token ends with the block."""
+    made = remote.call("tokens.create", actor=actor, role="approver", expires_in="1h")
     try:
         yield Remote(PROJECT, HttpCaller(server_url, gateway_url, made.secret))
     finally:
