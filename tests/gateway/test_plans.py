@@ -9,6 +9,7 @@ from loopwright.data import DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec, LabelSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import digest_bytes
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.conftest import GatewayProcess, World
@@ -49,11 +50,11 @@ def gateway(world: World) -> GatewayProcess:
     world.project("past", "replay")
     digest = world.code(flights=CODE)
     plain = msgspec.to_builtins
-    transform = CodeRef(digest, "flights", "with_label", "f1")
+    transform = CodeRef(digest, "flights", "with_label", digest_bytes(b"f1"))
     known = {"is_late": KnownAt("landed_at")}
     flights = DatasetSpec("flights", SourceSpec("push"), ["flight_id"], "scheduled_at", known, transform)
     weather = DatasetSpec("weather", SourceSpec("push"), ["origin"], "observed_at")
-    function = CodeRef(digest, "flights", "asked", "f2")
+    function = CodeRef(digest, "flights", "asked", digest_bytes(b"f2"))
     inputs = ["scheduled_at", "carrier", "distance"]
     late = [Aggregate("late_share", "mean", "is_late"), Aggregate("landed", "count", "is_late")]
     specs: list[tuple[str, Any]] = [
