@@ -16,6 +16,7 @@ LOADED = EndedStep("load", 1, output={"rows": 3})
 
 
 def events(dispatcher: Dispatcher) -> list[str]:
+    dispatcher.database.seal()
     with dispatcher.database.reading() as connection:
         found = store_sql.events_after(connection, 0, limit=1000, project="flights")
     return [event.type for event in found if event.type.startswith("pipelines.")]

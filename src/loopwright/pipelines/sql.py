@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.pipelines.tables import executions, pipeline_definitions, pipelines, step_cache, step_runs
 from loopwright.pipelines.types import Execution, Pipeline, PipelineSpec, StepRun
 from loopwright.store.sql import upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tx import Tx
 
 
@@ -80,16 +81,16 @@ def insert_execution(tx: Tx, execution: Execution, steps: Sequence[str]) -> None
     tx.execute(insert(step_runs), rows)
 
 
-_find_execution = select(executions).where(
+_execution_of = select(executions).where(
     executions.c.project_id == bindparam("project"), executions.c.execution_id == bindparam("execution")
 )
-_lock_execution = _find_execution.with_for_update()
+_find_execution, _lock_execution = Statement(_execution_of), Statement(_execution_of.with_for_update())
 
 
 def find_execution(connection: Connection, project: str, execution_id: str, *, lock: bool = False) -> Execution | None:
     """Return an execution without its steps; ``lock`` keeps other writers of it waiting until the commit."""
     place = {"project": project, "execution": execution_id}
-    row = connection.execute(_lock_execution if lock else _find_execution, place).first()
+    row = (_lock_execution if lock else _find_execution).first(connection, **place)
     return None if row is None else _execution(row)
 
 
@@ -137,56 +138,42 @@ def _steps(project: str, execution_id: str) -> Any:
 
 
 _of_execution = (step_runs.c.project_id == bindparam("project")) & (step_runs.c.execution_id == bindparam("execution"))
-_states = select(
-    step_runs.c.step,
-    step_runs.c.state,
-    step_runs.c.attempt,
-    step_runs.c.failures,
-    step_runs.c.due_at,
-    step_runs.c.cache_key,
-).where(_of_execution)
-_outputs = select(step_runs.c.step, step_runs.c.output).where(
-    _of_execution, step_runs.c.step.in_(bindparam("steps", expanding=True))
+_states = Statement(
+    select(
+        step_runs.c.step,
+        step_runs.c.state,
+        step_runs.c.attempt,
+        step_runs.c.failures,
+        step_runs.c.due_at,
+        step_runs.c.cache_key,
+    ).where(_of_execution)
 )
+_output = Statement(select(step_runs.c.output).where(_of_execution, step_runs.c.step == bindparam("name")))
 
 
 def list_step_states(tx: Tx, execution_id: str) -> list[StepRun]:
     """Return how the steps of an execution stand, in no order: without outputs, errors and times."""
-    rows = tx.execute(_states, {"project": tx.project, "execution": execution_id})
-    return [
-        StepRun(
-            execution_id,
-            row.step,
-            row.state,
-            row.attempt,
-            cache_key=row.cache_key,
-            failures=row.failures,
-            due_at=row.due_at,
-        )
-        for row in rows
-    ]
+    rows = _states.all(tx.connection, project=tx.project, execution=execution_id)
+    return [StepRun(execution_id, **row._asdict()) for row in rows]
 
 
 def read_outputs(tx: Tx, execution_id: str, steps: Sequence[str]) -> dict[str, Any]:
-    """Return the outputs of some steps by name."""
-    place = {"project": tx.project, "execution": execution_id, "steps": list(steps)}
-    return {row.step: row.output for row in tx.execute(_outputs, place)}
+    """Return the outputs of some steps by name; a step waits for few."""
+    place = {"project": tx.project, "execution": execution_id}
+    return {step: _output.scalar(tx.connection, **place, name=step) for step in steps}
 
 
 def update_step(tx: Tx, run: StepRun, values: dict[str, Any]) -> None:
     """Change columns of one step; the statements are kept, for this is what every step of every execution does."""
-    place = {"key_project": tx.project, "key_execution": run.execution_id, "key_step": run.step}
-    tx.execute(_update_step(tuple(values)), {**place, **{f"new_{name}": value for name, value in values.items()}})
+    new = {f"new_{name}": value for name, value in values.items()}
+    place = {"project": tx.project, "execution": run.execution_id, "name": run.step}
+    _update_step(tuple(values)).run(tx.connection, **place, **new)
 
 
 @cache
-def _update_step(columns: tuple[str, ...]) -> Update:
-    is_step = (
-        (step_runs.c.project_id == bindparam("key_project"))
-        & (step_runs.c.execution_id == bindparam("key_execution"))
-        & (step_runs.c.step == bindparam("key_step"))
-    )
-    return update(step_runs).where(is_step).values({name: bindparam(f"new_{name}") for name in columns})
+def _update_step(columns: tuple[str, ...]) -> Statement:
+    changed: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+    return Statement(update(step_runs).where(_of_execution, step_runs.c.step == bindparam("name")).values(changed))
 
 
 def update_steps(
@@ -207,14 +194,16 @@ def _step(row: Row[Any]) -> StepRun:
     return StepRun(**values)
 
 
-_find_cached = select(step_cache.c.output, step_cache.c.log_digest).where(
-    step_cache.c.project_id == bindparam("project"), step_cache.c.cache_key == bindparam("key")
+_find_cached = Statement(
+    select(step_cache.c.output, step_cache.c.log_digest).where(
+        step_cache.c.project_id == bindparam("project"), step_cache.c.cache_key == bindparam("key")
+    )
 )
 
 
 def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None] | None:
     """Return output and log digest of the step that first gave this key."""
-    row = connection.execute(_find_cached, {"project": project, "key": cache_key}).first()
+    row = _find_cached.first(connection, project=project, key=cache_key)
     return None if row is None else (row.output, row.log_digest)
 
 

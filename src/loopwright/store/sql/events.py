@@ -1,15 +1,16 @@
 """Statements of the event log, except sealing."""
 
 import heapq
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, Text, bindparam, func, insert, select
 
 from loopwright.kernel.events import Event
 from loopwright.store.news import EVENTS, tell
 from loopwright.store.sealing import event_from_row
-from loopwright.store.sql.rows import begins_with, upsert
+from loopwright.store.sql.rows import upsert
 from loopwright.store.statements import Statement
 from loopwright.store.tables import cursors, events
 
@@ -73,26 +74,34 @@ def newest_events(
         ref: Only those of this object, and of what lies under it, such as the versions of a model.
         type_prefix: Only those whose type begins so.
     """
-    statement = select(events).where(events.c.project_id == project, events.c.position.is_not(None))
-    if before is not None:
-        statement = statement.where(events.c.position < before)
-    if type_prefix is not None:
-        statement = statement.where(begins_with(events.c.type, type_prefix))
+    asked = {"before": before, "ref": ref, "prefix": type_prefix}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    if ref is not None:
+        asked |= {"under": f"{ref}/", "past": f"{ref}0"}  # 0 comes after /
+    parts = _newest(before is not None, ref is not None, type_prefix is not None)
+    rows = [part.all(connection, project=project, most=limit, **asked) for part in parts]
+    newest = heapq.merge(*rows, key=lambda row: row.position, reverse=True)
+    return [event_from_row(row) for row in islice(newest, limit)]
+
+
+@cache
+def _newest(has_before: bool, has_ref: bool, has_prefix: bool) -> list[Statement]:
+    """Return the statements whose answers together are the newest events of a choice; built once for each choice."""
+    base = select(events).where(events.c.project_id == bindparam("project"), events.c.position.is_not(None))
+    base = base.limit(bindparam("most"))
+    if has_before:
+        base = base.where(events.c.position < bindparam("before"))
+    if has_prefix:
+        prefix = bindparam("prefix", type_=Text)
+        base = base.where(func.substr(events.c.type, 1, func.length(prefix)) == prefix)
     newest_first = events.c.position.desc()
-    if ref is None:
-        parts = [statement.order_by(newest_first)]
-    else:
-        # Each half goes through the index of refs: the events of one object lie there in order, those under it side by
-        # side. The sum keeps SQLite from walking back through the log of the whole project in search of the few.
-        under = statement.where(events.c.ref > f"{ref}/", events.c.ref < f"{ref}0")  # 0 comes after /
-        parts = [
-            statement.where(events.c.ref == ref).order_by(newest_first),
-            under.order_by((events.c.position + 0).desc()),
-        ]
-    rows = heapq.merge(
-        *(connection.execute(part.limit(limit)) for part in parts), key=lambda row: row.position, reverse=True
-    )
-    return [event_from_row(row) for row in islice(rows, limit)]
+    if not has_ref:
+        return [Statement(base.order_by(newest_first))]
+    # Each half goes through the index of refs: the events of one object lie there in order, those under it side by
+    # side. The sum keeps SQLite from walking back through the log of the whole project in search of the few.
+    itself = base.where(events.c.ref == bindparam("ref")).order_by(newest_first)
+    under = base.where(events.c.ref > bindparam("under"), events.c.ref < bindparam("past"))
+    return [Statement(itself), Statement(under.order_by((events.c.position + 0).desc()))]
 
 
 def get_cursor(connection: Connection, reader: str) -> int:

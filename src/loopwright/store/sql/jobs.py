@@ -2,12 +2,27 @@
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from loopwright.store.sql.rows import update_as_read, upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tables import events, jobs
 from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease, Unrest
 
@@ -36,12 +51,14 @@ def insert_job(tx: "Tx", kind: str, lane: str, ref: str, args: dict[str, Any], j
     return found
 
 
-_find_job = select(jobs).where(jobs.c.project_id == bindparam("project"), jobs.c.job_id == bindparam("job_id"))
+_find_job = Statement(
+    select(jobs).where(jobs.c.project_id == bindparam("project"), jobs.c.job_id == bindparam("job_id"))
+)
 
 
 def find_job(connection: Connection, project: str, job_id: str) -> Job | None:
     """Return one job."""
-    row = connection.execute(_find_job, {"project": project, "job_id": job_id}).first()
+    row = _find_job.first(connection, project=project, job_id=job_id)
     return None if row is None else _job(row)
 
 
@@ -58,33 +75,44 @@ def update_job(connection: Connection, job: Job, **values: Any) -> Job:
 
 # --- what a worker asks ---
 
-_of_kinds = jobs.c.kind.in_(bindparam("kinds", expanding=True))
 _is_due = (jobs.c.state == "queued") & (jobs.c.lane == bindparam("lane")) & (jobs.c.due_at <= bindparam("wall_us"))
-_due = select(jobs).where(_is_due, _of_kinds).order_by(jobs.c.due_at, jobs.c.job_id).limit(bindparam("most"))
-_due_to_take = _due.with_for_update(skip_locked=True)
 _is_lost = (jobs.c.state == "running") & (jobs.c.lease_until < bindparam("wall_us"))
-_lost_to_take = select(jobs).where(_is_lost, _of_kinds).with_for_update(skip_locked=True)
-_held = (
+_held = Statement(
     select(jobs.c.lane, func.count().label("held"))
     .where(jobs.c.state == "running", jobs.c.worker == bindparam("worker"))
     .group_by(jobs.c.lane)
 )
 
 
+def _are_of(kinds: Iterable[str]) -> ColumnElement[bool]:
+    return or_(false(), *(jobs.c.kind == kind for kind in kinds))
+
+
+@lru_cache(256)
+def _due_to_take(kinds: tuple[str, ...]) -> Statement:
+    oldest_first = select(jobs).where(_is_due, _are_of(kinds)).order_by(jobs.c.due_at, jobs.c.job_id)
+    return Statement(oldest_first.limit(bindparam("most")).with_for_update(skip_locked=True))
+
+
+@lru_cache(256)
+def _lost_to_take(kinds: tuple[str, ...]) -> Statement:
+    return Statement(select(jobs).where(_is_lost, _are_of(kinds)).with_for_update(skip_locked=True))
+
+
 def due_jobs(connection: Connection, lane: str, kinds: Iterable[str], wall_us: int, limit: int) -> list[Job]:
     """Return queued jobs of a lane that may be taken, those first that wait longest; leaves out others' locked."""
-    place = {"lane": lane, "kinds": list(kinds), "wall_us": wall_us, "most": limit}
-    return [_job(row) for row in connection.execute(_due_to_take, place)]
+    rows = _due_to_take(tuple(kinds)).all(connection, lane=lane, wall_us=wall_us, most=limit)
+    return [_job(row) for row in rows]
 
 
 def lost_jobs(connection: Connection, kinds: Iterable[str], wall_us: int) -> list[Job]:
     """Return running jobs whose lease has run out; leaves out others' locked."""
-    return [_job(row) for row in connection.execute(_lost_to_take, {"kinds": list(kinds), "wall_us": wall_us})]
+    return [_job(row) for row in _lost_to_take(tuple(kinds)).all(connection, wall_us=wall_us)]
 
 
 def count_held(connection: Connection, worker: str) -> dict[str, int]:
     """Return how many jobs a worker holds, by lane."""
-    return {row.lane: row.held for row in connection.execute(_held, {"worker": worker})}
+    return {row.lane: row.held for row in _held.all(connection, worker=worker)}
 
 
 class Prospect(NamedTuple):
@@ -94,12 +122,17 @@ class Prospect(NamedTuple):
     next_at: int | None
 
 
-_is_waiting = (jobs.c.state == "queued") & jobs.c.lane.in_(bindparam("lanes", expanding=True)) & _of_kinds
-_prospect = select(
-    exists().where(_is_waiting, jobs.c.due_at <= bindparam("wall_us")).label("is_due"),
-    exists().where(_is_lost, _of_kinds).label("is_lost"),
-    select(func.min(jobs.c.due_at)).where(_is_waiting).scalar_subquery().label("next_at"),
-)
+@lru_cache(256)
+def _prospect(kinds: tuple[str, ...], lanes: tuple[str, ...]) -> Statement:
+    in_lanes = or_(false(), *(jobs.c.lane == lane for lane in lanes))
+    is_waiting = (jobs.c.state == "queued") & in_lanes & _are_of(kinds)
+    return Statement(
+        select(
+            exists().where(is_waiting, jobs.c.due_at <= bindparam("wall_us")).label("is_due"),
+            exists().where(_is_lost, _are_of(kinds)).label("is_lost"),
+            select(func.min(jobs.c.due_at)).where(is_waiting).scalar_subquery().label("next_at"),
+        )
+    )
 
 
 def look_for_jobs(
@@ -107,12 +140,12 @@ def look_for_jobs(
 ) -> Prospect:
     """Say what a claim would find, without taking anything: many workers ask at every commit."""
     held = count_held(connection, worker)
-    lanes = [lane for lane, number in slots.items() if number > held.get(lane, 0)]
-    row = connection.execute(_prospect, {"lanes": lanes, "kinds": list(kinds), "wall_us": wall_us}).one()
+    lanes = tuple(lane for lane, number in slots.items() if number > held.get(lane, 0))
+    row = _prospect(tuple(kinds), lanes).first(connection, wall_us=wall_us)
     return Prospect(bool(row.is_due or row.is_lost), row.next_at)
 
 
-_renew = (
+_renew = Statement(
     update(jobs)
     .where(jobs.c.project_id == bindparam("key_project"), jobs.c.job_id == bindparam("key_job"))
     .where(jobs.c.state == "running", jobs.c.worker == bindparam("key_worker"))
@@ -124,7 +157,7 @@ _renew = (
 def renew_job(connection: Connection, held: HeldJob, worker: str, lease_until: int) -> JobLease | None:
     """Prolong the lease of a running job that this worker holds; None if it does not hold it."""
     place = {"key_project": held.project, "key_job": held.job_id, "key_worker": worker}
-    row = connection.execute(_renew, {**place, "until": lease_until, "said": held.progress}).first()
+    row = _renew.first(connection, **place, until=lease_until, said=held.progress)
     return None if row is None else JobLease(held.project, held.job_id, row.cancel_reason is not None)
 
 
@@ -162,19 +195,18 @@ def list_jobs(
     return [job for job, _ in zip(newest, range(limit), strict=False)]
 
 
-_in_project = select(jobs).where(jobs.c.project_id == bindparam("project"))
-_newest_first = (jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
-
-
 def _newest_jobs(connection: Connection, project: str, state: str | None, kind: str | None, limit: int) -> list[Job]:
-    statement, place = _in_project, {"project": project, "most": limit, "state": state, "kind": kind}
-    if state is not None:
-        statement = statement.where(jobs.c.state == bindparam("state"))
-    if kind is not None:
-        statement = statement.where(jobs.c.kind == bindparam("kind"))
-    statement = statement.order_by(*_newest_first).limit(bindparam("most"))
-    named = {name: value for name, value in place.items() if value is not None}
-    return [_job(row) for row in connection.execute(statement, named)]
+    asked = {name: value for name, value in (("state", state), ("kind", kind)) if value is not None}
+    return [_job(row) for row in _newest(tuple(asked)).all(connection, project=project, most=limit, **asked)]
+
+
+@lru_cache(256)
+def _newest(columns: tuple[str, ...]) -> Statement:
+    """Return the statement for the newest jobs with given values of some columns; built once for each choice."""
+    conditions = [jobs.c[name] == bindparam(name) for name in columns]
+    statement = select(jobs).where(jobs.c.project_id == bindparam("project"), *conditions)
+    newest_first = (jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
+    return Statement(statement.order_by(*newest_first).limit(bindparam("most")))
 
 
 _later = jobs.alias("later")
@@ -203,18 +235,19 @@ def failed_jobs(tx: "Tx", lasting: Iterable[str]) -> list[Job]:
     return [_job(row) for row in tx.connection.execute(_failed, {"project": tx.project, "lasting": list(lasting)})]
 
 
-_unrest = select(
-    func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
-    exists().where(events.c.position.is_(None)).label("has_unsealed"),
-    exists()
-    .where(jobs.c.project_id == bindparam("project"), jobs.c.state.in_(("queued", "running")))
-    .label("has_jobs"),
+_is_open = or_(jobs.c.state == "queued", jobs.c.state == "running")
+_unrest = Statement(
+    select(
+        func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
+        exists().where(events.c.position.is_(None)).label("has_unsealed"),
+        exists().where(jobs.c.project_id == bindparam("project"), _is_open).label("has_jobs"),
+    )
 )
 
 
 def read_unrest(connection: Connection, project: str) -> Unrest:
     """Return what of the event log and of a project's jobs is not at rest."""
-    row = connection.execute(_unrest, {"project": project}).one()
+    row = _unrest.first(connection, project=project)
     return Unrest(row.position, bool(row.has_unsealed), bool(row.has_jobs))
 
 
@@ -232,6 +265,6 @@ def delete_expired_jobs(connection: Connection, wall_us: int, limit: int) -> int
     return connection.execute(_delete_expired, {"wall_us": wall_us, "most": limit}).rowcount
 
 
-def _job(row: Row[Any]) -> Job:
-    values = dict(row._mapping)
+def _job(row: Any) -> Job:
+    values = row._asdict()
     return Job(project=values.pop("project_id"), **values)
