@@ -199,3 +199,21 @@ def test_a_restart_is_not_noticed_and_an_address_where_nobody_is_is_told_at_once
     assert caller.call("x.some_verb", {}, "flights") == []
     again[0].stop()
     caller.close()
+
+
+def test_a_gateway_that_is_gone_is_looked_for_anew(caller: HttpCaller, site: Site, flaky: Flaky) -> None:
+    def live(name: str, url: str) -> None:
+        args = {"gateway": name, "address": url, "position": 0}
+        site.context.dispatcher.call("serving.acknowledge", args, actor=SERVICE_ACTOR, project=SYSTEM)
+
+    live("g", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Unavailable, match="cannot reach"):
+        caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
+    live("g", flaky.url)
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    moved = Flaky()
+    live("g", moved.url)
+    flaky.stop()
+    caller.patience_s = 0.1
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    moved.stop()

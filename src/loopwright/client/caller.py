@@ -51,6 +51,7 @@ class HttpCaller:
     def __init__(self, url: str, gateway_url: str = "", token: str = "", *, patience_s: float = PATIENCE_S) -> None:
         self.url = url.rstrip("/")
         self.gateway_url = gateway_url.rstrip("/")
+        self._found_gateway = ""
         self.token = token
         self.patience_s = patience_s
         self._http = HttpLine({"authorization": f"Bearer {token}"} if token else {})
@@ -84,15 +85,22 @@ class HttpCaller:
             raise _foreign(url, answer) from None
 
     def gateway(self, path: str, document: Any) -> Any:
-        """Post a document to the gateway.
+        """Post a document to the gateway; one that the server named and that is gone is looked for anew.
 
         Raises:
             Unavailable: No gateway is live, or it cannot be reached.
         """
-        if not self.gateway_url:
-            self.gateway_url = self.find_gateway(unquote(path.split("/")[2]))
-        url = f"{self.gateway_url}{path}"
-        return _decoded(self._request("POST", url, msgspec.json.encode(document), _JSON), url)
+        if self.gateway_url:
+            return self._post(f"{self.gateway_url}{path}", document)
+        project = unquote(path.split("/")[2])
+        while True:
+            tried = self._found_gateway = self._found_gateway or self.find_gateway(project)
+            try:
+                return self._post(f"{tried}{path}", document)
+            except Unavailable as error:
+                self._found_gateway = self.find_gateway(project)
+                if self._found_gateway == tried or not isinstance(error.__cause__, ConnectionRefusedError):
+                    raise  # where nobody listens, nothing of the request was done
 
     def find_gateway(self, project: str) -> str:
         """Return the address of a live gateway; one that listens everywhere is looked for on the server's machine.
@@ -133,6 +141,9 @@ class HttpCaller:
         """Let go of the connections."""
         self._http.close()
 
+    def _post(self, url: str, document: Any) -> Any:
+        return _decoded(self._request("POST", url, msgspec.json.encode(document), _JSON), url)
+
     def _address(self, *parts: str) -> str:
         return "/".join([self.url, "v1", *(quote(part, safe="") for part in parts)])
 
@@ -163,7 +174,9 @@ class HttpCaller:
                     may_repeat and not isinstance(error, TimeoutError)
                 )
             if not is_worth_it or time.monotonic() + pause_s > deadline:
-                raise _error(answer, url) if answer is not None else _unreachable(url, error)
+                if answer is not None:
+                    raise _error(answer, url)
+                raise _unreachable(url, error) from error
             time.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
 

@@ -50,7 +50,7 @@ def longest_usual_gap(made_at: Sequence[int]) -> int | None:
     Args:
         made_at: Moments in microseconds, newest first.
 
-    >>> longest_usual_gap([60, 50, 40, 30, 20, 10]), longest_usual_gap([60, 59, 58, 30, 20, 10])
+    >>> longest_usual_gap([60, 50, 40, 30, 20, 10]), longest_usual_gap([80, 79, 78, 30, 20, 10])
     (10, None)
     """
     gaps = [later - earlier for later, earlier in pairwise(made_at)]

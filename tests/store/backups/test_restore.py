@@ -38,6 +38,8 @@ def test_every_row_and_blob_comes_back_and_the_chain_holds(platform: Platform, e
 
 def test_a_restored_platform_goes_on(platform: Platform, empty: Database, tmp_path: Path) -> None:
     platform.register(b"a model")
+    alive = {"gateway": "g", "address": "http://of-then", "position": 0}
+    platform.dispatcher.call("serving.acknowledge", alive, actor=SERVICE_ACTOR, project="_system")
     blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
     restore_backup(platform.back_up(), platform.place, empty, blobs, tmp_path / "new")
     before = empty.read(audit.verify_chain)
@@ -46,6 +48,7 @@ def test_a_restored_platform_goes_on(platform: Platform, empty: Database, tmp_pa
     assert empty.read(audit.verify_chain) > before
     versions = goes_on.dispatcher.call("registry.versions", {"model": "late"}, actor=LOCAL_ACTOR, project="flights")
     assert [one.version for one in versions] == [2, 1]
+    assert goes_on.dispatcher.call("serving.gateways", {}, actor=LOCAL_ACTOR, project="flights") == []
 
 
 @pytest.mark.slow

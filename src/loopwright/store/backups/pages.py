@@ -16,8 +16,8 @@ from loopwright.kernel.errors import Corrupt
 
 PAGE_ROWS = 5_000
 REVISIONS = "alembic_version"
-_OF_ITS_PROCESSES = {REVISIONS, "leases"}
-"""Tables that say how a database stands here and now: what is restored elsewhere begins them anew."""
+OF_ITS_PROCESSES = {REVISIONS, "leases", "gateways"}
+"""Tables that say how a database stands and who lives on it here and now: what is restored begins them anew."""
 _LEVEL = 6
 
 
@@ -38,7 +38,7 @@ def tables_of(connection: Connection) -> list[Table]:
     """
     metadata = MetaData()
     metadata.reflect(connection)
-    return [table for table in metadata.sorted_tables if table.name not in _OF_ITS_PROCESSES]
+    return [table for table in metadata.sorted_tables if table.name not in OF_ITS_PROCESSES]
 
 
 def pages_of(connection: Connection, table: Table) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import Conflict, Corrupt
 from loopwright.store.backups.backup import Backup
-from loopwright.store.backups.pages import decode_page, insert_page, set_counters, tables_of
+from loopwright.store.backups.pages import OF_ITS_PROCESSES, decode_page, insert_page, set_counters, tables_of
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore
 from loopwright.store.engine import Database
@@ -46,7 +46,7 @@ def restore_backup(backup: Backup, place: BackupPlace, database: Database, blobs
 def load_tables(connection: Connection, backup: Backup, place: BackupPlace) -> None:
     """Insert the rows of every table of a backup."""
     tables = tables_of(connection)
-    dumps = {dump.name: dump for dump in backup.tables}
+    dumps = {dump.name: dump for dump in backup.tables if dump.name not in OF_ITS_PROCESSES}
     for table in reversed(tables):
         connection.execute(table.delete())  # rows that a migration put there are in the backup too
     for table in tables:
