@@ -1,9 +1,9 @@
 """Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
 from loopwright.governance import approvals, audit, lineage, projects, tokens
+from loopwright.governance.arguments import check_arguments, read_arguments
 from loopwright.governance.dispatch import (
     Dispatcher,
-    check_arguments,
     check_permission,
     find_verb,
     has_role,
@@ -51,6 +51,7 @@ __all__ = [
     "has_role",
     "lineage",
     "projects",
+    "read_arguments",
     "require_role",
     "tokens",
 ]

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from loopwright.governance import sql, tokens
+from loopwright.governance.arguments import check_arguments
 from loopwright.governance.projects import unknown_project
 from loopwright.governance.types import RANK, SYSTEM, Actor
 from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
-from loopwright.kernel.documents import convert, digest_of, to_builtins
+from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import VERBS, Role, Verb
@@ -45,23 +46,61 @@ class Dispatcher:
         values = check_arguments(called, args)
         if called.is_operation:
             raise InvalidInput(f"{name} needs a running server", field="verb", value=name, next_step="loopwright up")
+        if not called.is_query:
+            once = None if idempotency_key is None else (idempotency_key, args)
+            return self.database.submit(self.work(called, values, actor, project, once=once, cause=cause))
+        done: Future[Any] = Future()
+        try:
+            done.set_result(self.ask(called, values, actor, project))
+        except Exception as error:  # noqa: BLE001 - whatever a query raises is its caller's
+            done.set_exception(error)
+        return done
 
-        def work(connection: Connection) -> Any:
-            tx = self.tx(connection, project, actor, cause=cause)
-            if idempotency_key is None or called.is_query:
-                return called.function(tx, **values)
-            return _once(tx, called, args, values, idempotency_key)
+    def work(
+        self,
+        called: Verb,
+        values: dict[str, Any],
+        actor: Actor,
+        project: str,
+        *,
+        once: tuple[str, dict[str, Any]] | None = None,
+        cause: int | None = None,
+    ) -> Callable[[Connection], Any]:
+        """Return what a call does in its transaction, for a caller who has checked permission and arguments.
 
-        if called.is_query:
-            done: Future[Any] = Future()
-            try:
-                if called.reads_log:
-                    self.database.seal()
-                done.set_result(self.database.read(work))
-            except Exception as error:  # noqa: BLE001 - whatever a query raises is its caller's
-                done.set_exception(error)
-            return done
-        return self.database.submit(work)
+        Args:
+            called: The verb.
+            values: Its arguments, with its types.
+            actor: Who calls.
+            project: Where.
+            once: The idempotency key, and the arguments as they were sent.
+            cause: Position of the event that the call answers.
+        """
+
+        def act(connection: Connection) -> Any:
+            tx = self.tx(connection, project, actor, cause)
+            return called.function(tx, **values) if once is None else _once(tx, called, once[1], values, once[0])
+
+        return act
+
+    def ask(
+        self, called: Verb, values: dict[str, Any], actor: Actor, project: str, *, budget_s: float | None = None
+    ) -> Any:
+        """Return the answer of a query, for a caller who has checked permission and arguments.
+
+        Args:
+            called: The query.
+            values: Its arguments, with its types.
+            actor: Who asks.
+            project: Where.
+            budget_s: Seconds of work after which SQLite breaks it off; None for never.
+
+        Raises:
+            OverBudget: It was broken off.
+        """
+        if called.reads_log:
+            self.database.seal()
+        return self.database.read(self.work(called, values, actor, project), budget_s=budget_s)
 
     def call(self, name: str, args: dict[str, Any], *, actor: Actor, project: str, **options: Any) -> Any:
         """Call a verb or query and wait for its result."""
@@ -156,26 +195,6 @@ def require_role(tx: Tx, role: Role, what: str) -> None:
 def has_role(tx: Tx, role: Role) -> bool:
     """Say whether the actor's role in the project is that one or a stronger one."""
     return tx.role is Role.SERVICE or (tx.role is not None and RANK[tx.role] >= RANK[role])
-
-
-def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments with the types the verb asks for.
-
-    Raises:
-        InvalidInput: One is unknown, missing or of another type; names it.
-    """
-    values = {}
-    for name, given in args.items():
-        if name not in called.parameters:
-            hint = suggest(name, called.parameters)
-            raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
-        values[name] = convert(given, called.types[name], field=name)
-        if name == "limit" and values[name] < 0:  # "all" to SQLite
-            raise InvalidInput("a limit is not negative", field=name, value=given, rule="0 or more")
-    for name, parameter in called.parameters.items():
-        if name not in values and parameter.default is parameter.empty:
-            raise InvalidInput(f"{called.name} needs {name}", field=name, rule="required")
-    return values
 
 
 def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], key: str) -> Any:

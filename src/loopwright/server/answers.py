@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, TooLarge
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
+
+
+JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
 class JsonAnswer(Response):
@@ -27,17 +30,29 @@ def error_answer(error: LoopwrightError) -> Response:
     return JsonAnswer({"error": error.to_dict()}, status_code=error.http_status, headers=headers)
 
 
+def crash_answer() -> Response:
+    """Return what a caller is told of an error that nobody foresaw."""
+    message = "something went wrong on our side; the server's log has the details"
+    return JsonAnswer({"error": {"code": "internal", "message": message}}, status_code=500)
+
+
 async def read_body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> bytes:
     """Return the request's body.
 
     Raises:
         TooLarge: It exceeds the limit; reading stops there.
+        ClientDisconnect: The caller went away.
     """
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
+    has_more = True
+    while has_more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        part, has_more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size > most_bytes:
             raise TooLarge("this body is too large", field="body", rule=f"at most {most_bytes} bytes")
         parts.append(part)
-    return b"".join(parts)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -10,14 +11,15 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from loopwright.config import Settings
 from loopwright.governance import Dispatcher
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import Reactor
-from loopwright.server.answers import JsonAnswer, error_answer
+from loopwright.server.answers import JsonAnswer, crash_answer, error_answer
 from loopwright.server.api.blobs import get_blob, put_blob
-from loopwright.server.api.verbs import call_verb
+from loopwright.server.api.verbs import ROUTE, VerbCalls, call_verb
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
 from loopwright.server.context import ServerContext
@@ -56,21 +58,37 @@ def create_app(context: ServerContext) -> Starlette:
         finally:
             context.stop_waiting()
             background.stop()
-            context.database.close()
+            context.close()
 
     routes = [
         Route("/healthz", _health),
         Route("/metrics", _tell_metrics),
-        Route("/v1/{project}/verbs/{name}", call_verb, methods=["POST"]),
+        Route(ROUTE, call_verb, methods=["POST"]),
         Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
         *surface_routes(),
     ]
     handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
     counting = Middleware(CountRequests, metrics=context.metrics, routes=routes)
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[counting])
-    app.state.context = context
-    return app
+    return ServerApp(context, routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[counting])
+
+
+class ServerApp(Starlette):
+    """The application; calls of verbs are answered before it looks at them.
+
+    Args:
+        context: The server's parts.
+        options: Of the application.
+    """
+
+    def __init__(self, context: ServerContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.state.context = context
+        self._answer = VerbCalls(super().__call__, context)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer."""
+        await self._answer(scope, receive, send)
 
 
 async def _health(request: Request) -> Response:
@@ -98,5 +116,4 @@ async def _on_missing(request: Request, _error: Exception) -> Response:
 
 async def _on_crash(request: Request, error: Exception) -> Response:
     log.error("unexpected error on %s", request.url.path, exc_info=error)
-    message = "something went wrong on our side; the server's log has the details"
-    return JsonAnswer({"error": {"code": "internal", "message": message}}, status_code=500)
+    return crash_answer()

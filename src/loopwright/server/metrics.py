@@ -46,15 +46,25 @@ class ServerMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        # Finding the counter of some labels takes longer than counting.
+        self._counters: dict[tuple[str, str, str], Counter] = {}
+        self._clocks: dict[str, Histogram] = {}
 
     def count_request(self, method: str, route: str, status: int) -> None:
         """Count one answered request."""
-        self._requests.labels(method if method in _METHODS else OTHER, route, str(status)).inc()
+        labels = (method if method in _METHODS else OTHER, route, str(status))
+        counter = self._counters.get(labels)
+        if counter is None:
+            counter = self._counters[labels] = self._requests.labels(*labels)
+        counter.inc()
 
     def observe_verb(self, name: str, seconds: float) -> None:
         """Count one call; a name that is no verb's counts nothing."""
         if name in VERBS:
-            self._verbs.labels(name).observe(seconds)
+            clock = self._clocks.get(name)
+            if clock is None:
+                clock = self._clocks[name] = self._verbs.labels(name)
+            clock.observe(seconds)
 
 
 class CountRequests:

@@ -1,9 +1,10 @@
 """The database: a SQLite file with one writer thread and group commit, or PostgreSQL, serializable."""
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection
 from sqlalchemy import Engine, exc
@@ -13,9 +14,10 @@ from loopwright.store import postgres
 from loopwright.store.failures import closed, translate
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealer import Sealer
-from loopwright.store.sqlite import GroupWriter, open_sqlite
+from loopwright.store.sqlite import Answer, GroupWriter, Snapshots, open_sqlite
 
 T = TypeVar("T")
+log = logging.getLogger("loopwright.database")
 
 
 class Database:
@@ -40,11 +42,12 @@ class Database:
         self._listeners: list[Listener] = []
         self._is_closed = False
         self._writer: GroupWriter | None = None
+        self._snapshots: Snapshots | None = None
         self._sealer: Sealer | None = None
         self.engine: Engine
         if self.is_sqlite:
             self.engine = self._reading_engine = open_sqlite(url)
-            self._writer = GroupWriter(self.engine, self._announce)
+            self._writer, self._snapshots = GroupWriter(self.engine, self._announce), Snapshots(self.engine)
         else:
             self.engine, self._reading_engine = postgres.open_writing(url), postgres.open_reading(url)
             self._sealer = Sealer(postgres.open_sealing(url), self._announce)
@@ -56,41 +59,48 @@ class Database:
         again from its start as often as it loses a race: outside of the database it must change nothing.
         """
         future: Future[T] = Future()
-        if self._is_closed:
-            future.set_exception(closed())
-        elif self._writer is not None:
-            self._writer.submit(work, future)
-        else:
-            self._run_serially(work, future)
+        self.submit_for(future, work)
         return future
+
+    def submit_for(self, answer: Answer, work: Callable[[Connection], Any]) -> None:
+        """Like ``submit``, for a caller who brings the promise that is to be kept."""
+        if self._is_closed:
+            answer.set_exception(closed())
+        elif self._writer is not None:
+            self._writer.submit(work, answer)
+        else:
+            self._run_serially(work, answer)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Run one unit of writing and wait until it is durable."""
         return self.submit(work).result()
 
     @contextmanager
-    def reading(self, *, without_deadline: bool = False) -> Iterator[Connection]:
+    def reading(self, *, without_deadline: bool = False, budget_s: float | None = None) -> Iterator[Connection]:
         """Yield a connection for reading: one snapshot, never blocked by a writer; nothing it writes stays.
 
         Args:
             without_deadline: For what an operator waits for: a statement, and a pause between two, may take any time.
+            budget_s: Seconds of work after which SQLite breaks a statement off; PostgreSQL has a deadline instead.
+
+        Raises:
+            OverBudget: It was broken off.
         """
         try:
-            with self._reading_engine.connect() as connection:
-                if self.is_sqlite:
-                    connection.exec_driver_sql("BEGIN")
-                elif without_deadline:
-                    postgres.forget_deadlines(connection)
-                try:
+            if self._snapshots is not None:
+                with self._snapshots.open(budget_s) as connection:
                     yield connection
-                finally:
-                    connection.rollback()
+                return
+            with self._reading_engine.connect() as connection:
+                if without_deadline:
+                    postgres.forget_deadlines(connection)
+                yield connection
         except (exc.SQLAlchemyError, OverflowError) as error:
             raise translate(error) from None
 
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """Run one unit of reading."""
-        with self.reading() as connection:
+    def read(self, work: Callable[[Connection], T], *, budget_s: float | None = None) -> T:
+        """Run one unit of reading, see ``reading``."""
+        with self.reading(budget_s=budget_s) as connection:
             return work(connection)
 
     def seal(self) -> None:
@@ -116,6 +126,8 @@ class Database:
         self._is_closed = True
         if self._writer is not None:
             self._writer.close()
+        if self._snapshots is not None:
+            self._snapshots.close()
         if self._sealer is not None:
             self._sealer.close()
             self._reading_engine.dispose()
@@ -123,17 +135,20 @@ class Database:
 
     def _announce(self, topics: frozenset[str]) -> None:
         for listener in self._listeners:
-            listener(topics)
+            try:
+                listener(topics)
+            except Exception:  # whose fault it is, the commit stands and its caller is to be answered
+                log.exception("a listener failed on the news of a commit")
 
-    def _run_serially(self, work: Callable[[Connection], T], future: Future[T]) -> None:
+    def _run_serially(self, work: Callable[[Connection], Any], answer: Answer) -> None:
         assert self._sealer is not None
         try:
             result, news = postgres.run_serially(self.engine, work)
         except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
-            future.set_exception(translate(error))
+            answer.set_exception(translate(error))
             return
-        future.set_result(result)
         if news:
             self._sealer.pass_on(news)
         if now := news - {EVENTS}:  # those of events follow when they are sealed
             self._announce(now)
+        answer.set_result(result)

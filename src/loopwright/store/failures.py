@@ -11,6 +11,10 @@ _LOCK_TIMEOUT = "55P03"
 _CANCELLED = "57014"
 
 
+class OverBudget(Exception):
+    """A query that was to be brief took too long and was broken off; nothing is wrong with it."""
+
+
 def sqlstate(error: BaseException) -> str | None:
     """Return the code PostgreSQL gave an error, None where it has none."""
     state: str | None = getattr(getattr(error, "orig", None), "sqlstate", None)
@@ -32,6 +36,8 @@ def translate(error: Exception) -> Exception:
     if isinstance(error, LoopwrightError):
         return error
     message = str(getattr(error, "orig", error))
+    if message == "interrupted":
+        return OverBudget()
     if isinstance(error, OverflowError | exc.DataError):
         return InvalidInput(
             "a value does not fit its column", value=message, rule="whole numbers of 64 bits, text without NUL"

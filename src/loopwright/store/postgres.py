@@ -32,6 +32,8 @@ READ_S = 30.0
 """Longest time of one statement of a query."""
 IDLE_WRITE_S, IDLE_READ_S = 15.0, 300.0
 """How long a session may hold a transaction open and ask nothing, before PostgreSQL ends it and frees what it held."""
+MOST_WRITING = 16
+"""Sessions in which one process's verbs run at once."""
 POOL_S = 10.0
 """Longest wait for a connection of the pool."""
 
@@ -57,7 +59,7 @@ def open_writing(url: str) -> Engine:
         "statement_timeout": WRITE_S,
         "idle_in_transaction_session_timeout": IDLE_WRITE_S,
     }
-    return _open(url, "SERIALIZABLE", session, pool_size=8, max_overflow=8)
+    return _open(url, "SERIALIZABLE", session, pool_size=8, max_overflow=MOST_WRITING - 8)
 
 
 def open_reading(url: str) -> Engine:

@@ -4,6 +4,7 @@ One way in and one way out for every table of this kind, so that a field that jo
 else. Documents among the columns become the structs that the fields declare.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -26,8 +27,13 @@ def row_of(tx: "Tx", table: Table, struct: msgspec.Struct, **columns: Any) -> di
         struct: What it holds.
         columns: Further columns, which are no fields.
     """
-    values = {name: getattr(struct, name) for name in struct.__struct_fields__ if name in table.c}
+    values = {name: getattr(struct, name) for name in _columns_of(table, type(struct))}
     return {"project_id": tx.project, **values, **columns}
+
+
+@cache
+def _columns_of(table: Table, kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(name for name in kind.__struct_fields__ if name in table.c)
 
 
 def read_row(row: Row[Any], kind: type[S], **fields: Any) -> S:

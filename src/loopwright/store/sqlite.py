@@ -4,10 +4,9 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc
 
@@ -18,8 +17,103 @@ from loopwright.store.sealing import seal_events
 from loopwright.store.statements import run_text
 
 Work = Callable[[Connection], Any]
-_Waiting = tuple[Work, "Future[Any]"]
 
+
+class Snapshots:
+    """Connections of a file for reading, which stay open: opening or borrowing one takes longer than a small query.
+
+    Args:
+        engine: Of the file.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._resting: list[Connection] = []
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def open(self, budget_s: float | None = None) -> Iterator[Connection]:
+        """Yield a connection at the begin of its snapshot; nothing it writes stays.
+
+        Args:
+            budget_s: Seconds of work after which a statement is broken off; None for never.
+        """
+        try:
+            connection = self._resting.pop()  # one step, whichever threads take it
+        except IndexError:
+            connection = self._engine.connect()
+        is_begun = False
+        try:
+            run_text(connection, "BEGIN")
+            is_begun = True
+            if budget_s is not None:
+                _set_budget(connection, budget_s)
+            yield connection
+        finally:
+            if budget_s is not None:
+                _set_budget(connection, None)
+            self._rest(connection, is_begun=is_begun)
+
+    def _rest(self, connection: Connection, *, is_begun: bool) -> None:
+        try:
+            _roll_back(connection)
+        except exc.SQLAlchemyError:
+            is_begun = False
+        if is_begun and not self._is_closed and len(self._resting) < MOST_RESTING:
+            self._resting.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        """Let go of the connections that nobody uses now."""
+        self._is_closed = True
+        while self._resting:
+            self._resting.pop().close()
+
+
+def _set_budget(connection: Connection, budget_s: float | None) -> None:
+    """Have SQLite break off what this thread reads once it has worked so long; None for never."""
+    driver: Any = connection.connection.dbapi_connection
+    if budget_s is None:
+        driver.set_progress_handler(None, 0)
+    else:
+        until = time.thread_time() + budget_s
+        driver.set_progress_handler(lambda: time.thread_time() > until, _STEPS_BETWEEN_LOOKS)
+
+
+def _roll_back(connection: Connection) -> None:
+    if connection.in_transaction():  # SQLAlchemy has run statements of its own, and rolls back itself
+        connection.rollback()
+    else:
+        run_text(connection, "ROLLBACK")
+
+
+class Answer(Protocol):
+    """The promise of a result, such as a ``concurrent.futures.Future``."""
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Say whether anybody still waits for it."""
+        ...
+
+    def done(self) -> bool:
+        """Say whether it was kept."""
+        ...
+
+    def set_result(self, result: Any, /) -> None:
+        """Keep it."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """Say why it cannot be kept."""
+        ...
+
+
+_Waiting = tuple[Work, Answer]
+
+MOST_RESTING = 16
+"""Connections for reading that are kept open while nobody reads."""
+_STEPS_BETWEEN_LOOKS = 2_000
+"""Steps of SQLite, about a tenth of a millisecond, after which it asks whether to go on."""
 GROUP_LIMIT = 64
 """Most verbs in one commit."""
 GROUP_SECONDS = 0.005
@@ -42,6 +136,7 @@ def open_sqlite(url: str) -> Engine:
         connection.isolation_level = None
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
             connection.execute(f"PRAGMA {pragma}")
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # reads the schema: no query has to
 
     return engine
 
@@ -73,7 +168,7 @@ class GroupWriter:
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
 
-    def submit(self, work: Work, future: "Future[Any]") -> None:
+    def submit(self, work: Work, future: Answer) -> None:
         """Queue a unit of writing; its future ends once it is on the disk."""
         if self._thread is None:
             self._start_thread()
@@ -110,12 +205,13 @@ class GroupWriter:
 
     def _commit_group(self, connection: Connection, first: _Waiting) -> bool:
         """Run a group of writes in one commit; return False when asked to stop."""
-        done: list[tuple[Future[Any], Any]] = []
+        done: list[tuple[Answer, Any]] = []
         waiting: _Waiting | None = first
         deadline = time.monotonic() + GROUP_SECONDS
-        futures: list[Future[Any]] = []
+        futures: list[Answer] = []
         is_open = True
         try:
+            connection.begin()
             run_text(connection, "BEGIN IMMEDIATE")
             while waiting is not None:
                 futures.append(waiting[1])
@@ -134,10 +230,10 @@ class GroupWriter:
             for future in futures:
                 fail(future, error)
             return is_open
+        if news:
+            self._announce(news)  # first: what it ends, such as a token, has ended once the caller is answered
         for future, result in done:
             future.set_result(result)
-        if news:
-            self._announce(news)
         return is_open
 
     def _next_waiting(self) -> tuple[_Waiting | None, bool]:
@@ -148,7 +244,7 @@ class GroupWriter:
         return item, item is not None
 
 
-def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple["Future[Any]", Any]]) -> None:
+def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple[Answer, Any]]) -> None:
     work, future = item
     if not future.set_running_or_notify_cancel():
         return
@@ -167,7 +263,7 @@ def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple["
     done.append((future, result))
 
 
-def fail(future: "Future[Any]", error: Exception) -> None:
+def fail(future: Answer, error: Exception) -> None:
     """End a call with its error, in our own words."""
     if not future.done():
         future.set_exception(translate(error))

@@ -133,10 +133,10 @@ def run_text(connection: Connection, text: str) -> None:
 
 def _ask(connection: Connection, text: str, values: Any, *, is_many: bool) -> Any:
     """Run a text by the driver; its errors are those that SQLAlchemy makes of them."""
-    if not connection.in_transaction():
-        connection.begin()  # so that it ends where SQLAlchemy's own would
-    driver: Any = connection.connection.dbapi_connection
     dialect: Any = connection.dialect
+    if dialect.name != "sqlite" and not connection.in_transaction():
+        connection.begin()  # what the driver begins by itself must end where SQLAlchemy's own would
+    driver: Any = connection.connection.dbapi_connection
     try:
         if not is_many:
             return driver.execute(text, values)

@@ -1,6 +1,7 @@
 """Who may reach a server or gateway: open ones only this machine, and no page of another site."""
 
 import ipaddress
+from functools import lru_cache
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import InvalidInput, PermissionDenied
@@ -31,6 +32,7 @@ def may_run_open(settings: Settings, role: str) -> bool:
     return True
 
 
+@lru_cache(256)
 def is_loopback(host: str) -> bool:
     """Say whether a host name or address reaches only this machine.
 

@@ -1,20 +1,28 @@
 """From a request to an actor."""
 
 import hmac
+import time
+from collections.abc import Mapping
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import Request, cookie_parser
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.errors import Unauthenticated
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
 
 TOKEN_COOKIE = "loopwright_token"
+REMEMBERED_S = 1.0
+"""How long who a token names is remembered."""
+MOST_REMEMBERED = 1024
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
 class Gatekeeper:
     """Finds the actor of a request, or refuses it.
+
+    Whoever a token names is remembered for ``REMEMBERED_S``, and forgotten as soon as a commit tells of tokens: one
+    that is revoked opens nothing from then on here, and nothing after that time on another server.
 
     Args:
         dispatcher: Looks tokens up.
@@ -24,8 +32,11 @@ class Gatekeeper:
 
     def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool) -> None:
         self._dispatcher = dispatcher
-        self._service_token = service_token
+        self._service_token = service_token.encode()
         self.is_open = is_open
+        self._remembered: dict[str, tuple[Actor, float]] = {}
+        self._forgotten = 0
+        dispatcher.database.subscribe(self._forget)
 
     def actor(self, request: Request) -> Actor:
         """Return who calls.
@@ -34,36 +45,57 @@ class Gatekeeper:
             Unauthenticated: Auth is on and no valid token came.
             PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
         """
-        secret = self._secret(request)
-        return self._known(request, secret) or self._dispatcher.authenticate(secret)
+        secret = _secret(request.headers)
+        return self._known(request.method, request.headers, secret) or self._look_up(secret)
 
     async def find_actor(self, request: Request) -> Actor:
         """Return who calls, without holding up the event loop; raises like ``actor``."""
-        secret = self._secret(request)
-        known = self._known(request, secret)
-        return known if known is not None else await run_in_threadpool(self._dispatcher.authenticate, secret)
+        return await self.find(request.method, request.headers)
 
-    def _known(self, request: Request, secret: str) -> Actor | None:
-        """Return the actor of a request that shows no token of the database's, None where one must be looked up."""
-        if secret and hmac.compare_digest(secret.encode(), self._service_token.encode()):
+    async def find(self, method: str, headers: Mapping[str, str]) -> Actor:
+        """Return who sends a method with these headers, named in small letters; raises like ``actor``."""
+        secret = _secret(headers)
+        known = self._known(method, headers, secret)
+        return known if known is not None else await run_in_threadpool(self._look_up, secret)
+
+    def _known(self, method: str, headers: Mapping[str, str], secret: str) -> Actor | None:
+        """Return the actor of a request whose token need not be looked up, None where it must be."""
+        if secret and hmac.compare_digest(secret.encode(), self._service_token):
             return SERVICE_ACTOR
-        self._refuse_foreign_pages(request)
+        self._refuse_foreign_pages(method, headers)
         if secret:
-            return None
+            actor, until = self._remembered.get(secret, (None, 0.0))
+            return actor if time.monotonic() < until else None
         if self.is_open:
             return LOCAL_ACTOR
         raise Unauthenticated("this server asks for a token", next_step="loopwright login, or set LOOPWRIGHT_TOKEN")
 
-    def _secret(self, request: Request) -> str:
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer":
-            return secret.strip()
-        return request.cookies.get(TOKEN_COOKIE, "")
+    def _look_up(self, secret: str) -> Actor:
+        forgotten = self._forgotten
+        actor = self._dispatcher.authenticate(secret)
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[secret] = actor, time.monotonic() + REMEMBERED_S
+        if forgotten != self._forgotten:  # what was read may be from before a commit that told of tokens
+            self._remembered.clear()
+        return actor
 
-    def _refuse_foreign_pages(self, request: Request) -> None:
+    def _forget(self, topics: frozenset[str]) -> None:
+        if "tokens" in topics:
+            self._forgotten += 1
+            self._remembered.clear()
+
+    def _refuse_foreign_pages(self, method: str, headers: Mapping[str, str]) -> None:
         """Refuse DNS rebinding (a foreign Host on an open server) and cross-site writes (a foreign Origin)."""
-        host = request.headers.get("host", "")
+        host = headers.get("host", "")
         if self.is_open:
             refuse_foreign_host(host, "server")
-        if request.method not in _SAFE_METHODS:
-            refuse_foreign_origin(request.headers.get("origin"), host)
+        if method not in _SAFE_METHODS:
+            refuse_foreign_origin(headers.get("origin"), host)
+
+
+def _secret(headers: Mapping[str, str]) -> str:
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return secret.strip()
+    return cookie_parser(headers["cookie"]).get(TOKEN_COOKIE, "") if "cookie" in headers else ""

@@ -1,0 +1,57 @@
+"""Arguments of a call: what comes as JSON is what the verb takes, or an error that names it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from loopwright.governance import check_arguments, find_verb, read_arguments
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.verbs import VERBS
+
+
+@pytest.mark.parametrize(
+    ("verb", "sent"),
+    [
+        ("tracking.start_run", {"experiment": "late", "params": {"rate": 0.1}, "inputs": ["dataset:x/1"]}),
+        ("tracking.start_run", {"experiment": "late", "environment": None}),
+        ("tracking.log", {"run_id": "run_x", "metrics": {"loss": 0.5, "odd": "inf"}, "step": 3}),
+        ("tracking.log_batch", {"run_id": "run_x", "metrics": [{"key": "loss", "value": 1, "step": 2}]}),
+        ("audit.list", {"limit": 7, "before": None}),
+        ("tokens.create", {"actor": "person:ana", "role": "viewer"}),
+        ("projects.list", {}),
+    ],
+)
+def test_a_body_is_read_as_its_builtins_are(verb: str, sent: dict[str, Any]) -> None:
+    called = find_verb(verb)
+    assert read_arguments(called, json.dumps(sent).encode()) == check_arguments(called, sent)
+
+
+def test_an_empty_body_holds_no_arguments() -> None:
+    assert read_arguments(find_verb("projects.list"), b"") == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (b"{", "body"),
+        (b"[]", "body"),
+        (b"\xff", "body"),
+        (b"[" * 100_000, "body"),
+        (b'{"experiment": 3}', "experiment"),
+        (b'{"experiment": "a", "params": []}', "params"),
+        (b'{"experiment": "a", "naem": "b"}', "naem"),
+        (b"{}", "experiment"),
+    ],
+)
+def test_what_does_not_fit_is_named(body: bytes, field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_arguments(find_verb("tracking.start_run"), body)
+    assert refused.value.field == field
+
+
+def test_a_limit_is_not_negative_either_way() -> None:
+    for called in VERBS.values():
+        if "limit" in called.parameters and not called.is_operation:
+            with pytest.raises(InvalidInput):
+                read_arguments(called, b'{"limit": -1}')
