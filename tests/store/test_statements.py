@@ -52,13 +52,11 @@ def test_numbers_of_either_database_are_floats(database: Database) -> None:
 
 
 def test_errors_are_those_of_sqlalchemy_and_the_transaction_ends_with_them(database: Database) -> None:
-    def twice(connection: Connection) -> None:
-        _add.run(connection, reader="a", position=1)
-        _add.run(connection, reader="a", position=2)
-
-    with pytest.raises(exc.IntegrityError), database.engine.connect() as connection:
+    with database.engine.connect() as connection:
         connection.exec_driver_sql("BEGIN" if database.is_sqlite else "SELECT 1")
-        twice(connection)
+        _add.run(connection, reader="a", position=1)
+        with pytest.raises(exc.IntegrityError):
+            _add.run(connection, reader="a", position=2)
     with database.reading() as connection:
         assert _find.first(connection, name="a") is None
     assert database.write(lambda connection: _add.run(connection, reader="a", position=3)) == 1
