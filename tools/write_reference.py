@@ -41,8 +41,11 @@ SETTINGS = {
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",
     "LOOPWRIGHT_PORT": "Port of server and UI.",
     "LOOPWRIGHT_GATEWAY_PORT": "Port of the gateway.",
-    "LOOPWRIGHT_URL": "Server that CLI and SDK call; empty: the one that runs on the state folder.",
-    "LOOPWRIGHT_GATEWAY_URL": "Address under which clients reach the gateway; empty: the server is asked.",
+    "LOOPWRIGHT_URL": "Server that CLI, SDK, workers and gateways call; several on one database are separated by "
+    "commas; empty: the one that runs on the state folder.",
+    "LOOPWRIGHT_GATEWAY_URL": "Address under which clients reach the gateway, for clients also several; empty: the "
+    "server is asked.",
+    "LOOPWRIGHT_GATEWAY_NAME": "Parts several gateways on one state folder; `0` where none is given.",
     "LOOPWRIGHT_TOKEN": "Access token of CLI and SDK.",
     "LOOPWRIGHT_PROJECT": "Project of CLI and SDK where none is named.",
     "LOOPWRIGHT_SERVICE_TOKEN": "Secret of the platform's own processes; empty: `service.token` of the state folder.",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,12 +22,15 @@ OMP_* GOMP_* KMP_* MKL_* OPENBLAS_* BLIS_* VECLIB_* NUMEXPR_* POLARS_* RAYON_NUM
 LOOPWRIGHT_PROJECT
 """
 """What user code is given of the environment; everything else may be a credential."""
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
 class Settings(msgspec.Struct, frozen=True):
     """Where state, database, blobs and servers are.
 
     ``state_dir`` holds everything in the embedded default. ``url`` and ``token`` point the client at a server;
+    ``url`` and ``gateway_url`` may name several that stand for each other, separated by commas; ``gateway_name`` parts
+    the gateways that work on one state folder;
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
     datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
     user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
@@ -52,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     walls: Walls = "on"
     user_folders: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
+    gateway_name: str = "0"
     is_supervised: bool = False
 
     @property
@@ -92,6 +97,7 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         user_folders=_folders(read("LOOPWRIGHT_USER_FOLDERS")),
         hidden=_folders(read("LOOPWRIGHT_HIDDEN")),
         slots=_slots(read("LOOPWRIGHT_SLOTS")),
+        gateway_name=check_gateway_name(read("LOOPWRIGHT_GATEWAY_NAME") or "0"),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
 
@@ -136,6 +142,18 @@ def _port(name: str, default: int) -> int:
     if not (text.isascii() and text.isdecimal() and int(text) < 65536):
         raise InvalidInput("this is not a port", field=name, value=text, rule="a whole number below 65536")
     return int(text)
+
+
+def check_gateway_name(text: str) -> str:
+    """Return what a gateway may be called.
+
+    Raises:
+        InvalidInput: It would make no good name of a folder.
+    """
+    if not _NAME.fullmatch(text):
+        rule = "up to 40 of a-z, 0-9 and -: it becomes part of a folder's name"
+        raise InvalidInput("no gateway can be named so", field="LOOPWRIGHT_GATEWAY_NAME", value=text, rule=rule)
+    return text
 
 
 def _folders(text: str | None) -> tuple[Path, ...]:

@@ -78,7 +78,7 @@ def test_a_gateway_that_listens_everywhere_is_reached_where_the_server_is(
 ) -> None:
     args = {"gateway": "g", "address": address, "position": 0}
     site.context.dispatcher.call("serving.acknowledge", args, actor=SERVICE_ACTOR, project=SYSTEM)
-    assert caller.find_gateway("flights") == reached
+    assert reached in caller.find_gateways("flights").urls
 
 
 def test_a_server_that_is_down_says_what_to_do() -> None:
@@ -217,3 +217,34 @@ def test_a_gateway_that_is_gone_is_looked_for_anew(caller: HttpCaller, site: Sit
     caller.patience_s = 0.1
     assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
     moved.stop()
+
+
+def test_of_two_servers_and_two_gateways_the_one_that_lives_answers_at_once(flaky: Flaky) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    caller = HttpCaller(f"{dead},{flaky.url}", f"{dead}, {flaky.url}/")
+    assert caller.url == dead
+    assert caller.call("x.some_verb", {}, "flights") == []
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    other = Flaky()
+    twice = HttpCaller(f"{flaky.url},{other.url}")
+    assert twice.call("x.some_verb", {}, "flights") == []
+    flaky.plan, flaky.keys = ["lost"], []
+    assert twice.call("x.some_verb", {}, "flights") == []
+    assert flaky.keys == other.keys, "the same key at both"
+    for made in (caller, twice):
+        made.close()
+    other.stop()
+
+
+def test_a_gateway_that_died_a_moment_ago_is_passed_over(caller: HttpCaller, site: Site, flaky: Flaky) -> None:
+    other = Flaky()
+    for name, url in (("g", flaky.url), ("h", other.url)):
+        args = {"gateway": name, "address": url, "position": 0}
+        site.context.dispatcher.call("serving.acknowledge", args, actor=SERVICE_ACTOR, project=SYSTEM)
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    answering, left = (flaky, other) if flaky.keys else (other, flaky)
+    answering.stop()
+    caller.close()  # the connections that were open
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    assert left.keys == [None]
+    left.stop()

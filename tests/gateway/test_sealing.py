@@ -11,6 +11,7 @@ from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey
 from loopwright.kernel.errors import Unavailable
 from loopwright.store.types import Streams
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.line import ServiceLine
 from tests.gateway.conftest import TOKEN, World
@@ -31,7 +32,8 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def sealer_of(world: World, spool: Spool) -> Sealer:
-    made = Sealer(spool, world.blobs, VerbCaller(world.server.url, ServiceLine(TOKEN)), "gw_test", lambda: "gw_renamed")
+    control = VerbCaller(Addresses(world.server.url), ServiceLine(TOKEN))
+    made = Sealer(spool, world.blobs, control, "gw_test", lambda: "gw_renamed")
     made.start()
     return made
 

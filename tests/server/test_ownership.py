@@ -1,10 +1,13 @@
 """One server a state folder: a second one is told where the first answers."""
 
 import json
+import os
 import shutil
+import subprocess
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from loopwright.config import Settings, load_settings
@@ -12,6 +15,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.server.ownership import clear_state, find_running, refuse_if_owned, sole_owner
 from loopwright.server.supervisor import Supervisor
 from loopwright.wire.folders import hold_folder
+from tests.servers import free_port
 
 
 @pytest.fixture
@@ -106,3 +110,42 @@ def test_a_cleared_folder_keeps_its_lock_alone(settings: Settings) -> None:
     assert (settings.state_dir / "loopwright.db").exists()
     clear_state(settings)
     assert [child.name for child in settings.state_dir.iterdir()] == ["server.lock"]
+
+
+@pytest.mark.slow
+def test_who_is_refused_leaves_the_running_platform_findable(settings: Settings) -> None:
+    place = {"url": "http://a", "gateway_url": "http://b", "pid": os.getppid(), "pids": {"server": 2}}
+    settings.state_dir.mkdir(parents=True)
+    settings.server_file.write_text(json.dumps(place))
+    (settings.state_dir / "tmp").mkdir()
+    (settings.state_dir / "tmp" / "in-use").write_text("")
+    in_use = msgspec.structs.replace(settings, port=free_port(), gateway_port=free_port())
+    with hold_folder(settings.state_dir / "gateway-0" / "lock", 0, lambda: Unavailable("taken")):
+        with pytest.raises(Unavailable, match="another gateway works on this folder"):
+            Supervisor(in_use, ("gateway",)).start()
+        assert (settings.state_dir / "tmp" / "in-use").exists()
+    assert json.loads(settings.server_file.read_text()) == place
+
+
+@pytest.mark.slow
+def test_a_worker_beside_a_platform_does_not_take_over_its_address(settings: Settings) -> None:
+    place = {"url": "http://a", "gateway_url": "http://b", "pid": os.getppid(), "pids": {"server": 2}}
+    settings.state_dir.mkdir(parents=True)
+    settings.server_file.write_text(json.dumps(place))
+    beside = Supervisor(settings, ("worker",))
+    beside.start()
+    beside.stop()
+    assert json.loads(settings.server_file.read_text()) == place
+    settings.server_file.write_text(json.dumps({**place, "pid": _pid_of_nobody()}))
+    beside = Supervisor(settings, ("worker",))
+    beside.start()
+    told = json.loads(settings.server_file.read_text())
+    beside.stop()
+    assert (told["pid"], list(told["pids"])) == (os.getpid(), ["worker"])
+    assert not settings.server_file.exists()
+
+
+def _pid_of_nobody() -> int:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid

@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -29,6 +31,19 @@ def test_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path)
     assert len(first) > 40
     assert (tmp_path / "a" / "service.token").stat().st_mode & 0o077 == 0
     assert (tmp_path / "a").stat().st_mode & 0o077 == 0
+
+
+def test_all_who_start_at_once_share_one_token(tmp_path: Path) -> None:
+    start = threading.Barrier(8)
+
+    def take(_: int) -> str:
+        start.wait()
+        return service_token(tmp_path)
+
+    for round_number in range(20):
+        (tmp_path / "service.token").unlink(missing_ok=True)
+        with ThreadPoolExecutor(8) as pool:
+            assert len(set(pool.map(take, range(8)))) == 1, f"round {round_number}"
 
 
 def test_an_empty_token_is_no_token(tmp_path: Path) -> None:

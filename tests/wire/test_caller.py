@@ -8,6 +8,7 @@ from loopwright import registry
 from loopwright.governance import projects
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller, verb_url
 
 
@@ -28,7 +29,7 @@ PROJECT = {"name": "flights", "owner": "ops", "risk": "low", "clock": "wall", "c
 
 def test_a_call_names_the_function_and_gets_its_type() -> None:
     line = Recorder([PROJECT])
-    answer = VerbCaller("http://lw", line, timeout_s=3).waiting(2).call(projects.list_projects)
+    answer = VerbCaller(Addresses("http://lw"), line, timeout_s=3).waiting(2).call(projects.list_projects)
     assert [project.name for project in answer] == ["flights"]
     assert isinstance(answer[0], projects.Project)
     assert line.posted == [("http://lw/v1/_system/verbs/projects.list?wait_s=2", {}, None, 5.0)]
@@ -36,21 +37,21 @@ def test_a_call_names_the_function_and_gets_its_type() -> None:
 
 def test_a_call_within_a_project_says_so_and_a_key_goes_along() -> None:
     line = Recorder(None)
-    VerbCaller("http://lw", line).within("a b").call_named("x.y", {"n": 1}, key="k")
+    VerbCaller(Addresses("http://lw"), line).within("a b").call_named("x.y", {"n": 1}, key="k")
     assert line.posted[0][:3] == ("http://lw/v1/a%20b/verbs/x.y", {"n": 1}, {"idempotency-key": "k"})
 
 
 def test_what_is_no_verb_is_not_sent() -> None:
     line = Recorder(None)
     with pytest.raises(TypeError, match="is no verb"):
-        VerbCaller("http://lw", line).call(lambda _tx: None)
+        VerbCaller(Addresses("http://lw"), line).call(lambda _tx: None)
     assert line.posted == []
 
 
 def test_an_answer_of_another_version_names_the_verb_and_the_path() -> None:
     line = Recorder({"version": "three"})
     with pytest.raises(InvalidInput) as told:
-        VerbCaller("http://lw", line).call(registry.get_version, model="late", version=3)
+        VerbCaller(Addresses("http://lw"), line).call(registry.get_version, model="late", version=3)
     assert told.value.field == "registry.get_version"
 
 

@@ -17,6 +17,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.server import find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.walls import landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
@@ -70,7 +71,7 @@ def _ports(settings: Settings) -> list[Finding]:
     place = find_running(settings)
     if place is None:
         return [_free_port(settings, role) for role in _PORTS]
-    urls = {"server": place.url, "gateway": place.gateway_url}
+    urls = {"server": Addresses(place.url).urls[0], "gateway": Addresses(place.gateway_url).urls[0]}
     return [_own_port(role, urls[role]) if role in place.pids else _free_port(settings, role) for role in _PORTS]
 
 

@@ -13,7 +13,7 @@ from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import verify_state
 from loopwright.client import HttpCaller, find_caller, keep_token
-from loopwright.config import load_settings
+from loopwright.config import check_gateway_name, load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
@@ -29,6 +29,7 @@ _LOOK_EVERY_S = 0.2
 @click.option("--host", help="Address to listen on; others than loopback need --auth.")
 @click.option("--port", type=int, help="Port of server and UI.")
 @click.option("--gateway-port", type=int, help="Port of the gateway.")
+@click.option("--gateway-name", help="Parts several gateways on one state folder; default 0.")
 @click.option("--auth", is_flag=True, help="Ask every caller for a token.")
 @click.option("--role", type=click.Choice(["server", "worker", "gateway"]), multiple=True, help="Only these processes.")
 @json_option
@@ -37,6 +38,7 @@ def up(
     host: str | None,
     port: int | None,
     gateway_port: int | None,
+    gateway_name: str | None,
     auth: bool,
     role: tuple[str, ...],
     as_json: bool,
@@ -44,6 +46,7 @@ def up(
     """Run server, worker, gateway and UI here until Ctrl C."""
     settings = load_settings(state, here=True)
     changes: dict[str, Any] = {"host": host, "port": port, "gateway_port": gateway_port, "auth": "on" if auth else None}
+    changes["gateway_name"] = None if gateway_name is None else check_gateway_name(gateway_name)
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
     supervisor = Supervisor(settings, role or ROLES)
     supervisor.start()

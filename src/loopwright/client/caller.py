@@ -2,10 +2,11 @@
 
 import json
 import os
+import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
@@ -16,6 +17,7 @@ from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
 from loopwright.kernel.verbs import VERBS
 from loopwright.rooms import import_rooms
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import decode_answer, verb_url
 from loopwright.wire.line import Answer, HttpLine
 
@@ -36,26 +38,33 @@ GATEWAY_WAIT_S = 10.0
 
 
 class HttpCaller:
-    """Calls a server and its gateway with one token.
+    """Calls a server and a gateway with one token.
 
     A restart in between is not noticed: a call that reached nobody is sent again, and so is one whose answer was lost
     where that is harmless: queries, and verbs, which carry a key under which the server does them once.
 
+    Of several servers on one database, and of several gateways, one that does not answer is passed over.
+
     Args:
-        url: The server's address.
-        gateway_url: The gateway's address; where it is empty, the server is asked for a live one.
+        url: The server's address; those of several are separated by commas.
+        gateway_url: The gateway's address, or several; where it is empty, the server is asked for live ones.
         token: Access token; empty on an open loopback server.
         patience_s: How long to try, once somebody has answered; before that an address that is wrong is told at once.
     """
 
     def __init__(self, url: str, gateway_url: str = "", token: str = "", *, patience_s: float = PATIENCE_S) -> None:
-        self.url = url.rstrip("/")
+        self._servers = Addresses(url)
         self.gateway_url = gateway_url.rstrip("/")
-        self._found_gateway = ""
+        self._gateways = Addresses(gateway_url)
         self.token = token
         self.patience_s = patience_s
         self._http = HttpLine({"authorization": f"Bearer {token}"} if token else {})
         self._answered: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """The server's address; of several, the first."""
+        return self._servers.urls[0]
 
     def call(self, verb: str, args: dict[str, Any], project: str, *, key: str | None = None, wait_s: float = 0) -> Any:
         """Call a verb or query; returns its result with the verb's own types where the room is known.
@@ -72,38 +81,39 @@ class HttpCaller:
             Unavailable: The server cannot be reached.
         """
         import_rooms()  # gives answers their types
-        url = verb_url(self.url, project, verb, wait_s)
+        path = verb_url("", project, verb, wait_s)
         known = VERBS.get(verb)
         is_once = known is None or not (known.is_query or known.is_operation)
         headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
         may_repeat = known is None or not known.is_operation
         is_long = verb == "clock.advance"
-        answer = self._request("POST", url, to_json(args), headers, long=is_long, may_repeat=may_repeat)
+        sent = Sent("POST", path, to_json(args), headers, LONG_S if is_long else SHORT_S, may_repeat)
+        answer = self._request(self._servers, sent)
         try:
             return decode_answer(verb, answer.body)
         except InvalidInput:
-            raise _foreign(url, answer) from None
+            raise _foreign(self._servers.current + path, answer) from None
 
     def gateway(self, path: str, document: Any) -> Any:
-        """Post a document to the gateway; one that the server named and that is gone is looked for anew.
+        """Post a document to a gateway; where those are gone that the server named, it is asked anew.
 
         Raises:
-            Unavailable: No gateway is live, or it cannot be reached.
+            Unavailable: No gateway is live, or none can be reached.
         """
         if self.gateway_url:
-            return self._post(f"{self.gateway_url}{path}", document)
+            return self._post(self._gateways, path, document)
         project = unquote(path.split("/")[2])
         while True:
-            tried = self._found_gateway = self._found_gateway or self.find_gateway(project)
+            tried = self._gateways = self._gateways if all(self._gateways.urls) else self.find_gateways(project)
             try:
-                return self._post(f"{tried}{path}", document)
+                return self._post(tried, path, document)
             except Unavailable as error:
-                self._found_gateway = self.find_gateway(project)
-                if self._found_gateway == tried or not isinstance(error.__cause__, ConnectionRefusedError):
+                self._gateways = self.find_gateways(project)
+                if set(self._gateways.urls) <= set(tried.urls) or not _reached_nobody(error):
                     raise  # where nobody listens, nothing of the request was done
 
-    def find_gateway(self, project: str) -> str:
-        """Return the address of a live gateway; one that listens everywhere is looked for on the server's machine.
+    def find_gateways(self, project: str) -> Addresses:
+        """Return where live gateways are; one that listens everywhere is looked for on the server's machine.
 
         Raises:
             Unavailable: No gateway is live.
@@ -111,18 +121,22 @@ class HttpCaller:
         live = self.call("serving.gateways", {}, project, wait_s=GATEWAY_WAIT_S)
         if not live:
             raise Unavailable(f"no gateway of {self.url} is live", next_step="loopwright up, or LOOPWRIGHT_GATEWAY_URL")
-        address = urlsplit(str(live[0].address))
+        random.shuffle(live)  # so that clients spread over them
+        return Addresses(self._reachable(str(lease.address)) for lease in live)
+
+    def _reachable(self, gateway: str) -> str:
+        address = urlsplit(gateway)
         if address.hostname in _EVERYWHERE:
-            host = urlsplit(self.url).hostname or ""
+            host = urlsplit(self._servers.current).hostname or ""
             host = f"[{host}]" if ":" in host else host
             address = address._replace(netloc=host if address.port is None else f"{host}:{address.port}")
-        return address.geturl().rstrip("/")
+        return address.geturl()
 
     def put_blob(self, project: str, body: bytes) -> Any:
         """Upload bytes; returns digest and size."""
         kind = {"content-type": "application/octet-stream"}
-        url = self._address(project, "blobs")
-        return _decoded(self._request("PUT", url, body, kind, may_repeat=True), url)
+        path = _path(project, "blobs")
+        return _decoded(self._request(self._servers, Sent("PUT", path, body, kind, may_repeat=True)), path)
 
     def get_blob(self, project: str, digest: str) -> bytes:
         """Download bytes.
@@ -130,7 +144,8 @@ class HttpCaller:
         Raises:
             Corrupt: Other bytes came than the digest names.
         """
-        body = self._request("GET", self._address(project, "blobs", digest), b"", {}, may_repeat=True).body
+        sent = Sent("GET", _path(project, "blobs", digest), b"", {}, may_repeat=True)
+        body = self._request(self._servers, sent).body
         if digest_bytes(body) != digest:
             raise Corrupt(
                 "other bytes came than the digest names", field="digest", value=digest, next_step="loopwright verify"
@@ -141,37 +156,25 @@ class HttpCaller:
         """Let go of the connections."""
         self._http.close()
 
-    def _post(self, url: str, document: Any) -> Any:
-        return _decoded(self._request("POST", url, msgspec.json.encode(document), _JSON), url)
+    def _post(self, where: Addresses, path: str, document: Any) -> Any:
+        return _decoded(self._request(where, Sent("POST", path, msgspec.json.encode(document), _JSON)), path)
 
-    def _address(self, *parts: str) -> str:
-        return "/".join([self.url, "v1", *(quote(part, safe="") for part in parts)])
-
-    def _request(
-        self,
-        method: str,
-        url: str,
-        body: bytes,
-        headers: dict[str, str],
-        *,
-        long: bool = False,
-        may_repeat: bool = False,
-    ) -> Answer:
+    def _request(self, where: Addresses, sent: "Sent") -> Answer:
         """Send a request, again while that is harmless and the other side restarts or asks for patience."""
-        other_side = url.split("/v1/", 1)[0]
-        deadline = time.monotonic() + (self.patience_s if other_side in self._answered else 0.0)
+        has_answered = not self._answered.isdisjoint(where.urls)
+        deadline = time.monotonic() + (self.patience_s if has_answered else 0.0)
         pause_s = _FIRST_PAUSE_S
         while True:
-            answer, error = self._send(method, url, body, headers, LONG_S if long else SHORT_S)
+            url, answer, error = self._ask_in_turn(where, sent)
             if answer is not None:
-                self._answered.add(other_side)
+                self._answered.update(where.urls)
                 if answer.status < 400:
                     return answer
-                is_worth_it = answer.status == _BUSY or (answer.status == _DOWN and may_repeat)
+                is_worth_it = answer.status == _BUSY or (answer.status == _DOWN and sent.may_repeat)
                 pause_s = max(pause_s, answer.retry_after_s)
             else:  # slow is not down: what takes too long is not asked for again
                 is_worth_it = isinstance(error, ConnectionRefusedError) or (
-                    may_repeat and not isinstance(error, TimeoutError)
+                    sent.may_repeat and not isinstance(error, TimeoutError)
                 )
             if not is_worth_it or time.monotonic() + pause_s > deadline:
                 if answer is not None:
@@ -180,13 +183,44 @@ class HttpCaller:
             time.sleep(pause_s)
             pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)
 
-    def _send(
-        self, method: str, url: str, body: bytes, headers: dict[str, str], timeout_s: float
-    ) -> tuple[Answer | None, OSError | None]:
+    def _ask_in_turn(self, where: Addresses, sent: "Sent") -> tuple[str, Answer | None, OSError | None]:
+        """Send a request to whoever answered last; if nobody listens there, to the others, each once."""
+        for _ in where.urls[1:]:
+            url, answer, error = self._ask(where, sent)
+            if not isinstance(error, ConnectionRefusedError):
+                return url, answer, error
+        return self._ask(where, sent)
+
+    def _ask(self, where: Addresses, sent: "Sent") -> tuple[str, Answer | None, OSError | None]:
+        address = where.current
+        url = address + sent.path
         try:
-            return self._http.send(method, url, body, headers=headers, timeout_s=timeout_s), None
+            answer = self._http.send(sent.method, url, sent.body, headers=sent.headers, timeout_s=sent.timeout_s)
         except OSError as error:
-            return None, error
+            where.pass_over(address)
+            return url, None, error
+        if answer.status == _DOWN:
+            where.pass_over(address)
+        return url, answer, None
+
+
+class Sent(NamedTuple):
+    """A request: what is sent, how long its answer may take (seconds), and whether sending it twice is harmless."""
+
+    method: str
+    path: str
+    body: bytes
+    headers: dict[str, str]
+    timeout_s: float = SHORT_S
+    may_repeat: bool = False
+
+
+def _reached_nobody(error: Unavailable) -> bool:
+    return isinstance(error.__cause__, ConnectionRefusedError)
+
+
+def _path(*parts: str) -> str:
+    return "/".join(["/v1", *(quote(part, safe="") for part in parts)])
 
 
 def _decoded(answer: Answer, url: str) -> Any:
@@ -231,7 +265,8 @@ def find_caller(settings: Settings | None = None) -> HttpCaller:
     if not url and settings.server_file.exists():
         url, gateway_url = _read_server_file(settings)
     if url:
-        return HttpCaller(url, gateway_url, settings.token or find_token(url))
+        token = settings.token or next(filter(None, map(find_token, Addresses(url).urls)), "")
+        return HttpCaller(url, gateway_url, token)
     raise Unavailable(
         "no Loopwright server is running here",
         field="state_dir",

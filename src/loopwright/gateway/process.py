@@ -26,13 +26,13 @@ from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.exposure import may_run_open
 from loopwright.wire.folders import hold_folder
 from loopwright.wire.line import ServiceLine
 from loopwright.wire.process import run_process, uvicorn_config
 
-_FOLDER = "gateway-0"
 _LOCK_WAIT_S = 10.0
 CONTROL_TIMEOUT_S = 10.0
 """Longest silence of the server before a call of the gateway has failed."""
@@ -46,7 +46,7 @@ def run(settings: Settings) -> None:
         Unavailable: Its folder cannot be written, or another gateway works there.
     """
     is_open = may_run_open(settings, "gateway")
-    root = settings.state_dir / _FOLDER
+    root = settings.state_dir / f"gateway-{settings.gateway_name}"
     with hold_folder(root / "lock", _LOCK_WAIT_S, lambda: _taken(root)):
         app = make_gateway(settings, root, is_open=is_open)
         config = uvicorn_config(app, settings.host, settings.gateway_port)
@@ -63,7 +63,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     watchdog.guard()
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     writer = _writer(root, clock)
-    control = VerbCaller(_server_url(settings), ServiceLine(_service_token(settings)), timeout_s=CONTROL_TIMEOUT_S)
+    control = VerbCaller(_servers(settings), ServiceLine(_service_token(settings)), timeout_s=CONTROL_TIMEOUT_S)
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
@@ -109,8 +109,8 @@ class GatewayLife(NamedTuple):
         self.spool.close()
 
 
-def _server_url(settings: Settings) -> str:
-    return settings.url or f"http://{settings.host}:{settings.port}"
+def _servers(settings: Settings) -> Addresses:
+    return Addresses(settings.url or f"http://{settings.host}:{settings.port}")
 
 
 def _service_token(settings: Settings) -> str:
@@ -136,9 +136,8 @@ def _new_writer(root: Path, clock: WallClock) -> str:
 
 
 def _taken(root: Path) -> Unavailable:
-    return Unavailable(
-        "another gateway works on this folder", value=str(root), next_step="stop it, or set LOOPWRIGHT_STATE"
-    )
+    next_step = "stop it, or give this one a name of its own: up --role gateway --gateway-name 1 --gateway-port 8402"
+    return Unavailable("another gateway works on this folder", value=str(root), next_step=next_step)
 
 
 def main() -> None:

@@ -17,11 +17,12 @@ _PROBED_S = 0.3
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a running platform answers, and the process id of each role that runs there."""
+    """Where a running platform answers, and the process ids of each role that runs there and of what started it."""
 
     url: str
     gateway_url: str
     pids: dict[str, int]
+    pid: int = 0
 
 
 def sole_owner(settings: Settings) -> AbstractContextManager[None]:
@@ -63,11 +64,11 @@ def clear_state(settings: Settings) -> None:
 
 def find_running(settings: Settings) -> Place | None:
     """Return where the platform of a state folder answers; None where no server works on it."""
-    return _read_place(settings.server_file) if is_held(settings.state_dir / _LOCK) else None
+    return read_place(settings.server_file) if is_held(settings.state_dir / _LOCK) else None
 
 
 def _owned(settings: Settings) -> Unavailable:
-    place = _read_place(settings.server_file)
+    place = read_place(settings.server_file)
     where = f"it serves at {place.url}; " if place else ""
     return Unavailable(
         "another server works on this state folder",
@@ -77,7 +78,13 @@ def _owned(settings: Settings) -> Unavailable:
     )
 
 
-def _read_place(server_file: Path) -> Place | None:
+def is_worked_on(state_dir: Path) -> bool:
+    """Say whether a server, worker or gateway works on a state folder."""
+    return any(is_held(lock) for lock in (state_dir / _LOCK, *state_dir.glob("*/lock")))
+
+
+def read_place(server_file: Path) -> Place | None:
+    """Return what a running platform has told of itself; None where it has not, or it cannot be read."""
     try:
         return msgspec.convert(json.loads(server_file.read_text()), Place)
     except (OSError, ValueError):

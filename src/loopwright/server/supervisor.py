@@ -19,7 +19,7 @@ import msgspec
 
 from loopwright.config import Settings, child_environment, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.server.ownership import refuse_if_owned
+from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
 from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
@@ -67,7 +67,8 @@ class Supervisor:
             refuse_if_owned(self.settings)
         check_address(self.settings, self._roles)
         make_private(self.settings.state_dir)
-        shutil.rmtree(self.settings.state_dir / "tmp", ignore_errors=True)
+        if not is_worked_on(self.settings.state_dir):
+            _empty(self.settings.state_dir / "tmp")
         ports = {"server": self.settings.port, "gateway": self.settings.gateway_port}
         here = [(role, ports[role]) for role in self._roles if role in ports]
         for role, port in here:
@@ -82,6 +83,8 @@ class Supervisor:
         """Restart processes that die, until ``stop``."""
         while not self._is_stopping:
             self.revive()
+            if not self.settings.server_file.exists():  # whoever wrote it has ended
+                self._write_server_file()
             time.sleep(0.2)
 
     def revive(self) -> None:
@@ -105,7 +108,9 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()
-        self.settings.server_file.unlink(missing_ok=True)
+        written = read_place(self.settings.server_file)
+        if written is not None and written.pid == os.getpid():
+            self.settings.server_file.unlink(missing_ok=True)
 
     def pid(self, role: str) -> int:
         """Return the process id of a role."""
@@ -128,6 +133,7 @@ class Supervisor:
             LOOPWRIGHT_GATEWAY_PORT=str(settings.gateway_port),
             LOOPWRIGHT_URL=self.server_url,
             LOOPWRIGHT_GATEWAY_URL=self.gateway_url,
+            LOOPWRIGHT_GATEWAY_NAME=settings.gateway_name,
             LOOPWRIGHT_AUTH=settings.auth,
             LOOPWRIGHT_DURABILITY=settings.durability,
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
@@ -175,7 +181,11 @@ class Supervisor:
         return lines[-1] if lines else f"see {log}"
 
     def _write_server_file(self) -> None:
+        """Tell clients of this machine where to go. Where two work on one folder, the one with the server does."""
         place = self.settings.server_file
+        before = read_place(place)
+        if before is not None and before.pid != os.getpid() and "server" not in self._roles and _is_alive(before.pid):
+            return
         pids = {role: child.pid for role, child in self._children.items()}
         document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid(), "pids": pids}
         draft = place.with_suffix(".tmp")
@@ -208,16 +218,19 @@ def service_token(state_dir: Path) -> str:
     place = state_dir / "service.token"
     token = "lws_" + secrets.token_urlsafe(32)
     try:
-        if place.exists() and (found := place.read_text().strip()):
-            return found
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".service.token", dir=state_dir)
-        with os.fdopen(handle, "w") as file:
-            file.write(token)
-        Path(draft).replace(place)
+        while not (kept := place.read_text().strip() if place.exists() else ""):
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, draft = tempfile.mkstemp(prefix=".service.token", dir=state_dir)
+            with os.fdopen(handle, "w") as file:
+                file.write(token)
+            try:
+                os.link(draft, place)  # of two that start at once the first one's is both's
+                Path(draft).unlink()
+            except FileExistsError:
+                Path(draft).unlink() if place.read_text().strip() else Path(draft).replace(place)
     except OSError as error:
         raise _unwritable(state_dir, error) from None
-    return token
+    return kept
 
 
 def _unwritable(state_dir: Path, error: OSError) -> Unavailable:
@@ -243,6 +256,25 @@ def check_address(settings: Settings, roles: tuple[str, ...]) -> None:
             rule=f"{settings.host} leads nobody here",
             next_step="set LOOPWRIGHT_GATEWAY_URL to the address that clients and the server reach it under",
         )
+
+
+def _empty(folder: Path) -> None:
+    """Delete what a folder holds; the folder stays for those who begin to use it meanwhile."""
+    for left in folder.iterdir() if folder.is_dir() else ():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True
 
 
 def _is_healthy(http: httpx.Client, url: str) -> bool:

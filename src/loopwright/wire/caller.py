@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 from loopwright.governance import SYSTEM
 from loopwright.kernel.documents import from_json, to_json
+from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import VERBS, verb_of
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.line import TIMEOUT_S
 
 P = ParamSpec("P")
@@ -27,17 +29,20 @@ class Post(Protocol):
 
 @dataclass(frozen=True)
 class VerbCaller:
-    """Calls verbs, queries and operations of one server in one project; threads share it.
+    """Calls verbs, queries and operations of a server in one project; threads share it.
+
+    Where several servers stand on one database, one that does not answer is passed over. A call that reached nobody
+    goes to the next at once; whether one may be made again that was lost with its server, the caller knows.
 
     Args:
-        url: The server's address.
+        servers: Where servers are.
         line: Carries the calls.
         project: Whose; ``_system`` stands above projects.
         wait_s: How long the server may wait for an answer of a query that is not empty.
         timeout_s: Longest silence of the server beyond that.
     """
 
-    url: str
+    servers: Addresses
     line: Post
     project: str = SYSTEM
     wait_s: float = 0.0
@@ -66,10 +71,22 @@ class VerbCaller:
         Raises:
             LoopwrightError: What the server answered, rebuilt; Unavailable if it did not.
         """
-        url = verb_url(self.url, self.project, verb, self.wait_s)
         headers = {"idempotency-key": key} if key else None
-        body = self.line.post(url, to_json(args), headers=headers, timeout_s=self.wait_s + self.timeout_s)
+        body = self._post(verb, to_json(args), headers)
         return decode_answer(verb, body)
+
+    def _post(self, verb: str, body: bytes, headers: Mapping[str, str] | None) -> bytes:
+        for passed_over in range(len(self.servers)):
+            server = self.servers.current
+            url = verb_url(server, self.project, verb, self.wait_s)
+            try:
+                return self.line.post(url, body, headers=headers, timeout_s=self.wait_s + self.timeout_s)
+            except Unavailable as error:
+                self.servers.pass_over(server)
+                is_last = passed_over + 1 == len(self.servers)
+                if is_last or not isinstance(error.__cause__, ConnectionRefusedError):
+                    raise
+        raise AssertionError  # the loop ends by answer or error
 
 
 def verb_url(server: str, project: str, verb: str, wait_s: float = 0.0) -> str:

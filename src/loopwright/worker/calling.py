@@ -12,6 +12,7 @@ from loopwright.kernel.verbs import verb_of
 from loopwright.loop import seal_gateway
 from loopwright.store.types import Streams
 from loopwright.store.work import Stopped
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.line import ServiceLine
 
@@ -26,16 +27,16 @@ MOST_SLOW = 3
 
 
 class ServerCaller:
-    """Calls one server over connections that stay open.
+    """Calls a server over connections that stay open.
 
     Args:
-        url: The server's address.
+        url: The server's address; several on one database are separated by commas.
         token: The service token.
     """
 
     def __init__(self, url: str, token: str) -> None:
         self._line = ServiceLine(token)
-        self._server = VerbCaller(url.rstrip("/"), self._line)
+        self._server = VerbCaller(Addresses(url), self._line)
         self._is_down = threading.Event()
 
     def call(
