@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from loopwright.gateway.ingest import Labels, read_external, read_labels
-from loopwright.kernel.errors import InvalidInput
+from loopwright.gateway.stamps import Stamp
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import InvalidInput, TooLarge
 
-NOW = 1_000_000
+NOW = Stamp.now(parse_moment("2026-03-01T12:00:00Z"))
 
 
 def columns(rows: list[dict[str, Any]], **options: Any) -> dict[str, list[Any]]:
@@ -16,7 +18,7 @@ def columns(rows: list[dict[str, Any]], **options: Any) -> dict[str, list[Any]]:
 
 
 def test_personal_features_are_left_out() -> None:
-    rows = [{"id": 7, "score": 0.5, "features": {"age": 31, "income": 2, "region": "n"}}, {"id": "b", "score": True}]
+    rows = [{"id": 7, "score": 0.5, "features": {"age": 31, "income": 2, "region": "n"}}, {"id": "b", "score": 1}]
     found = columns(rows, personal=["age"])
     assert found["prediction_id"] == ["7", "b"]
     assert found["score"] == [0.5, 1.0]
@@ -38,11 +40,66 @@ def test_a_class_may_be_the_answer() -> None:
         ({"id": "a", "score": 0.5, "features": [1]}, r"predictions\[0\].features"),
         ({"id": "a", "score": 0.5, "features": {"x": [1]}}, r"predictions\[0\].features.x"),
         ({"id": "a", "score": 0.5, "event_at": "noon"}, r"predictions\[0\].event_at"),
+        ({"id": "a", "score": True}, r"not a number; field: predictions\[0\].score"),
+        ({"id": "a", "score": 2**53 + 1}, r"would be rounded; field: predictions\[0\].score"),
+        ({"id": "a", "score": 10**400}, r"not a number; field: predictions\[0\].score"),
+        ({"id": "a", "score": 0.5, "features": {"x": 2**60 + 1}}, r"would be rounded"),
+        ({"id": "a\0", "score": 0.5}, r"not an id; field: predictions\[0\].id"),
+        ({"id": True, "score": 0.5}, r"not an id"),
+        ({"id": "a", "score": 0.5, "row_key": [1]}, r"not a key"),
     ],
 )
 def test_a_row_that_breaks_a_rule_is_told_by_its_place(row: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidInput, match=told):
         columns([row])
+
+
+@pytest.mark.parametrize(
+    ("moment", "told"),
+    [
+        ("0001-01-01T00:00:00Z", "out of range"),
+        ("2126-01-01T00:00:00Z", "out of range"),
+        ("2026-03-03T12:00:00Z", "out of range"),
+        (1_772_366_400, "no microseconds"),
+        (1_772_366_400_000, "no microseconds"),
+        (0, "no microseconds"),
+        (True, "not a moment"),
+        (1.5, "not a moment"),
+        (10**30, "out of range"),
+        ("2026-03-01", "a day and no moment"),
+        ("20260301", "a day and no moment"),
+        ("2026-03-01T12:00:00", "no time zone"),
+        ("", "not a moment"),
+    ],
+)
+def test_a_moment_that_cannot_be_meant_is_refused(moment: Any, told: str) -> None:
+    row = {"prediction_id": "a", "label": 1, "event_at": moment}
+    with pytest.raises(InvalidInput, match=told) as refused:
+        read_labels([row], NOW, is_replay=False, wanted=Labels("binary"))
+    assert refused.value.field == "labels[0].event_at"
+
+
+def test_a_moment_may_be_long_ago_or_a_little_ahead() -> None:
+    moments = ["1950-01-01T00:00:00Z", "2026-03-02T11:00:00Z", "2026-03-01T13:00:00+01:00", 1_772_366_400_000_000]
+    rows = [{"id": str(place), "score": 1, "event_at": moment} for place, moment in enumerate(moments)]
+    assert columns(rows)["event_at"][2:] == [1_772_366_400_000_000] * 2
+
+
+def test_a_feature_is_of_one_kind() -> None:
+    for pair in (("a", 1), (1, True), (False, "b")):
+        rows = [{"id": str(place), "score": 1, "features": {"x": value}} for place, value in enumerate(pair)]
+        with pytest.raises(InvalidInput, match="another kind") as refused:
+            columns(rows)
+        assert refused.value.field == "predictions[1].features.x"
+    assert columns([{"id": "a", "score": 1, "features": {"x": True}}])["f.x"] == [1.0]
+
+
+def test_features_cost_what_they_hold() -> None:
+    rows = [{"id": str(number), "score": 1, "features": {f"f{number}": 1}} for number in range(4_000)]
+    with pytest.raises(TooLarge, match="too many features"):
+        columns(rows)
+    wide = [{"id": str(number), "score": 1, "features": {f"f{number % 1_000}": 1}} for number in range(4_000)]
+    assert len(columns(wide)) == 10 + 1_000
 
 
 def test_replay_projects_are_told_when_it_was() -> None:

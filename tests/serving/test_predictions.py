@@ -8,7 +8,8 @@ import pytest
 
 from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
-from loopwright.store.chunks import ID_COLUMNS, describe_chunk
+from loopwright.store.chunks import describe_chunk
+from loopwright.store.streams import STREAMS
 from loopwright.store.types import Chunk
 
 NAMES = ["prediction_id", "release", "variant", "is_shadow", "event_at", "recorded_at", "score"]
@@ -43,7 +44,7 @@ class Shelf:
         frame = pl.DataFrame(
             rows, schema={**schema, **{f"f.{name}": dtype for name, dtype in (features or {}).items()}}
         )
-        frame = frame.sort(ID_COLUMNS[kind])
+        frame = frame.sort(STREAMS[kind].id_column)
         self.count += 1
         path = self.tmp_path / f"{self.count}.parquet"
         frame.write_parquet(path)

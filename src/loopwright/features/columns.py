@@ -4,6 +4,7 @@ Pushes and requests come with a few rows each, so what costs as much for one row
 query of Polars (``fill_null``, ``is_not_null``) takes longer than all the arithmetic on a small batch.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -20,6 +21,17 @@ from loopwright.kernel.errors import InvalidInput
 
 MOMENT = pl.Datetime("us", "UTC")
 _WHOLE = {int, type(None)}
+_PLAIN: dict[Any, set[type]] = {
+    pl.Int64: {int, type(None)},
+    pl.Float64: {float, type(None)},
+    pl.String: {str, type(None)},
+    pl.Boolean: {bool, type(None)},
+}
+"""What needs no look at each value: JSON has it as the column does."""
+_EXACT = 2**53
+_LEAST_US, _MOST_US = 10**14, 1 << 61
+"""Microseconds below the first lie in the years around 1970: whoever sends such a number counts in another unit."""
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _NO_MOMENT = np.datetime64("NaT", "us").astype(np.int64)
 
 
@@ -113,10 +125,13 @@ def dtype_of(text: str) -> Any:
 
 
 def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: str) -> pl.Series:
+    kinds = set(map(type, values))
     if wanted == MOMENT:
-        if not set(map(type, values)) <= _WHOLE:
+        if not kinds <= _WHOLE or not all(value is None or _LEAST_US <= abs(value) < _MOST_US for value in values):
             values = [_moment(value, zone, f"{field}[{place}].{name}") for place, value in enumerate(values)]
         return pl.Series(name, values, pl.Int64).cast(MOMENT)
+    if not kinds <= _PLAIN.get(wanted, set()):
+        values = [_value(value, wanted, f"{field}[{place}].{name}") for place, value in enumerate(values)]
     try:
         return pl.Series(name, values, wanted, strict=True)
     except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
@@ -125,12 +140,49 @@ def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: s
     return pl.Series(name, values, wanted, strict=False)
 
 
+def _value(value: Any, wanted: Any, field: str) -> Any:
+    """Return a value of JSON for a column, a whole number as the integer or float that the column holds.
+
+    Raises:
+        InvalidInput: It is of another kind, or would be rounded.
+    """
+    if isinstance(value, list | dict) and not (wanted is not None and wanted.is_nested()):
+        raise InvalidInput("a value is one thing", field=field, value=value, rule="a number, a boolean, text or null")
+    is_number = wanted is not None and wanted.is_numeric()
+    if is_number and isinstance(value, bool):
+        raise InvalidInput("a boolean is no number", field=field, value=value, rule=str(wanted))
+    if is_number and wanted.is_integer() and isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if is_number and wanted.is_float() and isinstance(value, int) and abs(value) > _EXACT:
+        rule = "whole numbers up to 2^53, beyond which this column has gaps"
+        raise InvalidInput("this number would be rounded", field=field, value=value, rule=rule)
+    if wanted is None and isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidInput("this number is too large", field=field, value=value, rule="whole numbers of 64 bits")
+    return value
+
+
 def _moment(value: Any, zone: str | None, field: str) -> int | None:
-    if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not _LEAST_US <= abs(value) < _MOST_US:
+            raise InvalidInput(
+                "this number is no microseconds since 1970",
+                field=field,
+                value=value,
+                rule="ISO 8601 with a zone, or microseconds UTC",
+                next_step="multiply seconds by 1,000,000 and milliseconds by 1,000",
+            )
         return value
     if not isinstance(value, str | datetime):
         raise InvalidInput("this is not a moment", field=field, value=value, rule="ISO 8601 with a zone")
+    is_day = isinstance(value, str) and _DAY.fullmatch(value) is not None
     try:
+        if is_day and zone is not None:  # a day begins at midnight of its zone, not of UTC
+            raise InvalidInput("this moment names no time zone", field=field, value=value)
+        if is_day:
+            rule = "ISO 8601 with a zone"
+            raise InvalidInput("this is a day and no moment", field=field, value=value, rule=rule)
         return parse_moment(value, field)
     except InvalidInput:
         if zone is None or not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Admission: how much may wait at one deployment. What is beyond that is turned away at once, told when to return."""
+"""Admission: how much may wait in one place. What is beyond that is turned away at once, told when to return."""
 
 import math
 import time
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.serving import Release
 
 MOST_WAITING = 256
 """How many requests of one deployment may be under way, unless it says otherwise (``limits.waiting``)."""
@@ -23,17 +22,19 @@ class TooBusy(LoopwrightError):
 
 
 class Admission:
-    """Counts what is under way at one deployment.
+    """Counts what is under way in one place.
 
     Args:
-        release: Its limits.
+        name: Of the place.
         budget_s: How long a request may take.
+        most: How many requests may be under way.
+        most_bytes: How much their bodies may take together.
     """
 
-    def __init__(self, release: Release, budget_s: float) -> None:
-        self._name, self._budget_s = release.deployment, budget_s
-        self._most = release.limits.get("waiting", MOST_WAITING)
-        self._most_bytes = release.limits.get("waiting_bytes", MOST_WAITING_BYTES)
+    def __init__(
+        self, name: str, budget_s: float, most: int = MOST_WAITING, most_bytes: int = MOST_WAITING_BYTES
+    ) -> None:
+        self._name, self._budget_s, self._most, self._most_bytes = name, budget_s, most, most_bytes
         self.waiting = self._bytes = 0
         self._interval_s = 0.0
         self._ended_at = 0.0
@@ -49,7 +50,6 @@ class Admission:
         if self.waiting >= self._most or self._bytes + size_bytes > self._most_bytes or wait_s > self._budget_s:
             raise TooBusy(
                 f"{self._name} has more to do than it can",
-                field="deployment",
                 value=self._name,
                 rule=f"at most {self._most} requests under way, and an answer within {self._budget_s:g} s",
                 next_step="send it again after the seconds of Retry-After, or send rows together in one request",

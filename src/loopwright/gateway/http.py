@@ -13,7 +13,6 @@ import msgspec
 
 from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
-from loopwright.gateway.ingest import IngestBody, only_rows
 from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
 from loopwright.gateway.questions import Question
@@ -29,7 +28,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 log = logging.getLogger("loopwright.gateway")
 _JSON = b"application/json"
 _OUR_FAULT = "something went wrong on our side; the gateway's log has the details"
-_read_ingest = msgspec.json.Decoder(IngestBody)
 _read_streams = msgspec.json.Decoder(Streams)
 
 
@@ -184,20 +182,17 @@ class Gateway:
         self._gatekeeper.check(request.headers, project, WRITERS)
         await self._service.check_deployment(project, name)
         request.target = f"{project}/{name}"
-        body = decoded(_read_ingest, await request.body())
-        return _json(200, {"accepted": await self._service.label(project, name, body.labels or body.rows)})
+        return _json(200, {"accepted": await self._service.label(project, name, await request.body())})
 
     async def _predictions(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
         await self._service.check_deployment(project, name)
         request.target = f"{project}/{name}"
-        body = decoded(_read_ingest, await request.body())
-        return _json(200, {"accepted": await self._service.log(project, name, body.predictions or body.rows)})
+        return _json(200, {"accepted": await self._service.log(project, name, await request.body())})
 
     async def _push(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
-        rows = only_rows(decoded(_read_ingest, await request.body()).rows)
-        accepted = await self._service.push(project, name, rows)
+        accepted = await self._service.push(project, name, await request.body())
         request.target = f"{project}/{name}"
         return _json(200, {"accepted": accepted})
 

@@ -1,36 +1,25 @@
 """Labels and predictions made elsewhere: checked as a whole, then spooled."""
 
-from collections.abc import Callable, Sequence
-from math import inf, isfinite
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
-from loopwright.gateway.inputs import Row, read_moment
+from loopwright.gateway.inputs import Row
 from loopwright.gateway.spool import Batch, Layout
-from loopwright.gateway.variants import PREDICTION_COLUMNS
+from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.values import Window, read_id, read_key, read_moment, read_number, window_at
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import InvalidInput, TooLarge
-from loopwright.kernel.ids import new_ulids
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
+from loopwright.store.streams import FEATURE_PREFIX, LABELS, PREDICTIONS
 
 MOST_ROWS = 100_000
-_LONGEST_ID = 200
-_LABELS = Layout(
-    (
-        ("label_id", "str"),
-        ("prediction_id", "str"),
-        ("label", "f64"),
-        ("label_text", "str"),
-        ("event_at", "i64"),
-        ("recorded_at", "i64"),
-    )
-)
-_EXTERNAL_CONSTANTS = (
-    ("release", "i64", 0),
-    ("variant", "str", "external"),
-    ("model_version", "i64", 0),
-    ("is_shadow", "bool", False),
-)
+MOST_FEATURES = 2_000
+MOST_CELLS = 10_000_000
+"""Most rows times features of one body; callers name the features of models served elsewhere."""
+_LABELS = Layout.of(LABELS)
+_ELSEWHERE = {"release": 0, "variant": "external", "model_version": 0, "is_shadow": False}
+Kind = Literal["text", "number", "boolean"]
 
 
 class IngestBody(msgspec.Struct):
@@ -41,7 +30,14 @@ class IngestBody(msgspec.Struct):
     predictions: list[dict[str, Any]] = []
 
 
-class Labels(NamedTuple):
+class RowsNotTaken(LoopwrightError):
+    """Taking rows failed for a reason that is no fault of theirs; nothing was taken."""
+
+    code = "rows_not_taken"
+    http_status = 500
+
+
+class Labels(msgspec.Struct, frozen=True, array_like=True):
     """What labels of one deployment look like.
 
     Args:
@@ -66,11 +62,12 @@ class Labels(NamedTuple):
             return None, self._class(value, field)
         if self.task == "binary":
             return self._side(value, field), None
-        if not isinstance(value, str):
-            return _number(value, field), None
-        if self.task in ("regression", "forecast"):
+        is_quantity = self.task in ("regression", "forecast")
+        if is_quantity and isinstance(value, bool | str):
             raise self._wrong(value, field, "a number")
-        return None, value
+        if isinstance(value, str):
+            return None, value
+        return (float(value) if isinstance(value, bool) else read_number(value, field)), None
 
     def _side(self, value: bool | float | str, field: str) -> float:
         if isinstance(value, str) and len(self.classes) == 2 and value in self.classes:
@@ -97,35 +94,37 @@ class Labels(NamedTuple):
         return InvalidInput(f"this is no outcome of a {self.task} deployment", field=field, value=value, rule=rule)
 
 
-def only_rows(*lists: Sequence[Row]) -> Sequence[Row]:
-    """Return the one list that holds rows.
+def rows_of(body: IngestBody, kind: str) -> Sequence[Row]:
+    """Return the rows of a body, under the name of their kind or plainly ``rows``.
 
     Raises:
-        InvalidInput: None does.
+        InvalidInput: There are none.
         TooLarge: There are too many.
     """
-    found = next((rows for rows in lists if rows), [])
-    if not found:
+    named = {"labels": body.labels, "predictions": body.predictions}.get(kind)
+    rows = named or body.rows
+    if not rows:
         raise InvalidInput("no rows came", field="rows", rule="at least one")
-    if len(found) > MOST_ROWS:
-        raise TooLarge("too many rows at once", field="rows", value=len(found), rule=f"at most {MOST_ROWS}")
-    return found
+    if len(rows) > MOST_ROWS:
+        raise TooLarge("too many rows at once", field="rows", value=len(rows), rule=f"at most {MOST_ROWS}")
+    return rows
 
 
-def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool, wanted: Labels) -> Batch:
+def read_labels(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, wanted: Labels) -> Batch:
     """Return labels as a spool batch: ``prediction_id``, ``label`` (number, boolean or text), ``event_at``.
 
     Raises:
         InvalidInput: A row breaks a rule; names ``labels[i].field``.
     """
-    event_at = _moments(rows, now_us, "labels", is_replay=is_replay)
+    window = window_at(stamp.at_us, is_replay=is_replay)
+    event_at = [_moment(row, stamp.at_us, f"labels[{place}]", window, is_replay) for place, row in enumerate(rows)]
     numbers: list[float | None] = []
     texts: list[str | None] = []
     for place, row in enumerate(rows):
         number, text = wanted.read(row.get("label", row.get("label_text")), f"labels[{place}].label")
         numbers.append(number)
         texts.append(text)
-    ids = _ids(rows, "prediction_id", "labels")
+    ids = [read_id(row.get("prediction_id"), f"labels[{place}].prediction_id") for place, row in enumerate(rows)]
     for place, prediction_id in enumerate(ids if wanted.are_ids_ours else ()):
         if not prediction_id.startswith("pred_"):
             raise InvalidInput(
@@ -135,96 +134,105 @@ def read_labels(rows: Sequence[Row], now_us: int, *, is_replay: bool, wanted: La
                 rule="the prediction_id that came with the answer, pred_…",
                 next_step="keep it beside your own id when you ask for the prediction",
             )
-    return Batch(
-        _LABELS, len(rows), [new_ulids(len(rows), now_us), ids, numbers, texts, event_at, [now_us] * len(rows)]
-    )
+    named: dict[str, list[Any]] = {
+        "label_id": stamp.ulids(len(rows)),
+        "prediction_id": list(ids),
+        "label": numbers,
+        "label_text": texts,
+        "event_at": event_at,
+        "recorded_at": [stamp.at_us] * len(rows),
+    }
+    return Batch.of(_LABELS, len(rows), named)
 
 
-def read_external(rows: Sequence[Row], now_us: int, *, is_replay: bool, personal: Sequence[str] = ()) -> Batch:
+def read_external(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, personal: Sequence[str] = ()) -> Batch:
     """Return predictions made elsewhere as a spool batch: ``id``, ``event_at``, ``score`` or ``answer``, ``features``.
 
     Args:
         rows: As they came.
-        now_us: Microseconds UTC.
+        stamp: When.
         is_replay: True where each row must say when it happened.
         personal: Features that are left out.
 
     Raises:
         InvalidInput: A row breaks a rule; names ``predictions[i].field``.
+        TooLarge: There are too many features.
     """
-    event_at = _moments(rows, now_us, "predictions", is_replay=is_replay)
-    scores = []
-    for place, row in enumerate(rows):
-        score = row.get("score")
-        if score is None and row.get("answer") is None:
-            raise InvalidInput(
-                "a prediction has a score or an answer", field=f"predictions[{place}].score", rule="a number"
-            )
-        scores.append(None if score is None else _number(score, f"predictions[{place}].score"))
-    answers = [None if row.get("answer") is None else to_json(row["answer"]).decode() for row in rows]
-    keys = [None if row.get("row_key") is None else str(row["row_key"]) for row in rows]
+    window = window_at(stamp.at_us, is_replay=is_replay)
     nothing: list[Any] = [None] * len(rows)
-    head: list[list[Any]] = [_ids(rows, "id", "predictions"), keys, event_at, [now_us] * len(rows), [0] * len(rows)]
+    named: dict[str, list[Any]] = {
+        "recorded_at": [stamp.at_us] * len(rows),
+        "latency_us": [0] * len(rows),
+        "error": nothing,
+        "missing": nothing,
+        "bucket": nothing,
+        **{name: [] for name in ("prediction_id", "row_key", "event_at", "score", "answer")},
+    }
+    for place, row in enumerate(rows):
+        field = f"predictions[{place}]"
+        score, answer = row.get("score"), row.get("answer")
+        if score is None and answer is None:
+            raise InvalidInput("a prediction has a score or an answer", field=f"{field}.score", rule="a number")
+        named["prediction_id"].append(read_id(row.get("id"), f"{field}.id"))
+        named["row_key"].append(read_key(row.get("row_key"), f"{field}.row_key"))
+        named["event_at"].append(_moment(row, stamp.at_us, field, window, is_replay))
+        named["score"].append(None if score is None else read_number(score, f"{field}.score"))
+        named["answer"].append(None if answer is None else to_json(answer).decode())
     names, features = _features(rows, personal)
-    columns: list[list[Any]] = [*head, scores, answers, nothing, nothing, nothing, *features]
-    return Batch(Layout((*PREDICTION_COLUMNS, *names), _EXTERNAL_CONSTANTS), len(rows), columns)
+    return Batch.of(Layout.of(PREDICTIONS, _ELSEWHERE, names), len(rows), named, features)
 
 
-def _moments(rows: Sequence[Row], now_us: int, field: str, *, is_replay: bool) -> list[int]:
-    return [_moment(row.get("event_at"), now_us, f"{field}[{i}].event_at", is_replay) for i, row in enumerate(rows)]
-
-
-def _moment(value: Any, now_us: int, field: str, is_replay: bool) -> int:
+def _moment(row: Row, now_us: int, field: str, window: Window, is_replay: bool) -> int:
+    value = row.get("event_at")
     if value is not None:
-        return read_moment(value, field)
+        return read_moment(value, f"{field}.event_at", window)
     if is_replay:
         rule = "ISO 8601 with a zone, or microseconds UTC"
         raise InvalidInput(
-            "this project's clock is replayed, so each row says when it happened", field=field, rule=rule
+            "this project's clock is replayed, so each row says when it happened", field=f"{field}.event_at", rule=rule
         )
     return now_us
 
 
-def _ids(rows: Sequence[Row], name: str, field: str) -> list[str]:
-    ids = [row.get(name) for row in rows]
-    for place, value in enumerate(ids):
-        if isinstance(value, int) and not isinstance(value, bool):
-            ids[place] = str(value)
-        elif not isinstance(value, str) or not 0 < len(value) <= _LONGEST_ID:
-            rule = f"text of 1 to {_LONGEST_ID} letters"
-            raise InvalidInput("this is not an id", field=f"{field}[{place}].{name}", value=value, rule=rule)
-    return ids  # type: ignore[return-value]
-
-
-def _number(value: Any, field: str) -> float:
-    if isinstance(value, bool | int | float):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = inf
-        if isfinite(number):
-            return number
-    raise InvalidInput("this is not a number", field=field, value=value, rule="a finite number")
-
-
 def _features(rows: Sequence[Row], personal: Sequence[str]) -> tuple[list[tuple[str, str]], list[list[Any]]]:
     """Return names with dtypes and columns of the rows' ``features``: text, or numbers (booleans as 0 and 1)."""
-    found = [row.get("features") or {} for row in rows]
-    for place, features in enumerate(found):
+    columns: dict[str, list[Any]] = {}
+    kinds: dict[str, Kind] = {}
+    hidden = set(personal)
+    for place, row in enumerate(rows):
+        features = row.get("features") or {}
         if not isinstance(features, dict):
             raise InvalidInput("features are named values", field=f"predictions[{place}].features", rule="an object")
-    names, columns = [], []
-    for name in dict.fromkeys(name for features in found for name in features if name not in personal):
-        values = [features.get(name) for features in found]
-        is_text = any(isinstance(value, str) for value in values)
-        read: Callable[[Any, str], Any] = _text if is_text else _number
-        places = enumerate(values)
-        columns.append([None if v is None else read(v, f"predictions[{i}].features.{name}") for i, v in places])
-        names.append((f"f.{name}", "str" if is_text else "f64"))
-    return names, columns
+        for name, value in features.items():
+            if value is None or name in hidden:
+                continue
+            column = columns.get(name)
+            if column is None:
+                _check_width(len(columns) + 1, len(rows))
+                column = columns[name] = [None] * len(rows)
+            column[place] = _feature(name, value, kinds, f"predictions[{place}].features.{name}")
+    names = [(FEATURE_PREFIX + name, "str" if kinds[name] == "text" else "f64") for name in columns]
+    return names, list(columns.values())
 
 
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput("this column holds text in other rows", field=field, value=value, rule="one kind a column")
-    return value
+def _feature(name: str, value: Any, kinds: dict[str, Kind], field: str) -> float | str:
+    """Return a value as the log keeps it; all values of a feature are of one kind."""
+    kind: Kind = "text" if isinstance(value, str) else "boolean" if isinstance(value, bool) else "number"
+    before = kinds.setdefault(name, kind)
+    if before != kind:
+        rule = f"one kind a column; it is a {before} in other rows"
+        raise InvalidInput("this column holds another kind of value in other rows", field=field, value=value, rule=rule)
+    if kind == "text":
+        return str(value)
+    return float(value) if kind == "boolean" else read_number(value, field)
+
+
+def _check_width(features: int, rows: int) -> None:
+    if features > MOST_FEATURES or features * rows > MOST_CELLS:
+        raise TooLarge(
+            "these rows name too many features",
+            field="predictions",
+            value=features,
+            rule=f"at most {MOST_FEATURES} features, and {MOST_CELLS:,} values, in one request",
+            next_step="send fewer rows at a time, each with the features that the model reads",
+        )

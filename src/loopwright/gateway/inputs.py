@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from loopwright.data import row_keys
 from loopwright.features import FeaturePlan
+from loopwright.gateway.values import read_key, read_moment
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.registry import Signature, encode
@@ -142,23 +143,6 @@ class Moments:
         return read_moment(value, f"rows[{place}].{name}")
 
 
-def read_moment(value: Any, field: str) -> int:
-    """Return microseconds UTC of a JSON value: a whole number of them, or ISO 8601 text with a zone.
-
-    Raises:
-        InvalidInput: It is neither, or out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InvalidInput("this is not a moment", field=field, value=value, rule="ISO 8601 text or microseconds UTC")
-    try:
-        at_us = parse_moment(value, field)
-    except OverflowError:
-        at_us = 1 << 63
-    if not -(1 << 61) < at_us < 1 << 61:
-        raise InvalidInput("this moment is out of range", field=field, value=value)
-    return at_us
-
-
 class RowKeys:
     """The caller's own id of each row: the plan's key as training writes it, else the field ``row_key``."""
 
@@ -174,19 +158,19 @@ class RowKeys:
 
     def read(self, rows: Sequence[Row]) -> list[str | None]:
         """Return one text or None a row."""
-        return [self._of_row(row) for row in rows]
+        return [self._of_row(row, place) for place, row in enumerate(rows)]
 
-    def _of_row(self, row: Row) -> str | None:
+    def _of_row(self, row: Row, place: int) -> str | None:
         parts = [row.get(name) for name in self._key]
         if not parts or any(part is None for part in parts):
             given = row.get("row_key")
-            return None if given is None else str(given)
+            return given if given is None or type(given) is str else read_key(given, f"rows[{place}].row_key")
         return row_keys.join_parts([self._text(name, part) for name, part in zip(self._key, parts, strict=True)])
 
     def _text(self, name: str, part: Any) -> str:
         if name in self._times:
             try:
-                return str(read_moment(part, name))
+                return str(parse_moment(part, name))
             except LoopwrightError:
                 return str(part)
         return row_keys.part_text(part)

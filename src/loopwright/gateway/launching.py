@@ -10,7 +10,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from loopwright.gateway.admission import Admission
+from loopwright.gateway.admission import MOST_WAITING, MOST_WAITING_BYTES, Admission
 from loopwright.gateway.bars import Bars
 from loopwright.gateway.bodies import MOST_BODY_BYTES
 from loopwright.gateway.children.nursery import Nursery
@@ -46,7 +46,11 @@ class Served:
     def __init__(self, release: Release, runtime: DeploymentRuntime | None, host: Host) -> None:
         self.release, self.runtime, self.host = release, runtime, host
         self.most_body_bytes = release.limits.get("body_bytes", MOST_BODY_BYTES)
-        self.admission = Admission(release, host.budget_s)
+        most, most_bytes = (
+            release.limits.get(name, default)
+            for name, default in (("waiting", MOST_WAITING), ("waiting_bytes", MOST_WAITING_BYTES))
+        )
+        self.admission = Admission(release.deployment, host.budget_s, most, most_bytes)
         self.sample: Question | None = None
         """The last small request that was answered; the next release has to answer it too."""
 

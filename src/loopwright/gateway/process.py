@@ -75,7 +75,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning)
     keeper.recover()
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, _service_token(settings), is_open=is_open, clock=clock)
-    service = Service(Parts(spool, sealer, journal, keeper, loader, files, control, clock, metrics))
+    service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place))
     metrics.watch(service.gauges())
     life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)
     return Gateway(service, gatekeeper, metrics, life)

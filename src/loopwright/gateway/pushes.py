@@ -4,19 +4,28 @@ This module needs Polars, so it is loaded as a plugin with the first push.
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from loopwright.features import BoundView, DatasetPushSpec, online, typed_frame
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.spool import Batch, Layout
+from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed
-from loopwright.kernel.ids import new_ids
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge
+from loopwright.store.streams import PUSHES
 
-_OWN = {"push_id", "event_at", "recorded_at"}
+MOST_COLUMNS = 2_000
+MOST_CELLS = 10_000_000
 _DTYPES: dict[Any, str] = {pl.String: "str", pl.Boolean: "bool", pl.Null: "null"}
+
+
+class Push(NamedTuple):
+    """Rows that were read: as the log keeps them, without what is personal, and as the views of the store see them."""
+
+    batch: Batch
+    parts: list[online.Part]
 
 
 class PushTarget:
@@ -43,24 +52,44 @@ class PushTarget:
         for view in views:
             self._by_meaning.setdefault(repr((view.dataset.transform, view.dataset.dtypes)), []).append(view)
 
-    def take(self, rows: Sequence[Row], recorded_at: int, now_us: int | None) -> Batch:
-        """Put rows into the online store and return them as they came, without what is personal, ready for the spool.
+    def prepare(self, rows: Sequence[Row], stamp: Stamp) -> Push:
+        """Read rows and have the users' transforms run; nothing is changed yet.
 
         Args:
             rows: JSON rows with the dataset's raw columns.
-            recorded_at: Wall time, microseconds UTC.
-            now_us: The project's present; None where it is replayed.
+            stamp: Names the rows, and says when they came.
 
         Raises:
-            InvalidInput: A row breaks a rule; names ``rows[i].column``. Nothing was taken.
+            InvalidInput: A row breaks a rule; names ``rows[i].column``.
+            TooLarge: There are too many columns.
             StepFailed: The transform raised.
         """
+        _check_width(rows)
         raw = typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
         self._check_keys(raw)
-        event_at = self._event_at(raw, recorded_at)
-        for views in self._by_meaning.values():
-            self._store.push(views, self._transformed(raw, rows, views[0].dataset), now_us)
-        return _batch(self._loggable(raw) if self._personal else raw, event_at, recorded_at)
+        event_at = self._event_at(raw, stamp.at_us)
+        batch = _batch(self._loggable(raw) if self._personal else raw, event_at, stamp)
+        parts = [
+            online.Part(views, self._transformed(raw, rows, views[0].dataset)) for views in self._by_meaning.values()
+        ]
+        return Push(batch, parts)
+
+    def commit(self, push: Push, now_us: int | None, log: Callable[[Batch], None]) -> None:
+        """Put rows into the log and into the online store, both or none.
+
+        The store has taken the rows, unseen, when they go to the log; then features see them.
+
+        Args:
+            push: The rows.
+            now_us: The project's present; None where it is replayed.
+            log: Puts rows into the log; where it raises, nothing was taken.
+
+        Raises:
+            InvalidInput: A moment cannot be used. Nothing was taken.
+            StorageFull, Unavailable: The store cannot be written. Where that shows only at the very end, the rows are
+                in the log and features do not see them; sending them again mends that.
+        """
+        self._store.push_together(push.parts, now_us, lambda: log(push.batch))
 
     def _loggable(self, raw: pl.DataFrame) -> pl.DataFrame:
         """Return rows without what is personal, nor what a transform takes away: it may become what is personal."""
@@ -88,8 +117,13 @@ class PushTarget:
         for name in self._spec.key:
             if name not in raw.columns:
                 raise InvalidInput("the key is missing", field=f"rows[0].{name}", rule="every key column is given")
-            if (gap := _first_gap(raw.get_column(name))) is not None:
+            column = raw.get_column(name)
+            if (gap := _first_gap(column)) is not None:
                 raise InvalidInput("the key is missing", field=f"rows[{gap}].{name}", rule="a key is never null")
+            texts = column.to_list() if column.dtype == pl.String else ()
+            for place, text in enumerate(texts):
+                if "\0" in text:
+                    raise InvalidInput("a key holds no NUL", field=f"rows[{place}].{name}", value=text, rule="text")
 
     def _event_at(self, raw: pl.DataFrame, recorded_at: int) -> list[int]:
         name = self._spec.time
@@ -103,21 +137,39 @@ class PushTarget:
         return _epochs(column)
 
 
+def _check_width(rows: Sequence[Row]) -> None:
+    """Refuse rows that name so many columns that reading them would cost rows times columns."""
+    columns = len({name for row in rows for name in row})
+    if columns > MOST_COLUMNS or columns * len(rows) > MOST_CELLS:
+        raise TooLarge(
+            "these rows name too many columns",
+            field="rows",
+            value=columns,
+            rule=f"at most {MOST_COLUMNS} columns, and {MOST_CELLS:,} values, in one request",
+            next_step="send fewer rows at a time, with the dataset's columns alone",
+        )
+
+
 def _dtypes(spec: DatasetPushSpec) -> dict[str, str]:
     """Return the dtypes of a dataset's columns; its moments are known even before it has a version."""
     times = [spec.time, *(known.column for known in spec.known_at.values())]
     return {**{name: "Datetime(us, UTC)" for name in times if name}, **spec.dtypes}
 
 
-def _batch(raw: pl.DataFrame, event_at: list[int], recorded_at: int) -> Batch:
+def _batch(raw: pl.DataFrame, event_at: list[int], stamp: Stamp) -> Batch:
     """Return raw rows as a spool batch; a raw column named like one of ours is kept as ``raw.<name>``."""
-    names: list[tuple[str, str]] = [("push_id", "str"), ("event_at", "i64"), ("recorded_at", "i64")]
-    columns: list[list[Any]] = [new_ids("push", raw.height, recorded_at), event_at, [recorded_at] * raw.height]
+    names: list[tuple[str, str]] = []
+    columns: list[list[Any]] = []
     for series in raw.get_columns():
         dtype, values = _plain(series)
-        names.append((f"raw.{series.name}" if series.name in _OWN else series.name, dtype))
+        names.append((f"raw.{series.name}" if series.name in PUSHES.names else series.name, dtype))
         columns.append(values)
-    return Batch(Layout(tuple(names)), raw.height, columns)
+    named: dict[str, list[Any]] = {
+        "push_id": list(stamp.ids("push", raw.height)),
+        "event_at": event_at,
+        "recorded_at": [stamp.at_us] * raw.height,
+    }
+    return Batch.of(Layout.of(PUSHES, further=names), raw.height, named, columns)
 
 
 def _first_gap(column: pl.Series) -> int | None:

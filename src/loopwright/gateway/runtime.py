@@ -306,21 +306,21 @@ class DeploymentRuntime:
         for place, reasons in scored.missing.items():
             missing[place] = to_json(reasons).decode()
         answers = [None if answer is None else to_json(answer).decode() for answer in scored.answers]
-        columns: list[list[Any]] = [
-            head.ids,
-            head.keys,
-            head.event_at,
-            head.recorded_at,
-            latency_us,
-            scored.scores,
-            answers,
-            [scored.error] * rows,
-            missing,
-            head.buckets,
-        ]
+        named: dict[str, list[Any]] = {
+            "prediction_id": head.ids,
+            "row_key": head.keys,
+            "event_at": head.event_at,
+            "recorded_at": head.recorded_at,
+            "latency_us": latency_us,
+            "score": scored.scores,
+            "answer": answers,
+            "error": [scored.error] * rows,
+            "missing": missing,
+            "bucket": head.buckets,
+        }
         if self._is_bare[variant]:
-            return Batch(self._layouts[variant][1], rows, columns)
-        return Batch(self._layouts[variant][0], rows, columns + scored.logged)
+            return Batch.of(self._layouts[variant][1], rows, named)
+        return Batch.of(self._layouts[variant][0], rows, named, scored.logged)
 
 
 def champion_place(release: Release) -> int:

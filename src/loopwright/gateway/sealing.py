@@ -14,6 +14,7 @@ from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segme
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
+from loopwright.store.streams import STREAMS
 from loopwright.store.types import EVERY_STREAM, StoredChunk, Streams
 from loopwright.wire.caller import VerbCaller
 
@@ -181,7 +182,7 @@ class Sealer:
         frame = to_frame(segment.batches)
         if frame is None:
             return Draft(key, stream, number, segment.damaged_bytes, None)
-        frame = frame.sort(chunks.ID_COLUMNS[key.kind])
+        frame = frame.sort(STREAMS[key.kind].id_column)
         blob = self._blobs.put(chunks.pack_rows(frame))
         place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)

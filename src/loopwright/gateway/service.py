@@ -3,25 +3,28 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from loopwright import data
-from loopwright.features import DatasetPushSpec
+import msgspec
+
 from loopwright.gateway.batching import Asked, Batcher
+from loopwright.gateway.bodies import decoded
+from loopwright.gateway.children.messages import Take
+from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.datasets import Datasets
 from loopwright.gateway.files import ReleaseFiles
-from loopwright.gateway.ingest import only_rows, read_external, read_labels
-from loopwright.gateway.inputs import Row
+from loopwright.gateway.host import Place
+from loopwright.gateway.ingest import IngestBody, Labels, read_external, read_labels, rows_of
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Served
-from loopwright.gateway.loading import Loader, views_of
 from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.questions import Question, read_question, write_answer
 from loopwright.gateway.releases import Name, ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
-from loopwright.gateway.spool import Batch, Spool, StreamKey
+from loopwright.gateway.spool import Spool, StreamKey
 from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.taker import Taker
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -29,12 +32,15 @@ from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
 
+Kind = Literal["labels", "predictions", "pushes"]
+_read_ingest = msgspec.json.Decoder(IngestBody)
 INLINE_BYTES = 32 << 10
 """A larger body is read, and its rows are answered, in a child: reading it would keep everybody waiting."""
 _REASK_S = 1.0
 _ARRIVAL_S = 10.0
 _LOOK_AGAIN_S = 0.05
 _CLOSING_S = 3.0
+_ANSWER_S = 5.0
 
 
 class Parts(NamedTuple):
@@ -44,11 +50,12 @@ class Parts(NamedTuple):
     sealer: Sealer
     journal: Journal
     keeper: ReleaseKeeper
-    loader: Loader
     files: ReleaseFiles
     control: VerbCaller
     clock: Clock
     metrics: Metrics
+    nursery: Nursery
+    place: Place
 
 
 class Service:
@@ -61,9 +68,10 @@ class Service:
     def __init__(self, parts: Parts) -> None:
         self._parts, self._keeper = parts, parts.keeper
         self._batcher = Batcher(parts.journal, parts.metrics)
-        self._pushing = ThreadPoolExecutor(1, "pushes")
+        self._datasets = Datasets(parts.keeper, parts.control, parts.files)
+        self._takers: dict[str, Taker] = {}
         self._asked_at = 0.0
-        self._datasets: dict[Name, tuple[int, tuple[DatasetPushSpec, set[str]]]] = {}
+        self._refreshing: asyncio.Future[None] | None = None
 
     async def served(self, project: str, name: str) -> Served:
         """Return what serves a deployment; one that is being loaded is waited for.
@@ -156,18 +164,16 @@ class Service:
             served.sample = question
         return body
 
-    async def label(self, project: str, name: str, rows: Sequence[Row]) -> int:
+    async def label(self, project: str, name: str, body: bytes) -> int:
         """Take labels of a deployment and return how many; they are in the log.
 
         Raises:
             InvalidInput: A row breaks a rule; names ``labels[i].field``. Nothing was taken.
         """
         wanted = self._keeper.labels_of((project, name))
-        now_us, is_replay = self._parts.clock.now_us(), self._keeper.is_replay(project)
-        batch = read_labels(only_rows(rows), now_us, is_replay=is_replay, wanted=wanted)
-        return await self._spooled(StreamKey(project, "labels", name), batch)
+        return await self._take_rows(StreamKey(project, "labels", name), body, wanted, [])
 
-    async def log(self, project: str, name: str, rows: Sequence[Row]) -> int:
+    async def log(self, project: str, name: str, body: bytes) -> int:
         """Take predictions made elsewhere and return how many; they are in the log.
 
         Raises:
@@ -179,24 +185,52 @@ class Service:
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )
         personal = self._keeper.known.personal.get(f"{project}/{name}", [])
-        now_us, is_replay = self._parts.clock.now_us(), self._keeper.is_replay(project)
-        batch = read_external(only_rows(rows), now_us, is_replay=is_replay, personal=personal)
-        return await self._spooled(StreamKey(project, "predictions", name), batch)
+        return await self._take_rows(StreamKey(project, "predictions", name), body, None, personal)
 
-    async def push(self, project: str, name: str, rows: Sequence[Row]) -> int:
+    async def push(self, project: str, name: str, body: bytes) -> int:
         """Take rows of a dataset as they become known and return how many; features see them, and they are in the log.
 
         Raises:
             InvalidInput: A row breaks a rule; names ``rows[i].column``. Nothing was taken.
-            StepFailed: The dataset's transform raised.
+            StepFailed: The dataset's transform raised. Nothing was taken.
+            TookTooLong: The transform hung.
             NotFound: There is no such dataset.
         """
-        only_rows(rows)
+        facts = await self._datasets.facts(project, name)
         # What shadows still have to look up must not see these rows.
         await self._settle(project)
-        loop = asyncio.get_running_loop()
-        batch = await loop.run_in_executor(self._pushing, self._take_push, project, name, rows)
-        return await self._spooled(StreamKey(project, "pushes", name), batch)
+        taker = self._taker(project)
+        take = self._take(taker, "pushes", body, project)
+        take.target = taker.target(*facts)
+        return await taker.take(take, name)
+
+    async def _take_rows(self, key: StreamKey, body: bytes, labels: Labels | None, personal: list[str]) -> int:
+        """Take labels (where ``labels`` says what they look like) or predictions made elsewhere."""
+        if len(body) > INLINE_BYTES:
+            taker = self._taker(key.project)
+            take = self._take(taker, "predictions" if labels is None else "labels", body, key.project)
+            take.labels, take.personal = labels, personal
+            return await taker.take(take, key.stream)
+        rows, is_replay = rows_of(decoded(_read_ingest, body), key.kind), self._keeper.is_replay(key.project)
+        stamp = Stamp.now(self._parts.clock.now_us())
+        if labels is not None:
+            batch = read_labels(rows, stamp, is_replay=is_replay, wanted=labels)
+        else:
+            batch = read_external(rows, stamp, is_replay=is_replay, personal=personal)
+        await self._parts.journal.kept(key, [batch])
+        return batch.rows
+
+    def _take(self, taker: Taker, kind: Kind, body: bytes, project: str) -> Take:
+        stamp = Stamp.now(self._parts.clock.now_us())
+        is_replay = self._keeper.is_replay(project)
+        return Take(taker.next_number(), kind, body, stamp.base.to_bytes(16), stamp.at_us, is_replay)
+
+    def _taker(self, project: str) -> Taker:
+        taker = self._takers.get(project)
+        if taker is None:
+            parts = self._parts
+            taker = self._takers[project] = Taker(project, parts.nursery, parts.place, parts.journal)
+        return taker
 
     async def seal(self, streams: Streams = EVERY_STREAM) -> dict[str, int]:
         """Seal what streams took until now; return how many chunks and rows were registered."""
@@ -220,9 +254,9 @@ class Service:
         """Finish what is owed, when no request comes any more."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._settle(EVERY_PROJECT), _CLOSING_S)
-        for served in self._keeper.served.values():
-            served.host.close()
-        self._pushing.shutdown()
+        for tended in (*(served.host for served in self._keeper.served.values()), *self._takers.values()):
+            tended.close()
+        self._datasets.close()
 
     def _visible(self, scope: str) -> Mapping[Name, Served]:
         return {key: served for key, served in self._keeper.served.items() if scope in (key[0], EVERY_PROJECT)}
@@ -232,42 +266,23 @@ class Service:
         self._batcher.finish_shadows()
         await asyncio.gather(*(served.host.settle() for served in self._visible(scope).values()))
 
-    def _take_push(self, project: str, name: str, rows: Sequence[Row]) -> Batch:
-        spec, views = views_of(self._keeper.releases(), project, name)
-        personal = set(self._keeper.known.pushed.get(f"{project}/{name}", ()))
-        if spec is None:
-            spec, personal = self._dataset(project, name)
-        now_us = self._parts.clock.now_us()
-        is_replay = self._keeper.is_replay(project)
-        for dataset in (spec, *(view.dataset for view in views)):
-            if dataset.transform is not None:
-                self._parts.files.fetch_code(dataset.transform.digest)
-        target = self._parts.loader.push_target(spec, views, personal)
-        batch: Batch = target.take(rows, now_us, None if is_replay else now_us)
-        return batch
-
-    def _dataset(self, project: str, name: str) -> tuple[DatasetPushSpec, set[str]]:
-        """Return a dataset that no live plan reads, as the server declares it (or did last), and what is personal."""
-        refreshes, known = self._datasets.get((project, name), (-1, None))
-        if known is not None and refreshes == self._keeper.refreshes:
-            return known
-        refreshes = self._keeper.refreshes
+    async def _refresh(self) -> None:
+        """Ask the server what it knows, once for all who wait; at most once a second."""
+        if self._refreshing is None:
+            if time.monotonic() - self._asked_at < _REASK_S:
+                return
+            self._asked_at = time.monotonic()
+            self._refreshing = asyncio.ensure_future(
+                asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
+            )
+        refreshing = self._refreshing
         try:
-            spec = self._parts.control.within(project).call(data.get, dataset=name).spec
-        except Unavailable:
-            if known is None:
-                raise
-            return known
-        pushed = DatasetPushSpec(
-            spec.name, spec.key, spec.time or "", spec.known_at, spec.transform, zone=spec.source.zone
-        )
-        known = (pushed, set(spec.personal))
-        self._datasets[project, name] = (refreshes, known)
-        return known
-
-    async def _spooled(self, key: StreamKey, batch: Batch) -> int:
-        await self._parts.journal.kept(key, [batch])
-        return batch.rows
+            await asyncio.wait_for(asyncio.shield(refreshing), _ANSWER_S)
+        except TimeoutError:
+            raise Unavailable("the server does not say what is served elsewhere", next_step="send it again") from None
+        finally:
+            if refreshing.done():
+                self._refreshing = None
 
     async def check_deployment(self, project: str, name: str) -> None:
         """Make sure that labels or predictions of this deployment are wanted; one declared just now is asked for.
@@ -278,9 +293,7 @@ class Service:
         key = (project, name)
         if key in self._keeper.served or self._keeper.is_expected(key) or key in self._keeper.known.external:
             return
-        if time.monotonic() - self._asked_at > _REASK_S:
-            self._asked_at = time.monotonic()
-            await asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
+        await self._refresh()
         if key not in self._keeper.known.external:
             names = (*self._keeper.served, *self._keeper.known.external)
             raise _unknown(name, [deployment for owner, deployment in names if owner == project])

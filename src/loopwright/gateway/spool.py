@@ -13,14 +13,15 @@ import shutil
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
 from loopwright.kernel.errors import StorageFull, Unavailable
+from loopwright.store.streams import Stream as Declared
 
 log = logging.getLogger("loopwright.gateway")
 HEAD = struct.Struct("<II")
@@ -36,6 +37,23 @@ class Layout(msgspec.Struct, frozen=True):
     columns: tuple[tuple[str, str], ...]
     constants: tuple[tuple[str, str, Any], ...] = ()
 
+    @classmethod
+    def of(
+        cls, stream: Declared, constants: Mapping[str, Any] | None = None, further: Iterable[tuple[str, str]] = ()
+    ) -> Self:
+        """Return the layout of rows of a declared stream.
+
+        Args:
+            stream: What its rows have in common.
+            constants: Values of some of its columns that hold for every row.
+            further: Names and dtypes of the columns beside.
+        """
+        fixed = constants or {}
+        return cls(
+            (*(item for item in stream.dtypes() if item[0] not in fixed), *further),
+            tuple((name, dtype, fixed[name]) for name, dtype in stream.dtypes(fixed)),
+        )
+
 
 class Batch(NamedTuple):
     """Rows that are spooled together: one list a column, all of one length."""
@@ -43,6 +61,16 @@ class Batch(NamedTuple):
     layout: Layout
     rows: int
     columns: list[list[Any]]
+
+    @classmethod
+    def of(cls, layout: Layout, rows: int, named: Mapping[str, list[Any]], further: Sequence[list[Any]] = ()) -> Self:
+        """Return rows whose stream's columns are given by name; those beside follow in the layout's order.
+
+        Raises:
+            KeyError: A column of the stream was not given.
+        """
+        columns = [named[name] for name, _ in layout.columns[: len(layout.columns) - len(further)]]
+        return cls(layout, rows, [*columns, *further])
 
 
 class StreamKey(NamedTuple):

@@ -22,7 +22,11 @@ class Stamp(NamedTuple):
 
     def ids(self, prefix: str, count: int) -> list[str]:
         """Return the first ids of this request."""
-        return [f"{prefix}_{ulid}" for ulid in ulids_from(self.base, count)]
+        return [f"{prefix}_{ulid}" for ulid in self.ulids(count)]
+
+    def ulids(self, count: int) -> list[str]:
+        """Return the first ids of this request, bare."""
+        return ulids_from(self.base, count)
 
 
 class Stamped(NamedTuple):

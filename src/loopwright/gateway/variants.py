@@ -12,21 +12,7 @@ from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, R
 from loopwright.gateway.spool import Layout
 from loopwright.kernel.errors import InvalidInput, StepFailed, shorten
 from loopwright.serving import Release, Variant
-
-PREDICTION_COLUMNS = (
-    ("prediction_id", "str"),
-    ("row_key", "str"),
-    ("event_at", "i64"),
-    ("recorded_at", "i64"),
-    ("latency_us", "i64"),
-    ("score", "f64"),
-    ("answer", "str"),
-    ("error", "str"),
-    ("missing", "str"),
-    ("bucket", "f64"),
-)
-"""What the log holds of every prediction, made here or told by others, before its features."""
-
+from loopwright.store.streams import FEATURE_PREFIX, PREDICTIONS
 
 _WARM_CALLS = 3
 FeatureCache = dict[str, tuple[Columns, Missing]]
@@ -104,15 +90,15 @@ class LoadedVariant:
     def layouts(self, release: Release) -> tuple[Layout, Layout]:
         """Return the layout of its log records, with features and without."""
         variant = self.variant
-        constants = (
-            ("release", "i64", release.number),
-            ("variant", "str", variant.name),
-            ("model_version", "i64", variant.version),
-            ("is_shadow", "bool", variant.is_shadow),
-        )
+        constants = {
+            "release": release.number,
+            "variant": variant.name,
+            "model_version": variant.version,
+            "is_shadow": variant.is_shadow,
+        }
         names = [self.columns.names[place] for place in self._kept]
-        features = [(f"f.{name}", "str" if name in self.columns.texts else "f64") for name in names]
-        return Layout((*PREDICTION_COLUMNS, *features), constants), Layout(PREDICTION_COLUMNS, constants)
+        features = [(FEATURE_PREFIX + name, "str" if name in self.columns.texts else "f64") for name in names]
+        return Layout.of(PREDICTIONS, constants, features), Layout.of(PREDICTIONS, constants)
 
     def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Scored:
         """Answer a batch; an error of the model or of user code is part of the result.

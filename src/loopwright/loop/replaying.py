@@ -17,6 +17,7 @@ from loopwright.pipelines import PipelineContext
 from loopwright.registry import InputColumn
 from loopwright.serving import predictions
 from loopwright.store import chunks
+from loopwright.store.streams import FEATURE_PREFIX
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job, Streams
 
@@ -48,9 +49,7 @@ def replay(context: PipelineContext, prediction_id: str) -> Replayed:
         raise NotFound("this prediction was made elsewhere; its model is not here", value=prediction_id)
     version = context.call(registry.get_version, model=spec.model, version=int(row["model_version"]))
     features = {
-        name.removeprefix(predictions.FEATURE_PREFIX): value
-        for name, value in row.items()
-        if name.startswith(predictions.FEATURE_PREFIX)
+        name.removeprefix(FEATURE_PREFIX): value for name, value in row.items() if name.startswith(FEATURE_PREFIX)
     }
     if absent := [column.name for column in version.signature.inputs if column.name not in features]:
         raise InvalidInput(

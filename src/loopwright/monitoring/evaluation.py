@@ -15,6 +15,7 @@ from loopwright.monitoring.sketches import Profile, Reference
 from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Window, WindowTask, served_variant
 from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
+from loopwright.store.streams import FEATURE_PREFIX
 from loopwright.store.types import BlobRef
 
 _BASE = ["prediction_id", "variant", "is_shadow", "event_at", "recorded_at", "score", "answer", "error", "latency_us"]
@@ -109,7 +110,7 @@ def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:
         reference: Whose bins to use.
     """
     like = reference.profile
-    sources = {name: "score" if name == SCORE else predictions.FEATURE_PREFIX + name for name in like.sketches}
+    sources = {name: "score" if name == SCORE else FEATURE_PREFIX + name for name in like.sketches}
     named = pl.DataFrame([served.get_column(source).alias(name) for name, source in sources.items()])
     return sketches.build_profile(named, like)
 
@@ -140,7 +141,7 @@ def measure_drift(reference: Reference, profile: Profile, spec: MonitorSpec) -> 
 
 def _read_rows(task: WindowTask, blobs: BlobStore, features: list[str]) -> pl.DataFrame:
     """Return served and shadow rows of the window, the latest by id and variant."""
-    columns = [*_BASE, *(predictions.FEATURE_PREFIX + name for name in features)]
+    columns = [*_BASE, *(FEATURE_PREFIX + name for name in features)]
     rows = predictions.scan(task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns)
     # A batch may be scored by any version, on rows nobody asked about: neither quality nor drift of what is served.
     is_answered = pl.col("is_shadow") | (pl.col("variant") != predictions.SCORED)

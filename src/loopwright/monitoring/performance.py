@@ -16,7 +16,7 @@ import polars as pl
 from loopwright.kernel.expressions import evaluate_expression
 from loopwright.monitoring.types import MonitorSpec, Performance
 from loopwright.registry import metrics
-from loopwright.serving import predictions
+from loopwright.store.streams import FEATURE_PREFIX
 
 SEGMENT_PREFIX = "s."
 LEAST_SEGMENT_LABELS = 100
@@ -59,10 +59,7 @@ def score_rows(labelled: pl.DataFrame, task: str, segments: list[str]) -> pl.Dat
     usable = pl.col("score").is_finite() & pl.col("label").is_finite()
     if task == "binary":
         usable = usable & pl.col("label").is_in([0.0, 1.0])
-    texts = [
-        _as_text(labelled.get_column(predictions.FEATURE_PREFIX + name)).alias(SEGMENT_PREFIX + name)
-        for name in segments
-    ]
+    texts = [_as_text(labelled.get_column(FEATURE_PREFIX + name)).alias(SEGMENT_PREFIX + name) for name in segments]
     kept = labelled.lazy().with_columns(texts).filter(usable)
     return kept.select(score_schema(segments).names()).collect()
 

@@ -16,6 +16,7 @@ from loopwright.serving.rollouts.steps import finish_step
 from loopwright.serving.scores import SCORERS, finish_score
 from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec, ScoreSpec
 from loopwright.store import chunks as store_chunks
+from loopwright.store.streams import FEATURE_PREFIX, PREDICTIONS
 from loopwright.store.types import Job, Streams
 from loopwright.store.work import JobContext, job
 
@@ -122,16 +123,15 @@ def _rows(
     features = [
         part[column.name]
         .cast(pl.Float64() if column.kind in ("number", "boolean") else pl.String())
-        .alias(predictions.FEATURE_PREFIX + column.name)
+        .alias(FEATURE_PREFIX + column.name)
         for column in version.signature.inputs
     ]
-    fixed = [pl.col(name).cast(dtype) for name, dtype in predictions.PREDICTION_SCHEMA.items()]
-    return frame.select(fixed).with_columns(features)
+    return PREDICTIONS.typed(frame.with_columns(features))
 
 
 def _without_personal(rows: pl.DataFrame, spec: ScoreSpec) -> pl.DataFrame:
     """Return rows as the log keeps them; the caller's own file of answers still has its ids."""
-    features = [predictions.FEATURE_PREFIX + name for name in spec.personal]
+    features = [FEATURE_PREFIX + name for name in spec.personal]
     kept = rows.drop(features, strict=False)
     return kept.with_columns(row_key=pl.lit(None, pl.String())) if spec.id_column in spec.personal else kept
 

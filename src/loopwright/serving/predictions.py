@@ -10,45 +10,17 @@ from typing import Any
 import polars as pl
 
 from loopwright.store.blobs import BlobStore
+from loopwright.store.streams import FEATURE_PREFIX, LABELS, PREDICTIONS
 from loopwright.store.types import Chunk
 
-FEATURE_PREFIX = "f."
-"""Begins the name of every feature column of the log."""
 SCORED = "score"
 """Variant of rows scored in a batch, which no release chose."""
 _ANSWER = ["prediction_id", "variant", "is_shadow"]
 """What names one answer: the served one of a prediction, or that of one of its shadows."""
 
-PREDICTION_SCHEMA = pl.Schema(
-    {
-        "prediction_id": pl.String(),
-        "row_key": pl.String(),
-        "release": pl.Int64(),
-        "variant": pl.String(),
-        "model_version": pl.Int64(),
-        "is_shadow": pl.Boolean(),
-        "event_at": pl.Int64(),
-        "recorded_at": pl.Int64(),
-        "latency_us": pl.Int64(),
-        "score": pl.Float64(),
-        "answer": pl.String(),
-        "error": pl.String(),
-        "missing": pl.String(),
-        "bucket": pl.Float64(),
-    }
-)
+PREDICTION_SCHEMA = PREDICTIONS.schema()
 """Columns of every prediction chunk; feature columns ``f.<name>`` follow them."""
-
-LABEL_SCHEMA = pl.Schema(
-    {
-        "label_id": pl.String(),
-        "prediction_id": pl.String(),
-        "label": pl.Float64(),
-        "label_text": pl.String(),
-        "event_at": pl.Int64(),
-        "recorded_at": pl.Int64(),
-    }
-)
+LABEL_SCHEMA = LABELS.schema()
 """Columns of every label chunk."""
 
 

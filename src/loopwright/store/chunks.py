@@ -8,15 +8,12 @@ import msgspec
 from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
+from loopwright.store.streams import STREAMS
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-ID_COLUMNS = {"predictions": "prediction_id", "labels": "label_id", "pushes": "push_id"}
-"""Where the rows of each kind have their ids."""
 
 
 _GROUP_ROWS = 4096
@@ -38,7 +35,7 @@ def describe_chunk(
     rows: "pl.DataFrame", blob: BlobRef, *, kind: str, stream: str, writer: str, seq: int
 ) -> StoredChunk:
     """Return what there is to tell of rows, sorted by id, that are stored as a Parquet blob."""
-    ids, times = rows.get_column(ID_COLUMNS[kind]), rows.get_column("event_at")
+    ids, times = rows.get_column(STREAMS[kind].id_column), rows.get_column("event_at")
     return StoredChunk(
         kind=kind,
         stream=stream,

@@ -1,6 +1,6 @@
 """The contract of an online store and the choice of one by URL."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopwright.features.types import BoundView
@@ -41,6 +41,13 @@ class Pushed(NamedTuple):
     changed: int
 
 
+class Part(NamedTuple):
+    """Rows of one dataset after one of its transforms, and the views that see them so."""
+
+    views: Sequence[BoundView]
+    frame: "pl.DataFrame"
+
+
 class OnlineStore(Protocol):
     """Keeps recent rows of each (view, entity). The same rows in any order, and repeated, give the same state.
 
@@ -57,6 +64,21 @@ class OnlineStore(Protocol):
 
         Raises:
             InvalidInput: A column is missing, or a value or moment cannot be used.
+        """
+        ...
+
+    def push_together(
+        self, parts: "Sequence[Part]", now_us: int | None = None, before_commit: Callable[[], None] = ...
+    ) -> Pushed:
+        """Merge several frames of one dataset, all or none.
+
+        Args:
+            parts: Views, and the rows as these see them.
+            now_us: As ``push``.
+            before_commit: Called when every row has been taken; where it raises, none is.
+
+        Raises:
+            InvalidInput: As ``push``.
         """
         ...
 

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.online.base import Entities, Lookup, Pushed
+from loopwright.features.online.base import Entities, Lookup, Part, Pushed
 from loopwright.features.online.latest import LatestArrival
 from loopwright.features.online.state import Arrival, look_up, merge
 from loopwright.features.online.windows import WindowArrival
@@ -60,15 +60,28 @@ class SqliteOnlineStore:
 
     def push(self, views: Sequence[BoundView], frame: pl.DataFrame, now_us: int | None = None) -> Pushed:
         """Merge rows of one dataset, after its transform, into every view of it."""
-        if not views or frame.is_empty():
-            return Pushed(frame.height, 0)
-        rows = DatasetRows(views[0].dataset, frame)
-        if now_us is not None:
-            _refuse_future(rows, now_us)
-        arrivals = [self._arrival(view, rows) for view in {view.key: view for view in views}.values()]
-        with self._writing() as connection:
-            changed = self._merge(connection, arrivals)
-        return Pushed(frame.height, changed)
+        return self.push_together([Part(views, frame)], now_us)
+
+    def push_together(
+        self, parts: Sequence[Part], now_us: int | None = None, before_commit: Callable[[], None] = lambda: None
+    ) -> Pushed:
+        """Merge several frames of one dataset, all or none; ``before_commit`` may still refuse."""
+        arrivals: dict[str, Arrival] = {}
+        for views, frame in parts:
+            if not views or frame.is_empty():
+                continue
+            rows = DatasetRows(views[0].dataset, frame)
+            if now_us is not None:
+                _refuse_future(rows, now_us)
+            arrivals |= {view.key: self._arrival(view, rows) for view in views}
+        changed = 0
+        if arrivals:
+            with self._writing() as connection:
+                changed = self._merge(connection, list(arrivals.values()))
+                before_commit()
+        else:
+            before_commit()
+        return Pushed(max((part.frame.height for part in parts), default=0), changed)
 
     def fill(self, view: BoundView, frame: pl.DataFrame, fragments: Iterable[str], until_us: int) -> Pushed:
         """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments."""

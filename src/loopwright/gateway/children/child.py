@@ -72,6 +72,11 @@ class Child(asyncio.Protocol):
         await child._loop.create_unix_connection(lambda: child, sock=newborn.line)
         return child
 
+    @property
+    def mark(self) -> bytes | None:
+        """What it is at work on, as it has marked; None where it has ended or marked nothing."""
+        return None if self._page is None or self._has_ended else self._page.read()
+
     def send(self, message: Message) -> None:
         """Send a message; one that has ended hears nothing."""
         if self._transport is not None:

@@ -2,10 +2,12 @@
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from loopwright.features import BoundView, DatasetPushSpec
+from loopwright.gateway.ingest import Labels
 from loopwright.gateway.questions import Question
 from loopwright.gateway.spool import Batch, Layout
 from loopwright.serving import Release
@@ -50,6 +52,44 @@ class Settle(Message, tag="settle"):
     """Finish what the shadows owe, then say so."""
 
 
+class Open(Message, tag="open"):
+    """Take rows of a project's streams from now on."""
+
+    root: str
+    online_url: str
+
+
+class Target(Message, tag="target"):
+    """Know a dataset that rows are pushed to; ``number`` is how pushes name it. ``personal`` is left out of the log."""
+
+    spec: DatasetPushSpec
+    views: list[BoundView]
+    personal: list[str]
+
+
+class Take(Message, tag="take"):
+    """Take the rows of a body: labels, predictions made elsewhere, or rows of the dataset ``target``.
+
+    ``is_logged``: an earlier child had the rows put into the log and ended before features saw them.
+    """
+
+    kind: Literal["labels", "predictions", "pushes"]
+    body: bytes
+    base: bytes
+    at_us: int
+    is_replay: bool
+    labels: Labels | None = None
+    personal: list[str] = []
+    target: int = 0
+    is_logged: bool = False
+
+
+class Logged(Message, tag="logged"):
+    """The rows of a push are in the log; or they are not, and why."""
+
+    why_not: dict[str, Any] | None = None
+
+
 class Loaded(Message, tag="loaded"):
     """A release is loaded and has answered; ``row_us`` is how long a row takes it, ``why_not`` that it could not."""
 
@@ -86,6 +126,21 @@ class Answers(Message, tag="answers"):
     is_owing: bool = False
 
 
+class Taken(Message, tag="taken"):
+    """Rows that are fit for the log. ``is_held``: they wait to hear that they are there."""
+
+    batch: Packed
+    rows: int
+    is_held: bool = False
+
+
+class Done(Message, tag="done"):
+    """A body was taken, or why not."""
+
+    rows: int = 0
+    error: dict[str, Any] | None = None
+
+
 class Owed(Message, tag="owed"):
     """What shadows answered of a batch that had these ``numbers``."""
 
@@ -97,8 +152,8 @@ class Settled(Message, tag="settled"):
     """The shadows owe nothing."""
 
 
-ToChild = Load | Ask | Settle
-FromChild = Loaded | Answers | Owed | Settled
+ToChild = Load | Ask | Settle | Open | Target | Take | Logged
+FromChild = Loaded | Answers | Owed | Settled | Taken | Done
 _encoder = msgspec.msgpack.Encoder()
 read_to_child = msgspec.msgpack.Decoder(ToChild)
 read_from_child = msgspec.msgpack.Decoder(FromChild)

@@ -1,0 +1,115 @@
+"""A push is in the log and in the features, or in neither."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loopwright.features import BoundView, ColumnViewSpec, DatasetPushSpec, online
+from loopwright.gateway.pushes import PushTarget
+from loopwright.gateway.spool import Batch
+from loopwright.gateway.stamps import Stamp
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import digest_bytes
+from loopwright.kernel.errors import InvalidInput, StepFailed, StorageFull, TooLarge
+
+NOON = parse_moment("2026-03-01T12:00:00Z")
+STAMP = Stamp.now(NOON)
+SPEC = DatasetPushSpec("weather", ["origin"], "observed_at", {}, None, {"origin": "String", "temp": "Float64"})
+
+
+def code(name: str) -> CodeRef:
+    return CodeRef(digest_bytes(b"code"), "weather", name, digest_bytes(name.encode()))
+
+
+def view(key: str, spec: DatasetPushSpec) -> BoundView:
+    return BoundView(key, ColumnViewSpec(key, "weather", "origin", ["temp"]), spec, {"temp": "temp"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> online.OnlineStore:
+    return online.open_online_store(str(tmp_path / "online.sqlite"))
+
+
+def target(store: online.OnlineStore, views: list[BoundView], spec: DatasetPushSpec = SPEC) -> PushTarget:
+    functions = {"warmer": lambda frame: frame.with_columns(pl.col("temp") + 1), "broken": lambda frame: 1 / 0}
+    return PushTarget(spec, views, lambda ref: functions[ref.qualname], store)
+
+
+def temp(store: online.OnlineStore, bound: BoundView) -> float:
+    return float(store.lookup([bound], {"origin": ["JFK"]}, [NOON]).columns["temp"][0])
+
+
+ROW = {"origin": "JFK", "observed_at": "2026-03-01T11:00:00Z", "temp": 4.5}
+
+
+def test_rows_that_the_log_does_not_take_are_in_no_feature(store: online.OnlineStore) -> None:
+    bound = view("a", SPEC)
+    pushes = target(store, [bound])
+
+    def full(batch: Batch) -> None:
+        raise StorageFull("the disk is full")
+
+    with pytest.raises(StorageFull):
+        pushes.commit(pushes.prepare([ROW], STAMP), NOON, full)
+    assert temp(store, bound) != temp(store, bound)
+    kept: list[Batch] = []
+    pushes.commit(pushes.prepare([ROW], STAMP), NOON, kept.append)
+    assert temp(store, bound) == 4.5
+    assert kept[0].rows == 1
+
+
+def test_a_transform_that_raises_takes_nothing_from_the_others(store: online.OnlineStore) -> None:
+    specs = [DatasetPushSpec("weather", ["origin"], "observed_at", {}, code(name)) for name in ("warmer", "broken")]
+    views = [view("warm", specs[0]), view("broken", specs[1])]
+    pushes = target(store, views, specs[0])
+    with pytest.raises(StepFailed, match="ZeroDivisionError"):
+        pushes.prepare([ROW], STAMP)
+    assert temp(store, views[0]) != temp(store, views[0])
+    healthy = target(store, views[:1], specs[0])
+    healthy.commit(healthy.prepare([ROW], STAMP), NOON, lambda batch: None)
+    assert temp(store, views[0]) == 5.5
+
+
+def test_the_same_stamp_names_the_same_rows(store: online.OnlineStore) -> None:
+    pushes = target(store, [])
+    first, again = (pushes.prepare([ROW, {**ROW, "origin": "LGA"}], STAMP).batch for _ in range(2))
+    assert first == again
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"temp": True}, "rows[0].temp"),
+        ({"temp": 2**53 + 1}, "rows[0].temp"),
+        ({"temp": "warm"}, "rows[0].temp"),
+        ({"extra": []}, "rows[0].extra"),
+        ({"extra": {"a": 1}}, "rows[0].extra"),
+        ({"extra": 2**70}, "rows[0].extra"),
+        ({"origin": "J\0K"}, "rows[0].origin"),
+        ({"origin": None}, "rows[0].origin"),
+        ({"observed_at": 1_772_366_400}, "rows[0].observed_at"),
+        ({"observed_at": "2026-03-01"}, "rows[0].observed_at"),
+        ({"observed_at": None}, "rows[0].observed_at"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(store: online.OnlineStore, change: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        target(store, [view("a", SPEC)]).prepare([{**ROW, **change}], STAMP)
+    assert refused.value.field == field
+
+
+def test_a_whole_number_is_one_however_it_is_written(store: online.OnlineStore) -> None:
+    spec = DatasetPushSpec("weather", ["origin"], "observed_at", {}, None, {"gusts": "Int64", "temp": "Float64"})
+    batch = target(store, [], spec).prepare([{**ROW, "gusts": 3.0, "temp": 4}], STAMP).batch
+    logged = dict(zip((name for name, _ in batch.layout.columns), batch.columns, strict=True))
+    assert (logged["gusts"], logged["temp"]) == ([3], [4.0])
+    with pytest.raises(InvalidInput):
+        target(store, [], spec).prepare([{**ROW, "gusts": 3.5}], STAMP)
+
+
+def test_rows_with_too_many_columns_are_refused(store: online.OnlineStore) -> None:
+    with pytest.raises(TooLarge, match="too many columns"):
+        target(store, []).prepare([{**ROW, f"c{number}": 1} for number in range(2_000)], STAMP)
