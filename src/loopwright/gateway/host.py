@@ -11,7 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from loopwright.gateway.children.child import End
-from loopwright.gateway.children.messages import Answers, Ask, FromChild, Load, Message, Owed, Reply
+from loopwright.gateway.children.duty import Duty
+from loopwright.gateway.children.messages import (
+    Answers,
+    Ask,
+    BatchUnpacker,
+    FromChild,
+    Load,
+    Message,
+    Owed,
+    Reply,
+)
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.tended import Pending, Tended
 from loopwright.gateway.journal import Then
@@ -36,7 +46,7 @@ class Place(NamedTuple):
     online_url: str
 
 
-class Host(Tended):
+class Host(Duty):
     """Has the questions to one release answered by a child.
 
     Args:
@@ -51,8 +61,11 @@ class Host(Tended):
         self, release: Release, nursery: Nursery, place: Place, keep: Keep, observe_batch: Callable[[int], None]
     ) -> None:
         budget_s = release.limits.get("timeout_ms", BUDGET_MS) / 1000
-        super().__init__(f"{release.project}/{release.deployment}", nursery, budget_s)
+        self.name = f"{release.project}/{release.deployment}"
         self.release = release
+        self.tended = Tended(self.name, nursery, budget_s, self)
+        self._unpacker = BatchUnpacker()
+        self._now = asyncio.get_running_loop().time
         self._place, self._keep, self._observe_batch = place, keep, observe_batch
         self._owed: dict[int, Ask] = {}
         self._pauses = Pauses()
@@ -65,24 +78,25 @@ class Host(Tended):
             LoopwrightError: What keeps the release from being loaded.
             Unavailable: There is no process to be had.
         """
-        return (await self.begin(Load(0, self.release, *self._place, sample))).row_us
+        return (await self.tended.begin(Load(0, self.release, *self._place, sample))).row_us
 
     def ask(self, question: Question, stamp: Stamp) -> "asyncio.Future[bytes]":
         """Hand a question to the child; its future ends with the answer's body, or with why there is none.
 
         It ends with ``TookTooLong`` after the budget, and with ``ModelPaused`` where there is no child.
         """
-        down = self._pauses.down(self._loop.time())
-        return self.put(Ask(self.next_number(), question, stamp.base.to_bytes(16), stamp.at_us, down))
+        down = self._pauses.down(self._now())
+        return self.tended.put(Ask(self.tended.next_number(), question, stamp.base.to_bytes(16), stamp.at_us, down))
 
     @property
     def failure(self) -> str:
         """Why there is no child, or which variants are left alone and why; empty where all is well."""
         names = [variant.name for variant in self.release.variants]
-        return "; ".join(filter(None, [self._failure, self._pauses.told(names, self._loop.time())]))
+        return "; ".join(filter(None, [self.tended.failure, self._pauses.told(names, self._now())]))
 
     def hello(self) -> Message:
         """Return the release to load."""
+        self._unpacker = BatchUnpacker()
         return Load(0, self.release, *self._place)
 
     def receive(self, message: FromChild) -> None:
@@ -103,20 +117,20 @@ class Host(Tended):
         place = end.mark[0] if end.mark else champion_place(self.release)
         variant, why = self.release.variants[place], f"its process {end.how}"
         log.error("%s of %s, release %s: %s", variant.name, self.name, self.release.number, why)
-        self._pauses.blame(place, why, self._loop.time())
+        self._pauses.blame(place, why, self._now())
         # Whoever is asked again is spared it however long the next process takes to start.
-        for ask in self._asks():
+        for ask in self._asks([pending.message for pending in self.tended.under_way.values()]):
             ask.down = {**ask.down, place: why}
 
-    def messages_again(self) -> list[Message]:
+    def messages_again(self, under_way: Sequence[Message]) -> Sequence[Message]:
         """Return the questions under way, and those that only the shadows still have to answer."""
-        down = self._pauses.down(self._loop.time())
+        down = self._pauses.down(self._now())
         for ask in self._owed.values():
             ask.is_told = True
-        asks = self._asks()
+        asks = self._asks(under_way)
         for ask in asks:
             ask.down = {**ask.down, **down}
-        return list(asks)
+        return asks
 
     def refusal(self, why: str) -> LoopwrightError:
         """Return what callers are told meanwhile."""
@@ -127,15 +141,14 @@ class Host(Tended):
             next_step="send it again later; loopwright status says what is wrong",
         )
 
-    def _asks(self) -> list[Ask]:
-        pending = [pending.message for pending in self._pending.values()]
-        return [message for message in (*self._owed.values(), *pending) if isinstance(message, Ask)]
+    def _asks(self, under_way: Sequence[Message]) -> list[Ask]:
+        return [message for message in (*self._owed.values(), *under_way) if isinstance(message, Ask)]
 
     def _on_answers(self, answers: Answers) -> None:
         batches = self._unpacker.unpack(answers.batches)
         replies: list[tuple[Pending, Reply]] = []
         for reply in answers.replies:
-            pending = self.take_off(reply.number)
+            pending = self.tended.take_off(reply.number)
             if pending is None:
                 continue
             replies.append((pending, reply))

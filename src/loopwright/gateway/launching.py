@@ -50,7 +50,7 @@ class Served:
             release.limits.get(name, default)
             for name, default in (("waiting", MOST_WAITING), ("waiting_bytes", MOST_WAITING_BYTES))
         )
-        self.admission = Admission(release.deployment, host.budget_s, most, most_bytes)
+        self.admission = Admission(release.deployment, host.tended.budget_s, most, most_bytes)
         self.sample: Question | None = None
         """The last small request that was answered; the next release has to answer it too."""
 
@@ -176,11 +176,11 @@ class Launcher:
 
 
 async def _end_when_idle(host: Host) -> None:
-    host.end_when_idle()
+    host.tended.end_when_idle()
 
 
 async def _retire(host: Host) -> None:
-    host.retire()
+    host.tended.retire()
 
 
 def _part(variant: Variant) -> str:

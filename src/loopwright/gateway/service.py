@@ -223,7 +223,7 @@ class Service:
     def _take(self, taker: Taker, kind: Kind, body: bytes, project: str) -> Take:
         stamp = Stamp.now(self._parts.clock.now_us())
         is_replay = self._keeper.is_replay(project)
-        return Take(taker.next_number(), kind, body, stamp.base.to_bytes(16), stamp.at_us, is_replay)
+        return Take(taker.tended.next_number(), kind, body, stamp.base.to_bytes(16), stamp.at_us, is_replay)
 
     def _taker(self, project: str) -> Taker:
         taker = self._takers.get(project)
@@ -254,7 +254,8 @@ class Service:
         """Finish what is owed, when no request comes any more."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._settle(EVERY_PROJECT), _CLOSING_S)
-        for tended in (*(served.host for served in self._keeper.served.values()), *self._takers.values()):
+        hosts = [served.host.tended for served in self._keeper.served.values()]
+        for tended in (*hosts, *(taker.tended for taker in self._takers.values())):
             tended.close()
         self._datasets.close()
 
@@ -264,7 +265,7 @@ class Service:
     async def _settle(self, scope: str) -> None:
         """Return once the shadows of a project, or of every project, have answered what they owe."""
         self._batcher.finish_shadows()
-        await asyncio.gather(*(served.host.settle() for served in self._visible(scope).values()))
+        await asyncio.gather(*(served.host.tended.settle() for served in self._visible(scope).values()))
 
     async def _refresh(self) -> None:
         """Ask the server what it knows, once for all who wait; at most once a second."""

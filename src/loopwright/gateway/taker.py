@@ -2,12 +2,24 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from loopwright.features import BoundView, DatasetPushSpec
 from loopwright.gateway.admission import Admission
 from loopwright.gateway.children.child import End
-from loopwright.gateway.children.messages import Done, FromChild, Logged, Message, Open, Take, Taken, Target
+from loopwright.gateway.children.duty import Duty
+from loopwright.gateway.children.messages import (
+    BatchUnpacker,
+    Done,
+    FromChild,
+    Logged,
+    Message,
+    Open,
+    Take,
+    Taken,
+    Target,
+)
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.tended import Pending, Tended
 from loopwright.gateway.host import Place
@@ -22,7 +34,7 @@ BUDGET_S = 40.0
 """How long one body may take; the online store waits up to 30 seconds for another writer."""
 
 
-class Taker(Tended):
+class Taker(Duty):
     """Has the rows of one project taken by a child.
 
     Args:
@@ -33,15 +45,15 @@ class Taker(Tended):
     """
 
     def __init__(self, project: str, nursery: Nursery, place: Place, journal: Journal) -> None:
-        super().__init__(f"{project}: rows", nursery, BUDGET_S)
-        self.admission = Admission(self.name, BUDGET_S)
-        self.first_look_s = TRANSFORM_S
+        self.tended = Tended(f"{project}: rows", nursery, BUDGET_S, self, TRANSFORM_S)
+        self.tended.end_when_idle()
+        self.admission = Admission(self.tended.name, BUDGET_S)
+        self._unpacker = BatchUnpacker()
         self._project, self._place, self._journal = project, place, journal
         self._streams: dict[int, StreamKey] = {}
         self._targets: dict[str, Target] = {}
         self._numbered: dict[int, Target] = {}
         self._told: set[int] = set()
-        self.end_when_idle()
 
     async def take(self, take: Take, stream: str) -> int:
         """Have a body taken and return how many rows it has; they are in the log, and those of pushes in features.
@@ -55,7 +67,7 @@ class Taker(Tended):
         with self.admission.admitted(len(take.body)):
             self._streams[take.number] = StreamKey(self._project, take.kind, stream)
             try:
-                rows: int = await self.put(take)
+                rows: int = await self.tended.put(take)
             finally:
                 self._streams.pop(take.number, None)
             return rows
@@ -64,46 +76,45 @@ class Taker(Tended):
         """Return the number by which the child knows a dataset, as it is declared now."""
         known = self._targets.get(spec.name)
         if known is None or (known.spec, known.views, known.personal) != (spec, views, personal):
-            known = self._targets[spec.name] = Target(self.next_number(), spec, views, personal)
+            known = self._targets[spec.name] = Target(self.tended.next_number(), spec, views, personal)
             self._numbered[known.number] = known
         return known.number
 
     def hello(self) -> Message:
         """Return where to find code and the online store."""
         self._told.clear()
+        self._unpacker = BatchUnpacker()
         return Open(0, *self._place)
 
-    def send(self, message: Message) -> None:
-        """Send a message; a child that does not know the dataset yet is told of it first."""
+    def ahead_of(self, message: Message) -> Iterable[Message]:
+        """Return the dataset of a push that the child does not know yet."""
         if isinstance(message, Take) and message.target and message.target not in self._told:
             self._told.add(message.target)
-            super().send(self._numbered[message.target])
-        super().send(message)
+            yield self._numbered[message.target]
 
     def receive(self, message: FromChild) -> None:
         """Put what was read into the log, and tell what was taken."""
         if isinstance(message, Taken):
             self._on_taken(message)
-        elif isinstance(message, Done) and (pending := self.take_off(message.number)) is not None:
+        elif isinstance(message, Done) and (pending := self.tended.take_off(message.number)) is not None:
             error = None if message.error is None else error_from_dict(message.error)
             _tell(pending, message.rows, error)
 
     def blame(self, end: End) -> None:
         """Tell the log what happened."""
         what = "a transform" if end.mark == b"transform" else "taking rows"
-        log.error("%s: %s: its process %s", self.name, what, end.how)
+        log.error("%s: %s: its process %s", self.tended.name, what, end.how)
 
-    def patience_s(self) -> float:
+    def patience_s(self, budget_s: float) -> float:
         """Return how long it may be silent: a transform may hang, the store may wait its turn."""
-        mark = None if self._child is None else self._child.mark
-        return TRANSFORM_S if mark == b"transform" else BUDGET_S
+        return TRANSFORM_S if self.tended.mark == b"transform" else budget_s
 
     def refusal(self, why: str) -> LoopwrightError:
         """Return what callers are told meanwhile."""
         return Unavailable(f"rows cannot be taken now: {why}", value=self._project, next_step="send them again later")
 
     def _on_taken(self, taken: Taken) -> None:
-        pending, stream = self._pending.get(taken.number), self._streams.get(taken.number)
+        pending, stream = self.tended.under_way.get(taken.number), self._streams.get(taken.number)
         batches = self._unpacker.unpack([taken.batch])
         if pending is None or stream is None:
             if taken.is_held:
@@ -112,7 +123,7 @@ class Taker(Tended):
 
         def then(why: Exception | None) -> None:
             if not taken.is_held:
-                self.take_off(taken.number)
+                self.tended.take_off(taken.number)
                 _tell(pending, taken.rows, why)
                 return
             if why is None and isinstance(pending.message, Take):
@@ -126,13 +137,10 @@ class Taker(Tended):
 
     def _answer(self, number: int, why: Exception | None) -> None:
         """Tell a push that waits whether its rows are in the log."""
-        if self._child is not None:
-            told: dict[str, Any] | None = None
-            if why is not None:
-                told = (
-                    why.to_dict() if isinstance(why, LoopwrightError) else {"code": "unavailable", "message": str(why)}
-                )
-            self._child.send(Logged(number, told))
+        told: dict[str, Any] | None = None
+        if why is not None:
+            told = why.to_dict() if isinstance(why, LoopwrightError) else {"code": "unavailable", "message": str(why)}
+        self.tended.send(Logged(number, told))
 
 
 def _tell(pending: Pending, rows: int, why: Exception | None) -> None:

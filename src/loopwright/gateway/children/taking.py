@@ -120,11 +120,19 @@ class TakingDesk:
         return push.batch.rows
 
     def _wait_logged(self, number: int) -> None:
-        while True:
-            for place, message in enumerate(self._messages):
-                if isinstance(message, Logged) and message.number == number:
-                    del self._messages[place]
-                    if message.why_not is not None:
-                        raise error_from_dict(message.why_not)
-                    return
+        """Return once a push's rows are in the log; whatever else is said meanwhile waits its turn.
+
+        Raises:
+            LoopwrightError: They are not.
+        """
+        while (logged := self._logged(number)) is None:
             self._messages += self._line.read(is_waiting=True)
+        if logged.why_not is not None:
+            raise error_from_dict(logged.why_not)
+
+    def _logged(self, number: int) -> Logged | None:
+        for message in self._messages:
+            if isinstance(message, Logged) and message.number == number:
+                self._messages.remove(message)
+                return message
+        return None

@@ -5,11 +5,13 @@ What it was asked and has not answered goes to the next one, once.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from loopwright.gateway.children.child import Child, End
-from loopwright.gateway.children.messages import BatchUnpacker, FromChild, Loaded, Message, Settle, Settled
+from loopwright.gateway.children.duty import Duty
+from loopwright.gateway.children.messages import FromChild, Loaded, Message, Settle, Settled
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.pauses import ChildCrashed, TookTooLong
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
@@ -35,23 +37,28 @@ class Pending:
 
 
 class Tended:
-    """One child after another for one purpose. Lives in the event loop.
+    """One child after another for one duty. Lives in the event loop.
 
     Args:
         name: What it is for, in words.
         nursery: Where children come from.
         budget_s: How long one question may take.
+        duty: What it does.
+        first_look_s: When a child at work is looked after first; the budget where none is given.
     """
 
-    def __init__(self, name: str, nursery: Nursery, budget_s: float) -> None:
+    def __init__(
+        self, name: str, nursery: Nursery, budget_s: float, duty: Duty, first_look_s: float | None = None
+    ) -> None:
         self.name, self.budget_s = name, budget_s
-        self._nursery = nursery
+        self.failure = ""
+        self._nursery, self._duty = nursery, duty
+        self._first_look_s = budget_s if first_look_s is None else first_look_s
         self._is_resident = True
         self._loop = asyncio.get_running_loop()
         self._child: Child | None = None
         self._loading: asyncio.Future[Loaded] | None = None
         self._coming_back: asyncio.Task[None] | None = None
-        self._unpacker = BatchUnpacker()
         self._number = 0
         self._pending: dict[int, Pending] = {}
         self._settling: dict[int, asyncio.Future[None]] = {}
@@ -59,36 +66,17 @@ class Tended:
         self._watch: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._delay_s = self._started_at = 0.0
-        self._failure = ""
         self._is_closed = False
-        self.first_look_s = budget_s
 
-    def hello(self) -> Message:
-        """Return what a child is told first."""
-        raise NotImplementedError
+    @property
+    def under_way(self) -> Mapping[int, Pending]:
+        """The questions that are not answered yet, by their numbers."""
+        return self._pending
 
-    def receive(self, message: FromChild) -> None:
-        """Take a message of the child."""
-        raise NotImplementedError
-
-    def blame(self, end: End) -> None:
-        """Remember what was to blame for the end of a child."""
-
-    def refusal(self, why: str) -> LoopwrightError:
-        """Return what is answered while there is no child."""
-        raise NotImplementedError
-
-    def owes(self) -> bool:
-        """Say whether the child has work that nobody waits for."""
-        return False
-
-    def messages_again(self) -> list[Message]:
-        """Return what the next child has to do."""
-        return [pending.message for pending in self._pending.values()]
-
-    def patience_s(self) -> float:
-        """Return how long a child with work may be silent."""
-        return self.budget_s
+    @property
+    def mark(self) -> bytes | None:
+        """What the child is at work on, as it has marked; None where there is none or it marked nothing."""
+        return None if self._child is None else self._child.mark
 
     async def begin(self, hello: Message) -> Loaded:
         """Start a child and wait until it is ready.
@@ -99,7 +87,6 @@ class Tended:
             Unavailable: There is no process to be had.
         """
         self._loading = self._loop.create_future()
-        self._unpacker = BatchUnpacker()
         child = await Child.start(self._nursery, self._on_message, self._on_end)
         child.send(hello)
         try:
@@ -130,17 +117,16 @@ class Tended:
         if self._child is None and self._coming_back is None:
             self._coming_back = self._loop.create_task(self._come_back())
         if self._child is None and self._delay_s > 1:
-            done.set_exception(self.refusal(self._failure or "its process starts again"))
+            done.set_exception(self._duty.refusal(self.failure or "its process starts again"))
             return done
         timer = self._loop.call_later(self.budget_s, self._on_late, message.number)
         self._pending[message.number] = Pending(message, done, timer)
-        if self._child is not None:
-            self.send(message)
+        self.send(message)
         return done
 
     async def settle(self) -> None:
         """Return once the child owes nothing, or has ended."""
-        if self._child is None or not (self._pending or self.owes()):
+        if self._child is None or not (self._pending or self._duty.owes()):
             return
         number = self.next_number()
         done = self._settling[number] = self._loop.create_future()
@@ -171,14 +157,17 @@ class Tended:
         self._fail_all("this gateway stops")
 
     def send(self, message: Message) -> None:
-        """Send a message to the child that is there, which has work then."""
-        assert self._child is not None
+        """Send a message to the child, which has work then; where there is none, nobody hears it."""
+        if self._child is None:
+            return
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
         if self._watch is None:
             self._heard_at = self._loop.time()
-            self._watch = self._loop.call_later(self.first_look_s, self._on_watch)
+            self._watch = self._loop.call_later(self._first_look_s, self._on_watch)
+        for ahead in self._duty.ahead_of(message):
+            self._child.send(ahead)
         self._child.send(message)
 
     def take_off(self, number: int) -> Pending | None:
@@ -197,12 +186,12 @@ class Tended:
             if (done := self._settling.pop(message.number, None)) is not None:
                 done.set_result(None)
         else:
-            self.receive(message)
+            self._duty.receive(message)
         self._rest()
 
     def _rest(self) -> None:
         """End a child that is not needed any more, at once or when it has been idle for long enough."""
-        if self._pending or self.owes() or self._child is None:
+        if self._pending or self._duty.owes() or self._child is None:
             return
         if self._watch is not None:
             self._watch.cancel()
@@ -214,7 +203,7 @@ class Tended:
 
     def _on_idle(self) -> None:
         self._idle = None
-        if self._child is not None and not self._pending and not self.owes():
+        if self._child is not None and not self._pending and not self._duty.owes():
             self._child.close()
             self._child = None
 
@@ -233,9 +222,9 @@ class Tended:
         """Stop a child that has said nothing for as long as a question may take, although it has work."""
         silent_s = self._loop.time() - self._heard_at
         self._watch = None
-        if self._child is None or not (self._pending or self.owes()):
+        if self._child is None or not (self._pending or self._duty.owes()):
             return
-        patience_s = self.patience_s()
+        patience_s = self._duty.patience_s(self.budget_s)
         if silent_s < patience_s:
             self._watch = self._loop.call_later(patience_s - silent_s, self._on_watch)
             return
@@ -249,7 +238,7 @@ class Tended:
         if child is not self._child:
             return
         self._child = None
-        self.blame(end)
+        self._duty.blame(end)
         for number, pending in list(self._pending.items()):
             pending.tries += 1
             if pending.tries > _TRIES:
@@ -259,25 +248,27 @@ class Tended:
         for done in self._settling.values():
             done.set_result(None)
         self._settling.clear()
-        if self._coming_back is None and (self._pending or self.owes() or (self._is_resident and not self._is_closed)):
+        if self._coming_back is None and (
+            self._pending or self._duty.owes() or (self._is_resident and not self._is_closed)
+        ):
             self._coming_back = self._loop.create_task(self._come_back())
 
     async def _come_back(self) -> None:
         """Start the next child and hand it what was under way."""
         try:
             await asyncio.sleep(self._delay_s)
-            await self.begin(self.hello())
+            await self.begin(self._duty.hello())
         except LoopwrightError as error:
             self._delay_s = min(max(2 * self._delay_s, 0.5), _LONGEST_DELAY_S)
-            self._failure = str(error)
+            self.failure = str(error)
             log.error("%s cannot be started again: %s", self.name, error)
             self._fail_all(str(error))
         else:
-            self._failure = ""
+            self.failure = ""
         finally:
             self._coming_back = None
         if self._child is not None:
-            for message in self.messages_again():
+            for message in self._duty.messages_again([pending.message for pending in self._pending.values()]):
                 self.send(message)
 
     def _fail_all(self, why: str) -> None:
@@ -287,4 +278,4 @@ class Tended:
     def _fail(self, number: int, why: str) -> None:
         pending = self.take_off(number)
         if pending is not None and not pending.done.done():
-            pending.done.set_exception(self.refusal(why))
+            pending.done.set_exception(self._duty.refusal(why))
