@@ -89,3 +89,22 @@ def test_an_unsplit_caller_stays_on_its_variant(world: World) -> None:
         seen.append({row["caller"] for row, one in zip(rows, answer, strict=True) if one["variant"] == "candidate"})
     assert seen[0] < seen[1]
     assert 20 <= len(seen[0]) <= 65
+
+
+def test_a_retired_endpoint_refuses_requests_and_takes_labels_through_a_restart(world: World) -> None:
+    gateway = start_served(world)
+    [answered] = gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["predictions"]
+    retired = world.server.call("serving.retire", deployment="late", reason="the desk is closed")
+    wait_until(lambda: acknowledged(world) >= retired.position)
+    labels = {"labels": [{"prediction_id": answered["prediction_id"], "label": 1}]}
+    for _ in range(2):
+        refused = gateway.post(PREDICT, {"rows": [x_row(3)]})
+        assert refused.status_code == 404
+        assert refused.json()["error"]["message"] == "late was retired: the desk is closed"
+        assert gateway.post(PREDICT.replace("predict", "labels"), labels).json() == {"accepted": 1}
+        assert "flights/late" not in gateway.health["releases"]
+        gateway.stop()
+        gateway.start()
+    again = world.release(1)
+    wait_until(lambda: acknowledged(world) >= again.position)
+    assert gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["release"] == 3

@@ -68,3 +68,17 @@ def test_nobody_rolls_back_without_a_reason(serving: Loop) -> None:
 def test_a_version_that_serves_is_not_deployed_again(serving: Loop) -> None:
     with pytest.raises(Conflict, match="champion of late already"):
         serving("loop.deploy", deployment="late", version=1)
+
+
+def test_no_training_brings_a_retired_endpoint_back(serving: Loop) -> None:
+    serving.retrain()
+    serving("serving.retire", deployment="late", reason="the desk is closed")
+    assert serving.retrains() == [("refused", "the endpoint was retired: the desk is closed")]
+    version = serving.train()
+    assert serving("serving.status", deployment="late").release is None
+    assert serving("approvals.list", state="waiting") == []
+    serving.wall.at_us += 61 * DAY_US
+    serving.window()
+    assert len(serving.retrains()) == 1
+    serving("loop.deploy", deployment="late", version=version, reason="it opens again")
+    assert serving("serving.status", deployment="late").champion == version

@@ -171,3 +171,18 @@ def test_an_unknown_window_is_said_to_be_so(served: Served, call: Call) -> None:
     served(SPEC)
     with pytest.raises(NotFound, match="no such window"):
         call("monitoring.window", deployment="late", start_at=0)
+
+
+def test_the_window_in_which_an_endpoint_was_retired_is_its_last(
+    worker: Worker, log: Log, served: Served, champion: Champion, call: Call
+) -> None:
+    begin = start(worker, served, champion)
+    log.day(begin, make_traffic(300, np.random.default_rng(1)))
+    worker.advance(begin + DAY // 2)
+    worker.call("serving.release", {"deployment": "late", "champion": 1, "reason": "the first"}, "flights")
+    worker.call("serving.retire", {"deployment": "late", "reason": "the desk is closed"}, "flights")
+    worker.advance(begin + 5 * DAY)
+    assert [(one.start_at, one.state) for one in call("monitoring.windows", deployment="late")] == [(begin, "settled")]
+    assert call("monitoring.get", deployment="late").next_at is None
+    worker.call("monitoring.open_windows", {"deployment": "late", "start_at": worker.wall.at_us}, "flights")
+    assert call("monitoring.get", deployment="late").next_at == begin + 5 * DAY

@@ -105,3 +105,38 @@ def test_old_releases_stay_readable(candidate: Rollout, call: Call) -> None:
     assert len(call("serving.get_release", deployment="late", number=1).variants) == 1
     with pytest.raises(NotFound):
         call("serving.get_release", deployment="late", number=3)
+
+
+def test_a_retired_endpoint_serves_nothing_until_somebody_deploys_again(
+    declare: Call, register: Call, call: Call, service: Call, worker: Any
+) -> None:
+    declare(rollout=[])
+    register("one")
+    register("two")
+    with pytest.raises(Conflict, match="serves nothing"):
+        call("serving.retire", deployment="late", reason="never used")
+    service("serving.start_rollout", deployment="late", version=1, reason="the first")
+    with pytest.raises(InvalidInput, match="needs a reason"):
+        call("serving.retire", deployment="late", reason=" ")
+    retired = call("serving.retire", deployment="late", reason="the desk is closed")
+    assert (retired.number, retired.is_retired) == (2, True)
+    status = call("serving.status", deployment="late")
+    assert (status.release, status.champion, status.retired.reason) == (None, None, "the desk is closed")
+    with pytest.raises(NotFound):
+        call("serving.get_release", deployment="late")
+    [told] = worker.call("serving.releases_after", {"position": retired.position - 1}, SYSTEM)
+    assert told.is_retired
+    assert service("serving.refresh", deployment="late", reason="an alias moved") is None
+    with pytest.raises(Conflict, match="serves nothing"):
+        call("serving.retire", deployment="late", reason="again")
+    service("serving.start_rollout", deployment="late", version=2, reason="it is open again")
+    release = call("serving.get_release", deployment="late")
+    assert (release.number, release.is_retired, release.variants[0].version) == (3, False, 2)
+    assert call("serving.status", deployment="late").retired is None
+
+
+def test_a_live_rollout_is_ended_before_its_endpoint_is(candidate: Rollout, call: Call) -> None:
+    with pytest.raises(Conflict, match="is running on late"):
+        call("serving.retire", deployment="late", reason="the desk is closed")
+    call("serving.abort", rollout_id=candidate.rollout_id, reason="the desk is closed")
+    assert call("serving.retire", deployment="late", reason="the desk is closed").is_retired

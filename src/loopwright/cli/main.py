@@ -23,6 +23,7 @@ COMMANDS = {
     "approve": ("loopwright.cli.serving:approve", "Say yes to what waits for a person."),
     "reject": ("loopwright.cli.serving:reject", "Say no, with a reason."),
     "rollback": ("loopwright.cli.serving:rollback", "Abort a live rollout, or return to the last good release."),
+    "retire": ("loopwright.cli.serving:retire", "End an endpoint; its history stays."),
     "predict": ("loopwright.cli.serving:predict", "Ask a deployment for predictions."),
     "score": ("loopwright.cli.serving:score", "Score a file in one batch, into the same log."),
     "label": ("loopwright.cli.serving:label", "Send observed outcomes."),

@@ -132,6 +132,20 @@ def rollback(deployment: str, reason: str, project: str | None, as_json: bool) -
         click.echo(f"{deployment} is back on v{after.champion}")
 
 
+@click.command()
+@click.argument("deployment")
+@click.option("--reason", required=True, help="Why; it lands in the audit trail.")
+@project_option
+@json_option
+def retire(deployment: str, reason: str, project: str | None, as_json: bool) -> None:
+    """End the endpoint DEPLOYMENT: gateways refuse requests; history, labels and reports stay.
+
+    A version that is deployed later begins it anew, as a first one.
+    """
+    retired = remote(project).call("serving.retire", deployment=deployment, reason=reason)
+    print_json(retired) if as_json else click.echo(f"{deployment} is retired; loopwright deploy begins it anew")
+
+
 def _take_rows(context: click.Context, argument: click.Parameter, value: str) -> list[dict[str, Any]]:
     """Return rows that were typed, or stand in a file."""
     is_typed = value.lstrip().startswith(("{", "["))

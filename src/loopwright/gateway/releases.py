@@ -78,6 +78,8 @@ class ReleaseKeeper:
         self.served: dict[Name, Served] = {}
         self.known = Known()
         self.failures: dict[Name, str] = {}
+        self.retired: dict[Name, Release] = {}
+        """Releases that ended an endpoint: labels of what it answered still come."""
         self.has_asked = False
         self.refreshes = 0
         self._folder, self._known_file = root / "releases", root / "known.json"
@@ -96,7 +98,7 @@ class ReleaseKeeper:
         for path in sorted(self._folder.glob("*/*.json")):
             release = read_document(path, Release)
             if release is not None:
-                self._waiting[release.project, release.deployment] = Waiting(release)
+                self._expect(release)
 
     def start(self) -> None:
         """Launch what is on disk and follow the server, in threads."""
@@ -123,10 +125,11 @@ class ReleaseKeeper:
     def labels_of(self, name: Name) -> Labels:
         """Return what labels of a deployment look like."""
         served = self.served.get(name)
-        if served is None:
+        release = self.retired.get(name) if served is None else served.release
+        if release is None:
             return Labels(self.known.tasks.get("/".join(name), ""))
-        champion = served.release.variants[champion_place(served.release)]
-        return Labels(served.release.task, champion.signature.classes, are_ids_ours=True)
+        champion = release.variants[champion_place(release)]
+        return Labels(release.task, champion.signature.classes, are_ids_ours=True)
 
     def refresh(self) -> None:
         """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
@@ -169,17 +172,32 @@ class ReleaseKeeper:
 
     def _take(self, releases: list[Release]) -> None:
         for release in releases:
-            name = (release.project, release.deployment)
-            self._waiting[name] = Waiting(release)
-            self._reported.pop(name, None)
+            self._expect(release)
+            self._reported.pop((release.project, release.deployment), None)
         self._position = max([self._position, *(release.position for release in releases)])
-        if not self._waiting:
+        if not self._waiting and not releases:
             return
         self._launch_due()
         _settle()
         self._launcher.keep_only([*self.releases(), *(waiting.release for waiting in self._waiting.values())])
         self._report()
         self._acknowledge()
+
+    def _expect(self, release: Release) -> None:
+        """Take note of a release: one that serves is launched next, one that ends an endpoint lets go of it."""
+        name = (release.project, release.deployment)
+        self.retired.pop(name, None)
+        if not release.is_retired:
+            self._waiting[name] = Waiting(release)
+            return
+        self.retired[name] = release
+        self._waiting.pop(name, None)
+        self.failures.pop(name, None)
+        before = self.served.get(name)
+        if before is not None:
+            self.served = {key: served for key, served in self.served.items() if key != name}
+            self._launcher.retire(before)
+        write_document(self._folder / name[0] / f"{name[1]}.json", release)
 
     def _launch_due(self) -> None:
         for name, waiting in list(self._waiting.items()):

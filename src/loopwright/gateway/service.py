@@ -90,6 +90,9 @@ class Service:
         why = self._keeper.failures.get(key)
         if why is not None:
             raise NotFound(f"{name} has no release that this gateway could load: {why}", field="deployment", value=name)
+        retired = self._keeper.retired.get(key)
+        if retired is not None:
+            raise NotFound(f"{name} was retired: {retired.reason}", field="deployment", value=name)
         if key in self._keeper.known.external:
             raise Conflict(f"the model of {name} is served elsewhere", field="deployment", value=name)
         raise _unknown(name, [deployment for owner, deployment in self._keeper.served if owner == project])
@@ -292,7 +295,8 @@ class Service:
             NotFound: There is no such deployment.
         """
         key = (project, name)
-        if key in self._keeper.served or self._keeper.is_expected(key) or key in self._keeper.known.external:
+        keeper = self._keeper
+        if key in keeper.served or keeper.is_expected(key) or key in keeper.retired or key in keeper.known.external:
             return
         await self._refresh()
         if key not in self._keeper.known.external:

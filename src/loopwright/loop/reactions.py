@@ -39,6 +39,8 @@ def fill_released_views(tx: Tx, event: Event, released: serving.Released) -> Non
     """A release that reads other views than the one before brings them up to date."""
     deployment, number = released.deployment, released.number
     before = serving.get_release(tx, deployment=deployment, number=number - 1) if number > 1 else None
+    if before is not None and before.is_retired:
+        before = None  # meanwhile no gateway kept its views up to date
     release = serving.get_release(tx, deployment=deployment, number=number)
     fills.fill_released_plans(tx, release, before, f"release {number} of {deployment} reads it")
 
@@ -65,6 +67,8 @@ def roll_out_trained(tx: Tx, event: Event, trained: Trained) -> None:
         registry.set_alias(tx, model=model, alias=trained.alias, version=version, reason=reason)
         return
     for spec in deployments_of(tx, model):
+        if serving.status(tx, deployment=spec.name).retired is not None:
+            continue  # only somebody who deploys brings an endpoint back
         if trained.passed:
             _roll_out(tx, spec.name, version, trained.execution_id, reason)
         else:
@@ -195,6 +199,12 @@ def promote_candidate(tx: Tx, event: Event, finished: serving.RolloutFinished) -
 def close_aborted(tx: Tx, event: Event, aborted: serving.RolloutAborted) -> None:
     """An aborted rollout leaves the champion in place and ends its retrain."""
     retrain.close_retrain(tx, aborted.deployment, "refused", event.reason, version=aborted.version)
+
+
+@reaction(serving.Retired)
+def end_retrain(tx: Tx, event: Event, retired: serving.Retired) -> None:
+    """An endpoint that ended wants no other version: the retrain under way ends with it."""
+    retrain.close_retrain(tx, retired.deployment, "refused", f"the endpoint was retired: {event.reason}")
 
 
 @reaction(serving.RolledBack)

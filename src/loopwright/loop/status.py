@@ -69,7 +69,11 @@ def _line(tx: Tx, name: str) -> DeploymentLine:
     return DeploymentLine(
         name=name,
         serving=" · ".join(f"v{one.version} {one.weight:.0%}" for one in served) or "nothing",
-        state="steady" if rollout is None else f"rollout of v{rollout.version}: {rollout.state}",
+        state="retired"
+        if found.retired is not None
+        else "steady"
+        if rollout is None
+        else f"rollout of v{rollout.version}: {rollout.state}",
         predictions=logged - scored,
         progress="" if rollout is None else _progress(tx, rollout),
         refused=_refused(tx, found.deployment.spec.model),

@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from loopwright import serving
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
@@ -46,11 +47,17 @@ def close_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
 
 @plans_next("monitoring.close_window")
 def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> None:
-    """Plan the settling of a window and the close of the next one; of an earlier window than the newest, no close."""
+    """Plan the settling of a window and the close of the next one; of an earlier window than the newest, no close.
+
+    The window in which an endpoint was retired is its last one, until a version of it serves again.
+    """
     monitor = get(tx, deployment=deployment)
     if monitor.next_at is not None and monitor.next_at <= start_at:
-        moved = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=end_at))
-        plan_close(tx, moved, end_at)
+        retired = serving.status(tx, deployment=deployment).retired
+        is_last = retired is not None and retired.event_at < end_at
+        moved = sql.save_monitor(tx, msgspec.structs.replace(monitor, next_at=None if is_last else end_at))
+        if not is_last:
+            plan_close(tx, moved, end_at)
     settles_at = end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us)
     window = {"deployment": deployment, "start_at": start_at, "end_at": end_at}
     tx.later(settles_at, "monitoring.settle_window", window, key=f"monitoring.settle/{deployment}/{start_at}")

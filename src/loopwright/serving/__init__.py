@@ -12,6 +12,7 @@ from loopwright.serving.events import (
     Released,
     ReleasedVariant,
     ReleaseFailed,
+    Retired,
     RolledBack,
     RolloutAborted,
     RolloutFinished,
@@ -24,7 +25,7 @@ from loopwright.serving.events import (
     ScoreStarted,
 )
 from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, last_heard_of, report_failure
-from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after
+from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after, retire
 from loopwright.serving.rollouts.planning import describe_progress
 from loopwright.serving.rollouts.rollouts import (
     abort,
@@ -89,6 +90,7 @@ __all__ = [
     "ReleaseFailure",
     "Released",
     "ReleasedVariant",
+    "Retired",
     "RolledBack",
     "Rollout",
     "RolloutAborted",
@@ -135,6 +137,7 @@ __all__ = [
     "releases_after",
     "report_failure",
     "resume",
+    "retire",
     "rollback",
     "start_rollout",
     "start_score",

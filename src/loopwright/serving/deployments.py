@@ -27,7 +27,8 @@ def list_deployments(tx: Tx, *, model: str | None = None) -> list[Deployment]:
 def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
     """Return a deployment with its newest release, who cannot load that, and its live or last rollout."""
     found = get(tx, deployment=deployment)
-    release = sql.find_release(tx.connection, tx.project, deployment)
+    newest = sql.newest_release(tx.connection, tx.project, deployment)
+    release = None if newest is None or newest.is_retired else newest
     rollouts = sql.list_rollouts(tx.connection, tx.project, deployment=deployment, limit=1)
     failures = [
         failure
@@ -35,7 +36,9 @@ def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
         for failure in lease.failures
         if release is not None and (failure.deployment, failure.number) == (deployment, release.number)
     ]
-    return DeploymentStatus(found, release, rollouts[0] if rollouts else None, failures)
+    return DeploymentStatus(
+        found, release, rollouts[0] if rollouts else None, failures, newest if release is None else None
+    )
 
 
 @query("serving.external_deployments", internal=True)

@@ -37,6 +37,16 @@ class Released(Facts, frozen=True):
     variants: list[ReleasedVariant]
 
 
+@event("serving.retired")
+class Retired(Facts, frozen=True):
+    """An endpoint was ended by a release of its own; ``version`` answered last."""
+
+    deployment: str
+    number: int
+    position: int
+    version: int
+
+
 @event("serving.release_failed")
 class ReleaseFailed(Facts, frozen=True):
     """A gateway could not load a release and serves the one before."""

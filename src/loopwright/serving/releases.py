@@ -5,10 +5,10 @@ import msgspec
 from loopwright import features, registry
 from loopwright.governance import lineage, projects
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import Role, query, verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
-from loopwright.serving.events import Released, ReleasedVariant
+from loopwright.serving.events import Released, ReleasedVariant, Retired
 from loopwright.serving.types import (
     CANDIDATE,
     CHAMPION,
@@ -39,7 +39,7 @@ def emit_release(
 ) -> Release:
     """Build, store and announce the next release of a deployment that is locked."""
     spec = deployment.spec
-    newest = sql.find_release(tx.connection, tx.project, spec.name)
+    newest = sql.newest_release(tx.connection, tx.project, spec.name)
     variants = _variants(tx, deployment, shape)
     plans = {variant.plan: features.plan(tx, digest=variant.plan) for variant in variants if variant.plan}
     release = Release(
@@ -187,9 +187,41 @@ def refuse_while_live(tx: Tx, deployment: str) -> None:
         )
 
 
+@verb("serving.retire", changes=Release, role=Role.APPROVER)
+def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
+    """End an endpoint: gateways let its model go and refuse requests; labels of what it answered are still taken.
+
+    Nothing is forgotten. No training brings it back by itself; a version that is deployed later is as a first one.
+
+    Raises:
+        Conflict: It serves nothing, or a rollout is live.
+    """
+    if not reason.strip():
+        raise InvalidInput("the end of an endpoint needs a reason", field="reason", rule="at least one word")
+    lock_served(tx, deployment)
+    refuse_while_live(tx, deployment)
+    last = sql.find_release(tx.connection, tx.project, deployment)
+    if last is None:
+        raise Conflict(f"{deployment} serves nothing", field="deployment", value=deployment)
+    retired = msgspec.structs.replace(
+        last,
+        number=last.number + 1,
+        position=sql.next_position(tx.connection),
+        reason=reason,
+        event_at=tx.now_us,
+        recorded_at=tx.wall_us,
+        rollout_id="",
+        is_retired=True,
+    )
+    sql.insert_release(tx.connection, retired, is_rollback=False)
+    facts = Retired(deployment, retired.number, retired.position, champion_of(last).version)
+    tx.emit(facts, tx.ref("deployment", deployment), reason=reason)
+    return retired
+
+
 @query("serving.get_release")
 def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Release:
-    """Return one release of a deployment, the newest by default."""
+    """Return one release of a deployment, by default the one that serves."""
     found = sql.find_release(tx.connection, tx.project, deployment, number)
     if found is None:
         what = "a release" if number is None else f"release {number}"

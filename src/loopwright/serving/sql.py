@@ -88,12 +88,18 @@ def insert_release(connection: Connection, release: Release, *, is_rollback: boo
 
 
 def find_release(connection: Connection, project: str, deployment: str, number: int | None = None) -> Release | None:
-    """Return one release, the newest by default."""
+    """Return one release; by default the one that serves, so None once the newest one ended the endpoint."""
+    if number is None:
+        newest = newest_release(connection, project, deployment)
+        return None if newest is None or newest.is_retired else newest
     statement = select(releases.c.document).where(releases.c.project_id == project, releases.c.deployment == deployment)
-    if number is not None:
-        statement = statement.where(releases.c.number == number)
-    row = connection.execute(statement.order_by(releases.c.number.desc()).limit(1)).first()
+    row = connection.execute(statement.where(releases.c.number == number)).first()
     return None if row is None else msgspec.convert(row.document, Release)
+
+
+def newest_release(connection: Connection, project: str, deployment: str) -> Release | None:
+    """Return the newest release, also one that ended the endpoint."""
+    return next(iter(list_releases(connection, project, deployment, limit=1)), None)
 
 
 def list_releases(connection: Connection, project: str, deployment: str, *, limit: int) -> list[Release]:

@@ -102,7 +102,8 @@ class Variant(msgspec.Struct, frozen=True):
 class Release(msgspec.Struct, frozen=True):
     """The immutable document a gateway needs to serve a deployment; ``number`` grows by one per deployment.
 
-    ``position`` orders releases of the whole server, so gateways can ask for those after N.
+    ``position`` orders releases of the whole server, so gateways can ask for those after N. ``is_retired`` marks the
+    one that ends an endpoint; it still names who answered last.
     """
 
     schema: int
@@ -121,6 +122,7 @@ class Release(msgspec.Struct, frozen=True):
     clock: str = "wall"
     rollout_id: str = ""
     limits: dict[str, int] = {}
+    is_retired: bool = False
 
 
 ROLLOUT_STATES = {
@@ -256,15 +258,17 @@ class ReleaseFailure(msgspec.Struct, frozen=True):
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True):
-    """A deployment as it stands: its newest release and the rollout that is live, or the last one.
+    """A deployment as it stands: the release that serves and the rollout that is live, or the last one.
 
     ``failures`` are of live gateways that could not load the newest release and serve an older one, or none.
+    ``retired`` is the release that ended the endpoint; nothing serves then until a version is deployed again.
     """
 
     deployment: Deployment
     release: Release | None
     rollout: Rollout | None
     failures: list[ReleaseFailure] = []
+    retired: Release | None = None
 
     @property
     def champion(self) -> int | None:

@@ -93,6 +93,14 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
+        serving.retire,
+        "Retire",
+        "The endpoint ends: requests are refused. History stays; labels of what it answered are still taken.",
+        "Retired.",
+        ("deployment",),
+        is_danger=True,
+    ),
+    Action(
         loop.start_retrain,
         "Retrain now",
         "The training pipeline starts; gates and rollout decide about its result.",

@@ -143,6 +143,7 @@ SENTENCES = dict(
             serving.ReleaseFailed,
             lambda facts: f"release {facts.number} could not be loaded, the one before serves on",
         ),
+        _tell(serving.Retired, lambda facts: f"retired; v{facts.version} answered last"),
         _tell(serving.RolledBack, lambda facts: f"rolled back to v{facts.version} from v{facts.left}"),
         _tell(serving.RolloutStarted, lambda facts: f"rollout of v{facts.version} began"),
         _tell(serving.RolloutAborted, lambda facts: f"rollout of v{facts.version} aborted"),

@@ -81,6 +81,7 @@ def show_deployment(ask: Ask) -> View:
         "deployment": status.deployment,
         "row": deployment_row(ask, name),
         "release": status.release,
+        "retired": status.retired,
         "is_watched": ask.find(monitoring.get, deployment=name) is not None,
         "rollout": shown,
         "is_live": live is not None,

@@ -70,7 +70,7 @@ def serving_words(status: DeploymentStatus) -> str:
     if status.deployment.spec.is_external:
         return "served elsewhere"
     if status.release is None:
-        return "nothing yet"
+        return "nothing yet" if status.retired is None else "nothing any more"
     parts = [f"v{v.version} {round(v.weight * 100)} %" for v in status.release.variants if v.weight > 0]
     unseen = [f"v{v.version}" for v in status.release.variants if v.is_shadow]
     return " · ".join(parts) + (f" · unseen {', '.join(unseen)}" if unseen else "")
@@ -110,7 +110,7 @@ def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> Sta
     if rollout is not None:
         return State(rollout_words(rollout), "live")
     if status.release is None and not status.deployment.spec.is_external:
-        return state("idle", "not released")
+        return state("idle", "not released" if status.retired is None else "retired")
     return state("serving")
 
 
