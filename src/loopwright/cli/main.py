@@ -40,6 +40,7 @@ COMMANDS = {
     "logs": ("loopwright.cli.processes:logs", "The last lines of a process or an execution."),
     "backup": ("loopwright.cli.backing_up:backup", "Copy database, blobs and spools to a folder or bucket."),
     "restore": ("loopwright.cli.backing_up:restore", "Set a platform up from a backup, in an empty place."),
+    "gc": ("loopwright.cli.storing:gc", "Free what no row names; --plan says what it would."),
     "verify": ("loopwright.cli.processes:verify", "Check blobs, references, chunks and the chain of events."),
     "doctor": ("loopwright.cli.processes:doctor", "Check this machine and say what to do."),
     "login": ("loopwright.cli.processes:login", "Keep an access token for a server."),

@@ -24,6 +24,7 @@ from loopwright.wire.line import Answer, HttpLine
 SHORT_S = 30.0
 LONG_S = 1800.0
 """Time-out of calls that wait for work, such as moving a replay clock."""
+_LONG = {"clock.advance", "storage.collect_garbage"}
 
 _EVERYWHERE = {"0.0.0.0", "::"}
 _JSON = {"content-type": "application/json"}
@@ -86,7 +87,7 @@ class HttpCaller:
         is_once = known is None or not (known.is_query or known.is_operation)
         headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
         may_repeat = known is None or not known.is_operation
-        is_long = verb == "clock.advance"
+        is_long = verb in _LONG
         sent = Sent("POST", path, to_json(args), headers, LONG_S if is_long else SHORT_S, may_repeat)
         answer = self._request(self._servers, sent)
         try:

@@ -1,10 +1,23 @@
 """The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
 
-from loopwright.loop import apply, attention, commands, evaluations, exports, fills, reactions, replaying, status, why
+from loopwright.loop import (
+    apply,
+    attention,
+    commands,
+    evaluations,
+    exports,
+    fills,
+    garbage,
+    reactions,
+    replaying,
+    status,
+    why,
+)
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
     EvaluationStarted,
+    GarbageFreed,
     ProjectApplied,
     ReactionFailed,
     Restored,
@@ -37,6 +50,7 @@ __all__ = [
     "Attention",
     "CommandSpec",
     "EvaluationStarted",
+    "GarbageFreed",
     "ModelOutput",
     "Need",
     "NeedKind",
@@ -69,6 +83,7 @@ __all__ = [
     "fills",
     "find_needs",
     "fire_due",
+    "garbage",
     "list_retrains",
     "reactions",
     "replaying",

@@ -20,6 +20,15 @@ class Restored(Facts, frozen=True):
     backup_at: int
 
 
+@event("storage.garbage_freed")
+class GarbageFreed(Facts, frozen=True):
+    """What no row named for a grace period is gone: how many blobs, all bytes, and the bytes by what they were of."""
+
+    blobs: int
+    size_bytes: int
+    freed: dict[str, int]
+
+
 @event("loop.evaluation_started")
 class EvaluationStarted(Facts, frozen=True):
     """A version is measured on held-out rows, and its gates are run."""

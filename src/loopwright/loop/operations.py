@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from loopwright import serving
@@ -29,6 +30,7 @@ class OperationContext:
     """Dispatcher, blobs, reactor and the commit signal of one server, for one project and one caller.
 
     ``wait(seen, seconds)`` blocks until a commit after number ``seen`` and returns the number of the newest.
+    ``state_dir`` is the server's state folder, None where it has none.
     """
 
     dispatcher: Dispatcher
@@ -38,6 +40,7 @@ class OperationContext:
     service_token: str
     project: str
     actor: Actor
+    state_dir: Path | None = None
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run queries on one snapshot."""

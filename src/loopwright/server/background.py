@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from loopwright.loop import fire_due
+from loopwright.loop import fire_due, garbage
 from loopwright.server.context import ServerContext
 from loopwright.store import sql
 from loopwright.store.jobs import LEASE_US
@@ -15,6 +15,7 @@ log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
 TIDY_EVERY_S = 6 * 3600.0
+GARBAGE_AFTER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 """What is tidied up goes in parts, with a pause for others between them."""
 
@@ -77,6 +78,9 @@ class Background:
         self._context.dispatcher.forget_old_keys()
         while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
             self._stop.wait(TIDY_PAUSE_S)
+        # Last: what else was tidied up names blobs no more. Not at once: a start has other things to do.
+        if not self._stop.wait(GARBAGE_AFTER_S):
+            garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
         self._stop.wait(TIDY_EVERY_S)
 
     def _drop_expired_jobs(self) -> int:

@@ -126,3 +126,12 @@ blobs = Table(
     Column("size_bytes", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
 )
+
+condemned_blobs = Table(
+    "condemned_blobs",
+    METADATA,
+    Column("digest", Text, primary_key=True),
+    Column("size_bytes", Moment, nullable=False),
+    Column("condemned_at", Moment, nullable=False),
+)
+"""Blobs that no row named when it was looked (``store.garbage``); a verb that names one takes it off."""

@@ -117,6 +117,7 @@ class Tx:
         Raises:
             NotFound: As ``keep_blobs``.
         """
+        sql.rescue_blobs(self, digests)  # a row is about to name them: no sweep may take them from here on
         if not self.roles or EVERY_PROJECT in self.roles or self.role is Role.SERVICE:
             return
         for digest in digests:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,13 @@ def test_a_file_that_changes_while_it_is_stored_gets_the_name_of_what_was_stored
     store = LocalBlobStore(str(tmp_path / "blobs"))
     source = tmp_path / "file"
     source.write_bytes(b"good")
-    holds = LocalBlobStore._holds
+    renew = LocalBlobStore.renew
 
-    def swap(self: LocalBlobStore, ref: Any) -> bool:
+    def swap(self: LocalBlobStore, *ref: Any) -> bool:
         source.write_bytes(b"evil")
-        return holds(self, ref)
+        return renew(self, *ref)
 
-    monkeypatch.setattr(LocalBlobStore, "_holds", swap)
+    monkeypatch.setattr(LocalBlobStore, "renew", swap)
     ref = store.put_file(source)
     assert ref.digest == hashlib.sha256(b"evil").hexdigest()
     assert store.get(ref.digest) == b"evil"
@@ -156,3 +157,28 @@ def test_an_unknown_scheme_is_refused() -> None:
     for url in ("http://example.com/x", "ftp://x", "gopher://x"):
         with pytest.raises(NotFound, match="blob_stores"):
             open_blob_store(url)
+
+
+def test_a_sweep_removes_what_is_old_and_nothing_else(store: BlobStore, tmp_path: Path) -> None:
+    old, again, young = store.put(b"old"), store.put(b"again"), store.put(b"young")
+    for ref in (old, again):
+        os.utime(store.path(ref.digest), (1, 1))
+    store.put(b"again")
+    swept = store.sweep([old.digest, again.digest, young.digest, "0" * 64], before_us=2_000_000)
+    assert swept == [old]
+    assert sorted(store.digests()) == sorted([again.digest, young.digest])
+    assert sorted(ref.size_bytes for ref in store.inventory()) == [5, 5]
+
+
+def test_bytes_that_are_put_beside_sweeps_are_there_afterwards(store: BlobStore) -> None:
+    bodies = [b"%d" % number for number in range(20)]
+    digests = [store.put(body).digest for body in bodies]
+    for _ in range(20):
+        for digest in digests:
+            os.utime(store.path(digest), (1, 1))
+        sweeping = threading.Thread(target=lambda: store.sweep(digests, before_us=2_000_000))
+        sweeping.start()
+        for body in bodies:
+            store.put(body)
+        sweeping.join()
+        assert [store.get(digest) for digest in digests] == bodies

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from loopwright.kernel.clock import HOUR_US, WallClock
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.store.blobs.s3 import ObjectBlobStore
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S
 
@@ -99,3 +102,40 @@ def test_a_digest_is_never_a_key(store: BlobStore) -> None:
     for digest in ("../other/x", "..%2f", "", "0" * 64 + "/.."):
         with pytest.raises(InvalidInput):
             store.get(digest)
+
+
+def test_bytes_that_are_put_while_a_sweep_is_about_to_remove_them_stay(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref, gone = store.put(b"hello"), store.put(b"gone")
+    written_at = WallClock().now_us()
+    remove = ObjectBlobStore._remove
+
+    def put_again_first(self: ObjectBlobStore, item: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(WallClock, "now_us", lambda _: written_at + 3 * HOUR_US)
+            assert self.put(b"hello") == ref  # after the sweep has looked, before it removes
+        remove(self, item)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ObjectBlobStore, "_remove", put_again_first)
+        store.sweep([ref.digest], written_at + HOUR_US)
+    forget_copies(tmp_path)
+    assert store.get(ref.digest) == b"hello"
+    assert store.sweep([gone.digest], written_at + HOUR_US) == [gone]
+    assert list(store.digests()) == [ref.digest]
+
+
+def test_what_was_put_again_is_read_from_where_it_is(store: BlobStore, tmp_path: Path) -> None:
+    ref = store.put(b"hello")
+    now_us = WallClock().now_us()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WallClock, "now_us", lambda _: now_us + 3 * HOUR_US)
+        assert store.put(b"hello") == ref  # old: written again, beside
+    assert list(store.inventory()) == [ref]
+    assert isinstance(store, ObjectBlobStore)
+    store._objects.delete(f"{ref.digest[:2]}/{ref.digest}")
+    forget_copies(tmp_path)
+    assert (store.has(ref.digest), store.get(ref.digest), list(store.digests())) == (True, b"hello", [ref.digest])
+    store.delete(ref.digest)
+    assert (store.has(ref.digest), list(store.digests())) == (False, [])

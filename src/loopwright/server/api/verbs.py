@@ -181,6 +181,7 @@ def _operate(context: ServerContext, asked: Asked, values: dict[str, Any]) -> An
         service_token=context.settings.service_token,
         project=asked.project,
         actor=asked.actor,
+        state_dir=context.settings.state_dir,
     )
     return asked.called.function(inside, **values)
 

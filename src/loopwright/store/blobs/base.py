@@ -1,7 +1,7 @@
 """The contract of a blob store and the choice of one by URL."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +25,11 @@ add_built_in(
 
 
 class BlobStore(Protocol):
-    """Stores bytes under their digest. Putting the same bytes twice is one blob."""
+    """Stores bytes under their digest. Putting the same bytes twice is one blob.
+
+    Whoever names a blob in a row puts it first, also if it may be there already, and names it within hours: what was
+    put is not swept for that long (``store.garbage``).
+    """
 
     url: str
 
@@ -60,6 +64,25 @@ class BlobStore(Protocol):
 
     def delete(self, digest: str) -> None:
         """Remove a blob; removing a missing one is no error."""
+        ...
+
+    def inventory(self) -> Iterator[BlobRef]:
+        """Yield name and size of every blob."""
+        ...
+
+    def sweep(self, digests: Iterable[str], before_us: int) -> list[BlobRef]:
+        """Remove those of some blobs that nobody has put since a moment, and return them.
+
+        A put of the same bytes before, beside or after this call leaves them stored; how, each store says.
+
+        Args:
+            digests: Which.
+            before_us: Wall time, microseconds UTC; at least an hour ago.
+        """
+        ...
+
+    def sweep_drafts(self, before_us: int) -> int:
+        """Remove what writers that were killed left half written before a moment; return its bytes."""
         ...
 
 

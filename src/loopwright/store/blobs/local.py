@@ -1,18 +1,28 @@
-"""Blobs in a folder: ``ab/abcdef…``; temp file, fsync, rename, fsync of the folder."""
+"""Blobs in a folder: ``ab/abcdef…``; temp file, fsync, rename, fsync of the folder.
 
+The time of a file is when its bytes were last put. Putting them again sets it, and a sweep removes only files that are
+old: both hold a lock of the folder for that moment, so that a put either finds the file and makes it young, or finds
+none and writes it.
+"""
+
+import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import Corrupt, NotFound, StorageFull, Unavailable
-from loopwright.store.blobs.base import check_digest
+from loopwright.store.blobs.base import DIGEST, check_digest
 from loopwright.store.types import BlobRef
 
 _BLOCK = 1 << 20
+_LOCK = ".sweeping"
+_SWEPT_AT_ONCE = 64
+"""Files that are removed under one hold of the lock: writers wait no longer than that takes."""
 
 
 class LocalBlobStore:
@@ -25,13 +35,13 @@ class LocalBlobStore:
     def put(self, body: bytes) -> BlobRef:
         """Store bytes durably and return their name."""
         ref = BlobRef(digest_bytes(body), len(body))
-        return ref if self._holds(ref) else self._write([body], ref.digest)
+        return ref if self.renew(ref.digest, ref.size_bytes) else self._write([body], ref.digest)
 
     def put_file(self, path: Path) -> BlobRef:
         """Store the content of a file durably and return its name."""
         with path.open("rb") as source:
             ref = BlobRef(hashlib.file_digest(source, "sha256").hexdigest(), source.tell())
-        if self._holds(ref):
+        if self.renew(ref.digest, ref.size_bytes):
             return ref
         with path.open("rb") as source:  # named by the bytes that are written: the file may change meanwhile
             return self._write(iter(lambda: source.read(_BLOCK), b""), ref.digest)
@@ -57,23 +67,66 @@ class LocalBlobStore:
         """Say whether the blob is there."""
         return self._place(digest).exists()
 
+    def renew(self, digest: str, size_bytes: int | None = None) -> bool:
+        """Make a blob as young as if it were put now; False if it is not stored, or has another size."""
+        place = self._place(digest)
+        try:
+            if size_bytes is not None and place.stat().st_size != size_bytes:
+                return False
+            with self._locked(fcntl.LOCK_SH):
+                os.utime(place)
+        except OSError:
+            return False  # it is gone, or this folder is not ours: writing it says which
+        return True
+
     def digests(self) -> Iterator[str]:
         """Yield the name of every blob."""
-        if self.root.exists():
-            yield from (file.name for file in sorted(self.root.glob("??/*")) if not file.name.startswith("."))
+        return (ref.digest for ref in self.inventory())
+
+    def inventory(self) -> Iterator[BlobRef]:
+        """Yield name and size of every blob."""
+        for entry in self._files():
+            if DIGEST.match(entry.name):
+                with contextlib.suppress(FileNotFoundError):
+                    yield BlobRef(entry.name, entry.stat().st_size)
 
     def delete(self, digest: str) -> None:
         """Remove a blob."""
         self._place(digest).unlink(missing_ok=True)
 
+    def sweep(self, digests: Iterable[str], before_us: int) -> list[BlobRef]:
+        """Remove those of some blobs that nobody has put since a moment, and return them."""
+        asked = list(digests)
+        swept = []
+        for begin in range(0, len(asked) if self.root.is_dir() else 0, _SWEPT_AT_ONCE):
+            with self._locked(fcntl.LOCK_EX):
+                for digest in asked[begin : begin + _SWEPT_AT_ONCE]:
+                    if (size_bytes := _remove_old(self._place(digest), before_us)) is not None:
+                        swept.append(BlobRef(digest, size_bytes))
+        return swept
+
+    def sweep_drafts(self, before_us: int) -> int:
+        """Remove what writers that were killed left half written before a moment; return its bytes."""
+        drafts = [Path(entry.path) for entry in self._files() if entry.name.startswith(".")]
+        return sum(_remove_old(draft, before_us) or 0 for draft in drafts)
+
+    def _files(self) -> Iterator["os.DirEntry[str]"]:
+        for folder in sorted(self.root.glob("??")):
+            with os.scandir(folder) as entries:
+                yield from sorted(entries, key=lambda entry: entry.name)
+
     def _place(self, digest: str) -> Path:
         return self.root / check_digest(digest)[:2] / digest
 
-    def _holds(self, ref: BlobRef) -> bool:
+    @contextlib.contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold the folder's lock: shared to put, exclusive to sweep. A process that dies lets go of it."""
+        handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            return self._place(ref.digest).stat().st_size == ref.size_bytes
-        except OSError:
-            return False
+            fcntl.flock(handle, how)
+            yield
+        finally:
+            os.close(handle)
 
     def _write(self, blocks: "list[bytes] | Iterator[bytes]", expected: str) -> BlobRef:
         """Write blocks under the digest they turn out to have; ``expected`` says in which folder to begin."""
@@ -94,7 +147,8 @@ class LocalBlobStore:
                 ref = BlobRef(digest.hexdigest(), file.tell())
             place = self._place(ref.digest)
             self._make_folder(place.parent)
-            Path(name).replace(place)
+            with self._locked(fcntl.LOCK_SH):
+                Path(name).replace(place)
             sync_folder(place.parent)
         except OSError as error:
             Path(name).unlink(missing_ok=True)
@@ -106,6 +160,18 @@ class LocalBlobStore:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
             sync_folder(self.root)
+
+
+def _remove_old(file: Path, before_us: int) -> int | None:
+    """Remove a file that was not written since a moment; return its bytes, None if it stays or is gone."""
+    try:
+        state = file.stat()
+        if state.st_mtime_ns // 1000 >= before_us:
+            return None
+        file.unlink()
+    except FileNotFoundError:
+        return None
+    return state.st_size
 
 
 def sync_folder(folder: Path) -> None:

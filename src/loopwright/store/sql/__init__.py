@@ -3,6 +3,13 @@
 from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
 from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has_chunks, insert_chunk
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
+from loopwright.store.sql.garbage import (
+    all_condemned,
+    condemn_blobs,
+    forget_condemned,
+    rescue_blobs,
+    take_condemned,
+)
 from loopwright.store.sql.health import count_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
     Prospect,
@@ -36,7 +43,9 @@ __all__ = [
     "Prospect",
     "all_blobs",
     "all_chunks",
+    "all_condemned",
     "begins_with",
+    "condemn_blobs",
     "count_held",
     "count_rows",
     "count_unsealed",
@@ -51,6 +60,7 @@ __all__ = [
     "find_blob",
     "find_chunks",
     "find_job",
+    "forget_condemned",
     "get_answer",
     "get_cursor",
     "has_chunks",
@@ -68,9 +78,11 @@ __all__ = [
     "queue_depths",
     "read_unrest",
     "renew_job",
+    "rescue_blobs",
     "set_aside",
     "set_cursor",
     "size_bytes",
+    "take_condemned",
     "take_timer",
     "update_as_read",
     "update_job",

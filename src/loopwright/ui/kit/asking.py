@@ -84,6 +84,7 @@ class Ask:
             service_token=context.settings.service_token,
             project=self.project,
             actor=self.actor,
+            state_dir=context.settings.state_dir,
         )
         return operation(inside, *args, **kwargs)
 

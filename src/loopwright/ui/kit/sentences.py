@@ -53,6 +53,7 @@ def _says(kind: type[Facts], words: str) -> tuple[str, Callable[[Event], str]]:
 SENTENCES = dict(
     (
         _tell(governance.ApprovalAsked, lambda facts: f"approval asked: {facts.question}"),
+        _tell(loop.GarbageFreed, lambda facts: f"{facts.size_bytes / 1e6:.1f} MB freed that nothing named"),
         _says(governance.ApprovalApproved, "approved"),
         _says(governance.ApprovalRejected, "rejected"),
         _says(governance.ApprovalWithdrawn, "question withdrawn"),
