@@ -96,14 +96,14 @@ class LocalBlobStore:
 
     def sweep(self, digests: Iterable[str], before_us: int) -> list[BlobRef]:
         """Remove those of some blobs that nobody has put since a moment, and return them."""
-        asked = list(digests)
-        swept = []
-        for begin in range(0, len(asked) if self.root.is_dir() else 0, _SWEPT_AT_ONCE):
-            with self._locked(fcntl.LOCK_EX):
-                for digest in asked[begin : begin + _SWEPT_AT_ONCE]:
-                    if (size_bytes := _remove_old(self._place(digest), before_us)) is not None:
-                        swept.append(BlobRef(digest, size_bytes))
-        return swept
+        asked = list(digests) if self.root.is_dir() else []
+        parts = (asked[begin : begin + _SWEPT_AT_ONCE] for begin in range(0, len(asked), _SWEPT_AT_ONCE))
+        return [ref for part in parts for ref in self._sweep(part, before_us)]
+
+    def _sweep(self, digests: list[str], before_us: int) -> list[BlobRef]:
+        with self._locked(fcntl.LOCK_EX):
+            removed = [(digest, _remove_old(self._place(digest), before_us)) for digest in digests]
+        return [BlobRef(digest, size_bytes) for digest, size_bytes in removed if size_bytes is not None]
 
     def sweep_drafts(self, before_us: int) -> int:
         """Remove what writers that were killed left half written before a moment; return its bytes."""

@@ -115,13 +115,11 @@ class ObjectBlobStore:
     def inventory(self) -> Iterator[BlobRef]:
         """Yield name and size of every blob."""
         seen = ""
-        with self._answering():
-            for page in self._objects.list():  # by key, so that what was written again comes beside its first
-                for item in page:
-                    digest = item["path"].partition("/")[2].partition(".")[0]
-                    if digest != seen and DIGEST.match(digest):
-                        seen = digest
-                        yield BlobRef(digest, int(item["size"]))
+        for item in self._objects_of():  # by key, so that what was written again comes beside its first
+            digest = item["path"].partition("/")[2].partition(".")[0]
+            if digest != seen and DIGEST.match(digest):
+                seen = digest
+                yield BlobRef(digest, item["size"])
 
     def delete(self, digest: str) -> None:
         """Remove a blob."""
@@ -159,8 +157,12 @@ class ObjectBlobStore:
             return None
 
     def _written_again(self, digest: str) -> "list[ObjectMeta]":
+        return list(self._objects_of(_key(digest) + _AGAIN))
+
+    def _objects_of(self, folder: str | None = None) -> "Iterator[ObjectMeta]":
         with self._answering():
-            return [item for page in self._objects.list(_key(digest) + _AGAIN) for item in page]
+            for page in self._objects.list(folder):
+                yield from page
 
     def _remove(self, item: "ObjectMeta") -> None:
         with contextlib.suppress(FileNotFoundError), self._answering(may_miss=True):

@@ -141,12 +141,16 @@ def named_blobs(connection: Connection) -> dict[bytes, str]:
     """Return every digest (32 bytes) that a row of the snapshot names, and what for; 100 bytes of memory each."""
     named: dict[bytes, str] = {}
     for table in METADATA.sorted_tables:
-        columns = columns_to_scan(table)
-        for values in _values(connection, table, list(columns)) if columns else ():
-            for words, value in zip(columns.values(), values, strict=True):
-                for digest in _DIGEST.findall(value or ""):
-                    named.setdefault(bytes.fromhex(digest), words)
+        if columns := columns_to_scan(table):
+            words = list(columns.values())
+            for values in _values(connection, table, list(columns)):
+                named |= {digest: why for digest, why in _digests(values, words) if digest not in named}
     return named
+
+
+def _digests(values: tuple[str | None, ...], words: list[str]) -> Iterator[tuple[bytes, str]]:
+    for why, value in zip(words, values, strict=True):
+        yield from ((bytes.fromhex(digest), why) for digest in _DIGEST.findall(value or ""))
 
 
 def _values(connection: Connection, table: Table, columns: list[str]) -> Iterator[tuple[str | None, ...]]:
