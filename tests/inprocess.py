@@ -50,9 +50,6 @@ class InProcessWorker:
     def for_job(self, job: Job) -> Self:
         return replace(self, project=job.project, claimed=job)
 
-    def within(self, project: str) -> Self:
-        return replace(self, project=project)
-
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a verb: ``call(data.get_version, dataset="w")``, or ``call("data.get_version", {...}, project)``."""
         if isinstance(function, str):

@@ -19,6 +19,7 @@ ROLES = ["none", "viewer", "editor", "approver", "admin", "service"]
 STRENGTH = {role: number for number, role in enumerate(ROLES)}
 ABOVE_PROJECTS = {"projects.list"}
 """What anybody with a token may ask above projects; the answer holds what they may see."""
+PARTS = {"gateway", "worker", "job"}
 
 
 class Edge:
@@ -56,6 +57,8 @@ KNOWN = {"project": "flights", "verb": "approvals.approve", "name": "audit.list"
 def is_allowed(verb: Verb, role: str, project: str) -> bool:
     """Say what the declaration promises."""
     if project != "flights" or role == "none":
+        return False
+    if verb.is_above_projects:
         return False
     if role == "service":
         return True

@@ -31,6 +31,7 @@ from loopwright.registry import InputColumn, artifacts
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.serving import DeploymentSpec, Release
 from loopwright.store.blobs import BlobStore, open_blob_store
+from loopwright.wire.credentials import read_gateway
 from tests.databases import open_sqlite
 from tests.servers import ThreadedServer, free_port
 from tests.waiting import PATIENCE_S, wait_until
@@ -58,7 +59,7 @@ class MiniServer:
         self._server.stop(at_once=True)
 
     async def _verb(self, request: Request) -> Response:
-        assert request.headers["authorization"] == f"Bearer {TOKEN}"
+        assert read_gateway(request.headers["authorization"].removeprefix("Bearer "), TOKEN), "a gateway proves itself"
         args = from_json(await request.body(), dict[str, Any])
         deadline = time.monotonic() + float(request.query_params.get("wait_s", "0"))
         names = request.path_params

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.verbs import verb_of
@@ -50,10 +50,6 @@ class Worker:
     def do(self, job: Job) -> Any:
         """Do a job."""
         return do_job(self, job)  # type: ignore[arg-type]
-
-    def within(self, project: str) -> Self:
-        """Stay in the one project there is."""
-        return self
 
     def progress(self, text: str) -> None:
         """Hear how far a step is."""

@@ -14,6 +14,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.loop import OperationContext, Reactor
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.wire.credentials import gateway_token, is_worker, own_control_secret, read_gateway, read_job
 from tests.servers import free_port
 
 
@@ -64,7 +65,7 @@ def live(dispatcher: Dispatcher) -> Callable[[str, int], None]:
     return at
 
 
-def test_every_gateway_that_answers_is_asked_with_the_platforms_token(
+def test_every_gateway_that_answers_is_asked_with_the_secret_of_its_address(
     context: OperationContext, gateway: Gateway, live: Callable[[str, int], None]
 ) -> None:
     live("a-killed", free_port())
@@ -72,7 +73,19 @@ def test_every_gateway_that_answers_is_asked_with_the_platforms_token(
     context.seal()
     labels = Streams("flights", ("labels",), "late")
     context.seal(labels)
-    assert gateway.asked == [("/internal/seal", "Bearer lws_x", one) for one in (EVERY_STREAM, labels)]
+    own = own_control_secret(gateway_token("lws_x", f"http://127.0.0.1:{gateway.server_port}"))
+    assert gateway.asked == [("/internal/seal", f"Bearer {own}", one) for one in (EVERY_STREAM, labels)]
+
+
+def test_nothing_that_is_posted_to_an_address_opens_anything_elsewhere(
+    context: OperationContext, gateway: Gateway, live: Callable[[str, int], None]
+) -> None:
+    live("eve", gateway.server_port)
+    context.seal()
+    got = gateway.asked[0][1].removeprefix("Bearer ")
+    assert got
+    assert got != own_control_secret(gateway_token("lws_x", "http://127.0.0.1:1"))
+    assert (read_gateway(got, "lws_x"), read_job(got, "lws_x"), is_worker(got, "lws_x")) == (None, None, False)
 
 
 @pytest.mark.parametrize("status", [401, 500, 503])

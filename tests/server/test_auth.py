@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from loopwright.governance import SERVICE_ACTOR, SYSTEM
+from loopwright.kernel.verbs import VERBS
+from loopwright.store.types import Job
+from loopwright.wire.credentials import JobClaim, gateway_token, job_token, worker_token
 from loopwright.wire.exposure import is_loopback
-from tests.server.site import Site
+from tests.server.site import SERVICE_TOKEN, Site
 from tests.waiting import PATIENCE_S
 
 START = "/v1/flights/verbs/tracking.start_run"
@@ -144,3 +148,91 @@ def test_nobody_waits_while_a_token_is_looked_up(guarded: Site, monkeypatch: pyt
 def test_loopback_names() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "::1", "[::1]", "127.8.9.1")))
     assert not any(map(is_loopback, ("0.0.0.0", "example.com", "", "localhost.evil.example", "10.0.0.1", "::")))
+
+
+HERE = "http://127.0.0.1:9"
+
+
+def under_way(site: Site, project: str = "flights") -> Job:
+    """Return a job that a worker has begun."""
+    call = site.context.dispatcher.call
+    site.context.dispatcher.write(project, SERVICE_ACTOR, lambda tx: tx.start_job("loop.evaluate", "flights/x:y"))
+    args = {"worker": "wrk_1", "kinds": ["loop.evaluate"], "slots": {"work": 99}}
+    (job,) = call("jobs.claim", args, actor=SERVICE_ACTOR, project=SYSTEM)
+    return job  # type: ignore[no-any-return]
+
+
+def token_of(job: Job, attempt: int | None = None) -> str:
+    claim = JobClaim(job.project, job.job_id, job.attempt if attempt is None else attempt)
+    return job_token(worker_token(SERVICE_TOKEN), claim)
+
+
+def allowed(site: Site, role: str, project: str) -> set[str]:
+    """Return the verbs that a caller is let into: an argument that nobody knows is told to those only."""
+    with site.http(role) as http:
+        return {
+            name
+            for name in VERBS
+            if http.post(f"/v1/{project}/verbs/{name}", json={"no_such_argument": 1}).status_code != 403
+        }
+
+
+def test_a_gateway_may_do_what_gateways_need_and_nothing_else(guarded: Site) -> None:
+    guarded.tokens["gateway"] = gateway_token(SERVICE_TOKEN, HERE)
+    assert allowed(guarded, "gateway", "flights") == {
+        *("chunks.register", "data.get", "projects.list", "serving.report_failure"),
+    }
+    above = {"data.personal_columns", "serving.acknowledge", "serving.external_deployments", "serving.releases_after"}
+    assert allowed(guarded, "gateway", SYSTEM) - allowed(guarded, "gateway", "flights") == {*above, "tokens.live"}
+
+
+def test_a_gateway_speaks_for_its_own_address_alone(guarded: Site) -> None:
+    guarded.tokens["gateway"] = gateway_token(SERVICE_TOKEN, HERE)
+    args: dict[str, Any] = {"gateway": "gw_1", "position": 0}
+    eve = guarded.call("serving.acknowledge", "gateway", SYSTEM, address="http://eve", **args)
+    assert (eve.status_code, eve.json()["error"]["rule"]) == (403, HERE)
+    assert guarded.call("serving.acknowledge", "gateway", SYSTEM, address=HERE, **args).status_code == 200
+
+
+def test_a_worker_takes_jobs_and_does_nothing_by_itself(guarded: Site) -> None:
+    guarded.tokens["worker"] = worker_token(SERVICE_TOKEN)
+    assert allowed(guarded, "worker", "flights") == {"jobs.fail", "jobs.finish", "jobs.hand_back"}
+    assert allowed(guarded, "worker", SYSTEM) >= {"jobs.claim", "jobs.renew", "jobs.let_go"}
+
+
+def test_a_job_is_let_into_its_project_while_that_attempt_is_under_way(guarded: Site) -> None:
+    job = under_way(guarded)
+    guarded.tokens |= {"job": token_of(job), "later": token_of(job, job.attempt + 1)}
+    assert guarded.call("data.list", "job").status_code == 200
+    for project in ("other", SYSTEM):
+        assert guarded.call("data.list", "job", project).status_code == 403
+    assert guarded.call("data.list", "later").status_code == 401
+    guarded.context.dispatcher.call(
+        "jobs.finish", {"job_id": job.job_id, "worker": "wrk_1"}, actor=SERVICE_ACTOR, project="flights"
+    )
+    guarded.context.gatekeeper._remembered.clear()  # as a second later
+    assert guarded.call("data.list", "job").status_code == 401
+
+
+def test_a_job_makes_no_tokens_decides_nothing_and_registers_nothing_that_it_did_not_train(guarded: Site) -> None:
+    guarded.tokens["job"] = token_of(under_way(guarded))
+    may = allowed(guarded, "job", "flights")
+    denied = {"tokens.create", "tokens.live", "approvals.approve", "registry.force_gates", "jobs.claim", "jobs.finish"}
+    assert not may & {*denied, "serving.release", "projects.set_clock"}
+    assert may >= {"data.get_version", "chunks.register", "registry.record_gates"}
+    args: dict[str, Any] = {"model": "m", "flavour": "onnx", "files": []}
+    answer = guarded.call("registry.register", "job", **args, signature={"task": "binary", "inputs": []})
+    assert (answer.status_code, answer.json()["error"]["value"]) == (403, "loop.evaluate"), answer.text
+
+
+def test_a_service_token_of_one_project_registers_nothing_as_trained_and_sees_no_other(guarded: Site) -> None:
+    made = guarded.context.dispatcher.call(
+        "tokens.create", {"actor": "service:mine", "role": "service"}, actor=SERVICE_ACTOR, project="flights"
+    )
+    guarded.tokens["mine"] = made.secret
+    args: dict[str, Any] = {"model": "m", "flavour": "onnx", "files": []}
+    answer = guarded.call("registry.register", "mine", **args, signature={"task": "binary", "inputs": []})
+    assert answer.status_code == 403, answer.text
+    for verb in ("tokens.live", "data.personal_columns", "jobs.claim", "serving.acknowledge"):
+        for project in ("flights", "other", SYSTEM):
+            assert guarded.call(verb, "mine", project).status_code == 403, (verb, project)

@@ -265,8 +265,11 @@ def test_the_jobs_of_a_worker_known_to_be_dead_are_free_at_once(
 ) -> None:
     start(dispatcher, "job_a")
     claim("w1")
-    assert call("jobs.let_go", worker="w2") == 0
-    assert call("jobs.let_go", worker="w1") == 1
+    ended = {
+        worker: dispatcher.call("jobs.let_go", {"worker": worker}, actor=SERVICE_ACTOR, project=SYSTEM)
+        for worker in ("w2", "w1")
+    }
+    assert ended == {"w2": 0, "w1": 1}
     (taken,) = claim("w2")
     assert (taken.attempt, taken.failures) == (2, 1)
 

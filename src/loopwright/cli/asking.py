@@ -8,9 +8,12 @@ import click
 from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.client import find_caller
+from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import InvalidInput
+from loopwright.server import service_token
+from loopwright.wire.credentials import gateway_token
 
 
 @click.command()
@@ -138,6 +141,7 @@ def _show_incidents(listed: list[Any], as_json: bool) -> None:
 @click.option("--expires-in", metavar="SPAN", help="Such as 90d; without it the token does not end.")
 @click.option("--revoke", metavar="ID", help="End one.")
 @click.option("--reason", default="", help="Why it is revoked, for the audit trail.")
+@click.option("--gateway", metavar="URL", help="Print the credential of a gateway at that address, for its machine.")
 @project_option
 @json_option
 def tokens(
@@ -146,10 +150,19 @@ def tokens(
     expires_in: str | None,
     revoke: str | None,
     reason: str,
+    gateway: str | None,
     project: str | None,
     as_json: bool,
 ) -> None:
     """List the access tokens of a project, create or revoke one; for admins."""
+    if gateway:
+        settings = load_settings()
+        root = settings.service_token or service_token(settings.state_dir)
+        credential = gateway_token(root, gateway)
+        print_json({"credential": credential}) if as_json else click.echo(
+            f"export LOOPWRIGHT_GATEWAY_URL={gateway} LOOPWRIGHT_SERVICE_TOKEN={credential}"
+        )
+        return
     found = remote(project)
     if actor:
         made = found.call("tokens.create", actor=actor, role=role, expires_in=expires_in)

@@ -40,7 +40,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
     return Declared(get(tx, dataset=spec.name), False, changes)
 
 
-@query("data.get")
+@query("data.get", parts=("gateway",))
 def get(tx: Tx, *, dataset: str) -> Dataset:
     """Return one dataset with its declaration and its newest version's number."""
     declared = sql.find_dataset(tx, dataset)
@@ -60,7 +60,7 @@ def list_datasets(tx: Tx) -> list[Dataset]:
     return sql.list_datasets(tx)
 
 
-@query("data.personal_columns", internal=True)
+@query("data.personal_columns", internal=True, parts=("gateway",), above_projects=True)
 def personal_columns(tx: Tx) -> dict[str, list[str]]:
     """Return the personal columns of every project's datasets, by ``project/dataset``; gateways do not log them."""
     by_dataset = sql.every_personal(tx)

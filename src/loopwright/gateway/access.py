@@ -8,6 +8,7 @@ from loopwright.kernel.clock import Clock
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Role
+from loopwright.wire.credentials import is_service_token_of, own_control_secret
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
 
 READERS = frozenset(Role)
@@ -20,15 +21,16 @@ class Gatekeeper:
 
     Args:
         tokens: Returns the live tokens by digest of their secret.
-        service_token: Secret of the platform's own processes.
+        credential: This gateway's own.
         is_open: True lets requests without a token in; only for loopback.
         clock: Wall time, for tokens that end.
     """
 
     def __init__(
-        self, tokens: Callable[[], Mapping[str, Token]], service_token: str, *, is_open: bool, clock: Clock
+        self, tokens: Callable[[], Mapping[str, Token]], credential: str, *, is_open: bool, clock: Clock
     ) -> None:
-        self._tokens, self._service, self.is_open, self._clock = tokens, service_token.encode(), is_open, clock
+        self._tokens, self._credential, self.is_open, self._clock = tokens, credential, is_open, clock
+        self._control = own_control_secret(credential).encode()
         self._hosts: set[bytes] = set()
 
     def check(self, headers: Mapping[bytes, bytes], project: str | None, roles: frozenset[Role] = READERS) -> None:
@@ -69,7 +71,7 @@ class Gatekeeper:
         """Return the caller's token; None for the platform itself, and for everybody at an open gateway."""
         scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
         has_secret = bool(secret) and scheme.lower() == b"bearer"
-        if has_secret and self._service and hmac.compare_digest(secret, self._service):
+        if has_secret and self._control and hmac.compare_digest(secret, self._control):
             return None
         self._refuse_foreign(headers)
         if not has_secret:
@@ -77,6 +79,8 @@ class Gatekeeper:
                 raise Unauthenticated("this gateway asks for a token", next_step="send Authorization: Bearer <token>")
             return None
         token = self._tokens().get(digest_bytes(secret))
+        if token is None and is_service_token_of(secret.decode("latin-1"), self._credential):
+            return None  # an operator looks
         if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now_us()):
             raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
         return token

@@ -28,6 +28,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
+from loopwright.wire.credentials import gateway_token
 from loopwright.wire.exposure import may_run_open
 from loopwright.wire.folders import hold_folder
 from loopwright.wire.line import ServiceLine
@@ -63,7 +64,9 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     watchdog.guard()
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     writer = _writer(root, clock)
-    control = VerbCaller(_servers(settings), ServiceLine(_service_token(settings)), timeout_s=CONTROL_TIMEOUT_S)
+    address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
+    credential = gateway_token(_service_token(settings), address)
+    control = VerbCaller(_servers(settings), ServiceLine(credential), timeout_s=CONTROL_TIMEOUT_S)
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
@@ -71,10 +74,9 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, online_url, clock)
     place = Place(str(root), online_url)
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
-    address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
     keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning)
     keeper.recover()
-    gatekeeper = Gatekeeper(lambda: keeper.known.tokens, _service_token(settings), is_open=is_open, clock=clock)
+    gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock)
     service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place))
     metrics.watch(service.gauges())
     life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)

@@ -7,6 +7,7 @@ from loopwright.governance.dispatch import (
     check_permission,
     find_verb,
     has_role,
+    require_job,
     require_role,
 )
 from loopwright.governance.events import (
@@ -19,15 +20,17 @@ from loopwright.governance.events import (
     TokenCreated,
     TokenRevoked,
 )
-from loopwright.governance.tokens import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.governance.tokens import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, job_actor
 from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, Token
 from loopwright.kernel.verbs import EVERY_PROJECT
 
 __all__ = [
     "EVERY_PROJECT",
+    "GATEWAY",
     "LOCAL_ACTOR",
     "SERVICE_ACTOR",
     "SYSTEM",
+    "WORKER",
     "Actor",
     "Approval",
     "ApprovalApproved",
@@ -49,9 +52,11 @@ __all__ = [
     "check_permission",
     "find_verb",
     "has_role",
+    "job_actor",
     "lineage",
     "projects",
     "read_arguments",
+    "require_job",
     "require_role",
     "tokens",
 ]

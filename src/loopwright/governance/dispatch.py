@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -14,10 +14,11 @@ from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import VERBS, Role, Verb
+from loopwright.kernel.verbs import EVERY_PROJECT, VERBS, Role, Verb
 from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
+from loopwright.store.types import Bounds
 
 KEYS_KEPT_US = 30 * DAY_US
 """How long a call may be repeated under its idempotency key."""
@@ -118,7 +119,7 @@ class Dispatcher:
         is_replay = known is not None and known.clock == "replay"
         clock: Clock = FixedClock(known.clock_at) if known is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)
-        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role)
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds)
 
     def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
         """Run a story of several verbs in one transaction; for the platform's own processes."""
@@ -162,17 +163,47 @@ def check_permission(called: Verb, actor: Actor, project: str) -> None:
     role = actor.role_in(project)
     if project == SYSTEM and role is None and called.name == "projects.list":
         return  # who has roles in single projects asks above them which these are, and is shown no other
+    if called.is_above_projects and project != SYSTEM:
+        _deny(called, actor, project, value=project, rule=f"called in {SYSTEM} only")
+    if actor.bounds is not None and not _is_for(called, actor.bounds):
+        _deny(called, actor, project, value=actor.bounds.part, rule="only what this part of the platform is for")
     if role is Role.SERVICE:
         return
     if role is None or called.surface == "internal" or RANK[role] < RANK[called.role]:
         held = "no role" if role is None else role.value
-        raise PermissionDenied(
-            f"{actor.name} may not call {called.name} in {project}",
-            field="role",
-            value=held,
-            rule=f"at least {called.role.value}",
-            next_step="ask an admin of the project for that role",
-        )
+        next_step = "ask an admin of the project for that role"
+        _deny(called, actor, project, value=held, rule=f"at least {called.role.value}", next_step=next_step)
+
+
+def _deny(called: Verb, actor: Actor, project: str, **details: Any) -> NoReturn:
+    raise PermissionDenied(f"{actor.name} may not call {called.name} in {project}", field="role", **details)
+
+
+def _is_for(called: Verb, bounds: Bounds) -> bool:
+    """Say whether a part of the platform has any business with a verb.
+
+    A job may do what an editor may, and the internal verbs that are for jobs: it decides nothing and makes no tokens.
+    """
+    if bounds.part == "job" and called.surface == "public":
+        return RANK[called.role] <= RANK[Role.EDITOR]
+    return bounds.part in called.parts
+
+
+def require_job(tx: Tx, what: str, *kinds: str) -> None:
+    """Refuse a service token that is neither the platform's own nor that of a job under way of one of these kinds.
+
+    Raises:
+        PermissionDenied: It holds no such job; ``what`` says what was asked for.
+    """
+    is_platform = tx.bounds is None and (not tx.roles or EVERY_PROJECT in tx.roles)
+    if is_platform or (tx.bounds is not None and tx.bounds.job_kind in kinds):
+        return
+    raise PermissionDenied(
+        f"{tx.actor} may not {what}",
+        field="job",
+        value="no job" if tx.bounds is None else tx.bounds.job_kind or tx.bounds.part,
+        rule=f"only who holds a job that is under way: {' or '.join(kinds)}",
+    )
 
 
 def require_role(tx: Tx, role: Role, what: str) -> None:

@@ -7,7 +7,7 @@ from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
+from loopwright.kernel.verbs import EVERY_PROJECT, SERVER_ALONE, Role, query, verb
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
 
@@ -74,7 +74,7 @@ def unknown_project(connection: Connection, name: str) -> NotFound:
     return NotFound(f"no project is named {name}", field="project", value=name, next_step=hint)
 
 
-@query("projects.list")
+@query("projects.list", parts=("gateway",))
 def list_projects(tx: Tx) -> list[Project]:
     """Return the projects the caller may see."""
     visible = sql.list_projects(tx.connection)
@@ -86,7 +86,7 @@ def on_wall_clock(connection: Connection) -> list[str]:
     return [project.name for project in sql.list_projects(connection) if project.clock == "wall"]
 
 
-@verb("projects.set_clock", changes=Project, internal=True)
+@verb("projects.set_clock", changes=Project, internal=True, parts=SERVER_ALONE)
 def set_clock(tx: Tx, *, to: int) -> Project:
     """Move a replay clock forward; it never goes back. Part of ``clock.advance``; writes no event."""
     moved = sql.move_clock(tx, to)

@@ -11,16 +11,21 @@ from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import EVERY_PROJECT, Role, query, verb
 from loopwright.store.tx import Tx
+from loopwright.store.types import Bounds, Job
 
 LOCAL_ACTOR = Actor("person:local", {EVERY_PROJECT: Role.ADMIN})
 """Who calls a server that runs open on the loopback address."""
 
 SERVICE_ACTOR = Actor("service:loopwright", {EVERY_PROJECT: Role.SERVICE})
-"""The platform's own processes."""
+"""The server itself, and who holds the service token."""
+
+GATEWAY = Actor("service:gateway", {EVERY_PROJECT: Role.SERVICE}, Bounds("gateway"))
+WORKER = Actor("service:worker", {EVERY_PROJECT: Role.SERVICE}, Bounds("worker"))
+"""A worker on its own account: it takes jobs and tells how they ended."""
 
 
 _ACTOR = re.compile(r"(person|service|policy):[A-Za-z0-9_][A-Za-z0-9_.@+\-]{0,127}")
-_RESERVED = {LOCAL_ACTOR.name, SERVICE_ACTOR.name, "service:timers"}
+_RESERVED = {*(actor.name for actor in (LOCAL_ACTOR, SERVICE_ACTOR, GATEWAY, WORKER)), "service:timers"}
 _PROGRAM_ROLES = (Role.VIEWER, Role.EDITOR)
 """What a program may be: it decides nothing, so that no admin decides through one."""
 
@@ -95,10 +100,15 @@ def revoke(tx: Tx, *, token_id: str, reason: str = "") -> None:
     tx.emit(TokenRevoked(), tx.ref("token", token_id), reason=reason)
 
 
-@query("tokens.live", internal=True)
+@query("tokens.live", internal=True, parts=("gateway",), above_projects=True)
 def live(tx: Tx) -> dict[str, Token]:
     """Return every live token by the digest of its secret, for the gateways."""
     return dict(sql.live_token_digests(tx, tx.wall_us))
+
+
+def job_actor(job: Job) -> Actor:
+    """Return who does a job: the platform, in the project of the job and for what jobs are for."""
+    return Actor(SERVICE_ACTOR.name, {job.project: Role.SERVICE}, Bounds("job", job_id=job.job_id, job_kind=job.kind))
 
 
 def _scope(tx: Tx) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from loopwright.kernel.verbs import EVERY_PROJECT, Role
+from loopwright.store.types import Bounds
 
 ClockKind = Literal["wall", "replay"]
 Risk = Literal["low", "medium", "high"]
@@ -28,10 +29,14 @@ class Project(msgspec.Struct, frozen=True):
 
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who calls: ``person:ana``, ``service:worker`` or ``policy:late``; and the role in each project."""
+    """Who calls: ``person:ana``, ``service:worker`` or ``policy:late``; and the role in each project.
+
+    ``bounds`` narrow what a part of the platform may call to what that part is for.
+    """
 
     name: str
     roles: dict[str, Role]
+    bounds: Bounds | None = None
 
     def role_in(self, project: str) -> Role | None:
         """Return the role in a project, or None."""

@@ -25,6 +25,12 @@ class Role(Enum):
 
 Surface = Literal["public", "internal"]
 
+Part = Literal["gateway", "worker", "job"]
+"""A part of the platform that calls the server under a credential of its own."""
+
+SERVER_ALONE: tuple[Part, ...] = ()
+"""Of an internal verb that only the server itself calls: its timers, its reactions, other verbs."""
+
 Count = Annotated[int, msgspec.Meta(ge=0)]
 """A number of rows that a caller asks for; below zero means "all" to SQLite."""
 
@@ -38,7 +44,9 @@ class Verb(msgspec.Struct, frozen=True):
     ``role`` is the least role that may call it; ``internal`` ones are for service tokens alone. ``is_query`` promises
     no change. ``is_operation`` marks a story of the server that needs more than one transaction. ``keeps_answer`` is
     False where the answer holds a secret, which no row may keep. ``reads_log`` asks for the events of every commit
-    before it, also of those that are not sealed yet.
+    before it, also of those that are not sealed yet. ``parts`` are those of the platform that call it under a
+    credential of their own. ``is_above_projects`` marks what answers or changes things of every project: it is called
+    in ``_system``, where nobody has a role whose role is in one project.
     """
 
     name: str
@@ -52,6 +60,8 @@ class Verb(msgspec.Struct, frozen=True):
     is_operation: bool = False
     keeps_answer: bool = True
     reads_log: bool = False
+    parts: tuple[Part, ...] = ()
+    is_above_projects: bool = False
 
     @property
     def summary(self) -> str:
@@ -78,7 +88,7 @@ def verb_of(function: Callable[..., Any]) -> Verb:
 
 
 def _record(
-    name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, **marks: bool
+    name: str, role: Role, is_query: bool, surface: Surface, changes: type | None, **marks: Any
 ) -> Callable[[F], F]:
     def keep(function: F) -> F:
         if name in VERBS and VERBS[name].function.__qualname__ != function.__qualname__:
@@ -94,7 +104,14 @@ def _record(
 
 
 def verb(
-    name: str, *, changes: type, role: Role = Role.EDITOR, internal: bool = False, keeps_answer: bool = True
+    name: str,
+    *,
+    changes: type,
+    role: Role = Role.EDITOR,
+    internal: bool = False,
+    keeps_answer: bool = True,
+    parts: tuple[Part, ...] | None = None,
+    above_projects: bool = False,
 ) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a verb.
 
@@ -104,12 +121,24 @@ def verb(
         role: The least role that may call it.
         internal: True if only service tokens may call it.
         keeps_answer: False if the answer holds a secret; an idempotency key then keeps only that it was given.
+        parts: Parts of the platform that call it; an internal verb is for jobs where this is not said.
+        above_projects: True if it is called in ``_system`` only.
     """
     surface: Surface = "internal" if internal else "public"
-    return _record(name, Role.SERVICE if internal else role, False, surface, changes, keeps_answer=keeps_answer)
+    marks = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
+    least = Role.SERVICE if internal else role
+    return _record(name, least, False, surface, changes, keeps_answer=keeps_answer, **marks)
 
 
-def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False, reads_log: bool = False) -> Callable[[F], F]:
+def query(
+    name: str,
+    *,
+    role: Role = Role.VIEWER,
+    internal: bool = False,
+    reads_log: bool = False,
+    parts: tuple[Part, ...] | None = None,
+    above_projects: bool = False,
+) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a read-only query.
 
     Args:
@@ -117,9 +146,16 @@ def query(name: str, *, role: Role = Role.VIEWER, internal: bool = False, reads_
         role: The least role that may call it.
         internal: True if only service tokens may call it.
         reads_log: True if it answers from the event log, which must hold what was committed before the call.
+        parts: Parts of the platform that call it; an internal query is for jobs where this is not said.
+        above_projects: True if it is called in ``_system`` only.
     """
     surface: Surface = "internal" if internal else "public"
-    return _record(name, Role.SERVICE if internal else role, True, surface, None, reads_log=reads_log)
+    marks = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
+    return _record(name, Role.SERVICE if internal else role, True, surface, None, reads_log=reads_log, **marks)
+
+
+def _parts(named: tuple[Part, ...] | None, *, internal: bool) -> tuple[Part, ...]:
+    return named if named is not None else ("job",) if internal else ()
 
 
 def operation(name: str, *, role: Role = Role.EDITOR) -> Callable[[F], F]:

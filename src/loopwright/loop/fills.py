@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from loopwright import data, features, serving
 from loopwright.features import BoundView
 from loopwright.kernel.clock import MINUTE_US
-from loopwright.kernel.verbs import verb
+from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.loop.events import Restored
 from loopwright.serving import Release
 from loopwright.store import jobs
@@ -62,7 +62,7 @@ def fill_released_plans(tx: Tx, released: Release, before: Release | None, reaso
             )
 
 
-@verb("loop.note_restored", changes=features.Materialization, internal=True)
+@verb("loop.note_restored", changes=features.Materialization, internal=True, parts=SERVER_ALONE)
 def note_restored(tx: Tx, *, backup_id: str, backup_at: int) -> int:
     """Record that the project was set up again from a backup, and fill its online store, which no backup holds.
 

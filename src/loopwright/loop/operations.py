@@ -15,6 +15,7 @@ from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
 from loopwright.store.tx import Tx
 from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.wire.credentials import control_secret, worker_token
 from loopwright.wire.line import TIMEOUT_S, ServiceLine
 
 T = TypeVar("T")
@@ -64,22 +65,32 @@ class OperationContext:
         Raises:
             Unavailable: One is there and did not.
         """
-        line = ServiceLine(self.service_token)
+        line, key = ServiceLine(), worker_token(self.service_token)
         try:
             for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.gateways):
-                seal_gateway(line, gateway.address, streams, timeout_s=SEAL_TIMEOUT_S)
+                seal_gateway(line, key, gateway.address, streams, timeout_s=SEAL_TIMEOUT_S)
         finally:
             line.close()
 
 
-def seal_gateway(line: ServiceLine, address: str, streams: Streams, *, timeout_s: float = TIMEOUT_S) -> None:
+def seal_gateway(line: ServiceLine, key: str, address: str, streams: Streams, *, timeout_s: float = TIMEOUT_S) -> None:
     """Ask one gateway to seal streams of its spool. One that was killed is left out: its spool waits on its disk.
+
+    It is asked with a secret that only the gateway at that address takes.
+
+    Args:
+        line: Carries the call.
+        key: A worker's credential.
+        address: The gateway's.
+        streams: Which.
+        timeout_s: Its longest silence.
 
     Raises:
         Unavailable: It is there and did not, so the log is known to be incomplete.
     """
     try:
-        line.post(f"{address.rstrip('/')}/internal/seal", to_json(streams), timeout_s=timeout_s)
+        headers = {"authorization": f"Bearer {control_secret(key, address)}"}
+        line.post(f"{address.rstrip('/')}/internal/seal", to_json(streams), headers=headers, timeout_s=timeout_s)
     except LoopwrightError as error:
         if isinstance(error.__cause__, ConnectionRefusedError):
             log.warning("not sealed: nobody listens at %s", address)

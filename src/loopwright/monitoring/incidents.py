@@ -6,7 +6,7 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.states import check_change
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import (
     AlertFired,
@@ -27,7 +27,7 @@ Critical ones open another.
 Severity = Literal["warning", "critical"]
 
 
-@verb("monitoring.raise_alert", changes=Incident, internal=True)
+@verb("monitoring.raise_alert", changes=Incident, internal=True, parts=SERVER_ALONE)
 def raise_alert(
     tx: Tx,
     *,

@@ -8,7 +8,7 @@ from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
@@ -72,7 +72,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     return get(tx, deployment=deployment)
 
 
-@verb("monitoring.open_windows", changes=Monitor, internal=True)
+@verb("monitoring.open_windows", changes=Monitor, internal=True, parts=SERVER_ALONE)
 def open_windows(tx: Tx, *, deployment: str, start_at: int) -> Monitor | None:
     """Begin to close windows, from the one that holds ``start_at``; once begun, or unwatched, it changes nothing."""
     monitor = sql.find_monitor(tx, deployment)

@@ -6,7 +6,7 @@ import msgspec
 
 from loopwright import serving
 from loopwright.kernel.errors import NotFound
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.alerts import (
     CLOSE_KINDS,
@@ -37,7 +37,7 @@ _HISTORY = 12
 """How many windows before one its judgement looks at."""
 
 
-@verb("monitoring.close_window", changes=Window, internal=True)
+@verb("monitoring.close_window", changes=Window, internal=True, parts=SERVER_ALONE)
 def close_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
     """Start measuring a window that has ended, and plan its settling and the close of the next one."""
     job = _start_job(tx, get(tx, deployment=deployment), start_at, end_at, "closed")
@@ -63,7 +63,7 @@ def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> 
     tx.later(settles_at, "monitoring.settle_window", window, key=f"monitoring.settle/{deployment}/{start_at}")
 
 
-@verb("monitoring.settle_window", changes=Window, internal=True)
+@verb("monitoring.settle_window", changes=Window, internal=True, parts=SERVER_ALONE)
 def settle_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
     """Start measuring a window's performance again, now that its labels have matured."""
     return _start_job(tx, get(tx, deployment=deployment), start_at, end_at, "settled")

@@ -6,7 +6,7 @@ from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.definitions import get_pipeline, schedule_key
 from loopwright.pipelines.events import (
@@ -75,7 +75,7 @@ def start(
     return get(tx, execution_id=execution_id)
 
 
-@verb("pipelines.start_scheduled", changes=Execution, internal=True)
+@verb("pipelines.start_scheduled", changes=Execution, internal=True, parts=SERVER_ALONE)
 def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
     """Start a scheduled pipeline and plan its next start; a start is left out while the last one still runs.
 

@@ -36,7 +36,15 @@ from loopwright.registry.types import (
     Verdict,
     gain,
 )
-from loopwright.registry.versions import check_files, get_version, import_model, model_digest, register, versions
+from loopwright.registry.versions import (
+    TRAINING_JOB,
+    check_files,
+    get_version,
+    import_model,
+    model_digest,
+    register,
+    versions,
+)
 
 if TYPE_CHECKING:
     from loopwright.registry import artifacts, encoding, importing, metrics
@@ -71,6 +79,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "CHAMPION",
     "LOWER_IS_BETTER",
+    "TRAINING_JOB",
     "Alias",
     "AliasRemoved",
     "AliasSet",

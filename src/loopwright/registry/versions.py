@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from loopwright import features, tracking
-from loopwright.governance import lineage
+from loopwright.governance import lineage, require_job
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
@@ -20,6 +20,9 @@ from loopwright.store import sql as store_sql
 from loopwright.store.blobs.base import check_digest
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
+
+TRAINING_JOB = "pipelines.execute"
+"""Kind of the jobs that train; only who holds one says that the platform trained something."""
 
 
 def model_digest(flavour: str, files: Sequence[ModelFile], signature: Signature) -> str:
@@ -87,6 +90,7 @@ def register(
         Conflict: The token belongs to another artifact.
         NotFound: Run, training set or code are not there.
     """
+    require_job(tx, "register a version as trained by the platform", TRAINING_JOB)
     _check_lineage(tx, run, training_set, code_digest)
     draft = ModelVersion(
         model,

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from loopwright.server.ownership import clear_state, find_running, sole_owner
-from loopwright.server.supervisor import ROLES, Supervisor, free_port, running
+from loopwright.server.supervisor import ROLES, Supervisor, free_port, running, service_token
 
 if TYPE_CHECKING:
     from loopwright.server.answers import JsonAnswer, error_answer, read_body
@@ -41,5 +41,6 @@ __all__ = [
     "free_port",
     "read_body",
     "running",
+    "service_token",
     "sole_owner",
 ]

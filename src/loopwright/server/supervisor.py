@@ -20,6 +20,7 @@ import msgspec
 from loopwright.config import Settings, child_environment, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
+from loopwright.wire.credentials import gateway_token, worker_token
 from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
@@ -143,7 +144,7 @@ class Supervisor:
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )
-        secrets = {"LOOPWRIGHT_SERVICE_TOKEN": settings.service_token}
+        secrets = {"LOOPWRIGHT_SERVICE_TOKEN": self._credential(role)}
         if role == "server":
             secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
         pipe = write_secrets(**secrets)
@@ -160,6 +161,13 @@ class Supervisor:
                 )
         finally:
             os.close(pipe)
+
+    def _credential(self, role: str) -> str:
+        """Return what a process proves itself with: all but the server get no more than they are for."""
+        token = self.settings.service_token
+        if role == "server":
+            return token
+        return worker_token(token) if role == "worker" else gateway_token(token, self.gateway_url)
 
     def _wait_healthy(self, role: str, url: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S

@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import SECOND_US
+from loopwright.kernel.errors import PermissionDenied
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
 from loopwright.serving.events import ReleaseFailed
@@ -15,7 +16,7 @@ LEASE_US = 10 * SECOND_US
 """How long a gateway counts as alive after its last sign of life."""
 
 
-@verb("serving.acknowledge", changes=GatewayLease, internal=True)
+@verb("serving.acknowledge", changes=GatewayLease, internal=True, parts=("gateway",), above_projects=True)
 def acknowledge(
     tx: Tx,
     *,
@@ -34,6 +35,10 @@ def acknowledge(
         failures: Releases up to there that it could not load.
         troubles: What else it cannot mend by itself.
     """
+    if tx.bounds is not None and address != tx.bounds.address:
+        raise PermissionDenied(
+            "a gateway speaks for its own address only", field="address", value=address, rule=tx.bounds.address
+        )
     before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
     if before.get(gateway) != position:
         tx.wake(GATEWAYS)
@@ -42,7 +47,7 @@ def acknowledge(
     return lease
 
 
-@verb("serving.report_failure", changes=Release, internal=True)
+@verb("serving.report_failure", changes=Release, internal=True, parts=("gateway",))
 def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: str) -> ReleaseFailure:
     """Record that a gateway could not load a release and serves the one before; what is known writes no event."""
     failure = ReleaseFailure(gateway, tx.project, deployment, number, why)

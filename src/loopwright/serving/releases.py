@@ -5,7 +5,7 @@ import msgspec
 from loopwright import features, registry
 from loopwright.governance import lineage, projects
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
 from loopwright.serving.events import Released, ReleasedVariant, Retired
@@ -112,7 +112,7 @@ def _variant(
     )
 
 
-@verb("serving.release", changes=Release, internal=True)
+@verb("serving.release", changes=Release, internal=True, parts=SERVER_ALONE)
 def release(
     tx: Tx,
     *,
@@ -140,7 +140,7 @@ def release(
     return emit_release(tx, found, Shape(champion, candidate, weight, is_shadow), reason)
 
 
-@verb("serving.refresh", changes=Release, internal=True)
+@verb("serving.refresh", changes=Release, internal=True, parts=SERVER_ALONE)
 def refresh(tx: Tx, *, deployment: str, reason: str) -> Release | None:
     """Release again what is served, with followed aliases and settings as they are now; None before a first release.
 
@@ -241,7 +241,7 @@ def list_releases(tx: Tx, *, deployment: str, limit: int = 100) -> list[Release]
     return sql.list_releases(tx.connection, tx.project, deployment, limit=min(limit, 1000))
 
 
-@query("serving.releases_after", internal=True)
+@query("serving.releases_after", internal=True, parts=("gateway",), above_projects=True)
 def releases_after(tx: Tx, *, position: int) -> list[Release]:
     """Return the newest release of each deployment of every project, those beyond ``position``, in order of position.
 

@@ -51,7 +51,7 @@ def describe_chunk(
     )
 
 
-@verb("chunks.register", changes=Chunk, internal=True)
+@verb("chunks.register", changes=Chunk, internal=True, parts=("gateway", "job"))
 def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
     """Record chunks, all or none. Sending one again returns the first record; no event is written.
 

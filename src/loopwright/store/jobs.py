@@ -41,7 +41,7 @@ def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit:
     return sql.list_jobs(tx.connection, tx.project, states=states, kind=kind, limit=min(limit, 1000))
 
 
-@verb("jobs.claim", changes=Job, internal=True)
+@verb("jobs.claim", changes=Job, internal=True, parts=("worker",), above_projects=True)
 def claim(
     tx: Tx,
     *,
@@ -94,7 +94,7 @@ def _hand_out(tx: Tx, job: Job, worker: str, **values: Any) -> Job:
     return sql.update_job(tx.connection, job, state="running", **values)
 
 
-@verb("jobs.renew", changes=Job, internal=True)
+@verb("jobs.renew", changes=Job, internal=True, parts=("worker",), above_projects=True)
 def renew(tx: Tx, *, worker: str, held: list[HeldJob]) -> list[JobLease]:
     """Prolong the leases of jobs of any project that a worker does; return those it still holds."""
     until = tx.wall_us + LEASE_US
@@ -102,14 +102,14 @@ def renew(tx: Tx, *, worker: str, held: list[HeldJob]) -> list[JobLease]:
     return [lease for lease in leases if lease is not None]
 
 
-@verb("jobs.let_go", changes=Job, internal=True)
+@verb("jobs.let_go", changes=Job, internal=True, parts=("worker",), above_projects=True)
 def let_go(tx: Tx, *, worker: str) -> int:
     """End the leases of a worker that is known to be dead, so that others need not wait for that; return how many."""
     tx.wake(JOBS)
     return sql.move_leases(tx.connection, tx.wall_us - 1, worker=worker)
 
 
-@verb("jobs.hand_back", changes=Job, internal=True)
+@verb("jobs.hand_back", changes=Job, internal=True, parts=("worker",))
 def hand_back(tx: Tx, *, job_id: str, worker: str, after_s: float = 0.0) -> Job:
     """Put a job back into its queue, as the worker that holds it; where somebody asked for its end, it ends instead.
 
@@ -127,7 +127,7 @@ def hand_back(tx: Tx, *, job_id: str, worker: str, after_s: float = 0.0) -> Job:
     return _queue(tx, job, due_at=due_at)
 
 
-@verb("jobs.finish", changes=Job, internal=True)
+@verb("jobs.finish", changes=Job, internal=True, parts=("worker",))
 def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = None) -> Job:
     """End a job well, as the worker that holds it. Finishing twice is once."""
     job = get(tx, job_id=job_id)
@@ -138,7 +138,7 @@ def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = 
     return done
 
 
-@verb("jobs.fail", changes=Job, internal=True)
+@verb("jobs.fail", changes=Job, internal=True, parts=("worker",))
 def fail(tx: Tx, *, job_id: str, worker: str, error: dict[str, Any], may_retry: bool = False) -> Job:
     """End an attempt badly, as the worker that holds the job. Failing twice is once.
 

@@ -14,7 +14,7 @@ from loopwright.kernel.refs import Ref
 from loopwright.kernel.verbs import EVERY_PROJECT, Role
 from loopwright.store import sql
 from loopwright.store.news import JOBS, tell
-from loopwright.store.types import BlobRef, Job
+from loopwright.store.types import BlobRef, Bounds, Job
 from loopwright.store.work import Work, kind_named, kind_of
 
 
@@ -24,7 +24,8 @@ class Tx:
 
     ``clock`` is the project's (wall or replay), ``wall`` the machine's. ``actor`` is printable, such as ``person:ana``,
     ``service:worker`` or ``policy:late``. ``cause`` is the position of the event that this call answers, if any.
-    ``roles`` names the projects the actor has a role in, ``role`` is the one in this project.
+    ``roles`` names the projects the actor has a role in, ``role`` is the one in this project. ``bounds`` say what a
+    part of the platform is bound to, None for everybody else.
     """
 
     connection: Connection
@@ -35,6 +36,7 @@ class Tx:
     cause: int | None = None
     roles: frozenset[str] = field(default_factory=frozenset)
     role: Role | None = None
+    bounds: Bounds | None = None
 
     @property
     def now_us(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from loopwright.kernel.digests import Digest
+from loopwright.kernel.verbs import Part
 
 
 class BlobRef(msgspec.Struct, frozen=True):
@@ -12,6 +13,15 @@ class BlobRef(msgspec.Struct, frozen=True):
 
     digest: Digest
     size_bytes: int
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What a part of the platform is bound to: a gateway to its address, the doing of a job to that job."""
+
+    part: Part
+    address: str = ""
+    job_id: str = ""
+    job_kind: str = ""
 
 
 class Timer(msgspec.Struct, frozen=True):

@@ -133,14 +133,10 @@ class JobContext(ProjectCaller, Protocol):
     def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a verb or query, given as its function, with the worker's service token.
+        """Call a verb or query, given as its function, in the project of the job.
 
         ``context.call(registry.get_version, model="late", version=3)`` is checked by mypy and has the verb's own type.
         """
-        ...
-
-    def within(self, project: str) -> "JobContext":
-        """Return the same context for calls in another project."""
         ...
 
     def progress(self, text: str) -> None:

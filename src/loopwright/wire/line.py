@@ -1,4 +1,4 @@
-"""HTTP over connections that stay open: of clients, and between the platform's processes with the service token."""
+"""HTTP over connections that stay open: of clients, and between the platform's processes."""
 
 import logging
 from collections.abc import Mapping
@@ -83,14 +83,21 @@ class HttpLine:
 
 
 class ServiceLine:
-    """Posts to servers and gateways with the service token.
+    """Posts to servers and gateways with a credential of the platform.
 
     Args:
-        token: The service token.
+        token: The credential; none where each call brings its own.
     """
 
-    def __init__(self, token: str) -> None:
-        self._http = HttpLine({"content-type": "application/json", "authorization": f"Bearer {token}"})
+    def __init__(self, token: str = "") -> None:
+        self._http = HttpLine({"content-type": "application/json"})
+        self._proof = {"authorization": f"Bearer {token}"} if token else {}
+
+    def proving(self, token: str) -> "ServiceLine":
+        """Return a line over the same connections that shows another credential."""
+        other = ServiceLine(token)
+        other._http = self._http
+        return other
 
     def post(
         self, url: str, body: bytes = b"", *, headers: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
@@ -101,7 +108,8 @@ class ServiceLine:
             LoopwrightError: What the other side answered; Unavailable if it did not.
         """
         try:
-            status, answer, _ = self._http.send("POST", url, body, headers=headers, timeout_s=timeout_s)
+            shown = {**self._proof, **(headers or {})}
+            status, answer, _ = self._http.send("POST", url, body, headers=shown, timeout_s=timeout_s)
         except OSError as error:  # the cause tells who listens to nobody from who is slow
             raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
         if status >= 400:

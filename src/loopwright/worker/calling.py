@@ -1,19 +1,22 @@
-"""Calls of verbs with the service token; they outlast a server that is down, but not one that never gets done."""
+"""Calls of verbs by a worker or one of its jobs; they outlast a server that is down, not one that never gets done."""
 
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import Unauthenticated, Unavailable
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop import seal_gateway
 from loopwright.store.types import Streams
 from loopwright.store.work import Stopped
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
+from loopwright.wire.credentials import JobClaim, job_token
 from loopwright.wire.line import ServiceLine
 
 P = ParamSpec("P")
@@ -31,13 +34,22 @@ class ServerCaller:
 
     Args:
         url: The server's address; several on one database are separated by commas.
-        token: The service token.
+        token: The worker's credential.
     """
 
     def __init__(self, url: str, token: str) -> None:
-        self._line = ServiceLine(token)
+        self._key, self._line = token, ServiceLine(token)
+        self._is_a_job = False
         self._server = VerbCaller(Addresses(url), self._line)
         self._is_down = threading.Event()
+
+    def for_job(self, job: JobClaim) -> "ServerCaller":
+        """Return a caller for one attempt at a job, which is let in only as long as that is under way."""
+        caller = copy(self)
+        caller._is_a_job = True
+        caller._line = self._line.proving(job_token(self._key, job))
+        caller._server = replace(self._server, line=caller._line)
+        return caller
 
     def call(
         self,
@@ -66,6 +78,10 @@ class ServerCaller:
             try:
                 answer: R = self._ask(verb.name, kwargs, project, 0.0, key)
                 return answer
+            except Unauthenticated:
+                if not self._is_a_job:
+                    raise
+                raise Stopped from None  # another has the job by now, or it has ended: this attempt counts no more
             except Unavailable as error:
                 slow += isinstance(error.__cause__, TimeoutError)
                 if slow >= MOST_SLOW:
@@ -102,7 +118,7 @@ class ServerCaller:
 
     def seal(self, address: str, streams: Streams) -> None:
         """Ask one gateway to seal streams of its spool; see ``loop.seal_gateway``."""
-        seal_gateway(self._line, address, streams)
+        seal_gateway(self._line, self._key, address, streams)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -14,6 +14,7 @@ from loopwright.serving import gateways
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.store.work import Lane, kind_named
+from loopwright.wire.credentials import JobClaim, worker_token
 from loopwright.worker.calling import ServerCaller
 from loopwright.worker.tasks import Task
 
@@ -61,15 +62,11 @@ class WorkerContext:
 
     def for_task(self, task: Task) -> "WorkerContext":
         """Return the context of one job, whose calls end when it is to stop."""
-        return self._with(task, task.job.project)
-
-    def within(self, project: str) -> "WorkerContext":
-        """Return the same context for calls in another project."""
-        return self._with(self._task, project)
-
-    def _with(self, task: Task | None, project: str) -> "WorkerContext":
-        parts = (self.caller, self.blobs, self.state_dir, self.children, self.source_roots)
-        return WorkerContext(*parts, task, project)
+        job = task.job
+        caller = self.caller.for_job(JobClaim(job.project, job.job_id, job.attempt))
+        return WorkerContext(
+            caller, self.blobs, self.state_dir, self.children, self.source_roots, task, task.job.project
+        )
 
     @overload
     def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -78,7 +75,7 @@ class WorkerContext:
     def call(self, function: str, args: dict[str, Any], project: str = "", /) -> Any: ...
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Call a verb or query with the service token; waits while the server is down.
+        """Call a verb or query in the project of the job; waits while the server is down.
 
         Raises:
             Stopped: The job is to stop.
@@ -108,7 +105,7 @@ class WorkerContext:
         Raises:
             Unavailable: One is there and did not.
         """
-        for lease in self.within(SYSTEM).call(gateways):
+        for lease in self.call(gateways):
             self.caller.seal(lease.address, streams)
 
 
@@ -122,7 +119,7 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
     """
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
     url = settings.url or f"http://{settings.host}:{settings.port}"
-    caller = ServerCaller(url, settings.service_token)
+    caller = ServerCaller(url, worker_token(settings.service_token))
     children = ChildPool(folder, blobs, slots=slots, enclosure=_enclosure(settings))
     return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots)
 

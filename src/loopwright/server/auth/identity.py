@@ -4,11 +4,15 @@ import hmac
 import time
 from collections.abc import Mapping
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request, cookie_parser
 
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
+from loopwright.governance import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, Actor, Dispatcher, job_actor
 from loopwright.kernel.errors import Unauthenticated
+from loopwright.store import sql as store_sql
+from loopwright.store.types import Bounds
+from loopwright.wire import credentials
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
 
 TOKEN_COOKIE = "loopwright_token"
@@ -26,13 +30,13 @@ class Gatekeeper:
 
     Args:
         dispatcher: Looks tokens up.
-        service_token: Secret of the platform's own processes.
+        service_token: Secret of the platform, from which its parts' credentials are derived.
         is_open: True lets requests without a token in as ``person:local``; only for loopback.
     """
 
     def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool) -> None:
         self._dispatcher = dispatcher
-        self._service_token = service_token.encode()
+        self._service_token = service_token
         self.is_open = is_open
         self._remembered: dict[str, tuple[Actor, float]] = {}
         self._forgotten = 0
@@ -60,7 +64,7 @@ class Gatekeeper:
 
     def _known(self, method: str, headers: Mapping[str, str], secret: str) -> Actor | None:
         """Return the actor of a request whose token need not be looked up, None where it must be."""
-        if secret and hmac.compare_digest(secret.encode(), self._service_token):
+        if secret and self._service_token and hmac.compare_digest(secret.encode(), self._service_token.encode()):
             return SERVICE_ACTOR
         self._refuse_foreign_pages(method, headers)
         if secret:
@@ -72,13 +76,34 @@ class Gatekeeper:
 
     def _look_up(self, secret: str) -> Actor:
         forgotten = self._forgotten
-        actor = self._dispatcher.authenticate(secret)
+        actor = self._part(secret) or self._dispatcher.authenticate(secret)
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[secret] = actor, time.monotonic() + REMEMBERED_S
         if forgotten != self._forgotten:  # what was read may be from before a commit that told of tokens
             self._remembered.clear()
         return actor
+
+    def _part(self, secret: str) -> Actor | None:
+        """Return the part of the platform whose credential this is.
+
+        Raises:
+            Unauthenticated: It is a job's, and that attempt at the job is not under way any more.
+        """
+        if credentials.is_worker(secret, self._service_token):
+            return WORKER
+        address = credentials.read_gateway(secret, self._service_token)
+        if address is not None:
+            return msgspec.structs.replace(GATEWAY, bounds=Bounds("gateway", address))
+        claim = credentials.read_job(secret, self._service_token)
+        if claim is None:
+            return None
+        job = self._dispatcher.database.read(
+            lambda connection: store_sql.find_job(connection, claim.project, claim.job_id)
+        )
+        if job is None or job.state != "running" or job.attempt != claim.attempt:
+            raise Unauthenticated("this attempt at the job is not under way any more", field="job", value=claim.job_id)
+        return job_actor(job)
 
     def _forget(self, topics: frozenset[str]) -> None:
         if "tokens" in topics:

@@ -5,7 +5,7 @@ from loopwright.governance import LOCAL_ACTOR, approvals, has_role, require_role
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.plugins import plugin_names
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.registry import ModelVersion
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
@@ -179,7 +179,7 @@ def _fit_to_serve(
     )
 
 
-@verb("serving.on_approved", changes=Rollout, internal=True)
+@verb("serving.on_approved", changes=Rollout, internal=True, parts=SERVER_ALONE)
 def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
     """Begin a rollout that waited for its approval; one that does not wait stays as it is.
 
@@ -198,7 +198,7 @@ def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
     return advance(tx, rollout, reason or "approved")
 
 
-@verb("serving.on_rejected", changes=Rollout, internal=True)
+@verb("serving.on_rejected", changes=Rollout, internal=True, parts=SERVER_ALONE)
 def on_rejected(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     """Abort a rollout that waited for its approval; one that does not wait stays as it is."""
     rollout = hold(tx, rollout_id)
@@ -233,7 +233,7 @@ def abort(tx: Tx, *, rollout_id: str, reason: str) -> Rollout:
     return stop(tx, hold(tx, rollout_id), reason)
 
 
-@verb("serving.rollback", changes=Release, internal=True)
+@verb("serving.rollback", changes=Release, internal=True, parts=SERVER_ALONE)
 def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     """Return to the last good release at once: without the candidate where a rollout is live, else the champion before.
 

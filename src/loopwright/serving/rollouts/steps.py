@@ -6,7 +6,7 @@ from typing import Concatenate, ParamSpec
 from loopwright.governance import approvals
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.states import check_change
-from loopwright.kernel.verbs import verb
+from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
 from loopwright.serving.events import (
@@ -130,7 +130,7 @@ def _timer_key(rollout: Rollout) -> str:
     return f"rollout:{rollout.rollout_id}"
 
 
-@verb("serving.judge_step", changes=Rollout, internal=True)
+@verb("serving.judge_step", changes=Rollout, internal=True, parts=SERVER_ALONE)
 def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) -> Rollout:
     """Start the job that judges the present step and plan the next look; does nothing for a step that is over.
 
