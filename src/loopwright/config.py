@@ -6,15 +6,22 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import msgspec
 
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import nearest
 
 Walls = Literal["on", "strict", "off"]
 _SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
 """Variables that no other process is to see."""
+_READ = """
+STATE DATABASE BLOBS HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY SOURCE_ROOTS
+WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME
+"""
+_NAMES = {f"LOOPWRIGHT_{name}" for name in _READ.split()}
+"""Every variable that is read."""
 _FOR_USER_CODE = """
 PATH HOME USER LOGNAME SHELL LANG LANGUAGE LC_* TZ TZDIR TERM TMPDIR VIRTUAL_ENV CONDA_PREFIX LD_LIBRARY_PATH
 PYTHONPATH PYTHONHASHSEED PYTHONWARNINGS PYTHONFAULTHANDLER PYTHONUTF8 PYTHONIOENCODING SSL_CERT_FILE SSL_CERT_DIR
@@ -34,7 +41,7 @@ class Settings(msgspec.Struct, frozen=True):
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
     datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
     user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
-    to it;
+    to it; ``rate`` says how many requests a second one token may send to the server, 0 for any number;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -57,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True):
     user_folders: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
     gateway_name: str = "0"
+    rate: int = 1000
     is_supervised: bool = False
 
     @property
@@ -90,14 +98,15 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         token=read("LOOPWRIGHT_TOKEN") or "",
         project=read("LOOPWRIGHT_PROJECT") or "",
         service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
-        auth=read("LOOPWRIGHT_AUTH") or "",
-        durability=read("LOOPWRIGHT_DURABILITY") or "process",
+        auth=_choice("LOOPWRIGHT_AUTH", "", ("on", "off")),
+        durability=_choice("LOOPWRIGHT_DURABILITY", "process", ("process", "power")),
         source_roots=_folders(read("LOOPWRIGHT_SOURCE_ROOTS")) or (Path.cwd(),),
-        walls=_walls(read("LOOPWRIGHT_WALLS")),
+        walls=cast(Walls, _choice("LOOPWRIGHT_WALLS", "on", get_args(Walls))),
         user_folders=_folders(read("LOOPWRIGHT_USER_FOLDERS")),
         hidden=_folders(read("LOOPWRIGHT_HIDDEN")),
         slots=_slots(read("LOOPWRIGHT_SLOTS")),
         gateway_name=check_gateway_name(read("LOOPWRIGHT_GATEWAY_NAME") or "0"),
+        rate=_whole("LOOPWRIGHT_RATE", 1000, 10**9, "requests a second; 0 for no limit"),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )
 
@@ -138,9 +147,14 @@ def write_secrets(**secrets: str) -> int:
 
 
 def _port(name: str, default: int) -> int:
+    return _whole(name, default, 65536, "a port")
+
+
+def _whole(name: str, default: int, below: int, what: str) -> int:
     text = os.environ.get(name) or str(default)
-    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
-        raise InvalidInput("this is not a port", field=name, value=text, rule="a whole number below 65536")
+    if not (text.isascii() and text.isdecimal() and int(text) < below):
+        rule = f"a whole number below {below}"
+        raise InvalidInput(f"this is not {what}", field=name, value=text, rule=rule)
     return int(text)
 
 
@@ -161,12 +175,17 @@ def _folders(text: str | None) -> tuple[Path, ...]:
     return tuple(Path(one).expanduser().absolute() for one in (text or "").split(os.pathsep) if one)
 
 
-def _walls(text: str | None) -> Walls:
-    for known in get_args(Walls):
-        if (text or "on") == known:
-            return known  # type: ignore[no-any-return]
-    rule = f"one of {', '.join(get_args(Walls))}"
-    raise InvalidInput("there are no such walls", field="LOOPWRIGHT_WALLS", value=text, rule=rule)
+def _choice(name: str, default: str, known: tuple[str, ...]) -> str:
+    text = os.environ.get(name) or default
+    if text != default and text not in known:
+        raise InvalidInput("this setting has no such value", field=name, value=text, rule=f"one of {', '.join(known)}")
+    return text
+
+
+def unknown_settings() -> dict[str, str | None]:
+    """Return the ``LOOPWRIGHT_*`` variables that nothing reads, each with the name that was probably meant."""
+    set_here = {name for name in os.environ if name.startswith("LOOPWRIGHT_")}
+    return {name: nearest(name, _NAMES) for name in sorted(set_here - _NAMES)}
 
 
 def home_secrets() -> Iterator[Path]:

@@ -11,7 +11,7 @@ from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.verbs import VERBS
 from loopwright.store.types import Job
 from loopwright.wire.credentials import JobClaim, gateway_token, job_token, worker_token
-from loopwright.wire.exposure import is_loopback
+from loopwright.wire.exposure import FORWARDING, is_loopback
 from tests.server.site import SERVICE_TOKEN, Site
 from tests.waiting import PATIENCE_S
 
@@ -148,6 +148,17 @@ def test_nobody_waits_while_a_token_is_looked_up(guarded: Site, monkeypatch: pyt
 def test_loopback_names() -> None:
     assert all(map(is_loopback, ("localhost", "127.0.0.1", "::1", "[::1]", "127.8.9.1")))
     assert not any(map(is_loopback, ("0.0.0.0", "example.com", "", "localhost.evil.example", "10.0.0.1", "::")))
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+def test_an_open_server_answers_nobody_through_a_proxy_and_a_guarded_one_does(
+    opened: Site, guarded: Site, name: str
+) -> None:
+    with opened.http(**{name: "203.0.113.7"}) as http:
+        for answer in (http.post(START, json={}), http.get("/v1/flights/blobs/" + "a" * 64)):
+            assert (answer.status_code, answer.json()["error"]["field"]) == (403, name)
+    with guarded.http("viewer", **{name: "203.0.113.7"}) as http:
+        assert http.post("/v1/flights/verbs/data.list", json={}).status_code == 200
 
 
 HERE = "http://127.0.0.1:9"

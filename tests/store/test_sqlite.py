@@ -7,6 +7,8 @@ import pytest
 from sqlalchemy import event, text
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.errors import Unavailable
+from loopwright.store import postgres
 from loopwright.store.engine import Connection, Database
 from loopwright.store.failures import OverBudget
 from tests.databases import open_sqlite
@@ -30,6 +32,16 @@ def test_a_query_beyond_its_budget_is_broken_off_and_the_next_is_not(lite: Datab
         lite.read(count_to(50_000_000), budget_s=0.002)
     assert lite.read(count_to(300_000)) == 300_000
     assert lite.read(count_to(3), budget_s=60.0) == 3
+
+
+def test_every_query_has_a_deadline_but_those_an_operator_waits_for(
+    lite: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "READ_S", 0.002)
+    with pytest.raises(Unavailable, match="took too long"):
+        lite.read(count_to(50_000_000))
+    with lite.reading(without_deadline=True) as connection:
+        assert count_to(500_000)(connection) == 500_000
 
 
 def test_readers_reuse_their_connections(lite: Database) -> None:

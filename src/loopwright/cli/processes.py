@@ -13,7 +13,7 @@ from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import verify_state
 from loopwright.client import HttpCaller, find_caller, keep_token
-from loopwright.config import check_gateway_name, load_settings
+from loopwright.config import check_gateway_name, load_settings, unknown_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
@@ -48,6 +48,8 @@ def up(
     changes: dict[str, Any] = {"host": host, "port": port, "gateway_port": gateway_port, "auth": "on" if auth else None}
     changes["gateway_name"] = None if gateway_name is None else check_gateway_name(gateway_name)
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
+    for name, meant in unknown_settings().items():
+        click.echo(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
     supervisor = Supervisor(settings, role or ROLES)
     supervisor.start()
     if as_json:

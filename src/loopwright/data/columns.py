@@ -39,6 +39,9 @@ def dtype_text(dtype: pl.DataType) -> str:
     )
 
 
+_MOST_LETTERS = 200
+
+
 def parse_dtype(text: str) -> pl.DataType:
     """Return the dtype of a text that ``dtype_text`` wrote.
 
@@ -50,6 +53,8 @@ def parse_dtype(text: str) -> pl.DataType:
     """
     if text in _PLAIN:
         return _PLAIN[text]
+    if len(text) > _MOST_LETTERS:
+        raise InvalidInput("this dtype is too long", value=text, rule=f"at most {_MOST_LETTERS} letters")
     if text == "Duration(us)":
         return pl.Duration("us")
     if match := re.fullmatch(r"Datetime\(us(?:, ([\w/+\-]+))?\)", text):

@@ -9,7 +9,7 @@ from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.errors import PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Role
 from loopwright.wire.credentials import is_service_token_of, own_control_secret
-from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
+from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin, refuse_forwarded
 
 READERS = frozenset(Role)
 WRITERS = frozenset(Role) - {Role.VIEWER}
@@ -93,6 +93,8 @@ class Gatekeeper:
             if len(self._hosts) > _MOST_HOSTS:
                 self._hosts.clear()
             self._hosts.add(host)
+        if self.is_open:
+            refuse_forwarded((name.decode("latin-1") for name in headers), "gateway")
         origin = headers.get(b"origin")
         if origin:
             refuse_foreign_origin(origin.decode("latin-1"), host.decode("latin-1"))

@@ -8,11 +8,13 @@ import msgspec
 from msgspec import inspect
 
 from loopwright.kernel.digests import LETTERS
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, shorten
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(order="deterministic")
-_PATH = re.compile(r" - at `\$(.*)`$")
+_PATH = " - at `$"
+_MOST_LETTERS = 500
+"""Of a message: msgspec's repeat what was sent."""
 _PATH_PART = re.compile(r"\.(\w+)|\[")
 
 
@@ -30,7 +32,7 @@ def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        raise InvalidInput(str(error), field=field, rule=_choices(str(error), kind)) from None
+        raise InvalidInput(shorten(str(error), _MOST_LETTERS), field=field, rule=_choices(str(error), kind)) from None
     except RecursionError:
         raise InvalidInput("this JSON is nested too deep", field=field) from None
 
@@ -49,7 +51,9 @@ def convert(document: Any, kind: type[T], field: str = "body") -> T:
     try:
         return msgspec.convert(document, type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidInput(str(error), field=field, rule=_choices(str(error), kind)) from None
+        raise InvalidInput(shorten(str(error), _MOST_LETTERS), field=field, rule=_choices(str(error), kind)) from None
+    except RecursionError:
+        raise InvalidInput("this is nested too deep", field=field) from None
 
 
 def digest_bytes(body: bytes) -> str:
@@ -69,8 +73,9 @@ def _choices(message: str, kind: Any) -> str | None:
     if not message.startswith("Invalid enum value"):
         return None
     found = _alternatives(inspect.type_info(kind))
-    path = _PATH.search(message)
-    for part in _PATH_PART.finditer(path[1] if path else ""):
+    # The path is last and has no such words in it; before it comes what was sent, which may have them many times.
+    path = message.rpartition(_PATH)[2].removesuffix("`") if message.endswith("`") and _PATH in message else ""
+    for part in _PATH_PART.finditer(path):
         found = [inner for outer in found for inner in _inside(outer, part[1])]
     choices = [sorted(map(str, each.values)) for each in found if isinstance(each, inspect.LiteralType)]
     choices += [[str(member.value) for member in each.cls] for each in found if isinstance(each, inspect.EnumType)]

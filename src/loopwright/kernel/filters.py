@@ -16,14 +16,14 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">=", "in", "like"]
 Scalar = str | float | bool
 
 MOST_LETTERS = 4000
+MOST_LETTERS_OF_ORDER = 300
 MOST_DEPTH = 40
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"
+    r"\s*(?:(?P<number>[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?)(?![\w.])"
     r"|(?P<text>\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*')"
     r"|(?P<name>[A-Za-z_][\w/\-]*(?:\.(?:`[^`]+`|[\w.\-/]+))?)"
     r"|(?P<sign><=|>=|!=|=|<|>|\(|\)|,))"
 )
-_ORDER = re.compile(r"^\s*(?P<field>.+?)(?:\s+(?P<way>asc|desc))?\s*$", re.IGNORECASE)
 _WORDS = {"and", "or", "not", "in", "like", "true", "false"}
 
 
@@ -120,11 +120,14 @@ def parse_order(text: str, vocabulary: Vocabulary, field: str = "order_by") -> t
     Raises:
         InvalidInput: It cannot be read.
     """
-    match = _ORDER.match(text)
     try:
-        if match is None:
+        if len(text) > MOST_LETTERS_OF_ORDER:
+            raise InvalidInput("this is too long", rule=f"at most {MOST_LETTERS_OF_ORDER} letters")
+        words = text.strip().rsplit(None, 1)
+        if not words:
             raise InvalidInput("this is empty")
-        return vocabulary.resolve(match["field"]), (match["way"] or "asc").lower() == "desc"
+        way = words.pop().lower() if len(words) == 2 and words[1].lower() in ("asc", "desc") else "asc"
+        return vocabulary.resolve(" ".join(words) if len(words) == 1 else text.strip()), way == "desc"
     except InvalidInput as error:
         raise InvalidInput(
             f"this order cannot be read: {error.message}",

@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Iterable
 
 _MOST_SHOWN = 10
+_MOST_LETTERS = 200
+"""A longer name is no misspelt one; comparing it costs the square of its length."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -12,6 +14,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     >>> nearest("wether", ["flights", "weather"])
     'weather'
     """
+    if len(name) > _MOST_LETTERS:
+        return None
     alike = difflib.get_close_matches(name, list(known), n=1)
     return alike[0] if alike else None
 

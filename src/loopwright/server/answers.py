@@ -26,7 +26,8 @@ class JsonAnswer(Response):
 
 def error_answer(error: LoopwrightError) -> Response:
     """Return an error in its JSON form with its status."""
-    headers = {"retry-after": "1"} if error.http_status == 503 else None
+    is_later = error.http_status in (429, 503)
+    headers = {"retry-after": str(error.details.get("retry_after_s", 1))} if is_later else None
     return JsonAnswer({"error": error.to_dict()}, status_code=error.http_status, headers=headers)
 
 

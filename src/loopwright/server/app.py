@@ -41,7 +41,7 @@ def make_context(settings: Settings, database: Database, *, is_open: bool) -> Se
         dispatcher=dispatcher,
         blobs=open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies"),
         signal=CommitSignal(database),
-        gatekeeper=Gatekeeper(dispatcher, settings.service_token, is_open=is_open),
+        gatekeeper=Gatekeeper(dispatcher, settings.service_token, is_open=is_open, rate=settings.rate),
         reactor=Reactor(dispatcher),
     )
 

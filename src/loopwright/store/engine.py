@@ -11,7 +11,7 @@ from sqlalchemy import Engine, exc
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import postgres
-from loopwright.store.failures import closed, translate
+from loopwright.store.failures import OverBudget, closed, too_long, translate
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealer import Sealer
 from loopwright.store.sqlite import Answer, GroupWriter, Snapshots, open_sqlite
@@ -81,14 +81,17 @@ class Database:
 
         Args:
             without_deadline: For what an operator waits for: a statement, and a pause between two, may take any time.
-            budget_s: Seconds of work after which SQLite breaks a statement off; PostgreSQL has a deadline instead.
+            budget_s: Seconds of work after which SQLite breaks a statement off, at most those of the deadline.
 
         Raises:
-            OverBudget: It was broken off.
+            OverBudget: It was broken off within a budget.
+            Unavailable: It was broken off at the deadline, which is ``postgres.READ_S`` of a statement there, of the
+                work on one snapshot of SQLite.
         """
         try:
             if self._snapshots is not None:
-                with self._snapshots.open(budget_s) as connection:
+                deadline_s = None if without_deadline else postgres.READ_S
+                with self._snapshots.open(deadline_s if budget_s is None else budget_s) as connection:
                     yield connection
                 return
             with self._reading_engine.connect() as connection:
@@ -96,7 +99,8 @@ class Database:
                     postgres.forget_deadlines(connection)
                 yield connection
         except (exc.SQLAlchemyError, OverflowError) as error:
-            raise translate(error) from None
+            told = translate(error)
+            raise (too_long(error) if budget_s is None and isinstance(told, OverBudget) else told) from None
 
     def read(self, work: Callable[[Connection], T], *, budget_s: float | None = None) -> T:
         """Run one unit of reading, see ``reading``."""

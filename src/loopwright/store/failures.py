@@ -64,14 +64,20 @@ def _waited_in_vain(error: Exception, message: str) -> Unavailable | None:
         step = "repeat the call; where it stays so, end that session (pg_stat_activity and pg_locks name it)"
         return Unavailable(what, value=message, next_step=step)
     if state == _CANCELLED:
-        what = "the database took too long over this call, which was stopped; nothing was written"
-        return Unavailable(what, value=message, next_step="ask for less at once, or repeat the call later")
+        return too_long(error)
     if isinstance(error, exc.TimeoutError):
         what = "every connection to the database is taken"
         return Unavailable(what, value=message, next_step="repeat the call; loopwright doctor looks at the database")
     if isinstance(error, exc.OperationalError | exc.InterfaceError):
         return Unavailable("the database did not answer", value=message, next_step="run loopwright doctor")
     return None
+
+
+def too_long(error: Exception) -> Unavailable:
+    """Return the error of a call that the database was stopped over."""
+    what = "the database took too long over this call, which was stopped; nothing was written"
+    step = "ask for less at once, or repeat the call later"
+    return Unavailable(what, value=str(getattr(error, "orig", error)), next_step=step)
 
 
 def closed() -> Unavailable:

@@ -1,6 +1,7 @@
 """Who may reach a server or gateway: open ones only this machine, and no page of another site."""
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 
 from loopwright.config import Settings
@@ -17,7 +18,7 @@ def may_run_open(settings: Settings, role: str) -> bool:
     Raises:
         InvalidInput: It would listen on an address that others reach, and auth is not on; or the setting is misspelt.
     """
-    if settings.auth not in ("", "on", "off"):
+    if settings.auth not in ("", "on", "off"):  # also where it did not come from the environment
         raise InvalidInput("this is no setting of auth", field="LOOPWRIGHT_AUTH", value=settings.auth, rule="on or off")
     if settings.auth == "on":
         return False
@@ -79,3 +80,27 @@ def refuse_foreign_origin(origin: str | None, host: str) -> None:
     """
     if origin and origin.split("://", 1)[-1] != host:
         raise PermissionDenied("this request comes from a page of another site", field="Origin", value=origin)
+
+
+FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+"""Headers by which a proxy says for whom it asks."""
+
+
+def refuse_forwarded(names: Iterable[str], role: str) -> None:
+    """Refuse a request that a proxy passed on: behind one, an open server would take everybody for its owner.
+
+    Args:
+        names: Of the request's headers, in small letters.
+        role: ``server`` or ``gateway``, for the error.
+
+    Raises:
+        PermissionDenied: A header tells of a proxy.
+    """
+    for name in names:
+        if name in FORWARDING:
+            raise PermissionDenied(
+                f"an open {role} does not answer through a proxy",
+                field=name,
+                rule="whoever the proxy lets through would be its owner",
+                next_step="start with --auth, then create tokens",
+            )

@@ -10,10 +10,12 @@ from typing import Any
 
 import uvicorn
 
-from loopwright.config import Settings, take_settings
+from loopwright.config import Settings, take_settings, unknown_settings
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.wire.connections import LimitedProtocol
 from loopwright.wire.lifeline import end_with_parent
+
+log = logging.getLogger("loopwright.process")
 
 GRACE_S = 5
 """How long a stop waits for answers under way."""
@@ -40,6 +42,12 @@ def uvicorn_config(app: Any, host: str, port: int) -> uvicorn.Config:
     )
 
 
+def tell_unknown_settings() -> None:
+    """Warn of variables that nobody reads: a misspelt one protects nothing."""
+    for name, meant in unknown_settings().items():
+        log.warning("nothing reads %s%s", name, f"; did you mean {meant}?" if meant else "")
+
+
 def raise_file_limit() -> None:
     """Let this process open as many files as it may: each connection is one, and each stream of a spool."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -54,6 +62,7 @@ def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> N
     logging.getLogger("httpx").setLevel(logging.WARNING)
     raise_file_limit()
     settings = take_settings()
+    tell_unknown_settings()
     # What lies for a moment in a folder of the whole machine, every program of this user reads.
     place = settings.state_dir / "tmp"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)

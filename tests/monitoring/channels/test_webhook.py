@@ -47,7 +47,11 @@ def test_it_posts_json_to_an_allowed_host(hook: Any, notice: Notice) -> None:
     assert document["incident"]["kind"] == "drift"
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "169.254.169.254", "10.0.0.8", "[::1]", "0.0.0.0"])
+PRIVATE = ["127.0.0.1", "localhost", "169.254.169.254", "10.0.0.8", "[::1]", "0.0.0.0", "224.0.0.1"]
+CARRIED = ["[64:ff9b::7f00:1]", "[64:ff9b::a9fe:a9fe]", "[2002:7f00:1::]", "[::ffff:10.0.0.8]", "[::127.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", [*PRIVATE, *CARRIED, "[64:ff9b:1::7f00:1]", "[2001:0:7f00:1::]"])
 def test_private_addresses_are_refused(host: str, notice: Notice) -> None:
     with pytest.raises(InvalidInput, match="private networks"):
         send(f"http://{host}:1/x", notice, frozenset({"elsewhere"}))

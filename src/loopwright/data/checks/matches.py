@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+MOST_LETTERS = 500
+
+
 class Matches(RowCheck, frozen=True):
     """Every text matches ``pattern`` from beginning to end."""
 
@@ -16,10 +19,14 @@ class Matches(RowCheck, frozen=True):
 
     def validate(self) -> None:
         """Refuse what is no regular expression. Look-around and back-references fail later: their cost has no bound."""
+        if len(self.pattern) > MOST_LETTERS:
+            raise ValueError(f"a regular expression of at most {MOST_LETTERS} letters")
         try:
             re.compile(self.pattern)
         except re.error as error:
             raise ValueError(f"a regular expression; {error}") from None
+        except (RecursionError, OverflowError):
+            raise ValueError("a regular expression that nests and repeats less") from None
 
     def failing(self, column: "pl.Expr", dtype: "pl.DataType") -> "pl.Expr":
         """Return True where the text does not match."""

@@ -10,10 +10,11 @@ from starlette.requests import Request, cookie_parser
 
 from loopwright.governance import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, Actor, Dispatcher, job_actor
 from loopwright.kernel.errors import Unauthenticated
+from loopwright.server.auth.rates import Rates
 from loopwright.store import sql as store_sql
 from loopwright.store.types import Bounds
 from loopwright.wire import credentials
-from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin
+from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin, refuse_forwarded
 
 TOKEN_COOKIE = "loopwright_token"
 REMEMBERED_S = 1.0
@@ -32,10 +33,12 @@ class Gatekeeper:
         dispatcher: Looks tokens up.
         service_token: Secret of the platform, from which its parts' credentials are derived.
         is_open: True lets requests without a token in as ``person:local``; only for loopback.
+        rate: Requests a second of one token; the platform's own parts are not counted.
     """
 
-    def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool) -> None:
+    def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool, rate: int = 0) -> None:
         self._dispatcher = dispatcher
+        self._rates = Rates(rate)
         self._service_token = service_token
         self.is_open = is_open
         self._remembered: dict[str, tuple[Actor, float]] = {}
@@ -48,9 +51,11 @@ class Gatekeeper:
         Raises:
             Unauthenticated: Auth is on and no valid token came.
             PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
+            TooMany: The token sends too many requests.
         """
         secret = _secret(request.headers)
-        return self._known(request.method, request.headers, secret) or self._look_up(secret)
+        actor = self._known(request.method, request.headers, secret) or self._look_up(secret)
+        return self._count(actor, secret)
 
     async def find_actor(self, request: Request) -> Actor:
         """Return who calls, without holding up the event loop; raises like ``actor``."""
@@ -60,7 +65,13 @@ class Gatekeeper:
         """Return who sends a method with these headers, named in small letters; raises like ``actor``."""
         secret = _secret(headers)
         known = self._known(method, headers, secret)
-        return known if known is not None else await run_in_threadpool(self._look_up, secret)
+        return self._count(known if known is not None else await run_in_threadpool(self._look_up, secret), secret)
+
+    def _count(self, actor: Actor, secret: str) -> Actor:
+        is_platform = actor is SERVICE_ACTOR or actor.bounds is not None
+        if secret and not is_platform:
+            self._rates.take(secret)
+        return actor
 
     def _known(self, method: str, headers: Mapping[str, str], secret: str) -> Actor | None:
         """Return the actor of a request whose token need not be looked up, None where it must be."""
@@ -115,6 +126,7 @@ class Gatekeeper:
         host = headers.get("host", "")
         if self.is_open:
             refuse_foreign_host(host, "server")
+            refuse_forwarded(headers, "server")
         if method not in _SAFE_METHODS:
             refuse_foreign_origin(headers.get("origin"), host)
 

@@ -94,5 +94,6 @@ def page_of(text: str, project: str) -> str:
 
 def local_path(text: str, otherwise: str = "/") -> str:
     """Return a path of this site, so that a form never leads elsewhere."""
-    is_local = text.startswith("/") and not text.startswith(("//", "/\\")) and "\n" not in text and "\r" not in text
-    return text if is_local else otherwise
+    # A browser drops tabs and line breaks wherever they stand, and takes a backslash for a slash.
+    is_plain = text.isprintable() and "\\" not in text
+    return text if is_plain and text.startswith("/") and not text.startswith("//") else otherwise
