@@ -59,7 +59,7 @@ SETTINGS = {
     "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "
     "are strict; separated by `:`.",
     "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code, separated by `:`.",
-    "LOOPWRIGHT_RATE": "Requests a second that one token may send to the server; 0 for no limit. What is beyond is answered "
+    "LOOPWRIGHT_RATE": "Requests a second that one token may send to the server; 0 for any number. Others are answered "
     "429 with `Retry-After`.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
 }
