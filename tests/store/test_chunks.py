@@ -1,15 +1,17 @@
 """Chunks: sending one again is harmless, and an id finds the chunk whose range holds it."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
+from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict
 from loopwright.store import sql
-from loopwright.store.types import StoredChunk
+from loopwright.store.types import Chunk, StoredChunk
 
 
 @pytest.fixture
@@ -87,3 +89,43 @@ def test_a_chunk_keeps_its_blob(register: Callable[..., Any], dispatcher: Dispat
     with dispatcher.database.reading() as connection:
         assert sql.find_blob(connection, "flights", "a" * 64) is not None
         assert sql.find_blob(connection, "other", "a" * 64) is None
+
+
+def test_chunks_of_every_length_are_found_by_time_and_by_id(
+    register: Callable[..., Any], call: Callable[..., Any]
+) -> None:
+    """Against looking at each one: long ones begin long before the stretch that they meet."""
+    chance = random.Random(7)
+    known = []
+    for seq in range(1, 60):
+        begin, length = chance.randrange(10**9), chance.choice([0, 3, 20, 5_000, 10**6, 10**8])
+        first, last = sorted("".join(chance.choices("0123", k=5)) for _ in range(2))
+        times = {"event_at_min": begin, "event_at_max": begin + length}
+        known.append(register(seq=seq, id_first=f"01{first}", id_last=f"01{last}", **times))
+    for _ in range(30):
+        start_at, end_at = sorted(chance.randrange(-10, 10**9 + 10**8) for _ in range(2))
+        expected = [chunk for chunk in known if chunk.event_at_max >= start_at and chunk.event_at_min < end_at]
+        asked = {"kind": "predictions", "stream": "late", "start_at": start_at, "end_at": end_at}
+        assert by_id(call("chunks.find", **asked)) == by_id(expected)
+        del asked["end_at"]
+        expected = [chunk for chunk in known if chunk.event_at_max >= start_at]
+        assert by_id(call("chunks.find", **asked)) == by_id(expected)
+        item_id = "01" + "".join(chance.choices("0123", k=5))
+        expected = [chunk for chunk in known if chunk.id_first <= item_id <= chunk.id_last]
+        assert by_id(call("chunks.find", kind="predictions", item_id=item_id)) == by_id(expected)
+    assert by_id(call("chunks.find", kind="predictions", stream="late")) == by_id(known)
+
+
+def by_id(chunks: list[Chunk]) -> list[str]:
+    return sorted(chunk.chunk_id for chunk in chunks)
+
+
+def test_what_was_stored_since_a_moment_is_found(
+    register: Callable[..., Any], call: Callable[..., Any], wall: FixedClock
+) -> None:
+    register()
+    wall.at_us += 10
+    second = register(seq=2)
+    asked = {"kind": "predictions", "stream": "late", "recorded_since": wall.at_us}
+    assert call("chunks.find", **asked) == [second]
+    assert call("chunks.find", **{**asked, "recorded_since": wall.at_us + 1}) == []

@@ -37,6 +37,8 @@ ONLINE_FILE = "online.sqlite"
 PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 """What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
 _SLACK_US = 48 * HOUR_US
+_SEALED_WITHIN_US = DAY_US
+"""How much earlier than its chunk a push may be recorded: it waits in a spool while no server is up."""
 
 
 @job(MaterializeRequest)
@@ -100,11 +102,10 @@ def _pushed_rows(context: JobContext, view: BoundView, version: DatasetVersion) 
     since = 0
     if version.parent is not None:
         since = context.call(data.get_version, dataset=version.dataset, version=version.parent).recorded_at
-    pushed = context.call(chunks.find, kind="pushes", stream=version.dataset)
-    recent = [chunk for chunk in pushed if chunk.recorded_at >= since]
+    recent = context.call(chunks.find, kind="pushes", stream=version.dataset, recorded_since=since)
     if not recent:
         return None
-    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in recent]
+    frames = [_since(pl.scan_parquet(context.blobs.path(chunk.digest)), since).collect() for chunk in recent]
     rows = _as_sent(pl.concat(frames, how="diagonal_relaxed"), view.dataset)
     if view.dataset.transform is None:
         return rows
@@ -113,6 +114,11 @@ def _pushed_rows(context: JobContext, view: BoundView, version: DatasetVersion) 
         rows.write_parquet(raw)
         context.transform(view.dataset.transform, raw, out)
         return pl.read_parquet(out)
+
+
+def _since(pushed: pl.LazyFrame, since: int) -> pl.LazyFrame:
+    """Leave out what was pushed before: a chunk that was merged holds hours of pushes."""
+    return pushed.filter(pl.col("recorded_at") >= since - _SEALED_WITHIN_US)
 
 
 def _as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:

@@ -40,7 +40,7 @@ def export(context: JobContext, args: Export) -> dict[str, Any]:
     """Write predictions and labels of a stretch of event time to one Parquet blob."""
     context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
     rows = predictions.latest(_log(context, args, columns=None if args.features else _COLUMNS))
-    labels = context.call(chunks.find, kind="labels", stream=args.deployment)
+    labels = context.call(chunks.find, kind="labels", stream=args.deployment, start_at=args.start_at)
     joined = predictions.join_labels(rows, predictions.latest_labels(labels, context.blobs))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "log.parquet"

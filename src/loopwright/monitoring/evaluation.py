@@ -75,7 +75,7 @@ def _with_performance(
     rows = rows.with_columns(pl.when("is_shadow").then("variant").otherwise(pl.lit(served)).alias("variant"))
     counts = dict(sorted(rows.get_column("variant").value_counts().iter_rows()))
     ordered = {served: counts.pop(served, 0), **counts}
-    labels = predictions.latest_labels(task.labels, blobs).collect()
+    labels = predictions.latest_labels(task.labels, blobs, among=rows.get_column("prediction_id")).collect()
     labelled = rows.join(labels, on="prediction_id", how="inner")
     scored = score_rows(labelled, monitor.task, spec.segments)
     digest = ""

@@ -29,7 +29,9 @@ def judge_step(context: JobContext, spec: JudgeSpec) -> dict[str, Any]:
     """Judge one look at a rollout step from the prediction log and hand in what was found."""
     context.seal(Streams(context.project, ("predictions", "labels"), spec.deployment))
     rows = _log(context, spec, spec.start_at, spec.end_at + 1).filter(pl.col("release") >= spec.release).collect()
-    chunks = context.call(store_chunks.find, kind="labels", stream=spec.deployment, start_at=spec.start_at)
+    chunks = context.call(
+        store_chunks.find, kind="labels", stream=spec.deployment, start_at=spec.start_at, end_at=spec.end_at + 1
+    )
     labels = predictions.latest_labels(chunks, context.blobs, known_by=spec.end_at).collect()
     verdicts = judge(spec, rows, labels, _before(context, spec))
     context.call(finish_step, rollout_id=spec.rollout_id, step=spec.index, look=spec.look, verdicts=verdicts)

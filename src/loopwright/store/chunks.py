@@ -88,10 +88,28 @@ def find(
     item_id: str | None = None,
     start_at: int | None = None,
     end_at: int | None = None,
+    recorded_since: int | None = None,
 ) -> list[Chunk]:
-    """Return the chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    """Return the chunks of a kind that meet every condition, in the order of their ids.
+
+    Args:
+        tx: The open transaction.
+        kind: ``predictions``, ``labels`` or ``pushes``.
+        stream: Deployment or dataset.
+        item_id: An id that is in the chunk's range.
+        start_at: With rows of event time from here on, microseconds UTC.
+        end_at: With rows of event time before, microseconds UTC.
+        recorded_since: Stored then or later, wall time, microseconds UTC.
+    """
     return sql.find_chunks(
-        tx.connection, tx.project, kind, stream=stream, item_id=item_id, start_at=start_at, end_at=end_at
+        tx.connection,
+        tx.project,
+        kind,
+        stream=stream,
+        item_id=item_id,
+        start_at=start_at,
+        end_at=end_at,
+        recorded_since=recorded_since,
     )
 
 

@@ -113,9 +113,15 @@ chunks = Table(
     Column("event_at_min", Moment, nullable=False),
     Column("event_at_max", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
+    # What the ids share, and the class of the event times' length: by these an interval is found (store.intervals).
+    Column("id_prefix", Text, nullable=False, server_default=""),
+    Column("span_class", Moment, nullable=False, server_default="0"),
+    # How often it was merged: 0 as a writer sent it.
+    Column("level", Moment, nullable=False, server_default="0"),
     UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
-    Index("ix_chunks_ids", "project_id", "kind", "id_first", "id_last"),
-    Index("ix_chunks_stream", "project_id", "kind", "stream", "event_at_max", "event_at_min"),
+    Index("ix_chunks_ids", "project_id", "kind", "id_prefix", "id_first", "id_last"),
+    Index("ix_chunks_span", "project_id", "kind", "stream", "span_class", "event_at_min", "event_at_max"),
+    Index("ix_chunks_level", "project_id", "kind", "stream", "level", "recorded_at"),
 )
 
 blobs = Table(

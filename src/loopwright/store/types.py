@@ -153,8 +153,13 @@ class StoredChunk(msgspec.Struct, frozen=True):
 
 
 class Chunk(StoredChunk, frozen=True):
-    """A stored chunk that the server knows of; ``recorded_at`` is wall time, microseconds UTC."""
+    """A stored chunk that the server knows of.
+
+    ``recorded_at`` is wall time, microseconds UTC; of merged chunks that of the newest among them. ``level`` says how
+    often it was merged: 0 as its writer sent it.
+    """
 
     project: str
     chunk_id: str
     recorded_at: int
+    level: int = 0

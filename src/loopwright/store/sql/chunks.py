@@ -2,17 +2,62 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, union_all
 
+from loopwright.store.intervals import (
+    PREFIX_LENGTH,
+    SPAN_CLASSES,
+    common_prefix,
+    longest_span,
+    prefixes_of,
+    span_class,
+)
 from loopwright.store.sql.rows import upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tables import chunks
 from loopwright.store.types import Chunk
+
+LEVELS = (0, 1, 2)
+"""How often a chunk may have been merged: not at all, into an hour's, into a day's."""
+_EARLIEST, _LATEST = -(1 << 62), 1 << 62
+_FIELDS = [name for name in Chunk.__struct_fields__ if name != "project"]
+
+
+_of_stream = and_(
+    chunks.c.project_id == bindparam("of_project"),
+    chunks.c.kind == bindparam("of_kind"),
+    chunks.c.stream == bindparam("of_stream"),
+)
+_between = union_all(
+    *(
+        select(chunks).where(
+            _of_stream,
+            chunks.c.span_class == of_class,
+            chunks.c.event_at_min >= bindparam(f"from_{of_class}"),
+            chunks.c.event_at_min < bindparam("end_at"),
+            chunks.c.event_at_max >= bindparam("start_at"),
+        )
+        for of_class in range(SPAN_CLASSES)
+    )
+)
+_find_between = Statement(_between)
+_find_holding = Statement(
+    select(chunks).where(
+        chunks.c.project_id == bindparam("of_project"),
+        chunks.c.kind == bindparam("of_kind"),
+        chunks.c.id_prefix.in_([bindparam(f"prefix_{length}") for length in range(PREFIX_LENGTH + 1)]),
+        chunks.c.id_first <= bindparam("item_id"),
+        chunks.c.id_last >= bindparam("item_id"),
+    )
+)
 
 
 def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
     """Register a chunk; the same (writer, seq, kind, stream) again returns the first one."""
     values = {field: getattr(chunk, field) for field in chunk.__struct_fields__ if field != "project"}
     values["project_id"] = chunk.project
+    values["id_prefix"] = common_prefix(chunk.id_first, chunk.id_last)
+    values["span_class"] = span_class(chunk.event_at_min, chunk.event_at_max)
     key = ("project_id", "writer", "seq", "kind", "stream")
     upsert(connection, chunks, [values], key=key, do_update=False)
     return _chunk(connection.execute(select(chunks).where(*(chunks.c[name] == values[name] for name in key))).one())
@@ -27,18 +72,58 @@ def find_chunks(
     item_id: str | None = None,
     start_at: int | None = None,
     end_at: int | None = None,
+    recorded_since: int | None = None,
 ) -> list[Chunk]:
-    """Return the chunks of a kind, by stream, by an id in their range, or by event time in ``[start_at, end_at)``."""
+    """Return the chunks of a kind, in the order of their ids, that meet every condition that is given.
+
+    Args:
+        connection: To read on.
+        project: Whose.
+        kind: Which.
+        stream: Of one stream.
+        item_id: Whose range of ids holds this one.
+        start_at: With rows of event time from here on.
+        end_at: With rows of event time before.
+        recorded_since: Stored then or later, wall time.
+    """
+    if item_id is not None:
+        rows = _rows_holding(connection, project, kind, item_id)
+    elif stream is not None and recorded_since is None:
+        rows = _rows_between(connection, project, kind, stream, start_at, end_at)
+    else:
+        rows = list(connection.execute(_select(project, kind, stream, recorded_since)))
+    kept = [
+        row
+        for row in rows
+        if (stream is None or row.stream == stream)
+        and (start_at is None or row.event_at_max >= start_at)
+        and (end_at is None or row.event_at_min < end_at)
+    ]
+    return [_chunk(row) for row in sorted(kept, key=lambda row: (row.id_first, row.chunk_id))]
+
+
+def _rows_holding(connection: Connection, project: str, kind: str, item_id: str) -> list[Any]:
+    prefixes = {f"prefix_{length}": prefix for length, prefix in enumerate(prefixes_of(item_id))}
+    return _find_holding.all(connection, of_project=project, of_kind=kind, item_id=item_id, **prefixes)
+
+
+def _rows_between(
+    connection: Connection, project: str, kind: str, stream: str, start_at: int | None, end_at: int | None
+) -> list[Any]:
+    start_at, end_at = _EARLIEST if start_at is None else start_at, _LATEST if end_at is None else end_at
+    lowest = {f"from_{each}": max(_EARLIEST, start_at - longest_span(each)) for each in range(SPAN_CLASSES)}
+    stretch = {"start_at": start_at, "end_at": end_at}
+    return _find_between.all(connection, of_project=project, of_kind=kind, of_stream=stream, **stretch, **lowest)
+
+
+def _select(project: str, kind: str, stream: str | None, recorded_since: int | None) -> Select[Any]:
     statement = select(chunks).where(chunks.c.project_id == project, chunks.c.kind == kind)
     if stream is not None:
         statement = statement.where(chunks.c.stream == stream)
-    if item_id is not None:
-        statement = statement.where(chunks.c.id_first <= item_id, chunks.c.id_last >= item_id)
-    if start_at is not None:
-        statement = statement.where(chunks.c.event_at_max >= start_at)
-    if end_at is not None:
-        statement = statement.where(chunks.c.event_at_min < end_at)
-    return [_chunk(row) for row in connection.execute(statement.order_by(chunks.c.id_first))]
+    if recorded_since is not None:
+        # Every level is named, for the index leads with it.
+        statement = statement.where(chunks.c.level.in_(LEVELS), chunks.c.recorded_at >= recorded_since)
+    return statement
 
 
 def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> bool:
@@ -63,8 +148,8 @@ def count_rows(connection: Connection, project: str, kind: str, stream: str, wri
 
 
 def _chunk(row: Row[Any]) -> Chunk:
-    values = dict(row._mapping)
-    return Chunk(project=values.pop("project_id"), **values)
+    values = {name: getattr(row, name) for name in _FIELDS}
+    return Chunk(project=row.project_id, **values)
 
 
 def all_chunks(connection: Connection) -> list[Chunk]:
