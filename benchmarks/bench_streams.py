@@ -17,7 +17,7 @@ from loopwright.kernel.ids import encode_ulid
 from loopwright.server.process import open_database
 from loopwright.store import sql
 from loopwright.store.engine import Connection, Database
-from loopwright.store.intervals import common_prefix, span_class
+from loopwright.store.intervals import shared_prefix, span_class
 from loopwright.store.tables import chunks
 
 DAY, MONTH = 43_200, 1_296_000
@@ -60,7 +60,7 @@ def chunk_rows(first: int, count: int) -> list[dict[str, Any]]:
                 "size_bytes": 200_000,
                 "id_first": ids[0],
                 "id_last": ids[1],
-                "id_prefix": common_prefix(*ids),
+                "id_prefix": shared_prefix(*ids),
                 "event_at_min": begin,
                 "event_at_max": end,
                 "span_class": span_class(begin, end),

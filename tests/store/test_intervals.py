@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.store.intervals import SPAN_CLASSES, common_prefix, longest_span, prefixes_of, span_class
+from loopwright.store.intervals import SPAN_CLASSES, longest_span, prefixes_of, shared_prefix, span_class
 
 ids = st.text("0123ABCD", min_size=1, max_size=40)
 times = st.integers(-(1 << 60), 1 << 60)
@@ -13,7 +13,7 @@ times = st.integers(-(1 << 60), 1 << 60)
 def test_whatever_lies_between_two_ids_begins_with_their_prefix(first: str, last: str, asked: str) -> None:
     first, last = sorted((first, last))
     if first <= asked <= last:
-        assert common_prefix(first, last) in prefixes_of(asked)
+        assert shared_prefix(first, last) in prefixes_of(asked)
 
 
 @given(times, times)

@@ -14,13 +14,13 @@ SPAN_CLASSES = 14
 _BITS = 4
 
 
-def common_prefix(first: str, last: str) -> str:
+def shared_prefix(first: str, last: str) -> str:
     """Return the letters that the first and last id of a chunk share; every id between them begins so.
 
     Ids are ULIDs, whose first letters are their time: the prefix is a stretch of time that holds the chunk, and the
     chunks which may hold an id are those whose prefix begins the id, at most one stretch of each length.
 
-    >>> common_prefix("pred_01ABC", "pred_01AXY")
+    >>> shared_prefix("pred_01ABC", "pred_01AXY")
     'pred_01A'
     """
     shared = takewhile(lambda pair: pair[0] == pair[1], zip(first[:PREFIX_LENGTH], last, strict=False))

@@ -7,9 +7,9 @@ from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, u
 from loopwright.store.intervals import (
     PREFIX_LENGTH,
     SPAN_CLASSES,
-    common_prefix,
     longest_span,
     prefixes_of,
+    shared_prefix,
     span_class,
 )
 from loopwright.store.sql.rows import upsert
@@ -56,7 +56,7 @@ def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
     """Register a chunk; the same (writer, seq, kind, stream) again returns the first one."""
     values = {field: getattr(chunk, field) for field in chunk.__struct_fields__ if field != "project"}
     values["project_id"] = chunk.project
-    values["id_prefix"] = common_prefix(chunk.id_first, chunk.id_last)
+    values["id_prefix"] = shared_prefix(chunk.id_first, chunk.id_last)
     values["span_class"] = span_class(chunk.event_at_min, chunk.event_at_max)
     key = ("project_id", "writer", "seq", "kind", "stream")
     upsert(connection, chunks, [values], key=key, do_update=False)

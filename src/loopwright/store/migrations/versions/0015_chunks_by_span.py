@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from loopwright.store.intervals import common_prefix, span_class
+from loopwright.store.intervals import shared_prefix, span_class
 
 revision = "0015"
 down_revision = "0014"
@@ -43,7 +43,7 @@ def _fill() -> None:
         {
             "of_project": row.project_id,
             "of_chunk": row.chunk_id,
-            "prefix": common_prefix(row.id_first, row.id_last),
+            "prefix": shared_prefix(row.id_first, row.id_last),
             "span": span_class(row.event_at_min, row.event_at_max),
         }
         for row in rows
