@@ -312,7 +312,8 @@ def test_tokens_decide_who_may(world: World) -> None:
     assert ask("editor", "/internal/seal", {}) == 403
 
     assert read("", "/healthz").json() == read("wrong", "/healthz").json() == {"status": "ok"}
-    assert read("viewer", "/healthz").json() == {"status": "ok", "releases": {"flights/late": 1}, "failures": {}}
+    own = {"status": "ok", "releases": {"flights/late": 1}, "failures": {}, "troubles": []}
+    assert read("viewer", "/healthz").json() == own
     everything = read("watcher", "/healthz").json()
     assert everything["releases"] == {"flights/late": 1, "other/theirs": 1}
     assert (everything["sealing"], everything["kept_aside"]) == ("", [])
@@ -322,3 +323,34 @@ def test_tokens_decide_who_may(world: World) -> None:
     asked = {who: [read(who, f"/v2/models/{name}").status_code for name in names] for who in ("viewer", "stranger", "")}
     assert asked == {"viewer": [200, 404, 404, 404], "stranger": [404, 200, 404, 200], "": [401, 401, 401, 401]}
     assert "theirs" not in read("viewer", "/v2/models/their").text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PREDICT, {"rows": [x_row(3), x_row(3, 1.0)]}),
+        (
+            "/v2/models/flights.late/infer",
+            {"inputs": [{"name": "all", "shape": [1, 3], "datatype": "FP64", "data": [1.0, 2.0, 3.0]}]},
+        ),
+        ("/v1/flights/deployments/scorecard/predictions", {"predictions": [{"id": "once-1", "score": 0.5}]}),
+        ("/v1/flights/deployments/scorecard/labels", {"labels": [{"prediction_id": "once-1", "label": 1}]}),
+    ],
+)
+def test_the_same_key_and_body_is_answered_once(
+    served: tuple[World, GatewayProcess], path: str, body: dict[str, Any]
+) -> None:
+    world, gateway = served
+    kind = path.rpartition("/")[2]
+    stream = ("labels" if kind == "labels" else "predictions", "scorecard" if "scorecard" in path else "late")
+    gateway.seal()
+    before = world.chunks(*stream).height
+    headers = {"Idempotency-Key": f"key-{kind}"}
+    answers = [gateway.post(path, body, headers=headers) for _ in range(3)]
+    assert {(answer.status_code, answer.content) for answer in answers} == {(200, answers[0].content)}
+    other = gateway.post(path, {**body, "id": "another"}, headers=headers)
+    assert other.status_code == (400 if path.startswith("/v2") else 409)
+    assert "belongs to another request" in other.text
+    assert gateway.post(path, body, headers={"Idempotency-Key": ""}).status_code in (400, 422)
+    gateway.seal()
+    assert world.chunks(*stream).height - before == len(body.get("rows", [1]))

@@ -205,7 +205,10 @@ def test_a_feed_is_late_where_it_used_to_come_regularly(loop: Loop, importer: Im
     assert needs(loop) == []
 
 
-@pytest.mark.parametrize(("kind", "severity"), [("disk", "critical"), ("spool", "warning"), ("store", "warning")])
+@pytest.mark.parametrize(
+    ("kind", "severity"),
+    [("child", "warning"), ("disk", "critical"), ("spool", "warning"), ("store", "critical")],
+)
 def test_a_gateway_s_trouble_is_told_until_it_says_no_more(serving: Loop, kind: str, severity: str) -> None:
     trouble = {"kind": kind, "message": "something is wrong", "since": serving.wall.at_us - SECOND_US}
     acknowledge(serving, troubles=[trouble, {**trouble, "project": "other"}])

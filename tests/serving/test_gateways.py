@@ -40,7 +40,7 @@ def test_a_gateway_that_cannot_load_a_release_is_not_waited_for_and_is_told_of(
     for _ in range(2):
         service("serving.report_failure", **failed)
         worker.call("serving.acknowledge", lease, SYSTEM)
-    assert events()[-1] == "serving.release_failed"
+    assert events()[-2:] == ["serving.release_failed", "serving.rollout_aborted"]
     assert events().count("serving.release_failed") == 1
     assert dispatcher.read("flights", LOCAL_ACTOR, is_acknowledged)
     (failure,) = call("serving.status", deployment="late").failures

@@ -95,7 +95,8 @@ def _free_port(settings: Settings, role: str) -> Finding:
 def _answers(url: str) -> bool:
     """Say whether a server or gateway of ours answers at an address."""
     try:
-        return bool(httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).json()["status"] == "ok")
+        health = httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).json()
+        return health["status"] in ("ok", "not ready")
     except (httpx.HTTPError, ValueError, KeyError, TypeError):
         return False
 

@@ -42,6 +42,10 @@ COMMANDS = {
     "restore": ("loopwright.cli.backing_up:restore", "Set a platform up from a backup, in an empty place."),
     "gc": ("loopwright.cli.storing:gc", "Free what no row names; --plan says what it would."),
     "verify": ("loopwright.cli.processes:verify", "Check blobs, references, chunks and the chain of events."),
+    "salvage": (
+        "loopwright.cli.salvaging:salvage",
+        "Put rows back that a gateway set aside; it is stopped meanwhile.",
+    ),
     "doctor": ("loopwright.cli.processes:doctor", "Check this machine and say what to do."),
     "login": ("loopwright.cli.processes:login", "Keep an access token for a server."),
     "import-model": ("loopwright.cli.serving:import_model", "Register a model that was trained elsewhere."),

@@ -158,7 +158,9 @@ class HttpCaller:
         self._http.close()
 
     def _post(self, where: Addresses, path: str, document: Any) -> Any:
-        return _decoded(self._request(where, Sent("POST", path, msgspec.json.encode(document), _JSON)), path)
+        # A gateway that is asked twice (by a proxy, for one) answers once; another one does not know the key.
+        headers = {**_JSON, "idempotency-key": f"sdk-{os.urandom(16).hex()}"}
+        return _decoded(self._request(where, Sent("POST", path, msgspec.json.encode(document), headers)), path)
 
     def _request(self, where: Addresses, sent: "Sent") -> Answer:
         """Send a request, again while that is harmless and the other side restarts or asks for patience."""

@@ -69,12 +69,13 @@ def _cut(requests: Mapping[int, Asked]) -> Iterator[list[int]]:
     """Yield the keys of requests that may go together: not too many rows, and asked alike."""
     keys: list[int] = []
     size = 0
-    alike: tuple[int | None, Down] = (None, NONE_DOWN)
+    alike: tuple[int | None, Down, bool] = (None, NONE_DOWN, False)
     for key, asked in requests.items():
-        if keys and (size + len(asked.rows) > ROWS_A_BATCH or (asked.forced, asked.down) != alike):
+        kind = (asked.forced, asked.down, asked.stamp is None)
+        if keys and (size + len(asked.rows) > ROWS_A_BATCH or kind != alike):
             yield keys
             keys, size = [], 0
-        alike = (asked.forced, asked.down)
+        alike = kind
         keys.append(key)
         size += len(asked.rows)
     if keys:

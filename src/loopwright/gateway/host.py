@@ -94,6 +94,12 @@ class Host(Duty):
         names = [variant.name for variant in self.release.variants]
         return "; ".join(filter(None, [self.tended.failure, self._pauses.told(names, self._now())]))
 
+    @property
+    def lasting_failure(self) -> str:
+        """What does not go away by itself, in words that stay the same; empty where nothing is wrong for long."""
+        names = [variant.name for variant in self.release.variants]
+        return "; ".join(filter(None, [self.tended.failure, self._pauses.lasting(names, self._now())]))
+
     def hello(self) -> Message:
         """Return the release to load."""
         self._unpacker = BatchUnpacker()

@@ -15,8 +15,10 @@ from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
 from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
+from loopwright.gateway.once import Call, Once, Work, key_of
 from loopwright.gateway.questions import Question
 from loopwright.gateway.service import Service
+from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.v2 import V2Request, answer_v2, methods_of, v2_error
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
@@ -86,6 +88,10 @@ class Answer(NamedTuple):
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
+Take = Callable[[str, str, bytes, Stamp | None], Awaitable[int]]
+"""Takes the rows of a body for a deployment or dataset of a project; returns how many."""
+
+
 class Route(NamedTuple):
     """What a path leads to: a name for the metrics, and who answers each method."""
 
@@ -101,10 +107,12 @@ class Gateway:
         gatekeeper: Says who may ask for it.
         metrics: Counts requests.
         life: What begins and ends with the server.
+        once: Remembers what was answered under which idempotency key.
     """
 
-    def __init__(self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, life: Life) -> None:
+    def __init__(self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, life: Life, once: Once) -> None:
         self._service, self._gatekeeper, self._metrics, self._life = service, gatekeeper, metrics, life
+        self._once = once
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's start and end."""
@@ -176,25 +184,43 @@ class Gateway:
         served = await self._service.served(project, name)
         request.target = f"{project}/{name}"
         body = await request.body(served.most_body_bytes)
-        return Answer(200, await self._service.predict(served, Question("v1", body, name, request.started)))
+        question = Question("v1", body, name, request.started)
+        work = partial(self._service.predict, served, question)
+        return Answer(200, await self._once_only(request, project, body, work))
 
     async def _labels(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
         await self._service.check_deployment(project, name)
         request.target = f"{project}/{name}"
-        return _json(200, {"accepted": await self._service.label(project, name, await request.body())})
+        return await self._take(request, project, name, self._service.label)
 
     async def _predictions(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
         await self._service.check_deployment(project, name)
         request.target = f"{project}/{name}"
-        return _json(200, {"accepted": await self._service.log(project, name, await request.body())})
+        return await self._take(request, project, name, self._service.log)
 
     async def _push(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)
-        accepted = await self._service.push(project, name, await request.body())
+        answer = await self._take(request, project, name, self._service.push)
         request.target = f"{project}/{name}"
-        return _json(200, {"accepted": accepted})
+        return answer
+
+    async def _take(self, request: Request, project: str, name: str, take: Take) -> Answer:
+        """Have rows taken, and answer how many they are."""
+        body = await request.body()
+
+        async def work(stamp: Stamp | None) -> bytes:
+            return encoded({"accepted": await take(project, name, body, stamp)})
+
+        return Answer(200, await self._once_only(request, project, body, work))
+
+    async def _once_only(self, request: Request, project: str, body: bytes, work: Work) -> bytes:
+        """Do what a request asks for, once for its idempotency key where it has one."""
+        key = key_of(request.headers)
+        if key is None:
+            return await work(None)
+        return await self._once.answer(Call(project, key, "/".join(request.steps)), body, work)
 
     async def _seal(self, request: Request) -> Answer:
         """Seal the streams that the body names, all where there is none."""
@@ -208,15 +234,34 @@ class Gateway:
             request.target = f"{served.release.project}/{served.release.deployment}"
             return served
 
-        asked = V2Request(request.method, request.steps[1:], request.body, request.started)
+        asked = V2Request(
+            request.method,
+            request.steps[1:],
+            request.body,
+            request.started,
+            partial(self._scope, request),
+            partial(self._once_only, request),
+        )
         return Answer(*await answer_v2(self._service, asked, find))
 
     async def _health(self, request: Request) -> Answer:
-        """Answer that this gateway lives; who has a token is told of their project, or of all and of the spool."""
-        document: dict[str, Any] = {"status": "ok"}
+        """Answer whether rows are taken and answered rightly, and if not, why.
+
+        Who has a token is told of their project, or of all and of the spool.
+        """
+        scope, document = self._scope(request), dict[str, Any]()
+        if scope:
+            document = self._service.health(scope)
+        why = self._service.why_not_ready(scope)
+        if why:
+            return _json(503, {"status": "not ready", "why": why, **document})
+        return _json(200, {"status": "ok", **document})
+
+    def _scope(self, request: Request) -> str:
+        """Return the project that the caller may read, or ``EVERY_PROJECT``; empty for a stranger."""
         with suppress(Unauthenticated, PermissionDenied):
-            document |= self._service.health(self._gatekeeper.scope(request.headers))
-        return _json(200, document)
+            return self._gatekeeper.scope(request.headers)
+        return ""
 
     async def _tell_metrics(self, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, EVERY_PROJECT)

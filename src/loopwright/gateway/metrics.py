@@ -1,7 +1,7 @@
 """What Prometheus reads on /metrics. Counted in plain numbers, because every request passes here; told when asked."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -62,12 +62,17 @@ class Metrics(Collector):
         self._batches = Histogram(_BATCH_ROWS)
         self._lost_shadows = 0
         self._gauges: list[Gauge] = []
+        self._troubles: Callable[[], Mapping[str, int]] = dict
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     def watch(self, gauges: Iterable[Gauge]) -> None:
         """Tell these values too from now on."""
         self._gauges += gauges
+
+    def watch_troubles(self, counts: Callable[[], Mapping[str, int]]) -> None:
+        """Tell how many troubles of each kind last, from now on."""
+        self._troubles = counts
 
     def observe(self, route: str, target: str, status: int, seconds: float) -> None:
         """Count one answered request of a route on a known deployment or dataset; ``target`` is empty for any other."""
@@ -109,6 +114,10 @@ class Metrics(Collector):
         lost = GaugeMetricFamily("loopwright_gateway_shadow_batches_lost", "Batches of shadow answers not kept")
         lost.add_metric([], self._lost_shadows)
         yield lost
+        troubles = GaugeMetricFamily("loopwright_gateway_troubles", "What needs a person", labels=["kind"])
+        for kind, count in self._troubles().items():
+            troubles.add_metric([kind], count)
+        yield troubles
         for gauge in self._gauges:
             family = GaugeMetricFamily(f"loopwright_gateway_{gauge.name}", gauge.meaning)
             family.add_metric([], gauge.read())

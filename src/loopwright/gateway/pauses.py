@@ -6,6 +6,8 @@ from typing import NamedTuple
 from loopwright.kernel.errors import LoopwrightError
 
 _FIRST_S, _LONGEST_S = 1.0, 60.0
+_LASTING_S = 4.0
+"""What is left alone for so long has failed three times in a row."""
 _FORGIVEN_S = 300.0
 
 
@@ -67,4 +69,12 @@ class Pauses:
             f"{names[place]} is left alone for {pause.until - now:.0f} s: {pause.why}"
             for place, pause in self._pauses.items()
             if pause.until > now
+        )
+
+    def lasting(self, names: Sequence[str], now: float) -> str:
+        """Return who fails again and again, and why, in words that stay the same; empty where nobody does."""
+        return "; ".join(
+            f"{names[place]} fails again and again: {pause.why}"
+            for place, pause in list(self._pauses.items())
+            if pause.length_s >= _LASTING_S and now < pause.until + _FORGIVEN_S
         )

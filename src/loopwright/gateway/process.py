@@ -1,6 +1,7 @@
 """The gateway process: lock its folder, recover, load, serve, drain."""
 
 import logging
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,13 @@ from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Launcher
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.metrics import Metrics
+from loopwright.gateway.once import Once
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.service import Parts, Service
+from loopwright.gateway.signs import StoreWatch, child_signs, disk_signs, spool_signs
 from loopwright.gateway.spool import Spool
+from loopwright.gateway.troubles import Troubles
 from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
@@ -47,11 +51,25 @@ def run(settings: Settings) -> None:
         Unavailable: Its folder cannot be written, or another gateway works there.
     """
     is_open = may_run_open(settings, "gateway")
-    root = settings.state_dir / f"gateway-{settings.gateway_name}"
-    with hold_folder(root / "lock", _LOCK_WAIT_S, lambda: _taken(root)):
+    root = gateway_folder(settings)
+    with hold_gateway(root, _LOCK_WAIT_S):
         app = make_gateway(settings, root, is_open=is_open)
         config = uvicorn_config(app, settings.host, settings.gateway_port)
         uvicorn.Server(config).run()
+
+
+def gateway_folder(settings: Settings) -> Path:
+    """Return where this gateway keeps what is its own; several on one machine have names that differ."""
+    return settings.state_dir / f"gateway-{settings.gateway_name}"
+
+
+def hold_gateway(root: Path, wait_s: float) -> AbstractContextManager[None]:
+    """Hold a gateway's folder, which one process at a time may work on.
+
+    Raises:
+        Unavailable: Another gateway works there, or the folder cannot be written.
+    """
+    return hold_folder(root / "lock", wait_s, lambda: _taken(root))
 
 
 def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
@@ -74,13 +92,19 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, online_url, clock)
     place = Place(str(root), online_url)
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
-    keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning)
+    troubles = Troubles(clock)
+    keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look)
+    stores = StoreWatch(root / "held-views.json", keeper.releases, lambda: loader.store)
+    troubles.watch(
+        lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), stores.signs, lambda: child_signs(keeper.served)
+    )
     keeper.recover()
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock)
-    service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place))
+    service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles))
     metrics.watch(service.gauges())
+    metrics.watch_troubles(troubles.counts)
     life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)
-    return Gateway(service, gatekeeper, metrics, life)
+    return Gateway(service, gatekeeper, metrics, life, Once(clock))
 
 
 class GatewayLife(NamedTuple):

@@ -18,7 +18,7 @@ from loopwright.gateway.pauses import ChildCrashed
 from loopwright.gateway.runtime import champion_place
 from loopwright.governance import Token, projects, tokens
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.serving import Release, ReleaseFailure
+from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
 
 log = logging.getLogger("loopwright.gateway")
@@ -64,6 +64,7 @@ class ReleaseKeeper:
         gateway: Name of this gateway.
         address: Where it answers.
         is_well: Says whether this gateway answers at all; one that does not renews no lease.
+        look: Looks for troubles, which the server is told of.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class ReleaseKeeper:
         gateway: str,
         address: str,
         is_well: Callable[[], bool] = lambda: True,
+        look: Callable[[], list[Trouble]] = list,
     ) -> None:
         self.served: dict[Name, Served] = {}
         self.known = Known()
@@ -84,7 +86,8 @@ class ReleaseKeeper:
         self.refreshes = 0
         self._folder, self._known_file = root / "releases", root / "known.json"
         self._control, self._launcher, self._is_well = control, launcher, is_well
-        self._gateway, self._address = gateway, address
+        self._gateway, self._address, self._look = gateway, address, look
+        self._troubles: list[Trouble] = []
         self._position = 0
         self._waiting: dict[Name, Waiting] = {}
         self._reported: dict[Name, ReleaseFailure] = {}
@@ -253,6 +256,7 @@ class ReleaseKeeper:
         while not self._stopping.is_set():
             started = time.monotonic()
             try:
+                self._troubles = self._look()
                 if self.has_asked and self._is_well():
                     self._acknowledge()
                 self.refresh()
@@ -273,6 +277,7 @@ class ReleaseKeeper:
                 address=self._address,
                 position=position,
                 failures=list(reported.values()),
+                troubles=self._troubles,
             )
 
 

@@ -59,6 +59,7 @@ class Sealer:
     ) -> None:
         self.sealed_rows = 0
         self.failure = ""
+        self._failing_since = 0.0
         self._spool, self._blobs, self._control = spool, blobs, control
         self._writer, self._rename = writer, rename
         self._asked: dict[Streams, list[Asked]] = {}
@@ -66,6 +67,11 @@ class Sealer:
         self._pause_s, self._due = 0.0, time.monotonic() + SEAL_EVERY_S
         self._refused: dict[StreamKey, float] = {}
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
+
+    @property
+    def fails_for_s(self) -> float:
+        """How long sealing has failed without a break, in seconds; 0 where it does not."""
+        return time.monotonic() - self._failing_since if self.failure else 0.0
 
     def start(self) -> None:
         """Begin sealing in a thread of its own."""
@@ -131,6 +137,7 @@ class Sealer:
 
     def _back_off(self, why: str) -> None:
         if not self.failure:
+            self._failing_since = time.monotonic()
             log.warning("sealing waits: %s", why)
         self.failure = why
         self._pause_s = min(max(2 * self._pause_s, SEAL_EVERY_S), LONGEST_PAUSE_S)

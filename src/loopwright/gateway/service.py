@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from loopwright.gateway.sealing import Sealer
 from loopwright.gateway.spool import Spool, StreamKey
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.taker import Taker
+from loopwright.gateway.troubles import Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -32,7 +33,6 @@ from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
 
-Kind = Literal["labels", "predictions", "pushes"]
 _read_ingest = msgspec.json.Decoder(IngestBody)
 INLINE_BYTES = 32 << 10
 """A larger body is read, and its rows are answered, in a child: reading it would keep everybody waiting."""
@@ -56,6 +56,7 @@ class Parts(NamedTuple):
     metrics: Metrics
     nursery: Nursery
     place: Place
+    troubles: Troubles
 
 
 class Service:
@@ -133,18 +134,34 @@ class Service:
         failures |= {
             "/".join(key): why for key, why in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)
         }
-        document: dict[str, object] = {"releases": live, "failures": {key: why for key, why in failures.items() if why}}
+        document: dict[str, object] = {
+            "releases": live,
+            "failures": {key: why for key, why in failures.items() if why},
+            "troubles": self._parts.troubles.seen(scope),
+        }
         if scope == EVERY_PROJECT:
             document |= {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
         return document
 
     @property
-    def is_ready(self) -> bool:
+    def has_begun(self) -> bool:
         """True once the server was asked what to serve, or something is served from this disk."""
         return bool(self._keeper.served) or self._keeper.has_asked
 
-    async def predict(self, served: Served, question: Question) -> bytes:
-        """Answer a question; what is returned is in the log.
+    def why_not_ready(self, scope: str, deployment: str = "") -> list[str]:
+        """Return what keeps this gateway, or one deployment, from answering rightly; empty where nothing does.
+
+        Args:
+            scope: The project that the caller may read, ``EVERY_PROJECT``; empty for a stranger, who learns no names.
+            deployment: One of that project alone; empty for all.
+        """
+        why = self._parts.troubles.hindering(scope, deployment)
+        if self._parts.spool.failure and not why:  # seen by a request, before it was looked for
+            why = [self._parts.spool.failure if scope else "the disk takes no rows"]
+        return why
+
+    async def predict(self, served: Served, question: Question, stamp: Stamp | None = None) -> bytes:
+        """Answer a question; what is returned is in the log, under ids of the stamp where there is one.
 
         Raises:
             InvalidInput: The body cannot be read, or a row breaks a rule; names ``rows[i].field``.
@@ -158,25 +175,25 @@ class Service:
         runtime = served.runtime
         with served.admission.admitted(len(question.body)):
             if runtime is None or len(question.body) > INLINE_BYTES:
-                body = await served.host.ask(question, Stamp.now(self._parts.clock.now_us()))
+                body = await served.host.ask(question, stamp or self._stamp())
             else:
                 reading = read_question(question, served.release)
-                asked = Asked(reading.rows, question.started, question.forced)
+                asked = Asked(reading.rows, question.started, question.forced, stamp)
                 body = write_answer(question, served.release, reading, await self._batcher.submit(runtime, asked))
         if len(question.body) <= INLINE_BYTES and question.forced is None:
             served.sample = question
         return body
 
-    async def label(self, project: str, name: str, body: bytes) -> int:
+    async def label(self, project: str, name: str, body: bytes, stamp: Stamp | None = None) -> int:
         """Take labels of a deployment and return how many; they are in the log.
 
         Raises:
             InvalidInput: A row breaks a rule; names ``labels[i].field``. Nothing was taken.
         """
         wanted = self._keeper.labels_of((project, name))
-        return await self._take_rows(StreamKey(project, "labels", name), body, wanted, [])
+        return await self._take_rows(StreamKey(project, "labels", name), body, stamp or self._stamp(), wanted)
 
-    async def log(self, project: str, name: str, body: bytes) -> int:
+    async def log(self, project: str, name: str, body: bytes, stamp: Stamp | None = None) -> int:
         """Take predictions made elsewhere and return how many; they are in the log.
 
         Raises:
@@ -188,9 +205,10 @@ class Service:
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )
         personal = self._keeper.known.personal.get(f"{project}/{name}", [])
-        return await self._take_rows(StreamKey(project, "predictions", name), body, None, personal)
+        key = StreamKey(project, "predictions", name)
+        return await self._take_rows(key, body, stamp or self._stamp(), personal=personal)
 
-    async def push(self, project: str, name: str, body: bytes) -> int:
+    async def push(self, project: str, name: str, body: bytes, stamp: Stamp | None = None) -> int:
         """Take rows of a dataset as they become known and return how many; features see them, and they are in the log.
 
         Raises:
@@ -203,19 +221,20 @@ class Service:
         # What shadows still have to look up must not see these rows.
         await self._settle(project)
         taker = self._taker(project)
-        take = self._take(taker, "pushes", body, project)
+        take = self._take(taker, StreamKey(project, "pushes", name), body, stamp or self._stamp())
         take.target = taker.target(*facts)
         return await taker.take(take, name)
 
-    async def _take_rows(self, key: StreamKey, body: bytes, labels: Labels | None, personal: list[str]) -> int:
+    async def _take_rows(
+        self, key: StreamKey, body: bytes, stamp: Stamp, labels: Labels | None = None, personal: Sequence[str] = ()
+    ) -> int:
         """Take labels (where ``labels`` says what they look like) or predictions made elsewhere."""
         if len(body) > INLINE_BYTES:
             taker = self._taker(key.project)
-            take = self._take(taker, "predictions" if labels is None else "labels", body, key.project)
-            take.labels, take.personal = labels, personal
+            take = self._take(taker, key, body, stamp)
+            take.labels, take.personal = labels, list(personal)
             return await taker.take(take, key.stream)
         rows, is_replay = rows_of(decoded(_read_ingest, body), key.kind), self._keeper.is_replay(key.project)
-        stamp = Stamp.now(self._parts.clock.now_us())
         if labels is not None:
             batch = read_labels(rows, stamp, is_replay=is_replay, wanted=labels)
         else:
@@ -223,10 +242,13 @@ class Service:
         await self._parts.journal.kept(key, [batch])
         return batch.rows
 
-    def _take(self, taker: Taker, kind: Kind, body: bytes, project: str) -> Take:
-        stamp = Stamp.now(self._parts.clock.now_us())
-        is_replay = self._keeper.is_replay(project)
-        return Take(taker.tended.next_number(), kind, body, stamp.base.to_bytes(16), stamp.at_us, is_replay)
+    def _stamp(self) -> Stamp:
+        return Stamp.now(self._parts.clock.now_us())
+
+    def _take(self, taker: Taker, key: StreamKey, body: bytes, stamp: Stamp) -> Take:
+        is_replay = self._keeper.is_replay(key.project)
+        base = stamp.base.to_bytes(16)
+        return Take(taker.tended.next_number(), key.kind, body, base, stamp.at_us, is_replay)  # type: ignore[arg-type]
 
     def _taker(self, project: str) -> Taker:
         taker = self._takers.get(project)

@@ -9,6 +9,7 @@ A segment that cannot be read or sealed as it is stays as ``000000000001.bad``, 
 import errno
 import logging
 import os
+import re
 import shutil
 import struct
 import threading
@@ -21,13 +22,17 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from loopwright.kernel.errors import StorageFull, Unavailable
+from loopwright.store.streams import STREAMS
 from loopwright.store.streams import Stream as Declared
 
 log = logging.getLogger("loopwright.gateway")
 HEAD = struct.Struct("<II")
 SYNC_EVERY_S = 0.05
 _LARGEST_RECORD = 1 << 30
+_PROBE_NAME, _PROBE = ".probe", bytes(1 << 16)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SEGMENT = re.compile(r"[0-9]{12}\.log")
+_ASIDE = re.compile(r"[0-9]{12}(\.[0-9]+)?\.(bad|salvaged)")
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -141,13 +146,22 @@ def _is_torn(rest: bytes) -> bool:
     if len(rest) < HEAD.size or not rest.strip(b"\0"):
         return True
     length: int = HEAD.unpack_from(rest)[0]
-    return len(rest) < HEAD.size + length
+    return len(rest) < HEAD.size + length and length <= _LARGEST_RECORD
 
 
 def _aside(path: Path) -> Path:
     """Return the name under which a segment is kept for a person."""
     names = (path.with_suffix(".bad" if number == 1 else f".{number}.bad") for number in count(1))
     return next(name for name in names if not name.exists())
+
+
+def segment_numbers(folder: Path) -> list[int]:
+    """Return the numbers of the segments in a stream's folder, in no order; what else lies there does not count."""
+    return [int(path.stem) for path in folder.glob("*.log") if _is_segment(path)]
+
+
+def _is_segment(path: Path) -> bool:
+    return _SEGMENT.fullmatch(path.name) is not None and path.is_file()
 
 
 class Stream:
@@ -161,16 +175,22 @@ class Stream:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
-        numbers = sorted(int(path.stem) for path in folder.glob("*.log"))
-        newest = numbers[-1] if numbers else 0
+        newest = max(segment_numbers(folder), default=0)
         if newest:
-            cut_torn_tail(self.path(newest))
-        is_fresh = newest == 0 or self.path(newest).stat().st_size > 0
-        self._open(newest + 1 if is_fresh else newest)
+            self._recover(newest)
+        is_empty = newest > 0 and self.path(newest).exists() and self.path(newest).stat().st_size == 0
+        self._open(newest if is_empty else newest + 1)
 
     def path(self, number: int) -> Path:
         """Return the file of a segment."""
         return self.folder / f"{number:012d}.log"
+
+    def _recover(self, number: int) -> None:
+        """Cut what a crash left unfinished off a segment; one that cannot be read must not keep the others waiting."""
+        try:
+            cut_torn_tail(self.path(number))
+        except OSError as error:
+            log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
 
     def _open(self, number: int) -> None:
         handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -222,7 +242,7 @@ class Stream:
     def closed(self) -> list[int]:
         """Return the numbers of the segments that take no more rows, oldest first."""
         newest = self.number
-        return sorted(number for path in self.folder.glob("*.log") if (number := int(path.stem)) < newest)
+        return sorted(number for number in segment_numbers(self.folder) if number < newest)
 
     def put_aside(self, number: int) -> Path:
         """Keep a closed segment for a person instead of sealing it; return its new name."""
@@ -244,32 +264,57 @@ class Spool:
         except OSError as error:
             raise _translate(error, root) from None
         self.streams: dict[StreamKey, Stream] = {}
+        self.failure = ""
         self._appended = 0
         self._dirty: set[Stream] = set()
         self._state, self._files = threading.Lock(), threading.Lock()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._waiting: list[tuple[int, Callable[[Exception | None], None]]] = []
         for folder in sorted(root.glob("*/*/*")):
-            key = StreamKey(*folder.relative_to(root).parts)
-            self.streams[key] = Stream(folder)
+            if _is_stream(folder):
+                self.streams[StreamKey(*folder.relative_to(root).parts)] = Stream(folder)
         self._thread = threading.Thread(target=self._sync_loop, name="spool-sync", daemon=True)
         self._thread.start()
 
     def append(self, key: StreamKey, batches: Sequence[Batch]) -> int:
         """Write batches to a stream and return the ticket to wait for with ``when_durable``."""
-        stream = self.streams.get(key)
-        if stream is None:
-            try:
-                stream = self.streams[key] = Stream(self.root.joinpath(*key))
-            except OSError as error:
-                raise _translate(error, self.root) from None
-        stream.append(batches)
+        try:
+            stream = self._stream(key)
+            stream.append(batches)
+        except (StorageFull, Unavailable) as error:
+            self.failure = str(error)
+            raise
         with self._state:
             self._dirty.add(stream)
             self._appended += 1
             ticket = self._appended
         self._wake.set()
         return ticket
+
+    def _stream(self, key: StreamKey) -> Stream:
+        stream = self.streams.get(key)
+        if stream is None:
+            try:
+                stream = self.streams[key] = Stream(self.root.joinpath(*key))
+            except OSError as error:
+                raise _translate(error, self.root) from None
+        return stream
+
+    def probe(self) -> None:
+        """Find out whether rows could be written now; ``failure`` says why not, and is empty where they could."""
+        place = self.root / _PROBE_NAME
+        try:
+            try:
+                with place.open("wb") as file:
+                    file.write(_PROBE)
+                    file.flush()
+                    os.fdatasync(file.fileno())
+            finally:
+                place.unlink(missing_ok=True)
+        except OSError as error:
+            self.failure = str(_translate(error, self.root))
+        else:
+            self.failure = ""
 
     def when_durable(self, ticket: int, then: Callable[[Exception | None], None]) -> None:
         """Call ``then`` (in another thread) once the ticket's rows are on the disk, with the error if they are not."""
@@ -301,6 +346,17 @@ class Spool:
     def kept_aside(self) -> list[str]:
         """Segments that need a person, by their path below the root."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.glob("*/*/*/*.bad"))
+
+    @property
+    def strangers(self) -> list[str]:
+        """What lies in the spool and is none of its own, by path below the root; it is left alone."""
+        inside = [*self.root.glob("*"), *self.root.glob("*/*"), *self.root.glob("*/*/*")]
+        found = [path for path in inside if path.is_file() and path.name != _PROBE_NAME]
+        folders = [path for path in self.root.glob("*/*/*") if path.is_dir()]
+        found += [folder for folder in folders if not _is_stream(folder)]
+        for folder in filter(_is_stream, folders):
+            found += [path for path in folder.iterdir() if not (_is_segment(path) or _ASIDE.fullmatch(path.name))]
+        return sorted(str(path.relative_to(self.root)) for path in found)
 
     def close(self) -> None:
         """Flush and let go of the files."""
@@ -337,6 +393,10 @@ class Spool:
             self._waiting = [item for item in self._waiting if item[0] > ticket]
         for then in due:
             then(failure)
+
+
+def _is_stream(folder: Path) -> bool:
+    return folder.is_dir() and folder.parent.name in STREAMS
 
 
 def _translate(error: OSError, place: Path) -> Exception:

@@ -1,10 +1,12 @@
 """Open Inference Protocol V2 over REST: its paths, and its way to tell an error."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from loopwright.gateway.bodies import encoded
 from loopwright.gateway.launching import Served
+from loopwright.gateway.once import Work
 from loopwright.gateway.questions import Question
 from loopwright.gateway.runtime import champion_place
 from loopwright.gateway.service import Service
@@ -21,12 +23,18 @@ class ModelPath(NamedTuple):
 
 
 class V2Request(NamedTuple):
-    """A request below ``/v2``: its method, the steps after that, how to get its body, and when it came."""
+    """A request below ``/v2``: its method, the steps after that, how to get its body, when it came.
+
+    ``scope`` returns the project that the caller may read, ``EVERY_PROJECT``, or empty for a stranger; ``once`` does
+    work on a body for a project, once for the request's idempotency key.
+    """
 
     method: str
     steps: list[str]
     body: Callable[[int], Awaitable[bytes]]
     started: float
+    scope: Callable[[], str]
+    once: Callable[[str, bytes, Work], Awaitable[bytes]]
 
 
 Reply = tuple[int, bytes]
@@ -51,9 +59,19 @@ async def answer_v2(service: Service, request: V2Request, find: Callable[[str], 
         case ["health", "live"]:
             return _reply(200, {"live": True})
         case ["health", "ready"]:
-            return _reply(200 if service.is_ready else 503, {"live": True, "ready": service.is_ready})
+            return _readiness(service, request.scope(), {"live": True})
     path = _model_path(request.steps)
     return await _answer_model(service, request, path, find(path.name))
+
+
+def _readiness(service: Service, scope: str, document: dict[str, Any], deployment: str = "") -> Reply:
+    """Answer whether all models, or one, can be answered rightly; where not, why."""
+    why = service.why_not_ready(scope, deployment)
+    if not why and not service.has_begun:
+        why = ["nothing is served yet"]
+    if why:
+        return _reply(503, {**document, "ready": False, "why": why})
+    return _reply(200, {**document, "ready": True})
 
 
 def methods_of(steps: Sequence[str]) -> list[str]:
@@ -79,9 +97,12 @@ async def _answer_model(service: Service, request: V2Request, path: ModelPath, s
     match path.rest:
         case ["infer"]:
             body = await request.body(served.most_body_bytes)
-            return 200, await service.predict(served, Question("v2", body, path.name, request.started, forced))
+            question = Question("v2", body, path.name, request.started, forced)
+            work = partial(service.predict, served, question)
+            return 200, await request.once(served.release.project, body, work)
         case ["ready"]:
-            return _reply(200, {"name": path.name, "ready": True})
+            release = served.release
+            return _readiness(service, release.project, {"name": path.name}, release.deployment)
     asked = champion_place(served.release) if forced is None else forced
     return _reply(200, model_metadata(path.name, served.release, asked))
 

@@ -31,6 +31,13 @@ Severity = Literal["critical", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
 """Most urgent first."""
 
+_MENDS = {
+    "child": "deploy another version, or roll back",
+    "disk": "free space, or give its folder back to it",
+    "spool": "stop it, loopwright salvage, start it again",
+    "store": "fill the view: loopwright call features.start_materialize view=…",
+}
+"""What a person does about a gateway's trouble."""
 _JOB_KINDS: dict[str, NeedKind] = {"data.import": "import", "features.materialize": "fill"}
 LASTING = (
     "data.diff",
@@ -304,11 +311,11 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
             yield Need(
                 kind="gateway",
                 ref=tx.ref("gateway", lease.gateway),
-                severity="critical" if trouble.kind == "disk" else "warning",
+                severity="critical" if trouble.kind in ("disk", "store") else "warning",
                 sentence=f"gateway {lease.gateway}: {trouble.message}",
                 event_at=None,
                 recorded_at=trouble.since,
-                next_step="look at its machine and its log",
+                next_step=_MENDS[trouble.kind],
                 command="loopwright logs gateway",
             )
     heard_at = None if leases else serving.last_heard_of(tx)

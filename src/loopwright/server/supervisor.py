@@ -286,8 +286,9 @@ def _is_alive(pid: int) -> bool:
 
 
 def _is_healthy(http: httpx.Client, url: str) -> bool:
+    """Say whether a process answers; one that says what keeps it from being ready is up, and needs a person."""
     with contextlib.suppress(httpx.HTTPError):
-        return http.get(f"{url}/healthz").status_code == 200
+        return http.get(f"{url}/healthz").status_code in (200, 503)
     return False
 
 

@@ -24,7 +24,8 @@ from loopwright.serving.events import (
     Scored,
     ScoreStarted,
 )
-from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, last_heard_of, report_failure
+from loopwright.serving.failures import report_failure
+from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, last_heard_of
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after, retire
 from loopwright.serving.rollouts.planning import describe_progress
 from loopwright.serving.rollouts.rollouts import (

@@ -7,8 +7,7 @@ from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import PermissionDenied
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
-from loopwright.serving.events import ReleaseFailed
-from loopwright.serving.types import GatewayLease, Release, ReleaseFailure, Trouble
+from loopwright.serving.types import GatewayLease, ReleaseFailure, Trouble
 from loopwright.store.news import GATEWAYS
 from loopwright.store.tx import Tx
 
@@ -45,17 +44,6 @@ def acknowledge(
     lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [], troubles or [])
     sql.put_gateway(tx.connection, SYSTEM, lease)
     return lease
-
-
-@verb("serving.report_failure", changes=Release, internal=True, parts=("gateway",))
-def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: str) -> ReleaseFailure:
-    """Record that a gateway could not load a release and serves the one before; what is known writes no event."""
-    failure = ReleaseFailure(gateway, tx.project, deployment, number, why)
-    known = [one for lease in sql.list_gateways(tx.connection, SYSTEM) for one in lease.failures]
-    if failure not in known:
-        ref = tx.ref("release", deployment, number)
-        tx.emit(ReleaseFailed(deployment, number, gateway), ref, reason=why)
-    return failure
 
 
 @query("serving.gateways")

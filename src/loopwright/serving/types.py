@@ -129,7 +129,7 @@ ROLLOUT_STATES = {
     "waiting_approval": frozenset({"running", "aborted", "done"}),
     "running": frozenset({"done", "aborted", "paused"}),
     "paused": frozenset({"running", "aborted"}),
-    "done": frozenset[str](),
+    "done": frozenset({"aborted"}),  # where it turns out that no gateway can load its last release
     "aborted": frozenset[str](),
 }
 
@@ -289,12 +289,12 @@ def candidate_of(release: Release) -> Variant | None:
 class Trouble(msgspec.Struct, frozen=True):
     """What a gateway cannot mend by itself: it goes on, and a person should look.
 
-    ``kind`` is ``disk`` (hardly any room is left), ``spool`` (rows that could not be sealed are kept aside) or
-    ``store`` (an online store lost its rows). ``project`` is empty where it concerns every project; ``since`` is wall
-    time, microseconds UTC.
+    ``kind`` is ``disk`` (it takes no rows, or hardly any room is left), ``spool`` (rows that could not be sealed are
+    kept aside), ``store`` (an online store lost its rows or was never filled) or ``child`` (the process of a model ends
+    again and again). ``project`` is empty where it concerns every project; ``since`` is wall time, microseconds UTC.
     """
 
-    kind: Literal["disk", "spool", "store"]
+    kind: Literal["child", "disk", "spool", "store"]
     message: str
     since: int
     project: str = ""

@@ -97,6 +97,10 @@ class OnlineStore(Protocol):
         """Return the digests of the fragments that a view was filled from."""
         ...
 
+    def empty(self, view_keys: Iterable[str]) -> set[str]:
+        """Return those views that hold no rows and were never filled."""
+        ...
+
     def forget(self, view_key: str) -> int:
         """Drop every row of a view; return how many entities it had."""
         ...

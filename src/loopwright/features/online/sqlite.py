@@ -36,6 +36,10 @@ SELECT view_key, entity, body FROM json_each(?) AS wanted CROSS JOIN json_each(w
 CROSS JOIN online ON view_key = wanted.key AND entity = names.value
 """
 """Bodies by JSON of view keys and their entities; the joins are crossed so that they are looked up in this order."""
+_HOLDS = """
+SELECT value FROM json_each(?)
+WHERE EXISTS (SELECT 1 FROM online WHERE view_key = value) OR EXISTS (SELECT 1 FROM fills WHERE view_key = value)
+"""
 _WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
 
 
@@ -56,7 +60,7 @@ class SqliteOnlineStore:
         self._opened: list[sqlite3.Connection] = []
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._translated():
-            self._connection().executescript(_SCHEMA)
+            self._connection()
 
     def push(self, views: Sequence[BoundView], frame: pl.DataFrame, now_us: int | None = None) -> Pushed:
         """Merge rows of one dataset, after its transform, into every view of it."""
@@ -101,6 +105,12 @@ class SqliteOnlineStore:
         with self._translated():
             rows = self._connection().execute("SELECT fragment FROM fills WHERE view_key = ?", (view_key,))
             return {fragment for (fragment,) in rows}
+
+    def empty(self, view_keys: Iterable[str]) -> set[str]:
+        """Return those views that hold no rows and were never filled."""
+        asked = set(view_keys)
+        with self._translated():
+            return asked - {key for (key,) in self._connection().execute(_HOLDS, (json.dumps(sorted(asked)),))}
 
     def forget(self, view_key: str) -> int:
         """Drop every row of a view; return how many entities it had."""
@@ -155,15 +165,26 @@ class SqliteOnlineStore:
         return bodies
 
     def _connection(self) -> sqlite3.Connection:
+        """Return this thread's connection; a new one where another file has come into the place of the one before."""
         connection: sqlite3.Connection | None = getattr(self._of_thread, "connection", None)
-        if connection is None:
-            connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            # A power cut may take the last rows under NORMAL; everything here can be filled again.
-            for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "wal_autocheckpoint=8000"):
-                connection.execute(f"PRAGMA {pragma}")
-            self._of_thread.connection = connection
-            self._opened.append(connection)
+        if connection is not None and self._of_thread.file == self._file():
+            return connection
+        connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        # A power cut may take the last rows under NORMAL; everything here can be filled again.
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "wal_autocheckpoint=8000"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.executescript(_SCHEMA)
+        self._of_thread.connection, self._of_thread.file = connection, self._file()
+        self._opened.append(connection)
         return connection
+
+    def _file(self) -> tuple[int, int]:
+        """Return what tells the file apart from another of its name."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return (0, 0)
+        return (found.st_dev, found.st_ino)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

@@ -139,8 +139,13 @@ def _question(rollout: Rollout) -> str:
 
 
 def _champion(tx: Tx, deployment: str) -> int | None:
+    """Return the version that serves; None where nothing does, also where no gateway could load the first one."""
     newest = sql.find_release(tx.connection, tx.project, deployment)
-    return None if newest is None else champion_of(newest).version
+    if newest is None:
+        return None
+    made_by = find(tx, newest.rollout_id) if newest.rollout_id else None
+    is_given_up = made_by is not None and made_by.state == "aborted" and made_by.champion is None
+    return None if is_given_up else champion_of(newest).version
 
 
 def _fit_to_serve(

@@ -10,6 +10,7 @@ from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.serving import sql
 from loopwright.serving.deployments import lock_served
 from loopwright.serving.events import (
+    RolledBack,
     RolloutAborted,
     RolloutFacts,
     RolloutFinished,
@@ -27,7 +28,9 @@ from loopwright.serving.rollouts.planning import (
     next_look_at,
 )
 from loopwright.serving.types import (
+    LIVE_STATES,
     ROLLOUT_STATES,
+    Deployment,
     JudgeSpec,
     Look,
     Rollout,
@@ -221,3 +224,41 @@ def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
     verdicts = [verdict for verdict in aborted.verdicts if verdict.step == rollout.step]
     announce(tx, aborted, RolloutAborted, reason, verdicts=verdicts, is_forced=bool(rollout.forced_reason))
     return aborted
+
+
+def give_up(tx: Tx, deployment: str, number: int, why: str) -> None:
+    """End the rollout whose newest release no live gateway could load, also one that counted as done.
+
+    Nothing of it is served, so the champion before is released again; where there was none, the version may be
+    followed by another as if it had never been.
+    """
+    found = lock_served(tx, deployment)
+    newest = sql.find_release(tx.connection, tx.project, deployment)
+    if newest is None or newest.number != number or not newest.rollout_id:
+        return
+    rollout = find(tx, newest.rollout_id)
+    reason = f"no live gateway can load release {number}: {why}"
+    if rollout.state in LIVE_STATES:
+        stop(tx, rollout, reason)
+    elif rollout.state == "done":
+        undone = change(tx, rollout, state="aborted", finished_at=tx.now_us)
+        announce(tx, undone, RolloutAborted, reason, verdicts=[], is_forced=bool(rollout.forced_reason))
+        _return_to_champion(tx, found, undone, reason)
+
+
+def _return_to_champion(tx: Tx, deployment: Deployment, rollout: Rollout, reason: str) -> None:
+    if rollout.champion is None:
+        return
+    words = f"version {rollout.version} leaves: {reason}"
+    rollout_id = rollout.rollout_id
+    made = emit_release(tx, deployment, Shape(rollout.champion), words, rollout_id=rollout_id, is_rollback=True)
+    facts = RolledBack(
+        deployment=rollout.deployment,
+        model=rollout.model,
+        version=rollout.champion,
+        left=rollout.version,
+        number=made.number,
+        rollout_id=rollout_id,
+        was_candidate=False,
+    )
+    tx.emit(facts, tx.ref("deployment", rollout.deployment), reason=reason)

@@ -1,0 +1,25 @@
+"""The command that puts rows back which a gateway had set aside."""
+
+import click
+
+from loopwright.cli.show import json_option, print_json
+from loopwright.config import load_settings
+from loopwright.gateway import salvage as salvage_spools
+
+
+@click.command()
+@json_option
+def salvage(as_json: bool) -> None:
+    """Put rows back into the spool that a gateway of this state folder had set aside as .bad, while it is stopped.
+
+    Of a damaged segment that is whatever behind the damage can still be read. Rows that were sealed before keep their
+    ids, so they count once.
+    """
+    done = salvage_spools(load_settings().state_dir)
+    if as_json:
+        print_json(done)
+        return
+    for one in done:
+        lost = f", {one.lost_bytes} bytes cannot be read" if one.lost_bytes else ""
+        click.echo(f"{one.segment}: {one.rows} rows are back{lost}")
+    click.echo(f"{len(done)} segments" if done else "nothing was set aside")

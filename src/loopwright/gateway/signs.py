@@ -1,0 +1,97 @@
+"""Where signs of trouble are looked for: the disk, the spool, online stores, children."""
+
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loopwright.features import bind_views
+from loopwright.gateway.disk import read_document, write_document
+from loopwright.gateway.launching import Served
+from loopwright.gateway.releases import Name
+from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.spool import Spool
+from loopwright.gateway.troubles import Sign
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.serving import Release
+
+if TYPE_CHECKING:
+    from loopwright.features.online import OnlineStore
+
+LEAST_FREE_BYTES = 256 << 20
+"""With less room than this on the disk of the spool, somebody should free some before it is full."""
+SEALING_FAILS_S = 60.0
+"""Sealing may fail for so long, while a server or a blob store restarts, before it is told."""
+
+
+def disk_signs(spool: Spool) -> Iterator[Sign]:
+    """Yield what is wrong with the disk that answers must go to before they leave."""
+    spool.probe()
+    if spool.failure:
+        yield Sign("disk", spool.failure, is_in_the_way=True)
+    elif shutil.disk_usage(spool.root).free < LEAST_FREE_BYTES:
+        yield Sign("disk", f"less than {LEAST_FREE_BYTES >> 20} MiB are free on the disk of {spool.root}")
+
+
+def spool_signs(spool: Spool, sealer: Sealer) -> Iterator[Sign]:
+    """Yield what of the spool needs a person: segments kept aside, strangers in it, rows that cannot be sealed."""
+    for name in spool.kept_aside:
+        project = name.partition("/")[0]
+        yield Sign("spool", f"{name} is kept aside: it holds rows that could not be sealed", project)
+    for name in spool.strangers:
+        yield Sign("spool", f"{name} in the spool is no segment and is left alone")
+    if sealer.fails_for_s > SEALING_FAILS_S:
+        yield Sign("spool", f"rows wait in the spool and cannot be sealed: {sealer.failure}")
+
+
+class StoreWatch:
+    """Looks whether the online store still holds what live deployments read there.
+
+    Args:
+        path: Where it is remembered which views have held rows.
+        releases: Returns what is live.
+        store: Opens the store, which is done only where a live plan reads it.
+    """
+
+    def __init__(
+        self, path: Path, releases: Callable[[], Iterable[Release]], store: "Callable[[], OnlineStore]"
+    ) -> None:
+        self._path, self._releases, self._store = path, releases, store
+        self._held = set(read_document(path, list[str]) or ())
+
+    def signs(self) -> Iterator[Sign]:
+        """Yield live deployments whose features are gone from the store, or never came there."""
+        read = [
+            (release, view)
+            for release in self._releases()
+            for plan in release.plans.values()
+            for view in bind_views(plan, release.project)
+        ]
+        if not read:
+            return
+        keys = {view.key for _, view in read}
+        try:
+            empty = self._store().empty(keys)
+        except LoopwrightError as error:
+            yield Sign("store", f"features cannot be looked up: {error}", is_in_the_way=True)
+            return
+        self._remember((keys - empty) | (self._held & keys))
+        for release, view in read:
+            # A dataset that has no version and was never pushed to has no past that could be there.
+            if view.key in empty and (view.key in self._held or view.dataset.dtypes):
+                why = f"the view {view.view.name} that {release.deployment} reads holds no rows in the online store"
+                yield Sign("store", why, release.project, release.deployment, is_in_the_way=True)
+
+    def _remember(self, held: set[str]) -> None:
+        if held != self._held:
+            self._held = held
+            with suppress(OSError):  # a full disk is told by another sign
+                write_document(self._path, sorted(held))
+
+
+def child_signs(served: Mapping[Name, Served]) -> Iterator[Sign]:
+    """Yield deployments whose process ends again and again, or cannot be started."""
+    for (project, deployment), each in list(served.items()):
+        if why := each.host.lasting_failure:
+            yield Sign("child", f"{project}/{deployment}: {why}", project, deployment)

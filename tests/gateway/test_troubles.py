@@ -1,0 +1,183 @@
+"""Readiness is honest, and what needs a person reaches the server."""
+
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from loopwright.data import DatasetSpec, SourceSpec
+from loopwright.features import ColumnViewSpec, LabelSpec, ServiceSpec
+from loopwright.gateway.signs import disk_signs, spool_signs
+from loopwright.gateway.spool import Spool
+from loopwright.gateway.troubles import Sign, Troubles
+from loopwright.governance import EVERY_PROJECT
+from loopwright.kernel.clock import FixedClock
+from loopwright.registry import InputColumn
+from loopwright.registry.flavours.constant import ConstantModel
+from tests.gateway.conftest import TOKEN, GatewayProcess, World
+from tests.waiting import PATIENCE_S, wait_until
+
+EMPTY = Sign("store", "the view recent holds no rows", "flights", "late", is_in_the_way=True)
+
+
+def test_a_trouble_lasts_since_it_was_first_seen() -> None:
+    clock = FixedClock(10)
+    troubles, signs = Troubles(clock), [EMPTY]
+    troubles.watch(lambda: signs)
+    assert [trouble.since for trouble in troubles.look()] == [10]
+    clock.at_us = 20
+    signs.append(Sign("disk", "the disk is full", is_in_the_way=True))
+    assert [(trouble.kind, trouble.since) for trouble in troubles.look()] == [("store", 10), ("disk", 20)]
+    signs.clear()
+    assert troubles.look() == []
+    signs.append(EMPTY)
+    assert [trouble.since for trouble in troubles.look()] == [20]
+
+
+def test_one_place_that_cannot_be_looked_at_hides_no_other() -> None:
+    def broken() -> Iterator[Sign]:
+        raise OSError("no such device")
+
+    troubles = Troubles(FixedClock(10))
+    troubles.watch(broken, lambda: [EMPTY])
+    assert [trouble.kind for trouble in troubles.look()] == ["store"]
+
+
+def test_a_caller_is_told_of_their_own_project_and_a_stranger_of_no_name() -> None:
+    troubles = Troubles(FixedClock(10))
+    troubles.watch(lambda: [EMPTY, Sign("child", "other/eta keeps ending", "other", "eta")])
+    troubles.look()
+    assert troubles.hindering("flights") == troubles.hindering(EVERY_PROJECT) == [EMPTY.message]
+    assert troubles.hindering("other") == []
+    assert troubles.hindering("flights", "another") == []
+    assert troubles.hindering("other", "eta") == ["other/eta keeps ending"]
+    [general] = troubles.hindering("")
+    assert "recent" not in general
+    assert troubles.counts() == {"child": 1, "disk": 0, "spool": 0, "store": 1}
+
+
+def test_a_full_disk_is_seen_before_a_row_is_refused(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    assert [sign for sign in disk_signs(spool) if sign.is_in_the_way] == []
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        [sign] = disk_signs(spool)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sign.is_in_the_way
+    assert "disk is full" in sign.message
+    assert [sign for sign in disk_signs(spool) if sign.is_in_the_way] == []
+    spool.close()
+
+
+class IdleSealer:
+    """Seals well."""
+
+    fails_for_s, failure = 0.0, ""
+
+
+def test_strangers_in_the_spool_are_told_and_stop_nothing(tmp_path: Path) -> None:
+    stream = tmp_path / "flights" / "labels" / "late"
+    stream.mkdir(parents=True)
+    for path in ("README", "flights/notes.txt", "flights/labels/.DS_Store", "flights/labels/late/copy of 1.log"):
+        (tmp_path / path).write_text("hello")
+    (stream / "000000000009.log").mkdir()
+    (tmp_path / "flights" / "lost+found" / "x").mkdir(parents=True)
+    spool = Spool(tmp_path)
+    assert [key.stream for key in spool.streams] == ["late"]
+    signs = list(spool_signs(spool, IdleSealer()))  # type: ignore[arg-type]
+    assert len(signs) == 6
+    assert not any(sign.is_in_the_way for sign in signs)
+    spool.close()
+
+
+def test_a_text_under_a_segment_s_name_is_kept(tmp_path: Path) -> None:
+    stream = tmp_path / "flights" / "labels" / "late"
+    stream.mkdir(parents=True)
+    (stream / "000000000001.log").write_text("hello, this is no segment")
+    spool = Spool(tmp_path)
+    assert spool.kept_aside == ["flights/labels/late/000000000001.bad"]
+    [sign] = spool_signs(spool, IdleSealer())  # type: ignore[arg-type]
+    assert sign.project == "flights"
+    spool.close()
+
+
+def served_by_a_view(world: World) -> GatewayProcess:
+    """Release a model that reads what was pushed last, and push a row."""
+    for name in ("weather", "outcomes"):
+        spec = DatasetSpec(name, SourceSpec("push"), ["id"], "at")
+        world.server.call("data.declare", spec=msgspec.to_builtins(spec))
+    view = ColumnViewSpec("recent", "weather", "id", ["value"])
+    service = ServiceSpec("late", [], ["recent"], LabelSpec("outcomes", "value"), "binary")
+    world.server.call("features.declare_view", spec=msgspec.to_builtins(view))
+    world.server.call("features.declare_service", spec=msgspec.to_builtins(service))
+    plan = world.server.call("features.freeze_plan", service="late")
+    columns = [InputColumn("value", "number")]
+    world.declare()
+    world.release(world.register(ConstantModel(0.3), columns, plan_digest=plan, service="late"))
+    gateway = world.gateway()
+    gateway.start()
+    gateway.wait_for(lambda health: bool(health["releases"]))
+    return gateway
+
+
+def push(gateway: GatewayProcess) -> httpx.Response:
+    row = {"id": "a", "at": "2026-03-01T12:00:00Z", "value": 1.0}
+    return gateway.post("/v1/flights/datasets/weather/push", {"rows": [row]})
+
+
+def status(gateway: GatewayProcess, path: str) -> int:
+    return httpx.get(f"{gateway.url}{path}", timeout=PATIENCE_S).status_code
+
+
+READY = ("/healthz", "/v2/health/ready", "/v2/models/late/ready")
+
+
+def told(world: World) -> list[Any]:
+    [lease] = world.server.call("serving.gateways")
+    return list(lease.troubles)
+
+
+@pytest.mark.slow
+def test_an_emptied_online_store_is_told_until_it_has_rows_again(world: World) -> None:
+    gateway = served_by_a_view(world)
+    assert [status(gateway, path) for path in READY] == [200, 200, 200]
+    assert push(gateway).status_code == 200
+    held = world.state / "gateway-0" / "held-views.json"
+    wait_until(lambda: held.exists(), lambda: gateway.log)
+    for path in world.state.glob("online.sqlite*"):
+        path.unlink()
+    wait_until(lambda: [status(gateway, path) for path in READY] == [503, 503, 503], lambda: gateway.log)
+    assert "the view recent that late reads holds no rows" in gateway.health["why"][0]
+    wait_until(lambda: [one.kind for one in told(world)] == ["store"], lambda: told(world))
+    assert push(gateway).status_code == 200
+    wait_until(lambda: [status(gateway, path) for path in READY] == [200, 200, 200], lambda: gateway.health)
+    wait_until(lambda: told(world) == [], lambda: told(world))
+
+
+@pytest.mark.slow
+def test_a_full_disk_makes_the_gateway_not_ready_and_is_told(world: World) -> None:
+    world.declare()
+    world.release(world.register(ConstantModel(0.3), [InputColumn("x0", "number")]))
+    gateway = world.gateway()
+    gateway.start()
+    gateway.wait_for(lambda health: bool(health["releases"]))
+    assert gateway.process is not None
+    unlimited = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (0, unlimited[1]))
+    answer = gateway.post("/v1/flights/deployments/late/predict", {"rows": [{"x0": 1.0}]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+    assert [status(gateway, path) for path in READY] == [503, 503, 503]
+    assert status(gateway, "/v2/health/live") == 200
+    wait_until(lambda: [one.kind for one in told(world)] == ["disk"], lambda: told(world))
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    metrics = httpx.get(f"{gateway.url}/metrics", headers=headers, timeout=PATIENCE_S).text
+    assert 'loopwright_gateway_troubles{kind="disk"} 1.0' in metrics
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    wait_until(lambda: [status(gateway, path) for path in READY] == [200, 200, 200], lambda: gateway.health)
+    assert gateway.post("/v1/flights/deployments/late/predict", {"rows": [{"x0": 1.0}]}).status_code == 200
