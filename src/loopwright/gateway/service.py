@@ -143,21 +143,19 @@ class Service:
             document |= {"sealing": self._parts.sealer.failure, "kept_aside": self._parts.spool.kept_aside}
         return document
 
-    @property
-    def has_begun(self) -> bool:
-        """True once the server was asked what to serve, or something is served from this disk."""
-        return bool(self._keeper.served) or self._keeper.has_asked
-
-    def why_not_ready(self, scope: str, deployment: str = "") -> list[str]:
+    def why_not_ready(self, scope: str, deployment: str = "", *, must_serve: bool = False) -> list[str]:
         """Return what keeps this gateway, or one deployment, from answering rightly; empty where nothing does.
 
         Args:
             scope: The project that the caller may read, ``EVERY_PROJECT``; empty for a stranger, who learns no names.
             deployment: One of that project alone; empty for all.
+            must_serve: True where a gateway that serves nothing yet, and has not asked the server, is not ready either.
         """
         why = self._parts.troubles.hindering(scope, deployment)
         if self._parts.spool.failure and not why:  # seen by a request, before it was looked for
             why = [self._parts.spool.failure if scope else "the disk takes no rows"]
+        if must_serve and not (why or self._keeper.served or self._keeper.has_asked):
+            why = ["nothing is served yet"]
         return why
 
     async def predict(self, served: Served, question: Question, stamp: Stamp | None = None) -> bytes:

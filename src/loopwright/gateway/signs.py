@@ -17,7 +17,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release
 
 if TYPE_CHECKING:
-    from loopwright.features.online import OnlineStore
+    from loopwright.features import online
 
 LEAST_FREE_BYTES = 256 << 20
 """With less room than this on the disk of the spool, somebody should free some before it is full."""
@@ -55,7 +55,7 @@ class StoreWatch:
     """
 
     def __init__(
-        self, path: Path, releases: Callable[[], Iterable[Release]], store: "Callable[[], OnlineStore]"
+        self, path: Path, releases: Callable[[], Iterable[Release]], store: "Callable[[], online.OnlineStore]"
     ) -> None:
         self._path, self._releases, self._store = path, releases, store
         self._held = set(read_document(path, list[str]) or ())

@@ -66,9 +66,7 @@ async def answer_v2(service: Service, request: V2Request, find: Callable[[str], 
 
 def _readiness(service: Service, scope: str, document: dict[str, Any], deployment: str = "") -> Reply:
     """Answer whether all models, or one, can be answered rightly; where not, why."""
-    why = service.why_not_ready(scope, deployment)
-    if not why and not service.has_begun:
-        why = ["nothing is served yet"]
+    why = service.why_not_ready(scope, deployment, must_serve=True)
     if why:
         return _reply(503, {**document, "ready": False, "why": why})
     return _reply(200, {**document, "ready": True})
