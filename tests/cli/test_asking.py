@@ -9,7 +9,7 @@ import pytest
 from loopwright.cli.connection import remote_with
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.pipelines import PipelineSpec, StepSpec
 from tests.cli.conftest import loopwright
 from tests.server.site import Site
@@ -88,3 +88,17 @@ def test_an_id_is_found_in_whichever_project_it_is(guarded: Site, monkeypatch: p
     assert (found.project, execution.execution_id) == ("second", started.execution_id)
     with pytest.raises(NotFound):
         remote_with(None, "pipelines.get", execution_id="exe_nowhere")
+
+
+def test_a_project_is_deleted_by_an_admin_who_was_told_what_ends(as_role: As) -> None:
+    as_role("editor")
+    loopwright("call", "tracking.start_run", "experiment=x")
+    with pytest.raises(PermissionDenied):
+        loopwright("delete", "flights", "--reason", "done with it", "--yes")
+    as_role("admin")
+    with pytest.raises(InvalidInput, match="nobody answered"):
+        loopwright("delete", "flights", "--reason", "done with it")
+    assert "is closed" in loopwright("delete", "flights", "--reason", "done with it", "--close", "--yes")
+    with pytest.raises(Conflict, match="was closed"):
+        loopwright("call", "tracking.start_run", "experiment=x", "-p", "flights")
+    assert "rows are being removed" in loopwright("delete", "flights", "--reason", "done with it", "--yes")

@@ -56,7 +56,10 @@ def run_backtest(
         print_json(table)
         return
     print_table(table, scope)
-    click.echo(f"every step of it is on record in project {scratch.project}")
+    click.echo(
+        f"every step of it is on record in project {scratch.project}; "
+        f"loopwright delete {scratch.project} --reason WHY removes it"
+    )
 
 
 def _spec(remote: Remote, deployment: str, policy: Path | None) -> tuple[ProjectSpec, bytes]:

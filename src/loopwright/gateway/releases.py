@@ -37,6 +37,8 @@ class Known(msgspec.Struct):
 
     tokens: dict[str, Token] = {}
     clocks: dict[str, str] = {}
+    closed: list[str] = []
+    """Projects in which nothing is changed any more."""
     external: list[Name] = []
     personal: dict[str, list[str]] = {}
     """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
@@ -141,7 +143,7 @@ class ReleaseKeeper:
             LoopwrightError: The server does not answer or refuses.
         """
         live = self._control.call(tokens.live)
-        listed = self._control.call(projects.list_projects)
+        listed = self._control.call(projects.list_projects, with_closed=True)
         external = self._control.call(serving.external_deployments)
         pushed = self._control.call(data.datasets.personal_columns)
         clocks = {project.name: project.clock for project in listed}
@@ -149,7 +151,8 @@ class ReleaseKeeper:
         self.refreshes += 1
         tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
         names = [(each.project, each.spec.name) for each in external]
-        fresh = Known(live, dict(clocks), names, personal, tasks, pushed)
+        closed = [project.name for project in listed if project.closed_at is not None]
+        fresh = Known(live, dict(clocks), closed, names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
             write_document(self._known_file, fresh)

@@ -215,6 +215,7 @@ class Service:
             TookTooLong: The transform hung.
             NotFound: There is no such dataset.
         """
+        self._check_open(project)
         facts = await self._datasets.facts(project, name)
         # What shadows still have to look up must not see these rows.
         await self._settle(project)
@@ -308,6 +309,11 @@ class Service:
             if refreshing.done():
                 self._refreshing = None
 
+    def _check_open(self, project: str) -> None:
+        if project in self._keeper.known.closed:
+            rule = "nothing is added to a closed project"
+            raise Conflict(f"project {project} was closed", field="project", value=project, rule=rule)
+
     async def check_deployment(self, project: str, name: str) -> None:
         """Make sure that labels or predictions of this deployment are wanted; one declared just now is asked for.
 
@@ -315,6 +321,7 @@ class Service:
             NotFound: There is no such deployment.
         """
         key = (project, name)
+        self._check_open(project)
         keeper = self._keeper
         if key in keeper.served or keeper.is_expected(key) or key in keeper.retired or key in keeper.known.external:
             return

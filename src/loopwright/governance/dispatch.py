@@ -8,8 +8,8 @@ import msgspec
 
 from loopwright.governance import sql, tokens
 from loopwright.governance.arguments import check_arguments
-from loopwright.governance.projects import unknown_project
-from loopwright.governance.types import RANK, SYSTEM, Actor
+from loopwright.governance.projects import require_open, unknown_project
+from loopwright.governance.types import RANK, SYSTEM, Actor, Project
 from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
@@ -79,7 +79,10 @@ class Dispatcher:
         """
 
         def act(connection: Connection) -> Any:
-            tx = self.tx(connection, project, actor, cause)
+            known = _find_project(connection, project)
+            if known is not None and not (called.is_query or called.surface == "internal" or called.ends_project):
+                require_open(known)
+            tx = self._tx(connection, known, project, actor, cause)
             return called.function(tx, **values) if once is None else _once(tx, called, once[1], values, once[0])
 
         return act
@@ -113,9 +116,9 @@ class Dispatcher:
         Raises:
             NotFound: No such project; suggests the nearest.
         """
-        known = None if project == SYSTEM else sql.find_project(connection, project)
-        if known is None and project != SYSTEM:
-            raise unknown_project(connection, project)
+        return self._tx(connection, _find_project(connection, project), project, actor, cause)
+
+    def _tx(self, connection: Connection, known: Project | None, project: str, actor: Actor, cause: int | None) -> Tx:
         is_replay = known is not None and known.clock == "replay"
         clock: Clock = FixedClock(known.clock_at) if known is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)
@@ -139,6 +142,16 @@ class Dispatcher:
         return self.database.read(
             lambda connection: tokens.authenticate(self.tx(connection, SYSTEM, tokens.LOCAL_ACTOR), secret)
         )
+
+
+def _find_project(connection: Connection, name: str) -> Project | None:
+    """Return a project, None for what stands above them all."""
+    if name == SYSTEM:
+        return None
+    known = sql.find_project(connection, name)
+    if known is None:
+        raise unknown_project(connection, name)
+    return known
 
 
 def find_verb(name: str) -> Verb:

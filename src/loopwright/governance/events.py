@@ -22,6 +22,16 @@ class ProjectChanged(Facts, frozen=True):
     risk: Risk
 
 
+@event("projects.closed")
+class ProjectClosed(Facts, frozen=True):
+    """Nothing is changed in a project any more."""
+
+
+@event("projects.deleted")
+class ProjectDeleted(Facts, frozen=True):
+    """A project's rows are being removed, and with them what no other names; its events stay."""
+
+
 @event("tokens.created")
 class TokenCreated(Facts, frozen=True):
     """An actor was given a token; ``project`` is ``*`` where it holds in every one."""

@@ -1,13 +1,14 @@
 """Verbs of projects and their clocks."""
 
 from loopwright.governance import sql
-from loopwright.governance.events import ProjectChanged, ProjectCreated
+from loopwright.governance.events import ProjectChanged, ProjectClosed, ProjectCreated, ProjectDeleted
 from loopwright.governance.types import SYSTEM, ClockKind, Project, Risk
-from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.clock import format_moment, parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import EVERY_PROJECT, SERVER_ALONE, Role, query, verb
+from loopwright.store import forgetting
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
 
@@ -38,6 +39,7 @@ def create(
         sql.insert_project(tx, project)
         tx.emit(ProjectCreated(owner=owner, risk=risk, clock=clock), tx.ref("project", name))
         return project
+    require_open(known)
     if known.clock != clock:
         raise Conflict(
             f"project {name} runs on the {known.clock} clock",
@@ -75,15 +77,61 @@ def unknown_project(connection: Connection, name: str) -> NotFound:
 
 
 @query("projects.list", parts=("gateway",))
-def list_projects(tx: Tx) -> list[Project]:
-    """Return the projects the caller may see."""
-    visible = sql.list_projects(tx.connection)
+def list_projects(tx: Tx, *, with_closed: bool = False) -> list[Project]:
+    """Return the projects the caller may see; those that were closed where they are asked for."""
+    visible = [one for one in sql.list_projects(tx.connection) if with_closed or one.closed_at is None]
     return visible if EVERY_PROJECT in tx.roles else [project for project in visible if project.name in tx.roles]
 
 
 def on_wall_clock(connection: Connection) -> list[str]:
     """Return the names of the projects whose time is the machine's."""
-    return [project.name for project in sql.list_projects(connection) if project.clock == "wall"]
+    open_ones = [project for project in sql.list_projects(connection) if project.closed_at is None]
+    return [project.name for project in open_ones if project.clock == "wall"]
+
+
+@verb("projects.close", changes=Project, internal=True, parts=SERVER_ALONE)
+def close(tx: Tx, *, reason: str) -> Project:
+    """Mark a project as closed; closing it again is once."""
+    project = _find(tx, tx.project)
+    if project.closed_at is None:
+        sql.update_project(tx, project.name, closed_at=tx.wall_us)
+        tx.emit(ProjectClosed(), tx.ref("project", project.name), reason=reason)
+    return _find(tx, project.name)
+
+
+@verb("projects.delete", changes=Project, internal=True, parts=SERVER_ALONE)
+def delete(tx: Tx, *, reason: str) -> Project:
+    """Mark a closed project as deleted; deleting it again is once."""
+    project = _find(tx, tx.project)
+    if project.deleted_at is None:
+        sql.update_project(tx, project.name, deleted_at=tx.wall_us)
+        tx.emit(ProjectDeleted(), tx.ref("project", project.name), reason=reason)
+    return _find(tx, project.name)
+
+
+@verb("projects.forget_rows", changes=Project, internal=True)
+def forget_rows(tx: Tx) -> int:
+    """Remove some rows of a deleted project; return how many. Events stay, and the record that there was a project."""
+    project = _find(tx, tx.project)
+    if project.deleted_at is None:
+        raise Conflict(f"{project.name} is not deleted", field="project", value=project.name)
+    return forgetting.forget_rows(tx)
+
+
+def require_open(project: Project) -> None:
+    """Raise if a project is closed.
+
+    Raises:
+        Conflict: It is, since when.
+    """
+    if project.closed_at is not None:
+        raise Conflict(
+            f"project {project.name} was closed at {format_moment(project.closed_at)}",
+            field="project",
+            value=project.name,
+            rule="nothing is changed in a closed project, and no other takes its name",
+            next_step=f"loopwright call audit.list type_prefix=projects -p {project.name} says why",
+        )
 
 
 @verb("projects.set_clock", changes=Project, internal=True, parts=SERVER_ALONE)

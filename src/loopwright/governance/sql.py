@@ -54,7 +54,16 @@ def move_clock(tx: Tx, to: int) -> Project | None:
 
 def _project(row: Row[Any]) -> Project:
     # Read by every call of a verb, as tokens are: by hand it costs a third of read_row.
-    return Project(row.project_id, row.owner, row.risk, row.clock, row.clock_at, row.created_at)
+    return Project(
+        row.project_id,
+        row.owner,
+        row.risk,
+        row.clock,
+        row.clock_at,
+        row.created_at,
+        row.closed_at,
+        row.deleted_at,
+    )
 
 
 def insert_token(tx: Tx, token: Token, secret_digest: str) -> None:

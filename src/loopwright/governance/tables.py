@@ -13,6 +13,8 @@ projects = Table(
     Column("clock", Text, nullable=False),
     Column("clock_at", Moment, nullable=False),
     Column("created_at", Moment, nullable=False),
+    Column("closed_at", Moment),
+    Column("deleted_at", Moment),
 )
 
 tokens = Table(

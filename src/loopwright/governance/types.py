@@ -18,7 +18,10 @@ SYSTEM = "_system"
 
 
 class Project(msgspec.Struct, frozen=True):
-    """Isolation and permission scope. ``clock_at`` is the replay clock's moment, microseconds UTC."""
+    """Isolation and permission scope. Moments are microseconds UTC; ``clock_at`` is the replay clock's.
+
+    Once closed nothing is changed in it any more; once deleted its rows go too. Its name and its events stay.
+    """
 
     name: str
     owner: str
@@ -26,6 +29,8 @@ class Project(msgspec.Struct, frozen=True):
     clock: ClockKind
     clock_at: int
     created_at: int
+    closed_at: int | None = None
+    deleted_at: int | None = None
 
 
 class Actor(msgspec.Struct, frozen=True):

@@ -46,7 +46,8 @@ class Verb(msgspec.Struct, frozen=True):
     False where the answer holds a secret, which no row may keep. ``reads_log`` asks for the events of every commit
     before it, also of those that are not sealed yet. ``parts`` are those of the platform that call it under a
     credential of their own. ``is_above_projects`` marks what answers or changes things of every project: it is called
-    in ``_system``, where nobody has a role whose role is in one project.
+    in ``_system``, where nobody has a role whose role is in one project. ``ends_project`` marks what can be called in
+    a closed project too.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Verb(msgspec.Struct, frozen=True):
     reads_log: bool = False
     parts: tuple[Part, ...] = ()
     is_above_projects: bool = False
+    ends_project: bool = False
 
     @property
     def summary(self) -> str:
@@ -112,6 +114,7 @@ def verb(
     keeps_answer: bool = True,
     parts: tuple[Part, ...] | None = None,
     above_projects: bool = False,
+    ends_project: bool = False,
 ) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a verb.
 
@@ -123,11 +126,12 @@ def verb(
         keeps_answer: False if the answer holds a secret; an idempotency key then keeps only that it was given.
         parts: Parts of the platform that call it; an internal verb is for jobs where this is not said.
         above_projects: True if it is called in ``_system`` only.
+        ends_project: True if it can be called in a closed project too.
     """
     surface: Surface = "internal" if internal else "public"
-    marks = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
-    least = Role.SERVICE if internal else role
-    return _record(name, least, False, surface, changes, keeps_answer=keeps_answer, **marks)
+    marks: dict[str, Any] = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
+    marks |= {"keeps_answer": keeps_answer, "ends_project": ends_project}
+    return _record(name, Role.SERVICE if internal else role, False, surface, changes, **marks)
 
 
 def query(
@@ -150,7 +154,7 @@ def query(
         above_projects: True if it is called in ``_system`` only.
     """
     surface: Surface = "internal" if internal else "public"
-    marks = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
+    marks: dict[str, Any] = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
     return _record(name, Role.SERVICE if internal else role, True, surface, None, reads_log=reads_log, **marks)
 
 

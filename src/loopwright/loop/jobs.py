@@ -1,4 +1,4 @@
-"""Jobs of the loop, done by the worker: export of the prediction log, skew audit, evaluation of a version."""
+"""Jobs of the loop, done by the worker: export of the log, skew audit, evaluation of a version, a project's end."""
 
 import io
 import tempfile
@@ -11,16 +11,18 @@ import polars as pl
 from loopwright import data, registry, serving
 from loopwright.data import read
 from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set
+from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import evidence, replaying
-from loopwright.loop.types import AuditSkew, Evaluate, Export, ReplayPrediction
+from loopwright.loop.types import AuditSkew, Evaluate, Export, ForgetProject, ReplayPrediction
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
-from loopwright.store import chunks
+from loopwright.store import chunks, jobs
 from loopwright.store.types import BlobRef, Streams
-from loopwright.store.work import JobContext, job
+from loopwright.store.work import JobContext, NotYet, job
 
+_LOOK_AGAIN_S = 2.0
 _COLUMNS = [
     "prediction_id",
     "row_key",
@@ -139,3 +141,16 @@ def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.Data
     pool: PipelineContext = context
     answer = pool.children.call(request.function, {"": document}, timeout_s=600.0).output
     return pl.read_parquet(context.blobs.path(answer["blob"])).select(request.outputs)
+
+
+@job(ForgetProject)
+def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
+    """Remove the rows of a deleted project once no other job of it runs any more."""
+    running = context.call(jobs.list_jobs, states=["running"])
+    if any(other.job_id != context.job.job_id for other in running):
+        raise NotYet(_LOOK_AGAIN_S)
+    rows = 0
+    while removed := context.call(projects.forget_rows):
+        rows += removed
+        context.progress(f"{rows:,} rows removed")
+    return {"rows": rows}

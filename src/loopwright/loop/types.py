@@ -23,6 +23,19 @@ class When(msgspec.Struct, frozen=True):
     args: dict[str, Any] = {}
 
 
+class Belongings(msgspec.Struct, frozen=True):
+    """What would end with a project: endpoints that serve, jobs that are not done, and its rows by table."""
+
+    serving: list[str]
+    jobs: int
+    rows: dict[str, int]
+
+
+@job_kind("loop.forget_project", lane="work")
+class ForgetProject(Work, frozen=True):
+    """The rows of a deleted project are to be removed."""
+
+
 class RetrainSpec(msgspec.Struct, frozen=True):
     """When the platform trains again by itself, and how often at most: ``most`` per ``per_us`` of event time."""
 

@@ -1,0 +1,16 @@
+"""Projects are closed and deleted.
+
+Revision ID: 0015
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0015"
+down_revision = "0014"
+
+
+def upgrade() -> None:
+    """Apply this revision."""
+    op.add_column("projects", sa.Column("closed_at", sa.BigInteger(), nullable=True))
+    op.add_column("projects", sa.Column("deleted_at", sa.BigInteger(), nullable=True))
