@@ -41,6 +41,7 @@ def event_types(package: Path) -> list[EventType]:
         package: Folder of the sources, whose rooms are imported already.
     """
     trees = {path.relative_to(package).as_posix(): ast.parse(path.read_text("utf-8")) for path in package.rglob("*.py")}
+    made_names = {file: _made_names(tree) for file, tree in trees.items()}
     by_text: dict[str, tuple[set[str], set[str]]] = {}
     for file in sorted(trees):
         for name, facts in _emitted_by_text(file, trees):
@@ -48,7 +49,7 @@ def event_types(package: Path) -> list[EventType]:
             known_facts.update(facts)
             known_files.add(file)
     described = [
-        EventType(name, _facts(kind), _emitters(kind, trees), _meaning(kind), _answers(name))
+        EventType(name, _facts(kind), _emitters(kind, made_names), _meaning(kind), _answers(name))
         for name, kind in EVENT_TYPES.items()
         if kind.__module__.startswith("loopwright.")
     ]
@@ -83,11 +84,11 @@ def _answers(name: str) -> list[str]:
     return [rule for rule, _ in RULES.get(name, ())]
 
 
-def _emitters(kind: type[Facts], trees: Trees) -> list[str]:
+def _emitters(kind: type[Facts], made_names: dict[str, set[str]]) -> list[str]:
     """Return the files of a struct's room that make it; where it is read or answered it is only named."""
     room = kind.__module__.split(".")[1]
-    inside = (file for file in trees if file.startswith(f"{room}/") and Path(file).name not in _NOT_EMITTING)
-    return sorted(file for file in inside if kind.__name__ in _made_names(trees[file]))
+    inside = (file for file in made_names if file.startswith(f"{room}/") and Path(file).name not in _NOT_EMITTING)
+    return sorted(file for file in inside if kind.__name__ in made_names[file])
 
 
 def _made_names(tree: ast.Module) -> set[str]:

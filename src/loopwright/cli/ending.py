@@ -7,7 +7,7 @@ import click
 from loopwright.cli.show import json_option, print_json
 from loopwright.client import Remote, find_caller
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop.types import Belongings
+from loopwright.loop import Belongings
 
 
 @click.command()

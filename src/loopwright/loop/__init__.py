@@ -34,6 +34,7 @@ from loopwright.loop.replay import Advanced, advance
 from loopwright.loop.retrain import list_retrains, start_retrain
 from loopwright.loop.timers import fire_due
 from loopwright.loop.types import (
+    Belongings,
     Plan,
     PlannedChange,
     ProjectSpec,
@@ -49,6 +50,7 @@ from loopwright.loop.types import (
 __all__ = [
     "Advanced",
     "Attention",
+    "Belongings",
     "CommandSpec",
     "EvaluationStarted",
     "GarbageFreed",
