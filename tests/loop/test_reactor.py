@@ -176,3 +176,33 @@ def test_trouble_of_the_database_is_no_answer(dispatcher: Dispatcher, emit: Call
         reactor.drain()
     reactor.drain()
     assert len(answers(call)) == 1
+
+
+def test_a_failure_undoes_nothing_that_another_reactor_answered(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, wall: FixedClock
+) -> None:
+    """Two leaders for a moment: one fails, and before it can say so the other answers."""
+    tries: list[int] = []
+
+    def shaky(tx: Tx, event: Event) -> None:
+        tries.append(event.position)
+        answer(tx, event)
+        if len(tries) == 1:
+            raise KeyError("a fault of ours")
+
+    class Overtaken(Dispatcher):
+        def write(self, *args: Any, **named: Any) -> Any:
+            try:
+                return super().write(*args, **named)
+            except KeyError:
+                Reactor(dispatcher).drain()
+                raise
+
+    reaction("test.asked")(shaky)
+    emit("test.asked")
+    reactor = Reactor(Overtaken(dispatcher.database, wall))
+    reactor.drain()
+    wall.at_us += DAY_US
+    reactor.drain()
+    assert len(answers(call)) == 1
+    assert len(tries) == 2

@@ -191,8 +191,8 @@ def _put_off(name: str, event: Event, outcome: str, failures: int) -> Callable[[
     def work(tx: Tx) -> None:
         retry_at = next_try_at(tx, failures)
         tries = failures + 1
-        sql.record_failed_reaction(tx, name, event.position, outcome, failures=tries, retry_at=retry_at)
-        if retry_at is None:
+        is_ours = sql.record_failed_reaction(tx, name, event.position, outcome, failures=tries, retry_at=retry_at)
+        if is_ours and retry_at is None:
             tx.emit(ReactionFailed(name, event.type), event.ref, reason=outcome)
             facts = {"rule": name, "answered": event.type, "position": event.position, "tries": tries}
             message = f"what follows from {event.type} failed for good: {outcome}"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.loop.tables import applied_specs, reactions, retrains
@@ -51,8 +51,11 @@ def take_reaction(tx: Tx, rule: str, position: int) -> bool:
 
 def record_failed_reaction(
     tx: Tx, rule: str, position: int, outcome: str, *, failures: int, retry_at: int | None
-) -> None:
-    """Record that a rule failed on an event, and when it is tried again; None if it is not."""
+) -> bool:
+    """Record that a rule failed on an event so many times, and when it is tried again; None if it is not.
+
+    False if another process answered the event, or recorded a failure, since it was read: then that one's word counts.
+    """
     row = {
         "rule": rule,
         "position": position,
@@ -62,14 +65,20 @@ def record_failed_reaction(
         "failures": failures,
         "retry_at": retry_at,
     }
-    upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=True)
+    if failures == 1:
+        return upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False) == 1
+    is_as_read = _is_waiting(rule, position) & (reactions.c.failures == failures - 1)
+    return tx.execute(update(reactions).where(is_as_read).values(row)).rowcount == 1
 
 
 def retake_reaction(tx: Tx, rule: str, position: int) -> bool:
     """Record that a rule that failed on an event answers it after all; False if nobody waits for that any more."""
-    is_waiting = (reactions.c.rule == rule) & (reactions.c.position == position) & reactions.c.retry_at.is_not(None)
     answered = {"outcome": "done", "retry_at": None, "recorded_at": tx.wall_us}
-    return tx.execute(update(reactions).where(is_waiting).values(answered)).rowcount == 1
+    return tx.execute(update(reactions).where(_is_waiting(rule, position)).values(answered)).rowcount == 1
+
+
+def _is_waiting(rule: str, position: int) -> ColumnElement[bool]:
+    return (reactions.c.rule == rule) & (reactions.c.position == position) & reactions.c.retry_at.is_not(None)
 
 
 _waiting = select(reactions.c.rule, reactions.c.position, reactions.c.failures).order_by(reactions.c.retry_at)

@@ -90,8 +90,10 @@ def _put_off(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool, me
     tx = _moved(dispatcher, tx, timer) if moves_clock else tx
     if timer.verb in PLANNERS and not timer.has_successor and not moves_clock:
         # The one after it cannot be planned: dropped, it would be the last one for ever.
-        sql.put_off(tx.connection, timer, tx.wall_us + HOUR_US)
-    elif not sql.take_timer(tx.connection, timer):
+        is_ours = sql.put_off(tx.connection, timer, tx.wall_us + HOUR_US)
+    else:
+        is_ours = sql.take_timer(tx.connection, timer)
+    if not is_ours:
         return False
     tx.emit(TimerFailed(timer.verb, timer.key), tx.ref("timer", "timer"), reason=message)
     facts = {"verb": timer.verb, "args": timer.args, "tries": timer.failures + 1, "due_at": timer.due_at}

@@ -75,11 +75,12 @@ def set_aside(connection: Connection, timer: Timer) -> bool:
     return connection.execute(update(timers).where(is_timer).values(values)).rowcount == 1
 
 
-def put_off(connection: Connection, timer: Timer, retry_at: int) -> None:
-    """Note that a timer's call failed once more, and when it is tried again."""
+def put_off(connection: Connection, timer: Timer, retry_at: int) -> bool:
+    """Note that a timer's call failed once more, and when it is tried again; False if it is not as it was read."""
     is_timer = (timers.c.timer_id == timer.timer_id) & (timers.c.due_at == timer.due_at)
     values = {"failures": timer.failures + 1, "retry_at": retry_at}
-    connection.execute(update(timers).where(is_timer).values(values))
+    is_as_read = is_timer & (timers.c.failures == timer.failures)
+    return connection.execute(update(timers).where(is_as_read).values(values)).rowcount == 1
 
 
 def _timer(row: Row[Any]) -> Timer:
