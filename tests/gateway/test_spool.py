@@ -1,8 +1,11 @@
 """What is acknowledged is on the disk, and what is on the disk comes back, wherever the process died."""
 
+import errno
+import os
 import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from threading import Event
 
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_segment
-from loopwright.kernel.errors import StorageFull
+from loopwright.kernel.errors import StorageFull, Unavailable
 
 KEY = StreamKey("flights", "predictions", "late")
 WIDE = Layout((("prediction_id", "str"), ("score", "f64")), (("release", "i64", 1),))
@@ -143,3 +146,67 @@ def test_durable_means_the_disk_has_confirmed(spool: Spool) -> None:
     spool.when_durable(spool.append(KEY, [wide("a")]), then)
     assert done.wait(5)
     assert errors == [None]
+
+
+@pytest.fixture
+def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files and folders that were flushed, in order."""
+    seen: list[str] = []
+
+    def noting(flush: Callable[[int], None]) -> Callable[[int], None]:
+        return lambda handle: (flush(handle), seen.append(str(Path(f"/proc/self/fd/{handle}").readlink())))[1]
+
+    monkeypatch.setattr(os, "fsync", noting(os.fsync))
+    monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync))
+    return seen
+
+
+def wait_until_durable(spool: Spool, ticket: int) -> Exception | None:
+    told: SimpleQueue[Exception | None] = SimpleQueue()
+    spool.when_durable(ticket, told.put)
+    return told.get(timeout=30)
+
+
+def test_rows_are_durable_when_their_file_has_a_name_that_outlasts_a_power_cut(
+    spool: Spool, flushed: list[str]
+) -> None:
+    assert wait_until_durable(spool, spool.append(KEY, [wide("a")])) is None
+    stream = spool.streams[KEY]
+    folders = [stream.folder, *stream.folder.parents[:4]]
+    assert set(map(str, [stream.path(1), *folders])) <= set(flushed)
+    flushed.clear()
+    spool.roll(KEY)
+    assert str(stream.folder) in flushed
+    spool.append(KEY, [wide("b")])
+    flushed.clear()
+    spool.let_go(stream, 1)
+    assert wait_until_durable(spool, spool.append(KEY, [wide("c")])) is None
+    assert set(flushed) == {str(stream.path(2))}, "a folder is flushed where it changed, not with every write"
+
+
+def test_what_another_life_wrote_is_flushed_before_a_newer_segment_begins(tmp_path: Path, flushed: list[str]) -> None:
+    before = Spool(tmp_path)
+    wait_until_durable(before, before.append(KEY, [wide("a")]))
+    before.close()
+    flushed.clear()
+    again = Spool(tmp_path)
+    assert flushed[0] == str(again.streams[KEY].path(1))
+    again.close()
+
+
+def test_what_the_disk_did_not_confirm_is_durable_for_nobody(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither for who asks after the try that failed, nor once its segment is closed."""
+    spool.append(KEY, [wide("a")])
+    flush = os.fdatasync
+
+    def fail(_handle: int) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    ticket = spool.append(KEY, [wide("b")])
+    with pytest.raises(OSError, match="broken"):
+        spool.roll(KEY)
+    assert isinstance(wait_until_durable(spool, ticket), Unavailable)
+    assert isinstance(wait_until_durable(spool, ticket), Unavailable)
+    monkeypatch.setattr(os, "fdatasync", flush)
+    assert wait_until_durable(spool, ticket) is None

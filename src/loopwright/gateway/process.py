@@ -1,6 +1,7 @@
 """The gateway process: lock its folder, recover, load, serve, drain."""
 
 import logging
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,7 @@ from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.blobs.local import sync_folder
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import gateway_token
@@ -149,15 +151,27 @@ def _service_token(settings: Settings) -> str:
 def _writer(root: Path, clock: WallClock) -> str:
     """Return this spool's name, by which its chunks are known."""
     place = root / "writer.id"
-    return place.read_text().strip() if place.exists() else _new_writer(root, clock)
+    name = place.read_text().strip() if place.exists() else ""
+    if not name:
+        return _new_writer(root, clock)
+    sync_folder(root)  # the life that gave the name may have ended before
+    return name
 
 
 def _new_writer(root: Path, clock: WallClock) -> str:
+    """Give this spool a name; return it once it outlasts a power cut.
+
+    Under another name its segments would be other chunks, and those that are registered already would count twice.
+    """
     place = root / "writer.id"
     draft = place.with_suffix(".tmp")
     name = new_id("gw", clock.now_us())
-    draft.write_text(name)
+    with draft.open("w") as file:
+        file.write(name)
+        file.flush()
+        os.fsync(file.fileno())
     draft.replace(place)
+    sync_folder(root)
     return name
 
 

@@ -241,7 +241,7 @@ class Sealer:
             kept = draft.stream.put_aside(draft.number)
             log.error("%s bytes of %s are damaged: sealed the %s rows before them", draft.damaged_bytes, kept, rows)
         else:
-            draft.stream.path(draft.number).unlink()
+            self._spool.let_go(draft.stream, draft.number)
         self.sealed_rows += rows
         return rows
 

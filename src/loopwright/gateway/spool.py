@@ -15,6 +15,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from loopwright.kernel.errors import StorageFull, Unavailable
+from loopwright.store.blobs.local import sync_folder
 from loopwright.store.streams import STREAMS
 from loopwright.store.streams import Stream as Declared
 
@@ -29,6 +31,8 @@ log = logging.getLogger("loopwright.gateway")
 HEAD = struct.Struct("<II")
 SYNC_EVERY_S = 0.05
 _LARGEST_RECORD = 1 << 30
+_LEVELS = 4
+"""Folders above a stream's own that may be new with it: kind, project, spool, and the gateway's."""
 _PROBE_NAME, _PROBE = ".probe", bytes(1 << 16)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SEGMENT = re.compile(r"[0-9]{12}\.log")
@@ -175,11 +179,16 @@ class Stream:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
+        self._closing: list[int] = []
+        self._unflushed = [folder, *folder.parents[:_LEVELS]]
         newest = max(segment_numbers(folder), default=0)
         if newest:
             self._recover(newest)
         is_empty = newest > 0 and self.path(newest).exists() and self.path(newest).stat().st_size == 0
         self._open(newest if is_empty else newest + 1)
+        if newest:
+            with suppress(OSError):  # the next flush asks again
+                self.flush()
 
     def path(self, number: int) -> Path:
         """Return the file of a segment."""
@@ -189,6 +198,8 @@ class Stream:
         """Cut what a crash left unfinished off a segment; one that cannot be read must not keep the others waiting."""
         try:
             cut_torn_tail(self.path(number))
+            # Nobody else flushes what another life wrote, once there is a newer segment.
+            self._closing.append(os.open(self.path(number), os.O_WRONLY))
         except OSError as error:
             log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
 
@@ -230,14 +241,36 @@ class Stream:
         if written != len(body):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def roll(self) -> int | None:
-        """Start the next segment if this one holds anything; return the handle of the old file, to be closed."""
+    def roll(self) -> None:
+        """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
         with self.lock:
-            if self.size == 0:
-                return None
-            old = self.handle
-            self._open(self.number + 1)
-            return old
+            if self.size:
+                old = self.handle
+                self._open(self.number + 1)  # or the disk is full, and this one goes on
+                self._closing.append(old)
+                self._unflushed.append(self.folder)
+
+    def flush(self) -> None:
+        """Return once what was appended is on the disk, and so are the entries of the folders that lead there.
+
+        What the disk did not confirm is asked for again the next time, also of a segment that is closed by then.
+        """
+        while self._closing:
+            os.fdatasync(self._closing[0])
+            os.close(self._closing.pop(0))
+        os.fdatasync(self.handle)
+        self.flush_entries()
+
+    def flush_entries(self) -> None:
+        """Flush what is new in folders: rows on the disk in a file that has no name after a power cut are lost."""
+        while self._unflushed:
+            sync_folder(self._unflushed[-1])
+            self._unflushed.pop()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for handle in (*self._closing, self.handle):
+            os.close(handle)
 
     def closed(self) -> list[int]:
         """Return the numbers of the segments that take no more rows, oldest first."""
@@ -266,7 +299,7 @@ class Spool:
         self.streams: dict[StreamKey, Stream] = {}
         self.failure = ""
         self._appended = 0
-        self._dirty: set[Stream] = set()
+        self._dirty: dict[Stream, None] = {}
         self._state, self._files = threading.Lock(), threading.Lock()
         self._wake, self._stopping = threading.Event(), threading.Event()
         self._waiting: list[tuple[int, Callable[[Exception | None], None]]] = []
@@ -285,7 +318,7 @@ class Spool:
             self.failure = str(error)
             raise
         with self._state:
-            self._dirty.add(stream)
+            self._dirty[stream] = None
             self._appended += 1
             ticket = self._appended
         self._wake.set()
@@ -323,19 +356,20 @@ class Spool:
         self._wake.set()
 
     def roll(self, key: StreamKey) -> None:
-        """Start the next segment of a stream; the folder's entry is on the disk before the old segment may go."""
+        """Start the next segment of a stream; the one before is on the disk then."""
         stream = self.streams[key]
         with self._files:
-            old = stream.roll()
-            if old is None:
-                return
-            os.fdatasync(old)
-            os.close(old)
-        folder = os.open(stream.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            stream.roll()
+            stream.flush()
+
+    def let_go(self, stream: Stream, number: int) -> None:
+        """Delete a segment whose rows are elsewhere; the name of the next one is on the disk before.
+
+        Else a power cut could leave the stream without any, and it would count from one again.
+        """
+        with self._files:
+            stream.flush_entries()
+        stream.path(number).unlink()
 
     @property
     def size_bytes(self) -> int:
@@ -365,7 +399,7 @@ class Spool:
         self._thread.join(timeout=5)
         self._sync()
         for stream in self.streams.values():
-            os.close(stream.handle)
+            stream.close()
 
     def _sync_loop(self) -> None:
         while not self._stopping.is_set():
@@ -378,16 +412,16 @@ class Spool:
     def _sync(self) -> None:
         with self._state:
             ticket = self._appended
-            dirty, self._dirty = self._dirty, set()
+            dirty, self._dirty = self._dirty, {}
         failure: Exception | None = None
         for stream in dirty:
             try:
-                # A segment that is rolled meanwhile is flushed by ``roll``, under the same lock.
                 with self._files:
-                    os.fdatasync(stream.handle)
+                    stream.flush()
             except OSError as error:
                 log.error("the spool cannot be flushed: %s", error)
                 failure = Unavailable("the disk did not confirm the write", value=error.strerror)
+                self._dirty[stream] = None  # who asks only now for what it appended before must not be told it is safe
         with self._state:
             due = [then for number, then in self._waiting if number <= ticket]
             self._waiting = [item for item in self._waiting if item[0] > ticket]
