@@ -10,6 +10,8 @@ BIN  := $(VENV)/bin
 UV   := $(shell uv --version >/dev/null 2>&1 && echo uv)
 ARGS ?=
 ONLY ?=
+SEEDS ?= 1000
+SEED ?=
 # What the README promises; `make pythons` proves it.
 PYTHONS := 3.11 3.12 3.13
 TRAINING := tests/flows/test_regression.py
@@ -17,7 +19,7 @@ TRAINING := tests/flows/test_regression.py
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup check lint test pythons on-one-python demo bench docs browser clean
+.PHONY: help setup check lint test pythons on-one-python demo bench simulate docs browser clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -52,6 +54,9 @@ demo: $(VENV)/.demo ## the whole loop on a year of real flights; ARGS="--days 60
 bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway
 	@for file in $(if $(ONLY),benchmarks/bench_$(ONLY).py,$(sort $(wildcard benchmarks/bench_*.py))); do \
 	  echo "== $$file"; $(BIN)/python "$$file"; done
+
+simulate: $(VENV)/.dev ## histories with faults on virtual time: SEEDS=10000; SEED=7 replays one with its trace
+	@nice $(BIN)/python -m tests.simulation.seeds $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 docs: $(VENV)/.dev ## write docs/reference from the code
 	@$(BIN)/python -m tools.write_reference

@@ -1,0 +1,101 @@
+"""Faults that are planted on purpose: a simulation that cannot find them would prove nothing."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from loopwright.governance import dispatch
+from loopwright.loop import sql as loop_sql
+from loopwright.loop import timers
+from loopwright.store import jobs, sqlite
+from loopwright.store import sql as store_sql
+from loopwright.store.statements import run_text
+from loopwright.store.tx import Tx
+from loopwright.store.types import Job
+from tests.simulation.seeds import play_seed
+from tests.simulation.test_seeds import SEEDS
+from tests.simulation.threads import replaced
+from tests.simulation.work import plan_tick
+
+Planted = dict[tuple[Any, str], Any]
+
+
+def answered_before_it_is_durable() -> Planted:
+    def run(connection: Any, item: Any, _done: Any) -> None:
+        call, future = item
+        future.set_running_or_notify_cancel()
+        run_text(connection, "SAVEPOINT verb")
+        try:
+            result = call(connection)
+        except Exception as error:  # noqa: BLE001 - as the function it stands for
+            run_text(connection, "ROLLBACK TO verb")
+            sqlite.fail(future, error)
+        else:
+            future.set_result(result)
+        run_text(connection, "RELEASE verb")
+
+    return {(sqlite, "_run_in_savepoint"): run}
+
+
+def idempotency_key_forgotten() -> Planted:
+    return {(dispatch.store_sql, "insert_key"): lambda *_: True}
+
+
+def next_timer_planned_by_the_work_itself() -> Planted:
+    find_verb = timers.find_verb
+
+    def find(name: str) -> Any:
+        called = find_verb(name)
+        if name != "simulation.tick":
+            return called
+
+        def tick(tx: Tx, *, due_at: int) -> Any:
+            answer = called.function(tx, due_at=due_at)
+            plan_tick(tx, due_at=due_at)
+            return answer
+
+        return msgspec.structs.replace(called, function=tick)
+
+    return {(timers, "PLANNERS"): {}, (timers, "find_verb"): find}
+
+
+def lease_not_looked_at() -> Planted:
+    def held_by(tx: Tx, job_id: str, _worker: str, _state: str) -> Job:
+        return jobs.get(tx, job_id=job_id)
+
+    return {(jobs, "_held_by"): held_by}
+
+
+def timer_taken_twice() -> Planted:
+    return {(store_sql, "take_timer"): lambda *_: True}
+
+
+def reaction_taken_twice() -> Planted:
+    return {(loop_sql, "take_reaction"): lambda *_: True}
+
+
+PLANTS: list[Callable[[], Planted]] = [
+    answered_before_it_is_durable,
+    idempotency_key_forgotten,
+    next_timer_planned_by_the_work_itself,
+    lease_not_looked_at,
+    timer_taken_twice,
+    reaction_taken_twice,
+]
+
+
+@contextmanager
+def planted(plant: Callable[[], Planted]) -> Iterator[None]:
+    with replaced(plant()):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: str(plant.__name__))
+def test_a_planted_fault_is_found(plant: Callable[[], Planted]) -> None:
+    with planted(plant):
+        found = next((seed for seed in range(SEEDS) if play_seed(seed).broken), None)
+    assert found is not None, "no seed finds it"
