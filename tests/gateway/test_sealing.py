@@ -13,6 +13,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.store.types import Streams
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
+from loopwright.wire.credentials import gateway_token
 from loopwright.wire.line import ServiceLine
 from tests.gateway.conftest import TOKEN, World
 
@@ -32,7 +33,7 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 
 def sealer_of(world: World, spool: Spool) -> Sealer:
-    control = VerbCaller(Addresses(world.server.url), ServiceLine(TOKEN))
+    control = VerbCaller(Addresses(world.server.url), ServiceLine(gateway_token(TOKEN, "http://gateway")))
     made = Sealer(spool, world.blobs, control, "gw_test", lambda: "gw_renamed")
     made.start()
     return made
