@@ -4,9 +4,10 @@ import logging
 import threading
 from collections.abc import Callable
 
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.loop import fire_due, garbage
 from loopwright.server.context import ServerContext
-from loopwright.store import sql
+from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import Lease
 from loopwright.store.news import EVENTS
@@ -14,6 +15,7 @@ from loopwright.store.news import EVENTS
 log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
+UPKEEP_EVERY_S = 3600.0
 TIDY_EVERY_S = 6 * 3600.0
 GARBAGE_AFTER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
@@ -21,14 +23,19 @@ TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 
 
 class Background:
-    """Threads: one answers events as they are committed, one fires timers of wall-clock projects, one tidies up."""
+    """Threads: one answers events, one fires timers of wall-clock projects, one tidies up, one has chunks merged."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
-            for name, step in (("reactor", self._react), ("timers", self._fire), ("tidying", self._tidy))
+            for name, step in (
+                ("reactor", self._react),
+                ("timers", self._fire),
+                ("tidying", self._tidy),
+                ("upkeep", self._keep_up),
+            )
         ]
 
     def start(self) -> None:
@@ -82,6 +89,15 @@ class Background:
         if not self._stop.wait(GARBAGE_AFTER_S):
             garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
         self._stop.wait(TIDY_EVERY_S)
+
+    def _keep_up(self) -> None:
+        """Have every project merge its small chunks; where there are none, no job is started."""
+        if self._stop.wait(UPKEEP_EVERY_S):
+            return
+        dispatcher = self._context.dispatcher
+        for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
+            if dispatcher.read(project.name, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1)):
+                dispatcher.write(project.name, SERVICE_ACTOR, compacting.start_compaction)
 
     def _drop_expired_jobs(self) -> int:
         """Drop some jobs that ended long ago; their events stay."""

@@ -65,15 +65,17 @@ def _register(tx: Tx, stored: StoredChunk) -> Chunk:
     tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
     told = msgspec.structs.asdict(stored)
     chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=tx.wall_us)
-    known = sql.insert_chunk(tx.connection, chunk)
+    merged = sql.find_merged(tx.connection, chunk)
+    known = sql.insert_chunk(tx.connection, chunk) if merged is None else merged[1]
+    was = (known.rows, known.id_first, known.id_last) if merged is None else merged[0]
     # The same rows may come again under another digest: they are packed anew after a crash. Other rows under a number
     # that is taken would be lost if this passed, for the gateway deletes what was registered.
-    if (known.rows, known.id_first, known.id_last) != (stored.rows, stored.id_first, stored.id_last):
+    if was != (stored.rows, stored.id_first, stored.id_last):
         raise Conflict(
             f"{stored.writer} sent other rows under this number before",
             field="seq",
             value=stored.seq,
-            rule=f"{known.rows} rows from {known.id_first} to {known.id_last}",
+            rule=f"{was[0]} rows from {was[1]} to {was[2]}",
             next_step="two gateways share a writer's name, or a state folder was put back: give one an empty folder",
         )
     return known

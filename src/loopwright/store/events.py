@@ -10,6 +10,15 @@ class _JobFacts(Facts, frozen=True):
     kind: str
 
 
+@event("chunks.merged")
+class ChunksMerged(Facts, frozen=True):
+    """Small chunks of a project's streams became large ones that hold the same ``rows``."""
+
+    before: int
+    after: int
+    rows: int
+
+
 @event("jobs.retried")
 class JobRetried(_JobFacts, frozen=True):
     """A job that had failed, or was cancelled, was queued again."""

@@ -124,6 +124,24 @@ chunks = Table(
     Index("ix_chunks_level", "project_id", "kind", "stream", "level", "recorded_at"),
 )
 
+merged_chunks = Table(
+    "merged_chunks",
+    METADATA,
+    project_key(),
+    Column("writer", Text, primary_key=True),
+    Column("seq", Moment, primary_key=True, autoincrement=False),
+    Column("kind", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    # The chunk that holds its rows now.
+    Column("chunk_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("rows", Moment, nullable=False),
+    Column("id_first", Text, nullable=False),
+    Column("id_last", Text, nullable=False),
+    Index("ix_merged_chunks_chunk", "project_id", "chunk_id"),
+)
+"""What chunks were that became one: a writer that sends one again is told that its rows are there."""
+
 blobs = Table(
     "blobs",
     METADATA,

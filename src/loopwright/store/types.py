@@ -152,6 +152,13 @@ class StoredChunk(msgspec.Struct, frozen=True):
     event_at_max: int
 
 
+class MergeGroup(msgspec.Struct, frozen=True):
+    """Chunks of one writer that may become one of a level, in the order of their ids."""
+
+    level: int
+    chunks: list["Chunk"]
+
+
 class Chunk(StoredChunk, frozen=True):
     """A stored chunk that the server knows of.
 

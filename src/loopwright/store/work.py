@@ -14,10 +14,11 @@ from loopwright.store.types import EVERY_STREAM, Job, Streams
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Lane = Literal["looks", "work", "training"]
-LANES: tuple[Lane, ...] = ("looks", "work", "training")
+Lane = Literal["looks", "work", "training", "upkeep"]
+LANES: tuple[Lane, ...] = ("looks", "work", "training", "upkeep")
 """Queues of jobs: one never waits behind another. ``looks`` are short and something waits for them (a canary's look, an
-alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours."""
+alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours.
+``upkeep`` changes nothing that anybody sees, so a project is at rest while it runs."""
 
 
 class Work(msgspec.Struct, frozen=True):

@@ -78,7 +78,7 @@ def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: Ba
     database.seal()
     with database.reading(without_deadline=True) as connection:
         tables = [_dump(connection, table, store, named) for table in tables_of(connection)]
-        spool = not_sealed(spool, sql.all_chunks(connection))
+        spool = not_sealed(spool, sql.sealed_segments(connection))
     kept, problems = _copy_blobs(blobs, store, named)
     pages = [store.put(to_json(kept[at : at + _DIGESTS_A_PAGE])) for at in range(0, len(kept), _DIGESTS_A_PAGE)]
     backup = Backup(

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 
 from loopwright.kernel.errors import Corrupt
-from loopwright.store.types import Chunk
 
 WRITER_FILE = "writer.id"
 SPOOL = "spool"
@@ -53,7 +52,6 @@ def segments(state_dir: Path) -> Iterator[tuple[Path, str]]:
                 yield file, writer
 
 
-def not_sealed(files: list[SpoolFile], chunks: list[Chunk]) -> list[SpoolFile]:
+def not_sealed(files: list[SpoolFile], sealed: set[tuple[str, str, str, str, int]]) -> list[SpoolFile]:
     """Return the segments whose rows no chunk holds: what was sealed while the backup ran is in both."""
-    sealed = {(chunk.writer, chunk.project, chunk.kind, chunk.stream, chunk.seq) for chunk in chunks}
     return [file for file in files if file.path.endswith(".bad") or (file.writer, *file.stream, file.seq) not in sealed]

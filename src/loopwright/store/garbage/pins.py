@@ -70,6 +70,7 @@ NO_PINS: dict[str, str] = {
     "incidents": "words",
     "leases": "who does what",
     "materializations": "refs and keys",
+    "merged_chunks": "what was merged: its rows are in the chunk that it became",
     "metric_points": "figures",
     "model_aliases": "names",
     "models": "names",

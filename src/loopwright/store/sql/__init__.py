@@ -28,6 +28,17 @@ from loopwright.store.sql.jobs import (
     update_job,
 )
 from loopwright.store.sql.keys import delete_keys, get_answer, insert_key, keep_answer
+from loopwright.store.sql.merges import (
+    MergeKey,
+    chunks_named,
+    chunks_of_key,
+    delete_chunks,
+    find_merged,
+    merge_keys,
+    next_merged_seq,
+    remember_merged,
+    sealed_segments,
+)
 from loopwright.store.sql.rows import begins_with, update_as_read, upsert
 from loopwright.store.sql.timers import (
     delete_timers,
@@ -40,15 +51,19 @@ from loopwright.store.sql.timers import (
 )
 
 __all__ = [
+    "MergeKey",
     "Prospect",
     "all_blobs",
     "all_chunks",
     "all_condemned",
     "begins_with",
+    "chunks_named",
+    "chunks_of_key",
     "condemn_blobs",
     "count_held",
     "count_rows",
     "count_unsealed",
+    "delete_chunks",
     "delete_expired_jobs",
     "delete_keys",
     "delete_timers",
@@ -60,6 +75,7 @@ __all__ = [
     "find_blob",
     "find_chunks",
     "find_job",
+    "find_merged",
     "forget_condemned",
     "get_answer",
     "get_cursor",
@@ -72,13 +88,17 @@ __all__ = [
     "list_jobs",
     "look_for_jobs",
     "lost_jobs",
+    "merge_keys",
     "move_leases",
     "newest_events",
+    "next_merged_seq",
     "put_off",
     "queue_depths",
     "read_unrest",
+    "remember_merged",
     "renew_job",
     "rescue_blobs",
+    "sealed_segments",
     "set_aside",
     "set_cursor",
     "size_bytes",

@@ -60,7 +60,7 @@ def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
     values["span_class"] = span_class(chunk.event_at_min, chunk.event_at_max)
     key = ("project_id", "writer", "seq", "kind", "stream")
     upsert(connection, chunks, [values], key=key, do_update=False)
-    return _chunk(connection.execute(select(chunks).where(*(chunks.c[name] == values[name] for name in key))).one())
+    return read_chunk(connection.execute(select(chunks).where(*(chunks.c[name] == values[name] for name in key))).one())
 
 
 def find_chunks(
@@ -99,7 +99,7 @@ def find_chunks(
         and (start_at is None or row.event_at_max >= start_at)
         and (end_at is None or row.event_at_min < end_at)
     ]
-    return [_chunk(row) for row in sorted(kept, key=lambda row: (row.id_first, row.chunk_id))]
+    return [read_chunk(row) for row in sorted(kept, key=lambda row: (row.id_first, row.chunk_id))]
 
 
 def _rows_holding(connection: Connection, project: str, kind: str, item_id: str) -> list[Any]:
@@ -147,11 +147,12 @@ def count_rows(connection: Connection, project: str, kind: str, stream: str, wri
     return int(connection.execute(statement).scalar() or 0)
 
 
-def _chunk(row: Row[Any]) -> Chunk:
+def read_chunk(row: Row[Any]) -> Chunk:
+    """Return the chunk that a row holds."""
     values = {name: getattr(row, name) for name in _FIELDS}
     return Chunk(project=row.project_id, **values)
 
 
 def all_chunks(connection: Connection) -> list[Chunk]:
     """Return every chunk of every project."""
-    return [_chunk(row) for row in connection.execute(select(chunks))]
+    return [read_chunk(row) for row in connection.execute(select(chunks))]

@@ -240,7 +240,7 @@ _unrest = Statement(
     select(
         func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
         exists().where(events.c.position.is_(None)).label("has_unsealed"),
-        exists().where(jobs.c.project_id == bindparam("project"), _is_open).label("has_jobs"),
+        exists().where(jobs.c.project_id == bindparam("project"), _is_open, jobs.c.lane != "upkeep").label("has_jobs"),
     )
 )
 
