@@ -6,7 +6,12 @@ from importlib.util import find_spec
 
 ROOMS = ("governance", "data", "pipelines", "features", "tracking", "registry", "serving", "monitoring", "loop")
 """The rooms that have verbs, beside those of ``store``; a room imports only rooms to its left."""
-_STORE_VERBS = ("loopwright.store.jobs", "loopwright.store.chunks", "loopwright.store.compacting")
+_STORE_VERBS = (
+    "loopwright.store.jobs",
+    "loopwright.store.chunks",
+    "loopwright.store.compacting",
+    "loopwright.store.retention",
+)
 
 
 @cache

@@ -11,6 +11,7 @@ from loopwright.loop import (
     garbage,
     reactions,
     replaying,
+    retention,
     status,
     why,
 )
@@ -91,6 +92,7 @@ __all__ = [
     "list_retrains",
     "reactions",
     "replaying",
+    "retention",
     "rollback",
     "seal_gateway",
     "start_retrain",

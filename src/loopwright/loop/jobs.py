@@ -19,6 +19,7 @@ from loopwright.loop.types import AuditSkew, Evaluate, Export, ForgetProject, Re
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
 from loopwright.store import chunks, jobs
+from loopwright.store.retention import list_removals, tell_removal
 from loopwright.store.types import BlobRef, Streams
 from loopwright.store.work import JobContext, NotYet, job
 
@@ -50,7 +51,13 @@ def export(context: JobContext, args: Export) -> dict[str, Any]:
         count = pl.scan_parquet(place).select(pl.len()).collect().item()
         blob = context.blobs.put_file(place)
     context.call(chunks.keep_blobs, blobs=[blob])
-    return {"digest": blob.digest, "size_bytes": blob.size_bytes, "rows": count}
+    removed = [
+        tell_removal(removal)
+        for kind in ("predictions", "labels")
+        for removal in context.call(list_removals, kind=kind, stream=args.deployment)
+        if removal.start_at < args.end_at and removal.end_at > args.start_at
+    ]
+    return {"digest": blob.digest, "size_bytes": blob.size_bytes, "rows": count, "removed": removed}
 
 
 @job(AuditSkew)

@@ -15,6 +15,7 @@ from loopwright.registry import GateReport, ModelVersion
 from loopwright.serving import Release, Rollout, ScoreSpec, Variant, predictions
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
+from loopwright.store.retention import KEPT_HINT, tell_removal
 from loopwright.store.tx import Tx
 from loopwright.store.types import Streams
 
@@ -39,6 +40,9 @@ def why(context: OperationContext, *, prediction_id: str) -> Provenance:
         context.seal(Streams(context.project, ("predictions",)))
         rows = _find_rows(context, prediction_id)
     if not rows:
+        removal = context.read(lambda tx: store_sql.find_removal(tx, "predictions", prediction_id))
+        if removal is not None:
+            raise NotFound(tell_removal(removal), field="prediction_id", value=prediction_id, next_step=KEPT_HINT)
         raise NotFound(
             "no prediction of this project has this id",
             field="prediction_id",

@@ -1,6 +1,6 @@
 """Jobs of monitoring: measuring windows, profiling references, delivering alerts."""
 
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -12,11 +12,14 @@ from loopwright.monitoring.incidents import get_incident
 from loopwright.monitoring.reference import build_reference
 from loopwright.monitoring.types import BuildReference, DeliverAlert, EvaluateRange, EvaluateWindow, Window
 from loopwright.monitoring.windows import finish_window, window_task
+from loopwright.store.retention import list_removals
 from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, job
 
 ALLOWED_HOSTS = "webhook-hosts"
 """File in the state folder: hosts with private addresses that webhooks may reach, one a line."""
+
+_MEASURED: tuple[Literal["predictions", "labels"], ...] = ("predictions", "labels")
 
 
 @job(EvaluateWindow)
@@ -32,13 +35,24 @@ def evaluate_range(context: JobContext, args: EvaluateRange) -> dict[str, Any]:
     """Measure every window of a range that has ended, in order."""
     context.seal(_log(context, args.deployment))
     spec = context.call(monitors.get, deployment=args.deployment).spec
-    starts = [at for at in range(args.start_at, args.end_at, spec.every_us) if at + spec.every_us <= args.end_at]
+    asked = [at for at in range(args.start_at, args.end_at, spec.every_us) if at + spec.every_us <= args.end_at]
+    # Measured again, a window whose rows retention removed would say that nothing was predicted: its figures stay.
+    kept_from = max(
+        (
+            removal.end_at
+            for kind in _MEASURED
+            for removal in context.call(list_removals, kind=kind, stream=args.deployment)
+        ),
+        default=args.start_at,
+    )
+    starts = [at for at in asked if at >= kept_from]
     for done, start_at in enumerate(starts):
         end_at = start_at + spec.every_us
         is_mature = end_at + spec.label_lag_us <= context.job.event_at
         _measure(context, EvaluateWindow(args.deployment, start_at, end_at, "settled" if is_mature else "closed"))
         context.progress(f"{done + 1} of {len(starts)} windows")
-    return {"windows": len(starts)}
+    removed = {"removed_by_retention": len(asked) - len(starts)} if len(asked) > len(starts) else {}
+    return {"windows": len(starts), **removed}
 
 
 def _log(context: JobContext, deployment: str) -> Streams:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
-from loopwright.loop import fire_due, garbage
+from loopwright.loop import fire_due, garbage, retention
 from loopwright.server.context import ServerContext
 from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
@@ -85,10 +85,18 @@ class Background:
         self._context.dispatcher.forget_old_keys()
         while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
             self._stop.wait(TIDY_PAUSE_S)
+        self._remove_what_is_old()
         # Last: what else was tidied up names blobs no more. Not at once: a start has other things to do.
         if not self._stop.wait(GARBAGE_AFTER_S):
             garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
         self._stop.wait(TIDY_EVERY_S)
+
+    def _remove_what_is_old(self) -> None:
+        """Remove rows that nobody wants to keep any longer, some at a time."""
+        dispatcher = self._context.dispatcher
+        for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
+            while not self._stop.is_set() and dispatcher.write(project.name, SERVICE_ACTOR, retention.apply):
+                self._stop.wait(TIDY_PAUSE_S)
 
     def _keep_up(self) -> None:
         """Have every project merge its small chunks; where there are none, no job is started."""

@@ -19,6 +19,28 @@ class ChunksMerged(Facts, frozen=True):
     rows: int
 
 
+@event("retention.set")
+class RetentionSet(Facts, frozen=True):
+    """Somebody declared how long rows of a stream, or of every stream of a kind, are kept; None for ever."""
+
+    kind: str
+    stream: str
+    keep_us: int | None
+
+
+@event("retention.removed")
+class RowsRemoved(Facts, frozen=True):
+    """Rows of a stream that were older than declared are gone; they had event times in ``[start_at, end_at)``."""
+
+    kind: str
+    stream: str
+    chunks: int
+    rows: int
+    size_bytes: int
+    start_at: int
+    end_at: int
+
+
 @event("jobs.retried")
 class JobRetried(_JobFacts, frozen=True):
     """A job that had failed, or was cancelled, was queued again."""

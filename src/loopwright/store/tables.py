@@ -159,3 +159,33 @@ condemned_blobs = Table(
     Column("condemned_at", Moment, nullable=False),
 )
 """Blobs that no row named when it was looked (``store.garbage``); a verb that names one takes it off."""
+
+retentions = Table(
+    "retentions",
+    METADATA,
+    project_key(),
+    Column("kind", Text, primary_key=True),
+    # Empty for every stream of the kind.
+    Column("stream", Text, primary_key=True),
+    Column("keep_us", Moment),
+    Column("recorded_at", Moment, nullable=False),
+)
+
+removals = Table(
+    "removals",
+    METADATA,
+    project_key(),
+    Column("removal_id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("chunks", Moment, nullable=False),
+    Column("rows", Moment, nullable=False),
+    Column("size_bytes", Moment, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("end_at", Moment, nullable=False),
+    Column("id_first", SortedText, nullable=False),
+    Column("id_last", SortedText, nullable=False),
+    Column("removed_at", Moment, nullable=False),
+    Index("ix_removals_stream", "project_id", "kind", "stream", "end_at"),
+)
+"""What retention removed of streams: whoever asks for it later is told."""

@@ -170,3 +170,33 @@ class Chunk(StoredChunk, frozen=True):
     chunk_id: str
     recorded_at: int
     level: int = 0
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long rows of a stream are kept by event time, microseconds; None for ever.
+
+    An empty ``stream`` is every stream of the kind that has no declaration of its own.
+    """
+
+    kind: str
+    stream: str
+    keep_us: int | None
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """What retention removed of a stream: rows with event times in ``[start_at, end_at)``, and the range of their ids.
+
+    ``removed_at`` is wall time; all times are microseconds UTC.
+    """
+
+    removal_id: str
+    kind: str
+    stream: str
+    chunks: int
+    rows: int
+    size_bytes: int
+    start_at: int
+    end_at: int
+    id_first: str
+    id_last: str
+    removed_at: int

@@ -78,6 +78,8 @@ NO_PINS: dict[str, str] = {
     "projects": "names",
     "reactions": "outcomes in words",
     "retrains": "refs and words",
+    "retentions": "names",
+    "removals": "what was removed",
     "rollout_looks": "figures of verdicts",
     "run_metrics": "figures",
     "run_params": "what a person notes is no claim on a blob",

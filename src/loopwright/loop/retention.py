@@ -1,0 +1,152 @@
+"""Removing rows of streams that are older than was declared, but for those that something still rests on."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from loopwright import data, monitoring, serving
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.verbs import Count, Role, query, verb
+from loopwright.store import jobs
+from loopwright.store import sql as store_sql
+from loopwright.store.events import RowsRemoved
+from loopwright.store.retention import keep_of
+from loopwright.store.tx import Tx
+from loopwright.store.types import Chunk, Removal
+
+MOST_CHUNKS = 1_000
+"""Chunks of a stream that are removed in one transaction; the rest goes in the next round."""
+_BOTH = ("predictions", "labels")
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """What still needs rows of a stream from a moment on: event time, or where they are pushes the wall time."""
+
+    start_at: int
+    why: str
+
+
+class Expired(msgspec.Struct, frozen=True):
+    """What is old enough in one stream, and what keeps rows longer than was declared."""
+
+    kind: str
+    stream: str
+    chunks: int
+    rows: int
+    size_bytes: int
+    pins: list[Pin]
+
+
+@query("retention.plan", role=Role.ADMIN)
+def plan(tx: Tx) -> list[Expired]:
+    """Return what ``retention.apply`` would remove now, and what is kept longer than was declared, and why."""
+    return [
+        Expired(
+            kind,
+            stream,
+            len(old),
+            sum(chunk.rows for chunk in old),
+            sum(chunk.size_bytes for chunk in old),
+            [pin for pin in pins if pin.start_at < cutoff],
+        )
+        for kind, stream, cutoff in _declared(tx)
+        for pins in [_pins(tx, kind, stream)]
+        for old in [_expired(tx, kind, stream, cutoff, pins)]
+    ]
+
+
+@verb("retention.apply", changes=Removal, role=Role.ADMIN)
+def apply(tx: Tx, *, most_chunks: Count = MOST_CHUNKS) -> list[Removal]:
+    """Remove what is old enough and rests under nothing, and tell it; a server does so by itself every six hours.
+
+    Whole chunks go, when the newest of their rows is old enough. Their blobs follow with the garbage.
+    """
+    removed = []
+    for kind, stream, cutoff in _declared(tx):
+        old = _expired(tx, kind, stream, cutoff, _pins(tx, kind, stream), most_chunks)
+        if old:
+            removed.append(_remove(tx, kind, stream, old))
+    return removed
+
+
+def _declared(tx: Tx) -> Iterator[tuple[str, str, int]]:
+    """Yield kind, stream and the moment before which rows are old enough, for each stream that has one."""
+    declared = store_sql.list_retentions(tx)
+    if not declared:
+        return
+    deployments = [each.spec.name for each in serving.list_deployments(tx)]
+    streams = [(kind, name) for name in deployments for kind in _BOTH]
+    streams += [("pushes", each.spec.name) for each in data.list_datasets(tx)]
+    for kind, stream in streams:
+        keep_us = keep_of(declared, kind, stream)
+        if keep_us is not None:
+            yield kind, stream, tx.now_us - keep_us
+
+
+def _expired(tx: Tx, kind: str, stream: str, cutoff: int, pins: list[Pin], limit: int = 1_000_000) -> list[Chunk]:
+    recorded_before = tx.wall_us - DAY_US  # what was brought in just now is to be seen for a day, however old it is
+    if kind == "pushes":
+        recorded_before = min([recorded_before, *(pin.start_at for pin in pins)])
+    else:
+        cutoff = min([cutoff, *(pin.start_at for pin in pins)])
+    return store_sql.expired_chunks(
+        tx.connection, tx.project, kind, stream, end_at=cutoff, recorded_before=recorded_before, limit=limit
+    )
+
+
+def _remove(tx: Tx, kind: str, stream: str, old: list[Chunk]) -> Removal:
+    removal = Removal(
+        removal_id=tx.new_id("rem"),
+        kind=kind,
+        stream=stream,
+        chunks=len(old),
+        rows=sum(chunk.rows for chunk in old),
+        size_bytes=sum(chunk.size_bytes for chunk in old),
+        start_at=min(chunk.event_at_min for chunk in old),
+        end_at=max(chunk.event_at_max for chunk in old) + 1,
+        id_first=min(chunk.id_first for chunk in old),
+        id_last=max(chunk.id_last for chunk in old),
+        removed_at=tx.wall_us,
+    )
+    store_sql.remove_chunks(tx, removal, [chunk.chunk_id for chunk in old])
+    facts = RowsRemoved(
+        kind, stream, removal.chunks, removal.rows, removal.size_bytes, removal.start_at, removal.end_at
+    )
+    about = tx.ref("dataset" if kind == "pushes" else "deployment", stream)
+    tx.emit(facts, about, reason="older than retention.set keeps them")
+    return removal
+
+
+def _pins(tx: Tx, kind: str, stream: str) -> list[Pin]:
+    """Return what still needs rows of a stream."""
+    return list(_pins_of_pushes(tx, stream) if kind == "pushes" else _pins_of_deployment(tx, stream))
+
+
+def _pins_of_pushes(tx: Tx, dataset: str) -> Iterator[Pin]:
+    """A fill reads what was pushed since the version before the newest; what no version holds yet is there alone."""
+    newest = data.get(tx, dataset=dataset).newest
+    parent = None if newest is None else data.get_version(tx, dataset=dataset, version=newest).parent
+    if parent is None:
+        yield Pin(0, "no two versions hold what was pushed")
+    else:
+        since = data.get_version(tx, dataset=dataset, version=parent).recorded_at
+        yield Pin(since - DAY_US, f"fills read what was pushed since version {parent}")
+
+
+def _pins_of_deployment(tx: Tx, deployment: str) -> Iterator[Pin]:
+    monitor = next((each for each in monitoring.list_monitors(tx) if each.deployment == deployment), None)
+    span_us = 0 if monitor is None else max(monitor.spec.span_us, monitor.spec.over_us)
+    if monitor is not None and monitor.next_at is not None:
+        yield Pin(monitor.next_at, "the window that is open")
+    for window in monitoring.windows(tx, deployment=deployment, state="closed", limit=1000):
+        yield Pin(window.start_at, "a window whose labels have not matured")
+    about = tx.ref("deployment", deployment)
+    for incident in monitoring.incidents(tx, states=["open", "acknowledged"], subject=about, limit=1000):
+        yield Pin(incident.opened_at - span_us - DAY_US, f"incident {incident.incident_id} is open")
+    for rollout in serving.list_rollouts(tx, deployment=deployment):
+        if rollout.finished_at is None:
+            yield Pin(rollout.event_at - DAY_US, f"rollout {rollout.rollout_id} is live")
+    for job in jobs.list_jobs(tx, states=["queued", "running"], limit=1000):
+        if job.ref == about and job.lane != "upkeep":
+            start_at = job.args.get("start_at")
+            yield Pin((start_at if isinstance(start_at, int) else 0) - DAY_US, f"job {job.job_id} runs")

@@ -1,0 +1,127 @@
+"""Rows that nobody wants to keep go, unless something rests on them; whoever asks for them later is told."""
+
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR
+from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.loop import OperationContext
+from loopwright.loop.retention import Expired, Pin, _pins
+from loopwright.loop.why import why
+from loopwright.store.types import Removal
+from tests.loop.answering import answer
+from tests.loop.conftest import Loop
+
+
+@pytest.fixture
+def loop(serving: Loop) -> Loop:
+    """A deployment that answered once a day for ten days; no window is open and none waits for labels."""
+    serving.train(reason="the first")
+    serving.promote()
+    return serving
+
+
+def answer_daily(loop: Loop, days: int) -> list[str]:
+    ids = []
+    for day in range(days):
+        ids.append(answer(loop, day + 1))
+        loop.wall.at_us += DAY_US
+    return ids
+
+
+def chunks(loop: Loop) -> list[Any]:
+    found: list[Any] = loop.service("chunks.find", kind="predictions", stream="late")
+    return found
+
+
+def free_of_pins(loop: Loop, monkeypatch: pytest.MonkeyPatch, *pins: Pin) -> None:
+    monkeypatch.setattr("loopwright.loop.retention._pins_of_deployment", lambda _tx, _name: iter(pins))
+
+
+def test_nothing_goes_that_nobody_declared(loop: Loop) -> None:
+    answer_daily(loop, 3)
+    loop.wall.at_us += 1000 * DAY_US
+    assert loop("retention.plan") == []
+    assert loop("retention.apply") == []
+    assert len(chunks(loop)) == 3
+
+
+def test_what_is_older_than_declared_goes_and_is_told(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = answer_daily(loop, 10)
+    free_of_pins(loop, monkeypatch)
+    loop("retention.set", kind="predictions", keep="4d", reason="the law says so")
+    [planned] = loop("retention.plan")
+    before = {chunk.chunk_id: chunk for chunk in chunks(loop)}
+    [removal] = loop("retention.apply")
+    kept = chunks(loop)
+    gone = [chunk for chunk in before.values() if chunk not in kept]
+    assert [chunk.id_first for chunk in kept] == ids[-4:]
+    assert (planned.chunks, planned.rows) == (removal.chunks, removal.rows) == (6, 6)
+    assert removal.size_bytes == planned.size_bytes == sum(chunk.size_bytes for chunk in gone)
+    assert (removal.start_at, removal.end_at) == (gone[0].event_at_min, gone[-1].event_at_max + 1)
+    assert loop("retention.apply") == []
+
+    told = [event for event in loop("audit.list", limit=1000) if event.type == "retention.removed"]
+    assert [(event.payload["rows"], event.payload["start_at"]) for event in told] == [(6, removal.start_at)]
+    context = OperationContext(
+        loop.dispatcher, loop.blobs, loop.reactor, lambda seen, _: seen, "", "flights", LOCAL_ACTOR
+    )
+    with pytest.raises(NotFound, match="removed by retention on 2013"):
+        why(context, prediction_id=ids[0])
+    with pytest.raises(NotFound, match="no prediction of this project"):
+        why(context, prediction_id="pred_unknown")
+
+
+def test_a_stream_of_its_own_declaration_is_kept_by_that(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_daily(loop, 10)
+    free_of_pins(loop, monkeypatch)
+    loop("retention.set", kind="predictions", keep="1d")
+    loop("retention.set", kind="predictions", stream="late", keep="forever")
+    assert loop("retention.apply") == []
+    loop("retention.set", kind="predictions", stream="late", keep="8d")
+    assert loop("retention.apply")[0].chunks == 2
+    with pytest.raises(InvalidInput, match="a day at least"):
+        loop("retention.set", kind="predictions", keep="1h")
+
+
+def test_what_something_rests_on_stays_and_the_plan_says_why(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_daily(loop, 10)
+    third = chunks(loop)[2]
+    free_of_pins(loop, monkeypatch, Pin(third.event_at_min, "incident inc_1 is open"))
+    loop("retention.set", kind="predictions", keep="1d")
+    [planned] = loop("retention.plan")
+    assert planned == Expired(
+        "predictions", "late", 2, 2, planned.size_bytes, [Pin(third.event_at_min, "incident inc_1 is open")]
+    )
+    [removal] = loop("retention.apply")
+    assert (removal.chunks, chunks(loop)[0]) == (2, third)
+
+
+def test_windows_rollouts_and_jobs_pin_what_they_need(loop: Loop) -> None:
+    answer_daily(loop, 2)
+    loop("loop.start_export", deployment="late", start_at=5 * DAY_US, end_at=6 * DAY_US)
+    pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "predictions", "late"))
+    reasons = " | ".join(pin.why for pin in pins)
+    assert "the window that is open" in reasons
+    assert any("job" in pin.why and pin.start_at == 4 * DAY_US for pin in pins)
+    loop.train(reason="better")  # its version rolls out by policy
+    pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "labels", "late"))
+    assert any("rollout" in pin.why for pin in pins)
+
+
+def test_pushes_stay_until_two_versions_hold_them(loop: Loop) -> None:
+    pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "pushes", "flights"))
+    assert [pin.why for pin in pins] == ["no two versions hold what was pushed"]
+
+
+def test_what_was_brought_in_just_now_is_seen_for_a_day(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(loop, 1, event_at=loop.wall.at_us - 400 * DAY_US)
+    free_of_pins(loop, monkeypatch)
+    loop("retention.set", kind="predictions", keep="30d")
+    assert loop("retention.apply") == []
+    loop.wall.at_us += DAY_US + 1
+    [removal] = loop("retention.apply")
+    assert isinstance(removal, Removal)
+    assert chunks(loop) == []
