@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from tests.loop.answering import answer
 from tests.loop.conftest import Loop
@@ -38,3 +39,22 @@ def test_the_audit_leaves_out_what_was_scored_in_a_batch(serving: Loop, tmp_path
     answer(serving, 2)
     with pytest.raises(InvalidInput, match="looks no features up"):
         worker.do(task)
+
+
+def test_an_export_says_what_retention_removed(serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("loopwright.loop.retention._pins_of_deployment", lambda _tx, _name: iter(()))
+    at = serving.wall.at_us
+    answer(serving, 1)
+    serving.wall.at_us += 10 * DAY_US
+    answer(serving, 2)
+    serving("retention.set", kind="predictions", keep="5d")
+    serving("retention.apply")
+    worker: Any = Worker(serving, tmp_path)
+    args = {"deployment": "late", "features": False}
+    done = worker.do(serving("loop.start_export", start_at=at, end_at=at + 20 * DAY_US, **args))
+    assert done["rows"] == 1
+    [removed] = done["removed"]
+    assert removed.startswith("1 predictions of late, 2013-")
+    assert "removed by retention on 2013-" in removed
+    done = worker.do(serving("loop.start_export", start_at=at + DAY_US, end_at=at + 20 * DAY_US, **args))
+    assert done["removed"] == []

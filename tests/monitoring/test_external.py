@@ -6,9 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.errors import InvalidInput
 from loopwright.monitoring import Monitor, MonitorSpec
 from loopwright.monitoring.external import parse_period
+from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
+from loopwright.store.types import Removal
 from tests.monitoring.conftest import DAY, Log, Worker, make_traffic
 
 Call = Callable[..., Any]
@@ -124,3 +128,25 @@ def test_what_comes_months_after_its_windows_closed_is_judged_still(
     assert sorted(one.kind for one in report.incidents) == ["decay", "drift"]
     again = measure()
     assert [one.alerts for one in again.incidents] == [one.alerts for one in report.incidents]
+
+
+def test_windows_whose_rows_were_removed_keep_their_figures(october: Log, call: Call, dispatcher: Dispatcher) -> None:
+    args = {"deployment": "scorecard", "start_at": "2012-10-01", "end_at": "2012-10-11"}
+    call("monitoring.evaluate_range", **args)
+    october.worker.run()
+    before = call("monitoring.report", deployment="scorecard", period="2012-10").windows
+    begin, _ = parse_period("2012-10")
+
+    def remove(tx: Tx) -> None:
+        old = store_sql.find_chunks(
+            tx.connection, tx.project, "predictions", stream="scorecard", end_at=begin + 3 * DAY
+        )
+        bounds = (old[0].event_at_min, begin + 3 * DAY, old[0].id_first, old[-1].id_last)
+        gone = Removal("rem_1", "predictions", "scorecard", len(old), 900, 1, *bounds, tx.wall_us)
+        store_sql.remove_chunks(tx, gone, [chunk.chunk_id for chunk in old])
+
+    dispatcher.write("flights", SERVICE_ACTOR, remove)
+    call("monitoring.evaluate_range", **args)
+    assert [job.result for job in october.worker.run()] == [{"windows": 7, "removed_by_retention": 3}]
+    after = call("monitoring.report", deployment="scorecard", period="2012-10").windows
+    assert [window.predictions for window in after] == [window.predictions for window in before] == [300] * 10

@@ -2,9 +2,11 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
+from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention
 from loopwright.server.context import ServerContext
 from loopwright.store import compacting, sql
@@ -93,21 +95,36 @@ class Background:
 
     def _remove_what_is_old(self) -> None:
         """Remove rows that nobody wants to keep any longer, some at a time."""
-        dispatcher = self._context.dispatcher
-        for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
-            while not self._stop.is_set() and dispatcher.write(project.name, SERVICE_ACTOR, retention.apply):
-                self._stop.wait(TIDY_PAUSE_S)
+        write = self._context.dispatcher.write
+        for project in self._projects():
+            with _told(project, "removing old rows"):
+                while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
+                    self._stop.wait(TIDY_PAUSE_S)
 
     def _keep_up(self) -> None:
         """Have every project merge its small chunks; where there are none, no job is started."""
         if self._stop.wait(UPKEEP_EVERY_S):
             return
         dispatcher = self._context.dispatcher
-        for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
-            if dispatcher.read(project.name, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1)):
-                dispatcher.write(project.name, SERVICE_ACTOR, compacting.start_compaction)
+        for project in self._projects():
+            with _told(project, "merging chunks"):
+                if dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1)):
+                    dispatcher.write(project, SERVICE_ACTOR, compacting.start_compaction)
+
+    def _projects(self) -> list[str]:
+        listed = self._context.dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects)
+        return [project.name for project in listed]
 
     def _drop_expired_jobs(self) -> int:
         """Drop some jobs that ended long ago; their events stay."""
         wall_us = self._context.dispatcher.wall.now_us()
         return self._context.database.write(lambda connection: sql.delete_expired_jobs(connection, wall_us, TIDY_BATCH))
+
+
+@contextmanager
+def _told(project: str, what: str) -> Iterator[None]:
+    """Log an error of one project and go on: the others are not to wait for it."""
+    try:
+        yield
+    except LoopwrightError:
+        log.exception("%s of %s failed", what, project)
