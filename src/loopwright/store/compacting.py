@@ -12,7 +12,7 @@ import msgspec
 
 from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US
 from loopwright.kernel.errors import Conflict
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
 from loopwright.store.chunks import describe_chunk, pack_rows
 from loopwright.store.events import ChunksMerged
@@ -58,7 +58,7 @@ def start_compaction(tx: Tx) -> Job:
 
 
 @query("chunks.mergeable", internal=True)
-def mergeable(tx: Tx, *, limit: int = _GROUPS_AT_ONCE) -> list[MergeGroup]:
+def mergeable(tx: Tx, *, limit: Count = _GROUPS_AT_ONCE) -> list[MergeGroup]:
     """Return chunks that may become one, by writer and stretch of event time, each in the order of its ids."""
     return [group for stage in STAGES for group in _groups(tx, stage, limit)][:limit]
 
