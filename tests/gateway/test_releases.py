@@ -108,3 +108,18 @@ def test_a_retired_endpoint_refuses_requests_and_takes_labels_through_a_restart(
     again = world.release(1)
     wait_until(lambda: acknowledged(world) >= again.position)
     assert gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["release"] == 3
+
+
+def test_a_gateway_that_was_away_serves_nothing_older_than_the_others(world: World) -> None:
+    gateway = start_served(world)
+    gateway.kill()
+    on_disk = next((world.state / "gateway-0" / "releases" / "flights").glob("late.*"))
+    before = on_disk.read_bytes()
+    world.release(world.register(booster(3, 1), number_columns(3)))
+    for _ in range(3):
+        gateway.start()
+        answers = iter(lambda: gateway.post(PREDICT, {"rows": [x_row(3)]}), None)
+        first = next(answer for answer in answers if answer.status_code == 200)
+        assert first.json()["release"] == 2
+        gateway.kill()
+        on_disk.write_bytes(before)

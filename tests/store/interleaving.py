@@ -119,11 +119,11 @@ def interruptions(
     Each is told the number of the round, to work on objects that no other round has touched.
     """
     if database.is_sqlite:
-        yield _at_once(lambda: first(0), lambda: second(0))
+        yield at_once(lambda: first(0), lambda: second(0))
         return
-    with _pausing(database):
+    with pausing(database):
         for number in range(most):
-            played = _interrupt(database, lambda n=number: first(n), lambda n=number: second(n), number)
+            played = play_interrupted(database, lambda n=number: first(n), lambda n=number: second(n), number)
             yield played
             if not played.was_interrupted:
                 return
@@ -132,11 +132,12 @@ def interruptions(
 
 def interrupt(database: Database, first: Call, second: Call, after: int) -> Played:
     """Play two calls on PostgreSQL: ``after`` statements of the first, the second whole, the rest of the first."""
-    with _pausing(database):
-        return _interrupt(database, first, second, after)
+    with pausing(database):
+        return play_interrupted(database, first, second, after)
 
 
-def _at_once(first: Call, second: Call) -> Played:
+def at_once(first: Call, second: Call) -> Played:
+    """Make two calls in threads that nobody stops."""
     parties = (Party(first, is_free=True), Party(second, is_free=True))
     threads = [threading.Thread(target=party.run) for party in parties]
     for thread in threads:
@@ -146,7 +147,8 @@ def _at_once(first: Call, second: Call) -> Played:
     return Played((parties[0].result, parties[1].result), (parties[0].error, parties[1].error), False, [])
 
 
-def _interrupt(database: Database, first: Call, second: Call, after: int) -> Played:
+def play_interrupted(database: Database, first: Call, second: Call, after: int) -> Played:
+    """Play ``after`` statements of the first call, the second whole and the rest of the first, while ``pausing``."""
     one, other = Party(first), Party(second)
     threads = [threading.Thread(target=party.run) for party in (one, other)]
     threads[0].start()
@@ -185,7 +187,7 @@ def _is_blocked(database: Database, backend: int) -> bool:
 
 
 @contextmanager
-def _pausing(database: Database) -> Iterator[None]:
+def pausing(database: Database) -> Iterator[None]:
     """Have the writing sessions of a database stop where calls that take part would go on."""
 
     def prepare(connection: Any, _record: Any) -> None:

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ POLL_S = 10.0
 RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
 LEASE_S = 3.0
+CATCH_UP_S = 2.0
+"""How long a gateway that starts waits for word of newer releases before it serves those on its disk."""
 TRIES = 3
 """A release that cannot be loaded so often is reported; the old one serves on, and it is still tried."""
 Name = tuple[str, str]
@@ -158,16 +161,12 @@ class ReleaseKeeper:
             write_document(self._known_file, fresh)
 
     def _follow(self) -> None:
+        self._catch_up()
         self._launch_due()
         while not self._stopping.is_set():
             try:
                 wait_s = POLL_S if self.has_asked else 0
-                wait_s = RETRY_S if self._waiting else wait_s
-                # The server is asked for everything at first, in case this disk is behind.
-                self._take(self._control.waiting(wait_s).call(serving.releases_after, position=self._position))
-                if not self.has_asked:
-                    self.has_asked = True
-                    self._acknowledge()
+                self._ask(self._control.waiting(RETRY_S if self._waiting else wait_s))
             except LoopwrightError as error:
                 log.info("releases: %s", error)
                 self._stopping.wait(RETRY_S if self.served else 0.2)
@@ -175,6 +174,23 @@ class ReleaseKeeper:
                 # This thread must outlive anything a release brings.
                 log.exception("following releases failed")
                 self._stopping.wait(RETRY_S)
+
+    def _catch_up(self) -> None:
+        """Ask for what is newer than this disk before that is launched, so that no answer is older than another's.
+
+        Where no server answers at once, what is on the disk serves.
+        """
+        try:
+            self._ask(replace(self._control, timeout_s=CATCH_UP_S))
+        except Exception as error:  # noqa: BLE001 - what is on the disk must be launched whatever comes
+            log.info("nobody said what is newer than this disk: %s", error)
+
+    def _ask(self, control: VerbCaller) -> None:
+        """Take up what came after the newest release known; at first that is everything."""
+        self._take(control.call(serving.releases_after, position=self._position))
+        if not self.has_asked:
+            self.has_asked = True
+            self._acknowledge()
 
     def _take(self, releases: list[Release]) -> None:
         for release in releases:

@@ -1,0 +1,281 @@
+"""Three servers, two workers and two gateways on PostgreSQL do what one of each does on SQLite, while kill -9 goes on.
+
+The same days are played to both. What differs afterwards but for names, places and latency was lost, doubled or done in
+an order that no single process would have done it in. ``LOOPWRIGHT_TEST_DAYS=30`` plays a month.
+"""
+
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from loopwright.cli.closing import read_log
+from loopwright.cli.serving import wait_for_job
+from loopwright.cli.verifying import verify_state
+from loopwright.client.caller import HttpCaller
+from loopwright.client.remote import Remote
+from loopwright.client.replay import Replay
+from loopwright.config import Settings, load_settings
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.server.supervisor import running
+from loopwright.store.engine import Database
+from tests.databases import Postgres
+from tests.flows.cluster import Cluster, running_cluster
+from tests.flows.flights_slice import SHORTER, START, apply_file, read_history, write_slice
+from tests.flows.test_kills import again
+from tests.flows.test_loop import released_by_a_person, train
+from tests.servers import free_port
+
+T = TypeVar("T")
+
+HOURS = round(float(os.environ.get("LOOPWRIGHT_TEST_DAYS", "1.5")) * 24)
+END = START + HOURS * HOUR_US
+RETRAIN_AT = START + DAY_US // 2
+FEWEST_CALLS, MOST_CALLS = 8, 20
+"""How many calls of the replay lie between two kills."""
+LATEST_S = 0.1
+"""Latest moment of a kill after a call began."""
+SAME_EVERYWHERE = {
+    **SHORTER,
+    # A tree must come out the same however busy the machine is: left alone, LightGBM times two ways and takes one.
+    "n_jobs=2, verbose=-1": "n_jobs=1, deterministic=True, force_col_wise=True, verbose=-1",
+    # Nothing may hang on latency, which is that of processes that were just killed.
+    'guard=["error_rate", "latency_p99"]': 'guard=["error_rate"]',
+    "lw.gate.latency(p99_ms=5)": "lw.gate.latency(p99_ms=100_000)",
+    '    follow=["frozen", "calendar"],': '    follow=["frozen", "calendar"],\n    sticky="flight_id",',
+    'lw.Shadow("7d",': 'lw.Shadow("12h",',
+}
+
+
+class Killer:
+    """Kills one process after the other while calls of the replay are under way, and starts it again.
+
+    Which call, which process and how long after the call began is drawn; the replay goes on only once it has happened,
+    so that every machine sees the same kills at the same calls.
+    """
+
+    def __init__(self, cluster: Cluster, seed: int) -> None:
+        self._cluster, self._chance = cluster, random.Random(seed)
+        self._turn: list[str] = []
+        self._calls_left = MOST_CALLS
+        self.done: Counter[str] = Counter()
+        self.phases: Counter[str] = Counter()
+
+    def during(self, phase: str, call: Callable[[], T]) -> T:
+        """Make a call, and kill meanwhile if it is time."""
+        self._calls_left -= 1
+        if self._calls_left > 0:
+            return again(call)
+        self._calls_left = self._chance.randint(FEWEST_CALLS, MOST_CALLS)
+        self._turn = self._turn or self._chance.sample(sorted(self._cluster.nodes), len(self._cluster.nodes))
+        name = self._turn.pop()
+        self.phases[phase] += 1
+        if phase == "predict" and name.startswith("gateway"):
+            # Before the request: one that is lost on its way may be in the log, and is asked for again.
+            self._kill(name)
+            return again(call)
+        killing = threading.Timer(self._chance.uniform(0.0, LATEST_S), self._kill, [name])
+        killing.start()
+        try:
+            return again(call)
+        finally:
+            killing.join()
+
+    def _kill(self, name: str) -> None:
+        node = self._cluster.nodes[name]
+        node.kill()
+        self.done[name] += 1
+        node.revive()
+
+
+class Peace:
+    """Kills nobody."""
+
+    def during(self, _phase: str, call: Callable[[], T]) -> T:
+        """Make a call."""
+        return call()
+
+
+@dataclass
+class Client:
+    """What the replay speaks to: each call goes to another server and gateway first; what is acknowledged is kept."""
+
+    remotes: list[Remote]
+    killer: Killer | Peace
+    calls: int = 0
+    answers: list[tuple[str, Any, int]] = field(default_factory=list)
+    predictions: list[str] = field(default_factory=list)
+    labels: dict[str, float] = field(default_factory=dict)
+    pushed: int = 0
+
+    @property
+    def remote(self) -> Remote:
+        self.calls += 1
+        return self.remotes[self.calls % len(self.remotes)]
+
+    def deployment(self, _name: str) -> "Client":
+        return self
+
+    def dataset(self, name: str) -> "Dataset":
+        return Dataset(self, name)
+
+    def advance(self, until: int) -> Any:
+        return self.killer.during("advance", lambda: self.remote.advance(until))
+
+    def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        answers = self.killer.during("predict", lambda: self.remote.deployment("late").predict(rows))
+        for row, answer in zip(rows, answers, strict=True):
+            self.answers.append((row["flight_id"], answer["score"], answer["model_version"]))
+            self.predictions.append(answer["prediction_id"])
+        return answers
+
+    def label(self, labels: list[dict[str, Any]]) -> int:
+        taken = self.killer.during("label", lambda: self.remote.deployment("late").label(labels))
+        self.labels |= {label["prediction_id"]: float(label["label"]) for label in labels}
+        return taken
+
+
+@dataclass
+class Dataset:
+    """A dataset of the replay."""
+
+    client: Client
+    name: str
+
+    def push(self, rows: Any) -> int:
+        taken: int = self.client.killer.during("push", lambda: self.client.remote.dataset(self.name).push(rows))
+        self.client.pushed += taken
+        return taken
+
+    def append(self, rows: Any, reason: str) -> Any:
+        return self.client.killer.during(
+            "append", lambda: self.client.remote.dataset(self.name).append(rows, reason=reason)
+        )
+
+
+def play(client: Client, folder: Path) -> dict[str, Any]:
+    """Begin with an empty platform, play the days and return what came of them."""
+    remote = client.remotes[0]
+    apply_file(write_slice(folder, SAME_EVERYWHERE), remote.caller)
+    for job in remote.call("jobs.list"):
+        wait_for_job(remote, job.job_id)
+    train(remote)
+    released_by_a_person(remote)
+    streams, requests = read_history(HOURS // 24 + 1)
+    replay = Replay(client, "late", streams, requests)  # type: ignore[arg-type]
+    for _ in replay.run(START, RETRAIN_AT, day_starts_at=START):
+        pass
+    remote.call("loop.start_retrain", deployment="late", cause="person", reason="to see a rollout")
+    for _ in replay.run(RETRAIN_AT, END, day_starts_at=START):
+        pass
+    replay.settle(END + 2 * DAY_US)
+    return again(lambda: outcome(client))
+
+
+def outcome(client: Client) -> dict[str, Any]:
+    """Return what came of the days, but for names, latency and moments of the wall clock."""
+    remote = client.remotes[0]
+    log = read_log(remote, "late", START, END)
+    served = log.filter(~log["is_shadow"])
+    assert sorted(served["prediction_id"]) == sorted(client.predictions), "acknowledged and logged differ"
+    labels = dict(served.select("prediction_id", "label").drop_nulls().iter_rows())
+    assert labels == client.labels, "labels that were acknowledged and those in the log differ"
+    return {
+        "answers": client.answers,
+        "pushed": client.pushed,
+        "shadows": sorted(log.filter("is_shadow").group_by("variant", "model_version").len().iter_rows()),
+        "windows": [
+            _plain(one, "recorded_at", "latency_p99_ms", "scores_digest", "profile_digest")
+            for one in remote.call("monitoring.windows", deployment="late", limit=1000)
+        ],
+        # Those of one training are made side by side, so that their numbers say nothing.
+        "training sets": sorted(
+            (_plain(one, "recorded_at", "version") for one in remote.call("features.training_sets", service="late")),
+            key=repr,
+        ),
+        "versions": [
+            (one.version, one.source, one.digest, one.metrics) for one in remote.call("registry.versions", model="late")
+        ],
+        "rollouts": [
+            (one.version, one.state, [verdict.metric for verdict in one.verdicts])
+            for one in remote.call("serving.rollouts", deployment="late")
+        ],
+        "incidents": sorted((one.subject, one.kind, one.state) for one in remote.call("monitoring.incidents")),
+        "needs": [one.line for one in remote.call("loop.status").needs],
+    }
+
+
+def _plain(struct: Any, *without: str) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(struct).items() if name not in without}
+
+
+def left_over(settings: Settings) -> dict[str, Any]:
+    """Return what the rows say once every process has ended: events by type, jobs by state, timers that wait."""
+    database = Database(settings.database_url)
+    asked = {
+        "events": "SELECT type, count(*) FROM events GROUP BY type ORDER BY type",
+        "jobs": "SELECT kind, state, count(*) FROM jobs GROUP BY kind, state ORDER BY kind, state",
+        "timers": "SELECT verb, due_at, failures FROM timers ORDER BY verb, due_at",
+        "unsealed": "SELECT count(*) FROM events WHERE position IS NULL",
+    }
+    with database.reading() as connection:
+        rows = {name: [tuple(row) for row in connection.execute(text(asked[name]))] for name in asked}
+    database.close()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def url(postgres: Postgres) -> Iterator[str]:
+    made = postgres.new()
+    yield made
+    postgres.drop(made)
+
+
+def callers(servers: list[str], gateways: list[str]) -> list[HttpCaller]:
+    """Return one caller for each order in which servers and gateways may be asked."""
+    return [
+        HttpCaller(
+            ",".join(servers[n % len(servers) :] + servers[: n % len(servers)]),
+            ",".join(gateways[n % len(gateways) :] + gateways[: n % len(gateways)]),
+        )
+        for n in range(len(servers) * len(gateways))
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600 + 30 * HOURS)
+def test_many_processes_that_are_killed_do_what_one_of_each_does(url: str, tmp_path: Path) -> None:
+    roots = (tmp_path, Path.cwd())
+    alone = msgspec.structs.replace(
+        load_settings(tmp_path / "alone"),
+        port=free_port(),
+        gateway_port=free_port(),
+        source_roots=roots,
+        user_folders=roots[:1],
+    )
+    with running(alone) as platform:
+        calling = callers([platform.server_url], [platform.gateway_url])
+        expected = play(Client([Remote("flights", one) for one in calling], Peace()), tmp_path / "project")
+        calling[0].close()
+    expected |= left_over(alone)
+
+    with running_cluster(tmp_path / "cluster", url, roots) as cluster:
+        calling = callers(cluster.server_urls, cluster.gateway_urls)
+        killer = Killer(cluster, seed=7)
+        client = Client([Remote("flights", one) for one in calling], killer)
+        came = play(client, tmp_path / "project")
+        for one in calling:
+            one.close()
+    came |= left_over(cluster.settings)
+
+    assert set(killer.done) == set(cluster.nodes), killer.phases
+    assert {name: came[name] for name in expected if came[name] != expected[name]} == {}
+    assert verify_state(cluster.settings).problems == []
