@@ -157,9 +157,19 @@ def test_08_no_side_channel_of_an_object_goes_past_its_permission(site: Site) ->
 
 def test_09_no_listing_holds_a_secret(site: Site) -> None:
     made = site.call("tokens.create", "admin", actor="person:new", role="viewer").json()
+    url = "https://hooks.example.org/T0/secret-of-the-hook"
+    spec = {"name": "ext", "model": "ext", "task": "binary", "is_external": True}
+    declared = site.call("serving.declare", "editor", spec=spec)
+    assert declared.status_code == 200, declared.text
+    monitor = {"every_us": 86_400_000_000, "channels": ["log", f"webhook:{url}"]}
+    told = site.call("monitoring.declare", "editor", deployment="ext", spec=monitor)
+    assert told.status_code == 200, told.text
+    assert "hooks.example.org" in told.text
+    assert "secret-of" not in told.text
     for role in ("viewer", "editor", "admin"):
-        for verb in ("tokens.list", "audit.list", "projects.list", "serving.gateways", "jobs.list"):
+        for verb in ("tokens.list", "audit.list", "projects.list", "serving.gateways", "jobs.list", "monitoring.list"):
             text = site.call(verb, role).text
+            assert "secret-of" not in text
             assert made["secret"] not in text
             assert hashlib.sha256(made["secret"].encode()).hexdigest() not in text
             assert SERVICE_TOKEN not in text
@@ -199,8 +209,12 @@ def test_13_there_is_one_way_in(site: Site) -> None:
     """Bearer header and cookie lead to the same question; a name and a password lead nowhere."""
     with site.http() as http:
         assert http.get("/p/flights", auth=("admin", "password1234")).status_code in (303, 401)
-        cookie = {"cookie": "loopwright_token=x"}
-        assert http.post("/v1/flights/verbs/audit.list", json={}, headers=cookie).status_code == 401
+        for secret in ("lwu_x", site.tokens["viewer"]):  # a token has no business in a cookie
+            cookie = {"cookie": f"loopwright_session={secret}"}
+            assert http.post("/v1/flights/verbs/audit.list", json={}, headers=cookie).status_code == 401
+    session = site.context.dispatcher.begin_session(site.tokens["viewer"])
+    with site.http(authorization=f"Bearer {session}") as http:
+        assert http.post("/v1/flights/verbs/audit.list", json={}).status_code == 401
 
 
 def test_14_no_foreign_name_leads_a_browser_here(open_site: Site) -> None:

@@ -95,7 +95,9 @@ def test_predictions_go_on_and_start_without_the_server(world: World) -> None:
     assert load.failures == []
     gateway.kill()
     gateway.start()
-    before = gateway.post(PREDICT, {"rows": [x_row(3)]}).json()["predictions"][0]
+    answer = gateway.post(PREDICT, {"rows": [x_row(3)]})
+    assert answer.status_code == 200, (answer.text, gateway.log)
+    before = answer.json()["predictions"][0]
     assert before["model_version"] == 1
     gateway.wait_for(lambda health: health["sealing"] != "")
     world.server.start()

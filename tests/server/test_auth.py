@@ -119,7 +119,8 @@ def test_a_page_of_another_site_changes_nothing(opened: Site, guarded: Site, ori
         form = {"experiment": "x", "reason": "x", "approval_id": "x"}
         assert http.post("/p/flights/do/approvals.approve", data=form).status_code == 403
     assert len(opened.call("audit.list").json()) == before
-    with guarded.http(origin=origin, cookie=f"loopwright_token={guarded.tokens['admin']}") as http:
+    session = guarded.context.dispatcher.begin_session(guarded.tokens["admin"])
+    with guarded.http(origin=origin, cookie=f"loopwright_session={session}") as http:
         assert http.post(START, json={"experiment": "x"}).status_code == 403
 
 

@@ -107,14 +107,27 @@ def test_signing_in(closed: Site) -> None:
     cookie = right.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
-    page = httpx.get(closed.page("/models"), cookies={"loopwright_token": closed.ids["viewer"]})
+    assert closed.ids["viewer"] not in cookie
+    assert "max-age=43200" in cookie
+    assert "secure" not in cookie
+    session = {"loopwright_session": right.cookies["loopwright_session"]}
+    page = httpx.get(closed.page("/models"), cookies=session)
     assert "person:viewer" in page.text
     assert httpx.get(closed.page("/models.json")).status_code == 401
+    assert httpx.get(closed.page("/models.json"), cookies=session).status_code == 200
+    assert (
+        httpx.get(closed.page("/models.json"), cookies={"loopwright_session": closed.ids["viewer"]}).status_code == 401
+    )
+    httpx.post(f"{closed.url}/sign-out", cookies=session)
+    assert httpx.get(closed.page("/models.json"), cookies=session).status_code == 401
+    form = {"token": closed.ids["viewer"]}
+    behind = httpx.post(f"{closed.url}/sign-in", data=form, headers={"x-forwarded-proto": "https"})
+    assert "secure" in behind.headers["set-cookie"].lower()
 
 
 def test_a_viewer_sees_no_forms_and_may_not_decide(closed: Site) -> None:
-    viewer = {"loopwright_token": closed.ids["viewer"]}
-    approver = {"loopwright_token": closed.ids["approver"]}
+    begin = closed.context.dispatcher.begin_session
+    viewer, approver = ({"loopwright_session": begin(closed.ids[role])} for role in ("viewer", "approver"))
     assert "/do/approvals.approve" not in httpx.get(closed.page("/approvals"), cookies=viewer).text
     assert "/do/approvals.approve" in httpx.get(closed.page("/approvals"), cookies=approver).text
     fields = {"approval_id": closed.ids["approval"], "reason": "x"}

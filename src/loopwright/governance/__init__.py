@@ -20,6 +20,8 @@ from loopwright.governance.events import (
     TokenCreated,
     TokenRevoked,
 )
+from loopwright.governance.sessions import LENGTH_US as SESSION_LENGTH_US
+from loopwright.governance.sessions import PREFIX as SESSION_PREFIX
 from loopwright.governance.tokens import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, job_actor
 from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, Token
 from loopwright.kernel.verbs import EVERY_PROJECT
@@ -29,6 +31,8 @@ __all__ = [
     "GATEWAY",
     "LOCAL_ACTOR",
     "SERVICE_ACTOR",
+    "SESSION_LENGTH_US",
+    "SESSION_PREFIX",
     "SYSTEM",
     "WORKER",
     "Actor",

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from loopwright.governance import sql, tokens
+from loopwright.governance import sessions, sql, tokens
 from loopwright.governance.arguments import check_arguments
 from loopwright.governance.projects import require_open, unknown_project
 from loopwright.governance.types import RANK, SYSTEM, Actor, Project
@@ -138,10 +138,19 @@ class Dispatcher:
         return self.database.write(lambda connection: store_sql.delete_keys(connection, before_us))
 
     def authenticate(self, secret: str) -> Actor:
-        """Return the actor of a token."""
-        return self.database.read(
-            lambda connection: tokens.authenticate(self.tx(connection, SYSTEM, tokens.LOCAL_ACTOR), secret)
-        )
+        """Return the actor of a token, or of a session."""
+        look = sessions.authenticate if secret.startswith(sessions.PREFIX) else tokens.authenticate
+        actor: Actor = self.read(SYSTEM, tokens.LOCAL_ACTOR, lambda tx: look(tx, secret))
+        return actor
+
+    def begin_session(self, token: str) -> str:
+        """Begin a session of the person who has a token; return its secret."""
+        secret: str = self.write(SYSTEM, tokens.LOCAL_ACTOR, lambda tx: sessions.begin(tx, token))
+        return secret
+
+    def end_session(self, secret: str) -> None:
+        """End a session."""
+        self.write(SYSTEM, tokens.LOCAL_ACTOR, lambda tx: sessions.end(tx, secret))
 
 
 def _find_project(connection: Connection, name: str) -> Project | None:

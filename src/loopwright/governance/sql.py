@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
 
-from loopwright.governance.tables import approvals, lineage, projects, tokens
+from loopwright.governance.tables import approvals, lineage, projects, sessions, tokens
 from loopwright.governance.types import Approval, LineageEdge, Project, Token
 from loopwright.kernel.verbs import Role
 from loopwright.store.rows import read_row, row_of
@@ -106,6 +106,33 @@ def live_tokens_of(connection: Connection, actor: str, wall_us: int) -> list[Tok
     """Return the tokens of an actor, in every project, that are neither revoked nor expired."""
     rows = connection.execute(select(tokens).where(tokens.c.actor == actor, tokens.c.revoked_at.is_(None)))
     return [token for token in map(_token, rows) if token.expires_at is None or token.expires_at > wall_us]
+
+
+def insert_session(
+    tx: Tx, project: str, secret_digest: str, token_digest: str, created_at: int, expires_at: int
+) -> None:
+    """Add a session by the digests of its own secret and of its token."""
+    row = {"project_id": project, "secret_digest": secret_digest, "token_digest": token_digest}
+    tx.execute(insert(sessions), {**row, "created_at": created_at, "expires_at": expires_at})
+
+
+def find_session(tx: Tx, secret_digest: str, wall_us: int) -> Token | None:
+    """Return the token of a session that is not over."""
+    statement = select(tokens).join(sessions, sessions.c.token_digest == tokens.c.secret_digest)
+    row = tx.execute(
+        statement.where(sessions.c.secret_digest == secret_digest, sessions.c.expires_at > wall_us)
+    ).first()
+    return None if row is None else _token(row)
+
+
+def delete_session(tx: Tx, secret_digest: str) -> None:
+    """Drop a session."""
+    tx.execute(delete(sessions).where(sessions.c.secret_digest == secret_digest))
+
+
+def delete_sessions_before(tx: Tx, wall_us: int) -> None:
+    """Drop the sessions that are over."""
+    tx.execute(delete(sessions).where(sessions.c.expires_at <= wall_us))
 
 
 def _token(row: Row[Any]) -> Token:

@@ -30,6 +30,18 @@ tokens = Table(
     Column("revoked_at", Moment),
 )
 
+sessions = Table(
+    "sessions",
+    METADATA,
+    project_key(),
+    Column("secret_digest", Text, primary_key=True),
+    Column("token_digest", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index("ix_sessions_secret_digest", "secret_digest", unique=True),
+)
+"""Who signed in on a page; ``project_id`` is that of the token."""
+
 lineage = Table(
     "lineage",
     METADATA,

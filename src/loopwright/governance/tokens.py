@@ -122,7 +122,11 @@ def authenticate(tx: Tx, secret: str) -> Actor:
     Raises:
         Unauthenticated: The token is unknown, revoked or expired.
     """
-    token = sql.find_token(tx, digest_bytes(secret.encode()))
+    return actor_of(tx, sql.find_token(tx, digest_bytes(secret.encode())))
+
+
+def actor_of(tx: Tx, token: Token | None) -> Actor:
+    """Return whose token this is; raises like ``authenticate``."""
     is_live = token is not None and token.revoked_at is None
     if token is None or not is_live or (token.expires_at is not None and token.expires_at <= tx.wall_us):
         raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")

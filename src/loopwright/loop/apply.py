@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable
 from itertools import zip_longest
 from typing import Any
 
+import msgspec
+
 from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of, to_builtins
@@ -36,6 +38,7 @@ _REF_KIND = {
 def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     """Return what ``apply`` would change; changes nothing."""
     _check_spec(spec)
+    spec = _shown(spec)
     found = sql.newest_spec(tx.connection, tx.project)
     before = ProjectSpec(spec.name) if found is None else found[2]
     changes: list[PlannedChange] = []
@@ -55,6 +58,9 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
         Conflict: ``plan_digest`` is not the digest of the plan as it is now.
     """
     planned = plan(tx, spec=spec)
+    for monitor in spec.monitors.values():
+        monitoring.keep_targets(tx, monitor.channels)
+    spec = _shown(spec)
     if plan_digest and planned.digest != plan_digest:
         raise Conflict(
             "the project changed since the plan was shown", field="plan_digest", next_step="run loopwright apply again"
@@ -80,6 +86,12 @@ def current_spec(tx: Tx) -> ProjectSpec:
     if found is None:
         raise InvalidInput("nothing was applied to this project yet", next_step="loopwright apply FILE")
     return found[2]
+
+
+def _shown(spec: ProjectSpec) -> ProjectSpec:
+    """Return a spec as it is kept and shown: without secrets."""
+    monitors = {name: monitoring.shown_spec(monitor) for name, monitor in spec.monitors.items()}
+    return msgspec.structs.replace(spec, monitors=monitors)
 
 
 def _named_blobs(spec: ProjectSpec) -> list[str]:

@@ -42,6 +42,7 @@ from loopwright.monitoring.monitors import (
 from loopwright.monitoring.performance import measure, score_rows
 from loopwright.monitoring.reference import build_reference
 from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_bytes
+from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
     Alert,
@@ -100,6 +101,7 @@ __all__ = [
     "alert_of",
     "assign",
     "build_reference",
+    "channel_target",
     "channels",
     "check_spec",
     "close_window",
@@ -110,6 +112,7 @@ __all__ = [
     "get",
     "get_incident",
     "incidents",
+    "keep_targets",
     "list_alerts",
     "list_monitors",
     "live_incidents",
@@ -124,6 +127,7 @@ __all__ = [
     "score_rows",
     "set_reference",
     "settle_window",
+    "shown_spec",
     "start_reference",
     "to_bytes",
     "waiting_incidents",

@@ -10,6 +10,7 @@ from loopwright.monitoring.channels import Notice
 from loopwright.monitoring.evaluation import evaluate
 from loopwright.monitoring.incidents import get_incident
 from loopwright.monitoring.reference import build_reference
+from loopwright.monitoring.targets import channel_target
 from loopwright.monitoring.types import BuildReference, DeliverAlert, EvaluateRange, EvaluateWindow, Window
 from loopwright.monitoring.windows import finish_window, window_task
 from loopwright.store.retention import list_removals
@@ -102,7 +103,7 @@ def profile_reference(context: JobContext, args: BuildReference) -> dict[str, An
 def deliver_alert(context: JobContext, args: DeliverAlert) -> dict[str, Any]:
     """Tell one channel that an incident was opened or resolved."""
     incident = context.call(get_incident, incident_id=args.incident_id)
-    kind, _, target = args.channel.partition(":")
+    kind, target = args.channel.partition(":")[0], context.call(channel_target, channel=args.channel)
     listed = context.state_dir / ALLOWED_HOSTS
     allowed = frozenset(listed.read_text("utf-8").split()) if listed.exists() else frozenset[str]()
     load_plugin("alert_channels", kind)(target, Notice(context.project, args.change, incident), allowed)

@@ -11,6 +11,7 @@ from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
+from loopwright.monitoring.targets import keep_targets, shown_spec
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
@@ -43,6 +44,8 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     """
     served = serving.get(tx, deployment=deployment).spec
     spec = check_spec(spec, served.task)
+    keep_targets(tx, spec.channels)
+    spec = shown_spec(spec)
     found = sql.find_monitor(tx, deployment)
     if found is not None and (found.spec, found.policy, found.task) == (spec, policy, served.task):
         return found
@@ -202,7 +205,7 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
     for channel in spec.channels:
         if channel.partition(":")[0] not in plugin_names("alert_channels"):
             rule = f"one of {', '.join(plugin_names('alert_channels'))}"
-            raise InvalidInput("no such channel", field="channels", value=channel, rule=rule)
+            raise InvalidInput("no such channel", field="channels", value=channel.partition(":")[0], rule=rule)
     return msgspec.structs.replace(spec, performance=spec.performance or (known[0] if known else ""))
 
 

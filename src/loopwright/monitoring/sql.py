@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Row, bindparam, func, insert, select, update
 
 from loopwright.kernel.documents import to_builtins
-from loopwright.monitoring.tables import alerts, incidents, monitors, windows
+from loopwright.monitoring.tables import alerts, channel_targets, incidents, monitors, windows
 from loopwright.monitoring.types import Alert, Incident, Monitor, MonitorSpec, PolicyAnswers, Window
 from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
@@ -39,6 +39,19 @@ def save_monitor(tx: Tx, monitor: Monitor) -> Monitor:
         do_update=True,
     )
     return monitor
+
+
+def put_target(tx: Tx, channel: str, target: str) -> None:
+    """Keep the target of a channel."""
+    row = {"project_id": tx.project, "channel": channel, "target": target}
+    upsert(tx.connection, channel_targets, [row], key=("project_id", "channel"), do_update=True)
+
+
+def find_target(tx: Tx, channel: str) -> str | None:
+    """Return the target of a channel."""
+    is_this = (channel_targets.c.project_id == tx.project, channel_targets.c.channel == channel)
+    target: str | None = tx.execute(select(channel_targets.c.target).where(*is_this)).scalar()
+    return target
 
 
 def _monitor(row: Row[Any]) -> Monitor:

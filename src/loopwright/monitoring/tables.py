@@ -22,6 +22,14 @@ monitors = Table(
     Column("recorded_at", Moment, nullable=False),
 )
 
+channel_targets = Table(
+    "channel_targets",
+    METADATA,
+    project_key(),
+    Column("channel", Text, primary_key=True),
+    Column("target", Text, nullable=False),
+)
+
 windows = Table(
     "windows",
     METADATA,

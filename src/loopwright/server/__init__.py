@@ -11,13 +11,13 @@ from loopwright.server.supervisor import ROLES, Supervisor, free_port, running, 
 
 if TYPE_CHECKING:
     from loopwright.server.answers import JsonAnswer, error_answer, read_body
-    from loopwright.server.auth import TOKEN_COOKIE
+    from loopwright.server.auth import SESSION_COOKIE
     from loopwright.server.context import ServerContext
 
 _LAZY = {
     "JsonAnswer": "answers",
     "ServerContext": "context",
-    "TOKEN_COOKIE": "auth",
+    "SESSION_COOKIE": "auth",
     "error_answer": "answers",
     "read_body": "answers",
 }
@@ -31,7 +31,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "ROLES",
-    "TOKEN_COOKIE",
+    "SESSION_COOKIE",
     "JsonAnswer",
     "ServerContext",
     "Supervisor",

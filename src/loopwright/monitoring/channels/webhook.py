@@ -27,7 +27,7 @@ def send(target: str, notice: Notice, allowed_hosts: frozenset[str]) -> None:
     """
     url = httpx.URL(target)
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidInput("this is no web hook", field="channel", value=target, rule="http:// or https://")
+        raise InvalidInput("this is no web hook", field="channel", value=url.scheme, rule="http:// or https://")
     address = public_address(url.host, url.port or (443 if url.scheme == "https" else 80), allowed_hosts)
     document = {"text": str(notice), "project": notice.project, "change": notice.change, "incident": notice.incident}
     host = url.netloc.decode()

@@ -8,7 +8,16 @@ import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request, cookie_parser
 
-from loopwright.governance import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, Actor, Dispatcher, job_actor
+from loopwright.governance import (
+    GATEWAY,
+    LOCAL_ACTOR,
+    SERVICE_ACTOR,
+    SESSION_PREFIX,
+    WORKER,
+    Actor,
+    Dispatcher,
+    job_actor,
+)
 from loopwright.kernel.errors import Unauthenticated
 from loopwright.server.auth.rates import Rates
 from loopwright.store import sql as store_sql
@@ -16,7 +25,7 @@ from loopwright.store.types import Bounds
 from loopwright.wire import credentials
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin, refuse_forwarded
 
-TOKEN_COOKIE = "loopwright_token"
+SESSION_COOKIE = "loopwright_session"
 REMEMBERED_S = 1.0
 """How long who a token names is remembered."""
 MOST_REMEMBERED = 1024
@@ -134,5 +143,6 @@ class Gatekeeper:
 def _secret(headers: Mapping[str, str]) -> str:
     scheme, _, secret = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return secret.strip()
-    return cookie_parser(headers["cookie"]).get(TOKEN_COOKIE, "") if "cookie" in headers else ""
+        return "" if secret.strip().startswith(SESSION_PREFIX) else secret.strip()
+    session = cookie_parser(headers["cookie"]).get(SESSION_COOKIE, "") if "cookie" in headers else ""
+    return session if session.startswith(SESSION_PREFIX) else ""  # a token has no business in a cookie

@@ -7,8 +7,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from loopwright.governance import SESSION_LENGTH_US
+from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, Unauthenticated
-from loopwright.server import TOKEN_COOKIE, ServerContext, read_body
+from loopwright.server import SESSION_COOKIE, ServerContext, read_body
 from loopwright.ui.kit.actions import ACTIONS, Action
 from loopwright.ui.kit.addresses import local_path
 from loopwright.ui.kit.rendering import HEADERS, THEME_COOKIE, THEMES, View, error_page, render
@@ -94,25 +96,36 @@ async def show_sign_in(request: Request) -> Response:
 
 
 async def sign_in(request: Request) -> Response:
-    """Check a token and keep it in a cookie that no script can read."""
+    """Check a token and begin a session; its secret is in a cookie that no script can read, the token is in none."""
     context: ServerContext = request.app.state.context
     form = await read_form(request)
     following = local_path(form.get("next", ""))
     try:
         _refuse_other_sites(request)
-        await run_in_threadpool(context.dispatcher.authenticate, form.get("token", "").strip())
+        session = await run_in_threadpool(context.dispatcher.begin_session, form.get("token", "").strip())
     except LoopwrightError as error:
         return _sign_in_page(request, following, error.message, error.http_status)
     answer = RedirectResponse(following, status_code=303, headers=HEADERS)
-    is_secure = request.url.scheme == "https"
-    answer.set_cookie(TOKEN_COOKIE, form["token"].strip(), httponly=True, samesite="strict", secure=is_secure)
+    # Behind a proxy the request itself came without TLS; a header that lies here only makes the cookie useless.
+    is_secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    age_s = SESSION_LENGTH_US // SECOND_US
+    answer.set_cookie(
+        SESSION_COOKIE, session, max_age=age_s, path="/", httponly=True, samesite="strict", secure=is_secure
+    )
     return answer
 
 
 async def sign_out(request: Request) -> Response:
-    """Forget the token."""
+    """End the session, here and in the browser."""
+    context: ServerContext = request.app.state.context
     answer = RedirectResponse("/sign-in", status_code=303, headers=HEADERS)
-    answer.delete_cookie(TOKEN_COOKIE, httponly=True, samesite="strict")
+    try:
+        _refuse_other_sites(request)
+    except LoopwrightError as error:
+        return _sign_in_page(request, "/", error.message, error.http_status)
+    if session := request.cookies.get(SESSION_COOKIE, ""):
+        await run_in_threadpool(context.dispatcher.end_session, session)
+    answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
     return answer
 
 
