@@ -52,6 +52,8 @@ def up(
         click.echo(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
     supervisor = Supervisor(settings, role or ROLES)
     supervisor.start()
+    if supervisor.warning:
+        click.echo(supervisor.warning, err=True)
     if as_json:
         where = {"url": supervisor.server_url, "gateway_url": supervisor.gateway_url, "state": str(settings.state_dir)}
         print_json({**where, "logs": str(settings.state_dir / "logs")})

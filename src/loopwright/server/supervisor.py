@@ -21,6 +21,7 @@ from loopwright.config import Settings, child_environment, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
 from loopwright.wire.credentials import gateway_token, worker_token
+from loopwright.wire.enclosing import check_walls
 from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
@@ -43,6 +44,8 @@ class Supervisor:
         self._roles = roles
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._is_stopping = False
+        self.warning = ""
+        """What does not hold here, for whoever started it."""
 
     @property
     def server_url(self) -> str:
@@ -64,6 +67,8 @@ class Supervisor:
         """
         for role in {"server", "gateway"}.intersection(self._roles):
             may_run_open(self.settings, role)  # said here, and not only in a log
+        if "worker" in self._roles:
+            self.warning = check_walls(self.settings.walls)
         if "server" in self._roles:
             refuse_if_owned(self.settings)
         check_address(self.settings, self._roles)

@@ -43,6 +43,11 @@ def landlock_version() -> int:
     return max(0, int(_libc().syscall(_CREATE, None, 0, _VERSION)))
 
 
+def can_close_network() -> bool:
+    """Say whether the calls of this processor by which a socket is opened are known."""
+    return platform.machine() in _SOCKET_CALLS
+
+
 def raise_walls(walls: dict[str, Any]) -> list[str]:
     """Shut this process in, as far as the system can; return what holds: ``files``, ``processes``, ``network``.
 

@@ -17,6 +17,7 @@ from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
 from loopwright.store.work import JOBS, LANES, Lane, NotYet, Stopped, do_job
+from loopwright.wire.enclosing import check_walls
 from loopwright.wire.process import run_process
 from loopwright.worker.context import WorkerContext, make_context
 from loopwright.worker.instance import hold_instance
@@ -239,6 +240,8 @@ def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish or hand back what is under way and return."""
     import_rooms("jobs", "steps")
     slots = check_slots(settings.slots)
+    if missing := check_walls(settings.walls):
+        log.warning("%s", missing)
     with hold_instance(settings.state_dir) as instance:
         context = make_context(settings, instance.folder, slots)
         worker = Worker(context, slots)
