@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017"
-down_revision = "0016"
+revision = "0019"
+down_revision = "0018"
 
 _monitors = sa.table("monitors", sa.column("project_id"), sa.column("deployment"), sa.column("spec"))
 _specs = sa.table("applied_specs", sa.column("project_id"), sa.column("number"), sa.column("spec"))
