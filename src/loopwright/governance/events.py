@@ -71,3 +71,12 @@ class ApprovalRejected(_ApprovalFacts, frozen=True):
 @event("approvals.withdrawn")
 class ApprovalWithdrawn(_ApprovalFacts, frozen=True):
     """The question is moot: what was asked for has changed or gone."""
+
+
+@event("access.denied")
+class CallDenied(Facts, frozen=True):
+    """A call was refused; ``project`` is the one that was asked for, ``client`` the address that it came from."""
+
+    verb: str
+    project: str
+    client: str

@@ -23,6 +23,7 @@ from loopwright.server.api.verbs import ROUTE, VerbCalls, call_verb
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
 from loopwright.server.context import ServerContext
+from loopwright.server.denials import Denials
 from loopwright.server.metrics import CONTENT_TYPE, CountRequests, write_metrics
 from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
@@ -43,6 +44,7 @@ def make_context(settings: Settings, database: Database, *, is_open: bool) -> Se
         signal=CommitSignal(database),
         gatekeeper=Gatekeeper(dispatcher, settings.service_token, is_open=is_open, rate=settings.rate),
         reactor=Reactor(dispatcher),
+        denials=Denials(dispatcher),
     )
 
 

@@ -9,6 +9,7 @@ from loopwright.config import Settings
 from loopwright.governance import Dispatcher
 from loopwright.loop import Reactor
 from loopwright.server.auth import Gatekeeper
+from loopwright.server.denials import Denials
 from loopwright.server.mailbox import Mailbox
 from loopwright.server.metrics import ServerMetrics
 from loopwright.server.readers import Readers
@@ -29,6 +30,7 @@ class ServerContext:
     signal: CommitSignal
     gatekeeper: Gatekeeper
     reactor: Reactor
+    denials: Denials
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     is_stopping: bool = field(default=False)
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from loopwright.governance import Actor, check_arguments, check_permission, find_verb, read_arguments
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.documents import from_json, to_json
-from loopwright.kernel.errors import InvalidInput, LoopwrightError
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied
 from loopwright.kernel.verbs import Verb
 from loopwright.loop import OperationContext
 from loopwright.server.answers import JSON_HEADERS, crash_answer, error_answer, read_body
@@ -86,7 +86,7 @@ class VerbCalls:
             actor = await self._context.gatekeeper.find("POST", headers)
             sent = await read_body(request)
             called = find_verb(name)
-            check_permission(called, actor, project)
+            await _admit(self._context, called, actor, project, scope.get("client"))
             asked = Asked(called, actor, project, sent, headers, request.is_disconnected)
             body = await _answer(self._context, asked, scope["query_string"])
         except LoopwrightError as error:
@@ -107,10 +107,23 @@ async def call_verb(request: Request) -> Response:
     actor = await context.gatekeeper.find_actor(request)
     sent = await read_body(request)
     project, called = request.path_params["project"], find_verb(request.path_params["name"])
-    check_permission(called, actor, project)
+    await _admit(context, called, actor, project, request.scope.get("client"))
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
+
+
+async def _admit(
+    context: ServerContext, called: Verb, actor: Actor, project: str, client: tuple[str, int] | None
+) -> None:
+    """Let a call pass; of one that is refused there is an event."""
+    try:
+        check_permission(called, actor, project)
+    except PermissionDenied:
+        if context.denials.is_news(actor, called.name, project):
+            address = client[0] if client else ""
+            await run_in_threadpool(context.denials.note, actor, called.name, project, address)
+        raise
 
 
 def _target(scope: Scope) -> tuple[str, str] | None:

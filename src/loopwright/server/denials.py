@@ -1,0 +1,62 @@
+"""Calls that were refused leave an event: who tried what is part of the trail, and no flood of them fills a disk."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher
+from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.server.auth.rates import Rates, TooMany
+from loopwright.store.tx import Tx
+
+QUIET_S = 3600.0
+"""How long the same actor may try the same verb in a project again before that is told once more."""
+MOST_A_SECOND, BURST_S = 1.0, 60.0
+"""Of all refused calls, so many are told."""
+MOST_REMEMBERED = 4096
+
+log = logging.getLogger("loopwright.server")
+
+
+class Denials:
+    """Notes refused calls in the event log, within bounds.
+
+    Args:
+        dispatcher: Writes the events.
+        now_s: Monotonic seconds.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._dispatcher, self._now_s = dispatcher, now_s
+        self._rates = Rates(MOST_A_SECOND, BURST_S, now_s)
+        self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+
+    def is_news(self, actor: Actor, verb: str, project: str) -> bool:
+        """Say whether a refusal is to be noted, which counts it."""
+        key, now_s = (actor.name, verb, project), self._now_s()
+        if now_s - self._told.get(key, -QUIET_S) < QUIET_S:
+            return False
+        try:
+            self._rates.take("")
+        except TooMany:
+            return False
+        self._told[key] = now_s
+        self._told.move_to_end(key)
+        if len(self._told) > MOST_REMEMBERED:
+            self._told.popitem(last=False)
+        return True
+
+    def note(self, actor: Actor, verb: str, project: str, client: str) -> None:
+        """Write the event, into the project if there is one of that name, else above projects."""
+
+        def tell(tx: Tx) -> None:
+            tx.emit(CallDenied(verb, project, client), tx.ref("project", tx.project))
+
+        try:
+            try:
+                self._dispatcher.write(project, actor, tell)
+            except NotFound:
+                self._dispatcher.write(SYSTEM, actor, tell)
+        except LoopwrightError as error:
+            log.warning("a refused call of %s by %s could not be noted: %s", verb, actor.name, error)

@@ -1,0 +1,48 @@
+"""Refused calls are part of the trail, within bounds."""
+
+from loopwright.governance import Actor, Dispatcher
+from loopwright.server.denials import MOST_REMEMBERED, QUIET_S, Denials
+from tests.server.site import Site
+
+EVE = Actor("person:eve", {})
+
+
+class Now:
+    at_s = 1e6
+
+    def __call__(self) -> float:
+        return self.at_s
+
+
+def told(site: Site, project: str = "flights") -> list[tuple[str, str, str]]:
+    listed = site.call("audit.list", "service", project, type_prefix="access.", limit=1000).json()
+    return [(one["actor"], one["payload"]["verb"], one["payload"]["client"]) for one in listed]
+
+
+def test_a_refused_call_is_told_once_with_who_what_and_where_from(guarded: Site) -> None:
+    for _ in range(3):
+        assert guarded.call("projects.create", "viewer", name="mine").status_code == 403
+    assert told(guarded).count(("person:viewer", "projects.create", "127.0.0.1")) == 1
+    assert guarded.call("data.list", "stranger").status_code == 403
+    assert ("person:stranger", "data.list", "127.0.0.1") in told(guarded)
+    assert guarded.call("data.list", "stranger", "missing").status_code == 403
+    assert ("person:stranger", "data.list", "127.0.0.1") in told(guarded, "_system")
+
+
+def test_the_same_again_is_told_after_a_while(dispatcher: Dispatcher) -> None:
+    now = Now()
+    denials = Denials(dispatcher, now)
+    assert [denials.is_news(EVE, "a.b", "p") for _ in range(3)] == [True, False, False]
+    assert denials.is_news(EVE, "a.c", "p")
+    now.at_s += QUIET_S
+    assert denials.is_news(EVE, "a.b", "p")
+
+
+def test_a_flood_is_told_of_within_bounds_of_disk_and_memory(dispatcher: Dispatcher) -> None:
+    now = Now()
+    denials = Denials(dispatcher, now)
+    assert sum(denials.is_news(EVE, f"a.{number}", "p") for number in range(10_000)) == 60
+    for number in range(2 * MOST_REMEMBERED):
+        now.at_s += 1
+        denials.is_news(EVE, f"b.{number}", "p")
+    assert len(denials._told) <= MOST_REMEMBERED
