@@ -1,12 +1,13 @@
 """Faults that are planted on purpose: a simulation that cannot find them would prove nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 import pytest
 
+from loopwright.gateway import process, sealing, spool
 from loopwright.governance import dispatch
 from loopwright.loop import sql as loop_sql
 from loopwright.loop import timers
@@ -77,6 +78,44 @@ def reaction_taken_twice() -> Planted:
     return {(loop_sql, "take_reaction"): lambda *_: True}
 
 
+def rows_answered_before_they_are_written() -> Planted:
+    append = spool.Stream.append
+
+    def write_later(stream: spool.Stream, batches: Sequence[spool.Batch]) -> int:
+        waiting = vars(stream).setdefault("waiting", [])
+        written = [append(stream, [batch]) for batch in waiting]
+        waiting[:] = batches
+        return sum(written)
+
+    return {(spool.Stream, "append"): write_later}
+
+
+def segment_deleted_before_it_is_registered() -> Planted:
+    draft = sealing.Sealer._draft
+
+    def read(sealer: sealing.Sealer, key: spool.StreamKey, number: int) -> sealing.Draft:
+        made = draft(sealer, key, number)
+        made.stream.path(number).unlink()
+        return made
+
+    return {
+        (sealing.Sealer, "_draft"): read,
+        (sealing.Sealer, "_finish"): lambda _, draft: 0 if draft.chunk is None else draft.chunk.rows,
+    }
+
+
+def folder_entries_not_flushed() -> Planted:
+    return {(spool.Stream, "flush_entries"): lambda _: None}
+
+
+def new_name_after_each_start() -> Planted:
+    return {(process, "_writer"): process._new_writer}
+
+
+def rows_not_waited_for() -> Planted:
+    return {(spool.Spool, "when_durable"): lambda _self, _ticket, then: then(None)}
+
+
 PLANTS: list[Callable[[], Planted]] = [
     answered_before_it_is_durable,
     idempotency_key_forgotten,
@@ -84,6 +123,11 @@ PLANTS: list[Callable[[], Planted]] = [
     lease_not_looked_at,
     timer_taken_twice,
     reaction_taken_twice,
+    rows_answered_before_they_are_written,
+    segment_deleted_before_it_is_registered,
+    folder_entries_not_flushed,
+    new_name_after_each_start,
+    rows_not_waited_for,
 ]
 
 
