@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -210,3 +211,20 @@ def test_what_the_disk_did_not_confirm_is_durable_for_nobody(spool: Spool, monke
     assert isinstance(wait_until_durable(spool, ticket), Unavailable)
     monkeypatch.setattr(os, "fdatasync", flush)
     assert wait_until_durable(spool, ticket) is None
+
+
+def test_a_segment_that_cannot_be_flushed_anew_stays_in_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = Spool(tmp_path)
+    before.append(KEY, [wide("a")])
+    before.close()
+    opened = os.open
+
+    def no_more_handles(path: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags == os.O_WRONLY:
+            raise OSError(errno.EMFILE, "too many open files")
+        return opened(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", no_more_handles)
+    again = Spool(tmp_path)
+    assert (again.streams[KEY].closed(), again.kept_aside) == ([1], [])
+    again.close()

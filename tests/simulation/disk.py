@@ -44,8 +44,8 @@ class Disk:
             handle: int = self._real["open"](path, flags, mode, **rest)
             self._keep(handle, path)
             return handle
-        self._may_fail("open", path)
         is_new = not os.path.exists(path)
+        self._may_fail("open" if is_new else "open of an old file", path)
         handle = self._real["open"](path, flags, mode, **rest)
         self._keep(handle, path)
         name = str(path)
@@ -171,7 +171,7 @@ class Disk:
 
     def _may_fail(self, what: str, path: Any) -> None:
         self._may_crash(f"before {what} of", path)
-        if what != "sync" and self._simulation.draws("disk.full"):
+        if what in ("open", "write") and self._simulation.draws("disk.full"):
             self._simulation.note(f"the disk is full at {what} of {_short(path)}")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if what == "sync" and self._simulation.draws("disk.sync"):

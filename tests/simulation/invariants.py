@@ -167,8 +167,9 @@ def _job(log: Log, job: dict[str, Any], ends: Counter[Any]) -> Iterator[str]:
     if told != {state: 1}:
         yield f"job {job_id} is {state} and its events tell {told}"
     if state == "done":
-        if msgspec.json.decode(job["result"]) != {"number": args["number"], "parts": args["parts"]}:
-            yield f"job {job_id} is done with another result: {job['result']}"
+        wanted = {"number": args["number"], "parts": args["parts"], "by": job["worker"]}
+        if msgspec.json.decode(job["result"]) != wanted:
+            yield f"job {job_id} is done with {job['result']}, not {wanted}"
         parts = {event["part"] for event in log.events("simulation.worked") if event["number"] == args["number"]}
         if parts != set(range(args["parts"])):
             yield f"job {job_id} is done and only its parts {sorted(parts)} are"

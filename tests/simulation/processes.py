@@ -170,6 +170,7 @@ class WorkerSeat:
         context = WorkerContext(caller, open_blob_store(self._blobs), self._folder, nobody, ())
         self.worker = Worker(context, {"looks": 1, "work": 2, "training": 1})
         before, self._name = self._name, self.worker.name
+        life.worker = self._name
         process._let_predecessor_go(context, before)
         self.worker.run()
         life.simulation.kill(life, "after it has drained")

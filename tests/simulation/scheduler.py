@@ -64,6 +64,8 @@ class Life:
         self.process, self.number, self.simulation = process, number, process.simulation
         self.is_dead = False
         self.last_id = (0, 0)
+        self.worker = ""
+        """Under which name it holds jobs, where it is a worker."""
         self.strands: list[Strand] = []
         self.answers: Callable[[Any], Any] | None = None
         """Answers a request that reaches it, in a strand of its own; None while it does not listen."""

@@ -112,10 +112,6 @@ def new_name_after_each_start() -> Planted:
     return {(process, "_writer"): process._new_writer}
 
 
-def rows_not_waited_for() -> Planted:
-    return {(spool.Spool, "when_durable"): lambda _self, _ticket, then: then(None)}
-
-
 PLANTS: list[Callable[[], Planted]] = [
     answered_before_it_is_durable,
     idempotency_key_forgotten,
@@ -127,7 +123,6 @@ PLANTS: list[Callable[[], Planted]] = [
     segment_deleted_before_it_is_registered,
     folder_entries_not_flushed,
     new_name_after_each_start,
-    rows_not_waited_for,
 ]
 
 

@@ -17,7 +17,7 @@ from loopwright.loop import reactor
 from loopwright.store import timers, work
 from loopwright.store.tx import Tx
 from loopwright.store.work import NotYet, Work, job, job_kind
-from tests.simulation.scheduler import Simulation
+from tests.simulation.scheduler import Life, Simulation
 
 TICK_S = 7
 """How often the timer that comes again is due."""
@@ -116,13 +116,13 @@ class Calls:
         simulation = self._simulation
 
         def labour(context: Any, args: Labour) -> dict[str, Any]:
-            simulation.note(f"{_me(simulation)} does {args.number}, attempt {context.job.attempt}")
+            simulation.note(f"{_life(simulation).name} does {args.number}, attempt {context.job.attempt}")
             for part in range(args.parts):
                 context.call(self.part, number=args.number, part=part)
                 simulation.wait(simulation.chance.choice((0.0, 0.1, 2.0, 12.0)))
                 context.progress(f"part {part} is done")
             _meet_fate(simulation, args.fate)
-            return {"number": args.number, "parts": args.parts}
+            return {"number": args.number, "parts": args.parts, "by": _life(simulation).worker}
 
         return labour
 
@@ -147,9 +147,9 @@ def _meet_fate(simulation: Simulation, fate: str) -> None:
         raise ZeroDivisionError("a fault of ours")
 
 
-def _me(simulation: Simulation) -> str:
+def _life(simulation: Simulation) -> Life:
     assert simulation.current is not None
-    return simulation.current.life.name
+    return simulation.current.life
 
 
 @contextmanager

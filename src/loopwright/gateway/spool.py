@@ -198,10 +198,11 @@ class Stream:
         """Cut what a crash left unfinished off a segment; one that cannot be read must not keep the others waiting."""
         try:
             cut_torn_tail(self.path(number))
-            # Nobody else flushes what another life wrote, once there is a newer segment.
-            self._closing.append(os.open(self.path(number), os.O_WRONLY))
         except OSError as error:
             log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
+            return
+        with suppress(OSError):  # nobody else flushes what another life wrote, once there is a newer segment
+            self._closing.append(os.open(self.path(number), os.O_WRONLY))
 
     def _open(self, number: int) -> None:
         handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
