@@ -20,7 +20,7 @@ TRAINING := tests/flows/test_regression.py
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup check lint test race pythons on-one-python demo bench simulate docs browser clean
+.PHONY: help setup check lint test race fuzz pythons on-one-python demo bench simulate docs browser clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -36,6 +36,9 @@ test: browser lint ## everything
 race: $(VENV)/.dev ## many processes that are killed for DAYS=30 of flights, and every pair of verbs at every statement
 	@LOOPWRIGHT_TEST_DAYS=$(DAYS) $(BIN)/pytest -q tests/flows/test_many_processes.py
 	@LOOPWRIGHT_TEST_PAIRS=all $(BIN)/pytest -q tests/contract/test_verb_pairs.py
+
+fuzz: $(VENV)/.dev ## mutated requests at every door of the gateway: SEEDS=21500 (make test draws 300)
+	@LOOPWRIGHT_FUZZ=$(SEEDS) $(PYTEST) tests/flows/test_fuzz.py
 
 pythons: ## fast tests and a flow that trains, on each promised Python that is here
 	@ran=""; failed=""; \

@@ -14,6 +14,7 @@ from loopwright.governance import SYSTEM
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.conftest import TOKEN, GatewayProcess, World, booster, number_columns, x_row
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 PREDICT = "/v1/flights/deployments/late/predict"
@@ -238,10 +239,15 @@ def test_a_question_to_the_gateway_as_a_whole(gateway: GatewayProcess) -> None:
     assert answer.startswith(b"HTTP/1.1 204 ")
 
 
-def test_a_compressed_body_is_told_apart(gateway: GatewayProcess) -> None:
+def test_a_compressed_body_is_read_and_another_compression_is_told_apart(gateway: GatewayProcess) -> None:
     body = gzip.compress(b'{"rows": [{"x0": 1, "x1": 2, "x2": 3}]}')
-    answer = httpx.post(f"{gateway.url}{PREDICT}", content=body, headers={"content-encoding": "gzip"})
+    url = f"{gateway.url}{PREDICT}"
+    assert httpx.post(url, content=body, headers={"content-encoding": "gzip"}).status_code == 200
+    answer = httpx.post(url, content=body, headers={"content-encoding": "br"})
     assert (refused(answer)["status"], refused(answer)["field"]) == (415, "Content-Encoding")
+    bomb = gzip.compress(b" " * 100_000_000)
+    answer = httpx.post(url, content=bomb, headers={"content-encoding": "gzip"}, timeout=PATIENCE_S)
+    assert refused(answer)["status"] == 413
 
 
 def test_half_a_request_is_no_request(served: tuple[World, GatewayProcess]) -> None:

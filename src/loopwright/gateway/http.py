@@ -71,7 +71,8 @@ class Request:
 
         Raises:
             TooLarge: It is longer than ``limit`` bytes.
-            WrongEncoding: It is compressed.
+            WrongEncoding: It is compressed by something else than gzip or deflate.
+            InvalidInput: It is compressed, and damaged.
         """
         return await read_body(self.headers, self.receive, limit)
 

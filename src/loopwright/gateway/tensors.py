@@ -14,7 +14,8 @@ from loopwright.kernel.version import VERSION
 from loopwright.serving import Release
 
 _INTEGERS = {f"{sign}INT{bits}": (sign, bits) for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_FLOATS = {"FP16", "FP32", "FP64"}
+_FLOATS = {"FP16": 65504.0, "FP32": 3.4028234663852886e38, "FP64": math.inf}
+"""The largest value of each."""
 _DATATYPES = {*_INTEGERS, *_FLOATS, "BOOL", "BYTES"}
 _OF_KIND = {"number": "FP64", "boolean": "BOOL", "category": "BYTES", "text": "BYTES"}
 _DEEPEST = 16
@@ -60,19 +61,44 @@ def model_metadata(name: str, release: Release, asked: int) -> dict[str, Any]:
         asked: Place of the variant whose inputs are told.
     """
     variant = release.variants[asked]
-    kinds = {column.name: _OF_KIND[column.kind] for column in variant.signature.inputs}
+    datatypes = _datatypes(release, asked)
     return {
         "name": name,
         "versions": [str(release.variants[place].version) for place in Router(release.variants).live],
         "platform": f"loopwright_{variant.flavour}",
         "inputs": [
-            {"name": field, "datatype": kinds.get(field, "BYTES"), "shape": [-1]} for field in fields_of(release, asked)
+            {"name": field, "datatype": datatypes.get(field, "BYTES"), "shape": [-1]}
+            for field in fields_of(release, asked)
         ],
         "outputs": [
             {"name": output, "datatype": datatype, "shape": [-1, *width]}
             for output, datatype, width in _outputs_of(release)
         ],
     }
+
+
+def _datatypes(release: Release, asked: int) -> dict[str, str]:
+    """Return what a request's fields hold: as the plan reads them where there is one, else as the model does."""
+    variant = release.variants[asked]
+    datatypes = {column.name: _OF_KIND[column.kind] for column in variant.signature.inputs}
+    plan = release.plans.get(variant.plan)
+    if plan is not None and plan.datasets:
+        datatypes |= {name: _of_dtype(dtype) for name, dtype in plan.datasets[0].dtypes.items()}
+        datatypes[plan.time] = "BYTES"
+    return datatypes
+
+
+def _of_dtype(dtype: str) -> str:
+    """Return the datatype of tensors for a column: moments are text.
+
+    >>> [_of_dtype(dtype) for dtype in ("Int32", "UInt8", "Float32", "Boolean", "Datetime(us, UTC)", "String")]
+    ['INT64', 'INT64', 'FP64', 'BOOL', 'BYTES', 'BYTES']
+    """
+    if dtype.startswith(("Int", "UInt")):
+        return "INT64"
+    if dtype.startswith(("Float", "Decimal")):
+        return "FP64"
+    return "BOOL" if dtype == "Boolean" else "BYTES"
 
 
 def fields_of(release: Release, place: int) -> list[str]:
@@ -186,10 +212,15 @@ def _check_of(datatype: str) -> Callable[[Any], bool]:
     if datatype == "BOOL":
         return lambda value: value is None or isinstance(value, bool)
     if datatype in _FLOATS:
-        return lambda value: value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        most = _FLOATS[datatype]
+        return lambda value: value is None or (type(value) in (int, float) and -most <= value <= most)
     sign, bits = _INTEGERS[datatype]
     low, high = (0, 1 << bits) if sign else (-(1 << (bits - 1)), 1 << (bits - 1))
-    return lambda value: value is None or (type(value) is int and low <= value < high)
+    return lambda value: value is None or (_is_whole(value) and low <= value < high)
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
 
 
 def _wrong_shape(tensor: Tensor, rule: str) -> InvalidInput:
