@@ -113,3 +113,18 @@ def test_a_whole_number_is_one_however_it_is_written(store: online.OnlineStore) 
 def test_rows_with_too_many_columns_are_refused(store: online.OnlineStore) -> None:
     with pytest.raises(TooLarge, match="too many columns"):
         target(store, []).prepare([{**ROW, f"c{number}": 1} for number in range(2_000)], STAMP)
+
+
+@pytest.mark.parametrize(
+    ("moment", "now_us"),
+    [("0001-01-01T00:00:00Z", NOON), ("2126-01-01T00:00:00Z", NOON), ("0001-01-01T00:00:00Z", None)],
+)
+def test_a_moment_out_of_reach_is_refused_also_where_no_view_looks(
+    store: online.OnlineStore, moment: str, now_us: int | None
+) -> None:
+    pushes = target(store, [])
+    kept: list[Batch] = []
+    with pytest.raises(InvalidInput) as refused:
+        pushes.commit(pushes.prepare([ROW, {**ROW, "observed_at": moment}], STAMP), now_us, kept.append)
+    assert refused.value.field == "rows[1].observed_at"
+    assert kept == []

@@ -12,6 +12,8 @@ from loopwright.features import BoundView, DatasetPushSpec, online, typed_frame
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.spool import Batch, Layout
 from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.values import EVER, window_at
+from loopwright.kernel.clock import format_moment
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, TooLarge
 from loopwright.store.streams import PUSHES
@@ -26,6 +28,7 @@ class Push(NamedTuple):
 
     batch: Batch
     parts: list[online.Part]
+    event_at: list[int]
 
 
 class PushTarget:
@@ -72,7 +75,7 @@ class PushTarget:
         parts = [
             online.Part(views, self._transformed(raw, rows, views[0].dataset)) for views in self._by_meaning.values()
         ]
-        return Push(batch, parts)
+        return Push(batch, parts, event_at)
 
     def commit(self, push: Push, now_us: int | None, log: Callable[[Batch], None]) -> None:
         """Put rows into the log and into the online store, both or none.
@@ -89,7 +92,21 @@ class PushTarget:
             StorageFull, Unavailable: The store cannot be written. Where that shows only at the very end, the rows are
                 in the log and features do not see them; sending them again mends that.
         """
+        self._check_moments(push.event_at, now_us)
         self._store.push_together(push.parts, now_us, lambda: log(push.batch))
+
+    def _check_moments(self, event_at: Sequence[int], now_us: int | None) -> None:
+        """Refuse moments that cannot be meant, also where no view looks at them."""
+        window = EVER if now_us is None else window_at(now_us, is_replay=False)
+        if window.first_us <= min(event_at) and max(event_at) <= window.last_us:
+            return
+        place, at_us = next((i, at) for i, at in enumerate(event_at) if not window.first_us <= at <= window.last_us)
+        raise InvalidInput(
+            "this moment is out of range",
+            field=f"rows[{place}].{self._spec.time}",
+            value=at_us,
+            rule=f"from {format_moment(window.first_us)} to {format_moment(window.last_us)}",
+        )
 
     def _loggable(self, raw: pl.DataFrame) -> pl.DataFrame:
         """Return rows without what is personal, nor what a transform takes away: it may become what is personal."""
