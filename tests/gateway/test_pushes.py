@@ -128,3 +128,12 @@ def test_a_moment_out_of_reach_is_refused_also_where_no_view_looks(
         pushes.commit(pushes.prepare([ROW, {**ROW, "observed_at": moment}], STAMP), now_us, kept.append)
     assert refused.value.field == "rows[1].observed_at"
     assert kept == []
+
+
+@pytest.mark.parametrize("values", [[1.5, "N"], ["N", 1.5], [None, True, 1], [1, None, "1"]])
+def test_a_column_of_several_kinds_is_refused(store: online.OnlineStore, values: list[Any]) -> None:
+    rows = [{**ROW, "wind": value} for value in values]
+    with pytest.raises(InvalidInput, match="another kind of value"):
+        target(store, []).prepare(rows, STAMP)
+    mixed = target(store, []).prepare([{**ROW, "wind": value} for value in (1, None, 2.5)], STAMP).batch
+    assert dict(zip((name for name, _ in mixed.layout.columns), mixed.columns, strict=True))["wind"] == [1.0, None, 2.5]

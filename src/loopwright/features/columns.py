@@ -137,7 +137,22 @@ def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: s
     except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
         for place, value in enumerate(values):
             _check_value(value, wanted, f"{field}[{place}].{name}")
+    if wanted is None:
+        _check_alike(values, name, field)
     return pl.Series(name, values, wanted, strict=False)
+
+
+def _check_alike(values: list[Any], name: str, field: str) -> None:
+    """Refuse a column whose values are of several kinds: they would become text, or booleans numbers."""
+    kinds = [float if type(value) is int else type(value) for value in values]
+    first = next((kind for kind in kinds if kind is not type(None)), None)
+    for place, kind in enumerate(kinds):
+        if kind not in (first, type(None)):
+            rule = "one kind a column: numbers, booleans or text"
+            where = f"{field}[{place}].{name}"
+            raise InvalidInput(
+                "other rows hold another kind of value here", field=where, value=values[place], rule=rule
+            )
 
 
 def _value(value: Any, wanted: Any, field: str) -> Any:
