@@ -36,6 +36,7 @@ def answered_before_it_is_durable() -> Planted:
             sqlite.fail(future, error)
         else:
             future.set_result(result)
+            future.simulation.wait(0.05)  # the commit takes its time, and the answer is on its way
         run_text(connection, "RELEASE verb")
 
     return {(sqlite, "_run_in_savepoint"): run}
