@@ -33,6 +33,7 @@ from tests.flows.flights_slice import SHORTER, START, apply_file, read_history, 
 from tests.flows.test_kills import again
 from tests.flows.test_loop import released_by_a_person, train
 from tests.servers import free_port
+from tests.waiting import wait_until
 
 T = TypeVar("T")
 
@@ -110,6 +111,7 @@ class Client:
 
     remotes: list[Remote]
     killer: Killer | Peace
+    gateways: int = 1
     calls: int = 0
     answers: list[tuple[str, Any, int]] = field(default_factory=list)
     predictions: list[str] = field(default_factory=list)
@@ -128,7 +130,14 @@ class Client:
         return Dataset(self, name)
 
     def advance(self, until: int) -> Any:
-        return self.killer.during("advance", lambda: self.remote.advance(until))
+        moved = self.killer.during("advance", lambda: self.remote.advance(until))
+        # A gateway that is away for longer than its lease is not waited for, and a slow machine starts one slowly.
+        wait_until(self._do_gateways_agree, lambda: again(lambda: self.remote.call("serving.gateways")))
+        return moved
+
+    def _do_gateways_agree(self) -> bool:
+        live = again(lambda: self.remote.call("serving.gateways"))
+        return len(live) == self.gateways and len({lease.acknowledged for lease in live}) == 1
 
     def predict(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         answers = self.killer.during("predict", lambda: self.remote.deployment("late").predict(rows))
@@ -270,7 +279,7 @@ def test_many_processes_that_are_killed_do_what_one_of_each_does(url: str, tmp_p
     with running_cluster(tmp_path / "cluster", url, roots) as cluster:
         calling = callers(cluster.server_urls, cluster.gateway_urls)
         killer = Killer(cluster, seed=7)
-        client = Client([Remote("flights", one) for one in calling], killer)
+        client = Client([Remote("flights", one) for one in calling], killer, len(cluster.gateway_urls))
         came = play(client, tmp_path / "project")
         for one in calling:
             one.close()
