@@ -126,6 +126,10 @@ class ReleaseKeeper:
         waiting = self._waiting.get(name)
         return waiting is not None and waiting.tries == 0 and name not in self.served
 
+    def is_launching(self, project: str) -> bool:
+        """Say whether a deployment of a project that serves nothing yet may do so in a moment."""
+        return any(self.is_expected(name) for name in list(self._waiting) if name[0] == project)
+
     def is_replay(self, project: str) -> bool:
         """Say whether a project's clock is replayed."""
         return self.known.clocks.get(project) == "replay"

@@ -111,6 +111,15 @@ class Service:
             await asyncio.sleep(_LOOK_AGAIN_S)
         return await self.served(*key)
 
+    async def _launched(self, project: str) -> None:
+        """Wait until a gateway that starts knows the views that rows feed: before that they would be logged alone."""
+        deadline = time.monotonic() + _ARRIVAL_S
+        while self._keeper.is_launching(project):
+            if time.monotonic() > deadline:
+                step = "send them again in a moment"
+                raise Unavailable("what reads these rows is still being loaded", value=project, next_step=step)
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
     def served_named(self, name: str, scope: str) -> Served:
         """Return what serves ``deployment`` or ``project.deployment``, among those of a project or of every project.
 
@@ -214,8 +223,10 @@ class Service:
             StepFailed: The dataset's transform raised. Nothing was taken.
             TookTooLong: The transform hung.
             NotFound: There is no such dataset.
+            Unavailable: What reads the rows takes too long to load.
         """
         self._check_open(project)
+        await self._launched(project)
         facts = await self._datasets.facts(project, name)
         # What shadows still have to look up must not see these rows.
         await self._settle(project)
