@@ -119,6 +119,15 @@ def test_a_call_that_was_given_up_does_not_end_the_writer(lite: Database) -> Non
     lite.close()
 
 
+def test_a_call_that_is_broken_off_does_not_end_the_writer(database: Database) -> None:
+    def broken_off(connection: Connection) -> None:
+        raise SystemExit(1)
+
+    with pytest.raises(SystemExit):
+        database.write(broken_off)
+    assert database.write(lambda connection: connection.execute(text("SELECT 7")).scalar_one()) == 7
+
+
 def test_a_closed_database_says_so(database: Database) -> None:
     database.write(add("a"))
     database.close()

@@ -31,14 +31,13 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self._server = ThreadedServer(timeout_graceful_shutdown=1)
         self.url = self._server.url
-        settings = settings_in(folder, self._server.port, TOKEN)
+        self._settings = settings_in(folder, self._server.port, TOKEN)
         self.database = open_sqlite(folder / "loopwright.db")
-        self.context = make_context(settings, self.database, is_open=False)
-        self.dispatcher = self.context.dispatcher
         self.start()
 
     def start(self) -> None:
-        self.context.is_stopping = False
+        self.context = make_context(self._settings, self.database, is_open=False)
+        self.dispatcher = self.context.dispatcher
         self._server.start(create_app(self.context))
 
     def stop(self) -> None:

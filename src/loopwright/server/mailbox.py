@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 
@@ -51,7 +52,7 @@ class Mailbox:
         self._answers.append((waiting, result, error))
         if not self._is_called:
             self._is_called = True
-            if not self.loop.is_closed():
+            with suppress(RuntimeError):  # where the loop has ended nobody waits any more
                 self.loop.call_soon_threadsafe(self._hand_out)
 
     def _hand_out(self) -> None:

@@ -251,7 +251,7 @@ def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple[A
     run_text(connection, "SAVEPOINT verb")
     try:
         result = work(connection)
-    except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
+    except BaseException as error:  # noqa: BLE001 - whatever a verb raises is its caller's: the writer goes on
         try:
             run_text(connection, "ROLLBACK TO verb")
             run_text(connection, "RELEASE verb")
@@ -263,7 +263,7 @@ def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple[A
     done.append((future, result))
 
 
-def fail(future: Answer, error: Exception) -> None:
+def fail(future: Answer, error: BaseException) -> None:
     """End a call with its error, in our own words."""
     if not future.done():
-        future.set_exception(translate(error))
+        future.set_exception(translate(error) if isinstance(error, Exception) else error)
