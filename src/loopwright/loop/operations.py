@@ -62,19 +62,30 @@ class OperationContext:
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 
+        One that was killed is left out, for somebody waits for the answer: its spool waits on its disk.
+
         Raises:
             Unavailable: One is there and did not.
         """
         line, key = ServiceLine(), worker_token(self.service_token)
         try:
             for gateway in self.dispatcher.read(self.project, SERVICE_ACTOR, serving.gateways):
-                seal_gateway(line, key, gateway.address, streams, timeout_s=SEAL_TIMEOUT_S)
+                self._seal(line, key, gateway.address, streams)
         finally:
             line.close()
 
+    @staticmethod
+    def _seal(line: ServiceLine, key: str, address: str, streams: Streams) -> None:
+        try:
+            seal_gateway(line, key, address, streams, timeout_s=SEAL_TIMEOUT_S)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, ConnectionRefusedError):
+                raise
+            log.warning("not sealed: nobody listens at %s", address)
+
 
 def seal_gateway(line: ServiceLine, key: str, address: str, streams: Streams, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Ask one gateway to seal streams of its spool. One that was killed is left out: its spool waits on its disk.
+    """Ask one gateway to seal streams of its spool.
 
     It is asked with a secret that only the gateway at that address takes.
 
@@ -86,17 +97,15 @@ def seal_gateway(line: ServiceLine, key: str, address: str, streams: Streams, *,
         timeout_s: Its longest silence.
 
     Raises:
-        Unavailable: It is there and did not, so the log is known to be incomplete.
+        Unavailable: It did not, so the log is known to be incomplete; where nobody listens at its address the cause is
+            ``ConnectionRefusedError``. What was killed is back before its lease ends, or no longer asked.
     """
     try:
         headers = {"authorization": f"Bearer {control_secret(key, address)}"}
         line.post(f"{address.rstrip('/')}/internal/seal", to_json(streams), headers=headers, timeout_s=timeout_s)
     except LoopwrightError as error:
-        if isinstance(error.__cause__, ConnectionRefusedError):
-            log.warning("not sealed: nobody listens at %s", address)
-            return
         raise Unavailable(
             "a gateway has not sealed its spool, so its newest rows cannot be read yet",
             value=f"{address}: {error}",
             next_step="try again; loopwright logs gateway says why",
-        ) from None
+        ) from error.__cause__

@@ -17,7 +17,7 @@ from loopwright.store.news import EVENTS
 log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
-UPKEEP_EVERY_S = 3600.0
+UPKEEP_AFTER_S, UPKEEP_EVERY_S = 300.0, 3600.0
 TIDY_EVERY_S = 6 * 3600.0
 GARBAGE_AFTER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
@@ -30,6 +30,7 @@ class Background:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
+        self._upkeep_in_s = UPKEEP_AFTER_S
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
             for name, step in (
@@ -103,8 +104,9 @@ class Background:
 
     def _keep_up(self) -> None:
         """Have every project merge its small chunks; where there are none, no job is started."""
-        if self._stop.wait(UPKEEP_EVERY_S):
+        if self._stop.wait(self._upkeep_in_s):
             return
+        self._upkeep_in_s = UPKEEP_EVERY_S
         dispatcher = self._context.dispatcher
         for project in self._projects():
             with _told(project, "merging chunks"):

@@ -103,7 +103,8 @@ class WorkerContext:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 
         Raises:
-            Unavailable: One is there and did not.
+            Unavailable: One did not; one that was killed too, as long as its lease runs: the job is done again when its
+                rows can be read.
         """
         for lease in self.call(gateways):
             self.caller.seal(lease.address, streams)
