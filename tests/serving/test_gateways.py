@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
-from loopwright.kernel.clock import SECOND_US, FixedClock
+from loopwright.kernel.clock import MINUTE_US, SECOND_US, FixedClock
 from loopwright.serving import is_acknowledged
 
 Call = Callable[..., Any]
@@ -48,3 +48,17 @@ def test_a_gateway_that_cannot_load_a_release_is_not_waited_for_and_is_told_of(
     assert [one.project for one in call("serving.gateways")[0].failures] == ["flights"]
     worker.call("serving.acknowledge", {**lease, "failures": []}, SYSTEM)
     assert call("serving.status", deployment="late").failures == []
+
+
+def test_a_version_that_has_served_stays_where_it_cannot_be_loaded_for_a_while(
+    serving_one: int, worker: Any, service: Call, wall: FixedClock, call: Call, events: Call
+) -> None:
+    wall.at_us += 16 * MINUTE_US
+    failed = {"gateway": "g0", "deployment": "late", "number": 1, "why": "the bucket is away"}
+    lease = {"gateway": "g0", "address": "http://g", "position": 1, "failures": [{**failed, "project": "flights"}]}
+    for _ in range(2):
+        service("serving.report_failure", **failed)
+        worker.call("serving.acknowledge", lease, SYSTEM)
+    status = call("serving.status", deployment="late")
+    assert (status.champion, status.rollout.state, len(status.failures)) == (serving_one, "done", 1)
+    assert events()[-1] == "serving.release_failed"

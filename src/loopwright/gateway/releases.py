@@ -95,6 +95,8 @@ class ReleaseKeeper:
         self._troubles: list[Trouble] = []
         self._position = 0
         self._waiting: dict[Name, Waiting] = {}
+        self._kept: dict[Name, Release] = {}
+        """What this disk had at the start; it serves where the newest release cannot be loaded."""
         self._reported: dict[Name, ReleaseFailure] = {}
         self._stopping = threading.Event()
         self._lease_lock = threading.Lock()
@@ -107,6 +109,7 @@ class ReleaseKeeper:
             release = read_document(path, Release)
             if release is not None:
                 self._expect(release)
+                self._kept[release.project, release.deployment] = release
 
     def start(self) -> None:
         """Launch what is on disk and follow the server, in threads."""
@@ -233,6 +236,17 @@ class ReleaseKeeper:
                 del self._waiting[name]
                 self._reported.pop(name, None)
                 write_document(self._folder / name[0] / f"{name[1]}.json", waiting.release)
+            elif name not in self.served:
+                self._launch_kept(name, waiting.release)
+            if name in self.served:
+                self._kept.pop(name, None)
+
+    def _launch_kept(self, name: Name, newest: Release) -> None:
+        kept = self._kept.get(name)
+        if kept is not None and not kept.is_retired and kept != newest:
+            why = self.failures[name]
+            self._launch(Waiting(kept))
+            self.failures[name] = why  # what is told is why the newest one does not serve
 
     def _report(self) -> None:
         """Tell the server of releases that could not be loaded again and again, so that nobody waits for them."""

@@ -44,7 +44,7 @@ def close_project(tx: Tx, *, reason: str) -> Project:
 
 def _end_deployment(tx: Tx, name: str, reason: str) -> None:
     status = serving.status(tx, deployment=name)
-    if status.rollout is not None and serving.ROLLOUT_STATES[status.rollout.state]:
+    if status.rollout is not None and status.rollout.is_live:
         serving.abort(tx, rollout_id=status.rollout.rollout_id, reason=reason)
     if status.release is not None:
         serving.retire(tx, deployment=name, reason=reason)

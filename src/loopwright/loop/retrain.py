@@ -138,7 +138,7 @@ def consider(tx: Tx, deployment: str) -> RetrainRecord | None:
         return None
     # A version that rolls out may heal what the triggers see: its windows shall speak first.
     rollout = serving.status(tx, deployment=deployment).rollout
-    if rollout is not None and serving.ROLLOUT_STATES[rollout.state]:
+    if rollout is not None and rollout.is_live:
         return None
     # Executions, not retrains: a training that a person or a schedule started has learned from the same rows.
     started = pipelines.list_executions(tx, pipeline=policy.train, limit=policy.most)

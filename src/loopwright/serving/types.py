@@ -193,6 +193,11 @@ class Rollout(msgspec.Struct, frozen=True):
     paused_at: int | None = None
     paused_us: int = 0
 
+    @property
+    def is_live(self) -> bool:
+        """Whether it is not over."""
+        return self.state in LIVE_STATES
+
 
 class Look(msgspec.Struct, frozen=True):
     """One judging of a rollout step, as stored; ``look`` counts from 1 within the step."""

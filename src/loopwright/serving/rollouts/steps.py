@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec
 
 from loopwright.governance import approvals
+from loopwright.kernel.clock import MINUTE_US
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import SERVER_ALONE, verb
@@ -28,7 +29,6 @@ from loopwright.serving.rollouts.planning import (
     next_look_at,
 )
 from loopwright.serving.types import (
-    LIVE_STATES,
     ROLLOUT_STATES,
     Deployment,
     JudgeSpec,
@@ -42,6 +42,9 @@ from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 
 P = ParamSpec("P")
+
+FRESH_US = 15 * MINUTE_US
+"""How long after a rollout's last release was made it is undone where nobody can load that; wall time."""
 
 
 def find(tx: Tx, rollout_id: str) -> Rollout:
@@ -227,10 +230,11 @@ def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
 
 
 def give_up(tx: Tx, deployment: str, number: int, why: str) -> None:
-    """End the rollout whose newest release no live gateway could load, also one that counted as done.
+    """End the rollout whose newest release no live gateway could load, also one that counted as done just now.
 
-    Nothing of it is served, so the champion before is released again; where there was none, the version may be
-    followed by another as if it had never been.
+    Nothing of it is served, so the champion before is released again; where there was none, the version may be followed
+    by another as if it had never been. What was loaded once and later is not (a bucket that is away while gateways
+    restart) is no fault of the version: it stays the champion, and a person is told of the failure.
     """
     found = lock_served(tx, deployment)
     newest = sql.find_release(tx.connection, tx.project, deployment)
@@ -238,9 +242,9 @@ def give_up(tx: Tx, deployment: str, number: int, why: str) -> None:
         return
     rollout = find(tx, newest.rollout_id)
     reason = f"no live gateway can load release {number}: {why}"
-    if rollout.state in LIVE_STATES:
+    if rollout.is_live:
         stop(tx, rollout, reason)
-    elif rollout.state == "done":
+    elif rollout.state == "done" and rollout.release == number and tx.wall_us - newest.recorded_at < FRESH_US:
         undone = change(tx, rollout, state="aborted", finished_at=tx.now_us)
         announce(tx, undone, RolloutAborted, reason, verdicts=[], is_forced=bool(rollout.forced_reason))
         _return_to_champion(tx, found, undone, reason)

@@ -120,7 +120,7 @@ def _verdict(
     """Return the answer to the page's question: a state and a sentence."""
     if any(one.alias == "champion" and one.version == found.version for one in aliases):
         return _say(state("serving", "it is live"), "It is the champion.")
-    live = next((one for one in rollouts if one.state in ("waiting_approval", "running", "paused")), None)
+    live = next((one for one in rollouts if one.is_live), None)
     if live is not None:
         return _say(state(live.state), f"Its rollout in {live.deployment} is under way.")
     if report is None:

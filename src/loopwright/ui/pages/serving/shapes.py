@@ -97,7 +97,7 @@ def rollout_words(rollout: Rollout) -> str:
 def live_rollout(status: DeploymentStatus) -> Rollout | None:
     """Return the rollout that is under way, if any."""
     found = status.rollout
-    return found if found is not None and found.state in ("waiting_approval", "running", "paused") else None
+    return found if found is not None and found.is_live else None
 
 
 def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> State:
