@@ -49,7 +49,9 @@ def event_types(package: Path) -> list[EventType]:
             known_facts.update(facts)
             known_files.add(file)
     described = [
-        EventType(name, _facts(kind), _emitters(kind, made_names), _meaning(kind), _answers(name))
+        EventType(
+            name, _facts(kind), _emitters(kind, made_names) or _makers(kind, trees), _meaning(kind), _answers(name)
+        )
         for name, kind in EVENT_TYPES.items()
         if kind.__module__.startswith("loopwright.")
     ]
@@ -91,12 +93,28 @@ def _emitters(kind: type[Facts], made_names: dict[str, set[str]]) -> list[str]:
     return sorted(file for file in inside if kind.__name__ in made_names[file])
 
 
+def _makers(kind: type[Facts], trees: Trees) -> list[str]:
+    """Return the files that make a struct which its own room only declares."""
+    return sorted(
+        file
+        for file, tree in trees.items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and _called(call) == kind.__name__
+    )
+
+
+def _called(call: ast.Call) -> str:
+    """Return the last name of what is called, empty where it has none."""
+    func = call.func
+    return func.id if isinstance(func, ast.Name) else func.attr if isinstance(func, ast.Attribute) else ""
+
+
 def _made_names(tree: ast.Module) -> set[str]:
     """Return the names a file uses as values: in calls or tables, not as annotations nor as what is read."""
     read = {
         id(part)
         for call in ast.walk(tree)
-        if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in _NOT_TELLING
+        if isinstance(call, ast.Call) and _called(call) in _NOT_TELLING
         for argument in call.args
         for part in ast.walk(argument)
     }
@@ -130,7 +148,7 @@ def _emitted_by_text(file: str, trees: Trees) -> Iterator[tuple[str, set[str]]]:
 
 def _calls(tree: ast.AST, name: str) -> list[ast.Call]:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    return [call for call in calls if ast.unparse(call.func).rpartition(".")[2] == name]
+    return [call for call in calls if _called(call) == name]
 
 
 def _texts(value: ast.expr, function: Function, trees: Trees) -> list[str]:
