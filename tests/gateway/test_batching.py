@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from loopwright.gateway.batching import Asked, Batcher
@@ -11,6 +10,7 @@ from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.spool import Batch, StreamKey
 from loopwright.kernel.errors import StorageFull
 from tests.gateway.test_runtime import GOOD, ROWS, runtime
+from tests.waiting import run_apart
 
 
 class Shelf:
@@ -38,8 +38,7 @@ def test_shadow_answers_that_are_lost_cost_no_others() -> None:
         batcher.finish_shadows()
         return answers
 
-    with ThreadPoolExecutor(1) as pool:  # the browser tests leave a loop running in the main thread
-        answers = pool.submit(lambda: asyncio.run(ask())).result()
+    answers = run_apart(ask())
     assert [len(predictions) for predictions in answers] == [len(ROWS)] * 3
     assert len(shelf.kept) == 4
     assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text().decode()

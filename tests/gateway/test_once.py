@@ -1,7 +1,8 @@
 """A request that comes again under its key gets the first answer, and adds nothing."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from loopwright.gateway.once import Call, Once, key_of
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, StorageFull
+from tests.waiting import run_apart
 
 CALL = Call("flights", "k1", "v1/flights/deployments/late/predict")
 
@@ -33,8 +35,8 @@ def once() -> Once:
     return Once(FixedClock(1_772_366_400_000_000))
 
 
-def running(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(test())  # type: ignore[arg-type]
+def running(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    run_apart(test())
 
 
 def test_the_same_request_is_answered_once_also_while_it_is_under_way(once: Once) -> None:

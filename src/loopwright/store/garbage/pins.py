@@ -84,6 +84,8 @@ NO_PINS: dict[str, str] = {
     "run_metrics": "figures",
     "run_params": "what a person notes is no claim on a blob",
     "run_tags": "what a person notes is no claim on a blob",
+    "channel_targets": "addresses, and digests of them, which no blob holds",
+    "sessions": "digests of secrets",
     "tokens": "digests of secrets",
     "chunks.*": "ids and names",
     "dataset_versions.*": "digests of rows and of schemas, which no blob holds, and words",
