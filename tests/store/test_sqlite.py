@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, literal, select, text
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.errors import Unavailable
 from loopwright.store import postgres
 from loopwright.store.engine import Connection, Database
 from loopwright.store.failures import OverBudget
+from loopwright.store.statements import Statement
 from tests.databases import open_sqlite
 
 _COUNT = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < {}) SELECT max(x) FROM n"
@@ -32,6 +33,14 @@ def test_a_query_beyond_its_budget_is_broken_off_and_the_next_is_not(lite: Datab
         lite.read(count_to(50_000_000), budget_s=0.002)
     assert lite.read(count_to(300_000)) == 300_000
     assert lite.read(count_to(3), budget_s=60.0) == 3
+
+
+def test_a_query_is_broken_off_while_its_rows_are_taken_too(lite: Database) -> None:
+    numbers = select(literal(1).label("x")).cte(recursive=True)
+    numbers = numbers.union_all(select(numbers.c.x + 1).where(numbers.c.x < 50_000_000))
+    every = Statement(select(numbers.c.x))
+    with pytest.raises(OverBudget):
+        lite.read(every.all, budget_s=0.002)
 
 
 def test_every_query_has_a_deadline_but_those_an_operator_waits_for(

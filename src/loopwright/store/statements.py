@@ -34,12 +34,12 @@ class Statement:
     def all(self, connection: Connection, /, **values: Any) -> list[Any]:
         """Return every row, as named tuples."""
         compiled, cursor = self._execute(connection, values)
-        return compiled.rows(cursor, cursor.fetchall())
+        return compiled.rows(cursor, _fetch(connection, compiled.text, cursor.fetchall))
 
     def first(self, connection: Connection, /, **values: Any) -> Any:
         """Return the first row, as a named tuple; None where there is none."""
         compiled, cursor = self._execute(connection, values)
-        row = cursor.fetchone()
+        row = _fetch(connection, compiled.text, cursor.fetchone)
         return None if row is None else compiled.rows(cursor, (row,))[0]
 
     def scalar(self, connection: Connection, /, **values: Any) -> Any:
@@ -144,9 +144,25 @@ def _ask(connection: Connection, text: str, values: Any, *, is_many: bool) -> An
         cursor.executemany(text, values)
         return cursor
     except dialect.dbapi.Error as error:
-        is_lost = dialect.is_disconnect(error, driver, None)
-        if is_lost:
-            connection.invalidate(error)
-        raise exc.DBAPIError.instance(
-            text, values, error, dialect.dbapi.Error, connection_invalidated=is_lost, dialect=dialect
-        ) from error
+        raise _as_core(connection, text, values, error) from error
+
+
+def _fetch(connection: Connection, text: str, fetch: Callable[[], Any]) -> Any:
+    """Take rows from the driver: SQLite works while they are taken, so that much of what can go wrong does so here."""
+    dialect: Any = connection.dialect
+    try:
+        return fetch()
+    except dialect.dbapi.Error as error:
+        raise _as_core(connection, text, (), error) from error
+
+
+def _as_core(connection: Connection, text: str, values: Any, error: Any) -> Exception:
+    """Return the error that SQLAlchemy makes of one of the driver."""
+    dialect: Any = connection.dialect
+    is_lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    if is_lost:
+        connection.invalidate(error)
+    told: Exception = exc.DBAPIError.instance(
+        text, values, error, dialect.dbapi.Error, connection_invalidated=is_lost, dialect=dialect
+    )
+    return told
