@@ -1,5 +1,6 @@
 """What a tended child is there for: what it is told, and what becomes of what it says."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from loopwright.gateway.children.child import End
@@ -7,27 +8,27 @@ from loopwright.gateway.children.messages import FromChild, Message
 from loopwright.kernel.errors import LoopwrightError
 
 
-class Duty:
+class Duty(ABC):
     """One purpose of children. ``Tended`` keeps a child at it; this says what to tell it and takes what it says."""
 
+    @abstractmethod
     def hello(self) -> Message:
         """Return what a child is told first."""
-        raise NotImplementedError
 
     def ahead_of(self, message: Message) -> Iterable[Message]:
         """Return what the child that is there must have heard before a message."""
         return ()
 
+    @abstractmethod
     def receive(self, message: FromChild) -> None:
         """Take a message of the child."""
-        raise NotImplementedError
 
-    def blame(self, end: End) -> None:
+    def blame(self, end: End) -> None:  # noqa: B027 - most duties blame nobody
         """Remember what was to blame for the end of a child."""
 
+    @abstractmethod
     def refusal(self, why: str) -> LoopwrightError:
         """Return what is answered while there is no child."""
-        raise NotImplementedError
 
     def owes(self) -> bool:
         """Say whether the child has work that nobody waits for."""
