@@ -49,7 +49,7 @@ PATIENCE_S = 8.0
 LOOK_EVERY_S = 2.0
 
 _WITH_THREADS = (background, signal, sqlite, reactor, process, tasks, calling, spool, sealing)
-_WITH_TIME = (identity, clock, sqlite, process, tasks, calling, client_caller, sealing)
+_WITH_TIME = (identity, clock, sqlite, tasks, calling, client_caller, sealing)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from loopwright.store import jobs
 from loopwright.store.work import JOBS, KINDS, LANES, JobKind, NotYet, Work
 from loopwright.worker import Worker
 from loopwright.worker.context import make_context
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 from tests.worker.conftest import Site
 
 pytestmark = pytest.mark.slow
@@ -199,6 +199,7 @@ def work(site: Site, monkeypatch: pytest.MonkeyPatch) -> Iterator[Jobs]:
     site.server.context.stop_waiting()
     if thread.ident is not None:
         thread.join()
+        wait_until(lambda: all(left.name != "renew" for left in threading.enumerate()))
 
 
 class Times(Work, frozen=True):

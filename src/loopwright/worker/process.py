@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
@@ -56,6 +55,7 @@ class Worker:
         self._context, self._slots = context, dict(slots)
         self._tasks = Tasks()
         self._stop = threading.Event()
+        self._is_over = threading.Event()
         self._is_claiming = False
         self._stuck = 0
 
@@ -71,8 +71,15 @@ class Worker:
             raise _WokenUp
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Work until told to stop; until all is told and handed back, leases are prolonged."""
         threading.Thread(target=self._renew_loop, name="renew", daemon=True).start()
+        try:
+            self._claim_and_take()
+            self._drain()
+        finally:
+            self._is_over.set()
+
+    def _claim_and_take(self) -> None:
         failures = 0
         while not self._stop.is_set():
             try:
@@ -91,7 +98,6 @@ class Worker:
             failures = 0
             for job in jobs:
                 self._take(job)
-        self._drain()
 
     def _claim(self) -> list[Job]:
         """Wait until there are jobs for the slots that are free; the rows know which are."""
@@ -157,8 +163,7 @@ class Worker:
             log.warning("the end of %s was not taken: %s", job.job_id, error)
 
     def _renew_loop(self) -> None:
-        while True:
-            time.sleep(RENEW_EVERY_S)
+        while not self._is_over.wait(RENEW_EVERY_S):
             try:
                 self._give_up_stuck()
                 self._renew()
