@@ -20,15 +20,15 @@ import os, time
 import polars as pl
 
 def asked(r):
-    x = r["x"][0]
-    if x == "hang":
-        while True: pass
-    if x == "abort":
-        os.abort()
-    if x == "sleep":
-        time.sleep(1.0)
-    if x == "raise":
-        raise ValueError("no")
+    for x in r["x"]:
+        if x == "hang":
+            while True: pass
+        if x == "abort":
+            os.abort()
+        if x == "sleep":
+            time.sleep(1.0)
+        if x == "raise":
+            raise ValueError("no")
     return pl.DataFrame({"y": [1.0] * r.height})
 """
 
