@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from frame import HERE, Bench, platform, rival_python, serve_model, settle, write_booster
+from frame import HERE, Bench, load, platform, rival_python, serve_model, settle, write_booster
 
 from loopwright.server.supervisor import free_port
 
-SECONDS = 2.0
 OURS = "/v1/bench/deployments/late/predict"
 RIVAL = "FastAPI + pydantic + uvicorn, same model file, no log"
 
@@ -37,14 +35,6 @@ def rival_server(model: Path) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait()
-
-
-def load(port: int, path: str, bodies: Path, connections: int, seconds: float = SECONDS) -> dict[str, Any]:
-    command = [sys.executable, str(HERE / "load.py"), str(port), path, str(bodies), str(connections), str(seconds)]
-    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    if found["failures"]:
-        raise SystemExit(f"{path}: {found['failures']} requests failed")
-    return found
 
 
 def compare(bench: Bench, connections: int, ours: dict[str, Any], rival: dict[str, Any]) -> None:
@@ -69,7 +59,7 @@ def main() -> None:
                 load(port, path, bodies, 1, 0.1)
             settle(at)
             for connections in (1, 32):
-                bench.progress(f"{connections} connections, {SECONDS:g} s each")
+                bench.progress(f"{connections} connections")
                 ours = load(at.supervisor.settings.gateway_port, OURS, bodies, connections)
                 compare(bench, connections, ours, load(rival_port, "/predict", bodies, connections))
     bench.finish()

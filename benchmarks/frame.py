@@ -136,6 +136,23 @@ def _ran(command: list[str]) -> bool:
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
+def load(port: int, path: str, bodies: Path, connections: int, seconds: float = 2.0) -> dict[str, Any]:
+    """Keep connections busy with POSTs from a process of its own; return requests a second and quantiles in ms.
+
+    Args:
+        port: On this machine.
+        path: Where they go.
+        bodies: A file with a body a line, sent in turn.
+        connections: How many at once; each waits for its answer.
+        seconds: How long.
+    """
+    command = [sys.executable, str(HERE / "load.py"), str(port), path, str(bodies), str(connections), str(seconds)]
+    seen: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    if seen["failures"]:
+        raise SystemExit(f"{path}: {seen['failures']} requests failed")
+    return seen
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
     """Yield a folder that is gone afterwards, on the disk this project is on."""
@@ -156,9 +173,19 @@ def settings_in(folder: Path) -> Settings:
 
 
 @contextmanager
-def platform() -> Iterator[Platform]:
-    """Run server, worker and gateway as processes on an empty folder."""
-    with scratch() as folder, running(settings_in(folder)) as supervisor:
+def platform(database_url: str = "") -> Iterator[Platform]:
+    """Run server, worker and gateway as processes on an empty folder, with a database that is empty, or SQLite."""
+    with scratch() as folder:
+        settings = settings_in(folder)
+        if database_url:
+            settings = msgspec.structs.replace(settings, database_url=database_url)
+        with _started(settings) as at:
+            yield at
+
+
+@contextmanager
+def _started(settings: Settings) -> Iterator[Platform]:
+    with running(settings) as supervisor:
         caller = HttpCaller(supervisor.server_url, supervisor.gateway_url, supervisor.settings.service_token)
         caller.call("projects.create", {"name": "bench", "owner": "bench"}, SYSTEM)
         yield Platform(supervisor, Remote("bench", caller))
