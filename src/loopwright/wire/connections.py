@@ -6,6 +6,7 @@ of connections new ones are told to come back.
 """
 
 import asyncio
+import math
 from typing import Any
 
 import httptools
@@ -23,6 +24,8 @@ BODY_BYTES_A_SECOND = 16 << 10
 """A body may take a minute, and a second more for each 16 kB of it."""
 UNREAD_S = 60.0
 """How long an answer may wait for its reader."""
+_MOST_JOINED_BYTES = 64 << 10
+"""Longer pieces are not worth a copy."""
 _LONG_HEAD = f"a head has at most {MOST_HEAD_BYTES >> 10} kB"
 _SLOW_HEAD = f"a head comes within {HEAD_S:g} seconds"
 _PHRASES = {
@@ -33,15 +36,56 @@ _PHRASES = {
 }
 
 
+class _Joining:
+    """A transport that sends a head and its body at once: apart they cost two calls of the system.
+
+    Args:
+        transport: What sends.
+        loop: Whose turn ends the wait for a second piece.
+    """
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._held: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def write(self, piece: bytes) -> None:
+        """Send a piece, by the end of this turn of the loop."""
+        held = self._held
+        if held is None and len(piece) <= _MOST_JOINED_BYTES:
+            self._held = piece
+            self._loop.call_soon(self._flush)
+        elif held is not None and len(piece) <= _MOST_JOINED_BYTES:
+            self._held = None
+            self._transport.write(held + piece)
+        else:
+            self._flush()
+            self._transport.write(piece)
+
+    def close(self) -> None:
+        """Send what is held, and hang up."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._transport.write(held)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol with limits."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, unless there are too many."""
-        super().connection_made(transport)  # type: ignore[arg-type]
+        super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
         self._is_in_head = True
         self._is_refused = self._has_begun = False
         self._fed_bytes = self._head_bytes = self._body_bytes = 0
+        self._waits_for, self._waits_until = "", math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
         if len(self.connections) > MOST_CONNECTIONS:
@@ -67,7 +111,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._fed_bytes += len(piece)
             if self._fed_bytes > MOST_HEAD_BYTES:
                 self._refuse(431, _LONG_HEAD)
-            elif self._timer is None:  # blank lines before a request
+            elif self._waits_until == math.inf:  # blank lines before a request
                 self._within(HEAD_S, _SLOW_HEAD)
 
     def on_message_begin(self) -> None:
@@ -104,7 +148,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Wait for nothing but the answer."""
-        self._stop_timer()
+        self._waits_until = math.inf
         self._is_in_head = True
         super().on_message_complete()
 
@@ -131,17 +175,25 @@ class LimitedProtocol(HttpToolsProtocol):
             raise _TooMuch
 
     def _within(self, seconds: float, rule: str) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(seconds, self._on_time, self.loop.time(), rule)
+        """Wait no longer than that; a timer that goes off sooner looks again, so that most requests set none."""
+        self._waits_for, self._waits_until = rule, self.loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._waits_until:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_at(self._waits_until, self._look)
 
-    def _on_time(self, begun_at: float, rule: str) -> None:
+    def _look(self) -> None:
         self._timer = None
+        until = self._waits_until
         if not self._is_in_head:
-            left_s = BODY_S + self._body_bytes / BODY_BYTES_A_SECOND - (self.loop.time() - begun_at)
-            if left_s > 0:
-                self._timer = self.loop.call_later(left_s, self._on_time, begun_at, rule)
-                return
-        self._refuse(408, rule)
+            until += self._body_bytes / BODY_BYTES_A_SECOND
+        if until == math.inf:
+            return
+        if self.loop.time() < until:
+            self._timer = self.loop.call_at(until, self._look)
+        else:
+            self._refuse(408, self._waits_for)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
