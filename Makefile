@@ -17,7 +17,7 @@ DAYS ?= 30
 PYTHONS := 3.11 3.12 3.13
 TRAINING := tests/flows/test_regression.py
 # One worker a core, files kept whole so that a module's servers start once.
-PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile -q
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
 .PHONY: help setup check lint test race fuzz pythons on-one-python demo bench simulate docs browser clean

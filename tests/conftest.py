@@ -14,6 +14,17 @@ from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 from tests.databases import Postgres, open_sqlite, running_postgres
 
+LONGEST = {
+    name: rank
+    for rank, name in enumerate(
+        (
+            "simulation/test_it_finds.py",
+            "flows/test_demo.py",
+            "flows/test_many_processes.py",
+        )
+    )
+}
+"""The files that take longest, by folder and name; they are played first, in this order."""
 START = parse_moment("2013-03-01T00:00:00Z")
 """The moment every test's clock starts at."""
 
@@ -23,10 +34,14 @@ import_rooms("tables", "jobs")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark whatever asks PostgreSQL as slow, for a server has to start."""
+    """Mark whatever asks PostgreSQL as slow, for a server has to start; play what takes long first.
+
+    A file is played by one worker. If the long ones came last, a single worker would end the run alone.
+    """
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: LONGEST.get("/".join(item.path.parts[-2:]), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,7 @@
 """Faults that are planted on purpose: a simulation that cannot find them would prove nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -71,8 +70,9 @@ def lease_not_looked_at() -> Planted:
     return {(jobs, "_held_by"): held_by}
 
 
-def timer_taken_twice() -> Planted:
-    return {(store_sql, "take_timer"): lambda *_: True}
+def timer_fired_though_another_took_it() -> Planted:
+    take = store_sql.take_timer
+    return {(store_sql, "take_timer"): lambda *which: take(*which) or True}
 
 
 def reaction_taken_twice() -> Planted:
@@ -113,29 +113,41 @@ def new_name_after_each_start() -> Planted:
     return {(process, "_writer"): process._new_writer}
 
 
-PLANTS: list[Callable[[], Planted]] = [
-    answered_before_it_is_durable,
-    idempotency_key_forgotten,
-    next_timer_planned_by_the_work_itself,
-    lease_not_looked_at,
-    timer_taken_twice,
-    reaction_taken_twice,
-    rows_answered_before_they_are_written,
-    segment_deleted_before_it_is_registered,
-    folder_entries_not_flushed,
-    new_name_after_each_start,
+class Plant(NamedTuple):
+    """A fault to plant.
+
+    Args:
+        plant: Returns what stands in for what.
+        promise: What must be told as broken, in words of the invariant.
+        seed: One that finds it as the code is today; where it does not any more, the others are tried.
+    """
+
+    plant: Callable[[], Planted]
+    promise: str
+    seed: int
+
+
+PLANTS = [
+    Plant(answered_before_it_is_durable, "were said to be sealed and are in no chunk", 1),
+    Plant(idempotency_key_forgotten, "took effect 2 times", 2),
+    Plant(next_timer_planned_by_the_work_itself, "timers plan the next tick", 149),
+    Plant(lease_not_looked_at, "is done with", 0),
+    Plant(timer_fired_though_another_took_it, "did not come once", 53),
+    Plant(reaction_taken_twice, "took effect or was given up 2 times", 5),
+    Plant(rows_answered_before_they_are_written, "were answered and are lost", 0),
+    Plant(segment_deleted_before_it_is_registered, "were answered and are lost", 7),
+    Plant(folder_entries_not_flushed, "were said to be sealed and are in no chunk", 4),
+    Plant(new_name_after_each_start, "are there 2 times", 1),
 ]
 
 
-@contextmanager
-def planted(plant: Callable[[], Planted]) -> Iterator[None]:
-    with replaced(plant()):
-        yield
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: str(plant.__name__))
-def test_a_planted_fault_is_found(plant: Callable[[], Planted]) -> None:
-    with planted(plant):
-        found = next((seed for seed in range(SEEDS) if play_seed(seed).broken), None)
-    assert found is not None, "no seed finds it"
+@pytest.mark.parametrize("planted", PLANTS, ids=lambda planted: str(planted.plant.__name__))
+def test_a_planted_fault_is_found(planted: Plant) -> None:
+    with replaced(planted.plant()):
+        finding = next((seed for seed in [planted.seed, *range(SEEDS)] if _is_told(seed, planted.promise)), None)
+    assert finding is not None, "no seed finds it"
+
+
+def _is_told(seed: int, promise: str) -> bool:
+    return any(promise in line for line in play_seed(seed).broken)
