@@ -73,6 +73,11 @@ class Prepared:
             ("registry.set_alias", {"model": "late", "alias": "champion", "version": 2, **reason}),
             ("registry.set_alias", {"model": "late", "alias": "favourite", "version": 1, **reason}),
             ("registry.remove_alias", {"model": "late", "alias": "favourite", **reason}),
+            ("deletion.delete", {"ref": "model:late/3", **reason}),
+            ("deletion.delete", {"ref": "model:late/4", **reason}),
+            ("registry.set_alias", {"model": "late", "alias": "spare", "version": 4, **reason}),
+            ("deletion.delete", {"ref": "experiment:old", **reason}),
+            ("tracking.start_run", {"experiment": "old"}),
             ("serving.declare", {"spec": msgspec.structs.replace(LATE, timeout_us=1_000_000)}),
             ("serving.start_rollout", {"deployment": "free", "version": 3, **reason}),
             ("serving.pause", {"rollout_id": ids["rollout"], **reason}),
@@ -180,6 +185,8 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     ids["waiting"] = next(one.rollout_id for one in loop("serving.rollouts", deployment="asked"))
     ids["approval"] = loop("approvals.list", state="waiting")[0].approval_id
     ids["profile"] = loop.blobs.put(b"profile of a pair").digest
+    old = loop("tracking.start_run", experiment="old", params={"depth": 3}).run_id
+    loop("tracking.finish_run", run_id=old)
     ids["run"] = loop("tracking.start_run", experiment="by-hand").run_id
     ids["token"] = loop("tokens.create", actor="person:bo", role="viewer").token.token_id
     alert = {"subject": "flights/deployment:late", "kind": "drift", "message": "2 features drift"}

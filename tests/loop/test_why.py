@@ -5,7 +5,7 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.loop import OperationContext, Provenance
 from loopwright.loop.why import why
 from tests.loop.answering import answer
-from tests.loop.conftest import Loop
+from tests.loop.conftest import Importer, Loop
 
 
 def ask(loop: Loop, prediction_id: str) -> Provenance:
@@ -47,6 +47,34 @@ def test_who_let_a_version_in_later_is_not_named_for_an_earlier_answer(serving: 
     assert "Bob wants it" in said(ask(serving, late), "rollout")[0]
     assert "forced" not in said(ask(serving, early), "gates")[0]
     assert "Bob insists" in said(ask(serving, late), "gates")[0]
+
+
+def test_what_was_deleted_since_is_told_with_when_and_by_whom(loop: Loop, importer: Importer) -> None:
+    importer.load()
+    importer.load("replace")
+    blob, plan = loop.blobs.put(b"joined"), loop("features.freeze_plan", service="late")
+    spec = {"service": "late", "dataset_versions": {"flights": 1}, "start_at": None, "end_at": 9, "known_by": 9}
+    facts = {"rows": 3, "plan_digest": plan, "event_at_min": 1, "event_at_max": 9}
+    loop.service("features.record_training_set", spec=spec, blob=blob, **facts)
+    run = loop("tracking.start_run", experiment="fit", execution_id="x").run_id
+    loop("tracking.finish_run", run_id=run)
+    version = loop.register(run=run, training_set="training_set:late/1")
+    facts = {"execution_id": "x", "model": "late", "version": version, "passed": True, "reason": "it ran"}
+    loop.service("loop.finish_training", **facts)
+    prediction_id = answer(loop, 1)
+    before = ask(loop, prediction_id)
+    loop("serving.retire", deployment="late", reason="over")
+    loop("registry.remove_alias", model="late", alias="champion", reason="over")
+    gone = ["model:late/1", f"run:{run}", "training_set:late/1", "dataset:flights/1"]
+    for ref in gone:
+        loop("deletion.delete", ref=ref, reason="the study is over")
+        assert [node.ref for node in ask(loop, prediction_id).nodes] == [node.ref for node in before.nodes]
+    found = ask(loop, prediction_id)
+    assert found.edges == before.edges
+    for ref in gone:
+        sentence = next(node.sentence for node in found.nodes if node.ref == f"flights/{ref}")
+        assert "was deleted at 2013-" in sentence
+        assert "by person:local: the study is over." in sentence
 
 
 def test_a_row_scored_in_a_batch_is_followed_to_the_version_that_scored_it(serving: Loop) -> None:

@@ -1,44 +1,98 @@
-"""The command that ends a project."""
+"""The command that deletes: one thing of a project by its ref, or a whole project by its name."""
 
 import sys
+from typing import Any
 
 import click
 
+from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json
 from loopwright.client import Remote, find_caller
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import Belongings
+from loopwright.kernel.refs import parse_ref
+from loopwright.loop import Belongings, DeletionPlan
 
 
 @click.command()
-@click.argument("project")
-@click.option("--reason", required=True, help="Why; it lands in the audit trail, which stays.")
-@click.option("--close", "is_closed_only", is_flag=True, help="Only end what goes on; every row stays to be read.")
+@click.argument("what")
+@click.option("--reason", default="", help="Why; it lands in the audit trail, which stays.")
+@click.option("--plan", "is_plan", is_flag=True, help="Only say what would go, and what needs it.")
+@click.option("--close", "is_closed_only", is_flag=True, help="Of a project: only end what goes on; every row stays.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("-p", "--project", help="Whose thing it is; not needed where there is one project.")
 @json_option
-def delete(project: str, reason: str, is_closed_only: bool, yes: bool, as_json: bool) -> None:
-    """End PROJECT: endpoints are retired, executions and jobs cancelled, and its rows removed.
+def delete(
+    what: str, reason: str, is_plan: bool, is_closed_only: bool, yes: bool, project: str | None, as_json: bool
+) -> None:
+    """Delete WHAT: one thing, as dataset:late, model:late/3 or run:run_01..., or a whole project by its name.
 
-    Its name and its events stay. Files that nothing names any more are freed by the next garbage collection.
+    A thing that something living needs is refused, with what needs it. Its ref stays and says when it was deleted.
+    Of a project name and events stay; endpoints are retired, executions and jobs cancelled. Files that nothing names
+    any more are freed by the next garbage collection.
     """
-    remote = Remote(project, find_caller())
-    if not yes and not _is_wanted(remote.call("loop.belongings"), project, is_closed_only):
-        click.echo("nothing was changed")
-        return
-    if is_closed_only:
-        ended = remote.call("loop.close_project", reason=reason)
+    if not is_plan and not reason.strip():
+        raise InvalidInput("why is it deleted?", field="--reason", next_step=f'loopwright delete {what} --reason "..."')
+    if ":" in what:
+        _delete_thing(what, reason, project, is_plan=is_plan, yes=yes, as_json=as_json)
     else:
-        ended = remote.call("loop.delete_project", name=project, reason=reason)
+        _delete_project(what, reason, is_plan=is_plan, is_closed_only=is_closed_only, yes=yes, as_json=as_json)
+
+
+def _delete_thing(ref: str, reason: str, project: str | None, *, is_plan: bool, yes: bool, as_json: bool) -> None:
+    found = remote(project or parse_ref(ref).project or None)
+    planned: DeletionPlan = found.call("deletion.plan", ref=ref)
+    if is_plan:
+        print_json(planned) if as_json else _show_plan(planned)
+        return
+    if not yes and not planned.holds:
+        _show_plan(planned, err=True)
+        if not _is_confirmed(f"delete {planned.ref}?"):
+            click.echo("nothing was changed")
+            return
+    if planned.holds and not as_json:
+        _show_holds(planned, err=True)
+    left = found.delete(ref, reason=reason)
+    print_json(left) if as_json else click.echo(f"{left.ref} is deleted")
+
+
+def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
+    counts = [*planned.parts.items(), *((table.replace("_", " "), rows) for table, rows in planned.rows.items())]
+    click.echo(f"{planned.ref} would go for good" + (", and with it:" if counts else ""), err=err)
+    for name, rows in counts:
+        click.echo(f"  {rows:>9,}  {name}", err=err)
+    if planned.made_of_it:
+        click.echo(f"stays, and says that it is gone: {', '.join(planned.made_of_it)}", err=err)
+    _show_holds(planned, err=err)
+
+
+def _show_holds(planned: DeletionPlan, *, err: bool) -> None:
+    if planned.holds:
+        click.echo("cannot go yet, for something needs it:", err=err)
+    for hold in planned.holds:
+        click.echo(f"  {hold.ref}: {hold.why}\n    next: {hold.next_step}", err=err)
+
+
+def _delete_project(
+    project: str, reason: str, *, is_plan: bool, is_closed_only: bool, yes: bool, as_json: bool
+) -> None:
+    found = Remote(project, find_caller())
+    if is_plan:
+        belongings = found.call("loop.belongings")
+        print_json(belongings) if as_json else _show_belongings(belongings, is_closed_only)
+        return
+    if not yes:
+        _show_belongings(found.call("loop.belongings"), is_closed_only)
+        if not _is_confirmed(f"close {project}?" if is_closed_only else f"delete {project}?"):
+            click.echo("nothing was changed")
+            return
+    verb, named = ("loop.close_project", {}) if is_closed_only else ("loop.delete_project", {"name": project})
+    ended: Any = found.call(verb, reason=reason, **named)
     what = "is closed" if is_closed_only else "is closed; its rows are being removed"
     print_json(ended) if as_json else click.echo(f"{project} {what}")
 
 
-def _is_wanted(belongings: Belongings, project: str, is_closed_only: bool) -> bool:
-    """Say what would end, and ask whether it is to be so.
-
-    Raises:
-        InvalidInput: Nobody is there to answer.
-    """
+def _show_belongings(belongings: Belongings, is_closed_only: bool) -> None:
+    """Say what would end with a project."""
     if belongings.serving:
         click.echo(f"retires {', '.join(belongings.serving)}: requests are refused from then on", err=True)
     if belongings.jobs:
@@ -47,8 +101,16 @@ def _is_wanted(belongings: Belongings, project: str, is_closed_only: bool) -> bo
         click.echo("removes for good:", err=True)
         for table, rows in sorted(belongings.rows.items()):
             click.echo(f"  {rows:>9,}  {table.replace('_', ' ')}", err=True)
+
+
+def _is_confirmed(question: str) -> bool:
+    """Ask whether it is to be so.
+
+    Raises:
+        InvalidInput: Nobody is there to answer.
+    """
     try:
-        return click.confirm(f"close {project}?" if is_closed_only else f"delete {project}?", err=True)
+        return click.confirm(question, err=True)
     except click.Abort:
         if sys.stdin.isatty():  # somebody said no, by Ctrl C
             raise

@@ -35,7 +35,7 @@ COMMANDS = {
     "datasets": ("loopwright.cli.asking:datasets", "List datasets and their versions."),
     "runs": ("loopwright.cli.asking:runs", "List or search runs."),
     "incidents": ("loopwright.cli.asking:incidents", "List incidents; acknowledge or resolve one."),
-    "delete": ("loopwright.cli.ending:delete", "Close a project and remove what it holds."),
+    "delete": ("loopwright.cli.ending:delete", "Delete a thing by its ref, or a project; --plan says what goes."),
     "tokens": ("loopwright.cli.asking:tokens", "List, create or revoke access tokens."),
     "call": ("loopwright.cli.asking:call", "Call any verb: call VERB name=value."),
     "logs": ("loopwright.cli.processes:logs", "The last lines of a process or an execution."),

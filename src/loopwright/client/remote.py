@@ -17,9 +17,10 @@ from loopwright.config import load_settings
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, TooLarge
-from loopwright.loop import Provenance, Replayed
+from loopwright.loop import DeletionPlan, Provenance, Replayed
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import Task
+from loopwright.store.types import Tombstone
 
 if TYPE_CHECKING:
     import polars as pl
@@ -147,6 +148,27 @@ class Remote:
         done = RemoteJob(self, self.call("loop.start_replay", prediction_id=prediction_id)).wait()
         return msgspec.structs.replace(provenance, replay=convert(done.result, Replayed))
 
+    def delete(self, ref: str, *, reason: str) -> Tombstone:
+        """Delete a thing with its parts, as ``p.delete("model:late/3", reason="never used")``; twice is once.
+
+        Args:
+            ref: Such as ``dataset:late``, ``dataset:late/2``, ``model:late/3``, ``run:run_01…``, ``experiment:tuning``.
+            reason: Why; whoever follows the ref later reads it.
+
+        Returns:
+            What is left: when it was deleted, by whom.
+
+        Raises:
+            Conflict: Something living needs it; ``details["holds"]`` says what, and how to let it go.
+        """
+        left: Tombstone = self.call("deletion.delete", ref=ref, reason=reason)
+        return left
+
+    def deletion_plan(self, ref: str) -> DeletionPlan:
+        """Return what would go with a thing, and what keeps it from going; changes nothing."""
+        planned: DeletionPlan = self.call("deletion.plan", ref=ref)
+        return planned
+
     def advance(self, to: int | str | datetime) -> Any:
         """Move a replay project's clock and wait until all that was due is done."""
         return self.call("clock.advance", to=parse_moment(to, "to"))
@@ -213,6 +235,15 @@ class RemoteDataset:
     def __init__(self, remote: Remote, name: str) -> None:
         self._remote = remote
         self.name = name
+
+    def delete(self, version: int | None = None, *, reason: str) -> Tombstone:
+        """Delete the dataset with all its versions, or one of them.
+
+        Args:
+            version: Its number; None for the whole dataset.
+            reason: Why.
+        """
+        return self._remote.delete(f"dataset:{self.name}" + ("" if version is None else f"/{version}"), reason=reason)
 
     def push(self, rows: Rows) -> int:
         """Send rows as they become known; the online features see them at once.

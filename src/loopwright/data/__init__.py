@@ -41,14 +41,17 @@ from loopwright.data.types import (
     SpecChange,
 )
 from loopwright.data.versions import (
+    appended_to,
     diff_result,
     finish_import,
     get_version,
     list_versions,
     release_quarantine,
     released_versions,
+    require_version,
     start_diff,
     start_import,
+    version_before,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +85,7 @@ __all__ = [
     "SpecChange",
     "VersionQuarantined",
     "VersionReady",
+    "appended_to",
     "check_usable",
     "datasets",
     "declarations",
@@ -102,8 +106,10 @@ __all__ = [
     "read",
     "release_quarantine",
     "released_versions",
+    "require_version",
     "row_keys",
     "start_diff",
     "start_import",
+    "version_before",
     "versions",
 ]

@@ -9,6 +9,7 @@ from loopwright.data.types import Dataset, DatasetSpec, Declared, SpecChange
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.verbs import query, verb
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 
 
@@ -45,12 +46,13 @@ def get(tx: Tx, *, dataset: str) -> Dataset:
     """Return one dataset with its declaration and its newest version's number."""
     declared = sql.find_dataset(tx, dataset)
     if declared is None:
-        raise NotFound(
+        unknown = NotFound(
             f"no dataset is named {dataset}",
             field="dataset",
             value=dataset,
             next_step="declare it in the project file, then loopwright apply",
         )
+        raise missing(tx, "dataset", dataset, None, unknown)
     return declared
 
 

@@ -146,6 +146,18 @@ def list_versions(
     return [read_row(row, DatasetVersion, fragments=[]) for row in tx.execute(statement)]
 
 
+def appended_to(tx: Tx, dataset: str, version: int) -> list[int]:
+    """Return the versions that were appended to one, whatever their state."""
+    v = dataset_versions
+    statement = select(v.c.version).where(v.c.project_id == tx.project, v.c.dataset == dataset, v.c.parent == version)
+    return list(tx.connection.scalars(statement.where(v.c.operation == "append").order_by(v.c.version)))
+
+
+def has_version(tx: Tx, dataset: str, version: int) -> bool:
+    """Say whether there is a version of this number."""
+    return tx.execute(_versions(tx, dataset).where(dataset_versions.c.version == version).limit(1)).first() is not None
+
+
 def list_checks(tx: Tx, dataset: str, version: int) -> list[tuple[int, list[CheckResult]]]:
     """Return number and checks of the ready versions whose rows a version holds, itself among them, newest first."""
     base, number = find_base(tx, dataset, version), dataset_versions.c.version

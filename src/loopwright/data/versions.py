@@ -28,6 +28,8 @@ from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, error_fro
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.store import jobs
+from loopwright.store.sql import last_deleted_version
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -125,11 +127,15 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
     named = sql.find_version(tx, dataset, version, state=None if version else "ready")
     if named is not None:
         return named
+    if version is not None:
+        unknown = NotFound(f"dataset {dataset} has no version {version}", field="version", value=version)
+        error = missing(tx, "dataset", dataset, version, unknown)
+        datasets.get(tx, dataset=dataset) if error is unknown else None
+        raise error
     datasets.get(tx, dataset=dataset)
-    if version is None and (last := _last(tx, dataset)) is not None:
+    if (last := _last(tx, dataset)) is not None:
         check_usable(last)
-    what = "no version yet" if version is None else f"no version {version}"
-    raise NotFound(f"dataset {dataset} has {what}", field="version", value=version, next_step="import rows first")
+    raise NotFound(f"dataset {dataset} has no version yet", field="version", next_step="import rows first")
 
 
 @query("data.newest_version", internal=True)
@@ -138,6 +144,13 @@ def newest_version(
 ) -> DatasetVersion | None:
     """Return the newest ready version for an import job, with only the fragments that meet ``[start_at, end_at)``."""
     return sql.find_version(tx, dataset, state="ready", during=(start_at, end_at))
+
+
+@query("data.version_before", internal=True)
+def version_before(tx: Tx, *, dataset: str, version: int) -> DatasetVersion | None:
+    """Return the newest ready version before one, without its fragments: its parent, where that was not deleted."""
+    before = sql.list_versions(tx, dataset, limit=1, before=version, state="ready")
+    return before[0] if before else None
 
 
 @query("data.versions")
@@ -153,6 +166,21 @@ def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVers
     get_version(tx, dataset=dataset, version=version)
     checked = sql.list_checks(tx, dataset, version)
     return [get_version(tx, dataset=dataset, version=number) for number, checks in checked if blocking(checks)]
+
+
+def appended_to(tx: Tx, *, dataset: str, version: int) -> list[int]:
+    """Return the versions that were appended to one, so that its rows are theirs too."""
+    return sql.appended_to(tx, dataset, version)
+
+
+def require_version(tx: Tx, *, dataset: str, version: int) -> None:
+    """Make sure that a version is there, without reading its fragments.
+
+    Raises:
+        NotFound: It is not, or not any more.
+    """
+    if not sql.has_version(tx, dataset, version):
+        get_version(tx, dataset=dataset, version=version)
 
 
 @verb("data.release_quarantine", changes=DatasetVersion, role=Role.APPROVER)
@@ -232,12 +260,14 @@ def _last(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | No
 
 def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None) -> DatasetVersion:
     last = _last(tx, imported.dataset)
+    # A number is given once: refs to a version that was deleted lead to its tombstone, never to another version.
+    taken = max(0 if last is None else last.version, last_deleted_version(tx, "dataset", imported.dataset))
     below = newest if imported.operation == "append" else None
     rows = imported.rows + (below.rows if below else 0)
     row_sum = add_row_sums(below.row_sum if below else "", imported.row_sum)
     return DatasetVersion(
         dataset=imported.dataset,
-        version=1 if last is None else last.version + 1,
+        version=taken + 1,
         state="quarantined" if blocking(imported.checks) else "ready",
         operation=imported.operation,
         parent=imported.parent,

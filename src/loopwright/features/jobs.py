@@ -99,9 +99,8 @@ def _pushed_rows(context: JobContext, view: BoundView, version: DatasetVersion) 
     if context.call(data.get, dataset=version.dataset).spec.personal:
         return None
     context.seal(Streams(context.project, ("pushes",), version.dataset))
-    since = 0
-    if version.parent is not None:
-        since = context.call(data.get_version, dataset=version.dataset, version=version.parent).recorded_at
+    before = context.call(data.version_before, dataset=version.dataset, version=version.version)
+    since = 0 if before is None else before.recorded_at
     recent = context.call(chunks.find, kind="pushes", stream=version.dataset, recorded_since=since)
     if not recent:
         return None

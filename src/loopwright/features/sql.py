@@ -6,7 +6,7 @@ from loopwright.features.tables import definitions, materializations, plans, tra
 from loopwright.features.types import Definition, FeaturePlan, Materialization, TrainingSetVersion
 from loopwright.kernel.documents import convert
 from loopwright.store.rows import read_row, row_of
-from loopwright.store.sql import upsert
+from loopwright.store.sql import last_deleted_version, upsert
 from loopwright.store.tx import Tx
 
 
@@ -70,7 +70,8 @@ def next_training_set(tx: Tx, service: str) -> int:
     statement = select(func.max(training_sets.c.version)).where(
         training_sets.c.project_id == tx.project, training_sets.c.service == service
     )
-    return int(tx.execute(statement).scalar() or 0) + 1
+    last = int(tx.execute(statement).scalar() or 0)
+    return max(last, last_deleted_version(tx, "training_set", service)) + 1
 
 
 def insert_training_set(tx: Tx, recorded: TrainingSetVersion) -> None:

@@ -10,6 +10,7 @@ from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import query, verb
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 
@@ -40,6 +41,8 @@ def record_training_set(
         reason: Why.
     """
     plan = find_plan(tx, digest=plan_digest)
+    for dataset, version in spec.dataset_versions.items():
+        data.require_version(tx, dataset=dataset, version=version)  # it may have been deleted since it was read
     for kept in sql.list_training_sets(tx, spec.service, digest=blob.digest):
         if kept.spec == spec and kept.plan_digest == plan_digest:
             return kept
@@ -78,7 +81,8 @@ def training_set(tx: Tx, *, service: str, version: int | None = None) -> Trainin
     if not newest:
         name = service if version is None else f"{service}/{version}"
         step = "start a pipeline that freezes one"
-        raise NotFound(f"there is no training set {name}", field="training_set", value=name, next_step=step)
+        unknown = NotFound(f"there is no training set {name}", field="training_set", value=name, next_step=step)
+        raise unknown if version is None else missing(tx, "training_set", service, version, unknown)
     return newest[0]
 
 

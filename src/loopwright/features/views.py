@@ -20,6 +20,7 @@ from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 
 
@@ -107,7 +108,8 @@ def find(tx: Tx, kind: str, name: str) -> Definition:
     definition = sql.find_definition(tx, kind, name)
     if definition is None:
         names = [item.name for item in sql.list_definitions(tx, kind)]
-        raise NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=suggest(name, names))
+        unknown = NotFound(f"no feature {kind} is named {name}", field=kind, value=name, next_step=suggest(name, names))
+        raise missing(tx, f"feature_{kind}", name, None, unknown)
     return definition
 
 

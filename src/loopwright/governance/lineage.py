@@ -1,5 +1,7 @@
 """Lineage: the graph of what was made from what."""
 
+from collections.abc import Sequence
+
 from loopwright.governance import sql
 from loopwright.governance.types import LineageEdge
 from loopwright.kernel.verbs import Count, query
@@ -13,6 +15,11 @@ def link(tx: Tx, child: str, relation: str, *parents: str) -> None:
     """Record that ``child`` was made from ``parents`` (refs as text), in this transaction."""
     edges = [LineageEdge(child, parent, relation) for parent in parents]
     sql.insert_edges(tx, edges)
+
+
+def made_of(tx: Tx, refs: Sequence[str], relations: Sequence[str]) -> list[LineageEdge]:
+    """Return the edges of some relations from many refs to what was made of them directly."""
+    return sql.edges_from(tx, refs, relations)
 
 
 @query("lineage.upstream")

@@ -1,5 +1,6 @@
 """Every statement of governance."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
@@ -147,6 +148,7 @@ def insert_edges(tx: Tx, edges: list[LineageEdge]) -> None:
     upsert(tx.connection, lineage, rows, key=("project_id", "child", "parent", "relation"), do_update=False)
 
 
+_PARENTS_AT_ONCE = 500
 _WALK = """
 WITH RECURSIVE walk(child, parent, relation, depth) AS (
   SELECT child, parent, relation, 1 FROM lineage WHERE project_id = :project AND {here} = :ref
@@ -164,6 +166,17 @@ def walk_edges(tx: Tx, ref: str, *, upwards: bool, depth: int) -> list[LineageEd
     statement = text(_WALK.format(here=here, there=there))
     rows = tx.execute(statement, {"project": tx.project, "ref": ref, "depth": depth})
     return [read_row(row, LineageEdge) for row in rows]
+
+
+def edges_from(tx: Tx, parents: Sequence[str], relations: Sequence[str]) -> list[LineageEdge]:
+    """Return the edges of some relations whose parents are among many refs."""
+    found: list[LineageEdge] = []
+    for first in range(0, len(parents), _PARENTS_AT_ONCE):
+        some = list(parents[first : first + _PARENTS_AT_ONCE])
+        statement = select(lineage).where(lineage.c.project_id == tx.project, lineage.c.parent.in_(some))
+        rows = tx.execute(statement.where(lineage.c.relation.in_(list(relations))))
+        found += [read_row(row, LineageEdge) for row in rows]
+    return found
 
 
 def insert_approval(tx: Tx, approval: Approval) -> None:

@@ -4,6 +4,7 @@ from loopwright.loop import (
     apply,
     attention,
     commands,
+    deletion,
     ending,
     evaluations,
     exports,
@@ -18,6 +19,7 @@ from loopwright.loop import (
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
+    Deleted,
     EvaluationStarted,
     GarbageFreed,
     ProjectApplied,
@@ -36,6 +38,8 @@ from loopwright.loop.retrain import list_retrains, start_retrain
 from loopwright.loop.timers import fire_due
 from loopwright.loop.types import (
     Belongings,
+    DeletionPlan,
+    Hold,
     Plan,
     PlannedChange,
     ProjectSpec,
@@ -53,8 +57,11 @@ __all__ = [
     "Attention",
     "Belongings",
     "CommandSpec",
+    "Deleted",
+    "DeletionPlan",
     "EvaluationStarted",
     "GarbageFreed",
+    "Hold",
     "ModelOutput",
     "Need",
     "NeedKind",
@@ -81,6 +88,7 @@ __all__ = [
     "apply",
     "attention",
     "commands",
+    "deletion",
     "deploy",
     "ending",
     "evaluations",

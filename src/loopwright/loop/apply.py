@@ -40,13 +40,13 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     _check_spec(spec)
     spec = _shown(spec)
     found = sql.newest_spec(tx.connection, tx.project)
-    before = ProjectSpec(spec.name) if found is None else found[2]
+    before = ProjectSpec(spec.name) if found is None else _without_deleted(tx, found[2])
     changes: list[PlannedChange] = []
     for kind in _KINDS:
         changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
     changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
     changes = _with_more(changes, {**_moved_services(tx, spec, changes), **_moved_trainings(tx, spec)})
-    base = "" if found is None else found[1]
+    base = "" if found is None else digest_of(to_builtins(before))
     return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
 
 
@@ -86,6 +86,16 @@ def current_spec(tx: Tx) -> ProjectSpec:
     if found is None:
         raise InvalidInput("nothing was applied to this project yet", next_step="loopwright apply FILE")
     return found[2]
+
+
+def _without_deleted(tx: Tx, spec: ProjectSpec) -> ProjectSpec:
+    """Return what was applied without what was deleted since: where it is declared still it is new again."""
+    there = {"datasets": {one.name for one in data.list_datasets(tx)}}
+    there["pipelines"] = there["trains"] = {one.name for one in pipelines.list_pipelines(tx)}
+    for kind, field in (("view", "views"), ("request", "requests"), ("service", "services")):
+        there[field] = {one.name for one in features.list_definitions(tx, kind=kind)}
+    kept = {field: [one for one in getattr(spec, field) if one.name in names] for field, names in there.items()}
+    return msgspec.structs.replace(spec, **kept)
 
 
 def _shown(spec: ProjectSpec) -> ProjectSpec:
@@ -137,11 +147,19 @@ def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -
         if name not in before:
             changes.append(PlannedChange(ref, "new"))
         elif name not in after:
-            changes.append(PlannedChange(ref, "undeclared", ["stays as it is; nothing is deleted"]))
+            changes.append(PlannedChange(ref, "undeclared", [_stays(kind, name)]))
         else:
             details = _differences(_without_code(before[name]), _without_code(after[name]))
             changes.append(PlannedChange(ref, "changed" if details else "unaffected", details))
     return changes
+
+
+def _stays(kind: str, name: str) -> str:
+    """Say that what is no longer declared stays, and how it would go where it can."""
+    stays = "stays as it is; nothing is deleted"
+    if kind in ("deployments", "retrains", "monitors"):
+        return stays
+    return f"{stays} (loopwright delete {_REF_KIND[kind]}:{name} does that)"
 
 
 def _moved_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> dict[str, list[str]]:

@@ -20,6 +20,14 @@ class Restored(Facts, frozen=True):
     backup_at: int
 
 
+@event("deletion.deleted")
+class Deleted(Facts, frozen=True):
+    """A thing is gone with its parts: how many of each kind, and how many rows belonged to them, where few enough."""
+
+    parts: dict[str, int]
+    rows: dict[str, int]
+
+
 @event("storage.garbage_freed")
 class GarbageFreed(Facts, frozen=True):
     """What no row named for a grace period is gone: how many blobs, all bytes, and the bytes by what they were of."""

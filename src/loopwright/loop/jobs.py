@@ -14,8 +14,8 @@ from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_se
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import evidence, replaying
-from loopwright.loop.types import AuditSkew, Evaluate, Export, ForgetProject, ReplayPrediction
+from loopwright.loop import deletion, evidence, replaying
+from loopwright.loop.types import AuditSkew, Evaluate, Export, ForgetDeleted, ForgetProject, ReplayPrediction
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
 from loopwright.store import chunks, jobs
@@ -161,3 +161,10 @@ def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
         rows += removed
         context.progress(f"{rows:,} rows removed")
     return {"rows": rows}
+
+
+@job(ForgetDeleted)
+def forget_deleted(context: JobContext, args: ForgetDeleted) -> None:
+    """Remove the rows that belonged to deleted things, until none is left."""
+    while left := context.call(deletion.forget_rows):
+        context.progress(f"{left:,} things have rows left")

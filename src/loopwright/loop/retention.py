@@ -125,12 +125,12 @@ def _pins(tx: Tx, kind: str, stream: str) -> list[Pin]:
 def _pins_of_pushes(tx: Tx, dataset: str) -> Iterator[Pin]:
     """A fill reads what was pushed since the version before the newest; what no version holds yet is there alone."""
     newest = data.get(tx, dataset=dataset).newest
-    parent = None if newest is None else data.get_version(tx, dataset=dataset, version=newest).parent
-    if parent is None:
+    before = None if newest is None else data.version_before(tx, dataset=dataset, version=newest)
+    if before is None:
         yield Pin(0, "no two versions hold what was pushed")
     else:
-        since = data.get_version(tx, dataset=dataset, version=parent).recorded_at
-        yield Pin(since - DAY_US, f"fills read what was pushed since version {parent}")
+        since = before.recorded_at
+        yield Pin(since - DAY_US, f"fills read what was pushed since version {before.version}")
 
 
 def _pins_of_deployment(tx: Tx, deployment: str) -> Iterator[Pin]:

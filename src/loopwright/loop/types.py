@@ -36,6 +36,34 @@ class ForgetProject(Work, frozen=True):
     """The rows of a deleted project are to be removed."""
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """That a living thing needs another: what is needed, by what, why in a sentence, and how to let it go."""
+
+    ref: str
+    by: str
+    why: str
+    next_step: str
+
+
+class DeletionPlan(msgspec.Struct, frozen=True):
+    """What would go with a thing: its parts by kind, and rows that belong to them by table, where they are counted.
+
+    ``holds`` keep it from being deleted. ``made_of_it`` are refs of what was made of it, needed by nothing alive: they
+    stay, and tell of what is gone.
+    """
+
+    ref: str
+    parts: dict[str, int]
+    rows: dict[str, int]
+    holds: list[Hold]
+    made_of_it: list[str]
+
+
+@job_kind("loop.forget_deleted", lane="upkeep")
+class ForgetDeleted(Work, frozen=True):
+    """Rows that belonged to deleted things are to be removed."""
+
+
 class RetrainSpec(msgspec.Struct, frozen=True):
     """When the platform trains again by itself, and how often at most: ``most`` per ``per_us`` of event time."""
 

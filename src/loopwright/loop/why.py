@@ -16,8 +16,9 @@ from loopwright.serving import Release, Rollout, ScoreSpec, Variant, predictions
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.retention import KEPT_HINT, tell_removal
+from loopwright.store.tombstones import tell_tombstone
 from loopwright.store.tx import Tx
-from loopwright.store.types import Streams
+from loopwright.store.types import Streams, Tombstone
 
 Rows = list[dict[str, Any]]
 
@@ -149,15 +150,28 @@ class _Chain:
         }
         self._add(ref, "rollout", f"{sentence} Approved by {_who(found, rollout.started_by)}.", details, child)
 
+    def _is_gone(self, ref: str, kind: str, child: str) -> Tombstone | None:
+        """Return what is left of a thing that was deleted, and add it; numbers and ids are never given again."""
+        left = store_sql.find_tombstone(self._tx, ref)
+        if left is not None:
+            details = {**left.facts, "deleted_at": left.deleted_at, "deleted_by": left.deleted_by}
+            self._add(ref, kind, f"{_capital(tell_tombstone(left))}.", details, child)
+        return left
+
     def _version(self, model: str, number: int, child: str) -> None:
-        version = registry.get_version(self._tx, model=model, version=number)
         ref = self._tx.ref("model", model, number)
+        left = self._is_gone(ref, "model", child)
+        if left is not None:
+            self._run(str(left.facts["run"]), str(left.facts["code_digest"]), ref)
+            self._training_set(str(left.facts["training_set"]), ref)
+            return
+        version = registry.get_version(self._tx, model=model, version=number)
         how = f", the recipe of version {version.refit_of} fitted on all rows" if version.refit_of else ""
         details = {"digest": version.digest, "flavour": version.flavour, "metrics": version.metrics}
         self._add(ref, "model", f"Version {number} of {model} ({version.flavour}{how}).", details, child)
         self._gates(version, ref)
-        self._run(version, ref)
-        self._training_set(version, ref)
+        self._run(version.run, version.code_digest, ref)
+        self._training_set(version.training_set, ref)
         if version.refit_of and self._tx.ref("model", model, version.refit_of) not in self._nodes:
             self._version(model, version.refit_of, ref)
 
@@ -176,10 +190,10 @@ class _Chain:
         """Say whether a record stood already when the release was made, or the batch started."""
         return record.recorded_at <= self._as_of
 
-    def _run(self, version: ModelVersion, child: str) -> None:
-        if not version.run:
+    def _run(self, ref: str, code_digest: str, child: str) -> None:
+        if not ref or self._is_gone(ref, "run", child):
             return
-        run = tracking.get_run(self._tx, run_id=parse_ref(version.run).name)
+        run = tracking.get_run(self._tx, run_id=parse_ref(ref).name)
         source, environment = run.source, run.environment
         commit = (source.commit[:12] or "no commit") if source else "no commit"
         dirty = " with uncommitted changes" if source and source.is_dirty else ""
@@ -190,28 +204,39 @@ class _Chain:
             "commit": source.commit if source else "",
             "patch_digest": source.patch_digest if source else "",
             "environment_digest": environment.digest if environment else "",
-            "code_digest": version.code_digest,
+            "code_digest": code_digest,
         }
         sentence = f"Trained with {params or 'no parameters'} at {commit}{dirty}, Python {python}."
-        self._add(version.run, "run", sentence, details, child)
+        self._add(ref, "run", sentence, details, child)
 
-    def _training_set(self, version: ModelVersion, child: str) -> None:
-        if not version.training_set:
+    def _training_set(self, ref: str, child: str) -> None:
+        if not ref:
             return
-        ref = parse_ref(version.training_set)
-        found = features.training_set(self._tx, service=ref.name, version=ref.version or 0)
+        named = parse_ref(ref)
+        if left := self._is_gone(ref, "training_set", child):
+            self._plan(str(left.facts["plan_digest"]), ref)
+            self._datasets(left.facts["spec"]["dataset_versions"], ref)
+            return
+        found = features.training_set(self._tx, service=named.name, version=named.version or 0)
         span = f"{format_moment(found.event_at_min)} to {format_moment(found.event_at_max)}"
         sentence = f"{found.rows} rows of {found.service} from {span}, joined as they were known then."
         details = {"digest": found.digest, "columns": found.columns, "plan_digest": found.plan_digest}
-        self._add(version.training_set, "training_set", sentence, details, child)
-        self._plan(found.plan_digest, version.training_set)
-        for name, number in found.spec.dataset_versions.items():
-            one = data.get_version(self._tx, dataset=name, version=number)
-            digests = [fragment.digest for fragment in one.fragments]
+        self._add(ref, "training_set", sentence, details, child)
+        self._plan(found.plan_digest, ref)
+        self._datasets(found.spec.dataset_versions, ref)
+
+    def _datasets(self, versions: dict[str, int], child: str) -> None:
+        for name, number in versions.items():
+            ref = self._tx.ref("dataset", name, number)
+            if self._is_gone(ref, "dataset", child):
+                continue
+            version = data.get_version(self._tx, dataset=name, version=number)
+            digests = [fragment.digest for fragment in version.fragments]
             files = f"{len(digests)} fragment{'' if len(digests) == 1 else 's'}"
-            sentence = f"Dataset {name} version {number}: {one.rows} rows in {files}, together {one.digest[:12]}."
-            details = {"digest": one.digest, "fragments": digests}
-            self._add(self._tx.ref("dataset", name, number), "dataset", sentence, details, version.training_set)
+            sentence = (
+                f"Dataset {name} version {number}: {version.rows} rows in {files}, together {version.digest[:12]}."
+            )
+            self._add(ref, "dataset", sentence, {"digest": version.digest, "fragments": digests}, child)
 
     def _plan(self, digest: str, child: str) -> None:
         plan = features.plan(self._tx, digest=digest)
@@ -235,3 +260,7 @@ def _traffic(release: Release, served: Variant, bucket: float | None) -> str:
 def _who(found: list[Approval], started_by: str) -> str:
     decided = [one for one in found if one.state == "approved"]
     return f"{decided[0].decided_by}" if decided else f"policy ({started_by})"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

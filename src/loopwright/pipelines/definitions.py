@@ -14,6 +14,7 @@ from loopwright.pipelines import sql
 from loopwright.pipelines.events import PipelineDeclared
 from loopwright.pipelines.executors.child import blob_digests
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 
 CALL = "call"
@@ -87,7 +88,8 @@ def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
     if found is None:
         names = [one.name for one in sql.list_pipelines(tx.connection, tx.project)]
         hint = suggest(pipeline, names, "loopwright apply declares it")
-        raise NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
+        unknown = NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
+        raise missing(tx, "pipeline", pipeline, None, unknown)
     return found
 
 

@@ -20,6 +20,7 @@ from loopwright.pipelines.events import (
 from loopwright.pipelines.executors.child import blob_digests
 from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
 from loopwright.store.timers import plans_next
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 
 JOB = "pipelines.execute"
@@ -213,9 +214,9 @@ def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
     """
     found = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
     if found is None:
-        raise NotFound(
-            "no such execution", field="execution_id", value=execution_id, next_step="loopwright call pipelines.list"
-        )
+        step = "loopwright call pipelines.list"
+        unknown = NotFound("no such execution", field="execution_id", value=execution_id, next_step=step)
+        raise missing(tx, "execution", execution_id, None, unknown)
     return found
 
 

@@ -5,13 +5,15 @@ from sqlalchemy import delete, func, insert, select, update
 from loopwright.registry.tables import aliases, gate_reports, model_versions, models
 from loopwright.registry.types import Alias, GateReport, Model, ModelVersion
 from loopwright.store.rows import read_row, row_of
-from loopwright.store.sql import upsert
+from loopwright.store.sql import last_deleted_version, upsert
 from loopwright.store.tx import Tx
 
 
 def lock_model(tx: Tx, model: str, wall_us: int) -> None:
     """Make the model's row if it is new and keep others who register away until the commit."""
-    row = {"project_id": tx.project, "model": model, "versions": 0, "recorded_at": wall_us}
+    # Numbers go on where those of a model of this name ended that was deleted: each is given once.
+    taken = last_deleted_version(tx, "model", model)
+    row = {"project_id": tx.project, "model": model, "versions": taken, "recorded_at": wall_us}
     upsert(tx.connection, models, [row], key=("project_id", "model"), do_update=False)
     chosen = select(models.c.model).where(models.c.project_id == tx.project, models.c.model == model)
     tx.execute(chosen.with_for_update())

@@ -18,6 +18,7 @@ from loopwright.registry.events import ModelImported, VersionRegistered
 from loopwright.registry.types import ModelFile, ModelVersion, Signature
 from loopwright.store import sql as store_sql
 from loopwright.store.blobs.base import check_digest
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 
@@ -213,7 +214,8 @@ def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
         names = ", ".join(one.model for one in sql.list_models(tx))
         hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start trains one"
     shown = model if version is None else f"{model}/{version}"
-    return NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)
+    unknown = NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)
+    return unknown if newest is not None and version is None else missing(tx, "model", model, version, unknown)
 
 
 @query("registry.versions")

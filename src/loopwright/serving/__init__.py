@@ -67,6 +67,7 @@ from loopwright.serving.types import (
     candidate_of,
     champion_of,
 )
+from loopwright.serving.uses import Use, served_plans, uses
 
 if TYPE_CHECKING:
     from loopwright.serving import predictions
@@ -108,6 +109,7 @@ __all__ = [
     "ShadowStep",
     "StepVerdict",
     "Trouble",
+    "Use",
     "Variant",
     "abort",
     "acknowledge",
@@ -140,7 +142,9 @@ __all__ = [
     "resume",
     "retire",
     "rollback",
+    "served_plans",
     "start_rollout",
     "start_score",
     "status",
+    "uses",
 ]

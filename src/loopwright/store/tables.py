@@ -1,6 +1,6 @@
 """Tables of the store: the event log, timers, jobs, cursors, leases, idempotency keys, chunks and blobs."""
 
-from sqlalchemy import Boolean, Column, Index, Table, Text, UniqueConstraint, false
+from sqlalchemy import Boolean, Column, Index, Table, Text, UniqueConstraint, false, text
 
 from loopwright.store.columns import METADATA, Json, Moment, Serial, SortedText, project_key
 
@@ -189,3 +189,28 @@ removals = Table(
     Index("ix_removals_stream", "project_id", "kind", "stream", "end_at"),
 )
 """What retention removed of streams: whoever asks for it later is told."""
+
+tombstones = Table(
+    "tombstones",
+    METADATA,
+    project_key(),
+    Column("ref", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Moment),
+    Column("deleted_at", Moment, nullable=False),
+    Column("deleted_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("facts", Json, nullable=False),
+    # When the last row that belonged to it was gone.
+    Column("forgotten_at", Moment),
+    Index("ix_tombstones_name", "project_id", "kind", "name", "version"),
+    Index(
+        "ix_tombstones_rows_left",
+        "project_id",
+        "ref",
+        sqlite_where=text("forgotten_at IS NULL"),
+        postgresql_where=text("forgotten_at IS NULL"),
+    ),
+)
+"""What was deleted: whoever follows a ref to it later is told when, by whom and why; its number is not given again."""

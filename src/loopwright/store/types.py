@@ -200,3 +200,21 @@ class Removal(msgspec.Struct, frozen=True):
     id_first: str
     id_last: str
     removed_at: int
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """What is left of a thing that was deleted: its ref, when (wall), by whom and why, and what it was.
+
+    ``facts`` are what lineage and ``why`` still tell of it, such as digests and what it was made from. Rows that
+    belonged to it are gone by ``forgotten_at``; until then nobody sees them any more, and a job removes them.
+    """
+
+    ref: str
+    kind: str
+    name: str
+    version: int | None
+    deleted_at: int
+    deleted_by: str
+    reason: str
+    facts: dict[str, Any]
+    forgotten_at: int | None = None

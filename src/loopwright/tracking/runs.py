@@ -1,5 +1,6 @@
 """Verbs of runs: start, log, finish, search."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from loopwright.governance import lineage
@@ -12,6 +13,7 @@ from loopwright.kernel.filters import parse_order as read_order
 from loopwright.kernel.refs import check_name, parse_ref
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import query, verb
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 from loopwright.tracking import sql
@@ -188,8 +190,13 @@ def get_run(tx: Tx, *, run_id: str) -> Run:
     """Return one run with the last value of each metric."""
     run = sql.find_run(tx, run_id)
     if run is None:
-        raise _unknown(run_id)
+        raise _unknown(tx, run_id)
     return run
+
+
+def running_among(tx: Tx, run_ids: Sequence[str]) -> list[str]:
+    """Return those of some runs that go on."""
+    return sql.running_among(tx, run_ids)
 
 
 @query("tracking.search_runs")
@@ -251,7 +258,7 @@ def _with_moments(tree: Filter) -> Filter:
 def _state(tx: Tx, run_id: str) -> str:
     state = sql.find_state(tx, run_id)
     if state is None:
-        raise _unknown(run_id)
+        raise _unknown(tx, run_id)
     return state
 
 
@@ -261,8 +268,9 @@ def _check_running(tx: Tx, run_id: str) -> None:
         raise Conflict(f"this run is {state}", field="run_id", value=run_id, rule="only a running run takes more")
 
 
-def _unknown(run_id: str) -> NotFound:
-    return NotFound("no such run", field="run_id", value=run_id, next_step="search with tracking.search_runs")
+def _unknown(tx: Tx, run_id: str) -> NotFound:
+    step = "search with tracking.search_runs"
+    return missing(tx, "run", run_id, None, NotFound("no such run", field="run_id", value=run_id, next_step=step))
 
 
 def _add_params(tx: Tx, run_id: str, params: dict[str, Any]) -> None:

@@ -37,6 +37,7 @@ from loopwright.tracking.types import Artifact, Experiment, MetricPoint, Run, na
 
 _GROUPS: dict[str, Table] = {"metrics": run_metrics, "params": run_params, "tags": run_tags}
 _LOGGED = (run_params, run_tags, run_metrics, run_artifacts)
+_RUNS_AT_ONCE = 500
 _POINT_COLUMNS = ("project_id", "run_id", "key", "step", "at_us", "number")
 
 
@@ -133,6 +134,17 @@ def find_state(tx: Tx, run_id: str) -> str | None:
     """Return a run's state; None if there is no such run."""
     state: str | None = _find_state.scalar(tx.connection, project=tx.project, run=run_id)
     return state
+
+
+def running_among(tx: Tx, run_ids: Sequence[str]) -> list[str]:
+    """Return those of some runs that go on."""
+    running: list[str] = []
+    for first in range(0, len(run_ids), _RUNS_AT_ONCE):
+        some = runs.c.run_id.in_(list(run_ids[first : first + _RUNS_AT_ONCE]))
+        running += tx.connection.scalars(
+            select(runs.c.run_id).where(runs.c.project_id == tx.project, some, runs.c.state == "running")
+        )
+    return running
 
 
 def update_run(tx: Tx, run_id: str, **values: Any) -> None:

@@ -255,7 +255,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     if live is not None:
         rollout_id = live.rollout_id
         stop(tx, live, f"rolled back: {reason}")
-    target = before if candidate is not None else _last_good(tx, deployment)
+    target = before if candidate is not None else last_good(tx, deployment)
     made = sql.find_release(tx.connection, tx.project, deployment)
     if made is None or candidate_of(made) is not None or champion_of(made).version != target:
         made = emit_release(tx, found, Shape(target), f"rolled back: {reason}", is_rollback=candidate is None)
@@ -272,7 +272,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     return made
 
 
-def _last_good(tx: Tx, deployment: str) -> int:
+def last_good(tx: Tx, deployment: str) -> int:
     """Return the champion before the present one; champions that were rolled back from do not count."""
     line: list[int] = []
     for champion, is_rollback in sql.champions(tx.connection, tx.project, deployment):

@@ -87,6 +87,7 @@ NO_PINS: dict[str, str] = {
     "channel_targets": "addresses, and digests of them, which no blob holds",
     "sessions": "digests of secrets",
     "tokens": "digests of secrets",
+    "tombstones": "what was deleted keeps nothing",
     "chunks.*": "ids and names",
     "dataset_versions.*": "digests of rows and of schemas, which no blob holds, and words",
     "dataset_fragments.*": "names",

@@ -1,0 +1,39 @@
+"""What is said of a thing that was deleted, to whoever asks for it by its name or number."""
+
+from loopwright.kernel.clock import SECOND_US, format_moment
+from loopwright.kernel.errors import NotFound
+from loopwright.store import sql
+from loopwright.store.tx import Tx
+from loopwright.store.types import Tombstone
+
+
+def tell_tombstone(left: Tombstone) -> str:
+    """Return a sentence: what was deleted, when, by whom and why."""
+    what = left.kind.replace("_", " ")
+    number = "" if left.version is None else f" version {left.version}"
+    at = format_moment(left.deleted_at - left.deleted_at % SECOND_US)
+    return f"{what} {left.name}{number} was deleted at {at} by {left.deleted_by}: {left.reason}"
+
+
+def missing(tx: Tx, kind: str, name: str, version: int | None, otherwise: NotFound) -> NotFound:
+    """Return the error of a thing that is not there: that it was deleted, or else the given one.
+
+    Args:
+        tx: Says in which project.
+        kind: Of its ref.
+        name: Its name.
+        version: Its number, for a thing that has some; one of a deleted whole was deleted with it.
+        otherwise: What is said of a thing that never was.
+    """
+    left = sql.find_tombstone(tx, tx.ref(kind, name, version))
+    if left is None and version is not None:
+        left = sql.find_tombstone(tx, tx.ref(kind, name))
+    if left is None:
+        return otherwise
+    return NotFound(
+        tell_tombstone(left),
+        field=otherwise.field or kind,
+        value=left.ref,
+        next_step=f"loopwright call deletion.list kind={kind} lists what was deleted",
+        details={"deleted": True},
+    )
