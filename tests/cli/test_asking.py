@@ -102,3 +102,25 @@ def test_a_project_is_deleted_by_an_admin_who_was_told_what_ends(as_role: As) ->
     with pytest.raises(Conflict, match="was closed"):
         loopwright("call", "tracking.start_run", "experiment=x", "-p", "flights")
     assert "rows are being removed" in loopwright("delete", "flights", "--reason", "done with it", "--yes")
+
+
+def test_a_thing_is_deleted_by_its_ref_once_somebody_said_so(as_role: As) -> None:
+    as_role("editor")
+    run_id = json.loads(loopwright("call", "tracking.start_run", "experiment=x", 'params={"rate": 0.1}'))["run_id"]
+    planned = loopwright("delete", f"run:{run_id}", "--plan")
+    assert f"run {run_id} goes on" in planned
+    assert f"loopwright call tracking.finish_run run_id={run_id} state=killed" in planned
+    with pytest.raises(Conflict, match="goes on"):
+        loopwright("delete", f"run:{run_id}", "--reason", "wrong code", "--yes")
+    loopwright("call", "tracking.finish_run", f"run_id={run_id}", "state=killed")
+    assert json.loads(loopwright("delete", f"run:{run_id}", "--plan", "--json"))["rows"] == {"run_params": 1}
+    with pytest.raises(InvalidInput, match="why is it deleted"):
+        loopwright("delete", f"run:{run_id}", "--yes")
+    with pytest.raises(InvalidInput, match="nobody answered"):
+        loopwright("delete", f"run:{run_id}", "--reason", "wrong code")
+    assert "is deleted" in loopwright("delete", f"run:{run_id}", "--reason", "wrong code", "--yes")
+    with pytest.raises(NotFound, match="by person:editor: wrong code"):
+        loopwright("call", "tracking.get_run", f"run_id={run_id}")
+    assert "is deleted" in loopwright("delete", f"run:{run_id}", "--reason", "again", "--yes")
+    with pytest.raises(PermissionDenied, match="may not delete a model"):
+        loopwright("delete", "model:late", "--reason", "old", "--yes")

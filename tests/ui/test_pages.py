@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from loopwright.governance import SERVICE_ACTOR
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
 from tests.ui.conftest import Site
 from tests.ui.seed_ground import NASTY
 
@@ -209,3 +209,20 @@ def test_an_event_of_no_known_type_reads_as_its_name(site: Site, web: httpx.Clie
     )
     assert web.get("/p/flights/audit.json").json()["events"][0]["text"] == "something new"
     assert json.loads(web.get("/projects.json").text)["projects"][0]["name"] == "flights"
+
+
+def test_what_was_deleted_is_told_where_it_stood(site: Site, web: httpx.Client) -> None:
+    call = site.context.dispatcher.call
+    actor = {"actor": LOCAL_ACTOR, "project": "flights"}
+    run_id = call("tracking.start_run", {"experiment": "brief", "inputs": ["dataset:flights/1"]}, **actor).run_id
+    call("tracking.finish_run", {"run_id": run_id}, **actor)
+    call("deletion.delete", {"ref": "experiment:brief", "reason": "it was a <try>"}, **actor)
+    for path in (f"/runs/{run_id}", "/experiments/brief"):
+        answer = web.get(f"/p/flights{path}")
+        assert answer.status_code == 404
+        assert "was deleted at" in answer.text
+        assert "by person:local: it was a &lt;try&gt;" in answer.text
+    around = web.get(f"/p/flights/lineage/run:{run_id}")
+    assert around.status_code == 200
+    assert f"run {run_id} was deleted at" in around.text
+    assert web.get("/p/flights/lineage/dataset:flights/1").status_code == 200

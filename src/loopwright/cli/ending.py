@@ -40,32 +40,28 @@ def delete(
 
 def _delete_thing(ref: str, reason: str, project: str | None, *, is_plan: bool, yes: bool, as_json: bool) -> None:
     found = remote(project or parse_ref(ref).project or None)
-    planned: DeletionPlan = found.call("deletion.plan", ref=ref)
     if is_plan:
+        planned: DeletionPlan = found.call("deletion.plan", ref=ref)
         print_json(planned) if as_json else _show_plan(planned)
         return
-    if not yes and not planned.holds:
+    if not yes:
+        planned = found.call("deletion.plan", ref=ref)
         _show_plan(planned, err=True)
-        if not _is_confirmed(f"delete {planned.ref}?"):
+        if not planned.holds and not _is_confirmed(f"delete {planned.ref}?"):
             click.echo("nothing was changed")
             return
-    if planned.holds and not as_json:
-        _show_holds(planned, err=True)
     left = found.delete(ref, reason=reason)
     print_json(left) if as_json else click.echo(f"{left.ref} is deleted")
 
 
 def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
+    """Say what would go with a thing, what of it stays, and what needs it."""
     counts = [*planned.parts.items(), *((table.replace("_", " "), rows) for table, rows in planned.rows.items())]
     click.echo(f"{planned.ref} would go for good" + (", and with it:" if counts else ""), err=err)
     for name, rows in counts:
         click.echo(f"  {rows:>9,}  {name}", err=err)
     if planned.made_of_it:
         click.echo(f"stays, and says that it is gone: {', '.join(planned.made_of_it)}", err=err)
-    _show_holds(planned, err=err)
-
-
-def _show_holds(planned: DeletionPlan, *, err: bool) -> None:
     if planned.holds:
         click.echo("cannot go yet, for something needs it:", err=err)
     for hold in planned.holds:

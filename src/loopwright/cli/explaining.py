@@ -25,5 +25,6 @@ def print_provenance(provenance: Provenance) -> None:
 def _file_digests(node: ProvenanceNode) -> list[str]:
     """Return the digests of the files that hold a node's rows; a dataset's own digest names no file."""
     if node.kind == "dataset":
-        return list(node.details["fragments"])
-    return [node.details["digest"]] if node.kind == "training_set" else []
+        return list(node.details.get("fragments", []))  # none of one that was deleted
+    is_stored = node.kind == "training_set" and "deleted_at" not in node.details
+    return [node.details["digest"]] if is_stored else []

@@ -75,15 +75,21 @@ def delete(tx: Tx, *, ref: str, reason: str) -> Tombstone:
 
 
 @query("deletion.list")
-def list_tombstones(tx: Tx, *, kind: str | None = None, name: str | None = None, limit: Count = 100) -> list[Tombstone]:
+def list_tombstones(
+    tx: Tx, *, kind: str | None = None, name: str | None = None, ref: str | None = None, limit: Count = 100
+) -> list[Tombstone]:
     """Return what was deleted, newest first.
 
     Args:
         tx: The open transaction.
         kind: As in its ref, such as ``model``.
         name: Its name.
+        ref: That thing alone.
         limit: At most 1,000.
     """
+    if ref is not None:
+        left = store_sql.find_tombstone(tx, str(parse_ref(ref, tx.project)))
+        return [] if left is None else [left]
     return store_sql.list_tombstones(tx, kind=kind, name=name, limit=min(limit, 1000))
 
 

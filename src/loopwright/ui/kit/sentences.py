@@ -94,6 +94,7 @@ SENTENCES = dict(
         _tell(store_events.JobCancelled, lambda facts: f"job {facts.kind} cancelled"),
         _tell(store_events.JobDismissed, lambda facts: f"failed job {facts.kind} dismissed"),
         _tell(loop.ProjectApplied, lambda facts: f"project applied, {facts.new} new, {facts.changed} changed"),
+        _tell(loop.Deleted, lambda facts: f"deleted{_with_parts(facts.parts)}"),
         _says(loop.Restored, "platform restored from a backup"),
         _tell(loop.EvaluationStarted, lambda facts: f"measuring of v{facts.version} started"),
         _tell(
@@ -230,3 +231,7 @@ def traffic_words(variants: Sequence[ReleasedVariant]) -> str:
     """Return who serves what share, as in ``v16 90 %, v17 10 %, v2 unseen``."""
     parts = [f"v{one.version} {'unseen' if one.is_shadow else percent(one.weight)}" for one in variants]
     return ", ".join(parts) or "nothing"
+
+
+def _with_parts(parts: dict[str, int]) -> str:
+    return "".join(f", with {number(count)} {words}{'' if count == 1 else 's'}" for words, count in parts.items())

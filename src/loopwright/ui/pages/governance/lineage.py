@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from loopwright import data, registry, serving
 from loopwright.governance import LineageEdge, lineage
 from loopwright.kernel.refs import parse_ref
+from loopwright.loop import deletion
+from loopwright.store.tombstones import tell_tombstone
 from loopwright.ui.kit.addresses import address, kind_of, name_of, page_of, short_ref
 from loopwright.ui.kit.asking import Ask
 from loopwright.ui.kit.graph import MOST_NODES, Node
@@ -47,6 +49,7 @@ def show_lineage(ask: Ask) -> View:
     downstream = ask(lineage.downstream, ref=ref, depth=depth)
     nodes, edges = neighbourhood(ask, ref, upstream, downstream)
     own_page = page_of(ref, ask.project)
+    left = next(iter(ask(deletion.list_tombstones, ref=ref, limit=1)), None)
     facts = {
         "ref": ref,
         "depth": depth,
@@ -55,6 +58,7 @@ def show_lineage(ask: Ask) -> View:
         "upstream_count": len(upstream),
         "downstream_count": len(downstream),
         "page": "" if "/lineage/" in own_page else own_page,
+        "gone": None if left is None else tell_tombstone(left),
     }
     return View(
         "governance/lineage.html", short_ref(ref, ask.project), "Lineage", facts, {"nodes": nodes, "edges": edges}

@@ -9,6 +9,7 @@ from loopwright.governance import approvals, lineage
 from loopwright.kernel.errors import NotFound
 from loopwright.registry import Alias, Evidence, GateReport, ModelVersion
 from loopwright.serving import Rollout
+from loopwright.store.tombstones import missing
 from loopwright.ui.kit.addresses import page_of, short_ref
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
@@ -41,7 +42,8 @@ def show_model(ask: Ask) -> View:
     name = ask.part("model")
     found = ask(registry.versions, model=name, before=ask.asked_number("before"), limit=PAGE_ROWS + 1)
     if not found:
-        raise NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
+        unknown = NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
+        raise missing(ask.tx, "model", name, None, unknown)
     shown = found[:PAGE_ROWS]
     reports = {one.version: ask.find(registry.gate_report, model=name, version=one.version) for one in shown}
     metrics = list(dict.fromkeys(metric for one in shown for metric in one.metrics))[:4]

@@ -9,6 +9,7 @@ from loopwright import pipelines, tracking
 from loopwright.governance import lineage
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
+from loopwright.store.tombstones import missing
 from loopwright.tracking import MetricPoint, Run
 from loopwright.ui.kit.addresses import address
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
@@ -55,7 +56,9 @@ def show_experiment(ask: Ask) -> View:
         problem = error.to_dict()
     found = next((one for one in ask(tracking.list_experiments) if one.name == name), None)
     if found is None:
-        raise NotFound("no such experiment", field="experiment", value=name, next_step="see the list of experiments")
+        step = "see the list of experiments"
+        unknown = NotFound("no such experiment", field="experiment", value=name, next_step=step)
+        raise missing(ask.tx, "experiment", name, None, unknown)
     shown = runs[:PAGE_ROWS]
     facts = {
         "experiment": found,
