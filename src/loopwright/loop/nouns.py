@@ -13,7 +13,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import Ref
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import Role
-from loopwright.pipelines.definitions import schedule_key
+from loopwright.pipelines import schedule_key
 from loopwright.store import forgetting
 from loopwright.store.tx import Tx
 

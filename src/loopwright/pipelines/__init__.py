@@ -12,6 +12,7 @@ from loopwright.pipelines.definitions import (
     get_pipeline,
     list_pipelines,
     named_blobs,
+    schedule_key,
 )
 from loopwright.pipelines.events import (
     ExecutionCancelled,
@@ -111,6 +112,7 @@ __all__ = [
     "named_blobs",
     "packing",
     "retry",
+    "schedule_key",
     "start",
     "start_scheduled",
     "step_kind",
