@@ -14,17 +14,8 @@ from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 from tests.databases import Postgres, open_sqlite, running_postgres
 
-LONGEST = {
-    name: rank
-    for rank, name in enumerate(
-        (
-            "simulation/test_it_finds.py",
-            "flows/test_demo.py",
-            "flows/test_many_processes.py",
-        )
-    )
-}
-"""The files that take longest, by folder and name; they are played first, in this order."""
+LONGEST = ("flows/test_demo.py", "flows/test_many_processes.py", "flows", "ui", "contract", "simulation", "gateway")
+"""Files and folders that take longest, the longest first."""
 START = parse_moment("2013-03-01T00:00:00Z")
 """The moment every test's clock starts at."""
 
@@ -41,7 +32,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: LONGEST.get("/".join(item.path.parts[-2:]), len(LONGEST)))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder, file = item.path.parts[-2:]
+    return next((rank for rank, name in enumerate(LONGEST) if name in (folder, f"{folder}/{file}")), len(LONGEST))
 
 
 @pytest.fixture(scope="session")
