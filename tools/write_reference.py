@@ -24,7 +24,7 @@ CONTRACTS = {
     "blob_stores": "Class `(url, cache)` with the methods of `store/blobs/base.py`; the name is the scheme of the URL.",
     "checks": "Struct under `RowCheck` or `AggregateCheck` of `loopwright.data.checks`; its fields are the arguments.",
     "codecs": "Class under `Codec` of `loopwright.pipelines.codecs`: how a value passes between steps. Never a pickle.",
-    "drift_metrics": "Function `(reference: Sketch, current: Sketch) -> float`; 0 is expected without drift.",
+    "drift_metrics": "Function `(reference: ColumnProfile, current: ColumnProfile) -> float`; 0 without drift.",
     "flavours": "Class with `name`, `suffix`, `can_save`, `save`, `load`, `inspect`; see `registry/flavours/base.py`.",
     "gates": "Function `(evidence: Evidence, **args) -> (verdict, sentence)`; pure.",
     "guards": "Function `(served, before, weight) -> StepVerdict`; one guard of a canary step.",

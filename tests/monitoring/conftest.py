@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loopwright.data import profiles
 from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.ids import new_ids
-from loopwright.monitoring import Monitor, MonitorSpec, build_reference, to_bytes
+from loopwright.monitoring import Monitor, MonitorSpec, build_reference
 from loopwright.registry import Signature
 from loopwright.serving import DeploymentSpec, predictions
 from loopwright.store import sql as store_sql
@@ -174,7 +175,7 @@ def champion(worker: Worker) -> Callable[..., str]:
         traffic = make_traffic(days * 900, np.random.default_rng(99))
         at = start_at + np.arange(len(traffic)) * (DAY // 900)
         rows = traffic.with_columns(event_at=pl.Series(at))
-        body = to_bytes(build_reference(rows, ["distance", "temp", "carrier"]))
+        body = profiles.to_bytes(build_reference(rows, ["distance", "temp", "carrier"]))
         digest = worker.blobs.put(body).digest
         version = {
             "model": "late",

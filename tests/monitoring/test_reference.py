@@ -71,7 +71,7 @@ def test_too_few_stretches_say_nothing() -> None:
 
 
 def test_scores_are_watched_under_a_name_of_their_own() -> None:
-    assert SCORE in build_reference(rows(3), ["temp"], score="score").profile.sketches
+    assert SCORE in build_reference(rows(3), ["temp"], score="score").profile.columns
 
 
 def test_an_absent_column_is_named() -> None:

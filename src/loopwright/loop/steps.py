@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 
 from loopwright import features, registry
+from loopwright.data import profiles
 from loopwright.features import cut_training_set, freeze_training_set
 from loopwright.kernel.clock import DAY_US, format_duration
 from loopwright.kernel.documents import convert
@@ -13,7 +14,7 @@ from loopwright.loop import evidence, recording, training
 from loopwright.loop.apply import current_spec
 from loopwright.loop.jobs import ask_child
 from loopwright.loop.types import TrainSpec
-from loopwright.monitoring import MonitorSpec, build_reference, to_bytes
+from loopwright.monitoring import MonitorSpec, build_reference
 from loopwright.pipelines import StepContext
 from loopwright.registry import GateSpec, SavedModel
 from loopwright.store.chunks import keep_blobs
@@ -76,7 +77,7 @@ def profile(context: StepContext, inputs: Document) -> Document:
     columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]
     every_us, over_us = monitor.every_us, monitor.over_us
     built = build_reference(frame, columns, every_us=every_us, over_us=over_us, metric=monitor.drift)
-    blob = context.blobs.put(to_bytes(built))
+    blob = context.blobs.put(profiles.to_bytes(built))
     context.call(keep_blobs, blobs=[blob])
     return {"digest": blob.digest}
 

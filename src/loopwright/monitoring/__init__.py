@@ -40,8 +40,7 @@ from loopwright.monitoring.monitors import (
     start_reference,
 )
 from loopwright.monitoring.performance import measure, score_rows
-from loopwright.monitoring.reference import build_reference
-from loopwright.monitoring.sketches import Reference, reference_from_bytes, to_bytes
+from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
 from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
@@ -129,7 +128,6 @@ __all__ = [
     "settle_window",
     "shown_spec",
     "start_reference",
-    "to_bytes",
     "waiting_incidents",
     "window",
     "window_task",

@@ -7,11 +7,10 @@ import msgspec
 import numpy as np
 import polars as pl
 
+from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring import sketches
 from loopwright.monitoring.performance import measure, score_rows, score_schema, segment_performance
-from loopwright.monitoring.reference import SCORE
-from loopwright.monitoring.sketches import Profile, Reference
+from loopwright.monitoring.reference import SCORE, Reference, reference_from_bytes
 from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Window, WindowTask, served_variant
 from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
@@ -29,7 +28,7 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
     monitor = task.monitor
     spec = monitor.spec
     reference = _load_reference(monitor, blobs)
-    features = [] if reference is None else [name for name in reference.profile.sketches if name != SCORE]
+    features = [] if reference is None else [name for name in reference.profile.columns if name != SCORE]
     # A window that closed before there was a reference is measured anew.
     known = task.known if task.known is None or task.known.reference or not monitor.reference else None
     rows = _read_rows(task, blobs, spec.segments if known else sorted({*features, *spec.segments}))
@@ -41,10 +40,10 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
     drift, profile_digest = ([], "") if known is None else (known.drift, known.profile_digest)
     if known is None and reference is not None and served.height:
         profile = build_window_profile(served, reference)
-        kept.append(blobs.put(sketches.to_bytes(profile)))
+        kept.append(blobs.put(profiles.to_bytes(profile)))
         profile_digest = kept[-1].digest
         if task.end_at - spec.over_us >= monitor.reference_at or not spec.over_us:  # whole stretches only
-            drift = measure_drift(reference, sketches.merge([*_earlier_profiles(task, blobs), profile]), spec)
+            drift = measure_drift(reference, profiles.merge(*_earlier_profiles(task, blobs), profile), spec)
     window = Window(
         deployment=monitor.deployment,
         start_at=task.start_at,
@@ -102,7 +101,7 @@ def _with_performance(
     return msgspec.structs.replace(window, span=measure(together, ordered, spec, monitor.task), segments=segments)
 
 
-def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:
+def build_window_profile(served: pl.DataFrame, reference: Reference) -> profiles.Profile:
     """Return the profile of served rows in the bins of a reference.
 
     Args:
@@ -110,32 +109,32 @@ def build_window_profile(served: pl.DataFrame, reference: Reference) -> Profile:
         reference: Whose bins to use.
     """
     like = reference.profile
-    sources = {name: "score" if name == SCORE else FEATURE_PREFIX + name for name in like.sketches}
+    sources = {name: "score" if name == SCORE else FEATURE_PREFIX + name for name in like.columns}
     named = pl.DataFrame([served.get_column(source).alias(name) for name, source in sources.items()])
-    return sketches.build_profile(named, like)
+    return profiles.profile_like(named, like)
 
 
-def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[Profile]:
+def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[profiles.Profile]:
     """Return the profiles of the windows before, as far as drift is measured over them too."""
     since = task.end_at - task.monitor.spec.over_us
     digests = [part.profile_digest for part in task.before if part.start_at >= since and part.profile_digest]
-    return [sketches.profile_from_bytes(blobs.get(digest)) for digest in digests]
+    return [profiles.from_bytes(blobs.get(digest)) for digest in digests]
 
 
-def measure_drift(reference: Reference, profile: Profile, spec: MonitorSpec) -> list[FeatureDrift]:
+def measure_drift(reference: Reference, profile: profiles.Profile, spec: MonitorSpec) -> list[FeatureDrift]:
     """Return the distance of each watched column; whether it lasts is judged when the window is stored."""
     distance = load_plugin("drift_metrics", spec.drift)
     stretch_us = reference.over_us or reference.every_us
     is_alike = (reference.metric, stretch_us) == (spec.drift, spec.over_us or spec.every_us)
     has_usual = spec.usual and is_alike
     found = []
-    for name, sketch in profile.sketches.items():
+    for name, column in profile.columns.items():
         if name in spec.ignore or name in reference.clock:
             continue
-        base = reference.profile.sketches[name]
+        base = reference.profile.columns[name]
         above = max(spec.above, reference.usual.get(name, 0.0) if has_usual else 0.0)
-        value = max(0.0, float(distance(base, sketch)))
-        found.append(FeatureDrift(name, value, sketch.missing, base.missing, profile.rows, False, above))
+        value = max(0.0, float(distance(base, column)))
+        found.append(FeatureDrift(name, value, column.missing, base.missing, profile.rows, False, above))
     return found
 
 
@@ -166,4 +165,4 @@ def _latency_p99_ms(served: pl.DataFrame) -> float | None:
 
 
 def _load_reference(monitor: Monitor, blobs: BlobStore) -> Reference | None:
-    return sketches.reference_from_bytes(blobs.get(monitor.reference)) if monitor.reference else None
+    return reference_from_bytes(blobs.get(monitor.reference)) if monitor.reference else None

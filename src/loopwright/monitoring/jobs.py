@@ -4,8 +4,9 @@ from typing import Any, Literal
 
 import polars as pl
 
+from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring import monitors, sketches
+from loopwright.monitoring import monitors
 from loopwright.monitoring.channels import Notice
 from loopwright.monitoring.evaluation import evaluate
 from loopwright.monitoring.incidents import get_incident
@@ -88,7 +89,7 @@ def profile_reference(context: JobContext, args: BuildReference) -> dict[str, An
         time=args.time or "event_at",
         score=args.score,
     )
-    stored = context.blobs.put(sketches.to_bytes(reference))
+    stored = context.blobs.put(profiles.to_bytes(reference))
     context.call(
         monitors.set_reference,
         deployment=args.deployment,

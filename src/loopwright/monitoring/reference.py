@@ -1,12 +1,14 @@
 """References: frozen bins of training rows, how far stretches of them stray, which columns only tell the time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from loopwright.data import profiles
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring.sketches import Placed, Profile, Reference, Sketch, freeze_bins, from_places, places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 
 SCORE = "(score)"
 """Name under which a window's own scores are compared, if the reference has scores."""
+LEVELS = 1000
+"""Commonest values of a text that are told apart."""
 LEAST_ROWS = 100
 """A stretch of fewer rows is not judged."""
 _LEAST_STRETCHES, _MOST_STRETCHES, _MOST_STEPS = 8, 60, 20_000
@@ -22,6 +26,34 @@ _CLOCK_ROWS = 5000
 Calendar = dict[str, "npt.NDArray[np.int64]"]
 """Hour, weekday, month and the like of each row."""
 _PARTS = ("hour", "minute", "weekday", "day", "week", "month", "ordinal_day", "year")
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """What windows are compared with.
+
+    ``usual`` is the largest distance by ``metric`` that stretches of ``over_us`` (0: of ``every_us``) of the reference
+    itself reach; ``clock`` names columns that only tell the time, whose distance means nothing.
+    """
+
+    profile: profiles.Profile
+    metric: str = ""
+    every_us: int = 0
+    over_us: int = 0
+    usual: dict[str, float] = {}
+    clock: list[str] = []
+
+
+def reference_from_bytes(body: bytes) -> Reference:
+    """Return the reference of stored bytes, whatever version stored them.
+
+    Raises:
+        Corrupt: They hold none.
+    """
+    return profiles.decode(body, Reference, _upgrade)
+
+
+def _upgrade(document: Any) -> Any:
+    return {**document, "profile": profiles.upgrade_profile(document["profile"])}
 
 
 def build_reference(
@@ -53,24 +85,31 @@ def build_reference(
         raise InvalidInput(
             "the reference lacks a column", field="columns", value=absent[0], rule=", ".join(frame.columns[:50])
         )
-    named = {name: frame.get_column(name) for name in columns}
+    named = {name: _as_logged(frame.get_column(name)) for name in columns}
     if score:
-        named[SCORE] = frame.get_column(score)
+        named[SCORE] = _as_logged(frame.get_column(score))
     at = _micros(frame.get_column(time)) if time in frame.columns and frame.height else None
     steps = None if at is None else at // every_us - at.min() // every_us
-    sketches, usual = {}, {}
+    counted, usual = {}, {}
     for name, column in named.items():
-        bins = freeze_bins(column)
-        placed = places(column, bins)
-        sketches[name] = from_places(*placed, bins)
+        counted[name] = profiles.profile_column(column, categories=LEVELS)
         if steps is not None:
-            usual[name] = _usual_distance(placed, sketches[name], steps, max(1, over_us // every_us), metric)
-    profile = Profile(frame.height, sketches)
+            usual[name] = _usual_distance(column, counted[name], steps, max(1, over_us // every_us), metric)
+    profile = profiles.Profile(frame.height, counted)
     if at is None:
         return Reference(profile, metric, every_us, over_us)
     calendars = calendars_of(at)
-    clock = [name for name, column in named.items() if tells_time(column, calendars)]
+    clock = [name for name in named if tells_time(frame.get_column(score if name == SCORE else name), calendars)]
     return Reference(profile, metric, every_us, over_us, usual, clock)
+
+
+def _as_logged(column: "pl.Series") -> "pl.Series":
+    """Return a column as the prediction log has it: a number, truth values among them, without NaN; else a text."""
+    import polars as pl
+
+    if column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null):
+        return column.cast(pl.Float64).fill_nan(None)
+    return column.cast(pl.String)
 
 
 def calendars_of(at: "npt.NDArray[np.int64]") -> list[Calendar]:
@@ -113,17 +152,20 @@ def _calendar(at: "npt.NDArray[np.int64]", hours: int) -> Calendar:
     return {part: getattr(moments.dt, part)().to_numpy().astype(np.int64) for part in _PARTS}
 
 
-def _usual_distance(placed: Placed, sketch: Sketch, steps: "npt.NDArray[np.int64]", width: int, metric: str) -> float:
+def _usual_distance(
+    column: "pl.Series", whole: profiles.ColumnProfile, steps: "npt.NDArray[np.int64]", width: int, metric: str
+) -> float:
     """Return the largest distance of a stretch of ``width`` steps from all rows; 0 if there are too few stretches."""
     import numpy as np
 
     count = int(steps.max()) + 1
     if not _LEAST_STRETCHES <= count - width + 1 <= _MOST_STEPS:
         return 0.0
-    found, values = placed
-    size = len(sketch.counts) + 1
+    places = profiles.place_rows(column, whole.bins)
+    values = np.nan_to_num(column.to_numpy(), posinf=0.0, neginf=0.0) if whole.is_number else np.zeros(len(places))
+    size = len(whole.counts) + 1
     # Counts by step and bin, summed up along the steps: a stretch of any width is then one difference of two rows.
-    cells = steps * size + found
+    cells = steps * size + places
     running = []
     for weights in (None, values):
         table = np.bincount(cells, weights=weights, minlength=count * size).reshape(count, size)
@@ -133,12 +175,21 @@ def _usual_distance(placed: Placed, sketch: Sketch, steps: "npt.NDArray[np.int64
     if len(full) < _LEAST_STRETCHES:
         return 0.0
     distance = load_plugin("drift_metrics", metric)
-    distances = []
-    for place in full[:: -(-len(full) // _MOST_STRETCHES)]:
-        tallied = counts[place].astype(np.int64).tolist()
-        summed = sums[place][:-1].tolist() if sketch.is_number else []
-        distances.append(distance(sketch, Sketch(sketch.edges, sketch.levels, tallied[:-1], summed, tallied[-1])))
-    return float(max(distances))
+    drawn = full[:: -(-len(full) // _MOST_STRETCHES)]
+    return float(max(distance(whole, _stretch(whole, counts[step], sums[step])) for step in drawn))
+
+
+def _stretch(
+    whole: profiles.ColumnProfile, counts: "npt.NDArray[np.float64]", sums: "npt.NDArray[np.float64]"
+) -> profiles.ColumnProfile:
+    """Return the profile of a stretch of rows from its counts by bin, missing ones last, and its sums."""
+    *binned, nulls = (int(number) for number in counts)
+    bins, known = whole.bins, sum(binned)
+    if whole.is_number:
+        counted = {"bin_counts": binned, "bin_sums": sums[:-1].tolist(), "edges": bins.edges}
+    else:
+        counted = {"category_counts": binned[:-1], "other": binned[-1], "categories": bins.categories}
+    return profiles.ColumnProfile(bins.kind, known + nulls, nulls, count=known, **counted)
 
 
 def _micros(column: "pl.Series") -> "npt.NDArray[np.int64]":

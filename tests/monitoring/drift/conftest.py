@@ -6,8 +6,21 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loopwright.data import profiles
+from loopwright.data.profiles import ColumnProfile, Profile
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring.sketches import count, freeze_sketch
+from loopwright.monitoring import build_reference
+
+
+def freeze(column: pl.Series) -> ColumnProfile:
+    """Return the profile of a reference's column."""
+    return build_reference(pl.DataFrame({"x": column}), ["x"]).profile.columns["x"]
+
+
+def count(column: pl.Series, like: ColumnProfile) -> ColumnProfile:
+    """Return the profile of a window's column."""
+    return profiles.profile_like(pl.DataFrame({"x": column}), Profile(like.rows, {"x": like})).columns["x"]
+
 
 REFERENCE_ROWS, WINDOW_ROWS, TRIALS = 20_000, 900, 300
 
@@ -18,7 +31,7 @@ def between() -> Callable[[str], Callable[..., float]]:
 
     def of(name: str) -> Callable[..., float]:
         def distance(reference: object, current: object) -> float:
-            like = freeze_sketch(pl.Series(reference))
+            like = freeze(pl.Series(reference))
             return float(load_plugin("drift_metrics", name)(like, count(pl.Series(current), like)))
 
         return distance
@@ -44,7 +57,7 @@ def null_distances() -> Callable[[str, str], np.ndarray]:
     def of(name: str, sample: str) -> np.ndarray:
         rng = np.random.default_rng(len(sample))
         draw = SAMPLES[sample]
-        like = freeze_sketch(pl.Series(draw(rng, REFERENCE_ROWS)))
+        like = freeze(pl.Series(draw(rng, REFERENCE_ROWS)))
         distance = load_plugin("drift_metrics", name)
         return np.array([distance(like, count(pl.Series(draw(rng, WINDOW_ROWS)), like)) for _ in range(TRIALS)])
 

@@ -1,7 +1,7 @@
-"""Distances of a window from the reference, one file each, as functions of two sketches with the same bins.
+"""Distances of a window from the reference, one file each, as functions of two profiles of a column in the same bins.
 
-A distance is a function ``(reference: Sketch, current: Sketch) -> float``, larger for further, 0 expected without
-drift. It must see missing values: a column that turns half null has drifted.
+A distance is a function ``(reference: ColumnProfile, current: ColumnProfile) -> float``, larger for further, 0
+expected without drift. It must see missing values: a column that turns half null has drifted.
 """
 
 from loopwright.kernel.plugins import add_built_in

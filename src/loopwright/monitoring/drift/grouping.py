@@ -3,14 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from loopwright.monitoring.sketches import Sketch
+from loopwright.data import profiles
 
 Floats = npt.NDArray[np.float64]
 GROUPS = 16
 LEAST_EXPECTED = 5.0
 
 
-def group_counts(reference: Sketch, current: Sketch) -> tuple[Floats, Floats]:
+def group_counts(reference: profiles.ColumnProfile, current: profiles.ColumnProfile) -> tuple[Floats, Floats]:
     """Return both columns' counts in common groups; groups empty in both are left out.
 
     Numbers: neighbouring bins join to about 16 groups of equal reference mass; below, above and missing stay apart.

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
+from loopwright.data import profiles
 from loopwright.monitoring.drift.grouping import group_counts, null_mean, smoothed_shares
-from loopwright.monitoring.sketches import Sketch
 
 
-def jensen_shannon(reference: Sketch, current: Sketch) -> float:
+def jensen_shannon(reference: profiles.ColumnProfile, current: profiles.ColumnProfile) -> float:
     """Return the Jensen-Shannon divergence in base 2 (0..1) less its mean without drift.
 
     That mean is ``(B - 1)(1/n + 1/m) / (8 ln 2)``.

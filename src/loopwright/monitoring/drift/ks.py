@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from loopwright.monitoring.sketches import Sketch
+from loopwright.data import profiles
 
 
-def kolmogorov_smirnov(reference: Sketch, current: Sketch) -> float:
+def kolmogorov_smirnov(reference: profiles.ColumnProfile, current: profiles.ColumnProfile) -> float:
     """Return the largest difference of the cumulative shares (0..1), missing values first.
 
     Of texts it is the largest difference of the share of any level. At 64 bins it is within 0.0005 of the exact

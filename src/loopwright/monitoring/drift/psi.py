@@ -2,11 +2,11 @@
 
 import numpy as np
 
+from loopwright.data import profiles
 from loopwright.monitoring.drift.grouping import group_counts, null_mean, smoothed_shares
-from loopwright.monitoring.sketches import Sketch
 
 
-def psi(reference: Sketch, current: Sketch) -> float:
+def psi(reference: profiles.ColumnProfile, current: profiles.ColumnProfile) -> float:
     """Return ``sum((q - p) ln(q / p))`` over groups, in nats, less its mean without drift.
 
     0.2 is commonly called a shift. Source: Kullback & Leibler 1951 (the symmetric divergence J); its mean without

@@ -3,12 +3,12 @@
 import numpy as np
 import numpy.typing as npt
 
-from loopwright.monitoring.sketches import Sketch
+from loopwright.data import profiles
 
 Floats = npt.NDArray[np.float64]
 
 
-def wasserstein(reference: Sketch, current: Sketch) -> float:
+def wasserstein(reference: profiles.ColumnProfile, current: profiles.ColumnProfile) -> float:
     """Return the area between the cumulative shares, in units of the reference's spread, plus the missing change.
 
     The spread is half the distance of the reference's 16 % and 84 % quantiles. Within a bin with edges a and b the
