@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from loopwright.gateway import spool as spool_module
 from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_segment
 from loopwright.kernel.errors import StorageFull, Unavailable
 
@@ -96,6 +97,22 @@ def test_a_damaged_record_in_the_newest_segment_keeps_what_follows_it(tmp_path: 
     assert again.kept_aside == ["flights/predictions/late/000000000001.bad"]
     assert b"\xa1c" in (tmp_path / again.kept_aside[0]).read_bytes()
     again.close()
+
+
+@pytest.mark.parametrize(("number", "is_aside"), [(errno.EMFILE, False), (errno.ENOSPC, False), (errno.EIO, True)])
+def test_a_segment_is_set_aside_only_for_what_does_not_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_aside: bool
+) -> None:
+    """Rows that a process could not read while it lacked handles are rows; only a bad disk keeps them for a person."""
+
+    def cannot(_path: Path) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(spool_module, "cut_torn_tail", cannot)
+    spool = started_after(tmp_path, lambda body: body)
+    assert len(spool.kept_aside) == is_aside
+    assert spool.streams[KEY].closed() == ([] if is_aside else [1])
+    spool.close()
 
 
 def test_numbers_go_on_after_everything_was_sealed(tmp_path: Path) -> None:

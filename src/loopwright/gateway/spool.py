@@ -35,6 +35,8 @@ _LEVELS = 4
 """Folders above a stream's own that may be new with it: kind, project, spool, and the gateway's."""
 _PROBE_NAME, _PROBE = ".probe", bytes(1 << 16)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PASSING = {*_FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
+"""What keeps a process from reading a file that is sound: it lacks room, memory or handles."""
 _SEGMENT = re.compile(r"[0-9]{12}\.log")
 _ASIDE = re.compile(r"[0-9]{12}(\.[0-9]+)?\.(bad|salvaged)")
 _encoder = msgspec.msgpack.Encoder()
@@ -199,8 +201,9 @@ class Stream:
         try:
             cut_torn_tail(self.path(number))
         except OSError as error:
-            log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
-            return
+            if error.errno not in _PASSING:  # else whoever seals it cuts off what is damaged
+                log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
+                return
         with suppress(OSError):  # nobody else flushes what another life wrote, once there is a newer segment
             self._closing.append(os.open(self.path(number), os.O_WRONLY))
 
