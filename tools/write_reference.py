@@ -59,6 +59,10 @@ SETTINGS = {
     "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "
     "are strict; separated by `:`.",
     "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code, separated by `:`.",
+    "LOOPWRIGHT_CHECKPOINTS": "Where servers keep signed checkpoints of the event log: a folder, `s3://bucket/prefix`, "
+    "`gs://…` or `az://…`; best where who writes the database cannot write, and one for all servers.",
+    "LOOPWRIGHT_CHECKPOINT_KEY": "File with the keys of checkpoints, one a line of at least 32 characters: the first "
+    "signs, all are known; empty: a key derived from the service token.",
     "LOOPWRIGHT_RATE": "Requests a second that one token may send to the server; 0 for any number. Others are answered "
     "429 with `Retry-After`.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",

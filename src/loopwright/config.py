@@ -18,7 +18,7 @@ _SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE
 """Variables that no other process is to see."""
 _READ = """
 STATE DATABASE BLOBS HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY SOURCE_ROOTS
-WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME
+WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME CHECKPOINTS CHECKPOINT_KEY
 """
 _NAMES = {f"LOOPWRIGHT_{name}" for name in _READ.split()}
 """Every variable that is read."""
@@ -42,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True):
     datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
     user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
     to it; ``rate`` says how many requests a second one token may send to the server, 0 for any number;
+    ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key`` the file with the keys they
+    are signed with, None where the service token is that;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -65,6 +67,8 @@ class Settings(msgspec.Struct, frozen=True):
     hidden: tuple[Path, ...] = ()
     gateway_name: str = "0"
     rate: int = 1000
+    checkpoints_url: str = ""
+    checkpoint_key: Path | None = None
     is_supervised: bool = False
 
     @property
@@ -106,6 +110,8 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         hidden=_folders(read("LOOPWRIGHT_HIDDEN")),
         slots=_slots(read("LOOPWRIGHT_SLOTS")),
         gateway_name=check_gateway_name(read("LOOPWRIGHT_GATEWAY_NAME") or "0"),
+        checkpoints_url=read("LOOPWRIGHT_CHECKPOINTS") or str(folder / "checkpoints"),
+        checkpoint_key=next(iter(_folders(read("LOOPWRIGHT_CHECKPOINT_KEY"))), None),
         rate=_whole("LOOPWRIGHT_RATE", 1000, 10**9, "requests a second; 0 for no limit"),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
     )

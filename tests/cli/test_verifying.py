@@ -1,15 +1,22 @@
 """``verify`` recomputes every promise and names what is wrong."""
 
+import contextlib
+import re
+import sqlite3
+import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
-from loopwright.cli.verifying import verify_state
+from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.config import Settings, load_settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.process import open_database
 from loopwright.store.blobs import open_blob_store
+from loopwright.wire.checkpoints import open_checkpoints
 
 
 @pytest.fixture
@@ -56,3 +63,76 @@ def test_a_missing_blob_and_a_changed_event_are_found(settings: Settings, digest
     problems = verify_state(settings).problems
     assert len(problems) == 2
     assert any("changed after it was written" in problem for problem in problems)
+
+
+@pytest.fixture
+def signed(settings: Settings) -> Settings:
+    """A state folder with viewers, whose server has signed its log and ended."""
+    settings = msgspec.structs.replace(settings, service_token="lws_" + "x" * 32)
+    database = open_database(settings)
+    dispatcher = Dispatcher(database)
+    dispatcher.call("projects.create", {"name": "flights"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    for number in range(12):
+        args = {"actor": f"person:p{number}", "role": "viewer"}
+        dispatcher.call("tokens.create", args, actor=LOCAL_ACTOR, project="flights")
+    stop = threading.Event()
+    stop.set()
+    Checkpointing(dispatcher, open_checkpoints(settings)).run(stop)
+    database.close()
+    return settings
+
+
+def run_sql(settings: Settings, *statements: str) -> None:
+    """Write the database as somebody does who has its file."""
+    with contextlib.closing(sqlite3.connect(settings.database_url.removeprefix("sqlite:///"))) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def test_a_signed_state_holds(signed: Settings) -> None:
+    report = verify_state(signed)
+    assert (report.events, report.checkpoints, report.problems, report.notes) == (13, 1, [], [])
+
+
+def test_the_end_of_the_log_cannot_be_cut_off_unseen(signed: Settings) -> None:
+    run_sql(
+        signed,
+        "DELETE FROM events WHERE position > (SELECT max(position) FROM events) - 10",
+        "UPDATE tokens SET role = 'admin' WHERE role = 'viewer'",
+    )
+    report = verify_state(signed)
+    assert "the last 10 events are gone" in report.problems[0]
+    assert "loopwright verify --put-back" in report.problems[0]
+    raised = [problem for problem in report.problems if "role is 'admin', but 'viewer' by" in problem]
+    assert len(raised) == 2, "the events of the others are gone, too"
+    assert sum("no event made it" in problem for problem in report.problems) == 10
+
+
+def test_a_row_that_no_event_accounts_for_is_named(signed: Settings) -> None:
+    run_sql(signed, "UPDATE tokens SET role = 'admin' WHERE actor = 'person:p3'")
+    (problem,) = verify_state(signed).problems
+    assert re.search(r"tokens: tok_\w+ of flights: role is 'admin', but 'viewer' by tokens.created", problem)
+
+
+def test_an_older_database_that_was_put_back_is_told_until_somebody_says_so(signed: Settings, tmp_path: Path) -> None:
+    file = Path(signed.database_url.removeprefix("sqlite:///"))
+    older = file.read_bytes()
+    database = open_database(signed)
+    dispatcher = Dispatcher(database)
+    for number in range(20):
+        args = {"actor": f"person:q{number}", "role": "viewer"}
+        dispatcher.call("tokens.create", args, actor=LOCAL_ACTOR, project="flights")
+    stop = threading.Event()
+    stop.set()
+    Checkpointing(dispatcher, open_checkpoints(signed)).run(stop)
+    database.close()
+    file.write_bytes(older)
+    for leftover in file.parent.glob(f"{file.name}-*"):
+        leftover.unlink()
+    (problem,) = verify_state(signed).problems
+    assert "the last 20 events are gone" in problem
+    assert put_log_back(signed, "the disk died") == 1
+    assert verify_state(signed).problems == []
+    run_sql(signed, "DELETE FROM events WHERE position = (SELECT max(position) FROM events)")
+    assert "the last 1 events are gone" in verify_state(signed).problems[0], "what was put back is signed as well"

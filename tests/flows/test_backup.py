@@ -86,7 +86,7 @@ def test_a_platform_is_set_up_again_from_its_backup(
     new = msgspec.structs.replace(load_settings(tmp_path / "new"), port=free_port(), gateway_port=free_port())
     target = Database(new.database_url)
     restore_backup(backup, place, target, open_blob_store(new.blobs_url), new.state_dir)
-    tell_restored(target, backup)
+    tell_restored(target, backup, new)
     target.close()
     with running(new) as restored:
         again_caller = HttpCaller(restored.server_url)

@@ -8,15 +8,17 @@ import msgspec
 
 from loopwright.cli.show import json_option, print_json, print_table
 from loopwright.config import Settings, load_settings
-from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, audit, projects
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, Pacemaker, audit, projects
 from loopwright.kernel.clock import WallClock, format_moment
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import fills
+from loopwright.loop import fills, verifying
 from loopwright.rooms import import_rooms
+from loopwright.server import service_token
 from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, verify_backup
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
+from loopwright.wire.checkpoints import open_checkpoints
 
 
 @click.command()
@@ -43,6 +45,7 @@ def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None
 def _back_up(settings: Settings, place: BackupPlace, as_json: bool) -> None:
     database = Database(settings.database_url)
     try:
+        sign_log(database, settings)
         made = make_backup(database, _blobs(settings), settings.state_dir, place, WallClock())
     finally:
         database.close()
@@ -93,7 +96,7 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     database = Database(settings.database_url)
     try:
         restore_backup(chosen, place, database, _blobs(settings), settings.state_dir)
-        tell_restored(database, chosen)
+        tell_restored(database, chosen, settings)
     finally:
         database.close()
     if as_json:
@@ -103,8 +106,17 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
         click.echo("next: loopwright verify, then loopwright up")
 
 
-def tell_restored(database: Database, restored: Backup) -> None:
-    """Record in every project that it was restored; its online store is filled once a worker runs."""
+def sign_log(database: Database, settings: Settings) -> None:
+    """Have what is backed up under a checkpoint, where this command may sign: at its next start a server will."""
+    database.seal()
+    Pacemaker(open_checkpoints(settings)).keep_pace(database.read(audit.log_end), WallClock().now_us(), is_last=True)
+
+
+def tell_restored(database: Database, restored: Backup, settings: Settings) -> None:
+    """Record in every project that it was restored; its online store is filled once a worker runs.
+
+    Checkpoints of what came after the backup are given up, by a signed word of their place.
+    """
     dispatcher = Dispatcher(database)
     for project in dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects):
         dispatcher.write(
@@ -112,6 +124,9 @@ def tell_restored(database: Database, restored: Backup) -> None:
             SERVICE_ACTOR,
             lambda tx: fills.note_restored(tx, backup_id=restored.backup_id, backup_at=restored.created_at),
         )
+    if not settings.service_token:
+        settings = msgspec.structs.replace(settings, service_token=service_token(settings.state_dir))
+    verifying.put_log_back(dispatcher, open_checkpoints(settings), f"restored from {restored.backup_id}")
 
 
 def _find(place: BackupPlace, backup_id: str) -> Backup:

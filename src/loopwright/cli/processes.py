@@ -11,7 +11,7 @@ import msgspec
 from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.examining import examine
 from loopwright.cli.show import json_option, print_json, print_table, project_option
-from loopwright.cli.verifying import verify_state
+from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.client import HttpCaller, find_caller, keep_token
 from loopwright.config import check_gateway_name, load_settings, unknown_settings
 from loopwright.governance import SYSTEM
@@ -165,19 +165,25 @@ def _follow_log(place: Path, lines: int) -> None:
 
 
 @click.command()
+@click.option("--put-back", metavar="REASON", help="Sign first that you put an older database in place, and why.")
 @json_option
-def verify(as_json: bool) -> None:
-    """Re-check blob digests, references, chunks and the chain of events on this state folder; name what is wrong."""
+def verify(put_back: str | None, as_json: bool) -> None:
+    """Re-check the event log, its signed checkpoints, rows against events, blobs and chunks; name what is wrong."""
+    if put_back:
+        given_up = put_log_back(load_settings(), put_back)
+        click.echo(f"signed: this log stands in the place of another; {given_up} checkpoints are given up", err=True)
     report = verify_state(load_settings())
     if as_json:
         print_json(report)
     else:
         click.echo(
-            f"{report.events} events chained, {report.blobs} blobs, "
+            f"{report.events} events chained, {report.checkpoints} checkpoints, {report.blobs} blobs, "
             f"{report.chunks} chunks with {report.rows} rows checked"
         )
         for problem in report.problems:
             click.echo(f"wrong: {problem}")
+        for note in report.notes:
+            click.echo(f"note: {note}")
         click.echo("everything holds" if not report.problems else f"{len(report.problems)} things are wrong")
     sys.exit(1 if report.problems else 0)
 

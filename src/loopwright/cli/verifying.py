@@ -3,32 +3,41 @@
 import msgspec
 
 from loopwright.config import Settings
-from loopwright.governance import audit
+from loopwright.governance import Dispatcher
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.loop import verifying
+from loopwright.server import refuse_if_owned
 from loopwright.store import sql
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
+from loopwright.wire.checkpoints import open_checkpoints
+
+_ADVICE = (
+    "a row that differs from its events was changed past the platform: find out who writes the database, "
+    "and put it right by a verb, such as tokens.revoke or registry.set_alias"
+)
 
 
 class Report(msgspec.Struct):
     """What was checked, and what is wrong."""
 
     events: int = 0
+    checkpoints: int = 0
     blobs: int = 0
     chunks: int = 0
     rows: int = 0
     problems: list[str] = []
+    notes: list[str] = []
 
 
 def verify_state(settings: Settings) -> Report:
-    """Check the chain of events, the digest of every blob that a row refers to, and the rows of every chunk."""
+    """Check the log with its checkpoints, rows against events, every blob's digest, and the rows of every chunk."""
     database = Database(settings.database_url)
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     report = Report()
     try:
-        database.seal()
+        _check_log(database, settings, report)
         with database.reading(without_deadline=True) as connection:
-            _check_events(connection, report)
             _check_blobs(connection, blobs, report)
             _check_chunks(connection, blobs, report)
     finally:
@@ -36,11 +45,30 @@ def verify_state(settings: Settings) -> Report:
     return report
 
 
-def _check_events(connection: Connection, report: Report) -> None:
+def put_log_back(settings: Settings, reason: str) -> int:
+    """Sign that the database was put in the place of a newer one; return how many checkpoints it gives up.
+
+    Raises:
+        Unavailable: A server works on the state folder, or there is no key to sign with.
+    """
+    refuse_if_owned(settings)
+    database = Database(settings.database_url)
     try:
-        report.events = audit.verify_chain(connection)
+        return verifying.put_log_back(Dispatcher(database), open_checkpoints(settings), reason)
+    finally:
+        database.close()
+
+
+def _check_log(database: Database, settings: Settings, report: Report) -> None:
+    try:
+        log = verifying.verify_database(database, open_checkpoints(settings))
     except LoopwrightError as error:
-        report.problems.append(str(error))
+        report.problems.append(f"the event log was not verified: {error}")
+        return
+    report.events, report.checkpoints, report.notes = log.events, log.checkpoints, log.notes
+    report.problems += [*log.problems, *map(str, log.mismatches)]
+    if log.mismatches:
+        report.notes.append(_ADVICE)
 
 
 def _check_blobs(connection: Connection, blobs: BlobStore, report: Report) -> None:

@@ -1,7 +1,9 @@
 """Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
-from loopwright.governance import approvals, audit, lineage, projects, tokens
+from loopwright.governance import approvals, audit, ledgers, lineage, projects, tokens
 from loopwright.governance.arguments import check_arguments, read_arguments
+from loopwright.governance.books import Account, Mismatch, ledger
+from loopwright.governance.checkpoints import MISSING_EVENTS, Checkpoints, Pacemaker, read_keys
 from loopwright.governance.dispatch import (
     Dispatcher,
     check_permission,
@@ -16,6 +18,8 @@ from loopwright.governance.events import (
     ApprovalRejected,
     ApprovalWithdrawn,
     CallDenied,
+    CheckpointsBegun,
+    LogPutBack,
     ProjectChanged,
     ProjectClosed,
     ProjectCreated,
@@ -33,11 +37,13 @@ __all__ = [
     "EVERY_PROJECT",
     "GATEWAY",
     "LOCAL_ACTOR",
+    "MISSING_EVENTS",
     "SERVICE_ACTOR",
     "SESSION_LENGTH_US",
     "SESSION_PREFIX",
     "SYSTEM",
     "WORKER",
+    "Account",
     "Actor",
     "Approval",
     "ApprovalApproved",
@@ -45,9 +51,14 @@ __all__ = [
     "ApprovalRejected",
     "ApprovalWithdrawn",
     "CallDenied",
+    "Checkpoints",
+    "CheckpointsBegun",
     "Dispatcher",
     "LineageEdge",
+    "LogPutBack",
+    "Mismatch",
     "NewToken",
+    "Pacemaker",
     "Project",
     "ProjectChanged",
     "ProjectClosed",
@@ -63,9 +74,12 @@ __all__ = [
     "find_verb",
     "has_role",
     "job_actor",
+    "ledger",
+    "ledgers",
     "lineage",
     "projects",
     "read_arguments",
+    "read_keys",
     "require_job",
     "require_role",
     "tokens",

@@ -34,7 +34,7 @@ def ask(tx: Tx, subject: str, question: str, digest: str, *, excluded: Collectio
     asked = (tx.new_id("appr"), subject, question, digest, "waiting", tx.actor, tx.now_us)
     approval = Approval(*asked, excluded=barred)
     sql.insert_approval(tx, approval)
-    tx.emit(ApprovalAsked(approval_id=approval.approval_id, digest=digest, question=question), subject)
+    tx.emit(ApprovalAsked(approval.approval_id, digest, question, barred), subject)
     return approval
 
 

@@ -34,11 +34,17 @@ class ProjectDeleted(Facts, frozen=True):
 
 @event("tokens.created")
 class TokenCreated(Facts, frozen=True):
-    """An actor was given a token; ``project`` is ``*`` where it holds in every one."""
+    """An actor was given a token; ``project`` is ``*`` where it holds in every one.
+
+    ``fingerprint`` is a digest of what is stored of its secret; with it and ``expires_at`` nobody exchanges either
+    unseen. Both are missing in events of older versions.
+    """
 
     actor: str
     role: Role
     project: str
+    fingerprint: str = ""
+    expires_at: int | None = None
 
 
 @event("tokens.revoked")
@@ -53,9 +59,10 @@ class _ApprovalFacts(Facts, frozen=True):
 
 @event("approvals.asked")
 class ApprovalAsked(_ApprovalFacts, frozen=True):
-    """A decision about one digest was left to a person."""
+    """A decision about one digest was left to a person; ``excluded`` may not say yes (missing in older events)."""
 
     question: str
+    excluded: list[str] | None = None
 
 
 @event("approvals.approved")
@@ -71,6 +78,22 @@ class ApprovalRejected(_ApprovalFacts, frozen=True):
 @event("approvals.withdrawn")
 class ApprovalWithdrawn(_ApprovalFacts, frozen=True):
     """The question is moot: what was asked for has changed or gone."""
+
+
+@event("audit.checkpoints_begun")
+class CheckpointsBegun(Facts, frozen=True):
+    """A server found a log of ``position`` events and no checkpoint of it, and signs from here on."""
+
+    position: int
+    where: str
+
+
+@event("audit.log_put_back")
+class LogPutBack(Facts, frozen=True):
+    """An older log took the place of a newer one: checkpoints that it does not hold are ``given_up``."""
+
+    position: int
+    given_up: int
 
 
 @event("access.denied")

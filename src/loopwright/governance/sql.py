@@ -1,9 +1,9 @@
 """Every statement of governance."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, insert, select, text, update
+from sqlalchemy import Connection, Row, Table, bindparam, delete, insert, select, text, update
 
 from loopwright.governance.tables import approvals, lineage, projects, sessions, tokens
 from loopwright.governance.types import Approval, LineageEdge, Project, Token
@@ -209,3 +209,10 @@ def update_approval(tx: Tx, approval: Approval, **values: Any) -> None:
     """
     key = {"project_id": tx.project, "approval_id": approval.approval_id}
     update_as_read(tx.connection, approvals, key, seen={"state": approval.state}, values=values)
+
+
+def each_row(connection: Connection, table: Table) -> Iterator[Mapping[str, Any]]:
+    """Yield every row of a table, of every project, some at a time."""
+    for rows in connection.execute(select(table).execution_options(yield_per=1000)).mappings().partitions():
+        for row in rows:
+            yield {str(name): value for name, value in row.items()}

@@ -60,8 +60,10 @@ def create(tx: Tx, *, actor: str, role: Role, every_project: bool = False, expir
     expires_at = None if expires_in is None else tx.wall_us + parse_duration(expires_in, "expires_in")
     project = EVERY_PROJECT if every_project else tx.project
     token = Token(tx.new_id("tok"), actor, project, role, tx.wall_us, expires_at, None)
-    sql.insert_token(tx, token, digest_bytes(secret.encode()))
-    tx.emit(TokenCreated(actor=actor, role=role, project=project), tx.ref("token", token.token_id))
+    stored = digest_bytes(secret.encode())
+    sql.insert_token(tx, token, stored)
+    facts = TokenCreated(actor, role, project, digest_bytes(stored.encode()), expires_at)
+    tx.emit(facts, tx.ref("token", token.token_id))
     return NewToken(token, secret)
 
 

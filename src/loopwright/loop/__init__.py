@@ -10,10 +10,12 @@ from loopwright.loop import (
     exports,
     fills,
     garbage,
+    ledgers,
     reactions,
     replaying,
     retention,
     status,
+    verifying,
     why,
 )
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
@@ -97,6 +99,7 @@ __all__ = [
     "find_needs",
     "fire_due",
     "garbage",
+    "ledgers",
     "list_retrains",
     "reactions",
     "replaying",
@@ -105,5 +108,6 @@ __all__ = [
     "seal_gateway",
     "start_retrain",
     "status",
+    "verifying",
     "why",
 ]

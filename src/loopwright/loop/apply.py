@@ -72,10 +72,11 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     tx.require_blobs(*_named_blobs(spec))
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
-    sql.insert_spec(tx, number, digest_of(to_builtins(spec)), spec)
+    digest = digest_of(to_builtins(spec))
+    sql.insert_spec(tx, number, digest, spec)
     new, changed = (sum(change.change == kind for change in planned.changes) for kind in ("new", "changed"))
     ref = tx.ref("project", tx.project, number)
-    tx.emit(ProjectApplied(spec.code_digest, new, changed), ref)
+    tx.emit(ProjectApplied(spec.code_digest, new, changed, digest), ref)
     return planned
 
 

@@ -5,11 +5,15 @@ from loopwright.kernel.events import Facts, event
 
 @event("loop.applied")
 class ProjectApplied(Facts, frozen=True):
-    """A project file was applied; ``new`` and ``changed`` count declarations."""
+    """A project file was applied; ``new`` and ``changed`` count declarations.
+
+    ``spec_digest`` is that of what is kept of it (missing in older events).
+    """
 
     code_digest: str
     new: int
     changed: int
+    spec_digest: str = ""
 
 
 @event("loop.restored")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from loopwright import serving
-from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
+from loopwright.governance import SERVICE_ACTOR, Actor, Checkpoints, Dispatcher
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.verbs import verb_of
@@ -31,7 +31,7 @@ class OperationContext:
     """Dispatcher, blobs, reactor and the commit signal of one server, for one project and one caller.
 
     ``wait(seen, seconds)`` blocks until a commit after number ``seen`` and returns the number of the newest.
-    ``state_dir`` is the server's state folder, None where it has none.
+    ``state_dir`` is the server's state folder, ``checkpoints`` are those of its event log, None where it has none.
     """
 
     dispatcher: Dispatcher
@@ -42,6 +42,7 @@ class OperationContext:
     project: str
     actor: Actor
     state_dir: Path | None = None
+    checkpoints: Checkpoints | None = None
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run queries on one snapshot."""

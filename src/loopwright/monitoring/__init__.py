@@ -1,6 +1,6 @@
 """Monitoring: windows, drift, performance, labels, alerts, incidents."""
 
-from loopwright.monitoring import channels, drift
+from loopwright.monitoring import channels, drift, ledgers
 from loopwright.monitoring.events import (
     AlertFired,
     IncidentAcknowledged,
@@ -112,6 +112,7 @@ __all__ = [
     "get_incident",
     "incidents",
     "keep_targets",
+    "ledgers",
     "list_alerts",
     "list_monitors",
     "live_incidents",

@@ -8,9 +8,15 @@ from loopwright.monitoring.types import Performance
 
 @event("monitoring.declared")
 class MonitorDeclared(Facts, frozen=True):
-    """What to watch of a deployment was declared, or declared differently."""
+    """What to watch of a deployment was declared, or declared differently; the digests say how.
+
+    ``spec_digest`` is of the declaration with what may be shown in place of channels' targets, ``policy_digest`` of
+    what its policy answers; both are missing in events of older versions.
+    """
 
     deployment: str
+    spec_digest: str = ""
+    policy_digest: str = ""
 
 
 @event("monitoring.opened")

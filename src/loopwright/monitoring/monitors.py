@@ -5,6 +5,7 @@ import msgspec
 from loopwright import registry, serving
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
 from loopwright.kernel.digests import Digest
+from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
@@ -70,7 +71,8 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
         changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)
         plan_close(tx, changed, changed.next_at or 0)
     sql.save_monitor(tx, changed)
-    tx.emit(MonitorDeclared(deployment), tx.ref("deployment", deployment))
+    facts = MonitorDeclared(deployment, digest_of(to_builtins(spec)), digest_of(to_builtins(policy)))
+    tx.emit(facts, tx.ref("deployment", deployment))
     _adopt_champion(tx, deployment, served)
     return get(tx, deployment=deployment)
 

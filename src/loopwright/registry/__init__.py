@@ -6,7 +6,7 @@ What computes is imported when it is first named, because it needs numpy: ``from
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from loopwright.registry import flavours, gates
+from loopwright.registry import flavours, gates, ledgers
 from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
 from loopwright.registry.events import (
     AliasRemoved,
@@ -119,6 +119,7 @@ __all__ = [
     "get_version",
     "import_model",
     "importing",
+    "ledgers",
     "list_aliases",
     "list_models",
     "load_model",

@@ -6,7 +6,7 @@ from loopwright.registry.types import Verdict
 
 @event("registry.version_registered")
 class VersionRegistered(Facts, frozen=True):
-    """A model has another version."""
+    """A model has another version; ``files_digest`` is that of its list of files (missing in older events)."""
 
     model: str
     version: int
@@ -14,6 +14,7 @@ class VersionRegistered(Facts, frozen=True):
     source: str
     refit_of: int | None
     metrics: dict[str, float]
+    files_digest: str = ""
 
 
 @event("registry.model_imported")

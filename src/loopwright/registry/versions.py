@@ -8,7 +8,7 @@ import msgspec
 from loopwright import features, tracking
 from loopwright.governance import lineage, require_job
 from loopwright.kernel.digests import MaybeDigest
-from loopwright.kernel.documents import digest_of
+from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name, parse_ref
@@ -253,5 +253,6 @@ def _store(tx: Tx, version: ModelVersion, token: str) -> None:
         source=version.source,
         refit_of=version.refit_of,
         metrics=version.metrics,
+        files_digest=digest_of(to_builtins(version.files)),
     )
     tx.emit(facts, ref)

@@ -6,7 +6,7 @@ What needs the web framework is imported when it is first named, because command
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from loopwright.server.ownership import clear_state, find_running, sole_owner
+from loopwright.server.ownership import clear_state, find_running, refuse_if_owned, sole_owner
 from loopwright.server.supervisor import ROLES, Supervisor, free_port, running, service_token
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ __all__ = [
     "find_running",
     "free_port",
     "read_body",
+    "refuse_if_owned",
     "running",
     "service_token",
     "sole_owner",

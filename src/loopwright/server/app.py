@@ -29,6 +29,7 @@ from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
+from loopwright.wire.checkpoints import open_checkpoints
 
 log = logging.getLogger("loopwright.server")
 
@@ -45,6 +46,7 @@ def make_context(settings: Settings, database: Database, *, is_open: bool) -> Se
         gatekeeper=Gatekeeper(dispatcher, settings.service_token, is_open=is_open, rate=settings.rate),
         reactor=Reactor(dispatcher),
         denials=Denials(dispatcher),
+        checkpoints=open_checkpoints(settings),
     )
 
 

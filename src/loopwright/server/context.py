@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from loopwright.config import Settings
-from loopwright.governance import Dispatcher
+from loopwright.governance import Checkpoints, Dispatcher
 from loopwright.loop import Reactor
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.denials import Denials
@@ -31,6 +31,7 @@ class ServerContext:
     gatekeeper: Gatekeeper
     reactor: Reactor
     denials: Denials
+    checkpoints: Checkpoints
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     is_stopping: bool = field(default=False)
 

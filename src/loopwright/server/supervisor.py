@@ -145,7 +145,7 @@ class Supervisor:
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
             LOOPWRIGHT_WALLS=settings.walls,
             LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),
-            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *_database_files(settings)])),
+            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *_files_elsewhere(settings)])),
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )
@@ -219,11 +219,18 @@ def make_private(state_dir: Path) -> None:
         raise _unwritable(state_dir, error) from None
 
 
-def _database_files(settings: Settings) -> list[Path]:
-    """Return the folder of a SQLite file that lies outside the state folder: user code has no business there."""
+def _files_elsewhere(settings: Settings) -> list[Path]:
+    """Return what of the platform lies outside the state folder, where user code has no business.
+
+    That is the folder of a SQLite file, and the checkpoints of the event log with their keys.
+    """
     scheme, _, path = settings.database_url.partition(":///")
-    folder = Path("/", path).parent if scheme.startswith("sqlite") and path else settings.state_dir
-    return [] if folder.is_relative_to(settings.state_dir) else [folder]
+    elsewhere = [Path("/", path).parent] if scheme.startswith("sqlite") and path else []
+    if settings.checkpoints_url and "://" not in settings.checkpoints_url:
+        elsewhere.append(Path(settings.checkpoints_url).absolute())
+    if settings.checkpoint_key is not None:
+        elsewhere.append(settings.checkpoint_key)
+    return [one for one in elsewhere if not one.is_relative_to(settings.state_dir)]
 
 
 def service_token(state_dir: Path) -> str:

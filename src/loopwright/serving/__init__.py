@@ -5,6 +5,7 @@ What reads the log needs Polars and is imported when first named: ``from loopwri
 
 from typing import TYPE_CHECKING
 
+from loopwright.serving import ledgers
 from loopwright.serving.declarations import declare
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
 from loopwright.serving.events import (
@@ -127,6 +128,7 @@ __all__ = [
     "is_acknowledged",
     "judge_step",
     "last_heard_of",
+    "ledgers",
     "list_deployments",
     "list_looks",
     "list_releases",

@@ -2,7 +2,7 @@
 
 from loopwright.governance import Approval, approvals, has_role
 from loopwright.kernel.clock import MINUTE_US, format_duration
-from loopwright.kernel.documents import digest_of
+from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
@@ -37,7 +37,7 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
     _check_loosening(tx, found, spec)
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
     sql.put_deployment(tx.connection, made)
-    facts = DeploymentDeclared(spec.name, spec.model, spec.is_external)
+    facts = DeploymentDeclared(spec.name, spec.model, spec.is_external, digest_of(to_builtins(spec)))
     tx.emit(facts, tx.ref("deployment", spec.name), reason=reason)
     if found is not None and not spec.is_external:
         refresh(tx, deployment=spec.name, reason="its declaration changed")

@@ -9,11 +9,12 @@ from loopwright.store.types import BlobRef
 
 @event("serving.declared")
 class DeploymentDeclared(Facts, frozen=True):
-    """A deployment was declared, or declared differently."""
+    """A deployment was declared, or declared differently; ``spec_digest`` says how (missing in older events)."""
 
     deployment: str
     model: str
     is_external: bool
+    spec_digest: str = ""
 
 
 class ReleasedVariant(msgspec.Struct, frozen=True):
@@ -28,23 +29,28 @@ class ReleasedVariant(msgspec.Struct, frozen=True):
 
 @event("serving.released")
 class Released(Facts, frozen=True):
-    """A release was made; ``rollout_id`` is empty where no rollout asked for it."""
+    """A release was made; ``rollout_id`` is empty where no rollout asked for it.
+
+    ``document_digest`` is that of all that gateways are told (missing in older events).
+    """
 
     deployment: str
     number: int
     position: int
     rollout_id: str
     variants: list[ReleasedVariant]
+    document_digest: str = ""
 
 
 @event("serving.retired")
 class Retired(Facts, frozen=True):
-    """An endpoint was ended by a release of its own; ``version`` answered last."""
+    """An endpoint was ended by a release of its own; ``version`` answered last, ``document_digest`` as ``Released``."""
 
     deployment: str
     number: int
     position: int
     version: int
+    document_digest: str = ""
 
 
 @event("serving.release_failed")

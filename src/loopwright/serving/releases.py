@@ -4,6 +4,7 @@ import msgspec
 
 from loopwright import features, registry
 from loopwright.governance import lineage, projects
+from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.serving import sql
@@ -64,7 +65,8 @@ def emit_release(
     ref = tx.ref("release", spec.name, release.number)
     lineage.link(tx, ref, "serves", *sorted({tx.ref("model", v.model, v.version) for v in variants}))
     told = [ReleasedVariant(v.name, v.model, v.version, v.weight, v.is_shadow) for v in variants]
-    tx.emit(Released(spec.name, release.number, release.position, rollout_id, told), ref, reason=reason)
+    facts = Released(spec.name, release.number, release.position, rollout_id, told, digest_of(to_builtins(release)))
+    tx.emit(facts, ref, reason=reason)
     return release
 
 
@@ -214,7 +216,8 @@ def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
         is_retired=True,
     )
     sql.insert_release(tx.connection, retired, is_rollback=False)
-    facts = Retired(deployment, retired.number, retired.position, champion_of(last).version)
+    answered = champion_of(last).version
+    facts = Retired(deployment, retired.number, retired.position, answered, digest_of(to_builtins(retired)))
     tx.emit(facts, tx.ref("deployment", deployment), reason=reason)
     return retired
 

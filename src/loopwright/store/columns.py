@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Text
+from sqlalchemy import Table as Table
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 

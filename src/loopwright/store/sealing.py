@@ -1,6 +1,6 @@
 """Sealing: committed events get a gapless position and a hash that chains each onto the one before."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Row, bindparam, func, select, update
@@ -13,6 +13,7 @@ from loopwright.store.tables import events
 MOST_SEALED = 1000
 """Events that one transaction seals at most, so that none takes long."""
 
+_EVERY = 2**31 - 1
 _is_unsealed = events.c.position.is_(None)
 _pending = Statement(select(events).where(_is_unsealed).order_by(events.c.event_id).limit(bindparam("most")))
 _newest_unsealed = Statement(select(func.max(events.c.event_id)).where(_is_unsealed))
@@ -20,16 +21,25 @@ _unsealed_up_to = Statement(
     select(events.c.event_id).where(_is_unsealed, events.c.event_id <= bindparam("up_to")).limit(1)
 )
 _last = Statement(
-    select(events.c.position, events.c.chain)
+    select(events.c.position, events.c.chain, events.c.recorded_at)
     .where(events.c.position.is_not(None))
     .order_by(events.c.position.desc())
     .limit(1)
 )
+_chain_at = Statement(select(events.c.chain).where(events.c.position == bindparam("position")))
 _stamp = Statement(
     update(events)
     .where(events.c.event_id == bindparam("b_event_id"))
     .values(position=bindparam("b_position"), chain=bindparam("b_chain"))
 )
+
+
+class LogEnd(NamedTuple):
+    """The newest event that has a position: where, its hash, and when it was recorded (wall, microseconds UTC)."""
+
+    position: int
+    chain: str
+    recorded_at: int
 
 
 def event_from_row(row: Row[Any]) -> Event:
@@ -73,6 +83,23 @@ def seal_events(connection: Connection, most: int = MOST_SEALED) -> int:
         stamps.append({"b_event_id": row.event_id, "b_position": position, "b_chain": chain})
     _stamp.run_each(connection, stamps)
     return len(stamps)
+
+
+def log_end(connection: Connection) -> LogEnd | None:
+    """Return where the sealed log ends; None while it is empty."""
+    last = _last.first(connection)
+    return None if last is None else LogEnd(last.position, last.chain, last.recorded_at)
+
+
+def chain_at(connection: Connection, position: int) -> str | None:
+    """Return the hash at a position; None where the log does not reach it."""
+    chain: str | None = _chain_at.scalar(connection, position=position)
+    return chain
+
+
+def unsealed_events(connection: Connection) -> list[Event]:
+    """Return committed events that have no position yet, in the order they were written."""
+    return [event_from_row(row) for row in _pending.all(connection, most=_EVERY)]
 
 
 def newest_unsealed(connection: Connection) -> int | None:

@@ -74,6 +74,11 @@ def job_token(worker: str, claim: JobClaim) -> str:
     return f"{_JOB}{_pack(to_json(list(claim)).decode())}.{_sign(worker, 'job', *map(str, claim))}"
 
 
+def checkpoint_key(service_token: str) -> bytes:
+    """Return the key that checkpoints of the event log are signed with where no other is given."""
+    return _sign(service_token, "checkpoints").encode()
+
+
 def is_service_token_of(secret: str, gateway: str) -> bool:
     """Say whether a secret is the service token that a gateway's credential was derived from."""
     address = address_of(gateway)

@@ -195,6 +195,7 @@ def _operate(context: ServerContext, asked: Asked, values: dict[str, Any]) -> An
         project=asked.project,
         actor=asked.actor,
         state_dir=context.settings.state_dir,
+        checkpoints=context.checkpoints,
     )
     return asked.called.function(inside, **values)
 

@@ -85,6 +85,7 @@ class Ask:
             project=self.project,
             actor=self.actor,
             state_dir=context.settings.state_dir,
+            checkpoints=context.checkpoints,
         )
         return operation(inside, *args, **kwargs)
 

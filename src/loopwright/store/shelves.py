@@ -1,0 +1,140 @@
+"""Shelves: small named documents in a folder or under a prefix of an object store, each written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from loopwright.kernel.errors import NotFound, Unavailable
+from loopwright.store.blobs.local import sync_folder
+
+
+class Shelf(Protocol):
+    """Documents by name. Every method raises ``Unavailable`` where what holds them does not answer."""
+
+    def names(self) -> list[str]:
+        """Return the names of the documents, in no order."""
+        ...
+
+    def get(self, name: str) -> bytes:
+        """Return a document.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        ...
+
+    def put(self, name: str, body: bytes) -> None:
+        """Write a document, durably."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove a document; one that is gone already stays so."""
+        ...
+
+
+def open_shelf(url: str, what: str) -> Shelf:
+    """Return the shelf at an address; nothing is made there before something is written.
+
+    Args:
+        url: A folder, ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
+        what: Names the documents in errors: the field, such as ``backup``.
+
+    Raises:
+        Unavailable: The address is none of an object store that can be reached.
+    """
+    is_remote = "://" in url and not url.startswith("file://")
+    return _Bucket(url.rstrip("/"), what) if is_remote else _Folder(Path(url.removeprefix("file://")), what)
+
+
+class _Folder:
+    """Named documents in a folder."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self._folder, self._what = folder, what
+
+    def names(self) -> list[str]:
+        with self._answering("read"):
+            return [file.name for file in self._folder.glob("*.json")] if self._folder.exists() else []
+
+    def get(self, name: str) -> bytes:
+        with self._answering("read"):
+            try:
+                return (self._folder / name).read_bytes()
+            except FileNotFoundError:
+                raise _missing(self._what, name) from None
+
+    def put(self, name: str, body: bytes) -> None:
+        # Two processes may write the same name at once: each its own draft, and the last one stays, whole.
+        draft = self._folder / f".{name}.{os.getpid()}.tmp"
+        with self._answering("written"):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with draft.open("wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._folder / name)
+            sync_folder(self._folder)
+
+    def delete(self, name: str) -> None:
+        with self._answering("written"):
+            (self._folder / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _answering(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            value = f"{self._folder}: {error.strerror}"
+            next_step = "check its owner, its permissions and the room on its disk"
+            message = f"this {self._what} cannot be {done}"
+            raise Unavailable(message, field=self._what, value=value, next_step=next_step) from None
+
+
+class _Bucket:
+    """Named documents under a prefix of an object store."""
+
+    def __init__(self, url: str, what: str) -> None:
+        from obstore.store import from_url
+
+        self._url, self._what = url, what
+        with self._answering():
+            self._store: Any = from_url(url, client_options={"allow_http": True}) if url[:3] == "s3:" else from_url(url)
+
+    def names(self) -> list[str]:
+        with self._answering():
+            return [str(item["path"]).rsplit("/", 1)[-1] for page in self._store.list() for item in page]
+
+    def get(self, name: str) -> bytes:
+        with self._answering():
+            try:
+                return bytes(self._store.get(name).bytes())
+            except FileNotFoundError:
+                raise _missing(self._what, name) from None
+
+    def put(self, name: str, body: bytes) -> None:
+        with self._answering():
+            self._store.put(name, body)
+
+    def delete(self, name: str) -> None:
+        with self._answering():
+            self._store.delete(name)
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            raise Unavailable(
+                f"the place of the {self._what}s did not answer",
+                field=self._what,
+                value=f"{self._url}: {str(error).strip().splitlines()[0]}",
+                next_step="check the address and its credentials",
+            ) from None
+
+
+def _missing(what: str, name: str) -> NotFound:
+    return NotFound(f"there is no such {what}", field=what, value=name)

@@ -1,0 +1,34 @@
+"""Shelves: documents come back, whole; what does not answer is named."""
+
+from pathlib import Path
+
+import pytest
+
+from loopwright.kernel.errors import NotFound, Unavailable
+from loopwright.store.shelves import open_shelf
+
+
+def test_documents_come_back(tmp_path: Path) -> None:
+    shelf = open_shelf(str(tmp_path / "shelf"), "note")
+    assert shelf.names() == []
+    shelf.put("a.json", b"one")
+    shelf.put("a.json", b"two")
+    assert (shelf.names(), shelf.get("a.json")) == (["a.json"], b"two")
+    assert (tmp_path / "shelf").stat().st_mode & 0o077 == 0
+    shelf.delete("a.json")
+    shelf.delete("a.json")
+    with pytest.raises(NotFound, match="no such note"):
+        shelf.get("a.json")
+
+
+def test_a_draft_that_was_cut_off_is_no_document(tmp_path: Path) -> None:
+    shelf = open_shelf(str(tmp_path), "note")
+    (tmp_path / ".a.json.7.tmp").write_bytes(b"hal")
+    assert shelf.names() == []
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(Unavailable, match="cannot be written") as told:
+        open_shelf(str(tmp_path / "file" / "shelf"), "note").put("a.json", b"x")
+    assert told.value.field == "note"
