@@ -19,7 +19,7 @@ from loopwright.loop.reactor import RULES
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Trees = dict[str, ast.Module]
 """File, as its path in the package -> what stands in it."""
-_NOT_EMITTING = {"events.py", "__init__.py"}
+_NOT_EMITTING = {"events.py", "ledgers.py", "__init__.py"}
 _NOT_TELLING = {"read", "reaction", "event_type"}
 _MODULE = re.compile(r"\b(?:\w+\.)+")
 

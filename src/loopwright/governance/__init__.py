@@ -2,6 +2,7 @@
 
 from loopwright.governance import approvals, audit, ledgers, lineage, projects, tokens
 from loopwright.governance.arguments import check_arguments, read_arguments
+from loopwright.governance.audit import LogReport
 from loopwright.governance.books import Account, Mismatch, ledger
 from loopwright.governance.checkpoints import MISSING_EVENTS, Checkpoints, Pacemaker, read_keys
 from loopwright.governance.dispatch import (
@@ -56,6 +57,7 @@ __all__ = [
     "Dispatcher",
     "LineageEdge",
     "LogPutBack",
+    "LogReport",
     "Mismatch",
     "NewToken",
     "Pacemaker",

@@ -1,7 +1,6 @@
 """The proof of the audit trail, asked of a running server, and putting an older log in the place of a newer."""
 
-from loopwright.governance import SERVICE_ACTOR, SYSTEM, Checkpoints, Dispatcher, LogPutBack, audit
-from loopwright.governance.audit import LogReport
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Checkpoints, Dispatcher, LogPutBack, LogReport, audit
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.operations import OperationContext
