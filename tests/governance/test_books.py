@@ -9,6 +9,7 @@ from sqlalchemy import text
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher, approvals, audit
 from loopwright.governance.audit import LogReport
 from loopwright.governance.checkpoints import Checkpoints
+from loopwright.kernel.documents import digest_bytes
 from loopwright.registry import ModelFile, Signature
 from loopwright.serving import DeploymentSpec
 from loopwright.store.shelves import open_shelf
@@ -28,18 +29,20 @@ def verify(dispatcher: Dispatcher, tmp_path: Any) -> Callable[[], LogReport]:
     return run
 
 
+def model_of(body: bytes) -> dict[str, Any]:
+    files = [ModelFile("model.json", digest_bytes(body), len(body))]
+    return {"flavour": "constant", "files": files, "signature": Signature([], "binary")}
+
+
 @pytest.fixture
-def power(dispatcher: Dispatcher, call: Callable[..., Any], blob_store: Any) -> None:
+def power(dispatcher: Dispatcher, call: Callable[..., Any]) -> None:
     """Rows of every table that gives power: tokens, an approval, versions, an alias, a deployment."""
     call("tokens.create", actor="person:ana", role="viewer", expires_in="9d")
     ended = call("tokens.create", actor="person:bo", role="editor")
     call("tokens.revoke", token_id=ended.token.token_id, reason="left")
     call("tokens.create", actor="person:ad", role="admin", every_project=True)
     for number in range(2):
-        blob = blob_store.put(b"model %d" % number)
-        files = [ModelFile("model.json", blob.digest, blob.size_bytes)]
-        args = {"model": "late", "flavour": "constant", "files": files, "signature": Signature([], "binary")}
-        call("registry.import_model", reason="elsewhere", **args)
+        call("registry.import_model", model="late", reason="elsewhere", **model_of(b"model %d" % number))
     call("registry.set_alias", model="late", alias="champion", version=1)
     call("registry.set_alias", model="late", alias="old", version=1)
     call("registry.remove_alias", model="late", alias="old")
@@ -97,6 +100,20 @@ def test_a_deleted_project_leaves_nothing_to_tell(
         connection.execute(text("UPDATE projects SET closed_at = NULL, deleted_at = NULL"))
         connection.commit()
     assert len(verify().mismatches) == 2, "nobody opens it again unseen"
+
+
+def test_a_deleted_version_leaves_nothing_to_tell(
+    dispatcher: Dispatcher, call: Callable[..., Any], verify: Callable[[], LogReport], power: None
+) -> None:
+    call("registry.import_model", model="other", reason="elsewhere", **model_of(b"other"))
+    call("registry.force_gates", model="other", version=1, reason="I say so")
+    call("deletion.delete", ref="model:other", reason="over")
+    assert verify().mismatches == []
+    with dispatcher.database.engine.connect() as connection:
+        connection.execute(text("DELETE FROM gate_reports WHERE model = 'late'"))
+        connection.commit()
+    (told,) = verify().mismatches
+    assert "it is gone, though registry.gates_forced" in str(told)
 
 
 def test_a_yes_that_nobody_said_is_told(dispatcher: Dispatcher, verify: Callable[[], LogReport]) -> None:

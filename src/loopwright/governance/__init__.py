@@ -3,7 +3,7 @@
 from loopwright.governance import approvals, audit, ledgers, lineage, projects, tokens
 from loopwright.governance.arguments import check_arguments, read_arguments
 from loopwright.governance.audit import LogReport
-from loopwright.governance.books import Account, Mismatch, ledger
+from loopwright.governance.books import Account, Mismatch, ledger, unmaking
 from loopwright.governance.checkpoints import MISSING_EVENTS, Checkpoints, Pacemaker, read_keys
 from loopwright.governance.dispatch import (
     Dispatcher,
@@ -85,4 +85,5 @@ __all__ = [
     "require_job",
     "require_role",
     "tokens",
+    "unmaking",
 ]

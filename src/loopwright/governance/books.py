@@ -48,10 +48,12 @@ class Account:
 
     def __init__(self) -> None:
         self._rows: dict[Key, tuple[Values, Event]] = {}
+        self._leaving: set[Key] = set()
 
     def put(self, key: Key, event: Event, **columns: Any) -> None:
         """Expect a row with these columns, in place of what was expected there."""
         self._rows[key] = columns, event
+        self._leaving.discard(key)
 
     def change(self, key: Key, event: Event, **columns: Any) -> None:
         """Expect other values in some columns of a row."""
@@ -62,6 +64,15 @@ class Account:
         """Expect no such row any more."""
         self._rows.pop(key, None)
 
+    def drop_where(self, is_meant: Callable[[Key, Values], bool]) -> None:
+        """Expect none of some rows any more, by their key and what is expected of them."""
+        for key in [key for key, (values, _) in self._rows.items() if is_meant(key, values)]:
+            del self._rows[key]
+
+    def let_go_where(self, is_meant: Callable[[Key, Values], bool]) -> None:
+        """Expect that some rows go, some time from now."""
+        self._leaving.update(key for key, (values, _) in self._rows.items() if is_meant(key, values))
+
     def take(self, key: Key) -> tuple[Values, Event] | None:
         """Return what is expected of a row, once."""
         return self._rows.pop(key, None)
@@ -69,7 +80,8 @@ class Account:
     def left(self) -> Iterator[tuple[Key, Event]]:
         """Yield what was expected and not taken."""
         for key, (_, event) in self._rows.items():
-            yield key, event
+            if key not in self._leaving:
+                yield key, event
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -113,6 +125,20 @@ def ledger(
     return keep
 
 
+Unmaking = Callable[[Mapping[str, Account], Event], None]
+_UNMAKING: dict[str, Unmaking] = {}
+
+
+def unmaking(told_by: type[Facts]) -> Callable[[Unmaking], Unmaking]:
+    """Mark ``function(accounts, event)`` as what takes rows out of accounts, named by their tables, of other rooms."""
+
+    def keep(unmake: Unmaking) -> Unmaking:
+        _UNMAKING[event_type(told_by)] = unmake
+        return unmake
+
+    return keep
+
+
 class Mismatch(msgspec.Struct, frozen=True):
     """A row that the events do not account for. ``project`` is ``*`` where it holds in every one."""
 
@@ -141,6 +167,8 @@ class Books:
         """Take one event into account."""
         if event.type == event_type(ProjectDeleted):
             self._deleted.add(event.project)
+        if event.type in _UNMAKING:
+            _UNMAKING[event.type](self._accounts, event)
         for name in self._by_type.get(event.type, ()):
             try:
                 LEDGERS[name].fold(self._accounts[name], event)
