@@ -13,6 +13,8 @@ ONLY ?=
 SEEDS ?= 1000
 SEED ?=
 DAYS ?= 30
+# `no` installs the newest that pyproject.toml allows, unchecked.
+LOCKED ?= yes
 # What the README promises; `make pythons` proves it.
 PYTHONS := 3.11 3.12 3.13
 TRAINING := tests/flows/test_regression.py
@@ -20,12 +22,22 @@ TRAINING := tests/flows/test_regression.py
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup check lint test race fuzz pythons on-one-python demo bench simulate docs browser clean
+.PHONY: help setup lock sbom check lint test race fuzz pythons on-one-python demo bench simulate docs browser clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: $(VENV)/.dev ## install everything development needs into .venv
+
+lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=1 takes the newest versions
+	@uv="$$(command -v uv || true)"; \
+	if [ -z "$$uv" ]; then \
+	  [ -x .venv-lock/bin/uv ] || { "$(BIN)/python" -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }; \
+	  uv=.venv-lock/bin/uv; fi; \
+	$(uv_registry) PATH="$$(dirname "$$uv"):$$PATH" $(BIN)/python -m tools.write_locks $(if $(UPGRADE),--upgrade)
+
+sbom: $(VENV)/.dev ## bill of materials (CycloneDX) of what locks/serve.txt installs, printed
+	@$(BIN)/python -m tools.write_sbom serve
 
 check: lint ## format, lint, types, import line, fences, doctests and fast tests on SQLite (two to three minutes)
 	@$(PYTEST) -m "not slow and not ui"
@@ -110,13 +122,23 @@ $(BIN)/python:
 
 # uv does not read pip's settings, so the two that name a registry are handed over; whatever else
 # only pip knows (pip.conf, find-links) works by the second try.
-uv_install = ( [ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
-	  [ -z "$${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}"; \
-	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -e ".[$(1)]" )
-pip_install = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
-	  $(BIN)/python -m pip install -qq --disable-pip-version-check -e ".[$(1)]"; }
+uv_registry = [ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
+	  [ -z "$${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}";
+uv_with  = uv pip install --quiet --compile-bytecode --python $(BIN)/python
+pip_with = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: pyproject.toml | $(BIN)/python
+# What the lock says, each file by its hash. What builds comes first and by its hash too, and nothing
+# builds apart from it, where other versions would be fetched unchecked.
+locked   = $(1) --require-hashes -r locks/build.txt \
+	  && $(1) --require-hashes --no-build-isolation -r locks/$(2).txt \
+	  && $(1) --no-build-isolation --no-deps -e .
+install  = $(if $(filter no,$(LOCKED)),$(1) -e ".[$(2)]",$(call locked,$(1),$(2)))
+
+uv_install = ( $(uv_registry) $(call install,$(uv_with),$(1)) )
+pip_install = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
+	  $(call install,$(pip_with),$(1)); }
+
+$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: pyproject.toml locks/%.txt locks/build.txt | $(BIN)/python
 	@echo "setup: installing loopwright[$*] into $(VENV)"
 	@$(if $(UV),$(call uv_install,$*) || { echo "setup: uv could not; trying pip"; $(call pip_install,$*); },$(call pip_install,$*))
 	@touch $@

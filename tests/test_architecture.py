@@ -7,10 +7,10 @@ from types import ModuleType
 
 import pytest
 
-from tools import check_budgets, check_fences, check_migrations, check_test_names, check_words
+from tools import check_budgets, check_fences, check_locks, check_migrations, check_test_names, check_words, write_sbom
 
 ROOT = Path(__file__).resolve().parent.parent
-CHECKS = [check_budgets, check_fences, check_migrations, check_test_names, check_words]
+CHECKS = [check_budgets, check_fences, check_locks, check_migrations, check_test_names, check_words]
 
 # Put together here, so that this file does not break the rules it tests.
 NOTE = "TO" + "DO"
@@ -211,3 +211,44 @@ def test_migrations_stand_in_one_line(tmp_path: Path) -> None:
     assert rules(check_migrations, tmp_path) == []
     (folder / "0002_other.py").write_text('revision = "0002"\ndown_revision = "0001"\n')
     assert rules(check_migrations, tmp_path) == ["revision 0002 after 0001, where 0002 was the newest"]
+
+
+def plant_locks(root: Path) -> Path:
+    """Copy what locks are made from, and the locks; return the folder of these."""
+    plant(root, "pyproject.toml", (ROOT / "pyproject.toml").read_text())
+    for file in (ROOT / "locks").iterdir():
+        plant(root, f"locks/{file.name}", file.read_text())
+    return root / "locks"
+
+
+def test_a_lock_that_cannot_be_trusted_is_found(tmp_path: Path) -> None:
+    locks = plant_locks(tmp_path)
+    assert rules(check_locks, tmp_path) == []
+    serve, sound = locks / "serve.txt", (locks / "serve.txt").read_text()
+    for before, after, rule in (
+        ("click==", "click==0.", "click is 0."),
+        ("starlette==", "# starlette==", "starlette is missing"),
+        ("# made from ", "# made from 0", "not made from this pyproject.toml"),
+        ("click==", "--extra-index-url https://example.org/\nclick==", "a lock names where files come from"),
+    ):
+        serve.write_text(sound.replace(before, after, 1))
+        assert any(told.startswith(rule) for told in rules(check_locks, tmp_path)), rule
+    serve.write_text("\n".join(line for line in sound.splitlines() if "--hash" not in line))
+    assert "click has no hash" in rules(check_locks, tmp_path)
+    serve.unlink()
+    assert rules(check_locks, tmp_path) == ["a lock is missing"]
+
+
+def test_a_new_requirement_asks_for_new_locks(tmp_path: Path) -> None:
+    plant_locks(tmp_path)
+    declared = tmp_path / "pyproject.toml"
+    declared.write_text(declared.read_text().replace('"click>=', '"left-pad>=1",\n    "click>='))
+    assert rules(check_locks, tmp_path) == ["left-pad is missing", "not made from this pyproject.toml"]
+
+
+def test_a_bill_of_materials_names_what_a_lock_installs() -> None:
+    bill = write_sbom.bill(ROOT, "serve")
+    names = {part["name"] for part in bill["components"]}
+    assert {"click", "sqlalchemy", "lightgbm"} <= names
+    assert "pytest" not in names
+    assert all(part["purl"] == f"pkg:pypi/{part['name']}@{part['version']}" for part in bill["components"])

@@ -3,7 +3,6 @@
 import contextlib
 import re
 import sqlite3
-import threading
 from pathlib import Path
 
 import msgspec
@@ -75,11 +74,15 @@ def signed(settings: Settings) -> Settings:
     for number in range(12):
         args = {"actor": f"person:p{number}", "role": "viewer"}
         dispatcher.call("tokens.create", args, actor=LOCAL_ACTOR, project="flights")
-    stop = threading.Event()
-    stop.set()
-    Checkpointing(dispatcher, open_checkpoints(settings)).run(stop)
+    sign(dispatcher, settings)
     database.close()
     return settings
+
+
+def sign(dispatcher: Dispatcher, settings: Settings) -> None:
+    signing = Checkpointing(dispatcher, open_checkpoints(settings))
+    signing.start()
+    signing.stop()
 
 
 def run_sql(settings: Settings, *statements: str) -> None:
@@ -123,9 +126,7 @@ def test_an_older_database_that_was_put_back_is_told_until_somebody_says_so(sign
     for number in range(20):
         args = {"actor": f"person:q{number}", "role": "viewer"}
         dispatcher.call("tokens.create", args, actor=LOCAL_ACTOR, project="flights")
-    stop = threading.Event()
-    stop.set()
-    Checkpointing(dispatcher, open_checkpoints(signed)).run(stop)
+    sign(dispatcher, signed)
     database.close()
     file.write_bytes(older)
     for leftover in file.parent.glob(f"{file.name}-*"):

@@ -1,7 +1,6 @@
 """Every server signs the log: at its start, while it runs, and at its end."""
 
 import logging
-import threading
 from pathlib import Path
 
 import msgspec
@@ -30,9 +29,8 @@ def add(dispatcher: Dispatcher, number: int) -> None:
 
 
 def run_once(signing: Checkpointing) -> None:
-    over = threading.Event()
-    over.set()
-    signing.run(over)
+    signing.start()
+    signing.stop()
 
 
 def test_the_log_is_under_a_checkpoint_when_a_server_has_ended(dispatcher: Dispatcher, place: Checkpoints) -> None:

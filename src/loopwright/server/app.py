@@ -22,6 +22,7 @@ from loopwright.server.api.blobs import get_blob, put_blob
 from loopwright.server.api.verbs import ROUTE, VerbCalls, call_verb
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
+from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.context import ServerContext
 from loopwright.server.denials import Denials
 from loopwright.server.metrics import CONTENT_TYPE, CountRequests, write_metrics
@@ -55,13 +56,15 @@ def create_app(context: ServerContext) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        background = Background(context)
+        background, signing = Background(context), Checkpointing(context.dispatcher, context.checkpoints)
         background.start()
+        signing.start()
         try:
             yield
         finally:
             context.stop_waiting()
             background.stop()
+            signing.stop()  # what the others did is under its last word
             context.close()
 
     routes = [

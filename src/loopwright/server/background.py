@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention
-from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.context import ServerContext
 from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
@@ -26,14 +25,11 @@ TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 
 
 class Background:
-    """Threads: one answers events, one fires timers of wall-clock projects, one tidies up, one has chunks merged.
-
-    One more signs the event log, on every server.
-    """
+    """Threads: one answers events, one fires timers of wall-clock projects, one tidies up, one has chunks merged."""
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
-        self._stop, self._stop_signing = threading.Event(), threading.Event()
+        self._stop = threading.Event()
         self._upkeep_in_s = UPKEEP_AFTER_S
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
@@ -44,16 +40,12 @@ class Background:
                 ("upkeep", self._keep_up),
             )
         ]
-        signing = Checkpointing(context.dispatcher, context.checkpoints)
-        self._signer = threading.Thread(
-            target=signing.run, args=(self._stop_signing,), name="loopwright-checkpoints", daemon=True
-        )
 
     def start(self) -> None:
         """Start the loops. While no server was up no worker could prolong a lease: who lives still gets to do so."""
         until = self._context.dispatcher.wall.now_us() + LEASE_US
         self._context.database.write(lambda connection: sql.move_leases(connection, until, until=until))
-        for thread in (*self._threads, self._signer):
+        for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
@@ -62,8 +54,6 @@ class Background:
         self._context.signal.announce_end()
         for thread in self._threads:
             thread.join(timeout=5)
-        self._stop_signing.set()  # last of all: it signs what the others did
-        self._signer.join(timeout=5)
 
     def _run(self, name: str, step: Callable[[], None]) -> None:
         while not self._stop.is_set():

@@ -41,14 +41,26 @@ class Checkpointing:
         self._dispatcher, self._checkpoints = dispatcher, checkpoints
         self._pacemaker = Pacemaker(checkpoints)
         self._told_at = float("-inf")
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self.run, name="loopwright-checkpoints", daemon=True)
 
-    def run(self, stop: threading.Event) -> None:
+    def start(self) -> None:
+        """Sign from now on, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sign once more, and end."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def run(self) -> None:
         """Sign until told to stop, and once more then."""
         if not self._checkpoints.can_sign:
             log.warning("the event log is not signed: there is no service token and no LOOPWRIGHT_CHECKPOINT_KEY")
             return
         self._suffering(self._begin)
-        while not stop.wait(LOOK_EVERY_S):
+        while not self._stop.wait(LOOK_EVERY_S):
             self._suffering(self.keep_pace)
         self._suffering(lambda: self.keep_pace(is_last=True))
 
