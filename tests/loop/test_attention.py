@@ -1,5 +1,8 @@
 """What needs a person: each kind appears, says what answers it, and goes away when it is answered."""
 
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -7,9 +10,10 @@ import pytest
 
 from loopwright.data import CheckSpec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
-from loopwright.kernel.clock import DAY_US, SECOND_US
+from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop.attention import NEED_KINDS, SEVERITIES, Attention, Need
+from loopwright.server.disk import DiskWatch
 from loopwright.store.types import Job
 from tests.loop.conftest import BY_POLICY, PROJECT, Importer, Loop, end_job
 
@@ -228,6 +232,28 @@ def test_predictions_without_any_gateway_are_told(serving: Loop) -> None:
     assert need.sentence.startswith("no gateway is alive")
     acknowledge(serving)
     assert needs(serving) == []
+
+
+def test_a_disk_that_runs_full_is_told_as_long_as_a_server_sees_it(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = {"free": 0.9e9}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=100e9, free=room["free"]))
+    watch = DiskWatch(Path("state"), loop.dispatcher.database, loop.wall)
+    watch.look()
+    need = only(loop, "disk")
+    since = need.recorded_at
+    assert need.severity == "critical"
+    assert "the disk of state" in need.sentence
+    assert "has 0.9 of 100 GB left" in need.sentence
+
+    loop.wall.at_us += 4 * MINUTE_US
+    watch.look()
+    assert only(loop, "disk").recorded_at == since, "it lasts"
+    loop.wall.at_us += 6 * MINUTE_US
+    assert needs(loop) == [], "whoever told of it is gone"
+    watch.look()
+    room["free"] = 50e9
+    DiskWatch(Path("state"), loop.dispatcher.database, loop.wall).look()
+    assert needs(loop) == [], "also to a server that has not told of it"
 
 
 def test_the_list_is_cut_but_the_count_is_not(serving: Loop) -> None:

@@ -18,14 +18,16 @@ from loopwright.loop import sql
 from loopwright.monitoring import Incident
 from loopwright.serving import GatewayLease
 from loopwright.store import jobs
+from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 
 NeedKind = Literal[
-    "approval", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"
+    "approval", "disk", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"
 ]
 NEED_KINDS: tuple[NeedKind, ...] = (
-    *("approval", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"),
+    *("approval", "disk", "feed", "fill", "gateway"),
+    *("import", "incident", "job", "pipeline", "quarantine", "release"),
 )
 Severity = Literal["critical", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
@@ -38,6 +40,8 @@ _MENDS = {
     "store": "fill the view: loopwright call features.start_materialize view=…",
 }
 """What a person does about a gateway's trouble."""
+_DISK_HEARD_US = 5 * MINUTE_US
+"""A disk that no server has told of for so long is somebody's who is gone."""
 _JOB_KINDS: dict[str, NeedKind] = {"data.import": "import", "features.materialize": "fill"}
 LASTING = (
     "data.diff",
@@ -119,7 +123,7 @@ def attention(tx: Tx, *, limit: Count = 100) -> Attention:
 def find_needs(tx: Tx) -> list[Need]:
     """Return everything that needs a person, in the order of ``attention``."""
     leases = serving.gateways(tx)
-    found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases)]
+    found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases), *_disks(tx)]
     return sorted(found, key=lambda need: (SEVERITIES.index(need.severity), -(need.event_at or need.recorded_at or 0)))
 
 
@@ -331,6 +335,21 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
         next_step="start one: loopwright up --role gateway",
         command="loopwright logs gateway",
     )
+
+
+def _disks(tx: Tx) -> Iterator[Need]:
+    """Yield the disks of servers that run full: once they are, nothing is written any more, whatever the project."""
+    for low in store_sql.find_low_disks(tx.connection, tx.wall_us - _DISK_HEARD_US):
+        yield Need(
+            kind="disk",
+            ref=tx.ref("server", low.disk.partition(":")[0]),
+            severity="critical",
+            sentence=f"{low.message}: when it is full, no row and no event is taken",
+            event_at=None,
+            recorded_at=low.since,
+            next_step="free space; loopwright gc says what may go",
+            command="loopwright gc --plan",
+        )
 
 
 def _serves(tx: Tx) -> bool:

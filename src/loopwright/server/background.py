@@ -4,11 +4,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention
 from loopwright.server.context import ServerContext
+from loopwright.server.disk import DiskWatch
 from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import Lease
@@ -18,6 +20,7 @@ log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
 UPKEEP_AFTER_S, UPKEEP_EVERY_S = 300.0, 3600.0
+DISK_EVERY_S = 20.0
 TIDY_EVERY_S = 6 * 3600.0
 GARBAGE_AFTER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
@@ -25,20 +28,21 @@ TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 
 
 class Background:
-    """Threads: one answers events, one fires timers of wall-clock projects, one tidies up, one has chunks merged."""
+    """Threads: one each that answers events, fires timers of wall-clock projects, tidies up, has chunks merged.
+
+    One more looks at the disk; that one every server has for itself.
+    """
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
         self._upkeep_in_s = UPKEEP_AFTER_S
+        self._disk = DiskWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
+        led = {"reactor": self._react, "timers": self._fire, "tidying": self._tidy, "upkeep": self._keep_up}
+        steps = {name: partial(self._lead, name, step) for name, step in led.items()} | {"disk": self._watch_disk}
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
-            for name, step in (
-                ("reactor", self._react),
-                ("timers", self._fire),
-                ("tidying", self._tidy),
-                ("upkeep", self._keep_up),
-            )
+            for name, step in steps.items()
         ]
 
     def start(self) -> None:
@@ -58,7 +62,7 @@ class Background:
     def _run(self, name: str, step: Callable[[], None]) -> None:
         while not self._stop.is_set():
             try:
-                self._lead(name, step)
+                step()
             except Exception:
                 log.exception("the %s loop failed and starts again", name)
             self._stop.wait(1.0)
@@ -74,6 +78,13 @@ class Background:
                 step()
         finally:
             lease.let_go()
+
+    def _watch_disk(self) -> None:
+        try:
+            self._disk.look()
+        except (LoopwrightError, OSError) as error:
+            log.error("it cannot be told how full the disk is: %s", error)
+        self._stop.wait(DISK_EVERY_S)
 
     def _react(self) -> None:
         seen = self._context.signal.seen(EVENTS)

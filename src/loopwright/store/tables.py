@@ -86,6 +86,16 @@ leases = Table(
 )
 """Which process does what only one may do; ``lease_until`` is by the database's own clock."""
 
+low_disks = Table(
+    "low_disks",
+    METADATA,
+    Column("disk", Text, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("heard_at", Moment, nullable=False),
+)
+"""Disks of servers with hardly any room left, as long as a server sees them so."""
+
 idempotency_keys = Table(
     "idempotency_keys",
     METADATA,

@@ -218,3 +218,16 @@ class Tombstone(msgspec.Struct, frozen=True):
     reason: str
     facts: dict[str, Any]
     forgotten_at: int | None = None
+
+
+class LowDisk(msgspec.Struct, frozen=True):
+    """A disk of a server with hardly any room left.
+
+    ``disk`` names host and folder; ``since`` and ``heard_at``, the first and the last time it was seen so, are wall
+    time in microseconds UTC.
+    """
+
+    disk: str
+    message: str
+    since: int
+    heard_at: int

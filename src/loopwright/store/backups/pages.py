@@ -16,7 +16,7 @@ from loopwright.kernel.errors import Corrupt
 
 PAGE_ROWS = 5_000
 REVISIONS = "alembic_version"
-OF_ITS_PROCESSES = {REVISIONS, "leases", "gateways"}
+OF_ITS_PROCESSES = {REVISIONS, "leases", "gateways", "low_disks"}
 """Tables that say how a database stands and who lives on it here and now: what is restored begins them anew."""
 _LEVEL = 6
 

@@ -69,6 +69,7 @@ NO_PINS: dict[str, str] = {
     "idempotency_keys": "an answer that is told again claims nothing that its call did not claim",
     "incidents": "words",
     "leases": "who does what",
+    "low_disks": "words",
     "materializations": "refs and keys",
     "merged_chunks": "what was merged: its rows are in the chunk that it became",
     "metric_points": "figures",

@@ -2,6 +2,7 @@
 
 from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
 from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has_chunks, insert_chunk
+from loopwright.store.sql.disks import delete_low_disk, find_low_disks, upsert_low_disk
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.garbage import (
     all_condemned,
@@ -83,6 +84,7 @@ __all__ = [
     "delete_chunks",
     "delete_expired_jobs",
     "delete_keys",
+    "delete_low_disk",
     "delete_timers",
     "due_jobs",
     "due_timers",
@@ -93,6 +95,7 @@ __all__ = [
     "find_blob",
     "find_chunks",
     "find_job",
+    "find_low_disks",
     "find_merged",
     "find_removal",
     "find_tombstone",
@@ -138,5 +141,6 @@ __all__ = [
     "update_job",
     "upsert",
     "upsert_blobs",
+    "upsert_low_disk",
     "upsert_timer",
 ]

@@ -1,0 +1,50 @@
+"""The disk of a server: that it runs full is told while there is room left to write it down."""
+
+import shutil
+import socket
+from pathlib import Path
+
+from loopwright.kernel.clock import MINUTE_US, Clock
+from loopwright.store import sql
+from loopwright.store.engine import Database
+from loopwright.store.types import LowDisk
+
+LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05
+"""Less than a twentieth of the disk, on a large one less than this, is hardly any room."""
+TOLD_EVERY_US = MINUTE_US
+
+
+class DiskWatch:
+    """Looks how much room there is, and tells the database when it is little. While there is enough it writes nothing.
+
+    Args:
+        folder: On the disk.
+        database: What is told.
+        wall: Wall time.
+    """
+
+    def __init__(self, folder: Path, database: Database, wall: Clock) -> None:
+        self._folder, self._database, self._wall = folder, database, wall
+        self._disk = f"{socket.gethostname()}:{folder.resolve()}"
+        self._told: LowDisk | None = None
+        self._has_looked = False
+
+    def look(self) -> None:
+        """Look, and tell what has changed."""
+        now_us, message, told = self._wall.now_us(), self._message(), self._told
+        if message:
+            if told is None or told.message != message or now_us - told.heard_at >= TOLD_EVERY_US:
+                low = LowDisk(self._disk, message, told.since if told else now_us, now_us)
+                self._database.write(lambda connection: sql.upsert_low_disk(connection, low))
+                self._told = low
+        elif told is not None or not self._has_looked:  # a server before this one may have told of it
+            self._database.write(lambda connection: sql.delete_low_disk(connection, self._disk))
+            self._told = None
+        self._has_looked = True
+
+    def _message(self) -> str:
+        usage = shutil.disk_usage(self._folder)
+        if usage.free >= min(LEAST_FREE_BYTES, usage.total * LEAST_FREE_SHARE):
+            return ""
+        gigabytes = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:,.0f} GB"
+        return f"the disk of {self._folder} on {socket.gethostname()} has {gigabytes} left"
