@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 
 from loopwright.monitoring import Monitor, MonitorSpec, build_reference
-from loopwright.monitoring.evaluation import build_window_profile, evaluate, measure_drift
+from loopwright.monitoring.evaluation import evaluate, measure_drift
+from loopwright.monitoring.tallies import build_window_profile
 from loopwright.monitoring.types import WindowTask
 from loopwright.serving import predictions
 from tests.monitoring.conftest import DAY, Log, Worker, make_traffic

@@ -10,8 +10,9 @@ from loopwright.kernel.clock import DAY_US, HOUR_US, parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.monitoring import MonitorSpec
 from loopwright.monitoring.alerts import is_beyond
-from loopwright.monitoring.evaluation import build_window_profile, measure_drift
+from loopwright.monitoring.evaluation import measure_drift
 from loopwright.monitoring.reference import SCORE, build_reference, calendars_of, tells_time
+from loopwright.monitoring.tallies import build_window_profile
 
 START = parse_moment("2013-01-01")
 

@@ -40,6 +40,7 @@ from loopwright.monitoring.monitors import (
     start_reference,
 )
 from loopwright.monitoring.performance import measure, score_rows
+from loopwright.monitoring.profiling import countable_chunks, start_profiling
 from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
 from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
 from loopwright.monitoring.types import (
@@ -104,6 +105,7 @@ __all__ = [
     "channels",
     "check_spec",
     "close_window",
+    "countable_chunks",
     "declare",
     "drift",
     "evaluate_range",
@@ -128,6 +130,7 @@ __all__ = [
     "set_reference",
     "settle_window",
     "shown_spec",
+    "start_profiling",
     "start_reference",
     "waiting_incidents",
     "window",

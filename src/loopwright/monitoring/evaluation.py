@@ -1,23 +1,20 @@
 """Evaluation of one window from its chunks: drift against the reference, errors, latency, performance."""
 
 import io
+from collections import Counter
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import polars as pl
 
 from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
+from loopwright.monitoring.answers import Answers, read_answers
 from loopwright.monitoring.performance import measure, score_rows, score_schema, segment_performance
-from loopwright.monitoring.reference import SCORE, Reference, reference_from_bytes
+from loopwright.monitoring.reference import Reference, reference_from_bytes
 from loopwright.monitoring.types import FeatureDrift, Monitor, MonitorSpec, Window, WindowTask, served_variant
-from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
-from loopwright.store.streams import FEATURE_PREFIX
 from loopwright.store.types import BlobRef
-
-_BASE = ["prediction_id", "variant", "is_shadow", "event_at", "recorded_at", "score", "answer", "error", "latency_us"]
 
 
 def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]:
@@ -28,31 +25,28 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
     monitor = task.monitor
     spec = monitor.spec
     reference = _load_reference(monitor, blobs)
-    features = [] if reference is None else [name for name in reference.profile.columns if name != SCORE]
     # A window that closed before there was a reference is measured anew.
     known = task.known if task.known is None or task.known.reference or not monitor.reference else None
-    rows = _read_rows(task, blobs, spec.segments if known else sorted({*features, *spec.segments}))
-    served = rows.filter(~pl.col("is_shadow"))
-    if known is not None and known.predictions != served.height:
-        rows, known = _read_rows(task, blobs, sorted({*features, *spec.segments})), None
-        served = rows.filter(~pl.col("is_shadow"))
+    answers = read_answers(task, blobs, None if known else reference)
+    if known is not None and known.predictions != answers.tally.served:
+        answers, known = read_answers(task, blobs, reference), None
+    tally = answers.tally
     kept: list[BlobRef] = []
     drift, profile_digest = ([], "") if known is None else (known.drift, known.profile_digest)
-    if known is None and reference is not None and served.height:
-        profile = build_window_profile(served, reference)
-        kept.append(blobs.put(profiles.to_bytes(profile)))
+    if known is None and reference is not None and tally.profile is not None and tally.served:
+        kept.append(blobs.put(profiles.to_bytes(tally.profile)))
         profile_digest = kept[-1].digest
         if task.end_at - spec.over_us >= monitor.reference_at or not spec.over_us:  # whole stretches only
-            drift = measure_drift(reference, profiles.merge(*_earlier_profiles(task, blobs), profile), spec)
+            drift = measure_drift(reference, profiles.merge(*_earlier_profiles(task, blobs), tally.profile), spec)
     window = Window(
         deployment=monitor.deployment,
         start_at=task.start_at,
         end_at=task.end_at,
         state=task.state,
-        predictions=served.height,
+        predictions=tally.served,
         labels=0,
-        errors=served.height - int(served.get_column("error").null_count()),
-        latency_p99_ms=_latency_p99_ms(served),
+        errors=tally.errors,
+        latency_p99_ms=tally.latency_p99_ms,
         drift=drift,
         performance=[],
         span=[],
@@ -62,20 +56,21 @@ def evaluate(task: WindowTask, blobs: BlobStore) -> tuple[Window, list[BlobRef]]
         reference=monitor.reference if known is None else known.reference,
         model_version=monitor.model_version if known is None else known.model_version,
     )
-    return _with_performance(window, rows, task, blobs, kept), kept
+    return _with_performance(window, answers, task, blobs, kept), kept
 
 
 def _with_performance(
-    window: Window, rows: pl.DataFrame, task: WindowTask, blobs: BlobStore, kept: list[BlobRef]
+    window: Window, answers: Answers, task: WindowTask, blobs: BlobStore, kept: list[BlobRef]
 ) -> Window:
     """Return the window with performance of itself, its span and segments of that; keeps its score rows as a blob."""
     monitor, spec = task.monitor, task.monitor.spec
     served = served_variant(monitor)
-    rows = rows.with_columns(pl.when("is_shadow").then("variant").otherwise(pl.lit(served)).alias("variant"))
-    counts = dict(sorted(rows.get_column("variant").value_counts().iter_rows()))
-    ordered = {served: counts.pop(served, 0), **counts}
-    labels = predictions.latest_labels(task.labels, blobs, among=rows.get_column("prediction_id")).collect()
-    labelled = rows.join(labels, on="prediction_id", how="inner")
+    counts = Counter[str]()
+    for each in answers.tally.variants:
+        counts[each.variant if each.is_shadow else served] += each.rows
+    ordered = {served: counts.pop(served, 0), **dict(sorted(counts.items()))}
+    name = pl.when("is_shadow").then("variant").otherwise(pl.lit(served))
+    labelled = answers.labelled.with_columns(name.alias("variant"))
     scored = score_rows(labelled, monitor.task, spec.segments)
     digest = ""
     if scored.height:
@@ -94,24 +89,11 @@ def _with_performance(
     paths = [blobs.path(part.scores_digest) for part in earlier if part.scores_digest]
     together = pl.concat([_read_scores(paths, spec), scored]) if paths else scored
     for part in earlier:
-        for variant, count in part.predictions.items():
-            ordered[variant] = ordered.get(variant, 0) + count
+        for variant, made in part.predictions.items():
+            ordered[variant] = ordered.get(variant, 0) + made
     # Segments are small, so they wait until labels have matured.
     segments = segment_performance(together, served, spec, monitor.task) if task.state == "settled" else {}
     return msgspec.structs.replace(window, span=measure(together, ordered, spec, monitor.task), segments=segments)
-
-
-def build_window_profile(served: pl.DataFrame, reference: Reference) -> profiles.Profile:
-    """Return the profile of served rows in the bins of a reference.
-
-    Args:
-        served: ``f.<name>`` of each feature, and ``score``.
-        reference: Whose bins to use.
-    """
-    like = reference.profile
-    sources = {name: "score" if name == SCORE else FEATURE_PREFIX + name for name in like.columns}
-    named = pl.DataFrame([served.get_column(source).alias(name) for name, source in sources.items()])
-    return profiles.profile_like(named, like)
 
 
 def _earlier_profiles(task: WindowTask, blobs: BlobStore) -> list[profiles.Profile]:
@@ -138,15 +120,6 @@ def measure_drift(reference: Reference, profile: profiles.Profile, spec: Monitor
     return found
 
 
-def _read_rows(task: WindowTask, blobs: BlobStore, features: list[str]) -> pl.DataFrame:
-    """Return served and shadow rows of the window, the latest by id and variant."""
-    columns = [*_BASE, *(FEATURE_PREFIX + name for name in features)]
-    rows = predictions.scan(task.predictions, blobs, start_at=task.start_at, end_at=task.end_at, columns=columns)
-    # A batch may be scored by any version, on rows nobody asked about: neither quality nor drift of what is served.
-    is_answered = pl.col("is_shadow") | (pl.col("variant") != predictions.SCORED)
-    return predictions.latest(rows.filter(is_answered)).collect()
-
-
 def _read_scores(paths: list[Path], spec: MonitorSpec) -> pl.DataFrame:
     schema = score_schema(spec.segments)
     return pl.scan_parquet(paths, schema=schema, missing_columns="insert", extra_columns="ignore").collect()
@@ -156,12 +129,6 @@ def _put_rows(rows: pl.DataFrame, blobs: BlobStore) -> BlobRef:
     body = io.BytesIO()
     rows.write_parquet(body, compression="zstd", compression_level=1)
     return blobs.put(body.getvalue())
-
-
-def _latency_p99_ms(served: pl.DataFrame) -> float | None:
-    latencies = served.get_column("latency_us").drop_nulls()
-    latencies = latencies.filter(latencies > 0)  # predictions made elsewhere have none of ours
-    return float(np.quantile(latencies.to_numpy(), 0.99)) / 1000 if len(latencies) else None
 
 
 def _load_reference(monitor: Monitor, blobs: BlobStore) -> Reference | None:

@@ -8,12 +8,22 @@ from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
 from loopwright.monitoring import monitors
 from loopwright.monitoring.channels import Notice
+from loopwright.monitoring.chunk_profiles import profile_chunk
 from loopwright.monitoring.evaluation import evaluate
 from loopwright.monitoring.incidents import get_incident
-from loopwright.monitoring.reference import build_reference
+from loopwright.monitoring.profiling import countable_chunks
+from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
 from loopwright.monitoring.targets import channel_target
-from loopwright.monitoring.types import BuildReference, DeliverAlert, EvaluateRange, EvaluateWindow, Window
+from loopwright.monitoring.types import (
+    BuildReference,
+    DeliverAlert,
+    EvaluateRange,
+    EvaluateWindow,
+    ProfileChunks,
+    Window,
+)
 from loopwright.monitoring.windows import finish_window, window_task
+from loopwright.store import chunks as store_chunks
 from loopwright.store.retention import list_removals
 from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, job
@@ -72,6 +82,25 @@ def _measure(context: JobContext, named: EvaluateWindow) -> Window:
     )
     window, blobs = evaluate(task, context.blobs)
     return context.call(finish_window, window=window, blobs=blobs)
+
+
+@job(ProfileChunks)
+def profile_chunks(context: JobContext, _args: ProfileChunks) -> dict[str, int]:
+    """Count the rows of chunks that have no profile until none is left; one chunk is in memory at a time."""
+    references: dict[str, Reference] = {}
+    done: set[str] = set()
+    rows = 0
+    while countable := [each for each in context.call(countable_chunks) if each.chunk.chunk_id not in done]:
+        for chunk, digest in ((each.chunk, each.reference) for each in countable):
+            done.add(chunk.chunk_id)
+            if digest not in references:
+                references[digest] = reference_from_bytes(context.blobs.get(digest))
+            profile = profile_chunk(chunk, context.blobs, digest, references[digest])
+            stored = context.blobs.put(profiles.to_bytes(profile))
+            context.call(store_chunks.set_profile, chunk_id=chunk.chunk_id, profile=stored)
+            rows += chunk.rows
+            context.progress(f"{rows:,} rows in {len(done):,} chunks")
+    return {"chunks": len(done), "rows": rows}
 
 
 @job(BuildReference)

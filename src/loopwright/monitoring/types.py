@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.digests import MaybeDigest
+from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.store.types import Chunk
 from loopwright.store.work import Work, job_kind
 
@@ -185,6 +185,18 @@ class BuildReference(Work, frozen=True):
     score: str
     model_version: int | None
     metrics: dict[str, float]
+
+
+@job_kind("monitoring.profile_chunks", lane="upkeep", deadline_s=6 * 3600.0, keep_days=7)
+class ProfileChunks(Work, frozen=True):
+    """Count the rows of what was sealed and merged, so that windows need not read them."""
+
+
+class CountableChunk(msgspec.Struct, frozen=True):
+    """A chunk without a profile, and the reference in whose bins its rows are to be counted."""
+
+    chunk: Chunk
+    reference: Digest
 
 
 @job_kind("monitoring.deliver_alert", lane="looks")

@@ -9,6 +9,7 @@ from functools import partial
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention
+from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import DiskWatch
 from loopwright.store import compacting, sql
@@ -114,15 +115,19 @@ class Background:
                     self._stop.wait(TIDY_PAUSE_S)
 
     def _keep_up(self) -> None:
-        """Have every project merge its small chunks; where there are none, no job is started."""
+        """Have every project merge its small chunks and count what was merged; no job is started for nothing."""
         if self._stop.wait(self._upkeep_in_s):
             return
         self._upkeep_in_s = UPKEEP_EVERY_S
         dispatcher = self._context.dispatcher
         for project in self._projects():
-            with _told(project, "merging chunks"):
-                if dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1)):
+            with _told(project, "merging and counting chunks"):
+                is_merging = dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1))
+                if is_merging:
                     dispatcher.write(project, SERVICE_ACTOR, compacting.start_compaction)
+                # Behind the merging in its lane: what is merged has to be counted.
+                if is_merging or dispatcher.read(project, SERVICE_ACTOR, lambda tx: countable_chunks(tx, limit=1)):
+                    dispatcher.write(project, SERVICE_ACTOR, start_profiling)
 
     def _projects(self) -> list[str]:
         listed = self._context.dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects)

@@ -87,7 +87,7 @@ def _with_features(chunks: Sequence[Chunk], blobs: BlobStore, columns: Sequence[
 
 
 def latest_labels(
-    chunks: Iterable[Chunk], blobs: BlobStore, *, known_by: int | None = None, among: pl.Series | None = None
+    chunks: Iterable[Chunk], blobs: BlobStore, *, known_by: int | None = None, between: tuple[str, str] | None = None
 ) -> pl.LazyFrame:
     """Return one label a prediction id: the latest by (event_at, recorded_at, label_id).
 
@@ -95,17 +95,16 @@ def latest_labels(
         chunks: Chunks of kind ``labels``.
         blobs: Where their bytes are.
         known_by: Leave out what became known later, microseconds UTC.
-        among: Ids of the predictions that are asked for, where not all are: labels may come for months, and of those
-            of other predictions hardly more is read than where they lie.
+        between: Lowest and highest id of the predictions that are asked for, where not all are: labels may come for
+            months, and of those of other predictions hardly more is read than where they lie.
 
     Returns:
         ``prediction_id, label, label_text, label_at``.
     """
     frame = _scan(list(chunks), blobs, LABEL_SCHEMA)
-    if among is not None:
-        first, last = among.min(), among.max()
-        frame = frame.filter(pl.col("prediction_id").is_between(pl.lit(first), pl.lit(last)))  # by row groups
-        frame = frame.join(among.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi")
+    if between is not None:
+        first, last = (pl.lit(bound) for bound in between)
+        frame = frame.filter(pl.col("prediction_id").is_between(first, last))  # by row groups
     if known_by is not None:
         frame = frame.filter(pl.col("event_at") <= known_by)
     return (

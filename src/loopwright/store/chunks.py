@@ -115,6 +115,13 @@ def find(
     )
 
 
+@verb("chunks.set_profile", changes=Chunk, internal=True)
+def set_profile(tx: Tx, *, chunk_id: str, profile: BlobRef) -> bool:
+    """Name the stored blob of what is known of a chunk's rows; False if it was merged or removed meanwhile."""
+    tx.keep_blobs(profile)
+    return sql.save_profile(tx.connection, tx.project, chunk_id, profile.digest)
+
+
 @verb("blobs.keep", changes=Chunk, internal=True)
 def keep_blobs(tx: Tx, *, blobs: list[BlobRef]) -> None:
     """Record that the project refers to stored blobs; no event is written."""

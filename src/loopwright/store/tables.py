@@ -128,6 +128,8 @@ chunks = Table(
     Column("span_class", Moment, nullable=False, server_default="0"),
     # How often it was merged: 0 as a writer sent it.
     Column("level", Moment, nullable=False, server_default="0"),
+    # What is known of its rows; empty where nobody counted them.
+    Column("profile_digest", Text, nullable=False, server_default=""),
     UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
     Index("ix_chunks_ids", "project_id", "kind", "id_prefix", "id_first", "id_last"),
     Index("ix_chunks_span", "project_id", "kind", "stream", "span_class", "event_at_min", "event_at_max"),

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.kernel.digests import Digest
+from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.kernel.verbs import Part
 
 
@@ -163,13 +163,15 @@ class Chunk(StoredChunk, frozen=True):
     """A stored chunk that the server knows of.
 
     ``recorded_at`` is wall time, microseconds UTC; of merged chunks that of the newest among them. ``level`` says how
-    often it was merged: 0 as its writer sent it.
+    often it was merged: 0 as its writer sent it. ``profile_digest`` names the blob of what is known of its rows; empty
+    where nobody counted them.
     """
 
     project: str
     chunk_id: str
     recorded_at: int
     level: int = 0
+    profile_digest: MaybeDigest = ""
 
 
 class Retention(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ def from_bytes(body: bytes) -> Profile:
     return decode(body, Profile, upgrade_profile)
 
 
-def decode(body: bytes, kind: type[T], upgrade: Callable[[Any], Any]) -> T:
+def decode(body: bytes, kind: type[T], upgrade: Callable[[Any], Any] = lambda document: document) -> T:
     """Return the struct of stored bytes; where an earlier form is stored, as ``upgrade`` makes it of plain values.
 
     Raises:

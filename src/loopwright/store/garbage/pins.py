@@ -15,6 +15,7 @@ from loopwright.store.columns import METADATA, Json
 PINS: dict[str, str] = {
     "applied_specs.spec": "code of applied projects",
     "chunks.digest": "chunks of streams",
+    "chunks.profile_digest": "chunks of streams",
     "dataset_fragments.digest": "dataset versions",
     "dataset_imports.result": "dataset versions",
     "dataset_versions.checks": "dataset versions",

@@ -1,7 +1,15 @@
 """Every statement of the store, except sealing; one file a noun."""
 
 from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
-from loopwright.store.sql.chunks import all_chunks, count_rows, find_chunks, has_chunks, insert_chunk
+from loopwright.store.sql.chunks import (
+    all_chunks,
+    count_rows,
+    find_chunks,
+    has_chunks,
+    insert_chunk,
+    save_profile,
+    unprofiled_chunks,
+)
 from loopwright.store.sql.disks import delete_low_disk, find_low_disks, upsert_low_disk
 from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.garbage import (
@@ -129,6 +137,7 @@ __all__ = [
     "removed_until",
     "renew_job",
     "rescue_blobs",
+    "save_profile",
     "save_retention",
     "sealed_segments",
     "set_aside",
@@ -137,6 +146,7 @@ __all__ = [
     "take_condemned",
     "take_timer",
     "tombstones_with_rows",
+    "unprofiled_chunks",
     "update_as_read",
     "update_job",
     "upsert",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, select, union_all
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, union_all, update
 
 from loopwright.store.intervals import (
     PREFIX_LENGTH,
@@ -134,6 +134,45 @@ def has_chunks(connection: Connection, project: str, kind: str, stream: str) -> 
         .limit(1)
     )
     return connection.execute(statement).first() is not None
+
+
+def unprofiled_chunks(
+    connection: Connection,
+    project: str,
+    kind: str,
+    stream: str,
+    *,
+    since_us: int,
+    before_us: tuple[int, ...],
+    limit: int,
+) -> list[Chunk]:
+    """Return chunks of a stream that have no profile, by level and age.
+
+    Args:
+        connection: To read on.
+        project: Whose.
+        kind: Which.
+        stream: Of one stream.
+        since_us: Stored then or later, wall time.
+        before_us: For each level, stored before that.
+        limit: How many at most.
+    """
+    is_settled = or_(
+        *(
+            and_(chunks.c.level == level, chunks.c.recorded_at >= since_us, chunks.c.recorded_at < before)
+            for level, before in zip(LEVELS, before_us, strict=True)
+        )
+    )
+    of = (chunks.c.project_id == project, chunks.c.kind == kind, chunks.c.stream == stream)
+    statement = select(chunks).where(*of, is_settled, chunks.c.profile_digest == "")
+    rows = connection.execute(statement.order_by(chunks.c.level.desc(), chunks.c.id_first).limit(limit))
+    return [read_chunk(row) for row in rows]
+
+
+def save_profile(connection: Connection, project: str, chunk_id: str, digest: str) -> bool:
+    """Store what is known of a chunk's rows; False if it is there no longer."""
+    is_this = (chunks.c.project_id == project, chunks.c.chunk_id == chunk_id)
+    return connection.execute(update(chunks).where(*is_this).values(profile_digest=digest)).rowcount > 0
 
 
 def count_rows(connection: Connection, project: str, kind: str, stream: str, writers: str = "") -> int:

@@ -1,0 +1,127 @@
+"""The answers of a window: tallied from profiles of chunks where they serve, else from rows, some at a time."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+import polars as pl
+
+from loopwright.monitoring.chunk_profiles import usable_profiles
+from loopwright.monitoring.reference import Reference
+from loopwright.monitoring.tallies import (
+    BASE_COLUMNS,
+    COUNTED_COLUMNS,
+    Tally,
+    add_up,
+    feature_columns,
+    served_only,
+    tally_rows,
+)
+from loopwright.monitoring.types import WindowTask
+from loopwright.serving import predictions
+from loopwright.store.blobs import BlobStore
+from loopwright.store.streams import FEATURE_PREFIX
+from loopwright.store.types import Chunk
+
+MOST_ROWS = 250_000
+"""Rows of the log that are held at once; those with labels are kept."""
+
+
+class Answers(NamedTuple):
+    """What was answered in a window, and the rows whose outcome is known: ``BASE_COLUMNS``, segments, the label."""
+
+    tally: Tally
+    labelled: pl.DataFrame
+
+
+class _Part(NamedTuple):
+    """Chunks, and the range of ids ``[low, high)`` of which they are read; None: no bound."""
+
+    chunks: list[Chunk]
+    low: str | None = None
+    high: str | None = None
+
+
+def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None) -> Answers:
+    """Return what was answered in a window, each answer once, as it was recorded last.
+
+    Args:
+        task: The window, its chunks, what is known of it.
+        blobs: Where rows and profiles are.
+        reference: In whose bins values are counted; None to count none.
+    """
+    profiled = usable_profiles(task, blobs, needs_bins=reference is not None)
+    segments = [FEATURE_PREFIX + name for name in task.monitor.spec.segments]
+    kept = [*BASE_COLUMNS, *segments]
+    columns = list(dict.fromkeys([*COUNTED_COLUMNS, *segments, *feature_columns(reference)]))
+    labels = _read_labels(task, blobs)
+    tallies, labelled = [profile.tally for profile in profiled.values()], []
+    if reference is None:
+        tallies = [msgspec.structs.replace(tally, profile=None) for tally in tallies]
+    for part in _parts([chunk for chunk in task.predictions if chunk.chunk_id not in profiled]):
+        rows = predictions.latest(_scan(task, part, blobs, columns)).collect()
+        tallies.append(tally_rows(rows, reference))
+        labelled.append(rows.select(kept).join(labels, on="prediction_id", how="inner"))
+    for chunks in _groups(_with_labels([chunk for chunk in task.predictions if chunk.chunk_id in profiled], labels)):
+        rows = _scan(task, _Part(chunks), blobs, kept).join(labels.lazy(), on="prediction_id", how="inner").collect()
+        labelled.append(rows)
+    # In one order, however the rows came to lie in chunks: what is stored of them is then the same.
+    together = pl.concat(labelled, how="diagonal_relaxed").sort("prediction_id", "is_shadow", "variant")
+    return Answers(add_up(tallies), together)
+
+
+def _scan(task: WindowTask, part: _Part, blobs: BlobStore, columns: list[str]) -> pl.LazyFrame:
+    span = {"start_at": task.start_at, "end_at": task.end_at}
+    rows = predictions.scan(part.chunks, blobs, columns=columns, **span).filter(served_only())
+    if part.low is not None:
+        rows = rows.filter(pl.col("prediction_id") >= pl.lit(part.low))
+    return rows if part.high is None else rows.filter(pl.col("prediction_id") < pl.lit(part.high))
+
+
+def _read_labels(task: WindowTask, blobs: BlobStore) -> pl.DataFrame:
+    """Return the labels of predictions whose ids lie where those of the window do."""
+    ids = [name for chunk in task.predictions for name in (chunk.id_first, chunk.id_last)]
+    between = (min(ids), max(ids)) if ids else ("", "")
+    return predictions.latest_labels(task.labels, blobs, between=between).collect()
+
+
+def _with_labels(chunks: Sequence[Chunk], labels: pl.DataFrame) -> list[Chunk]:
+    """Return the chunks among whose ids there are labels."""
+    ids = labels.get_column("prediction_id").sort()
+    bounds = pl.DataFrame([(chunk.id_first, chunk.id_last) for chunk in chunks], schema=["low", "high"], orient="row")
+    if not len(chunks) or not len(ids):
+        return []
+    below = ids.search_sorted(bounds.get_column("low"), side="left")
+    upto = ids.search_sorted(bounds.get_column("high"), side="right")
+    return [chunk for chunk, is_named in zip(chunks, (upto > below).to_list(), strict=True) if is_named]
+
+
+def _parts(chunks: Sequence[Chunk]) -> Iterator[_Part]:
+    """Yield chunks by ranges of ids, at least one, so that every row is in one part and the same answer in the same."""
+    ordered = sorted(chunks, key=lambda chunk: chunk.id_first)
+    cuts: list[str | None] = [None]
+    rows = 0
+    for chunk in ordered:
+        if rows and rows + chunk.rows > MOST_ROWS and chunk.id_first != cuts[-1]:
+            cuts.append(chunk.id_first)
+            rows = 0
+        rows += chunk.rows
+    for low, high in zip(cuts, [*cuts[1:], None], strict=True):
+        inside = [
+            chunk
+            for chunk in ordered
+            if (low is None or chunk.id_last >= low) and (high is None or chunk.id_first < high)
+        ]
+        yield _Part(inside, low, high)
+
+
+def _groups(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
+    """Yield chunks together that hold few enough rows."""
+    group: list[Chunk] = []
+    for chunk in chunks:
+        if group and sum(each.rows for each in group) + chunk.rows > MOST_ROWS:
+            yield group
+            group = []
+        group.append(chunk)
+    if group:
+        yield group
