@@ -18,7 +18,7 @@ def token(dispatcher: Dispatcher) -> tuple[str, str]:
 def test_a_session_is_its_person_and_another_secret(dispatcher: Dispatcher, token: tuple[str, str]) -> None:
     first, second = (dispatcher.begin_session(token[0]) for _ in range(2))
     assert len({first, second, token[0]}) == 3
-    assert dispatcher.authenticate(first) == Actor("person:ana", {"flights": Role.EDITOR})
+    assert dispatcher.authenticate(first) == Actor("person:ana", {"flights": Role.EDITOR}, token_id=token[1])
     dispatcher.end_session(first)
     with pytest.raises(Unauthenticated, match="over"):
         dispatcher.authenticate(first)

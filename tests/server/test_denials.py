@@ -45,4 +45,4 @@ def test_a_flood_is_told_of_within_bounds_of_disk_and_memory(dispatcher: Dispatc
     for number in range(2 * MOST_REMEMBERED):
         now.at_s += 1
         denials.is_news(EVE, f"b.{number}", "p")
-    assert len(denials._told) <= MOST_REMEMBERED
+    assert len(denials._quiet) <= MOST_REMEMBERED

@@ -4,13 +4,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
 from loopwright.governance import LOCAL_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Corrupt
+from loopwright.kernel.events import Event
 from loopwright.store import sql
-from loopwright.store.sealing import seal_events
+from loopwright.store.sealing import chain_hash, seal_events
 from loopwright.store.types import Unrest
 
 
@@ -92,3 +94,13 @@ def test_a_ref_finds_itself_and_its_versions_letter_by_letter(dispatcher: Dispat
     assert found == {"flights/model:late", "flights/model:late/1"}
     assert len(call("audit.list", type_prefix="registry.")) == 6
     assert call("audit.list", type_prefix="REGISTRY.") == call("audit.list", type_prefix="re%") == []
+
+
+def test_hashes_of_older_versions_stay_and_whose_call_it_was_is_hashed_too() -> None:
+    told: dict[str, Any] = {"reason": "why", "payload": {"b": 1, "a": [1.5]}, "cause": 3, "position": 4, "chain": "x"}
+    moments = {"event_at": 1, "recorded_at": 2}
+    event = Event(7, "flights", "registry.alias_set", "flights/model:late/1", "person:ana", **moments, **told)
+    known = "4fdfffc51fd0389a935ddc633505190015411d8690e42c6750fcf756052cd09e"
+    assert chain_hash("ab", event) == known
+    others = [msgspec.structs.replace(event, **{name: "tok_1"}) for name in ("token_id", "client")]
+    assert len({known, *(chain_hash("ab", other) for other in others)}) == 3

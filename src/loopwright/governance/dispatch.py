@@ -122,7 +122,8 @@ class Dispatcher:
         is_replay = known is not None and known.clock == "replay"
         clock: Clock = FixedClock(known.clock_at) if known is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)
-        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds)
+        origin = {"token_id": actor.token_id, "client": actor.client}
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds, **origin)
 
     def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
         """Run a story of several verbs in one transaction; for the platform's own processes."""

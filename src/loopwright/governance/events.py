@@ -103,3 +103,10 @@ class CallDenied(Facts, frozen=True):
     verb: str
     project: str
     client: str
+
+
+@event("access.blob_read")
+class BlobRead(Facts, frozen=True):
+    """Somebody took the bytes of a blob out of the project; told once an hour for each token."""
+
+    digest: str

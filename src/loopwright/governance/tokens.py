@@ -132,4 +132,4 @@ def actor_of(tx: Tx, token: Token | None) -> Actor:
     is_live = token is not None and token.revoked_at is None
     if token is None or not is_live or (token.expires_at is not None and token.expires_at <= tx.wall_us):
         raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
-    return Actor(token.actor, {token.project: token.role})
+    return Actor(token.actor, {token.project: token.role}, token_id=token.token_id)

@@ -36,12 +36,15 @@ class Project(msgspec.Struct, frozen=True):
 class Actor(msgspec.Struct, frozen=True):
     """Who calls: ``person:ana``, ``service:worker`` or ``policy:late``; and the role in each project.
 
-    ``bounds`` narrow what a part of the platform may call to what that part is for.
+    ``bounds`` narrow what a part of the platform may call to what that part is for. ``token_id`` names the token that
+    proved it, ``client`` the address that the call came from, None where there is none: they go on record.
     """
 
     name: str
     roles: dict[str, Role]
     bounds: Bounds | None = None
+    token_id: str | None = None
+    client: str | None = None
 
     def role_in(self, project: str) -> Role | None:
         """Return the role in a project, or None."""

@@ -41,13 +41,8 @@ def event_type(kind: type[Facts]) -> str:
     return _NAMES[kind]
 
 
-class Event(msgspec.Struct, frozen=True):
-    """One change: who did what to which ref, when and why.
-
-    ``event_at`` is the project's clock, ``recorded_at`` the wall clock, both microseconds UTC. ``position`` is gapless
-    and ``chain`` hashes this event onto the one before; both are 0 and empty until sealed. ``cause`` is the position of
-    the event that a reaction answered.
-    """
+class Change(msgspec.Struct, frozen=True):
+    """What every event has told from the first version on; hashes of the log are over these fields in this order."""
 
     event_id: int
     project: str
@@ -61,6 +56,19 @@ class Event(msgspec.Struct, frozen=True):
     cause: int | None = None
     position: int = 0
     chain: str = ""
+
+
+class Event(Change, frozen=True):
+    """One change: who did what to which ref, when and why.
+
+    ``event_at`` is the project's clock, ``recorded_at`` the wall clock, both microseconds UTC. ``position`` is gapless
+    and ``chain`` hashes this event onto the one before; both are 0 and empty until sealed. ``cause`` is the position of
+    the event that a reaction answered. ``token_id`` names the token of the call, ``client`` the address that it came
+    from; None where the platform itself acted, where no token is asked for, and in events of older versions.
+    """
+
+    token_id: str | None = None
+    client: str | None = None
 
     def read(self, kind: FactsType[F]) -> F:
         """Return the facts of this event as the struct of its type."""

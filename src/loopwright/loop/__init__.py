@@ -23,6 +23,7 @@ from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
     Deleted,
     EvaluationStarted,
+    ExportStarted,
     GarbageFreed,
     ProjectApplied,
     ReactionFailed,
@@ -62,6 +63,7 @@ __all__ = [
     "Deleted",
     "DeletionPlan",
     "EvaluationStarted",
+    "ExportStarted",
     "GarbageFreed",
     "Hold",
     "ModelOutput",

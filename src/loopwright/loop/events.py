@@ -16,6 +16,16 @@ class ProjectApplied(Facts, frozen=True):
     spec_digest: str = ""
 
 
+@event("loop.export_started")
+class ExportStarted(Facts, frozen=True):
+    """Somebody has predictions with their labels written out, of event times in ``[start_at, end_at)``."""
+
+    job_id: str
+    start_at: int
+    end_at: int
+    features: bool
+
+
 @event("loop.restored")
 class Restored(Facts, frozen=True):
     """The platform was set up again from a backup; what came after ``backup_at`` (microseconds UTC) is not here."""

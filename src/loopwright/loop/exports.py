@@ -2,6 +2,7 @@
 
 from loopwright import serving
 from loopwright.kernel.verbs import Role, verb
+from loopwright.loop.events import ExportStarted
 from loopwright.loop.types import AuditSkew, Export
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
@@ -18,7 +19,10 @@ def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, feature
         features: True adds the logged features of served rows.
     """
     serving.get(tx, deployment=deployment)
-    return tx.start_job(Export(deployment, start_at, end_at, features), tx.ref("deployment", deployment))
+    ref = tx.ref("deployment", deployment)
+    started = tx.start_job(Export(deployment, start_at, end_at, features), ref)
+    tx.emit(ExportStarted(started.job_id, start_at, end_at, features), ref)
+    return started
 
 
 @verb("loop.start_skew_audit", changes=Job, role=Role.VIEWER)

@@ -13,6 +13,7 @@ from loopwright.server.denials import Denials
 from loopwright.server.mailbox import Mailbox
 from loopwright.server.metrics import ServerMetrics
 from loopwright.server.readers import Readers
+from loopwright.server.reads import BlobReads
 from loopwright.server.signal import CommitSignal
 from loopwright.store.blobs import BlobStore
 from loopwright.store.engine import Database
@@ -32,6 +33,7 @@ class ServerContext:
     reactor: Reactor
     denials: Denials
     checkpoints: Checkpoints
+    blob_reads: BlobReads
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     is_stopping: bool = field(default=False)
 

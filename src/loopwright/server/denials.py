@@ -2,12 +2,12 @@
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher
 from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.server.auth.rates import Rates, TooMany
+from loopwright.server.quiet import Quiet
 from loopwright.store.tx import Tx
 
 QUIET_S = 3600.0
@@ -28,30 +28,27 @@ class Denials:
     """
 
     def __init__(self, dispatcher: Dispatcher, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._dispatcher, self._now_s = dispatcher, now_s
+        self._dispatcher = dispatcher
         self._rates = Rates(MOST_A_SECOND, BURST_S, now_s)
-        self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._quiet = Quiet(QUIET_S, MOST_REMEMBERED, now_s)
 
     def is_news(self, actor: Actor, verb: str, project: str) -> bool:
         """Say whether a refusal is to be noted, which counts it."""
-        key, now_s = (actor.name, verb, project), self._now_s()
-        if now_s - self._told.get(key, -QUIET_S) < QUIET_S:
+        what = (actor.name, verb, project)
+        if not self._quiet.is_due(what):
             return False
         try:
             self._rates.take("")
         except TooMany:
             return False
-        self._told[key] = now_s
-        self._told.move_to_end(key)
-        if len(self._told) > MOST_REMEMBERED:
-            self._told.popitem(last=False)
+        self._quiet.keep(what)
         return True
 
-    def note(self, actor: Actor, verb: str, project: str, client: str) -> None:
+    def note(self, actor: Actor, verb: str, project: str) -> None:
         """Write the event, into the project if there is one of that name, else above projects."""
 
         def tell(tx: Tx) -> None:
-            tx.emit(CallDenied(verb, project, client), tx.ref("project", tx.project))
+            tx.emit(CallDenied(verb, project, actor.client or ""), tx.ref("project", tx.project))
 
         try:
             try:

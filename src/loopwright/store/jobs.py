@@ -260,4 +260,4 @@ def _end(tx: Tx, job: Job, *, state: str, **values: Any) -> Job:
 def _in_project(tx: Tx, job: Job) -> Tx:
     """Return the transaction as it is inside the job's project: who claims jobs stands above all of them."""
     clock = tx.clock if job.project == tx.project else FixedClock(job.event_at)  # a job takes no event time
-    return Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause)
+    return Tx(tx.connection, job.project, tx.actor, clock, tx.wall, tx.cause, token_id=tx.token_id, client=tx.client)

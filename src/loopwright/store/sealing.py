@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import Connection, Row, bindparam, func, select, update
 
 from loopwright.kernel.documents import digest_bytes, to_json
-from loopwright.kernel.events import Event
+from loopwright.kernel.events import Change, Event
 from loopwright.store.statements import Statement
 from loopwright.store.tables import events
 
@@ -57,12 +57,20 @@ def event_from_row(row: Row[Any]) -> Event:
         cause=row.cause,
         position=row.position or 0,
         chain=row.chain or "",
+        token_id=row.token_id,
+        client=row.client,
     )
 
 
 def chain_hash(before: str, event: Event) -> str:
-    """Return SHA-256 over the hash before and the event's canonical JSON without its own hash."""
-    return digest_bytes(before.encode() + to_json(msgspec.structs.replace(event, chain="", event_id=0)))
+    """Return SHA-256 over the hash before and the event's canonical JSON without its own hash.
+
+    Where a call came from is hashed where it is told: events of before have the hashes that they always had.
+    """
+    told: Change = msgspec.structs.replace(event, chain="", event_id=0)
+    if event.token_id is None and event.client is None:
+        told = Change(*(getattr(told, name) for name in Change.__struct_fields__))
+    return digest_bytes(before.encode() + to_json(told))
 
 
 def seal_events(connection: Connection, most: int = MOST_SEALED) -> int:

@@ -19,6 +19,9 @@ events = Table(
     Column("cause", Moment),
     Column("position", Moment, unique=True),
     Column("chain", Text),
+    # Whose call it was: the token and the address, where there are any.
+    Column("token_id", Text),
+    Column("client", Text),
     Index("ix_events_project_position", "project_id", "position"),
     Index("ix_events_project_ref", "project_id", "ref", "position"),
 )

@@ -25,7 +25,8 @@ class Tx:
     ``clock`` is the project's (wall or replay), ``wall`` the machine's. ``actor`` is printable, such as ``person:ana``,
     ``service:worker`` or ``policy:late``. ``cause`` is the position of the event that this call answers, if any.
     ``roles`` names the projects the actor has a role in, ``role`` is the one in this project. ``bounds`` say what a
-    part of the platform is bound to, None for everybody else.
+    part of the platform is bound to, None for everybody else. ``token_id`` and ``client`` name the token and the
+    address that a call came with, None where there is none.
     """
 
     connection: Connection
@@ -37,6 +38,8 @@ class Tx:
     roles: frozenset[str] = field(default_factory=frozenset)
     role: Role | None = None
     bounds: Bounds | None = None
+    token_id: str | None = None
+    client: str | None = None
 
     @property
     def now_us(self) -> int:

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import IO
 
+import msgspec
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
@@ -52,7 +53,8 @@ async def _receive(request: Request, draft: IO[bytes]) -> None:
 
 def _store(context: ServerContext, project: str, actor: Actor, draft: Path) -> BlobRef:
     ref = context.blobs.put_file(draft)
-    service = Actor(actor.name, SERVICE_ACTOR.roles)  # the bytes themselves came: that is the right to refer to them
+    # The bytes themselves came: that is the right to refer to them.
+    service = msgspec.structs.replace(actor, roles=SERVICE_ACTOR.roles, bounds=None)
     context.dispatcher.write(project, service, lambda tx: tx.keep_blobs(ref))
     return ref
 
@@ -69,6 +71,7 @@ async def get_blob(request: Request) -> Response:
     if found is None:
         raise NotFound("this project has no such blob", field="digest", value=digest)
     path = await run_in_threadpool(context.blobs.path, digest)
+    await run_in_threadpool(context.blob_reads.note, actor, project, digest)
     return FileResponse(path, media_type="application/octet-stream", headers=_HEADERS | {"etag": f'"{digest}"'})
 
 

@@ -83,10 +83,10 @@ class VerbCalls:
         request = Request(scope, receive)
         answer: Response
         try:
-            actor = await self._context.gatekeeper.find("POST", headers)
+            actor = await self._context.gatekeeper.find("POST", headers, scope.get("client"))
             sent = await read_body(request)
             called = find_verb(name)
-            await _admit(self._context, called, actor, project, scope.get("client"))
+            await _admit(self._context, called, actor, project)
             asked = Asked(called, actor, project, sent, headers, request.is_disconnected)
             body = await _answer(self._context, asked, scope["query_string"])
         except LoopwrightError as error:
@@ -107,22 +107,19 @@ async def call_verb(request: Request) -> Response:
     actor = await context.gatekeeper.find_actor(request)
     sent = await read_body(request)
     project, called = request.path_params["project"], find_verb(request.path_params["name"])
-    await _admit(context, called, actor, project, request.scope.get("client"))
+    await _admit(context, called, actor, project)
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
 
 
-async def _admit(
-    context: ServerContext, called: Verb, actor: Actor, project: str, client: tuple[str, int] | None
-) -> None:
+async def _admit(context: ServerContext, called: Verb, actor: Actor, project: str) -> None:
     """Let a call pass; of one that is refused there is an event."""
     try:
         check_permission(called, actor, project)
     except PermissionDenied:
         if context.denials.is_news(actor, called.name, project):
-            address = client[0] if client else ""
-            await run_in_threadpool(context.denials.note, actor, called.name, project, address)
+            await run_in_threadpool(context.denials.note, actor, called.name, project)
         raise
 
 

@@ -29,6 +29,8 @@ SESSION_COOKIE = "loopwright_session"
 REMEMBERED_S = 1.0
 """How long who a token names is remembered."""
 MOST_REMEMBERED = 1024
+Client = tuple[str, int] | None
+"""Address and port that a request came from; None where they are not known."""
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 
 
@@ -64,23 +66,27 @@ class Gatekeeper:
         """
         secret = _secret(request.headers)
         actor = self._known(request.method, request.headers, secret) or self._look_up(secret)
-        return self._count(actor, secret)
+        return self._admit(actor, secret, request.scope.get("client"))
 
     async def find_actor(self, request: Request) -> Actor:
         """Return who calls, without holding up the event loop; raises like ``actor``."""
-        return await self.find(request.method, request.headers)
+        return await self.find(request.method, request.headers, request.scope.get("client"))
 
-    async def find(self, method: str, headers: Mapping[str, str]) -> Actor:
+    async def find(self, method: str, headers: Mapping[str, str], client: Client) -> Actor:
         """Return who sends a method with these headers, named in small letters; raises like ``actor``."""
         secret = _secret(headers)
         known = self._known(method, headers, secret)
-        return self._count(known if known is not None else await run_in_threadpool(self._look_up, secret), secret)
+        actor = known if known is not None else await run_in_threadpool(self._look_up, secret)
+        return self._admit(actor, secret, client)
 
-    def _count(self, actor: Actor, secret: str) -> Actor:
+    def _admit(self, actor: Actor, secret: str, client: Client) -> Actor:
+        """Count a call of a token, and return its actor with the address that it came from."""
         is_platform = actor is SERVICE_ACTOR or actor.bounds is not None
         if secret and not is_platform:
             self._rates.take(secret)
-        return actor
+        if client is None:
+            return actor
+        return Actor(actor.name, actor.roles, actor.bounds, actor.token_id, client[0])
 
     def _known(self, method: str, headers: Mapping[str, str], secret: str) -> Actor | None:
         """Return the actor of a request whose token need not be looked up, None where it must be."""

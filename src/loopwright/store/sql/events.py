@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 
 _insert_event = Statement(
     insert(events),
-    ("project_id", "type", "ref", "actor", "event_at", "recorded_at", "reason", "payload", "cause"),
+    (
+        "project_id",
+        "type",
+        "ref",
+        "actor",
+        "event_at",
+        "recorded_at",
+        "reason",
+        "payload",
+        "cause",
+        "token_id",
+        "client",
+    ),
 )
 
 
@@ -35,6 +47,8 @@ def insert_event(tx: "Tx", type: str, ref: str, reason: str, payload: dict[str, 
         "reason": reason,
         "payload": payload,
         "cause": tx.cause,
+        "token_id": tx.token_id,
+        "client": tx.client,
     }
     _insert_event.run_each(tx.connection, [row])
     tell(tx.connection, EVENTS, type.partition(".")[0])

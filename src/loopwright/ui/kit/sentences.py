@@ -20,6 +20,7 @@ F = TypeVar("F", bound=Facts)
 class Sentence(msgspec.Struct, frozen=True):
     """One event as people read it. ``topic`` is its room, ``subject`` the name that links to ``href``.
 
+    ``origin`` says with which token it was called and from where, empty where neither is known.
     ``times`` counts the events in a row that read the same; ``first_us`` is when the oldest of them happened. There may
     be more where ``is_cut``.
     """
@@ -38,6 +39,7 @@ class Sentence(msgspec.Struct, frozen=True):
     times: int = 1
     first_us: int = 0
     is_cut: bool = False
+    origin: str = ""
 
 
 def _tell(kind: type[F], words: Callable[[F], str]) -> tuple[str, Callable[[Event], str]]:
@@ -63,6 +65,12 @@ SENTENCES = dict(
         _says(governance.ProjectDeleted, "project deleted"),
         _tell(governance.TokenCreated, lambda facts: f"token for {facts.actor} created, {facts.role.value}"),
         _says(governance.TokenRevoked, "token revoked"),
+        _tell(governance.BlobRead, lambda facts: f"bytes of {facts.digest[:12]} read"),
+        _tell(governance.CheckpointsBegun, lambda facts: f"checkpoints of the log begin at position {facts.position}"),
+        _tell(
+            governance.LogPutBack,
+            lambda facts: f"an older log was put back, {plural(facts.given_up, 'checkpoint')} given up",
+        ),
         _tell(governance.CallDenied, lambda facts: f"call of {facts.verb} refused, from {facts.client or 'here'}"),
         _tell(data.DatasetDeclared, lambda facts: "declared" if facts.is_new else "declared anew"),
         _tell(data.ImportStarted, lambda facts: f"{facts.operation} started"),
@@ -96,6 +104,7 @@ SENTENCES = dict(
         _tell(loop.ProjectApplied, lambda facts: f"project applied, {facts.new} new, {facts.changed} changed"),
         _tell(loop.Deleted, lambda facts: f"deleted{_with_parts(facts.parts)}"),
         _says(loop.Restored, "platform restored from a backup"),
+        _says(loop.ExportStarted, "predictions are written out"),
         _tell(loop.EvaluationStarted, lambda facts: f"measuring of v{facts.version} started"),
         _tell(
             loop.Trained,
@@ -187,6 +196,7 @@ def sentence(event: Event) -> Sentence:
         ref=event.ref,
         actor=event.actor,
         reason=event.reason,
+        origin=" ".join(part for part in (event.token_id, event.client and f"from {event.client}") if part),
     )
 
 

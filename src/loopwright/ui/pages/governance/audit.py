@@ -6,6 +6,7 @@ from loopwright.ui.kit.rendering import View, page
 from loopwright.ui.kit.sentences import sentence
 
 TOPICS = (
+    "access",
     "approvals",
     "data",
     "features",
