@@ -30,6 +30,7 @@ from loopwright.store.types import Chunk
 from tests.monitoring.conftest import Log, Worker, make_traffic
 
 START = 400 * DAY_US
+ANSWER = ["prediction_id", "variant"]
 METRICS = ["psi", "js", "ks", "wasserstein", "missing"]
 
 
@@ -115,7 +116,7 @@ class Shelf:
     def inside(self) -> pl.DataFrame:
         """Return the rows of the day, each answer once, by their ids."""
         rows = self.rows.filter(pl.col("event_at").is_between(START, START + DAY_US - 1))
-        return rows.unique(["prediction_id", "variant"]).sort("prediction_id")
+        return rows.sort("recorded_at").unique(ANSWER, keep="last").sort(ANSWER)
 
     def profiled(self, chunk: Chunk) -> Chunk:
         body = profiles.to_bytes(profile_chunk(chunk, self.blobs, self.digest, self.reference))
@@ -171,7 +172,7 @@ def test_profiles_are_used_where_chunks_follow_each_other_and_no_row_of_theirs_i
     blob_store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shelf = shelf_of(blob_store, 5, 3_000)
-    rows = shelf.rows.unique(["prediction_id", "variant"]).filter(pl.col("event_at") < START + DAY_US + HOUR_US)
+    rows = shelf.rows.unique(ANSWER, maintain_order=True).filter(pl.col("event_at") < START + DAY_US + HOUR_US)
     shelf.rows = rows.sort("prediction_id")
     chunks = [shelf.profiled(shelf.store(part, place)) for place, part in enumerate(shelf.rows.iter_slices(400))]
     unlabelled = msgspec.structs.replace(shelf.task, predictions=chunks, labels=[])
@@ -192,10 +193,7 @@ def test_profiles_are_used_where_chunks_follow_each_other_and_no_row_of_theirs_i
 
 def test_an_answer_in_two_chunks_is_counted_once(blob_store: BlobStore) -> None:
     shelf = shelf_of(blob_store, 6, 2_000)
-    rows = shelf.rows.filter(pl.col("event_at").is_between(START, START + DAY_US - 1)).unique(
-        ["prediction_id", "variant"]
-    )
-    rows = rows.sort("prediction_id")
+    rows = shelf.inside().filter(pl.col("variant") != predictions.SCORED)  # of those nothing is counted
     first, second, third = (part for part in rows.iter_slices(rows.height // 3 + 1))
     for again in (first[0], first[300], second[5]):  # at an end that is kept by name, and where it is not
         sent = pl.concat([third, again.with_columns(recorded_at=pl.lit(2**50), score=pl.lit(0.0))])
@@ -236,7 +234,7 @@ def test_chunks_that_all_overlap_are_read_as_rows(blob_store: BlobStore) -> None
 
 def test_ends_know_what_lies_in_their_range(blob_store: BlobStore) -> None:
     shelf = shelf_of(blob_store, 9, 400)
-    rows = shelf.rows.unique(["prediction_id", "variant"]).filter(pl.col("variant") != predictions.SCORED)
+    rows = shelf.rows.unique(ANSWER, maintain_order=True).filter(pl.col("variant") != predictions.SCORED)
     profile = profile_chunk(shelf.store(rows, 0), blob_store, shelf.digest, shelf.reference)
     assert (len(profile.first), len(profile.last), profile.is_unique) == (ENDS, ENDS, True)
     ids = sorted(rows["prediction_id"])
