@@ -6,6 +6,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, audit
 from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.serving import sql as serving_sql
 from loopwright.store import forgetting, sql
 from tests.inprocess import InProcessWorker
 from tests.loop.conftest import Loop
@@ -71,3 +72,14 @@ def test_rows_go_bit_by_bit(serving: Loop, monkeypatch: pytest.MonkeyPatch) -> N
         steps.append(removed)
     assert set(steps) == {1}
     assert serving.dispatcher.call("projects.get", {"name": "flights"}, actor=LOCAL_ACTOR, project=SYSTEM).deleted_at
+
+
+def test_releases_that_went_with_their_project_leave_no_position_to_others(serving: Loop, tmp_path: Path) -> None:
+    deploy = {"deployment": "late", "version": serving.register(), "reason": "the next one"}
+    serving("loop.deploy", **deploy, force_reason="no gate judged it")
+    last = serving("serving.status", deployment="late").release.position
+    serving("loop.delete_project", name="flights", reason="done with it")
+    InProcessWorker(serving.dispatcher, serving.blobs, tmp_path, serving.wall).run()
+    assert serving.dispatcher.read("flights", LOCAL_ACTOR, forgetting.count_rows) == {}
+    fresh = serving.dispatcher.database.write(serving_sql.next_position)
+    assert fresh > last + 1  # the retirement of the endpoint took one too

@@ -19,10 +19,13 @@ from loopwright.serving.types import (
     Trouble,
     champion_of,
 )
-from loopwright.store.sql import update_as_read, upsert
+from loopwright.store.sql import get_cursor, set_cursor, update_as_read, upsert
 
 _POSITION_LOCK = 7_305_991
 """Advisory lock under which PostgreSQL hands out release positions, so that they become visible in order."""
+
+_POSITIONS = "releases"
+"""The cursor that holds the last position that was given out."""
 
 
 def find_deployment(connection: Connection, project: str, name: str, *, lock: bool = False) -> Deployment | None:
@@ -65,10 +68,18 @@ def _deployment(row: Row[Any]) -> Deployment:
 
 
 def next_position(connection: Connection) -> int:
-    """Return the next release position of the whole server and keep it until the end of the transaction."""
+    """Return the next release position of the whole server and keep it until the end of the transaction.
+
+    It never goes back, although the newest releases may have gone with their project: gateways ask for what is beyond
+    the last one they heard of.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSITION_LOCK})
-    return (connection.execute(select(func.max(releases.c.position))).scalar() or 0) + 1
+    known = connection.execute(select(func.max(releases.c.position))).scalar() or 0
+    heard_of = connection.execute(select(func.max(gateways.c.acknowledged))).scalar() or 0
+    position = max(known, heard_of, get_cursor(connection, _POSITIONS)) + 1
+    set_cursor(connection, _POSITIONS, position)
+    return position
 
 
 def insert_release(connection: Connection, release: Release, *, is_rollback: bool) -> None:
