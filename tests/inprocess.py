@@ -12,7 +12,7 @@ import msgspec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.documents import to_json
+from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.errors import LoopwrightError, StepFailed
 from loopwright.kernel.verbs import VERBS, verb_of
 from loopwright.store.blobs import BlobStore
@@ -46,6 +46,13 @@ class InProcessWorker:
     def job(self) -> Job:
         assert self.claimed is not None
         return self.claimed
+
+    @property
+    def token_digest(self) -> str:
+        return digest_bytes(f"{self.job.job_id} {self.job.attempt}".encode())
+
+    def within(self, project: str) -> Self:
+        return replace(self, project=project)
 
     def for_job(self, job: Job) -> Self:
         return replace(self, project=job.project, claimed=job)

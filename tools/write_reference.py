@@ -53,7 +53,8 @@ SETTINGS = {
     "LOOPWRIGHT_DURABILITY": "`process`: rows survive the death of the process; `power`: answers wait for the disk.",
     "LOOPWRIGHT_SOURCE_ROOTS": "Folders whose files datasets may read, separated by `:`; empty: the one `up` was "
     "started in. Links are followed before the check; hidden files and the state folder are never read.",
-    "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2`; what is not named is 2.",
+    "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2,upkeep=2,backtests=2`; "
+    "what is not named is 2.",
     "LOOPWRIGHT_WALLS": "How user code is shut in where the kernel can (Linux with Landlock): `on`, `strict` or `off`; "
     "see [the threat model](../explanation/threat-model.md).",
     "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "

@@ -39,7 +39,7 @@ def test_a_template_is_a_project_that_can_be_read(
     assert sorted(path.name for path in folder.iterdir()) == sorted(files)
     found = load_project(folder / files[0])
     assert found.name == project
-    assert f"deployment:{deployment}" in found.declared
+    assert f"deployment:{deployment}" in found.draft.declared
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:

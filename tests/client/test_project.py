@@ -34,7 +34,7 @@ def trips(p: Project) -> Any:
 def test_declaring_twice_replaces_the_draft(p: Project) -> None:
     p.dataset("trips", lw.source.push(), key="a")
     again = p.dataset("trips", lw.source.push(), key=("a", "b"), known_at=lw.after("a", "1h"))
-    assert p.declared == {"dataset:trips": again}
+    assert p.draft.declared == {"dataset:trips": again}
     assert again.spec.known_at["*"].after_us == HOUR_US
     assert again.spec.key == ["a", "b"]
 

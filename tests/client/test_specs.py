@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from loopwright.cli.project import load_project
-from loopwright.client import to_spec
 from loopwright.kernel.documents import convert, digest_bytes, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import CommandSpec, ProjectSpec
@@ -64,7 +63,7 @@ def load(folder: Path, text: str = TEXT) -> Any:
 
 
 def test_a_spec_holds_all_that_is_declared(folder: Path) -> None:
-    spec, packed = to_spec(load(folder))
+    spec, packed = load(folder).draft.to_spec()
     assert convert(to_builtins(spec), ProjectSpec) == spec
     assert spec.code_digest == digest_bytes(packed)
     assert spec.datasets[0].source.location == str(folder / "data" / "trips.parquet")
@@ -101,7 +100,7 @@ PERSONAL = PERSONAL.replace("[asked, by_city]", "[asked, by_city, rider, best]")
 
 
 def test_what_is_personal_in_a_dataset_is_left_out_of_the_log_of_its_models(folder: Path) -> None:
-    spec, _ = to_spec(load(folder, PERSONAL))
+    spec, _ = load(folder, PERSONAL).draft.to_spec()
     found = {one.name: one.personal for one in spec.deployments}
     # Two views have a column km: each goes by its own name.
     assert found["near"] == ["age", "best_km", "city", "km", "trip_id"]
@@ -115,11 +114,11 @@ def test_what_is_personal_in_a_dataset_is_left_out_of_the_log_of_its_models(fold
 def test_a_segment_may_not_be_personal(folder: Path) -> None:
     text = PERSONAL.replace("monitor=lw.Monitor()", 'monitor=lw.Monitor(segments=["city"])')
     with pytest.raises(InvalidInput, match=r"never logged.*field: deployments\.near\.monitor\.segments; value: city"):
-        to_spec(load(folder, text))
+        load(folder, text).draft.to_spec()
 
 
 def test_the_same_files_make_the_same_spec(folder: Path) -> None:
-    assert to_spec(load(folder)) == to_spec(load(folder))
+    assert load(folder).draft.to_spec() == load(folder).draft.to_spec()
 
 
 @pytest.mark.parametrize(
@@ -135,4 +134,4 @@ def test_the_same_files_make_the_same_spec(folder: Path) -> None:
 def test_what_cannot_be_is_told_before_anything_is_sent(before: str, after: str, told: str, folder: Path) -> None:
     project = load(folder, TEXT.replace(before, after))
     with pytest.raises(InvalidInput, match=told):
-        to_spec(project)
+        project.draft.to_spec()

@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from loopwright.cli.project import load_project
-from loopwright.client.project import to_spec
 from loopwright.server.supervisor import Supervisor
 from tests.docs.pages import DOCS, ROOT, blocks, run_commands, runs, write_files
 from tests.waiting import wait_until
@@ -36,7 +35,7 @@ def _run(page: Path, folder: Path) -> tuple[list[str], dict[str, Any]]:
 
 def test_own_data_is_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write_own_data(tmp_path, monkeypatch)
-    spec, _ = to_spec(load_project(tmp_path / "orders.py"))
+    spec, _ = load_project(tmp_path / "orders.py").draft.to_spec()
     assert spec.services[0].label.column == "is_returned"
     assert spec.deployments[0].task == "binary"
 

@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 import loopwright as lw
-from loopwright.client.project import to_spec
 from loopwright.monitoring import build_reference
 from loopwright.registry import Evidence, TrainingColumn, artifacts, check_specs, run_gates
 from tests.docs.pages import DOCS, forget_plugins, install_plugin
@@ -28,7 +27,7 @@ def test_a_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check_specs([asked])
     p = lw.Project("flights")
     p.deployment("late", model="late", task="binary", gates=[asked])
-    assert to_spec(p)[0].deployments[0].gates == [asked]
+    assert p.draft.to_spec()[0].deployments[0].gates == [asked]
 
     def verdict(**facts: object) -> str:
         evidence = {

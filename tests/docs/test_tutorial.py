@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 
 from loopwright.cli.project import load_project
-from loopwright.client.project import to_spec
 from loopwright.server.supervisor import Supervisor
 from tests.docs.pages import DOCS, ROOT, blocks, run_commands, runs
 
@@ -62,9 +61,9 @@ def test_each_stage_is_a_project(history: Path, tmp_path: Path) -> None:
     for piece in PIECES:
         text += piece + "\n\n"
         file.write_text(text)
-        counted.append(len(load_project(file).declared))
+        counted.append(len(load_project(file).draft.declared))
     assert counted == [0, 1, 2, 3, 7, 8, 9, 10, 11, 12]
-    spec, packed = to_spec(load_project(file))
+    spec, packed = load_project(file).draft.to_spec()
     assert [one.name for one in spec.trains] == ["fit", "calendar"]
     assert packed
 

@@ -11,8 +11,8 @@ from loopwright.cli.project import load_project
 from loopwright.client.applying import apply_project
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.client.replay import Replay, Requests, Stream
 from loopwright.kernel.clock import parse_moment
+from loopwright.loop import Replay, Requests, Stream
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 START = parse_moment("2013-03-01T05:00:00Z")

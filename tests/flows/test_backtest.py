@@ -1,4 +1,4 @@
-"""Would another policy have worked? The same code replays a stretch of stored history, for classes and for minutes."""
+"""Would another policy have worked? The platform plays stored history again, for classes and for minutes."""
 
 import json
 from pathlib import Path
@@ -12,9 +12,12 @@ from loopwright.cli.main import cli
 from loopwright.cli.serving import wait_for_job
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.governance import SYSTEM
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
+from loopwright.server.supervisor import Supervisor
 from tests.flows.flights_slice import SHORTER, apply_file, write_slice
 from tests.flows.test_regression import PROJECT as MINUTES
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -85,6 +88,52 @@ def test_another_policy_on_the_same_days(caller: HttpCaller, tmp_path: Path) -> 
 
     assert remote.call("serving.status", deployment="late").release is None
     assert remote.call("pipelines.list") == []
+    [record] = remote.call("loop.backtests", deployment="late")
+    assert (record.state, record.attempt, record.scratch, record.closing.table) == ("done", 1, None, table)
+    assert [event.type for event in remote.call("audit.list", type_prefix="loop.backtest")] == [
+        "loop.backtest_finished",
+        "loop.backtest_begun",
+        "loop.backtest_started",
+    ]
+    assert projects(caller) == {"flights"}  # the scratch project went with its backtest
+
+
+def projects(caller: HttpCaller) -> set[str]:
+    return {project.name for project in caller.call("projects.list", {}, SYSTEM)}
+
+
+def test_a_backtest_whose_worker_is_killed_starts_over_and_one_that_is_cancelled_leaves_nothing(
+    caller: HttpCaller, platform: Supervisor, tmp_path: Path
+) -> None:
+    file = write_slice(tmp_path / "project", {})
+    file.write_text(MINUTES.replace('lw.Project("minutes"', 'lw.Project("killed"'))
+    remote = imported(file, caller)
+    late, stretch = remote.deployment("late"), ("2013-02-25T00:00Z", "2013-02-25T06:00Z")
+    played = late.backtest(*stretch, keep_project=True, reason="would it have held?")
+
+    def progress() -> str:
+        return remote.job(played.record.job_id).record.progress or ""
+
+    wait_until(lambda: "the first model" in progress() or "2013-" in progress())
+    first = played.refresh().record.scratch
+    platform.kill("worker")
+    platform.revive()
+    wait_until(lambda: progress().startswith("started over, attempt 2"))
+    assert caller.call("projects.get", {"name": first}, SYSTEM).deleted_at is not None
+    assert played.wait().record.attempt == 2
+    assert played.closing.table["predictions"] == stored_flights(file, *stretch) == played.months["predictions"].sum()
+    kept = Remote(str(played.record.scratch), caller)
+    assert kept.call("serving.status", deployment="late").champion is not None
+    assert [token.revoked_at is None for token in kept.call("tokens.list")] == [False]
+
+    cancelled = late.backtest(*stretch)
+    wait_until(lambda: cancelled.refresh().record.scratch)
+    scratch = str(cancelled.record.scratch)
+    assert CliRunner().invoke(cli, ["cancel", cancelled.record.job_id], catch_exceptions=False).exit_code == 0
+    with pytest.raises(LoopwrightError, match="the job was cancelled"):
+        cancelled.wait()
+    wait_until(lambda: caller.call("projects.get", {"name": scratch}, SYSTEM).deleted_at)
+    assert {first, scratch}.isdisjoint(projects(caller))
 
 
 def test_minutes_have_a_table_of_their_own(caller: HttpCaller, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.examining import examine
 from loopwright.cli.main import cli
 from loopwright.client.caller import HttpCaller
@@ -110,7 +109,7 @@ def test_a_file_is_scored_into_the_log(shop: Remote, rows: pl.DataFrame, tmp_pat
     assert "500 rows scored into" in said
     scores = pl.read_parquet(tmp_path / "orders.scores.parquet")
     assert scores["row_key"].to_list() == rows["order_id"].to_list()
-    log = read_log(shop, "late", 0, FAR_FUTURE_US)
+    log = shop.deployment("late").read_log(0, FAR_FUTURE_US)
     assert set(log["variant"]) == {"score"}
     logged = dict(log.select("prediction_id", "score").iter_rows())
     assert logged == dict(scores.select("prediction_id", "score").iter_rows())

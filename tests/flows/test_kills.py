@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.verifying import verify_state
 from loopwright.client.caller import HttpCaller
@@ -158,7 +157,7 @@ def settled_log(remote: Remote, acknowledged: list[str]) -> Any:
     """Read the log once the gateways have sent what they kept while the server was down."""
 
     def read() -> list[Any]:
-        log = read_log(remote, "late", START, START + 3 * DAY_US)
+        log = remote.deployment("late").read_log(START, START + 3 * DAY_US)
         return [log] if set(acknowledged) <= set(log["prediction_id"]) else []
 
     [log] = wait_until(read, lambda: "the log lacks predictions that were acknowledged")

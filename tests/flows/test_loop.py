@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.project import follow_execution
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.verifying import verify_state
@@ -69,7 +68,7 @@ def test_the_loop_closes(platform: Supervisor, caller: HttpCaller, tmp_path: Pat
     looks = remote.call("serving.rollouts", deployment="late")[0].verdicts
     assert {verdict.metric for verdict in looks} >= {"roc_auc", "error_rate"}
 
-    log = read_log(remote, "late", START, START + (DAYS + 1) * DAY_US)
+    log = remote.deployment("late").read_log(START, START + (DAYS + 1) * DAY_US)
     served = log.filter(~log["is_shadow"])
     assert served["prediction_id"].n_unique() == served.height == replay.tally.predictions
     assert set(served["model_version"]) == {first, champion.version}

@@ -17,14 +17,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.verifying import verify_state
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.client.replay import Replay
 from loopwright.config import Settings, load_settings
 from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.loop import Replay
 from loopwright.server.supervisor import running
 from loopwright.store.engine import Database
 from tests.databases import Postgres
@@ -192,7 +191,7 @@ def play(client: Client, folder: Path) -> dict[str, Any]:
 def outcome(client: Client) -> dict[str, Any]:
     """Return what came of the days, but for names, latency and moments of the wall clock."""
     remote = client.remotes[0]
-    log = read_log(remote, "late", START, END)
+    log = remote.deployment("late").read_log(START, END)
     served = log.filter(~log["is_shadow"])
     assert sorted(served["prediction_id"]) == sorted(client.predictions), "acknowledged and logged differ"
     labels = dict(served.select("prediction_id", "label").drop_nulls().iter_rows())

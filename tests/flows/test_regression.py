@@ -7,13 +7,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.project import follow_execution
 from loopwright.cli.serving import wait_for_job
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
-from loopwright.client.replay import Replay, Requests, Stream
 from loopwright.kernel.clock import DAY_US
+from loopwright.loop import Replay, Requests, Stream
 from loopwright.server.supervisor import Supervisor
 from tests.flows.flights_slice import START, apply_file, ingest, write_slice
 
@@ -118,7 +117,7 @@ def test_the_loop_closes_on_minutes(platform: Supervisor, caller: HttpCaller, tm
     newest = remote.call("registry.get_version", model="minutes", alias="champion").version
     assert newest > champion.version
 
-    log = read_log(remote, "late", START, START + DAYS * DAY_US)
+    log = remote.deployment("late").read_log(START, START + DAYS * DAY_US)
     served = log.filter(~pl.col("is_shadow"))
     assert served.height == replay.tally.predictions
     assert set(served["model_version"]) == {champion.version, newest}

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopwright.cli.closing import read_log
 from loopwright.cli.verifying import verify_state
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
@@ -46,7 +45,7 @@ def test_a_state_of_an_older_version_goes_on(kept: tuple[Settings, dict[str, Any
         remote = Remote("flights", caller)
         assert remote.call("registry.get_version", model="late", alias="champion").version == facts["champion"]
 
-        log = read_log(remote, "late", START, START + 3 * DAY_US)
+        log = remote.deployment("late").read_log(START, START + 3 * DAY_US)
         served = log.filter(~log["is_shadow"])
         assert served.height == facts["predictions"]
         assert served["label"].drop_nulls().len() == facts["labels"]

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from loopwright.governance import SERVICE_ACTOR, SYSTEM
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, tokens
+from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.verbs import VERBS
 from loopwright.store.types import Job
 from loopwright.wire.credentials import JobClaim, gateway_token, job_token, worker_token
@@ -224,6 +225,38 @@ def test_a_job_is_let_into_its_project_while_that_attempt_is_under_way(guarded: 
     )
     guarded.context.gatekeeper._remembered.clear()  # as a second later
     assert guarded.call("data.list", "job").status_code == 401
+
+
+def test_a_job_edits_the_project_that_was_lent_to_it_and_no_other_until_the_loan_ends(guarded: Site) -> None:
+    dispatcher = guarded.context.dispatcher
+    dispatcher.call("projects.create", {"name": "foreign"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    job, write = under_way(guarded), dispatcher.write
+    guarded.tokens |= {"job": token_of(job), "stranger job": token_of(under_way(guarded, "foreign"))}
+    for borrower in ("job", "stranger job"):
+        assert guarded.call("data.list", borrower, "other").status_code == 403
+    write("other", SERVICE_ACTOR, lambda tx: tokens.lend(tx, digest_bytes(guarded.tokens["job"].encode())))
+    assert allowed(guarded, "job", "other") == allowed(guarded, "editor", "flights")
+    with guarded.http("job") as http:
+        assert http.put("/v1/other/blobs", content=b"rows").status_code == 200
+    denied = {"job": (SYSTEM, "foreign"), "stranger job": ("other", "flights", SYSTEM)}
+    for borrower, project in ((borrower, project) for borrower, names in denied.items() for project in names):
+        assert guarded.call("data.list", borrower, project).status_code == 403
+    write("other", SERVICE_ACTOR, lambda tx: tokens.end_loans(tx, "it is over"))
+    assert guarded.call("data.list", "job", "other").status_code == 403
+    assert guarded.call("data.list", "job").status_code == 200
+
+
+def test_what_was_lent_to_a_job_ends_with_the_attempt_though_nobody_ended_the_loan(guarded: Site) -> None:
+    job = under_way(guarded)
+    guarded.tokens["job"] = token_of(job)
+    digest = digest_bytes(guarded.tokens["job"].encode())
+    guarded.context.dispatcher.write("other", SERVICE_ACTOR, lambda tx: tokens.lend(tx, digest))
+    assert guarded.call("data.list", "job", "other").status_code == 200
+    call, ended = guarded.context.dispatcher.call, {"job_id": job.job_id, "worker": "wrk_1"}
+    call("jobs.hand_back", ended, actor=SERVICE_ACTOR, project="flights")
+    call("jobs.cancel", {"job_id": job.job_id}, actor=SERVICE_ACTOR, project="flights")
+    guarded.context.gatekeeper._remembered.clear()  # as a second later
+    assert guarded.call("data.list", "job", "other").status_code == 401
 
 
 def test_a_job_makes_no_tokens_decides_nothing_and_registers_nothing_that_it_did_not_train(guarded: Site) -> None:

@@ -9,24 +9,19 @@ from typing import TYPE_CHECKING, Any
 from loopwright.cli.main import main
 
 if TYPE_CHECKING:
-    from loopwright.cli.closing import SERVED, Scope, closing_table, find_scope, print_table, read_log
+    from loopwright.cli.closing import print_table
     from loopwright.cli.examples import example_folder
     from loopwright.cli.explaining import print_provenance
     from loopwright.cli.project import follow_execution, load_project
     from loopwright.cli.show import Progress
 
 _LAZY = {
-    "SERVED": "closing",
     "Progress": "show",
-    "Scope": "closing",
-    "closing_table": "closing",
     "example_folder": "examples",
-    "find_scope": "closing",
     "follow_execution": "project",
     "load_project": "project",
     "print_provenance": "explaining",
     "print_table": "closing",
-    "read_log": "closing",
 }
 
 
@@ -37,16 +32,11 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
-    "SERVED",
     "Progress",
-    "Scope",
-    "closing_table",
     "example_folder",
-    "find_scope",
     "follow_execution",
     "load_project",
     "main",
     "print_provenance",
     "print_table",
-    "read_log",
 ]

@@ -1,18 +1,11 @@
 """Finding the server and the project a command is about."""
 
-import re
 from typing import Any
 
 from loopwright.client import HttpCaller, Remote, find_caller
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
-
-_SCRATCH = re.compile(r"-backtest-\d+$")
-
-
-def scratch_name(project: str, at_us: int) -> str:
-    """Return the name of a project that a backtest makes for itself."""
-    return f"{project}-backtest-{at_us // 1_000_000}"
+from loopwright.loop import is_scratch
 
 
 def remote(project: str | None) -> Remote:
@@ -50,7 +43,7 @@ def remote_with(project: str | None, verb: str, **args: Any) -> tuple[Remote, An
 
 
 def _only_project(caller: HttpCaller) -> str:
-    names = [found.name for found in caller.call("projects.list", {}, SYSTEM) if not _SCRATCH.search(found.name)]
+    names = [found.name for found in caller.call("projects.list", {}, SYSTEM) if not is_scratch(found.name)]
     if len(names) == 1:
         return str(names[0])
     if not names:

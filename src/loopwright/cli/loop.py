@@ -1,7 +1,6 @@
 """Commands about the loop: why, backtest."""
 
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import click
 import msgspec
@@ -10,7 +9,7 @@ from loopwright.cli.backtesting import run_backtest
 from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.explaining import print_provenance
 from loopwright.cli.show import json_option, print_json, project_option
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.clock import check_zone
 
 
 @click.command()
@@ -30,12 +29,7 @@ def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) ->
 
 
 def _check_zone(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError):
-        rule = "a name such as America/New_York"
-        raise InvalidInput("there is no such time zone", field="--zone", value=value, rule=rule) from None
-    return value
+    return check_zone(value, "--zone")
 
 
 @click.command()
@@ -48,10 +42,26 @@ def _check_zone(_context: click.Context, _option: click.Parameter, value: str) -
     help="Project file with the policy to try; default the applied one.",
 )
 @click.option("--zone", default="UTC", show_default=True, callback=_check_zone, help="Time zone of the table's months.")
+@click.option("--keep", is_flag=True, help="Keep the scratch project, to look into what happened in it.")
+@click.option("--reason", default="", help="Why, for the audit trail.")
+@click.option("--detach", is_flag=True, help="Do not wait for the end.")
 @project_option
 @json_option
 def backtest(
-    deployment: str, start: str, end: str, policy: Path | None, zone: str, project: str | None, as_json: bool
+    deployment: str,
+    start: str,
+    end: str,
+    policy: Path | None,
+    zone: str,
+    keep: bool,
+    reason: str,
+    detach: bool,
+    project: str | None,
+    as_json: bool,
 ) -> None:
-    """Replay a stretch of history under a policy, through the same code, and print the closing table."""
-    run_backtest(remote(project), deployment, start, end, policy, zone, as_json)
+    """Replay a stretch of history under a policy, through the same code, and print the closing table.
+
+    The platform plays it in a scratch project, which goes when it is over; Ctrl-C leaves it running.
+    """
+    how = {"keep": keep, "detach": detach, "as_json": as_json}
+    run_backtest(remote(project), deployment, start, end, policy, zone=zone, reason=reason, **how)

@@ -144,14 +144,20 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
 
 
 @click.command()
-@click.argument("execution_id")
+@click.argument("name", metavar="ID")
 @click.option("--reason", default="", help="Why, for the audit trail.")
 @project_option
 @json_option
-def cancel(execution_id: str, reason: str, project: str | None, as_json: bool) -> None:
-    """End EXECUTION_ID: steps that wait are skipped, the running one is killed."""
-    found, _ = remote_with(project, "pipelines.get", execution_id=execution_id)
-    execution = found.call("pipelines.cancel", execution_id=execution_id, reason=reason)
+def cancel(name: str, reason: str, project: str | None, as_json: bool) -> None:
+    """End an execution or a job: what waits is skipped, what runs is stopped."""
+    if name.startswith("job_"):
+        found, _ = remote_with(project, "jobs.get", job_id=name)
+        job = found.call("jobs.cancel", job_id=name, reason=reason)
+        ends = "" if job.state == "cancelled" else ", ends as soon as its worker hears of it"
+        print_json(job) if as_json else click.echo(f"{name} {job.state}{ends}")
+        return
+    found, _ = remote_with(project, "pipelines.get", execution_id=name)
+    execution = found.call("pipelines.cancel", execution_id=name, reason=reason)
     print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
 
 

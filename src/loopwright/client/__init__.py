@@ -23,12 +23,11 @@ if TYPE_CHECKING:
         when,
     )
     from loopwright.client.external import External
-    from loopwright.client.frames import read_table, to_parquet, to_rows
-    from loopwright.client.project import Project, Retrain, to_spec
+    from loopwright.client.frames import read_table, to_parquet
+    from loopwright.client.project import Project, Retrain
     from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
-    from loopwright.client.replay import Replay, Requests, Stream
     from loopwright.client.tokens import find_token, keep_token
-    from loopwright.client.waiting import RemoteExecution, RemoteJob
+    from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 
 _HOMES = {
     **dict.fromkeys(("Applied", "apply_project"), "applying"),
@@ -38,12 +37,11 @@ _HOMES = {
         "declarations",
     ),
     **dict.fromkeys(("External",), "external"),
-    **dict.fromkeys(("read_table", "to_parquet", "to_rows"), "frames"),
-    **dict.fromkeys(("Project", "Retrain", "to_spec"), "project"),
+    **dict.fromkeys(("read_table", "to_parquet"), "frames"),
+    **dict.fromkeys(("Project", "Retrain"), "project"),
     **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
-    **dict.fromkeys(("Replay", "Requests", "Stream"), "replay"),
     **dict.fromkeys(("find_token", "keep_token"), "tokens"),
-    **dict.fromkeys(("RemoteExecution", "RemoteJob"), "waiting"),
+    **dict.fromkeys(("RemoteBacktest", "RemoteExecution", "RemoteJob"), "waiting"),
 }
 
 
@@ -62,15 +60,13 @@ __all__ = [
     "Monitor",
     "Project",
     "Remote",
+    "RemoteBacktest",
     "RemoteDataset",
     "RemoteDeployment",
     "RemoteExecution",
     "RemoteJob",
-    "Replay",
-    "Requests",
     "Retrain",
     "Shadow",
-    "Stream",
     "after",
     "agg",
     "apply_project",
@@ -85,7 +81,5 @@ __all__ = [
     "read_table",
     "source",
     "to_parquet",
-    "to_rows",
-    "to_spec",
     "when",
 ]

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from loopwright.client.caller import HttpCaller, find_caller
-from loopwright.client.specs import build_spec
 from loopwright.governance import SYSTEM
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
@@ -33,7 +32,7 @@ def apply_project(
         Conflict: The project changed between plan and apply.
     """
     caller = caller or find_caller()
-    spec, packed = build_spec(project.head, project.declared, project.folder, project.files)
+    spec, packed = project.draft.to_spec()
     head = {
         "name": spec.name,
         "owner": spec.owner,

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.frames import Rows
 from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
 from loopwright.client.waiting import RemoteJob
 from loopwright.data import DatasetSpec
@@ -14,6 +13,7 @@ from loopwright.features import AggregateViewSpec, ColumnViewSpec
 from loopwright.loop import CommandSpec, RetrainSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec
 from loopwright.serving import DeploymentSpec
+from loopwright.wire.rows import Rows
 
 if TYPE_CHECKING:
     from loopwright.client.project import Project

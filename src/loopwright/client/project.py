@@ -9,7 +9,7 @@ import msgspec
 
 from loopwright.client.applying import Applied, apply_project
 from loopwright.client.handles import Column, Command, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
-from loopwright.client.specs import build_spec
+from loopwright.client.specs import Draft
 from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec
 from loopwright.kernel.clock import parse_duration, parse_moment
@@ -49,10 +49,8 @@ class Project:
         files: Sequence[str] = (),
     ) -> None:
         self.name = check_name(name, "project")
-        self.folder = _calling_folder()
-        self.head = ProjectSpec(name, owner, risk, clock, parse_moment(clock_at, "clock_at"))
-        self.files = list(files)
-        self.declared: dict[str, Any] = {}
+        head = ProjectSpec(name, owner, risk, clock, parse_moment(clock_at, "clock_at"))
+        self.draft = Draft(head, _calling_folder(), files)
 
     def dataset(
         self,
@@ -301,8 +299,7 @@ class Project:
         return apply_project(self, confirm)
 
     def _declare(self, kind: str, name: str, made: D) -> D:
-        """Keep a declaration; declaring the same name again replaces the draft, as a notebook cell run twice does."""
-        self.declared[f"{kind}:{name}"] = made
+        self.draft.keep(kind, name, made)
         return made
 
 
@@ -323,11 +320,6 @@ def Retrain(train: Train, *, when: Sequence[When], at_most: str = "1 per 30d") -
     if not isinstance(train, Train):
         raise InvalidInput("which training?", field="train", value=train, next_step="a function under @p.train")
     return RetrainDraft(train, list(when), int(count), parse_duration(period, "at_most"))
-
-
-def to_spec(project: Project) -> tuple[ProjectSpec, bytes]:
-    """Return the whole declaration and the packed code it refers to."""
-    return build_spec(project.head, project.declared, project.folder, project.files)
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

@@ -1,33 +1,36 @@
 """Using a running project from any program: predict, label, push, append, ask why."""
 
+import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import msgspec
 
 from loopwright.client.caller import HttpCaller, find_caller
 from loopwright.client.declarations import Monitor
 from loopwright.client.external import Columns, External, declare_external
-from loopwright.client.frames import Rows, Table, to_parquet, to_rows
-from loopwright.client.waiting import RemoteExecution, RemoteJob
+from loopwright.client.frames import Table, to_parquet
+from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 from loopwright.config import load_settings
 from loopwright.kernel.clock import parse_moment
-from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import InvalidInput, TooLarge
-from loopwright.loop import DeletionPlan, Provenance, Replayed
+from loopwright.kernel.documents import convert, to_builtins
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import ClosingTable, DeletionPlan, Provenance, Replayed, with_series
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import Task
 from loopwright.store.types import Tombstone
+from loopwright.wire.endpoints import Endpoint, push_rows
+from loopwright.wire.rows import Rows
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from loopwright.client.project import Project
 
-BATCH_ROWS = 5000
-"""Rows of one request; a body that is too large still is halved until it fits."""
+
+Moment = int | str | datetime
 
 
 class Remote:
@@ -169,7 +172,7 @@ class Remote:
         planned: DeletionPlan = self.call("deletion.plan", ref=ref)
         return planned
 
-    def advance(self, to: int | str | datetime) -> Any:
+    def advance(self, to: Moment) -> Any:
         """Move a replay project's clock and wait until all that was due is done."""
         return self.call("clock.advance", to=parse_moment(to, "to"))
 
@@ -181,52 +184,92 @@ class Remote:
         return f"<project {self.project} at {self.caller.url}>"
 
 
-class RemoteDeployment:
+class RemoteDeployment(Endpoint):
     """An endpoint: predictions and their labels."""
 
     def __init__(self, remote: Remote, name: str) -> None:
+        super().__init__(remote.project, name, remote.caller.gateway)
         self._remote = remote
-        self.name = name
-        self._path = f"/v1/{quote(remote.project, safe='')}/deployments/{quote(name, safe='')}"
+
+    def read_log(self, start_at: Moment, end_at: Moment, *, zone: str = "UTC") -> "pl.DataFrame":
+        """Return what was served and what ran unseen beside it, with the labels known by now.
+
+        ``series`` is ``served`` or the shadow's name; ``month`` and ``day`` are those of the zone.
+
+        Args:
+            start_at: First event time; ISO 8601, or microseconds UTC.
+            end_at: First event time that is out.
+            zone: Time zone of months and days.
+        """
+        import polars as pl
+
+        span = {"start_at": parse_moment(start_at, "start_at"), "end_at": parse_moment(end_at, "end_at")}
+        job = RemoteJob(self._remote, self._remote.call("loop.start_export", deployment=self.name, **span)).wait()
+        assert job.result is not None
+        body = self._remote.caller.get_blob(self._remote.project, job.result["digest"])
+        return with_series(pl.read_parquet(io.BytesIO(body)), zone)
+
+    def closing_table(
+        self, start_at: Moment, end_at: Moment, *, zone: str = "UTC", rows: str = "predictions", short: str = ""
+    ) -> ClosingTable:
+        """Return what was served in a stretch, month by month, against the aliases that followed it unseen.
+
+        Args:
+            start_at: First event time; ISO 8601, or microseconds UTC.
+            end_at: First event time that is out.
+            zone: Time zone of months and days.
+            rows: What the table calls a prediction.
+            short: What the table calls the metric, empty for the metric's own name.
+        """
+        span = {"start_at": parse_moment(start_at, "start_at"), "end_at": parse_moment(end_at, "end_at")}
+        words = {"zone": zone, "rows": rows, "short": short}
+        job = self._remote.call("loop.start_closing_table", deployment=self.name, **span, **words)
+        return convert(RemoteJob(self._remote, job).wait().result, ClosingTable)
+
+    def backtest(
+        self,
+        start_at: Moment,
+        end_at: Moment,
+        *,
+        policy: "Project | None" = None,
+        zone: str = "UTC",
+        keep_project: bool = False,
+        reason: str = "",
+    ) -> RemoteBacktest:
+        """Have a stretch of its history played again: ``late.backtest("2013-03-01", "2013-12-31").wait().months``.
+
+        Args:
+            start_at: First moment; ISO 8601, or microseconds UTC.
+            end_at: First moment that is out.
+            policy: A declared project with the policy to try; default the applied one.
+            zone: Time zone of the table's months.
+            keep_project: True keeps the scratch project in which it is played.
+            reason: Why, for the audit trail.
+
+        Raises:
+            NotFound: The policy declares no such deployment.
+            InvalidInput: The stretch is empty, or nothing trains the deployment's model.
+        """
+        spec = None
+        if policy is not None:
+            declared, packed = policy.draft.to_spec()
+            spec = to_builtins(declared)
+            if packed:
+                self._remote.caller.put_blob(self._remote.project, packed)
+        record = self._remote.call(
+            "loop.start_backtest",
+            deployment=self.name,
+            start_at=parse_moment(start_at, "start_at"),
+            end_at=parse_moment(end_at, "end_at"),
+            policy=spec,
+            zone=zone,
+            keep_project=keep_project,
+            reason=reason,
+        )
+        return RemoteBacktest(self._remote, record)
 
     def __repr__(self) -> str:
         return f"<deployment {self.name} of {self._remote!r}>"
-
-    def predict(self, rows: Rows) -> list[dict[str, Any]]:
-        """Return one answer a row: prediction_id, variant, model_version, score.
-
-        Args:
-            rows: Dicts or a frame with the request's fields and entity ids.
-        """
-        answer = self._remote.caller.gateway(f"{self._path}/predict", {"rows": to_rows(rows)})
-        return list(answer["predictions"])
-
-    def label(self, rows: Rows) -> int:
-        """Send observed outcomes: dicts or a frame with prediction_id and label. Any order, any lateness.
-
-        Returns:
-            How many labels were taken.
-        """
-        return self._send("labels", to_rows(rows))
-
-    def log(self, rows: Rows) -> int:
-        """Send predictions that were made elsewhere: id, event_at, score or answer, features.
-
-        Returns:
-            How many predictions were taken.
-        """
-        return self._send("predictions", to_rows(rows))
-
-    def _send(self, what: str, rows: list[dict[str, Any]], most: int = BATCH_ROWS) -> int:
-        """Send rows in batches; each is taken whole or not at all."""
-        if len(rows) > most:
-            return sum(self._send(what, rows[first : first + most], most) for first in range(0, len(rows), most))
-        try:
-            return int(self._remote.caller.gateway(f"{self._path}/{what}", {what: rows})["accepted"]) if rows else 0
-        except TooLarge:
-            if len(rows) == 1:
-                raise
-            return self._send(what, rows, -(-len(rows) // 2))
 
 
 class RemoteDataset:
@@ -251,8 +294,7 @@ class RemoteDataset:
         Returns:
             How many rows were taken.
         """
-        path = f"/v1/{quote(self._remote.project, safe='')}/datasets/{quote(self.name, safe='')}/push"
-        return int(self._remote.caller.gateway(path, {"rows": to_rows(rows)})["accepted"])
+        return push_rows(self._remote.project, self.name, rows, self._remote.caller.gateway)
 
     def __repr__(self) -> str:
         return f"<dataset {self.name} of {self._remote!r}>"

@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
-from loopwright.kernel.errors import LoopwrightError, StepFailed, Unavailable, error_from_dict
+from loopwright.kernel.errors import Conflict, LoopwrightError, StepFailed, Unavailable, error_from_dict
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from loopwright.client.remote import Remote
+    from loopwright.loop import Backtest, ClosingTable
     from loopwright.pipelines import Execution, StepRun
     from loopwright.store.types import Job
 
@@ -67,6 +70,91 @@ class RemoteJob:
         about = f"{self.record.kind} of {self.record.ref}, {self.state}"
         progress = f", {self.record.progress}" if self.record.progress and self.state == "running" else ""
         return f"<job {self.job_id}: {about}{progress}>"
+
+
+class RemoteBacktest:
+    """A stretch of history that a running server plays again under a policy.
+
+    Args:
+        remote: The project whose history it is.
+        record: The backtest as it was last seen.
+    """
+
+    def __init__(self, remote: "Remote", record: "Backtest") -> None:
+        self.record = record
+        self._remote = remote
+        self._progress = ""
+
+    @property
+    def backtest_id(self) -> str:
+        """Its id."""
+        return self.record.backtest_id
+
+    @property
+    def state(self) -> str:
+        """``running``, ``done``, ``failed`` or ``cancelled``, as last seen."""
+        return self.record.state
+
+    @property
+    def closing(self) -> "ClosingTable":
+        """What the stretch came to: ``table``, and the ``scope`` it is about.
+
+        Raises:
+            Conflict: It is not done.
+        """
+        if self.record.closing is None or self.state != "done":
+            message, hint = "a backtest has its closing table once it is done", "wait() for it"
+            raise Conflict(message, field="state", value=self.state, next_step=hint)
+        return self.record.closing
+
+    @property
+    def months(self) -> "pl.DataFrame":
+        """The closing table as a frame of one row a month; raises like ``closing``.
+
+        Columns are ``month``, how many were predicted, the metric of each series with its interval, and the counts of
+        retrains, promotions, rollbacks and incidents.
+        """
+        import polars as pl
+
+        return pl.DataFrame(self.closing.table["months"], infer_schema_length=None)
+
+    def refresh(self) -> Self:
+        """Ask the server how it stands."""
+        self.record = self._remote.call("loop.get_backtest", backtest_id=self.backtest_id)
+        return self
+
+    def wait(self, timeout_s: float | None = None, tell: Callable[[str], None] = lambda _: None) -> Self:
+        """Wait until it is done.
+
+        Args:
+            timeout_s: Longest wait in seconds; None waits as long as it takes.
+            tell: Hears how far it is whenever it was looked at.
+
+        Raises:
+            LoopwrightError: It failed, or was cancelled; its own error.
+            Unavailable: It did not end in time; it goes on.
+        """
+
+        def look() -> None:
+            self.refresh()
+            if self.state == "running":
+                job = self._remote.call("jobs.get", job_id=self.record.job_id)
+                self._progress = job.progress or job.state
+                tell(self._progress)
+
+        _wait(look, lambda: self.state != "running", timeout_s, self.backtest_id)
+        if self.state != "done":
+            raise error_from_dict(self.record.error or {"message": f"{self.backtest_id} {self.state}"})
+        return self
+
+    def cancel(self, reason: str = "") -> Self:
+        """End it, and the project in which it is played."""
+        self._remote.call("jobs.cancel", job_id=self.record.job_id, reason=reason)
+        return self
+
+    def __repr__(self) -> str:
+        progress = f", {self._progress}" if self._progress and self.state == "running" else ""
+        return f"<backtest {self.backtest_id} of {self.record.deployment}, {self.state}{progress}>"
 
 
 class RemoteExecution:

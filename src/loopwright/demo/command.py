@@ -6,24 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 import polars as pl
 
-from loopwright.cli import (
-    SERVED,
-    Scope,
-    closing_table,
-    find_scope,
-    print_provenance,
-    print_table,
-    read_log,
-)
+from loopwright.cli import print_provenance, print_table
 from loopwright.config import load_settings
 from loopwright.demo.last_act import break_one, last_act
 from loopwright.demo.notes import load_notes, refuse_if_over
 from loopwright.demo.setup import DEPLOYMENT, PROJECT, START_AT, Stage, end_of, open_stage
 from loopwright.demo.year import play_year
 from loopwright.kernel.clock import DAY_US
+from loopwright.loop import SERVED
 from loopwright.server import clear_state
 
 
@@ -61,9 +53,11 @@ def demo(
     with open_stage(state) as stage:
         stage.prepare(ask=ask)
         play_year(stage, notes, end_at)
-        scope = _scope(stage, end_at)
-        table = closing_table(stage.remote, scope)
-        print_table(table, scope)
+        closing = stage.remote.deployment(DEPLOYMENT).closing_table(
+            START_AT, end_at, zone="America/New_York", rows="flights", short="auc"
+        )
+        print_table(closing)
+        table = closing.table
         table["planted"] = [] if skip_last_act else last_act(stage, notes)
         table["seconds"] = round(time.monotonic() - started, 1)
         table["peak_rss_mb"] = stage.peak_rss_mb()
@@ -75,15 +69,9 @@ def demo(
             stage.serve()
 
 
-def _scope(stage: Stage, end_at: int) -> Scope:
-    """Return what the closing table is about, in the demo's own words."""
-    found = find_scope(stage.remote, DEPLOYMENT, START_AT, end_at)
-    return msgspec.structs.replace(found, zone="America/New_York", rows="flights", short="auc")
-
-
 def _ask_why(stage: Stage, end_at: int) -> None:
     """Follow one late flight of the last day back to the bytes, and compute its score again."""
-    log = read_log(stage.remote, DEPLOYMENT, end_at - 2 * DAY_US, end_at)
+    log = stage.remote.deployment(DEPLOYMENT).read_log(end_at - 2 * DAY_US, end_at)
     log = log.filter((pl.col("series") == SERVED) & (pl.col("label") == 1))
     if log.is_empty():
         return

@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.cli import read_log
-from loopwright.client import HttpCaller, Remote, Replay, Requests, Stream
+from loopwright.client import HttpCaller, Remote
 from loopwright.demo.setup import DEPLOYMENT, PROJECT
 from loopwright.demo.year import ASKED
 from loopwright.kernel.clock import HOUR_US, WallClock
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.loop import Replay, Requests, Stream
 
 LAST_DAYS = 9
 """So many last days of the year happen once more, later, while a bad model is tried."""
@@ -118,7 +118,7 @@ class Traffic:
         """
         deadline = time.monotonic() + SETTLE_S
         while True:
-            log = read_log(self.scene.remote, DEPLOYMENT, self.started_at, self.started_at + 1)
+            log = self.scene.remote.deployment(DEPLOYMENT).read_log(self.started_at, self.started_at + 1)
             missing = len(set(self.ids) - set(log["prediction_id"]))
             if not missing or time.monotonic() > deadline:
                 return self.refused + missing

@@ -4,12 +4,11 @@ import time
 
 import polars as pl
 
-from loopwright.cli import SERVED, Progress, read_log
-from loopwright.client import Replay, Requests, Stream
+from loopwright.cli import Progress
 from loopwright.demo.notes import Notes
 from loopwright.demo.setup import DEPLOYMENT, END_AT, LABELS_UNTIL, START_AT, Stage
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
-from loopwright.loop import RetrainRecord
+from loopwright.loop import SERVED, Replay, Requests, RetrainRecord, Stream
 
 ASKED = ["flight_id", "scheduled_at", "carrier", "origin", "dest", "tailnum", "distance"]
 
@@ -56,7 +55,7 @@ def _finish_hour(stage: Stage, notes: Notes, replay: Replay, requests: Requests)
     clock_at -= (clock_at - START_AT) % HOUR_US
     if clock_at <= notes.played_until:
         return
-    log = read_log(stage.remote, DEPLOYMENT, notes.played_until, clock_at).filter(pl.col("series") == SERVED)
+    log = stage.remote.deployment(DEPLOYMENT).read_log(notes.played_until, clock_at).filter(pl.col("series") == SERVED)
     if log.is_empty():
         return
     names = dict(log.select("row_key", "prediction_id").iter_rows())

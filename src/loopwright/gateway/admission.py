@@ -5,20 +5,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import TooBusy
 
 MOST_WAITING = 256
 """How many requests of one deployment may be under way, unless it says otherwise (``limits.waiting``)."""
 MOST_WAITING_BYTES = 64 << 20
 """How much their bodies may take together (``limits.waiting_bytes``)."""
 _SMOOTHING = 0.1
-
-
-class TooBusy(LoopwrightError):
-    """More requests are under way than may wait."""
-
-    code = "too_busy"
-    http_status = 429
 
 
 class Admission:

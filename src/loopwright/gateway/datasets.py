@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from loopwright import data
 from loopwright.features import BoundView, DatasetPushSpec
-from loopwright.gateway.admission import TooBusy
 from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.launching import Served
 from loopwright.gateway.loading import views_of
 from loopwright.gateway.releases import Known, Name, ReleaseKeeper
-from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.errors import LoopwrightError, TooBusy, Unavailable
 from loopwright.wire.caller import VerbCaller
 
 ASKING = 4

@@ -51,7 +51,7 @@ def create(
     if (known.owner, known.risk) != (owner, risk):
         sql.update_project(tx, name, owner=owner, risk=risk)
         tx.emit(ProjectChanged(owner=owner, risk=risk), tx.ref("project", name))
-    return _find(tx, name)
+    return find(tx, name)
 
 
 @query("projects.get")
@@ -59,10 +59,11 @@ def get(tx: Tx, *, name: str) -> Project:
     """Return one project that the caller may see."""
     if name not in tx.roles and EVERY_PROJECT not in tx.roles:
         raise PermissionDenied(f"{tx.actor} has no role in {name}", field="project", value=name)
-    return _find(tx, name)
+    return find(tx, name)
 
 
-def _find(tx: Tx, name: str) -> Project:
+def find(tx: Tx, name: str) -> Project:
+    """Return a project, whoever asks; one that is deleted too."""
     project = sql.find_project(tx.connection, name)
     if project is None:
         raise unknown_project(tx.connection, name)
@@ -92,27 +93,27 @@ def on_wall_clock(connection: Connection) -> list[str]:
 @verb("projects.close", changes=Project, internal=True, parts=SERVER_ALONE)
 def close(tx: Tx, *, reason: str) -> Project:
     """Mark a project as closed; closing it again is once."""
-    project = _find(tx, tx.project)
+    project = find(tx, tx.project)
     if project.closed_at is None:
         sql.update_project(tx, project.name, closed_at=tx.wall_us)
         tx.emit(ProjectClosed(), tx.ref("project", project.name), reason=reason)
-    return _find(tx, project.name)
+    return find(tx, project.name)
 
 
 @verb("projects.delete", changes=Project, internal=True, parts=SERVER_ALONE)
 def delete(tx: Tx, *, reason: str) -> Project:
     """Mark a closed project as deleted; deleting it again is once."""
-    project = _find(tx, tx.project)
+    project = find(tx, tx.project)
     if project.deleted_at is None:
         sql.update_project(tx, project.name, deleted_at=tx.wall_us)
         tx.emit(ProjectDeleted(), tx.ref("project", project.name), reason=reason)
-    return _find(tx, project.name)
+    return find(tx, project.name)
 
 
 @verb("projects.forget_rows", changes=Project, internal=True)
 def forget_rows(tx: Tx) -> int:
     """Remove some rows of a deleted project; return how many. Events stay, and the record that there was a project."""
-    project = _find(tx, tx.project)
+    project = find(tx, tx.project)
     if project.deleted_at is None:
         raise Conflict(f"{project.name} is not deleted", field="project", value=project.name)
     return forgetting.forget_rows(tx)
@@ -140,7 +141,7 @@ def set_clock(tx: Tx, *, to: int) -> Project:
     moved = sql.move_clock(tx, to)
     if moved is not None:
         return moved
-    project = _find(tx, tx.project)
+    project = find(tx, tx.project)
     if project.clock != "replay":
         raise InvalidInput("only a replay clock can be moved", field="project", value=tx.project, rule="clock: replay")
     raise InvalidInput("a clock does not go back", field="to", value=to, rule=f"at least {project.clock_at}")

@@ -108,9 +108,42 @@ def live(tx: Tx) -> dict[str, Token]:
     return dict(sql.live_token_digests(tx, tx.wall_us))
 
 
-def job_actor(job: Job) -> Actor:
-    """Return who does a job: the platform, in the project of the job and for what jobs are for."""
-    return Actor(SERVICE_ACTOR.name, {job.project: Role.SERVICE}, Bounds("job", job_id=job.job_id, job_kind=job.kind))
+def lend(tx: Tx, secret_digest: str) -> Token:
+    """Let a job into this project as an editor, beside its own: its token opens both, until the loan ends.
+
+    Args:
+        tx: In the project that the job is let into.
+        secret_digest: SHA-256 of the job's token. The token itself is stored nowhere.
+    """
+    token = Token(tx.new_id("tok"), SERVICE_ACTOR.name, tx.project, Role.EDITOR, tx.wall_us, None, None)
+    sql.insert_token(tx, token, secret_digest)
+    tx.emit(TokenCreated(actor=token.actor, role=token.role, project=tx.project), tx.ref("token", token.token_id))
+    return token
+
+
+def end_loans(tx: Tx, reason: str) -> None:
+    """Let no job into this project any more but its own."""
+    for token in sql.list_tokens(tx, [tx.project]):
+        if token.actor == SERVICE_ACTOR.name and token.revoked_at is None:
+            sql.revoke_token(tx, [tx.project], token.token_id, tx.wall_us)
+            tx.emit(TokenRevoked(), tx.ref("token", token.token_id), reason=reason)
+
+
+def job_actor(tx: Tx, job: Job, secret: str) -> Actor:
+    """Return who does a job: the platform, in the project of the job and for what jobs are for.
+
+    Where another project was lent to it, an editor there.
+
+    Args:
+        tx: Above projects.
+        job: Which is under way.
+        secret: The token of the attempt.
+    """
+    lent = sql.find_token(tx, digest_bytes(secret.encode()))
+    roles = {job.project: Role.SERVICE}
+    if lent is not None and lent.revoked_at is None and lent.project != job.project:
+        roles[lent.project] = lent.role
+    return Actor(SERVICE_ACTOR.name, roles, Bounds("job", job_id=job.job_id, job_kind=job.kind))
 
 
 def _scope(tx: Tx) -> list[str]:

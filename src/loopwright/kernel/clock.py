@@ -8,6 +8,7 @@ import re
 import time
 from datetime import UTC, datetime
 from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from loopwright.kernel.errors import InvalidInput
 
@@ -125,3 +126,17 @@ def format_moment(at_us: int) -> str:
     seconds, rest = divmod(at_us, SECOND_US)
     text = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
     return f"{text}Z" if rest == 0 else f"{text}.{rest:06d}Z"
+
+
+def check_zone(name: str, field: str = "zone") -> str:
+    """Return the name of a time zone, such as ``America/New_York``.
+
+    Raises:
+        InvalidInput: There is no such zone.
+    """
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        rule = "a name such as America/New_York"
+        raise InvalidInput("there is no such time zone", field=field, value=name, rule=rule) from None
+    return name

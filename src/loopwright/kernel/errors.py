@@ -110,6 +110,13 @@ class TooLarge(LoopwrightError):
     http_status = 413
 
 
+class TooBusy(LoopwrightError):
+    """More requests are under way than may wait; this one was turned away, and may be sent again."""
+
+    code = "too_busy"
+    http_status = 429
+
+
 class Unavailable(LoopwrightError):
     """A needed part is down or not ready; trying again later may work."""
 

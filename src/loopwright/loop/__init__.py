@@ -19,8 +19,16 @@ from loopwright.loop import (
     why,
 )
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
+from loopwright.loop.backtest import backtests
+from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
+from loopwright.loop.backtest.closing import SERVED, with_series
+from loopwright.loop.backtest.driver import Replay, Requests, Stream
+from loopwright.loop.backtest.scratch import is_scratch
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
+    BacktestBegun,
+    BacktestFinished,
+    BacktestStarted,
     Deleted,
     EvaluationStarted,
     ExportStarted,
@@ -40,7 +48,9 @@ from loopwright.loop.replay import Advanced, advance
 from loopwright.loop.retrain import list_retrains, start_retrain
 from loopwright.loop.timers import fire_due
 from loopwright.loop.types import (
+    Backtest,
     Belongings,
+    ClosingTable,
     DeletionPlan,
     Hold,
     Plan,
@@ -51,14 +61,21 @@ from loopwright.loop.types import (
     Replayed,
     RetrainRecord,
     RetrainSpec,
+    Scope,
     TrainSpec,
     When,
 )
 
 __all__ = [
+    "SERVED",
     "Advanced",
     "Attention",
+    "Backtest",
+    "BacktestBegun",
+    "BacktestFinished",
+    "BacktestStarted",
     "Belongings",
+    "ClosingTable",
     "CommandSpec",
     "Deleted",
     "DeletionPlan",
@@ -78,12 +95,16 @@ __all__ = [
     "ProvenanceNode",
     "ReactionFailed",
     "Reactor",
+    "Replay",
     "Replayed",
+    "Requests",
     "Restored",
     "RetrainChanged",
     "RetrainRecord",
     "RetrainSpec",
     "RetrainStarted",
+    "Scope",
+    "Stream",
     "TimerFailed",
     "TrainSpec",
     "Trained",
@@ -91,6 +112,7 @@ __all__ = [
     "advance",
     "apply",
     "attention",
+    "backtests",
     "commands",
     "deletion",
     "deploy",
@@ -101,15 +123,20 @@ __all__ = [
     "find_needs",
     "fire_due",
     "garbage",
+    "get_backtest",
+    "is_scratch",
     "ledgers",
+    "list_backtests",
     "list_retrains",
     "reactions",
     "replaying",
     "retention",
     "rollback",
     "seal_gateway",
+    "start_backtest",
     "start_retrain",
     "status",
     "verifying",
     "why",
+    "with_series",
 ]

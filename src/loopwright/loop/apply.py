@@ -37,7 +37,7 @@ _REF_KIND = {
 @query("loop.plan", role=Role.EDITOR)
 def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     """Return what ``apply`` would change; changes nothing."""
-    _check_spec(spec)
+    check_spec(spec)
     spec = _shown(spec)
     found = sql.newest_spec(tx.connection, tx.project)
     before = ProjectSpec(spec.name) if found is None else _without_deleted(tx, found[2])
@@ -69,7 +69,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))
     if is_same and all(change.change == "unaffected" for change in planned.changes):
         return planned
-    tx.require_blobs(*_named_blobs(spec))
+    tx.require_blobs(*named_blobs(spec))
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
     digest = digest_of(to_builtins(spec))
@@ -105,7 +105,7 @@ def _shown(spec: ProjectSpec) -> ProjectSpec:
     return msgspec.structs.replace(spec, monitors=monitors)
 
 
-def _named_blobs(spec: ProjectSpec) -> list[str]:
+def named_blobs(spec: ProjectSpec) -> list[str]:
     """Return the digests of all that a spec would open: code, and values of pipelines."""
     code = [spec.code_digest, *(one.function.digest for one in spec.trains)]
     code += [command_spec(pipeline).code_digest for pipeline in spec.pipelines if is_command(pipeline)]
@@ -227,7 +227,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:59] + "…"
 
 
-def _check_spec(spec: ProjectSpec) -> None:
+def check_spec(spec: ProjectSpec) -> None:
     """Check that everything a declaration names is declared too."""
     names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
     _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")

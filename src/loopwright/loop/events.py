@@ -1,4 +1,4 @@
-"""What the events of the loop tell: applied projects, trainings, retrains, what failed behind the scenes."""
+"""What the events of the loop tell: applied projects, trainings, retrains, backtests, what failed behind the scenes."""
 
 from loopwright.kernel.events import Facts, event
 
@@ -87,6 +87,35 @@ class RetrainChanged(Facts, frozen=True):
     retrain_id: str
     state: str
     cause: str
+
+
+@event("loop.backtest_started")
+class BacktestStarted(Facts, frozen=True):
+    """A stretch of a deployment's history is played again; moments are microseconds UTC."""
+
+    backtest_id: str
+    deployment: str
+    start_at: int
+    end_at: int
+    job_id: str
+
+
+@event("loop.backtest_begun")
+class BacktestBegun(Facts, frozen=True):
+    """A worker plays it, in the project ``scratch``; from the second ``attempt`` on it has started over."""
+
+    backtest_id: str
+    attempt: int
+    scratch: str
+
+
+@event("loop.backtest_finished")
+class BacktestFinished(Facts, frozen=True):
+    """It has ended: done, failed or cancelled. ``scratch`` is the project that was kept, empty where none was."""
+
+    backtest_id: str
+    state: str
+    scratch: str
 
 
 @event("loop.reaction_failed")

@@ -1,9 +1,14 @@
-"""Reading the loop's own records back as data: the prediction log with its labels, and the skew audit."""
+"""Reading the loop's own records back as data: the log with its labels, the skew audit, the closing table."""
+
+import msgspec
 
 from loopwright import serving
+from loopwright.kernel.clock import check_zone
 from loopwright.kernel.verbs import Role, verb
+from loopwright.loop.apply import current_spec
+from loopwright.loop.backtest.closing import find_scope
 from loopwright.loop.events import ExportStarted
-from loopwright.loop.types import AuditSkew, Export
+from loopwright.loop.types import AuditSkew, Export, MakeClosingTable
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 
@@ -33,3 +38,31 @@ def start_skew_audit(
     serving.get(tx, deployment=deployment)
     work = AuditSkew(deployment, min(rows, 100_000), start_at, end_at)
     return tx.start_job(work, tx.ref("deployment", deployment))
+
+
+@verb("loop.start_closing_table", changes=Job, role=Role.VIEWER)
+def start_closing_table(
+    tx: Tx,
+    *,
+    deployment: str,
+    start_at: int,
+    end_at: int,
+    zone: str = "UTC",
+    rows: str = "predictions",
+    short: str = "",
+) -> Job:
+    """Start the closing table of a stretch: what was served, month by month, against the aliases that followed unseen.
+
+    The job's result holds the ``table`` and its ``scope``.
+
+    Args:
+        deployment: Its name.
+        start_at: First event time, microseconds UTC.
+        end_at: First event time that is out.
+        zone: Time zone of months and days.
+        rows: What the table calls a prediction.
+        short: What the table calls the metric, empty for the metric's own name.
+    """
+    scope = find_scope(current_spec(tx), deployment, start_at, end_at, check_zone(zone))
+    named = msgspec.structs.replace(scope, rows=rows, short=short or scope.short)
+    return tx.start_job(MakeClosingTable(named), tx.ref("deployment", deployment))

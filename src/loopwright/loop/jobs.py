@@ -15,7 +15,19 @@ from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import deletion, evidence, replaying
-from loopwright.loop.types import AuditSkew, Evaluate, Export, ForgetDeleted, ForgetProject, ReplayPrediction
+from loopwright.loop.backtest import playing
+from loopwright.loop.backtest.closing import closing_table, read_changes, with_series
+from loopwright.loop.types import (
+    AuditSkew,
+    ClosingTable,
+    Evaluate,
+    Export,
+    ForgetDeleted,
+    ForgetProject,
+    MakeClosingTable,
+    PlayBacktest,
+    ReplayPrediction,
+)
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
 from loopwright.store import chunks, jobs
@@ -41,6 +53,10 @@ _COLUMNS = [
 @job(Export)
 def export(context: JobContext, args: Export) -> dict[str, Any]:
     """Write predictions and labels of a stretch of event time to one Parquet blob."""
+    return _export(context, args)
+
+
+def _export(context: JobContext, args: Export) -> dict[str, Any]:
     context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
     rows = predictions.latest(_log(context, args, columns=None if args.features else _COLUMNS))
     labels = context.call(chunks.find, kind="labels", stream=args.deployment, start_at=args.start_at)
@@ -66,6 +82,10 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
 
     Rows scored in a batch brought their features with them and are left out.
     """
+    return _audit_skew(context, args)
+
+
+def _audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
     context.seal(Streams(context.project, ("predictions",), args.deployment))
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)
     rows = predictions.latest(_log(context, args).filter(is_looked_up)).collect()
@@ -77,6 +97,21 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
         "unmatched_rows": sum(report.unmatched_rows for report in reports),
         "first": [to_builtins(one) for report in reports for one in report.first][:20],
     }
+
+
+@job(MakeClosingTable)
+def make_closing_table(context: JobContext, args: MakeClosingTable) -> dict[str, Any]:
+    """Make the closing table of a stretch from the log of predictions and labels."""
+    scope = args.scope
+    exported = _export(context, Export(scope.deployment, scope.start_at, scope.end_at, features=False))
+    log = with_series(pl.read_parquet(context.blobs.path(exported["digest"])), scope.zone)
+
+    def skew(rows: int) -> dict[str, Any]:
+        return _audit_skew(context, AuditSkew(scope.deployment, rows, scope.start_at, scope.end_at))
+
+    table = closing_table(log, read_changes(context, scope), skew, scope)
+    made: dict[str, Any] = to_builtins(ClosingTable(scope, table))
+    return made
 
 
 def _log(context: JobContext, args: Export | AuditSkew, columns: list[str] | None = None) -> pl.LazyFrame:
@@ -137,6 +172,13 @@ def replay_prediction(context: PipelineContext, args: ReplayPrediction) -> dict[
     """Compute one prediction again from the records."""
     replayed: dict[str, Any] = to_builtins(replaying.replay(context, args.prediction_id))
     return replayed
+
+
+@job(PlayBacktest)
+def play_backtest(context: JobContext, args: PlayBacktest) -> dict[str, Any]:
+    """Play a stretch of history in a scratch project, and keep its closing table."""
+    played: dict[str, Any] = playing.play(context, args.backtest_id)
+    return played
 
 
 def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop import fills, promote, retrain, sql
 from loopwright.loop.attention import LASTING
+from loopwright.loop.backtest import backtests
 from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
 from loopwright.loop.retries import settle_incident
@@ -137,6 +138,28 @@ def end_lost_execution(tx: Tx, event: Event, ended: JobFailed | JobCancelled) ->
         pipelines.finish_execution(tx, execution_id=execution.execution_id, error=job.error)
     elif job.state == "cancelled":
         pipelines.cancel(tx, execution_id=execution.execution_id, reason=event.reason)
+
+
+def _is_backtest(tx: Tx, event: Event) -> bool:
+    return bool(event.payload["kind"] == backtests.JOB)
+
+
+@reaction(JobDone, only_if=_is_backtest)
+def close_played_backtest(tx: Tx, event: Event, ended: JobDone) -> None:
+    """A backtest that was played to its end is done; its scratch project goes, unless it is kept."""
+    backtests.end_backtest(tx, jobs.get(tx, job_id=ended.job_id), event.reason)
+
+
+@reaction(JobFailed, JobCancelled, only_if=_is_backtest)
+def close_lost_backtest(tx: Tx, event: Event, ended: JobFailed | JobCancelled) -> None:
+    """A backtest whose job was given up or cancelled ends with it, and so does what it may do in its project."""
+    backtests.end_backtest(tx, jobs.get(tx, job_id=ended.job_id), event.reason)
+
+
+@reaction(JobRetried, only_if=_is_backtest)
+def replay_retried_backtest(tx: Tx, event: Event, retried: JobRetried) -> None:
+    """A backtest whose job is tried again runs again, in a new scratch project."""
+    backtests.reopen_backtest(tx, jobs.get(tx, job_id=retried.job_id))
 
 
 @reaction(JobFailed)

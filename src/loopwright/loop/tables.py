@@ -1,6 +1,6 @@
-"""Tables of the loop: applied project specs, reactions that were taken, retrains that were started."""
+"""Tables of the loop: applied project specs, reactions that were taken, retrains and backtests that were started."""
 
-from sqlalchemy import Column, Index, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, Table, Text, text
 
 from loopwright.store.columns import METADATA, Json, Moment, project_key
 
@@ -48,4 +48,29 @@ retrains = Table(
     Column("finished_at", Moment),
     Column("version", Moment),
     Index("ix_retrains_deployment", "project_id", "deployment", "event_at"),
+)
+
+backtests = Table(
+    "backtests",
+    METADATA,
+    project_key(),
+    Column("backtest_id", Text, primary_key=True),
+    Column("deployment", Text, nullable=False),
+    Column("start_at", Moment, nullable=False),
+    Column("end_at", Moment, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("keeps_project", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("versions", Json, nullable=False),
+    Column("spec", Json, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("started_by", Text, nullable=False),
+    Column("recorded_at", Moment, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempt", Moment, nullable=False),
+    Column("scratch", Text),
+    Column("closing", Json),
+    Column("error", Json),
+    Column("finished_at", Moment),
+    Index("ix_backtests_deployment", "project_id", "deployment", "backtest_id"),
 )

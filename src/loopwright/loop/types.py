@@ -1,6 +1,8 @@
 """Structs of the loop: the whole project as applied, the retrain policy, plans, provenance."""
 
+from datetime import datetime
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -182,6 +184,56 @@ class AuditSkew(Work, frozen=True):
     end_at: int | None
 
 
+class Scope(msgspec.Struct, frozen=True):
+    """What a closing table is about.
+
+    ``series`` are the followed aliases, ``blind`` says how often those are retrained that have a schedule of their own,
+    as ``alias -> (pipeline, every_us)``. Months and days are those of ``zone``. ``rows`` and ``short`` are what the
+    table calls a prediction and its metric.
+    """
+
+    deployment: str
+    start_at: int
+    end_at: int
+    task: str
+    metric: str
+    series: list[str]
+    blind: dict[str, tuple[str, int]]
+    zone: str = "UTC"
+    rows: str = "predictions"
+    short: str = ""
+
+    def has(self, at_us: int) -> bool:
+        """Say whether a moment lies in the stretch."""
+        return self.start_at <= at_us < self.end_at
+
+    def month(self, at_us: int) -> str:
+        """Return the month of a moment, as ``2013-03``."""
+        return datetime.fromtimestamp(at_us / 1e6, ZoneInfo(self.zone)).strftime("%Y-%m")
+
+    def columns(self) -> list[str]:
+        """Return the table's column of each series: the metric's name with that of the series."""
+        return [f"{self.short}_{series}" for series in (*self.series, "served")]
+
+
+class ClosingTable(msgspec.Struct, frozen=True):
+    """What a stretch came to, and what that is about.
+
+    ``table`` holds ``months``, one row each, and figures of the whole stretch; its columns are named after the scope's
+    metric and series.
+    """
+
+    scope: Scope
+    table: dict[str, Any]
+
+
+@job_kind("loop.closing_table", needs_person=False)
+class MakeClosingTable(Work, frozen=True):
+    """Make the closing table of a stretch; see ``start_closing_table``."""
+
+    scope: Scope
+
+
 @job_kind("loop.replay_prediction", lane="looks")
 class ReplayPrediction(Work, frozen=True):
     """Compute one prediction again; see ``start_replay``."""
@@ -228,3 +280,38 @@ class WaitingReaction(msgspec.Struct, frozen=True):
     rule: str
     position: int
     failures: int
+
+
+class Backtest(msgspec.Struct, frozen=True):
+    """A stretch of history that is played again under a policy, and what came of it.
+
+    ``start_at`` and ``end_at`` are event times, ``recorded_at`` and ``finished_at`` wall time, all microseconds UTC.
+    ``versions`` are those of the datasets whose rows are played. ``attempt`` says how often it was begun. ``scratch``
+    is the project in which the newest attempt plays; after its end it is named only where it was kept. ``state`` is
+    ``running``, or ended: ``done``, ``failed``, ``cancelled``.
+    """
+
+    backtest_id: str
+    deployment: str
+    start_at: int
+    end_at: int
+    zone: str
+    keeps_project: bool
+    reason: str
+    versions: dict[str, int]
+    job_id: str
+    started_by: str
+    recorded_at: int
+    state: Literal["running", "done", "failed", "cancelled"] = "running"
+    attempt: int = 0
+    scratch: str | None = None
+    closing: ClosingTable | None = None
+    error: dict[str, Any] | None = None
+    finished_at: int | None = None
+
+
+@job_kind("loop.backtest", lane="backtests", deadline_s=24 * 3600.0, retry_after_s=(5.0, 30.0), needs_person=False)
+class PlayBacktest(Work, frozen=True):
+    """Play a stretch of history in a scratch project; see ``start_backtest``."""
+
+    backtest_id: str

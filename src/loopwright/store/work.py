@@ -9,16 +9,20 @@ import msgspec
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
 from loopwright.store.blobs import BlobStore
-from loopwright.store.types import EVERY_STREAM, Job, Streams
+from loopwright.store.types import EVERY_STREAM, BlobRef, Job, Streams
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Lane = Literal["looks", "work", "training", "upkeep"]
-LANES: tuple[Lane, ...] = ("looks", "work", "training", "upkeep")
+Lane = Literal["looks", "work", "training", "upkeep", "backtests"]
+LANES: tuple[Lane, ...] = ("looks", "work", "training", "upkeep", "backtests")
 """Queues of jobs: one never waits behind another. ``looks`` are short and something waits for them (a canary's look, an
 alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours.
-``upkeep`` changes nothing that anybody sees, so a project is at rest while it runs."""
+``upkeep`` changes nothing that anybody sees. ``backtests`` play in a project of their own, and wait there for jobs of
+all the other lanes."""
+
+RESTFUL_LANES: tuple[Lane, ...] = ("upkeep", "backtests")
+"""A project is at rest while jobs of these run in it."""
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -111,6 +115,18 @@ class ProjectCaller(Protocol):
         ...
 
 
+class OtherProject(ProjectCaller, Protocol):
+    """A project that was made for a job, as the job reaches it: by what its editors may do."""
+
+    def put_blob(self, body: bytes) -> BlobRef:
+        """Upload bytes to it."""
+        ...
+
+    def ask_gateway(self, path: str, document: Any) -> Any:
+        """Send a document to a path of a live gateway and return its answer."""
+        ...
+
+
 class JobContext(ProjectCaller, Protocol):
     """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
 
@@ -125,6 +141,15 @@ class JobContext(ProjectCaller, Protocol):
     @property
     def job(self) -> Job:
         """The job that is done: its id, what it is for, when it was asked for."""
+        ...
+
+    @property
+    def token_digest(self) -> str:
+        """SHA-256 of the token under which this attempt calls; a project that is lent to it knows it by that."""
+        ...
+
+    def within(self, project: str) -> OtherProject:
+        """Return a project that was lent to this attempt."""
         ...
 
     @overload

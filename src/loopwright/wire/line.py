@@ -83,7 +83,7 @@ class HttpLine:
 
 
 class ServiceLine:
-    """Posts to servers and gateways with a credential of the platform.
+    """Sends to servers and gateways with a credential of the platform.
 
     Args:
         token: The credential; none where each call brings its own.
@@ -107,9 +107,16 @@ class ServiceLine:
         Raises:
             LoopwrightError: What the other side answered; Unavailable if it did not.
         """
+        return self._send("POST", url, body, headers or {}, timeout_s)
+
+    def put(self, url: str, body: bytes) -> bytes:
+        """Put bytes once and return the JSON that comes back; raises like ``post``."""
+        return self._send("PUT", url, body, {"content-type": "application/octet-stream"}, TIMEOUT_S)
+
+    def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> bytes:
         try:
-            shown = {**self._proof, **(headers or {})}
-            status, answer, _ = self._http.send("POST", url, body, headers=shown, timeout_s=timeout_s)
+            shown = {**self._proof, **headers}
+            status, answer, _ = self._http.send(method, url, body, headers=shown, timeout_s=timeout_s)
         except OSError as error:  # the cause tells who listens to nobody from who is slow
             raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
         if status >= 400:

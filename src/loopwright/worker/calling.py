@@ -8,11 +8,13 @@ from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
+from urllib.parse import quote
 
+from loopwright.kernel.documents import digest_bytes, from_json
 from loopwright.kernel.errors import Unauthenticated, Unavailable
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop import seal_gateway
-from loopwright.store.types import Streams
+from loopwright.store.types import BlobRef, Streams
 from loopwright.store.work import Stopped
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
@@ -25,6 +27,8 @@ log = logging.getLogger("loopwright.worker")
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+OPERATION_S = 1800.0
+"""Longest silence of a server that is asked for what takes long, such as moving a replay clock."""
 MOST_SLOW = 3
 """So often a call is asked that the server took and did not answer in time: what is slow once may be so again."""
 
@@ -39,6 +43,7 @@ class ServerCaller:
 
     def __init__(self, url: str, token: str) -> None:
         self._key, self._line = token, ServiceLine(token)
+        self.token_digest = digest_bytes(token.encode())
         self._is_a_job = False
         self._server = VerbCaller(Addresses(url), self._line)
         self._is_down = threading.Event()
@@ -47,7 +52,9 @@ class ServerCaller:
         """Return a caller for one attempt at a job, which is let in only as long as that is under way."""
         caller = copy(self)
         caller._is_a_job = True
-        caller._line = self._line.proving(job_token(self._key, job))
+        token = job_token(self._key, job)
+        caller.token_digest = digest_bytes(token.encode())
+        caller._line = self._line.proving(token)
         caller._server = replace(self._server, line=caller._line)
         return caller
 
@@ -71,13 +78,30 @@ class ServerCaller:
             LoopwrightError: What the server answered, rebuilt.
         """
         verb = verb_of(function)
-        has_key = not verb.is_query and verb.surface == "public"
+        has_key = not (verb.is_query or verb.is_operation) and verb.surface == "public"
         key = f"worker-{os.urandom(16).hex()}" if has_key else None
+        timeout_s = OPERATION_S if verb.is_operation else self._server.timeout_s
+
+        def ask() -> R:
+            answer: R = self._ask(verb.name, kwargs, project, 0.0, key, timeout_s)
+            return answer
+
+        return self._until_answered(verb.name, should_stop, ask)
+
+    def put_blob(self, project: str, body: bytes, should_stop: Callable[[], bool]) -> BlobRef:
+        """Upload bytes to a project until the server answers; raises like ``call``."""
+
+        def put() -> BlobRef:
+            answer = self._line.put(f"{self._server.servers.current}/v1/{quote(project, safe='')}/blobs", body)
+            return from_json(answer, BlobRef, "blob")
+
+        return self._until_answered("an upload", should_stop, put)
+
+    def _until_answered(self, what: str, should_stop: Callable[[], bool], ask: Callable[[], R]) -> R:
         pause_s, slow = FIRST_PAUSE_S, 0
         while not should_stop():
             try:
-                answer: R = self._ask(verb.name, kwargs, project, 0.0, key)
-                return answer
+                return ask()
             except Unauthenticated:
                 if not self._is_a_job:
                     raise
@@ -87,7 +111,7 @@ class ServerCaller:
                 if slow >= MOST_SLOW:
                     raise
                 if not self._is_down.is_set():
-                    log.warning("%s waits for the server: %s", verb.name, error)
+                    log.warning("%s waits for the server: %s", what, error)
                 self._is_down.set()
                 time.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
@@ -108,17 +132,29 @@ class ServerCaller:
             Unavailable: The server is down or does not answer in time.
             LoopwrightError: What the server answered, rebuilt.
         """
-        answer: R = self._ask(verb_of(function).name, kwargs, project, wait_s, None)
+        answer: R = self._ask(verb_of(function).name, kwargs, project, wait_s, None, self._server.timeout_s)
         return answer
 
-    def _ask(self, verb: str, args: dict[str, Any], project: str, wait_s: float, key: str | None) -> Any:
-        answer = self._server.within(project).waiting(wait_s).call_named(verb, args, key=key)
+    def _ask(
+        self, verb: str, args: dict[str, Any], project: str, wait_s: float, key: str | None, timeout_s: float
+    ) -> Any:
+        caller = replace(self._server.within(project).waiting(wait_s), timeout_s=timeout_s)
+        answer = caller.call_named(verb, args, key=key)
         self._is_down.clear()
         return answer
 
     def seal(self, address: str, streams: Streams) -> None:
         """Ask one gateway to seal streams of its spool; see ``loop.seal_gateway``."""
         seal_gateway(self._line, self._key, address, streams)
+
+    def ask_gateway(self, address: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
+        """Post a document to a gateway once.
+
+        Raises:
+            Unavailable: It does not answer; where nobody listens there the cause is ``ConnectionRefusedError``.
+            LoopwrightError: What it answered, rebuilt.
+        """
+        return self._line.post(address.rstrip("/") + path, body, headers=headers)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -16,6 +16,7 @@ from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.store.work import Lane, kind_named
 from loopwright.wire.credentials import JobClaim, worker_token
 from loopwright.worker.calling import ServerCaller
+from loopwright.worker.lent import LentProject
 from loopwright.worker.tasks import Task
 
 P = ParamSpec("P")
@@ -59,6 +60,15 @@ class WorkerContext:
         """The job that is done."""
         assert self._task is not None, "the worker's own context has no job"
         return self._task.job
+
+    @property
+    def token_digest(self) -> str:
+        """SHA-256 of the token under which this attempt calls."""
+        return self.caller.token_digest
+
+    def within(self, project: str) -> LentProject:
+        """Return a project that was lent to this attempt."""
+        return LentProject(self.caller, project, self.should_stop)
 
     def for_task(self, task: Task) -> "WorkerContext":
         """Return the context of one job, whose calls end when it is to stop."""

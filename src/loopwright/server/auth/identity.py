@@ -13,6 +13,7 @@ from loopwright.governance import (
     LOCAL_ACTOR,
     SERVICE_ACTOR,
     SESSION_PREFIX,
+    SYSTEM,
     WORKER,
     Actor,
     Dispatcher,
@@ -129,7 +130,9 @@ class Gatekeeper:
         )
         if job is None or job.state != "running" or job.attempt != claim.attempt:
             raise Unauthenticated("this attempt at the job is not under way any more", field="job", value=claim.job_id)
-        return job_actor(job)
+        under_way = job
+        actor: Actor = self._dispatcher.read(SYSTEM, SERVICE_ACTOR, lambda tx: job_actor(tx, under_way, secret))
+        return actor
 
     def _forget(self, topics: frozenset[str]) -> None:
         if "tokens" in topics:

@@ -14,6 +14,7 @@ from loopwright.store.columns import METADATA, Json
 
 PINS: dict[str, str] = {
     "applied_specs.spec": "code of applied projects",
+    "backtests.spec": "code of backtests",
     "chunks.digest": "chunks of streams",
     "chunks.profile_digest": "chunks of streams",
     "dataset_fragments.digest": "dataset versions",
@@ -90,6 +91,7 @@ NO_PINS: dict[str, str] = {
     "sessions": "digests of secrets",
     "tokens": "digests of secrets",
     "tombstones": "what was deleted keeps nothing",
+    "backtests.*": "names, figures and words",
     "chunks.*": "ids and names",
     "dataset_versions.*": "digests of rows and of schemas, which no blob holds, and words",
     "dataset_fragments.*": "names",

@@ -25,6 +25,7 @@ from loopwright.store.sql.rows import update_as_read, upsert
 from loopwright.store.statements import Statement
 from loopwright.store.tables import events, jobs
 from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease, Unrest
+from loopwright.store.work import RESTFUL_LANES
 
 if TYPE_CHECKING:
     from loopwright.store.tx import Tx
@@ -240,7 +241,10 @@ _unrest = Statement(
     select(
         func.coalesce(select(func.max(events.c.position)).scalar_subquery(), 0).label("position"),
         exists().where(events.c.position.is_(None)).label("has_unsealed"),
-        exists().where(jobs.c.project_id == bindparam("project"), _is_open, jobs.c.lane != "upkeep").label("has_jobs"),
+        exists()
+        .where(jobs.c.project_id == bindparam("project"), _is_open)
+        .where(*(jobs.c.lane != lane for lane in RESTFUL_LANES))
+        .label("has_jobs"),
     )
 )
 

@@ -1,19 +1,59 @@
-"""Replaying history through the public client: each hour's labels, what became known, the clock, then its requests.
+"""Replaying history: each hour's labels, what became known, the clock, then its requests.
 
-The demo and the backtest are this driver on different streams. Nothing here knows a model, a threshold or a date.
+The demo and the backtest are this driver on different streams. Nothing here knows a model, a threshold or a date, nor
+whether a person's client plays or a job of the platform.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from loopwright.client.frames import to_rows
-from loopwright.client.remote import Remote
 from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.wire.rows import to_rows
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+class PlayedEndpoint(Protocol):
+    """The deployment that is asked, and told what came of it."""
+
+    def predict(self, rows: Any) -> list[dict[str, Any]]:
+        """Return one answer a row."""
+        ...
+
+    def label(self, rows: Any) -> int:
+        """Send outcomes; return how many were taken."""
+        ...
+
+
+class PlayedDataset(Protocol):
+    """A dataset that grows."""
+
+    def push(self, rows: Any) -> int:
+        """Send rows as they become known; return how many were taken."""
+        ...
+
+    def append(self, rows: Any, *, reason: str = "") -> Any:
+        """Start a version with more rows."""
+        ...
+
+
+class World(Protocol):
+    """The project in which history is played."""
+
+    def deployment(self, name: str) -> PlayedEndpoint:
+        """Return an endpoint of it."""
+        ...
+
+    def dataset(self, name: str) -> PlayedDataset:
+        """Return a dataset of it."""
+        ...
+
+    def advance(self, to: int) -> Any:
+        """Move its clock to a moment, microseconds UTC, and return once it has come to rest."""
+        ...
 
 
 class Stream:
@@ -77,16 +117,16 @@ class Replay:
     """Drives one deployment through a stretch of history.
 
     Args:
-        remote: The project.
+        world: The project.
         deployment: Its endpoint.
         streams: What becomes known; pushed every hour and appended as dataset versions every day.
         requests: What is asked.
     """
 
-    def __init__(self, remote: Remote, deployment: str, streams: list[Stream], requests: Requests) -> None:
+    def __init__(self, world: World, deployment: str, streams: list[Stream], requests: Requests) -> None:
         self.tally = Tally()
-        self._remote = remote
-        self._deployment = remote.deployment(deployment)
+        self._world = world
+        self._deployment = world.deployment(deployment)
         self._streams = streams
         self._requests = requests
         self._waiting: list[tuple[int, str, Any]] = []
@@ -122,12 +162,12 @@ class Replay:
     def settle(self, until: int) -> None:
         """Send the labels that become known by ``until`` and move the clock there."""
         self._send_labels(until)
-        self._remote.advance(until)
+        self._world.advance(until)
 
     def _hour(self, clock_at: int, rows: list[dict[str, Any]], outcomes: list[tuple[Any, int | None]]) -> int:
         self._send_labels(clock_at)
         self._push(clock_at)
-        self._remote.advance(clock_at)
+        self._world.advance(clock_at)
         if rows:
             answers = self._deployment.predict(rows)
             for answer, (label, label_at) in zip(answers, outcomes, strict=True):
@@ -148,12 +188,12 @@ class Replay:
         for stream in self._streams:
             rows = stream.between(self._pushed_until, until)
             if rows.height:
-                self.tally.pushed += self._remote.dataset(stream.dataset).push(rows)
+                self.tally.pushed += self._world.dataset(stream.dataset).push(rows)
         self._pushed_until = until
 
     def _append(self, start_at: int, end_at: int) -> None:
         for stream in self._streams:
             rows = stream.between(start_at, end_at)
             if rows.height:
-                self._remote.dataset(stream.dataset).append(rows, reason="what became known in the day before")
+                self._world.dataset(stream.dataset).append(rows, reason="what became known in the day before")
                 self.tally.appends += 1

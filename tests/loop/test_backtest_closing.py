@@ -5,9 +5,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loopwright.cli.closing import Scope, measured, rollbacks
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.events import Event
+from loopwright.loop import Scope
+from loopwright.loop.backtest.closing import measured, rollbacks
 
 
 def scope(task: str, metric: str, zone: str = "UTC") -> Scope:

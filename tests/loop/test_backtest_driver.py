@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from loopwright.client import Requests, Stream
 from loopwright.kernel.clock import HOUR_US, parse_moment
+from loopwright.loop import Requests, Stream
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 START_US = parse_moment(START)

@@ -1,0 +1,1 @@
+"""Backtests: a stretch of history played again under a policy, in a scratch project, through the real components."""

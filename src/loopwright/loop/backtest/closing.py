@@ -1,0 +1,186 @@
+"""The closing table of a stretch: month by month, what was served against the yardsticks that ran unseen beside it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from loopwright import monitoring, pipelines
+from loopwright.governance import audit
+from loopwright.kernel.clock import format_moment
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.events import Event
+from loopwright.loop.retrain import list_retrains
+from loopwright.loop.types import ProjectSpec, Scope
+from loopwright.monitoring import MonitorSpec, measure, score_rows
+from loopwright.store.work import ProjectCaller
+
+SERVED = "served"
+WARNED_SHARE = 0.10
+"""Share of each day's rows that get a warning in the table."""
+AUDITED_ROWS = 1000
+"""Served feature rows that are computed again at the end."""
+_SPARE = 1.05
+"""More rows are asked for: those whose source row is not in the datasets yet cannot be computed again."""
+_USUAL_METRIC = {"binary": "roc_auc", "regression": "rmse", "forecast": "rmse", "multiclass": "accuracy"}
+
+SkewAudit = Callable[[int], dict[str, Any]]
+"""Computes up to so many served rows of the stretch again; answers as a job of ``loop.start_skew_audit`` does."""
+
+
+def find_scope(spec: ProjectSpec, deployment: str, start_at: int, end_at: int, zone: str = "UTC") -> Scope:
+    """Return what a project says of a deployment: its task, monitored metric and followed aliases.
+
+    Raises:
+        NotFound: It declares no such deployment.
+    """
+    declared = next((each for each in spec.deployments if each.name == deployment), None)
+    if declared is None:
+        known = ", ".join(each.name for each in spec.deployments) or "none"
+        message = f"no deployment is named {deployment}"
+        raise NotFound(message, field="deployment", value=deployment, rule=f"declared: {known}")
+    monitor = spec.monitors.get(deployment)
+    metric = (monitor.performance if monitor else "") or _USUAL_METRIC.get(declared.task, "")
+    blind = {
+        train.alias: (train.name, train.schedule_us)
+        for train in spec.trains
+        if train.model == declared.model and train.alias in declared.follow and train.schedule_us
+    }
+    follow = list(declared.follow)
+    return Scope(deployment, start_at, end_at, declared.task, metric, follow, blind, zone, short=metric)
+
+
+def closing_table(log: pl.DataFrame, changes: dict[str, list[Any]], skew: SkewAudit, scope: Scope) -> dict[str, Any]:
+    """Return the closing table: one row a month of the stretch.
+
+    Args:
+        log: Predictions with labels, as ``with_series`` returns them.
+        changes: What ``read_changes`` returned.
+        skew: Computes served rows again.
+        scope: What the table is about.
+    """
+    served = log.filter(pl.col("series") == SERVED)
+    months = [
+        _month(str(month), part, changes, scope)
+        for (month,), part in sorted(log.group_by("month"), key=lambda pair: str(pair[0]))
+    ]
+    return {
+        "metric": scope.metric,
+        "months": months,
+        **{f"mean_{name}": _mean(months, name) for name in scope.columns()},
+        "retrains": [
+            {"at": format_moment(retrain.event_at), "cause": retrain.cause, "outcome": retrain.outcome}
+            for retrain in changes["retrains"]
+        ],
+        "predictions": served.height,
+        "labels": served.filter(pl.col("label").is_not_null() | pl.col("label_text").is_not_null()).height,
+        **_audited(skew),
+    }
+
+
+def _month(month: str, part: pl.DataFrame, changes: dict[str, list[Any]], scope: Scope) -> dict[str, Any]:
+    served = part.filter(pl.col("series") == SERVED)
+    row: dict[str, Any] = {"month": month, scope.rows: served.height, **measured(part, scope)}
+    if scope.task == "binary":
+        row["right_warnings"] = _right_warnings(served)
+    retrains = [retrain for retrain in changes["retrains"] if scope.month(retrain.event_at) == month]
+    row |= {"retrains": len(retrains), "causes": [retrain.cause for retrain in retrains]}
+    for name, moments in _moments(changes, scope).items():
+        row[name] = sum(scope.month(moment) == month for moment in moments)
+    return row
+
+
+def read_changes(caller: ProjectCaller, scope: Scope) -> dict[str, list[Any]]:
+    """Return the changes of the stretch by kind: retrains, blind retrains, incidents, and what was taken back."""
+    types = ("serving.rollout_aborted", "serving.rolled_back")
+    events = [event for name in types for event in caller.call(audit.list_events, type_prefix=name, limit=1000)]
+    incidents = caller.call(monitoring.incidents)
+    changes: dict[str, list[Any]] = {
+        "retrains": list(caller.call(list_retrains, deployment=scope.deployment)),
+        "rollbacks": rollbacks(events, scope.deployment),
+        "incidents": [incident for incident in incidents if incident.needs_person and scope.has(incident.opened_at)],
+    }
+    for alias, (pipeline, _) in scope.blind.items():
+        done = caller.call(pipelines.list_executions, pipeline=pipeline, states=["done"], limit=1000)
+        changes[f"retrains_{alias}"] = list(done)
+    return {
+        kind: rows if kind == "incidents" else [change for change in rows if scope.has(change.event_at)]
+        for kind, rows in changes.items()
+    }
+
+
+def rollbacks(events: list[Event], deployment: str) -> list[Event]:
+    """Return the events that took a version of a deployment back: aborted rollouts and rollbacks, each deed once.
+
+    A rollback during a rollout aborts it too; a rollout that ends before its first step takes nothing back.
+    """
+    own = [event for event in events if event.payload["deployment"] == deployment]
+    aborted = [event for event in own if event.type == "serving.rollout_aborted" and event.payload["step"] >= 0]
+    return aborted + [event for event in own if event.type == "serving.rolled_back" and not event.payload["rollout_id"]]
+
+
+def _moments(changes: dict[str, list[Any]], scope: Scope) -> dict[str, list[int]]:
+    """Return when each kind of change happened, by its column."""
+    blind = {name: changes[name] for name in (f"retrains_{alias}" for alias in scope.blind)}
+    return {
+        **{name: [execution.event_at for execution in executions] for name, executions in blind.items()},
+        "promotions": [one.finished_at or 0 for one in changes["retrains"] if one.state == "promoted"],
+        "rollbacks": [event.event_at for event in changes["rollbacks"]],
+        "incidents": [incident.opened_at for incident in changes["incidents"]],
+    }
+
+
+def with_series(log: pl.DataFrame, zone: str = "UTC") -> pl.DataFrame:
+    """Return an exported log with ``month``, ``day`` and ``series``, which is served or the shadow's name.
+
+    Args:
+        log: What a job of ``loop.start_export`` wrote.
+        zone: Time zone of months and days.
+    """
+    local = pl.from_epoch("event_at", "us").dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    return log.with_columns(
+        month=local.dt.strftime("%Y-%m"),
+        day=local.dt.date(),
+        series=pl.when("is_shadow").then("variant").otherwise(pl.lit(SERVED)),
+    )
+
+
+def measured(part: pl.DataFrame, scope: Scope) -> dict[str, Any]:
+    """Return the metric of each series with its 95 % interval, measured as monitoring does."""
+    made = {series: part.filter(pl.col("series") == series).height for series in (*scope.series, SERVED)}
+    rows = score_rows(part.drop("variant").rename({"series": "variant"}), scope.task, [])
+    numbers: dict[str, Any] = {}
+    for one in measure(rows, made, MonitorSpec(every_us=0, performance=scope.metric), scope.task):
+        interval = None if one.low is None or one.high is None else [round(one.low, 4), round(one.high, 4)]
+        name = f"{scope.short}_{one.variant}"
+        numbers |= {name: None if one.value is None else round(one.value, 4), f"{name}_interval": interval}
+    return numbers
+
+
+def _right_warnings(served: pl.DataFrame) -> float | None:
+    """Return the share of right warnings if the worst 10 % of each day are warned."""
+    warned = served.filter(
+        pl.col("score").rank("ordinal", descending=True).over("day") <= WARNED_SHARE * pl.len().over("day")
+    )
+    known = warned.drop_nulls("label")
+    return round(float(known["label"].mean()), 3) if known.height else None  # type: ignore[arg-type]
+
+
+def _mean(months: list[dict[str, Any]], name: str) -> float | None:
+    values = [row[name] for row in months if row[name] is not None]
+    return round(sum(values) / len(values), 4) if values else None
+
+
+def _audited(skew: SkewAudit) -> dict[str, int]:
+    """Compute served feature rows of the stretch again; ask for more until enough have their source row."""
+    wanted = int(AUDITED_ROWS * _SPARE)
+    while True:
+        result = skew(wanted)
+        is_all = result["rows"] + result["unmatched_rows"] < wanted
+        if is_all or result["rows"] >= AUDITED_ROWS:
+            return {
+                "skew_rows_checked": result["rows"],
+                "skew_rows_unequal": result["unequal_rows"],
+                "skew_rows_unmatched": result["unmatched_rows"],
+            }
+        wanted *= 2

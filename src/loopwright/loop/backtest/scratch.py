@@ -1,0 +1,51 @@
+"""Scratch projects: a backtest makes one for itself, its job is let into it, and both end with the backtest."""
+
+import re
+from dataclasses import replace
+
+from loopwright.governance import projects, tokens
+from loopwright.kernel.clock import FixedClock
+from loopwright.loop import ending
+from loopwright.loop.types import ProjectSpec
+from loopwright.store.tx import Tx
+
+_SCRATCH = re.compile(r"-backtest-\d+$")
+_LONGEST_HEAD = 100
+"""Letters of the project's own name that its scratch projects begin with: names have a longest length."""
+
+
+def is_scratch(name: str) -> bool:
+    """Say whether a project is one that a backtest made for itself."""
+    return _SCRATCH.search(name) is not None
+
+
+def open_scratch(tx: Tx, spec: ProjectSpec, start_at: int, token_digest: str) -> str:
+    """Create a project with a replay clock, and let the job into it that holds a token; return its name.
+
+    Args:
+        tx: In the project whose history is played.
+        spec: Says whose it is, and its risk.
+        start_at: Where the clock starts, microseconds UTC.
+        token_digest: SHA-256 of the job's token, which opens the new project as an editor's would.
+    """
+    name = f"{tx.project[:_LONGEST_HEAD]}-backtest-{tx.wall_us}"
+    inside = replace(tx, project=name, clock=FixedClock(start_at))
+    projects.create(inside, name=name, owner=spec.owner, risk=spec.risk, clock="replay", clock_at=start_at)
+    tokens.lend(inside, token_digest)
+    return name
+
+
+def end_scratch(tx: Tx, name: str, *, is_kept: bool, reason: str) -> None:
+    """Let nobody's job into a scratch project any more, and delete it unless it is kept.
+
+    Args:
+        tx: In the project whose history was played.
+        name: The scratch project.
+        is_kept: Whether it stays, to be looked into.
+        reason: Why it ends.
+    """
+    project = projects.find(tx, name)
+    inside = replace(tx, project=name, clock=FixedClock(project.clock_at))
+    tokens.end_loans(inside, reason)
+    if not is_kept and project.deleted_at is None:
+        ending.delete_project(inside, name=name, reason=reason)
