@@ -15,12 +15,14 @@ from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, forma
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, query
 from loopwright.loop import sql
+from loopwright.loop.types import PlayBacktest
 from loopwright.monitoring import Incident
 from loopwright.serving import GatewayLease
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
+from loopwright.store.work import kind_of
 
 NeedKind = Literal[
     "approval", "disk", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"
@@ -51,8 +53,8 @@ LASTING = (
     "serving.score",
 )
 """Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
-_TOLD_ELSEWHERE = (pipelines.executions.JOB,)
-"""Kinds of jobs whose failure another row tells: an execution is failed with its job."""
+_TOLD_ELSEWHERE = (pipelines.executions.JOB, kind_of(PlayBacktest).name)
+"""Kinds of jobs whose failure another row tells: an execution, or a backtest, is failed with its job."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -112,6 +112,12 @@ SENTENCES = dict(
         ),
         _tell(loop.RetrainStarted, lambda facts: f"retrain started, cause {facts.cause}"),
         _tell(loop.RetrainChanged, lambda facts: f"retrain {facts.state.replace('_', ' ')}"),
+        _tell(loop.BacktestStarted, lambda facts: f"backtest of {facts.deployment} started"),
+        _tell(
+            loop.BacktestBegun,
+            lambda facts: "played" if facts.attempt < 2 else f"played from its start again, attempt {facts.attempt}",
+        ),
+        _tell(loop.BacktestFinished, lambda facts: f"backtest {facts.state}"),
         _tell(loop.ReactionFailed, lambda facts: f"reaction {facts.rule} failed"),
         _tell(loop.TimerFailed, lambda facts: f"timer {facts.verb} failed"),
         _tell(monitoring.AlertFired, lambda facts: f"alert: {facts.message}"),
