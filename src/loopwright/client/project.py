@@ -19,6 +19,8 @@ from loopwright.loop import CommandSpec, ModelOutput, ProjectSpec, RetrainSpec, 
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
+from loopwright.store.retention import check_declared, read_keep
+from loopwright.store.types import Retention
 
 D = TypeVar("D")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,6 +38,9 @@ class Project:
         clock_at: Where a replay clock starts.
         files: Files of the folder that the code reads beside Python, such as ``["config.json", "sql/*.sql"]``. They
             travel with the code, and a change of one is a change of the code; nothing else of the folder does.
+        retention: How long rows are kept, by kind: ``{"predictions": "180d", "labels": "180d", "pushes": "30d",
+            "points": "90d"}``, the last of metrics of runs that ended. ``"predictions:late": "forever"`` is for one
+            deployment, dataset or experiment alone. What is not said stays; an admin applies a change of it.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class Project:
         clock: Literal["wall", "replay"] = "wall",
         clock_at: str | int = 0,
         files: Sequence[str] = (),
+        retention: Mapping[str, str] | None = None,
     ) -> None:
         self.name = check_name(name, "project")
         head = ProjectSpec(name, owner, risk, clock, parse_moment(clock_at, "clock_at"))
+        head = msgspec.structs.replace(head, retentions=_read_retention(retention or {}))
         self.draft = Draft(head, _calling_folder(), files)
 
     def dataset(
@@ -320,6 +327,21 @@ def Retrain(train: Train, *, when: Sequence[When], at_most: str = "1 per 30d") -
     if not isinstance(train, Train):
         raise InvalidInput("which training?", field="train", value=train, next_step="a function under @p.train")
     return RetrainDraft(train, list(when), int(count), parse_duration(period, "at_most"))
+
+
+def _read_retention(declared: Mapping[str, str]) -> list[Retention]:
+    """Return declarations as written, such as ``{"predictions:late": "90d"}``.
+
+    Raises:
+        InvalidInput: A kind is not known, or a time no duration of a day or more.
+    """
+    found = []
+    for name, keep in declared.items():
+        kind, _, stream = name.partition(":")
+        made = Retention(kind, stream, read_keep(keep, f"retention.{name}"))
+        check_declared(made, f"retention.{name}")
+        found.append(made)
+    return found
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
-from loopwright.loop import sql
+from loopwright.loop import declared_retention, sql
 from loopwright.loop.commands import check_command, command_spec, is_command
 from loopwright.loop.events import ProjectApplied
 from loopwright.loop.retrain import answers_of, check_policy
@@ -45,6 +45,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     for kind in _KINDS:
         changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
     changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
+    changes += declared_retention.compare(tx, before.retentions, spec.retentions)
     changes = _with_more(changes, {**_moved_services(tx, spec, changes), **_moved_trainings(tx, spec)})
     base = "" if found is None else digest_of(to_builtins(before))
     return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
@@ -127,6 +128,7 @@ def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
     policies = {policy.deployment: policy for policy in spec.retrains}
     for name, monitor in spec.monitors.items():
         monitoring.declare(tx, deployment=name, spec=monitor, policy=answers_of(policies.get(name)))
+    declared_retention.make_so(tx, spec.retentions)
     for dataset in spec.datasets:
         if dataset.source.kind in ("parquet", "csv") and not data.list_versions(tx, dataset=dataset.name, limit=1):
             data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")
@@ -246,6 +248,7 @@ def check_spec(spec: ProjectSpec) -> None:
         registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
     for policy in spec.retrains:
         check_policy(policy, spec)
+    declared_retention.check(spec.retentions)
     for train in spec.trains:
         if train.alias in (serving.CHAMPION, serving.CANDIDATE):
             raise InvalidInput(

@@ -34,32 +34,48 @@ def find_holds(tx: Tx, targets: Refs) -> tuple[list[Hold], list[str]]:
         tx: The open transaction.
         targets: All that is to go; what holds only another one of them does not count.
     """
-    came_from = _reached(tx, targets)
-    reached = {**targets, **{ref: parse_ref(ref) for ref in came_from}}
-    holds: dict[str, Hold] = {}
+    made_from = _reached(tx, targets)
+    reached = {**targets, **{ref: parse_ref(ref) for ref in made_from}}
+    holds: dict[tuple[str, str], Hold] = {}
+    alive: set[str] = set()
     for hold in _alive(tx, reached):
         if hold.by in targets and hold.by != hold.ref:
             continue  # it goes too
-        needed, path = hold.ref, []
-        while needed in came_from:
-            path.append(needed)
-            needed = came_from[needed]
-        if path:
-            hold = Hold(needed, path[-1], f"{path[-1]} was made of it; {hold.why}", hold.next_step)
-        holds.setdefault(hold.by, hold)
-    return list(holds.values()), [ref for ref in came_from if ref not in holds]
+        for target, first in _origins(hold.ref, made_from, targets):
+            needed = hold
+            if first:
+                needed = Hold(target, first, f"{first} was made of it; {hold.why}", hold.next_step)
+                alive.add(first)
+            holds.setdefault((needed.ref, needed.by), needed)
+    return list(holds.values()), [ref for ref in made_from if ref not in alive]
 
 
-def _reached(tx: Tx, targets: Refs) -> dict[str, str]:
-    """Return what was made of things, directly or not, each with what it was made of."""
-    came_from: dict[str, str] = {}
+def _reached(tx: Tx, targets: Refs) -> dict[str, set[str]]:
+    """Return what was made of things, directly or not, each with all that it was made of."""
+    made_from: dict[str, set[str]] = {}
     frontier = list(targets)
     for _ in range(lineage.MOST_STEPS):
         edges = lineage.made_of(tx, frontier, CARRIES) if frontier else []
-        fresh = {edge.child: edge.parent for edge in edges if edge.child not in targets and edge.child not in came_from}
-        came_from |= fresh
-        frontier = list(fresh)
-    return came_from
+        frontier = list({edge.child for edge in edges} - made_from.keys() - targets.keys())
+        for edge in edges:
+            if edge.child not in targets:
+                made_from.setdefault(edge.child, set()).add(edge.parent)
+    return made_from
+
+
+def _origins(ref: str, made_from: Mapping[str, set[str]], targets: Refs) -> Iterator[tuple[str, str]]:
+    """Yield the targets that a thing was made from, each with what was made of the target first, empty for itself."""
+    waiting, seen = [(ref, "")], {ref}
+    while waiting:
+        here, first = waiting.pop()
+        if here in targets:
+            yield here, first
+        for parent in sorted(made_from.get(here, ())):
+            if parent in targets:
+                yield parent, here
+            elif parent not in seen:
+                seen.add(parent)
+                waiting.append((parent, ""))
 
 
 def _alive(tx: Tx, refs: Refs) -> Iterator[Hold]:

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-import msgspec
-
 from loopwright import data, monitoring, serving
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.verbs import Count, Role, query, verb
+from loopwright.loop import old_points
+from loopwright.loop.types import Expired, Pin
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.events import RowsRemoved
-from loopwright.store.retention import keep_of
+from loopwright.store.retention import keep_of, subject_of
 from loopwright.store.tx import Tx
 from loopwright.store.types import Chunk, Removal
 
@@ -19,28 +19,10 @@ MOST_CHUNKS = 1_000
 _BOTH = ("predictions", "labels")
 
 
-class Pin(msgspec.Struct, frozen=True):
-    """What still needs rows of a stream from a moment on: event time, or where they are pushes the wall time."""
-
-    start_at: int
-    why: str
-
-
-class Expired(msgspec.Struct, frozen=True):
-    """What is old enough in one stream, and what keeps rows longer than was declared."""
-
-    kind: str
-    stream: str
-    chunks: int
-    rows: int
-    size_bytes: int
-    pins: list[Pin]
-
-
 @query("retention.plan", role=Role.ADMIN)
 def plan(tx: Tx) -> list[Expired]:
     """Return what ``retention.apply`` would remove now, and what is kept longer than was declared, and why."""
-    return [
+    expired = [
         Expired(
             kind,
             stream,
@@ -53,6 +35,7 @@ def plan(tx: Tx) -> list[Expired]:
         for pins in [_pins(tx, kind, stream)]
         for old in [_expired(tx, kind, stream, cutoff, pins)]
     ]
+    return expired + old_points.plan(tx)
 
 
 @verb("retention.apply", changes=Removal, role=Role.ADMIN)
@@ -66,7 +49,7 @@ def apply(tx: Tx, *, most_chunks: Count = MOST_CHUNKS) -> list[Removal]:
         old = _expired(tx, kind, stream, cutoff, _pins(tx, kind, stream), most_chunks)
         if old:
             removed.append(_remove(tx, kind, stream, old))
-    return removed
+    return removed + old_points.apply(tx)
 
 
 def _declared(tx: Tx) -> Iterator[tuple[str, str, int]]:
@@ -112,8 +95,7 @@ def _remove(tx: Tx, kind: str, stream: str, old: list[Chunk]) -> Removal:
     facts = RowsRemoved(
         kind, stream, removal.chunks, removal.rows, removal.size_bytes, removal.start_at, removal.end_at
     )
-    about = tx.ref("dataset" if kind == "pushes" else "deployment", stream)
-    tx.emit(facts, about, reason="older than retention.set keeps them")
+    tx.emit(facts, subject_of(tx, kind, stream), reason="older than retention.set keeps them")
     return removal
 
 

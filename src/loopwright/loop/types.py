@@ -14,6 +14,7 @@ from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import DeploymentSpec
+from loopwright.store.types import Retention
 from loopwright.store.work import Work, job_kind
 from loopwright.tracking import SourceState
 
@@ -116,6 +117,7 @@ class ProjectSpec(msgspec.Struct, frozen=True):
     deployments: list[DeploymentSpec] = []
     monitors: dict[str, MonitorSpec] = {}
     retrains: list[RetrainSpec] = []
+    retentions: list[Retention] = []
 
 
 class PlannedChange(msgspec.Struct, frozen=True):
@@ -315,3 +317,24 @@ class PlayBacktest(Work, frozen=True):
     """Play a stretch of history in a scratch project; see ``start_backtest``."""
 
     backtest_id: str
+
+
+class Pin(msgspec.Struct, frozen=True):
+    """What still needs rows of a stream from a moment on: event time, or where they are pushes the wall time."""
+
+    start_at: int
+    why: str
+
+
+class Expired(msgspec.Struct, frozen=True):
+    """What is old enough in one stream, and what keeps rows longer than was declared.
+
+    Of points of metrics ``chunks`` are the runs, ``pins`` those of them that something living needs.
+    """
+
+    kind: str
+    stream: str
+    chunks: int
+    rows: int
+    size_bytes: int
+    pins: list[Pin]

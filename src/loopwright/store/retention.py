@@ -1,6 +1,6 @@
 """How long rows of streams are kept, as somebody declared it, and what was removed because of that."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from loopwright.kernel.clock import DAY_US, format_moment, parse_duration
 from loopwright.kernel.errors import InvalidInput
@@ -11,33 +11,69 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import Removal, Retention
 
 KEPT_HINT = "retention.list says how long rows are kept; windows and the audit trail tell of what was"
-Kind = Literal["predictions", "labels", "pushes"]
+Kind = Literal["predictions", "labels", "pushes", "points"]
+"""Rows of a deployment's log, rows pushed to a dataset, and points of the metrics of an experiment's runs."""
+KINDS: tuple[str, ...] = get_args(Kind)
+_STREAM_OF: dict[str, str] = {"pushes": "dataset", "points": "experiment"}
 
 
 @verb("retention.set", changes=Retention, role=Role.ADMIN)
 def set_retention(tx: Tx, *, kind: Kind, keep: str, stream: str = "", reason: str = "") -> Retention:
     """Declare how long rows of a stream are kept, by event time; nothing is removed by saying so.
 
+    Points of metrics go as long after the end of their run; the last of each metric stays.
+
     Args:
         tx: The open transaction.
         kind: Which rows.
         keep: Such as ``90d``, one day at least; ``forever`` for an end of removing.
-        stream: Deployment or dataset; empty for every stream of the kind that has no declaration of its own.
+        stream: Deployment, dataset or experiment; empty for every stream of the kind that has none of its own.
         reason: Why.
 
     Raises:
         InvalidInput: The time is no duration, or shorter than a day.
     """
-    keep_us = None if keep == "forever" else parse_duration(keep, "keep")
-    if keep_us is not None and keep_us < DAY_US:
-        raise InvalidInput("rows are kept for a day at least", field="keep", value=keep, rule="1d or more, or forever")
-    declared = Retention(kind, stream, keep_us)
-    sql.save_retention(tx, declared)
-    about = tx.ref("project", tx.project)
-    if stream:
-        about = tx.ref("dataset" if kind == "pushes" else "deployment", stream)
-    tx.emit(RetentionSet(kind, stream, keep_us), about, reason=reason)
+    declared = Retention(kind, stream, read_keep(keep, "keep"))
+    save(tx, declared, reason)
     return declared
+
+
+def save(tx: Tx, declared: Retention, reason: str) -> None:
+    """Keep a declaration in place of the one before, and tell it."""
+    sql.save_retention(tx, declared)
+    kind, stream = declared.kind, declared.stream
+    about = subject_of(tx, kind, stream) if stream else tx.ref("project", tx.project)
+    tx.emit(RetentionSet(kind, stream, declared.keep_us), about, reason=reason)
+
+
+def check_declared(declared: Retention, field: str) -> None:
+    """Let a declaration pass that ``set_retention`` would take.
+
+    Raises:
+        InvalidInput: Its kind is not known, or its time shorter than a day.
+    """
+    if declared.kind not in KINDS:
+        rule = f"one of {', '.join(KINDS)}"
+        raise InvalidInput("no rows of this kind are kept", field=field, value=declared.kind, rule=rule)
+    if declared.keep_us is not None and declared.keep_us < DAY_US:
+        raise InvalidInput("rows are kept for a day at least", field=field, value=declared.keep_us, rule="1d or more")
+
+
+def read_keep(keep: str, field: str) -> int | None:
+    """Return how long is meant, microseconds; None for ever.
+
+    Raises:
+        InvalidInput: It is no duration, or shorter than a day.
+    """
+    keep_us = None if keep == "forever" else parse_duration(keep, field)
+    if keep_us is not None and keep_us < DAY_US:
+        raise InvalidInput("rows are kept for a day at least", field=field, value=keep, rule="1d or more, or forever")
+    return keep_us
+
+
+def subject_of(tx: Tx, kind: str, stream: str) -> str:
+    """Return the ref of what rows of a stream belong to."""
+    return tx.ref(_STREAM_OF.get(kind, "deployment"), stream)
 
 
 @query("retention.list")

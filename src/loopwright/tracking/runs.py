@@ -240,6 +240,27 @@ def metric_history(
     return sql.find_points(tx, run_id, key, after=place, limit=max(1, min(limit, 100_000)))
 
 
+def runs_with_old_points(tx: Tx, *, experiment: str, finished_before: int, limit: int) -> list[str]:
+    """Return runs of an experiment that ended before a moment of wall time and have all their points, oldest first."""
+    return sql.runs_with_old_points(tx, experiment, finished_before, limit)
+
+
+def count_points(tx: Tx, *, run_ids: Sequence[str]) -> int:
+    """Return how many points ``remove_points`` would remove of runs."""
+    return sql.count_points(tx, run_ids)
+
+
+def remove_points(tx: Tx, *, run_ids: Sequence[str], limit: int) -> int:
+    """Remove at most so many points of runs that have ended, but for the last of each metric; return how many.
+
+    Where that was all there is to remove, the runs say so from then on.
+    """
+    removed = sql.remove_points(tx, run_ids, limit)
+    if removed < limit and run_ids:
+        sql.mark_without_points(tx, run_ids)
+    return removed
+
+
 def _with_moments(tree: Filter) -> Filter:
     """Turn ISO texts that are compared with times into microseconds."""
     if isinstance(tree, Conjunction):

@@ -1,6 +1,6 @@
 """Tables of tracking: runs, and narrow tables of what is searched by key."""
 
-from sqlalchemy import Column, Double, Index, Table, Text
+from sqlalchemy import Column, Double, Index, Table, Text, text
 
 from loopwright.store.columns import METADATA, Json, Moment, Serial, project_key
 
@@ -19,7 +19,17 @@ runs = Table(
     Column("event_at", Moment, nullable=False),
     Column("started_at", Moment, nullable=False),
     Column("finished_at", Moment),
+    # When retention removed the points of its metrics, all but the last of each.
+    Column("points_removed_at", Moment),
     Index("ix_runs_experiment", "project_id", "experiment", "run_id"),
+    Index(
+        "ix_runs_with_points",
+        "project_id",
+        "experiment",
+        "finished_at",
+        sqlite_where=text("points_removed_at IS NULL"),
+        postgresql_where=text("points_removed_at IS NULL"),
+    ),
 )
 
 run_params = Table(

@@ -69,7 +69,8 @@ RUN_STATES = {
 class Run(msgspec.Struct, frozen=True):
     """One execution of training or evaluation. ``metrics`` holds the last value of each; ``inputs`` are refs it read.
 
-    A metric whose last value is no plain number stands in ``non_finite`` instead.
+    A metric whose last value is no plain number stands in ``non_finite`` instead. ``points_removed_at`` says since when
+    retention keeps no more than these last values (wall, microseconds UTC); None while every point is there.
     """
 
     run_id: str
@@ -88,6 +89,7 @@ class Run(msgspec.Struct, frozen=True):
     started_at: int
     finished_at: int | None
     non_finite: dict[str, NonFinite] = {}
+    points_removed_at: int | None = None
 
 
 class MetricPoint(msgspec.Struct, frozen=True):

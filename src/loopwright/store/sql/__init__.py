@@ -51,6 +51,7 @@ from loopwright.store.sql.merges import (
 from loopwright.store.sql.retention import (
     expired_chunks,
     find_removal,
+    keep_removal,
     list_removals,
     list_retentions,
     remove_chunks,
@@ -116,6 +117,7 @@ __all__ = [
     "insert_job",
     "insert_key",
     "keep_answer",
+    "keep_removal",
     "last_deleted_version",
     "list_jobs",
     "list_removals",

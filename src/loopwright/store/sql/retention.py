@@ -47,6 +47,11 @@ def remove_chunks(tx: "Tx", removal: Removal, chunk_ids: list[str]) -> None:
     for table in (chunks, merged_chunks):
         is_one = (table.c.project_id == tx.project, table.c.chunk_id.in_(chunk_ids))
         tx.execute(delete(table).where(*is_one))
+    keep_removal(tx, removal)
+
+
+def keep_removal(tx: "Tx", removal: Removal) -> None:
+    """Write down what was removed."""
     tx.execute(removals.insert(), row_of(tx, removals, removal))
 
 
