@@ -17,7 +17,14 @@ from loopwright.features.events import (
     TrainingSetRecorded,
     ViewDeclared,
 )
-from loopwright.features.materialize import finish_materialize, materializations, start_materialize
+from loopwright.features.materialize import (
+    declared_views,
+    filled_since,
+    finish_materialize,
+    forget_fills,
+    materializations,
+    start_materialize,
+)
 from loopwright.features.plans import bind_views, freeze_plan, plan, plan_inputs, view_key
 from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
 from loopwright.features.types import (
@@ -108,7 +115,10 @@ __all__ = [
     "declare_request",
     "declare_service",
     "declare_view",
+    "declared_views",
+    "filled_since",
     "finish_materialize",
+    "forget_fills",
     "freeze_plan",
     "freeze_training_set",
     "get",

@@ -12,7 +12,7 @@ from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of
 from loopwright.features.join import BuiltTrainingSet, build_training_set
-from loopwright.features.online import open_online_store
+from loopwright.features.online import ONLINE_FILE, open_online_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
 from loopwright.features.training_rows import TrainingSet
@@ -32,8 +32,6 @@ from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, job
 
-ONLINE_FILE = "online.sqlite"
-"""The embedded online store's file in the state directory."""
 PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 """What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
 _SLACK_US = 48 * HOUR_US

@@ -1,5 +1,7 @@
 """Verbs of materialization: filling the online store with a view from a dataset version."""
 
+from collections.abc import Sequence
+
 from loopwright import data
 from loopwright.features import sql
 from loopwright.features.events import Materialized, MaterializeStarted
@@ -78,6 +80,21 @@ def finish_materialize(
 def materializations(tx: Tx, *, view: str | None = None, limit: int = 100) -> list[Materialization]:
     """Return fills of the online store, newest first."""
     return sql.list_materializations(tx, view, min(limit, 1000))
+
+
+def declared_views(tx: Tx) -> list[BoundView]:
+    """Return every view as it is declared now, with its key in the online store."""
+    return [_bound(tx, each.name, None) for each in sql.list_definitions(tx, "view")]
+
+
+def filled_since(tx: Tx, recorded_at: int) -> set[str]:
+    """Return the keys of the views that were filled since a moment of wall time, microseconds UTC."""
+    return sql.filled_since(tx, recorded_at)
+
+
+def forget_fills(tx: Tx, view_keys: Sequence[str]) -> None:
+    """Forget that views were filled, so that whoever reads one again has it filled anew."""
+    sql.delete_materializations(tx, view_keys)
 
 
 @query("features.bound_views", internal=True)

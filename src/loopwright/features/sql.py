@@ -1,6 +1,8 @@
 """Every statement of features."""
 
-from sqlalchemy import func, insert, select
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, insert, select
 
 from loopwright.features.tables import definitions, materializations, plans, training_sets
 from loopwright.features.types import Definition, FeaturePlan, Materialization, TrainingSetVersion
@@ -112,6 +114,19 @@ def find_materialization(tx: Tx, job_id: str) -> Materialization | None:
     )
     row = tx.execute(statement).first()
     return None if row is None else read_row(row, Materialization)
+
+
+def delete_materializations(tx: Tx, view_keys: Sequence[str]) -> None:
+    """Drop the fills of views."""
+    these = (materializations.c.project_id == tx.project, materializations.c.view_key.in_(list(view_keys)))
+    tx.execute(delete(materializations).where(*these))
+
+
+def filled_since(tx: Tx, recorded_at: int) -> set[str]:
+    """Return the keys of the views that were filled since a moment of wall time."""
+    m = materializations
+    statement = select(m.c.view_key).where(m.c.project_id == tx.project, m.c.recorded_at >= recorded_at)
+    return set(tx.connection.scalars(statement.distinct()))
 
 
 def list_materializations(tx: Tx, view: str | None, limit: int) -> list[Materialization]:

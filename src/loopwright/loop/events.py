@@ -42,6 +42,15 @@ class Deleted(Facts, frozen=True):
     rows: dict[str, int]
 
 
+@event("features.online_tidied")
+class OnlineTidied(Facts, frozen=True):
+    """The online store of a state folder was tidied: views nobody reads, and entities, with the bytes of the latter."""
+
+    views: list[str]
+    entities: int
+    size_bytes: int
+
+
 @event("storage.garbage_freed")
 class GarbageFreed(Facts, frozen=True):
     """What no row named for a grace period is gone: how many blobs, all bytes, and the bytes by what they were of."""

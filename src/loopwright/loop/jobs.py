@@ -10,11 +10,11 @@ import polars as pl
 
 from loopwright import data, registry, serving
 from loopwright.data import read
-from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set
+from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set, online
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import deletion, evidence, replaying
+from loopwright.loop import deletion, evidence, replaying, tidying
 from loopwright.loop.backtest import playing
 from loopwright.loop.backtest.closing import closing_table, read_changes, with_series
 from loopwright.loop.types import (
@@ -27,6 +27,7 @@ from loopwright.loop.types import (
     MakeClosingTable,
     PlayBacktest,
     ReplayPrediction,
+    TidyOnline,
 )
 from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
@@ -202,6 +203,12 @@ def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
     while removed := context.call(projects.forget_rows):
         rows += removed
         context.progress(f"{rows:,} rows removed")
+    store = online.open_online_store(str(context.state_dir / online.ONLINE_FILE))
+    try:
+        for key in store.view_keys(context.project):
+            store.forget(key)
+    finally:
+        store.close()
     return {"rows": rows}
 
 
@@ -210,3 +217,25 @@ def forget_deleted(context: JobContext, args: ForgetDeleted) -> None:
     """Remove the rows that belonged to deleted things, until none is left."""
     while left := context.call(deletion.forget_rows):
         context.progress(f"{left:,} things have rows left")
+
+
+@job(TidyOnline)
+def tidy_online(context: JobContext, args: TidyOnline) -> dict[str, int]:
+    """Drop what nobody can ask for any more from the online store of this worker's state folder."""
+    use = context.call(tidying.online_use)
+    store = online.open_online_store(str(context.state_dir / online.ONLINE_FILE))
+    try:
+        read = {bound.key for bound in use.views}
+        unread = sorted(store.view_keys(context.project) - read)
+        gone = context.call(tidying.let_views_go, view_keys=unread) if unread else []
+        entities, size_bytes = 0, 0
+        for key in gone:
+            entities += store.forget(key)
+        for bound in use.views:
+            expired = store.forget_expired(bound, use.now_us)
+            entities, size_bytes = entities + expired.entities, size_bytes + expired.size_bytes
+            context.progress(f"{entities:,} entities dropped")
+    finally:
+        store.close()
+    context.call(tidying.finish_tidying, views=gone, entities=entities, size_bytes=size_bytes)
+    return {"views": len(gone), "entities": entities, "size_bytes": size_bytes}

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from loopwright.data import DatasetSpec
-from loopwright.features import AggregateViewSpec, ColumnViewSpec, RequestSpec, ServiceSpec
+from loopwright.features import AggregateViewSpec, BoundView, ColumnViewSpec, RequestSpec, ServiceSpec
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.monitoring import MonitorSpec
@@ -65,6 +65,18 @@ class DeletionPlan(msgspec.Struct, frozen=True):
 @job_kind("loop.forget_deleted", lane="upkeep")
 class ForgetDeleted(Work, frozen=True):
     """Rows that belonged to deleted things are to be removed."""
+
+
+class OnlineUse(msgspec.Struct, frozen=True):
+    """Views that somebody may still ask the online store for, and the project's present moment, microseconds UTC."""
+
+    now_us: int
+    views: list[BoundView]
+
+
+@job_kind("loop.tidy_online", lane="upkeep", keep_days=7, needs_person=False)
+class TidyOnline(Work, frozen=True):
+    """Views that nobody reads, and entities whose values are long over, are to leave the online store."""
 
 
 class RetrainSpec(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from functools import partial
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.loop import fire_due, garbage, retention
+from loopwright.loop import fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import DiskWatch
@@ -108,11 +108,13 @@ class Background:
 
     def _remove_what_is_old(self) -> None:
         """Remove rows that nobody wants to keep any longer, some at a time."""
-        write = self._context.dispatcher.write
+        dispatcher = self._context.dispatcher
         for project in self._projects():
             with _told(project, "removing old rows"):
-                while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
+                while not self._stop.is_set() and dispatcher.write(project, SERVICE_ACTOR, retention.apply):
                     self._stop.wait(TIDY_PAUSE_S)
+                if dispatcher.read(project, SERVICE_ACTOR, tidying.is_wanted):
+                    dispatcher.write(project, SERVICE_ACTOR, tidying.start_tidying)
 
     def _keep_up(self) -> None:
         """Have every project merge its small chunks and count what was merged; no job is started for nothing."""

@@ -24,8 +24,8 @@ from loopwright.features import (
     bind_views,
 )
 from loopwright.features.join import compute_features
-from loopwright.features.online import open_online_store
-from loopwright.features.online.sqlite import SqliteOnlineStore
+from loopwright.features.online import open_online_store, sqlite
+from loopwright.features.online.sqlite import LATE_REQUESTS_US, SqliteOnlineStore
 from loopwright.features.plans import plan_columns
 from loopwright.features.served import serve_features
 from loopwright.features.skew import compare_served
@@ -308,3 +308,34 @@ def test_a_file_that_is_no_store_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "online.sqlite").write_text("not a database" * 100)
     with pytest.raises(Unavailable, match="filled again"):
         SqliteOnlineStore(tmp_path / "online.sqlite")
+
+
+def test_entities_whose_values_are_long_over_go_and_answer_as_missing(small: Any, store: SqliteOnlineStore) -> None:
+    origin, recent = bind_views(small.plan, "p")[:2]
+    hour = 40 * 24
+    store.push([origin], small.weather([("JFK", 1, 20.0, "clear"), ("LGA", hour, 5.0, "snow")]))
+    store.push([recent], small.flights([("F1", 1, 2, "UA", "JFK", 0.0)]))
+    early = 1 * HOUR_US + origin.view.ttl_us + store.slack_us + LATE_REQUESTS_US
+    assert store.forget_expired(origin, early) == (0, 0)
+    before = {entity: len(body) for key, entity, body in state(store) if key == origin.key}
+    assert store.forget_expired(origin, early + 1) == (1, before["JFK"])
+    assert store.forget_expired(recent, 2 * early) == (0, 0)
+    assert [(key, entity) for key, entity, _ in state(store)] == [(origin.key, "LGA"), (recent.key, "UA")]
+    found = store.lookup([origin], {"origin": ["JFK", "LGA"]}, [(hour + 2) * HOUR_US] * 2)
+    assert found.columns["sky"] == [None, "snow"]
+    store.push([origin], small.weather([("JFK", hour, 7.0, "rain")]))
+    assert store.lookup([origin], {"origin": ["JFK"]}, [(hour + 2) * HOUR_US]).columns["sky"] == ["rain"]
+
+
+def test_views_are_listed_by_project_and_dropped_bit_by_bit(
+    small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_ENTITIES_AT_ONCE", 2)
+    mine, theirs = bind_views(small.plan, "p")[0], bind_views(small.plan, "p.q")[0]
+    rows = small.weather([(name, 1, 20.0, "clear") for name in ("JFK", "LGA", "EWR", "BOS", "ORD")])
+    store.fill(mine, rows, ["a" * 64], 9 * HOUR_US)
+    store.fill(theirs, rows, ["a" * 64], 9 * HOUR_US)
+    assert store.view_keys("p") == {mine.key}
+    assert store.forget(mine.key) == 5
+    assert store.view_keys("p") == set()
+    assert store.empty([mine.key, theirs.key]) == {mine.key}

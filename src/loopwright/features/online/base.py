@@ -16,6 +16,9 @@ Bodies = Mapping[str, bytes]
 Entities = Mapping[str, Sequence[str | None]]
 """Join key column of a view -> entities as text, None where there is none."""
 
+ONLINE_FILE = "online.sqlite"
+"""The embedded online store's file in the state directory."""
+
 add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore"})
 
 
@@ -39,6 +42,13 @@ class Pushed(NamedTuple):
 
     rows: int
     changed: int
+
+
+class Forgotten(NamedTuple):
+    """What was dropped: entities, and the bytes of what was kept of them."""
+
+    entities: int
+    size_bytes: int
 
 
 class Part(NamedTuple):
@@ -102,7 +112,23 @@ class OnlineStore(Protocol):
         ...
 
     def forget(self, view_key: str) -> int:
-        """Drop every row of a view; return how many entities it had."""
+        """Drop every row of a view, some at a time, so that pushes get their turn; return how many entities it had."""
+        ...
+
+    def view_keys(self, project: str) -> set[str]:
+        """Return the keys of a project's views that hold rows or were filled."""
+        ...
+
+    def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
+        """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
+
+        What they would answer is missing either way: as never found from then on, no longer as expired. An aggregate
+        view loses none: an entity whose windows are empty counts 0, one that was never seen is missing.
+
+        Args:
+            view: The view.
+            now_us: The project's present moment, microseconds UTC.
+        """
         ...
 
     def lookup(

@@ -34,6 +34,11 @@ class LatestArrival(NamedTuple):
     kept_us: int
 
 
+def newest_event_at(body: bytes) -> int:
+    """Return the last event time of an entity's rows, microseconds UTC: by it a value's age is told."""
+    return max((event_at for event_at, _, _, _ in _decode(body)), default=0)
+
+
 def merge_latest(arrival: LatestArrival, bodies: Bodies, most_rows: int) -> dict[str, bytes]:
     """Return the new bodies of the rows' entities, by entity.
 

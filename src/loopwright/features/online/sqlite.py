@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.online.base import Entities, Lookup, Part, Pushed
-from loopwright.features.online.latest import LatestArrival
+from loopwright.features.online.base import Entities, Forgotten, Lookup, Part, Pushed
+from loopwright.features.online.latest import LatestArrival, newest_event_at
 from loopwright.features.online.state import Arrival, look_up, merge
 from loopwright.features.online.windows import WindowArrival
 from loopwright.features.plans import used_columns
@@ -27,6 +27,8 @@ SLACK_US = 48 * HOUR_US
 """How far moments may lie behind an entity's newest row and still be answered."""
 MOST_ROWS = 2048
 """How many newest rows of an entity a column view answers from at most, where rows are denser than the slack."""
+LATE_REQUESTS_US = 7 * DAY_US
+"""How much longer than its time to live and the slack a value is kept that nothing can answer with any more."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
@@ -40,6 +42,22 @@ _HOLDS = """
 SELECT value FROM json_each(?)
 WHERE EXISTS (SELECT 1 FROM online WHERE view_key = value) OR EXISTS (SELECT 1 FROM fills WHERE view_key = value)
 """
+_KEYS = """
+WITH RECURSIVE held(key) AS (
+  SELECT min(view_key) FROM online WHERE view_key >= :first AND view_key < :end
+  UNION ALL
+  SELECT (SELECT min(view_key) FROM online WHERE view_key > key AND view_key < :end) FROM held WHERE key NOTNULL
+)
+SELECT key FROM held WHERE key NOTNULL
+UNION SELECT view_key FROM fills WHERE view_key >= :first AND view_key < :end
+"""
+"""Keys of one project, from one to the next: DISTINCT would read every body."""
+_SOME_BODIES = "SELECT entity, body FROM online WHERE view_key = ? AND entity > ? ORDER BY entity LIMIT ?"
+_FORGET_SOME = """
+DELETE FROM online WHERE view_key = ? AND entity IN (SELECT entity FROM online WHERE view_key = ? LIMIT ?)
+"""
+_FORGET_BODY = "DELETE FROM online WHERE view_key = ? AND entity = ? AND body = ?"
+_ENTITIES_AT_ONCE = 2_000
 _WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
 
 
@@ -113,10 +131,48 @@ class SqliteOnlineStore:
             return asked - {key for (key,) in self._connection().execute(_HOLDS, (json.dumps(sorted(asked)),))}
 
     def forget(self, view_key: str) -> int:
-        """Drop every row of a view; return how many entities it had."""
+        """Drop every row of a view, some at a time, so that pushes get their turn; return how many entities it had."""
+        # First what says that it was filled: broken off here, the next fill brings back what is gone.
         with self._writing() as connection:
             connection.execute("DELETE FROM fills WHERE view_key = ?", (view_key,))
-            return connection.execute("DELETE FROM online WHERE view_key = ?", (view_key,)).rowcount
+        dropped = 0
+        while some := self._forget_some(view_key):
+            dropped += some
+        return dropped
+
+    def _forget_some(self, view_key: str) -> int:
+        with self._writing() as connection:
+            return connection.execute(_FORGET_SOME, (view_key, view_key, _ENTITIES_AT_ONCE)).rowcount
+
+    def view_keys(self, project: str) -> set[str]:
+        """Return the keys of a project's views that hold rows or were filled."""
+        with self._translated():
+            bounds = {"first": f"{project}/", "end": f"{project}0"}  # the character after the slash
+            return {key for (key,) in self._connection().execute(_KEYS, bounds)}
+
+    def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
+        """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
+
+        Some at a time; one that a push changes meanwhile stays.
+        """
+        spec = view.view
+        if not isinstance(spec, ColumnViewSpec) or spec.ttl_us is None:
+            return Forgotten(0, 0)
+        before_us = now_us - spec.ttl_us - self.slack_us - LATE_REQUESTS_US
+        after, entities, size_bytes = "", 0, 0
+        while some := self._some_bodies(view.key, after):
+            after = some[-1][0]
+            old = [(view.key, entity, body) for entity, body in some if newest_event_at(body) < before_us]
+            if old:
+                with self._writing() as connection:
+                    for place in old:
+                        if connection.execute(_FORGET_BODY, place).rowcount:
+                            entities, size_bytes = entities + 1, size_bytes + len(place[2])
+        return Forgotten(entities, size_bytes)
+
+    def _some_bodies(self, view_key: str, after: str) -> list[tuple[str, bytes]]:
+        with self._translated():
+            return self._connection().execute(_SOME_BODIES, (view_key, after, _ENTITIES_AT_ONCE)).fetchall()
 
     def lookup(
         self,

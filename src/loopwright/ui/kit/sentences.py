@@ -102,6 +102,12 @@ SENTENCES = dict(
         _tell(store_events.JobCancelled, lambda facts: f"job {facts.kind} cancelled"),
         _tell(store_events.JobDismissed, lambda facts: f"failed job {facts.kind} dismissed"),
         _tell(loop.ProjectApplied, lambda facts: f"project applied, {facts.new} new, {facts.changed} changed"),
+        _tell(
+            loop.OnlineTidied,
+            lambda facts: (
+                f"online store tidied: {number(facts.entities)} entities, {len(facts.views)} views that nobody reads"
+            ),
+        ),
         _tell(loop.Deleted, lambda facts: f"deleted{_with_parts(facts.parts)}"),
         _says(loop.Restored, "platform restored from a backup"),
         _says(loop.ExportStarted, "predictions are written out"),
