@@ -140,7 +140,7 @@ def _services_of(kind: str) -> Callable[[Tx, Refs], Iterator[Hold]]:
 
 
 def _served_features(tx: Tx, refs: Refs) -> Iterator[Hold]:
-    for deployment, plan in serving.served_plans(tx):
+    for deployment, _, plan in serving.served_plans(tx):
         read = [("feature_view", view.name) for view in plan.views]
         read += [("feature_request", request.name) for request in plan.requests]
         for kind, name in [*read, ("feature_service", plan.service)]:

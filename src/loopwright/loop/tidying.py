@@ -5,6 +5,8 @@ entities of a column view whose values are older than its time to live. A view t
 with its rows goes the record that it was filled.
 """
 
+from collections.abc import Iterator
+
 from loopwright import features, serving
 from loopwright.features import BoundView
 from loopwright.kernel.clock import DAY_US
@@ -56,20 +58,20 @@ def finish_tidying(tx: Tx, *, views: list[str], entities: int, size_bytes: int) 
     if views or entities:
         facts = OnlineTidied(views, entities, size_bytes)
         tx.emit(facts, tx.ref("project", tx.project), reason="nobody can ask for it any more")
-    filled = 0
-    for deployment in serving.list_deployments(tx):
-        release = serving.status(tx, deployment=deployment.spec.name).release
-        for digest, plan in ({} if release is None else release.plans).items():
-            for bound in features.bind_views(plan, tx.project):
-                if bound.key in views:
-                    reason = "read again while it was dropped"
-                    features.start_materialize(tx, view=bound.view.name, plan_digest=digest, reset=True, reason=reason)
-                    filled += 1
-    return filled
+    again = {bound.key: (bound.view.name, digest) for bound, digest in _served_views(tx) if bound.key in views}
+    for view, digest in again.values():
+        reason = "read again while it was dropped"
+        features.start_materialize(tx, view=view, plan_digest=digest, reset=True, reason=reason)
+    return len(again)
+
+
+def _served_views(tx: Tx) -> Iterator[tuple[BoundView, str]]:
+    """Yield the views that endpoints read, each with the digest of the plan that does."""
+    for _, digest, plan in serving.served_plans(tx):
+        for bound in features.bind_views(plan, tx.project):
+            yield bound, digest
 
 
 def _read_views(tx: Tx) -> dict[str, BoundView]:
     views = {bound.key: bound for bound in features.declared_views(tx)}
-    for _, plan in serving.served_plans(tx):
-        views |= {bound.key: bound for bound in features.bind_views(plan, tx.project)}
-    return views
+    return views | {bound.key: bound for bound, _ in _served_views(tx)}

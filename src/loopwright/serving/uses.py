@@ -36,12 +36,12 @@ def uses(tx: Tx) -> Iterator[Use]:
             yield Use(name, model, earlier, "would return to it by a rollback")
 
 
-def served_plans(tx: Tx) -> Iterator[tuple[str, FeaturePlan]]:
-    """Yield the feature plans that endpoints look features up by, each with its deployment's name."""
+def served_plans(tx: Tx) -> Iterator[tuple[str, str, FeaturePlan]]:
+    """Yield the deployment's name, digest and content of the feature plans that endpoints look features up by."""
     for deployment in sql.list_deployments(tx.connection, tx.project):
         release: Release | None = sql.find_release(tx.connection, tx.project, deployment.spec.name)
-        for plan in [] if release is None else release.plans.values():
-            yield deployment.spec.name, plan
+        for digest, plan in ({} if release is None else release.plans).items():
+            yield deployment.spec.name, digest, plan
 
 
 def _earlier(tx: Tx, deployment: str) -> int | None:

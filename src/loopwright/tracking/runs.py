@@ -18,6 +18,7 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 from loopwright.tracking import sql
 from loopwright.tracking.events import ArtifactLogged, RunFailed, RunFinished, RunKilled, RunStarted, TagsSet
+from loopwright.tracking.sql import points as old_points
 from loopwright.tracking.types import (
     RUN_STATES,
     Artifact,
@@ -242,12 +243,12 @@ def metric_history(
 
 def runs_with_old_points(tx: Tx, *, experiment: str, finished_before: int, limit: int) -> list[str]:
     """Return runs of an experiment that ended before a moment of wall time and have all their points, oldest first."""
-    return sql.runs_with_old_points(tx, experiment, finished_before, limit)
+    return old_points.runs_with_old_points(tx, experiment, finished_before, limit)
 
 
 def count_points(tx: Tx, *, run_ids: Sequence[str]) -> int:
     """Return how many points ``remove_points`` would remove of runs."""
-    return sql.count_points(tx, run_ids)
+    return old_points.count_points(tx, run_ids)
 
 
 def remove_points(tx: Tx, *, run_ids: Sequence[str], limit: int) -> int:
@@ -255,9 +256,9 @@ def remove_points(tx: Tx, *, run_ids: Sequence[str], limit: int) -> int:
 
     Where that was all there is to remove, the runs say so from then on.
     """
-    removed = sql.remove_points(tx, run_ids, limit)
+    removed = old_points.remove_points(tx, run_ids, limit)
     if removed < limit and run_ids:
-        sql.mark_without_points(tx, run_ids)
+        old_points.mark_without_points(tx, run_ids)
     return removed
 
 

@@ -163,12 +163,14 @@ class SqliteOnlineStore:
         while some := self._some_bodies(view.key, after):
             after = some[-1][0]
             old = [(view.key, entity, body) for entity, body in some if newest_event_at(body) < before_us]
-            if old:
-                with self._writing() as connection:
-                    for place in old:
-                        if connection.execute(_FORGET_BODY, place).rowcount:
-                            entities, size_bytes = entities + 1, size_bytes + len(place[2])
+            gone = self._forget_bodies(old) if old else []
+            entities, size_bytes = entities + len(gone), size_bytes + sum(gone)
         return Forgotten(entities, size_bytes)
+
+    def _forget_bodies(self, old: Sequence[tuple[str, str, bytes]]) -> list[int]:
+        """Drop bodies, by view key and entity, that are as they were read; return the sizes of those."""
+        with self._writing() as connection:
+            return [len(place[2]) for place in old if connection.execute(_FORGET_BODY, place).rowcount]
 
     def _some_bodies(self, view_key: str, after: str) -> list[tuple[str, bytes]]:
         with self._translated():
