@@ -152,6 +152,7 @@ STAYS: dict[str, str] = {
     "jobs": "go when they are old",
     "leases": "of the platform itself",
     "lineage": "still leads to what is gone",
+    "low_disks": "of the platform itself",
     "merged_chunks": "keeps a segment that is sent again from counting twice",
     "model_aliases": "hold their version; removed by registry.remove_alias",
     "monitors": "part of a deployment",
