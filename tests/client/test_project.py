@@ -9,7 +9,6 @@ import pytest
 import loopwright as lw
 from loopwright.cli.project import load_project
 from loopwright.client import Project
-from loopwright.client.project import to_spec
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import InvalidInput
 
@@ -111,7 +110,7 @@ def test_a_typo_in_a_project_file_is_told_with_its_line(name: str, tmp_path: Pat
 
 def test_retention_is_declared_by_kind_or_for_one_stream() -> None:
     p = lw.Project("churn", retention={"predictions": "180d", "predictions:late": "forever", "points": "90d"})
-    spec, _ = to_spec(p)
+    spec, _ = p.draft.to_spec()
     assert [(each.kind, each.stream, each.keep_us) for each in spec.retentions] == [
         ("predictions", "", 180 * DAY_US),
         ("predictions", "late", None),

@@ -123,6 +123,12 @@ NOUNS: dict[str, Noun] = {
         ("digest", "flavour", "source", "run", "training_set", "code_digest", "refit_of", "metrics", "recorded_at"),
         part_of="model",
     ),
+    "backtest": Noun(
+        "backtest",
+        Rows("backtests", "backtest_id"),
+        _OWN_WORK,
+        facts=("deployment", "start_at", "end_at", "state", "started_by"),
+    ),
     "pipeline": Noun("pipeline", Rows("pipelines", "name"), _SHARED, facts=("digest",), parts="execution"),
     "execution": Noun(
         "execution",

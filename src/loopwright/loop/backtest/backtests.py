@@ -13,6 +13,7 @@ from loopwright.loop.backtest.scratch import end_scratch, open_scratch
 from loopwright.loop.events import BacktestBegun, BacktestFinished, BacktestStarted
 from loopwright.loop.types import Backtest, ClosingTable, PlayBacktest, ProjectSpec
 from loopwright.store import jobs
+from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 from loopwright.store.work import kind_of
@@ -78,7 +79,8 @@ def get_backtest(tx: Tx, *, backtest_id: str) -> Backtest:
     backtest = sql.find_backtest(tx, backtest_id)
     if backtest is None:
         hint = "loop.backtests names those there are"
-        raise NotFound("no such backtest", field="backtest_id", value=backtest_id, next_step=hint)
+        unknown = NotFound("no such backtest", field="backtest_id", value=backtest_id, next_step=hint)
+        raise missing(tx, "backtest", backtest_id, None, unknown)
     return backtest
 
 
