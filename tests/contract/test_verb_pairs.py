@@ -24,9 +24,10 @@ from sqlalchemy import Connection, event, text
 from loopwright.governance import Dispatcher
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.verbs import VERBS
 from loopwright.store import postgres, statements
 from loopwright.store.columns import METADATA
-from tests.contract.verb_calls import Prepared, VerbCall, prepare
+from tests.contract.verb_calls import LEFT_OUT, Prepared, VerbCall, prepare
 from tests.loop.conftest import Importer, Loop
 from tests.store.interleaving import at_once, pausing, play_interrupted
 
@@ -35,8 +36,11 @@ EVERY = PAIRS == "all"
 ONLY = frozenset() if EVERY else frozenset(filter(None, PAIRS.split(",")))
 _READS = re.compile(r'\b(?:FROM|JOIN|USING)\s+"?(\w+)"?')
 _WRITES = re.compile(r'\b(?:INSERT INTO|UPDATE|DELETE FROM)\s+"?(\w+)"?')
-_MADE_UP = re.compile(r"\b[a-z]+_[0-9A-HJKMNP-TV-Z]{26}\b|\blw[a-z]?_[\w-]{30,}")
-"""Ids and secrets, which differ from call to call."""
+_MADE_UP = re.compile(
+    r"\b[a-z]+_[0-9A-HJKMNP-TV-Z]{26}\b|\blw[a-z]?_[\w-]{30,}"
+    r"|(?<='document_digest': ')[0-9a-f]{64}|(?<='fingerprint': ')[0-9a-f]{64}"
+)
+"""Ids and secrets, and digests of what holds such, which differ from call to call."""
 _COUNTED = {"event_id", "timer_id", "point_id", "position", "chain", "cause", "secret_digest", "token_digest"}
 """Columns that number rows in the order in which they came, or hold what is drawn."""
 _LOGS = {"events", "lineage_edges", "idempotency_keys"}
@@ -165,9 +169,7 @@ class Bench:
         }
 
     def _without_names(self, text: str) -> str:
-        return _MADE_UP.sub(
-            lambda name: name[0] if name[0] in self._known else name[0].partition("_")[0] + "_new", text
-        )
+        return _MADE_UP.sub(lambda name: name[0] if name[0] in self._known else _newly(name[0]), text)
 
     def _walk(self, call: VerbCall) -> Footprint:
         """Make a call alone, see what it did, and put the rows back."""
@@ -249,6 +251,11 @@ class Bench:
             self._statements.append(statement)
 
 
+def _newly(name: str) -> str:
+    kind, underscore, _ = name.partition("_")
+    return f"{kind}_new" if underscore else "digest_new"
+
+
 def written_by(sent: list[str]) -> set[str]:
     """Return the tables that statements change."""
     return {name for one in sent for name in _WRITES.findall(one) if name in METADATA.tables}
@@ -282,6 +289,14 @@ def wrong_of(bench: Bench) -> tuple[int, list[str]]:
                 names = f"{bench.calls[first]} after {after} statements, {bench.calls[second]}"
                 wrong.append(f"{names}: {came.against(*orders)}")
     return played, wrong
+
+
+def test_every_verb_that_changes_something_is_called_or_said_why_not(bench: Bench) -> None:
+    called = {call.verb for call in bench.calls}
+    changing = {verb.name for verb in VERBS.values() if not (verb.is_query or verb.is_operation)}
+    own = {name for name in changing if VERBS[name].function.__module__.startswith("loopwright.")}
+    assert not called & LEFT_OUT.keys()
+    assert own - called == LEFT_OUT.keys()
 
 
 @pytest.mark.timeout(7200 if EVERY else 600)

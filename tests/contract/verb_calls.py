@@ -4,18 +4,49 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import polars as pl
 
-from loopwright.features import TrainingSetSpec
+from loopwright.features import RequestSpec, TrainingSetSpec
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import to_builtins
 from loopwright.monitoring import Window
+from loopwright.pipelines.types import Claim, PipelineSpec, StepSpec
 from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec
+from loopwright.store.chunks import describe_chunk, pack_rows
+from loopwright.store.types import StoredChunk
 from loopwright.store.work import JOBS, LANES
-from tests.loop.conftest import LATE, PROJECT, RECENT, Importer, Loop, end_job
+from tests.loop.conftest import BY_POLICY, CODE, LATE, PROJECT, RECENT, Importer, Loop, end_job
 
 ASKED = DeploymentSpec("asked", "late", "binary", rollout=LATE.rollout, approve=ApproveSpec("person", "person"))
+NIGHTLY = PipelineSpec("nightly", [StepSpec("load", "call", {}, CODE)], schedule_us=DAY_US)
+LEFT_OUT = {
+    "chunks.start_compaction": "starts the one job of its kind, as retention and fills do",
+    "chunks.merge": "of a running job alone, and a project has one such job",
+    "chunks.tell_merged": "appends one event",
+    "chunks.set_profile": "changes one column of a chunk, which no other verb changes",
+    "loop.start_backtest": "starts a job, as loop.start_export does",
+    "loop.begin_backtest": "of a running job alone",
+    "loop.finish_backtest": "of a running job alone",
+    "loop.start_closing_table": "starts a job, as loop.start_export does",
+    "monitoring.start_profiling": "starts the one job of its kind",
+    "projects.create": "one row of its own name, which the database keeps unique",
+    "projects.close": "loop.close_project calls it",
+    "projects.delete": "loop.delete_project calls it",
+    "projects.forget_rows": "deletes rows of projects that are deleted already",
+    "projects.set_clock": "of a replay project, whose clock one caller moves",
+    "data.finish_import": "its rows are read by a worker first; tests/data/test_versions.py plays two at once",
+    "data.release_quarantine": "changes one version, which no other verb changes any more",
+    "pipelines.advance": "of a running attempt alone; tests/pipelines/test_step_runs.py plays late and double calls",
+    "features.finish_materialize": "of a running job alone",
+    "serving.finish_score": "of a running job alone",
+    "loop.delete_project": "of a closed project, in which no other verb is taken",
+    "loop.start_evaluation": "starts a job, as loop.start_export does",
+    "loop.note_restored": "of a database that nobody is on yet",
+    "loop.start_replay": "starts a job, as loop.start_export does",
+}
+"""Verbs that change something and are not called here, and why."""
 SIGNATURE = Signature([InputColumn("recent", "number")], "binary")
 
 
@@ -58,6 +89,17 @@ class Prepared:
             ("data.declare", {"spec": msgspec.structs.replace(PROJECT.datasets[0], name="more")}),
             ("data.start_import", {"dataset": "flights", "blobs": [self.loop.blobs.put(b"rows of a pair")]}),
             ("data.start_diff", {"dataset": "flights", "before": 1, "after": 2}),
+            ("retention.set", {"kind": "predictions", "keep": "30d", **reason}),
+            ("retention.apply", {}),
+            ("pipelines.declare", {"spec": msgspec.structs.replace(NIGHTLY, params={"depth": 3})}),
+            ("pipelines.retry", {"execution_id": ids["failed_execution"], **reason}),
+            ("features.declare_request", {"spec": RequestSpec("hour", ["at"], ["hour"], CODE)}),
+            ("registry.force_gates", {"model": "late", "version": 3, **reason}),
+            ("serving.retire", {"deployment": "free", **reason}),
+            ("serving.ask_to_loosen", {"spec": msgspec.structs.replace(ASKED, approve=BY_POLICY), **reason}),
+            ("serving.resume", {"rollout_id": ids["paused"], **reason}),
+            ("monitoring.start_reference", {"deployment": "late", "blob": stored}),
+            ("loop.close_project", reason),
             ("pipelines.start", {"pipeline": "fit", "params": {}, **reason}),
             ("pipelines.cancel", {"execution_id": ids["execution"], **reason}),
             ("features.declare_view", {"spec": msgspec.structs.replace(RECENT, windows_us=[4 * HOUR_US])}),
@@ -136,6 +178,13 @@ class Prepared:
             ("loop.finish_training", {"execution_id": "exe_a", "model": "late", "version": 3, **_passed()}),
             ("loop.finish_training", {"execution_id": "exe_b", "model": "late", "version": 4, **_passed()}),
             ("blobs.keep", {"blobs": [stored]}),
+            ("registry.record_gates", {"model": "late", "version": 3, "results": [], "evidence": _evidence(3)}),
+            ("pipelines.finish_execution", {"execution_id": ids["execution"], "error": {"message": "no"}}),
+            ("pipelines.start_scheduled", {"pipeline": "nightly", "due_at": day}),
+            ("pipelines.take", {"claim": Claim(ids["execution"], 1, 1)}),
+            ("chunks.register", {"chunks": [_chunk(self.loop)]}),
+            ("data.fail_import", {"job_id": ids["import"], "dataset": "flights", "error": {"message": "no"}}),
+            ("deletion.forget_rows", {}),
         ]
         system = {"gateway": "g", "address": "http://g:1", "position": 1}
         above = [VerbCall("serving.acknowledge", system, SERVICE_ACTOR, SYSTEM)]
@@ -156,6 +205,7 @@ class Prepared:
             ("jobs.claim", {"worker": "a", **claim}),
             ("jobs.claim", {"worker": "b", **claim}),
             ("jobs.let_go", {"worker": "w"}),
+            ("jobs.renew", {"worker": "w", "held": [{"project": "flights", "job_id": ids["running"]}]}),
         ]
         return [
             *(VerbCall(verb, args, SERVICE_ACTOR) for verb, args in inside),
@@ -168,7 +218,8 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     everyone = msgspec.structs.replace(LATE, name="free")
     retrains = [*PROJECT.retrains, msgspec.structs.replace(PROJECT.retrains[0], deployment="free")]
     monitors = {**PROJECT.monitors, "free": PROJECT.monitors["late"]}
-    loop.apply(deployments=[LATE, ASKED, everyone], retrains=retrains, monitors=monitors)
+    held = msgspec.structs.replace(LATE, name="held")
+    loop.apply(deployments=[LATE, ASKED, everyone, held], retrains=retrains, monitors=monitors)
     for _ in range(2):
         importer.load()
     loop.train("exe_1")
@@ -180,6 +231,8 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     for live in loop("serving.rollouts", deployment="free"):
         if live.state == "running":
             loop("serving.abort", rollout_id=live.rollout_id, reason="to have it free")
+    ids["paused"] = next(one.rollout_id for one in loop("serving.rollouts", deployment="held"))
+    loop("serving.pause", rollout_id=ids["paused"], reason="to look")
     loop.register()
     loop.register()
     ids["waiting"] = next(one.rollout_id for one in loop("serving.rollouts", deployment="asked"))
@@ -199,6 +252,10 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     claim = {"worker": "w", "kinds": ["loop.export"], "slots": dict.fromkeys(LANES, 9)}
     loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM)
     loop("loop.start_export", deployment="late", start_at=0, end_at=3)
+    ids["failed_execution"] = loop("pipelines.start", pipeline="fit", params={}, reason="to fail").execution_id
+    loop.service("pipelines.finish_execution", execution_id=ids["failed_execution"], error={"message": "it broke"})
+    loop("pipelines.declare", spec=NIGHTLY)
+    ids["import"] = loop("data.start_import", dataset="flights", blobs=[loop.blobs.put(b"no rows")]).job_id
     ids["execution"] = loop("pipelines.start", pipeline="fit", params={}, reason="to have one").execution_id
     return Prepared(ids, loop)
 
@@ -218,3 +275,19 @@ def _signed() -> dict[str, Any]:
 
 def _passed() -> dict[str, Any]:
     return {"passed": True, "reason": "it ran"}
+
+
+def _evidence(version: int) -> dict[str, Any]:
+    counted = {"rows": 900, "metrics": {"roc_auc": 0.7}, "intervals": {}, "quarantined": []}
+    unknown = ("champion", "champion_metrics", "overlap_rows", "champion_overlap_rows", "latency_p99_ms")
+    return {"model": "late", "version": version, **counted, **dict.fromkeys(unknown)}
+
+
+def _chunk(loop: Loop) -> StoredChunk:
+    """Return three stored predictions, as a gateway registers them."""
+    ids = [f"pred_{number}" for number in range(3)]
+    frame = pl.DataFrame(
+        {"prediction_id": ids, "event_at": [loop.wall.at_us] * 3, "recorded_at": [loop.wall.at_us] * 3}
+    )
+    blob = loop.blobs.put(pack_rows(frame))
+    return describe_chunk(frame, blob, kind="predictions", stream="late", writer="w", seq=1)
