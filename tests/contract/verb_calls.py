@@ -29,6 +29,7 @@ LEFT_OUT = {
     "loop.start_backtest": "starts a job, as loop.start_export does",
     "loop.begin_backtest": "of a running job alone",
     "loop.finish_backtest": "of a running job alone",
+    "loop.start_tidying": "starts the one job of its kind",
     "loop.start_closing_table": "starts a job, as loop.start_export does",
     "monitoring.start_profiling": "starts the one job of its kind",
     "projects.create": "one row of its own name, which the database keeps unique",
@@ -72,12 +73,11 @@ class Prepared:
 
     def calls(self) -> list[VerbCall]:
         """Return one call of each verb, and of some verbs on each of two objects."""
-        return [*self._by_people(), *self._by_the_platform(), *self._of_workers()]
+        return [*self._by_people(), *self._of_served(), *self._by_the_platform(), *self._of_workers()]
 
     def _by_people(self) -> list[VerbCall]:
         ids, reason = self.ids, {"reason": "a person wants it"}
         stored = self.loop.blobs.put(b"model of a pair")
-        model_files = [ModelFile("model.json", stored.digest, stored.size_bytes)]
         asked: list[tuple[str, dict[str, Any]]] = [
             ("jobs.cancel", {"job_id": ids["running"], **reason}),
             ("jobs.retry", {"job_id": ids["failed"], **reason}),
@@ -120,6 +120,14 @@ class Prepared:
             ("registry.set_alias", {"model": "late", "alias": "spare", "version": 4, **reason}),
             ("deletion.delete", {"ref": "experiment:old", **reason}),
             ("tracking.start_run", {"experiment": "old"}),
+        ]
+        return [VerbCall(verb, plain(args)) for verb, args in asked]
+
+    def _of_served(self) -> list[VerbCall]:
+        ids, reason = self.ids, {"reason": "a person wants it"}
+        stored = self.loop.blobs.put(b"model of a pair")
+        model_files = [ModelFile("model.json", stored.digest, stored.size_bytes)]
+        asked: list[tuple[str, dict[str, Any]]] = [
             ("serving.declare", {"spec": msgspec.structs.replace(LATE, timeout_us=1_000_000)}),
             ("serving.start_rollout", {"deployment": "free", "version": 3, **reason}),
             ("serving.pause", {"rollout_id": ids["rollout"], **reason}),
@@ -185,6 +193,8 @@ class Prepared:
             ("chunks.register", {"chunks": [_chunk(self.loop)]}),
             ("data.fail_import", {"job_id": ids["import"], "dataset": "flights", "error": {"message": "no"}}),
             ("deletion.forget_rows", {}),
+            ("loop.let_views_go", {"view_keys": ["recent", "gone"]}),
+            ("loop.finish_tidying", {"views": ["recent"], "entities": 3, "size_bytes": 900}),
         ]
         system = {"gateway": "g", "address": "http://g:1", "position": 1}
         above = [VerbCall("serving.acknowledge", system, SERVICE_ACTOR, SYSTEM)]
