@@ -12,8 +12,9 @@ from loopwright.cli.main import cli
 from loopwright.cli.serving import wait_for_job
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
+from loopwright.client.waiting import RemoteBacktest
 from loopwright.governance import SYSTEM
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.server.supervisor import Supervisor
 from tests.flows.flights_slice import SHORTER, apply_file, write_slice
 from tests.flows.test_regression import PROJECT as MINUTES
@@ -110,6 +111,8 @@ def test_a_backtest_whose_worker_is_killed_starts_over_and_one_that_is_cancelled
     remote = imported(file, caller)
     late, stretch = remote.deployment("late"), ("2013-02-25T00:00Z", "2013-02-25T06:00Z")
     played = late.backtest(*stretch, keep_project=True, reason="would it have held?")
+    with pytest.raises(Conflict, match="once it is done"):
+        _ = played.closing
 
     def progress() -> str:
         return remote.job(played.record.job_id).record.progress or ""
@@ -134,6 +137,28 @@ def test_a_backtest_whose_worker_is_killed_starts_over_and_one_that_is_cancelled
         cancelled.wait()
     wait_until(lambda: caller.call("projects.get", {"name": scratch}, SYSTEM).deleted_at)
     assert {first, scratch}.isdisjoint(projects(caller))
+
+
+def test_whoever_stops_waiting_is_told_how_to_end_it(
+    caller: HttpCaller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_slice(tmp_path / "project", {})
+    file.write_text(MINUTES.replace('lw.Project("minutes"', 'lw.Project("waiting"'))
+    remote = imported(file, caller)
+    stretch = ("--from", "2013-02-25T00:00Z", "--to", "2013-02-25T06:00Z", "--project", "waiting")
+    detached = backtest(*stretch, "--detach", "--json")
+    assert detached["state"] == "running"
+
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RemoteBacktest, "wait", interrupt)
+    left = CliRunner().invoke(cli, ["backtest", "late", *stretch])
+    names = {backtest.backtest_id: backtest.job_id for backtest in remote.call("loop.backtests")}
+    [job_id] = {job_id for name, job_id in names.items() if name != detached["backtest_id"]}
+    assert f"goes on at the server; to end it: loopwright cancel {job_id}" in left.stderr
+    for running in names.values():
+        assert CliRunner().invoke(cli, ["cancel", running], catch_exceptions=False).exit_code == 0
 
 
 def test_minutes_have_a_table_of_their_own(caller: HttpCaller, tmp_path: Path) -> None:
