@@ -116,7 +116,8 @@ class RemoteBacktest:
         """
         import polars as pl
 
-        return pl.DataFrame(self.closing.table["months"], infer_schema_length=None)
+        months = pl.DataFrame(self.closing.table["months"], infer_schema_length=None)
+        return months.select("month", pl.exclude("month"))
 
     def refresh(self) -> Self:
         """Ask the server how it stands."""
