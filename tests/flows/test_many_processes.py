@@ -201,7 +201,7 @@ def outcome(client: Client) -> dict[str, Any]:
         "pushed": client.pushed,
         "shadows": sorted(log.filter("is_shadow").group_by("variant", "model_version").len().iter_rows()),
         "windows": [
-            _plain(one, "recorded_at", "latency_p99_ms", "scores_digest", "profile_digest")
+            _plain(one, "recorded_at", "latency_p99_ms")
             for one in remote.call("monitoring.windows", deployment="late", limit=1000)
         ],
         # Those of one training are made side by side, so that their numbers say nothing.

@@ -65,9 +65,7 @@ def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None
     for chunks in _groups(_with_labels([chunk for chunk in task.predictions if chunk.chunk_id in profiled], labels)):
         rows = _scan(task, _Part(chunks), blobs, kept).join(labels.lazy(), on="prediction_id", how="inner").collect()
         labelled.append(rows)
-    # In one order, however the rows came to lie in chunks: what is stored of them is then the same.
-    together = pl.concat(labelled, how="diagonal_relaxed").sort("prediction_id", "is_shadow", "variant")
-    return Answers(add_up(tallies), together)
+    return Answers(add_up(tallies), pl.concat(labelled, how="diagonal_relaxed"))
 
 
 def _scan(task: WindowTask, part: _Part, blobs: BlobStore, columns: list[str]) -> pl.LazyFrame:

@@ -61,7 +61,9 @@ def score_rows(labelled: pl.DataFrame, task: str, segments: list[str]) -> pl.Dat
         usable = usable & pl.col("label").is_in([0.0, 1.0])
     texts = [_as_text(labelled.get_column(FEATURE_PREFIX + name)).alias(SEGMENT_PREFIX + name) for name in segments]
     kept = labelled.lazy().with_columns(texts).filter(usable)
-    return kept.select(score_schema(segments).names()).collect()
+    names = score_schema(segments).names()
+    # In one order, whatever the ids are and however the rows lay in chunks: the same rows are then the same bytes.
+    return kept.select(names).sort(names).collect()
 
 
 def _as_text(column: pl.Series) -> pl.Series:

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -33,12 +34,14 @@ class VariantTally(msgspec.Struct, frozen=True):
 class Tally(msgspec.Struct, frozen=True):
     """What is known of answers: by variant, and of those that callers got (no shadows) their latencies and a profile.
 
-    ``latencies`` are microseconds -> answers, exact below 2,048 and else within 0.1 %, for two gateways' clocks agree
-    no better. ``profile`` is in the bins of a reference, None where nothing is compared.
+    ``latencies`` are the different ones, ascending, in microseconds, exact below 2,048 and else within 0.1 %;
+    ``latency_counts`` says how often each came. ``profile`` is in the bins of a reference, None where nothing is
+    compared.
     """
 
     variants: list[VariantTally]
-    latencies: dict[int, int]
+    latencies: list[int]
+    latency_counts: list[int]
     profile: profiles.Profile | None
 
     @property
@@ -56,8 +59,7 @@ class Tally(msgspec.Struct, frozen=True):
         """The 99 % quantile of the latencies, between two answers by proportion; None where there are none."""
         if not self.latencies:
             return None
-        values = np.array(sorted(self.latencies), dtype=np.int64)
-        stops = np.cumsum([self.latencies[value] for value in values.tolist()])
+        values, stops = np.array(self.latencies), np.cumsum(self.latency_counts)
         rank = 0.99 * (int(stops[-1]) - 1)
         ranks = [math.floor(rank), math.ceil(rank)]
         below, above = values[np.searchsorted(stops, ranks, side="right")].tolist()
@@ -90,10 +92,10 @@ def tally_rows(rows: pl.DataFrame, reference: Reference | None) -> Tally:
     served = rows.filter(~pl.col("is_shadow"))
     latencies = served.get_column("latency_us").drop_nulls()
     latencies = latencies.filter(latencies > 0)  # predictions made elsewhere have none of ours
-    values, counts = _count(_round_latencies(latencies.to_numpy()))
+    rounded = _round_latencies(latencies.to_numpy())
     return Tally(
         [VariantTally(*row) for row in counted.iter_rows()],
-        dict(zip(values, counts, strict=True)),
+        *_count(rounded, np.ones(len(rounded), dtype=np.int64)),
         None if reference is None else build_window_profile(served, reference),
     )
 
@@ -113,16 +115,18 @@ def build_window_profile(served: pl.DataFrame, reference: Reference) -> profiles
 
 def add_up(tallies: Sequence[Tally]) -> Tally:
     """Return the tally of all answers of several tallies, at least one; all have a profile or none has."""
-    rows, errors, latencies = (Counter[tuple[str, bool]](), Counter[tuple[str, bool]](), Counter[int]())
-    for tally in tallies:
-        latencies.update(tally.latencies)
-        for each in tally.variants:
-            rows[each.variant, each.is_shadow] += each.rows
-            errors[each.variant, each.is_shadow] += each.errors
+    rows, errors = Counter[tuple[str, bool]](), Counter[tuple[str, bool]]()
+    for each in chain.from_iterable(tally.variants for tally in tallies):
+        rows[each.variant, each.is_shadow] += each.rows
+        errors[each.variant, each.is_shadow] += each.errors
+    latencies = [
+        np.concatenate([np.array(values, dtype=np.int64) for values in lists])
+        for lists in ([tally.latencies for tally in tallies], [tally.latency_counts for tally in tallies])
+    ]
     parts = [tally.profile for tally in tallies if tally.profile is not None]
     return Tally(
         [VariantTally(*name, count, errors[name]) for name, count in sorted(rows.items())],
-        dict(sorted(latencies.items())),
+        *_count(*latencies),
         profiles.merge(*parts) if parts else None,
     )
 
@@ -134,8 +138,11 @@ def _round_latencies(latencies: Integers) -> Integers:
     return np.asarray((latencies >> dropped) << dropped, dtype=np.int64)
 
 
-def _count(values: Integers) -> tuple[list[int], list[int]]:
-    """Return the different values, ascending, and how often each comes."""
-    ordered = np.sort(values)
-    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1]) if len(ordered) else ordered
-    return ordered[starts].tolist(), np.diff(starts, append=len(ordered)).tolist()
+def _count(values: Integers, counts: Integers) -> tuple[list[int], list[int]]:
+    """Return the different values, ascending, and how often each comes; ``counts`` says how often each is there."""
+    if not len(values):
+        return [], []
+    order = np.argsort(values)
+    ordered = values[order]
+    starts = np.concatenate([[0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1])
+    return ordered[starts].tolist(), np.add.reduceat(counts[order], starts).tolist()

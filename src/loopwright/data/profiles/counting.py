@@ -54,7 +54,7 @@ def profile_like(frame: pl.DataFrame, like: Profile) -> Profile:
     columns = {}
     for name, before in like.columns.items():
         if name in frame.columns:
-            columns[name] = profile_column(_as_kind(frame.get_column(name), before.kind), before.bins)
+            columns[name] = _profile_as(frame.get_column(name), before.bins)
         else:
             columns[name] = _empty(before.bins, frame.height)
     return Profile(frame.height, columns)
@@ -120,10 +120,17 @@ def kind_of(dtype: pl.DataType) -> Kind:
     return "other"
 
 
-def _as_kind(column: pl.Series, kind: Kind) -> pl.Series:
-    if kind == "number":
-        return column.cast(pl.Float64, strict=False).fill_nan(None)
-    return column.cast(pl.String) if kind == "category" else column
+def _profile_as(column: pl.Series, bins: Bins) -> ColumnProfile:
+    """Return the profile of a column that is read as another was; what is no number where one should be is null."""
+    if bins.kind == "number":
+        counted = profile_column(_cast(column, pl.Float64()), bins)
+        return msgspec.structs.replace(counted, nulls=counted.nulls + counted.nans, nans=0)
+    return profile_column(_cast(column, pl.String()) if bins.kind == "category" else column, bins)
+
+
+def _cast(column: pl.Series, dtype: pl.DataType) -> pl.Series:
+    # A cast, like most of what a column can do, is a query of its own: dearer than sorting a small column.
+    return column if column.dtype == dtype else column.cast(dtype, strict=False)
 
 
 def _empty(bins: Bins, rows: int) -> ColumnProfile:
@@ -145,12 +152,12 @@ class _Numbers(NamedTuple):
 
 def _sort_numbers(column: pl.Series) -> _Numbers:
     """Sort a column once: its bins, their counts and their sums are then stretches of it."""
-    ordered = np.sort(column.drop_nulls().cast(pl.Float64).to_numpy())  # infinities at the ends, NaN behind them
-    nans = int(np.isnan(ordered).sum())
-    known = ordered[: len(ordered) - nans]
+    ordered = np.sort(_cast(column, pl.Float64()).to_numpy())  # infinities at the ends, NaN and nulls behind them
+    missing = int(np.isnan(ordered).sum())
+    known = ordered[: len(ordered) - missing]
     low = int(np.searchsorted(known, -np.inf, side="right"))
     high = int(np.searchsorted(known, np.inf, side="left"))
-    return _Numbers(known[low:high], nans, low + len(known) - high, low)
+    return _Numbers(known[low:high], missing - column.null_count(), low + len(known) - high, low)
 
 
 def _profile_numbers(column: pl.Series, bins: Bins | None) -> ColumnProfile:
@@ -198,9 +205,14 @@ def _starts(ordered: Floats) -> npt.NDArray[np.int64]:
 
 def _profile_categories(counted: ColumnProfile, column: pl.Series, categories: list[str] | int) -> ColumnProfile:
     """Count listed categories, or so many of the commonest; of equally common ones the first by name."""
-    values = column.cast(pl.String).drop_nulls().alias("value").value_counts(name="rows")
+    values = _cast(column, pl.String()).alias("value").value_counts(name="rows")
     if isinstance(categories, int):
-        categories = values.sort("rows", "value", descending=[True, False])["value"].head(categories).to_list()
+        categories = (
+            values.drop_nulls("value")
+            .sort("rows", "value", descending=[True, False])["value"]
+            .head(categories)
+            .to_list()
+        )
     counts = dict(values.iter_rows())
     listed = [counts.get(name, 0) for name in categories]
     other = counted.count - sum(listed)
