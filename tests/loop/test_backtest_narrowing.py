@@ -7,12 +7,14 @@ from loopwright.data import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.backtest.narrowing import first_training, narrow_spec
 from loopwright.pipelines import PipelineSpec
+from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec
 from tests.loop.conftest import CODE, LATE, PROJECT
 
 
 def test_what_reaches_outside_stays_out() -> None:
-    asked = msgspec.structs.replace(LATE, approve=ApproveSpec("person", "person"))
+    gates = [GateSpec("latency", {"p99_ms": 5}), GateSpec("no_leak")]
+    asked = msgspec.structs.replace(LATE, approve=ApproveSpec("person", "person"), gates=gates)
     early = msgspec.structs.replace(LATE, name="early", model="early")
     blind = msgspec.structs.replace(PROJECT.trains[0], name="calendar", alias="calendar")
     other = msgspec.structs.replace(PROJECT.trains[0], name="other", model="early")
@@ -35,6 +37,7 @@ def test_what_reaches_outside_stays_out() -> None:
     assert [(one.name, one.approve.first, one.approve.retrain) for one in played.deployments] == [
         ("late", "policy", "policy")
     ]
+    assert played.deployments[0].gates == gates[1:], "how busy the machine is today says nothing about history"
     assert {name: monitor.channels for name, monitor in played.monitors.items()} == {"late": []}
     assert [policy.deployment for policy in played.retrains] == ["late"]
 

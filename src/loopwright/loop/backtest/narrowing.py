@@ -11,7 +11,8 @@ from loopwright.serving import ApproveSpec
 def narrow_spec(spec: ProjectSpec, deployment: str) -> ProjectSpec:
     """Return the spec for a scratch project: rows are pushed as they are stored, nobody is asked, nobody is told.
 
-    Pipelines of the user's own and alert channels reach outside; they stay out.
+    Pipelines of the user's own and alert channels reach outside; they stay out. So do gates about latency: how busy a
+    machine is today says nothing about history.
 
     Args:
         spec: The policy; it declares the deployment.
@@ -22,14 +23,15 @@ def narrow_spec(spec: ProjectSpec, deployment: str) -> ProjectSpec:
     """
     declared = next(each for each in spec.deployments if each.name == deployment)
     trains = [train for train in spec.trains if train.model == declared.model]
-    by_policy = ApproveSpec("policy", "policy")
+    gates = [gate for gate in declared.gates if gate.kind != "latency"]
+    played = msgspec.structs.replace(declared, approve=ApproveSpec("policy", "policy"), gates=gates)
     narrowed = msgspec.structs.replace(
         spec,
         clock="replay",
         datasets=[msgspec.structs.replace(each, source=SourceSpec("push"), transform=None) for each in spec.datasets],
         pipelines=[],
         trains=trains,
-        deployments=[msgspec.structs.replace(declared, approve=by_policy)],
+        deployments=[played],
         monitors={
             name: msgspec.structs.replace(each, channels=[])
             for name, each in spec.monitors.items()

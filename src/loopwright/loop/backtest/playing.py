@@ -147,6 +147,6 @@ def _champion(world: ScratchWorld, model: str) -> ModelVersion:
             "the first model did not pass its gates",
             field="start_at",
             value=trained[0].reason,
-            next_step="start later, with more rows",
+            next_step="start later, with more rows, or try a policy with other gates",
         )
     raise StepFailed("the first model was not released", next_step="loopwright status names what needs a person")
