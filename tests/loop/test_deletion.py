@@ -51,6 +51,21 @@ def run_of(loop: Loop) -> str:
     return str(run.run_id)
 
 
+def test_a_plan_names_what_lives_and_all_on_the_way_to_it(loop: Loop) -> None:
+    run = run_of(loop)
+    first = loop.register(run=f"flights/run:{run}")
+    second = loop.register(refit_of=first)
+    loop("registry.set_alias", model="late", alias="favourite", version=second, reason="it is")
+    plan = loop("deletion.plan", ref=f"run:{run}")
+    assert [hold.why for hold in plan.holds] == [
+        f"flights/model:late/{second} was made of it by way of flights/model:late/{first}; alias favourite names it"
+    ]
+    assert plan.made_of_it == [], "what lives does not stay without it"
+    loop("registry.remove_alias", model="late", alias="favourite", reason="it is not")
+    plan = loop("deletion.plan", ref=f"run:{run}")
+    assert (plan.holds, sorted(plan.made_of_it)) == ([], [f"flights/model:late/{number}" for number in (first, second)])
+
+
 def test_every_table_is_something_that_goes_or_says_why_it_stays() -> None:
     goes = {rows.table for noun in NOUNS.values() for rows in (*noun.belongings, noun.itself) if rows is not None}
     assert goes | set(STAYS) == set(METADATA.tables)

@@ -44,8 +44,9 @@ def find_holds(tx: Tx, targets: Refs) -> tuple[list[Hold], list[str]]:
         for target, first in _origins(hold.ref, made_from, targets):
             needed = hold
             if first:
-                needed = Hold(target, first, f"{first} was made of it; {hold.why}", hold.next_step)
-                alive.add(first)
+                way = "" if hold.ref == first else f" by way of {first}"
+                needed = Hold(target, first, f"{hold.ref} was made of it{way}; {hold.why}", hold.next_step)
+                alive |= _between(hold.ref, made_from)
             holds.setdefault((needed.ref, needed.by), needed)
     return list(holds.values()), [ref for ref in made_from if ref not in alive]
 
@@ -76,6 +77,16 @@ def _origins(ref: str, made_from: Mapping[str, set[str]], targets: Refs) -> Iter
             elif parent not in seen:
                 seen.add(parent)
                 waiting.append((parent, ""))
+
+
+def _between(ref: str, made_from: Mapping[str, set[str]]) -> set[str]:
+    """Return a thing that was made of targets, with all on the way to it."""
+    waiting, seen = [ref], {ref}
+    while waiting:
+        new = (made_from.get(waiting.pop(), set()) & made_from.keys()) - seen
+        waiting += new
+        seen |= new
+    return seen
 
 
 def _alive(tx: Tx, refs: Refs) -> Iterator[Hold]:
