@@ -99,3 +99,8 @@ def test_a_server_that_is_gone_and_a_port_that_is_none_are_clear(tmp_path: Path)
         assert answer.returncode == 1
         assert said in answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+def test_the_package_runs_as_the_command() -> None:
+    told = subprocess.run([sys.executable, "-m", "loopwright", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.startswith("loopwright")

@@ -9,7 +9,7 @@ from loopwright import pipelines
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import When
+from loopwright.loop import ProjectSpec, When
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.registry import GateSpec
@@ -101,3 +101,10 @@ def test_a_spec_names_no_step_of_the_platform(loop: Loop) -> None:
     for spec, told in ((forged, "the platform's own kind"), (command, "command")):
         with pytest.raises(InvalidInput, match=told):
             loop.apply(pipelines=[spec])
+
+
+def test_a_project_that_is_only_named_gives_nothing_up(loop: Loop) -> None:
+    before = loop("loop.spec")
+    loop("loop.apply", spec=ProjectSpec("flights"))
+    assert loop("loop.spec") == before
+    assert {change.change for change in loop("loop.plan", spec=before).changes} == {"unaffected"}

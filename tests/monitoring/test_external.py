@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.errors import InvalidInput
-from loopwright.monitoring import Monitor, MonitorSpec
+from loopwright.monitoring import FeatureDrift, Monitor, MonitorSpec, Performance, Report, Window
 from loopwright.monitoring.external import parse_period
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
@@ -150,3 +150,16 @@ def test_windows_whose_rows_were_removed_keep_their_figures(october: Log, call: 
     assert [job.result for job in october.worker.run()] == [{"windows": 7, "removed_by_retention": 3}]
     after = call("monitoring.report", deployment="scorecard", period="2012-10").windows
     assert [window.predictions for window in after] == [window.predictions for window in before] == [300] * 10
+
+
+@pytest.mark.parametrize(("every", "at"), [(DAY, "1970-01-02  "), (DAY // 4, "1970-01-01 06:00  ")])
+def test_a_printed_report_parts_its_columns_and_tells_windows_of_hours(every: int, at: str) -> None:
+    quality = [Performance("champion", "average_precision", 0.753, 0.677, 0.829, predictions=9, labels=9)]
+    drift = [FeatureDrift("tenure_months", 1.0, 0.0, 0.0, 900, True, 0.2)]
+    start_at = every
+    counts = (900, 900, 0, 5.0, drift, quality, quality, {}, "", start_at + every)
+    report = Report("late", 0, 9 * DAY, [Window("late", start_at, start_at + every, "settled", *counts)], [])
+    _, head, line = str(report).splitlines()
+    assert line.startswith(at)
+    assert "(0.677 to 0.829)  tenure_months" in line
+    assert head.index("drifted") == line.index("tenure_months")

@@ -48,6 +48,8 @@ def test_the_default_metric_follows_the_task(served: Served) -> None:
         ("span", MonitorSpec(DAY_US, span_us=1)),
         ("value", MonitorSpec(DAY_US, value="__import__('os')")),
         ("channels", MonitorSpec(DAY_US, channels=["pigeon:loft"])),
+        ("channels", MonitorSpec(DAY_US, channels=["webhook"])),
+        ("channels", MonitorSpec(DAY_US, channels=["webhook:"])),
     ],
 )
 def test_what_cannot_work_is_refused_by_field(field: str, spec: MonitorSpec, served: Served) -> None:

@@ -43,6 +43,8 @@ def test_a_lightgbm_file_becomes_a_version(dispatcher: Dispatcher, blob_store: B
 def test_what_cannot_be_imported(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path) -> None:
     caller = Direct(dispatcher, blob_store)
     (tmp_path / "model.pkl").write_bytes(b"\x80\x04N.")
-    for name, message in (("model.pkl", "no flavour"), ("nowhere.txt", "no such file")):
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    refused = (("model.pkl", "pickles are not read"), ("model.bin", "no flavour"), ("nowhere.txt", "no such file"))
+    for name, message in refused:
         with pytest.raises(InvalidInput, match=message):
             importing.import_model(caller, "flights", model="late", file=tmp_path / name, task="binary")

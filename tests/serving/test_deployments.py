@@ -19,6 +19,13 @@ def test_an_unknown_deployment_says_what_to_do(call: Call) -> None:
         call("serving.start_rollout", deployment="gone", version=1, reason="x")
 
 
+def test_a_name_that_is_nearly_right_is_suggested(declare: Call, call: Call) -> None:
+    declare()
+    with pytest.raises(NotFound, match="no deployment is named lat;") as refused:
+        call("serving.get", deployment="lat")
+    assert refused.value.next_step == "did you mean late?"
+
+
 def test_status_has_live_variants_and_rollout(candidate: Rollout, call: Call) -> None:
     status = call("serving.status", deployment="late")
     assert status.champion == 1

@@ -13,7 +13,7 @@ from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.serving import wait_for_job
 from loopwright.cli.show import Progress, json_option, print_json, project_option
 from loopwright.cli.templates import write_template
-from loopwright.client import Project, Remote, RemoteExecution, apply_project
+from loopwright.client import Applied, Project, Remote, RemoteExecution, apply_project
 from loopwright.kernel.errors import InvalidInput, StepFailed
 
 _MARKS = {"new": "+", "changed": "~", "unaffected": " ", "undeclared": "?"}
@@ -57,9 +57,17 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
     if as_json:
         print_json(applied)
     else:
-        click.echo("applied" if applied.is_applied else "nothing was changed")
+        click.echo(_tell_applied(applied))
     if applied.is_applied:
         _follow_imports(project.name)
+
+
+def _tell_applied(applied: Applied) -> str:
+    """Return what an apply did, in a line."""
+    if not applied.is_applied:
+        return "nothing was changed"
+    is_new = any(change.change in ("new", "changed") for change in applied.plan.changes)
+    return "applied" if is_new else "nothing to change: this is applied already"
 
 
 def _is_wanted() -> bool:

@@ -183,11 +183,21 @@ def predict(deployment: str, rows: list[dict[str, Any]], project: str | None, as
     if as_json:
         print_json(answers)
         return
-    head = ("prediction_id", "variant", "model_version", "score")
-    print_table(head, [[answer.get(name) for name in head] for answer in answers])
+    head = ("prediction_id", "variant", "model_version", "score", "class")
+    shown = head if any(_class_of(answer) for answer in answers) else head[:-1]
+    rows = [{**answer, **_class_of(answer)} for answer in answers]
+    print_table(shown, [[row.get(name) for name in shown] for row in rows])
     for answer in answers:
         if gaps := answer.get("missing"):
             click.echo(f"{answer['prediction_id']}: {_describe_gaps(gaps)}")
+
+
+def _class_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return the class that a multiclass model answers, with its probability as the score; empty of another task."""
+    told = answer.get("answer")
+    if not isinstance(told, dict) or "class" not in told:
+        return {}
+    return {"class": told["class"], "score": told.get("probabilities", {}).get(str(told["class"]))}
 
 
 def _describe_gaps(gaps: dict[str, str]) -> str:

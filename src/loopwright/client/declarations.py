@@ -196,7 +196,27 @@ def Monitor(  # noqa: N802
     decay: float = 0.03,
     channels: Sequence[str] = (),
 ) -> MonitorSpec:
-    """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, ``value`` in ``unit``."""
+    """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, ``value`` in ``unit``.
+
+    Args:
+        every: Length of a window of event time.
+        grace: How long after its end a window closes.
+        drift: Distance of a feature from the reference: psi, js, ks, wasserstein, missing.
+        above: From where on it drifts.
+        over: Drift is judged over the newest stretch of this length; None for the window alone.
+        usual: True if it must also be beyond what such stretches of the reference reach themselves.
+        persist: In so many windows in a row.
+        performance: Metric of quality on matured labels; empty for the task's first.
+        span: Quality is judged over this stretch.
+        label_lag: How long after its end a window waits for labels.
+        segments: Columns by whose values quality is told too.
+        ignore: Columns whose distance means nothing.
+        value: Worth of right and wrong answers, such as ``"25*true_positive - 5*false_positive"``.
+        unit: What it is counted in.
+        threshold: Score from which on the answer is yes, for ``value``.
+        decay: How much worse than held out quality may certainly be.
+        channels: Who hears of incidents: ``"log"``, ``"webhook:https://..."``.
+    """
     return MonitorSpec(
         every_us=parse_duration(every, "every"),
         grace_us=parse_duration(grace, "grace"),

@@ -20,7 +20,7 @@ from loopwright.cli import Progress, example_folder, follow_execution, load_proj
 from loopwright.client import HttpCaller, Remote, apply_project
 from loopwright.config import load_settings
 from loopwright.kernel.clock import DAY_US, format_moment, parse_moment
-from loopwright.kernel.errors import LoopwrightError, NotFound, StepFailed, Unavailable
+from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, StepFailed, Unavailable
 from loopwright.registry import ModelVersion
 from loopwright.server import Supervisor
 
@@ -166,12 +166,21 @@ class Stage:
         progress, deadline = Progress(), time.monotonic() + (86_400 if ask else 60)
         while self._find("champion") is None:
             progress.show("waiting for the first release")
+            if ask:
+                self._end_if_rejected(approval.approval_id)
             if time.monotonic() > deadline:
                 raise Unavailable(
                     "the first release does not come", next_step="loopwright status, loopwright logs server"
                 )
             time.sleep(0.1)
         progress.done()
+
+    def _end_if_rejected(self, approval_id: str) -> None:
+        for decided in self.remote.call("approvals.list", state="rejected"):
+            if decided.approval_id == approval_id:
+                step = f"loopwright deploy {DEPLOYMENT} --version N -p {PROJECT} asks anew; or start over: --reset"
+                message = f"{decided.decided_by} rejected the first release: {decided.reason}"
+                raise Conflict(message, field="approval", value=approval_id, next_step=step)
 
     def _set_yardsticks(self, who: str) -> None:
         """Let the first model run unseen beside what is served, once as it is and once retrained blindly."""

@@ -70,6 +70,10 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))
     if is_same and all(change.change == "unaffected" for change in planned.changes):
         return planned
+    if found is not None and _declares_nothing(spec):
+        # A project that is only named, as by lw.Project("churn").apply(), is not one that gives up what it declared.
+        declared_retention.make_so(tx, spec.retentions)
+        return planned
     tx.require_blobs(*named_blobs(spec))
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
@@ -98,6 +102,10 @@ def _without_deleted(tx: Tx, spec: ProjectSpec) -> ProjectSpec:
         there[field] = {one.name for one in features.list_definitions(tx, kind=kind)}
     kept = {field: [one for one in getattr(spec, field) if one.name in names] for field, names in there.items()}
     return msgspec.structs.replace(spec, **kept)
+
+
+def _declares_nothing(spec: ProjectSpec) -> bool:
+    return not any(getattr(spec, kind) for kind in _KINDS)
 
 
 def _shown(spec: ProjectSpec) -> ProjectSpec:

@@ -11,6 +11,7 @@ from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
 from loopwright.monitoring import sql
+from loopwright.monitoring.channels import NEED_TARGET
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
 from loopwright.monitoring.targets import keep_targets, shown_spec
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
@@ -208,6 +209,9 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
         if channel.partition(":")[0] not in plugin_names("alert_channels"):
             rule = f"one of {', '.join(plugin_names('alert_channels'))}"
             raise InvalidInput("no such channel", field="channels", value=channel.partition(":")[0], rule=rule)
+        if channel.rstrip(":") in NEED_TARGET:
+            rule = "webhook:https://host/path"
+            raise InvalidInput("this channel leads nowhere", field="channels", value=channel, rule=rule)
     return msgspec.structs.replace(spec, performance=spec.performance or (known[0] if known else ""))
 
 

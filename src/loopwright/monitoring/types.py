@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from loopwright.kernel.clock import format_moment
+from loopwright.kernel.clock import DAY_US, format_moment
 from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.store.types import Chunk
 from loopwright.store.work import Work, job_kind
@@ -273,12 +273,17 @@ class Report(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return a line for each window: rows, labels, drifted features, quality with its interval."""
+        # A window shorter than a day is told by its moment, and quality takes the room it needs.
+        letters = 10 if all(window.end_at - window.start_at >= DAY_US for window in self.windows) else 16
+        quality = [_quality(window) for window in self.windows]
+        wide = max([28, *(len(text) + 2 for text in quality)])
         lines = [f"{self.deployment}  {format_moment(self.start_at)} to {format_moment(self.end_at)}"]
-        lines.append(f"{'window':<12}{'rows':>8}{'labels':>8}{'errors':>8}  {'quality':<28}drifted")
-        for window in self.windows:
+        lines.append(f"{'window':<{letters + 2}}{'rows':>8}{'labels':>8}{'errors':>8}  {'quality':<{wide}}drifted")
+        for window, text in zip(self.windows, quality, strict=True):
             drifted = ", ".join(one.feature for one in window.drift if one.is_drifted) or "-"
             counts = f"{window.predictions:>8}{window.labels:>8}{window.errors:>8}"
-            lines.append(f"{format_moment(window.start_at)[:10]:<12}{counts}  {_quality(window):<28}{drifted}")
+            at = format_moment(window.start_at)[:letters].replace("T", " ")
+            lines.append(f"{at:<{letters + 2}}{counts}  {text:<{wide}}{drifted}")
         lines += [f"{one.state:<13}{one.kind:<10}{one.title}" for one in self.incidents]
         return "\n".join(lines if self.windows else [*lines, "no windows yet"])
 

@@ -17,6 +17,8 @@ from loopwright.registry.types import ColumnKind, InputColumn, ModelFile, Signat
 from loopwright.registry.versions import check_files, model_digest
 from loopwright.store.blobs import BlobStore
 
+_PICKLES = {".pkl", ".pickle", ".joblib", ".cloudpickle"}
+
 
 class SavedModel(msgspec.Struct, frozen=True):
     """A model written to a folder: everything ``registry.register`` asks for. Paths are relative to the folder."""
@@ -116,7 +118,19 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
             out_dir.mkdir(parents=True, exist_ok=True)
             told = [_as_training(column) for column in columns]
             return _saved(found, found.inspect(path, told, task, out_dir), out_dir, task)
-    raise InvalidInput("no flavour reads this file", field="file", value=path.name, next_step="name the flavour")
+    raise _unreadable(path)
+
+
+def _unreadable(path: Path) -> InvalidInput:
+    """Return the error of a file that no flavour reads, and how its model can be brought."""
+    suffixes = [load_plugin("flavours", name)().suffix for name in plugin_names("flavours")]
+    rule = f"a file that ends with one of {', '.join(sorted({suffix for suffix in suffixes if suffix}))}"
+    step = "save it as ONNX, LightGBM text or skops, or add a flavour: docs/how-to/add-a-flavour.md"
+    if path.suffix in _PICKLES:
+        message = "pickles are not read: to load one is to run whatever code it holds"
+        step = "write the model anew: skops.io.dump(model, 'model.skops'), booster.save_model('model.txt') or ONNX"
+        return InvalidInput(message, field="file", value=path.name, rule=rule, next_step=step)
+    return InvalidInput("no flavour reads this file", field="file", value=path.name, rule=rule, next_step=step)
 
 
 def store_files(blobs: BlobStore, out_dir: Path, saved: SavedModel) -> None:

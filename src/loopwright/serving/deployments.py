@@ -1,6 +1,7 @@
 """Queries of deployments: one, all, those served elsewhere, and how one stands now."""
 
 from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query
 from loopwright.serving import sql
 from loopwright.serving.gateways import gateways
@@ -13,7 +14,7 @@ def get(tx: Tx, *, deployment: str) -> Deployment:
     """Return one deployment as declared."""
     found = sql.find_deployment(tx.connection, tx.project, deployment)
     if found is None:
-        raise _unknown(deployment)
+        raise _unknown(tx, deployment)
     return found
 
 
@@ -56,7 +57,7 @@ def lock_served(tx: Tx, deployment: str) -> Deployment:
     """
     found = sql.find_deployment(tx.connection, tx.project, deployment, lock=True)
     if found is None:
-        raise _unknown(deployment)
+        raise _unknown(tx, deployment)
     if found.spec.is_external:
         raise Conflict(
             f"the model of {deployment} is served elsewhere",
@@ -68,10 +69,11 @@ def lock_served(tx: Tx, deployment: str) -> Deployment:
     return found
 
 
-def _unknown(deployment: str) -> NotFound:
+def _unknown(tx: Tx, deployment: str) -> NotFound:
+    names = [each.spec.name for each in sql.list_deployments(tx.connection, tx.project)]
     return NotFound(
         f"no deployment is named {deployment}",
         field="deployment",
         value=deployment,
-        next_step="loopwright apply declares it",
+        next_step=suggest(deployment, names, "loopwright apply declares it"),
     )

@@ -15,6 +15,9 @@ add_built_in(
     },
 )
 
+NEED_TARGET = frozenset({"webhook"})
+"""Channels that mean nothing without a target behind the colon."""
+
 
 class Notice(msgspec.Struct, frozen=True):
     """What a channel is told."""
