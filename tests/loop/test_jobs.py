@@ -7,9 +7,10 @@ import polars as pl
 import pytest
 
 from loopwright.kernel.clock import DAY_US
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.serving import DeploymentSpec
 from tests.loop.answering import answer
-from tests.loop.conftest import Loop
+from tests.loop.conftest import LATE, Loop
 from tests.loop.crashing import Worker
 
 
@@ -58,3 +59,36 @@ def test_an_export_says_what_retention_removed(serving: Loop, tmp_path: Path, mo
     assert "removed by retention on 2013-" in removed
     done = worker.do(serving("loop.start_export", start_at=at + DAY_US, end_at=at + 20 * DAY_US, **args))
     assert done["removed"] == []
+
+
+def test_a_closing_table_tells_of_any_deployment_by_the_months_of_a_zone(serving: Loop, tmp_path: Path) -> None:
+    for number in range(3):
+        answer(serving, number)  # at midnight UTC, on the first of March
+    at = serving.wall.at_us
+    asked = {"deployment": "late", "start_at": at, "end_at": at + DAY_US, "zone": "America/New_York"}
+    made: Any = Worker(serving, tmp_path).do(serving("loop.start_closing_table", **asked, rows="flights", short="auc"))
+    table = made["table"]
+    [month] = table["months"]
+    assert (month["month"], month["flights"], month["auc_served"]) == ("2013-02", 3, None)
+    assert (table["predictions"], table["labels"], table["metric"]) == (3, 0, "roc_auc")
+    assert (table["skew_rows_checked"], table["skew_rows_unequal"]) == (0, 0)  # no feature was looked up
+    with pytest.raises(NotFound, match=r"no deployment is named early; .*declared: late"):
+        serving("loop.start_closing_table", **{**asked, "deployment": "early"})
+
+
+def test_a_closing_table_of_a_stretch_without_predictions_has_no_month(serving: Loop, tmp_path: Path) -> None:
+    asked = {"deployment": "late", "start_at": 0, "end_at": DAY_US}
+    made: Any = Worker(serving, tmp_path).do(serving("loop.start_closing_table", **asked))
+    assert (made["table"]["months"], made["table"]["mean_roc_auc_served"]) == ([], None)
+
+
+def test_a_closing_table_of_a_model_that_is_served_elsewhere_compares_no_features(
+    serving: Loop, tmp_path: Path
+) -> None:
+    elsewhere = DeploymentSpec("scorecard", "scorecard", "binary", is_external=True)
+    serving.apply(deployments=[LATE, elsewhere])
+    at = serving.wall.at_us
+    answer(serving, 1, stream="scorecard", release=0, model_version=0)
+    asked = {"deployment": "scorecard", "start_at": at, "end_at": at + DAY_US}
+    made: Any = Worker(serving, tmp_path).do(serving("loop.start_closing_table", **asked))
+    assert (made["table"]["predictions"], made["table"]["skew_rows_checked"]) == (1, 0)
