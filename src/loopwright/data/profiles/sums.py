@@ -2,10 +2,11 @@
 
 A float is split at a power of two that is so large that all summands' upper parts are multiples of one unit and their
 sum has room in a float: adding them loses nothing. What was cut off is split again, until nothing is left. The sum of
-a group is then a whole number of the smallest float there is; it is stored as floats, each the nearest of what is left.
+a group is then that of a few floats, and is stored as floats, each the nearest of what those before it leave.
 Source: the error-free vector transformation of Rump, Ogita and Oishi 2008, Accurate Floating-Point Summation.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +34,6 @@ def exact_sums(values: Floats, stops: Sequence[int]) -> Layers:
     ends = np.asarray(stops, dtype=np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     full = np.flatnonzero(ends > starts)
-    totals = [0] * len(ends)
     if not len(full):
         return [[0.0] * len(ends)]
     odd: dict[int, Floats] = {}
@@ -42,10 +42,11 @@ def exact_sums(values: Floats, stops: Sequence[int]) -> Layers:
         for group in full[np.add.reduceat(is_odd, starts[full]) > 0].tolist():
             odd[group] = values[starts[group] : ends[group]]
         values = np.where(is_odd, 0.0, values)
-    for part in _split_sums(values, starts[full], int((ends - starts).max())):
-        for group, total in zip(full.tolist(), part.tolist(), strict=True):
-            totals[group] += _to_units(total)
-    layers = _to_layers(totals)
+    parts: list[list[float]] = [[] for _ in stops]
+    for sums in _split_sums(values, starts[full], int((ends - starts).max())):
+        for group, total in zip(full.tolist(), sums.tolist(), strict=True):
+            parts[group].append(total)
+    layers = _to_layers(parts)
     for group, own in odd.items():
         _set_odd(layers, group, own)
     return layers
@@ -63,39 +64,38 @@ def _split_sums(values: Floats, starts: npt.NDArray[np.int64], longest: int) -> 
     return parts
 
 
-def _to_units(number: float) -> int:
-    numerator, denominator = number.as_integer_ratio()
-    return numerator << (_UNIT_BITS + 1 - denominator.bit_length())
-
-
-def _nearest(units: int) -> float:
-    try:
-        return units / (1 << _UNIT_BITS)
-    except OverflowError:
-        return float("inf") if units > 0 else float("-inf")
-
-
-def _to_layers(totals: list[int]) -> Layers:
+def _to_layers(parts: list[list[float]]) -> Layers:
+    """Return the sums of the parts of each group, which are used up."""
     layers: Layers = []
-    left = totals
-    while not layers or any(left):
-        layers.append([_nearest(units) for units in left])
-        # A sum beyond the largest float is infinite and leaves nothing.
-        left = [
-            0 if abs(near) == float("inf") else units - _to_units(near)
-            for units, near in zip(left, layers[-1], strict=True)
-        ]
-    return layers
+    while not layers or any(layers[-1]):
+        layers.append([math.fsum(own) for own in parts])
+        for own, near in zip(parts, layers[-1], strict=True):
+            own.append(-near)
+    return layers[:-1] or layers
 
 
 def _set_odd(layers: Layers, group: int, values: Floats) -> None:
-    """Sum a group with values too large for splitting one by one."""
-    if np.isfinite(values).all():
-        own = _to_layers([sum(_to_units(value) for value in values.tolist())])
-    else:
-        with np.errstate(invalid="ignore"):
-            own = [[float(values.sum())]]
+    """Sum a group with values too large for splitting one by one, as whole numbers of the smallest float there is."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        own = [float(values.sum())] if not np.isfinite(values).all() else _sum_units(values.tolist())
     width = len(layers[0])
     layers.extend([0.0] * width for _ in range(len(own) - len(layers)))
     for place, layer in enumerate(layers):
-        layer[group] = own[place][0] if place < len(own) else 0.0
+        layer[group] = own[place] if place < len(own) else 0.0
+
+
+def _sum_units(values: list[float]) -> list[float]:
+    left = sum(_to_units(value) for value in values)
+    layers: list[float] = []
+    while not layers or left:
+        try:
+            layers.append(left / (1 << _UNIT_BITS))
+        except OverflowError:  # beyond the largest float a sum is infinite and leaves nothing
+            return [*layers, math.inf if left > 0 else -math.inf]
+        left -= _to_units(layers[-1])
+    return layers
+
+
+def _to_units(number: float) -> int:
+    numerator, denominator = number.as_integer_ratio()
+    return numerator << (_UNIT_BITS + 1 - denominator.bit_length())
