@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
@@ -11,6 +12,8 @@ from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict
 from loopwright.store import sql
+from loopwright.store.engine import Database
+from loopwright.store.garbage.pins import named_blobs
 from loopwright.store.types import Chunk, StoredChunk
 
 
@@ -129,3 +132,24 @@ def test_what_was_stored_since_a_moment_is_found(
     asked = {"kind": "predictions", "stream": "late", "recorded_since": wall.at_us}
     assert call("chunks.find", **asked) == [second]
     assert call("chunks.find", **{**asked, "recorded_since": wall.at_us + 1}) == []
+
+
+def test_what_is_known_of_a_chunks_rows_is_a_blob_that_lives_as_long_as_the_chunk(
+    register: Callable[..., Any], call: Callable[..., Any], database: Database
+) -> None:
+    chunk, profile = register(), {"digest": "c" * 64, "size_bytes": 7}
+    assert chunk.profile_digest == ""
+    assert call("chunks.set_profile", chunk_id=chunk.chunk_id, profile=profile)
+    assert call("chunks.find", kind="predictions") == [msgspec.structs.replace(chunk, profile_digest="c" * 64)]
+    assert register().profile_digest == "c" * 64  # sent again, it is the same chunk
+    with database.reading() as connection:
+        assert named_blobs(connection)[bytes.fromhex("c" * 64)] == "chunks of streams"
+
+    merged = register(seq=2, digest="d" * 64, id_first="01D", id_last="01F")
+    told = {**to_builtins(StoredChunk(**{name: getattr(merged, name) for name in StoredChunk.__struct_fields__}))}
+    told |= {"seq": 1, "digest": "e" * 64, "rows": 6, "id_first": "01A", "id_last": "01F"}
+    into = call("chunks.merge", merged=told, level=1, chunk_ids=[chunk.chunk_id, merged.chunk_id])
+    assert into.profile_digest == ""  # counted anew
+    assert not call("chunks.set_profile", chunk_id=chunk.chunk_id, profile=profile)
+    with database.reading() as connection:
+        assert bytes.fromhex("c" * 64) not in named_blobs(connection)
