@@ -141,6 +141,12 @@ def take_settings() -> Settings:
     return settings
 
 
+def work_in(folder: str) -> None:
+    """Make a folder the one that this process, and what it starts, works in and puts temporary files into."""
+    os.chdir(folder)
+    os.environ["TMPDIR"] = folder
+
+
 def write_secrets(**secrets: str) -> int:
     """Return the reading end of a pipe with ``LOOPWRIGHT_*`` secrets, for ``take_settings`` of a process to come.
 

@@ -8,8 +8,8 @@ import polars as pl
 import pytest
 
 from loopwright.features import BoundView, DatasetPushSpec
-from loopwright.features.jobs import ONLINE_FILE, cut_training_set, freeze_training_set, load_training_set
-from loopwright.features.online import open_online_store
+from loopwright.features.jobs import cut_training_set, freeze_training_set, load_training_set
+from loopwright.features.online import online_url, open_online_store
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -39,7 +39,7 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     again = loaded("features.start_materialize", view="recent_carrier", reset=True)
     assert worker.run_job(again) == {"rows": 4, "entities": 2}
 
-    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    store = open_online_store(online_url(worker.state_dir, "flights"))
     found = store.lookup([view], {"carrier": ["UA"]}, [10 * HOUR_US])
     assert found.columns["carrier_late_share_1d"].tolist() == [2 / 3]
     store.close()
@@ -71,7 +71,7 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     assert worker.run_job(job)["rows"] == 6
     assert worker.sealed
     bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
-    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    store = open_online_store(online_url(worker.state_dir, "flights"))
     found = store.lookup([bound["recent_carrier"]], {"carrier": ["UA", "DL", "B6"]}, [10 * HOUR_US] * 3)
     store.close()
     assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
@@ -107,7 +107,7 @@ def test_rows_of_the_future_come_in_when_it_is_time(loaded: Call, worker: Any, s
     assert worker.run_job(again)["rows"] == 0
     plan = loaded("features.freeze_plan", service="late")
     view = worker.call("features.bound_views", {"plan_digest": plan}, "flights")[0]
-    store = open_online_store(str(worker.state_dir / ONLINE_FILE))
+    store = open_online_store(online_url(worker.state_dir, "flights"))
     found = store.lookup([view], {"origin": ["JFK"]}, [worker.wall.now_us() + HOUR_US])
     store.close()
     assert found.columns["sky"] == ["hail"]

@@ -40,14 +40,14 @@ def test_a_digest_is_checked_before_it_becomes_a_path(files: ReleaseFiles, tmp_p
     (victim / "kept").write_text("kept")
     (tmp_path / "code").mkdir()
     with pytest.raises(InvalidInput, match="not a digest"):
-        files.fetch_code(digest)
+        files.fetch_code("flights", digest)
     assert (victim / "kept").read_text() == "kept"
 
 
 def test_code_stays_inside_its_folder(files: ReleaseFiles, blob_store: BlobStore, tmp_path: Path) -> None:
     digest = blob_store.put(archive(**{"../evil.py": "x = 1"})).digest
     with pytest.raises(Corrupt):
-        files.fetch_code(digest)
+        files.fetch_code("flights", digest)
     assert not (tmp_path / "evil.py").exists()
     assert not (tmp_path / "code" / "evil.py").exists()
 
@@ -56,17 +56,17 @@ def test_code_is_unpacked_anew_and_without_the_store(
     files: ReleaseFiles, blob_store: BlobStore, tmp_path: Path
 ) -> None:
     digest = blob_store.put(archive(**{"main.py": "x = 1"})).digest
-    files.fetch_code(digest)
-    changed = tmp_path / "code" / digest / "main.py"
+    files.fetch_code("flights", digest)
+    changed = tmp_path / "code" / "flights" / digest / "main.py"
     changed.write_text("x = 2")
     blob_store.delete(digest)
-    files.fetch_code(digest)
+    files.fetch_code("flights", digest)
     assert changed.read_text() == "x = 2"  # it runs; nothing takes the floor away from under it
-    ReleaseFiles(tmp_path, blob_store).fetch_code(digest)
+    ReleaseFiles(tmp_path, blob_store).fetch_code("flights", digest)
     assert changed.read_text() == "x = 1"
-    (tmp_path / "code" / f"{digest}.zip").write_bytes(b"other")
+    (tmp_path / "code" / "flights" / f"{digest}.zip").write_bytes(b"other")
     with pytest.raises(NotFound):
-        ReleaseFiles(tmp_path, blob_store).fetch_code(digest)
+        ReleaseFiles(tmp_path, blob_store).fetch_code("flights", digest)
 
 
 def test_a_model_that_has_changed_on_the_disk_is_fetched_again(blob_store: BlobStore, tmp_path: Path) -> None:
@@ -99,3 +99,17 @@ def test_what_no_release_uses_is_deleted(files: ReleaseFiles, blob_store: BlobSt
     assert [path.name for path in (tmp_path / "models").iterdir()] == [model_key(second.variants[0])]
     files.fetch(first)
     assert len(list((tmp_path / "models").iterdir())) == 2
+
+
+def test_code_that_nobody_uses_goes_and_its_projects_folder_stays(blob_store: BlobStore, tmp_path: Path) -> None:
+    digest = blob_store.put(archive(**{"main.py": "x = 1"})).digest
+    files = ReleaseFiles(tmp_path, blob_store)
+    files.fetch_code("flights", digest)
+    older = [tmp_path / "code" / digest / "main.py", tmp_path / "code" / f"{digest}.zip"]
+    older[0].parent.mkdir()
+    for file in older:
+        file.write_text("of an older version")
+    files.keep_only([])
+    assert [path.name for path in (tmp_path / "code").rglob("*")] == ["flights"]
+    files.fetch_code("flights", digest)
+    assert (tmp_path / "code" / "flights" / digest / "main.py").exists()

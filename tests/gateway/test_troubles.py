@@ -150,7 +150,7 @@ def test_an_emptied_online_store_is_told_until_it_has_rows_again(world: World) -
     assert push(gateway).status_code == 200
     held = world.state / "gateway-0" / "held-views.json"
     wait_until(lambda: held.exists(), lambda: gateway.log)
-    for path in world.state.glob("online.sqlite*"):
+    for path in world.state.glob("online/*/online.sqlite*"):
         path.unlink()
     wait_until(lambda: [status(gateway, path) for path in READY] == [503, 503, 503], lambda: gateway.log)
     assert "the view recent that late reads holds no rows" in gateway.health["why"][0]

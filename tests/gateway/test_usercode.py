@@ -15,7 +15,7 @@ from tests.gateway.conftest import World
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> CodeShelf:
-    return CodeShelf(tmp_path / "code")
+    return CodeShelf(tmp_path / "code" / "flights")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def packed(blob_store: BlobStore, files: ReleaseFiles, **modules: str) -> str:
     world = World.__new__(World)
     world.blobs = blob_store
     digest = world.code(**modules)
-    files.fetch_code(digest)
+    files.fetch_code("flights", digest)
     return digest
 
 

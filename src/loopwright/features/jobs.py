@@ -12,7 +12,7 @@ from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of
 from loopwright.features.join import BuiltTrainingSet, build_training_set
-from loopwright.features.online import ONLINE_FILE, open_online_store
+from loopwright.features.online import open_project_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
 from loopwright.features.training_rows import TrainingSet
@@ -44,7 +44,7 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     """Fill the online store with one view; reads only fragments that the view was not filled from."""
     view = args.view
     version = context.call(data.get_version, dataset=view.view.dataset, version=args.dataset_version)
-    store = open_online_store(str(context.state_dir / ONLINE_FILE))
+    store = open_project_store(context.state_dir, context.project)
     try:
         if args.reset:
             store.forget(view.key)

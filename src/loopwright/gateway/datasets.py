@@ -109,7 +109,7 @@ class Datasets:
                 return before.facts
         for dataset in (spec, *(view.dataset for view in views)):
             if dataset.transform is not None:
-                await loop.run_in_executor(self._threads, self._files.fetch_code, dataset.transform.digest)
+                await loop.run_in_executor(self._threads, self._files.fetch_code, project, dataset.transform.digest)
         facts = Facts(spec, views, personal)
         self._kept[key] = _Kept(facts, served, known, refreshes)
         return facts

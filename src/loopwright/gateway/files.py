@@ -1,5 +1,6 @@
 """A release's files on the gateway's own disk: models and code, fetched once, checked in each life of the gateway."""
 
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from loopwright.store.blobs.base import check_digest
 
 
 class ReleaseFiles:
-    """Keeps what releases need below one folder: ``models/<key>/…`` and ``code/<digest>/…``.
+    """Keeps what releases need below one folder: ``models/<key>/…`` and ``code/<project>/<digest>/…``.
 
     A changed byte is a changed model, so whatever is on the disk already is compared with its digest once in each life
     of the gateway, and fetched again where it differs.
@@ -38,16 +39,16 @@ class ReleaseFiles:
         """
         for variant in release.variants:
             self._fetch_model(variant)
-        for digest in code_digests([release]):
-            self.fetch_code(digest)
+        for project, digest in code_digests([release]):
+            self.fetch_code(project, digest)
 
-    def fetch_code(self, digest: str) -> None:
+    def fetch_code(self, project: str, digest: str) -> None:
         """Put a packed project on the disk, unpacked anew in each life of the gateway: what ran there may have written.
 
         Raises:
             NotFound, Corrupt, InvalidInput, Unavailable: As ``fetch``.
         """
-        folder = self._root / "code" / check_digest(digest)
+        folder = code_folder(self._root, project) / check_digest(digest)
         if folder in self._checked:
             return
         packed = folder.with_suffix(".zip")
@@ -67,8 +68,13 @@ class ReleaseFiles:
         releases = list(releases)
         models = {model_key(variant) for release in releases for variant in release.variants}
         self._delete(self._root / "models", models)
-        digests = code_digests(releases)
-        self._delete(self._root / "code", digests | {f"{digest}.zip" for digest in digests})
+        used = code_digests(releases)
+        # A project's own folder stays, also where it is empty: the walls of a child that runs open this very folder,
+        # not another of its name. Older versions kept the code of every project side by side.
+        self._delete(self._root / "code", {path.name for path in _entries(self._root / "code") if not _is_older(path)})
+        for folder in _entries(self._root / "code"):
+            digests = {digest for project, digest in used if project == folder.name}
+            self._delete(folder, digests | {f"{digest}.zip" for digest in digests})
 
     def _fetch_model(self, variant: Variant) -> None:
         folder = self._root / "models" / model_key(variant)
@@ -87,9 +93,9 @@ class ReleaseFiles:
         self._checked.add(folder)
 
     def _delete(self, folder: Path, kept: set[str]) -> None:
-        for path in folder.iterdir() if folder.is_dir() else ():
+        for path in _entries(folder):
             if path.name not in kept:
-                self._checked.discard(path)
+                self._checked -= {path, *(kept for kept in self._checked if path in kept.parents)}
                 shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
@@ -98,14 +104,31 @@ def model_key(variant: Variant) -> str:
     return digest_of([variant.flavour, variant.files, variant.signature])
 
 
-def code_digests(releases: Iterable[Release]) -> set[str]:
-    """Return the digests of the packed projects whose functions releases name."""
-    plans = [plan for release in releases for plan in release.plans.values()]
-    functions = [request.function.digest for plan in plans for request in plan.requests]
+def code_folder(root: Path, project: str) -> Path:
+    """Return where a project's code is: its children may read this folder and no other project's."""
+    return root / "code" / project
+
+
+def code_digests(releases: Iterable[Release]) -> set[tuple[str, str]]:
+    """Return project and digest of the packed code whose functions releases name."""
+    plans = [(release.project, plan) for release in releases for plan in release.plans.values()]
+    functions = [(project, request.function.digest) for project, plan in plans for request in plan.requests]
     transforms = [
-        dataset.transform.digest for plan in plans for dataset in plan.datasets if dataset.transform is not None
+        (project, dataset.transform.digest)
+        for project, plan in plans
+        for dataset in plan.datasets
+        if dataset.transform is not None
     ]
     return {*functions, *transforms}
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
+def _is_older(path: Path) -> bool:
+    """Say whether this is code as older versions kept it, under its digest alone."""
+    return path.suffix == ".zip" or re.fullmatch("[0-9a-f]{64}", path.name) is not None
 
 
 def _is_whole(folder: Path, variant: Variant) -> bool:

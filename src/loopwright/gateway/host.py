@@ -8,7 +8,6 @@ handed to the next child with the same stamp, and so with the same ids.
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from loopwright.gateway.children.child import End
 from loopwright.gateway.children.duty import Duty
@@ -23,7 +22,9 @@ from loopwright.gateway.children.messages import (
     Reply,
 )
 from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.children.surroundings import Place, Surroundings
 from loopwright.gateway.children.tended import Pending, Tended
+from loopwright.gateway.files import model_key
 from loopwright.gateway.journal import Then
 from loopwright.gateway.pauses import Pauses
 from loopwright.gateway.questions import Question
@@ -37,13 +38,6 @@ log = logging.getLogger("loopwright.gateway")
 BUDGET_MS = 10_000
 """How long a request may take, unless its deployment says otherwise (``limits.timeout_ms``)."""
 Keep = Callable[[Sequence[Batch], Then], None]
-
-
-class Place(NamedTuple):
-    """Where a child finds what it needs: the gateway's folder and the online store."""
-
-    root: str
-    online_url: str
 
 
 class Host(Duty):
@@ -78,7 +72,7 @@ class Host(Duty):
             LoopwrightError: What keeps the release from being loaded.
             Unavailable: There is no process to be had.
         """
-        return (await self.tended.begin(Load(0, self.release, *self._place, sample))).row_us
+        return (await self.tended.begin(Load(0, self.release, self._around(), sample))).row_us
 
     def ask(self, question: Question, stamp: Stamp) -> "asyncio.Future[bytes]":
         """Hand a question to the child; its future ends with the answer's body, or with why there is none.
@@ -103,7 +97,10 @@ class Host(Duty):
     def hello(self) -> Message:
         """Return the release to load."""
         self._unpacker = BatchUnpacker()
-        return Load(0, self.release, *self._place)
+        return Load(0, self.release, self._around())
+
+    def _around(self) -> Surroundings:
+        return self._place.around(self.release.project, map(model_key, self.release.variants))
 
     def receive(self, message: FromChild) -> None:
         """Take answers, and what shadows owed."""

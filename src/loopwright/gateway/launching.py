@@ -14,8 +14,9 @@ from loopwright.gateway.admission import MOST_WAITING, MOST_WAITING_BYTES, Admis
 from loopwright.gateway.bars import Bars
 from loopwright.gateway.bodies import MOST_BODY_BYTES
 from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.files import ReleaseFiles, model_key
-from loopwright.gateway.host import Host, Place
+from loopwright.gateway.host import Host
 from loopwright.gateway.journal import Journal, Then
 from loopwright.gateway.loading import LIBRARIES, Loader, check_form
 from loopwright.gateway.marks import Page, PageMarker

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loopwright.features import BoundView, DatasetPushSpec, bind_views, online
-from loopwright.gateway.files import model_key
+from loopwright.gateway.files import code_folder, model_key
 from loopwright.gateway.marks import Marker, NoMarker
 from loopwright.gateway.runtime import DeploymentRuntime
 from loopwright.gateway.usercode import CodeShelf
@@ -37,13 +37,14 @@ class Loader:
 
     Args:
         root: The gateway's folder.
-        online_url: The online store.
         clock: Wall time.
+        project: Whose user code may run here; empty in the gateway itself, where none does.
+        online_url: That project's online store.
     """
 
-    def __init__(self, root: Path, online_url: str, clock: Clock) -> None:
+    def __init__(self, root: Path, clock: Clock, project: str = "", online_url: str = "") -> None:
         self._root, self._online_url, self._clock = root, online_url, clock
-        self._code = CodeShelf(root / "code")
+        self._code = CodeShelf(code_folder(root, project))
         self._models: dict[str, Predictor] = {}
         self._plans: dict[tuple[str, str], PlanReader] = {}
         self._store: online.OnlineStore | None = None

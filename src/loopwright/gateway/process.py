@@ -9,11 +9,12 @@ from typing import NamedTuple
 import uvicorn
 
 from loopwright.config import Settings
+from loopwright.features import online
 from loopwright.gateway.access import Gatekeeper
 from loopwright.gateway.bars import Bars
 from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.files import ReleaseFiles
-from loopwright.gateway.host import Place
 from loopwright.gateway.http import Gateway
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Launcher
@@ -30,16 +31,19 @@ from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.ids import new_id
+from loopwright.pipelines import Enclosure
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.blobs.local import sync_folder
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import gateway_token
+from loopwright.wire.enclosing import check_walls
 from loopwright.wire.exposure import may_run_open
 from loopwright.wire.folders import hold_folder
 from loopwright.wire.line import ServiceLine
 from loopwright.wire.process import run_process, uvicorn_config
 
+log = logging.getLogger("loopwright.gateway")
 _LOCK_WAIT_S = 10.0
 CONTROL_TIMEOUT_S = 10.0
 """Longest silence of the server before a call of the gateway has failed."""
@@ -53,6 +57,8 @@ def run(settings: Settings) -> None:
         Unavailable: Its folder cannot be written, or another gateway works there.
     """
     is_open = may_run_open(settings, "gateway")
+    if missing := check_walls(settings.walls):
+        log.warning("%s", missing)
     root = gateway_folder(settings)
     with hold_gateway(root, _LOCK_WAIT_S):
         app = make_gateway(settings, root, is_open=is_open)
@@ -90,13 +96,13 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
-    online_url = str(settings.state_dir / "online.sqlite")
-    files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, online_url, clock)
-    place = Place(str(root), online_url)
+    online.part_projects(settings.state_dir)
+    files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, clock)
+    place = Place(root, settings.state_dir, Enclosure.of(settings))
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
     troubles = Troubles(clock)
     keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look)
-    stores = StoreWatch(root / "held-views.json", keeper.releases, lambda: loader.store)
+    stores = StoreWatch(root / "held-views.json", keeper.releases, settings.state_dir)
     troubles.watch(
         lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), stores.signs, lambda: child_signs(keeper.served)
     )

@@ -12,9 +12,9 @@ from loopwright.gateway.batching import Asked, Batcher
 from loopwright.gateway.bodies import decoded
 from loopwright.gateway.children.messages import Take
 from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.datasets import Datasets
 from loopwright.gateway.files import ReleaseFiles
-from loopwright.gateway.host import Place
 from loopwright.gateway.ingest import IngestBody, Labels, read_external, read_labels, rows_of
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Served

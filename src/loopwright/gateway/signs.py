@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from loopwright.features import bind_views
+from loopwright.features import bind_views, online
 from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.launching import Served
 from loopwright.gateway.releases import Name
@@ -15,9 +14,6 @@ from loopwright.gateway.spool import Spool
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release
-
-if TYPE_CHECKING:
-    from loopwright.features import online
 
 LEAST_FREE_BYTES = 256 << 20
 """With less room than this on the disk of the spool, somebody should free some before it is full."""
@@ -46,18 +42,17 @@ def spool_signs(spool: Spool, sealer: Sealer) -> Iterator[Sign]:
 
 
 class StoreWatch:
-    """Looks whether the online store still holds what live deployments read there.
+    """Looks whether online stores still hold what live deployments read there.
 
     Args:
         path: Where it is remembered which views have held rows.
         releases: Returns what is live.
-        store: Opens the store, which is done only where a live plan reads it.
+        state_dir: The folder with the stores; one is opened only where a live plan reads it.
     """
 
-    def __init__(
-        self, path: Path, releases: Callable[[], Iterable[Release]], store: "Callable[[], online.OnlineStore]"
-    ) -> None:
-        self._path, self._releases, self._store = path, releases, store
+    def __init__(self, path: Path, releases: Callable[[], Iterable[Release]], state_dir: Path) -> None:
+        self._path, self._releases, self._state_dir = path, releases, state_dir
+        self._stores: dict[str, online.OnlineStore] = {}
         self._held = set(read_document(path, list[str]) or ())
 
     def signs(self) -> Iterator[Sign]:
@@ -70,18 +65,24 @@ class StoreWatch:
         ]
         if not read:
             return
-        keys = {view.key for _, view in read}
-        try:
-            empty = self._store().empty(keys)
-        except LoopwrightError as error:
-            yield Sign("store", f"features cannot be looked up: {error}", is_in_the_way=True)
-            return
+        keys, empty = {view.key for _, view in read}, set[str]()
+        for project in {release.project for release, _ in read}:
+            try:
+                empty |= self._store(project).empty({view.key for release, view in read if release.project == project})
+            except LoopwrightError as error:
+                yield Sign("store", f"features cannot be looked up: {error}", project, is_in_the_way=True)
+                return
         self._remember((keys - empty) | (self._held & keys))
         for release, view in read:
             # A dataset that has no version and was never pushed to has no past that could be there.
             if view.key in empty and (view.key in self._held or view.dataset.dtypes):
                 why = f"the view {view.view.name} that {release.deployment} reads holds no rows in the online store"
                 yield Sign("store", why, release.project, release.deployment, is_in_the_way=True)
+
+    def _store(self, project: str) -> "online.OnlineStore":
+        if project not in self._stores:
+            self._stores[project] = online.open_online_store(online.online_url(self._state_dir, project))
+        return self._stores[project]
 
     def _remember(self, held: set[str]) -> None:
         if held != self._held:

@@ -21,8 +21,8 @@ from loopwright.gateway.children.messages import (
     Target,
 )
 from loopwright.gateway.children.nursery import Nursery
+from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.children.tended import Pending, Tended
-from loopwright.gateway.host import Place
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.spool import StreamKey
 from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
@@ -84,7 +84,7 @@ class Taker(Duty):
         """Return where to find code and the online store."""
         self._told.clear()
         self._unpacker = BatchUnpacker()
-        return Open(0, *self._place)
+        return Open(0, self._place.around(self._project))
 
     def ahead_of(self, message: Message) -> Iterable[Message]:
         """Return the dataset of a push that the child does not know yet."""

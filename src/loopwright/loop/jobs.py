@@ -214,7 +214,7 @@ def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
     while removed := context.call(projects.forget_rows):
         rows += removed
         context.progress(f"{rows:,} rows removed")
-    store = online.open_online_store(str(context.state_dir / online.ONLINE_FILE))
+    store = online.open_project_store(context.state_dir, context.project)
     try:
         for key in store.view_keys(context.project):
             store.forget(key)
@@ -234,7 +234,7 @@ def forget_deleted(context: JobContext, args: ForgetDeleted) -> None:
 def tidy_online(context: JobContext, args: TidyOnline) -> dict[str, int]:
     """Drop what nobody can ask for any more from the online store of this worker's state folder."""
     use = context.call(tidying.online_use)
-    store = online.open_online_store(str(context.state_dir / online.ONLINE_FILE))
+    store = online.open_project_store(context.state_dir, context.project)
     try:
         read = {bound.key for bound in use.views}
         unread = sorted(store.view_keys(context.project) - read)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from loopwright.config import Settings, config_folder
+from loopwright.config import Settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
@@ -131,15 +131,5 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
     url = settings.url or f"http://{settings.host}:{settings.port}"
     caller = ServerCaller(url, worker_token(settings.service_token))
-    children = ChildPool(folder, blobs, slots=slots, enclosure=_enclosure(settings))
+    children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))
     return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots)
-
-
-def _enclosure(settings: Settings) -> Enclosure | None:
-    """Return what user code is kept from: everything of the platform, wherever it lies."""
-    if settings.walls == "off":
-        return None
-    blobs = [] if "://" in settings.blobs_url else [Path(settings.blobs_url)]
-    return Enclosure(
-        settings.walls, [settings.state_dir, config_folder(), *blobs, *settings.hidden], settings.user_folders
-    )

@@ -16,9 +16,6 @@ Bodies = Mapping[str, bytes]
 Entities = Mapping[str, Sequence[str | None]]
 """Join key column of a view -> entities as text, None where there is none."""
 
-ONLINE_FILE = "online.sqlite"
-"""The embedded online store's file in the state directory."""
-
 add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore"})
 
 

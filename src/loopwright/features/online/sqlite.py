@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from loopwright.data import known
 from loopwright.features.online.base import Entities, Forgotten, Lookup, Part, Pushed
 from loopwright.features.online.latest import LatestArrival, newest_event_at
+from loopwright.features.online.places import SCHEMA
 from loopwright.features.online.state import Arrival, look_up, merge
 from loopwright.features.online.windows import WindowArrival
 from loopwright.features.plans import used_columns
@@ -29,10 +30,6 @@ MOST_ROWS = 2048
 """How many newest rows of an entity a column view answers from at most, where rows are denser than the slack."""
 LATE_REQUESTS_US = 7 * DAY_US
 """How much longer than its time to live and the slack a value is kept that nothing can answer with any more."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
-"""
 _READ = """
 SELECT view_key, entity, body FROM json_each(?) AS wanted CROSS JOIN json_each(wanted.value) AS names
 CROSS JOIN online ON view_key = wanted.key AND entity = names.value
@@ -231,7 +228,7 @@ class SqliteOnlineStore:
         # A power cut may take the last rows under NORMAL; everything here can be filled again.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "wal_autocheckpoint=8000"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(_SCHEMA)
+        connection.executescript(SCHEMA)
         self._of_thread.connection, self._of_thread.file = connection, self._file()
         self._opened.append(connection)
         return connection

@@ -137,7 +137,8 @@ def load(line: Line, message: Load, page: Page) -> DeploymentRuntime | None:
     """Load a release, have it answer, and tell how that went; None where it cannot be used."""
     release = message.release
     try:
-        loader = Loader(Path(message.root), message.online_url, WallClock())
+        around = message.around
+        loader = Loader(Path(around.root), WallClock(), around.project, around.online_url)
         marker = PageMarker(page, [bytes([place]) for place in range(len(release.variants))])
         runtime = loader.load(release, marker)
         row_us = runtime.warm(read_question(message.sample, release).rows if message.sample else ())

@@ -6,10 +6,12 @@ from contextlib import suppress
 
 from loopwright.gateway.children.answering import AnsweringDesk, load
 from loopwright.gateway.children.line import Line
-from loopwright.gateway.children.messages import Load
+from loopwright.gateway.children.messages import Load, Loaded, Open
+from loopwright.gateway.children.surroundings import settle_in
 from loopwright.gateway.children.taking import TakingDesk
 from loopwright.gateway.loading import hiding_optional_libraries
 from loopwright.gateway.marks import Page
+from loopwright.kernel.errors import LoopwrightError
 
 
 def prepare(name: str) -> None:
@@ -28,6 +30,12 @@ def serve(connection: socket.socket, page: Page) -> None:
     line = Line(connection)
     with suppress(EOFError, BrokenPipeError, ConnectionResetError):
         message = line.read(is_waiting=True)[0]
+        assert isinstance(message, Load | Open)
+        try:
+            settle_in(message.around)
+        except LoopwrightError as error:
+            line.write(Loaded(message.number, why_not=error.to_dict()))
+            return
         if isinstance(message, Load):
             runtime = load(line, message, page)
             if runtime is not None:

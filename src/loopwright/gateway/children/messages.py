@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.features import BoundView, DatasetPushSpec
+from loopwright.gateway.children.surroundings import Surroundings
 from loopwright.gateway.ingest import Labels
 from loopwright.gateway.questions import Question
 from loopwright.gateway.spool import Batch, Layout
@@ -24,14 +25,13 @@ class Message(msgspec.Struct, array_like=True, tag_field="what"):
 
 
 class Load(Message, tag="load"):
-    """Load a release from the gateway's folder, warm it, and answer its questions from now on.
+    """Load a release, warm it, and answer its questions from now on.
 
     ``sample`` is a question that the release before has answered.
     """
 
     release: Release
-    root: str
-    online_url: str
+    around: Surroundings
     sample: Question | None = None
 
 
@@ -55,8 +55,7 @@ class Settle(Message, tag="settle"):
 class Open(Message, tag="open"):
     """Take rows of a project's streams from now on."""
 
-    root: str
-    online_url: str
+    around: Surroundings
 
 
 class Target(Message, tag="target"):

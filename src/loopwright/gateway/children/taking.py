@@ -53,7 +53,8 @@ class TakingDesk:
 
     def __init__(self, line: Line, opened: Open, page: Page) -> None:
         self._line = line
-        self._loader = Loader(Path(opened.root), opened.online_url, WallClock())
+        around = opened.around
+        self._loader = Loader(Path(around.root), WallClock(), around.project, around.online_url)
         self._marker = PageMarker(page, [b"store", b"transform"])
         self._packer = BatchPacker()
         self._targets: dict[int, Any] = {}

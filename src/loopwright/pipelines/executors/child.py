@@ -92,7 +92,8 @@ class Child:
         os.close(child_reads)
         os.close(child_writes)
         writes = [self.scratch, temporary, *([] if more is None else [more.absolute()])]
-        walls = None if enclosure is None else enclosure.walls(code, self.inputs, writes)
+        reads = [*([Path(code)] if code else []), self.inputs]
+        walls = None if enclosure is None else enclosure.walls(reads, writes)
         write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}, "walls": walls})
 
     def wait_ready(self) -> None:

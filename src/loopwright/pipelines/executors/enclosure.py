@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.config import Walls, home_secrets
+from loopwright.config import Settings, Walls, config_folder, home_secrets
 from loopwright.kernel.errors import Corrupt
 from loopwright.wire.walls import landlock_version
 
@@ -25,7 +25,7 @@ _LINKS_FROM = 3
 
 
 class Enclosure(msgspec.Struct, frozen=True):
-    """How the children of a worker are shut in.
+    """How the children of a worker, or of a gateway, are shut in.
 
     Args:
         mode: ``on`` opens for reading whatever is not hidden; ``strict`` only the interpreter, the system's libraries
@@ -38,20 +38,29 @@ class Enclosure(msgspec.Struct, frozen=True):
     hidden: Sequence[Path] = ()
     folders: Sequence[Path] = ()
 
-    def walls(self, code: str, inputs: Path, writes: Sequence[Path]) -> dict[str, Any]:
+    @classmethod
+    def of(cls, settings: Settings) -> "Enclosure | None":
+        """Return how user code is kept from everything of the platform, wherever it lies; None where walls are off."""
+        if settings.walls == "off":
+            return None
+        blobs = [] if "://" in settings.blobs_url else [Path(settings.blobs_url).absolute()]
+        return cls(
+            settings.walls, [settings.state_dir, config_folder(), *blobs, *settings.hidden], settings.user_folders
+        )
+
+    def walls(self, reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
         """Return the walls of one child, see ``wire.walls.raise_walls``.
 
         Args:
-            code: Its unpacked code; empty for functions of the platform.
-            inputs: The folder of what it is handed.
+            reads: What it is handed, its code among it.
             writes: Its own folders.
         """
         devices = _devices()
-        own = [*([code] if code else []), *map(str, [inputs, *writes, *self.folders])]
-        reads = [*(_SYSTEM if self.mode == "strict" else ("/",)), *_interpreter(), *own, *devices]
+        own = [*map(str, [*reads, *writes, *self.folders])]
+        opened = [*(_SYSTEM if self.mode == "strict" else ("/",)), *_interpreter(), *own, *devices]
         homes = [path for path in home_secrets() if not any(Path(one).is_relative_to(path) for one in _interpreter())]
         return {
-            "reads": reads,
+            "reads": opened,
             "writes": [*map(str, [*writes, *self.folders]), *devices],
             "hidden": [*map(str, [*self.hidden, *homes]), *_NOBODYS],
             "network": self.mode != "strict",

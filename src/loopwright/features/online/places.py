@@ -1,0 +1,30 @@
+"""Where the embedded online stores are: one for each project, in a folder of its own.
+
+User code of a project looks features up by itself, behind walls: it has to open the store, and SQLite's files beside it
+for writing, and nothing of another project.
+"""
+
+from pathlib import Path
+
+STORES = "online"
+"""Folder of the state folder that holds a folder for each project."""
+FILE = "online.sqlite"
+"""Name of a store's file; of older versions also that of the one file in the state folder."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
+"""
+"""Tables of a store."""
+
+
+def online_folder(state_dir: Path, project: str) -> Path:
+    """Return the folder of a project's store; it is made where it is missing."""
+    folder = state_dir / STORES / project
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def online_url(state_dir: Path, project: str) -> str:
+    """Return the address of a project's store, whose folder is made where it is missing."""
+    return str(online_folder(state_dir, project) / FILE)

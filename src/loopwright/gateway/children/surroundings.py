@@ -1,0 +1,69 @@
+"""What surrounds a child: its project's code, models, store and scratch space, and walls around all else."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from loopwright.config import work_in
+from loopwright.features import online
+from loopwright.gateway.files import code_folder
+from loopwright.kernel.errors import StepFailed
+from loopwright.pipelines import Enclosure
+from loopwright.wire.walls import raise_walls
+
+
+class Surroundings(msgspec.Struct, array_like=True):
+    """Where a child of one project finds what it needs, and its walls, see ``wire.walls.raise_walls``; None for none.
+
+    ``root`` is the gateway's folder.
+    """
+
+    project: str
+    root: str
+    online_url: str
+    scratch: str
+    walls: dict[str, Any] | None
+
+
+class Place(NamedTuple):
+    """Where a gateway and its children find things: its folder, the state folder, and how children are shut in."""
+
+    root: Path
+    state_dir: Path
+    enclosure: Enclosure | None
+
+    def around(self, project: str, models: Iterable[str] = ()) -> Surroundings:
+        """Return what surrounds a child of a project that serves these models; folders are made where they are missing.
+
+        Behind its walls it may read the project's code and these models, and write the project's store and scratch.
+        """
+        code, scratch = code_folder(self.root, project), self.root / "scratch" / project
+        for folder in (code, scratch):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store = online.online_folder(self.state_dir, project)
+        reads = [code, *(self.root / "models" / key for key in models)]
+        walls = None if self.enclosure is None else self.enclosure.walls(reads, [scratch, store])
+        url = online.online_url(self.state_dir, project)
+        return Surroundings(project, str(self.root), url, str(scratch), walls)
+
+
+def settle_in(around: Surroundings) -> None:
+    """Go where a child works, and raise its walls: before anything of the project's runs, and for good.
+
+    Raises:
+        StepFailed: Walls are wanted and cannot be raised.
+    """
+    work_in(around.scratch)
+    tempfile.tempdir = None  # what was chosen before is behind the walls
+    if around.walls is None:
+        return
+    try:
+        raise_walls(around.walls)
+    except (OSError, RuntimeError) as error:
+        raise StepFailed(
+            f"no walls can be raised around user code: {error}",
+            next_step="loopwright doctor says what this machine can; LOOPWRIGHT_WALLS=off for code that you trust",
+        ) from None
