@@ -12,8 +12,10 @@ import msgspec
 import pytest
 from sqlalchemy import inspect, text
 
+from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import Conflict
 from loopwright.monitoring import DecayLimit, PolicyAnswers
+from loopwright.monitoring.targets import shown_channel
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision, revisions, upgrade
@@ -158,3 +160,39 @@ def test_a_monitor_takes_over_the_limits_of_the_policy_that_was_applied(empty: D
     found = empty.read(lambda connection: connection.execute(text("SELECT project_id, policy FROM monitors")).all())
     policies = {project: policy and msgspec.json.decode(policy, type=PolicyAnswers) for project, policy in found}
     assert policies == {"a": PolicyAnswers(drift=True, decay=[DecayLimit(0.03, 900)]), "b": None}
+
+
+def test_targets_leave_the_jobs_and_answers_of_before(empty: Database) -> None:
+    url, gone = "https://hooks.example/T0/B0/se%_\\cret", "https://hooks.example/left"
+    shown = shown_channel(f"webhook:{url}")
+    upgrade(empty, to="0025")
+    with empty.engine.connect() as connection:
+        kept = {"channel": shown, "target": url}
+        connection.execute(text("INSERT INTO channel_targets VALUES ('a', :channel, :target)"), kept)
+        columns = "project_id, job_id, kind, ref, args, state, attempt, event_at, recorded_at, error"
+        values = "'a', :job_id, :kind, 'r', :args, 'done', 1, 0, 0, :error"
+        for job_id, kind, channel in (
+            ("1", "monitoring.deliver_alert", f"webhook:{url}"),
+            ("2", "monitoring.deliver_alert", f"webhook:{gone}"),
+            ("3", "monitoring.deliver_alert", "log"),
+            ("4", "data.import", "log"),
+        ):
+            told = to_json({"channel": channel, "incident_id": "i"}).decode()
+            row = {"job_id": job_id, "kind": kind, "args": told, "error": told}
+            connection.execute(text(f"INSERT INTO jobs ({columns}) VALUES ({values})"), row)
+        answer = to_json({"spec": {"channels": [f"webhook:{url}", "log"]}}).decode()
+        key = "INSERT INTO idempotency_keys VALUES ('a', 'k', 'd', :answer, 0)"
+        connection.execute(text(key), {"answer": answer})
+        connection.commit()
+    upgrade(empty)
+
+    def ask(statement: str) -> list[Any]:
+        return empty.read(lambda connection: list(connection.execute(text(statement)).all()))
+
+    told = [json.loads(args)["channel"] for (args,) in ask("SELECT args FROM jobs ORDER BY job_id")]
+    assert told == [shown, shown_channel(f"webhook:{gone}"), "log", "log"]
+    everything = str([ask(f"SELECT * FROM {table}") for table in ("jobs", "idempotency_keys")])
+    assert "T0" not in everything
+    assert "/left" not in everything
+    targets = dict(ask("SELECT channel, target FROM channel_targets"))
+    assert targets == {shown: url, shown_channel(f"webhook:{gone}"): gone}, "what waits is still delivered"
