@@ -54,15 +54,17 @@ def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None
     segments = [FEATURE_PREFIX + name for name in task.monitor.spec.segments]
     kept = [*BASE_COLUMNS, *segments]
     columns = list(dict.fromkeys([*COUNTED_COLUMNS, *segments, *feature_columns(reference)]))
-    labels = _read_labels(task, blobs)
     tallies, labelled = [profile.tally for profile in profiled.values()], []
     if reference is None:
         tallies = [msgspec.structs.replace(tally, profile=None) for tally in tallies]
     for part in _parts([chunk for chunk in task.predictions if chunk.chunk_id not in profiled]):
         rows = predictions.latest(_scan(task, part, blobs, columns)).collect()
         tallies.append(tally_rows(rows, reference))
+        labels = predictions.latest_labels(task.labels, blobs, among=rows.get_column("prediction_id")).collect()
         labelled.append(rows.select(kept).join(labels, on="prediction_id", how="inner"))
-    for chunks in _groups(_with_labels([chunk for chunk in task.predictions if chunk.chunk_id in profiled], labels)):
+    counted = [chunk for chunk in task.predictions if chunk.chunk_id in profiled]
+    labels = _read_labels(task, counted, blobs)
+    for chunks in _groups(_with_labels(counted, labels)):
         rows = _scan(task, _Part(chunks), blobs, kept).join(labels.lazy(), on="prediction_id", how="inner").collect()
         labelled.append(rows)
     return Answers(add_up(tallies), pl.concat(labelled, how="diagonal_relaxed"))
@@ -76,9 +78,12 @@ def _scan(task: WindowTask, part: _Part, blobs: BlobStore, columns: list[str]) -
     return rows if part.high is None else rows.filter(pl.col("prediction_id") < pl.lit(part.high))
 
 
-def _read_labels(task: WindowTask, blobs: BlobStore) -> pl.DataFrame:
-    """Return the labels of predictions whose ids lie where those of the window do."""
-    ids = [name for chunk in task.predictions for name in (chunk.id_first, chunk.id_last)]
+def _read_labels(task: WindowTask, chunks: Sequence[Chunk], blobs: BlobStore) -> pl.DataFrame:
+    """Return the labels of predictions whose ids lie where those of some chunks do: ids follow time where few overlap.
+
+    What the ids are is not known, for nobody reads them.
+    """
+    ids = [name for chunk in chunks for name in (chunk.id_first, chunk.id_last)]
     between = (min(ids), max(ids)) if ids else ("", "")
     return predictions.latest_labels(task.labels, blobs, between=between).collect()
 

@@ -87,24 +87,35 @@ def _with_features(chunks: Sequence[Chunk], blobs: BlobStore, columns: Sequence[
 
 
 def latest_labels(
-    chunks: Iterable[Chunk], blobs: BlobStore, *, known_by: int | None = None, between: tuple[str, str] | None = None
+    chunks: Iterable[Chunk],
+    blobs: BlobStore,
+    *,
+    known_by: int | None = None,
+    between: tuple[str, str] | None = None,
+    among: pl.Series | None = None,
 ) -> pl.LazyFrame:
     """Return one label a prediction id: the latest by (event_at, recorded_at, label_id).
+
+    Labels may come for months; of those that are not asked for, hardly more is read than where they lie.
 
     Args:
         chunks: Chunks of kind ``labels``.
         blobs: Where their bytes are.
         known_by: Leave out what became known later, microseconds UTC.
-        between: Lowest and highest id of the predictions that are asked for, where not all are: labels may come for
-            months, and of those of other predictions hardly more is read than where they lie.
+        between: Lowest and highest id of the predictions that are asked for, where not all are.
+        among: The ids themselves.
 
     Returns:
         ``prediction_id, label, label_text, label_at``.
     """
     frame = _scan(list(chunks), blobs, LABEL_SCHEMA)
+    if among is not None:
+        between = (str(among.min()), str(among.max())) if len(among) else ("", "")
     if between is not None:
         first, last = (pl.lit(bound) for bound in between)
         frame = frame.filter(pl.col("prediction_id").is_between(first, last))  # by row groups
+    if among is not None:
+        frame = frame.join(among.unique().to_frame("prediction_id").lazy(), on="prediction_id", how="semi")
     if known_by is not None:
         frame = frame.filter(pl.col("event_at") <= known_by)
     return (
