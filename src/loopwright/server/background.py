@@ -23,7 +23,7 @@ TICK_S = 0.2
 UPKEEP_AFTER_S, UPKEEP_EVERY_S = 300.0, 3600.0
 DISK_EVERY_S = 20.0
 TIDY_EVERY_S = 6 * 3600.0
-GARBAGE_AFTER_S = 600.0
+LATER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 """What is tidied up goes in parts, with a pause for others between them."""
 
@@ -101,18 +101,26 @@ class Background:
         while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
             self._stop.wait(TIDY_PAUSE_S)
         self._remove_what_is_old()
-        # Last: what else was tidied up names blobs no more. Not at once: a start has other things to do.
-        if not self._stop.wait(GARBAGE_AFTER_S):
+        # Not at once: a start has other things to do, and so have the servers that follow each other as leaders.
+        if not self._stop.wait(LATER_S):
+            self._tidy_online()
+            # Last: what else was tidied up names blobs no more.
             garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
         self._stop.wait(TIDY_EVERY_S)
 
     def _remove_what_is_old(self) -> None:
         """Remove rows that nobody wants to keep any longer, some at a time."""
-        dispatcher = self._context.dispatcher
+        write = self._context.dispatcher.write
         for project in self._projects():
             with _told(project, "removing old rows"):
-                while not self._stop.is_set() and dispatcher.write(project, SERVICE_ACTOR, retention.apply):
+                while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
                     self._stop.wait(TIDY_PAUSE_S)
+
+    def _tidy_online(self) -> None:
+        """Have the online store of each project tidied where it may hold what nobody asks for."""
+        dispatcher = self._context.dispatcher
+        for project in self._projects():
+            with _told(project, "tidying the online store"):
                 if dispatcher.read(project, SERVICE_ACTOR, tidying.is_wanted):
                     dispatcher.write(project, SERVICE_ACTOR, tidying.start_tidying)
 
