@@ -6,9 +6,11 @@ from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, 
 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
 from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import convert
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
+from loopwright.store.statements import Statement
 from loopwright.store.tx import Tx
 
 
@@ -119,6 +121,49 @@ def find_version(
     return None if row is None else read_row(row, DatasetVersion, fragments=_fragments(tx, row, during))
 
 
+def _fragments_of(*columns: Any) -> Select[Any]:
+    """Return the fragments of ready versions from ``base`` to ``parent``, then those of the version ``own``.
+
+    Ready versions follow each other in one line, so those between base and parent are exactly its ancestors.
+    """
+    table, versions = dataset_fragments, dataset_versions
+    same = and_(
+        versions.c.project_id == table.c.project_id,
+        versions.c.dataset == table.c.dataset,
+        versions.c.version == table.c.version,
+    )
+    is_inherited = and_(table.c.version.between(bindparam("base"), bindparam("parent")), versions.c.state == "ready")
+    return (
+        select(*columns)
+        .join_from(table, versions, same)
+        .where(
+            table.c.project_id == bindparam("project"),
+            table.c.dataset == bindparam("name"),
+            or_(table.c.version == bindparam("own"), is_inherited),
+        )
+        .order_by(table.c.version, table.c.ordinal)
+    )
+
+
+_fragment_digests = Statement(_fragments_of(dataset_fragments.c.digest))
+_named_version = Statement(
+    select(dataset_versions).where(
+        dataset_versions.c.project_id == bindparam("project"),
+        dataset_versions.c.dataset == bindparam("name"),
+        dataset_versions.c.version == bindparam("number"),
+    )
+)
+
+
+def find_head(tx: Tx, dataset: str, version: int) -> tuple[DatasetVersion, list[Digest]] | None:
+    """Return one version without its fragments, and their digests: after a year of appends the rest takes long."""
+    row = _named_version.first(tx.connection, project=tx.project, name=dataset, number=version)
+    if row is None:
+        return None
+    digests = _fragment_digests.all(tx.connection, **_held_by(tx, row))
+    return read_row(row, DatasetVersion, fragments=[]), [digest for (digest,) in digests]
+
+
 def find_base(tx: Tx, dataset: str, version: int) -> int:
     """Return the version that the chain of appends of a version stands on."""
     statement = select(dataset_versions.c.base).where(
@@ -172,31 +217,21 @@ def _versions(tx: Tx, dataset: str) -> Select[Any]:
 
 
 def _fragments(tx: Tx, version: Row[Any], during: tuple[int | None, int | None]) -> list[Fragment]:
-    """Return the fragments of the ready versions from the base to the parent, then its own.
-
-    Ready versions follow each other in one line, so those between base and parent are exactly its ancestors.
-    """
-    table, versions = dataset_fragments, dataset_versions
-    same = and_(
-        versions.c.project_id == table.c.project_id,
-        versions.c.dataset == table.c.dataset,
-        versions.c.version == table.c.version,
-    )
-    is_own = table.c.version == version.version
-    parent = -1 if version.parent is None or version.operation == "replace" else version.parent
-    is_inherited = and_(table.c.version.between(version.base, parent), versions.c.state == "ready")
-    statement = (
-        select(table)
-        .join_from(table, versions, same)
-        .where(table.c.project_id == tx.project, table.c.dataset == version.dataset, or_(is_own, is_inherited))
-        .order_by(table.c.version, table.c.ordinal)
-    )
+    """Return the fragments whose rows a version holds."""
+    table, statement = dataset_fragments, _fragments_of(dataset_fragments)
     start_at, end_at = during
     if start_at is not None:
         statement = statement.where(or_(table.c.event_at_max.is_(None), table.c.event_at_max >= start_at))
     if end_at is not None:
         statement = statement.where(or_(table.c.event_at_min.is_(None), table.c.event_at_min < end_at))
-    return [read_row(row, Fragment) for row in tx.execute(statement)]
+    return [read_row(row, Fragment) for row in tx.execute(statement, _held_by(tx, version))]
+
+
+def _held_by(tx: Tx, version: Row[Any]) -> dict[str, Any]:
+    """Return what ``_fragments_of`` asks for to find the rows of a version."""
+    parent = -1 if version.parent is None or version.operation == "replace" else version.parent
+    named = {"project": tx.project, "name": version.dataset}
+    return {**named, "own": version.version, "base": version.base, "parent": parent}
 
 
 def find_import(tx: Tx, job_id: str) -> ImportResult | None:

@@ -23,6 +23,7 @@ from loopwright.data.types import (
     ImportResult,
 )
 from loopwright.governance import lineage
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import convert, digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, error_from_dict
 from loopwright.kernel.states import check_change
@@ -128,14 +129,32 @@ def get_version(tx: Tx, *, dataset: str, version: int | None = None) -> DatasetV
     if named is not None:
         return named
     if version is not None:
-        unknown = NotFound(f"dataset {dataset} has no version {version}", field="version", value=version)
-        error = missing(tx, "dataset", dataset, version, unknown)
-        datasets.get(tx, dataset=dataset) if error is unknown else None
-        raise error
+        raise _unknown(tx, dataset, version)
     datasets.get(tx, dataset=dataset)
     if (last := _last(tx, dataset)) is not None:
         check_usable(last)
     raise NotFound(f"dataset {dataset} has no version yet", field="version", next_step="import rows first")
+
+
+def _unknown(tx: Tx, dataset: str, version: int) -> Exception:
+    """Return why there is no such version: it was deleted, or it or the dataset never was."""
+    unknown = NotFound(f"dataset {dataset} has no version {version}", field="version", value=version)
+    error = missing(tx, "dataset", dataset, version, unknown)
+    if error is unknown:
+        datasets.get(tx, dataset=dataset)
+    return error
+
+
+def get_head(tx: Tx, *, dataset: str, version: int) -> tuple[DatasetVersion, list[Digest]]:
+    """Return one version without its fragments, whatever its state, and their digests.
+
+    Raises:
+        NotFound: No such version, or none any more.
+    """
+    head = sql.find_head(tx, dataset, version)
+    if head is None:
+        raise _unknown(tx, dataset, version)
+    return head
 
 
 @query("data.newest_version", internal=True)

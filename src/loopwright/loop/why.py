@@ -230,8 +230,7 @@ class _Chain:
             ref = self._tx.ref("dataset", name, number)
             if self._is_gone(ref, "dataset", child):
                 continue
-            version = data.get_version(self._tx, dataset=name, version=number)
-            digests = [fragment.digest for fragment in version.fragments]
+            version, digests = data.get_head(self._tx, dataset=name, version=number)
             files = f"{len(digests)} fragment{'' if len(digests) == 1 else 's'}"
             sentence = (
                 f"Dataset {name} version {number}: {version.rows} rows in {files}, together {version.digest[:12]}."
