@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.gateway.batching import Asked, Batcher
 from loopwright.gateway.journal import Then
 from loopwright.gateway.metrics import Metrics
-from loopwright.gateway.spool import Batch, StreamKey
 from loopwright.kernel.errors import StorageFull
 from tests.gateway.test_runtime import GOOD, ROWS, runtime
 from tests.waiting import run_apart

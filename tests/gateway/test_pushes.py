@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from loopwright.features import BoundView, ColumnViewSpec, DatasetPushSpec, online
+from loopwright.gateway.batches import Batch
 from loopwright.gateway.pushes import PushTarget
-from loopwright.gateway.spool import Batch
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.code import CodeRef

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.process import hold_gateway
 from loopwright.gateway.salvage import readable_after_damage, salvage
-from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, read_segment
+from loopwright.gateway.segments import read_segment
+from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import Unavailable
 
 KEY = StreamKey("flights", "labels", "late")

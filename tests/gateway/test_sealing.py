@@ -7,8 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
+from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.sealing import Sealer, to_frame
-from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey
+from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import Unavailable
 from loopwright.store.types import Streams
 from loopwright.wire.addresses import Addresses

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loopwright.gateway import spool as spool_module
-from loopwright.gateway.spool import Batch, Layout, Spool, StreamKey, cut_torn_tail, read_segment
+from loopwright.gateway import segments
+from loopwright.gateway.batches import Batch, Layout, StreamKey
+from loopwright.gateway.segments import cut_torn_tail, read_segment
+from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import StorageFull, Unavailable
 
 KEY = StreamKey("flights", "predictions", "late")
@@ -108,7 +110,7 @@ def test_a_segment_is_set_aside_only_for_what_does_not_pass(
     def cannot(_path: Path) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(spool_module, "cut_torn_tail", cannot)
+    monkeypatch.setattr(segments, "cut_torn_tail", cannot)
     spool = started_after(tmp_path, lambda body: body)
     assert len(spool.kept_aside) == is_aside
     assert spool.streams[KEY].closed() == ([] if is_aside else [1])

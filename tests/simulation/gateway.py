@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from loopwright.gateway import process
+from loopwright.gateway.batches import StreamKey
 from loopwright.gateway.ingest import Labels, read_external, read_labels
 from loopwright.gateway.sealing import Sealer
-from loopwright.gateway.spool import Spool, StreamKey
+from loopwright.gateway.spool import Spool
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError

@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 
 from loopwright.client import caller as client_caller
 from loopwright.client.caller import HttpCaller
-from loopwright.gateway import sealing, spool
+from loopwright.gateway import sealing, segments, spool
 from loopwright.governance import Dispatcher, check_permission, find_verb
 from loopwright.kernel import clock
 from loopwright.kernel.clock import WallClock
@@ -48,7 +48,7 @@ SERVICE_TOKEN = "service"
 PATIENCE_S = 8.0
 LOOK_EVERY_S = 2.0
 
-_WITH_THREADS = (background, signal, sqlite, reactor, process, tasks, calling, spool, sealing)
+_WITH_THREADS = (background, signal, sqlite, reactor, process, tasks, calling, segments, spool, sealing)
 _WITH_TIME = (identity, clock, sqlite, tasks, calling, client_caller, sealing)
 
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from loopwright.gateway import process, sealing, spool
+from loopwright.gateway import process, sealing, segments
+from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.governance import dispatch
 from loopwright.loop import sql as loop_sql
 from loopwright.loop import timers
@@ -80,21 +81,21 @@ def reaction_taken_twice() -> Planted:
 
 
 def rows_answered_before_they_are_written() -> Planted:
-    append = spool.Stream.append
+    append = segments.Stream.append
 
-    def write_later(stream: spool.Stream, batches: Sequence[spool.Batch]) -> int:
+    def write_later(stream: segments.Stream, batches: Sequence[Batch]) -> int:
         waiting = vars(stream).setdefault("waiting", [])
         written = [append(stream, [batch]) for batch in waiting]
         waiting[:] = batches
         return sum(written)
 
-    return {(spool.Stream, "append"): write_later}
+    return {(segments.Stream, "append"): write_later}
 
 
 def segment_deleted_before_it_is_registered() -> Planted:
     draft = sealing.Sealer._draft
 
-    def read(sealer: sealing.Sealer, key: spool.StreamKey, number: int) -> sealing.Draft:
+    def read(sealer: sealing.Sealer, key: StreamKey, number: int) -> sealing.Draft:
         made = draft(sealer, key, number)
         made.stream.path(number).unlink()
         return made
@@ -106,7 +107,7 @@ def segment_deleted_before_it_is_registered() -> Planted:
 
 
 def folder_entries_not_flushed() -> Planted:
-    return {(spool.Stream, "flush_entries"): lambda _: None}
+    return {(segments.Stream, "flush_entries"): lambda _: None}
 
 
 def new_name_after_each_start() -> Planted:

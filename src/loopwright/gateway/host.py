@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from loopwright.gateway.batches import Batch
 from loopwright.gateway.children.child import End
 from loopwright.gateway.children.duty import Duty
 from loopwright.gateway.children.messages import (
@@ -29,7 +30,6 @@ from loopwright.gateway.journal import Then
 from loopwright.gateway.pauses import Pauses
 from loopwright.gateway.questions import Question
 from loopwright.gateway.runtime import ModelPaused, champion_place
-from loopwright.gateway.spool import Batch
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
 from loopwright.serving import Release

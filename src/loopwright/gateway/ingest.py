@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from loopwright.gateway.batches import Batch, Layout
 from loopwright.gateway.inputs import Row
-from loopwright.gateway.spool import Batch, Layout
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.values import Window, read_id, read_key, read_moment, read_number, window_at
 from loopwright.kernel.documents import to_json

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.gateway.sealing import Sealer
-from loopwright.gateway.spool import Batch, Spool, StreamKey
+from loopwright.gateway.spool import Spool
 
 Then = Callable[[Exception | None], None]
 """Called once rows are as safe as they must be, with the error if they are not."""

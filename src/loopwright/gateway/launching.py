@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from loopwright.gateway.admission import MOST_WAITING, MOST_WAITING_BYTES, Admission
 from loopwright.gateway.bars import Bars
+from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.gateway.bodies import MOST_BODY_BYTES
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place
@@ -24,7 +25,6 @@ from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.pauses import ChildCrashed
 from loopwright.gateway.questions import Question
 from loopwright.gateway.runtime import DeploymentRuntime
-from loopwright.gateway.spool import Batch, StreamKey
 from loopwright.serving import Release, Variant
 
 T = TypeVar("T")

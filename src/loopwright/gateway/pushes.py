@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from loopwright.features import BoundView, DatasetPushSpec, online, typed_frame
+from loopwright.gateway.batches import Batch, Layout
 from loopwright.gateway.inputs import Row
-from loopwright.gateway.spool import Batch, Layout
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.values import EVER, window_at
 from loopwright.kernel.clock import format_moment

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.gateway.inputs import Moments, Row, RowKeys
 from loopwright.gateway.marks import Marker, NoMarker
 from loopwright.gateway.router import Router, bucket_of
-from loopwright.gateway.spool import Batch, StreamKey
 from loopwright.gateway.stamps import Stamped
 from loopwright.gateway.variants import FeatureCache, LoadedVariant, ModelUnfit, PlanReader, Scored
 from loopwright.kernel.clock import Clock

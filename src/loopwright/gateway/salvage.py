@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
+from loopwright.gateway.batches import Batch, Layout
 from loopwright.gateway.process import hold_gateway
-from loopwright.gateway.spool import HEAD, Batch, Layout, Stream, read_records
+from loopwright.gateway.segments import HEAD, Stream, read_records
 
 _RECORD_BEGINS = re.compile(rb"[\x92\x93]")
 """A record's body is an array of two (a layout) or three (a batch); a byte that says so follows its head."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from loopwright.gateway.spool import Batch, Spool, Stream, StreamKey, read_segment
+from loopwright.gateway.batches import Batch, StreamKey
+from loopwright.gateway.segments import Stream, read_segment
+from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore

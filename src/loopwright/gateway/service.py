@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from loopwright.gateway.batches import StreamKey
 from loopwright.gateway.batching import Asked, Batcher
 from loopwright.gateway.bodies import decoded
 from loopwright.gateway.children.messages import Take
@@ -22,7 +23,7 @@ from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.questions import Question, read_question, write_answer
 from loopwright.gateway.releases import Name, ReleaseKeeper
 from loopwright.gateway.sealing import Sealer
-from loopwright.gateway.spool import Spool, StreamKey
+from loopwright.gateway.spool import Spool
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.taker import Taker
 from loopwright.gateway.troubles import Troubles

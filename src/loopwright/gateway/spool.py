@@ -1,290 +1,22 @@
 """The spool: what was answered is in an append-only file before the answer leaves.
 
-A stream is a folder ``<project>/<kind>/<stream>`` of segments ``000000000001.log``. A segment is a run of records
-``u32 length | u32 crc32 | msgpack``; a record is ``[layout_id, layout]`` or ``[layout_id, rows, [column, ...]]``. The
-kernel holds what one ``write()`` took, so rows survive the death of the process; ``fdatasync`` follows within 50 ms.
-A segment that cannot be read or sealed as it is stays as ``000000000001.bad``, for a person.
+The kernel holds what one ``write()`` took, so rows survive the death of the process; ``fdatasync`` follows in 50 ms.
 """
 
-import errno
 import logging
 import os
-import re
-import shutil
-import struct
 import threading
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from itertools import count
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
 
-import msgspec
-
+from loopwright.gateway.batches import Batch, StreamKey
+from loopwright.gateway.segments import Stream, is_own, translate
 from loopwright.kernel.errors import StorageFull, Unavailable
-from loopwright.store.blobs.local import sync_folder
 from loopwright.store.streams import STREAMS
-from loopwright.store.streams import Stream as Declared
 
 log = logging.getLogger("loopwright.gateway")
-HEAD = struct.Struct("<II")
 SYNC_EVERY_S = 0.05
-_LARGEST_RECORD = 1 << 30
-_LEVELS = 4
-"""Folders above a stream's own that may be new with it: kind, project, spool, and the gateway's."""
 _PROBE_NAME, _PROBE = ".probe", bytes(1 << 16)
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_PASSING = {*_FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
-"""What keeps a process from reading a file that is sound: it lacks room, memory or handles."""
-_SEGMENT = re.compile(r"[0-9]{12}\.log")
-_ASIDE = re.compile(r"[0-9]{12}(\.[0-9]+)?\.(bad|salvaged)")
-_encoder = msgspec.msgpack.Encoder()
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """What a batch's columns are: names with dtypes (``i64 f64 str bool time``), and values that hold for every row."""
-
-    columns: tuple[tuple[str, str], ...]
-    constants: tuple[tuple[str, str, Any], ...] = ()
-
-    @classmethod
-    def of(
-        cls, stream: Declared, constants: Mapping[str, Any] | None = None, further: Iterable[tuple[str, str]] = ()
-    ) -> Self:
-        """Return the layout of rows of a declared stream.
-
-        Args:
-            stream: What its rows have in common.
-            constants: Values of some of its columns that hold for every row.
-            further: Names and dtypes of the columns beside.
-        """
-        fixed = constants or {}
-        return cls(
-            (*(item for item in stream.dtypes() if item[0] not in fixed), *further),
-            tuple((name, dtype, fixed[name]) for name, dtype in stream.dtypes(fixed)),
-        )
-
-
-class Batch(NamedTuple):
-    """Rows that are spooled together: one list a column, all of one length."""
-
-    layout: Layout
-    rows: int
-    columns: list[list[Any]]
-
-    @classmethod
-    def of(cls, layout: Layout, rows: int, named: Mapping[str, list[Any]], further: Sequence[list[Any]] = ()) -> Self:
-        """Return rows whose stream's columns are given by name; those beside follow in the layout's order.
-
-        Raises:
-            KeyError: A column of the stream was not given.
-        """
-        columns = [named[name] for name, _ in layout.columns[: len(layout.columns) - len(further)]]
-        return cls(layout, rows, [*columns, *further])
-
-
-class StreamKey(NamedTuple):
-    """Address of one stream."""
-
-    project: str
-    kind: str
-    stream: str
-
-
-def frame(payload: Any) -> bytes:
-    """Return one record: length, checksum and MessagePack."""
-    body = _encoder.encode(payload)
-    return HEAD.pack(len(body), zlib.crc32(body)) + body
-
-
-def read_records(path: Path) -> Iterator[tuple[int, Any]]:
-    """Yield (offset after the record, payload) of every whole record from the start; stop at the first torn one."""
-    with path.open("rb") as file:
-        end = 0
-        while len(head := file.read(HEAD.size)) == HEAD.size:
-            length, checksum = HEAD.unpack(head)
-            body = file.read(length) if length <= _LARGEST_RECORD else b""
-            if not length or len(body) != length or zlib.crc32(body) != checksum:
-                return
-            end += HEAD.size + length
-            yield end, msgspec.msgpack.decode(body)
-
-
-class Segment(NamedTuple):
-    """What is in a segment: its batches in the order they were written, and how many bytes after them are damaged."""
-
-    batches: list[Batch]
-    damaged_bytes: int
-
-
-def read_segment(path: Path) -> Segment:
-    """Return what a segment holds up to its first damaged record."""
-    layouts: dict[int, Layout] = {}
-    batches: list[Batch] = []
-    whole = 0
-    for end, payload in read_records(path):
-        whole = end
-        if len(payload) == 2:
-            layouts[payload[0]] = msgspec.convert(payload[1], Layout)
-        else:
-            batches.append(Batch(layouts[payload[0]], payload[1], payload[2]))
-    return Segment(batches, path.stat().st_size - whole)
-
-
-def cut_torn_tail(path: Path) -> None:
-    """Truncate a segment after its last whole record; where more than one write was cut off, a copy is kept."""
-    end = max((end for end, _ in read_records(path)), default=0)
-    rest = path.read_bytes()[end:]
-    if not rest:
-        return
-    if _is_torn(rest):
-        log.warning("cut %s unanswered bytes off %s", len(rest), path)
-    else:
-        kept = _aside(path)
-        shutil.copyfile(path, kept)
-        log.error("%s is damaged after byte %s: what follows is not served on and stays in %s", path, end, kept)
-    os.truncate(path, end)
-
-
-def _is_torn(rest: bytes) -> bool:
-    """Say whether bytes are a write that a crash cut off: the beginning of one record, or space never written to."""
-    if len(rest) < HEAD.size or not rest.strip(b"\0"):
-        return True
-    length: int = HEAD.unpack_from(rest)[0]
-    return len(rest) < HEAD.size + length and length <= _LARGEST_RECORD
-
-
-def _aside(path: Path) -> Path:
-    """Return the name under which a segment is kept for a person."""
-    names = (path.with_suffix(".bad" if number == 1 else f".{number}.bad") for number in count(1))
-    return next(name for name in names if not name.exists())
-
-
-def segment_numbers(folder: Path) -> list[int]:
-    """Return the numbers of the segments in a stream's folder, in no order; what else lies there does not count."""
-    return [int(path.stem) for path in folder.glob("*.log") if _is_segment(path)]
-
-
-def _is_segment(path: Path) -> bool:
-    return _SEGMENT.fullmatch(path.name) is not None and path.is_file()
-
-
-class Stream:
-    """The segments of one stream; appends go to the newest.
-
-    Args:
-        folder: Where the segments are. The newest file is never deleted, so numbers are never used twice.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self.lock = threading.Lock()
-        self._closing: list[int] = []
-        self._unflushed = [folder, *folder.parents[:_LEVELS]]
-        newest = max(segment_numbers(folder), default=0)
-        if newest:
-            self._recover(newest)
-        is_empty = newest > 0 and self.path(newest).exists() and self.path(newest).stat().st_size == 0
-        self._open(newest if is_empty else newest + 1)
-        if newest:
-            with suppress(OSError):  # the next flush asks again
-                self.flush()
-
-    def path(self, number: int) -> Path:
-        """Return the file of a segment."""
-        return self.folder / f"{number:012d}.log"
-
-    def _recover(self, number: int) -> None:
-        """Cut what a crash left unfinished off a segment; one that cannot be read must not keep the others waiting."""
-        try:
-            cut_torn_tail(self.path(number))
-        except OSError as error:
-            if error.errno not in _PASSING:  # else whoever seals it cuts off what is damaged
-                log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
-                return
-        with suppress(OSError):  # nobody else flushes what another life wrote, once there is a newer segment
-            self._closing.append(os.open(self.path(number), os.O_WRONLY))
-
-    def _open(self, number: int) -> None:
-        handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        self.number, self.handle, self.size, self.rows = number, handle, os.fstat(handle).st_size, 0
-        self._layouts: dict[Layout, int] = {}
-
-    def append(self, batches: Sequence[Batch]) -> int:
-        """Write batches with one ``write()``, all or nothing; return the bytes.
-
-        Raises:
-            StorageFull: The disk takes no more; nothing of it stays.
-        """
-        with self.lock:
-            parts: list[bytes] = []
-            fresh: list[Layout] = []
-            for batch in batches:
-                layout_id = self._layouts.get(batch.layout)
-                if layout_id is None:
-                    layout_id = self._layouts[batch.layout] = len(self._layouts)
-                    fresh.append(batch.layout)
-                    parts.append(frame([layout_id, batch.layout]))
-                parts.append(frame([layout_id, batch.rows, batch.columns]))
-            body = b"".join(parts)
-            try:
-                self._write(body)
-            except OSError as error:
-                for layout in fresh:
-                    del self._layouts[layout]
-                os.ftruncate(self.handle, self.size)
-                raise _translate(error, self.folder) from None
-            self.size += len(body)
-            self.rows += sum(batch.rows for batch in batches)
-            return len(body)
-
-    def _write(self, body: bytes) -> None:
-        written = os.write(self.handle, body)
-        if written != len(body):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def roll(self) -> None:
-        """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
-        with self.lock:
-            if self.size:
-                old = self.handle
-                self._open(self.number + 1)  # or the disk is full, and this one goes on
-                self._closing.append(old)
-                self._unflushed.append(self.folder)
-
-    def flush(self) -> None:
-        """Return once what was appended is on the disk, and so are the entries of the folders that lead there.
-
-        What the disk did not confirm is asked for again the next time, also of a segment that is closed by then.
-        """
-        while self._closing:
-            os.fdatasync(self._closing[0])
-            os.close(self._closing.pop(0))
-        os.fdatasync(self.handle)
-        self.flush_entries()
-
-    def flush_entries(self) -> None:
-        """Flush what is new in folders: rows on the disk in a file that has no name after a power cut are lost."""
-        while self._unflushed:
-            sync_folder(self._unflushed[-1])
-            self._unflushed.pop()
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for handle in (*self._closing, self.handle):
-            os.close(handle)
-
-    def closed(self) -> list[int]:
-        """Return the numbers of the segments that take no more rows, oldest first."""
-        newest = self.number
-        return sorted(number for number in segment_numbers(self.folder) if number < newest)
-
-    def put_aside(self, number: int) -> Path:
-        """Keep a closed segment for a person instead of sealing it; return its new name."""
-        path = self.path(number)
-        return path.rename(_aside(path))
 
 
 class Spool:
@@ -299,7 +31,7 @@ class Spool:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _translate(error, root) from None
+            raise translate(error, root) from None
         self.streams: dict[StreamKey, Stream] = {}
         self.failure = ""
         self._appended = 0
@@ -334,7 +66,7 @@ class Spool:
             try:
                 stream = self.streams[key] = Stream(self.root.joinpath(*key))
             except OSError as error:
-                raise _translate(error, self.root) from None
+                raise translate(error, self.root) from None
         return stream
 
     def probe(self) -> None:
@@ -349,7 +81,7 @@ class Spool:
             finally:
                 place.unlink(missing_ok=True)
         except OSError as error:
-            self.failure = str(_translate(error, self.root))
+            self.failure = str(translate(error, self.root))
         else:
             self.failure = ""
 
@@ -393,7 +125,7 @@ class Spool:
         folders = [path for path in self.root.glob("*/*/*") if path.is_dir()]
         found += [folder for folder in folders if not _is_stream(folder)]
         for folder in filter(_is_stream, folders):
-            found += [path for path in folder.iterdir() if not (_is_segment(path) or _ASIDE.fullmatch(path.name))]
+            found += [path for path in folder.iterdir() if not is_own(path)]
         return sorted(str(path.relative_to(self.root)) for path in found)
 
     def close(self) -> None:
@@ -435,15 +167,3 @@ class Spool:
 
 def _is_stream(folder: Path) -> bool:
     return folder.is_dir() and folder.parent.name in STREAMS
-
-
-def _translate(error: OSError, place: Path) -> Exception:
-    if error.errno in _FULL:
-        return StorageFull(
-            "the disk is full; nothing was written", value=str(place), next_step="free space, then send it again"
-        )
-    return Unavailable(
-        "the spool cannot be written",
-        value=f"{place}: {error.strerror}",
-        next_step="check owner and permissions of the state folder",
-    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from loopwright.features import BoundView, DatasetPushSpec
 from loopwright.gateway.admission import Admission
+from loopwright.gateway.batches import StreamKey
 from loopwright.gateway.children.child import End
 from loopwright.gateway.children.duty import Duty
 from loopwright.gateway.children.messages import (
@@ -24,7 +25,6 @@ from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.children.tended import Pending, Tended
 from loopwright.gateway.journal import Journal
-from loopwright.gateway.spool import StreamKey
 from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
 
 log = logging.getLogger("loopwright.gateway")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from loopwright.gateway.batches import Layout
 from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, Row
-from loopwright.gateway.spool import Layout
 from loopwright.kernel.errors import InvalidInput, StepFailed, shorten
 from loopwright.serving import Release, Variant
 from loopwright.store.streams import FEATURE_PREFIX, PREDICTIONS

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from loopwright.gateway.batches import Batch
 from loopwright.gateway.bodies import decoded
 from loopwright.gateway.children.line import Line
 from loopwright.gateway.children.messages import (
@@ -28,7 +29,6 @@ from loopwright.gateway.children.messages import (
 from loopwright.gateway.ingest import IngestBody, RowsNotTaken, read_external, read_labels, rows_of
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.marks import Page, PageMarker
-from loopwright.gateway.spool import Batch
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
