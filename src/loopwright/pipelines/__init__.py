@@ -36,8 +36,8 @@ from loopwright.pipelines.executions import (
     start_scheduled,
     unanswered,
 )
-from loopwright.pipelines.executors.child import ChildPool
 from loopwright.pipelines.executors.enclosure import Enclosure
+from loopwright.pipelines.executors.pool import ChildPool
 from loopwright.pipelines.step_runs import advance, take
 from loopwright.pipelines.steps import STEP_KINDS, PipelineContext, StepContext, step_kind
 from loopwright.pipelines.types import (

@@ -12,7 +12,7 @@ from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.events import PipelineDeclared
-from loopwright.pipelines.executors.child import blob_digests
+from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx

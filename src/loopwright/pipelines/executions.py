@@ -17,7 +17,7 @@ from loopwright.pipelines.events import (
     ExecutionStarted,
     StartSkipped,
 )
-from loopwright.pipelines.executors.child import blob_digests
+from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
 from loopwright.store.timers import plans_next
 from loopwright.store.tombstones import missing

@@ -14,7 +14,7 @@ from typing import Any
 from loopwright.kernel.errors import LoopwrightError, StepFailed
 from loopwright.pipelines.cache import environment_digest
 from loopwright.pipelines.executions import OPEN
-from loopwright.pipelines.executors.child import blob_digests
+from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.step_runs import advance, is_wanted, take
 from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_kind
 from loopwright.pipelines.types import Advanced, BegunStep, Claim, EndedStep, Execute, TakenExecution

@@ -14,7 +14,8 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
 from loopwright.pipelines.definitions import STEP_KIND_PLUGINS
-from loopwright.pipelines.executors.child import CallResult, ChildPool
+from loopwright.pipelines.executors.child import CallResult
+from loopwright.pipelines.executors.pool import ChildPool
 from loopwright.pipelines.types import Execution, StepSpec
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Streams

@@ -1,0 +1,308 @@
+"""Children by code digest: spawned on demand, so many at work in each lane, reused, ended when idle."""
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
+from loopwright.pipelines import packing
+from loopwright.pipelines.executors.child import CallResult, Child
+from loopwright.pipelines.executors.child_main import OUT
+from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
+from loopwright.store.blobs import BlobStore
+from loopwright.store.blobs.base import check_digest
+from loopwright.store.work import Lane
+
+log = logging.getLogger("loopwright.pipelines")
+
+MOST_AT_WORK = 2
+"""Children with user code at work for one lane; as many may run the platform's own functions, so that neither waits for
+the other."""
+MOST_IDLE = 2
+"""Idle children of each sort that are kept warm."""
+IDLE_S = 60.0
+RETIRE_BYTES = 700 * 1024 * 1024
+"""A child that holds more than this after a call is ended, so that memory goes back to the machine."""
+
+
+class ChildPool:
+    """Children by code digest: spawned on demand, reused for sequential calls, ended when idle.
+
+    Args:
+        folder: Where code is unpacked and children have their folders.
+        blobs: Where code and values come from and outputs go to.
+        most_bytes: Memory a child may use; three quarters of the machine's where None.
+        enclosure: How children are shut in; None if they are not.
+        idle_s: How long a child is kept that has nothing to do.
+        slots: How many children are at work at once for the jobs of each lane.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        blobs: BlobStore,
+        *,
+        most_bytes: int | None = None,
+        idle_s: float = IDLE_S,
+        slots: Mapping[Lane, int] | None = None,
+        enclosure: Enclosure | None = None,
+    ) -> None:
+        self._folder = folder
+        self._blobs = blobs
+        self._enclosure = enclosure
+        self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.75)
+        self._idle_s = idle_s
+        self._slots = {} if slots is None else dict(slots)
+        self._idle: list[Child] = []
+        self._at_work: Counter[tuple[bool, Lane]] = Counter()  # by whether they have user code, and for whom
+        self._preparing: dict[str, threading.Thread] = {}
+        self._changed = threading.Condition()
+        self._numbers = itertools.count(1)
+        self._reaper: threading.Timer | None = None
+        for left_over in ("children", "code"):
+            shutil.rmtree(folder / left_over, ignore_errors=True)
+
+    def call(
+        self,
+        target: CodeRef | str,
+        inputs: dict[str, Any],
+        *,
+        timeout_s: float = 3600.0,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+        folder: Path | None = None,
+    ) -> CallResult:
+        """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
+
+        An input of the empty name is passed as the first argument, whatever the function calls it. Calls of one lane
+        never wait for children of another. With a ``folder`` the child is one of its own, which may write there too and
+        ends with the call.
+
+        Raises:
+            StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
+        """
+        call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
+        return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder)
+
+    def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
+        """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
+
+        def quietly() -> None:
+            try:
+                self.call(target, inputs, lane="training")
+            except (LoopwrightError, OSError) as error:
+                log.info("a child could not be prepared: %s", error)  # the call that needs it says so louder
+
+        thread = threading.Thread(target=quietly, name="prepare", daemon=True)
+        self._preparing[_digest(target)] = thread
+        thread.start()
+
+    def transform(
+        self,
+        code: CodeRef,
+        rows: Path,
+        out: Path,
+        *,
+        timeout_s: float = 3600.0,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> CallResult:
+        """Run a function from LazyFrame to LazyFrame over a Parquet file.
+
+        Raises:
+            StepFailed: As ``call``.
+        """
+        call = {"operation": "transform", "paths": {"rows": str(rows.absolute())}, **_named(code)}
+        return self._run(code.digest, call, lane, timeout_s, should_stop, out=out)
+
+    def close(self) -> None:
+        """End the idle children; running calls end with their process."""
+        with self._changed:
+            if self._reaper is not None:
+                self._reaper.cancel()
+            self._bury(lambda child: True)
+
+    def _run(
+        self,
+        digest: str,
+        call: dict[str, Any],
+        lane: Lane,
+        timeout_s: float,
+        should_stop: Callable[[], bool] | None,
+        *,
+        folder: Path | None = None,
+        out: Path | None = None,
+    ) -> CallResult:
+        preparing = self._preparing.get(digest, threading.current_thread())
+        if preparing is not threading.current_thread():
+            preparing.join()
+        with self._borrowed(digest, lane, folder) as child:
+            scratch = child.scratch / str(next(self._numbers))
+            scratch.mkdir()
+            handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
+            limits: dict[str, Any] = {"timeout_s": timeout_s, "most_bytes": self._most_bytes}
+            try:
+                asked = {**self._handed_in(child, call), "scratch": str(scratch.absolute())}
+                answer = child.ask(asked, should_stop=should_stop, **limits)
+                if "error" in answer:
+                    raise _failure(answer["error"])
+                self._keep(answer["files"], scratch.absolute(), handle)
+                _copy_out(handle, out)
+                if digest and (strange := blob_digests(answer["output"]) - {*answer["files"], *call.get("paths", {})}):
+                    raise _strange(strange)
+                return CallResult(answer["output"], child.log_tail())
+            except StepFailed as error:
+                error.details["log"] = child.log_tail().decode(errors="replace")
+                raise
+            finally:
+                os.close(handle)
+                for left_over in (scratch, *child.inputs.glob("*")):
+                    shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
+
+    def _handed_in(self, child: Child, call: dict[str, Any]) -> dict[str, Any]:
+        """Return a call whose files the child may open."""
+        if self._enclosure is None:
+            return call
+        paths = {name: hand_in(Path(path), child.inputs.absolute() / name) for name, path in call["paths"].items()}
+        return {**call, "paths": paths}
+
+    def _keep(self, files: dict[str, str], scratch: Path, handle: int) -> None:
+        """Store the files of an answer. It is user code's word: a path may lead to what that cannot read itself."""
+        for expected, path in files.items():
+            with open_inside(handle, os.path.relpath(path, scratch), "return") as opened:
+                if self._blobs.put_file(opened).digest != expected:
+                    raise Corrupt("an output file changed after it was handed over", field="return")
+
+    @contextlib.contextmanager
+    def _borrowed(self, digest: str, lane: Lane, folder: Path | None = None) -> Iterator[Child]:
+        child = self._take(digest, lane, is_alone=folder is not None)
+        try:
+            child = child or self._spawn(digest, folder)
+            yield child
+        finally:
+            with self._changed:
+                self._at_work[bool(digest), lane] -= 1
+                if child is not None and folder is not None:
+                    child.kill()
+                elif child is not None:
+                    self._give_back(child)
+                self._changed.notify_all()
+
+    def _take(self, digest: str, lane: Lane, *, is_alone: bool) -> Child | None:
+        """Return an idle child of the digest, or None with the right to start one."""
+        sort = bool(digest)
+        with self._changed:
+            self._changed.wait_for(lambda: self._at_work[sort, lane] < self._slots.get(lane, MOST_AT_WORK))
+            self._at_work[sort, lane] += 1
+            self._bury(lambda child: not child.is_alive)
+            same = next((child for child in self._idle if child.digest == digest and not is_alone), None)
+            if same is not None:
+                self._idle.remove(same)
+            else:
+                self._keep_newest(sort, MOST_IDLE - 1)
+            return same
+
+    def _give_back(self, child: Child) -> None:
+        child.idle_since = time.monotonic()
+        self._idle.append(child)
+        self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
+        self._keep_newest(bool(child.digest), MOST_IDLE)
+        self._plan_reaping()
+
+    def _keep_newest(self, sort: bool, count: int) -> None:
+        """End the children that have idled longest, of those with user code or of those without."""
+        alike = sorted((child for child in self._idle if bool(child.digest) == sort), key=lambda one: one.idle_since)
+        surplus = alike[: max(0, len(alike) - count)]
+        self._bury(lambda child: child in surplus)
+
+    def _bury(self, is_due: Callable[[Child], bool]) -> None:
+        for child in [child for child in self._idle if is_due(child)]:
+            child.kill()
+            self._idle.remove(child)
+
+    def _plan_reaping(self) -> None:
+        if self._idle and (self._reaper is None or not self._reaper.is_alive()):
+            self._reaper = threading.Timer(self._idle_s, self._reap)
+            self._reaper.daemon = True
+            self._reaper.start()
+
+    def _reap(self) -> None:
+        with self._changed:
+            self._bury(lambda child: time.monotonic() - child.idle_since >= self._idle_s)
+            self._reaper = None
+            self._plan_reaping()
+
+    def _spawn(self, digest: str, more: Path | None = None) -> Child:
+        folder = self._folder / "children" / str(next(self._numbers))
+        # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
+        # before, or where another's code lies, is not what runs now.
+        code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder.absolute() / "code")) if digest else ""
+        child = Child(folder.absolute(), digest, code, self._enclosure, more)
+        child.wait_ready()
+        return child
+
+    def _paths(self, document: Any) -> dict[str, str]:
+        return {digest: str(self._blobs.path(digest).absolute()) for digest in blob_digests(document)}
+
+
+def blob_digests(document: Any) -> set[str]:
+    """Return the digests that value documents name, under ``blob`` or in ``blobs`` beside their ``codec``."""
+    if isinstance(document, list):
+        return {digest for item in document for digest in blob_digests(item)}
+    if not isinstance(document, dict):
+        return set()
+    found = {digest for value in document.values() for digest in blob_digests(value)}
+    if "codec" in document:
+        found |= {document["blob"]} if isinstance(document.get("blob"), str) else set()
+        named = document.get("blobs")
+        found |= set(named.values()) if isinstance(named, dict) else set()
+    return found
+
+
+def _strange(digests: set[str]) -> StepFailed:
+    """Return the error for an output that names blobs the step neither got nor made: knowing a name opens nothing."""
+    return StepFailed(
+        "the step returned a blob that it neither was given nor made",
+        field="return",
+        value=sorted(digests)[0],
+        next_step="return the value itself; the platform stores it",
+    )
+
+
+def _copy_out(handle: int, out: Path | None) -> None:
+    """Copy the frame that a transform left in its folder to where it was asked for."""
+    if out is not None:
+        with open_inside(handle, OUT, "return") as opened:
+            shutil.copyfile(opened, out)
+
+
+def _digest(target: CodeRef | str) -> str:
+    return target.digest if isinstance(target, CodeRef) else ""
+
+
+def _named(target: CodeRef | str) -> dict[str, str]:
+    if isinstance(target, CodeRef):
+        return {"module": target.module, "qualname": target.qualname}
+    module, _, qualname = target.partition(":")
+    return {"module": module, "qualname": qualname}
+
+
+def _failure(error: dict[str, Any]) -> StepFailed:
+    """Rebuild a child's error as one of user code."""
+    lines = (error.get("details") or {}).get("traceback") or []
+    if lines:
+        error = {**error, "next_step": error.get("next_step") or f"see {lines[-1]}"}
+    failed = error_from_dict(error)
+    if isinstance(failed, StepFailed):
+        return failed
+    parts = {"field": failed.field, "value": failed.value, "rule": failed.rule, "next_step": failed.next_step}
+    return StepFailed(failed.message, **parts, details={**failed.details, "kind": failed.code})
