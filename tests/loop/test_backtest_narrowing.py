@@ -4,11 +4,13 @@ import msgspec
 import pytest
 
 from loopwright.data import SourceSpec
+from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.backtest.narrowing import first_training, narrow_spec
 from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec
+from loopwright.store.types import Retention
 from tests.loop.conftest import CODE, LATE, PROJECT
 
 
@@ -27,6 +29,7 @@ def test_what_reaches_outside_stays_out() -> None:
         trains=[blind, *PROJECT.trains, other],
         deployments=[asked, early],
         monitors={"late": told, "early": told},
+        retentions=[Retention("predictions", "", 90 * DAY_US)],
         retrains=[*PROJECT.retrains, msgspec.structs.replace(PROJECT.retrains[0], deployment="early")],
     )
     played = narrow_spec(spec, "late")
@@ -37,6 +40,7 @@ def test_what_reaches_outside_stays_out() -> None:
     assert [(one.name, one.approve.first, one.approve.retrain) for one in played.deployments] == [
         ("late", "policy", "policy")
     ]
+    assert played.retentions == [], "an editor may not declare how long rows are kept; the project goes with its rows"
     assert played.deployments[0].gates == gates[1:], "how busy the machine is today says nothing about history"
     assert {name: monitor.channels for name, monitor in played.monitors.items()} == {"late": []}
     assert [policy.deployment for policy in played.retrains] == ["late"]

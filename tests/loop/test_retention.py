@@ -2,14 +2,18 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR
-from loopwright.kernel.clock import DAY_US
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.kernel.clock import DAY_US, MINUTE_US
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.loop import OperationContext
 from loopwright.loop.retention import Expired, Pin, _pins
 from loopwright.loop.why import why
+from loopwright.monitoring import Window
+from loopwright.monitoring.sql import save_window
+from loopwright.store.tx import Tx
 from loopwright.store.types import Removal
 from tests.loop.answering import answer
 from tests.loop.conftest import Loop
@@ -109,6 +113,19 @@ def test_windows_rollouts_and_jobs_pin_what_they_need(loop: Loop) -> None:
     loop.train(reason="better")  # its version rolls out by policy
     pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "labels", "late"))
     assert any("rollout" in pin.why for pin in pins)
+
+
+def test_the_oldest_window_pins_its_rows_however_many_wait_for_labels(loop: Loop) -> None:
+    wanted = Window("late", 0, 1, "closed", *(0, 0, 0, None, [], [], [], {}, "", 0))
+
+    def close(tx: Tx) -> None:
+        for quarter in range(1_010):
+            start_at = quarter * 15 * MINUTE_US
+            save_window(tx, msgspec.structs.replace(wanted, start_at=start_at, end_at=start_at + 1))
+
+    loop.dispatcher.write("flights", SERVICE_ACTOR, close)
+    pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "predictions", "late"))
+    assert [pin.start_at for pin in pins if "matured" in pin.why] == [0]
 
 
 def test_pushes_stay_until_two_versions_hold_them(loop: Loop) -> None:

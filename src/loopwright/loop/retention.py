@@ -16,6 +16,7 @@ from loopwright.store.types import Chunk, Removal
 
 MOST_CHUNKS = 1_000
 """Chunks of a stream that are removed in one transaction; the rest goes in the next round."""
+_MOST_JOBS = 1_000
 _BOTH = ("predictions", "labels")
 
 
@@ -120,15 +121,18 @@ def _pins_of_deployment(tx: Tx, deployment: str) -> Iterator[Pin]:
     span_us = 0 if monitor is None else max(monitor.spec.span_us, monitor.spec.over_us)
     if monitor is not None and monitor.next_at is not None:
         yield Pin(monitor.next_at, "the window that is open")
-    for window in monitoring.windows(tx, deployment=deployment, state="closed", limit=1000):
-        yield Pin(window.start_at, "a window whose labels have not matured")
+    if (closed_at := monitoring.oldest_closed(tx, deployment=deployment)) is not None:
+        yield Pin(closed_at, "a window whose labels have not matured")
     about = tx.ref("deployment", deployment)
-    for incident in monitoring.incidents(tx, states=["open", "acknowledged"], subject=about, limit=1000):
+    for incident in monitoring.live_incidents(tx, subject=about):
         yield Pin(incident.opened_at - span_us - DAY_US, f"incident {incident.incident_id} is open")
     for rollout in serving.list_rollouts(tx, deployment=deployment):
         if rollout.finished_at is None:
             yield Pin(rollout.event_at - DAY_US, f"rollout {rollout.rollout_id} is live")
-    for job in jobs.list_jobs(tx, states=["queued", "running"], limit=1000):
+    under_way = jobs.list_jobs(tx, states=["queued", "running"], limit=_MOST_JOBS)
+    if len(under_way) == _MOST_JOBS:
+        yield Pin(0, f"{_MOST_JOBS:,} jobs or more are under way")
+    for job in under_way:
         if job.ref == about and job.lane != "upkeep":
             start_at = job.args.get("start_at")
             yield Pin((start_at if isinstance(start_at, int) else 0) - DAY_US, f"job {job.job_id} runs")

@@ -183,9 +183,9 @@ def waiting_incidents(tx: Tx) -> list[Incident]:
     return sql.list_incidents(tx, states=sql.LIVE_STATES, needs_person=True, limit=None)
 
 
-def live_incidents(tx: Tx, *, subject: str, kind: str) -> list[Incident]:
-    """Return the incidents of a subject and kind that are not resolved: one at most, as a rule."""
-    return sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject, kind=kind)
+def live_incidents(tx: Tx, *, subject: str, kind: str | None = None) -> list[Incident]:
+    """Return every incident of a subject that is not resolved; of a kind one at most, as a rule."""
+    return sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject, kind=kind, limit=None)
 
 
 @query("monitoring.alerts")

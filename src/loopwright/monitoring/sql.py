@@ -107,6 +107,14 @@ def list_windows(
     return [msgspec.convert(row.document, Window) for row in rows]
 
 
+def oldest_window(tx: Tx, deployment: str, state: str) -> int | None:
+    """Return when the oldest window in a state begins."""
+    oldest = select(func.min(windows.c.start_at)).where(
+        windows.c.project_id == tx.project, windows.c.deployment == deployment, windows.c.state == state
+    )
+    return tx.execute(oldest).scalar()
+
+
 _newest_starts = (
     select(windows.c.deployment, func.max(windows.c.start_at).label("start_at"))
     .where(windows.c.project_id == bindparam("project"))

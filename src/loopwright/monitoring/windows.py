@@ -171,6 +171,11 @@ def windows(
     return sql.list_windows(tx, deployment, start_at=start_at, end_at=end_at, state=state, limit=min(limit, 1000))
 
 
+def oldest_closed(tx: Tx, *, deployment: str) -> int | None:
+    """Return when the oldest window begins whose labels have not matured; None where there is none."""
+    return sql.oldest_window(tx, deployment, "closed")
+
+
 @query("monitoring.window")
 def window(tx: Tx, *, deployment: str, start_at: int) -> Window:
     """Return one window by its start."""

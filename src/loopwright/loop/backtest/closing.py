@@ -10,6 +10,7 @@ from loopwright.governance import audit
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.events import Event
+from loopwright.kernel.refs import parse_ref
 from loopwright.loop.retrain import list_retrains
 from loopwright.loop.types import ProjectSpec, Scope
 from loopwright.monitoring import MonitorSpec, measure, score_rows
@@ -94,11 +95,17 @@ def read_changes(caller: ProjectCaller, scope: Scope) -> dict[str, list[Any]]:
     """Return the changes of the stretch by kind: retrains, blind retrains, incidents, and what was taken back."""
     types = ("serving.rollout_aborted", "serving.rolled_back")
     events = [event for name in types for event in caller.call(audit.list_events, type_prefix=name, limit=1000)]
-    incidents = caller.call(monitoring.incidents)
+    incidents = caller.call(
+        monitoring.incidents, needs_person=True, start_at=scope.start_at, end_at=scope.end_at, limit=1000
+    )
     changes: dict[str, list[Any]] = {
         "retrains": list(caller.call(list_retrains, deployment=scope.deployment)),
         "rollbacks": rollbacks(events, scope.deployment),
-        "incidents": [incident for incident in incidents if incident.needs_person and scope.has(incident.opened_at)],
+        "incidents": [
+            incident
+            for incident in incidents
+            if scope.has(incident.opened_at) and _may_concern(incident.subject, scope.deployment)
+        ],
     }
     for alias, (pipeline, _) in scope.blind.items():
         done = caller.call(pipelines.list_executions, pipeline=pipeline, states=["done"], limit=1000)
@@ -107,6 +114,12 @@ def read_changes(caller: ProjectCaller, scope: Scope) -> dict[str, list[Any]]:
         kind: rows if kind == "incidents" else [change for change in rows if scope.has(change.event_at)]
         for kind, rows in changes.items()
     }
+
+
+def _may_concern(subject: str, deployment: str) -> bool:
+    """Say whether an incident is of a deployment, or of something that it may rest on, such as a dataset."""
+    ref = parse_ref(subject)
+    return ref.kind != "deployment" or ref.name == deployment
 
 
 def rollbacks(events: list[Event], deployment: str) -> list[Event]:

@@ -11,8 +11,8 @@ from loopwright.serving import ApproveSpec
 def narrow_spec(spec: ProjectSpec, deployment: str) -> ProjectSpec:
     """Return the spec for a scratch project: rows are pushed as they are stored, nobody is asked, nobody is told.
 
-    Pipelines of the user's own and alert channels reach outside; they stay out. So do gates about latency: how busy a
-    machine is today says nothing about history.
+    Pipelines of the user's own and alert channels reach outside; they stay out. So do gates about latency, for how busy
+    a machine is today says nothing about history, and how long rows are kept: the project goes with its rows.
 
     Args:
         spec: The policy; it declares the deployment.
@@ -37,6 +37,7 @@ def narrow_spec(spec: ProjectSpec, deployment: str) -> ProjectSpec:
             for name, each in spec.monitors.items()
             if name == deployment
         },
+        retentions=[],
         retrains=[each for each in spec.retrains if each.deployment == deployment],
     )
     if all(train.alias for train in trains):
