@@ -7,8 +7,10 @@ import pytest
 
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.events import Event
+from loopwright.kernel.verbs import verb_of
 from loopwright.loop import Scope
-from loopwright.loop.backtest.closing import measured, rollbacks
+from loopwright.loop.backtest.closing import measured, read_changes, rollbacks
+from tests.loop.conftest import Loop
 
 
 def scope(task: str, metric: str, zone: str = "UTC") -> Scope:
@@ -68,3 +70,21 @@ def test_each_version_that_was_taken_back_counts_once() -> None:
         event("rollout_aborted", step=0, rollout_id="roll_3", deployment="early"),
     ]
     assert rollbacks([*others, aborted, of_a_champion], "late") == [aborted, of_a_champion]
+
+
+class Calls:
+    """Calls verbs by their functions, as a job does."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def call(self, function: Any, **args: Any) -> Any:
+        return self._loop(verb_of(function).name, **args)
+
+
+def test_incidents_of_other_deployments_are_not_counted(loop: Loop) -> None:
+    for subject in ("deployment:late", "deployment:early", "dataset:flights"):
+        loop.service("monitoring.raise_alert", subject=f"flights/{subject}", kind="drift", message="it differs")
+    caller: Any = Calls(loop)
+    counted = read_changes(caller, scope("binary", "roc_auc"))["incidents"]
+    assert sorted(incident.subject for incident in counted) == ["flights/dataset:flights", "flights/deployment:late"]
