@@ -86,13 +86,13 @@ def main() -> None:
         bench.progress("loopwright up on an empty folder")
         up = Up(folder / "second")
         try:
-            bench.claim("up to the server's first healthy answer", up.healthy_s[0], "s", goal="< 4")
-            bench.claim("up to the gateway's too", up.healthy_s[1], "s", goal="< 4")
+            bench.claim("up to the server's first healthy answer", up.healthy_s[0], "s", goal="< 1.4")
+            bench.claim("up to the gateway's too", up.healthy_s[1], "s", goal="< 1.4")
             bench.progress(f"idle for {IDLE_S:g} s")
             time.sleep(IDLE_S)
             what = "server + worker + gateway, idle"
-            bench.claim(f"{what}, resident memory summed", memory_mb(up.pids(), "Rss"), "MB", goal="< 450")
-            bench.claim(f"{what}, shared pages counted once", memory_mb(up.pids(), "Pss"), "MB", goal="< 450")
+            bench.claim(f"{what}, resident memory summed", memory_mb(up.pids(), "Rss"), "MB", goal="< 250")
+            bench.claim(f"{what}, shared pages counted once", memory_mb(up.pids(), "Pss"), "MB", goal="< 250")
         finally:
             up.stop()
     bench.finish()

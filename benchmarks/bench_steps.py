@@ -79,8 +79,8 @@ def main() -> None:
         cached = run(at, spec)
         assert all(step.is_from_cache for step in cached.steps)
     name = "ProcessPoolExecutor, warm, nothing recorded"
-    bench.claim("trivial step in a warm child", ms_a_step(fresh), "ms", rival=rival, rival_name=name, goal="< 20")
-    bench.claim("cached step", ms_a_step(cached), "ms", rival=rival, rival_name=name, goal="< 5")
+    bench.claim("trivial step in a warm child", ms_a_step(fresh), "ms", rival=rival, rival_name=name, goal="< 3.9")
+    bench.claim("cached step", ms_a_step(cached), "ms", rival=rival, rival_name=name, goal="< 1.1")
     bench.finish()
 
 
