@@ -2,9 +2,12 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
+
+import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
@@ -14,7 +17,7 @@ from loopwright.server.context import ServerContext
 from loopwright.server.disk import DiskWatch
 from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
-from loopwright.store.lease import Lease
+from loopwright.store.lease import LEASE_S, Lease
 from loopwright.store.news import EVENTS
 
 log = logging.getLogger("loopwright.background")
@@ -28,6 +31,14 @@ TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 """What is tidied up goes in parts, with a pause for others between them."""
 
 
+class Chore(msgspec.Struct, frozen=True):
+    """What the leading server does now and then, first some time after it began to lead."""
+
+    work: Callable[[], None]
+    after_s: float
+    every_s: float
+
+
 class Background:
     """Threads: one each that answers events, fires timers of wall-clock projects, tidies up, has chunks merged.
 
@@ -37,10 +48,20 @@ class Background:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
-        self._upkeep_in_s = UPKEEP_AFTER_S
         self._disk = DiskWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
-        led = {"reactor": self._react, "timers": self._fire, "tidying": self._tidy, "upkeep": self._keep_up}
-        steps = {name: partial(self._lead, name, step) for name, step in led.items()} | {"disk": self._watch_disk}
+        # Blobs not at once: a start has other things to do, and so have the servers that follow each other as leaders.
+        # They come behind the rows each time: what was removed there names blobs no more.
+        tidying = [
+            Chore(self._tidy_rows, after_s=0.0, every_s=TIDY_EVERY_S),
+            Chore(self._tidy_stores, after_s=LATER_S, every_s=TIDY_EVERY_S),
+        ]
+        steps = {
+            "reactor": partial(self._lead, "reactor", self._react),
+            "timers": partial(self._lead, "timers", self._fire),
+            "tidying": partial(self._lead_chores, "tidying", tidying),
+            "upkeep": partial(self._lead_chores, "upkeep", [Chore(self._keep_up, UPKEEP_AFTER_S, UPKEEP_EVERY_S)]),
+            "disk": self._watch_disk,
+        }
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
             for name, step in steps.items()
@@ -69,16 +90,33 @@ class Background:
             self._stop.wait(1.0)
 
     def _lead(self, name: str, step: Callable[[], None]) -> None:
-        if self._context.database.is_sqlite:
-            while not self._stop.is_set():
+        with self._leading(name) as lease:
+            while (lease is None or lease.hold()) and not self._stop.is_set():
                 step()
-            return
-        lease = Lease(self._context.database.engine, name)
+
+    def _lead_chores(self, name: str, chores: list[Chore]) -> None:
+        """Do each chore when it is due. Who leads goes on leading between them, or each server would do them all."""
+        with self._leading(name) as lease:
+            due = [time.monotonic() + chore.after_s for chore in chores]
+            while (lease is None or lease.hold()) and not self._stop.is_set():
+                left_s = min(due) - time.monotonic()
+                if left_s > 0:
+                    self._stop.wait(left_s if lease is None else min(left_s, LEASE_S / 3))
+                    continue
+                which = due.index(min(due))
+                with nullcontext() if lease is None else lease.kept():
+                    chores[which].work()
+                due[which] = time.monotonic() + chores[which].every_s
+
+    @contextmanager
+    def _leading(self, name: str) -> Iterator[Lease | None]:
+        """Yield the lease to hold, None where this is the only server; let go of it in the end."""
+        lease = None if self._context.database.is_sqlite else Lease(self._context.database.engine, name)
         try:
-            while lease.hold() and not self._stop.is_set():
-                step()
+            yield lease
         finally:
-            lease.let_go()
+            if lease is not None:
+                lease.let_go()
 
     def _watch_disk(self) -> None:
         try:
@@ -96,17 +134,15 @@ class Background:
         if fire_due(self._context.dispatcher) == 0:
             self._stop.wait(TICK_S)
 
-    def _tidy(self) -> None:
+    def _tidy_rows(self) -> None:
         self._context.dispatcher.forget_old_keys()
         while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
             self._stop.wait(TIDY_PAUSE_S)
         self._remove_what_is_old()
-        # Not at once: a start has other things to do, and so have the servers that follow each other as leaders.
-        if not self._stop.wait(LATER_S):
-            self._tidy_online()
-            # Last: what else was tidied up names blobs no more.
-            garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
-        self._stop.wait(TIDY_EVERY_S)
+
+    def _tidy_stores(self) -> None:
+        self._tidy_online()
+        garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
 
     def _remove_what_is_old(self) -> None:
         """Remove rows that nobody wants to keep any longer, some at a time."""
@@ -126,9 +162,6 @@ class Background:
 
     def _keep_up(self) -> None:
         """Have every project merge its small chunks and count what was merged; no job is started for nothing."""
-        if self._stop.wait(self._upkeep_in_s):
-            return
-        self._upkeep_in_s = UPKEEP_EVERY_S
         dispatcher = self._context.dispatcher
         for project in self._projects():
             with _told(project, "merging and counting chunks"):

@@ -4,14 +4,21 @@ A lease is a row with an end, by the database's clock. Whoever holds it prolongs
 connection open, loses it when it ends, which a lock of its session would not.
 """
 
+import logging
 import secrets
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, bindparam, delete, literal_column, or_
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from loopwright.store.statements import Statement
 from loopwright.store.tables import leases
+
+log = logging.getLogger("loopwright.lease")
 
 LEASE_S = 3.0
 """How long others wait for a holder that gives no sign of life."""
@@ -64,13 +71,37 @@ class Lease:
     def hold(self) -> bool:
         """Take or prolong the lease; say whether it is ours. What was known a moment ago is not asked again.
 
-        Work that outlasts the lease goes on beside that of the next holder: it must bear that.
+        Work that outlasts the lease goes on beside that of the next holder: it must bear that, or be ``kept``.
         """
         if time.monotonic() - self._asked_at > LEASE_S / 3:
-            self._asked_at = time.monotonic()  # before asking: the lease never ends earlier than we think
-            with self._engine.connect() as connection:
-                self._is_held = claim(connection, self._name, self._holder)
+            self._ask()
         return self._is_held
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Prolong a lease that is held, from a thread of its own, while work goes on that may outlast it."""
+        is_done = threading.Event()
+        keeper = threading.Thread(
+            target=self._keep, args=(is_done,), name=f"loopwright-{self._name}-lease", daemon=True
+        )
+        keeper.start()
+        try:
+            yield
+        finally:
+            is_done.set()
+            keeper.join()
+
+    def _keep(self, is_done: threading.Event) -> None:
+        while self._is_held and not is_done.wait(LEASE_S / 3):
+            try:
+                self._ask()
+            except SQLAlchemyError as error:  # the work meets the same database, and says more of it
+                log.warning("the lease of %s could not be prolonged: %s", self._name, error)
+
+    def _ask(self) -> None:
+        self._asked_at = time.monotonic()  # before asking: the lease never ends earlier than we think
+        with self._engine.connect() as connection:
+            self._is_held = claim(connection, self._name, self._holder)
 
     def let_go(self) -> None:
         """End the lease where it is held, so that another process need not wait for its end."""

@@ -1,0 +1,78 @@
+"""What one server at a time does, it alone does: also while it waits, and while its work takes long."""
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.loop import Reactor, garbage
+from loopwright.server import background
+from loopwright.server.background import Background
+from loopwright.server.signal import CommitSignal
+from loopwright.store import compacting
+from loopwright.store import lease as leases
+from loopwright.store.engine import Database
+from tests.databases import Postgres
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def servers(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Background]]:
+    """Two on one PostgreSQL, whose leases are short and whose chores are soon due."""
+    monkeypatch.setattr(leases, "LEASE_S", 0.9)
+    monkeypatch.setattr(background, "LATER_S", 2.5)
+    monkeypatch.setattr(background, "UPKEEP_AFTER_S", 0.1)
+    monkeypatch.setattr(background, "UPKEEP_EVERY_S", 0.3)
+    url, made, opened = postgres.with_tables(), [], []
+    for _ in range(2):
+        database = Database(url)
+        dispatcher = Dispatcher(database)
+        parts: Any = SimpleNamespace(
+            database=database,
+            dispatcher=dispatcher,
+            signal=CommitSignal(database),
+            reactor=Reactor(dispatcher),
+            blobs=None,
+            settings=SimpleNamespace(state_dir=tmp_path),
+        )
+        opened.append(database)
+        made.append(Background(parts))
+    yield made
+    for server in made:
+        if any(thread.is_alive() for thread in server._threads):
+            server.stop()
+    for database in opened:
+        database.close()
+
+
+def test_chores_are_the_leaders_alone(servers: list[Background], monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[float] = []
+    may_end = threading.Event()
+
+    def collect(*_: Any) -> None:
+        begun.append(time.monotonic())
+        may_end.wait(20)
+
+    monkeypatch.setattr(garbage, "collect", collect)
+    for server in servers:
+        server.start()
+    wait_until(lambda: bool(begun))
+    time.sleep(5.0)  # as long as the next one would take to lead and to find it due, twice
+    assert len(begun) == 1
+    may_end.set()
+
+
+def test_upkeep_is_due_again_and_again(servers: list[Background], monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    servers[0]._context.dispatcher.call(
+        "projects.create", {"name": "a", "owner": "b"}, actor=LOCAL_ACTOR, project=SYSTEM
+    )
+    monkeypatch.setattr(compacting, "mergeable", lambda tx, limit: looked.append(tx.project))
+    servers[0].start()
+    wait_until(lambda: len(looked) > 2)
+    assert set(looked) == {"a"}
