@@ -10,7 +10,9 @@ import pytest
 from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Spool
+from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.errors import Unavailable
+from loopwright.store import forgetting
 from loopwright.store.types import Streams
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
@@ -238,3 +240,26 @@ def test_rows_nobody_wants_do_not_hold_up_others(world: World, spool: Spool) -> 
     sealer.stop()
     assert world.chunks("labels")["label_id"].to_list() == ["a"]
     assert spool.streams[gone].closed() == [1]
+
+
+def test_rows_of_a_project_that_was_deleted_meanwhile_are_let_go(
+    world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    world.server.call("projects.create", project="_system", name="ended")
+    ended = StreamKey("ended", "labels", "late")
+    sealer = sealer_of(world, spool)
+    spool.append(ended, [labels("a")])
+    world.server.call("projects.close", project="ended", reason="the desk closed")
+    assert sealer.seal().result(20) == {"chunks": 1, "rows": 1}, "what was answered before a project closed is taken"
+    spool.append(ended, [labels("b", "c")])
+    spool.append(LATE, [labels("d")])
+    world.server.call("projects.delete", project="ended", reason="the desk closed")
+    while world.server.call("projects.forget_rows", project="ended"):
+        pass
+    assert sealer.seal().result(20) == {"chunks": 1, "rows": 1}
+    sealer.stop()
+    assert spool.streams[ended].closed() == []
+    assert spool.kept_aside == []
+    assert "2 rows of ended/labels/late are dropped: project ended was deleted at" in caplog.text
+    assert world.server.dispatcher.read("ended", SERVICE_ACTOR, forgetting.count_rows) == {}

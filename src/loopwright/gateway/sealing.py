@@ -214,6 +214,9 @@ class Sealer:
             if stored:
                 self._control.within(project).call(chunks.register, chunks=stored)
         except (Conflict, InvalidInput, NotFound) as error:
+            if len(drafts) == 1 and error.details.get("deleted"):
+                yield _without_rows(drafts[0], error)
+                return
             if len(drafts) == 1:
                 self._refuse(drafts[0], error)
                 return
@@ -246,6 +249,13 @@ class Sealer:
             self._spool.let_go(draft.stream, draft.number)
         self.sealed_rows += rows
         return rows
+
+
+def _without_rows(draft: Draft, error: LoopwrightError) -> Draft:
+    """Return a segment whose rows nobody may keep: what they belong to was deleted after they came."""
+    rows = 0 if draft.chunk is None else draft.chunk.rows
+    log.warning("%s rows of %s are dropped: %s", rows, "/".join(draft.key), error)
+    return draft._replace(chunk=None)
 
 
 def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":

@@ -9,6 +9,7 @@ from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.streams import STREAMS
+from loopwright.store.tombstones import refuse_rows_of_deleted_project
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
@@ -57,7 +58,9 @@ def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
 
     Raises:
         Conflict: A writer sent other rows under the same number.
+        NotFound: What they belong to was deleted, ``details.deleted`` is true: the writer lets go of them.
     """
+    refuse_rows_of_deleted_project(tx)
     return [_register(tx, chunk) for chunk in chunks]
 
 

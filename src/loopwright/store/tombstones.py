@@ -1,8 +1,8 @@
-"""What is said of a thing that was deleted, to whoever asks for it by its name or number."""
+"""What is said of a thing that was deleted, to whoever asks for it by its name or number, or has rows of it still."""
 
 from loopwright.kernel.clock import SECOND_US, format_moment
 from loopwright.kernel.errors import NotFound
-from loopwright.store import sql
+from loopwright.store import forgetting, sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Tombstone
 
@@ -37,3 +37,29 @@ def missing(tx: Tx, kind: str, name: str, version: int | None, otherwise: NotFou
         next_step=f"loopwright call deletion.list kind={kind} lists what was deleted",
         details={"deleted": True},
     )
+
+
+def refuse_rows_of_deleted_project(tx: Tx) -> None:
+    """Let rows pass that come to a project which is there; one that is closed still takes what was answered before.
+
+    Raises:
+        NotFound: The project was deleted. Nothing would ever remove what entered it now.
+    """
+    for project in forgetting.find_matching(tx, "projects", {}, limit=1):
+        if project["deleted_at"] is None:
+            continue
+        deleted_at = format_moment(project["deleted_at"])
+        raise gone(f"project {tx.project} was deleted at {deleted_at}", field="project", value=tx.project)
+
+
+def gone(message: str, *, field: str, value: str, **details: str) -> NotFound:
+    """Return the error of rows whose place was deleted: whoever holds them lets go of them.
+
+    Args:
+        message: What was deleted, and when.
+        field: Which field of the call names it.
+        value: Its name.
+        details: Further facts.
+    """
+    step = "let go of these rows: they were to go with it"
+    return NotFound(message, field=field, value=value, next_step=step, details={"deleted": True, **details})
