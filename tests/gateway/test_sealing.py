@@ -11,7 +11,7 @@ from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Spool
 from loopwright.governance import SERVICE_ACTOR
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import Corrupt, Unavailable
 from loopwright.store import forgetting
 from loopwright.store.types import Streams
 from loopwright.wire.addresses import Addresses
@@ -214,6 +214,33 @@ def test_a_segment_that_cannot_be_read_as_rows_holds_up_no_other_stream(world: W
     sealer.stop()
     assert world.chunks("labels")["label_id"].to_list() == ["a"]
     assert spool.streams[odd].closed() == [1]
+
+
+class FaultyCaller(VerbCaller):
+    """A server with a fault in whatever it does with the stream ``odd``."""
+
+    def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if any(chunk.stream == "odd" for chunk in kwargs["chunks"]):
+            raise Corrupt("something broke")
+        return super().call(function, *args, **kwargs)
+
+
+def test_a_fault_of_the_server_over_one_stream_holds_up_no_other_of_its_round(
+    world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    odd = StreamKey("flights", "labels", "odd")
+    spool.append(odd, [labels("x")])
+    spool.append(LATE, [labels("a")])
+    line = ServiceLine(gateway_token(TOKEN, "http://gateway"))
+    sealer = Sealer(spool, world.blobs, FaultyCaller(Addresses(world.server.url), line), "gw_test", lambda: "gw_new")
+    sealer.start()
+    with pytest.raises(Corrupt, match="something broke"):
+        sealer.seal().result(20)
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert (spool.streams[LATE].closed(), spool.streams[odd].closed()) == ([], [1])
+    assert "something broke" in sealer.failure
+    sealer.stop()
 
 
 def test_the_server_may_be_away(world: World, spool: Spool) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher, audit
 from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, FixedClock
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.ids import new_ids
 from loopwright.kernel.verbs import verb_of
 from loopwright.store import chunks as store_chunks
-from loopwright.store import sql
+from loopwright.store import forgetting, sql
 from loopwright.store.backups.spools import SpoolFile, not_sealed
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk, pack_rows, register
@@ -176,3 +176,21 @@ def test_what_changed_meanwhile_is_not_replaced(context: Context, log: Callable[
     with pytest.raises(Conflict):
         context.call(merge, merged=StoredChunk(**told), level=1, chunk_ids=[ids[0], "chunk_gone"])
     assert find(context, stream="late") == before
+
+
+def test_a_merged_segment_that_is_sent_again_after_its_rows_were_deleted_is_told_so(
+    context: Context, log: Callable[..., Any], wall: FixedClock
+) -> None:
+    before = log(10)
+    wall.at_us += HOUR_US
+    compact(context, Compact())
+    context.dispatcher.write(
+        "flights", SERVICE_ACTOR, lambda tx: forgetting.remove_matching(tx, "chunks", {"stream": "late"})
+    )
+    told = {name: getattr(before[4], name) for name in StoredChunk.__struct_fields__}
+    with pytest.raises(NotFound, match="was taken, and was deleted since") as refused:
+        context.call(register, chunks=[told])
+    assert refused.value.details == {"deleted": True}
+    with pytest.raises(Conflict, match="other rows under this number"):
+        context.call(register, chunks=[{**told, "rows": 9}])
+    assert find(context, stream="late") == []

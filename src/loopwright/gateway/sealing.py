@@ -13,7 +13,7 @@ import msgspec
 from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.gateway.segments import Stream, read_segment
 from loopwright.gateway.spool import Spool
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, TooBusy, Unavailable
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
 from loopwright.store.streams import STREAMS
@@ -161,7 +161,7 @@ class Sealer:
                     failed[key] = error
             for project, found in drafts.items():
                 try:
-                    self._hand_over(project, found, answer)
+                    failed |= self._hand_over(project, found, answer)
                 except LoopwrightError as error:
                     failed |= {draft.key: error for draft in found}
             left = {key: rest for key, rest in left.items() if rest and key not in failed and self._may_seal(key)}
@@ -197,13 +197,15 @@ class Sealer:
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
         return Draft(key, stream, number, segment.damaged_bytes, chunk)
 
-    def _hand_over(self, project: str, drafts: list[Draft], answer: dict[str, int]) -> None:
-        """Register stored rows, let go of what was taken, and count it in ``answer``."""
-        for draft in self._register(project, drafts):
+    def _hand_over(self, project: str, drafts: list[Draft], answer: dict[str, int]) -> dict[StreamKey, Exception]:
+        """Register stored rows, let go of what was taken, and count it in ``answer``; return what failed."""
+        failed = dict[StreamKey, Exception]()
+        for draft in self._register(project, drafts, failed):
             answer["chunks"] += draft.chunk is not None
             answer["rows"] += self._finish(draft)
+        return failed
 
-    def _register(self, project: str, drafts: list[Draft]) -> Iterator[Draft]:
+    def _register(self, project: str, drafts: list[Draft], failed: dict[StreamKey, Exception]) -> Iterator[Draft]:
         """Tell the server of stored rows in one call and yield what it took; where it refuses one, each by itself.
 
         What is yielded has to be let go of before the next is sent: after a conflict that goes under another name.
@@ -213,31 +215,34 @@ class Sealer:
         try:
             if stored:
                 self._control.within(project).call(chunks.register, chunks=stored)
-        except (Conflict, InvalidInput, NotFound) as error:
-            if len(drafts) == 1 and error.details.get("deleted"):
-                yield _without_rows(drafts[0], error)
-                return
+        except (Unavailable, TooBusy):
+            raise  # no draft is to blame, and each by itself would be so many calls more
+        except LoopwrightError as error:
             if len(drafts) == 1:
-                self._refuse(drafts[0], error)
+                yield from self._refuse(drafts[0], error, failed)
                 return
         else:
             yield from drafts
             return
         for draft in drafts:
-            yield from self._register(project, [draft])
+            yield from self._register(project, [draft], failed)
 
-    def _refuse(self, draft: Draft, error: LoopwrightError) -> None:
-        """Keep the rows that the server will not have; they must not hold up others."""
+    def _refuse(self, draft: Draft, error: LoopwrightError, failed: dict[StreamKey, Exception]) -> Iterator[Draft]:
+        """Keep rows that the server will not have, but for those that were deleted; they must not hold up others."""
         name = "/".join(draft.key)
-        if isinstance(error, Conflict):
+        if error.details.get("deleted"):
+            yield _without_rows(draft, error)
+        elif isinstance(error, Conflict):
             # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
             self._writer = self._rename()
             log.error(
                 "rows of %s are in no chunk and stay in %s: %s", name, draft.stream.put_aside(draft.number), error
             )
-        else:
+        elif isinstance(error, InvalidInput | NotFound):
             log.warning("rows of %s are refused and stay in the spool: %s", name, error)
             self._refused[draft.key] = time.monotonic() + REFUSED_PAUSE_S
+        else:
+            failed[draft.key] = error
 
     def _finish(self, draft: Draft) -> int:
         """Let go of a segment whose rows are registered; return how many they are."""

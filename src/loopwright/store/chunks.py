@@ -9,7 +9,7 @@ from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.streams import STREAMS
-from loopwright.store.tombstones import refuse_rows_of_deleted_project
+from loopwright.store.tombstones import gone, refuse_rows_of_deleted_project
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
@@ -68,9 +68,7 @@ def _register(tx: Tx, stored: StoredChunk) -> Chunk:
     tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
     told = msgspec.structs.asdict(stored)
     chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=tx.wall_us)
-    merged = sql.find_merged(tx.connection, chunk)
-    known = sql.insert_chunk(tx.connection, chunk) if merged is None else merged[1]
-    was = (known.rows, known.id_first, known.id_last) if merged is None else merged[0]
+    was, known = _insert(tx, chunk)
     # The same rows may come again under another digest: they are packed anew after a crash. Other rows under a number
     # that is taken would be lost if this passed, for the gateway deletes what was registered.
     if was != (stored.rows, stored.id_first, stored.id_last):
@@ -81,7 +79,19 @@ def _register(tx: Tx, stored: StoredChunk) -> Chunk:
             rule=f"{was[0]} rows from {was[1]} to {was[2]}",
             next_step="two gateways share a writer's name, or a state folder was put back: give one an empty folder",
         )
+    if known is None:
+        message = f"what {stored.writer} sent under this number was taken, and was deleted since"
+        raise gone(message, field="seq", value=str(stored.seq))
     return known
+
+
+def _insert(tx: Tx, chunk: Chunk) -> tuple[tuple[int, str, str], Chunk | None]:
+    """Return what the writer sent under the number the first time, and the chunk that it is in now."""
+    merged = sql.find_merged(tx.connection, chunk)
+    if merged is not None:
+        return merged
+    known = sql.insert_chunk(tx.connection, chunk)
+    return (known.rows, known.id_first, known.id_last), known
 
 
 @query("chunks.find", internal=True)

@@ -102,18 +102,18 @@ def remember_merged(connection: Connection, merged: Chunk, before: list[Chunk]) 
     upsert(connection, merged_chunks, rows, key=("project_id", "writer", "seq", "kind", "stream"), do_update=False)
 
 
-def find_merged(connection: Connection, chunk: Chunk) -> tuple[tuple[int, str, str], Chunk] | None:
+def find_merged(connection: Connection, chunk: Chunk) -> tuple[tuple[int, str, str], Chunk | None] | None:
     """Return what a writer sent under a number before, and the chunk that it is in now; None if it sent nothing.
 
-    Rows and range of ids say what it was.
+    Rows and range of ids say what it was. It is in no chunk where what it belonged to was deleted since.
     """
     names = ("writer", "seq", "kind", "stream")
     of = [merged_chunks.c.project_id == chunk.project, *(merged_chunks.c[n] == getattr(chunk, n) for n in names)]
     row = connection.execute(select(merged_chunks).where(*of)).first()
     if row is None:
         return None
-    [into] = chunks_named(connection, chunk.project, [row.chunk_id])
-    return (row.rows, row.id_first, row.id_last), into
+    into = chunks_named(connection, chunk.project, [row.chunk_id])
+    return (row.rows, row.id_first, row.id_last), into[0] if into else None
 
 
 def sealed_segments(connection: Connection) -> set[tuple[str, str, str, str, int]]:
