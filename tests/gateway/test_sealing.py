@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
+from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.sealing import Sealer, to_frame
 from loopwright.gateway.spool import Spool
 from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.errors import Corrupt, Unavailable
-from loopwright.store import forgetting
-from loopwright.store.types import Streams
+from loopwright.kernel.ids import new_ids
+from loopwright.store import forgetting, sql
+from loopwright.store.types import Streams, Tombstone
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import gateway_token
@@ -290,3 +293,26 @@ def test_rows_of_a_project_that_was_deleted_meanwhile_are_let_go(
     assert spool.kept_aside == []
     assert "2 rows of ended/labels/late are dropped: project ended was deleted at" in caplog.text
     assert world.server.dispatcher.read("ended", SERVICE_ACTOR, forgetting.count_rows) == {}
+
+
+def test_of_pushes_to_a_dataset_that_was_declared_anew_those_since_are_kept(
+    world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.sealing.SEAL_EVERY_S", 3600.0)
+    spec = DatasetSpec("flights", SourceSpec("push"), ["id"], "at")
+    world.server.call("data.declare", spec=msgspec.to_builtins(spec))
+    ended_at = 2_000_000_000_000_000
+    ended = Tombstone("flights/dataset:flights", "dataset", "flights", None, ended_at, "person:ana", "a typo", {})
+    world.server.dispatcher.write("flights", SERVICE_ACTOR, lambda tx: sql.put_tombstones(tx, [ended]))
+    key, layout = StreamKey("flights", "pushes", "flights"), Layout((("push_id", "str"), ("event_at", "i64")))
+    before, since = (new_ids("push", 2, ended_at + shift) for shift in (-10_000, 10_000))
+    spool.append(key, [Batch(layout, 4, [[*since, *before], [0, 1, 2, 3]])])
+    sealer = sealer_of(world, spool)
+    assert sealer.seal().result(20) == {"chunks": 1, "rows": 2}
+    spool.append(key, [Batch(layout, 2, [before, [4, 5]])])
+    assert sealer.seal().result(20) == {"chunks": 0, "rows": 0}
+    sealer.stop()
+    [kept] = world.server.call("chunks.find", kind="pushes", stream="flights")
+    assert (kept.rows, kept.id_first, kept.id_last) == (2, *since)
+    assert spool.streams[key].closed() == []
+    assert caplog.text.count("2 rows of flights/pushes/flights are dropped: dataset flights was deleted at") == 2

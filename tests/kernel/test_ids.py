@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.ids import ALPHABET, encode_ulid, new_id, new_ids, new_ulids, parse_id
+from loopwright.kernel.ids import ALPHABET, encode_ulid, least_id, new_id, new_ids, new_ulids, parse_id
 
 MOMENTS = st.integers(0, (1 << 48) - 1).map(lambda at_ms: at_ms * 1000)
 
@@ -56,3 +56,8 @@ def test_what_is_no_id_is_refused(text: str) -> None:
 def test_another_prefix_is_refused() -> None:
     with pytest.raises(InvalidInput, match="run_"):
         parse_id(new_id("roll", 0), "run")
+
+
+def test_the_least_id_of_a_moment_is_above_all_before_and_below_all_since() -> None:
+    at_us = 4_000_000_000_000_000  # later than any other test, for ids never go back
+    assert new_id("push", at_us - 1000) < least_id("push", at_us) < new_id("push", at_us)

@@ -6,6 +6,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, Actor
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.ids import encode_ulid, parse_id
 from loopwright.kernel.verbs import Role
 from loopwright.loop import deletion
 from loopwright.loop.nouns import NOUNS, STAYS
@@ -179,6 +180,46 @@ def test_a_name_that_is_declared_anew_counts_on_and_keeps_its_new_rows(loop: Loo
     assert len(loop("data.get_version", dataset="flights").fragments) == 1
     with pytest.raises(NotFound, match="dataset flights version 1 was deleted"):
         loop("data.get_version", dataset="flights", version=1)
+
+
+def test_rows_that_were_pushed_to_a_dataset_before_its_end_do_not_enter_the_next_of_its_name(loop: Loop) -> None:
+    loop.apply(views=[], services=[], trains=[], retrains=[], deployments=[], monitors={})
+
+    def register(seq: int, *at_us: int) -> NotFound | None:
+        """Hand over rows that came at these moments; return why they are refused."""
+        ids = sorted(f"push_{encode_ulid((at // 1000 << 80) + 5)}" for at in at_us)
+        rows = {"kind": "pushes", "stream": "flights", "writer": "w", "seq": seq, "digest": "0" * 64, "rows": len(ids)}
+        ends = {"size_bytes": 1, "id_first": ids[0], "id_last": ids[-1], "event_at_min": 0, "event_at_max": 0}
+        try:
+            loop.service("chunks.register", chunks=[{**rows, **ends}])
+        except NotFound as error:
+            return error
+        return None
+
+    def seqs() -> list[int]:
+        return [chunk.seq for chunk in loop.service("chunks.find", kind="pushes", stream="flights")]
+
+    early = loop.wall.at_us
+    assert register(1, early) is None
+    loop.wall.at_us += 1_000_000
+    for job in loop("jobs.list", states=["queued"]):
+        loop("jobs.cancel", job_id=job.job_id)
+    delete(loop, "pipeline:fit", "feature_service:late", "feature_view:recent", "dataset:flights")
+    late = loop.wall.at_us + 1_000_000
+    for seq, at_us in ((1, early), (2, early), (3, late)):
+        refused = register(seq, at_us)
+        assert refused is not None
+        assert refused.details == {"deleted": True}
+        assert "dataset flights was deleted at" in refused.message
+    assert seqs() == []
+    loop.apply()
+    assert register(2, early) is not None
+    mixed = register(3, early, late)
+    assert mixed is not None
+    assert early < parse_id(mixed.details["first_kept"])[1] <= late
+    assert seqs() == []
+    assert register(3, late) is None
+    assert seqs() == [3]
 
 
 def test_what_was_deleted_is_new_to_the_file_that_declares_it_still(loop: Loop) -> None:

@@ -184,14 +184,16 @@ class Sealer:
     def _may_seal(self, key: StreamKey) -> bool:
         return self._refused.get(key, 0) <= time.monotonic()
 
-    def _draft(self, key: StreamKey, number: int) -> Draft:
-        """Store the rows of a closed segment as a Parquet blob."""
+    def _draft(self, key: StreamKey, number: int, first_kept: str = "") -> Draft:
+        """Store the rows of a closed segment, from an id on, as a Parquet blob."""
         stream = self._spool.streams[key]
         segment = read_segment(stream.path(number))
-        frame = to_frame(segment.batches)
-        if frame is None:
+        frame, id_column = to_frame(segment.batches), STREAMS[key.kind].id_column
+        if frame is not None and first_kept:
+            frame = frame.filter(frame.get_column(id_column) >= first_kept)
+        if frame is None or frame.is_empty():
             return Draft(key, stream, number, segment.damaged_bytes, None)
-        frame = frame.sort(STREAMS[key.kind].id_column)
+        frame = frame.sort(id_column)
         blob = self._blobs.put(chunks.pack_rows(frame))
         place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
@@ -231,7 +233,8 @@ class Sealer:
         """Keep rows that the server will not have, but for those that were deleted; they must not hold up others."""
         name = "/".join(draft.key)
         if error.details.get("deleted"):
-            yield _without_rows(draft, error)
+            rest = self._without_deleted(draft, error)
+            yield from self._register(draft.key.project, [rest], failed)
         elif isinstance(error, Conflict):
             # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
             self._writer = self._rename()
@@ -244,6 +247,17 @@ class Sealer:
         else:
             failed[draft.key] = error
 
+    def _without_deleted(self, draft: Draft, error: LoopwrightError) -> Draft:
+        """Return a segment with those of its rows that may be kept: what they belong to was deleted after they came.
+
+        Where that is there again, under the same name, the rows that came since are its own.
+        """
+        first_kept = error.details.get("first_kept")
+        rest = self._draft(draft.key, draft.number, first_kept) if first_kept else draft._replace(chunk=None)
+        rows = (0 if draft.chunk is None else draft.chunk.rows) - (0 if rest.chunk is None else rest.chunk.rows)
+        log.warning("%s rows of %s are dropped: %s", rows, "/".join(draft.key), error)
+        return rest
+
     def _finish(self, draft: Draft) -> int:
         """Let go of a segment whose rows are registered; return how many they are."""
         rows = 0 if draft.chunk is None else draft.chunk.rows
@@ -254,13 +268,6 @@ class Sealer:
             self._spool.let_go(draft.stream, draft.number)
         self.sealed_rows += rows
         return rows
-
-
-def _without_rows(draft: Draft, error: LoopwrightError) -> Draft:
-    """Return a segment whose rows nobody may keep: what they belong to was deleted after they came."""
-    rows = 0 if draft.chunk is None else draft.chunk.rows
-    log.warning("%s rows of %s are dropped: %s", rows, "/".join(draft.key), error)
-    return draft._replace(chunk=None)
 
 
 def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":

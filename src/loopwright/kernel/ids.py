@@ -69,6 +69,15 @@ def new_ids(prefix: str, count: int, at_us: int) -> list[str]:
     return [f"{prefix}_{ulid}" for ulid in new_ulids(count, at_us)]
 
 
+def least_id(prefix: str, at_us: int) -> str:
+    """Return the least id of a moment's millisecond: whatever was named before it sorts below.
+
+    >>> least_id("run", 1_000_000)
+    'run_0000000Z800000000000000000'
+    """
+    return f"{prefix}_{encode_ulid(at_us // 1000 << 80)}"
+
+
 def parse_id(text: str, prefix: str | None = None) -> tuple[str, int]:
     """Split an id into prefix and creation time.
 

@@ -8,8 +8,8 @@ import msgspec
 from loopwright.kernel.errors import Conflict
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
-from loopwright.store.streams import STREAMS
-from loopwright.store.tombstones import gone, refuse_rows_of_deleted_project
+from loopwright.store.streams import PUSHES, STREAMS
+from loopwright.store.tombstones import gone, refuse_rows_of_deleted_dataset, refuse_rows_of_deleted_project
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
@@ -58,13 +58,16 @@ def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
 
     Raises:
         Conflict: A writer sent other rows under the same number.
-        NotFound: What they belong to was deleted, ``details.deleted`` is true: the writer lets go of them.
+        NotFound: What they belong to was deleted, ``details.deleted`` is true: the writer lets go of them, but for
+            those from the id ``details.first_kept`` on, if that is told.
     """
     refuse_rows_of_deleted_project(tx)
     return [_register(tx, chunk) for chunk in chunks]
 
 
 def _register(tx: Tx, stored: StoredChunk) -> Chunk:
+    if stored.kind == PUSHES.kind:
+        refuse_rows_of_deleted_dataset(tx, stored)
     tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
     told = msgspec.structs.asdict(stored)
     chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=tx.wall_us)

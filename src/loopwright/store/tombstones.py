@@ -2,9 +2,10 @@
 
 from loopwright.kernel.clock import SECOND_US, format_moment
 from loopwright.kernel.errors import NotFound
+from loopwright.kernel.ids import least_id
 from loopwright.store import forgetting, sql
 from loopwright.store.tx import Tx
-from loopwright.store.types import Tombstone
+from loopwright.store.types import StoredChunk, Tombstone
 
 
 def tell_tombstone(left: Tombstone) -> str:
@@ -50,6 +51,24 @@ def refuse_rows_of_deleted_project(tx: Tx) -> None:
             continue
         deleted_at = format_moment(project["deleted_at"])
         raise gone(f"project {tx.project} was deleted at {deleted_at}", field="project", value=tx.project)
+
+
+def refuse_rows_of_deleted_dataset(tx: Tx, stored: StoredChunk) -> None:
+    """Let pushed rows pass whose dataset is there, and was when they came: their ids say when that was.
+
+    Raises:
+        NotFound: The dataset was deleted, before or after it was pushed to. Where it was declared anew and some of the
+            rows came later, ``details.first_kept`` is the least id of those: they may be sent alone.
+    """
+    left = sql.find_tombstone(tx, tx.ref("dataset", stored.stream))
+    if left is None:
+        return
+    first_kept = least_id("push", left.deleted_at + 1000)
+    is_there = bool(forgetting.find_matching(tx, "datasets", {"name": stored.stream}, limit=1))
+    if is_there and stored.id_first >= first_kept:
+        return
+    rest = {"first_kept": first_kept} if is_there and stored.id_last >= first_kept else {}
+    raise gone(tell_tombstone(left), field="stream", value=stored.stream, **rest)
 
 
 def gone(message: str, *, field: str, value: str, **details: str) -> NotFound:
