@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from loopwright.rooms import import_rooms
+from tools.figures import figures
 from tools.reference_events import event_types
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -82,6 +83,7 @@ def pages() -> dict[str, str]:
         "events.md": _events,
         "plugins.md": _plugins,
         "settings.md": _settings,
+        "figures.md": figures,
     }
     note = "<!-- Written by `make docs` from the code; edit the code instead. -->"
     return {name: "\n".join([note, "", *maker()]).rstrip() + "\n" for name, maker in makers.items()}
