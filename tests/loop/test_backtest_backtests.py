@@ -152,6 +152,16 @@ def test_a_project_that_is_to_be_kept_stays_and_is_nobodys_to_change(desk: Desk)
     assert desk.loop.needs_person() == []  # the backtest says that it failed, to whoever waits for it
 
 
+def test_a_backtest_that_was_deleted_still_names_the_project_that_it_kept(desk: Desk) -> None:
+    backtest = desk.start(keep_project=True)
+    job = desk.claim()
+    scratch = desk.begin(backtest).scratch
+    desk.end("jobs.fail", job, error={"code": "step_failed", "message": "the first training failed"})
+    left = desk.loop("deletion.delete", ref=f"backtest:{backtest.backtest_id}", reason="it was read")
+    assert left.facts["scratch"] == scratch
+    assert scratch in desk.projects()
+
+
 def test_one_that_was_cancelled_before_or_while_it_is_played_leaves_nothing(desk: Desk) -> None:
     waits = desk.start()
     desk.loop("jobs.cancel", job_id=waits.job_id, reason="not wanted")

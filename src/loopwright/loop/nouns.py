@@ -127,7 +127,7 @@ NOUNS: dict[str, Noun] = {
         "backtest",
         Rows("backtests", "backtest_id"),
         _OWN_WORK,
-        facts=("deployment", "start_at", "end_at", "state", "started_by"),
+        facts=("deployment", "start_at", "end_at", "state", "started_by", "scratch"),
     ),
     "pipeline": Noun("pipeline", Rows("pipelines", "name"), _SHARED, facts=("digest",), parts="execution"),
     "execution": Noun(
