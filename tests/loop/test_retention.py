@@ -13,8 +13,9 @@ from loopwright.loop.retention import Expired, Pin, _pins
 from loopwright.loop.why import why
 from loopwright.monitoring import Window
 from loopwright.monitoring.sql import save_window
+from loopwright.store import sql
 from loopwright.store.tx import Tx
-from loopwright.store.types import Removal
+from loopwright.store.types import Removal, Retention
 from tests.loop.answering import answer
 from tests.loop.conftest import Loop
 
@@ -42,6 +43,24 @@ def chunks(loop: Loop) -> list[Any]:
 
 def free_of_pins(loop: Loop, monkeypatch: pytest.MonkeyPatch, *pins: Pin) -> None:
     monkeypatch.setattr("loopwright.loop.retention._pins_of_deployment", lambda _tx, _name: iter(pins))
+
+
+def test_a_stream_that_is_not_there_is_no_stream_to_keep_rows_of(loop: Loop) -> None:
+    for kind, stream, says in (
+        ("predictions", "lat", "did you mean late"),
+        ("pushes", "flight", "did you mean flights"),
+        ("points", "tuning", "known: none"),
+    ):
+        with pytest.raises(NotFound, match=f"is named {stream}.*{says}"):
+            loop("retention.set", kind=kind, stream=stream, keep="30d")
+    assert loop("retention.list") == []
+    declared = Retention("labels", "lat", 30 * DAY_US)
+    with pytest.raises(NotFound, match=r"retentions.labels.lat.*did you mean late"):
+        loop.apply(retentions=[declared])
+    loop.apply(retentions=[Retention("points", "tuning", 30 * DAY_US), Retention("labels", "late", 30 * DAY_US)])
+    loop.dispatcher.write("flights", LOCAL_ACTOR, lambda tx: sql.save_retention(tx, declared))
+    loop("retention.set", kind="labels", stream="lat", keep="forever")
+    assert Retention("labels", "lat", None) in loop("retention.list")
 
 
 def test_nothing_goes_that_nobody_declared(loop: Loop) -> None:

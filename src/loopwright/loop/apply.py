@@ -45,6 +45,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     for kind in _KINDS:
         changes += _compare(tx, kind, _named(getattr(before, kind)), _named(getattr(spec, kind)))
     changes += _compare(tx, "monitors", to_builtins(before.monitors), to_builtins(spec.monitors))
+    declared_retention.check_streams(tx, spec)
     changes += declared_retention.compare(tx, before.retentions, spec.retentions)
     changes = _with_more(changes, {**_moved_services(tx, spec, changes), **_moved_trainings(tx, spec)})
     base = "" if found is None else digest_of(to_builtins(before))

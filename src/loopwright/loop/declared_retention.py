@@ -6,7 +6,8 @@ from loopwright.governance import require_role
 from loopwright.kernel.clock import format_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role
-from loopwright.loop.types import PlannedChange
+from loopwright.loop.streams import require_stream
+from loopwright.loop.types import PlannedChange, ProjectSpec
 from loopwright.store import retention
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
@@ -25,6 +26,21 @@ def check(declared: Sequence[Retention]) -> None:
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
         raise InvalidInput("this is declared twice", field="retentions", value=repeated)
+
+
+def check_streams(tx: Tx, spec: ProjectSpec) -> None:
+    """Let declarations pass whose stream is there, or is declared with them.
+
+    An experiment may be named before its first run makes it: no declaration does.
+
+    Raises:
+        NotFound: There is no such deployment or dataset; suggests the nearest.
+    """
+    datasets, deployments = [each.name for each in spec.datasets], [each.name for each in spec.deployments]
+    for each in spec.retentions:
+        if each.stream and each.kind != "points":
+            declared = datasets if each.kind == "pushes" else deployments
+            require_stream(tx, each.kind, each.stream, f"retentions.{_name(each)}", declared)
 
 
 def compare(tx: Tx, before: Sequence[Retention], after: Sequence[Retention]) -> list[PlannedChange]:

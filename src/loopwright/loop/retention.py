@@ -6,18 +6,49 @@ from loopwright import data, monitoring, serving
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.loop import old_points
+from loopwright.loop.streams import require_stream
 from loopwright.loop.types import Expired, Pin
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.events import RowsRemoved
-from loopwright.store.retention import keep_of, subject_of
+from loopwright.store.retention import Kind, keep_of, read_keep, save, subject_of
 from loopwright.store.tx import Tx
-from loopwright.store.types import Chunk, Removal
+from loopwright.store.types import Chunk, Removal, Retention
 
 MOST_CHUNKS = 1_000
 """Chunks of a stream that are removed in one transaction; the rest goes in the next round."""
 _MOST_JOBS = 1_000
 _BOTH = ("predictions", "labels")
+
+
+@verb("retention.set", changes=Retention, role=Role.ADMIN)
+def set_retention(tx: Tx, *, kind: Kind, keep: str, stream: str = "", reason: str = "") -> Retention:
+    """Declare how long rows of a stream are kept, by event time; nothing is removed by saying so.
+
+    Points of metrics go as long after the end of their run; the last of each metric stays.
+
+    Args:
+        tx: The open transaction.
+        kind: Which rows.
+        keep: Such as ``90d``, one day at least; ``forever`` for an end of removing.
+        stream: Deployment, dataset or experiment; empty for every stream of the kind that has none of its own.
+        reason: Why.
+
+    Raises:
+        InvalidInput: The time is no duration, or shorter than a day.
+        NotFound: There is no such stream; suggests the nearest.
+    """
+    declared = Retention(kind, stream, read_keep(keep, "keep"))
+    if stream and not _ends(tx, declared):
+        require_stream(tx, kind, stream, "stream")
+    save(tx, declared, reason)
+    return declared
+
+
+def _ends(tx: Tx, declared: Retention) -> bool:
+    """Say whether this is the end of a declaration that holds; its stream may be gone, or never have been."""
+    holding = {(each.kind, each.stream) for each in store_sql.list_retentions(tx)}
+    return declared.keep_us is None and (declared.kind, declared.stream) in holding
 
 
 @query("retention.plan", role=Role.ADMIN)

@@ -4,7 +4,7 @@ from typing import Literal, get_args
 
 from loopwright.kernel.clock import DAY_US, format_moment, parse_duration
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import query
 from loopwright.store import sql
 from loopwright.store.events import RetentionSet
 from loopwright.store.tx import Tx
@@ -17,27 +17,6 @@ KINDS: tuple[str, ...] = get_args(Kind)
 _STREAM_OF: dict[str, str] = {"pushes": "dataset", "points": "experiment"}
 
 
-@verb("retention.set", changes=Retention, role=Role.ADMIN)
-def set_retention(tx: Tx, *, kind: Kind, keep: str, stream: str = "", reason: str = "") -> Retention:
-    """Declare how long rows of a stream are kept, by event time; nothing is removed by saying so.
-
-    Points of metrics go as long after the end of their run; the last of each metric stays.
-
-    Args:
-        tx: The open transaction.
-        kind: Which rows.
-        keep: Such as ``90d``, one day at least; ``forever`` for an end of removing.
-        stream: Deployment, dataset or experiment; empty for every stream of the kind that has none of its own.
-        reason: Why.
-
-    Raises:
-        InvalidInput: The time is no duration, or shorter than a day.
-    """
-    declared = Retention(kind, stream, read_keep(keep, "keep"))
-    save(tx, declared, reason)
-    return declared
-
-
 def save(tx: Tx, declared: Retention, reason: str) -> None:
     """Keep a declaration in place of the one before, and tell it."""
     sql.save_retention(tx, declared)
@@ -47,7 +26,7 @@ def save(tx: Tx, declared: Retention, reason: str) -> None:
 
 
 def check_declared(declared: Retention, field: str) -> None:
-    """Let a declaration pass that ``set_retention`` would take.
+    """Let a declaration pass that ``retention.set`` would take.
 
     Raises:
         InvalidInput: Its kind is not known, or its time shorter than a day.
@@ -73,7 +52,12 @@ def read_keep(keep: str, field: str) -> int | None:
 
 def subject_of(tx: Tx, kind: str, stream: str) -> str:
     """Return the ref of what rows of a stream belong to."""
-    return tx.ref(_STREAM_OF.get(kind, "deployment"), stream)
+    return tx.ref(noun_of(kind), stream)
+
+
+def noun_of(kind: str) -> str:
+    """Return what rows of a kind belong to, as its refs begin."""
+    return _STREAM_OF.get(kind, "deployment")
 
 
 @query("retention.list")
