@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from loopwright.cli.connection import remote_with
-from loopwright.governance import SERVICE_ACTOR, SYSTEM
+from loopwright.cli.connection import remote, remote_with
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.pipelines import PipelineSpec, StepSpec
@@ -124,3 +124,24 @@ def test_a_thing_is_deleted_by_its_ref_once_somebody_said_so(as_role: As) -> Non
     assert "is deleted" in loopwright("delete", f"run:{run_id}", "--reason", "again", "--yes")
     with pytest.raises(PermissionDenied, match="may not delete a model"):
         loopwright("delete", "model:late", "--reason", "old", "--yes")
+
+
+def test_the_only_project_is_meant_where_none_is_named_whatever_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_us = 1_700_000_000_000_000
+    own = Project("flights-backtest-3", "ana", "low", "replay", 0, created_at=at_us)
+    scratch = Project(f"flights-backtest-{at_us}", "ana", "low", "replay", 0, created_at=at_us + 9)
+
+    class Caller:
+        def __init__(self, *listed: Project) -> None:
+            self.listed = list(listed)
+
+        def call(self, verb: str, _args: dict[str, Any], project: str) -> list[Project]:
+            assert (verb, project) == ("projects.list", SYSTEM)
+            return self.listed
+
+    for listed, only in (([own], own), ([scratch, own], own)):
+        monkeypatch.setattr("loopwright.cli.connection.find_caller", lambda listed=listed: Caller(*listed))
+        assert remote(None).project == only.name
+    monkeypatch.setattr("loopwright.cli.connection.find_caller", lambda: Caller(scratch))
+    with pytest.raises(InvalidInput, match="no project yet"):
+        remote(None)

@@ -123,10 +123,10 @@ def test_a_played_backtest_keeps_its_table_and_its_project_goes(desk: Desk) -> N
     begun = desk.begin(backtest)
     assert desk.begin(backtest) == begun  # asked again, for the answer was lost
     assert begun.scratch is not None
-    assert is_scratch(begun.scratch)
     assert (sorted(desk.projects()), desk.borrowers()) == (["flights", begun.scratch], {begun.scratch})
     project = desk.loop.dispatcher.call("projects.get", {"name": begun.scratch}, actor=LOCAL_ACTOR, project=SYSTEM)
     assert (project.clock, project.clock_at) == ("replay", backtest.start_at)
+    assert is_scratch(project)
     for _ in range(2):
         desk.loop.service("loop.finish_backtest", backtest_id=backtest.backtest_id, closing=CLOSING)
     desk.end("jobs.finish", job)

@@ -43,7 +43,7 @@ def remote_with(project: str | None, verb: str, **args: Any) -> tuple[Remote, An
 
 
 def _only_project(caller: HttpCaller) -> str:
-    names = [found.name for found in caller.call("projects.list", {}, SYSTEM) if not is_scratch(found.name)]
+    names = [found.name for found in caller.call("projects.list", {}, SYSTEM) if not is_scratch(found)]
     if len(names) == 1:
         return str(names[0])
     if not names:

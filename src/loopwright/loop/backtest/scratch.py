@@ -3,20 +3,25 @@
 import re
 from dataclasses import replace
 
-from loopwright.governance import projects, tokens
-from loopwright.kernel.clock import FixedClock
+from loopwright.governance import Project, projects, tokens
+from loopwright.kernel.clock import MINUTE_US, FixedClock
 from loopwright.loop import ending
 from loopwright.loop.types import ProjectSpec
 from loopwright.store.tx import Tx
 
-_SCRATCH = re.compile(r"-backtest-\d+$")
+_SCRATCH = re.compile(r"-backtest-(\d+)$")
 _LONGEST_HEAD = 100
 """Letters of the project's own name that its scratch projects begin with: names have a longest length."""
 
 
-def is_scratch(name: str) -> bool:
-    """Say whether a project is one that a backtest made for itself."""
-    return _SCRATCH.search(name) is not None
+def is_scratch(project: Project) -> bool:
+    """Say whether a project is one that a backtest made for itself.
+
+    Such a one has a clock to replay and the moment at which it was made in its name; what people call theirs is theirs.
+    """
+    named = _SCRATCH.search(project.name)
+    made_at = 0 if named is None else int(named[1])
+    return project.clock == "replay" and abs(project.created_at - made_at) < MINUTE_US
 
 
 def open_scratch(tx: Tx, spec: ProjectSpec, start_at: int, token_digest: str) -> str:
