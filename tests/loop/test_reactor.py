@@ -160,6 +160,40 @@ def test_a_rule_with_nothing_to_answer_writes_nothing(
     assert call("audit.list", limit=1)[0].position == before
 
 
+@pytest.mark.parametrize("is_asked_for", [True, False])
+def test_a_condition_that_fails_is_its_rules_own_failure(
+    dispatcher: Dispatcher,
+    emit: Callable[..., None],
+    call: Any,
+    wall: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+    is_asked_for: bool,
+) -> None:
+    looks: list[int] = []
+
+    def shaky(_tx: Tx, event: Event) -> bool:
+        looks.append(event.position)
+        if len(looks) == 1:
+            raise KeyError("a fault of ours")
+        return is_asked_for
+
+    def other(tx: Tx, event: Event) -> None:
+        tx.emit("test.answered", event.ref, reason="by the other")
+
+    reaction("test.asked")(answer)
+    reaction("test.asked")(other)
+    monkeypatch.setitem(CONDITIONS, "answer", shaky)
+    emit("test.asked")
+    reactor = Reactor(dispatcher)
+    reactor.drain()
+    assert [one.reason for one in answers(call)] == ["by the other"]
+    for _ in range(2):
+        wall.at_us += SECOND_US
+        reactor.drain()
+    assert len(looks) == 2
+    assert len(answers(call)) == 1 + is_asked_for
+
+
 def test_trouble_of_the_database_is_no_answer(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
     tries: list[int] = []
 

@@ -120,15 +120,7 @@ class Reactor:
 
     def _answer(self, event: Event) -> None:
         for name, rule in RULES.get(event.type, []):
-            if self._is_asked_for(name, event):
-                self._try(name, event, _once(name, rule, event), failures=0)
-
-    def _is_asked_for(self, name: str, event: Event) -> bool:
-        """Say whether a rule has anything to answer; where a look suffices to know that, it writes nothing."""
-        condition = CONDITIONS.get(name)
-        return condition is None or self._dispatcher.read(
-            event.project, policy_actor(name), lambda tx: condition(tx, event)
-        )
+            self._try(name, event, _once(name, rule, event), failures=0, only_if=CONDITIONS.get(name))
 
     def _retry_waiting(self) -> None:
         """Try again the rules that failed and whose pause is over; other servers' are looked for every second."""
@@ -143,9 +135,15 @@ class Reactor:
         first = self._dispatcher.database.read(sql.first_retry_at)
         self._look_again_at = min(wall_us + SECOND_US, wall_us + SECOND_US if first is None else first)
 
-    def _try(self, name: str, event: Event, answer: Callable[[Tx], None], *, failures: int) -> None:
+    def _try(
+        self, name: str, event: Event, answer: Callable[[Tx], None], *, failures: int, only_if: Condition | None = None
+    ) -> None:
+        """Let one rule answer; where a look suffices to know that there is nothing to answer, nothing is written."""
         try:
-            self._dispatcher.write(event.project, policy_actor(name), answer, event.position)
+            if only_if is None or self._dispatcher.read(
+                event.project, policy_actor(name), lambda tx: only_if(tx, event)
+            ):
+                self._dispatcher.write(event.project, policy_actor(name), answer, event.position)
         except Unavailable:  # the database was the cause: the event is answered later
             raise
         except Exception as error:
@@ -179,7 +177,10 @@ def _once(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
 
 def _again(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
     def work(tx: Tx) -> None:
-        if sql.retake_reaction(tx, name, event.position):
+        if not sql.retake_reaction(tx, name, event.position):
+            return
+        condition = CONDITIONS.get(name)  # it may be what failed, so that nobody knows yet what it says
+        if condition is None or condition(tx, event):
             rule(tx, event)
 
     return work
