@@ -4,6 +4,8 @@ import subprocess
 import sys
 from importlib import metadata
 
+import pytest
+
 import loopwright
 
 MOST_MODULES = 60
@@ -50,3 +52,9 @@ def test_help_loads_little() -> None:
     )
     assert len(modules) <= MOST_MODULES_OF_HELP
     assert strangers(modules) == {"click"}
+
+
+@pytest.mark.parametrize("process", ["server", "worker", "gateway"])
+def test_a_process_that_idles_holds_no_library_that_computes(process: str) -> None:
+    modules = modules_loaded_by(f"import loopwright.{process}.process")
+    assert not strangers(modules) & {"polars", "pandas", "pyarrow", "scipy", "lightgbm", "sklearn"}

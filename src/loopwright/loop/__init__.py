@@ -1,4 +1,10 @@
-"""The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here."""
+"""The loop: apply, reactions, retrain, promote, rollback, why. What reads or changes several rooms lives here.
+
+What plays and measures a stretch of history loads Polars, so it is imported only when somebody asks for it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.loop import (
     apply,
@@ -12,7 +18,6 @@ from loopwright.loop import (
     garbage,
     ledgers,
     reactions,
-    replaying,
     retention,
     status,
     tidying,
@@ -22,8 +27,6 @@ from loopwright.loop import (
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.backtest import backtests
 from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
-from loopwright.loop.backtest.closing import SERVED, with_series
-from loopwright.loop.backtest.driver import Replay, Requests, Stream
 from loopwright.loop.backtest.scratch import is_scratch
 from loopwright.loop.commands import CommandSpec, ModelOutput
 from loopwright.loop.events import (
@@ -67,6 +70,22 @@ from loopwright.loop.types import (
     TrainSpec,
     When,
 )
+
+if TYPE_CHECKING:
+    from loopwright.loop.backtest.closing import SERVED, with_series
+    from loopwright.loop.backtest.driver import Replay, Requests, Stream
+
+_LATER = {
+    **dict.fromkeys(("SERVED", "with_series"), "backtest.closing"),
+    **dict.fromkeys(("Replay", "Requests", "Stream"), "backtest.driver"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
 
 __all__ = [
     "SERVED",
@@ -132,7 +151,6 @@ __all__ = [
     "list_backtests",
     "list_retrains",
     "reactions",
-    "replaying",
     "retention",
     "rollback",
     "seal_gateway",

@@ -1,14 +1,15 @@
-"""Reading the loop's own records back as data: the log with its labels, the skew audit, the closing table."""
+"""Reading the loop's own records back: the log with its labels, the skew audit, the closing table, an answer again."""
 
 import msgspec
 
 from loopwright import serving
 from loopwright.kernel.clock import check_zone
+from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Role, verb
 from loopwright.loop.apply import current_spec
-from loopwright.loop.backtest.closing import find_scope
+from loopwright.loop.backtest.scope import find_scope
 from loopwright.loop.events import ExportStarted
-from loopwright.loop.types import AuditSkew, Export, MakeClosingTable
+from loopwright.loop.types import AuditSkew, Export, MakeClosingTable, ReplayPrediction
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 
@@ -66,3 +67,14 @@ def start_closing_table(
     scope = find_scope(current_spec(tx), deployment, start_at, end_at, check_zone(zone))
     named = msgspec.structs.replace(scope, rows=rows, short=short or scope.short)
     return tx.start_job(MakeClosingTable(named), tx.ref("deployment", deployment))
+
+
+@verb("loop.start_replay", changes=Job, role=Role.VIEWER)
+def start_replay(tx: Tx, *, prediction_id: str) -> Job:
+    """Start computing one prediction again from the records; the job's result is a ``Replayed``.
+
+    Args:
+        prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
+    """
+    named = parse_ref(prediction_id, tx.project).name if ":" in prediction_id else prediction_id
+    return tx.start_job(ReplayPrediction(named), tx.ref("prediction", named))

@@ -3,37 +3,18 @@
 import json
 from typing import Any
 
-import numpy as np
-
 from loopwright import registry, serving
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.kernel.refs import parse_ref
-from loopwright.kernel.verbs import Role, verb
 from loopwright.loop import evidence
-from loopwright.loop.codecs import LoadedModel
-from loopwright.loop.types import Replayed, ReplayPrediction
+from loopwright.loop.types import Replayed
 from loopwright.pipelines import PipelineContext
-from loopwright.registry import InputColumn
 from loopwright.serving import predictions
 from loopwright.store import chunks
 from loopwright.store.streams import FEATURE_PREFIX
-from loopwright.store.tx import Tx
-from loopwright.store.types import Job, Streams
+from loopwright.store.types import Streams
 
 Row = dict[str, Any]
-Answer = float | list[float]
-
-
-@verb("loop.start_replay", changes=Job, role=Role.VIEWER)
-def start_replay(tx: Tx, *, prediction_id: str) -> Job:
-    """Start computing one prediction again from the records; the job's result is a ``Replayed``.
-
-    Args:
-        prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
-    """
-    named = parse_ref(prediction_id, tx.project).name if ":" in prediction_id else prediction_id
-    return tx.start_job(ReplayPrediction(named), tx.ref("prediction", named))
 
 
 def replay(context: PipelineContext, prediction_id: str) -> Replayed:
@@ -64,7 +45,7 @@ def replay(context: PipelineContext, prediction_id: str) -> Replayed:
         "values": list(features.values()),
         "logged": _logged_answer(row, version.signature.classes),
     }
-    return convert(context.children.call("loopwright.loop.replaying:compute_again", asked).output, Replayed)
+    return convert(context.children.call("loopwright.loop.scoring:compute_again", asked).output, Replayed)
 
 
 def _find_served(context: PipelineContext, prediction_id: str) -> tuple[str, Row]:
@@ -94,34 +75,9 @@ def _served_rows(context: PipelineContext, prediction_id: str) -> list[tuple[str
     ]
 
 
-def _logged_answer(row: Row, classes: list[str]) -> Answer | None:
+def _logged_answer(row: Row, classes: list[str]) -> float | list[float] | None:
     """Return the logged value, or the probability of each class in the model's order."""
     if row["score"] is not None or row["answer"] is None:
         return row["score"]  # type: ignore[no-any-return]
     probabilities = json.loads(row["answer"])["probabilities"]
     return [probabilities[name] for name in classes]
-
-
-def compute_again(model: LoadedModel, names: list[str], values: list[Any], logged: Answer | None) -> dict[str, Any]:
-    """Compute an answer again and compare it with the logged one; called in a child process, as any model is.
-
-    Args:
-        model: The version that answered.
-        names: Logged features.
-        values: Their values, in the same order; booleans were logged as 0.0 and 1.0.
-        logged: The logged value, or probability of each class; None where the log holds no answer.
-    """
-    features = dict(zip(names, values, strict=True))
-    columns = {column.name: [_as_input(column, features[column.name])] for column in model.signature.inputs}
-    computed = np.asarray(model.predictor.predict(registry.encode(model.signature, columns)), np.float64)[0]
-    is_same = logged is not None and np.asarray(logged, np.float64).tobytes() == computed.tobytes()
-    verdict = "the same to the bit" if is_same else "NOT the same"
-    if logged is None:
-        verdict = "nothing to compare it with: the log holds no answer"
-    value: Answer = computed.tolist()
-    sentence = f"replayed from the records: {value!r}, {verdict}"
-    return {"logged": logged, "computed": value, "is_same": is_same, "sentence": sentence}
-
-
-def _as_input(column: InputColumn, value: Any) -> Any:
-    return bool(value) if column.kind == "boolean" and value is not None else value

@@ -1,4 +1,4 @@
-"""What runs in a child process beside a model: held-out evaluation and the facts that gates look at."""
+"""What runs in a child process beside a model: evaluation, the facts that gates look at, an answer computed again."""
 
 import time
 from typing import Any
@@ -9,7 +9,9 @@ import polars as pl
 from loopwright.features import TrainingSet
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.codecs import LoadedModel
-from loopwright.registry import encoding, metrics
+from loopwright.registry import InputColumn, encoding, metrics
+
+Answer = float | list[float]
 
 LATENCY_ROUNDS, LATENCY_CALLS = 5, 200
 """Single-row predictions timed for the latency gate: the quietest of some rounds, for what else the machine does is not
@@ -94,3 +96,28 @@ def _absent(rows: TrainingSet, model: LoadedModel) -> list[str]:
 
 def _columns(frame: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:
     return {one.name: frame[one.name].to_list() for one in model.signature.inputs}
+
+
+def compute_again(model: LoadedModel, names: list[str], values: list[Any], logged: Answer | None) -> dict[str, Any]:
+    """Compute an answer again and compare it with the logged one; called in a child process, as any model is.
+
+    Args:
+        model: The version that answered.
+        names: Logged features.
+        values: Their values, in the same order; booleans were logged as 0.0 and 1.0.
+        logged: The logged value, or probability of each class; None where the log holds no answer.
+    """
+    features = dict(zip(names, values, strict=True))
+    columns = {column.name: [_as_input(column, features[column.name])] for column in model.signature.inputs}
+    computed = np.asarray(model.predictor.predict(encoding.encode(model.signature, columns)), np.float64)[0]
+    is_same = logged is not None and np.asarray(logged, np.float64).tobytes() == computed.tobytes()
+    verdict = "the same to the bit" if is_same else "NOT the same"
+    if logged is None:
+        verdict = "nothing to compare it with: the log holds no answer"
+    value: Answer = computed.tolist()
+    sentence = f"replayed from the records: {value!r}, {verdict}"
+    return {"logged": logged, "computed": value, "is_same": is_same, "sentence": sentence}
+
+
+def _as_input(column: InputColumn, value: Any) -> Any:
+    return bool(value) if column.kind == "boolean" and value is not None else value

@@ -12,7 +12,7 @@ from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.operations import OperationContext
 from loopwright.loop.types import Provenance, ProvenanceNode
 from loopwright.registry import GateReport, ModelVersion
-from loopwright.serving import Release, Rollout, ScoreSpec, Variant, predictions
+from loopwright.serving import Release, Rollout, ScoreSpec, Variant
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.retention import KEPT_HINT, tell_removal
@@ -60,7 +60,7 @@ def _find_rows(context: OperationContext, prediction_id: str) -> Rows:
     )
     rows: Rows = []
     for chunk in chunks:
-        found = predictions.find_prediction([chunk], context.blobs, prediction_id)
+        found = serving.predictions.find_prediction([chunk], context.blobs, prediction_id)
         rows += [{**row, "deployment": chunk.stream, "writer": chunk.writer} for row in found]
     return rows
 
@@ -100,7 +100,7 @@ class _Chain:
             ],
         }
         self._add(ref, "prediction", f"{row['deployment']} answered {answer} for {at}.", details)
-        if row["variant"] == predictions.SCORED:
+        if row["variant"] == serving.predictions.SCORED:
             self._score(ref)
         elif int(row["release"]) > 0:
             self._release(ref)

@@ -1,4 +1,10 @@
-"""Monitoring: windows, drift, performance, labels, alerts, incidents."""
+"""Monitoring: windows, drift, performance, labels, alerts, incidents.
+
+What computes (the modules ``performance`` and ``reference``) loads Polars, so it is imported only when somebody asks.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.monitoring import channels, drift, ledgers
 from loopwright.monitoring.events import (
@@ -39,9 +45,7 @@ from loopwright.monitoring.monitors import (
     set_reference,
     start_reference,
 )
-from loopwright.monitoring.performance import measure, score_rows
 from loopwright.monitoring.profiling import countable_chunks, start_profiling
-from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
 from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
@@ -68,6 +72,22 @@ from loopwright.monitoring.windows import (
     window_task,
     windows,
 )
+
+if TYPE_CHECKING:
+    from loopwright.monitoring.performance import measure, score_rows
+    from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
+
+_LATER = {
+    **dict.fromkeys(("measure", "score_rows"), "performance"),
+    **dict.fromkeys(("Reference", "build_reference", "reference_from_bytes"), "reference"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
 
 __all__ = [
     "INCIDENT_STATES",

@@ -3,7 +3,8 @@
 What reads the log needs Polars and is imported when first named: ``from loopwright.serving import predictions``.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.serving import ledgers
 from loopwright.serving.declarations import declare
@@ -72,6 +73,13 @@ from loopwright.serving.uses import Use, served_plans, uses
 
 if TYPE_CHECKING:
     from loopwright.serving import predictions
+
+
+def __getattr__(name: str) -> Any:
+    if name != "predictions":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return import_module(f"{__name__}.{name}")
+
 
 __all__ = [
     "CANDIDATE",

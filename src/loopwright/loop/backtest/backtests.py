@@ -7,8 +7,8 @@ from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Count, query, verb
 from loopwright.loop.apply import check_spec, current_spec, named_blobs
 from loopwright.loop.backtest import sql
-from loopwright.loop.backtest.closing import find_scope
 from loopwright.loop.backtest.narrowing import narrow_spec
+from loopwright.loop.backtest.scope import find_scope
 from loopwright.loop.backtest.scratch import end_scratch, open_scratch
 from loopwright.loop.events import BacktestBegun, BacktestFinished, BacktestStarted
 from loopwright.loop.types import Backtest, ClosingTable, PlayBacktest, ProjectSpec

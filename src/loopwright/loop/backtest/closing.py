@@ -8,11 +8,10 @@ import polars as pl
 from loopwright import monitoring, pipelines
 from loopwright.governance import audit
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.errors import NotFound
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop.retrain import list_retrains
-from loopwright.loop.types import ProjectSpec, Scope
+from loopwright.loop.types import Scope
 from loopwright.monitoring import MonitorSpec, measure, score_rows
 from loopwright.store.work import ProjectCaller
 
@@ -23,32 +22,9 @@ AUDITED_ROWS = 1000
 """Served feature rows that are computed again at the end."""
 _SPARE = 1.05
 """More rows are asked for: those whose source row is not in the datasets yet cannot be computed again."""
-_USUAL_METRIC = {"binary": "roc_auc", "regression": "rmse", "forecast": "rmse", "multiclass": "accuracy"}
 
 SkewAudit = Callable[[int], dict[str, Any]]
 """Computes up to so many served rows of the stretch again; answers as a job of ``loop.start_skew_audit`` does."""
-
-
-def find_scope(spec: ProjectSpec, deployment: str, start_at: int, end_at: int, zone: str = "UTC") -> Scope:
-    """Return what a project says of a deployment: its task, monitored metric and followed aliases.
-
-    Raises:
-        NotFound: It declares no such deployment.
-    """
-    declared = next((each for each in spec.deployments if each.name == deployment), None)
-    if declared is None:
-        known = ", ".join(each.name for each in spec.deployments) or "none"
-        message = f"no deployment is named {deployment}"
-        raise NotFound(message, field="deployment", value=deployment, rule=f"declared: {known}")
-    monitor = spec.monitors.get(deployment)
-    metric = (monitor.performance if monitor else "") or _USUAL_METRIC.get(declared.task, "")
-    blind = {
-        train.alias: (train.name, train.schedule_us)
-        for train in spec.trains
-        if train.model == declared.model and train.alias in declared.follow and train.schedule_us
-    }
-    follow = list(declared.follow)
-    return Scope(deployment, start_at, end_at, declared.task, metric, follow, blind, zone, short=metric)
 
 
 def closing_table(log: pl.DataFrame, changes: dict[str, list[Any]], skew: SkewAudit, scope: Scope) -> dict[str, Any]:
