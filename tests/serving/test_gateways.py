@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import MINUTE_US, SECOND_US, FixedClock
 from loopwright.serving import is_acknowledged
+from loopwright.serving import sql as serving_sql
 
 Call = Callable[..., Any]
 
@@ -62,3 +65,15 @@ def test_a_version_that_has_served_stays_where_it_cannot_be_loaded_for_a_while(
     status = call("serving.status", deployment="late")
     assert (status.champion, status.rollout.state, len(status.failures)) == (serving_one, "done", 1)
     assert events()[-1] == "serving.release_failed"
+
+
+def test_a_sign_of_life_reads_no_other_gateway(worker: Any, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acknowledge(gateway: str) -> None:
+        worker.call("serving.acknowledge", {"gateway": gateway, "address": "http://g", "position": 0}, SYSTEM)
+
+    acknowledge("g0")
+    with monkeypatch.context() as patch:
+        patch.setattr(serving_sql, "list_gateways", lambda *_, **__: pytest.fail("it read the others"))
+        acknowledge("g1")
+        acknowledge("g1")
+    assert [lease.gateway for lease in call("serving.gateways")] == ["g0", "g1"]

@@ -38,8 +38,8 @@ def acknowledge(
         raise PermissionDenied(
             "a gateway speaks for its own address only", field="address", value=address, rule=tx.bounds.address
         )
-    before = {one.gateway: one.acknowledged for one in sql.list_gateways(tx.connection, SYSTEM)}
-    if before.get(gateway) != position:
+    # Its own row alone: whoever reads what every other gateway writes is run again whenever one of them does.
+    if sql.acknowledged_by(tx.connection, SYSTEM, gateway) != position:
         tx.wake(GATEWAYS)
     lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [], troubles or [])
     sql.put_gateway(tx.connection, SYSTEM, lease)
@@ -55,14 +55,14 @@ def gateways(tx: Tx) -> list[GatewayLease]:
             failures=[one for one in lease.failures if one.project == tx.project],
             troubles=[one for one in lease.troubles if one.project in ("", tx.project)],
         )
-        for lease in sql.list_gateways(tx.connection, SYSTEM)
-        if lease.lease_until > tx.wall_us
+        for lease in sql.list_gateways(tx.connection, SYSTEM, alive_at=tx.wall_us)
     ]
 
 
 def last_heard_of(tx: Tx) -> int | None:
     """Return when a gateway last gave a sign of life (wall, microseconds UTC), None where none ever did."""
-    return max((lease.lease_until - LEASE_US for lease in sql.list_gateways(tx.connection, SYSTEM)), default=None)
+    until = sql.last_lease(tx.connection, SYSTEM)
+    return None if until is None else until - LEASE_US
 
 
 def is_acknowledged(tx: Tx) -> bool:

@@ -247,11 +247,30 @@ def put_gateway(connection: Connection, project: str, lease: GatewayLease) -> No
     upsert(connection, gateways, [{"project_id": project, **values}], key=("project_id", "gateway"), do_update=True)
 
 
-_list_gateways = select(gateways).where(gateways.c.project_id == bindparam("project")).order_by(gateways.c.gateway)
+_is_of_project = gateways.c.project_id == bindparam("project")
+_acknowledged_by = select(gateways.c.acknowledged).where(_is_of_project, gateways.c.gateway == bindparam("gateway"))
 
 
-def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
-    """Return every gateway that was ever seen, by name."""
+def acknowledged_by(connection: Connection, project: str, gateway: str) -> int | None:
+    """Return the position that one gateway last acknowledged, None where it is not known."""
+    return connection.execute(_acknowledged_by, {"project": project, "gateway": gateway}).scalar()
+
+
+_last_lease = select(func.max(gateways.c.lease_until)).where(_is_of_project)
+
+
+def last_lease(connection: Connection, project: str) -> int | None:
+    """Return when the lease of the gateway that was heard of last ends, or ended; None where none is known."""
+    return connection.execute(_last_lease, {"project": project}).scalar()
+
+
+_list_gateways = (
+    select(gateways).where(_is_of_project, gateways.c.lease_until > bindparam("after_us")).order_by(gateways.c.gateway)
+)
+
+
+def list_gateways(connection: Connection, project: str, *, alive_at: int = 0) -> list[GatewayLease]:
+    """Return the gateways whose lease goes beyond a moment, by name; every one that is known where none is given."""
     return [
         GatewayLease(
             row.gateway,
@@ -261,5 +280,5 @@ def list_gateways(connection: Connection, project: str) -> list[GatewayLease]:
             msgspec.convert(row.failures or [], list[ReleaseFailure]),
             msgspec.convert(row.troubles or [], list[Trouble]),
         )
-        for row in connection.execute(_list_gateways, {"project": project})
+        for row in connection.execute(_list_gateways, {"project": project, "after_us": alive_at})
     ]
