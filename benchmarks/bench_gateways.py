@@ -11,6 +11,7 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US
 from loopwright.rooms import import_rooms
 from loopwright.server.process import open_database
+from loopwright.serving import forget_gateways
 from loopwright.serving.tables import gateways
 
 KNOWN = 10_000
@@ -62,6 +63,9 @@ def main() -> None:
         database.write(lambda connection: connection.execute(gateways.insert(), rows))
         took, rival = median_ms(beat), "the only gateway there is, same file"
         bench.claim(f"a sign of life among {KNOWN:,} gateways", took, "ms", rival=alone, rival_name=rival, goal="< 5")
+        forget = lambda _: dispatcher.write(SYSTEM, SERVICE_ACTOR, forget_gateways)  # noqa: E731
+        took = median_ms(forget, times=21)
+        bench.claim(f"a look for gateways to forget, of {KNOWN:,}", took, "ms", rival=alone, rival_name=rival)
         database.close()
     bench.finish()
 

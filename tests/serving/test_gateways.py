@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
-from loopwright.kernel.clock import MINUTE_US, SECOND_US, FixedClock
-from loopwright.serving import is_acknowledged
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US, FixedClock
+from loopwright.serving import forget_gateways, is_acknowledged, last_heard_of
 from loopwright.serving import sql as serving_sql
 
 Call = Callable[..., Any]
@@ -77,3 +77,21 @@ def test_a_sign_of_life_reads_no_other_gateway(worker: Any, call: Call, monkeypa
         acknowledge("g1")
         acknowledge("g1")
     assert [lease.gateway for lease in call("serving.gateways")] == ["g0", "g1"]
+
+
+def test_gateways_that_are_long_gone_are_forgotten_but_for_the_last(
+    worker: Any, dispatcher: Dispatcher, wall: FixedClock
+) -> None:
+    def forget() -> int:
+        return int(dispatcher.write(SYSTEM, SERVICE_ACTOR, forget_gateways))
+
+    assert forget() == 0
+    for gateway in ("g0", "g1", "g2"):
+        worker.call("serving.acknowledge", {"gateway": gateway, "address": "http://g", "position": 0}, SYSTEM)
+        heard_at = wall.at_us
+        wall.at_us += MINUTE_US
+    wall.at_us = heard_at + DAY_US
+    assert forget() == 2
+    wall.at_us += DAY_US
+    assert forget() == 0
+    assert dispatcher.read("flights", LOCAL_ACTOR, last_heard_of) == heard_at

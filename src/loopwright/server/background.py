@@ -15,6 +15,7 @@ from loopwright.loop import fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import DiskWatch
+from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
 from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import LEASE_S, Lease
@@ -141,6 +142,7 @@ class Background:
         self._remove_what_is_old()
 
     def _tidy_stores(self) -> None:
+        self._context.dispatcher.write(SYSTEM, SERVICE_ACTOR, forget_gateways)
         self._tidy_online()
         garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
 

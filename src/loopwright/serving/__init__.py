@@ -27,7 +27,7 @@ from loopwright.serving.events import (
     ScoreStarted,
 )
 from loopwright.serving.failures import report_failure
-from loopwright.serving.gateways import acknowledge, gateways, is_acknowledged, last_heard_of
+from loopwright.serving.gateways import acknowledge, forget_gateways, gateways, is_acknowledged, last_heard_of
 from loopwright.serving.releases import get_release, list_releases, refresh, release, releases_after, retire
 from loopwright.serving.rollouts.planning import describe_progress
 from loopwright.serving.rollouts.rollouts import (
@@ -129,6 +129,7 @@ __all__ = [
     "external_deployments",
     "finish_score",
     "finish_step",
+    "forget_gateways",
     "gateways",
     "get",
     "get_release",

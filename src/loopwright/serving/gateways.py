@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from loopwright.governance import SYSTEM
-from loopwright.kernel.clock import SECOND_US
+from loopwright.kernel.clock import DAY_US, SECOND_US
 from loopwright.kernel.errors import PermissionDenied
 from loopwright.kernel.verbs import query, verb
 from loopwright.serving import sql
@@ -13,6 +13,8 @@ from loopwright.store.tx import Tx
 
 LEASE_US = 10 * SECOND_US
 """How long a gateway counts as alive after its last sign of life."""
+KEPT_US = DAY_US
+"""How long the lease of a gateway that is gone stays to be read."""
 
 
 @verb("serving.acknowledge", changes=GatewayLease, internal=True, parts=("gateway",), above_projects=True)
@@ -63,6 +65,11 @@ def last_heard_of(tx: Tx) -> int | None:
     """Return when a gateway last gave a sign of life (wall, microseconds UTC), None where none ever did."""
     until = sql.last_lease(tx.connection, SYSTEM)
     return None if until is None else until - LEASE_US
+
+
+def forget_gateways(tx: Tx) -> int:
+    """Drop the leases that ended more than a day ago and return how many; the last one of all stays."""
+    return sql.forget_gateways(tx.connection, SYSTEM, tx.wall_us - KEPT_US)
 
 
 def is_acknowledged(tx: Tx) -> bool:

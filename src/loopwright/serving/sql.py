@@ -3,7 +3,7 @@
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, select, text
+from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, text
 
 from loopwright.serving.tables import deployments, gateways, looks, releases, rollouts
 from loopwright.serving.types import (
@@ -262,6 +262,15 @@ _last_lease = select(func.max(gateways.c.lease_until)).where(_is_of_project)
 def last_lease(connection: Connection, project: str) -> int | None:
     """Return when the lease of the gateway that was heard of last ends, or ended; None where none is known."""
     return connection.execute(_last_lease, {"project": project}).scalar()
+
+
+def forget_gateways(connection: Connection, project: str, before_us: int) -> int:
+    """Drop the leases that ended before a moment and return how many; the last one stays, to say when it was."""
+    newest = last_lease(connection, project)
+    if newest is None:
+        return 0
+    ended = delete(gateways).where(gateways.c.project_id == project, gateways.c.lease_until < before_us)
+    return connection.execute(ended.where(gateways.c.lease_until < newest)).rowcount
 
 
 _list_gateways = (
