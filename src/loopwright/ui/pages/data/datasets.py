@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 
 from loopwright import data, features
-from loopwright.data import DatasetVersion, Diff, read
+from loopwright.data import DatasetVersion, Diff
 from loopwright.governance import lineage
 from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.store import jobs
@@ -73,6 +73,8 @@ def show_version(ask: Ask) -> View:
 def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
     """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
     with suppress(LoopwrightError):
+        from loopwright.data import read  # loads Polars: a server that shows no profile does without
+
         profile = read.read_profile(version, ask.blobs)
         return {} if profile is None else {name: one.nulls + one.nans for name, one in profile.columns.items()}
     return {}
