@@ -4,7 +4,8 @@ What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, 
 imported only when somebody asks for it.
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from loopwright.data import datasets, declarations, known, row_keys, versions
 from loopwright.data.datasets import declare, get, list_datasets
@@ -57,6 +58,13 @@ from loopwright.data.versions import (
 
 if TYPE_CHECKING:
     from loopwright.data import diff, fingerprints, profiles, quality, read
+
+
+def __getattr__(name: str) -> Any:
+    if name != "read":
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    return import_module(f"{__name__}.{name}")
+
 
 __all__ = [
     "VERSION_STATES",

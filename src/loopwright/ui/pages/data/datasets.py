@@ -73,9 +73,7 @@ def show_version(ask: Ask) -> View:
 def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
     """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
     with suppress(LoopwrightError):
-        from loopwright.data import read  # loads Polars: a server that shows no profile does without
-
-        profile = read.read_profile(version, ask.blobs)
+        profile = data.read.read_profile(version, ask.blobs)
         return {} if profile is None else {name: one.nulls + one.nans for name, one in profile.columns.items()}
     return {}
 
