@@ -237,3 +237,23 @@ def user_code_environment() -> dict[str, str]:
         for name, value in os.environ.items()
         if name not in _SECRETS and any(fnmatchcase(name, pattern) for pattern in allowed)
     }
+
+
+def files_elsewhere(settings: Settings) -> list[Path]:
+    """Return what of the platform lies outside the state folder, where user code has no business.
+
+    That is the database's file, if it is one, the blobs, and the checkpoints of the event log with their keys. Which
+    database it is only a server is told; whoever starts the others names its files to them (``LOOPWRIGHT_HIDDEN``).
+    """
+    folders = [url for url in (settings.blobs_url, settings.checkpoints_url) if url and "://" not in url]
+    elsewhere = [*map(Path, folders), *_database_files(settings.database_url)]
+    if settings.checkpoint_key is not None:
+        elsewhere.append(settings.checkpoint_key)
+    return [one.absolute() for one in elsewhere if not one.absolute().is_relative_to(settings.state_dir.absolute())]
+
+
+def _database_files(url: str) -> list[Path]:
+    scheme, _, path = url.partition(":///")
+    if not scheme.startswith("sqlite") or not path:
+        return []
+    return [Path(path + ending) for ending in ("", "-wal", "-shm", "-journal")]

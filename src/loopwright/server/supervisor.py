@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loopwright.config import Settings, child_environment, write_secrets
+from loopwright.config import Settings, child_environment, files_elsewhere, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
 from loopwright.wire.credentials import gateway_token, worker_token
@@ -145,7 +145,7 @@ class Supervisor:
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
             LOOPWRIGHT_WALLS=settings.walls,
             LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),
-            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *_files_elsewhere(settings)])),
+            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *files_elsewhere(settings)])),
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )
@@ -217,20 +217,6 @@ def make_private(state_dir: Path) -> None:
         state_dir.chmod(0o700)
     except OSError as error:
         raise _unwritable(state_dir, error) from None
-
-
-def _files_elsewhere(settings: Settings) -> list[Path]:
-    """Return what of the platform lies outside the state folder, where user code has no business.
-
-    That is the folder of a SQLite file, and the checkpoints of the event log with their keys.
-    """
-    scheme, _, path = settings.database_url.partition(":///")
-    elsewhere = [Path("/", path).parent] if scheme.startswith("sqlite") and path else []
-    if settings.checkpoints_url and "://" not in settings.checkpoints_url:
-        elsewhere.append(Path(settings.checkpoints_url).absolute())
-    if settings.checkpoint_key is not None:
-        elsewhere.append(settings.checkpoint_key)
-    return [one for one in elsewhere if not one.is_relative_to(settings.state_dir)]
 
 
 def service_token(state_dir: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from loopwright.config import Settings, Walls, config_folder, home_secrets
+from loopwright.config import Settings, Walls, config_folder, files_elsewhere, home_secrets
 from loopwright.kernel.errors import Corrupt
 from loopwright.wire.walls import landlock_version
 
@@ -43,10 +43,8 @@ class Enclosure(msgspec.Struct, frozen=True):
         """Return how user code is kept from everything of the platform, wherever it lies; None where walls are off."""
         if settings.walls == "off":
             return None
-        blobs = [] if "://" in settings.blobs_url else [Path(settings.blobs_url).absolute()]
-        return cls(
-            settings.walls, [settings.state_dir, config_folder(), *blobs, *settings.hidden], settings.user_folders
-        )
+        hidden = [settings.state_dir, config_folder(), *files_elsewhere(settings), *settings.hidden]
+        return cls(settings.walls, hidden, settings.user_folders)
 
     def walls(self, reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
         """Return the walls of one child, see ``wire.walls.raise_walls``.
