@@ -12,14 +12,14 @@ from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.ids import new_ids
 from loopwright.kernel.verbs import verb_of
 from loopwright.store import chunks as store_chunks
-from loopwright.store import forgetting, sql
+from loopwright.store import compacting, forgetting, sql
 from loopwright.store.backups.spools import SpoolFile, not_sealed
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk, pack_rows, register
 from loopwright.store.compacting import Compact, compact, merge
 from loopwright.store.events import ChunksMerged
 from loopwright.store.streams import LABELS
-from loopwright.store.types import Chunk, StoredChunk
+from loopwright.store.types import Chunk, MergeGroup, StoredChunk
 
 
 class Context:
@@ -164,6 +164,21 @@ def test_large_ones_are_left_alone_and_parts_stay_small(
     wall.at_us += 3 * DAY_US
     assert compact(context, Compact())["after"] == 0
     assert read(context, chunks).equals(rows)
+
+
+def test_what_cannot_be_merged_keeps_nothing_else_waiting(
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early, late = log(10), log(10, at_us=wall.at_us + 2 * HOUR_US, writer="gateway-1")
+    parts_of = compacting._parts
+
+    def parts(of: Any, group: MergeGroup) -> Any:
+        return iter(()) if group.chunks[0].chunk_id == early[0].chunk_id else parts_of(of, group)
+
+    monkeypatch.setattr(compacting, "_GROUPS_AT_ONCE", 1)
+    monkeypatch.setattr(compacting, "_parts", parts)
+    wall.at_us += 4 * HOUR_US
+    assert compact(context, Compact()) == {"before": len(late), "after": 1, "rows": 100}
 
 
 def test_what_changed_meanwhile_is_not_replaced(context: Context, log: Callable[..., Any], wall: FixedClock) -> None:

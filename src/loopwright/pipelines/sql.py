@@ -122,12 +122,6 @@ def _execution(row: Row[Any]) -> Execution:
     return Execution(**values)
 
 
-def find_step(connection: Connection, project: str, execution_id: str, step: str) -> StepRun | None:
-    """Return one step of an execution."""
-    row = connection.execute(_steps(project, execution_id).where(step_runs.c.step == step)).first()
-    return None if row is None else _step(row)
-
-
 def list_steps(connection: Connection, project: str, execution_id: str) -> list[StepRun]:
     """Return the steps of an execution in the order of the definition."""
     return [_step(row) for row in connection.execute(_steps(project, execution_id).order_by(step_runs.c.place))]

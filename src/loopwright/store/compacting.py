@@ -58,9 +58,15 @@ def start_compaction(tx: Tx) -> Job:
 
 
 @query("chunks.mergeable", internal=True)
-def mergeable(tx: Tx, *, limit: Count = _GROUPS_AT_ONCE) -> list[MergeGroup]:
-    """Return chunks that may become one, by writer and stretch of event time, each in the order of its ids."""
-    return [group for stage in STAGES for group in _groups(tx, stage, limit)][:limit]
+def mergeable(tx: Tx, *, limit: Count = _GROUPS_AT_ONCE, skip: Count = 0) -> list[MergeGroup]:
+    """Return chunks that may become one, by writer and stretch of event time, each in the order of its ids.
+
+    Args:
+        tx: The open transaction.
+        limit: How many groups.
+        skip: How many of the first are left out, which are known by now not to be small enough together, or not alike.
+    """
+    return [group for stage in STAGES for group in _groups(tx, stage, skip + limit)][skip : skip + limit]
 
 
 def _groups(tx: Tx, stage: Stage, limit: int) -> list[MergeGroup]:
@@ -136,12 +142,12 @@ def tell_merged(tx: Tx, *, facts: ChunksMerged) -> None:
 @job(Compact)
 def compact(context: JobContext, _args: Compact) -> dict[str, int]:
     """Merge group by group until nothing is left to merge; memory is bounded by ``MOST_ROWS``."""
-    before = after = rows = 0
-    done: set[str] = set()
-    while groups := [group for group in context.call(mergeable) if group.chunks[0].chunk_id not in done]:
+    before = after = rows = skip = 0
+    while groups := context.call(mergeable, limit=_GROUPS_AT_ONCE, skip=skip):
         for group in groups:
-            done.add(group.chunks[0].chunk_id)
-            for part in _parts(context, group):
+            parts = list(_parts(context, group))
+            skip += not parts
+            for part in parts:
                 stored = _merge(context, part)
                 ids = [chunk.chunk_id for chunk in part]
                 context.call(merge, merged=stored, level=group.level, chunk_ids=ids)
