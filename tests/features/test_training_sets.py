@@ -14,6 +14,15 @@ from tests.store.interleaving import interruptions
 Call = Callable[..., Any]
 
 
+@pytest.fixture
+def worker(worker: Any, declared: Call, small: Any) -> Any:
+    """A worker that has imported two versions of flights and one of weather."""
+    for number in (1, 2):
+        worker.load("flights", small.flights([(f"F{number}", number, number + 1, "UA", "JFK", 3.0)]))
+    worker.load("weather", small.weather([("JFK", 1, 5.0, "clear")]))
+    return worker
+
+
 def record(worker: Any, plan_digest: str, digest: str, known_by: int = 30) -> Any:
     spec = TrainingSetSpec("late", {"flights": 2, "weather": 1}, None, 20, known_by)
     args = {

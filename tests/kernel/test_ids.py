@@ -59,5 +59,7 @@ def test_another_prefix_is_refused() -> None:
 
 
 def test_the_least_id_of_a_moment_is_above_all_before_and_below_all_since() -> None:
-    at_us = 4_000_000_000_000_000  # later than any other test, for ids never go back
-    assert new_id("push", at_us - 1000) < least_id("push", at_us) < new_id("push", at_us)
+    at_us, least_rest, most_rest = 1_700_000_000_000_000, 0, (1 << 80) - 1
+    before = f"push_{encode_ulid((at_us // 1000 - 1) << 80 | most_rest)}"
+    since = f"push_{encode_ulid(at_us // 1000 << 80 | least_rest)}"
+    assert before < least_id("push", at_us) <= since

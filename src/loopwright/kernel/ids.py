@@ -73,7 +73,7 @@ def least_id(prefix: str, at_us: int) -> str:
     """Return the least id of a moment's millisecond: whatever was named before it sorts below.
 
     >>> least_id("run", 1_000_000)
-    'run_0000000Z800000000000000000'
+    'run_00000000Z80000000000000000'
     """
     return f"{prefix}_{encode_ulid(at_us // 1000 << 80)}"
 

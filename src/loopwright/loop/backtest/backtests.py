@@ -3,6 +3,7 @@
 from loopwright import data
 from loopwright.governance import lineage, require_job
 from loopwright.kernel.clock import check_zone, parse_moment
+from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Count, query, verb
 from loopwright.loop.apply import check_spec, current_spec, named_blobs
@@ -99,7 +100,7 @@ def backtest_spec(tx: Tx, *, backtest_id: str) -> ProjectSpec:
 
 
 @verb("loop.begin_backtest", changes=Backtest, internal=True)
-def begin_backtest(tx: Tx, *, backtest_id: str, token_digest: str) -> Backtest:
+def begin_backtest(tx: Tx, *, backtest_id: str, token_digest: Digest) -> Backtest:
     """Make the scratch project in which this attempt plays, as the job that does; what an earlier one left goes.
 
     Args:
