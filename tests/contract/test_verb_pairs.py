@@ -237,7 +237,8 @@ class Bench:
         if EVERY:
             return list(range(1, len(one.statements) + 1))
         touched = [at for at, sent in enumerate(one.statements, 1) if other.writes & set(_READS.findall(sent))]
-        return sorted({*touched[:1], len(one.statements)})
+        choices = sorted({*touched[:1], len(one.statements)})
+        return choices if ONLY else [choices[(first + second) % len(choices)]]
 
     def serial(self, first: int, second: int) -> tuple[Outcome, Outcome]:
         """Return what comes of both orders."""
