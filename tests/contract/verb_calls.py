@@ -25,7 +25,7 @@ LEFT_OUT = {
     "chunks.start_compaction": "starts the one job of its kind, as retention and fills do",
     "chunks.merge": "of a running job alone, and a project has one such job",
     "chunks.tell_merged": "appends one event",
-    "chunks.set_profile": "changes one column of a chunk, which no other verb changes",
+    "chunks.set_profile": "one update of one row, which says so where merging or retention took that row",
     "loop.start_backtest": "starts a job, as loop.start_export does",
     "loop.begin_backtest": "of a running job alone",
     "loop.finish_backtest": "of a running job alone",

@@ -12,7 +12,7 @@ from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of
 from loopwright.features.join import BuiltTrainingSet, build_training_set
-from loopwright.features.online import open_project_store
+from loopwright.features.online import SLACK_US, open_project_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
 from loopwright.features.training_rows import TrainingSet
@@ -25,7 +25,7 @@ from loopwright.features.types import (
     TrainingSetSpec,
     TrainingSetVersion,
 )
-from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
@@ -34,7 +34,6 @@ from loopwright.store.work import JobContext, job
 
 PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 """What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
-_SLACK_US = 48 * HOUR_US
 _SEALED_WITHIN_US = DAY_US
 """How much earlier than its chunk a push may be recorded: it waits in a spool while no server is up."""
 
@@ -84,7 +83,7 @@ def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us
     scan = scan.select([name for name in dict.fromkeys(names) if name in is_there])
     if isinstance(view.view, AggregateViewSpec) and view.view.counts == "event" and version.fragments:
         newest = max(fragment.event_at_max or until_us for fragment in version.fragments)
-        oldest = min(newest, until_us) - max(view.view.windows_us) - _SLACK_US
+        oldest = min(newest, until_us) - max(view.view.windows_us) - SLACK_US
         scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
     return scan.collect()
 

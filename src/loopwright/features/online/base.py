@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from loopwright.features.types import BoundView
+from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.plugins import add_built_in, load_plugin
+
+SLACK_US = 48 * HOUR_US
+"""How far moments may lie behind an entity's newest row and still be answered; who fills a store reads so far back."""
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.data import known
-from loopwright.features.online.base import Entities, Forgotten, Lookup, Part, Pushed
+from loopwright.features.online.base import SLACK_US, Entities, Forgotten, Lookup, Part, Pushed
 from loopwright.features.online.latest import LatestArrival, newest_event_at
 from loopwright.features.online.places import SCHEMA
 from loopwright.features.online.state import Arrival, look_up, merge
@@ -21,11 +21,9 @@ from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
 from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
 from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec
-from loopwright.kernel.clock import DAY_US, HOUR_US, format_moment
+from loopwright.kernel.clock import DAY_US, format_moment
 from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
 
-SLACK_US = 48 * HOUR_US
-"""How far moments may lie behind an entity's newest row and still be answered."""
 MOST_ROWS = 2048
 """How many newest rows of an entity a column view answers from at most, where rows are denser than the slack."""
 LATE_REQUESTS_US = 7 * DAY_US
