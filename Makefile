@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` runs the whole loop on real data, `make test` proves the code.
-# Needs Python >= 3.11 and a package registry; uses uv where it is installed, else venv and pip.
+# Needs Python >= 3.11 and a package registry; uv installs, brought along where it is missing, else pip.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -30,11 +30,7 @@ help: ## show this list
 setup: $(VENV)/.dev ## install everything development needs into .venv
 
 lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=1 takes the newest versions
-	@uv="$$(command -v uv || true)"; \
-	if [ -z "$$uv" ]; then \
-	  [ -x .venv-lock/bin/uv ] || { "$(BIN)/python" -m venv .venv-lock && .venv-lock/bin/pip install -q uv; }; \
-	  uv=.venv-lock/bin/uv; fi; \
-	$(uv_registry) PATH="$$(dirname "$$uv"):$$PATH" $(BIN)/python -m tools.write_locks $(if $(UPGRADE),--upgrade)
+	@$(bring_uv); $(uv_registry) PATH="$(BIN):$$PATH" $(BIN)/python -m tools.write_locks $(if $(UPGRADE),--upgrade)
 
 sbom: $(VENV)/.dev ## bill of materials (CycloneDX) of what locks/serve.txt installs, printed
 	@$(BIN)/python -m tools.write_sbom serve
@@ -124,8 +120,10 @@ $(BIN)/python:
 # only pip knows (pip.conf, find-links) works by the second try.
 uv_registry = [ -z "$${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$PIP_INDEX_URL}"; \
 	  [ -z "$${PIP_EXTRA_INDEX_URL:-}" ] || export UV_INDEX="$${UV_INDEX:-$$PIP_EXTRA_INDEX_URL}";
-uv_with  = uv pip install --quiet --compile-bytecode --python $(BIN)/python
-pip_with = $(BIN)/python -m pip install -qq --disable-pip-version-check
+uv_with  = $(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python
+pip_with = $(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check
+# By its hash too. Python compiles what it imports: to compile all that is installed takes a minute.
+bring_uv = { [ -n "$(UV)" ] || [ -x $(BIN)/uv ] || $(pip_with) --only-binary :all: --require-hashes -r locks/uv.txt; }
 
 # What the lock says, each file by its hash. What builds comes first and by its hash too, and nothing
 # builds apart from it, where other versions would be fetched unchecked.
@@ -134,11 +132,11 @@ locked   = $(1) --require-hashes -r locks/build.txt \
 	  && $(1) --no-build-isolation --no-deps -e .
 install  = $(if $(filter no,$(LOCKED)),$(1) -e ".[$(2)]",$(call locked,$(1),$(2)))
 
-uv_install = ( $(uv_registry) $(call install,$(uv_with),$(1)) )
+uv_install = ( $(bring_uv) && $(uv_registry) $(call install,$(uv_with),$(1)) )
 pip_install = { $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null; \
 	  $(call install,$(pip_with),$(1)); }
 
-$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: pyproject.toml locks/%.txt locks/build.txt | $(BIN)/python
+$(VENV)/.dev $(VENV)/.demo: $(VENV)/.%: pyproject.toml locks/%.txt locks/build.txt locks/uv.txt | $(BIN)/python
 	@echo "setup: installing loopwright[$*] into $(VENV)"
-	@$(if $(UV),$(call uv_install,$*) || { echo "setup: uv could not; trying pip"; $(call pip_install,$*); },$(call pip_install,$*))
+	@$(call uv_install,$*) || { echo "setup: uv could not; trying pip"; $(call pip_install,$*); }
 	@touch $@

@@ -12,13 +12,15 @@ from packaging.requirements import Requirement
 FOLDER = "locks"
 LOCKS: dict[str, tuple[str, ...]] = {
     "build": (),
+    "uv": (),
     "dev": ("dev",),
     "demo": ("demo",),
     "serve": ("lightgbm", "onnx", "sklearn"),
 }
-"""Name of each lock and the extras it holds beside what every installation needs; ``build`` holds what builds."""
-BUILDERS = ("editables>=0.5", "setuptools>=80", "wheel>=0.45")
-"""What builds this project for an installation that follows its sources, and packages that come as sources alone."""
+"""Name of each lock and the extras it holds beside what every installation needs; ``build`` holds what builds, ``uv`` what installs."""
+TOOLS = {"build": ("editables>=0.5", "setuptools>=80", "wheel>=0.45"), "uv": ("uv>=0.9",)}
+"""What builds this project for an installation that follows its sources, and packages that come as sources alone; and
+what installs."""
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^ ;\\]+)")
 _HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}\b")
 _MADE_FROM = "# made from "
@@ -36,8 +38,8 @@ class Pin(NamedTuple):
 def requirements(root: Path, name: str) -> list[str]:
     """Return what a lock is made from, as pyproject.toml has it, extras of our own taken apart."""
     declared = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
-    if name == "build":
-        return sorted([*declared["build-system"]["requires"], *BUILDERS])
+    if name in TOOLS:
+        return sorted([*(declared["build-system"]["requires"] if name == "build" else ()), *TOOLS[name]])
     project = declared["project"]
     found = list(project["dependencies"])
     for extra in LOCKS[name]:

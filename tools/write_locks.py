@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.locks import FOLDER, LOCKS, head, requirements
+from tools.locks import FOLDER, LOCKS, TOOLS, head, requirements
 
 OLDEST_PYTHON = "3.11"
 
@@ -46,7 +46,7 @@ def _write(uv: str, root: Path, name: str, options: list[str]) -> None:
 def _constraints(root: Path, name: str) -> list[str]:
     """Return what holds the smaller sets to the versions of the largest: what is tested is what is served."""
     largest = root / FOLDER / "dev.txt"
-    return ["--constraint", str(largest)] if name not in ("build", "dev") else []
+    return ["--constraint", str(largest)] if name not in (*TOOLS, "dev") else []
 
 
 if __name__ == "__main__":
