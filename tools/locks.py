@@ -17,7 +17,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "demo": ("demo",),
     "serve": ("lightgbm", "onnx", "sklearn"),
 }
-"""Name of each lock and the extras it holds beside what every installation needs; ``build`` holds what builds, ``uv`` what installs."""
+"""Name of each lock and the extras it holds beside what every installation needs."""
 TOOLS = {"build": ("editables>=0.5", "setuptools>=80", "wheel>=0.45"), "uv": ("uv>=0.9",)}
 """What builds this project for an installation that follows its sources, and packages that come as sources alone; and
 what installs."""
