@@ -19,9 +19,19 @@ def answer(loop: Loop, number: int, **facts: Any) -> str:
     writer, stream = facts.pop("writer", "gateway-0"), facts.pop("stream", "late")
     row = {"prediction_id": f"pred_{number:03}", "is_shadow": False, "score": 0.5, "latency_us": 1, **moment}
     frame = pl.DataFrame([{**row, **fixed, **facts}], schema=predictions.PREDICTION_SCHEMA)
+    _log(loop, frame, kind="predictions", stream=stream, writer=writer, seq=number)
+    return str(row["prediction_id"])
+
+
+def label(loop: Loop, number: int, value: float, *, event_at: int) -> None:
+    """Log the outcome of an answer."""
+    row = {"label_id": f"{event_at}", "prediction_id": f"pred_{number:03}", "label": value}
+    frame = pl.DataFrame([{**row, "event_at": event_at, "recorded_at": event_at}], schema=predictions.LABEL_SCHEMA)
+    _log(loop, frame, kind="labels", stream="late", writer="gateway-0", seq=event_at)
+
+
+def _log(loop: Loop, frame: pl.DataFrame, **place: Any) -> None:
     body = io.BytesIO()
     frame.write_parquet(body)
-    stored = loop.blobs.put(body.getvalue())
-    chunk = describe_chunk(frame, stored, kind="predictions", stream=stream, writer=writer, seq=number)
+    chunk = describe_chunk(frame, loop.blobs.put(body.getvalue()), **place)
     loop.service("chunks.register", chunks=[to_builtins(chunk)])
-    return str(row["prediction_id"])

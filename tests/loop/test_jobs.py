@@ -9,7 +9,7 @@ import pytest
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.serving import DeploymentSpec
-from tests.loop.answering import answer
+from tests.loop.answering import answer, label
 from tests.loop.conftest import LATE, Loop
 from tests.loop.crashing import Worker
 
@@ -29,6 +29,26 @@ def test_an_export_has_each_prediction_once_as_it_was_recorded_last(serving: Loo
         rows = log.select("prediction_id", "variant", "score").rows()
         expected = [("pred_001", "champion", 0.1), ("pred_002", "champion", 0.3), ("pred_002", "frozen", 0.9)]
         assert (rows, done["rows"]) == (expected, 3)
+
+
+def test_an_export_opens_the_labels_of_its_own_predictions_alone(
+    serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = serving.wall.at_us
+    for number in range(20):
+        answer(serving, number, event_at=at + number)
+        label(serving, number, 1.0, event_at=at + 30 * DAY_US + number)
+    label(serving, 3, 0.0, event_at=at + 90 * DAY_US)  # corrected
+    opened: list[str] = []
+    find = type(serving.blobs).path
+    monkeypatch.setattr(type(serving.blobs), "path", lambda blobs, digest: opened.append(digest) or find(blobs, digest))
+    done: Any = Worker(serving, tmp_path).do(
+        serving("loop.start_export", deployment="late", start_at=at + 3, end_at=at + 5, features=False)
+    )
+    read = set(opened)
+    rows = pl.read_parquet(serving.blobs.path(done["digest"])).sort("prediction_id")
+    assert rows.select("prediction_id", "label").rows() == [("pred_003", 0.0), ("pred_004", 1.0)]
+    assert len(read) == 2 + 3
 
 
 def test_the_audit_leaves_out_what_was_scored_in_a_batch(serving: Loop, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from loopwright.kernel.ids import encode_ulid
 from loopwright.monitoring import Monitor, MonitorSpec, build_reference
 from loopwright.monitoring.evaluation import evaluate, measure_drift
 from loopwright.monitoring.tallies import build_window_profile
@@ -94,3 +95,41 @@ def test_what_is_usual_counts_only_for_the_same_measure() -> None:
     ):
         [one] = measure_drift(reference, profile, spec)
         assert (one.above > 0.2) is is_usual
+
+
+def test_a_window_lists_the_labels_of_its_own_predictions_whenever_they_came(
+    worker: Worker, log: Log, served: Callable[..., Monitor], champion: Callable[..., str]
+) -> None:
+    """Thirty days of labels came since: those of its day, one chunk that is late by weeks and one that was early."""
+    served(MonitorSpec(DAY))
+    champion(days=2)
+    begin, rng = worker.wall.at_us, np.random.default_rng(0)
+    traffic = make_traffic(30, rng)
+    ids = log.predict(begin, traffic)
+    log.label(ids[:10], traffic["label"][:10], begin + DAY)
+    log.label(ids[10:20], traffic["label"][10:20], begin + 25 * DAY)
+    log.label(ids[20:25], traffic["label"][20:25], begin - 1)  # by a clock that is slow
+    log.label(ids[:1], [1.0 - traffic["label"][0]], begin + 28 * DAY)  # corrected
+    for day in range(1, 30):
+        log.day(begin + day * DAY, make_traffic(10, rng))
+    found = task(worker, begin, "settled")
+    assert len(found.labels) == 4
+    window, _ = evaluate(found, worker.blobs)
+    assert (window.predictions, window.labels) == (30, 25)
+    labels = predictions.latest_labels(found.labels, worker.blobs).collect()
+    assert labels.filter(pl.col("prediction_id") == ids[0])["label"].to_list() == [1.0 - traffic["label"][0]]
+    assert len(task(worker, begin + 5 * DAY, "settled").labels) == 1
+
+
+def test_a_batch_that_is_scored_a_month_later_makes_a_window_list_no_month_of_labels(
+    worker: Worker, log: Log, served: Callable[..., Monitor], champion: Callable[..., str], monkeypatch: Any
+) -> None:
+    served(MonitorSpec(DAY))
+    champion(days=2)
+    begin, rng = worker.wall.at_us, np.random.default_rng(0)
+    for day in range(30):
+        log.day(begin + day * DAY, make_traffic(10, rng))
+    ids = [f"pred_{encode_ulid((begin + 40 * DAY) // 1000 + 50_000 << 80 | number)}" for number in range(10)]
+    monkeypatch.setattr("tests.monitoring.conftest.new_ids", lambda prefix, *_: ids if prefix == "pred" else ids[::-1])
+    Log(worker, variant=predictions.SCORED, seq=100).day(begin, make_traffic(10, rng))
+    assert len(task(worker, begin, "settled").labels) == 2

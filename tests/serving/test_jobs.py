@@ -9,6 +9,7 @@ import pytest
 from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.ids import new_ids
 from loopwright.serving import Rollout, predictions
 from loopwright.serving.jobs import score_ids
 from loopwright.store.types import BlobRef
@@ -131,6 +132,25 @@ def test_only_rows_of_the_step_count(candidate: Rollout, log: Any, pass_time: Ca
     judged = call("serving.get_rollout", rollout_id=candidate.rollout_id)
     assert judged.verdicts[0].rows == 300
     assert len(worker.sealed) == 1
+
+
+def test_a_look_opens_no_labels_of_predictions_before_its_step(
+    candidate: Rollout, log: Any, pass_time: Call, worker: Any, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a year of predictions, whose labels come while the step runs, none is judged."""
+    start = candidate.step_started_at
+    before = new_ids("pred", 20, start - 365 * DAY)
+    for name in before:
+        log.label([name], [1.0], [start + DAY])
+    log.predict(2, start, start + DAY, 300, candidate=0.05)
+    labels = {each.digest for each in worker.call("chunks.find", {"kind": "labels", "stream": "late"}, "flights")}
+    opened: list[str] = []
+    find = type(worker.blobs).path
+    monkeypatch.setattr(type(worker.blobs), "path", lambda blobs, digest: opened.append(digest) or find(blobs, digest))
+    pass_time(start + 7 * DAY)
+    judged = call("serving.get_rollout", rollout_id=candidate.rollout_id)
+    assert judged.verdicts[0].rows == 300
+    assert (len(labels), len(labels.intersection(opened))) == (21, 1)
 
 
 def test_judging_twice_after_a_crash_is_once(

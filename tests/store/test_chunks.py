@@ -153,3 +153,33 @@ def test_what_is_known_of_a_chunks_rows_is_a_blob_that_lives_as_long_as_the_chun
     assert not call("chunks.set_profile", chunk_id=chunk.chunk_id, profile=profile)
     with database.reading() as connection:
         assert bytes.fromhex("c" * 64) not in named_blobs(connection)
+
+
+def test_labels_are_found_by_what_they_tell_of_whenever_they_came(
+    register: Callable[..., Any], call: Callable[..., Any]
+) -> None:
+    """Against looking at each chunk; what does not say of what it tells is found by its time, as of old."""
+    chance = random.Random(7)
+    known = []
+    for seq in range(1, 60):
+        first, last = sorted("01" + "".join(chance.choices("0123", k=chance.choice([2, 5]))) for _ in range(2))
+        told = {"about_first": first, "about_last": last} if seq % 10 else {}
+        times = {"event_at_min": seq * 10, "event_at_max": seq * 10 + 9}
+        known.append(register(kind="labels", seq=seq, **times, **told))
+        register(kind="labels", stream="other", seq=seq, **times, **told)
+    for _ in range(30):
+        ids = [tuple(sorted("01" + "".join(chance.choices("0123", k=5)) for _ in range(2))) for _ in range(2)]
+        asked = {"stream": "late", "ids": ids, "start_at": chance.randrange(600)}
+        expected = [
+            chunk
+            for chunk in known
+            if (
+                any(chunk.about_first <= last and chunk.about_last >= first for first, last in ids)
+                if chunk.about_first
+                else chunk.event_at_max >= asked["start_at"]
+            )
+        ]
+        assert by_id(call("chunks.find_labels", **asked)) == by_id(expected)
+        until = [chunk for chunk in expected if chunk.event_at_min < 300]
+        assert by_id(call("chunks.find_labels", **asked, end_at=300)) == by_id(until)
+    assert call("chunks.find_labels", stream="late", ids=[], start_at=0) == []

@@ -33,7 +33,7 @@ from loopwright.pipelines import PipelineContext
 from loopwright.serving import predictions
 from loopwright.store import chunks, jobs
 from loopwright.store.retention import list_removals, tell_removal
-from loopwright.store.types import BlobRef, Streams
+from loopwright.store.types import BlobRef, Chunk, Streams
 from loopwright.store.work import JobContext, NotYet, job
 
 _LOOK_AGAIN_S = 2.0
@@ -59,9 +59,12 @@ def export(context: JobContext, args: Export) -> dict[str, Any]:
 
 def _export(context: JobContext, args: Export) -> dict[str, Any]:
     context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
-    rows = predictions.latest(_log(context, args, columns=None if args.features else _COLUMNS))
-    labels = context.call(chunks.find, kind="labels", stream=args.deployment, start_at=args.start_at)
-    joined = predictions.join_labels(rows, predictions.latest_labels(labels, context.blobs))
+    stored = _chunks(context, args)
+    rows = predictions.latest(_scan(context, args, stored, columns=None if args.features else _COLUMNS))
+    ids = chunks.id_ranges(stored)
+    telling = context.call(chunks.find_labels, stream=args.deployment, ids=ids, start_at=args.start_at)
+    between = (ids[0][0], ids[-1][1]) if ids else None
+    joined = predictions.join_labels(rows, predictions.latest_labels(telling, context.blobs, between=between))
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "log.parquet"
         joined.sink_parquet(place, compression="zstd")
@@ -89,7 +92,7 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
 def _audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
     context.seal(Streams(context.project, ("predictions",), args.deployment))
     is_looked_up = ~pl.col("is_shadow") & pl.col("error").is_null() & (pl.col("variant") != predictions.SCORED)
-    rows = predictions.latest(_log(context, args).filter(is_looked_up)).collect()
+    rows = predictions.latest(_scan(context, args, _chunks(context, args)).filter(is_looked_up)).collect()
     sample = rows.sample(min(args.rows, rows.height), seed=0) if rows.height else rows
     reports = [_compare(context, *alike) for alike in _by_plan(context, args.deployment, sample)]
     return {
@@ -125,11 +128,16 @@ def make_closing_table(context: JobContext, args: MakeClosingTable) -> dict[str,
     return made
 
 
-def _log(context: JobContext, args: Export | AuditSkew, columns: list[str] | None = None) -> pl.LazyFrame:
-    """Return what was predicted in the stretch."""
+def _chunks(context: JobContext, args: Export | AuditSkew) -> list[Chunk]:
+    """Return the chunks of what was predicted in the stretch."""
     start_at, end_at = args.start_at, args.end_at
-    stored = context.call(chunks.find, kind="predictions", stream=args.deployment, start_at=start_at, end_at=end_at)
-    return predictions.scan(stored, context.blobs, start_at=start_at, end_at=end_at, columns=columns)
+    return context.call(chunks.find, kind="predictions", stream=args.deployment, start_at=start_at, end_at=end_at)
+
+
+def _scan(
+    context: JobContext, args: Export | AuditSkew, stored: list[Chunk], columns: list[str] | None = None
+) -> pl.LazyFrame:
+    return predictions.scan(stored, context.blobs, start_at=args.start_at, end_at=args.end_at, columns=columns)
 
 
 def _by_plan(

@@ -24,7 +24,7 @@ from loopwright.monitoring.events import WindowClosed, WindowFacts, WindowRestat
 from loopwright.monitoring.incidents import raise_alert, resolve
 from loopwright.monitoring.monitors import get, plan_close
 from loopwright.monitoring.types import Alert, EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
-from loopwright.store.chunks import find
+from loopwright.store.chunks import find, find_labels, id_ranges
 from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
@@ -85,13 +85,14 @@ def window_task(
     monitor = get(tx, deployment=deployment)
     since = max(end_at - max(monitor.spec.span_us, monitor.spec.over_us), monitor.reference_at)
     before = sql.list_windows(tx, deployment, start_at=since, end_at=start_at, limit=MOST_PARTS)
+    predictions = find(tx, kind="predictions", stream=deployment, start_at=start_at, end_at=end_at)
     return WindowTask(
         monitor=monitor,
         start_at=start_at,
         end_at=end_at,
         state=state,
-        predictions=find(tx, kind="predictions", stream=deployment, start_at=start_at, end_at=end_at),
-        labels=find(tx, kind="labels", stream=deployment, start_at=start_at),
+        predictions=predictions,
+        labels=find_labels(tx, stream=deployment, ids=id_ranges(predictions), start_at=start_at),
         before=[_span_part(one, monitor) for one in reversed(before)],
         known=sql.find_window(tx, deployment, start_at),
         now_us=tx.now_us,

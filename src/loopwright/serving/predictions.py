@@ -96,7 +96,8 @@ def latest_labels(
 ) -> pl.LazyFrame:
     """Return one label a prediction id: the latest by (event_at, recorded_at, label_id).
 
-    Labels may come for months; of those that are not asked for, hardly more is read than where they lie.
+    Labels may come for months; of those that are not asked for, hardly more is read than where they lie, and nothing of
+    chunks that tell of others alone.
 
     Args:
         chunks: Chunks of kind ``labels``.
@@ -108,9 +109,9 @@ def latest_labels(
     Returns:
         ``prediction_id, label, label_text, label_at``.
     """
-    frame = _scan(list(chunks), blobs, LABEL_SCHEMA)
     if among is not None:
         between = (str(among.min()), str(among.max())) if len(among) else ("", "")
+    frame = _scan([each for each in chunks if between is None or each.may_tell_of(*between)], blobs, LABEL_SCHEMA)
     if between is not None:
         first, last = (pl.lit(bound) for bound in between)
         frame = frame.filter(pl.col("prediction_id").is_between(first, last))  # by row groups

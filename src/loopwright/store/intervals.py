@@ -5,7 +5,8 @@ Intervals of a log are short, almost all of them, and some are long. So each row
 query asks for each length apart: of those of a length it need look back no further than that length.
 """
 
-from itertools import takewhile
+from collections.abc import Iterable
+from itertools import pairwise, takewhile
 
 PREFIX_LENGTH = 32
 """Letters of an id that count: all of ``pred_`` and a ULID."""
@@ -34,6 +35,32 @@ def prefixes_of(item_id: str) -> list[str]:
     ['', 'a', 'ab', 'ab']
     """
     return [item_id[:length] for length in range(PREFIX_LENGTH + 1)]
+
+
+def join_ranges(ranges: Iterable[tuple[str, str]], most: int) -> list[tuple[str, str]]:
+    """Return at most so many ranges of ids, ascending, that hold all that some ranges hold; the widest gaps stay open.
+
+    >>> join_ranges([("a", "c"), ("b", "d"), ("x", "y"), ("e", "f")], 2)
+    [('a', 'f'), ('x', 'y')]
+    """
+    joined: list[tuple[str, str]] = []
+    for first, last in sorted(ranges):
+        if joined and first <= joined[-1][1]:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], last))
+        else:
+            joined.append((first, last))
+    if len(joined) <= most:
+        return joined
+    shared = len(shared_prefix(joined[0][0], joined[-1][1]))
+    gaps = [_number(after[0], shared) - _number(before[1], shared) for before, after in pairwise(joined)]
+    cuts = sorted(sorted(range(len(gaps)), key=gaps.__getitem__, reverse=True)[: most - 1])
+    begins, ends = [0, *(cut + 1 for cut in cuts)], [*cuts, len(joined) - 1]
+    return [(joined[begin][0], joined[end][1]) for begin, end in zip(begins, ends, strict=True)]
+
+
+def _number(item_id: str, shared: int) -> int:
+    """Return where an id lies among those that share their first letters, as a number."""
+    return int.from_bytes(item_id[shared : shared + PREFIX_LENGTH].encode().ljust(PREFIX_LENGTH, b"\0")[:PREFIX_LENGTH])
 
 
 def span_class(begin: int, end: int) -> int:

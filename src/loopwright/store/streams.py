@@ -31,12 +31,14 @@ class Stream(NamedTuple):
         id_column: By which rows are sorted and found.
         columns: In the order in which they are stored.
         further: How the names of the columns begin that may follow; None where none may.
+        about_column: The ids of what its rows tell of, by which they are found; None where they tell of nothing else.
     """
 
     kind: str
     id_column: str
     columns: tuple[Column, ...]
     further: str | None = None
+    about_column: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -104,6 +106,7 @@ LABELS = Stream(
         _EVENT,
         _RECORDED,
     ),
+    about_column="prediction_id",
 )
 """Outcomes of predictions; the latest one counts."""
 

@@ -133,10 +133,16 @@ chunks = Table(
     Column("level", Moment, nullable=False, server_default="0"),
     # What is known of its rows; empty where nobody counted them.
     Column("profile_digest", Text, nullable=False, server_default=""),
+    # Between which ids lies what its rows tell of (labels: their predictions), and what these share; empty: unknown.
+    Column("about_first", SortedText, nullable=False, server_default=""),
+    Column("about_last", SortedText, nullable=False, server_default=""),
+    Column("about_prefix", Text, nullable=False, server_default=""),
     UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
     Index("ix_chunks_ids", "project_id", "kind", "id_prefix", "id_first", "id_last"),
     Index("ix_chunks_span", "project_id", "kind", "stream", "span_class", "event_at_min", "event_at_max"),
     Index("ix_chunks_level", "project_id", "kind", "stream", "level", "recorded_at"),
+    Index("ix_chunks_about", "project_id", "kind", "stream", "about_first", "event_at_max"),
+    Index("ix_chunks_about_prefix", "project_id", "kind", "stream", "about_prefix", "about_first", "about_last"),
 )
 
 merged_chunks = Table(

@@ -136,7 +136,9 @@ class StoredChunk(msgspec.Struct, frozen=True):
     """What a writer tells of a sealed run of bulk rows, one Parquet blob, that is stored.
 
     ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq``
-    make sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC.
+    make sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC. ``about_first`` and
+    ``about_last`` are the lowest and highest id of what the rows tell of: of labels, their predictions; empty where
+    nobody looked.
     """
 
     kind: str
@@ -150,6 +152,12 @@ class StoredChunk(msgspec.Struct, frozen=True):
     id_last: str
     event_at_min: int
     event_at_max: int
+    about_first: str = ""
+    about_last: str = ""
+
+    def may_tell_of(self, first: str, last: str) -> bool:
+        """Say whether rows may tell of what has an id from ``first`` to ``last``."""
+        return not self.about_first or (self.about_first <= last and self.about_last >= first)
 
 
 class MergeGroup(msgspec.Struct, frozen=True):
@@ -159,7 +167,7 @@ class MergeGroup(msgspec.Struct, frozen=True):
     chunks: list["Chunk"]
 
 
-class Chunk(StoredChunk, frozen=True):
+class Chunk(StoredChunk, frozen=True, kw_only=True):
     """A stored chunk that the server knows of.
 
     ``recorded_at`` is wall time, microseconds UTC; of merged chunks that of the newest among them. ``level`` says how

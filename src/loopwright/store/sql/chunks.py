@@ -1,5 +1,6 @@
 """Statements of chunks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, union_all, update
@@ -14,6 +15,7 @@ from loopwright.store.intervals import (
 )
 from loopwright.store.sql.rows import upsert
 from loopwright.store.statements import Statement
+from loopwright.store.streams import LABELS
 from loopwright.store.tables import chunks
 from loopwright.store.types import Chunk
 
@@ -50,6 +52,21 @@ _find_holding = Statement(
         chunks.c.id_last >= bindparam("item_id"),
     )
 )
+_within = select(chunks).where(
+    _of_stream, chunks.c.about_first > bindparam("id_first"), chunks.c.about_first <= bindparam("id_last")
+)
+_around = select(chunks).where(
+    _of_stream,
+    chunks.c.about_prefix.in_([bindparam(f"prefix_{length}") for length in range(PREFIX_LENGTH + 1)]),
+    chunks.c.about_first <= bindparam("id_first"),
+    chunks.c.about_last >= bindparam("id_first"),
+    chunks.c.about_first > "",
+)
+_find_telling = Statement(union_all(_within, _around))
+"""What tells of ids in a range: it begins in the range, or holds the first of them."""
+_find_untold = Statement(
+    select(chunks).where(_of_stream, chunks.c.about_first == "", chunks.c.event_at_max >= bindparam("start_at"))
+)
 
 
 def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
@@ -57,6 +74,7 @@ def insert_chunk(connection: Connection, chunk: Chunk) -> Chunk:
     values = {field: getattr(chunk, field) for field in chunk.__struct_fields__ if field != "project"}
     values["project_id"] = chunk.project
     values["id_prefix"] = shared_prefix(chunk.id_first, chunk.id_last)
+    values["about_prefix"] = shared_prefix(chunk.about_first, chunk.about_last)
     values["span_class"] = span_class(chunk.event_at_min, chunk.event_at_max)
     key = ("project_id", "writer", "seq", "kind", "stream")
     upsert(connection, chunks, [values], key=key, do_update=False)
@@ -100,6 +118,27 @@ def find_chunks(
         and (end_at is None or row.event_at_min < end_at)
     ]
     return [read_chunk(row) for row in sorted(kept, key=lambda row: (row.id_first, row.chunk_id))]
+
+
+def find_label_chunks(
+    connection: Connection, project: str, stream: str, *, ids: Sequence[tuple[str, str]], start_at: int
+) -> list[Chunk]:
+    """Return the chunks of labels of a stream that tell of ids in some ranges, in the order of their own ids.
+
+    Args:
+        connection: To read on.
+        project: Whose.
+        stream: Of which stream.
+        ids: First and last of each range.
+        start_at: Of chunks that do not say of what they tell, those with rows of event time from here on.
+    """
+    of = {"of_project": project, "of_kind": LABELS.kind, "of_stream": stream}
+    rows = _find_untold.all(connection, start_at=start_at, **of) if ids else []
+    for first, last in ids:
+        prefixes = {f"prefix_{length}": prefix for length, prefix in enumerate(prefixes_of(first))}
+        rows += _find_telling.all(connection, id_first=first, id_last=last, **of, **prefixes)
+    found = {row.chunk_id: row for row in rows}
+    return [read_chunk(row) for row in sorted(found.values(), key=lambda row: (row.id_first, row.chunk_id))]
 
 
 def _rows_holding(connection: Connection, project: str, kind: str, item_id: str) -> list[Any]:
