@@ -40,6 +40,7 @@ class InProcessWorker:
     said: list[str] = field(default_factory=list)
     sealed: list[Streams] = field(default_factory=list)
     source_roots: Sequence[Path] = ()
+    children: Any = None
     before_call: Callable[[str], None] = lambda verb: None
 
     @property

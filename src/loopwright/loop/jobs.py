@@ -14,7 +14,13 @@ from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_se
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop import deletion, evidence, replaying, tidying
+from loopwright.loop import (
+    batch_scores,  # noqa: F401 - a job in a file of its own
+    deletion,
+    evidence,
+    replaying,
+    tidying,
+)
 from loopwright.loop.backtest import playing
 from loopwright.loop.backtest.closing import closing_table, read_changes, with_series
 from loopwright.loop.types import (

@@ -1,4 +1,4 @@
-"""What runs in a child process beside a model: evaluation, the facts that gates look at, an answer computed again."""
+"""What runs in a child process beside a model: evaluation, the facts that gates look at, answers to rows of a batch."""
 
 import time
 from typing import Any
@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.features import TrainingSet
+from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.codecs import LoadedModel
 from loopwright.registry import InputColumn, encoding, metrics
@@ -117,6 +118,31 @@ def compute_again(model: LoadedModel, names: list[str], values: list[Any], logge
     value: Answer = computed.tolist()
     sentence = f"replayed from the records: {value!r}, {verdict}"
     return {"logged": logged, "computed": value, "is_same": is_same, "sentence": sentence}
+
+
+def answer(model: LoadedModel, rows: pl.DataFrame) -> pl.DataFrame:
+    """Answer rows of a batch.
+
+    Returns:
+        ``score``, or for a model with several outputs ``answer``: the likeliest class and the probability of each.
+
+    Raises:
+        InvalidInput: A value has the wrong type, or the model does not answer every row once.
+    """
+    scores = model.predictor.predict(encoding.encode(model.signature, {name: rows[name] for name in rows.columns}))
+    if len(scores) != rows.height:
+        raise InvalidInput("the model does not answer every row once", field="model", value=len(scores))
+    no_text = pl.Series([None] * rows.height, dtype=pl.String())
+    if scores.ndim == 1:
+        return pl.DataFrame({"score": pl.Series(scores, dtype=pl.Float64()), "answer": no_text})
+    classes = model.signature.classes
+    texts = [_as_text(classes, row) for row in scores.tolist()]
+    return pl.DataFrame({"score": no_text.cast(pl.Float64()), "answer": pl.Series(texts, dtype=pl.String())})
+
+
+def _as_text(classes: list[str], row: list[float]) -> str:
+    likeliest = classes[max(range(len(row)), key=row.__getitem__)]
+    return to_json({"class": likeliest, "probabilities": dict(zip(classes, row, strict=True))}).decode()
 
 
 def _as_input(column: InputColumn, value: Any) -> Any:

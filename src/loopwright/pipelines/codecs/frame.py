@@ -7,7 +7,10 @@ from loopwright.pipelines.codecs.base import Files
 
 
 class FrameCodec:
-    """Passes a frame as one Parquet blob; one of pandas comes back as pandas, its index written as columns."""
+    """Passes a frame as one Parquet blob; one of pandas comes back as pandas, its index written as columns.
+
+    A document may ask for a part: ``slice`` has the first row and how many, ``columns`` the names.
+    """
 
     def can_encode(self, value: Any) -> bool:
         """Take DataFrames of both libraries and LazyFrames."""
@@ -30,7 +33,12 @@ class FrameCodec:
         """Read the Parquet file."""
         import polars as pl
 
-        frame = pl.read_parquet(files.path(document["blob"]))
+        rows = pl.scan_parquet(files.path(document["blob"]))
+        if "slice" in document:
+            rows = rows.slice(*document["slice"])
+        if "columns" in document:
+            rows = rows.select(document["columns"])
+        frame = rows.collect()
         return frame.to_pandas() if document.get("library") == "pandas" else frame
 
 
