@@ -42,7 +42,7 @@ def test_values_that_are_long_over_leave_and_it_is_told(loop: Loop, importer: Im
     views = {bound.view.name: bound for bound in loop.service("loop.online_use").views}
     for bound in views.values():
         store.push([bound], pushed_rows(loop))
-    assert tidy(loop, importer) == {"views": 0, "entities": 0, "size_bytes": 0}
+    assert tidy(loop, importer) == {"views": 0, "entities": 0, "size_bytes": 0, "freed_bytes": 0}
     loop.wall.at_us += 9 * DAY_US + HOUR_US + 1
     freed = tidy(loop, importer)
     assert (freed["views"], freed["entities"]) == (0, 2)

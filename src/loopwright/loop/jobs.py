@@ -260,7 +260,8 @@ def tidy_online(context: JobContext, args: TidyOnline) -> dict[str, int]:
             expired = store.forget_expired(bound, use.now_us)
             entities, size_bytes = entities + expired.entities, size_bytes + expired.size_bytes
             context.progress(f"{entities:,} entities dropped")
+        freed_bytes = store.shrink()
     finally:
         store.close()
     context.call(tidying.finish_tidying, views=gone, entities=entities, size_bytes=size_bytes)
-    return {"views": len(gone), "entities": entities, "size_bytes": size_bytes}
+    return {"views": len(gone), "entities": entities, "size_bytes": size_bytes, "freed_bytes": freed_bytes}

@@ -25,6 +25,7 @@ from loopwright.features import (
 )
 from loopwright.features.join import compute_features
 from loopwright.features.online import open_online_store, sqlite
+from loopwright.features.online.places import SCHEMA
 from loopwright.features.online.sqlite import LATE_REQUESTS_US, SqliteOnlineStore
 from loopwright.features.plans import plan_columns
 from loopwright.features.served import serve_features
@@ -339,3 +340,61 @@ def test_views_are_listed_by_project_and_dropped_bit_by_bit(
     assert store.forget(mine.key) == 5
     assert store.view_keys("p") == set()
     assert store.empty([mine.key, theirs.key]) == {mine.key}
+
+
+def filled(store: SqliteOnlineStore, small: Any, view: BoundView) -> None:
+    """Fill a view with some hundred pages."""
+    rows = [(f"{number:04}" * 20, 1, 20.0, "clear") for number in range(4_000)]
+    store.fill(view, small.weather(rows), [], 9 * HOUR_US)
+
+
+def made_before(path: Path) -> None:
+    """Make the file of a store that keeps the room of what is dropped."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript(SCHEMA)
+    connection.close()
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_room_of_what_was_dropped_goes_back_to_the_disk(
+    small: Any, tmp_path: Path, is_old: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_PAGES_AT_ONCE", 7)
+    path = tmp_path / "online.sqlite"
+    if is_old:
+        made_before(path)
+    store, gateway = SqliteOnlineStore(path), SqliteOnlineStore(path)
+    dropped, kept = bind_views(small.plan, "p")[0], bind_views(small.plan, "p.q")[0]
+    for view in (dropped, kept):
+        filled(store, small, view)
+    before = state(gateway)
+    assert store.forget(dropped.key) == 4_000
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    connection.close()
+    size_bytes = path.stat().st_size
+    freed = store.shrink()
+    assert size_bytes - path.stat().st_size == freed > size_bytes // 3
+    assert state(gateway) == [row for row in before if row[0] == kept.key]
+    filled(gateway, small, dropped)
+    assert state(gateway) == before
+    assert store.forget(dropped.key) == 4_000
+    assert store.shrink() > 0
+    for opened in (store, gateway):
+        opened.close()
+
+
+def test_a_large_file_of_before_is_not_rewritten_while_pushes_wait(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "online.sqlite"
+    made_before(path)
+    monkeypatch.setattr(sqlite, "MOST_REBUILT_BYTES", 1)
+    store, (view, other) = SqliteOnlineStore(path), (bind_views(small.plan, name)[0] for name in ("p", "p.q"))
+    filled(store, small, view)
+    filled(store, small, other)
+    store.forget(view.key)
+    assert store.shrink() == 0
+    assert store.view_keys("p.q") == {other.key}
+    store.close()

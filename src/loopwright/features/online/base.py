@@ -132,6 +132,14 @@ class OnlineStore(Protocol):
         """
         ...
 
+    def shrink(self) -> int:
+        """Give the room of what was dropped back to the disk, some at a time, so that pushes get their turn.
+
+        Returns:
+            How many bytes the store is smaller.
+        """
+        ...
+
     def lookup(
         self,
         views: Sequence[BoundView],

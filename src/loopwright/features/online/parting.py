@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from loopwright.features.online.base import OnlineStore, open_online_store
-from loopwright.features.online.places import FILE, SCHEMA, online_url
+from loopwright.features.online.places import FILE, RETURNS_ROOM, SCHEMA, online_url
 from loopwright.kernel.errors import Unavailable
 from loopwright.wire.folders import hold_folder
 
@@ -66,6 +66,7 @@ def _copy(connection: sqlite3.Connection, project: str, target: Path) -> None:
     draft = target.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with closing(sqlite3.connect(draft)) as made:
+        made.execute(RETURNS_ROOM)
         made.executescript(SCHEMA)
     connection.execute("ATTACH ? AS part", (str(draft),))
     try:

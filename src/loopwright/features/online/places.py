@@ -11,6 +11,8 @@ STORES = "online"
 FILE = "online.sqlite"
 """Name of a store's file; of older versions also that of the one file in the state folder."""
 
+RETURNS_ROOM = "PRAGMA auto_vacuum=INCREMENTAL"
+"""Said before a store's first table is made: pages that become free can then be given back a few at a time."""
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
