@@ -24,11 +24,11 @@ from loopwright.wire.line import ServiceLine
 from tests.gateway.conftest import TOKEN, World
 
 LATE = StreamKey("flights", "labels", "late")
-LABELS = Layout((("label_id", "str"), ("event_at", "i64"), ("label", "f64")))
+LABELS = Layout((("label_id", "str"), ("prediction_id", "str"), ("event_at", "i64"), ("label", "f64")))
 
 
 def labels(*ids: str) -> Batch:
-    return Batch(LABELS, len(ids), [list(ids), list(range(len(ids))), [1.0] * len(ids)])
+    return Batch(LABELS, len(ids), [list(ids), [f"of {id}" for id in ids], list(range(len(ids))), [1.0] * len(ids)])
 
 
 @pytest.fixture
@@ -118,6 +118,19 @@ def test_a_damaged_segment_is_sealed_as_far_as_it_can_be_read_and_kept(world: Wo
     assert path.with_suffix(".bad").read_bytes()[: len(body)] == body
 
 
+def test_a_write_that_was_cut_off_needs_nobody_in_a_closed_segment_either(world: World, spool: Spool) -> None:
+    """A gateway that lacked room or handles when it started left the tail to whoever seals."""
+    spool.append(LATE, [labels("a")])
+    path = spool.streams[LATE].path(1)
+    path.write_bytes(path.read_bytes() + b"\x20\0\0\0\1\2\3\4half a record")
+    sealer = sealer_of(world, spool)
+    sealer.seal().result(20)
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert spool.kept_aside == []
+    assert not path.exists()
+
+
 def test_rows_under_a_number_that_is_taken_are_kept_and_the_next_go_on(
     world: World, spool: Spool, tmp_path: Path
 ) -> None:
@@ -166,7 +179,7 @@ def test_a_chunk_that_is_refused_holds_up_no_other_of_its_round(
     timeless = StreamKey("flights", "labels", "timeless")
     older.append(LATE, [labels("taken")])
     older.append(StreamKey("flights", "labels", "early"), [labels("b"), labels("c")])
-    older.append(timeless, [Batch(LABELS, 1, [["d"], [None], [1.0]])])
+    older.append(timeless, [Batch(LABELS, 1, [["d"], ["of d"], [None], [1.0]])])
     sealer = sealer_of(world, older)
     assert sealer.seal().result(20) == {"chunks": 1, "rows": 2}
     sealer.stop()

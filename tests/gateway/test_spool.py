@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loopwright.gateway import segments
 from loopwright.gateway.batches import Batch, Layout, StreamKey
-from loopwright.gateway.segments import cut_torn_tail, read_segment
+from loopwright.gateway.segments import HEAD, cut_torn_tail, read_segment
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import StorageFull, Unavailable
 
@@ -91,6 +91,36 @@ def test_what_a_crash_cut_off_is_no_damage(tmp_path: Path, tail: bytes) -> None:
     assert ids_of(again.streams[KEY].path(1)) == ["a", "b", "c"]
     assert again.kept_aside == []
     again.close()
+
+
+def test_a_damaged_length_does_not_hide_what_was_answered_after_it(tmp_path: Path) -> None:
+    def longer(body: bytes) -> bytes:
+        start = body.index(b"\xa1b")
+        begin = max(place for place in range(start) if body[place : place + 1] == b"\x93") - HEAD.size
+        return body[: begin + 2] + b"\x7f" + body[begin + 3 :]
+
+    again = started_after(tmp_path, longer)
+    assert ids_of(again.streams[KEY].path(1)) == ["a"]
+    assert b"\xa1c" in (tmp_path / again.kept_aside[0]).read_bytes()
+    again.close()
+
+
+def test_rows_never_follow_what_was_written_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write fails half-way, and the disk will not cut it off."""
+    spool = Spool(tmp_path)
+    spool.append(KEY, [wide("a")])
+    real = os.write
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "write", lambda handle, body: real(handle, body[:20]))
+        broken.setattr(os, "ftruncate", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "bad disk")))
+        with pytest.raises(StorageFull):
+            spool.append(KEY, [wide("b")])
+    spool.append(KEY, [wide("c")])
+    stream = spool.streams[KEY]
+    found = [read_segment(stream.path(number)) for number in (*stream.closed(), stream.number)]
+    assert [id for segment in found for batch in segment.batches for id in batch.columns[0]] == ["a", "c"]
+    assert [segment.damaged_bytes for segment in found] == [0, 0]
+    spool.close()
 
 
 def test_a_damaged_record_in_the_newest_segment_keeps_what_follows_it(tmp_path: Path) -> None:

@@ -6,20 +6,13 @@ and is put back under a new one.
 """
 
 import os
-import re
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from loopwright.gateway.batches import Batch, Layout
 from loopwright.gateway.process import hold_gateway
-from loopwright.gateway.segments import HEAD, Stream, read_records
-
-_RECORD_BEGINS = re.compile(rb"[\x92\x93]")
-"""A record's body is an array of two (a layout) or three (a batch); a byte that says so follows its head."""
+from loopwright.gateway.segments import Stream, read_records, records_within
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -71,7 +64,7 @@ def readable_after_damage(path: Path) -> tuple[list[Batch], int]:
         return [Batch(layouts[payload[0]], payload[1], payload[2]) for _, payload in records if len(payload) == 3], 0
     batches: list[Batch] = []
     lost_bytes, end = 0, whole
-    for start, stop, payload in _records_from(body, whole):
+    for start, stop, payload in records_within(body, whole):
         lost_bytes += start - end
         end = stop
         if len(payload) == 2:
@@ -81,16 +74,3 @@ def readable_after_damage(path: Path) -> tuple[list[Batch], int]:
         else:
             lost_bytes += stop - start
     return batches, lost_bytes + len(body) - end
-
-
-def _records_from(body: bytes, begin: int) -> Iterator[tuple[int, int, Any]]:
-    """Yield (start, end, payload) of every whole record behind ``begin``, however much lies between them."""
-    while (first := _RECORD_BEGINS.search(body, begin + HEAD.size)) is not None:
-        start = first.start() - HEAD.size
-        length, checksum = HEAD.unpack_from(body, start)
-        end = first.start() + length
-        if end <= len(body) and zlib.crc32(memoryview(body)[first.start() : end]) == checksum:
-            yield start, end, msgspec.msgpack.decode(body[first.start() : end])
-            begin = end
-        else:
-            begin = start + 1

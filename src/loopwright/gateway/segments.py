@@ -35,6 +35,8 @@ _PASSING = {*_FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errn
 """What keeps a process from reading a file that is sound: it lacks room, memory or handles."""
 _SEGMENT = re.compile(r"[0-9]{12}\.log")
 _ASIDE = re.compile(r"[0-9]{12}(\.[0-9]+)?\.(bad|salvaged)")
+_RECORD_BEGINS = re.compile(rb"[\x92\x93]")
+"""A record's body is an array of two (a layout) or three (a batch); a byte that says so follows its head."""
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -57,8 +59,24 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
             yield end, msgspec.msgpack.decode(body)
 
 
+def records_within(body: bytes, begin: int) -> Iterator[tuple[int, int, Any]]:
+    """Yield (start, end, payload) of every whole record behind ``begin``, however much lies between them."""
+    while (first := _RECORD_BEGINS.search(body, begin + HEAD.size)) is not None:
+        start = first.start() - HEAD.size
+        length, checksum = HEAD.unpack_from(body, start)
+        end = first.start() + length
+        if end <= len(body) and zlib.crc32(memoryview(body)[first.start() : end]) == checksum:
+            yield start, end, msgspec.msgpack.decode(body[first.start() : end])
+            begin = end
+        else:
+            begin = start + 1
+
+
 class Segment(NamedTuple):
-    """What is in a segment: its batches in the order they were written, and how many bytes after them are damaged."""
+    """What is in a segment: its batches in the order they were written, and how many bytes after them are damaged.
+
+    A write that was cut off at the end was answered to nobody and is no damage.
+    """
 
     batches: list[Batch]
     damaged_bytes: int
@@ -75,13 +93,20 @@ def read_segment(path: Path) -> Segment:
             layouts[payload[0]] = msgspec.convert(payload[1], Layout)
         else:
             batches.append(Batch(layouts[payload[0]], payload[1], payload[2]))
-    return Segment(batches, path.stat().st_size - whole)
+    rest = _bytes_from(path, whole)
+    return Segment(batches, 0 if _is_torn(rest) else len(rest))
+
+
+def _bytes_from(path: Path, offset: int) -> bytes:
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
 
 
 def cut_torn_tail(path: Path) -> None:
     """Truncate a segment after its last whole record; where more than one write was cut off, a copy is kept."""
     end = max((end for end, _ in read_records(path)), default=0)
-    rest = path.read_bytes()[end:]
+    rest = _bytes_from(path, end)
     if not rest:
         return
     if _is_torn(rest):
@@ -94,11 +119,15 @@ def cut_torn_tail(path: Path) -> None:
 
 
 def _is_torn(rest: bytes) -> bool:
-    """Say whether bytes are a write that a crash cut off: the beginning of one record, or space never written to."""
+    """Say whether bytes are a write that a crash cut off: the beginning of one record, or space never written to.
+
+    Where a whole record lies in them, it is the length that is damaged, and what follows was answered.
+    """
     if len(rest) < HEAD.size or not rest.strip(b"\0"):
         return True
     length: int = HEAD.unpack_from(rest)[0]
-    return len(rest) < HEAD.size + length and length <= _LARGEST_RECORD
+    is_begun = len(rest) < HEAD.size + length and length <= _LARGEST_RECORD
+    return is_begun and next(records_within(rest, 0), None) is None
 
 
 def _aside(path: Path) -> Path:
@@ -181,7 +210,7 @@ class Stream:
             except OSError as error:
                 for layout in fresh:
                     del self._layouts[layout]
-                os.ftruncate(self.handle, self.size)
+                self._take_back()
                 raise translate(error, self.folder) from None
             self.size += len(body)
             self.rows += sum(batch.rows for batch in batches)
@@ -191,6 +220,17 @@ class Stream:
         written = os.write(self.handle, body)
         if written != len(body):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _take_back(self) -> None:
+        """Cut off what was written in part; where the disk will not, nothing may follow it in this segment."""
+        try:
+            os.ftruncate(self.handle, self.size)
+        except OSError as error:
+            log.error("what was written in part stays at the end of %s: %s", self.path(self.number), error)
+            old = self.handle
+            self._open(self.number + 1)
+            self._closing.append(old)
+            self._unflushed.append(self.folder)
 
     def roll(self) -> None:
         """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
