@@ -28,7 +28,7 @@ CONTRACTS = {
     "drift_metrics": "Function `(reference: ColumnProfile, current: ColumnProfile) -> float`; 0 without drift.",
     "flavours": "Class with `name`, `suffix`, `can_save`, `save`, `load`, `inspect`; see `registry/flavours/base.py`.",
     "gates": "Function `(evidence: Evidence, **args) -> (verdict, sentence)`; pure.",
-    "guards": "Function `(served, before, weight) -> StepVerdict`; one guard of a canary step.",
+    "guards": "Class with the methods of `serving/rollouts/guards.py` `Guard`; one guard of a canary step.",
     "surfaces": "Function `() -> list of Starlette routes`: what a server answers beside verbs, blobs and pages.",
     "online_stores": "Class with the methods of `features/online/base.py`; the name is the scheme of the URL.",
 }

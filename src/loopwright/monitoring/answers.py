@@ -34,14 +34,6 @@ class Answers(NamedTuple):
     labelled: pl.DataFrame
 
 
-class _Part(NamedTuple):
-    """Chunks, and the range of ids ``[low, high)`` of which they are read; None: no bound."""
-
-    chunks: list[Chunk]
-    low: str | None = None
-    high: str | None = None
-
-
 def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None) -> Answers:
     """Return what was answered in a window, each answer once, as it was recorded last.
 
@@ -57,7 +49,8 @@ def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None
     tallies, labelled = [profile.tally for profile in profiled.values()], []
     if reference is None:
         tallies = [msgspec.structs.replace(tally, profile=None) for tally in tallies]
-    for part in _parts([chunk for chunk in task.predictions if chunk.chunk_id not in profiled]):
+    rest = [chunk for chunk in task.predictions if chunk.chunk_id not in profiled]
+    for part in predictions.parts(rest, MOST_ROWS):
         rows = predictions.latest(_scan(task, part, blobs, columns)).collect()
         tallies.append(tally_rows(rows, reference))
         labels = predictions.latest_labels(task.labels, blobs, among=rows.get_column("prediction_id")).collect()
@@ -65,17 +58,18 @@ def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None
     counted = [chunk for chunk in task.predictions if chunk.chunk_id in profiled]
     labels = _read_labels(task, counted, blobs)
     for chunks in _groups(_with_labels(counted, labels)):
-        rows = _scan(task, _Part(chunks), blobs, kept).join(labels.lazy(), on="prediction_id", how="inner").collect()
+        rows = (
+            _scan(task, predictions.Part(chunks), blobs, kept)
+            .join(labels.lazy(), on="prediction_id", how="inner")
+            .collect()
+        )
         labelled.append(rows)
     return Answers(add_up(tallies), pl.concat(labelled, how="diagonal_relaxed"))
 
 
-def _scan(task: WindowTask, part: _Part, blobs: BlobStore, columns: list[str]) -> pl.LazyFrame:
+def _scan(task: WindowTask, part: predictions.Part, blobs: BlobStore, columns: list[str]) -> pl.LazyFrame:
     span = {"start_at": task.start_at, "end_at": task.end_at}
-    rows = predictions.scan(part.chunks, blobs, columns=columns, **span).filter(served_only())
-    if part.low is not None:
-        rows = rows.filter(pl.col("prediction_id") >= pl.lit(part.low))
-    return rows if part.high is None else rows.filter(pl.col("prediction_id") < pl.lit(part.high))
+    return part.within(predictions.scan(part.chunks, blobs, columns=columns, **span).filter(served_only()))
 
 
 def _read_labels(task: WindowTask, chunks: Sequence[Chunk], blobs: BlobStore) -> pl.DataFrame:
@@ -97,25 +91,6 @@ def _with_labels(chunks: Sequence[Chunk], labels: pl.DataFrame) -> list[Chunk]:
     below = ids.search_sorted(bounds.get_column("low"), side="left")
     upto = ids.search_sorted(bounds.get_column("high"), side="right")
     return [chunk for chunk, is_named in zip(chunks, (upto > below).to_list(), strict=True) if is_named]
-
-
-def _parts(chunks: Sequence[Chunk]) -> Iterator[_Part]:
-    """Yield chunks by ranges of ids, at least one, so that every row is in one part and the same answer in the same."""
-    ordered = sorted(chunks, key=lambda chunk: chunk.id_first)
-    cuts: list[str | None] = [None]
-    rows = 0
-    for chunk in ordered:
-        if rows and rows + chunk.rows > MOST_ROWS and chunk.id_first != cuts[-1]:
-            cuts.append(chunk.id_first)
-            rows = 0
-        rows += chunk.rows
-    for low, high in zip(cuts, [*cuts[1:], None], strict=True):
-        inside = [
-            chunk
-            for chunk in ordered
-            if (low is None or chunk.id_last >= low) and (high is None or chunk.id_first < high)
-        ]
-        yield _Part(inside, low, high)
 
 
 def _groups(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:

@@ -5,7 +5,8 @@ A prediction has one served row and, under the same id, one row for each shadow.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from itertools import compress
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -84,6 +85,42 @@ def _with_features(chunks: Sequence[Chunk], blobs: BlobStore, columns: Sequence[
     frame = pl.concat(frames, how="diagonal_relaxed") if frames else _scan([], blobs, PREDICTION_SCHEMA)
     absent = sorted((wanted or set()) - {name.rsplit(":", 1)[0] for features in groups for name in features})
     return frame.with_columns(pl.lit(None, pl.Float64()).alias(name) for name in absent) if absent else frame
+
+
+class Part(NamedTuple):
+    """Chunks, and the range of ids ``[low, high)`` of which they are read; None: no bound."""
+
+    chunks: list[Chunk]
+    low: str | None = None
+    high: str | None = None
+
+    def within(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the rows whose ids are in the range."""
+        if self.low is not None:
+            rows = rows.filter(pl.col("prediction_id") >= pl.lit(self.low))
+        return rows if self.high is None else rows.filter(pl.col("prediction_id") < pl.lit(self.high))
+
+
+def parts(chunks: Sequence[Chunk], most_rows: int) -> list[Part]:
+    """Return chunks by ranges of ids, at least one, so that every row is in one part and the same answer in the same.
+
+    A part holds hardly more rows than ``most_rows``, unless more chunks than that overlap.
+    """
+    ordered = sorted(chunks, key=lambda chunk: chunk.id_first)
+    cuts: list[str | None] = [None]
+    rows = 0
+    for chunk in ordered:
+        if rows and rows + chunk.rows > most_rows and chunk.id_first != cuts[-1]:
+            cuts.append(chunk.id_first)
+            rows = 0
+        rows += chunk.rows
+    found = []
+    for low, high in zip(cuts, [*cuts[1:], None], strict=True):
+        is_inside = [
+            (low is None or chunk.id_last >= low) and (high is None or chunk.id_first < high) for chunk in ordered
+        ]
+        found.append(Part(list(compress(ordered, is_inside)), low, high))
+    return found
 
 
 def latest_labels(

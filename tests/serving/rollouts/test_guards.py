@@ -5,7 +5,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from loopwright.serving.rollouts.guards import error_rate, latency_p99
+from loopwright.serving.rollouts.guards import ErrorRate, LatencyP99
+from tests.serving.rollouts.folding import judge_by
+
+error_rate, latency_p99 = judge_by(ErrorRate), judge_by(LatencyP99)
 
 
 def traffic(

@@ -7,13 +7,18 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep
-from loopwright.serving.rollouts.judging import judge
+from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep, StepVerdict
+from loopwright.serving.rollouts.judging import LookPart
+from loopwright.serving.rollouts.judging import judge as judge_parts
 
 DAY = 86_400_000_000
 TIMES = ["event_at", "recorded_at", "latency_us"]
 NOTHING = pl.DataFrame(schema={"variant": pl.String(), "latency_us": pl.Int64(), "recorded_at": pl.Int64()})
 UNLABELLED = pl.DataFrame(schema={"prediction_id": pl.String(), "label": pl.Float64(), "label_text": pl.String()})
+
+
+def judge(look: JudgeSpec, seen: pl.DataFrame, labels: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:
+    return judge_parts(look, [LookPart(seen, labels)], before.lazy())
 
 
 def spec(step: Any, task: str = "binary") -> JudgeSpec:

@@ -4,7 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.serving.rollouts.quality import LEAST_LABELS, roc_auc, squared_error
+from loopwright.serving.rollouts.quality import LEAST_LABELS, RocAuc, SquaredError
+from tests.serving.rollouts.folding import judge_by
+
+roc_auc, squared_error = judge_by(RocAuc), judge_by(SquaredError)
 
 NOTHING = pl.DataFrame()
 

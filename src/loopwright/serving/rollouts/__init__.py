@@ -5,9 +5,9 @@ from loopwright.kernel.plugins import add_built_in
 add_built_in(
     "guards",
     {
-        "error_rate": "loopwright.serving.rollouts.guards:error_rate",
-        "latency_p99": "loopwright.serving.rollouts.guards:latency_p99",
-        "roc_auc": "loopwright.serving.rollouts.quality:roc_auc",
-        "squared_error": "loopwright.serving.rollouts.quality:squared_error",
+        "error_rate": "loopwright.serving.rollouts.guards:ErrorRate",
+        "latency_p99": "loopwright.serving.rollouts.guards:LatencyP99",
+        "roc_auc": "loopwright.serving.rollouts.quality:RocAuc",
+        "squared_error": "loopwright.serving.rollouts.quality:SquaredError",
     },
 )

@@ -5,14 +5,13 @@ no harm: the interval is an asymptotic confidence sequence, valid at all looks t
 Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, 2021).
 """
 
-from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
 
 from loopwright.registry import metrics
-from loopwright.serving.rollouts.guards import TOLERATED
+from loopwright.serving.rollouts.harm import TOLERATED
 from loopwright.serving.statistics import ABORT_AT, Floats, in_words
 from loopwright.serving.types import CANDIDATE, CHAMPION, StepVerdict, verdict_alone
 
@@ -28,53 +27,50 @@ Measured = tuple[float, float]
 """A measure, more is better, and its variance."""
 
 
-def roc_auc(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
-    """Judge whether the candidate orders yes and no worse than the champion, by more than 0.01.
+class _Quality:
+    """Keeps the label and the score of each answer whose outcome is known, and judges a measure of them."""
 
-    Undecided until labels prove that, or show it not to be worse by more than 0.05.
+    reads: ClassVar[tuple[str, ...]] = ("score", "label")
+    metric: ClassVar[str]
 
-    Args:
-        rows: Served rows of the step with ``variant, score, label``; the label is null until it is known.
-        before: Served rows of the champion before the step.
-        weight: The candidate's share of traffic, 0..1.
-    """
-    return _judge("roc_auc", rows, _roc_auc, lambda champion: (TOLERATED, SPARED))
+    def __init__(self, weight: float, before: pl.LazyFrame) -> None:
+        self._parts: dict[str, list[tuple[Floats, Floats]]] = {CHAMPION: [], CANDIDATE: []}
+
+    def add(self, rows: pl.DataFrame, closed_before: int) -> None:
+        """Keep what has a label."""
+        labelled = rows.drop_nulls(["label", "score"])
+        for variant, parts in self._parts.items():
+            side = labelled.filter(pl.col("variant") == variant)
+            parts.append((side["label"].to_numpy(), side["score"].to_numpy()))
+
+    def measure(self, labels: Floats, scores: Floats) -> Measured | None:
+        """Return the measure of answers; None where it has none yet."""
+        raise NotImplementedError
+
+    def bounds(self, champion: float) -> tuple[float, float]:
+        """Return by how much less than the champion's is harm, and by how much is not much worse."""
+        raise NotImplementedError
+
+    def verdict(self) -> StepVerdict:
+        """Say whether the candidate's answers are worse."""
+        sides = [[np.concatenate(values) for values in zip(*parts, strict=True)] for parts in self._parts.values()]
+        counts = [len(labels) for labels, _ in sides]
+        champion, candidate = (self.measure(labels, scores) for labels, scores in sides)
+        if min(counts) < LEAST_LABELS or champion is None or candidate is None:
+            message = (
+                f"{self.metric}: labels of {counts[1]} requests of the candidate and {counts[0]} of the champion are "
+                f"known, too few to judge"
+            )
+            return verdict_alone(self.metric, "undecided", message, sum(counts))
+        return _compare(self.metric, champion, candidate, counts, self.bounds(champion[0]))
 
 
-def squared_error(rows: pl.DataFrame, before: pl.DataFrame, weight: float) -> StepVerdict:
-    """Judge whether the candidate's mean squared error is larger than the champion's, by more than 1 %.
-
-    Undecided until labels prove that, or show it not to be larger by more than 10 %. Of probabilities it is the Brier
-    score; arguments as for ``roc_auc``.
-    """
-    return _judge(
-        "squared_error",
-        rows,
-        _minus_squared_error,
-        lambda champion: (TOLERATED * abs(champion), SPARED_SHARE * abs(champion)),
-    )
-
-
-def _judge(
-    metric: str,
-    rows: pl.DataFrame,
-    measure: Callable[[Floats, Floats], Measured | None],
-    bounds: Callable[[float], tuple[float, float]],
+def _compare(
+    metric: str, champion: Measured, candidate: Measured, counts: list[int], bounds: tuple[float, float]
 ) -> StepVerdict:
-    labelled = rows.drop_nulls(["label", "score"])
-    sides = [labelled.filter(pl.col("variant") == variant) for variant in (CHAMPION, CANDIDATE)]
-    counts = [len(side) for side in sides]
-    found = [measure(side["label"].to_numpy(), side["score"].to_numpy()) for side in sides]
-    champion, candidate = found
-    if min(counts) < LEAST_LABELS or champion is None or candidate is None:
-        message = (
-            f"{metric}: labels of {counts[1]} requests of the candidate and {counts[0]} of the champion are known, too "
-            f"few to judge"
-        )
-        return verdict_alone(metric, "undecided", message, sum(counts))
     difference, spread = candidate[0] - champion[0], (champion[1] + candidate[1]) ** 0.5
     half = interval_factor(sum(counts)) * spread
-    tolerated, spared = bounds(champion[0])
+    tolerated, spared = bounds
     verdict: Literal["go", "abort", "undecided"] = "undecided"
     words = "neither shown to be worse nor not to be"
     if difference + half < -tolerated:
@@ -92,6 +88,47 @@ def _judge(
     )
 
 
+class RocAuc(_Quality):
+    """Judge whether the candidate orders yes and no worse than the champion, by more than 0.01.
+
+    Undecided until labels prove that, or show it not to be worse by more than 0.05.
+    """
+
+    metric = "roc_auc"
+
+    def measure(self, labels: Floats, scores: Floats) -> Measured | None:
+        """Return the area under the ROC curve; None with few rows of either class."""
+        positives = int((labels > 0.5).sum())
+        if min(positives, len(labels) - positives) < _LEAST_OF_A_CLASS:
+            return None
+        return metrics.delong(labels, scores)
+
+    def bounds(self, champion: float) -> tuple[float, float]:
+        """Return the same, whatever the champion's is."""
+        return TOLERATED, SPARED
+
+
+class SquaredError(_Quality):
+    """Judge whether the candidate's mean squared error is larger than the champion's, by more than 1 %.
+
+    Undecided until labels prove that, or show it not to be larger by more than 10 %. Of probabilities it is the Brier
+    score.
+    """
+
+    metric = "squared_error"
+
+    def measure(self, labels: Floats, scores: Floats) -> Measured | None:
+        """Return the mean squared error, below zero: more is better."""
+        if len(labels) < 2:
+            return None
+        losses = (scores - labels) ** 2
+        return -float(losses.mean()), float(losses.var(ddof=1)) / len(losses)
+
+    def bounds(self, champion: float) -> tuple[float, float]:
+        """Return shares of the champion's."""
+        return TOLERATED * abs(champion), SPARED_SHARE * abs(champion)
+
+
 def interval_factor(rows: int) -> float:
     """Return how many standard errors the interval reaches to either side after so many rows.
 
@@ -103,17 +140,3 @@ def interval_factor(rows: int) -> float:
     level = 1.0 / ABORT_AT
     spread = (-2 * np.log(level) + np.log(1 - 2 * np.log(level))) / _NARROWEST_AT
     return float(np.sqrt((1 + 1 / (rows * spread)) * np.log((rows * spread + 1) / level**2)))
-
-
-def _roc_auc(labels: Floats, scores: Floats) -> Measured | None:
-    positives = int((labels > 0.5).sum())
-    if min(positives, len(labels) - positives) < _LEAST_OF_A_CLASS:
-        return None
-    return metrics.delong(labels, scores)
-
-
-def _minus_squared_error(labels: Floats, scores: Floats) -> Measured | None:
-    if len(labels) < 2:
-        return None
-    losses = (scores - labels) ** 2
-    return -float(losses.mean()), float(losses.var(ddof=1)) / len(losses)
