@@ -47,8 +47,8 @@ race: $(VENV)/.dev ## many processes that are killed for DAYS=30 of flights, and
 	@LOOPWRIGHT_TEST_DAYS=$(DAYS) $(BIN)/pytest -q tests/flows/test_many_processes.py
 	@LOOPWRIGHT_TEST_PAIRS=all $(BIN)/pytest -q tests/contract/test_verb_pairs.py
 
-fuzz: $(VENV)/.dev ## mutated requests at every door of the gateway: SEEDS=21500 (make test draws 300)
-	@LOOPWRIGHT_FUZZ=$(SEEDS) $(PYTEST) tests/flows/test_fuzz.py
+fuzz: $(VENV)/.dev ## mutated requests at every door of gateway and server, and on their wire: SEEDS=21500 (make test draws 300)
+	@LOOPWRIGHT_FUZZ=$(SEEDS) $(PYTEST) tests/fuzz
 
 pythons: ## fast tests and a flow that trains, on each promised Python that is here
 	@ran=""; failed=""; \

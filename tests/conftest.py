@@ -14,7 +14,16 @@ from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 from tests.databases import Postgres, open_sqlite, running_postgres
 
-LONGEST = ("flows/test_demo.py", "flows/test_many_processes.py", "flows", "ui", "contract", "simulation", "gateway")
+LONGEST = (
+    "flows/test_demo.py",
+    "flows/test_many_processes.py",
+    "flows",
+    "ui",
+    "contract",
+    "simulation",
+    "gateway",
+    "fuzz",
+)
 """Files and folders that take longest, the longest first."""
 START = parse_moment("2013-03-01T00:00:00Z")
 """The moment every test's clock starts at."""

@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
@@ -19,6 +19,8 @@ from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 from tests.waiting import wait_until
 
+Rows = dict[str, list[tuple[Any, ...]]]
+"""Rows by the name of their table."""
 START_TRIES = 12
 """How often a PostgreSQL server is asked to start; its wheel waits ten seconds each time, a busy machine needs more."""
 # What a power cut would need; a test ends with its machine.
@@ -98,6 +100,34 @@ def empty(url: str) -> None:
         for table in reversed(METADATA.sorted_tables):
             connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
         connection.execute("SELECT setval(format('%I', sequencename)::regclass, 1, false) FROM pg_sequences")
+
+
+def rows_of(database: Database, tables: Collection[str] | None = None) -> Rows:
+    """Return the rows of some tables, or of all, as they are now."""
+    with database.reading() as connection:
+        return {
+            table.name: [tuple(row) for row in connection.execute(table.select())]
+            for table in METADATA.sorted_tables
+            if tables is None or table.name in tables
+        }
+
+
+def put_rows_back(database: Database, before: Rows, tables: Collection[str] | None = None) -> None:
+    """Put the rows of some tables, or of all, back as they were."""
+    chosen = [table for table in METADATA.sorted_tables if tables is None or table.name in tables]
+
+    def put_back(connection: Connection) -> None:
+        if not database.is_sqlite:
+            connection.execute(text("SET LOCAL session_replication_role = replica"))
+        for table in reversed(chosen):
+            connection.execute(table.delete())
+        for table in chosen:
+            if before[table.name]:
+                names = [column.name for column in table.columns]
+                kept = [dict(zip(names, row, strict=True)) for row in before[table.name]]
+                connection.execute(table.insert(), kept)
+
+    database.write(put_back)
 
 
 def wait_for_rivals(connection: Connection, rivals: Sequence["Future[Any]"]) -> None:

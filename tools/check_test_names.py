@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tools.findings import Finding, report
 
-FREE_FOLDERS = {"conformance", "contract", "docs", "flows", "simulation", "tools", "ui"}
+FREE_FOLDERS = {"conformance", "contract", "docs", "flows", "fuzz", "simulation", "tools", "ui"}
 FREE_FILES = {"test_architecture.py", "test_package.py"}
 
 

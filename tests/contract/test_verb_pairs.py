@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import event
 
 from loopwright.governance import Dispatcher
 from loopwright.kernel.documents import to_json
@@ -28,6 +28,7 @@ from loopwright.kernel.verbs import VERBS
 from loopwright.store import postgres, statements
 from loopwright.store.columns import METADATA
 from tests.contract.verb_calls import LEFT_OUT, Prepared, VerbCall, prepare
+from tests.databases import Rows, put_rows_back, rows_of
 from tests.loop.conftest import Importer, Loop
 from tests.store.interleaving import at_once, pausing, play_interrupted
 
@@ -47,7 +48,6 @@ _LOGS = {"events", "lineage_edges", "idempotency_keys"}
 """Tables that nearly every verb appends to."""
 
 Row = tuple[Any, ...]
-Rows = dict[str, list[Row]]
 
 
 @dataclass
@@ -109,7 +109,7 @@ class Bench:
         database = dispatcher.database
         self.database, self.dispatcher = database, dispatcher
         database.seal()
-        self.before = self.rows()
+        self.before = rows_of(database)
         self._known = set(_MADE_UP.findall(repr(self.before)))
         self._statements: list[str] = []
         self._serial: dict[tuple[int, int], Outcome] = {}
@@ -120,32 +120,6 @@ class Bench:
         event.listen(database.engine, "before_cursor_execute", lambda *sent: self._note(sent[2]))
         self.calls = prepared.calls()
         self.footprints = [self._walk(call) for call in self.calls]
-
-    def rows(self, tables: set[str] | None = None) -> Rows:
-        """Return the rows of some tables as they are now."""
-        with self.database.reading() as connection:
-            return {
-                table.name: [tuple(row) for row in connection.execute(table.select())]
-                for table in METADATA.sorted_tables
-                if tables is None or table.name in tables
-            }
-
-    def restore(self, tables: set[str]) -> None:
-        """Put the rows of some tables back."""
-        chosen = [table for table in METADATA.sorted_tables if table.name in tables]
-
-        def put_back(connection: Connection) -> None:
-            if not self.database.is_sqlite:
-                connection.execute(text("SET LOCAL session_replication_role = replica"))
-            for table in reversed(chosen):
-                connection.execute(table.delete())
-            for table in chosen:
-                if self.before[table.name]:
-                    names = [column.name for column in table.columns]
-                    kept = [dict(zip(names, row, strict=True)) for row in self.before[table.name]]
-                    connection.execute(table.insert(), kept)
-
-        self.database.write(put_back)
 
     def make(self, call: VerbCall) -> str:
         """Make a call and return its answer or refusal, without what is made up."""
@@ -178,14 +152,14 @@ class Bench:
         assert not re.match(r"[a-z_]+: ", answer), f"{call} is refused alone: {answer}"
         sent = list(self._statements)
         written = written_by(sent)
-        after = self.rows(written)
+        after = rows_of(self.database, written)
         changed = {
             (name, repr(_key(name, row)))
             for name, found in after.items()
             if name not in _LOGS
             for row in _differing(found, self.before[name])
         }
-        self.restore(written)
+        put_rows_back(self.database, self.before, written)
         return Footprint({name for one in sent for name in _READS.findall(one)}, changed, sent, written)
 
     def play(self, make: Callable[[], tuple[str, str]], tables: set[str]) -> Outcome:
@@ -193,8 +167,8 @@ class Bench:
         self._statements.clear()
         answers = make()
         written = tables | written_by(self._statements)  # of a try that lost, too
-        outcome = Outcome(answers, self.told(self.rows(written)))
-        self.restore(written)
+        outcome = Outcome(answers, self.told(rows_of(self.database, written)))
+        put_rows_back(self.database, self.before, written)
         return outcome
 
     def in_order(self, first: VerbCall, second: VerbCall) -> Outcome:

@@ -8,10 +8,13 @@ import polars as pl
 import pytest
 
 from loopwright.data import ImportResult, check_usable
+from loopwright.data.types import ImportedRows
 from loopwright.data.versions import add_row_sums
 from loopwright.governance import LOCAL_ACTOR, Actor, Dispatcher
+from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined
 from loopwright.kernel.verbs import Role
+from loopwright.store.types import BlobRef
 from tests.data.conftest import put_frame, rows_of, weather, weather_spec
 from tests.inprocess import InProcessWorker
 
@@ -280,6 +283,14 @@ def test_a_comparison_that_failed_is_tried_again_when_it_is_asked_for_again(
     assert call("data.diff_result", job_id=asked.job_id) is None
     worker.run_all()
     assert call("data.diff_result", job_id=asked.job_id).added_rows == 24
+
+
+@pytest.mark.parametrize("row_sum", ["", "late", "F" * 32, "0" * 31, "0" * 33])
+def test_what_is_no_row_sum_makes_no_version(row_sum: str) -> None:
+    facts = {"dataset": "weather", "operation": "append", "parent": None, "spec": weather_spec(), "schema": []}
+    facts |= {"fragments": [], "rows": 0, "row_sum": row_sum, "profile": BlobRef("a" * 64, 1), "checks": []}
+    with pytest.raises(InvalidInput, match="row_sum"):
+        convert(to_builtins(facts), ImportedRows)
 
 
 def test_row_sums_add_up_in_two_lanes() -> None:

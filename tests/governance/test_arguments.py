@@ -42,12 +42,26 @@ def test_an_empty_body_holds_no_arguments() -> None:
         (b'{"experiment": "a", "params": []}', "params"),
         (b'{"experiment": "a", "naem": "b"}', "naem"),
         (b"{}", "experiment"),
+        (b'{"experim\xffnt": "a"}', "body"),
+        (b'{"experiment": "\xff"}', "body"),
+        (b'{"experiment": "a\\u0000b"}', "experiment"),
+        (b'{"experiment": "a", "params": {"\\u0000": 1}}', "params"),
+        (b'{"experiment": "a", "params": {"depth": [9223372036854775808]}}', "params"),
+        (b'{"experiment": "a", "params": {"depth": -9223372036854775809}}', "params"),
     ],
 )
 def test_what_does_not_fit_is_named(body: bytes, field: str) -> None:
     with pytest.raises(InvalidInput) as refused:
         read_arguments(find_verb("tracking.start_run"), body)
     assert refused.value.field == field
+
+
+def test_the_largest_numbers_and_what_only_looks_like_a_nul_are_taken() -> None:
+    body = (
+        b'{"experiment": "a", "params": {"least": -9223372036854775808, "most": 9223372036854775807, "x": "\\\\u0000"}}'
+    )
+    params = read_arguments(find_verb("tracking.start_run"), body)["params"]
+    assert params == {"least": -(2**63), "most": 2**63 - 1, "x": "\\u0000"}
 
 
 def test_a_limit_is_not_negative_either_way() -> None:

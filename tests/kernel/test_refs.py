@@ -30,8 +30,9 @@ def test_a_missing_project_is_filled_in() -> None:
     "text", ["", "late", "model:", ":late", "model:late/x", "a/b/model:late", "model:late/1\n", "Model:late"]
 )
 def test_what_is_no_ref_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="not a ref"):
-        parse_ref(text)
+    with pytest.raises(InvalidInput, match="not a ref") as refused:
+        parse_ref(text, field="subject")
+    assert refused.value.field == "subject"
 
 
 def test_a_version_of_thousands_of_digits_is_refused() -> None:

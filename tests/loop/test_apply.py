@@ -48,6 +48,15 @@ def test_a_policy_that_could_never_act_is_refused(loop: Loop, changes: dict[str,
         loop.apply(**changes)
 
 
+@pytest.mark.parametrize("kind", ["datasets", "views", "services", "trains", "deployments", "retrains"])
+@pytest.mark.parametrize("verb", ["loop.plan", "loop.apply"])
+def test_what_has_no_name_is_refused_by_its_place(loop: Loop, verb: str, kind: str) -> None:
+    (one,) = getattr(PROJECT, kind)
+    nameless = msgspec.structs.replace(one, **{"deployment" if kind == "retrains" else "name": ""})
+    with pytest.raises(InvalidInput, match=rf"name cannot be used; field: {kind}\[1\].name"):
+        loop(verb, spec=msgspec.structs.replace(PROJECT, **{kind: [one, nameless]}))
+
+
 def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> None:
     loop.apply(retrains=decay("roc_auc"), monitors={"late": MonitorSpec(DAY_US)})
     regression = msgspec.structs.replace(LATE, name="minutes", model="minutes", task="regression", rollout=[])

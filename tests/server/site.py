@@ -40,9 +40,9 @@ class Site:
             return http.post(f"/v1/{project}/verbs/{verb}", json=args)
 
 
-def serve(folder: Path, *, is_open: bool) -> Iterator[Site]:
+def serve(folder: Path, *, is_open: bool, **options: Any) -> Iterator[Site]:
     import_rooms()
-    server = ThreadedServer(log_level="critical", lifespan="auto")
+    server = ThreadedServer(**{"log_level": "critical", "lifespan": "auto", **options})
     settings = settings_in(folder, server.port, SERVICE_TOKEN)
     database = open_sqlite(folder / "loopwright.db")
     context = make_context(settings, database, is_open=is_open)

@@ -203,6 +203,47 @@ def test_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
             assert http.post(url, json={}).status_code in (400, 404, 405, 422), url
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("DELETE", "/v1/flights/blobs"), ("PUT", "/healthz"), ("POST", "/v1/flights/verbs/audit/list")]
+)
+def test_a_wrong_method_is_told_as_every_error_is(opened: Site, method: str, path: str) -> None:
+    with opened.http() as http:
+        answer = http.request(method, path)
+    assert answer.status_code == 405
+    error = answer.json()["error"]
+    assert (error["code"], error["rule"]) == ("method_not_allowed", answer.headers["allow"])
+
+
+def test_no_address_leads_to_the_host_that_a_request_names(opened: Site) -> None:
+    with opened.http() as http:
+        for path in ("/healthz/", "/p/flights/monitoring/%0Ax/", "/v1/flights/verbs/audit.list/"):
+            assert http.post(path, headers={"host": "localhost:1"}).status_code in (404, 405)
+            assert http.get(path, headers={"host": "localhost:1"}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("PUT", "/v1/flights/blobs", "/v1/{project}/blobs"),
+        ("POST", "/v1/flights/verbs/audit.list", "/v1/{project}/verbs/{name}"),
+        ("POST", "/v1/flights/verbs/audit%2Elist", "/v1/{project}/verbs/{name}"),
+        *(("POST", path, path) for path in ("/sign-in", "/theme")),
+    ],
+)
+def test_a_caller_who_goes_in_the_middle_of_a_body_is_no_trouble(
+    opened: Site, method: str, path: str, route: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def counted(status: str) -> float:
+        labels = {"method": method, "route": route, "status": status}
+        return opened.context.metrics.registry.get_sample_value("loopwright_http_requests_total", labels) or 0
+
+    before = counted("499")
+    with socket.create_connection(("127.0.0.1", opened.server.port)) as line:
+        line.sendall(f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 9\r\n\r\nhalf".encode())
+    wait_until(lambda: counted("499") > before or counted("500"))
+    assert (counted("500"), caplog.records) == (0, [])
+
+
 @pytest.mark.slow
 def test_an_upload_beyond_the_limit_leaves_nothing(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blobs, "MOST_BLOB_BYTES", 1000)

@@ -1,6 +1,6 @@
 """Structs of data: dataset declarations, versions, schemas, checks, diffs."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
 
 SourceKind = Literal["parquet", "csv", "push", "frame"]
+RowSum = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
+"""A sum of row hashes: two lanes of 64 bits in hexadecimal."""
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
@@ -193,7 +195,7 @@ class ImportedRows(msgspec.Struct, frozen=True):
     schema: list[ColumnSchema]
     fragments: list[Fragment]
     rows: int
-    row_sum: str
+    row_sum: RowSum
     profile: BlobRef
     checks: list[CheckResult]
     failing: BlobRef | None = None

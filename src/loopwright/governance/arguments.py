@@ -1,5 +1,6 @@
 """Arguments of a call: from JSON or builtins to the types that the verb asks for."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,23 +18,33 @@ MOST_LETTERS_INSIDE = 250_000
 """Of a text somewhere inside an argument, such as a command or a cell of a table."""
 _PROSE = {"reason", "force_reason", "forced_reason", "cause", "message", "why", "filter"}
 _DEEPEST = 100
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_MAY_NOT_FIT = re.compile(rb"\\u0000|[0-9]{19}")
+"""In a body that may hold a NUL, or a whole number of more than 64 bits."""
 
 
-def check_length(name: str, given: Any, depth: int = 0) -> None:
-    """Refuse an argument with a text that is longer than anything of its kind; what is kept is shown again and again.
+def check_content(name: str, given: Any, depth: int = 0) -> None:
+    """Refuse an argument that holds what no column does, or a text that is longer than anything of its kind.
+
+    What is kept is shown again and again, and a database of either kind takes the same.
 
     Raises:
-        InvalidInput: There is one, or the argument is nested too deep.
+        InvalidInput: There is such a text or number, or the argument is nested too deep.
     """
     if isinstance(given, str):
         most = MOST_LETTERS_INSIDE if depth else MOST_LETTERS_OF_PROSE if name in _PROSE else MOST_LETTERS
         if len(given) > most:
             raise InvalidInput("this text is too long", field=name, value=given, rule=f"at most {most} letters")
+        if "\0" in given:
+            raise InvalidInput("a NUL stands in this text", field=name, value=given, rule="text without NUL")
+    elif isinstance(given, int):
+        if not _LEAST <= given <= _MOST:
+            raise InvalidInput("this number is too large", field=name, value=given, rule="whole numbers of 64 bits")
     elif isinstance(given, dict | list):
         if depth > _DEEPEST:
             raise InvalidInput("this is nested too deep", field=name, rule=f"at most {_DEEPEST} levels")
         for each in given if isinstance(given, list) else (*given, *given.values()):
-            check_length(name, each, depth + 1)
+            check_content(name, each, depth + 1)
 
 
 def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
@@ -47,7 +58,7 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
         if name not in called.parameters:
             hint = suggest(name, called.parameters)
             raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
-        check_length(name, given)
+        check_content(name, given)
         values[name] = convert(given, called.types[name], field=name)
         if name == "limit" and values[name] < 0:  # "all" to SQLite
             raise InvalidInput("a limit is not negative", field=name, value=given, rule="0 or more")
@@ -72,7 +83,8 @@ def read_arguments(called: Verb, body: bytes) -> dict[str, Any]:
         else:
             values = {name: getattr(given, name) for name in given.__struct_fields__}
             values = {name: value for name, value in values.items() if value is not msgspec.UNSET}
-            if values.get("limit", 0) >= 0 and not _may_be_long(values, len(body)):
+            is_sound = not _MAY_NOT_FIT.search(body) and not _may_be_long(values, len(body))
+            if is_sound and values.get("limit", 0) >= 0:
                 return values
     return check_arguments(called, from_json(body or b"{}", dict[str, Any]))
 

@@ -33,6 +33,8 @@ def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise InvalidInput(shorten(str(error), _MOST_LETTERS), field=field, rule=_choices(str(error), kind)) from None
+    except UnicodeDecodeError:
+        raise InvalidInput("this is no text", field=field, rule="JSON in UTF-8") from None
     except RecursionError:
         raise InvalidInput("this JSON is nested too deep", field=field) from None
 

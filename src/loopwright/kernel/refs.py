@@ -29,7 +29,7 @@ class Ref(msgspec.Struct, frozen=True):
         return f"{project}{self.kind}:{self.name}{version}"
 
 
-def parse_ref(text: str, project: str = "") -> Ref:
+def parse_ref(text: str, project: str = "", field: str = "ref") -> Ref:
     """Read a ref; a missing project part is filled from ``project``.
 
     Raises:
@@ -38,7 +38,11 @@ def parse_ref(text: str, project: str = "") -> Ref:
     match = _REF.match(text)
     if match is None:
         raise InvalidInput(
-            "this is not a ref", value=text, rule="project/kind:name/version", next_step="for example model:late/17"
+            "this is not a ref",
+            field=field,
+            value=text,
+            rule="project/kind:name/version",
+            next_step="for example model:late/17",
         )
     version = match["version"]
     return Ref(match["kind"], match["name"], int(version) if version else None, match["project"] or project)

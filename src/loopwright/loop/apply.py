@@ -10,13 +10,14 @@ from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import declared_retention, sql
 from loopwright.loop.commands import check_command, command_spec, is_command
 from loopwright.loop.events import ProjectApplied
 from loopwright.loop.retrain import answers_of, check_policy
 from loopwright.loop.training import training_pipeline
-from loopwright.loop.types import Plan, PlannedChange, ProjectSpec
+from loopwright.loop.types import Plan, PlannedChange, ProjectSpec, RetrainSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.store.tx import Tx
 
@@ -149,7 +150,12 @@ def _declare_each(tx: Tx, declare: Callable[..., object], specs: Iterable[object
 
 
 def _named(specs: Iterable[Any]) -> dict[str, Any]:
-    return {getattr(spec, "name", None) or spec.deployment: to_builtins(spec) for spec in specs}
+    return {_name(spec): to_builtins(spec) for spec in specs}
+
+
+def _name(spec: Any) -> str:
+    name: str = spec.deployment if isinstance(spec, RetrainSpec) else spec.name
+    return name
 
 
 def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -> list[PlannedChange]:
@@ -239,7 +245,10 @@ def _short(value: Any) -> str:
 
 
 def check_spec(spec: ProjectSpec) -> None:
-    """Check that everything a declaration names is declared too."""
+    """Check that everything a declaration names is declared too, and may be named so."""
+    for kind in _KINDS:
+        for place, one in enumerate(getattr(spec, kind)):
+            check_name(_name(one), f"{kind}[{place}].name")
     names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
     _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")
     for service in spec.services:

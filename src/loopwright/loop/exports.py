@@ -76,5 +76,5 @@ def start_replay(tx: Tx, *, prediction_id: str) -> Job:
     Args:
         prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
     """
-    named = parse_ref(prediction_id, tx.project).name if ":" in prediction_id else prediction_id
+    named = parse_ref(prediction_id, tx.project, "prediction_id").name if ":" in prediction_id else prediction_id
     return tx.start_job(ReplayPrediction(named), tx.ref("prediction", named))

@@ -34,7 +34,8 @@ def why(context: OperationContext, *, prediction_id: str) -> Provenance:
     Raises:
         NotFound: No deployment of this project answered under this id.
     """
-    if ":" in prediction_id and (ref := parse_ref(prediction_id, context.project)).kind == "prediction":
+    ref = parse_ref(prediction_id, context.project, "prediction_id") if ":" in prediction_id else None
+    if ref is not None and ref.kind == "prediction":
         prediction_id = ref.name
     rows = _find_rows(context, prediction_id)
     if not rows:

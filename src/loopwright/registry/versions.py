@@ -115,9 +115,9 @@ def register(
 def _check_lineage(tx: Tx, run: str, training_set: str, code_digest: str) -> None:
     """Refuse a version that would rest on what is not there."""
     if run:
-        tracking.get_run(tx, run_id=parse_ref(run).name if ":" in run else run)
+        tracking.get_run(tx, run_id=parse_ref(run, field="run").name if ":" in run else run)
     if training_set:
-        named = parse_ref(training_set, tx.project)
+        named = parse_ref(training_set, tx.project, "training_set")
         features.training_set(tx, service=named.name, version=named.version)
     if code_digest and store_sql.find_blob(tx.connection, tx.project, code_digest) is None:
         raise NotFound("this project has no such code", field="code_digest", value=code_digest)

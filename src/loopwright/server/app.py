@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -77,7 +78,8 @@ def create_app(context: ServerContext) -> Starlette:
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
         *surface_routes(),
     ]
-    handlers = {LoopwrightError: _on_error, Exception: _on_crash, 404: _on_missing}
+    handlers: dict[Any, Any] = {LoopwrightError: _on_error, Exception: _on_crash, ClientDisconnect: _on_gone}
+    handlers |= {404: _on_missing, 405: _on_wrong_method}
     counting = Middleware(CountRequests, metrics=context.metrics, routes=routes)
     return ServerApp(context, routes=routes, lifespan=lifespan, exception_handlers=handlers, middleware=[counting])
 
@@ -92,6 +94,7 @@ class ServerApp(Starlette):
 
     def __init__(self, context: ServerContext, **options: Any) -> None:
         super().__init__(**options)
+        self.router.redirect_slashes = False  # it would lead to whatever host the request names
         self.state.context = context
         self._answer = VerbCalls(super().__call__, context)
 
@@ -121,6 +124,17 @@ async def _on_missing(request: Request, _error: Exception) -> Response:
     return JsonAnswer(
         {"error": {"code": "not_found", "message": "no such address", "value": request.url.path}}, status_code=404
     )
+
+
+async def _on_wrong_method(request: Request, error: HTTPException) -> Response:
+    allowed = (error.headers or {}).get("Allow", "")
+    facts = {"message": "this address is not asked so", "field": "method", "value": request.method, "rule": allowed}
+    headers = {"allow": allowed}
+    return JsonAnswer({"error": {"code": "method_not_allowed", **facts}}, status_code=405, headers=headers)
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=499)  # nobody is there to read it
 
 
 async def _on_crash(request: Request, error: Exception) -> Response:

@@ -80,7 +80,7 @@ def start_run(
         source: The code's commit.
     """
     run_id = tx.new_id("run")
-    refs = [str(parse_ref(text, tx.project)) for text in inputs or []]
+    refs = [str(parse_ref(text, tx.project, "inputs")) for text in inputs or []]
     run = Run(
         run_id=run_id,
         experiment=check_name(experiment, "experiment"),
