@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from loopwright.features import online
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, audit
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.serving import sql as serving_sql
@@ -49,8 +50,11 @@ def test_a_deleted_project_leaves_its_events_and_no_rows_and_others_keep_theirs(
     rows = serving("loop.belongings").rows
     assert rows["model_versions"] == 1
     serving("loop.delete_project", name="flights", reason="done with it")
+    for project in ("flights", "other"):
+        online.open_project_store(tmp_path, project).close()
     worker = InProcessWorker(dispatcher, serving.blobs, tmp_path, serving.wall)
     worker.run()
+    assert online.stored_projects(tmp_path) == {"other"}
     [job] = serving("jobs.list", kind="loop.forget_project")
     assert job.state == "done"
     assert job.result["rows"] >= sum(rows.values()) - rows.get("timers", 0)

@@ -3,6 +3,7 @@
 import logging
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.http import Gateway
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Launcher
+from loopwright.gateway.leftovers import let_go, let_go_of_spools
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.once import Once
@@ -93,6 +95,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
     credential = gateway_token(_service_token(settings), address)
     control = VerbCaller(_servers(settings), ServiceLine(credential), timeout_s=CONTROL_TIMEOUT_S)
+    let_go_of_spools(root)
     spool = Spool(root / "spool")
     sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
@@ -101,7 +104,10 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     place = Place(root, settings.state_dir, Enclosure.of(settings))
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
     troubles = Troubles(clock)
-    keeper = ReleaseKeeper(root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look)
+    forget = partial(let_go, root, settings.state_dir)
+    keeper = ReleaseKeeper(
+        root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, let_go=forget
+    )
     stores = StoreWatch(root / "held-views.json", keeper.releases, settings.state_dir)
     troubles.watch(
         lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), stores.signs, lambda: child_signs(keeper.served)

@@ -4,7 +4,7 @@ import gc
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
 
 log = logging.getLogger("loopwright.gateway")
+KNOWN_FILE = "known.json"
 POLL_S = 10.0
 RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
@@ -42,6 +43,8 @@ class Known(msgspec.Struct):
     clocks: dict[str, str] = {}
     closed: list[str] = []
     """Projects in which nothing is changed any more."""
+    deleted: list[str] = []
+    """Those of them whose rows are gone, and are to be gone from this disk."""
     external: list[Name] = []
     personal: dict[str, list[str]] = {}
     """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
@@ -70,6 +73,7 @@ class ReleaseKeeper:
         address: Where it answers.
         is_well: Says whether this gateway answers at all; one that does not renews no lease.
         look: Looks for troubles, which the server is told of.
+        let_go: Removes what the disk holds of projects that were deleted.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class ReleaseKeeper:
         address: str,
         is_well: Callable[[], bool] = lambda: True,
         look: Callable[[], list[Trouble]] = list,
+        let_go: Callable[[Collection[str]], None] = lambda gone: None,
     ) -> None:
         self.served: dict[Name, Served] = {}
         self.known = Known()
@@ -89,9 +94,9 @@ class ReleaseKeeper:
         """Releases that ended an endpoint: labels of what it answered still come."""
         self.has_asked = False
         self.refreshes = 0
-        self._folder, self._known_file = root / "releases", root / "known.json"
+        self._folder, self._known_file = root / "releases", root / KNOWN_FILE
         self._control, self._launcher, self._is_well = control, launcher, is_well
-        self._gateway, self._address, self._look = gateway, address, look
+        self._gateway, self._address, self._look, self._let_go = gateway, address, look, let_go
         self._troubles: list[Trouble] = []
         self._position = 0
         self._waiting: dict[Name, Waiting] = {}
@@ -146,23 +151,25 @@ class ReleaseKeeper:
         champion = release.variants[champion_place(release)]
         return Labels(release.task, champion.signature.classes, are_ids_ours=True)
 
-    def refresh(self) -> None:
+    def refresh(self, control: VerbCaller | None = None) -> None:
         """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
 
         Raises:
             LoopwrightError: The server does not answer or refuses.
         """
-        live = self._control.call(tokens.live)
-        listed = self._control.call(projects.list_projects, with_closed=True)
-        external = self._control.call(serving.external_deployments)
-        pushed = self._control.call(data.datasets.personal_columns)
+        control = control or self._control
+        live = control.call(tokens.live)
+        listed = control.call(projects.list_projects, with_closed=True)
+        external = control.call(serving.external_deployments)
+        pushed = control.call(data.datasets.personal_columns)
         clocks = {project.name: project.clock for project in listed}
         personal = {f"{each.project}/{each.spec.name}": each.spec.personal for each in external}
         self.refreshes += 1
         tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
         names = [(each.project, each.spec.name) for each in external]
         closed = [project.name for project in listed if project.closed_at is not None]
-        fresh = Known(live, dict(clocks), closed, names, personal, tasks, pushed)
+        deleted = [project.name for project in listed if project.deleted_at is not None]
+        fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
             write_document(self._known_file, fresh)
@@ -187,10 +194,11 @@ class ReleaseKeeper:
 
         Where no server answers at once, what is on the disk serves.
         """
-        try:
-            self._ask(replace(self._control, timeout_s=CATCH_UP_S))
-        except Exception as error:  # noqa: BLE001 - what is on the disk must be launched whatever comes
-            log.info("nobody said what is newer than this disk: %s", error)
+        for ask in (self.refresh, self._ask):
+            try:
+                ask(replace(self._control, timeout_s=CATCH_UP_S))
+            except Exception as error:  # noqa: BLE001 - what is on the disk must be launched whatever comes
+                log.info("nobody said what is newer than this disk: %s", error)
 
     def _ask(self, control: VerbCaller) -> None:
         """Take up what came after the newest release known; at first that is everything."""
@@ -204,6 +212,7 @@ class ReleaseKeeper:
             self._expect(release)
             self._reported.pop((release.project, release.deployment), None)
         self._position = max([self._position, *(release.position for release in releases)])
+        self._end_deleted()
         if not self._waiting and not releases:
             return
         self._launch_due()
@@ -211,6 +220,13 @@ class ReleaseKeeper:
         self._launcher.keep_only([*self.releases(), *(waiting.release for waiting in self._waiting.values())])
         self._report()
         self._acknowledge()
+
+    def _end_deleted(self) -> None:
+        """Let go of what deleted projects served: whoever was away then finds no release that says so."""
+        for name in [name for name in (*self.served, *self._waiting) if name[0] in self.known.deleted]:
+            self._waiting.pop(name, None)
+            self._kept.pop(name, None)
+            self._retire(name)
 
     def _expect(self, release: Release) -> None:
         """Take note of a release: one that serves is launched next, one that ends an endpoint lets go of it."""
@@ -221,12 +237,15 @@ class ReleaseKeeper:
             return
         self.retired[name] = release
         self._waiting.pop(name, None)
-        self.failures.pop(name, None)
+        self._retire(name)
+        write_document(self._folder / name[0] / f"{name[1]}.json", release)
+
+    def _retire(self, name: Name) -> None:
         before = self.served.get(name)
+        self.failures.pop(name, None)
         if before is not None:
             self.served = {key: served for key, served in self.served.items() if key != name}
             self._launcher.retire(before)
-        write_document(self._folder / name[0] / f"{name[1]}.json", release)
 
     def _launch_due(self) -> None:
         for name, waiting in list(self._waiting.items()):
@@ -297,11 +316,19 @@ class ReleaseKeeper:
                 if self.has_asked and self._is_well():
                     self._acknowledge()
                 self.refresh()
+                self._let_go_of_deleted()
             except LoopwrightError as error:
                 log.info("lease: %s", error)
             except Exception:
                 log.exception("renewing the lease failed")
             self._stopping.wait(max(0.1, LEASE_S - (time.monotonic() - started)))
+
+    def _let_go_of_deleted(self) -> None:
+        """Forget the endpoints of deleted projects and let their files go, once nothing of them serves any more."""
+        gone = set(self.known.deleted) - {project for project, _ in [*self.served, *self._waiting]}
+        if gone:
+            self.retired = {name: release for name, release in list(self.retired.items()) if name[0] not in gone}
+            self._let_go(gone)
 
     def _acknowledge(self) -> None:
         with self._lease_lock:

@@ -63,6 +63,7 @@ class StoreWatch:
             for plan in release.plans.values()
             for view in bind_views(plan, release.project)
         ]
+        self._close_all_but({release.project for release, _ in read})
         if not read:
             return
         keys, empty = {view.key for _, view in read}, set[str]()
@@ -83,6 +84,11 @@ class StoreWatch:
         if project not in self._stores:
             self._stores[project] = online.open_online_store(online.online_url(self._state_dir, project))
         return self._stores[project]
+
+    def _close_all_but(self, projects: set[str]) -> None:
+        """Let go of stores that nothing reads any more: a file that is open stays on the disk, whoever removes it."""
+        for project in self._stores.keys() - projects:
+            self._stores.pop(project).close()
 
     def _remember(self, held: set[str]) -> None:
         if held != self._held:

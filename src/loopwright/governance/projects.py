@@ -77,7 +77,7 @@ def unknown_project(connection: Connection, name: str) -> NotFound:
     return NotFound(f"no project is named {name}", field="project", value=name, next_step=hint)
 
 
-@query("projects.list", parts=("gateway",))
+@query("projects.list", parts=("gateway", "worker"))
 def list_projects(tx: Tx, *, with_closed: bool = False) -> list[Project]:
     """Return the projects the caller may see; those that were closed where they are asked for."""
     visible = [one for one in sql.list_projects(tx.connection) if with_closed or one.closed_at is None]

@@ -228,12 +228,7 @@ def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
     while removed := context.call(projects.forget_rows):
         rows += removed
         context.progress(f"{rows:,} rows removed")
-    store = online.open_project_store(context.state_dir, context.project)
-    try:
-        for key in store.view_keys(context.project):
-            store.forget(key)
-    finally:
-        store.close()
+    online.remove_stores(context.state_dir, [context.project])  # other state folders are swept by who works there
     return {"rows": rows}
 
 

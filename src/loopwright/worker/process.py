@@ -20,6 +20,7 @@ from loopwright.wire.enclosing import check_walls
 from loopwright.wire.process import run_process
 from loopwright.worker.context import WorkerContext, make_context
 from loopwright.worker.instance import hold_instance
+from loopwright.worker.leftovers import keep_swept
 from loopwright.worker.tasks import Task, Tasks
 
 log = logging.getLogger("loopwright.worker")
@@ -73,6 +74,8 @@ class Worker:
     def run(self) -> None:
         """Work until told to stop; until all is told and handed back, leases are prolonged."""
         threading.Thread(target=self._renew_loop, name="renew", daemon=True).start()
+        swept = (self._context, self._tasks, self._is_over)
+        threading.Thread(target=keep_swept, args=swept, name="sweep", daemon=True).start()
         try:
             self._claim_and_take()
             self._drain()

@@ -2,7 +2,7 @@
 
 from loopwright.features.online.base import SLACK_US, Forgotten, Lookup, OnlineStore, Part, Pushed, open_online_store
 from loopwright.features.online.parting import open_project_store, part_projects
-from loopwright.features.online.places import online_folder, online_url
+from loopwright.features.online.places import online_folder, online_url, remove_stores, stored_projects
 
 __all__ = [
     "SLACK_US",
@@ -16,4 +16,6 @@ __all__ = [
     "open_online_store",
     "open_project_store",
     "part_projects",
+    "remove_stores",
+    "stored_projects",
 ]

@@ -4,7 +4,10 @@ User code of a project looks features up by itself, behind walls: it has to open
 for writing, and nothing of another project.
 """
 
+from collections.abc import Collection
 from pathlib import Path
+
+from loopwright.store.garbage.folders import remove_projects
 
 STORES = "online"
 """Folder of the state folder that holds a folder for each project."""
@@ -30,3 +33,14 @@ def online_folder(state_dir: Path, project: str) -> Path:
 def online_url(state_dir: Path, project: str) -> str:
     """Return the address of a project's store, whose folder is made where it is missing."""
     return str(online_folder(state_dir, project) / FILE)
+
+
+def stored_projects(state_dir: Path) -> set[str]:
+    """Return the projects that have a store in a state folder."""
+    stores = state_dir / STORES
+    return {folder.name for folder in stores.iterdir()} if stores.is_dir() else set()
+
+
+def remove_stores(state_dir: Path, gone: Collection[str]) -> list[Path]:
+    """Remove the stores of projects that were deleted; return their folders. Who has one open keeps it until then."""
+    return remove_projects([state_dir / STORES], gone)

@@ -1,7 +1,7 @@
-"""Files of a state folder that no process needs again: uploads that broke off, scratch space of killed workers."""
+"""What no process needs of a state folder: broken-off uploads, killed workers' space, folders of deleted projects."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from loopwright.store.garbage.types import Freed
@@ -31,6 +31,19 @@ def sweep_folders(state_dir: Path, before_us: int, *, is_plan: bool = False) -> 
     for path in () if is_plan else (*uploads, *children):
         shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
     return [each for each in freed if each.files]
+
+
+def remove_projects(parents: Iterable[Path], gone: Collection[str]) -> list[Path]:
+    """Remove the folders of deleted projects; return them. What cannot be removed is left for the next time.
+
+    Args:
+        parents: Folders that have one for each project, by its name.
+        gone: Names of projects that were deleted.
+    """
+    found = [folder for parent in parents for folder in _entries(parent) if folder.name in gone and folder.is_dir()]
+    for folder in found:
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
 
 
 def _entries(folder: Path) -> list[Path]:

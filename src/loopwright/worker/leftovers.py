@@ -1,0 +1,37 @@
+"""What this worker's state folder holds of projects that were deleted: a worker removes it now and then."""
+
+import logging
+import threading
+
+from loopwright.features import online
+from loopwright.governance import SYSTEM, projects
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.worker.context import WorkerContext
+from loopwright.worker.tasks import Tasks
+
+log = logging.getLogger("loopwright.worker")
+FIRST_AFTER_S, EVERY_S = 30.0, 600.0
+
+
+def sweep_stores(context: WorkerContext, tasks: Tasks) -> None:
+    """Remove the online stores of deleted projects for which this worker does nothing at the moment.
+
+    Raises:
+        LoopwrightError: The server does not say which they are.
+    """
+    idle = online.stored_projects(context.state_dir) - {task.job.project for task in tasks.active()}
+    if not idle:
+        return
+    listed = context.caller.try_once(projects.list_projects, SYSTEM, 0.0, with_closed=True)
+    online.remove_stores(context.state_dir, idle & {each.name for each in listed if each.deleted_at is not None})
+
+
+def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -> None:
+    """Sweep again and again until the worker is over."""
+    pause_s = FIRST_AFTER_S
+    while not is_over.wait(pause_s):
+        pause_s = EVERY_S
+        try:
+            sweep_stores(context, tasks)
+        except (LoopwrightError, OSError) as error:
+            log.info("stores of deleted projects are looked for later: %s", error)
