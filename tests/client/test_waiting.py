@@ -48,12 +48,17 @@ def test_a_wait_has_an_end() -> None:
 
 def test_a_failed_step_names_file_line_and_function_of_the_user() -> None:
     frame = "train.py, line 12, in fit: rows['no_such_column']"
-    error = {"message": "KeyError: 'no_such_column'", "step": "fit", "details": {"traceback": [frame]}}
+    error = {
+        "message": "KeyError: 'no_such_column'",
+        "step": "fit",
+        "details": {"traceback": [frame]},
+        "next_step": "fewer rows",
+    }
     server = Server(msgspec.structs.replace(EXECUTION, state="failed", error=error))
     with pytest.raises(StepFailed) as told:
         RemoteExecution(server, EXECUTION).wait()  # type: ignore[arg-type]
     assert (told.value.field, told.value.value) == ("step fit", frame)
-    assert "loopwright retry exe_1" in str(told.value.next_step)
+    assert told.value.next_step == "loopwright logs exe_1; fewer rows"
 
 
 def test_handles_say_what_they_are() -> None:

@@ -107,7 +107,8 @@ def test_a_failed_pipeline_is_told_until_it_runs_again_or_another_did(serving: L
     serving.service("pipelines.finish_execution", execution_id=execution.execution_id, error={"message": "no rows"})
     need = only(serving, "pipeline")
     assert need.sentence == "pipeline fit failed: no rows"
-    assert need.command == f"loopwright retry {execution.execution_id}"
+    assert need.command == f"loopwright logs {execution.execution_id}"
+    assert "mended in the code: loopwright apply FILE, then loopwright start fit" in need.next_step
     answer(serving, need)
     assert needs(serving) == []
     serving.service("pipelines.finish_execution", execution_id=execution.execution_id, error={"message": "no rows"})

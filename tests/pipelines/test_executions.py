@@ -53,13 +53,23 @@ def test_a_failed_execution_goes_on_from_the_failed_step(run: Run, call: Call) -
     assert failed.state == "failed"
     assert failed.error["step"] == "fit"
     assert failed.error["message"] == "no rows"
-    assert "loopwright retry" in failed.error["next_step"]
+    assert failed.error["next_step"] == (
+        "mended in the code: loopwright apply FILE, then loopwright start train; "
+        f"mended elsewhere: loopwright retry {failed.execution_id}"
+    )
     retried = call("pipelines.retry", execution_id=failed.execution_id, reason="fixed")
     assert (retried.state, retried.round, run.states()) == ("queued", 2, ["done", "waiting"])
     assert len(call("jobs.list")) == 2
     run.take(2)
     assert run.advance().begun == [BegunStep("fit", 2, {"rows": 7})]
     assert run.read().steps[1].error is None
+
+
+def test_the_hint_of_a_step_leads_and_how_to_go_on_follows(run: Run) -> None:
+    run.take()
+    run.advance()
+    run.advance(EndedStep("load", 1, error={"code": "too_large", "message": "too big", "next_step": "use fewer rows"}))
+    assert run.read().error["next_step"].startswith("use fewer rows; mended in the code: loopwright apply FILE")
 
 
 def test_a_cancelled_execution_begins_no_step(run: Run, call: Call) -> None:

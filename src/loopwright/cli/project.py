@@ -136,6 +136,7 @@ def start(
 def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bool) -> None:
     """Run a failed execution on from the step that failed, finished steps keep their outputs; or do a failed job again.
 
+    It runs the code it was started with: what is mended in the code wants `loopwright apply` and `loopwright start`.
     ID is what `loopwright status` names.
     """
     is_job = name.startswith("job_")

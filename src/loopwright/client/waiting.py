@@ -222,7 +222,7 @@ class RemoteExecution:
             field=f"step {error['step']}" if error.get("step") else None,
             value=frames[-1] if frames else error.get("value"),
             rule=error.get("rule"),
-            next_step=f"loopwright logs {self.execution_id}; {_how_on(self.execution_id, self.record.pipeline)}",
+            next_step="; ".join(filter(None, (f"loopwright logs {self.execution_id}", error.get("next_step")))),
             details={"traceback": frames} if frames else None,
         )
 
@@ -249,11 +249,3 @@ def _wait(look: Callable[[], Any], has_ended: Callable[[], bool], timeout_s: flo
         time.sleep(pause_s)
         pause_s = min(_LONGEST_PAUSE_S, pause_s * 1.3)
         look()
-
-
-def _how_on(execution_id: str, pipeline: str) -> str:
-    """Return how to go on after a failure: an execution keeps the code it was started with."""
-    return (
-        f"mended in the code: loopwright apply FILE, then loopwright start {pipeline}; "
-        f"mended elsewhere: loopwright retry {execution_id}"
-    )

@@ -239,8 +239,8 @@ def _pipelines(tx: Tx) -> Iterator[Need]:
             sentence=f"pipeline {one.pipeline} failed: {error.get('message') or 'no step says why'}",
             event_at=one.event_at,
             recorded_at=one.finished_at or one.recorded_at,
-            next_step="read its steps, correct it, retry",
-            command=f"loopwright retry {one.execution_id}",
+            next_step=str(error.get("next_step") or "read its steps"),
+            command=f"loopwright logs {one.execution_id}",
             answers=[Answer("pipelines.retry", {"execution_id": one.execution_id})],
         )
 

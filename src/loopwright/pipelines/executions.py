@@ -158,7 +158,7 @@ def cancel(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
 
 @verb("pipelines.retry", changes=Execution)
 def retry(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
-    """Run a failed execution on from the step that failed; finished steps keep their outputs."""
+    """Run a failed execution on from the step that failed, with the code it has; finished steps keep their outputs."""
     found = find(tx, execution_id, lock=True)
     check_change("execution", EXECUTION_STATES, found.state, "queued")
     values = {"state": "queued", "round": found.round + 1, "attempt": 0, "finished_at": None, "error": None}
@@ -191,8 +191,8 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
         error = {**(failed.error or {}), "step": failed.step}
     ref = tx.ref("execution", execution_id)
     if error is not None:
-        hint = f"correct it, then: loopwright retry {execution_id} (finished steps are kept)"
-        error = {**error, "next_step": error.get("next_step") or hint}
+        hints = (error.get("next_step"), _how_on(execution_id, found.pipeline))
+        error = {**error, "next_step": "; ".join(filter(None, hints))}
         sql.update_execution(tx, execution_id, state="failed", finished_at=tx.wall_us, error=error)
         facts = ExecutionFailed(execution_id, found.pipeline, error, str(error["next_step"]))
         tx.emit(facts, ref, reason=str(error.get("message", "")))
@@ -218,6 +218,14 @@ def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
         unknown = NotFound("no such execution", field="execution_id", value=execution_id, next_step=step)
         raise missing(tx, "execution", execution_id, None, unknown)
     return found
+
+
+def _how_on(execution_id: str, pipeline: str) -> str:
+    """Return how to go on after a failure: an execution keeps the code it was started with."""
+    return (
+        f"mended in the code: loopwright apply FILE, then loopwright start {pipeline}; "
+        f"mended elsewhere: loopwright retry {execution_id}"
+    )
 
 
 def _queue(tx: Tx, execution: Execution) -> None:
