@@ -7,9 +7,10 @@ import msgspec
 import polars as pl
 import pytest
 
-from loopwright.features import BoundView, DatasetPushSpec
+from loopwright.features import BoundView, DatasetPushSpec, jobs
 from loopwright.features.jobs import cut_training_set, freeze_training_set, load_training_set
 from loopwright.features.online import online_url, open_online_store
+from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -49,14 +50,14 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     assert len(loaded("audit.list", type_prefix="features.materialized")) == 3
 
 
-def push(worker: Any, dataset: str, rows: pl.DataFrame) -> None:
+def push(worker: Any, dataset: str, rows: pl.DataFrame, seq: int = 1) -> None:
     """Log rows as a gateway does that took them."""
-    push_id = pl.format("push_{}", pl.int_range(pl.len()))
-    logged = rows.with_columns(push_id=push_id, event_at=pl.lit(0), recorded_at=pl.lit(0))
+    push_id = pl.format("push_{}", seq * 1_000 + pl.int_range(pl.len()))
+    logged = rows.with_columns(push_id=push_id, event_at=pl.lit(0), recorded_at=pl.lit(worker.wall.at_us))
     path = worker.state_dir / "pushed.parquet"
     logged.write_parquet(path)
     stored = worker.blobs.put_file(path)
-    chunk = describe_chunk(logged, stored, kind="pushes", stream=dataset, writer="w", seq=1)
+    chunk = describe_chunk(logged, stored, kind="pushes", stream=dataset, writer="w", seq=seq)
     worker.call("chunks.register", {"chunks": [to_builtins(chunk)]}, "flights")
 
 
@@ -76,6 +77,38 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     store.close()
     assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
     assert worker.run_job(job) == {"rows": 3, "entities": 0}
+
+
+def test_a_fill_holds_few_rows_at_a_time_and_finds_what_all_of_them_say(
+    loaded: Call, worker: Any, small: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it depends on how rows lie in fragments and chunks, nor on columns that only some of them have."""
+    for hour in range(10, 16):
+        row = (f"G{hour}", hour, hour + 1, "UA", "JFK", float(hour % 4 * 10))
+        worker.load("flights", small.flights([row]))
+        pushed = small.flights([(f"P{hour}", hour, hour + 1, "B6", "JFK", 40.0)] * 2)
+        push(worker, "flights", pushed.drop("delay", "is_late") if hour == 12 else pushed, hour)
+    plan = loaded("features.freeze_plan", service="late")
+    bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
+    asked = [bound["recent_carrier"]], {"carrier": ["UA", "B6"]}, [17 * HOUR_US] * 2
+    answers, held = [], list[int]()
+    fill = SqliteOnlineStore.fill
+    monkeypatch.setattr(
+        SqliteOnlineStore,
+        "fill",
+        lambda store, view, frame, *rest: held.append(frame.height) or fill(store, view, frame, *rest),
+    )
+    for most_rows in (1_000, 2):
+        monkeypatch.setattr(jobs, "MOST_ROWS", most_rows)
+        held.clear()
+        job = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan, reset=True)
+        done = worker.run_job(job)
+        store = open_online_store(online_url(worker.state_dir, "flights"))
+        answers.append((done["rows"], {name: str(found) for name, found in store.lookup(*asked).columns.items()}))
+        store.close()
+    assert answers[0] == answers[1]
+    assert answers[0][0] == sum(held) == 3 + 6 + 12
+    assert max(held) <= 3  # a fragment has three
 
 
 def test_pushed_rows_without_what_is_personal_are_not_filled_in(loaded: Call, worker: Any, small: Any) -> None:

@@ -1,6 +1,8 @@
 """Jobs of features, done by the worker: filling the online store, freezing training sets."""
 
 import tempfile
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -26,9 +28,11 @@ from loopwright.features.types import (
     TrainingSetVersion,
 )
 from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import chunks
 from loopwright.store.blobs import BlobStore
+from loopwright.store.slices import slices
 from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, job
 
@@ -36,6 +40,12 @@ PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 """What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
 _SEALED_WITHIN_US = DAY_US
 """How much earlier than its chunk a push may be recorded: it waits in a spool while no server is up."""
+
+
+MOST_ROWS = 250_000
+"""Rows that a fill holds at once; a fragment or a merged chunk has hardly more."""
+_Slice = tuple[pl.DataFrame, list[str]]
+"""Rows to fill in, and the digests of the fragments that are all in with them."""
 
 
 @job(MaterializeRequest)
@@ -50,65 +60,74 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
         done = store.filled(view.key)
         fresh = [fragment for fragment in version.fragments if fragment.digest not in done]
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
-        until_us = args.until_us + DAY_US
-        frame = _recent(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
-        # A fragment with rows that are still to come is read again, until all of them are in.
-        ends = {fragment.digest: fragment.event_at_max for fragment in fresh}
-        whole = [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
-        filled = [store.fill(view, frame, whole, until_us)]
-        if (rows := _pushed_rows(context, view, version)) is not None:
-            filled.append(store.fill(view, rows, [], until_us))
+        until_us, rows, entities = args.until_us + DAY_US, 0, 0
+        of_version = _version_slices(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
+        for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
+            filled = store.fill(view, frame, whole, until_us)
+            rows, entities = rows + filled.rows, entities + filled.changed
+            context.progress(f"{rows:,} rows")
     finally:
         store.close()
-    row_count, entity_count = sum(part.rows for part in filled), sum(part.changed for part in filled)
     context.call(
         fills.finish_materialize,
         job_id=context.job.job_id,
         view=view,
         dataset_version=version.version,
-        rows=row_count,
-        entities=entity_count,
+        rows=rows,
+        entities=entities,
         reason=args.reason,
     )
-    return {"rows": row_count, "entities": entity_count}
+    return {"rows": rows, "entities": entities}
 
 
-def _recent(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us: int) -> pl.DataFrame:
-    """Read the rows that can still answer: of windows by event time, those no older than the longest."""
+def _version_slices(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us: int) -> Iterator[_Slice]:
+    """Yield the rows that can still answer: of windows by event time, those no older than the longest."""
     time, known = view.dataset.time, view.dataset.known_at.values()
     used = used_columns(view.view)
-    names = [*view.dataset.key, time, view.view.entity, *used, *(moment.column for moment in known)]
-    scan = read.scan(version, blobs)
-    is_there = set(scan.collect_schema().names())
-    scan = scan.select([name for name in dict.fromkeys(names) if name in is_there])
+    names = dict.fromkeys([*view.dataset.key, time, view.view.entity, *used, *(moment.column for moment in known)])
+    oldest = None
     if isinstance(view.view, AggregateViewSpec) and view.view.counts == "event" and version.fragments:
         newest = max(fragment.event_at_max or until_us for fragment in version.fragments)
         oldest = min(newest, until_us) - max(view.view.windows_us) - SLACK_US
-        scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
-    return scan.collect()
+    for fragments in slices(version.fragments, MOST_ROWS):
+        scan = read.scan(msgspec.structs.replace(version, fragments=fragments), blobs)
+        is_there = set(scan.collect_schema().names())
+        scan = scan.select([name for name in names if name in is_there])
+        if oldest is not None:
+            scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
+        # A fragment with rows that are still to come is read again, until all of them are in.
+        ends = {fragment.digest: fragment.event_at_max for fragment in fragments}
+        yield scan.collect(), [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
 
 
-def _pushed_rows(context: JobContext, view: BoundView, version: DatasetVersion) -> pl.DataFrame | None:
-    """Return what was pushed since the version before this one, transformed: a version may come later than its rows.
+def _pushed_slices(context: JobContext, view: BoundView, version: DatasetVersion) -> Iterator[_Slice]:
+    """Yield what was pushed since the version before this one, transformed: a version may come later than its rows.
 
     Of a dataset with personal columns the log holds no whole rows: they come with the next version.
     """
     if context.call(data.get, dataset=version.dataset).spec.personal:
-        return None
+        return
     context.seal(Streams(context.project, ("pushes",), version.dataset))
     before = context.call(data.version_before, dataset=version.dataset, version=version.version)
     since = 0 if before is None else before.recorded_at
     recent = context.call(chunks.find, kind="pushes", stream=version.dataset, recorded_since=since)
-    if not recent:
-        return None
-    frames = [_since(pl.scan_parquet(context.blobs.path(chunk.digest)), since).collect() for chunk in recent]
-    rows = _as_sent(pl.concat(frames, how="diagonal_relaxed"), view.dataset)
-    if view.dataset.transform is None:
+    logged = {chunk.chunk_id: pl.scan_parquet(context.blobs.path(chunk.digest)) for chunk in recent}
+    # Columns and dtypes of all: a slice may lack what only others have.
+    schema = pl.concat(logged.values(), how="diagonal_relaxed").collect_schema() if logged else pl.Schema()
+    for part in slices(recent, MOST_ROWS):
+        frames = [pl.LazyFrame(schema=schema), *(_since(logged[chunk.chunk_id], since) for chunk in part)]
+        rows = _as_sent(pl.concat(frames, how="diagonal_relaxed").collect(), view.dataset)
+        if rows.height:
+            yield _transformed(context, rows, view.dataset.transform), []
+
+
+def _transformed(context: JobContext, rows: pl.DataFrame, transform: CodeRef | None) -> pl.DataFrame:
+    if transform is None:
         return rows
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / "raw.parquet", Path(folder) / "out.parquet"
         rows.write_parquet(raw)
-        context.transform(view.dataset.transform, raw, out)
+        context.transform(transform, raw, out)
         return pl.read_parquet(out)
 
 

@@ -1,6 +1,6 @@
 """The answers of a window: tallied from profiles of chunks where they serve, else from rows, some at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -20,6 +20,7 @@ from loopwright.monitoring.tallies import (
 from loopwright.monitoring.types import WindowTask
 from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
+from loopwright.store.slices import slices
 from loopwright.store.streams import FEATURE_PREFIX
 from loopwright.store.types import Chunk
 
@@ -57,7 +58,7 @@ def read_answers(task: WindowTask, blobs: BlobStore, reference: Reference | None
         labelled.append(rows.select(kept).join(labels, on="prediction_id", how="inner"))
     counted = [chunk for chunk in task.predictions if chunk.chunk_id in profiled]
     labels = _read_labels(task, counted, blobs)
-    for chunks in _groups(_with_labels(counted, labels)):
+    for chunks in slices(_with_labels(counted, labels), MOST_ROWS):
         rows = (
             _scan(task, predictions.Part(chunks), blobs, kept)
             .join(labels.lazy(), on="prediction_id", how="inner")
@@ -91,15 +92,3 @@ def _with_labels(chunks: Sequence[Chunk], labels: pl.DataFrame) -> list[Chunk]:
     below = ids.search_sorted(bounds.get_column("low"), side="left")
     upto = ids.search_sorted(bounds.get_column("high"), side="right")
     return [chunk for chunk, is_named in zip(chunks, (upto > below).to_list(), strict=True) if is_named]
-
-
-def _groups(chunks: Sequence[Chunk]) -> Iterator[list[Chunk]]:
-    """Yield chunks together that hold few enough rows."""
-    group: list[Chunk] = []
-    for chunk in chunks:
-        if group and sum(each.rows for each in group) + chunk.rows > MOST_ROWS:
-            yield group
-            group = []
-        group.append(chunk)
-    if group:
-        yield group
