@@ -9,7 +9,8 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.loop import Backtest, ClosingTable, Scope, is_scratch
-from loopwright.store import sql
+from loopwright.loop import sql as loop_sql
+from loopwright.store import forgetting, sql
 from loopwright.store.types import Bounds, Job
 from loopwright.store.work import LANES
 from tests.loop.conftest import PROJECT, Importer, Loop
@@ -239,3 +240,38 @@ def test_rows_that_are_played_are_not_deleted_meanwhile(desk: Desk, importer: Im
     assert f"flights/backtest:{backtest.backtest_id}" in holds()
     desk.loop("jobs.cancel", job_id=backtest.job_id)
     assert f"flights/backtest:{backtest.backtest_id}" not in holds()
+
+
+def test_a_project_that_is_deleted_takes_its_backtests_and_their_projects_along(desk: Desk, importer: Importer) -> None:
+    for token in "ab":
+        desk.loop.wall.at_us += 60_000_000
+        kept = desk.start(keep_project=True)
+        job = desk.claim()
+        desk.begin(kept, token)
+        desk.end("jobs.fail", job, error={"code": "step_failed", "message": "no"})
+    desk.loop("deletion.delete", ref=f"backtest:{kept.backtest_id}", reason="it was read")
+    desk.loop.wall.at_us += 60_000_000
+    runs = desk.start()
+    desk.claim()
+    desk.begin(runs, "c")
+    assert len(desk.projects()) == 4
+    desk.loop("loop.delete_project", name="flights", reason="done with it")
+    assert (desk.projects(), desk.borrowers()) == ([], set())
+    assert desk.events()[-1] == ("finished", "cancelled")
+    # Its worker was killed; the rows go before anybody answers that the job is over.
+    desk.loop.wall.at_us += 600_000_000
+    claim = {"worker": "next", "kinds": ["loop.backtest"], "slots": dict.fromkeys(LANES, 9)}
+    assert desk.loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM) == []
+    importer.run()
+    desk.loop.reactor.drain()
+    for project in ("flights", *(event.payload["scratch"] for event in begun(desk))):
+        left = desk.loop.dispatcher.read(project, LOCAL_ACTOR, forgetting.count_rows)
+        assert left.keys() <= {"reactions"}  # that the last events were answered
+    waiting = desk.loop.dispatcher.database.read(lambda connection: loop_sql.waiting_reactions(connection, 2**62))
+    assert waiting == []
+
+
+def begun(desk: Desk) -> list[Any]:
+    """Return the events of backtests that began."""
+    events: list[Any] = desk.loop("audit.list", type_prefix="loop.backtest_begun")
+    return events

@@ -1,11 +1,17 @@
 """The end of a project: everything in it stops at once; where it is deleted its rows go, its events stay."""
 
+from dataclasses import replace
+
 from loopwright import pipelines, serving
-from loopwright.governance import Project, projects
+from loopwright.governance import Project, projects, tokens
+from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
+from loopwright.loop.backtest import sql as backtest_sql
+from loopwright.loop.events import BacktestFinished
 from loopwright.loop.types import Belongings, ForgetProject
 from loopwright.store import forgetting, jobs
+from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.work import kind_of
 
@@ -54,6 +60,8 @@ def _end_deployment(tx: Tx, name: str, reason: str) -> None:
 def delete_project(tx: Tx, *, name: str, reason: str) -> Project:
     """Close the project and remove its rows, which cannot be undone; files that nothing names any more are freed later.
 
+    Its backtests end and the projects that they made go too, those that were kept among them.
+
     Args:
         name: The project's name once more, so that nobody deletes the one they did not mean.
         reason: Why, in a sentence. It stays, with every other event of the project.
@@ -61,6 +69,39 @@ def delete_project(tx: Tx, *, name: str, reason: str) -> Project:
     if name != tx.project:
         raise InvalidInput("this is not the project's name", field="name", value=name, rule=tx.project)
     close_project(tx, reason=reason)
+    _end_backtests(tx, reason)
     deleted = projects.delete(tx, reason=reason)
     tx.start_job(ForgetProject(), tx.ref("project", tx.project), job_id=f"forget-{tx.project}")
     return deleted
+
+
+def _end_backtests(tx: Tx, reason: str) -> None:
+    """End backtests in the transaction that deletes their project: their rows go, and with them whoever would later."""
+    why = f"{tx.project} is deleted: {reason}"
+    for backtest in backtest_sql.unsettled_backtests(tx):
+        if backtest.scratch is not None:
+            end_scratch(tx, backtest.scratch, is_kept=False, reason=why)
+        ended = {"state": "cancelled", "finished_at": tx.wall_us} if backtest.state == "running" else {}
+        backtest_sql.update_backtest(tx, backtest.backtest_id, scratch=None, **ended)
+        if ended:
+            told = BacktestFinished(backtest.backtest_id, "cancelled", "")
+            tx.emit(told, tx.ref("backtest", backtest.backtest_id), reason=why)
+    for left in store_sql.list_tombstones(tx, kind="backtest", limit=_MOST_AT_ONCE):
+        if kept := left.facts.get("scratch"):
+            end_scratch(tx, str(kept), is_kept=False, reason=why)
+
+
+def end_scratch(tx: Tx, name: str, *, is_kept: bool, reason: str) -> None:
+    """Let nobody's job into a scratch project any more, and delete it unless it is kept.
+
+    Args:
+        tx: In the project whose history was played.
+        name: The scratch project.
+        is_kept: Whether it stays, to be looked into.
+        reason: Why it ends.
+    """
+    project = projects.find(tx, name)
+    inside = replace(tx, project=name, clock=FixedClock(project.clock_at))
+    tokens.end_loans(inside, reason)
+    if not is_kept and project.deleted_at is None:
+        delete_project(inside, name=name, reason=reason)

@@ -10,7 +10,8 @@ from loopwright.loop.apply import check_spec, current_spec, named_blobs
 from loopwright.loop.backtest import sql
 from loopwright.loop.backtest.narrowing import narrow_spec
 from loopwright.loop.backtest.scope import find_scope
-from loopwright.loop.backtest.scratch import end_scratch, open_scratch
+from loopwright.loop.backtest.scratch import open_scratch
+from loopwright.loop.ending import end_scratch
 from loopwright.loop.events import BacktestBegun, BacktestFinished, BacktestStarted
 from loopwright.loop.types import Backtest, ClosingTable, PlayBacktest, ProjectSpec
 from loopwright.store import jobs
@@ -135,10 +136,10 @@ def finish_backtest(tx: Tx, *, backtest_id: str, closing: ClosingTable) -> Backt
 def end_backtest(tx: Tx, job: Job, reason: str) -> None:
     """Record how the job of a backtest ended; the scratch project goes, unless it is to be kept."""
     backtest_id = str(job.args["backtest_id"])
-    backtest = get_backtest(tx, backtest_id=backtest_id)
+    backtest = sql.find_backtest(tx, backtest_id)
     is_ended = job.state in ("done", "failed", "cancelled")  # one that was queued again since is not
-    if not is_ended or backtest.state != "running":
-        return
+    if not is_ended or backtest is None or backtest.state != "running":
+        return  # what went with its project ended there
     scratch = backtest.scratch
     if scratch is not None:
         why = f"{backtest_id} is {job.state}"

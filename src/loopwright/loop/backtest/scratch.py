@@ -1,11 +1,10 @@
-"""Scratch projects: a backtest makes one for itself, its job is let into it, and both end with the backtest."""
+"""Scratch projects: a backtest makes one for itself, and its job is let into it; ``loop/ending.py`` ends them."""
 
 import re
 from dataclasses import replace
 
 from loopwright.governance import Project, projects, tokens
 from loopwright.kernel.clock import MINUTE_US, FixedClock
-from loopwright.loop import ending
 from loopwright.loop.types import ProjectSpec
 from loopwright.store.tx import Tx
 
@@ -38,19 +37,3 @@ def open_scratch(tx: Tx, spec: ProjectSpec, start_at: int, token_digest: str) ->
     projects.create(inside, name=name, owner=spec.owner, risk=spec.risk, clock="replay", clock_at=start_at)
     tokens.lend(inside, token_digest)
     return name
-
-
-def end_scratch(tx: Tx, name: str, *, is_kept: bool, reason: str) -> None:
-    """Let nobody's job into a scratch project any more, and delete it unless it is kept.
-
-    Args:
-        tx: In the project whose history was played.
-        name: The scratch project.
-        is_kept: Whether it stays, to be looked into.
-        reason: Why it ends.
-    """
-    project = projects.find(tx, name)
-    inside = replace(tx, project=name, clock=FixedClock(project.clock_at))
-    tokens.end_loans(inside, reason)
-    if not is_kept and project.deleted_at is None:
-        ending.delete_project(inside, name=name, reason=reason)

@@ -36,6 +36,13 @@ def find_spec(tx: Tx, backtest_id: str) -> ProjectSpec | None:
     return None if spec is None else convert(spec, ProjectSpec)
 
 
+def unsettled_backtests(tx: Tx) -> list[Backtest]:
+    """Return the backtests that run, or that have a project of their own."""
+    is_unsettled = (backtests.c.state == "running") | backtests.c.scratch.is_not(None)
+    rows = tx.execute(select(backtests).where(backtests.c.project_id == tx.project, is_unsettled))
+    return [read_row(row, Backtest) for row in rows]
+
+
 def list_backtests(tx: Tx, deployment: str | None, limit: int) -> list[Backtest]:
     """Return backtests, newest first."""
     statement = select(backtests).where(backtests.c.project_id == tx.project)
