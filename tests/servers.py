@@ -3,9 +3,12 @@
 import secrets
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 
 from loopwright.config import Settings
@@ -25,6 +28,16 @@ def free_port() -> int:
             except OSError:
                 continue
             return port
+
+
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Yield the address of an S3 server without a bucket; skips the test where there is none."""
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", port=free_port(), verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 def settings_in(folder: Path, port: int, service_token: str) -> Settings:

@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.cli.examining import examine
 from loopwright.config import Settings, load_settings
-from tests.servers import free_port
+from tests.servers import free_port, s3_server
 
 
 @pytest.fixture
@@ -41,3 +41,29 @@ def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Pa
     assert "set LOOPWRIGHT_PORT" in found["server port"].next_step
     assert "set LOOPWRIGHT_GATEWAY_PORT" in found["gateway port"].next_step
     assert "hunter2" not in str(found)
+
+
+@pytest.mark.slow
+def test_a_bucket_that_is_missing_or_silent_is_named_with_the_setting_and_what_to_do(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def blobs_at(url: str) -> tuple[str, str]:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        [one] = [one for one in examine(elsewhere) if one.what == "blob store"]
+        assert not one.is_fine
+        return one.found, one.next_step
+
+    elsewhere = msgspec.structs.replace(settings, blobs_url="s3://models/blobs")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "testing")
+    with s3_server() as url:
+        missing = blobs_at(url)
+    assert missing == (
+        "s3://models/blobs: there is no bucket models",
+        "make it, or name another in LOOPWRIGHT_BLOBS",
+    )
+    silent = f"http://127.0.0.1:{free_port()}"
+    assert blobs_at(silent) == (
+        f"s3://models/blobs: bucket models does not answer at {silent}",
+        "check LOOPWRIGHT_BLOBS, and AWS_ENDPOINT_URL where it is a store other than Amazon's",
+    )

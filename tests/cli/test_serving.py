@@ -1,6 +1,13 @@
 """What the commands about serving print."""
 
+import json
+from pathlib import Path
+
+import pytest
+
 from loopwright.cli.serving import _class_of
+from tests.cli.conftest import loopwright
+from tests.server.site import Site
 
 
 def test_a_multiclass_answer_is_shown_as_its_class_and_that_class_probability() -> None:
@@ -8,3 +15,15 @@ def test_a_multiclass_answer_is_shown_as_its_class_and_that_class_probability() 
     assert _class_of({"score": None, "answer": told}) == {"class": "a", "score": 0.5}
     assert _class_of({"score": 0.7, "answer": None}) == {}
     assert _class_of({"score": 0.7}) == {}
+
+
+def test_a_model_file_of_any_ending_is_imported_as_the_flavour_it_is_called(
+    guarded: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["admin"])
+    (tmp_path / "old.weights").write_text('{"value": 0.2}')
+    arguments = ("import-model", "late", str(tmp_path / "old.weights"), "--task", "regression", "--json")
+    version = json.loads(loopwright(*arguments, "--flavour", "constant", "--reason", "the rule of the old system"))
+    assert (version["version"], version["flavour"], version["source"]) == (1, "constant", "imported")
+    [event] = json.loads(loopwright("call", "audit.list", "type_prefix=registry.model_imported"))
+    assert event["reason"] == "the rule of the old system"

@@ -1,5 +1,6 @@
 """Importing a model that was trained elsewhere, from the client to the registry."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.errors import InvalidInput
 from loopwright.registry import importing
-from loopwright.registry.artifacts import load_model
+from loopwright.registry.artifacts import inspect_file, load_model
 from loopwright.store.blobs import BlobStore
 
 
@@ -48,3 +49,19 @@ def test_what_cannot_be_imported(dispatcher: Dispatcher, blob_store: BlobStore, 
     for name, message in refused:
         with pytest.raises(InvalidInput, match=message):
             importing.import_model(caller, "flights", model="late", file=tmp_path / name, task="binary")
+
+
+@pytest.mark.parametrize(("name", "library"), [("m.txt", "lightgbm"), ("m.skops", "skops"), ("m.onnx", "onnxruntime")])
+def test_a_library_that_is_missing_is_told_with_the_extra_that_brings_it(
+    name: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (library, f"{library}.io"):
+        monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / name).write_bytes(b"tree\n")
+    with pytest.raises(InvalidInput) as told:
+        inspect_file(tmp_path / name, tmp_path / "out", "binary")
+    extra = {"m.txt": "lightgbm", "m.skops": "sklearn", "m.onnx": "onnx"}[name]
+    assert (told.value.message, told.value.next_step) == (
+        f"models of flavour {extra} need {library}",
+        f"pip install 'loopwright[{extra}]'",
+    )

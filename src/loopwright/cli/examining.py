@@ -13,7 +13,7 @@ import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.clock import WallClock, parse_moment
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.server import find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
@@ -140,6 +140,8 @@ def _blobs(settings: Settings) -> Finding:
         is_same = store.get(ref.digest) == b"doctor"
         store.delete(ref.digest)
     except Exception as error:  # noqa: BLE001 - whatever the provider raises is what the user needs to read
+        if isinstance(error, Unavailable) and error.field == "LOOPWRIGHT_BLOBS":
+            return Finding("blob store", False, f"{settings.blobs_url}: {error.message}", str(error.next_step))
         return Finding(
             "blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials"
         )

@@ -289,11 +289,19 @@ def label(deployment: str, rows: list[dict[str, Any]], project: str | None, as_j
 @click.argument("file", type=click.Path(path_type=Path, exists=True))
 @click.option("--task", required=True, help="binary, multiclass, regression …")
 @click.option("--service", default="", help="The feature service whose columns it reads.")
+@click.option("--flavour", default="", help="What kind of file it is, such as onnx; default by the file's ending.")
+@click.option("--reason", default="", help="Where it comes from, for the audit trail; default the file's name.")
 @project_option
 @json_option
-def import_model(model: str, file: Path, task: str, service: str, project: str | None, as_json: bool) -> None:
-    """Register FILE (LightGBM text or skops) as a new version of MODEL."""
+def import_model(
+    model: str, file: Path, task: str, service: str, flavour: str, reason: str, project: str | None, as_json: bool
+) -> None:
+    """Register FILE (LightGBM text .txt, skops .skops, ONNX .onnx) as a new version of MODEL.
+
+    Pickles are not read: to load one is to run whatever code it holds.
+    """
     found = remote(project)
     kind: Task = convert(task, Task, "--task")  # type: ignore[arg-type]
-    version = importing.import_model(found.caller, found.project, model=model, file=file, task=kind, service=service)
+    facts = {"file": file, "task": kind, "service": service, "flavour": flavour, "reason": reason}
+    version = importing.import_model(found.caller, found.project, model=model, **facts)  # type: ignore[arg-type]
     print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")

@@ -1,9 +1,11 @@
 """Models as files: save one through its flavour, and load one after checking every byte against its name."""
 
+import contextlib
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,7 +91,8 @@ def save_model(model: Any, out_dir: Path, columns: Any, task: Task) -> SavedMode
         flavour: Flavour = load_plugin("flavours", name)()
         if flavour.can_save(model):
             out_dir.mkdir(parents=True, exist_ok=True)
-            return _saved(flavour, flavour.save(model, out_dir, told, task), out_dir, task)
+            with _needing_library(name):
+                return _saved(flavour, flavour.save(model, out_dir, told, task), out_dir, task)
     raise InvalidInput(
         "no flavour can save this model",
         field="model",
@@ -103,7 +106,7 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
     """Take over a model file that was made elsewhere, as the client of ``import model`` does.
 
     Args:
-        path: A LightGBM text model, a skops file, or a constant's JSON.
+        path: A LightGBM text model, a skops or ONNX file, or a constant's JSON.
         out_dir: An empty folder for the files of the version.
         task: What it answers.
         columns: Its columns in order; needed where the file does not tell them.
@@ -117,7 +120,8 @@ def inspect_file(path: Path, out_dir: Path, task: Task, columns: Sequence[Any] =
         if flavour or path.suffix == found.suffix:
             out_dir.mkdir(parents=True, exist_ok=True)
             told = [_as_training(column) for column in columns]
-            return _saved(found, found.inspect(path, told, task, out_dir), out_dir, task)
+            with _needing_library(name):
+                return _saved(found, found.inspect(path, told, task, out_dir), out_dir, task)
     raise _unreadable(path)
 
 
@@ -125,7 +129,7 @@ def _unreadable(path: Path) -> InvalidInput:
     """Return the error of a file that no flavour reads, and how its model can be brought."""
     suffixes = [load_plugin("flavours", name)().suffix for name in plugin_names("flavours")]
     rule = f"a file that ends with one of {', '.join(sorted({suffix for suffix in suffixes if suffix}))}"
-    step = "save it as ONNX, LightGBM text or skops, or add a flavour: docs/how-to/add-a-flavour.md"
+    step = "name its flavour (--flavour), save it as ONNX, LightGBM text or skops, or see docs/how-to/add-a-flavour.md"
     if path.suffix in _PICKLES:
         message = "pickles are not read: to load one is to run whatever code it holds"
         step = "write the model anew: skops.io.dump(model, 'model.skops'), booster.save_model('model.txt') or ONNX"
@@ -170,7 +174,25 @@ def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
             shutil.copyfile(source / file.path if isinstance(source, Path) else source.path(file.digest), place)
             if _file_digest(place) != file.digest:
                 raise Corrupt("a model file has changed", field=file.path, value=file.digest, next_step="restore it")
-        return flavour.load(folder, parts.signature)
+        with _needing_library(parts.flavour):
+            return flavour.load(folder, parts.signature)
+
+
+@contextlib.contextmanager
+def _needing_library(flavour: str) -> Iterator[None]:
+    """Say what to install where the library of a flavour is missing.
+
+    Raises:
+        InvalidInput: It is not installed here.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        is_ours = flavour in (metadata.metadata("loopwright").get_all("Provides-Extra") or [])
+        library = str(error.name).partition(".")[0]
+        message = f"models of flavour {flavour} need {library}"
+        step = f"pip install '{f'loopwright[{flavour}]' if is_ours else library}'"
+        raise InvalidInput(message, field="flavour", value=flavour, rule="not installed here", next_step=step) from None
 
 
 def _saved(flavour: Flavour, saved: Saved, out_dir: Path, task: Task) -> SavedModel:

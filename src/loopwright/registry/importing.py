@@ -47,7 +47,7 @@ def import_model(
         caller: Client of the server.
         project: The project's name.
         model: The model's name.
-        file: A LightGBM text model (``.txt``) or a skops file (``.skops``).
+        file: A LightGBM text model (``.txt``), a skops file (``.skops``) or an ONNX graph (``.onnx``).
         task: What it answers.
         columns: Its columns in order, where the file does not tell them.
         flavour: The plugin; guessed from the file's ending where empty.
@@ -55,7 +55,7 @@ def import_model(
         reason: Where the model comes from; the file's name where empty.
 
     Raises:
-        InvalidInput: The file is missing, or no model of that flavour.
+        InvalidInput: The file is missing or no model of that flavour, or its library is not installed.
     """
     if not file.is_file():
         raise InvalidInput("there is no such file", field="file", value=str(file))

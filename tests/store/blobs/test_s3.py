@@ -10,19 +10,13 @@ from loopwright.kernel.clock import HOUR_US, WallClock
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.blobs.s3 import ObjectBlobStore
-from tests.servers import free_port
+from tests.servers import s3_server
 from tests.waiting import PATIENCE_S
-
-moto_server = pytest.importorskip("moto.server")
-
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server() as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)
@@ -94,8 +88,11 @@ def test_a_local_copy_that_changed_is_fetched_anew(store: BlobStore) -> None:
 
 def test_a_bucket_that_is_not_there_says_what_to_check(tmp_path: Path) -> None:
     store = open_blob_store("s3://nowhere/x", tmp_path / "copies")
-    with pytest.raises(Unavailable, match="LOOPWRIGHT_BLOBS"):
+    with pytest.raises(Unavailable, match="there is no bucket nowhere") as told:
         store.put(b"hello")
+    assert told.value.next_step == "make it, or name another in LOOPWRIGHT_BLOBS"
+    with pytest.raises(Unavailable, match="there is no bucket nowhere"):
+        store.get("0" * 64)
 
 
 def test_a_digest_is_never_a_key(store: BlobStore) -> None:

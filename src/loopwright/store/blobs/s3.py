@@ -7,11 +7,13 @@ meanwhile has another name, and stays.
 """
 
 import contextlib
+import re
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from loopwright.kernel.clock import DAY_US, HOUR_US, SECOND_US, WallClock
 from loopwright.kernel.documents import digest_bytes
@@ -23,6 +25,7 @@ from loopwright.store.types import BlobRef
 if TYPE_CHECKING:
     from obstore import ObjectMeta
 
+_ADDRESS = re.compile(r"https?://[^/\s]+")
 _AGAIN = ".again"
 _COPIES_KEPT_US = DAY_US
 """How long a local copy stays that nobody asks for; whoever reads its file has begun long before."""
@@ -178,12 +181,25 @@ class ObjectBlobStore:
         except (BaseError, FileNotFoundError) as error:
             if may_miss and isinstance(error, FileNotFoundError):
                 raise
-            raise Unavailable(
-                "the blob store did not answer",
-                field="blobs_url",
-                value=f"{self.url}: {str(error).strip().splitlines()[0]}",
-                next_step="check LOOPWRIGHT_BLOBS and its credentials; loopwright doctor",
-            ) from None
+            raise self._explain(error) from None
+
+    def _explain(self, error: Exception) -> Unavailable:
+        """Return what a provider's error means for whoever set up the bucket; its own first line is in the details."""
+        from obstore.exceptions import PermissionDeniedError, UnauthenticatedError
+
+        told = str(error).strip().splitlines()[0]
+        bucket = urlsplit(self.url).netloc or self.url
+        if isinstance(error, FileNotFoundError):  # an object that is missed is asked for with may_miss
+            message = f"there is no bucket {bucket}"
+            step = "make it, or name another in LOOPWRIGHT_BLOBS"
+        elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            message = f"bucket {bucket} refuses these credentials"
+            step = "check the credentials in the environment (AWS_ACCESS_KEY_ID …) and what they may do there"
+        else:
+            at = _ADDRESS.search(told)
+            message = f"bucket {bucket} does not answer" + (f" at {at.group()}" if at else "")
+            step = "check LOOPWRIGHT_BLOBS, and AWS_ENDPOINT_URL where it is a store other than Amazon's"
+        return Unavailable(message, field="LOOPWRIGHT_BLOBS", value=self.url, next_step=step, details={"told": told})
 
 
 def _written_at(item: "ObjectMeta") -> int:
