@@ -13,6 +13,7 @@ from loopwright.store.blobs.s3 import ObjectBlobStore
 from tests.servers import s3_server
 from tests.waiting import PATIENCE_S
 
+
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     with s3_server() as url:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from obstore import ObjectMeta
 
 _ADDRESS = re.compile(r"https?://[^/\s]+")
+_NO_BUCKET = re.compile(r"NoSuchBucket|ContainerNotFound")
 _AGAIN = ".again"
 _COPIES_KEPT_US = DAY_US
 """How long a local copy stays that nobody asks for; whoever reads its file has begun long before."""
@@ -189,7 +190,8 @@ class ObjectBlobStore:
 
         told = str(error).strip().splitlines()[0]
         bucket = urlsplit(self.url).netloc or self.url
-        if isinstance(error, FileNotFoundError):  # an object that is missed is asked for with may_miss
+        # An object that is missed is asked for with may_miss; a list of nothing tells of the bucket in its body.
+        if isinstance(error, FileNotFoundError) or _NO_BUCKET.search(str(error)):
             message = f"there is no bucket {bucket}"
             step = "make it, or name another in LOOPWRIGHT_BLOBS"
         elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
