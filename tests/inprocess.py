@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
+from loopwright.config import closed_places, load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.code import CodeRef
@@ -40,8 +41,12 @@ class InProcessWorker:
     said: list[str] = field(default_factory=list)
     sealed: list[Streams] = field(default_factory=list)
     source_roots: Sequence[Path] = ()
+    closed: Sequence[Path] = field(init=False)
     children: Any = None
     before_call: Callable[[str], None] = lambda verb: None
+
+    def __post_init__(self) -> None:
+        self.closed = closed_places(msgspec.structs.replace(load_settings(self.state_dir), blobs_url=self.blobs.url))
 
     @property
     def job(self) -> Job:

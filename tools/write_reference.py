@@ -53,14 +53,15 @@ SETTINGS = {
     "LOOPWRIGHT_AUTH": "`on` asks every caller for a token.",
     "LOOPWRIGHT_DURABILITY": "`process`: rows survive the death of the process; `power`: answers wait for the disk.",
     "LOOPWRIGHT_SOURCE_ROOTS": "Folders whose files datasets may read, separated by `:`; empty: the one `up` was "
-    "started in. Links are followed before the check; hidden files and the state folder are never read.",
+    "started in. Links are followed before the check; hidden files, those of the platform and those of "
+    "`LOOPWRIGHT_HIDDEN` are never read.",
     "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2,upkeep=2,backtests=2`; "
     "what is not named is 2.",
     "LOOPWRIGHT_WALLS": "How user code is shut in where the kernel can (Linux with Landlock): `on`, `strict` or `off`; "
     "see [the threat model](../explanation/threat-model.md).",
     "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "
     "are strict; separated by `:`.",
-    "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code, separated by `:`.",
+    "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code and to sources, separated by `:`.",
     "LOOPWRIGHT_CHECKPOINTS": "Where servers keep signed checkpoints of the event log: a folder, `s3://bucket/prefix`, "
     "`gs://…` or `az://…`; best where who writes the database cannot write, and one for all servers.",
     "LOOPWRIGHT_CHECKPOINT_KEY": "File with the keys of checkpoints, one a line of at least 32 characters: the first "

@@ -29,6 +29,8 @@ OMP_* GOMP_* KMP_* MKL_* OPENBLAS_* BLIS_* VECLIB_* NUMEXPR_* POLARS_* RAYON_NUM
 LOOPWRIGHT_PROJECT
 """
 """What user code is given of the environment; everything else may be a credential."""
+_OF_THE_MACHINE = ("/dev", "/run/secrets", "/var/run/secrets", "/etc/shadow", "/etc/gshadow", "/etc/ssl/private")
+"""Raw devices, and the places where machines keep secrets."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -41,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
     datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
     user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
-    to it; ``rate`` says how many requests a second one token may send to the server, 0 for any number;
+    to it and to sources; ``rate`` says how many requests a second one token may send to the server, 0 for any number;
     ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key`` the file with the keys they
     are signed with, None where the service token is that;
     ``is_supervised`` marks a process that ends with its parent.
@@ -239,17 +241,23 @@ def user_code_environment() -> dict[str, str]:
     }
 
 
-def files_elsewhere(settings: Settings) -> list[Path]:
-    """Return what of the platform lies outside the state folder, where user code has no business.
+def files_of_platform(settings: Settings) -> list[Path]:
+    """Return what of the platform may lie outside the state folder.
 
     That is the database's file, if it is one, the blobs, and the checkpoints of the event log with their keys. Which
     database it is only a server is told; whoever starts the others names its files to them (``LOOPWRIGHT_HIDDEN``).
     """
-    folders = [url for url in (settings.blobs_url, settings.checkpoints_url) if url and "://" not in url]
-    elsewhere = [*map(Path, folders), *_database_files(settings.database_url)]
+    urls = [url.removeprefix("file://") for url in (settings.blobs_url, settings.checkpoints_url)]
+    found = [*(Path(url) for url in urls if url and "://" not in url), *_database_files(settings.database_url)]
     if settings.checkpoint_key is not None:
-        elsewhere.append(settings.checkpoint_key)
-    return [one.absolute() for one in elsewhere if not one.absolute().is_relative_to(settings.state_dir.absolute())]
+        found.append(settings.checkpoint_key)
+    return [one.absolute() for one in found]
+
+
+def closed_places(settings: Settings) -> list[Path]:
+    """Return what no path of a user leads to and no code of theirs opens, wherever it lies: files and folders."""
+    own = [settings.state_dir, config_folder(), *files_of_platform(settings), *settings.hidden]
+    return [*own, *map(Path, _OF_THE_MACHINE)]
 
 
 def _database_files(url: str) -> list[Path]:

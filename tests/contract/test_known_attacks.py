@@ -15,9 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
-from loopwright import data
+from loopwright.config import load_settings
+from loopwright.data import SourceSpec
+from loopwright.data.sources import SourceRoots, open_source
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
@@ -25,8 +28,13 @@ from loopwright.kernel.plugins import load_plugin, plugin_names
 from loopwright.kernel.verbs import VERBS
 from loopwright.pipelines import packing
 from loopwright.server.app import create_app
+from loopwright.store.jobs import claim
+from loopwright.store.work import do_job
 from loopwright.wire.credentials import gateway_token
 from loopwright.wire.process import uvicorn_config
+from loopwright.worker.context import WorkerContext
+from loopwright.worker.context import make_context as make_worker
+from loopwright.worker.tasks import Task
 from tests.server.site import SERVICE_TOKEN, Site, serve
 from tests.waiting import PATIENCE_S
 
@@ -62,15 +70,66 @@ def refused(answer: httpx.Response) -> bool:
     return 400 <= answer.status_code < 500
 
 
-def test_01_a_local_path_is_no_source_and_no_artifact(site: Site, tmp_path: Path) -> None:
-    secret = tmp_path / "state" / "service.token"
-    secret.parent.mkdir()
-    secret.write_text("lws_secret")
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open" / "link.csv").symlink_to(secret)
-    for path in (secret, tmp_path / "open" / "link.csv", Path("/proc/self/environ"), Path("/etc/passwd")):
-        roots = data.sources.SourceRoots((tmp_path / "open", tmp_path), (tmp_path / "state",))
-        assert not roots.hold(path), path
+def read_as_source(site: Site, worker: WorkerContext, location: str) -> str:
+    """Import a path as an editor would, by a worker; return all that a viewer reads of it and what the worker tells."""
+    spec = {"name": "rows", "source": {"kind": "csv", "location": location}, "key": ["a"], "time": None}
+    assert site.call("data.declare", "editor", spec=spec).status_code == 200
+    started = site.call("data.start_import", "editor", dataset="rows", operation="replace").json()
+    (claimed,) = worker.call(claim, worker="w", kinds=[started["kind"]])
+    told = "nothing was refused"
+    try:
+        told = str(do_job(worker.for_task(Task(claimed)), claimed))
+    except LoopwrightError as error:
+        told = str(error.to_dict())
+    worker.call("jobs.finish", {"job_id": claimed.job_id, "worker": "w"}, "flights")
+    shown = site.call("data.import_result", "viewer", job_id=claimed.job_id)
+    return told + shown.text + site.call("audit.list", "viewer").text
+
+
+def test_01_a_local_path_is_no_source_and_no_artifact(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the platform is read as rows, wherever its settings put it: below a root, under another name."""
+    root = tmp_path / "data"
+    secret = "a,lws_key_of_checkpoints"
+    kept = {
+        "LOOPWRIGHT_STATE": root / "state",
+        "LOOPWRIGHT_CHECKPOINT_KEY": root / "keys.txt",
+        "LOOPWRIGHT_CHECKPOINTS": f"file://{root}/signed",
+        "LOOPWRIGHT_BLOBS": f"file://{root}/blobs",
+        "LOOPWRIGHT_DATABASE": f"sqlite:///{root}/meta.db",
+        "LOOPWRIGHT_HIDDEN": f"{root}/closed:{root}/closed.csv",
+        "XDG_CONFIG_HOME": root / "conf",
+        "LOOPWRIGHT_SOURCE_ROOTS": root,
+    }
+    for name, value in kept.items():
+        monkeypatch.setenv(name, str(value))
+    files = ["state/service.token", "keys.txt", "signed/1.csv", "blobs/ab/cd.csv", "meta.db", "meta.db-wal"]
+    files += ["closed/deep/1.csv", "closed.csv", "conf/loopwright/tokens.csv", "open/fine.csv"]
+    for name in files:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(secret + "\n1,2\n" if name != "open/fine.csv" else "a\n1\n")
+    (root / "open" / "away").symlink_to(root / "closed")
+    (root / "link.csv").symlink_to(root / "keys.txt")
+    (root / "again.csv").hardlink_to(root / "keys.txt")
+    real = msgspec.structs.replace(load_settings(), url=site.url, service_token=SERVICE_TOKEN)
+    worker = make_worker(real, tmp_path / "worker", {})
+    told = read_as_source(site, worker, f"{root}/open/fine.csv")
+    assert "ready" in told
+    refused_paths = [f"{root}/{name}" for name in files if name != "open/fine.csv"]
+    refused_paths += [
+        f"{root}/{name}" for name in ("open/away/deep/1.csv", "link.csv", "again.csv", "open/../keys.txt")
+    ]
+    refused_paths += [f"{root}/{name}" for name in ("*.txt", "k[e]ys.txt", "**/1.csv", "closed", "open/away", "meta.*")]
+    refused_paths += ["/proc/self/environ", "/etc/passwd", "/dev/stdin", "/etc/shadow"]
+    for path in refused_paths:
+        with pytest.raises(InvalidInput, match="this path leads to where sources may not lie"):
+            open_source(SourceSpec("csv", path), SourceRoots(worker.source_roots, worker.closed))
+    for path in (f"{root}/keys.txt", f"{root}/closed"):
+        told = read_as_source(site, worker, path)
+        assert "this path leads to where sources may not lie" in told
+        assert "lws_key" not in told
+    worker.children.close()
     for uri in ("file:///etc/passwd", "/etc/passwd", "../../service.token"):
         for role in WEAK:
             assert refused(site.call("tracking.log_artifact", role, run_id="run_1", path=uri, digest="a" * 64))

@@ -88,3 +88,16 @@ def test_only_what_an_operator_listed_is_read(tmp_path: Path) -> None:
         assert lies_outside(location), location
     assert not lies_outside(state / "listed", SourceRoots([inside, state / "listed"], [state]))
     assert lies_outside("/proc/self/environ", SourceRoots([Path("/")]))
+
+
+def test_a_closed_file_is_closed_under_every_name(tmp_path: Path) -> None:
+    """As on a disk that takes no notice of case, where no text tells that two names are one file."""
+    root, closed = tmp_path / "data", tmp_path / "closed"
+    for folder in (root, closed):
+        folder.mkdir()
+        (folder / "1.csv").write_text("a\n1\n")
+    (root / "Keys.csv").hardlink_to(closed / "1.csv")
+    roots = SourceRoots([root], [closed / "1.csv"])
+    assert roots.strayed([root / "1.csv", root / "Keys.csv", closed / "1.csv"]) == [root / "Keys.csv", closed / "1.csv"]
+    assert SourceRoots([root], [closed]).hold(root / "1.csv")
+    assert not SourceRoots([root], [root]).hold(root / "1.csv")

@@ -70,8 +70,7 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.
     if request.blobs is not None:
         rows = sources.open_blobs(request.blobs, context.blobs)
     else:
-        own = [context.state_dir, *([] if "://" in context.blobs.url else [Path(context.blobs.url)])]
-        rows = sources.open_source(spec.source, sources.SourceRoots(context.source_roots, own))
+        rows = sources.open_source(spec.source, sources.SourceRoots(context.source_roots, context.closed))
     try:
         if spec.transform is None:
             return rows.collect()

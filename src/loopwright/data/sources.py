@@ -4,6 +4,7 @@ Whoever declares a dataset names the path, and the worker that opens it can read
 only where it leads in the end, links resolved, and no error repeats what stands in a file.
 """
 
+import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,7 @@ from loopwright.store.types import BlobRef
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 _WILD = re.compile(r"[*?\[]")
-_OF_THE_SYSTEM = (Path("/proc"), Path("/sys"), Path("/dev"))
-
+_OF_THE_SYSTEM = (Path("/proc"), Path("/sys"))
 
 _WHY = {
     "ComputeError": "a value or the file's form does not fit",
@@ -38,23 +38,53 @@ class SourceRoots(msgspec.Struct, frozen=True):
 
     Args:
         allowed: Folders whose files may be read, as the operator lists them.
-        forbidden: Folders inside them whose files never are: the platform's own state.
+        closed: Files and folders inside them that never are, as ``config.closed_places`` names them.
     """
 
     allowed: Sequence[Path]
-    forbidden: Sequence[Path] = ()
+    closed: Sequence[Path] = ()
 
     def hold(self, path: Path) -> bool:
-        """Say whether a path leads to where it may, links resolved; hidden names hold secrets and never count."""
-        real = path.resolve()
-        return any(self._holds_below(real, root.resolve()) for root in self.allowed)
+        """Say whether a path leads to where it may, links resolved."""
+        return not self.strayed([path])
 
-    def _holds_below(self, real: Path, root: Path) -> bool:
-        if not real.is_relative_to(root) or any(part.startswith(".") for part in real.relative_to(root).parts):
-            return False
-        closed = [folder.resolve() for folder in (*self.forbidden, *_OF_THE_SYSTEM)]
+    def strayed(self, paths: Sequence[Path]) -> list[Path]:
+        """Return those of the paths that lead to where they may not; hidden names below a root never count."""
+        marks = _Marks()
+        roots = [root.resolve() for root in self.allowed]
+        closed = [place.resolve() for place in (*self.closed, *_OF_THE_SYSTEM)]
         # A root inside a closed folder was listed on purpose, as the demo lists its project.
-        return not any(real.is_relative_to(one) and (root == one or not root.is_relative_to(one)) for one in closed)
+        barred = {
+            root: [one for one in closed if marks.lie_in(one, root) or not marks.lie_in(root, one)] for root in roots
+        }
+
+        def is_held(real: Path, root: Path) -> bool:
+            if not real.is_relative_to(root) or any(part.startswith(".") for part in real.relative_to(root).parts):
+                return False
+            return not any(marks.lie_in(real, one) for one in barred[root])
+
+        return [path for path in paths if not any(is_held(path.resolve(), root) for root in roots)]
+
+
+class _Marks:
+    """Tells files by what they are on the disk: another case, a second name or a second mount is no other place."""
+
+    def __init__(self) -> None:
+        self._mark = functools.cache(_mark)
+        self._trail = functools.cache(lambda path: {self._mark(one) for one in (path, *path.parents)})
+
+    def lie_in(self, path: Path, place: Path) -> bool:
+        """Say whether a path, links resolved, is a place or lies in it."""
+        mark = self._mark(place)
+        return path.is_relative_to(place) or (mark is not None and mark in self._trail(path))
+
+
+def _mark(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_source(source: SourceSpec, roots: SourceRoots) -> pl.LazyFrame:
@@ -87,7 +117,7 @@ def find_files(source: SourceSpec, roots: SourceRoots) -> list[Path]:
     if ".." in parts or not roots.hold(start):
         raise _outside(source.location, roots)
     found = sorted(_files(start, parts[fixed:], source.kind))
-    if strayed := [path for path in found if not roots.hold(path)]:
+    if strayed := roots.strayed(found):
         raise _outside(str(strayed[0]), roots)
     if not found:
         raise InvalidInput(
@@ -117,7 +147,7 @@ def _outside(location: str, roots: SourceRoots) -> InvalidInput:
         "this path leads to where sources may not lie",
         field="source.location",
         value=location,
-        rule=f"below {' or '.join(map(str, roots.allowed))}, links followed; not hidden, no .., never the state folder",
+        rule=f"below {' or '.join(map(str, roots.allowed))}, links followed; not hidden, no .., none of the platform's",
         next_step="move the files there, or have the operator list their folder in LOOPWRIGHT_SOURCE_ROOTS",
     )
 

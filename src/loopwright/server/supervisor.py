@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loopwright.config import Settings, child_environment, files_elsewhere, write_secrets
+from loopwright.config import Settings, child_environment, files_of_platform, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
 from loopwright.wire.credentials import gateway_token, worker_token
@@ -145,7 +145,7 @@ class Supervisor:
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
             LOOPWRIGHT_WALLS=settings.walls,
             LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),
-            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *files_elsewhere(settings)])),
+            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *files_of_platform(settings)])),
             LOOPWRIGHT_SUPERVISED="1",
             MALLOC_ARENA_MAX="2",
         )

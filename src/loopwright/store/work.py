@@ -130,12 +130,13 @@ class OtherProject(ProjectCaller, Protocol):
 class JobContext(ProjectCaller, Protocol):
     """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
 
-    ``source_roots`` are the folders whose files datasets may read.
+    ``source_roots`` are the folders whose files datasets may read, ``closed`` what is closed inside them all the same.
     """
 
     blobs: BlobStore
     state_dir: Path
     source_roots: Sequence[Path]
+    closed: Sequence[Path]
     wall: Clock
 
     @property

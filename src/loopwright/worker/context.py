@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from loopwright.config import Settings
+from loopwright.config import Settings, closed_places
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
@@ -32,6 +32,7 @@ class WorkerContext:
         state_dir: Folder of local state.
         children: Pool of child processes.
         source_roots: Folders whose files datasets may read.
+        closed: What is closed inside them all the same.
         task: The job under way; None for the worker itself.
         project: Where verbs are called.
     """
@@ -42,13 +43,15 @@ class WorkerContext:
         blobs: BlobStore,
         state_dir: Path,
         children: ChildPool,
-        source_roots: Sequence[Path] = (),
+        source_roots: Sequence[Path],
+        closed: Sequence[Path],
         task: Task | None = None,
         project: str = SYSTEM,
     ) -> None:
         self.blobs: BlobStore = blobs
         self.state_dir: Path = state_dir
         self.source_roots: Sequence[Path] = source_roots
+        self.closed: Sequence[Path] = closed
         self.wall: Clock = WallClock()
         self.children: ChildPool = children
         self.caller = caller
@@ -74,9 +77,8 @@ class WorkerContext:
         """Return the context of one job, whose calls end when it is to stop."""
         job = task.job
         caller = self.caller.for_job(JobClaim(job.project, job.job_id, job.attempt))
-        return WorkerContext(
-            caller, self.blobs, self.state_dir, self.children, self.source_roots, task, task.job.project
-        )
+        places = self.state_dir, self.children, self.source_roots, self.closed
+        return WorkerContext(caller, self.blobs, *places, task, task.job.project)
 
     @overload
     def call(self, function: Callable[Concatenate[Any, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -132,4 +134,5 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
     url = settings.url or f"http://{settings.host}:{settings.port}"
     caller = ServerCaller(url, worker_token(settings.service_token))
     children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))
-    return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots)
+    closed = closed_places(settings)
+    return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots, closed)

@@ -31,6 +31,10 @@ def test_keys_checkpoints_and_blobs_elsewhere_are_closed(settings: Settings, tmp
     )
     closed = {tmp_path / "etc" / "checkpoints.key", tmp_path / "signed", tmp_path / "blobs-here"}
     assert closed <= hidden_by(elsewhere)
+    by_url = msgspec.structs.replace(
+        settings, checkpoints_url=f"file://{tmp_path}/signed", blobs_url=f"file://{tmp_path}/blobs-here"
+    )
+    assert {tmp_path / "signed", tmp_path / "blobs-here"} <= hidden_by(by_url)
     in_a_bucket = msgspec.structs.replace(settings, checkpoints_url="s3://bucket/signed", blobs_url="s3://bucket/blobs")
     assert not [path for path in hidden_by(in_a_bucket) if "bucket" in str(path)]
 

@@ -11,14 +11,12 @@ from typing import Any
 
 import msgspec
 
-from loopwright.config import Settings, Walls, config_folder, files_elsewhere, home_secrets
+from loopwright.config import Settings, Walls, closed_places, home_secrets
 from loopwright.kernel.errors import Corrupt
 from loopwright.wire.walls import landlock_version
 
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts")
 _GRAPHICS = ("nvidia", "dri", "kfd", "infiniband")
-_NOBODYS = ("/dev", "/run/secrets", "/var/run/secrets", "/etc/shadow", "/etc/gshadow", "/etc/ssl/private")
-"""Closed to user code wherever it runs: raw devices and the places where machines keep secrets."""
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys/devices/system", "/sys/fs/cgroup")
 _LINKS_FROM = 3
 """The version of Landlock from which on a file that may only be read cannot be cut off either."""
@@ -30,7 +28,7 @@ class Enclosure(msgspec.Struct, frozen=True):
     Args:
         mode: ``on`` opens for reading whatever is not hidden; ``strict`` only the interpreter, the system's libraries
             and ``folders``, and closes the network.
-        hidden: Files and folders of the platform.
+        hidden: Files and folders that are closed to it all the same.
         folders: Where user code may write beside its own scratch space.
     """
 
@@ -43,8 +41,7 @@ class Enclosure(msgspec.Struct, frozen=True):
         """Return how user code is kept from everything of the platform, wherever it lies; None where walls are off."""
         if settings.walls == "off":
             return None
-        hidden = [settings.state_dir, config_folder(), *files_elsewhere(settings), *settings.hidden]
-        return cls(settings.walls, hidden, settings.user_folders)
+        return cls(settings.walls, closed_places(settings), settings.user_folders)
 
     def walls(self, reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
         """Return the walls of one child, see ``wire.walls.raise_walls``.
@@ -60,7 +57,7 @@ class Enclosure(msgspec.Struct, frozen=True):
         return {
             "reads": opened,
             "writes": [*map(str, [*writes, *self.folders]), *devices],
-            "hidden": [*map(str, [*self.hidden, *homes]), *_NOBODYS],
+            "hidden": [*map(str, [*self.hidden, *homes])],
             "network": self.mode != "strict",
         }
 
