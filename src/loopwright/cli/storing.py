@@ -14,14 +14,16 @@ from loopwright.store.garbage import Freed, Garbage
 @click.command()
 @click.option("--plan", "is_plan", is_flag=True, help="Say what would be freed, and change nothing.")
 @click.option("--grace", default="24h", show_default=True, help="How long what nothing names stays; 2h or more.")
+@click.option("--unused", default="30d", show_default=True, help="How long caches stay that nobody uses; 1d or more.")
 @json_option
-def gc(is_plan: bool, grace: str, as_json: bool) -> None:
-    """Free blobs that no row has named for a grace period, and files of processes that are gone.
+def gc(is_plan: bool, grace: str, unused: str, as_json: bool) -> None:
+    """Free blobs that no row has named for a grace period, unused caches, and files of processes that are gone.
 
     A running server does it by itself every six hours. The first run that finds a blob unnamed begins its grace
     period; a later run frees it.
     """
-    garbage: Garbage = find_caller().call("storage.collect_garbage", {"plan": is_plan, "grace": grace}, SYSTEM)
+    asked = {"plan": is_plan, "grace": grace, "unused": unused}
+    garbage: Garbage = find_caller().call("storage.collect_garbage", asked, SYSTEM)
     if as_json:
         print_json(garbage)
         return

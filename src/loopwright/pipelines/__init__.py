@@ -2,7 +2,7 @@
 
 from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines import definitions, executions, packing, step_runs
-from loopwright.pipelines.cache import environment_digest
+from loopwright.pipelines.cache import environment_digest, forget_unused_outputs
 from loopwright.pipelines.codecs import Codec, Files
 from loopwright.pipelines.definitions import (
     check_declarable,
@@ -31,6 +31,7 @@ from loopwright.pipelines.executions import (
     get,
     get_state,
     list_executions,
+    open_executions,
     retry,
     start,
     start_scheduled,
@@ -103,6 +104,7 @@ __all__ = [
     "environment_digest",
     "executions",
     "finish_execution",
+    "forget_unused_outputs",
     "get",
     "get_definition",
     "get_pipeline",
@@ -110,6 +112,7 @@ __all__ = [
     "list_executions",
     "list_pipelines",
     "named_blobs",
+    "open_executions",
     "packing",
     "retry",
     "schedule_key",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.pipelines.tables import executions, pipeline_definitions, pipelines, step_cache, step_runs
@@ -107,6 +107,12 @@ def list_executions(
     return [_execution(row) for row in connection.execute(statement)]
 
 
+def open_executions(connection: Connection, states: Sequence[str]) -> set[str]:
+    """Return the ids of the executions of every project that are in some states."""
+    statement = select(executions.c.execution_id).where(executions.c.state.in_(states))
+    return set(connection.execute(statement).scalars())
+
+
 def update_execution(tx: Tx, execution_id: str, **values: Any) -> None:
     """Change columns of one execution."""
     tx.execute(
@@ -189,16 +195,35 @@ def _step(row: Row[Any]) -> StepRun:
 
 
 _find_cached = Statement(
-    select(step_cache.c.output, step_cache.c.log_digest).where(
+    select(step_cache.c.output, step_cache.c.log_digest, step_cache.c.used_at).where(
         step_cache.c.project_id == bindparam("project"), step_cache.c.cache_key == bindparam("key")
     )
 )
 
 
-def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None] | None:
-    """Return output and log digest of the step that first gave this key."""
+def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None, int] | None:
+    """Return output and log digest of the step that first gave this key, and when it was last of use."""
     row = _find_cached.first(connection, project=project, key=cache_key)
-    return None if row is None else (row.output, row.log_digest)
+    return None if row is None else (row.output, row.log_digest, row.used_at)
+
+
+def mark_used(tx: Tx, cache_key: str) -> None:
+    """Record that what is kept under a key was of use just now."""
+    is_this = (step_cache.c.project_id == tx.project, step_cache.c.cache_key == cache_key)
+    tx.execute(update(step_cache).where(*is_this).values(used_at=tx.wall_us))
+
+
+def count_unused(connection: Connection, before_us: int) -> int:
+    """Return how many outputs of every project were last of use before a moment, wall time."""
+    statement = select(func.count()).select_from(step_cache).where(step_cache.c.used_at < before_us)
+    return int(connection.execute(statement).scalar_one())
+
+
+def forget_unused(connection: Connection, before_us: int, limit: int) -> int:
+    """Forget some outputs that were last of use before a moment, wall time; return how many."""
+    key = (step_cache.c.project_id, step_cache.c.cache_key)
+    some = select(*key).where(step_cache.c.used_at < before_us).limit(limit)
+    return int(connection.execute(delete(step_cache).where(tuple_(*key).in_(some))).rowcount)
 
 
 def put_cached(tx: Tx, cache_key: str, run: StepRun) -> None:
@@ -211,6 +236,7 @@ def put_cached(tx: Tx, cache_key: str, run: StepRun) -> None:
         "output": run.output,
         "log_digest": run.log_digest,
         "recorded_at": tx.wall_us,
+        "used_at": tx.wall_us,
     }
     upsert(tx.connection, step_cache, [row], key=("project_id", "cache_key"), do_update=False)
 

@@ -73,4 +73,7 @@ step_cache = Table(
     Column("output", Json),
     Column("log_digest", Text),
     Column("recorded_at", Moment, nullable=False),
+    # When a step was last spared by it, to the day.
+    Column("used_at", Moment, nullable=False, server_default="0"),
+    Index("ix_step_cache_used", "used_at"),
 )

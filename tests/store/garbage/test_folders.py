@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage import Freed, sweep_folders
 
 
@@ -20,3 +21,36 @@ def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
     assert sweep_folders(tmp_path, 2_000_000) == expected
     assert sorted(path.name for path in (*uploads.iterdir(), *children.iterdir())) == ["2", "young"]
     assert sweep_folders(tmp_path, 2_000_000) == []
+
+
+def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> None:
+    copies = LocalBlobStore(str(tmp_path / "blob-copies"))
+    old, young = copies.put(b"old"), copies.put(b"young")
+    places = {
+        "imports/job_1/raw.parquet": b"12",
+        "worker/commands/exe_over/rows.parquet": b"123",
+        "worker/commands/exe_open/rows.parquet": b"1234",
+        "keys/flights/weather": b"12345",
+        "keys/flights/young": b"123456",
+    }
+    for name, body in places.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(body)
+    for path in tmp_path.rglob("*"):
+        if "young" not in path.name and path.name != young.digest:
+            os.utime(path, (1, 1))
+    asked = {"unused_before_us": 2_000_000, "in_use": {"exe_open"}}
+    expected = [
+        Freed("commands that broke off", 1, 3),
+        Freed("imports that broke off", 1, 2),
+        Freed("indexes of keys that no import used", 1, 5),
+        Freed("copies of blobs that nobody read", 1, old.size_bytes),
+    ]
+    assert sweep_folders(tmp_path, 2_000_000) == []
+    assert sweep_folders(tmp_path, 2_000_000, **asked, is_plan=True) == expected
+    assert copies.has(old.digest)
+    assert sweep_folders(tmp_path, 2_000_000, **asked) == expected
+    assert (tmp_path / "worker/commands/exe_open").exists()
+    assert [file.name for file in (tmp_path / "keys" / "flights").iterdir()] == ["young"]
+    assert (copies.has(old.digest), copies.has(young.digest)) == (False, True)
+    assert sweep_folders(tmp_path, 2_000_000, **asked) == []

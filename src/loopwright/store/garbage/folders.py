@@ -4,33 +4,85 @@ import shutil
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
+from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage.types import Freed
 
-UPLOADS, CHILDREN = "uploads", "children"
+UPLOADS, CHILDREN, COMMANDS, IMPORTS, KEYS = "uploads", "children", "commands", "imports", "keys"
+COPIES = ("blob-copies", "blob-cache", "backup-copies")
+"""Local copies of the blobs of an object store, by process; each trims its own while it runs."""
 
 
-def sweep_folders(state_dir: Path, before_us: int, *, is_plan: bool = False) -> list[Freed]:
+def sweep_folders(
+    state_dir: Path,
+    before_us: int,
+    *,
+    unused_before_us: int = 0,
+    in_use: Collection[str] = (),
+    is_plan: bool = False,
+) -> list[Freed]:
     """Remove what was last written before a moment and nobody holds; return what was or would be freed.
 
     A process names its scratch folders anew in each life and removes its own when it begins: what is left belongs to
-    one that was killed and did not come back.
+    one that was killed and did not come back. Indexes of keys and copies of blobs are made again when they are needed.
 
     Args:
         state_dir: The state folder of this machine.
         before_us: Wall time, microseconds UTC; longer ago than anything runs.
+        unused_before_us: The same for what is kept to be faster, and what a job may leave untouched while it runs.
+        in_use: Executions that are not over: their commands' folders stay.
         is_plan: True to remove nothing.
     """
     uploads = [file for file in _entries(state_dir / UPLOADS) if _written_at(file) < before_us]
-    children = [
-        folder
-        for worker in sorted(state_dir.glob("worker*"))
-        for folder in _entries(worker / CHILDREN)
-        if folder.is_dir() and _newest(folder) < before_us
+    workers = sorted(state_dir.glob("worker*"))
+    children = _old(before_us, *(worker / CHILDREN for worker in workers))
+    commands = _old(unused_before_us, *(worker / COMMANDS for worker in workers))
+    commands = [folder for folder in commands if folder.name not in in_use]
+    imports = _old(unused_before_us, state_dir / IMPORTS)
+    indexes = [file for project in _entries(state_dir / KEYS) for file in _entries(project)]
+    unused = [file for file in indexes if _written_at(file) < unused_before_us]
+    freed = [
+        _measure("uploads that broke off", uploads),
+        _measure("scratch space of workers", children),
+        _measure("commands that broke off", commands),
+        _measure("imports that broke off", imports),
+        _measure("indexes of keys that no import used", unused),
+        _sweep_copies(state_dir, unused_before_us, is_plan=is_plan),
     ]
-    freed = [_measure("uploads that broke off", uploads), _measure("scratch space of workers", children)]
-    for path in () if is_plan else (*uploads, *children):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in () if is_plan else (*uploads, *children, *commands, *imports, *unused):
+        remove(path)
     return [each for each in freed if each.files]
+
+
+def _sweep_copies(state_dir: Path, before_us: int, *, is_plan: bool) -> Freed:
+    """Remove copies of blobs that nobody asked for since a moment; a process that asks for one meanwhile keeps it."""
+    copies = [LocalBlobStore(str(state_dir / name)) for name in COPIES if (state_dir / name).is_dir()]
+    old = [
+        (store, ref) for store in copies for ref in store.inventory() if _written_at(store.path(ref.digest)) < before_us
+    ]
+    if not is_plan:
+        old = [(store, ref) for store, known in old for ref in store.sweep([known.digest], before_us)]
+    return Freed("copies of blobs that nobody read", len(old), sum(ref.size_bytes for _, ref in old))
+
+
+def measure(what: str, folders: Iterable[Path]) -> Freed:
+    """Return how many files there are in some folders, and their bytes."""
+    return _measure(what, [path for folder in folders for path in _entries(folder)])
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, as far as it can be removed."""
+    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def newest_in(folder: Path) -> int:
+    """Return when something in a folder was last written, microseconds UTC."""
+    return _newest(folder)
+
+
+def _old(before_us: int, *parents: Path) -> list[Path]:
+    """Return the folders in some folders in which nothing was written since a moment."""
+    found = [folder for parent in parents for folder in _entries(parent)]
+    return [folder for folder in found if folder.is_dir() and _newest(folder) < before_us]
 
 
 def remove_projects(parents: Iterable[Path], gone: Collection[str]) -> list[Path]:
