@@ -5,11 +5,12 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.caller import LONG_S, SHORT_S, HttpCaller, find_caller
 from loopwright.config import load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, PermissionDenied, Unauthenticated, Unavailable
@@ -249,3 +250,20 @@ def test_a_gateway_that_died_a_moment_ago_is_passed_over(caller: HttpCaller, sit
     assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
     assert len(left.keys) == 1
     left.stop()
+
+
+@pytest.mark.parametrize(
+    ("verb", "waits_s"), [("audit.verify", LONG_S), ("clock.advance", LONG_S), ("audit.list", SHORT_S)]
+)
+def test_operations_are_waited_for(monkeypatch: pytest.MonkeyPatch, verb: str, waits_s: float) -> None:
+    """An operation takes as long as it takes; to hang up on one is to have it done for nobody."""
+    waited: list[float] = []
+
+    def ask(_self: HttpCaller, _where: Any, sent: Any) -> Any:
+        waited.append(sent.timeout_s)
+        raise NotFound("asked enough")
+
+    monkeypatch.setattr(HttpCaller, "_request", ask)
+    with pytest.raises(NotFound):
+        HttpCaller("http://127.0.0.1:1").call(verb, {}, "flights")
+    assert waited == [waits_s]

@@ -1,5 +1,6 @@
 """A project as its file declares it; what is wrong in one is told by place, rule and next step."""
 
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,10 @@ def test_retention_is_declared_by_kind_or_for_one_stream() -> None:
     for declared, message in (({"rows": "90d"}, "no rows of this kind"), ({"labels": "3h"}, "a day at least")):
         with pytest.raises(InvalidInput, match=message):
             lw.Project("churn", retention=declared)
+
+
+def test_the_folder_of_a_project_is_that_of_its_file_whatever_it_is_called(tmp_path: Path) -> None:
+    file = tmp_path / "loopwright" / "src" / "trips.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import loopwright as lw\np = lw.Project('trips', owner='ana')\n")
+    assert runpy.run_path(str(file))["p"].draft.folder == file.parent

@@ -15,6 +15,7 @@ from loopwright.loop import OperationContext, Reactor
 from loopwright.loop.reactor import RULES
 from loopwright.loop.replay import advance
 from loopwright.loop.retries import REPLAY_PAUSES_S
+from loopwright.store import sql
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.tx import Tx
 
@@ -39,7 +40,7 @@ def test_timers_fire_at_their_own_moment(context: OperationContext) -> None:
         context.dispatcher.write(
             "past",
             LOCAL_ACTOR,
-            lambda tx, a=after, k=key, v=args: tx.later(start_at + a, "tracking.start_run", v, key=k),
+            lambda tx, a=after, k=key, v=args: sql.upsert_timer(tx, start_at + a, "tracking.start_run", v, k),
         )
     done = advance(context, to=start_at + 500)
     assert (done.clock_at, done.timers) == (start_at + 500, 3)
@@ -82,7 +83,7 @@ def test_what_fails_takes_no_event_time_and_ends(context: OperationContext, monk
     monkeypatch.setitem(VERBS, verb.name, msgspec.structs.replace(verb, function=start_run))
     monkeypatch.setitem(RULES, "tracking.run_started", [("answer", answer)])
     for after, key in ((100, "third"), (200, "never"), (300, "after")):
-        plan = lambda tx, a=after, k=key: tx.later(start_at + a, verb.name, {"experiment": k}, key=k)  # noqa: E731
+        plan = lambda tx, a=after, k=key: sql.upsert_timer(tx, start_at + a, verb.name, {"experiment": k}, k)  # noqa: E731
         context.dispatcher.write("past", LOCAL_ACTOR, plan)
     done = advance(context, to=start_at + 500)
     assert (done.clock_at, done.timers) == (start_at + 500, 3)

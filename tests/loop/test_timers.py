@@ -21,7 +21,9 @@ START_RUN = "tracking.start_run"
 
 
 def plan(dispatcher: Dispatcher, due_at: int, key: str, project: str = "flights", **args: Any) -> None:
-    dispatcher.write(project, LOCAL_ACTOR, lambda tx: tx.later(due_at, START_RUN, {"experiment": key, **args}, key=key))
+    dispatcher.write(
+        project, LOCAL_ACTOR, lambda tx: sql.upsert_timer(tx, due_at, START_RUN, {"experiment": key, **args}, key)
+    )
 
 
 def break_verb(patched: pytest.MonkeyPatch, name: str) -> None:

@@ -14,7 +14,7 @@ from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.verbs import verb
 from loopwright.loop import reactor
-from loopwright.store import timers, work
+from loopwright.store import sql, timers, work
 from loopwright.store.tx import Tx
 from loopwright.store.work import NotYet, Work, job, job_kind
 from tests.simulation.scheduler import Life, Simulation
@@ -43,7 +43,7 @@ class Calls:
         self.ring = verb("simulation.ring", changes=Event, internal=True)(self._ring())
         self.tick = verb("simulation.tick", changes=Event, internal=True)(self._tick())
         self.part = verb("simulation.part", changes=Event, internal=True)(self._part())
-        timers.plans_next("simulation.tick")(plan_tick)
+        timers.PLANNERS["simulation.tick"] = plan_tick
         reactor.reaction("simulation.deposited")(self._echo())
         job_kind("simulation.labour", retry_after_s=(0.5, 1.0, 2.0), deadline_s=25.0)(Labour)
         job(Labour)(self._labour())
@@ -87,9 +87,8 @@ class Calls:
     def _remind(self) -> Callable[..., int]:
         def remind(tx: Tx, *, number: int, after_s: int) -> int:
             """Have a number rung once, later."""
-            tx.later(
-                tx.now_us + after_s * SECOND_US, "simulation.ring", {"number": number}, key=f"simulation.ring/{number}"
-            )
+            due_at, key = tx.now_us + after_s * SECOND_US, f"simulation.ring/{number}"
+            sql.upsert_timer(tx, due_at, "simulation.ring", {"number": number}, key)
             return number
 
         return remind
@@ -130,7 +129,7 @@ class Calls:
 def plan_tick(tx: Tx, *, due_at: int) -> None:
     """Plan the tick after this one."""
     next_at = due_at + TICK_S * SECOND_US
-    tx.later(next_at, "simulation.tick", {"due_at": next_at}, key="simulation.tick")
+    sql.upsert_timer(tx, next_at, "simulation.tick", {"due_at": next_at}, "simulation.tick")
 
 
 FATES = ("done", "done", "done", "unavailable", "wrong", "crashes", "later")

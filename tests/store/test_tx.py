@@ -19,31 +19,31 @@ def keys(tx: Tx, until: int = 1_000) -> list[str]:
 
 def test_timers_are_due_by_time_then_by_age(tx: Tx) -> None:
     for due_at, key in ((300, "c"), (100, "a2"), (200, "b"), (100, "a1")):
-        tx.later(due_at, "things.do", {}, key=key)
+        sql.upsert_timer(tx, due_at, "things.do", {}, key)
     assert keys(tx) == ["a2", "a1", "b", "c"]
     assert keys(tx, 200) == ["a2", "a1", "b"]
     assert keys(tx, 99) == []
 
 
 def test_a_key_names_one_timer(tx: Tx) -> None:
-    tx.later(100, "things.do", {"n": 1}, key="a")
-    tx.later(500, "things.do", {"n": 2}, key="a")
+    sql.upsert_timer(tx, 100, "things.do", {"n": 1}, "a")
+    sql.upsert_timer(tx, 500, "things.do", {"n": 2}, "a")
     (timer,) = sql.due_timers(tx.connection, tx.project, 1_000, limit=9)
     assert (timer.due_at, timer.args) == (500, {"n": 2})
 
 
 def test_timers_are_cancelled_by_prefix_letter_by_letter(tx: Tx) -> None:
     for key in ("window:late:1", "window:late:2", "window:LATE:1", "window:l_te:1", "window:later"):
-        tx.later(100, "things.do", {}, key=key)
+        sql.upsert_timer(tx, 100, "things.do", {}, key)
     assert tx.cancel_later("window:late:") == 2
     assert tx.cancel_later("window:l_te:") == 1
     assert keys(tx) == ["window:LATE:1", "window:later"]
 
 
 def test_a_timer_that_was_planned_anew_is_not_taken(tx: Tx) -> None:
-    tx.later(100, "things.do", {}, key="a")
+    sql.upsert_timer(tx, 100, "things.do", {}, "a")
     (seen,) = sql.due_timers(tx.connection, tx.project, 1_000)
-    tx.later(900, "things.do", {}, key="a")
+    sql.upsert_timer(tx, 900, "things.do", {}, "a")
     assert not sql.take_timer(tx.connection, seen)
     (now,) = sql.due_timers(tx.connection, tx.project, 1_000)
     assert sql.take_timer(tx.connection, now)

@@ -23,9 +23,7 @@ from loopwright.wire.line import Answer, HttpLine
 
 SHORT_S = 30.0
 LONG_S = 1800.0
-"""Time-out of calls that wait for work, such as moving a replay clock."""
-_LONG = {"clock.advance", "storage.collect_garbage"}
-
+"""Time-out of operations, which wait for work, such as moving a replay clock."""
 _EVERYWHERE = {"0.0.0.0", "::"}
 _JSON = {"content-type": "application/json"}
 _BUSY, _DOWN = 429, 503
@@ -84,11 +82,10 @@ class HttpCaller:
         import_rooms()  # gives answers their types
         path = verb_url("", project, verb, wait_s)
         known = VERBS.get(verb)
-        is_once = known is None or not (known.is_query or known.is_operation)
+        is_operation = known is not None and known.is_operation
+        is_once = known is None or not (known.is_query or is_operation)
         headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
-        may_repeat = known is None or not known.is_operation
-        is_long = verb in _LONG
-        sent = Sent("POST", path, to_json(args), headers, LONG_S if is_long else SHORT_S, may_repeat)
+        sent = Sent("POST", path, to_json(args), headers, LONG_S if is_operation else SHORT_S, not is_operation)
         answer = self._request(self._servers, sent)
         try:
             return decode_answer(verb, answer.body)

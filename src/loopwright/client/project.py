@@ -22,6 +22,7 @@ from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, RolloutS
 from loopwright.store.retention import check_declared, read_keep
 from loopwright.store.types import Retention
 
+_OWN = Path(__file__).resolve().parents[1]
 D = TypeVar("D")
 F = TypeVar("F", bound=Callable[..., Any])
 Named = str | Sequence[str]
@@ -353,6 +354,6 @@ def _calling_folder() -> Path:
     """Return the folder of the file that makes the project; the working folder in a notebook."""
     for frame in inspect.stack()[2:]:
         place = Path(frame.filename)
-        if place.exists() and "loopwright" not in place.parts[-3:]:
+        if place.exists() and _OWN not in place.resolve().parents:
             return place.resolve().parent
     return Path.cwd()

@@ -56,10 +56,8 @@ def fill_released_plans(tx: Tx, released: Release, before: Release | None, reaso
         if is_pushed_to or _filled_version(tx, bound) != data.get(tx, dataset=bound.view.dataset).newest:
             _start(tx, bound, digest, reason)
         if is_pushed_to:
-            args = {"view": bound.view.name, "plan_digest": digest, "reason": reason}
-            tx.later(
-                tx.now_us + LOADED_BY_US, "features.start_materialize", args, key=f"features.materialize/{bound.key}"
-            )
+            due_at, key = tx.now_us + LOADED_BY_US, f"features.materialize/{bound.key}"
+            tx.later(due_at, key, features.start_materialize, view=bound.view.name, plan_digest=digest, reason=reason)
 
 
 @verb("loop.note_restored", changes=features.Materialization, internal=True, parts=SERVER_ALONE)

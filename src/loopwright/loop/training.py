@@ -157,7 +157,7 @@ def finish_training(
         rule = "an execution ends with the version that it trained"
         raise Conflict("another execution trained this version", field="execution_id", value=own, rule=rule)
     ref = tx.ref("model", model, version)
-    told = store_sql.newest_events(tx.connection, tx.project, limit=20, ref=ref, type_prefix="loop.trained")
+    told = store_sql.events_of(tx, Trained, ref)
     if not any(event.read(Trained).execution_id == execution_id for event in told):
         tx.emit(Trained(execution_id, model, version, passed, alias), ref, reason=reason)
     return found

@@ -93,13 +93,11 @@ def open_windows(tx: Tx, *, deployment: str, start_at: int) -> Monitor | None:
 
 def plan_close(tx: Tx, monitor: Monitor, start_at: int) -> None:
     """Plan the timer that closes the window beginning at ``start_at``, replacing the one planned before."""
-    end_at = start_at + monitor.spec.every_us
-    tx.later(
-        end_at + monitor.spec.grace_us,
-        "monitoring.close_window",
-        {"deployment": monitor.deployment, "start_at": start_at, "end_at": end_at},
-        key=f"monitoring.close/{monitor.deployment}",
-    )
+    from loopwright.monitoring.windows import close_window  # which plans the next one by this function
+
+    end_at, name = start_at + monitor.spec.every_us, monitor.deployment
+    due_at, key = end_at + monitor.spec.grace_us, f"monitoring.close/{name}"
+    tx.later(due_at, key, close_window, deployment=name, start_at=start_at, end_at=end_at)
 
 
 @verb("monitoring.set_reference", changes=Monitor, internal=True)

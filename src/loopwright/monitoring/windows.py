@@ -45,7 +45,7 @@ def close_window(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> Job:
     return job
 
 
-@plans_next("monitoring.close_window")
+@plans_next(close_window)
 def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> None:
     """Plan the settling of a window and the close of the next one; of an earlier window than the newest, no close.
 
@@ -59,8 +59,8 @@ def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> 
         if not is_last:
             plan_close(tx, moved, end_at)
     settles_at = end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us)
-    window = {"deployment": deployment, "start_at": start_at, "end_at": end_at}
-    tx.later(settles_at, "monitoring.settle_window", window, key=f"monitoring.settle/{deployment}/{start_at}")
+    key = f"monitoring.settle/{deployment}/{start_at}"
+    tx.later(settles_at, key, settle_window, deployment=deployment, start_at=start_at, end_at=end_at)
 
 
 @verb("monitoring.settle_window", changes=Window, internal=True, parts=SERVER_ALONE)

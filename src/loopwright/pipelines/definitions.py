@@ -206,6 +206,7 @@ def schedule_key(pipeline: str) -> str:
 def _plan(tx: Tx, spec: PipelineSpec) -> None:
     tx.cancel_later(schedule_key(spec.name))
     if spec.schedule_us is not None:
+        from loopwright.pipelines.executions import start_scheduled  # which reads definitions
+
         due_at = tx.now_us + spec.schedule_us
-        args = {"pipeline": spec.name, "due_at": due_at}
-        tx.later(due_at, "pipelines.start_scheduled", args, key=schedule_key(spec.name))
+        tx.later(due_at, schedule_key(spec.name), start_scheduled, pipeline=spec.name, due_at=due_at)

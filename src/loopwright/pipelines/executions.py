@@ -93,15 +93,14 @@ def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
     return start(tx, pipeline=pipeline, reason="scheduled", once=f"schedule:{pipeline}:{due_at}")
 
 
-@plans_next("pipelines.start_scheduled")
+@plans_next(start_scheduled)
 def plan_next_start(tx: Tx, *, pipeline: str, due_at: int) -> bool:
     """Plan the start after the one that is due at ``due_at``; False if the pipeline has no schedule any more."""
     every = get_pipeline(tx, pipeline=pipeline).spec.schedule_us
     if every is None:
         return False
     next_at = due_at + every * max(1, -(-(tx.now_us - due_at + 1) // every))
-    args = {"pipeline": pipeline, "due_at": next_at}
-    tx.later(next_at, "pipelines.start_scheduled", args, key=schedule_key(pipeline))
+    tx.later(next_at, schedule_key(pipeline), start_scheduled, pipeline=pipeline, due_at=next_at)
     return True
 
 

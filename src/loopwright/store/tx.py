@@ -1,7 +1,8 @@
 """The transaction a verb receives: connection, project, actor, clocks, and what records events, timers and jobs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Concatenate, ParamSpec
 
 from sqlalchemy import Connection, CursorResult, Executable
 
@@ -11,11 +12,13 @@ from loopwright.kernel.errors import NotFound
 from loopwright.kernel.events import Facts, event_type
 from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
-from loopwright.kernel.verbs import EVERY_PROJECT, Role
+from loopwright.kernel.verbs import EVERY_PROJECT, Role, verb_of
 from loopwright.store import sql
 from loopwright.store.news import JOBS, tell
 from loopwright.store.types import BlobRef, Bounds, Job
 from loopwright.store.work import Work, kind_named, kind_of
+
+P = ParamSpec("P")
 
 
 @dataclass(slots=True)
@@ -77,9 +80,17 @@ class Tx:
         else:
             sql.insert_event(self, event_type(type(facts)), ref, reason, to_builtins(facts))
 
-    def later(self, due_at: int, verb: str, args: dict[str, Any], *, key: str) -> None:
+    def later(
+        self,
+        due_at: int,
+        key: str,
+        verb: Callable[Concatenate["Tx", P], Any],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
         """Plan a verb call for ``due_at``; a timer with the same key is replaced."""
-        sql.upsert_timer(self, due_at, verb, args, key)
+        sql.upsert_timer(self, due_at, verb_of(verb).name, to_builtins(kwargs), key)
 
     def cancel_later(self, key_prefix: str) -> int:
         """Drop every timer whose key begins so; return how many."""

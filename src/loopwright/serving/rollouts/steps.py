@@ -128,8 +128,8 @@ def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
 
 def plan_look(tx: Tx, rollout: Rollout, due_at: int, *, is_overdue: bool = False) -> None:
     """Plan the next look at the present step; a rollout has one planned look at a time."""
-    args = {"rollout_id": rollout.rollout_id, "step": rollout.step, "is_overdue": is_overdue}
-    tx.later(due_at, "serving.judge_step", args, key=_timer_key(rollout))
+    key = _timer_key(rollout)
+    tx.later(due_at, key, judge_step, rollout_id=rollout.rollout_id, step=rollout.step, is_overdue=is_overdue)
 
 
 def _timer_key(rollout: Rollout) -> str:
@@ -167,7 +167,7 @@ def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) 
     return looked
 
 
-@plans_next("serving.judge_step")
+@plans_next(judge_step)
 def plan_next_look(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) -> None:
     """Plan the look after this one, unless the step is over; behind the longest time it takes, the last one."""
     rollout = find(tx, rollout_id)

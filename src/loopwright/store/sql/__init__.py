@@ -12,7 +12,7 @@ from loopwright.store.sql.chunks import (
     unprofiled_chunks,
 )
 from loopwright.store.sql.disks import delete_low_disk, find_low_disks, upsert_low_disk
-from loopwright.store.sql.events import events_after, get_cursor, insert_event, newest_events, set_cursor
+from loopwright.store.sql.events import events_after, events_of, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.garbage import (
     all_condemned,
     condemn_blobs,
@@ -100,6 +100,7 @@ __all__ = [
     "due_timers",
     "due_timers_on_wall",
     "events_after",
+    "events_of",
     "expired_chunks",
     "failed_jobs",
     "find_blob",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Text, bindparam, func, insert, select
 
-from loopwright.kernel.events import Event
+from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.store.news import EVENTS, tell
 from loopwright.store.sealing import event_from_row
 from loopwright.store.sql.rows import upsert
@@ -116,6 +116,26 @@ def _newest(has_before: bool, has_ref: bool, has_prefix: bool) -> list[Statement
     itself = base.where(events.c.ref == bindparam("ref")).order_by(newest_first)
     under = base.where(events.c.ref > bindparam("under"), events.c.ref < bindparam("past"))
     return [Statement(itself), Statement(under.order_by((events.c.position + 0).desc()))]
+
+
+_EVENTS_OF = Statement(
+    select(events)
+    .where(
+        events.c.project_id == bindparam("project"),
+        events.c.ref == bindparam("ref"),
+        events.c.type == bindparam("type"),
+    )
+    .order_by(events.c.event_id)
+)
+
+
+def events_of(tx: "Tx", facts: type[Facts], ref: str) -> list[Event]:
+    """Return what was told of one object in one type of event, sealed or not, oldest first: what has happened already.
+
+    For objects that few events tell of.
+    """
+    rows = _EVENTS_OF.all(tx.connection, project=tx.project, ref=ref, type=event_type(facts))
+    return [event_from_row(row) for row in rows]
 
 
 def get_cursor(connection: Connection, reader: str) -> int:

@@ -17,12 +17,12 @@ _PLACES = {
     "incident": "incidents",
     "feature_view": "features",
     "feature_service": "features",
-    "request": "features",
+    "feature_request": "features",
 }
 _ID = re.compile(r"^([a-z]{2,8})_[0-9A-HJKMNP-TV-Z]{21}([0-9A-HJKMNP-TV-Z]{5})$")
 _DIGEST = re.compile("[0-9a-f]{64}")
 _VERSIONED = {"dataset", "model"}
-_LISTS = {"feature_view", "feature_service", "request"}
+_LISTS = {"feature_view", "feature_service", "feature_request"}
 
 
 def read_ref(text: str, project: str) -> Ref | None:
@@ -82,7 +82,11 @@ def address(project: str, *parts: object, **query: object) -> str:
 
 
 def page_of(text: str, project: str) -> str:
-    """Return the path of the page of a ref; what has none of its own is shown in its lineage."""
+    """Return the path of the page of a ref; what has none of its own is shown in its lineage.
+
+    >>> page_of("flights/feature_request:delay", "flights")
+    '/p/flights/features#delay'
+    """
     ref = read_ref(text, project)
     if ref is None or ref.kind not in _PLACES:
         return address(project, "lineage", *short_ref(text, project).split("/"))
