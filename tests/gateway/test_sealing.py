@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from loopwright.data import DatasetSpec, SourceSpec
+from loopwright.gateway import sealing
 from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.sealing import Sealer, to_frame
+from loopwright.gateway.segments import read_segment
 from loopwright.gateway.spool import Spool
 from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.errors import Corrupt, Unavailable
@@ -259,12 +261,16 @@ def test_a_fault_of_the_server_over_one_stream_holds_up_no_other_of_its_round(
     sealer.stop()
 
 
-def test_the_server_may_be_away(world: World, spool: Spool) -> None:
+def test_the_server_may_be_away(world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     world.server.stop()
     spool.append(LATE, [labels("a")])
     sealer = sealer_of(world, spool)
-    with pytest.raises(Unavailable):
-        sealer.seal().result(20)
+    read: list[Path] = []
+    monkeypatch.setattr(sealing, "read_segment", lambda path: read.append(path) or read_segment(path))
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            sealer.seal().result(20)
+    assert len(read) == 1, "what is stored already was packed again"
     assert sealer.failure
     spool.append(LATE, [labels("b")])
     world.server.start()

@@ -30,6 +30,8 @@ BYTES_A_SEGMENT = 64 << 20
 """A segment of this size is closed even while the server is down, so that one file never grows without end."""
 LONGEST_PAUSE_S = 15.0
 REFUSED_PAUSE_S = 60.0
+DRAFT_KEPT_S = 600.0
+"""How long a stored blob that could not be registered is taken as it is, far below the grace of a sweep."""
 Asked = Future[dict[str, int]]
 Piece = tuple[str, Iterable[Any]]
 """A column of the rows of one layout: dtype and values."""
@@ -43,6 +45,7 @@ class Draft(NamedTuple):
     number: int
     damaged_bytes: int
     chunk: StoredChunk | None
+    stored_at: float = 0.0
 
 
 class Sealer:
@@ -68,6 +71,7 @@ class Sealer:
         self._lock, self._wake, self._stopping = threading.Lock(), threading.Event(), threading.Event()
         self._pause_s, self._due = 0.0, time.monotonic() + SEAL_EVERY_S
         self._refused: dict[StreamKey, float] = {}
+        self._drafts: dict[StreamKey, Draft] = {}
         self._thread = threading.Thread(target=self._run, name="sealing", daemon=True)
 
     @property
@@ -156,7 +160,7 @@ class Sealer:
             drafts: dict[str, list[Draft]] = {}
             for key, numbers in left.items():
                 try:
-                    drafts.setdefault(key.project, []).append(self._draft(key, numbers.pop(0)))
+                    drafts.setdefault(key.project, []).append(self._draft_once(key, numbers.pop(0)))
                 except Exception as error:  # noqa: BLE001 - raised below
                     failed[key] = error
             for project, found in drafts.items():
@@ -184,6 +188,13 @@ class Sealer:
     def _may_seal(self, key: StreamKey) -> bool:
         return self._refused.get(key, 0) <= time.monotonic()
 
+    def _draft_once(self, key: StreamKey, number: int) -> Draft:
+        """Return the draft of a segment; while the server is away, each try takes the one that is stored already."""
+        known = self._drafts.get(key)
+        if known is None or known.number != number or known.stored_at < time.monotonic() - DRAFT_KEPT_S:
+            known = self._drafts[key] = self._draft(key, number)
+        return known
+
     def _draft(self, key: StreamKey, number: int, first_kept: str = "") -> Draft:
         """Store the rows of a closed segment, from an id on, as a Parquet blob."""
         stream = self._spool.streams[key]
@@ -197,7 +208,7 @@ class Sealer:
         blob = self._blobs.put(chunks.pack_rows(frame))
         place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
-        return Draft(key, stream, number, segment.damaged_bytes, chunk)
+        return Draft(key, stream, number, segment.damaged_bytes, chunk, time.monotonic())
 
     def _hand_over(self, project: str, drafts: list[Draft], answer: dict[str, int]) -> dict[StreamKey, Exception]:
         """Register stored rows, let go of what was taken, and count it in ``answer``; return what failed."""
@@ -238,6 +249,7 @@ class Sealer:
         elif isinstance(error, Conflict):
             # The folder is an older copy or has a twin: from here on its numbers are counted under another name.
             self._writer = self._rename()
+            self._drafts.pop(draft.key, None)
             log.error(
                 "rows of %s are in no chunk and stay in %s: %s", name, draft.stream.put_aside(draft.number), error
             )
@@ -260,6 +272,7 @@ class Sealer:
 
     def _finish(self, draft: Draft) -> int:
         """Let go of a segment whose rows are registered; return how many they are."""
+        self._drafts.pop(draft.key, None)
         rows = 0 if draft.chunk is None else draft.chunk.rows
         if draft.damaged_bytes:
             kept = draft.stream.put_aside(draft.number)
