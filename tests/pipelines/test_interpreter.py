@@ -47,7 +47,7 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     names = ["tests.note"]  # as if another package brought it
     monkeypatch.setattr("loopwright.pipelines.definitions.plugin_names", lambda kind: names)
-    monkeypatch.setattr("loopwright.pipelines.definitions.plugged_names", lambda kind: names)
+    monkeypatch.setattr("loopwright.pipelines.declarations.plugged_names", lambda kind: names)
     yield noted
     STEP_KINDS.clear()
     STEP_KINDS.update(kept)

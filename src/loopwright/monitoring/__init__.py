@@ -39,8 +39,6 @@ from loopwright.monitoring.incidents import (
 from loopwright.monitoring.monitors import (
     check_spec,
     declare,
-    get,
-    list_monitors,
     open_windows,
     set_reference,
     start_reference,
@@ -61,6 +59,7 @@ from loopwright.monitoring.types import (
     Window,
     WindowTask,
 )
+from loopwright.monitoring.watched import get, list_monitors
 from loopwright.monitoring.windows import (
     alert_of,
     close_window,

@@ -10,8 +10,8 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import RangeStarted
-from loopwright.monitoring.monitors import get
 from loopwright.monitoring.types import EvaluateRange, Report, Window
+from loopwright.monitoring.watched import get
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 

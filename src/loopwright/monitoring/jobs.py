@@ -6,7 +6,7 @@ import polars as pl
 
 from loopwright.data import profiles
 from loopwright.kernel.plugins import load_plugin
-from loopwright.monitoring import monitors
+from loopwright.monitoring import monitors, watched
 from loopwright.monitoring.channels import Notice
 from loopwright.monitoring.chunk_profiles import profile_chunk
 from loopwright.monitoring.evaluation import evaluate
@@ -46,7 +46,7 @@ def evaluate_window(context: JobContext, args: EvaluateWindow) -> dict[str, Any]
 def evaluate_range(context: JobContext, args: EvaluateRange) -> dict[str, Any]:
     """Measure every window of a range that has ended, in order."""
     context.seal(_log(context, args.deployment))
-    spec = context.call(monitors.get, deployment=args.deployment).spec
+    spec = context.call(watched.get, deployment=args.deployment).spec
     asked = [at for at in range(args.start_at, args.end_at, spec.every_us) if at + spec.every_us <= args.end_at]
     # Measured again, a window whose rows retention removed would say that nothing was predicted: its figures stay.
     kept_from = max(
@@ -106,7 +106,7 @@ def profile_chunks(context: JobContext, _args: ProfileChunks) -> dict[str, int]:
 @job(BuildReference)
 def profile_reference(context: JobContext, args: BuildReference) -> dict[str, Any]:
     """Profile the rows of a Parquet blob and set them as the reference of a deployment."""
-    spec = context.call(monitors.get, deployment=args.deployment).spec
+    spec = context.call(watched.get, deployment=args.deployment).spec
     frame = pl.read_parquet(context.blobs.path(args.digest))
     columns = args.columns or [name for name in frame.columns if name not in (args.time, args.score)]
     reference = build_reference(

@@ -6,15 +6,17 @@ from loopwright import registry, serving
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
-from loopwright.kernel.verbs import SERVER_ALONE, Role, query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.channels import NEED_TARGET
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
 from loopwright.monitoring.targets import keep_targets, shown_spec
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
+from loopwright.monitoring.watched import get
+from loopwright.monitoring.windows import plan_close
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -91,15 +93,6 @@ def open_windows(tx: Tx, *, deployment: str, start_at: int) -> Monitor | None:
     return opened
 
 
-def plan_close(tx: Tx, monitor: Monitor, start_at: int) -> None:
-    """Plan the timer that closes the window beginning at ``start_at``, replacing the one planned before."""
-    from loopwright.monitoring.windows import close_window  # which plans the next one by this function
-
-    end_at, name = start_at + monitor.spec.every_us, monitor.deployment
-    due_at, key = end_at + monitor.spec.grace_us, f"monitoring.close/{name}"
-    tx.later(due_at, key, close_window, deployment=name, start_at=start_at, end_at=end_at)
-
-
 @verb("monitoring.set_reference", changes=Monitor, internal=True)
 def set_reference(
     tx: Tx,
@@ -164,21 +157,6 @@ def start_reference(
     return job
 
 
-@query("monitoring.get")
-def get(tx: Tx, *, deployment: str) -> Monitor:
-    """Return what is watched of a deployment."""
-    found = sql.find_monitor(tx, deployment)
-    if found is None:
-        raise _unknown(deployment)
-    return found
-
-
-@query("monitoring.list", role=Role.VIEWER)
-def list_monitors(tx: Tx) -> list[Monitor]:
-    """Return every monitor of the project."""
-    return sql.list_monitors(tx)
-
-
 def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
     """Return the declaration with its metric filled in.
 
@@ -233,12 +211,3 @@ def _held_out(tx: Tx, deployment: str, model_version: int | None) -> dict[str, f
     if found.refit_of is not None:
         found = registry.get_version(tx, model=model, version=found.refit_of)
     return found.metrics
-
-
-def _unknown(deployment: str) -> NotFound:
-    return NotFound(
-        f"nothing watches {deployment}",
-        field="deployment",
-        value=deployment,
-        next_step="p.deployment(..., monitor=lw.Monitor(every='1d')), then loopwright apply",
-    )

@@ -22,8 +22,8 @@ from loopwright.monitoring.alerts import (
 )
 from loopwright.monitoring.events import WindowClosed, WindowFacts, WindowRestated, WindowSettled, WindowStarted
 from loopwright.monitoring.incidents import raise_alert, resolve
-from loopwright.monitoring.monitors import get, plan_close
 from loopwright.monitoring.types import Alert, EvaluateWindow, Monitor, SpanPart, Window, WindowTask, served_variant
+from loopwright.monitoring.watched import get
 from loopwright.store.chunks import find, find_labels, id_ranges
 from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
@@ -61,6 +61,13 @@ def plan_after_close(tx: Tx, *, deployment: str, start_at: int, end_at: int) -> 
     settles_at = end_at + max(monitor.spec.label_lag_us, monitor.spec.grace_us)
     key = f"monitoring.settle/{deployment}/{start_at}"
     tx.later(settles_at, key, settle_window, deployment=deployment, start_at=start_at, end_at=end_at)
+
+
+def plan_close(tx: Tx, monitor: Monitor, start_at: int) -> None:
+    """Plan the timer that closes the window beginning at ``start_at``, replacing the one planned before."""
+    end_at, name = start_at + monitor.spec.every_us, monitor.deployment
+    due_at, key = end_at + monitor.spec.grace_us, f"monitoring.close/{name}"
+    tx.later(due_at, key, close_window, deployment=name, start_at=start_at, end_at=end_at)
 
 
 @verb("monitoring.settle_window", changes=Window, internal=True, parts=SERVER_ALONE)

@@ -4,16 +4,8 @@ from loopwright.kernel.plugins import add_built_in
 from loopwright.pipelines import definitions, executions, packing, step_runs
 from loopwright.pipelines.cache import environment_digest, forget_unused_outputs
 from loopwright.pipelines.codecs import Codec, Files
-from loopwright.pipelines.definitions import (
-    check_declarable,
-    declare,
-    declare_built,
-    get_definition,
-    get_pipeline,
-    list_pipelines,
-    named_blobs,
-    schedule_key,
-)
+from loopwright.pipelines.declarations import check_declarable, declare, declare_built, named_blobs
+from loopwright.pipelines.definitions import get_definition, get_pipeline, list_pipelines, schedule_key
 from loopwright.pipelines.events import (
     ExecutionCancelled,
     ExecutionFailed,

@@ -1,18 +1,15 @@
-"""Verbs of definitions: a pipeline is declared as a checked DAG and kept by its digest."""
+"""Definitions: what a pipeline is, a checked DAG that is kept by its digest."""
 
 import graphlib
 from importlib.util import find_spec
 
 from loopwright.kernel.digests import Digest
-from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.kernel.plugins import plugged_names, plugin_names
+from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import query
 from loopwright.pipelines import sql
-from loopwright.pipelines.events import PipelineDeclared
-from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.types import Pipeline, PipelineSpec, StepSpec
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
@@ -22,63 +19,6 @@ CALL = "call"
 STEP_KIND_PLUGINS = "step_kinds"
 """Plugin kind under which a room may name its step functions."""
 _SOURCES = {"step", "param", "value"}
-
-
-@verb("pipelines.declare", changes=Pipeline)
-def declare(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
-    """Make a definition the one that new executions take; running executions keep theirs.
-
-    Its steps are calls of user code, or of a kind that another package brings: the platform's own kinds act with the
-    platform's rights, so that only definitions which the server built itself name them.
-
-    Raises:
-        InvalidInput: A name, kind or input is unknown, a kind is the platform's own, or the steps form a cycle.
-    """
-    check_declarable(spec)
-    tx.require_blobs(*named_blobs(spec))
-    return declare_built(tx, spec=spec)
-
-
-def named_blobs(spec: PipelineSpec) -> list[str]:
-    """Return the digests of all that a definition would open: values of its inputs and params, and its code."""
-    code = {step.function.digest for step in spec.steps if step.function is not None}
-    return sorted(code | blob_digests([spec.params, *(step.inputs for step in spec.steps)]))
-
-
-def check_declarable(spec: PipelineSpec) -> None:
-    """Refuse a definition with a step that runs the platform's own functions, with the platform's rights.
-
-    Raises:
-        InvalidInput: Names the step.
-    """
-    usable = {CALL, *plugged_names(STEP_KIND_PLUGINS)}
-    for step in spec.steps:
-        if step.kind not in usable and _is_known(step.kind):
-            raise InvalidInput(
-                "a step of the platform's own kind cannot be declared",
-                field=f"steps.{step.name}.kind",
-                value=step.kind,
-                rule=f"one of {', '.join(sorted(usable))}",
-                next_step="declare it with @p.train or p.command and apply the project",
-            )
-
-
-def declare_built(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
-    """Declare a definition that the server built itself; its steps may be of the platform's own kinds.
-
-    Raises:
-        InvalidInput: A name, kind or input is unknown, or the steps form a cycle.
-    """
-    check_definition(spec)
-    found = sql.find_pipeline(tx.connection, tx.project, spec.name)
-    digest = digest_of(to_builtins(spec))
-    if found is not None and found.digest == digest:
-        return found
-    sql.put_pipeline(tx, digest, spec)
-    if found is None or found.spec.schedule_us != spec.schedule_us:
-        _plan(tx, spec)
-    tx.emit(PipelineDeclared(digest, len(spec.steps)), tx.ref("pipeline", spec.name))
-    return get_pipeline(tx, pipeline=spec.name)
 
 
 @query("pipelines.get_pipeline")
@@ -178,14 +118,15 @@ def _check_kind(step: StepSpec, field: str) -> None:
         if step.function is None:
             raise InvalidInput("a call needs a function", field=f"{field}.function", rule="module:qualname and digests")
         return
-    if _is_known(step.kind):
+    if is_known_kind(step.kind):
         return
     known = [CALL, *plugin_names(STEP_KIND_PLUGINS)]
     hint = suggest(step.kind, known, f"known: {', '.join(known)}, <room>.<function>")
     raise InvalidInput(f"no kind of step is named {step.kind}", field=f"{field}.kind", value=step.kind, next_step=hint)
 
 
-def _is_known(kind: str) -> bool:
+def is_known_kind(kind: str) -> bool:
+    """Say whether steps of this kind can be run."""
     room, _, function = kind.partition(".")
     # A room's step functions live in its steps.py, which only the worker imports.
     return kind in plugin_names(STEP_KIND_PLUGINS) or (room.isidentifier() and bool(function) and _has_steps(room))
@@ -201,12 +142,3 @@ def _has_steps(room: str) -> bool:
 def schedule_key(pipeline: str) -> str:
     """Return the key of a pipeline's timer; the colon keeps it from being the beginning of another's."""
     return f"pipelines.schedule:{pipeline}:"
-
-
-def _plan(tx: Tx, spec: PipelineSpec) -> None:
-    tx.cancel_later(schedule_key(spec.name))
-    if spec.schedule_us is not None:
-        from loopwright.pipelines.executions import start_scheduled  # which reads definitions
-
-        due_at = tx.now_us + spec.schedule_us
-        tx.later(due_at, schedule_key(spec.name), start_scheduled, pipeline=spec.name, due_at=due_at)
