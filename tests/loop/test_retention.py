@@ -1,23 +1,30 @@
 """Rows that nobody wants to keep go, unless something rests on them; whoever asks for them later is told."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import DAY_US, MINUTE_US
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.loop import OperationContext
+from loopwright.loop import OperationContext, retention
 from loopwright.loop.retention import Expired, Pin, _pins
 from loopwright.loop.why import why
 from loopwright.monitoring import Window
 from loopwright.monitoring.sql import save_window
+from loopwright.server.background import Background
 from loopwright.store import sql
+from loopwright.store.chunks import describe_chunk, pack_rows
+from loopwright.store.streams import PREDICTIONS
 from loopwright.store.tx import Tx
 from loopwright.store.types import Removal, Retention
 from tests.loop.answering import answer
-from tests.loop.conftest import Loop
+from tests.loop.conftest import LATE, Loop
 
 
 @pytest.fixture
@@ -150,6 +157,54 @@ def test_the_oldest_window_pins_its_rows_however_many_wait_for_labels(loop: Loop
 def test_pushes_stay_until_two_versions_hold_them(loop: Loop) -> None:
     pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "pushes", "flights"))
     assert [pin.why for pin in pins] == ["no two versions hold what was pushed"]
+
+
+def test_rows_of_a_closed_project_go_when_they_are_as_old_as_was_declared(loop: Loop, tmp_path: Path) -> None:
+    ids = answer_daily(loop, 10)
+    loop("retention.set", kind="predictions", keep="4d", reason="we promised")
+    [planned] = loop("retention.plan")
+    assert (planned.rows, bool(planned.pins)) == (0, True)
+    parts: Any = SimpleNamespace(
+        database=loop.dispatcher.database,
+        dispatcher=loop.dispatcher,
+        settings=SimpleNamespace(state_dir=tmp_path),
+    )
+    server = Background(parts)
+    loop("loop.close_project", reason="the desk moved on")
+    server._remove_what_is_old()
+    assert [chunk.id_first for chunk in chunks(loop)] == ids[-4:]
+    loop.wall.at_us += 2 * DAY_US
+    server._remove_what_is_old()
+    assert [chunk.id_first for chunk in chunks(loop)] == ids[-2:]
+    loop("loop.delete_project", name="flights", reason="done with it")
+    loop.wall.at_us += 9 * DAY_US
+    server._remove_what_is_old()
+    assert len(chunks(loop)) == 2  # whoever removes the project removes them
+    told = [event.payload["rows"] for event in loop("audit.list", type_prefix="retention.removed")]
+    assert told == [2, 6]
+
+
+def test_rows_of_a_closed_project_age_on_though_its_replay_clock_stands(loop: Loop) -> None:
+    at = loop.wall.at_us - 365 * DAY_US
+
+    def call(verb: str, project: str, actor: Any = LOCAL_ACTOR, **args: Any) -> Any:
+        return loop.dispatcher.call(verb, args, actor=actor, project=project)
+
+    call("projects.create", SYSTEM, name="old", clock="replay", clock_at=at)
+    call("serving.declare", "old", spec=to_builtins(LATE))
+    row = {"prediction_id": "pred_1", "event_at": at, "recorded_at": at, "release": 1, "is_shadow": False}
+    frame = pl.DataFrame([row], schema=PREDICTIONS.schema())
+    chunk = describe_chunk(
+        frame, loop.blobs.put(pack_rows(frame)), kind="predictions", stream="late", writer="w", seq=1
+    )
+    call("chunks.register", "old", SERVICE_ACTOR, chunks=[to_builtins(chunk)])
+    call("retention.set", "old", kind="predictions", keep="4d")
+    loop.wall.at_us += 5 * DAY_US
+    assert call("retention.apply", "old") == []  # its time stands still
+    call("loop.close_project", "old", reason="done")
+    loop.wall.at_us += 5 * DAY_US
+    [removed] = loop.dispatcher.write("old", SERVICE_ACTOR, retention.apply)
+    assert removed.rows == 1
 
 
 def test_what_was_brought_in_just_now_is_seen_for_a_day(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""A worker removes the online stores of deleted projects from its state folder, unless it does something for one."""
+"""A worker removes the online stores of ended projects from its state folder, unless it does something for one."""
 
 import msgspec
 import pytest
@@ -14,12 +14,14 @@ from tests.worker.conftest import Site
 pytestmark = pytest.mark.slow
 
 
-def test_stores_of_deleted_projects_go(site: Site) -> None:
+def test_stores_of_closed_and_deleted_projects_go(site: Site) -> None:
     call = site.server.dispatcher.call
     for name in ("gone", "busy"):
         call("projects.create", {"name": name}, actor=LOCAL_ACTOR, project=SYSTEM)
         call("loop.delete_project", {"name": name, "reason": "done"}, actor=LOCAL_ACTOR, project=name)
-    for name in ("gone", "busy", "flights", "of-another-server"):
+    call("projects.create", {"name": "closed"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    call("loop.close_project", {"reason": "done"}, actor=LOCAL_ACTOR, project="closed")
+    for name in ("gone", "closed", "busy", "flights", "of-another-server"):
         online_url(site.state, name)
     [job] = call("jobs.list", {}, actor=LOCAL_ACTOR, project="busy")
     assert isinstance(job, Job)

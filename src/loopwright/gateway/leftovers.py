@@ -1,4 +1,4 @@
-"""What a gateway's disk holds of projects that were deleted goes too: releases, code, scratch space, online stores.
+"""What a gateway's disk holds of projects that ended: releases, code and scratch space of deleted ones, online stores.
 
 Rows in the spool are let go of by whoever seals them, for the server says which those are; here only what is left of
 their folders goes.
@@ -15,16 +15,17 @@ from loopwright.store.garbage.folders import remove_projects
 _FOLDERS = ("releases", "code", "scratch")
 
 
-def let_go(root: Path, state_dir: Path, gone: Collection[str]) -> None:
-    """Remove the folders of deleted projects of which nothing is served here.
+def let_go(root: Path, state_dir: Path, deleted: Collection[str], closed: Collection[str]) -> None:
+    """Remove the folders of ended projects of which nothing is served here; nobody asks for features of a closed one.
 
     Args:
         root: The gateway's folder.
         state_dir: The folder with the online stores.
-        gone: Names of the projects.
+        deleted: Names of deleted projects.
+        closed: Names of closed projects, deleted or not.
     """
-    remove_projects([root / name for name in _FOLDERS], gone)
-    online.remove_stores(state_dir, gone)
+    remove_projects([root / name for name in _FOLDERS], deleted)
+    online.remove_stores(state_dir, closed)
 
 
 def let_go_of_spools(root: Path) -> None:

@@ -73,7 +73,7 @@ class ReleaseKeeper:
         address: Where it answers.
         is_well: Says whether this gateway answers at all; one that does not renews no lease.
         look: Looks for troubles, which the server is told of.
-        let_go: Removes what the disk holds of projects that were deleted.
+        let_go: Removes what the disk holds of projects that were deleted, and of others that were closed.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class ReleaseKeeper:
         address: str,
         is_well: Callable[[], bool] = lambda: True,
         look: Callable[[], list[Trouble]] = list,
-        let_go: Callable[[Collection[str]], None] = lambda gone: None,
+        let_go: Callable[[Collection[str], Collection[str]], None] = lambda deleted, closed: None,
     ) -> None:
         self.served: dict[Name, Served] = {}
         self.known = Known()
@@ -316,19 +316,19 @@ class ReleaseKeeper:
                 if self.has_asked and self._is_well():
                     self._acknowledge()
                 self.refresh()
-                self._let_go_of_deleted()
+                self._let_go_of_ended()
             except LoopwrightError as error:
                 log.info("lease: %s", error)
             except Exception:
                 log.exception("renewing the lease failed")
             self._stopping.wait(max(0.1, LEASE_S - (time.monotonic() - started)))
 
-    def _let_go_of_deleted(self) -> None:
-        """Forget the endpoints of deleted projects and let their files go, once nothing of them serves any more."""
-        gone = set(self.known.deleted) - {project for project, _ in [*self.served, *self._waiting]}
-        if gone:
-            self.retired = {name: release for name, release in list(self.retired.items()) if name[0] not in gone}
-            self._let_go(gone)
+    def _let_go_of_ended(self) -> None:
+        """Let go of ended projects' files, once nothing of them serves; forget what deleted ones served."""
+        live = {project for project, _ in [*self.served, *self._waiting]}
+        deleted, closed = set(self.known.deleted) - live, set(self.known.closed) - live
+        self.retired = {name: release for name, release in list(self.retired.items()) if name[0] not in deleted}
+        self._let_go(deleted, closed)
 
     def _acknowledge(self) -> None:
         with self._lease_lock:

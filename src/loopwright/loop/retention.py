@@ -1,8 +1,12 @@
-"""Removing rows of streams that are older than was declared, but for those that something still rests on."""
+"""Removing rows of streams that are older than was declared, but for those that something still rests on.
+
+It goes on in a closed project, where nothing rests on rows any more: a promise to remove them holds there too.
+"""
 
 from collections.abc import Iterator
 
 from loopwright import data, monitoring, serving
+from loopwright.governance import projects
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.loop import old_points
@@ -89,13 +93,22 @@ def _declared(tx: Tx) -> Iterator[tuple[str, str, int]]:
     declared = store_sql.list_retentions(tx)
     if not declared:
         return
+    now_us = _now_us(tx)
     deployments = [each.spec.name for each in serving.list_deployments(tx)]
     streams = [(kind, name) for name in deployments for kind in _BOTH]
     streams += [("pushes", each.spec.name) for each in data.list_datasets(tx)]
     for kind, stream in streams:
         keep_us = keep_of(declared, kind, stream)
         if keep_us is not None:
-            yield kind, stream, tx.now_us - keep_us
+            yield kind, stream, now_us - keep_us
+
+
+def _now_us(tx: Tx) -> int:
+    """Return the moment rows are old by: in a closed project a clock that is replayed stands still, and rows age on."""
+    project = projects.find(tx, tx.project)
+    if project.closed_at is None or project.clock == "wall":
+        return tx.now_us
+    return tx.now_us + tx.wall_us - project.closed_at
 
 
 def _expired(tx: Tx, kind: str, stream: str, cutoff: int, pins: list[Pin], limit: int = 1_000_000) -> list[Chunk]:
@@ -133,6 +146,8 @@ def _remove(tx: Tx, kind: str, stream: str, old: list[Chunk]) -> Removal:
 
 def _pins(tx: Tx, kind: str, stream: str) -> list[Pin]:
     """Return what still needs rows of a stream."""
+    if projects.find(tx, tx.project).closed_at is not None:
+        return []  # no window closes there any more, and no fill begins
     return list(_pins_of_pushes(tx, stream) if kind == "pushes" else _pins_of_deployment(tx, stream))
 
 

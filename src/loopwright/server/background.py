@@ -149,7 +149,7 @@ class Background:
     def _remove_what_is_old(self) -> None:
         """Remove rows that nobody wants to keep any longer, some at a time."""
         write = self._context.dispatcher.write
-        for project in self._projects():
+        for project in self._projects(with_closed=True):
             with _told(project, "removing old rows"):
                 while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
                     self._stop.wait(TIDY_PAUSE_S)
@@ -174,9 +174,12 @@ class Background:
                 if is_merging or dispatcher.read(project, SERVICE_ACTOR, lambda tx: countable_chunks(tx, limit=1)):
                     dispatcher.write(project, SERVICE_ACTOR, start_profiling)
 
-    def _projects(self) -> list[str]:
-        listed = self._context.dispatcher.read(SYSTEM, SERVICE_ACTOR, projects.list_projects)
-        return [project.name for project in listed]
+    def _projects(self, *, with_closed: bool = False) -> list[str]:
+        """Return the projects in which things go on; deleted ones are none of those."""
+        listed = self._context.dispatcher.read(
+            SYSTEM, SERVICE_ACTOR, lambda tx: projects.list_projects(tx, with_closed=with_closed)
+        )
+        return [project.name for project in listed if project.deleted_at is None]
 
     def _drop_expired_jobs(self) -> int:
         """Drop some jobs that ended long ago; their events stay."""

@@ -1,4 +1,4 @@
-"""What this worker's state folder holds of projects that were deleted: a worker removes it now and then."""
+"""What this worker's state folder holds of projects that were closed or deleted: a worker removes it now and then."""
 
 import logging
 import threading
@@ -14,7 +14,9 @@ FIRST_AFTER_S, EVERY_S = 30.0, 600.0
 
 
 def sweep_stores(context: WorkerContext, tasks: Tasks) -> None:
-    """Remove the online stores of deleted projects for which this worker does nothing at the moment.
+    """Remove the online stores of closed and deleted projects for which this worker does nothing at the moment.
+
+    Nobody asks for features of a closed project, and no retention would remove them there.
 
     Raises:
         LoopwrightError: The server does not say which they are.
@@ -23,7 +25,7 @@ def sweep_stores(context: WorkerContext, tasks: Tasks) -> None:
     if not idle:
         return
     listed = context.caller.try_once(projects.list_projects, SYSTEM, 0.0, with_closed=True)
-    online.remove_stores(context.state_dir, idle & {each.name for each in listed if each.deleted_at is not None})
+    online.remove_stores(context.state_dir, idle & {each.name for each in listed if each.closed_at is not None})
 
 
 def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -> None:
@@ -34,4 +36,4 @@ def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -
         try:
             sweep_stores(context, tasks)
         except (LoopwrightError, OSError) as error:
-            log.info("stores of deleted projects are looked for later: %s", error)
+            log.info("stores of closed projects are looked for later: %s", error)
