@@ -9,6 +9,7 @@ import pytest
 from loopwright.cli.connection import remote, remote_with
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.pipelines import PipelineSpec, StepSpec
 from tests.cli.conftest import loopwright
@@ -110,10 +111,18 @@ def test_a_thing_is_deleted_by_its_ref_once_somebody_said_so(as_role: As) -> Non
     planned = loopwright("delete", f"run:{run_id}", "--plan")
     assert f"run {run_id} goes on" in planned
     assert f"loopwright call tracking.finish_run run_id={run_id} state=killed" in planned
+    plan = remote("flights").deletion_plan(f"run:{run_id}")
+    assert (plan.ref, plan.rows, plan.made_of_it) == (f"flights/run:{run_id}", {"run_params": 1}, [])
+    assert [(hold.ref, hold.why) for hold in plan.holds] == [(plan.ref, f"run {run_id} goes on")]
+    assert remote("flights").call("tracking.get_run", run_id=run_id).state == "running"  # it changed nothing
+    with pytest.raises(NotFound, match="run_nowhere"):
+        remote("flights").deletion_plan("run:run_nowhere")
     with pytest.raises(Conflict, match="goes on"):
         loopwright("delete", f"run:{run_id}", "--reason", "wrong code", "--yes")
     loopwright("call", "tracking.finish_run", f"run_id={run_id}", "state=killed")
-    assert json.loads(loopwright("delete", f"run:{run_id}", "--plan", "--json"))["rows"] == {"run_params": 1}
+    plan = remote("flights").deletion_plan(f"run:{run_id}")
+    assert json.loads(loopwright("delete", f"run:{run_id}", "--plan", "--json")) == to_builtins(plan)
+    assert plan.holds == []
     with pytest.raises(InvalidInput, match="why is it deleted"):
         loopwright("delete", f"run:{run_id}", "--yes")
     with pytest.raises(InvalidInput, match="nobody answered"):

@@ -41,11 +41,11 @@ def delete(
 def _delete_thing(ref: str, reason: str, project: str | None, *, is_plan: bool, yes: bool, as_json: bool) -> None:
     found = remote(project or parse_ref(ref).project or None)
     if is_plan:
-        planned: DeletionPlan = found.call("deletion.plan", ref=ref)
+        planned = found.deletion_plan(ref)
         print_json(planned) if as_json else _show_plan(planned)
         return
     if not yes:
-        planned = found.call("deletion.plan", ref=ref)
+        planned = found.deletion_plan(ref)
         _show_plan(planned, err=True)
         if not planned.holds and not _is_confirmed(f"delete {planned.ref}?"):
             click.echo("nothing was changed")
