@@ -66,8 +66,9 @@ SETTINGS = {
     "`gs://…` or `az://…`; best where who writes the database cannot write, and one for all servers.",
     "LOOPWRIGHT_CHECKPOINT_KEY": "File with the keys of checkpoints, one a line of at least 32 characters: the first "
     "signs, all are known; empty: a key derived from the service token.",
-    "LOOPWRIGHT_RATE": "Requests a second that one token may send to the server; 0 for any number. Others are answered "
-    "429 with `Retry-After`.",
+    "LOOPWRIGHT_RATE": "Requests a second that one token may send to the server, and to a gateway; 0 for any number. "
+    "So many may all those send together who come from one address with no valid token. Others are answered 429 with "
+    "`Retry-After`.",
     "LOOPWRIGHT_SUPERVISED": "Set by `loopwright up` for its children; they end with it.",
 }
 

@@ -43,9 +43,9 @@ class Settings(msgspec.Struct, frozen=True):
     ``service_token`` is what worker and gateway prove themselves with; ``source_roots`` are the folders whose files
     datasets may read; ``slots`` says how many jobs of a lane a worker does at once, where it says so; ``walls`` how
     user code is shut in, ``user_folders`` where it may write beside its scratch space, ``hidden`` what else is closed
-    to it and to sources; ``rate`` says how many requests a second one token may send to the server, 0 for any number;
-    ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key`` the file with the keys they
-    are signed with, None where the service token is that;
+    to it and to sources; ``rate`` says how many requests a second one token may send to a server or
+    a gateway, 0 for any number; ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key``
+    the file with the keys they are signed with, None where the service token is that;
     ``is_supervised`` marks a process that ends with its parent.
     """
 

@@ -1,7 +1,9 @@
 """Who is let in: tokens, the open loopback mode, foreign names and foreign pages."""
 
+import contextlib
 import socket
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,6 +15,7 @@ from loopwright.kernel.verbs import VERBS
 from loopwright.store.types import Job
 from loopwright.wire.credentials import JobClaim, gateway_token, job_token, worker_token
 from loopwright.wire.exposure import FORWARDING, is_loopback
+from loopwright.wire.rates import CallerRates, Rates
 from tests.server.site import SERVICE_TOKEN, Site
 from tests.waiting import PATIENCE_S
 
@@ -281,3 +284,41 @@ def test_a_service_token_of_one_project_registers_nothing_as_trained_and_sees_no
     for verb in ("tokens.live", "data.personal_columns", "jobs.claim", "serving.acknowledge"):
         for project in ("flights", "other", SYSTEM):
             assert guarded.call(verb, "mine", project).status_code == 403, (verb, project)
+
+
+@contextlib.contextmanager
+def slow_rate(site: Site) -> Iterator[None]:
+    """Let each token, and the strangers at an address, send three requests and then none for long."""
+    gatekeeper = site.context.gatekeeper
+    kept, gatekeeper._rates = gatekeeper._rates, CallerRates(1)
+    gatekeeper._rates._tokens, gatekeeper._rates._strangers = Rates(0.01, 300.0), Rates(0.01, 300.0)
+    try:
+        yield
+    finally:
+        gatekeeper._rates = kept
+
+
+def test_who_sends_too_much_is_told_when_to_come_back_and_others_are_answered(guarded: Site) -> None:
+    with slow_rate(guarded):
+        answers = [guarded.call("data.list", "viewer") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+        assert answers[3].json()["error"]["code"] == "too_many_requests"
+        assert int(answers[3].headers["retry-after"]) > 0
+        with guarded.http("viewer") as http:
+            assert http.get("/metrics").status_code == 429
+        assert guarded.call("data.list", "editor").status_code == 200
+        assert [guarded.call("data.list", "service").status_code for _ in range(4)] == [200] * 4
+
+
+def test_another_secret_each_time_is_no_way_past_the_limit(guarded: Site) -> None:
+    with slow_rate(guarded), guarded.http() as http:
+        assert guarded.call("data.list", "viewer").status_code == 200
+        answers = [
+            http.post("/v1/flights/verbs/data.list", json={}, headers={"authorization": f"Bearer lwt_guess{number}"})
+            for number in range(4)
+        ]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+        guarded.context.gatekeeper._forget(frozenset({"tokens"}))
+        assert [guarded.call("data.list", role).status_code for role in ("viewer", "service")] == [200, 200]
+        guarded.tokens["worker"] = worker_token(SERVICE_TOKEN)
+        assert guarded.call("data.list", "worker").status_code == 403  # known for what it is

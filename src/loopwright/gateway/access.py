@@ -10,6 +10,7 @@ from loopwright.kernel.errors import PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Role
 from loopwright.wire.credentials import is_service_token_of, own_control_secret
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin, refuse_forwarded
+from loopwright.wire.rates import CallerRates
 
 READERS = frozenset(Role)
 WRITERS = frozenset(Role) - {Role.VIEWER}
@@ -24,12 +25,15 @@ class Gatekeeper:
         credential: This gateway's own.
         is_open: True lets requests without a token in; only for loopback.
         clock: Wall time, for tokens that end.
+        rate: Requests a second of one token, and of all strangers at one address; 0 for any number. The platform's own
+            are not counted.
     """
 
     def __init__(
-        self, tokens: Callable[[], Mapping[str, Token]], credential: str, *, is_open: bool, clock: Clock
+        self, tokens: Callable[[], Mapping[str, Token]], credential: str, *, is_open: bool, clock: Clock, rate: int = 0
     ) -> None:
         self._tokens, self._credential, self.is_open, self._clock = tokens, credential, is_open, clock
+        self._rates = CallerRates(rate)
         self._control = own_control_secret(credential).encode()
         self._hosts: set[bytes] = set()
 
@@ -67,23 +71,43 @@ class Gatekeeper:
         token = self._token(headers)
         return EVERY_PROJECT if token is None else token.project
 
+    def count(self, headers: Mapping[bytes, bytes], client: str) -> None:
+        """Count a request of whoever sends a token.
+
+        Raises:
+            TooMany: The token sends too many requests, or strangers at this address do.
+        """
+        secret = _secret(headers)
+        if not secret or self._is_control(secret):
+            return
+        digest = digest_bytes(secret)
+        if digest in self._tokens():
+            self._rates.count(digest)
+        elif not self._is_service(secret):
+            self._rates.count_stranger(client)
+
     def _token(self, headers: Mapping[bytes, bytes]) -> Token | None:
         """Return the caller's token; None for the platform itself, and for everybody at an open gateway."""
-        scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
-        has_secret = bool(secret) and scheme.lower() == b"bearer"
-        if has_secret and self._control and hmac.compare_digest(secret, self._control):
+        secret = _secret(headers)
+        if secret and self._is_control(secret):
             return None
         self._refuse_foreign(headers)
-        if not has_secret:
+        if not secret:
             if not self.is_open:
                 raise Unauthenticated("this gateway asks for a token", next_step="send Authorization: Bearer <token>")
             return None
         token = self._tokens().get(digest_bytes(secret))
-        if token is None and is_service_token_of(secret.decode("latin-1"), self._credential):
+        if token is None and self._is_service(secret):
             return None  # an operator looks
         if token is None or (token.expires_at is not None and token.expires_at <= self._clock.now_us()):
             raise Unauthenticated("this token is not valid", next_step="loopwright login, or ask an admin for a token")
         return token
+
+    def _is_control(self, secret: bytes) -> bool:
+        return bool(self._control) and hmac.compare_digest(secret, self._control)
+
+    def _is_service(self, secret: bytes) -> bool:
+        return is_service_token_of(secret.decode("latin-1"), self._credential)
 
     def _refuse_foreign(self, headers: Mapping[bytes, bytes]) -> None:
         """Refuse DNS rebinding (a foreign Host on an open gateway) and cross-site writes (a foreign Origin)."""
@@ -98,3 +122,8 @@ class Gatekeeper:
         origin = headers.get(b"origin")
         if origin:
             refuse_foreign_origin(origin.decode("latin-1"), host.decode("latin-1"))
+
+
+def _secret(headers: Mapping[bytes, bytes]) -> bytes:
+    scheme, _, secret = headers.get(b"authorization", b"").partition(b" ")
+    return secret if scheme.lower() == b"bearer" else b""

@@ -54,7 +54,7 @@ class Life(Protocol):
 
 @dataclass
 class Request:
-    """What came: the method, the path's steps, headers, the way to the body, and when.
+    """What came: the method, the path's steps, headers, the way to the body, when, and from what address.
 
     ``target`` is set to the deployment or dataset once it is known to be there and the caller was let in.
     """
@@ -64,6 +64,7 @@ class Request:
     headers: Headers
     receive: Receive
     started: float
+    client: str = ""
     target: str = ""
 
     async def body(self, limit: int = MOST_BODY_BYTES) -> bytes:
@@ -122,7 +123,8 @@ class Gateway:
             return
         started = time.perf_counter()
         steps = _steps(scope["raw_path"])
-        request = Request(scope["method"], steps, dict(scope["headers"]), receive, started)
+        client = (scope.get("client") or ("",))[0]
+        request = Request(scope["method"], steps, dict(scope["headers"]), receive, started, client)
         route = self._route(steps)
         answer = await self._answer(request, route)
         length = str(len(answer.body)).encode()
@@ -147,6 +149,7 @@ class Gateway:
     async def _answer(self, request: Request, route: Route) -> Answer:
         is_v2 = route.name in ("v2", "infer")
         try:
+            self._gatekeeper.count(request.headers, request.client)
             handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is not None:
                 return await handler(request)

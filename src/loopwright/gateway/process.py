@@ -113,7 +113,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
         lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), stores.signs, lambda: child_signs(keeper.served)
     )
     keeper.recover()
-    gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock)
+    gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock, rate=settings.rate)
     service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles))
     metrics.watch(service.gauges())
     metrics.watch_troubles(troubles.counts)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher
 from loopwright.kernel.errors import LoopwrightError, NotFound
-from loopwright.server.auth.rates import Rates, TooMany
 from loopwright.server.quiet import Quiet
 from loopwright.store.tx import Tx
+from loopwright.wire.rates import Rates, TooMany
 
 QUIET_S = 3600.0
 """How long the same actor may try the same verb in a project again before that is told once more."""

@@ -142,6 +142,7 @@ class Supervisor:
             LOOPWRIGHT_GATEWAY_NAME=settings.gateway_name,
             LOOPWRIGHT_AUTH=settings.auth,
             LOOPWRIGHT_DURABILITY=settings.durability,
+            LOOPWRIGHT_RATE=str(settings.rate),
             LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
             LOOPWRIGHT_WALLS=settings.walls,
             LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),

@@ -20,11 +20,11 @@ from loopwright.governance import (
     job_actor,
 )
 from loopwright.kernel.errors import Unauthenticated
-from loopwright.server.auth.rates import Rates
 from loopwright.store import sql as store_sql
 from loopwright.store.types import Bounds
 from loopwright.wire import credentials
 from loopwright.wire.exposure import refuse_foreign_host, refuse_foreign_origin, refuse_forwarded
+from loopwright.wire.rates import CallerRates
 
 SESSION_COOKIE = "loopwright_session"
 REMEMBERED_S = 1.0
@@ -45,12 +45,13 @@ class Gatekeeper:
         dispatcher: Looks tokens up.
         service_token: Secret of the platform, from which its parts' credentials are derived.
         is_open: True lets requests without a token in as ``person:local``; only for loopback.
-        rate: Requests a second of one token; the platform's own parts are not counted.
+        rate: Requests a second of one token, and of all strangers at one address; the platform's own parts are not
+            counted.
     """
 
     def __init__(self, dispatcher: Dispatcher, service_token: str, *, is_open: bool, rate: int = 0) -> None:
         self._dispatcher = dispatcher
-        self._rates = Rates(rate)
+        self._rates = CallerRates(rate)
         self._service_token = service_token
         self.is_open = is_open
         self._remembered: dict[str, tuple[Actor, float]] = {}
@@ -63,11 +64,11 @@ class Gatekeeper:
         Raises:
             Unauthenticated: Auth is on and no valid token came.
             PermissionDenied: The request comes from a page of another origin, or was led here by another host name.
-            TooMany: The token sends too many requests.
+            TooMany: The token sends too many requests, or strangers at that address do.
         """
-        secret = _secret(request.headers)
-        actor = self._known(request.method, request.headers, secret) or self._look_up(secret)
-        return self._admit(actor, secret, request.scope.get("client"))
+        secret, client = _secret(request.headers), request.scope.get("client")
+        actor = self._known(request.method, request.headers, secret) or self._look_up(secret, client)
+        return self._admit(actor, secret, client)
 
     async def find_actor(self, request: Request) -> Actor:
         """Return who calls, without holding up the event loop; raises like ``actor``."""
@@ -77,14 +78,14 @@ class Gatekeeper:
         """Return who sends a method with these headers, named in small letters; raises like ``actor``."""
         secret = _secret(headers)
         known = self._known(method, headers, secret)
-        actor = known if known is not None else await run_in_threadpool(self._look_up, secret)
+        actor = known if known is not None else await run_in_threadpool(self._look_up, secret, client)
         return self._admit(actor, secret, client)
 
     def _admit(self, actor: Actor, secret: str, client: Client) -> Actor:
         """Count a call of a token, and return its actor with the address that it came from."""
         is_platform = actor is SERVICE_ACTOR or actor.bounds is not None
         if secret and not is_platform:
-            self._rates.take(secret)
+            self._rates.count(secret)
         if client is None:
             return actor
         return Actor(actor.name, actor.roles, actor.bounds, actor.token_id, client[0])
@@ -101,15 +102,23 @@ class Gatekeeper:
             return LOCAL_ACTOR
         raise Unauthenticated("this server asks for a token", next_step="loopwright login, or set LOOPWRIGHT_TOKEN")
 
-    def _look_up(self, secret: str) -> Actor:
+    def _look_up(self, secret: str, client: Client) -> Actor:
         forgotten = self._forgotten
-        actor = self._part(secret) or self._dispatcher.authenticate(secret)
+        actor = self._part(secret) or self._authenticate(secret, "" if client is None else client[0])
         if len(self._remembered) >= MOST_REMEMBERED:
             self._remembered.clear()
         self._remembered[secret] = actor, time.monotonic() + REMEMBERED_S
         if forgotten != self._forgotten:  # what was read may be from before a commit that told of tokens
             self._remembered.clear()
         return actor
+
+    def _authenticate(self, secret: str, address: str) -> Actor:
+        self._rates.check_unknown(secret, address)
+        try:
+            return self._dispatcher.authenticate(secret)
+        except Unauthenticated:
+            self._rates.count_stranger(address)
+            raise
 
     def _part(self, secret: str) -> Actor | None:
         """Return the part of the platform whose credential this is.
