@@ -16,6 +16,7 @@ from loopwright.governance import Token
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.verbs import Role
 from loopwright.wire.credentials import gateway_token, own_control_secret
+from loopwright.wire.exposure import FORWARDING
 from loopwright.wire.rates import CallerRates, Rates
 from tests.servers import settings_in
 
@@ -51,6 +52,12 @@ def served(folder: Path, *, is_open: bool) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A gateway that runs open on the loopback address."""
+    yield from served(tmp_path_factory.mktemp("open"), is_open=True)
+
+
+@pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that asks for a token, and knows one of each role, named after it."""
     yield from served(tmp_path_factory.mktemp("guarded"), is_open=False)
@@ -72,3 +79,27 @@ def test_strangers_share_what_an_address_may_send_and_others_are_answered(
     own = own_control_secret(gateway_token(SERVICE_TOKEN, "http://127.0.0.1:8401"))
     for secret in (SERVICE_TOKEN, own):
         assert [ask(guarded, path, secret).status_code for _ in range(4)] == [404] * 4
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+def test_an_open_gateway_answers_through_no_proxy(opened: Gateway, name: str) -> None:
+    """Behind one it would take everybody whom the proxy lets through for its owner."""
+    assert ask(opened, PREDICT).status_code == 404
+    for path in (
+        PREDICT,
+        "/v2/models/late/infer",
+        "/v1/flights/deployments/late/labels",
+        "/v1/flights/datasets/d/push",
+    ):
+        answer = ask(opened, path, **{name: "10.0.0.1"})
+        assert answer.status_code == 403, path
+        assert "does not answer through a proxy" in answer.text
+    assert set(ask(opened, "/healthz").json()) > set(ask(opened, "/healthz", **{name: "10.0.0.1"}).json())
+
+
+@pytest.mark.parametrize("name", FORWARDING)
+def test_behind_a_proxy_a_token_counts_and_no_header_makes_one_up(guarded: Gateway, name: str) -> None:
+    for value in ("127.0.0.1", "for=127.0.0.1"):
+        assert ask(guarded, PREDICT, "viewer", **{name: value}).status_code == 404
+        assert ask(guarded, PREDICT, **{name: value}).status_code == 401
+        assert ask(guarded, "/v1/flights/deployments/late/labels", "viewer", **{name: value}).status_code == 403
