@@ -177,6 +177,7 @@ def _verbs() -> Iterator[str]:
         "`POST /v1/{project}/verbs/{name}` with the arguments as JSON, or `lw.connect(project=…).call(name, **args)`.",
         "A verb changes rows in one transaction; a query changes nothing; an operation runs outside one transaction.",
         "Each asks for at least its role: viewer < editor < approver < admin. Internal ones are for service tokens.",
+        "`GET /v1/openapi.json` describes the public ones, with their types.",
         "",
     )
     rooms: dict[str, list[Verb]] = {}

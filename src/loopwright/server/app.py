@@ -20,6 +20,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import Reactor
 from loopwright.server.answers import JsonAnswer, crash_answer, error_answer
 from loopwright.server.api.blobs import get_blob, put_blob
+from loopwright.server.api.described import get_description
 from loopwright.server.api.verbs import ROUTE, VerbCalls, call_verb
 from loopwright.server.auth import Gatekeeper
 from loopwright.server.background import Background
@@ -74,6 +75,7 @@ def create_app(context: ServerContext) -> Starlette:
         Route("/healthz", _health),
         Route("/metrics", _tell_metrics),
         Route(ROUTE, call_verb, methods=["POST"]),
+        Route("/v1/openapi.json", get_description),
         Route("/v1/{project}/blobs", put_blob, methods=["PUT"]),
         Route("/v1/{project}/blobs/{digest}", get_blob, methods=["GET"]),
         *surface_routes(),
