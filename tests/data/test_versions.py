@@ -4,13 +4,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
 from loopwright.data import ImportResult, check_usable
 from loopwright.data.types import ImportedRows
 from loopwright.data.versions import add_row_sums
-from loopwright.governance import LOCAL_ACTOR, Actor, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined
 from loopwright.kernel.verbs import Role
@@ -235,6 +236,22 @@ def test_unknown_versions_and_pushes_without_rows_are_refused(call: Call) -> Non
         call("data.start_import", dataset="weather")
     with pytest.raises(InvalidInput, match="no rows were sent"):
         call("data.start_import", dataset="weather", blobs=[])
+
+
+def test_only_the_import_of_a_dataset_tells_how_it_ended(call: Call, dispatcher: Dispatcher) -> None:
+    call("data.declare", spec=msgspec.structs.replace(weather_spec(), name="other"))
+    job = call("data.start_import", dataset="other", blobs=[BlobRef("a" * 64, 1)])
+    facts = {"operation": "append", "parent": None, "spec": weather_spec(), "schema": [], "fragments": [], "rows": 0}
+    facts |= {"dataset": "weather", "row_sum": "0" * 32, "profile": BlobRef("a" * 64, 1), "checks": []}
+    for verb, told in (
+        ("data.fail_import", {"dataset": "weather", "error": {"message": "no"}}),
+        ("data.finish_import", {"imported": to_builtins(facts)}),
+    ):
+        with pytest.raises(InvalidInput, match="imports something else; field: job_id"):
+            dispatcher.call(verb, {"job_id": job.job_id, **told}, actor=SERVICE_ACTOR, project="flights")
+        with pytest.raises(NotFound, match="no such job"):
+            dispatcher.call(verb, {"job_id": "j", **told}, actor=SERVICE_ACTOR, project="flights")
+    assert call("data.versions", dataset="weather") == []
 
 
 def test_internal_verbs_are_not_for_persons(dispatcher: Dispatcher) -> None:

@@ -42,6 +42,8 @@ def test_a_misspelt_column_is_told_with_the_nearest(declared: Call, worker: Any,
 def test_a_service_names_what_is_declared(declared: Call, small: Any) -> None:
     with pytest.raises(NotFound, match=r"recent_carier.*did you mean recent_carrier"):
         declared("features.declare_service", spec=msgspec.structs.replace(small.service, views=["recent_carier"]))
+    with pytest.raises(InvalidInput, match=r"field: task.*did you mean regression"):
+        declared("features.declare_service", spec=msgspec.structs.replace(small.service, task="regresion"))
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,13 @@ def test_what_does_not_fit_is_named(body: bytes, field: str) -> None:
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize("verb", ["blobs.keep", "data.start_import"])
+def test_no_blob_has_less_than_no_bytes(verb: str) -> None:
+    named = [{"digest": "a" * 64, "size_bytes": -1}]
+    with pytest.raises(InvalidInput, match=r"size_bytes.*field: blobs"):
+        check_arguments(find_verb(verb), {"blobs": named})
+
+
 def test_the_largest_numbers_and_what_only_looks_like_a_nul_are_taken() -> None:
     body = (
         b'{"experiment": "a", "params": {"least": -9223372036854775808, "most": 9223372036854775807, "x": "\\\\u0000"}}'

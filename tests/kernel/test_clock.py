@@ -11,6 +11,7 @@ from loopwright.kernel.clock import (
     DAY_US,
     FixedClock,
     WallClock,
+    check_span,
     format_duration,
     format_moment,
     parse_duration,
@@ -62,3 +63,13 @@ def test_clocks() -> None:
     fixed.at_us += 1
     assert fixed.now_us() == 6
     assert WallClock().now_us() > parse_moment("2024-01-01")
+
+
+@pytest.mark.parametrize(
+    ("start_at", "end_at", "field"), [(5, 5, "end_at"), (6, 5, "end_at"), (-(2**62), 5, "start_at")]
+)
+def test_a_stretch_that_holds_nothing_is_refused(start_at: int, end_at: int, field: str) -> None:
+    check_span(5, 6)
+    with pytest.raises(InvalidInput) as refused:
+        check_span(start_at, end_at)
+    assert refused.value.field == field

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher
@@ -43,6 +44,14 @@ def test_a_report_passes_if_every_gate_does(call: Call, dispatcher: Dispatcher) 
         "2 data_checks": "passed",
         "3 nope": "invalid",
     }
+
+
+@pytest.mark.parametrize("about", [{"version": 2}, {"model": "other"}])
+def test_evidence_about_another_version_is_no_report(dispatcher: Dispatcher, about: dict[str, Any]) -> None:
+    evidence = msgspec.structs.replace(EVIDENCE, **about)
+    args = {"model": "late", "version": 1, "results": run_gates(SPECS, EVIDENCE), "evidence": evidence}
+    with pytest.raises(InvalidInput, match="about another version; field: evidence"):
+        dispatcher.call("registry.record_gates", args, actor=SERVICE_ACTOR, project="flights")
 
 
 def test_forcing_needs_a_reason_and_an_approver(call: Call, dispatcher: Dispatcher) -> None:

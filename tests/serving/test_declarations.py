@@ -28,11 +28,19 @@ def test_the_same_declaration_again_changes_nothing(declare: Call, call: Call, e
         ({"name": "../late"}, "spec.name"),
         ({"follow": ["champion"]}, "spec.follow"),
         ({"task": "regression"}, r"rollout\[0\].no_worse"),
+        ({"task": "binery"}, r"spec\.task.*did you mean binary"),
+        ({"gates": [GateSpec("at_least", {"metric": "roc_acu", "value": 0.6})]}, r"spec\.gates\[0\].metric"),
+        ({"gates": [GateSpec("latency", {})]}, r"spec\.gates\[0\]"),
     ],
 )
-def test_a_senseless_declaration_names_its_field(declare: Call, changes: dict[str, Any], field: str) -> None:
+def test_a_senseless_declaration_names_its_field(
+    declare: Call, call: Call, changes: dict[str, Any], field: str
+) -> None:
+    spec = declare().spec
     with pytest.raises(InvalidInput, match=field):
         declare(**changes)
+    with pytest.raises(InvalidInput, match=field):
+        call("serving.ask_to_loosen", spec=to_builtins(msgspec.structs.replace(spec, **changes)), reason="why not")
 
 
 def test_a_deployment_keeps_its_model(declare: Call) -> None:

@@ -57,11 +57,16 @@ def test_nan_and_infinities_are_kept_and_survive_json(call: Call) -> None:
 
 
 def test_params_keep_their_first_value(call: Call) -> None:
-    run = call("tracking.start_run", experiment="late", params={"rate": 0.05})
-    call("tracking.log_batch", run_id=run.run_id, params={"rate": 0.05, "more": [1]})
+    run = call("tracking.start_run", experiment="late", params={"rate": 0.05, "depth": None})
+    call("tracking.log_batch", run_id=run.run_id, params={"rate": 0.05, "more": [1], "depth": None, "seed": None})
+    with pytest.raises(Conflict, match="param depth is None"):
+        call("tracking.log_batch", run_id=run.run_id, params={"depth": 3})
     with pytest.raises(Conflict, match=r"param rate is 0\.05"):
         call("tracking.log_batch", run_id=run.run_id, params={"rate": 0.06})
-    assert call("tracking.get_run", run_id=run.run_id).params == {"rate": 0.05, "more": [1]}
+    params = {"rate": 0.05, "more": [1], "depth": None, "seed": None}
+    assert call("tracking.get_run", run_id=run.run_id).params == params
+    for text in ('params.depth = "null"', "params.depth > 1"):
+        assert len(call("tracking.search_runs", filter=text)) == (text.endswith('"null"'))
 
 
 def test_an_ended_run_takes_tags_but_no_metrics(call: Call) -> None:

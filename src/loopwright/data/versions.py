@@ -33,6 +33,7 @@ from loopwright.store.sql import last_deleted_version
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
+from loopwright.store.work import kind_of
 
 _MASK = (1 << 64) - 1
 _MOST_LISTED = 1000
@@ -78,6 +79,7 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
     done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
         return done
+    _require_import(tx, job_id, imported.dataset)
     # Jobs work side by side, and each built on the version that was newest when it looked. Of two, the second to finish
     # builds again: it compared its rows with the keys of a version that is not the newest any more.
     sql.lock_dataset(tx, imported.dataset)
@@ -102,6 +104,7 @@ def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> 
     done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
         return done
+    _require_import(tx, job_id, dataset)
     message = error_from_dict(error).message
     result = ImportResult("failed", None, message=message)
     sql.put_import(tx, job_id, dataset, result, tx.wall_us)
@@ -109,6 +112,21 @@ def fail_import(tx: Tx, *, job_id: str, dataset: str, error: dict[str, Any]) -> 
     if done is None or done.message != message:
         tx.emit(ImportFailed(job_id=job_id, error=error), tx.ref("dataset", dataset), reason=message)
     return result
+
+
+def _require_import(tx: Tx, job_id: str, dataset: str) -> None:
+    """Refuse the outcome of a job that imports nothing into this dataset.
+
+    Raises:
+        NotFound: There is no such job.
+        InvalidInput: It does something else.
+    """
+    job, ref = jobs.get(tx, job_id=job_id), tx.ref("dataset", dataset)
+    if job.kind != kind_of(ImportRequest).name or job.ref != ref:
+        rule = f"an import into {dataset}"
+        raise InvalidInput(
+            "this job imports something else", field="job_id", value=f"{job.kind} of {job.ref}", rule=rule
+        )
 
 
 @query("data.import_result")

@@ -19,6 +19,7 @@ from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
+from loopwright.kernel.tasks import check_task
 from loopwright.kernel.verbs import query, verb
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
@@ -75,6 +76,7 @@ def declare_service(tx: Tx, *, spec: ServiceSpec) -> Definition:
         NotFound: A view, request or the label's dataset is not declared.
     """
     check_name(spec.name, "name")
+    check_task(spec.task)
     data.get(tx, dataset=spec.label.dataset)
     if not spec.views and not spec.requests:
         raise InvalidInput("a service needs a view or a request", field="views", rule="at least one")

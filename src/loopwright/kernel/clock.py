@@ -110,6 +110,16 @@ def parse_moment(value: str | int | datetime, field: str = "at") -> int:
     return _in_range((delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds, field)
 
 
+def check_span(start_at: int, end_at: int) -> None:
+    """Refuse a stretch of event time that holds nothing.
+
+    Raises:
+        InvalidInput: An end of it is no moment, or the second is not after the first.
+    """
+    if not _in_range(start_at, "start_at") < _in_range(end_at, "end_at"):
+        raise InvalidInput("this stretch is empty", field="end_at", value=end_at, rule=f"after start_at, {start_at}")
+
+
 def _in_range(at_us: int, field: str) -> int:
     if not _FIRST_US <= at_us <= _LAST_US:
         rule = "microseconds since 1970; years 1 to 9999"

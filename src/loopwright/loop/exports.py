@@ -3,9 +3,9 @@
 import msgspec
 
 from loopwright import serving
-from loopwright.kernel.clock import check_zone
+from loopwright.kernel.clock import check_span, check_zone
 from loopwright.kernel.refs import parse_ref
-from loopwright.kernel.verbs import Role, verb
+from loopwright.kernel.verbs import Count, Role, verb
 from loopwright.loop.apply import current_spec
 from loopwright.loop.backtest.scope import find_scope
 from loopwright.loop.events import ExportStarted
@@ -24,6 +24,7 @@ def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, feature
         end_at: First event time that is out.
         features: True adds the logged features of served rows.
     """
+    check_span(start_at, end_at)
     serving.get(tx, deployment=deployment)
     ref = tx.ref("deployment", deployment)
     started = tx.start_job(Export(deployment, start_at, end_at, features), ref)
@@ -33,10 +34,12 @@ def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, feature
 
 @verb("loop.start_skew_audit", changes=Job, role=Role.VIEWER)
 def start_skew_audit(
-    tx: Tx, *, deployment: str, rows: int = 1000, start_at: int | None = None, end_at: int | None = None
+    tx: Tx, *, deployment: str, rows: Count = 1000, start_at: int | None = None, end_at: int | None = None
 ) -> Job:
     """Start computing served feature rows again, point in time; the result counts the unequal ones."""
     serving.get(tx, deployment=deployment)
+    if start_at is not None and end_at is not None:
+        check_span(start_at, end_at)
     work = AuditSkew(deployment, min(rows, 100_000), start_at, end_at)
     return tx.start_job(work, tx.ref("deployment", deployment))
 
@@ -64,6 +67,7 @@ def start_closing_table(
         rows: What the table calls a prediction.
         short: What the table calls the metric, empty for the metric's own name.
     """
+    check_span(start_at, end_at)
     scope = find_scope(current_spec(tx), deployment, start_at, end_at, check_zone(zone))
     named = msgspec.structs.replace(scope, rows=rows, short=short or scope.short)
     return tx.start_job(MakeClosingTable(named), tx.ref("deployment", deployment))

@@ -23,6 +23,9 @@ def record_gates(
     """Store what the gates said; it passed if there were some and every single one did: nothing else is a pass."""
     require_job(tx, "record what gates said", TRAINING_JOB, _EVALUATION_JOB)
     get_version(tx, model=model, version=version)
+    if (evidence.model, evidence.version) != (model, version):
+        about, rule = f"{evidence.model}/{evidence.version}", f"about {model}/{version}"
+        raise InvalidInput("this evidence is about another version", field="evidence", value=about, rule=rule)
     report = GateReport(
         report_id=tx.new_id("gate"),
         model=model,

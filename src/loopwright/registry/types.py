@@ -5,8 +5,8 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.kernel.digests import Digest, MaybeDigest
+from loopwright.kernel.tasks import Task as Task
 
-Task = Literal["binary", "multiclass", "regression", "ranking", "forecast", "other"]
 MEASURES = {
     "binary": ("accuracy", "brier", "log_loss", "precision", "recall", "roc_auc"),
     "multiclass": ("accuracy", "log_loss", "macro_f1"),

@@ -1,11 +1,13 @@
 """The verb that declares a deployment, and the rules a declaration obeys."""
 
+from loopwright import registry
 from loopwright.governance import Approval, approvals, has_role
 from loopwright.kernel.clock import MINUTE_US, format_duration
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
+from loopwright.kernel.tasks import check_task
 from loopwright.kernel.verbs import Role, verb
 from loopwright.serving import sql
 from loopwright.serving.events import DeploymentDeclared
@@ -102,6 +104,8 @@ def _change_digest(before: Deployment | None, spec: DeploymentSpec) -> str:
 def _check(spec: DeploymentSpec) -> None:
     check_name(spec.name, "spec.name")
     check_name(spec.model, "spec.model")
+    check_task(spec.task, "spec.task")
+    registry.check_specs(spec.gates, "spec.gates", task=spec.task)
     for alias in spec.follow:
         check_name(alias, "spec.follow")
         if alias in (CHAMPION, CANDIDATE):

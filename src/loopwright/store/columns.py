@@ -36,6 +36,16 @@ class Json(TypeDecorator[Any]):
         return None if value is None else msgspec.json.decode(value)
 
 
+class AnyJson(Json):
+    """A JSON value that may be null, where no value is something else."""
+
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str:
+        """Encode on the way in."""
+        return to_json(value).decode()
+
+
 Serial = BigInteger().with_variant(Integer, "sqlite")
 """A growing 64-bit key."""
 

@@ -5,14 +5,14 @@ from typing import Any
 import msgspec
 
 from loopwright.kernel.digests import Digest, MaybeDigest
-from loopwright.kernel.verbs import Part
+from loopwright.kernel.verbs import Count, Part
 
 
 class BlobRef(msgspec.Struct, frozen=True):
     """Name of stored bytes: SHA-256 in hexadecimal, and the size."""
 
     digest: Digest
-    size_bytes: int
+    size_bytes: Count
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -144,10 +144,10 @@ class StoredChunk(msgspec.Struct, frozen=True):
     kind: str
     stream: str
     writer: str
-    seq: int
+    seq: Count
     digest: Digest
-    rows: int
-    size_bytes: int
+    rows: Count
+    size_bytes: Count
     id_first: str
     id_last: str
     event_at_min: int

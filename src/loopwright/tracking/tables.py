@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Double, Index, Table, Text, text
 
-from loopwright.store.columns import METADATA, Json, Moment, Serial, project_key
+from loopwright.store.columns import METADATA, AnyJson, Json, Moment, Serial, project_key
 
 runs = Table(
     "runs",
@@ -38,7 +38,7 @@ run_params = Table(
     project_key(),
     Column("run_id", Text, primary_key=True),
     Column("key", Text, primary_key=True),
-    Column("document", Json, nullable=False),
+    Column("document", AnyJson, nullable=False),
     Column("text", Text, nullable=False),
     Column("number", Double),
     Index("ix_run_params_number", "project_id", "key", "number"),

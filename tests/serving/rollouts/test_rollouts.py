@@ -79,7 +79,7 @@ def test_unknown_and_serving_versions_are_refused(serving_one: int, call: Call) 
 def gated(service: Call, verdict: str, gate: GateSpec | None = None) -> None:
     evidence = Evidence("late", 2, 10, {}, {}, 1, None, 0, 0, None, [])
     told = f"roc_auc 0.6 is not at least 0.65: {verdict}"
-    result = GateResult(gate or GateSpec("at_least"), verdict, told)  # type: ignore[arg-type]
+    result = GateResult(gate or GateSpec("data_checks"), verdict, told)  # type: ignore[arg-type]
     documents = {"results": [to_builtins(result)], "evidence": to_builtins(evidence)}
     service("registry.record_gates", model="late", version=2, **documents)
 
@@ -99,13 +99,13 @@ def test_a_version_that_failed_its_gates_is_refused_unless_forced(
 
 
 def test_a_version_that_passed_its_gates_may_go(serving_one: int, declare: Call, call: Call, service: Call) -> None:
-    declare(gates=[GateSpec("at_least")])
+    declare(gates=[GateSpec("data_checks")])
     gated(service, "passed")
     assert call("serving.start_rollout", deployment="late", version=2, reason="x").state == "running"
 
 
 def test_a_refit_goes_by_the_gates_of_its_recipe(serving_one: int, declare: Call, call: Call, service: Call) -> None:
-    declare(gates=[GateSpec("at_least")])
+    declare(gates=[GateSpec("data_checks")])
     twin = call("registry.get_version", model="late", version=2)
     files = to_builtins(twin.files)
     document = {"model": "late", "flavour": "constant", "files": files, "signature": to_builtins(twin.signature)}
