@@ -16,7 +16,7 @@ HEADERS: list[tuple[str, bytes]] = [
 """Headers that ask for something odd, or are."""
 UNFORESEEN = ("this already exists or is still referred to", "a value does not fit", "the database did not answer")
 """How errors of a database begin that no rule of ours came before."""
-STRENGTH = {"viewer": 1, "editor": 2, "approver": 3, "admin": 4}
+STRENGTH = {"viewer": 1, "editor": 2, "job": 2, "approver": 3, "admin": 4}
 
 
 def may_call(called: Verb, role: str, project: str) -> bool:
@@ -27,10 +27,12 @@ def may_call(called: Verb, role: str, project: str) -> bool:
         return False
     if role in ("worker", "gateway"):
         return role in called.parts
-    if role == "platform":
-        return True
+    if role in ("platform", "forged"):
+        return role == "platform"
     if project != ("other" if role == "stranger" else "flights"):
         return False
+    if role == "job" and called.role is Role.SERVICE:
+        return role in called.parts
     strength = 4 if role == "stranger" else STRENGTH.get(role, 0)
     return role == "service" or (called.role is not Role.SERVICE and strength >= STRENGTH[called.role.value])
 

@@ -126,6 +126,8 @@ class FuzzedSite:
         args = {"actor": "service:mine", "role": "service"}
         made["service"] = call("tokens.create", args, actor=SERVICE_ACTOR, project="flights").secret
         made["worker"] = credentials.worker_token(SERVICE_TOKEN)
+        if running := self.ids.get("running"):
+            made["job"] = credentials.job_token(made["worker"], credentials.JobClaim("flights", running, 1))
         made["gateway"] = credentials.gateway_token(SERVICE_TOKEN, GATEWAY_URL)
         return made
 
@@ -173,11 +175,11 @@ class FuzzedSite:
             shutil.copytree(self.folder / "kept", self.folder / "blobs", dirs_exist_ok=True)
         self.context.reactor = Reactor(self.context.dispatcher)
 
-    def rows_of_others(self) -> list[Any]:
-        """Return how many events there are of each project but the one that is asked."""
+    def rows_of_others(self, project: str) -> list[Any]:
+        """Return how many events there are of each project but one, and but those that stand above them all."""
         counted = text("SELECT project_id, count(*) FROM events GROUP BY 1 ORDER BY 1")
         with self.context.database.reading() as connection:
-            return [tuple(row) for row in connection.execute(counted) if row[0] not in ("flights", "_system")]
+            return [tuple(row) for row in connection.execute(counted) if row[0] not in (project, "_system")]
 
     def _verify(self) -> tuple[list[str], list[str]]:
         report = verify_database(self.context.database, self.context.checkpoints)
@@ -186,7 +188,7 @@ class FuzzedSite:
     def ask(self, sent: Sent, role: str = "") -> tuple[Answer, list[str]]:
         """Send a request; return the answer, and what is wrong with it."""
         self._troubles.told.clear()
-        if role:
+        if role in self.tokens:
             sent = dataclasses.replace(
                 sent, headers=[*sent.headers, ("authorization", f"Bearer {self.tokens[role]}".encode())]
             )

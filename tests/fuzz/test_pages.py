@@ -145,7 +145,7 @@ class Pages:
     def play(self, seed: int) -> tuple[int, list[str]]:
         """Send what a seed draws; return the status, and what is wrong with the answer or with what came of it."""
         role, sent = self.draw(seed)
-        answer, wrong = self.site.ask(sent, "" if role in ("session", "nobody") else role)
+        answer, wrong = self.site.ask(sent, role)
         if sent.is_whole:
             wrong += wrongly_shown(answer)
         if (

@@ -2,10 +2,10 @@
 
 import copy
 import random
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -40,6 +40,11 @@ WAITS = [
     "wait_s=0&wait_s=x",
     "%FF=%00",
 ]
+PAST = "past"
+"""A project on a replay clock."""
+OF_REPLAY = ("clock.advance", "projects.set_clock")
+ABOVE = ("jobs.claim", "jobs.renew", "jobs.let_go", "serving.acknowledge")
+"""What may be called in a project and is called above them."""
 PATHS = {"data": "/data", "features": "/features", "tracking": "/experiments", "registry": "/models/late"}
 PATHS |= {"serving": "/deployments/late", "monitoring": "/monitoring/late", "pipelines": "/pipelines", "loop": ""}
 
@@ -56,11 +61,12 @@ class Verbs:
         wall = FixedClock(START)
         self._folder, self._wall = folder, wall
         self.site = FuzzedSite(folder, database, wall, self._fill)
-        self.others = self.site.rows_of_others()
+        self.others = {project: self.site.rows_of_others(project) for project in ("flights", PAST, SYSTEM)}
 
     def _fill(self, context: ServerContext) -> dict[str, str]:
         call = context.dispatcher.call
-        call("projects.create", {"name": "flights", "owner": "ops"}, actor=LOCAL_ACTOR, project=SYSTEM)
+        for facts in ({"name": "flights", "owner": "ops"}, {"name": PAST, "clock": "replay", "clock_at": START}):
+            call("projects.create", facts, actor=LOCAL_ACTOR, project=SYSTEM)
         loop = Loop(context.dispatcher, context.reactor, context.blobs, self._wall)
         loop.apply()
         importer = Importer(context.dispatcher, context.blobs, self._folder, self._wall, loop=loop)
@@ -74,6 +80,27 @@ class Verbs:
         """Return a mutated call: of which verb, by whom, in which project, and what is sent."""
         random_ = random.Random(seed)
         called = VERBS[random_.choice(NAMES)]
+        body = self._body(random_, called)
+        is_above = called.is_above_projects or called.name in ABOVE
+        project = SYSTEM if is_above else PAST if called.name in OF_REPLAY else "flights"
+        role = "platform" if called.surface == "internal" or is_above or project == PAST else "admin"
+        if random_.random() < 0.2:
+            role = random_.choice([*self.site.tokens, "forged"])
+        if random_.random() < 0.05:
+            project = random_.choice(["other", PAST, SYSTEM, "missing", "%00", "%FF", "a" * 3000, "*", ".."])
+        path = f"/v1/{project}/verbs/{called.name}"
+        if random_.random() < 0.03:
+            path = path.replace(".", random_.choice(["%2E", "%00", "..", "/", ""]))
+        query = random_.choice(WAITS) if random_.random() < 0.1 else ""
+        headers = random_.sample(HEADERS, 2) if random_.random() < 0.1 else []
+        if role == "forged":
+            headers.append(("authorization", b"Bearer " + self._forged(random_)))
+        cut = random_.randrange(len(body) + 1) if random_.random() < 0.1 else 0
+        sent = Sent("POST", path, query, headers, [body[:cut], body[cut:]], random_.random() < 0.97)
+        return called, role, project, sent
+
+    def _body(self, random_: random.Random, called: Verb) -> bytes:
+        """Return mutated arguments: those of a call that is known to be fine, or built from their types."""
         if called.name in self.calls and random_.random() < 0.6:
             args = copy.deepcopy(random_.choice(self.calls[called.name]))
         else:
@@ -82,29 +109,16 @@ class Verbs:
         for _ in range(random_.choice([0, 1, 1, 1, 2, 3])):
             change_value(random_, args, ADDED, nasty)
         body = as_bytes(args)
-        body = change_bytes(random_, body) if random_.random() < 0.15 else body
-        is_above = called.is_above_projects or called.name in (
-            "jobs.claim",
-            "jobs.renew",
-            "jobs.let_go",
-            "serving.acknowledge",
+        return change_bytes(random_, body) if random_.random() < 0.15 else body
+
+    def _forged(self, random_: random.Random) -> bytes:
+        """Return a credential that was never given: a real one with other bytes, or one that is made up."""
+        real = random_.choice(list(self.site.tokens.values())).encode()
+        claim = urlsafe_b64encode(as_bytes(random_.choice([["flights", "job_x", 2**63], {}, [1] * 400, "\0", NASTY])))
+        forged = random_.choice(
+            [change_bytes(random_, real), b"lwj_" + claim + b".0", b"lwg_" + claim + b".0.0", b"\xff"]
         )
-        project = SYSTEM if is_above else "flights"
-        role = "platform" if called.surface == "internal" or is_above else "admin"
-        if random_.random() < 0.2:
-            role = random_.choice(list(self.site.tokens))
-        if random_.random() < 0.05:
-            project = random_.choice(["other", SYSTEM, "missing", "%00", "%FF", "a" * 3000, "*", ".."])
-        path = f"/v1/{project}/verbs/{called.name}"
-        if random_.random() < 0.03:
-            path = f"/v1/{quote(project)}/verbs/{quote(called.name)}".replace(
-                ".", random_.choice(["%2E", "%00", "..", "/", ""])
-            )
-        query = random_.choice(WAITS) if random_.random() < 0.1 else ""
-        headers = random_.sample(HEADERS, 2) if random_.random() < 0.1 else []
-        cut = random_.randrange(len(body) + 1) if random_.random() < 0.1 else 0
-        is_whole = random_.random() < 0.97
-        return called, role, project, Sent("POST", path, query, headers, [body[:cut], body[cut:]], is_whole)
+        return forged if forged.strip() != real else b"lws_x"
 
     def play(self, seed: int) -> tuple[int, list[str]]:
         """Send what a seed draws; return the status, and what is wrong with the answer or with what came of it."""
@@ -120,7 +134,7 @@ class Verbs:
             if is_read and answer.status != 403 and not called.reads_log:
                 wrong.append(f"{answer.status}, and yet this was written to: {changed}")
             if answer.status == 200:
-                wrong += self.site.look_after(self._looks(called, seed))
+                wrong += self.site.look_after(self._looks(called, project, seed))
             self.site.put_back()
         return answer.status, [f"seed {seed}: {role}: {sent}: {each}" for each in wrong]
 
@@ -134,18 +148,18 @@ class Verbs:
             return
         if document is not None:
             yield from (f"taken: {each}" for each in misfits(called, document))
-        if project in ("flights", SYSTEM) and self.site.rows_of_others() != self.others:
+        if project in self.others and self.site.rows_of_others(project) != self.others[project]:
             yield "something was written into another project"
 
-    def _looks(self, called: Verb, seed: int) -> list[Sent]:
+    def _looks(self, called: Verb, project: str, seed: int) -> list[Sent]:
         """Return what is looked at after a change: pages, and queries, with words and without."""
         room = called.name.partition(".")[0]
-        pages = ["/p/flights.json", "/p/flights/audit", f"/p/flights{PATHS.get(room, '')}"]
+        pages = ["/p/flights.json", "/p/flights/audit", f"/p/flights{PATHS.get(room, '')}", f"/p/{PAST}"]
         random_ = random.Random(seed)
         named = [name for name in QUERIES if name.startswith(f"{room}.") and not needs_words(VERBS[name])]
         asked = [(name, {}) for name in named]
         asked += [(name, Builder(random_, self.site.ids).arguments(VERBS[name])) for name in random_.sample(QUERIES, 5)]
-        calls = [Sent("POST", f"/v1/flights/verbs/{name}", pieces=[as_bytes(args)]) for name, args in asked]
+        calls = [Sent("POST", f"/v1/{project}/verbs/{name}", pieces=[as_bytes(args)]) for name, args in asked]
         return [*(Sent("GET", page) for page in pages), *calls]
 
 
