@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import loopwright`` stays quick."""
     if name not in _HOMES:
-        raise AttributeError(f"loopwright has no {name}")
+        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
     found = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = found
     return found

@@ -132,7 +132,9 @@ def tell_restored(database: Database, restored: Backup, settings: Settings) -> N
 def _find(place: BackupPlace, backup_id: str) -> Backup:
     known = place.ids()
     if not known:
-        raise InvalidInput("there is no backup here", field="source", value=place.url, next_step="loopwright backup")
+        raise InvalidInput(
+            "there is no backup here", field="source", value=place.url, next_step=f"loopwright backup {place.url}"
+        )
     return place.read(known[-1] if backup_id == "newest" else backup_id, Backup)
 
 

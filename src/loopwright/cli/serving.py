@@ -54,7 +54,8 @@ def evaluate(
         return
     for one in result["results"]:
         click.echo(f"{one['verdict']:<10}{one['gate']}: {one['message']}")
-    click.echo("passed" if result["passed"] else "not passed: loopwright deploy --force REASON lets a version through")
+    anyway = "loopwright deploy NAME --version N --force REASON lets a version through"
+    click.echo("passed" if result["passed"] else f"not passed: {anyway}")
 
 
 @click.command()
@@ -143,7 +144,9 @@ def retire(deployment: str, reason: str, project: str | None, as_json: bool) -> 
     A version that is deployed later begins it anew, as a first one.
     """
     retired = remote(project).call("serving.retire", deployment=deployment, reason=reason)
-    print_json(retired) if as_json else click.echo(f"{deployment} is retired; loopwright deploy begins it anew")
+    print_json(retired) if as_json else click.echo(
+        f"{deployment} is retired; loopwright deploy {deployment} --version N begins it anew"
+    )
 
 
 def _take_rows(context: click.Context, argument: click.Parameter, value: str) -> list[dict[str, Any]]:

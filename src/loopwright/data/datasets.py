@@ -50,7 +50,7 @@ def get(tx: Tx, *, dataset: str) -> Dataset:
             f"no dataset is named {dataset}",
             field="dataset",
             value=dataset,
-            next_step="declare it in the project file, then loopwright apply",
+            next_step="declare it in the project file, then loopwright apply FILE",
         )
         raise missing(tx, "dataset", dataset, None, unknown)
     return declared

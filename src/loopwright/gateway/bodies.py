@@ -96,7 +96,7 @@ def _too_large(size: int, limit: int) -> TooLarge:
         field="body",
         value=f"{size} bytes",
         rule=f"at most {limit} bytes",
-        next_step="send fewer rows at a time; loopwright score takes whole files",
+        next_step="send fewer rows at a time; loopwright score NAME FILE takes whole files",
     )
 
 

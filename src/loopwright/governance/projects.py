@@ -73,7 +73,7 @@ def find(tx: Tx, name: str) -> Project:
 def unknown_project(connection: Connection, name: str) -> NotFound:
     """Return the error of a project that is not there; it suggests the nearest."""
     names = [project.name for project in sql.list_projects(connection)]
-    hint = suggest(name, names, "loopwright apply creates it")
+    hint = suggest(name, names, "loopwright apply FILE creates it")
     return NotFound(f"no project is named {name}", field="project", value=name, next_step=hint)
 
 

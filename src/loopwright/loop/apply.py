@@ -66,7 +66,9 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     spec = _shown(spec)
     if plan_digest and planned.digest != plan_digest:
         raise Conflict(
-            "the project changed since the plan was shown", field="plan_digest", next_step="run loopwright apply again"
+            "the project changed since the plan was shown",
+            field="plan_digest",
+            next_step="look at it again: loopwright apply FILE",
         )
     found = sql.newest_spec(tx.connection, tx.project)
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))

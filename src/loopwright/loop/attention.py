@@ -176,17 +176,17 @@ def _incident(incident: Incident) -> Need:
         event_at=incident.last_at,
         recorded_at=None,
         next_step=f"{incident.owner} looks after it" if incident.owner else "nobody owns it yet",
-        command=f"loopwright incidents {_incident_options(incident)}",
+        command=_incident_command(incident),
         answers=_incident_answers(incident),
         owner=incident.owner,
         incident_id=incident.incident_id,
     )
 
 
-def _incident_options(incident: Incident) -> str:
+def _incident_command(incident: Incident) -> str:
     if incident.state == "open":
-        return f"--ack {incident.incident_id}"
-    return f'--resolve {incident.incident_id} --reason "…"'
+        return f"loopwright incidents --ack {incident.incident_id}"
+    return f'loopwright incidents --resolve {incident.incident_id} --reason "…"'
 
 
 def _incident_answers(incident: Incident) -> list[Answer]:
@@ -215,7 +215,6 @@ def _quarantines(tx: Tx) -> Iterator[Need]:
         if dataset.latest_state != "quarantined" or dataset.latest is None:
             continue
         [newest] = data.list_versions(tx, dataset=dataset.name, limit=1)
-        place = f"dataset={dataset.name} version={newest.version}"
         yield Need(
             kind="quarantine",
             ref=tx.ref("dataset", dataset.name, newest.version),
@@ -224,7 +223,8 @@ def _quarantines(tx: Tx) -> Iterator[Need]:
             event_at=newest.event_at,
             recorded_at=newest.recorded_at,
             next_step="correct the source and import again, or use it anyway",
-            command=f'loopwright call data.release_quarantine {place} reason="…"',
+            command=f"loopwright call data.release_quarantine dataset={dataset.name} version={newest.version} "
+            'reason="…"',
             answers=[Answer("data.release_quarantine", {"dataset": dataset.name, "version": newest.version})],
         )
 

@@ -181,7 +181,7 @@ def _policies(tx: Tx, refs: Refs) -> Iterator[Hold]:
     for policy in [] if found is None else found[2].retrains:
         if (ref := tx.ref("pipeline", policy.train)) in refs:
             by = tx.ref("retrain_policy", policy.deployment)
-            step = "leave the policy out of the project file and loopwright apply"
+            step = "leave the policy out of the project file, then loopwright apply FILE"
             yield Hold(ref, by, f"the policy of deployment {policy.deployment} retrains by it", step)
 
 

@@ -53,7 +53,7 @@ def start_evaluation(
             f"no deployment of {model} declares a gate",
             field="model",
             value=model,
-            next_step="p.deployment(..., gates=[...]), then loopwright apply",
+            next_step="p.deployment(..., gates=[...]), then loopwright apply FILE",
         )
     trains = [train for train in current_spec(tx).trains if train.model == model]
     end = tx.now_us if end_at is None else end_at

@@ -212,7 +212,7 @@ def read_target(ref: Ref) -> Ref:
         return named
     forms = [f"{key[:-1]}:NAME/N" if key.endswith("/") else f"{key}:NAME" for key in NOUNS]
     form = f"{named.kind}:NAME" if named.version is None else f"{named.kind}:NAME/N"
-    otherwise = "an endpoint is retired (loopwright retire), a project is deleted by its name alone"
+    otherwise = "an endpoint is retired (loopwright retire NAME --reason WHY), a project is deleted by its name alone"
     raise InvalidInput(
         "nothing of this kind can be deleted",
         field="ref",

@@ -27,5 +27,5 @@ def _unknown(deployment: str) -> NotFound:
         f"nothing watches {deployment}",
         field="deployment",
         value=deployment,
-        next_step="p.deployment(..., monitor=lw.Monitor(every='1d')), then loopwright apply",
+        next_step="p.deployment(..., monitor=lw.Monitor(every='1d')), then loopwright apply FILE",
     )

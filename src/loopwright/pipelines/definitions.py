@@ -27,7 +27,7 @@ def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
     found = sql.find_pipeline(tx.connection, tx.project, pipeline)
     if found is None:
         names = [one.name for one in sql.list_pipelines(tx.connection, tx.project)]
-        hint = suggest(pipeline, names, "loopwright apply declares it")
+        hint = suggest(pipeline, names, "loopwright apply FILE declares it")
         unknown = NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
         raise missing(tx, "pipeline", pipeline, None, unknown)
     return found

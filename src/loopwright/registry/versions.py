@@ -212,7 +212,7 @@ def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
         hint = f"{model} has {numbers}"
     else:
         names = ", ".join(one.model for one in sql.list_models(tx))
-        hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start trains one"
+        hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start PIPELINE"
     shown = model if version is None else f"{model}/{version}"
     unknown = NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)
     return unknown if newest is not None and version is None else missing(tx, "model", model, version, unknown)

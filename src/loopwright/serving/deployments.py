@@ -75,5 +75,5 @@ def _unknown(tx: Tx, deployment: str) -> NotFound:
         f"no deployment is named {deployment}",
         field="deployment",
         value=deployment,
-        next_step=suggest(deployment, names, "loopwright apply declares it"),
+        next_step=suggest(deployment, names, "loopwright apply FILE declares it"),
     )

@@ -233,7 +233,7 @@ def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Releas
             field="number",
             value=number,
             rule=f"{what} must exist",
-            next_step="loopwright deploy makes the first one",
+            next_step=f"loopwright deploy {deployment} --version N makes the first one",
         )
     return found
 

@@ -45,7 +45,7 @@ def start_score(
             f"{deployment} has no champion yet",
             field="version",
             rule="a version, or a release",
-            next_step="loopwright deploy",
+            next_step=f"loopwright deploy {deployment} --version N",
         )
     if version is None and newest is not None:
         version = champion_of(newest).version

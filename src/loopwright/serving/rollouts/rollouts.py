@@ -285,7 +285,7 @@ def last_good(tx: Tx, deployment: str) -> int:
             f"{deployment} has no earlier champion to return to",
             field="deployment",
             value=deployment,
-            next_step="release another version: loopwright deploy",
+            next_step=f"release another version: loopwright deploy {deployment} --version N",
         )
     return line[-2]
 

@@ -56,7 +56,7 @@ def _data(ask: Ask) -> Stage:
     datasets = ask(data.list_datasets)
     if not datasets:
         href = address(ask.project, "data")
-        return Stage("Data", "no dataset", state("idle", "empty"), "loopwright apply declares one", None, href)
+        return Stage("Data", "no dataset", state("idle", "empty"), "loopwright apply FILE declares one", None, href)
     held = [one for one in datasets if one.latest_state == "quarantined"]
     shown = held[0] if held else max(datasets, key=lambda one: one.changed_at)
     version = ask.find(data.get_version, dataset=shown.name, version=shown.latest) if shown.latest else None
