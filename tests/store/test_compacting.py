@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -95,6 +96,29 @@ def test_an_hour_becomes_one_chunk_and_a_day_too(context: Context, log: Callable
     assert read(context, [day]).equals(rows)
     assert read(context, before).equals(rows), "who had looked the old ones up still reads them"
     assert compact(context, Compact()) == {"before": 0, "after": 0, "rows": 0}
+
+
+def test_labels_say_of_what_they_tell_once_they_are_merged(
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chunks of before they did are found by time until then."""
+    describe = describe_chunk
+    with monkeypatch.context() as before:
+        before.setitem(
+            globals(),
+            "describe_chunk",
+            lambda *rows, **place: msgspec.structs.replace(describe(*rows, **place), about_first="", about_last=""),
+        )
+        stored = log(10)
+    elsewhere, asked = [("label_", "label_0")], {"stream": "late", "start_at": stored[0].event_at_min}
+    assert len(context.call(store_chunks.find_labels, ids=elsewhere, **asked)) == 10
+    wall.at_us += HOUR_US
+    compact(context, Compact())
+    [merged] = find(context, stream="late")
+    assert (merged.about_first, merged.about_last) == (stored[0].id_first, stored[-1].id_last)
+    assert context.call(store_chunks.find_labels, ids=elsewhere, **asked) == []
+    whole = {"stream": "late", "start_at": merged.event_at_max + 1}
+    assert context.call(store_chunks.find_labels, ids=[(stored[4].id_first,) * 2], **whole) == [merged]
 
 
 def test_what_was_merged_is_told_once(context: Context, log: Callable[..., Any], wall: FixedClock) -> None:
