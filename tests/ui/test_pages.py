@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import event
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.kernel.clock import DAY_US
+from loopwright.ui.kit.words import moment
 from tests.ui.conftest import Site
 from tests.ui.seed_ground import NASTY
 
@@ -145,6 +147,15 @@ def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
     twin = web.get("/p/flights/models/late/6.json").json()
     assert twin["verdict"]["state"] == {"word": "may not", "tone": "bad"}
     assert "0.612" in twin["verdict"]["sentence"]
+
+
+def test_what_is_watched_says_when_the_window_that_runs_ends_and_what_it_holds(web: httpx.Client) -> None:
+    current = web.get("/p/flights/monitoring/late.json").json()["current"]
+    assert current["end_at"] - current["start_at"] == DAY_US
+    page = web.get("/p/flights/monitoring/late").text
+    assert f"ends at {moment(current['end_at'])}" in page
+    assert f"{current['rows']} prediction" in page
+    assert "logged in it so far" in page
 
 
 def test_a_refit_is_explained_where_it_is_shown(web: httpx.Client) -> None:

@@ -48,6 +48,7 @@ from loopwright.monitoring.targets import channel_target, keep_targets, shown_sp
 from loopwright.monitoring.types import (
     INCIDENT_STATES,
     Alert,
+    CurrentWindow,
     DecayLimit,
     FeatureDrift,
     Incident,
@@ -59,7 +60,7 @@ from loopwright.monitoring.types import (
     Window,
     WindowTask,
 )
-from loopwright.monitoring.watched import get, list_monitors
+from loopwright.monitoring.watched import current_window, get, list_monitors
 from loopwright.monitoring.windows import (
     alert_of,
     close_window,
@@ -92,6 +93,7 @@ __all__ = [
     "INCIDENT_STATES",
     "Alert",
     "AlertFired",
+    "CurrentWindow",
     "DecayLimit",
     "FeatureDrift",
     "Incident",
@@ -126,6 +128,7 @@ __all__ = [
     "check_spec",
     "close_window",
     "countable_chunks",
+    "current_window",
     "declare",
     "drift",
     "evaluate_range",

@@ -146,6 +146,23 @@ class Window(msgspec.Struct, frozen=True):
     model_version: int | None = None
 
 
+class CurrentWindow(msgspec.Struct, frozen=True):
+    """The window of a deployment that has not ended.
+
+    Args:
+        start_at: Its first moment, microseconds UTC.
+        end_at: The moment after its last.
+        measured_at: When it is measured: its end and the monitor's grace.
+        rows: Predictions logged in it so far, shadows' too. What gateways have yet to seal is not among them, nor what
+            lies in a chunk that began before the window.
+    """
+
+    start_at: int
+    end_at: int
+    measured_at: int
+    rows: int
+
+
 class SpanPart(msgspec.Struct, frozen=True):
     """An earlier window's share of a span: its profile, its scored rows, how many predictions each variant made."""
 

@@ -1,9 +1,11 @@
 """Queries of monitors: what is watched of which deployment."""
 
+from loopwright import serving
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import Role, query
 from loopwright.monitoring import sql
-from loopwright.monitoring.types import Monitor
+from loopwright.monitoring.types import CurrentWindow, Monitor
+from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
 
@@ -20,6 +22,18 @@ def get(tx: Tx, *, deployment: str) -> Monitor:
 def list_monitors(tx: Tx) -> list[Monitor]:
     """Return every monitor of the project."""
     return sql.list_monitors(tx)
+
+
+@query("monitoring.current_window")
+def current_window(tx: Tx, *, deployment: str) -> CurrentWindow | None:
+    """Return the window that has not ended, and how many rows it has so far; None where none has begun."""
+    monitor = get(tx, deployment=deployment)
+    if monitor.next_at is None:
+        return None
+    every_us = monitor.spec.every_us
+    start_at = max(monitor.next_at, tx.now_us - tx.now_us % every_us)
+    rows = store_sql.count_rows_from(tx.connection, tx.project, "predictions", deployment, start_at, serving.SCORERS)
+    return CurrentWindow(start_at, start_at + every_us, start_at + every_us + monitor.spec.grace_us, rows)
 
 
 def _unknown(deployment: str) -> NotFound:

@@ -4,6 +4,7 @@ from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
 from loopwright.store.sql.chunks import (
     all_chunks,
     count_rows,
+    count_rows_from,
     find_chunks,
     find_label_chunks,
     has_chunks,
@@ -90,6 +91,7 @@ __all__ = [
     "condemn_blobs",
     "count_held",
     "count_rows",
+    "count_rows_from",
     "count_unsealed",
     "delete_chunks",
     "delete_expired_jobs",

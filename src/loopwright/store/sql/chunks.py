@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, bindparam, func, or_, select, union_all, update
+from sqlalchemy import Connection, Row, Select, and_, bindparam, func, not_, or_, select, union_all, update
 
 from loopwright.store.intervals import (
     PREFIX_LENGTH,
@@ -221,6 +221,23 @@ def count_rows(connection: Connection, project: str, kind: str, stream: str, wri
         chunks.c.kind == kind,
         chunks.c.stream == stream,
         chunks.c.writer.startswith(writers, autoescape=True),
+    )
+    return int(connection.execute(statement).scalar() or 0)
+
+
+def count_rows_from(connection: Connection, project: str, kind: str, stream: str, start_at: int, but: str) -> int:
+    """Return how many rows hold the chunks of a stream whose first row is of ``start_at`` or later, microseconds UTC.
+
+    Those of writers whose name begins with ``but`` are left out.
+    """
+    statement = select(func.sum(chunks.c.rows)).where(
+        chunks.c.project_id == project,
+        chunks.c.kind == kind,
+        chunks.c.stream == stream,
+        # Every class is named, for the index leads with it.
+        chunks.c.span_class.in_(range(SPAN_CLASSES)),
+        chunks.c.event_at_min >= start_at,
+        not_(chunks.c.writer.startswith(but, autoescape=True)),
     )
     return int(connection.execute(statement).scalar() or 0)
 

@@ -96,6 +96,7 @@ def show_monitor(ask: Ask) -> View:
         "before": before,
         "next": shown[-1].start_at if len(windows) > SHOWN_WINDOWS else None,
         "newest": newest,
+        "current": None if before else ask(monitoring.current_window, deployment=name),
     }
     extra = {
         "series": series,
