@@ -16,6 +16,7 @@ import click
 
 from loopwright.rooms import import_rooms
 from tools.figures import figures
+from tools.reference_arguments import described_arguments
 from tools.reference_events import event_types
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -234,6 +235,7 @@ def _sdk() -> Iterator[str]:
             later.append((name, found))
         else:
             yield from (f"### `lw.{name}({arguments(found, skip=0)})`", "", first_line(found), "")
+            yield from _explained(found)
     for name, found in later:
         yield from _class(f"lw.{name}", found)
     yield from ("## What these return", "")
@@ -251,7 +253,8 @@ def _class(name: str, found: type) -> Iterator[str]:
     made = vars(found).get("__init__")
     if made is not None and not issubclass(found, Exception):
         yield from (_code(f"{name}({arguments(made, skip=1)})"), "")
-    rows = []
+        yield from _explained(found)
+    rows, explained = [], []
     for label, member in vars(found).items():
         function = member.__func__ if isinstance(member, staticmethod | classmethod) else member
         function = function.fget if isinstance(function, property) else function
@@ -260,8 +263,17 @@ def _class(name: str, found: type) -> Iterator[str]:
         skip = 0 if isinstance(member, staticmethod) else 1
         shown = label if isinstance(member, property) else f"{label}({arguments(function, skip=skip)})"
         rows.append((_code(shown), first_line(function)))
+        if table := list(_explained(function)):
+            explained += [f"Arguments of `{label}`:", "", *table]
     if rows:
         yield from _table(("member", "what it does"), rows)
+    yield from explained
+
+
+def _explained(function: Callable[..., Any] | type) -> Iterator[str]:
+    rows = [(_code(name), _cell(text.replace("``", "`"))) for name, text in described_arguments(function)]
+    if rows:
+        yield from _table(("argument", "what it is"), rows)
 
 
 def _events() -> Iterator[str]:
