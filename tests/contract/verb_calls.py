@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 
 from loopwright.features import RequestSpec, TrainingSetSpec
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, RefusedCall
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import to_builtins
 from loopwright.monitoring import Window
@@ -193,6 +193,7 @@ class Prepared:
             ("chunks.register", {"chunks": [_chunk(self.loop)]}),
             ("data.fail_import", {"job_id": ids["import"], "dataset": "flights", "error": {"message": "no"}}),
             ("deletion.forget_rows", {}),
+            ("access.note_refused", {"calls": [RefusedCall("predict", "flights", "10.0.0.1", at)]}),
             ("loop.let_views_go", {"view_keys": ["recent", "gone"]}),
             ("loop.finish_tidying", {"views": ["recent"], "entities": 3, "size_bytes": 900}),
         ]

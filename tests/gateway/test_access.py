@@ -1,54 +1,29 @@
-"""Who may ask a gateway, and how often: a real gateway in this process, asked over ASGI; nothing serves behind it."""
+"""Who may ask a gateway, and how often."""
 
-import asyncio
 from collections.abc import Iterator
-from pathlib import Path
 
-import httpx
-import msgspec
 import pytest
 
 from loopwright.gateway.http import Gateway
-from loopwright.gateway.process import make_gateway
 from loopwright.gateway.releases import Known
-from loopwright.gateway.watchdog import Watchdog
 from loopwright.governance import Token
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.verbs import Role
 from loopwright.wire.credentials import gateway_token, own_control_secret
 from loopwright.wire.exposure import FORWARDING
 from loopwright.wire.rates import CallerRates, Rates
-from tests.servers import settings_in
+from tests.gateway.asking import ADDRESS, PREDICT, SERVICE_TOKEN, ask, served
 
-SERVICE_TOKEN = "lws_gateway_tests"
-GET = ("/healthz", "/metrics")
-PREDICT = "/v1/flights/deployments/late/predict"
 TOKENS = {
     role.value: Token(f"tok_{role.value}", f"person:{role.value}", "flights", role, 0, None, None) for role in Role
 }
 
 
-def ask(gateway: Gateway, path: str, secret: str = "", client: str = "127.0.0.1", **headers: str) -> httpx.Response:
-    if secret:
-        headers["authorization"] = f"Bearer {secret}"
-
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(gateway, client=(client, 1234))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            return await http.request("GET" if path in GET else "POST", path, json={}, headers=headers)
-
-    return asyncio.run(send())
-
-
-def served(folder: Path, *, is_open: bool) -> Iterator[Gateway]:
-    settings = msgspec.structs.replace(settings_in(folder, 1, SERVICE_TOKEN), walls="off", gateway_port=8401)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watchdog, "guard", lambda self: None)  # which would take over the fault handler of the tests
-        gateway = make_gateway(settings, folder, is_open=is_open)
-    gateway._life.keeper.known = Known(tokens={digest_bytes(role.encode()): token for role, token in TOKENS.items()})
-    yield gateway
-    gateway._life.nursery.close()
-    gateway._life.spool.close()
+def known(gateway: Gateway) -> Gateway:
+    """Let a gateway know a token of each role, named after it."""
+    tokens = {digest_bytes(role.encode()): token for role, token in TOKENS.items()}
+    gateway._life.keeper.known = Known(tokens=tokens)  # type: ignore[attr-defined]
+    return gateway
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +35,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway that asks for a token, and knows one of each role, named after it."""
-    yield from served(tmp_path_factory.mktemp("guarded"), is_open=False)
+    yield from map(known, served(tmp_path_factory.mktemp("guarded"), is_open=False))
 
 
 @pytest.mark.parametrize("path", [PREDICT, "/v2/models/late/infer"])
@@ -76,7 +51,7 @@ def test_strangers_share_what_an_address_may_send_and_others_are_answered(
     assert [ask(guarded, path, "viewer").status_code for _ in range(4)] == [404, 404, 404, 429]
     assert ask(guarded, path, "editor").status_code == 404
     assert ask(guarded, path, "lwt_guess", client="10.1.2.3").status_code == 401
-    own = own_control_secret(gateway_token(SERVICE_TOKEN, "http://127.0.0.1:8401"))
+    own = own_control_secret(gateway_token(SERVICE_TOKEN, ADDRESS))
     for secret in (SERVICE_TOKEN, own):
         assert [ask(guarded, path, secret).status_code for _ in range(4)] == [404] * 4
 

@@ -1,7 +1,8 @@
 """Refused calls are part of the trail, within bounds."""
 
 from loopwright.governance import Actor, Dispatcher
-from loopwright.server.denials import MOST_REMEMBERED, QUIET_S, Denials
+from loopwright.server.denials import Denials
+from loopwright.wire.denials import MOST_REMEMBERED, QUIET_S
 from tests.server.site import Site
 
 EVE = Actor("person:eve", {})
@@ -45,4 +46,4 @@ def test_a_flood_is_told_of_within_bounds_of_disk_and_memory(dispatcher: Dispatc
     for number in range(2 * MOST_REMEMBERED):
         now.at_s += 1
         denials.is_news(EVE, f"b.{number}", "p")
-    assert len(denials._quiet) <= MOST_REMEMBERED
+    assert len(denials._filter._quiet) <= MOST_REMEMBERED

@@ -86,6 +86,11 @@ class Gatekeeper:
         elif not self._is_service(secret):
             self._rates.count_stranger(client)
 
+    def known(self, headers: Mapping[bytes, bytes]) -> Token | None:
+        """Return the token that came, if it is one, whatever it opens."""
+        secret = _secret(headers)
+        return self._tokens().get(digest_bytes(secret)) if secret else None
+
     def _token(self, headers: Mapping[bytes, bytes]) -> Token | None:
         """Return the caller's token; None for the platform itself, and for everybody at an open gateway."""
         secret = _secret(headers)

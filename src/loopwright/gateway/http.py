@@ -13,6 +13,7 @@ import msgspec
 
 from loopwright.gateway.access import WRITERS, Gatekeeper
 from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
+from loopwright.gateway.denials import Denials
 from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
 from loopwright.gateway.once import Call, Once, Work, key_of
@@ -110,11 +111,14 @@ class Gateway:
         metrics: Counts requests.
         life: What begins and ends with the server.
         once: Remembers what was answered under which idempotency key.
+        denials: Takes note of calls that were refused.
     """
 
-    def __init__(self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, life: Life, once: Once) -> None:
+    def __init__(
+        self, service: Service, gatekeeper: Gatekeeper, metrics: Metrics, life: Life, once: Once, denials: Denials
+    ) -> None:
         self._service, self._gatekeeper, self._metrics, self._life = service, gatekeeper, metrics, life
-        self._once = once
+        self._once, self._denials = once, denials
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection's request, or the server's start and end."""
@@ -155,6 +159,9 @@ class Gateway:
                 return await handler(request)
             return _no_handler(request, route)
         except LoopwrightError as error:
+            if isinstance(error, (Unauthenticated, PermissionDenied)):
+                project = request.steps[1] if request.steps[0] == "v1" else ""
+                self._denials.note(self._gatekeeper.known(request.headers), route.name, project, request.client)
             status, body = v2_error(error) if is_v2 else (error.http_status, encoded({"error": error.to_dict()}))
             return Answer(status, body, headers=_retry_after(error))
         except Exception:

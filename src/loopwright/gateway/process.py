@@ -15,6 +15,7 @@ from loopwright.gateway.access import Gatekeeper
 from loopwright.gateway.bars import Bars
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place
+from loopwright.gateway.denials import Denials
 from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.http import Gateway
 from loopwright.gateway.journal import Journal
@@ -103,10 +104,10 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, clock)
     place = Place(root, settings.state_dir, Enclosure.of(settings))
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
-    troubles = Troubles(clock)
+    troubles, denials = Troubles(clock), Denials(clock)
     forget = partial(let_go, root, settings.state_dir)
     keeper = ReleaseKeeper(
-        root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, let_go=forget
+        root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, forget, denials.send
     )
     stores = StoreWatch(root / "held-views.json", keeper.releases, settings.state_dir)
     troubles.watch(
@@ -118,7 +119,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     metrics.watch(service.gauges())
     metrics.watch_troubles(troubles.counts)
     life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)
-    return Gateway(service, gatekeeper, metrics, life, Once(clock))
+    return Gateway(service, gatekeeper, metrics, life, Once(clock), denials)
 
 
 class GatewayLife(NamedTuple):

@@ -74,6 +74,7 @@ class ReleaseKeeper:
         is_well: Says whether this gateway answers at all; one that does not renews no lease.
         look: Looks for troubles, which the server is told of.
         let_go: Removes what the disk holds of projects that were deleted, and of others that were closed.
+        tell_denials: Tells the server, in the projects that there are, of calls that were refused.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class ReleaseKeeper:
         is_well: Callable[[], bool] = lambda: True,
         look: Callable[[], list[Trouble]] = list,
         let_go: Callable[[Collection[str], Collection[str]], None] = lambda deleted, closed: None,
+        tell_denials: Callable[[VerbCaller, Collection[str]], None] = lambda control, projects: None,
     ) -> None:
         self.served: dict[Name, Served] = {}
         self.known = Known()
@@ -97,6 +99,7 @@ class ReleaseKeeper:
         self._folder, self._known_file = root / "releases", root / KNOWN_FILE
         self._control, self._launcher, self._is_well = control, launcher, is_well
         self._gateway, self._address, self._look, self._let_go = gateway, address, look, let_go
+        self._tell_denials = tell_denials
         self._troubles: list[Trouble] = []
         self._position = 0
         self._waiting: dict[Name, Waiting] = {}
@@ -317,6 +320,7 @@ class ReleaseKeeper:
                     self._acknowledge()
                 self.refresh()
                 self._let_go_of_ended()
+                self._tell_denials(self._control, self.known.clocks)
             except LoopwrightError as error:
                 log.info("lease: %s", error)
             except Exception:

@@ -1,6 +1,6 @@
 """Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
-from loopwright.governance import approvals, audit, ledgers, lineage, projects, tokens
+from loopwright.governance import approvals, audit, denials, ledgers, lineage, projects, tokens
 from loopwright.governance.arguments import check_arguments, read_arguments
 from loopwright.governance.audit import LogReport
 from loopwright.governance.books import Account, Mismatch, ledger, unmaking
@@ -32,7 +32,7 @@ from loopwright.governance.events import (
 from loopwright.governance.sessions import LENGTH_US as SESSION_LENGTH_US
 from loopwright.governance.sessions import PREFIX as SESSION_PREFIX
 from loopwright.governance.tokens import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, job_actor
-from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, Token
+from loopwright.governance.types import SYSTEM, Actor, Approval, LineageEdge, NewToken, Project, RefusedCall, Token
 from loopwright.kernel.verbs import EVERY_PROJECT
 
 __all__ = [
@@ -68,6 +68,7 @@ __all__ = [
     "ProjectClosed",
     "ProjectCreated",
     "ProjectDeleted",
+    "RefusedCall",
     "Token",
     "TokenCreated",
     "TokenRevoked",
@@ -75,6 +76,7 @@ __all__ = [
     "audit",
     "check_arguments",
     "check_permission",
+    "denials",
     "find_verb",
     "has_role",
     "job_actor",

@@ -98,11 +98,16 @@ class LogPutBack(Facts, frozen=True):
 
 @event("access.denied")
 class CallDenied(Facts, frozen=True):
-    """A call was refused; ``project`` is the one that was asked for, ``client`` the address that it came from."""
+    """A call was refused; ``project`` is the one that was asked for, ``client`` the address that it came from.
+
+    Of what a gateway refused, ``gateway`` is its address and ``refused_at`` the moment, microseconds UTC.
+    """
 
     verb: str
     project: str
     client: str
+    gateway: str = ""
+    refused_at: int | None = None
 
 
 @event("access.blob_read")

@@ -82,6 +82,12 @@ def find_token(tx: Tx, secret_digest: str) -> Token | None:
     return None if row is None else _token(row)
 
 
+def token_of_id(tx: Tx, token_id: str) -> Token | None:
+    """Return a token of any project by its id, ended or not."""
+    row = tx.execute(select(tokens).where(tokens.c.token_id == token_id)).first()
+    return None if row is None else _token(row)
+
+
 def list_tokens(tx: Tx, projects: list[str]) -> list[Token]:
     """Return the tokens of some projects, newest first."""
     statement = select(tokens).where(tokens.c.project_id.in_(projects)).order_by(tokens.c.token_id.desc())

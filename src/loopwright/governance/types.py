@@ -103,3 +103,17 @@ class LineageEdge(msgspec.Struct, frozen=True):
     child: str
     parent: str
     relation: str
+
+
+class RefusedCall(msgspec.Struct, frozen=True):
+    """A call that a gateway refused.
+
+    ``verb`` is what was asked of it, ``project`` where, empty if that was not said; ``client`` the address that asked,
+    ``refused_at`` when (microseconds UTC). ``token_id`` is None where the caller had no token that opens anything.
+    """
+
+    verb: str
+    project: str
+    client: str
+    refused_at: int
+    token_id: str | None = None

@@ -6,15 +6,8 @@ from collections.abc import Callable
 
 from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher
 from loopwright.kernel.errors import LoopwrightError, NotFound
-from loopwright.server.quiet import Quiet
 from loopwright.store.tx import Tx
-from loopwright.wire.rates import Rates, TooMany
-
-QUIET_S = 3600.0
-"""How long the same actor may try the same verb in a project again before that is told once more."""
-MOST_A_SECOND, BURST_S = 1.0, 60.0
-"""Of all refused calls, so many are told."""
-MOST_REMEMBERED = 4096
+from loopwright.wire.denials import DenialFilter
 
 log = logging.getLogger("loopwright.server")
 
@@ -29,20 +22,11 @@ class Denials:
 
     def __init__(self, dispatcher: Dispatcher, now_s: Callable[[], float] = time.monotonic) -> None:
         self._dispatcher = dispatcher
-        self._rates = Rates(MOST_A_SECOND, BURST_S, now_s)
-        self._quiet = Quiet(QUIET_S, MOST_REMEMBERED, now_s)
+        self._filter = DenialFilter(now_s)
 
     def is_news(self, actor: Actor, verb: str, project: str) -> bool:
         """Say whether a refusal is to be noted, which counts it."""
-        what = (actor.name, verb, project)
-        if not self._quiet.is_due(what):
-            return False
-        try:
-            self._rates.take("")
-        except TooMany:
-            return False
-        self._quiet.keep(what)
-        return True
+        return self._filter.is_news(actor.name, verb, project)
 
     def note(self, actor: Actor, verb: str, project: str) -> None:
         """Write the event, into the project if there is one of that name, else above projects."""

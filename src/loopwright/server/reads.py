@@ -13,8 +13,8 @@ from collections.abc import Callable
 from loopwright.governance import Actor, BlobRead, Dispatcher
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.kernel.verbs import Role
-from loopwright.server.quiet import Quiet
 from loopwright.store.tx import Tx
+from loopwright.wire.quiet import Quiet
 
 QUIET_S = 3600.0
 MOST_REMEMBERED = 65_536

@@ -71,7 +71,13 @@ SENTENCES = dict(
             governance.LogPutBack,
             lambda facts: f"an older log was put back, {plural(facts.given_up, 'checkpoint')} given up",
         ),
-        _tell(governance.CallDenied, lambda facts: f"call of {facts.verb} refused, from {facts.client or 'here'}"),
+        _tell(
+            governance.CallDenied,
+            lambda facts: (
+                f"call of {facts.verb} refused, from {facts.client or 'here'}"
+                + (f", by the gateway {facts.gateway}" if facts.gateway else "")
+            ),
+        ),
         _tell(data.DatasetDeclared, lambda facts: "declared" if facts.is_new else "declared anew"),
         _tell(data.ImportStarted, lambda facts: f"{facts.operation} started"),
         _says(data.ImportUnchanged, "import brought nothing new"),
