@@ -6,30 +6,10 @@
 'flights'
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.kernel.version import VERSION as __version__  # noqa: N811 - the name Python asks for
-
-_HOMES = {
-    "Approve": "loopwright.client",
-    "Canary": "loopwright.client",
-    "ConstantModel": "loopwright.registry",
-    "LoopwrightError": "loopwright.kernel.errors",
-    "Monitor": "loopwright.client",
-    "Project": "loopwright.client",
-    "Retrain": "loopwright.client",
-    "Shadow": "loopwright.client",
-    "TrainingSet": "loopwright.features",
-    "after": "loopwright.client",
-    "agg": "loopwright.client",
-    "check": "loopwright.client",
-    "connect": "loopwright.client",
-    "gate": "loopwright.client",
-    "model": "loopwright.client",
-    "source": "loopwright.client",
-    "when": "loopwright.client",
-}
 
 __all__ = [
     "Approve",
@@ -74,13 +54,16 @@ if TYPE_CHECKING:
     from loopwright.registry import ConstantModel
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import loopwright`` stays quick."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'loopwright' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = found
-    return found
+_BY_CLIENTS = tuple(sorted({*__all__} - {"ConstantModel", "LoopwrightError", "TrainingSet", "__version__"}))
+__getattr__ = later(
+    __name__,
+    {
+        "client": _BY_CLIENTS,
+        "features": ("TrainingSet",),
+        "kernel.errors": ("LoopwrightError",),
+        "registry": ("ConstantModel",),
+    },
+)
 
 
 def __dir__() -> list[str]:

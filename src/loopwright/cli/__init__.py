@@ -3,10 +3,10 @@
 What commands are made of is imported when it is first named: ``--help`` needs none of it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopwright.cli.main import main
+from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.cli.closing import print_table
@@ -15,21 +15,16 @@ if TYPE_CHECKING:
     from loopwright.cli.project import follow_execution, load_project
     from loopwright.cli.show import Progress
 
-_LAZY = {
-    "Progress": "show",
-    "example_folder": "examples",
-    "follow_execution": "project",
-    "load_project": "project",
-    "print_provenance": "explaining",
-    "print_table": "closing",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"loopwright.cli.{_LAZY[name]}"), name)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
-
+__getattr__ = later(
+    __name__,
+    {
+        "closing": ("print_table",),
+        "examples": ("example_folder",),
+        "explaining": ("print_provenance",),
+        "project": ("follow_execution", "load_project"),
+        "show": ("Progress",),
+    },
+)
 
 __all__ = [
     "Progress",

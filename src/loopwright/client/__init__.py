@@ -3,8 +3,9 @@
 Each name is imported when it is first used, so that a command loads no more than it needs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.client.applying import Applied, apply_project
@@ -29,27 +30,32 @@ if TYPE_CHECKING:
     from loopwright.client.tokens import find_token, keep_token
     from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 
-_HOMES = {
-    **dict.fromkeys(("Applied", "apply_project"), "applying"),
-    **dict.fromkeys(("HttpCaller", "calling", "find_caller"), "caller"),
-    **dict.fromkeys(
-        ("Approve", "Canary", "Monitor", "Shadow", "after", "agg", "check", "gate", "model", "source", "when"),
-        "declarations",
-    ),
-    **dict.fromkeys(("External",), "external"),
-    **dict.fromkeys(("read_table", "to_parquet"), "frames"),
-    **dict.fromkeys(("Project", "Retrain"), "project"),
-    **dict.fromkeys(("Remote", "RemoteDataset", "RemoteDeployment", "connect"), "remote"),
-    **dict.fromkeys(("find_token", "keep_token"), "tokens"),
-    **dict.fromkeys(("RemoteBacktest", "RemoteExecution", "RemoteJob"), "waiting"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
+__getattr__ = later(
+    __name__,
+    {
+        "applying": ("Applied", "apply_project"),
+        "caller": ("HttpCaller", "calling", "find_caller"),
+        "declarations": (
+            "Approve",
+            "Canary",
+            "Monitor",
+            "Shadow",
+            "after",
+            "agg",
+            "check",
+            "gate",
+            "model",
+            "source",
+            "when",
+        ),
+        "external": ("External",),
+        "frames": ("read_table", "to_parquet"),
+        "project": ("Project", "Retrain"),
+        "remote": ("Remote", "RemoteDataset", "RemoteDeployment", "connect"),
+        "tokens": ("find_token", "keep_token"),
+        "waiting": ("RemoteBacktest", "RemoteExecution", "RemoteJob"),
+    },
+)
 
 __all__ = [
     "Applied",

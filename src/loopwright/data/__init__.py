@@ -4,8 +4,7 @@ What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, 
 imported only when somebody asks for it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopwright.data import datasets, declarations, known, row_keys, versions
 from loopwright.data.datasets import declare, get, list_datasets
@@ -55,16 +54,12 @@ from loopwright.data.versions import (
     start_import,
     version_before,
 )
+from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.data import diff, fingerprints, profiles, quality, read
 
-
-def __getattr__(name: str) -> Any:
-    if name != "read":
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return import_module(f"{__name__}.{name}")
-
+__getattr__ = later(__name__, {}, ("diff", "fingerprints", "profiles", "quality", "read"))
 
 __all__ = [
     "VERSION_STATES",

@@ -4,8 +4,7 @@ What computes (the modules ``columns``, ``jobs``, ``requests``, ``skew``, and th
 ``served`` and ``training_rows``) loads Polars, so it is imported only when somebody asks for it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from loopwright.features import materialize, online, plans, training_sets, views
 from loopwright.features.events import (
@@ -46,6 +45,7 @@ from loopwright.features.types import (
     ViewSpec,
 )
 from loopwright.features.views import declare_request, declare_service, declare_view, get, list_definitions
+from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.features import columns, jobs, requests, skew
@@ -62,22 +62,19 @@ if TYPE_CHECKING:
     from loopwright.features.skew import SkewReport, compare_served
     from loopwright.features.training_rows import TrainingSet
 
-_LATER = {
-    **dict.fromkeys(("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"), "jobs"),
-    **dict.fromkeys(("RunRequest", "request_runner"), "requests"),
-    **dict.fromkeys(("SkewReport", "compare_served"), "skew"),
-    "TrainingSet": "training_rows",
-    "build_training_set": "join",
-    "serve_features": "served",
-    "typed_frame": "columns",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-
+__getattr__ = later(
+    __name__,
+    {
+        "columns": ("typed_frame",),
+        "jobs": ("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"),
+        "join": ("build_training_set",),
+        "requests": ("RunRequest", "request_runner"),
+        "served": ("serve_features",),
+        "skew": ("SkewReport", "compare_served"),
+        "training_rows": ("TrainingSet",),
+    },
+    ("columns", "jobs", "requests", "skew"),
+)
 
 __all__ = [
     "MISSING",

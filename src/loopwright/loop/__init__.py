@@ -3,9 +3,9 @@
 What plays and measures a stretch of history loads Polars, so it is imported only when somebody asks for it.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.loop import (
     apply,
     attention,
@@ -75,17 +75,9 @@ if TYPE_CHECKING:
     from loopwright.loop.backtest.closing import SERVED, with_series
     from loopwright.loop.backtest.driver import Replay, Requests, Stream
 
-_LATER = {
-    **dict.fromkeys(("SERVED", "with_series"), "backtest.closing"),
-    **dict.fromkeys(("Replay", "Requests", "Stream"), "backtest.driver"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-
+__getattr__ = later(
+    __name__, {"backtest.closing": ("SERVED", "with_series"), "backtest.driver": ("Replay", "Requests", "Stream")}
+)
 
 __all__ = [
     "SERVED",

@@ -3,9 +3,9 @@
 What computes (the modules ``performance`` and ``reference``) loads Polars, so it is imported only when somebody asks.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.monitoring import channels, drift, ledgers
 from loopwright.monitoring.events import (
     AlertFired,
@@ -77,17 +77,10 @@ if TYPE_CHECKING:
     from loopwright.monitoring.performance import measure, score_rows
     from loopwright.monitoring.reference import Reference, build_reference, reference_from_bytes
 
-_LATER = {
-    **dict.fromkeys(("measure", "score_rows"), "performance"),
-    **dict.fromkeys(("Reference", "build_reference", "reference_from_bytes"), "reference"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _LATER:
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
-
+__getattr__ = later(
+    __name__,
+    {"performance": ("measure", "score_rows"), "reference": ("Reference", "build_reference", "reference_from_bytes")},
+)
 
 __all__ = [
     "INCIDENT_STATES",

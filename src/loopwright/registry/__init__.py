@@ -3,9 +3,9 @@
 What computes is imported when it is first named, because it needs numpy: ``from loopwright.registry import metrics``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.registry import flavours, gates, ledgers
 from loopwright.registry.aliases import CHAMPION, list_aliases, remove_alias, set_alias
 from loopwright.registry.events import (
@@ -54,27 +54,17 @@ if TYPE_CHECKING:
     from loopwright.registry.flavours.constant import ConstantModel
     from loopwright.registry.flavours.lightgbm import feature_importance
 
-_LAZY = {
-    "ConstantModel": "flavours.constant",
-    "Predictor": "flavours.base",
-    "SavedModel": "artifacts",
-    "TrainingColumn": "flavours.base",
-    "columns_of": "artifacts",
-    "encode": "encoding",
-    "feature_importance": "flavours.lightgbm",
-    "load_model": "artifacts",
-    "save_model": "artifacts",
-    "store_files": "artifacts",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(f"loopwright.registry.{_LAZY[name]}"), name)
-    if name in ("artifacts", "encoding", "importing", "metrics"):
-        return import_module(f"loopwright.registry.{name}")
-    raise AttributeError(f"module {__name__} has no attribute {name}")
-
+__getattr__ = later(
+    __name__,
+    {
+        "artifacts": ("SavedModel", "columns_of", "load_model", "save_model", "store_files"),
+        "encoding": ("encode",),
+        "flavours.base": ("Predictor", "TrainingColumn"),
+        "flavours.constant": ("ConstantModel",),
+        "flavours.lightgbm": ("feature_importance",),
+    },
+    ("artifacts", "encoding", "importing", "metrics"),
+)
 
 __all__ = [
     "CHAMPION",

@@ -3,9 +3,9 @@
 What reads the log needs Polars and is imported when first named: ``from loopwright.serving import predictions``.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.serving import ledgers
 from loopwright.serving.declarations import declare
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
@@ -74,12 +74,7 @@ from loopwright.serving.uses import Use, served_plans, uses
 if TYPE_CHECKING:
     from loopwright.serving import predictions
 
-
-def __getattr__(name: str) -> Any:
-    if name != "predictions":
-        raise AttributeError(f"module {__name__} has no attribute {name}")
-    return import_module(f"{__name__}.{name}")
-
+__getattr__ = later(__name__, {}, ("predictions",))
 
 __all__ = [
     "CANDIDATE",

@@ -4,19 +4,14 @@ A server mounts them by name, as the surface ``pages``, so that it imports nothi
 page of a ref is, which needs no page: what draws them is imported when it is first named.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from loopwright.kernel.doors import later
 from loopwright.ui.kit.addresses import page_of
 
 if TYPE_CHECKING:
     from loopwright.ui.routes import page_routes
 
-
-def __getattr__(name: str) -> Any:
-    if name == "page_routes":
-        return import_module("loopwright.ui.routes").page_routes
-    raise AttributeError(f"module {__name__} has no attribute {name}")
-
+__getattr__ = later(__name__, {"routes": ("page_routes",)})
 
 __all__ = ["page_of", "page_routes"]

@@ -1,5 +1,6 @@
 """Every address of the pages."""
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
 from loopwright.ui.kit import assets, forms
@@ -30,6 +31,21 @@ PAGES = (
 )
 
 
+class _NoApi(Convertor[str]):
+    """Any path but those of the interface, whose own routes say what there is."""
+
+    regex = "(?!v1/).*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("no_api", _NoApi())
+
+
 def page_routes() -> list[BaseRoute]:
     """Return the routes of every page; an address that is none comes last."""
     return [
@@ -42,5 +58,5 @@ def page_routes() -> list[BaseRoute]:
         Route("/sign-out", forms.sign_out, methods=["POST"]),
         Route("/p/{project}/do/{verb}", forms.act, methods=["POST"]),
         *(route for module in PAGES for route in module.ROUTES),
-        Route("/{path:path}", home.show_missing, methods=["GET"]),
+        Route("/{path:no_api}", home.show_missing, methods=["GET"]),
     ]

@@ -53,6 +53,6 @@ async def tell_projects(request: Request) -> Response:
 async def show_missing(request: Request) -> Response:
     """Answer an address that is none: as a page to a browser, as JSON to a program."""
     error = NotFound("no such address", field="address", value=request.url.path, next_step="start at the overview")
-    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith("/v1/"):
+    if "text/html" not in request.headers.get("accept", ""):
         return error_answer(error)
     return await run_in_threadpool(error_page, request, error)
