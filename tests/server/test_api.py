@@ -204,7 +204,8 @@ def test_no_spelling_of_a_path_leads_out(opened: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("DELETE", "/v1/flights/blobs"), ("PUT", "/healthz"), ("POST", "/v1/flights/verbs/audit/list")]
+    ("method", "path"),
+    [("DELETE", "/v1/flights/blobs"), ("PUT", "/healthz"), ("POST", f"/v1/flights/blobs/{'0' * 64}")],
 )
 def test_a_wrong_method_is_told_as_every_error_is(opened: Site, method: str, path: str) -> None:
     with opened.http() as http:
