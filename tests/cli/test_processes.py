@@ -5,17 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from loopwright.client.tokens import tokens_file
 from loopwright.config import STATE, load_settings
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import NotFound, Unauthenticated
+from loopwright.pipelines import Claim, EndedStep, PipelineSpec, StepSpec
 from tests.cli.conftest import loopwright
 from tests.server.site import Site
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S
+
+FAILURE = {"code": "step_failed", "message": "no such column"}
 
 
 def test_login_keeps_the_token_that_is_given(guarded: Site) -> None:
@@ -64,6 +70,44 @@ def test_logs_know_an_empty_file_from_none_and_a_name_nearly_right(
     assert loopwright("logs", "gateway").endswith("gateway.log is empty so far\n")
     with pytest.raises(NotFound, match="loopwright logs gateway"):
         loopwright("logs", "gatway")
+
+
+def test_the_steps_of_an_execution_are_followed_until_it_ends(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["admin"])
+    call = partial(guarded.context.dispatcher.call, actor=SERVICE_ACTOR, project="flights")
+    code = CodeRef("0" * 64, "project", "step", "1" * 64)
+    steps = [StepSpec("load", "call", {}, code), StepSpec("fit", "call", {"rows": {"step": "load"}}, code)]
+    local = partial(guarded.context.dispatcher.call, actor=LOCAL_ACTOR, project="flights")
+    local("pipelines.declare", {"spec": PipelineSpec("train", steps)})
+    execution_id = local("pipelines.start", {"pipeline": "train"}).execution_id
+    claim = Claim(execution_id, 1, 1)
+    log = guarded.context.blobs.put(b"read 7 rows")
+    ended = iter(
+        ([], [EndedStep("load", 1, output=7, log_digest=log.digest, blobs=[log])], [EndedStep("fit", 1, error=FAILURE)])
+    )
+
+    def work(_: float) -> None:
+        call(
+            "pipelines.advance",
+            {"claim": claim, "environment": "e" * 64, "free": 2, "running": [], "ended": next(ended)},
+        )
+
+    call("pipelines.take", {"claim": claim})
+    monkeypatch.setattr("loopwright.client.waiting.time.sleep", work)
+    assert loopwright("logs", execution_id, "--follow").splitlines() == [
+        "--- load: done",
+        "read 7 rows",
+        "--- fit: failed",
+        "no such column",
+        f"{execution_id} failed",
+        "next: mended in the code: loopwright apply FILE, then loopwright start train; "
+        f"mended elsewhere: loopwright retry {execution_id}",
+    ]
+    told = json.loads(loopwright("logs", execution_id, "--json"))
+    assert [(one["step"], one["state"], one["log"]) for one in told] == [
+        ("load", "done", "read 7 rows"),
+        ("fit", "failed", ""),
+    ]
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from loopwright.cli.examples import example_folder
 from loopwright.cli.main import cli
 from loopwright.cli.project import _is_wanted, load_project
 from loopwright.kernel.errors import Conflict, InvalidInput
+from tests.cli.conftest import loopwright
+from tests.server.site import Site
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,3 +106,14 @@ def test_a_plan_that_nobody_answers_says_how_to_answer_it(tmp_path: Path, monkey
     with pytest.raises(InvalidInput, match="nobody answered") as told:
         _is_wanted()
     assert told.value.field == "--yes"
+
+
+def test_an_apply_says_whether_it_changed_anything(
+    guarded: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["admin"])
+    file = tmp_path / "shop.py"
+    file.write_text('import loopwright as lw\n\np = lw.Project("flights")\np.external("late", task="binary")\n')
+    assert loopwright("apply", "--plan", str(file)).endswith("nothing was changed\n")
+    assert loopwright("apply", "--yes", str(file)).endswith("\napplied\n")
+    assert loopwright("apply", str(file)).endswith("nothing to change: this is applied already\n")

@@ -10,18 +10,22 @@ import msgspec
 
 from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.examining import examine
+from loopwright.cli.project import follow_execution
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import put_log_back, verify_state
-from loopwright.client import HttpCaller, find_caller, keep_token
+from loopwright.client import HttpCaller, Remote, find_caller, keep_token
 from loopwright.config import check_gateway_name, load_settings, unknown_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.kernel.suggestions import nearest
+from loopwright.pipelines import Execution, StepRun
 from loopwright.server import ROLES, Supervisor
 from loopwright.ui import page_of
 
 _LOOK_EVERY_S = 0.2
+_ENDED = ("done", "failed", "skipped")
+"""States of steps that do not run any more."""
 
 
 @click.command()
@@ -106,7 +110,9 @@ def status(project: str | None, as_json: bool) -> None:
 @click.command()
 @click.argument("name", default="server")
 @click.option("--lines", "-n", default=40, help="How many lines of a process's log.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with what is written from now on, until Ctrl C.")
+@click.option(
+    "--follow", "-f", is_flag=True, help="Go on with what comes: a log until Ctrl C, an execution until it ends."
+)
 @project_option
 @json_option
 def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool) -> None:
@@ -128,22 +134,44 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
         next_step = f"loopwright logs {near}"
         raise NotFound("no process has this name", field="NAME", value=name, rule=rule, next_step=next_step)
     found, execution = remote_with(project, "pipelines.get", execution_id=name)
-    steps = execution.steps
-    texts = [
-        found.caller.get_blob(found.project, one.log_digest).decode(errors="replace") if one.log_digest else ""
-        for one in steps
-    ]
+    tell = _StepTeller(found, is_quiet=as_json)
+    if follow:
+        execution = follow_execution(found, name, tell.ended)
+    tell.steps(execution)
     if as_json:
-        print_json(
-            [
-                {"step": one.step, "state": one.state, "log": text, "error": one.error}
-                for one, text in zip(steps, texts, strict=True)
-            ]
-        )
+        print_json(tell.told)
         return
-    for one, text in zip(steps, texts, strict=True):
+    click.echo(f"{name} {execution.state}")
+    if how_on := (execution.error or {}).get("next_step"):
+        click.echo(f"next: {how_on}")
+
+
+class _StepTeller:
+    """Tells of each step of an execution once: how it ended, what it printed, why it failed."""
+
+    def __init__(self, found: Remote, *, is_quiet: bool) -> None:
+        self.told: list[dict[str, Any]] = []
+        self._found, self._is_quiet = found, is_quiet
+
+    def ended(self, execution: Execution) -> None:
+        """Tell of the steps that have ended since."""
+        self.steps(msgspec.structs.replace(execution, steps=[one for one in execution.steps if one.state in _ENDED]))
+
+    def steps(self, execution: Execution) -> None:
+        """Tell of the steps that were not told of yet."""
+        names = {one["step"] for one in self.told}
+        for one in execution.steps:
+            if one.step not in names:
+                self._tell(one)
+
+    def _tell(self, one: StepRun) -> None:
+        body = self._found.caller.get_blob(self._found.project, one.log_digest) if one.log_digest else b""
+        log = body.decode(errors="replace")
+        self.told.append({"step": one.step, "state": one.state, "log": log, "error": one.error})
+        if self._is_quiet:
+            return
         click.echo(f"--- {one.step}: {one.state}")
-        for part in (text, (one.error or {}).get("message", "")):
+        for part in (log, (one.error or {}).get("message", "")):
             if part:
                 click.echo(part)
 

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -206,11 +207,13 @@ def _tell_end(execution: Any) -> None:
         click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
 
 
-def follow_execution(found: Remote, execution_id: str) -> Any:
-    """Show each step as it ends; return the execution once it has ended."""
+def follow_execution(found: Remote, execution_id: str, tell_ended: Callable[[Any], None] = lambda _: None) -> Any:
+    """Show how far an execution is; return it once it has ended. ``tell_ended`` hears of it at each look."""
     progress = Progress()
 
     def tell(execution: RemoteExecution) -> None:
+        progress.done()
+        tell_ended(execution.record)
         done = sum(step.state in ("done", "skipped") for step in execution.steps)
         now = [step.step for step in execution.steps if step.state == "running"]
         progress.show(f"{execution.record.pipeline}: {done} steps done, now {', '.join(now) or 'waiting'}")
