@@ -1,13 +1,16 @@
 """The package as a stranger meets it: few names, a fast import, one version."""
 
+import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 import loopwright
 
+ROOT = Path(__file__).parents[1]
 MOST_MODULES = 60
 """Modules that ``import loopwright`` may load, our own and Python's; it is 31 that take 20 ms."""
 MOST_MODULES_OF_HELP = 130
@@ -36,6 +39,15 @@ def test_exports_are_few_and_all_exist() -> None:
 
 def test_one_version() -> None:
     assert loopwright.__version__ == metadata.version("loopwright")
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/install.md"])
+def test_the_pythons_that_are_promised_are_those_that_make_proves(page: str) -> None:
+    [proven] = re.findall(r"^PYTHONS := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    *first, last = proven.split()
+    [promise] = re.findall(r"Python (3\.[\d., or]*\d)", (ROOT / page).read_text())
+    assert promise == f"{', '.join(first)} or {last}"
+    assert metadata.metadata("loopwright")["Requires-Python"] == f">={first[0]}"
 
 
 def test_import_loads_little_and_nothing_of_others() -> None:
