@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 from loopwright.features import online
-from loopwright.governance import LOCAL_ACTOR, SYSTEM, audit
-from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, audit
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError
+from loopwright.kernel.verbs import VERBS
+from loopwright.loop import OperationContext
+from loopwright.loop.replay import advance
 from loopwright.serving import sql as serving_sql
 from loopwright.store import forgetting, sql
 from tests.inprocess import InProcessWorker
@@ -87,3 +90,60 @@ def test_releases_that_went_with_their_project_leave_no_position_to_others(servi
     assert serving.dispatcher.read("flights", LOCAL_ACTOR, forgetting.count_rows) == {}
     fresh = serving.dispatcher.database.write(serving_sql.next_position)
     assert fresh > last + 1  # the retirement of the endpoint took one too
+
+
+LASTS = {
+    **dict.fromkeys(["loop.close_project", "loop.delete_project", "projects.close", "projects.delete"], "deleted"),
+    **dict.fromkeys(["projects.forget_rows", "jobs.finish", "jobs.fail", "jobs.hand_back"], "deleted"),
+    **dict.fromkeys(["chunks.register", "serving.report_failure"], "closed"),
+    **dict.fromkeys(["retention.apply", "deletion.forget_rows"], "closed"),
+}
+"""What changes anything in a project that is not open; a verb that joins here does so by a decision."""
+
+
+def test_nothing_is_changed_in_an_ended_project_but_what_ends_it(loop: Loop) -> None:
+    dispatcher = loop.dispatcher
+
+    def refused(project: str) -> set[str]:
+        """Return the verbs that are refused; others get an argument that none of them has."""
+        found = set()
+        for verb in changing:
+            with pytest.raises((TypeError, LoopwrightError)) as raised:
+                dispatcher.database.write(dispatcher.work(verb, {"nothing": None}, SERVICE_ACTOR, project))
+            if not isinstance(raised.value, TypeError):
+                assert str(raised.value).startswith(f"project {project} was ")
+                found.add(verb.name)
+        return found
+
+    changing = [each for each in VERBS.values() if not (each.is_query or each.is_operation or each.is_above_projects)]
+    assert {each.name: each.lasts for each in changing if each.lasts != "open"} == LASTS
+    for name in ("closed", "deleted"):
+        dispatcher.call("projects.create", {"name": name}, actor=LOCAL_ACTOR, project=SYSTEM)
+        dispatcher.call("loop.close_project", {"reason": "done"}, actor=LOCAL_ACTOR, project=name)
+    assert refused("closed") == {each.name for each in changing if each.lasts == "open"}
+    dispatcher.call("loop.delete_project", {"name": "deleted", "reason": "done"}, actor=LOCAL_ACTOR, project="deleted")
+    assert refused("deleted") == {each.name for each in changing if each.lasts != "deleted"}
+
+
+def test_what_was_deleted_before_its_project_was_closed_goes_all_the_same(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.loop.deletion.ROWS_AT_ONCE", 1)
+    run = loop("tracking.start_run", experiment="x", params={"rate": 0.1, "depth": 3})
+    loop("tracking.finish_run", run_id=run.run_id, state="killed")
+    loop("deletion.delete", ref=f"run:{run.run_id}", reason="wrong code")
+    assert loop.dispatcher.read("flights", LOCAL_ACTOR, forgetting.count_rows)["run_params"] == 1
+    loop("loop.close_project", reason="the desk moved on")
+    InProcessWorker(loop.dispatcher, loop.blobs, tmp_path, loop.wall).run()
+    assert "run_params" not in loop.dispatcher.read("flights", LOCAL_ACTOR, forgetting.count_rows)
+
+
+def test_the_clock_of_a_closed_project_stands(loop: Loop) -> None:
+    def call(verb: str, project: str, **args: object) -> object:
+        return loop.dispatcher.call(verb, args, actor=LOCAL_ACTOR, project=project)
+
+    call("projects.create", SYSTEM, name="old", clock="replay", clock_at="2012-01-01")
+    call("loop.close_project", "old", reason="done")
+    context = OperationContext(loop.dispatcher, loop.blobs, loop.reactor, lambda seen, _: seen, "", "old", LOCAL_ACTOR)
+    with pytest.raises(Conflict, match="was closed"):
+        advance(context, to="2012-02-01")

@@ -8,13 +8,13 @@ import msgspec
 
 from loopwright.governance import sessions, sql, tokens
 from loopwright.governance.arguments import check_arguments
-from loopwright.governance.projects import require_open, unknown_project
+from loopwright.governance.projects import require_life, unknown_project
 from loopwright.governance.types import RANK, SYSTEM, Actor, Project
 from loopwright.kernel.clock import DAY_US, Clock, FixedClock, WallClock
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import EVERY_PROJECT, VERBS, Role, Verb
+from loopwright.kernel.verbs import EVERY_PROJECT, VERBS, Life, Role, Verb
 from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
@@ -80,8 +80,8 @@ class Dispatcher:
 
         def act(connection: Connection) -> Any:
             known = _find_project(connection, project)
-            if known is not None and not (called.is_query or called.surface == "internal" or called.ends_project):
-                require_open(known)
+            if known is not None and not called.is_query:
+                require_life(known, called.lasts)
             tx = self._tx(connection, known, project, actor, cause)
             return called.function(tx, **values) if once is None else _once(tx, called, once[1], values, once[0])
 
@@ -125,9 +125,28 @@ class Dispatcher:
         origin = {"token_id": actor.token_id, "client": actor.client}
         return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds, **origin)
 
-    def write(self, project: str, actor: Actor, work: Callable[[Tx], Any], cause: int | None = None) -> Any:
-        """Run a story of several verbs in one transaction; for the platform's own processes."""
-        return self.database.write(lambda connection: work(self.tx(connection, project, actor, cause)))
+    def write(
+        self,
+        project: str,
+        actor: Actor,
+        work: Callable[[Tx], Any],
+        cause: int | None = None,
+        *,
+        lasts: Life = "deleted",
+    ) -> Any:
+        """Run a story of several verbs in one transaction; for the platform's own processes.
+
+        Raises:
+            Conflict, ProjectGone: The project is further than the story ``lasts``.
+        """
+
+        def act(connection: Connection) -> Any:
+            known = _find_project(connection, project)
+            if known is not None:
+                require_life(known, lasts)
+            return work(self._tx(connection, known, project, actor, cause))
+
+        return self.database.write(act)
 
     def read(self, project: str, actor: Actor, work: Callable[[Tx], Any]) -> Any:
         """Run several queries on one snapshot."""

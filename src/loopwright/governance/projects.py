@@ -7,7 +7,7 @@ from loopwright.kernel.clock import format_moment, parse_moment
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
-from loopwright.kernel.verbs import EVERY_PROJECT, SERVER_ALONE, Role, query, verb
+from loopwright.kernel.verbs import EVERY_PROJECT, SERVER_ALONE, Life, Role, query, verb
 from loopwright.store import forgetting
 from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
@@ -90,7 +90,7 @@ def on_wall_clock(connection: Connection) -> list[str]:
     return [project.name for project in open_ones if project.clock == "wall"]
 
 
-@verb("projects.close", changes=Project, internal=True, parts=SERVER_ALONE)
+@verb("projects.close", changes=Project, internal=True, parts=SERVER_ALONE, lasts="deleted")
 def close(tx: Tx, *, reason: str) -> Project:
     """Mark a project as closed; closing it again is once."""
     project = find(tx, tx.project)
@@ -100,7 +100,7 @@ def close(tx: Tx, *, reason: str) -> Project:
     return find(tx, project.name)
 
 
-@verb("projects.delete", changes=Project, internal=True, parts=SERVER_ALONE)
+@verb("projects.delete", changes=Project, internal=True, parts=SERVER_ALONE, lasts="deleted")
 def delete(tx: Tx, *, reason: str) -> Project:
     """Mark a closed project as deleted; deleting it again is once."""
     project = find(tx, tx.project)
@@ -110,13 +110,37 @@ def delete(tx: Tx, *, reason: str) -> Project:
     return find(tx, project.name)
 
 
-@verb("projects.forget_rows", changes=Project, internal=True)
+@verb("projects.forget_rows", changes=Project, internal=True, lasts="deleted")
 def forget_rows(tx: Tx) -> int:
     """Remove some rows of a deleted project; return how many. Events stay, and the record that there was a project."""
     project = find(tx, tx.project)
     if project.deleted_at is None:
         raise Conflict(f"{project.name} is not deleted", field="project", value=project.name)
     return forgetting.forget_rows(tx)
+
+
+class ProjectGone(NotFound):
+    """The project was deleted: nothing is done there any more, and what was for it goes with it."""
+
+
+def require_life(project: Project, lasts: Life) -> None:
+    """Raise where a project is further than something lasts.
+
+    Raises:
+        Conflict: It is closed, and this is for open ones.
+        ProjectGone: It was deleted, ``details.deleted`` is true: whoever holds rows of it lets go of them.
+    """
+    if lasts == "open":
+        require_open(project)
+    elif lasts == "closed" and project.deleted_at is not None:
+        raise ProjectGone(
+            f"project {project.name} was deleted at {format_moment(project.deleted_at)}",
+            field="project",
+            value=project.name,
+            rule="nothing is done in a deleted project but what ends it",
+            next_step="let go of what was for it: it was to go with the project",
+            details={"deleted": True},
+        )
 
 
 def require_open(project: Project) -> None:

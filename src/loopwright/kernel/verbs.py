@@ -25,6 +25,9 @@ class Role(Enum):
 
 Surface = Literal["public", "internal"]
 
+Life = Literal["open", "closed", "deleted"]
+"""What a project is: open; closed, where nothing is changed any more; deleted, where rows are being removed."""
+
 Part = Literal["gateway", "worker", "job"]
 """A part of the platform that calls the server under a credential of its own."""
 
@@ -46,8 +49,10 @@ class Verb(msgspec.Struct, frozen=True):
     False where the answer holds a secret, which no row may keep. ``reads_log`` asks for the events of every commit
     before it, also of those that are not sealed yet. ``parts`` are those of the platform that call it under a
     credential of their own. ``is_above_projects`` marks what answers or changes things of every project: it is called
-    in ``_system``, where nobody has a role whose role is in one project. ``ends_project`` marks what can be called in
-    a closed project too.
+    in ``_system``, where nobody has a role whose role is in one project. ``lasts`` is the last state of its project in
+    which it changes anything, and queries answer in all of them: ``open`` for every change, a person's or the
+    platform's own; ``closed`` for what records what had happened before, or removes what was to go; ``deleted`` for
+    what ends things.
     """
 
     name: str
@@ -63,7 +68,7 @@ class Verb(msgspec.Struct, frozen=True):
     reads_log: bool = False
     parts: tuple[Part, ...] = ()
     is_above_projects: bool = False
-    ends_project: bool = False
+    lasts: Life = "open"
 
     @property
     def summary(self) -> str:
@@ -114,7 +119,7 @@ def verb(
     keeps_answer: bool = True,
     parts: tuple[Part, ...] | None = None,
     above_projects: bool = False,
-    ends_project: bool = False,
+    lasts: Life = "open",
 ) -> Callable[[F], F]:
     """Mark ``function(tx, *, ...)`` as a verb.
 
@@ -126,11 +131,11 @@ def verb(
         keeps_answer: False if the answer holds a secret; an idempotency key then keeps only that it was given.
         parts: Parts of the platform that call it; an internal verb is for jobs where this is not said.
         above_projects: True if it is called in ``_system`` only.
-        ends_project: True if it can be called in a closed project too.
+        lasts: The last state of its project in which it may be called.
     """
     surface: Surface = "internal" if internal else "public"
     marks: dict[str, Any] = {"parts": _parts(parts, internal=internal), "is_above_projects": above_projects}
-    marks |= {"keeps_answer": keeps_answer, "ends_project": ends_project}
+    marks |= {"keeps_answer": keeps_answer, "lasts": lasts}
     return _record(name, Role.SERVICE if internal else role, False, surface, changes, **marks)
 
 

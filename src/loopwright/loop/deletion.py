@@ -93,7 +93,7 @@ def list_tombstones(
     return store_sql.list_tombstones(tx, kind=kind, name=name, limit=min(limit, 1000))
 
 
-@verb("deletion.forget_rows", changes=Tombstone, internal=True)
+@verb("deletion.forget_rows", changes=Tombstone, internal=True, lasts="closed")
 def forget_rows(tx: Tx) -> int:
     """Remove some rows that belonged to deleted things; return how many things have rows left, or may have."""
     left, done = ROWS_AT_ONCE, []

@@ -9,11 +9,11 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop.backtest import sql as backtest_sql
 from loopwright.loop.events import BacktestFinished
-from loopwright.loop.types import Belongings, ForgetProject
+from loopwright.loop.types import Belongings, ForgetDeleted, ForgetProject
 from loopwright.store import forgetting, jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
-from loopwright.store.work import kind_of
+from loopwright.store.work import Work, kind_of
 
 _MOST_AT_ONCE = 1000
 
@@ -29,7 +29,7 @@ def belongings(tx: Tx) -> Belongings:
     )
 
 
-@verb("loop.close_project", changes=Project, role=Role.ADMIN, ends_project=True)
+@verb("loop.close_project", changes=Project, role=Role.ADMIN, lasts="deleted")
 def close_project(tx: Tx, *, reason: str) -> Project:
     """End all that goes on in the project: endpoints are retired, executions and jobs cancelled, timers dropped.
 
@@ -41,11 +41,16 @@ def close_project(tx: Tx, *, reason: str) -> Project:
         _end_deployment(tx, deployment.spec.name, reason)
     for execution in pipelines.list_executions(tx, states=["queued", "running"], limit=_MOST_AT_ONCE):
         pipelines.cancel(tx, execution_id=execution.execution_id, reason=reason)
-    for open_job in jobs.list_jobs(tx, states=["queued", "running"], limit=_MOST_AT_ONCE):
-        if open_job.kind != kind_of(ForgetProject).name:
-            jobs.cancel(tx, job_id=open_job.job_id, reason=reason)
+    _cancel_jobs(tx, reason, but=(ForgetProject, ForgetDeleted))  # what was deleted in it goes all the same
     tx.cancel_later("")
     return projects.close(tx, reason=reason)
+
+
+def _cancel_jobs(tx: Tx, reason: str, *, but: tuple[type[Work], ...]) -> None:
+    kept = {kind_of(each).name for each in but}
+    for open_job in jobs.list_jobs(tx, states=["queued", "running"], limit=_MOST_AT_ONCE):
+        if open_job.kind not in kept:
+            jobs.cancel(tx, job_id=open_job.job_id, reason=reason)
 
 
 def _end_deployment(tx: Tx, name: str, reason: str) -> None:
@@ -56,7 +61,7 @@ def _end_deployment(tx: Tx, name: str, reason: str) -> None:
         serving.retire(tx, deployment=name, reason=reason)
 
 
-@verb("loop.delete_project", changes=Project, role=Role.ADMIN, ends_project=True)
+@verb("loop.delete_project", changes=Project, role=Role.ADMIN, lasts="deleted")
 def delete_project(tx: Tx, *, name: str, reason: str) -> Project:
     """Close the project and remove its rows, which cannot be undone; files that nothing names any more are freed later.
 
@@ -69,6 +74,7 @@ def delete_project(tx: Tx, *, name: str, reason: str) -> Project:
     if name != tx.project:
         raise InvalidInput("this is not the project's name", field="name", value=name, rule=tx.project)
     close_project(tx, reason=reason)
+    _cancel_jobs(tx, reason, but=(ForgetProject,))
     _end_backtests(tx, reason)
     deleted = projects.delete(tx, reason=reason)
     tx.start_job(ForgetProject(), tx.ref("project", tx.project), job_id=f"forget-{tx.project}")

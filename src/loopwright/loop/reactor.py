@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar, overload
 
-from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
+from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher, projects
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event, Facts, event_type
@@ -143,7 +143,9 @@ class Reactor:
             if only_if is None or self._dispatcher.read(
                 event.project, policy_actor(name), lambda tx: only_if(tx, event)
             ):
-                self._dispatcher.write(event.project, policy_actor(name), answer, event.position)
+                self._dispatcher.write(event.project, policy_actor(name), answer, event.position, lasts="closed")
+        except projects.ProjectGone:  # whatever went on there has ended with it
+            return
         except Unavailable:  # the database was the cause: the event is answered later
             raise
         except Exception as error:

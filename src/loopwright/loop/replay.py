@@ -38,13 +38,14 @@ def advance(context: OperationContext, *, to: int | str) -> Advanced:
     Raises:
         InvalidInput: The project runs on the wall clock, or ``to`` lies before its clock.
         Unavailable: Jobs or gateways did not come to rest in time.
+        Conflict: The project is closed.
     """
     until = parse_moment(to, "to")
     fired = 0
     while (timer := _come_to_rest(context, until)) is not None:
         _sleep_until(context, timer.retry_at or 0)
         fired += fire(context.dispatcher, timer, moves_clock=True)
-    context.dispatcher.write(context.project, TIMER_ACTOR, lambda tx: projects.set_clock(tx, to=until))
+    context.dispatcher.write(context.project, TIMER_ACTOR, lambda tx: projects.set_clock(tx, to=until), lasts="open")
     return Advanced(until, fired)
 
 

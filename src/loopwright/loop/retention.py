@@ -74,7 +74,7 @@ def plan(tx: Tx) -> list[Expired]:
     return expired + old_points.plan(tx)
 
 
-@verb("retention.apply", changes=Removal, role=Role.ADMIN)
+@verb("retention.apply", changes=Removal, role=Role.ADMIN, lasts="closed")
 def apply(tx: Tx, *, most_chunks: Count = MOST_CHUNKS) -> list[Removal]:
     """Remove what is old enough and rests under nothing, and tell it; a server does so by itself every six hours.
 

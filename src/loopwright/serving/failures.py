@@ -9,7 +9,7 @@ from loopwright.serving.types import Release, ReleaseFailure
 from loopwright.store.tx import Tx
 
 
-@verb("serving.report_failure", changes=Release, internal=True, parts=("gateway",))
+@verb("serving.report_failure", changes=Release, internal=True, parts=("gateway",), lasts="closed")
 def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: str) -> ReleaseFailure:
     """Record that a gateway could not load a release and serves the one before; what is known writes no event.
 

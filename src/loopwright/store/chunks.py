@@ -11,7 +11,7 @@ from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.intervals import join_ranges
 from loopwright.store.streams import PUSHES, STREAMS
-from loopwright.store.tombstones import gone, refuse_rows_of_deleted_dataset, refuse_rows_of_deleted_project
+from loopwright.store.tombstones import gone, refuse_rows_of_deleted_dataset
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, StoredChunk
 
@@ -62,16 +62,15 @@ def describe_chunk(
     )
 
 
-@verb("chunks.register", changes=Chunk, internal=True, parts=("gateway", "job"))
+@verb("chunks.register", changes=Chunk, internal=True, parts=("gateway", "job"), lasts="closed")
 def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
     """Record chunks, all or none. Sending one again returns the first record; no event is written.
 
     Raises:
         Conflict: A writer sent other rows under the same number.
         NotFound: What they belong to was deleted, ``details.deleted`` is true: the writer lets go of them, but for
-            those from the id ``details.first_kept`` on, if that is told.
+            those from the id ``details.first_kept`` on, if that is told. Of a deleted project none is let in.
     """
-    refuse_rows_of_deleted_project(tx)
     return [_register(tx, chunk) for chunk in chunks]
 
 

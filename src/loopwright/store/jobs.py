@@ -109,7 +109,7 @@ def let_go(tx: Tx, *, worker: str) -> int:
     return sql.move_leases(tx.connection, tx.wall_us - 1, worker=worker)
 
 
-@verb("jobs.hand_back", changes=Job, internal=True, parts=("worker",))
+@verb("jobs.hand_back", changes=Job, internal=True, parts=("worker",), lasts="deleted")
 def hand_back(tx: Tx, *, job_id: str, worker: str, after_s: float = 0.0) -> Job:
     """Put a job back into its queue, as the worker that holds it; where somebody asked for its end, it ends instead.
 
@@ -127,7 +127,7 @@ def hand_back(tx: Tx, *, job_id: str, worker: str, after_s: float = 0.0) -> Job:
     return _queue(tx, job, due_at=due_at)
 
 
-@verb("jobs.finish", changes=Job, internal=True, parts=("worker",))
+@verb("jobs.finish", changes=Job, internal=True, parts=("worker",), lasts="deleted")
 def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = None) -> Job:
     """End a job well, as the worker that holds it. Finishing twice is once."""
     job = get(tx, job_id=job_id)
@@ -138,7 +138,7 @@ def finish(tx: Tx, *, job_id: str, worker: str, result: dict[str, Any] | None = 
     return done
 
 
-@verb("jobs.fail", changes=Job, internal=True, parts=("worker",))
+@verb("jobs.fail", changes=Job, internal=True, parts=("worker",), lasts="deleted")
 def fail(tx: Tx, *, job_id: str, worker: str, error: dict[str, Any], may_retry: bool = False) -> Job:
     """End an attempt badly, as the worker that holds the job. Failing twice is once.
 

@@ -40,19 +40,6 @@ def missing(tx: Tx, kind: str, name: str, version: int | None, otherwise: NotFou
     )
 
 
-def refuse_rows_of_deleted_project(tx: Tx) -> None:
-    """Let rows pass that come to a project which is there; one that is closed still takes what was answered before.
-
-    Raises:
-        NotFound: The project was deleted. Nothing would ever remove what entered it now.
-    """
-    for project in forgetting.find_matching(tx, "projects", {}, limit=1):
-        if project["deleted_at"] is None:
-            continue
-        deleted_at = format_moment(project["deleted_at"])
-        raise gone(f"project {tx.project} was deleted at {deleted_at}", field="project", value=tx.project)
-
-
 def refuse_rows_of_deleted_dataset(tx: Tx, stored: StoredChunk) -> None:
     """Let pushed rows pass whose dataset is there, and was when they came: their ids say when that was.
 
