@@ -2,9 +2,9 @@
 
 import pytest
 
-from loopwright.governance import GATEWAY, LOCAL_ACTOR, Actor, Dispatcher, RefusedCall, denials
+from loopwright.governance import GATEWAY, LOCAL_ACTOR, Actor, Dispatcher, RefusedCall, denials, projects
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import InvalidInput, PermissionDenied
+from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 
 AT = 1_362_096_000_000_000
 
@@ -38,3 +38,15 @@ def test_gateways_alone_tell_of_them_and_not_of_too_many(dispatcher: Dispatcher)
         note(dispatcher, [call], LOCAL_ACTOR)
     with pytest.raises(InvalidInput, match="too many refused calls"):
         note(dispatcher, [call] * (denials.MOST_CALLS + 1))
+
+
+def test_those_in_a_closed_project_are_told_there_and_a_deleted_one_is_said_to_be_gone(dispatcher: Dispatcher) -> None:
+    """A gateway tells those of a project that is gone above projects; anything else it would ask again and again."""
+    call = RefusedCall("predict", "flights", "10.0.0.8", AT)
+    dispatcher.write("flights", LOCAL_ACTOR, lambda tx: projects.close(tx, reason="done"))
+    note(dispatcher, [call])
+    told = dispatcher.call("audit.list", {"type_prefix": "access."}, actor=LOCAL_ACTOR, project="flights")
+    assert len(told) == 1
+    dispatcher.write("flights", LOCAL_ACTOR, lambda tx: projects.delete(tx, reason="done"))
+    with pytest.raises(NotFound, match="was deleted"):
+        note(dispatcher, [call])

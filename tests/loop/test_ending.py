@@ -95,7 +95,7 @@ def test_releases_that_went_with_their_project_leave_no_position_to_others(servi
 LASTS = {
     **dict.fromkeys(["loop.close_project", "loop.delete_project", "projects.close", "projects.delete"], "deleted"),
     **dict.fromkeys(["projects.forget_rows", "jobs.finish", "jobs.fail", "jobs.hand_back"], "deleted"),
-    **dict.fromkeys(["chunks.register", "serving.report_failure"], "closed"),
+    **dict.fromkeys(["chunks.register", "serving.report_failure", "access.note_refused"], "closed"),
     **dict.fromkeys(["retention.apply", "deletion.forget_rows"], "closed"),
 }
 """What changes anything in a project that is not open; a verb that joins here does so by a decision."""

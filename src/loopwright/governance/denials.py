@@ -15,7 +15,7 @@ MOST_CALLS = 64
 """How many refused calls are told at once."""
 
 
-@verb("access.note_refused", changes=RefusedCall, internal=True, parts=("gateway",))
+@verb("access.note_refused", changes=RefusedCall, internal=True, parts=("gateway",), lasts="closed")
 def note_refused(tx: Tx, *, calls: list[RefusedCall]) -> None:
     """Record calls that a gateway refused, each in the name of whoever has the token that it came with.
 
