@@ -6,6 +6,7 @@ Each is tried as those would who may least: without a token, as a viewer, as an 
 import hashlib
 import io
 import re
+import shutil
 import socket
 import stat
 import tempfile
@@ -37,6 +38,7 @@ from loopwright.worker.context import make_context as make_worker
 from loopwright.worker.tasks import Task
 from tests.server.site import SERVICE_TOKEN, Site, serve
 from tests.waiting import PATIENCE_S
+from tools import check_locks
 
 SOURCE = Path(__file__).parents[2] / "src"
 WEAK = ("", "viewer", "editor")
@@ -370,6 +372,37 @@ def test_23_nothing_is_installed_or_run_by_being_there(site: Site) -> None:
         for role in WEAK:
             assert refused(site.call("pipelines.declare", role, spec=spec)), digest
     assert CodeRef.__struct_fields__[0] == "digest"
+
+
+def test_23_what_is_installed_is_known_by_its_hash(tmp_path: Path) -> None:
+    """The locks of this very tree hold, each file by a hash; one that does not is found.
+
+    What ``make`` and images install goes by them: no file without a hash, and nothing that is fetched to build.
+    """
+    root = SOURCE.parent
+    assert list(check_locks.find(root)) == []
+    shutil.copytree(root / "locks", tmp_path / "locks")
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    assert list(check_locks.find(tmp_path)) == []
+    for lock in (tmp_path / "locks").iterdir():
+        sound = lock.read_text()
+        name = re.findall(r"^([a-z0-9-]+)==", sound, re.MULTILINE)[-1]
+        head, _, pinned = sound.rpartition(f"{name}==")
+        for changed, told in (
+            (re.sub(r" \\\n +--hash=\S+", "", pinned), f"{name} has no hash"),
+            (pinned + "--extra-index-url https://evil.example\n", "a lock names where files come from"),
+        ):
+            lock.write_text(f"{head}{name}=={changed}")
+            found = [finding.rule for finding in check_locks.find(tmp_path)]
+            assert any(rule.startswith(told) for rule in found), (lock.name, told, found)
+        lock.write_text(sound)
+        lock.unlink()
+        assert "a lock is missing" in [finding.rule for finding in check_locks.find(tmp_path)]
+        lock.write_text(sound)
+    recipe = (root / "Makefile").read_text()
+    locked = re.findall(r"-r locks/\S+", recipe)
+    assert locked
+    assert len(re.findall(r"--require-hashes (?:--no-build-isolation )?-r locks/", recipe)) == len(locked)
 
 
 def test_24_what_was_not_looked_at_is_refused(site: Site) -> None:
