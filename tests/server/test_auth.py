@@ -196,7 +196,7 @@ def allowed(site: Site, role: str, project: str) -> set[str]:
 def test_a_gateway_may_do_what_gateways_need_and_nothing_else(guarded: Site) -> None:
     guarded.tokens["gateway"] = gateway_token(SERVICE_TOKEN, HERE)
     assert allowed(guarded, "gateway", "flights") == {
-        *("chunks.register", "data.get", "projects.list", "serving.report_failure"),
+        *("access.note_refused", "chunks.register", "data.get", "projects.list", "serving.report_failure"),
     }
     above = {"data.personal_columns", "serving.acknowledge", "serving.external_deployments", "serving.releases_after"}
     assert allowed(guarded, "gateway", SYSTEM) - allowed(guarded, "gateway", "flights") == {*above, "tokens.live"}
@@ -212,7 +212,7 @@ def test_a_gateway_speaks_for_its_own_address_alone(guarded: Site) -> None:
 
 def test_a_worker_takes_jobs_and_does_nothing_by_itself(guarded: Site) -> None:
     guarded.tokens["worker"] = worker_token(SERVICE_TOKEN)
-    assert allowed(guarded, "worker", "flights") == {"jobs.fail", "jobs.finish", "jobs.hand_back"}
+    assert allowed(guarded, "worker", "flights") == {*("jobs.fail", "jobs.finish", "jobs.hand_back", "projects.list")}
     assert allowed(guarded, "worker", SYSTEM) >= {"jobs.claim", "jobs.renew", "jobs.let_go"}
 
 
