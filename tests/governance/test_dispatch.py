@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, SYSTEM, Actor, Dispatcher, audit, require_role
+from loopwright.governance import LOCAL_ACTOR, SYSTEM, Actor, Dispatcher, audit, require_job, require_role
 from loopwright.governance import sql as governance_sql
 from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
-from loopwright.store.types import BlobRef
+from loopwright.store.types import BlobRef, Bounds
+from loopwright.store.work import KINDS, Power, kinds_with
 from tests.databases import wait_for_rivals
 from tests.waiting import wait_until
 
@@ -175,3 +178,25 @@ def test_require_role_lets_stronger_roles_and_services_pass(dispatcher: Dispatch
         else:
             with pytest.raises(PermissionDenied, match="do this"):
                 ask()
+
+
+@pytest.mark.parametrize("power", get_args(Power))
+def test_what_only_a_job_may_do_goes_with_its_kind_whatever_that_is_called(
+    tx: Tx, power: Power, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No list of names elsewhere has to be kept: the declaration of a kind says what its jobs may do."""
+
+    def held(kind: str) -> Tx:
+        return replace(tx, roles=frozenset({"flights"}), role=Role.SERVICE, bounds=Bounds("job", job_kind=kind))
+
+    names = kinds_with(power)
+    assert names, "no job could ever do it"
+    for name in names:
+        require_job(held(name), "do this", power)
+        monkeypatch.setitem(KINDS, f"{name}_anew", msgspec.structs.replace(KINDS[name], name=f"{name}_anew"))
+        monkeypatch.delitem(KINDS, name)
+        require_job(held(f"{name}_anew"), "do this", power)
+        for other in (name, "data.import", ""):
+            with pytest.raises(PermissionDenied, match="may not do this") as told:
+                require_job(held(other), "do this", power)
+            assert f"{name}_anew" in str(told.value.rule)

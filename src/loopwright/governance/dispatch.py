@@ -19,6 +19,7 @@ from loopwright.store import sql as store_sql
 from loopwright.store.engine import Connection, Database
 from loopwright.store.tx import Tx
 from loopwright.store.types import Bounds
+from loopwright.store.work import Power, kinds_with
 
 KEYS_KEPT_US = 30 * DAY_US
 """How long a call may be repeated under its idempotency key."""
@@ -231,13 +232,14 @@ def _is_for(called: Verb, bounds: Bounds) -> bool:
     return bounds.part in called.parts
 
 
-def require_job(tx: Tx, what: str, *kinds: str) -> None:
-    """Refuse a service token that is neither the platform's own nor that of a job under way of one of these kinds.
+def require_job(tx: Tx, what: str, power: Power) -> None:
+    """Refuse a service token that is neither the platform's own nor that of a job under way that has this power.
 
     Raises:
         PermissionDenied: It holds no such job; ``what`` says what was asked for.
     """
     is_platform = tx.bounds is None and (not tx.roles or EVERY_PROJECT in tx.roles)
+    kinds = kinds_with(power)
     if is_platform or (tx.bounds is not None and tx.bounds.job_kind in kinds):
         return
     raise PermissionDenied(

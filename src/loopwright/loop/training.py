@@ -151,7 +151,7 @@ def finish_training(
     tx: Tx, *, execution_id: str, model: str, version: int, passed: bool, alias: str = "", reason: str = ""
 ) -> ModelVersion:
     """Record the end of a training; ``loop.trained`` tells where the version goes. The same execution twice is once."""
-    require_job(tx, "end a training", registry.TRAINING_JOB)
+    require_job(tx, "end a training", "finish_training")
     found = registry.get_version(tx, model=model, version=version)
     if found.run and (own := tracking.get_run(tx, run_id=parse_ref(found.run).name).execution_id) != execution_id:
         rule = "an execution ends with the version that it trained"

@@ -15,7 +15,7 @@ from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import DeploymentSpec
 from loopwright.store.types import Retention
-from loopwright.store.work import Work, job_kind
+from loopwright.store.work import Power, Work, job_kind
 from loopwright.tracking import SourceState
 
 
@@ -255,7 +255,7 @@ class ReplayPrediction(Work, frozen=True):
     prediction_id: str
 
 
-@job_kind("loop.evaluate")
+@job_kind("loop.evaluate", powers=frozenset[Power]({"record_gates"}))
 class Evaluate(Work, frozen=True):
     """Measure a version on the rows of ``[start_at, end_at)``, by the labels known by ``known_by``."""
 
@@ -324,7 +324,14 @@ class Backtest(msgspec.Struct, frozen=True):
     finished_at: int | None = None
 
 
-@job_kind("loop.backtest", lane="backtests", deadline_s=24 * 3600.0, retry_after_s=(5.0, 30.0), needs_person=False)
+@job_kind(
+    "loop.backtest",
+    lane="backtests",
+    deadline_s=24 * 3600.0,
+    retry_after_s=(5.0, 30.0),
+    needs_person=False,
+    powers=frozenset[Power]({"play_backtest"}),
+)
 class PlayBacktest(Work, frozen=True):
     """Play a stretch of history in a scratch project; see ``start_backtest``."""
 

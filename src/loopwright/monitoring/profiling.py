@@ -7,19 +7,21 @@ from loopwright.monitoring.types import CountableChunk, ProfileChunks
 from loopwright.store import sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
+from loopwright.store.work import kind_of
 
 _AT_ONCE = 200
 _SETTLED_US = (2 * HOUR_US, MINUTE_US, MINUTE_US)
 """How long ago a chunk of each level was stored: what a writer sealed is left alone until it could have been merged."""
 _SINCE_US = 3 * DAY_US
 """What was stored longer ago and has no profile gets none: it was here before there were any, and is read as rows."""
-KIND = "monitoring.profile_chunks"
 
 
 @verb("monitoring.start_profiling", changes=Job, role=Role.ADMIN)
 def start_profiling(tx: Tx) -> Job:
     """Start counting the rows of settled chunks, so that windows need not; a server does so by itself every hour."""
-    under_way = sql.list_jobs(tx.connection, tx.project, states=("queued", "running"), kind=KIND, limit=1)
+    under_way = sql.list_jobs(
+        tx.connection, tx.project, states=("queued", "running"), kind=kind_of(ProfileChunks).name, limit=1
+    )
     return under_way[0] if under_way else tx.start_job(ProfileChunks(), tx.ref("project", tx.project))
 
 

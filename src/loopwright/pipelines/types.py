@@ -7,10 +7,15 @@ import msgspec
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.digests import Digest
 from loopwright.store.types import BlobRef
-from loopwright.store.work import Work, job_kind
+from loopwright.store.work import Power, Work, job_kind
 
 
-@job_kind("pipelines.execute", lane="training", deadline_s=30 * 86_400.0)
+@job_kind(
+    "pipelines.execute",
+    lane="training",
+    deadline_s=30 * 86_400.0,
+    powers=frozenset[Power]({"register_trained", "record_gates", "finish_training"}),
+)
 class Execute(Work, frozen=True):
     """Run one round of an execution; its steps have time-outs of their own, so its deadline is a last resort."""
 

@@ -37,7 +37,6 @@ from loopwright.registry.types import (
     gain,
 )
 from loopwright.registry.versions import (
-    TRAINING_JOB,
     check_files,
     get_version,
     import_model,
@@ -69,7 +68,6 @@ __getattr__ = later(
 __all__ = [
     "CHAMPION",
     "LOWER_IS_BETTER",
-    "TRAINING_JOB",
     "Alias",
     "AliasRemoved",
     "AliasSet",

@@ -10,10 +10,8 @@ from loopwright.kernel.verbs import Role, query, verb
 from loopwright.registry import sql
 from loopwright.registry.events import GateFacts, GatesEvaluated, GatesForced
 from loopwright.registry.types import Evidence, GateReport, GateResult
-from loopwright.registry.versions import TRAINING_JOB, get_version
+from loopwright.registry.versions import get_version
 from loopwright.store.tx import Tx
-
-_EVALUATION_JOB = "loop.evaluate"
 
 
 @verb("registry.record_gates", changes=GateReport, internal=True)
@@ -21,7 +19,7 @@ def record_gates(
     tx: Tx, *, model: str, version: int, results: list[GateResult], evidence: Evidence, reason: str = ""
 ) -> GateReport:
     """Store what the gates said; it passed if there were some and every single one did: nothing else is a pass."""
-    require_job(tx, "record what gates said", TRAINING_JOB, _EVALUATION_JOB)
+    require_job(tx, "record what gates said", "record_gates")
     get_version(tx, model=model, version=version)
     if (evidence.model, evidence.version) != (model, version):
         about, rule = f"{evidence.model}/{evidence.version}", f"about {model}/{version}"

@@ -22,9 +22,6 @@ from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 
-TRAINING_JOB = "pipelines.execute"
-"""Kind of the jobs that train; only who holds one says that the platform trained something."""
-
 
 def model_digest(flavour: str, files: Sequence[ModelFile], signature: Signature) -> str:
     """Return the name of a model's content: its flavour, the digest of each file, and the signature."""
@@ -91,7 +88,7 @@ def register(
         Conflict: The token belongs to another artifact.
         NotFound: Run, training set or code are not there.
     """
-    require_job(tx, "register a version as trained by the platform", TRAINING_JOB)
+    require_job(tx, "register a version as trained by the platform", "register_trained")
     _check_lineage(tx, run, training_set, code_digest)
     draft = ModelVersion(
         model,

@@ -25,6 +25,10 @@ RESTFUL_LANES: tuple[Lane, ...] = ("upkeep", "backtests")
 """A project is at rest while jobs of these run in it."""
 
 
+Power = Literal["register_trained", "record_gates", "finish_training", "play_backtest"]
+"""What only a job may do, while it is under way: each kind of job says which of these it is for."""
+
+
 class Work(msgspec.Struct, frozen=True):
     """What one kind of job is to do: its arguments; each kind has a struct, in its room's ``types.py``.
 
@@ -44,6 +48,7 @@ class JobKind(msgspec.Struct, frozen=True):
         deadline_s: Longest time one attempt may take; then it is stopped and the job has failed.
         keep_days: How long its row is kept after its end; None for ever, where others refer to it.
         needs_person: Whether its failure needs somebody; False where whoever started it waits for the answer.
+        powers: What its jobs may do that nobody else does.
     """
 
     name: str
@@ -53,6 +58,7 @@ class JobKind(msgspec.Struct, frozen=True):
     deadline_s: float = 3600.0
     keep_days: int | None = 30
     needs_person: bool = True
+    powers: frozenset[Power] = frozenset()
 
 
 W = TypeVar("W", bound=Work)
@@ -76,6 +82,11 @@ def job_kind(name: str, **marks: Any) -> Callable[[WorkType], WorkType]:
 def kind_of(args: type[Work]) -> JobKind:
     """Return the kind of job whose arguments a struct holds."""
     return _BY_ARGS[args]
+
+
+def kinds_with(power: Power) -> list[str]:
+    """Return the names of the kinds of jobs that have a power."""
+    return sorted(kind.name for kind in KINDS.values() if power in kind.powers)
 
 
 def kind_named(name: str) -> JobKind:

@@ -159,7 +159,7 @@ def reopen_backtest(tx: Tx, job: Job) -> None:
 
 def _own(tx: Tx, backtest_id: str) -> Backtest:
     """Return a backtest to the job that plays it."""
-    require_job(tx, f"play {backtest_id}", JOB)
+    require_job(tx, f"play {backtest_id}", "play_backtest")
     backtest = get_backtest(tx, backtest_id=backtest_id)
     if tx.bounds is not None and tx.bounds.job_id != backtest.job_id:
         raise PermissionDenied(
