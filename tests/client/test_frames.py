@@ -1,5 +1,6 @@
 """Frames and files: what is wrong in one is told by column and row."""
 
+import io
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+import loopwright as lw
+from loopwright.client.columns import find_schema
 from loopwright.client.frames import (
     read_features,
     read_moments,
@@ -18,6 +21,7 @@ from loopwright.client.frames import (
     require_columns,
     to_parquet,
 )
+from loopwright.data.sources import SourceRoots, open_source
 from loopwright.kernel.errors import InvalidInput
 
 NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -96,3 +100,19 @@ def test_numbers_ids_and_features() -> None:
 def test_a_frame_of_pandas_becomes_parquet() -> None:
     frame = pd.DataFrame({"at": [NOON], "x": [np.nan], "n": np.array([3], np.int64)})
     assert pl.read_parquet(to_parquet(frame)).columns == ["at", "x", "n"]
+
+
+def test_a_csv_file_reads_alike_as_a_source_a_table_an_upload_and_in_a_plan(tmp_path: Path) -> None:
+    values = [f"{number},2013-03-01T00:00:00Z,," for number in range(150)]
+    late = "150.5,2013-03-02T00:00:00Z,2013-03-02,"  # what the first hundred rows do not tell
+    (tmp_path / "rows.csv").write_text("\n".join(["x,at,day,empty", *values, late]) + "\n")
+    typed = {"x": pl.Float64, "at": pl.Datetime("us", "UTC"), "day": pl.Date}
+    spec = lw.source.csv(str(tmp_path / "rows.csv"))
+    source = open_source(spec, SourceRoots([tmp_path])).collect()
+    assert source.schema == {**typed, "empty": pl.Null}
+    assert pl.read_parquet(io.BytesIO(to_parquet(tmp_path / "rows.csv"))).equals(source)
+    assert read_table(tmp_path / "rows.csv")[0].schema == {**typed, "empty": pl.String}
+    planned = find_schema(lw.Project("trips").dataset("trips", spec, key="x"), tmp_path)
+    assert planned == {**typed, "empty": pl.String}
+    with pytest.raises(InvalidInput, match="no such file"):
+        to_parquet(tmp_path / "none.csv")

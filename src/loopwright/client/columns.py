@@ -8,6 +8,7 @@ from loopwright.client.handles import Dataset, Service, View
 from loopwright.features import ColumnViewSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
+from loopwright.wire.csv_files import scan_csv
 
 Named = Iterator[tuple[str, str]]
 """Field and the column that it names."""
@@ -25,11 +26,11 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     place = Path(source.location) if Path(source.location).is_absolute() else folder / source.location
     if source.kind not in ("parquet", "csv") or not place.exists():
         return None
-    pattern = str(place / f"**/*.{source.kind}") if place.is_dir() else str(place)
-    if place.is_dir() and not any(place.glob(f"**/*.{source.kind}")):
+    paths = sorted(place.glob(f"**/*.{source.kind}")) if place.is_dir() else [place]
+    if not paths:
         return None
-    frame = pl.scan_parquet(pattern) if source.kind == "parquet" else pl.scan_csv(pattern, try_parse_dates=True)
     try:
+        frame = pl.scan_parquet(paths, glob=False) if source.kind == "parquet" else scan_csv(paths)
         if dataset.transform is not None:
             frame = dataset.transform(frame)
         return dict(frame.collect_schema())

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
+from loopwright.wire.csv_files import forget_empty_types, read_csv
 from loopwright.wire.rows import Framelike
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     if not isinstance(rows, str | Path):
         return _from_pandas(rows), "the frame"
     path = Path(rows)
-    readers = {".parquet": pl.read_parquet, ".csv": lambda place: pl.read_csv(place, try_parse_dates=True)}
+    readers = {".parquet": pl.read_parquet, ".csv": lambda place: read_csv([place])}
     if not path.is_file():
         raise InvalidInput("there is no such file", field="file", value=str(path))
     if path.suffix not in readers and _is_parquet(path):  # a blob of the platform has a digest for a name
@@ -173,12 +174,16 @@ def _refuse_first(column: "pl.Series", is_wrong: "pl.Series", name: str, message
 
 
 def to_parquet(rows: Any) -> bytes:
-    """Return the Parquet bytes of a Polars or pandas frame, or of a file."""
-    if isinstance(rows, str | Path):
-        return Path(rows).read_bytes()
-    import polars as pl
+    """Return the Parquet bytes of a Polars or pandas frame, or of a Parquet or CSV file.
 
-    frame = rows if isinstance(rows, pl.DataFrame) else _from_pandas(rows)
+    Raises:
+        InvalidInput: It is neither, or cannot be read.
+    """
+    is_file = isinstance(rows, str | Path) and Path(rows).is_file()
+    if is_file and _is_parquet(Path(rows)):
+        return Path(rows).read_bytes()
+    frame, _ = read_table(rows)
     buffer = io.BytesIO()
+    frame = forget_empty_types(frame) if is_file else frame
     frame.write_parquet(buffer, compression="zstd", compression_level=1)
     return buffer.getvalue()

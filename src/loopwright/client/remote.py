@@ -303,7 +303,7 @@ class RemoteDataset:
         """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
 
         Args:
-            rows: A frame, or a Parquet file.
+            rows: A frame, or a Parquet or CSV file.
             reason: Why, for the audit trail.
             replace: True if these rows are all there is now.
         """

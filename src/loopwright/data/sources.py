@@ -16,6 +16,7 @@ from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
+from loopwright.wire.csv_files import forget_empty_types, read_csv
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 _WILD = re.compile(r"[*?\[]")
@@ -163,13 +164,9 @@ def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
 
 def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
     try:
-        frames = [pl.read_csv(path, try_parse_dates=True, infer_schema_length=None) for path in paths]
-        rows = pl.concat(frames, how="vertical_relaxed")
+        return forget_empty_types(read_csv(paths)).lazy()
     except (pl.exceptions.PolarsError, OSError) as error:
         raise unreadable(source.location, error) from None
-    # A column without any value tells nothing of its dtype, whatever the reader guessed.
-    empty = [column.name for column in rows.get_columns() if column.null_count() == rows.height]
-    return rows.with_columns(pl.col(empty).cast(pl.Null, strict=False)).lazy() if empty else rows.lazy()
 
 
 def unreadable(place: str, error: Exception) -> InvalidInput:
