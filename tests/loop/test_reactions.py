@@ -28,7 +28,7 @@ def test_a_failed_training_calls_for_a_person_and_goes_on_when_retried(serving: 
     execution_id = serving.retrain().execution_id
     serving.service("pipelines.finish_execution", execution_id=execution_id, error={"message": "no rows"})
     assert serving.retrains() == [("failed", "no rows")]
-    told = f"critical: pipeline fit failed: no rows (loopwright retry {execution_id})"
+    told = f"critical: pipeline fit failed: no rows (loopwright logs {execution_id})"
     assert serving.needs_person() == [told]
     assert [one.title for one in serving("monitoring.incidents")] == ["retrain failed: no rows"]
     serving("pipelines.retry", execution_id=execution_id)
