@@ -99,6 +99,14 @@ def test_wrong_parts_are_refused_and_take_no_number(call: Call, changed: Any, er
     assert call("registry.models") == []
 
 
+@pytest.mark.parametrize("version", [2**31, 2**62, -(2**40)])
+def test_no_number_is_too_large_to_be_unknown(call: Call, version: int) -> None:
+    call("registry.register", **parts())
+    for verb, more in (("registry.get_version", {}), ("registry.set_alias", {"alias": "champion"})):
+        with pytest.raises(NotFound):
+            call(verb, model="late", version=version, **more)
+
+
 def test_an_unknown_version_is_named_with_those_there_are(call: Call) -> None:
     with pytest.raises(NotFound, match="loopwright start"):
         call("registry.get_version", model="late")

@@ -1,15 +1,15 @@
 """Tables of the registry: models, versions, aliases, gate reports."""
 
-from sqlalchemy import Boolean, Column, Index, Integer, Table, Text
+from sqlalchemy import Boolean, Column, Index, Table, Text
 
-from loopwright.store.columns import METADATA, Json, Moment, project_key
+from loopwright.store.columns import METADATA, Json, Moment, Number, project_key
 
 models = Table(
     "models",
     METADATA,
     project_key(),
     Column("model", Text, primary_key=True),
-    Column("versions", Integer, nullable=False),
+    Column("versions", Number, nullable=False),
     Column("recorded_at", Moment, nullable=False),
 )
 
@@ -18,7 +18,7 @@ model_versions = Table(
     METADATA,
     project_key(),
     Column("model", Text, primary_key=True),
-    Column("version", Integer, primary_key=True),
+    Column("version", Number, primary_key=True),
     Column("token", Text),
     Column("flavour", Text, nullable=False),
     Column("files", Json, nullable=False),
@@ -30,7 +30,7 @@ model_versions = Table(
     Column("run", Text, nullable=False),
     Column("training_set", Text, nullable=False),
     Column("code_digest", Text, nullable=False),
-    Column("refit_of", Integer),
+    Column("refit_of", Number),
     Column("source", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("event_at", Moment, nullable=False),
@@ -45,7 +45,7 @@ aliases = Table(
     project_key(),
     Column("model", Text, primary_key=True),
     Column("alias", Text, primary_key=True),
-    Column("version", Integer, nullable=False),
+    Column("version", Number, nullable=False),
 )
 
 gate_reports = Table(
@@ -54,7 +54,7 @@ gate_reports = Table(
     project_key(),
     Column("report_id", Text, primary_key=True),
     Column("model", Text, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", Number, nullable=False),
     Column("passed", Boolean, nullable=False),
     Column("results", Json, nullable=False),
     Column("evidence", Json, nullable=False),

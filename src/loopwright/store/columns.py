@@ -46,7 +46,10 @@ class AnyJson(Json):
         return to_json(value).decode()
 
 
-Serial = BigInteger().with_variant(Integer, "sqlite")
+Number = BigInteger().with_variant(Integer, "sqlite")
+"""A whole number of 64 bits."""
+
+Serial = Number
 """A growing 64-bit key."""
 
 SortedText = Text().with_variant(Text(collation="C"), "postgresql")
