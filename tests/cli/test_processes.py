@@ -2,22 +2,26 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loopwright.client.tokens import tokens_file
 from loopwright.config import STATE, load_settings
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, approvals
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.pipelines import Claim, EndedStep, PipelineSpec, StepSpec
 from tests.cli.conftest import loopwright
-from tests.server.site import Site
+from tests.server.site import Site, serve
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S
 
@@ -70,6 +74,29 @@ def test_logs_know_an_empty_file_from_none_and_a_name_nearly_right(
     assert loopwright("logs", "gateway").endswith("gateway.log is empty so far\n")
     with pytest.raises(NotFound, match="loopwright logs gateway"):
         loopwright("logs", "gatway")
+
+
+@pytest.fixture
+def open_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A server with two projects that both are anybody's here."""
+    for site in serve(tmp_path, is_open=True):
+        monkeypatch.setenv("LOOPWRIGHT_URL", site.url)
+        yield site
+
+
+def test_what_status_says_to_type_works_where_there_are_several_projects(open_site: Site) -> None:
+    def ask(connection: Any) -> None:
+        tx = open_site.context.dispatcher.tx(connection, "flights", SERVICE_ACTOR)
+        for name in ("late", "kind"):
+            approvals.ask(tx, f"flights/deployment:{name}", "release it?", "0" * 64)
+
+    open_site.context.database.write(ask)
+    first, second = re.findall(r"needs you: .*\(loopwright (.*)\)", loopwright("status", "-p", "flights"))
+    assert first.endswith(" -p flights")
+    loopwright(*shlex.split(first))
+    assert loopwright("status", "-p", "flights").count("needs you") == 1
+    loopwright(*shlex.split(second))
+    assert "nothing needs you" in loopwright("status", "-p", "flights")
 
 
 def test_the_steps_of_an_execution_are_followed_until_it_ends(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,10 +101,22 @@ def status(project: str | None, as_json: bool) -> None:
         if one.refused:
             click.echo(f"{one.name}: the newest training was refused: {one.refused}")
     for need in answer.needs:
-        place = "" if need.command else f" ({found.caller.url}{page_of(need.shown_at, answer.project)})"
-        click.echo(f"needs you: {need.line}{place}")
+        answered_by = (
+            _in_project(need.command, project) or f"{found.caller.url}{page_of(need.shown_at, answer.project)}"
+        )
+        click.echo(f"needs you: {need.severity}: {need.sentence} ({answered_by})")
     if not answer.needs:
         click.echo("nothing needs you")
+
+
+def _in_project(command: str, project: str | None) -> str:
+    """Return a command as it works where there are several projects: in the one that was named, where it is in any."""
+    root = click.get_current_context().find_root()
+    if not (command and project and isinstance(root.command, click.Group)):
+        return command
+    found = root.command.get_command(root, command.split()[1])
+    is_in_project = found is not None and any("--project" in one.opts for one in found.params)
+    return f"{command} -p {project}" if is_in_project else command
 
 
 @click.command()
