@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -30,14 +31,16 @@ def served(folder: Path, *, is_open: bool) -> Iterator[Gateway]:
     gateway._life.spool.close()  # type: ignore[attr-defined]
 
 
-def ask(gateway: Gateway, path: str, secret: str = "", client: str = "127.0.0.1", **headers: str) -> httpx.Response:
-    """Send an empty document from an address, with a token."""
+def ask(
+    gateway: Gateway, path: str, secret: str = "", client: str = "127.0.0.1", json: Any = None, **headers: str
+) -> httpx.Response:
+    """Send a document, an empty one where none is given, from an address, with a token."""
     if secret:
         headers["authorization"] = f"Bearer {secret}"
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(gateway, client=(client, 1234))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
-            return await http.request("GET" if path in _READ else "POST", path, json={}, headers=headers)
+            return await http.request("GET" if path in _READ else "POST", path, json=json or {}, headers=headers)
 
     return asyncio.run(send())

@@ -18,6 +18,7 @@ from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.segments import HEAD, cut_torn_tail, read_segment
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import StorageFull, Unavailable
+from tests.gateway.read_only import read_only
 
 KEY = StreamKey("flights", "predictions", "late")
 WIDE = Layout((("prediction_id", "str"), ("score", "f64")), (("release", "i64", 1),))
@@ -184,6 +185,38 @@ def test_a_full_disk_leaves_nothing_half_written(spool: Spool) -> None:
     assert stream.path(1).stat().st_size == size
     spool.append(KEY, [Batch(NARROW, 1, [["b"]])])
     assert ids_of(stream.path(1)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_became_read_only_takes_nothing_and_goes_on_where_it_was(spool: Spool, number: int) -> None:
+    spool.append(KEY, [wide("a")])
+    with read_only(number):
+        for _ in range(3):
+            with pytest.raises(Unavailable, match="the spool cannot be written"):
+                spool.append(KEY, [Batch(NARROW, 1, [["lost"]])])
+        with pytest.raises(Unavailable):
+            spool.append(StreamKey("p", "predictions", "another"), [wide("lost")])
+        assert os.strerror(number) in spool.failure
+        spool.probe()
+        assert os.strerror(number) in spool.failure
+    spool.append(KEY, [Batch(NARROW, 1, [["b"]])])
+    spool.probe()
+    assert spool.failure == ""
+    assert [path.name for path in spool.streams[KEY].folder.iterdir()] == ["000000000001.log"]
+    assert ids_of(spool.streams[KEY].path(1)) == ["a", "b"]
+
+
+def test_what_was_written_in_part_is_cut_off_once_the_disk_can_be_written(spool: Spool) -> None:
+    """Else the rows that come then would stand behind it, where nobody reads them."""
+    spool.append(KEY, [wide("a")])
+    written = os.write
+    with read_only(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", lambda handle, body: written(handle, body[:7]))
+        with pytest.raises(StorageFull):
+            spool.append(KEY, [Batch(NARROW, 1, [["lost"]])])
+    assert spool.streams[KEY].path(1).stat().st_size == spool.streams[KEY].size + 7
+    spool.append(KEY, [Batch(NARROW, 1, [["b"]])])
+    assert ids_of(spool.streams[KEY].path(1)) == ["a", "b"]
 
 
 def test_durable_means_the_disk_has_confirmed(spool: Spool) -> None:

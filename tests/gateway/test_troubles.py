@@ -11,14 +11,22 @@ import pytest
 
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.features import ColumnViewSpec, LabelSpec, ServiceSpec
+from loopwright.gateway.http import Gateway
+from loopwright.gateway.releases import Known
+from loopwright.gateway.segments import read_segment
 from loopwright.gateway.signs import disk_signs, spool_signs
 from loopwright.gateway.spool import Spool
 from loopwright.gateway.troubles import Sign, Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import FixedClock
+from loopwright.kernel.documents import to_json
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
+from loopwright.wire.addresses import Addresses
+from loopwright.wire.caller import VerbCaller
+from tests.gateway.asking import ask, served
 from tests.gateway.conftest import TOKEN, GatewayProcess, World
+from tests.gateway.read_only import read_only
 from tests.waiting import PATIENCE_S, wait_until
 
 EMPTY = Sign("store", "the view recent holds no rows", "flights", "late", is_in_the_way=True)
@@ -181,3 +189,52 @@ def test_a_full_disk_makes_the_gateway_not_ready_and_is_told(world: World) -> No
     resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, unlimited)
     wait_until(lambda: [status(gateway, path) for path in READY] == [200, 200, 200], lambda: gateway.health)
     assert gateway.post("/v1/flights/deployments/late/predict", {"rows": [{"x0": 1.0}]}).status_code == 200
+
+
+def test_a_disk_that_became_read_only_is_told_survived_and_left_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Everybody is answered meanwhile, nothing grows, and what the server said counts although it cannot be kept."""
+    labels = "/v1/flights/deployments/late/labels"
+    for gateway in served(tmp_path, is_open=True):
+        life: Any = gateway._life
+        keeper, spool = life.keeper, life.spool
+        keeper.known = Known(external=[("flights", "late")])
+
+        def send(gateway: Gateway = gateway) -> httpx.Response:
+            return ask(gateway, labels, json={"labels": [{"prediction_id": "p", "label": 1}]})
+
+        assert send().status_code == 200
+        size, line = spool.size_bytes, Line()
+        with read_only():
+            answers = [send() for _ in range(20)]
+            assert {answer.status_code for answer in answers} == {503}
+            assert "Read-only file system" in answers[-1].text
+            for _ in range(3):
+                told = keeper._look()
+                keeper.refresh(VerbCaller(Addresses("http://server"), line))
+            assert [(trouble.kind, "Read-only" in trouble.message) for trouble in told] == [("disk", True)]
+            health = ask(gateway, "/healthz")
+            assert (health.status_code, "Read-only" in health.text) == (503, True)
+            assert keeper.known.clocks == {"flights": "wall"}
+            keeper.known.external = [("flights", "late")]
+            assert not (tmp_path / "known.json").exists()
+        assert spool.size_bytes == size
+        assert len(caplog.records) < 5, caplog.text
+        assert "Traceback" not in caplog.text
+        assert send().status_code == 200
+        assert keeper._look() == []
+        assert ask(gateway, "/healthz").status_code == 200
+        keeper._write_rest()
+        assert (tmp_path / "known.json").exists()
+        (stream,) = spool.streams.values()
+        assert sum(batch.rows for batch in read_segment(stream.path(1)).batches) == 2
+
+
+class Line:
+    """A server with one project and nothing else."""
+
+    def post(self, url: str, body: bytes = b"", **_options: Any) -> bytes:
+        project = {"name": "flights", "owner": "", "risk": "low", "clock": "wall", "clock_at": 0, "created_at": 1}
+        answers = {"tokens.live": {}, "projects.list": [project], "data.personal_columns": {}}
+        return to_json(answers.get(url.rpartition("/")[2], []))

@@ -107,7 +107,9 @@ class ReleaseKeeper:
         """What this disk had at the start; it serves where the newest release cannot be loaded."""
         self._reported: dict[Name, ReleaseFailure] = {}
         self._stopping = threading.Event()
-        self._lease_lock = threading.Lock()
+        self._lease_lock, self._disk_lock = threading.Lock(), threading.Lock()
+        self._unwritten: dict[Path, Known | Release] = {}
+        """What the disk has not taken yet."""
 
     def recover(self) -> None:
         """Read what is on the disk; it is launched once ``start`` is called."""
@@ -175,7 +177,23 @@ class ReleaseKeeper:
         fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed)
         if fresh != self.known:
             self.known = fresh
-            write_document(self._known_file, fresh)
+            self._write(self._known_file, fresh)
+
+    def _write(self, path: Path, document: Known | Release) -> None:
+        """Keep a document; one that the disk does not take counts all the same, and is written as soon as it does."""
+        self._unwritten[path] = document
+        self._write_rest()
+
+    def _write_rest(self) -> None:
+        with self._disk_lock:
+            for path, document in list(self._unwritten.items()):
+                try:
+                    write_document(path, document)
+                except OSError as error:  # the disk is a trouble of its own, which is told
+                    log.info("%s cannot be written: %s", path, error)
+                    return
+                if self._unwritten.get(path) is document:
+                    del self._unwritten[path]
 
     def _follow(self) -> None:
         self._catch_up()
@@ -241,7 +259,7 @@ class ReleaseKeeper:
         self.retired[name] = release
         self._waiting.pop(name, None)
         self._retire(name)
-        write_document(self._folder / name[0] / f"{name[1]}.json", release)
+        self._write(self._folder / name[0] / f"{name[1]}.json", release)
 
     def _retire(self, name: Name) -> None:
         before = self.served.get(name)
@@ -257,7 +275,7 @@ class ReleaseKeeper:
             if self._launch(waiting):
                 del self._waiting[name]
                 self._reported.pop(name, None)
-                write_document(self._folder / name[0] / f"{name[1]}.json", waiting.release)
+                self._write(self._folder / name[0] / f"{name[1]}.json", waiting.release)
             elif name not in self.served:
                 self._launch_kept(name, waiting.release)
             if name in self.served:
@@ -319,6 +337,7 @@ class ReleaseKeeper:
                 if self.has_asked and self._is_well():
                     self._acknowledge()
                 self.refresh()
+                self._write_rest()
                 self._let_go_of_ended()
                 self._tell_denials(self._control, self.known.clocks)
             except LoopwrightError as error:

@@ -158,6 +158,7 @@ class Stream:
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
         self._closing: list[int] = []
+        self._is_torn = False
         self._unflushed = [folder, *folder.parents[:_LEVELS]]
         newest = max(segment_numbers(folder), default=0)
         if newest:
@@ -193,8 +194,10 @@ class Stream:
 
         Raises:
             StorageFull: The disk takes no more; nothing of it stays.
+            Unavailable: The disk cannot be written.
         """
         with self.lock:
+            self._mend()
             parts: list[bytes] = []
             fresh: list[Layout] = []
             for batch in batches:
@@ -210,7 +213,9 @@ class Stream:
             except OSError as error:
                 for layout in fresh:
                     del self._layouts[layout]
-                self._take_back()
+                self._is_torn = True
+                with suppress(StorageFull, Unavailable):  # the next append begins with it
+                    self._mend()
                 raise translate(error, self.folder) from None
             self.size += len(body)
             self.rows += sum(batch.rows for batch in batches)
@@ -221,16 +226,27 @@ class Stream:
         if written != len(body):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _take_back(self) -> None:
-        """Cut off what was written in part; where the disk will not, nothing may follow it in this segment."""
+    def _mend(self) -> None:
+        """Cut off what was written in part; where the disk will not, nothing may follow it in this segment.
+
+        Raises:
+            StorageFull: Neither can be done: the disk takes no more.
+            Unavailable: Nor can it: the disk cannot be written, as one that has become read-only.
+        """
+        if not self._is_torn:
+            return
         try:
             os.ftruncate(self.handle, self.size)
-        except OSError as error:
-            log.error("what was written in part stays at the end of %s: %s", self.path(self.number), error)
-            old = self.handle
-            self._open(self.number + 1)
+        except OSError as why:
+            old, number = self.handle, self.number
+            try:
+                self._open(number + 1)
+            except OSError as error:
+                raise translate(error, self.folder) from None
+            log.error("what was written in part stays at the end of %s: %s", self.path(number), why)
             self._closing.append(old)
             self._unflushed.append(self.folder)
+        self._is_torn = False
 
     def roll(self) -> None:
         """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
