@@ -10,14 +10,18 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright import data, monitoring, pipelines, serving
+from loopwright.data import DiffRequest, ImportRequest
+from loopwright.features import MaterializeRequest
 from loopwright.governance import approvals, audit
 from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration, format_moment
+from loopwright.kernel.events import event_type
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, query
 from loopwright.loop import sql
 from loopwright.loop.types import PlayBacktest
-from loopwright.monitoring import Incident
-from loopwright.serving import GatewayLease
+from loopwright.monitoring import DeliverAlert, EvaluateRange, EvaluateWindow, Incident
+from loopwright.pipelines import Execute
+from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
@@ -44,16 +48,10 @@ _MENDS = {
 """What a person does about a gateway's trouble."""
 _DISK_HEARD_US = 5 * MINUTE_US
 """A disk that no server has told of for so long is somebody's who is gone."""
-_JOB_KINDS: dict[str, NeedKind] = {"data.import": "import", "features.materialize": "fill"}
-LASTING = (
-    "data.diff",
-    "monitoring.deliver_alert",
-    "monitoring.evaluate_range",
-    "monitoring.evaluate_window",
-    "serving.score",
-)
+_JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}
+LASTING = tuple(kind_of(work).name for work in (DiffRequest, DeliverAlert, EvaluateRange, EvaluateWindow, ScoreSpec))
 """Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
-_TOLD_ELSEWHERE = (pipelines.executions.JOB, kind_of(PlayBacktest).name)
+_TOLD_ELSEWHERE = (kind_of(Execute).name, kind_of(PlayBacktest).name)
 """Kinds of jobs whose failure another row tells: an execution, or a backtest, is failed with its job."""
 
 
@@ -275,7 +273,7 @@ def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
         if status.release is None or status.release.number != number:
             continue  # a newer release answered it
         ref = tx.ref("release", deployment, number)
-        told = audit.list_events(tx, ref=ref, type_prefix="serving.release_failed", limit=1)
+        told = audit.list_events(tx, ref=ref, type_prefix=event_type(ReleaseFailed), limit=1)
         before = f"release {number - 1} serves on" if number > 1 else "nothing is served"
         yield Need(
             kind="release",

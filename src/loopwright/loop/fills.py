@@ -7,14 +7,16 @@ versions, and from pushes that no version holds yet; the store merges sets, so r
 from collections.abc import Iterator
 
 from loopwright import data, features, serving
-from loopwright.features import BoundView
+from loopwright.features import BoundView, MaterializeRequest
 from loopwright.kernel.clock import MINUTE_US
+from loopwright.kernel.documents import convert
 from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.loop.events import Restored
 from loopwright.serving import Release
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
+from loopwright.store.work import kind_of
 
 LOADED_BY_US = MINUTE_US
 """By then gateways have loaded a release and push into its views; rows that came before are filled in once more."""
@@ -101,8 +103,8 @@ def _filled_version(tx: Tx, bound: BoundView) -> int | None:
 
 
 def _is_being_filled(tx: Tx, bound: BoundView) -> bool:
-    live = jobs.list_jobs(tx, states=["queued", "running"], kind="features.materialize")
-    return any(job.args["view"]["key"] == bound.key for job in live)
+    live = jobs.list_jobs(tx, states=["queued", "running"], kind=kind_of(MaterializeRequest).name)
+    return any(convert(job.args, MaterializeRequest).view.key == bound.key for job in live)
 
 
 def _start(tx: Tx, bound: BoundView, digest: str, reason: str) -> None:

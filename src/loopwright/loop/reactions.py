@@ -2,7 +2,7 @@
 
 from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.governance import ApprovalApproved, ApprovalRejected, approvals
-from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
@@ -12,12 +12,12 @@ from loopwright.loop.backtest import backtests
 from loopwright.loop.events import Trained
 from loopwright.loop.reactor import reaction
 from loopwright.loop.retries import settle_incident
-from loopwright.pipelines import ExecutionCancelled, ExecutionFailed, ExecutionRetried
+from loopwright.pipelines import Execute, ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
 from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFailed, JobRetried
 from loopwright.store.tx import Tx
-from loopwright.store.work import kind_named
+from loopwright.store.work import kind_named, kind_of
 
 
 @reaction(data.VersionReady)
@@ -128,11 +128,12 @@ def reopen_retrain(tx: Tx, event: Event, retried: ExecutionRetried) -> None:
 @reaction(JobFailed, JobCancelled)
 def end_lost_execution(tx: Tx, event: Event, ended: JobFailed | JobCancelled) -> None:
     """An execution whose job was given up has failed, one whose job was cancelled is: nobody is left to run it."""
-    if ended.kind != pipelines.executions.JOB:
+    if ended.kind != kind_of(Execute).name:
         return
     job = jobs.get(tx, job_id=ended.job_id)
-    execution = pipelines.get(tx, execution_id=str(job.args["execution_id"]))
-    if job.args["round"] != execution.round or execution.state not in pipelines.executions.OPEN:
+    lost = convert(job.args, Execute)
+    execution = pipelines.get(tx, execution_id=lost.execution_id)
+    if lost.round != execution.round or execution.state not in pipelines.executions.OPEN:
         return
     if job.state == "failed":
         pipelines.finish_execution(tx, execution_id=execution.execution_id, error=job.error)
@@ -165,7 +166,7 @@ def replay_retried_backtest(tx: Tx, event: Event, retried: JobRetried) -> None:
 @reaction(JobFailed)
 def tell_of_failed_job(tx: Tx, event: Event, failed: JobFailed) -> None:
     """A job that failed for good needs a person, unless somebody waits for its answer or its execution tells."""
-    if failed.kind == pipelines.executions.JOB or not kind_named(failed.kind).needs_person:
+    if failed.kind == kind_of(Execute).name or not kind_named(failed.kind).needs_person:
         return
     message = f"{failed.kind} failed for good: {event.reason or 'nothing says why'}"
     facts = {"job_id": failed.job_id, "kind": failed.kind, "error": failed.error}

@@ -23,9 +23,7 @@ from loopwright.store.engine import Database
 from loopwright.store.timers import plans_next
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
-from loopwright.store.work import kind_of
 
-JOB = kind_of(Execute).name
 OPEN = ("queued", "running")
 
 

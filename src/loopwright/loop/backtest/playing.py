@@ -11,6 +11,7 @@ from loopwright.governance import audit
 from loopwright.kernel.clock import DAY_US, format_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, NotFound, StepFailed
+from loopwright.kernel.events import event_type
 from loopwright.loop.apply import apply, named_blobs
 from loopwright.loop.backtest import backtests, history
 from loopwright.loop.backtest.driver import Replay
@@ -141,7 +142,7 @@ def _champion(world: ScratchWorld, model: str) -> ModelVersion:
     try:
         return world.project.call(registry.get_version, model=model, alias="champion")
     except NotFound:
-        trained = world.project.call(audit.list_events, type_prefix="loop.trained", limit=1)
+        trained = world.project.call(audit.list_events, type_prefix=event_type(Trained), limit=1)
     if trained and not trained[0].read(Trained).passed:
         raise InvalidInput(
             "the first model did not pass its gates",
