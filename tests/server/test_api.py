@@ -215,6 +215,16 @@ def test_a_wrong_method_is_told_as_every_error_is(opened: Site, method: str, pat
     assert (error["code"], error["rule"]) == ("method_not_allowed", answer.headers["allow"])
 
 
+@pytest.mark.parametrize(
+    "path", ["/v1/%00/verbs/audit.list", "/v1/flights/verbs/%00", "/p/a%00b", "/v1/flights/blobs/%00"]
+)
+def test_an_address_with_a_nul_is_none(opened: Site, path: str) -> None:
+    with opened.http() as http:
+        for method in ("GET", "POST"):
+            error = http.request(method, path).json()["error"]
+            assert (error["code"], error["field"]) == ("not_found", "address")
+
+
 def test_no_address_leads_to_the_host_that_a_request_names(opened: Site) -> None:
     with opened.http() as http:
         for path in ("/healthz/", "/p/flights/monitoring/%0Ax/", "/v1/flights/verbs/audit.list/"):

@@ -69,6 +69,16 @@ def test_a_rollout_is_aborted_and_a_quarantine_released(fresh: Site) -> None:
     assert httpx.get(fresh.page("/data/weather/40.json")).json()["version"]["state"] == "ready"
 
 
+@pytest.mark.parametrize(
+    "changed", [{"version": "9" * 5000}, {"version": "9" * 19}, {"key": "a\0b"}, {"dataset": "a\0b"}]
+)
+def test_what_no_column_holds_is_refused_by_its_field(site: Site, changed: dict[str, str]) -> None:
+    fields = {"dataset": "weather", "version": "40", "reason": "it was cold", "key": "k"}
+    answer = post(site, "data.release_quarantine", {**fields, **changed})
+    assert answer.status_code == 422
+    assert next(iter(changed)) in answer.text
+
+
 FOREIGN = ["https://evil.example", "//evil.example", "/\\evil.example", "/\t/evil.example", "javascript:alert(1)"]
 
 

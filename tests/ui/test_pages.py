@@ -187,6 +187,8 @@ def test_search_leads_ids_and_refs_straight_to_their_page(site: Site, web: httpx
         ("/models/nope", 404),
         ("/models/late/x", 404),
         ("/audit?before=x", 422),
+        (f"/audit?before={10**18}", 422),
+        ("/audit?ref=model:a%00b", 422),
         ("/lineage/%3F", 422),
         ("/nowhere", 404),
     ],

@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from loopwright.config import Settings
 from loopwright.governance import Dispatcher
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.loop import Reactor
 from loopwright.server.answers import JsonAnswer, crash_answer, error_answer
 from loopwright.server.api.blobs import get_blob, put_blob
@@ -27,7 +27,7 @@ from loopwright.server.background import Background
 from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.context import ServerContext
 from loopwright.server.denials import Denials
-from loopwright.server.metrics import CONTENT_TYPE, CountRequests, write_metrics
+from loopwright.server.metrics import CONTENT_TYPE, OTHER, CountRequests, write_metrics
 from loopwright.server.reads import BlobReads
 from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
@@ -101,7 +101,14 @@ class ServerApp(Starlette):
         self._answer = VerbCalls(super().__call__, context)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer."""
+        """Answer; an address with a NUL names nothing, and no database would look it up."""
+        if scope["type"] == "http" and "\0" in scope["path"]:
+            rule = "an address without NUL"
+            error = NotFound("no such address", field="address", value=scope["path"], rule=rule)
+            context: ServerContext = self.state.context
+            context.metrics.count_request(scope["method"], OTHER, error.http_status)
+            await error_answer(error)(scope, receive, send)
+            return
         await self._answer(scope, receive, send)
 
 

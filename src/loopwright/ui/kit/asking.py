@@ -20,7 +20,7 @@ R = TypeVar("R")
 
 PAGE_ROWS = 100
 """Rows of one page of a table."""
-_MOST_DIGITS = 18
+MOST_DIGITS = 18
 """A whole number of so many digits fits a column; moments in microseconds have 16."""
 
 
@@ -119,8 +119,15 @@ class Ask:
         return str(self._request.path_params[name])
 
     def asked(self, name: str, default: str = "") -> str:
-        """Return a query parameter as text."""
-        return self._request.query_params.get(name, default).strip()
+        """Return a query parameter as text.
+
+        Raises:
+            InvalidInput: It holds a NUL, which no database looks up.
+        """
+        text = self._request.query_params.get(name, default).strip()
+        if "\0" in text:
+            raise InvalidInput("a NUL stands in this text", field=name, value=text, rule="text without NUL")
+        return text
 
     def asked_number(self, name: str) -> int | None:
         """Return a query parameter as a whole number, None where it is absent.
@@ -132,7 +139,10 @@ class Ask:
         if not text:
             return None
         try:
-            return int(text)
+            number = int(text)
+            if not -(10**MOST_DIGITS) < number < 10**MOST_DIGITS:
+                raise ValueError(text)
+            return number
         except ValueError:
             raise InvalidInput("this is not a whole number", field=name, value=text, next_step="leave it out") from None
 
@@ -143,6 +153,6 @@ class Ask:
             NotFound: It is none, so there is no such page.
         """
         text = self.part(name)
-        if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        if not text.isdecimal() or len(text) > MOST_DIGITS:
             raise NotFound(f"no {name} has this number", field=name, value=text, next_step="go back to the list")
         return int(text)

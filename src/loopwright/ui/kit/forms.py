@@ -13,6 +13,7 @@ from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, Un
 from loopwright.server import SESSION_COOKIE, ServerContext, read_body
 from loopwright.ui.kit.actions import ACTIONS, Action
 from loopwright.ui.kit.addresses import local_path
+from loopwright.ui.kit.asking import MOST_DIGITS
 from loopwright.ui.kit.rendering import HEADERS, THEME_COOKIE, THEMES, View, error_page, render
 from loopwright.wire.exposure import refuse_foreign_origin
 
@@ -64,7 +65,7 @@ def _call(request: Request, project: str, action: Action, form: dict[str, str]) 
     actor = context.gatekeeper.actor(request)
     args: dict[str, Any] = {name: form.get(name, "") for name in action.fields}
     for name in action.numbers:
-        if not form.get(name, "").isdecimal():
+        if not form.get(name, "").isdecimal() or len(form[name]) > MOST_DIGITS:
             raise InvalidInput("this is not a whole number", field=name, value=form.get(name, ""))
         args[name] = int(form[name])
     reason = form.get("reason", "").strip()
@@ -78,6 +79,8 @@ def _call(request: Request, project: str, action: Action, form: dict[str, str]) 
     if action.reason:
         args[action.reason] = reason
     key = form.get("key") or None
+    if key is not None and "\0" in key:
+        raise InvalidInput("a NUL stands in this text", field="key", value=key, rule="text without NUL")
     context.dispatcher.call(action.name, args, actor=actor, project=project, idempotency_key=key)
 
 
