@@ -232,3 +232,30 @@ def test_what_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
         assert len(events) == len(found)
         assert dispatcher.database.read(audit.verify_chain) >= len(found)
         dispatcher.database.close()
+
+
+def test_a_database_that_takes_no_writes_says_so_until_it_does(database: Database) -> None:
+    """Whoever writes is answered, also where the transaction could not even begin."""
+
+    def lock(connection: Connection) -> Any:
+        if database.is_sqlite:
+            return connection.connection.dbapi_connection
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        return add("lost")(connection)
+
+    if database.is_sqlite:
+        writer = database.write(lock)
+        writer.execute("PRAGMA query_only=ON")
+        lock = add("lost")
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="the database cannot be written"):
+            database.submit(lock).result(PATIENCE_S)
+        assert "cannot be written" in database.failure
+    if database.is_sqlite:
+        writer.execute("PRAGMA query_only=OFF")
+    database.probe(add("found"))
+    assert database.failure == ""
+    with pytest.raises(ZeroDivisionError):
+        database.write(lambda _: 1 / 0)
+    assert database.failure == ""
+    assert "lost" not in names(database)

@@ -114,7 +114,10 @@ class ServerApp(Starlette):
 
 async def _health(request: Request) -> Response:
     context: ServerContext = request.app.state.context
-    return JsonAnswer({"status": "ok", "open": context.gatekeeper.is_open})
+    why, is_open = context.database.failure, context.gatekeeper.is_open
+    if why:
+        return JsonAnswer({"status": "not ready", "why": ["the database cannot be written"], "open": is_open}, 503)
+    return JsonAnswer({"status": "ok", "open": is_open})
 
 
 async def _tell_metrics(request: Request) -> Response:

@@ -24,6 +24,7 @@ from loopwright.store.news import EVENTS
 log = logging.getLogger("loopwright.background")
 
 TICK_S = 0.2
+PAUSE_S = 1.0
 UPKEEP_AFTER_S, UPKEEP_EVERY_S = 300.0, 3600.0
 DISK_EVERY_S = 20.0
 TIDY_EVERY_S = 6 * 3600.0
@@ -83,12 +84,19 @@ class Background:
             thread.join(timeout=5)
 
     def _run(self, name: str, step: Callable[[], None]) -> None:
+        told = ""
         while not self._stop.is_set():
             try:
                 step()
+            except LoopwrightError as error:  # what lasts, as a database that cannot be written, is told once
+                if str(error) != told:
+                    told = str(error)
+                    log.error("the %s loop goes on as soon as it can: %s", name, error)
             except Exception:
                 log.exception("the %s loop failed and starts again", name)
-            self._stop.wait(1.0)
+            else:
+                told = ""
+            self._stop.wait(PAUSE_S)
 
     def _lead(self, name: str, step: Callable[[], None]) -> None:
         with self._leading(name) as lease:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loopwright.kernel.clock import MINUTE_US, Clock
 from loopwright.store import sql
-from loopwright.store.engine import Database
+from loopwright.store.engine import Connection, Database
 from loopwright.store.types import LowDisk
 
 LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05
@@ -31,6 +31,8 @@ class DiskWatch:
 
     def look(self) -> None:
         """Look, and tell what has changed."""
+        if self._database.failure:
+            self._probe()
         now_us, message, told = self._wall.now_us(), self._message(), self._told
         if message:
             if told is None or told.message != message or now_us - told.heard_at >= TOLD_EVERY_US:
@@ -41,6 +43,17 @@ class DiskWatch:
             self._database.write(lambda connection: sql.delete_low_disk(connection, self._disk))
             self._told = None
         self._has_looked = True
+
+    def _probe(self) -> None:
+        """Write a row and take it back, to find out whether the database can be written again."""
+        now_us = self._wall.now_us()
+
+        def work(connection: Connection) -> None:
+            sql.upsert_low_disk(connection, LowDisk(self._disk, "", now_us, now_us))
+            sql.delete_low_disk(connection, self._disk)
+
+        self._database.probe(work)
+        self._has_looked, self._told = False, None
 
     def _message(self) -> str:
         usage = shutil.disk_usage(self._folder)

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, exc
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import postgres
-from loopwright.store.failures import OverBudget, closed, too_long, translate
+from loopwright.store.failures import OverBudget, closed, keeps_from_writing, too_long, translate
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealer import Sealer
 from loopwright.store.sqlite import Answer, GroupWriter, Snapshots, open_sqlite
@@ -41,13 +41,15 @@ class Database:
             )
         self._listeners: list[Listener] = []
         self._is_closed = False
+        self.failure = ""
+        """Why nothing can be written, as the last write told that could not; a later ``probe`` says that it can."""
         self._writer: GroupWriter | None = None
         self._snapshots: Snapshots | None = None
         self._sealer: Sealer | None = None
         self.engine: Engine
         if self.is_sqlite:
             self.engine = self._reading_engine = open_sqlite(url)
-            self._writer, self._snapshots = GroupWriter(self.engine, self._announce), Snapshots(self.engine)
+            self._writer, self._snapshots = GroupWriter(self.engine, self._announce, self._note), Snapshots(self.engine)
         else:
             self.engine, self._reading_engine = postgres.open_writing(url), postgres.open_reading(url)
             self._sealer = Sealer(postgres.open_sealing(url), self._announce)
@@ -137,6 +139,19 @@ class Database:
             self._reading_engine.dispose()
         self.engine.dispose()
 
+    def probe(self, work: Callable[[Connection], Any]) -> None:
+        """Do some writing that changes a row for certain; where that can be done there is no ``failure`` any more."""
+        self.write(work)
+        self.failure = ""
+
+    def _note(self, error: BaseException) -> None:
+        if not isinstance(error, Exception) or not keeps_from_writing(error):
+            return
+        told = str(translate(error))
+        if told != self.failure:
+            self.failure = told
+            log.error("nothing can be written: %s", told)
+
     def _announce(self, topics: frozenset[str]) -> None:
         for listener in self._listeners:
             try:
@@ -149,6 +164,7 @@ class Database:
         try:
             result, news = postgres.run_serially(self.engine, work)
         except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
+            self._note(error)
             answer.set_exception(translate(error))
             return
         if news:

@@ -8,7 +8,11 @@ LOST_A_RACE = ("40001", "40P01")
 """SQLSTATE of a transaction that would not have been serial, and of a deadlock: nothing was written."""
 UNIQUE_VIOLATION = "23505"
 _LOCK_TIMEOUT = "55P03"
+_READ_ONLY = "25006"
 _CANCELLED = "57014"
+_FULL = ("disk is full", "No space left")
+_UNWRITABLE = ("readonly database", "unable to open database", "disk I/O error")
+"""How SQLite tells of a database, or a disk under it, that cannot be written."""
 
 
 class OverBudget(Exception):
@@ -31,6 +35,14 @@ def is_locked_out(error: BaseException) -> bool:
     return sqlstate(error) == _LOCK_TIMEOUT
 
 
+def keeps_from_writing(error: BaseException) -> bool:
+    """Say whether a driver's error tells of a database that takes no writes at all, not of one call alone."""
+    if not isinstance(error, exc.DBAPIError):
+        return False
+    message = str(error.orig)
+    return sqlstate(error) == _READ_ONLY or any(sign in message for sign in (*_UNWRITABLE, *_FULL))
+
+
 def translate(error: Exception) -> Exception:
     """Turn driver errors into our own; leave our own and programming errors as they are."""
     if isinstance(error, LoopwrightError):
@@ -42,12 +54,11 @@ def translate(error: Exception) -> Exception:
         return InvalidInput(
             "a value does not fit its column", value=message, rule="whole numbers of 64 bits, text without NUL"
         )
-    if "disk is full" in message or "No space left" in message:
+    if any(sign in message for sign in _FULL):
         return StorageFull("the disk is full; nothing was written", next_step="free space, then repeat the call")
-    if "readonly database" in message or "unable to open database" in message:
-        return Unavailable(
-            "the database cannot be written", value=message, next_step="check the folder's owner and permissions"
-        )
+    if any(sign in message for sign in _UNWRITABLE) or sqlstate(error) == _READ_ONLY:
+        step = "check the folder's owner and permissions, and whether its disk or the database has become read-only"
+        return Unavailable("the database cannot be written", value=message, next_step=step)
     if isinstance(error, exc.IntegrityError):
         return Conflict("this already exists or is still referred to", value=message)
     return _waited_in_vain(error, message) or error

@@ -159,11 +159,14 @@ class GroupWriter:
     Args:
         engine: Of the file.
         announce: Is told the topics of what was committed.
+        note: Is told each error.
     """
 
-    def __init__(self, engine: Engine, announce: Listener) -> None:
+    def __init__(
+        self, engine: Engine, announce: Listener, note: Callable[[BaseException], None] = lambda error: None
+    ) -> None:
         self._engine = engine
-        self._announce = announce
+        self._announce, self._note = announce, note
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start = threading.Lock()
@@ -195,7 +198,7 @@ class GroupWriter:
             try:
                 connection = self._engine.connect()
             except exc.SQLAlchemyError as error:  # a later write tries again
-                fail(first[1], error)
+                self._fail(first[1], error)
                 continue
             with connection:
                 waiting: _Waiting | None = first
@@ -215,7 +218,7 @@ class GroupWriter:
             run_text(connection, "BEGIN IMMEDIATE")
             while waiting is not None:
                 futures.append(waiting[1])
-                _run_in_savepoint(connection, waiting, done)
+                self._run_in_savepoint(connection, waiting, done)
                 waiting = None
                 if len(done) < GROUP_LIMIT and time.monotonic() < deadline:
                     waiting, is_open = self._next_waiting()
@@ -227,8 +230,8 @@ class GroupWriter:
             take_news(connection)
             with contextlib.suppress(exc.SQLAlchemyError):  # a full disk has rolled back already
                 connection.rollback()
-            for future in futures:
-                fail(future, error)
+            for future in futures or [first[1]]:  # a transaction that could not even begin has its caller too
+                self._fail(future, error)
             return is_open
         if news:
             self._announce(news)  # first: what it ends, such as a token, has ended once the caller is answered
@@ -243,24 +246,27 @@ class GroupWriter:
             return None, True
         return item, item is not None
 
-
-def _run_in_savepoint(connection: Connection, item: _Waiting, done: list[tuple[Answer, Any]]) -> None:
-    work, future = item
-    if not future.set_running_or_notify_cancel():
-        return
-    run_text(connection, "SAVEPOINT verb")
-    try:
-        result = work(connection)
-    except BaseException as error:  # noqa: BLE001 - whatever a verb raises is its caller's: the writer goes on
+    def _run_in_savepoint(self, connection: Connection, item: _Waiting, done: list[tuple[Answer, Any]]) -> None:
+        work, future = item
+        if not future.set_running_or_notify_cancel():
+            return
+        run_text(connection, "SAVEPOINT verb")
         try:
-            run_text(connection, "ROLLBACK TO verb")
-            run_text(connection, "RELEASE verb")
-        except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
-            raise error from None
+            result = work(connection)
+        except BaseException as error:  # noqa: BLE001 - whatever a verb raises is its caller's: the writer goes on
+            try:
+                run_text(connection, "ROLLBACK TO verb")
+                run_text(connection, "RELEASE verb")
+            except exc.SQLAlchemyError:  # the whole transaction is gone: the first error says why
+                raise error from None
+            self._fail(future, error)
+            return
+        run_text(connection, "RELEASE verb")
+        done.append((future, result))
+
+    def _fail(self, future: Answer, error: BaseException) -> None:
+        self._note(error)
         fail(future, error)
-        return
-    run_text(connection, "RELEASE verb")
-    done.append((future, result))
 
 
 def fail(future: Answer, error: BaseException) -> None:
