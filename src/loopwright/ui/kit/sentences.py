@@ -65,7 +65,7 @@ SENTENCES = dict(
         _says(governance.ProjectDeleted, "project deleted"),
         _tell(governance.TokenCreated, lambda facts: f"token for {facts.actor} created, {facts.role.value}"),
         _says(governance.TokenRevoked, "token revoked"),
-        _tell(governance.BlobRead, lambda facts: f"bytes of {facts.digest[:12]} read"),
+        _tell(governance.BlobRead, lambda _facts: "read as a file"),
         _tell(governance.CheckpointsBegun, lambda facts: f"checkpoints of the log begin at position {facts.position}"),
         _tell(
             governance.LogPutBack,
