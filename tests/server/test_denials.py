@@ -30,6 +30,16 @@ def test_a_refused_call_is_told_once_with_who_what_and_where_from(guarded: Site)
     assert ("person:stranger", "data.list", "127.0.0.1") in told(guarded, "_system")
 
 
+def test_a_stranger_is_told_by_address_however_the_secret_varies(guarded: Site) -> None:
+    with guarded.http() as http:
+        for number in range(3):
+            headers = {"authorization": f"Bearer lwt_guess{number}"}
+            for path in ("flights/verbs/data.declare", "flights/verbs/data%2Edeclare", "made_up/verbs/data.diff"):
+                assert http.post(f"/v1/{path}", json={}, headers=headers).status_code == 401
+    assert told(guarded).count(("stranger", "data.declare", "127.0.0.1")) == 1
+    assert told(guarded, "_system").count(("stranger", "data.diff", "127.0.0.1")) == 1
+
+
 def test_the_same_again_is_told_after_a_while(dispatcher: Dispatcher) -> None:
     now = Now()
     denials = Denials(dispatcher, now)

@@ -9,6 +9,9 @@ from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.store.tx import Tx
 from loopwright.wire.denials import DenialFilter
 
+_LONGEST = 128
+"""Letters of a name that are kept; strangers name what they like."""
+
 log = logging.getLogger("loopwright.server")
 
 
@@ -28,11 +31,15 @@ class Denials:
         """Say whether a refusal is to be noted, which counts it."""
         return self._filter.is_news(actor.name, verb, project)
 
+    def is_news_of_stranger(self, client: str, verb: str) -> bool:
+        """Say whether a refusal of a caller without a valid token is to be noted, which counts it."""
+        return self._filter.is_news_of_stranger(client, verb)
+
     def note(self, actor: Actor, verb: str, project: str) -> None:
         """Write the event, into the project if there is one of that name, else above projects."""
 
         def tell(tx: Tx) -> None:
-            tx.emit(CallDenied(verb, project, actor.client or ""), tx.ref("project", tx.project))
+            tx.emit(CallDenied(verb[:_LONGEST], project[:_LONGEST], actor.client or ""), tx.ref("project", tx.project))
 
         try:
             try:

@@ -17,13 +17,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loopwright.governance import Actor, check_arguments, check_permission, find_verb, read_arguments
+from loopwright.governance import Actor, check_arguments, check_permission, denials, find_verb, read_arguments
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.documents import from_json, to_json
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied, Unauthenticated
 from loopwright.kernel.verbs import Verb
 from loopwright.loop import OperationContext
 from loopwright.server.answers import JSON_HEADERS, crash_answer, error_answer, read_body
+from loopwright.server.auth.identity import Client
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
 from loopwright.store.jobs import ONE_OF_EACH
@@ -83,7 +84,7 @@ class VerbCalls:
         request = Request(scope, receive)
         answer: Response
         try:
-            actor = await self._context.gatekeeper.find("POST", headers, scope.get("client"))
+            actor = await _identify(self._context, headers, scope.get("client"), project, name)
             sent = await read_body(request)
             called = find_verb(name)
             await _admit(self._context, called, actor, project)
@@ -104,13 +105,29 @@ class VerbCalls:
 async def call_verb(request: Request) -> Response:
     """Call a verb or query, by an address that only the router takes apart, such as one with encoded letters."""
     context: ServerContext = request.app.state.context
-    actor = await context.gatekeeper.find_actor(request)
+    project, name = request.path_params["project"], request.path_params["name"]
+    actor = await _identify(context, request.headers, request.scope.get("client"), project, name)
     sent = await read_body(request)
-    project, called = request.path_params["project"], find_verb(request.path_params["name"])
+    called = find_verb(name)
     await _admit(context, called, actor, project)
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
+
+
+async def _identify(
+    context: ServerContext, headers: Mapping[str, str], client: Client, project: str, verb: str
+) -> Actor:
+    """Return who calls; of a stranger whom nobody lets in there is an event."""
+    try:
+        return await context.gatekeeper.find("POST", headers, client)
+    except Unauthenticated as error:
+        address = "" if client is None else client[0]
+        is_stranger = error.field != "job"  # the platform's own, a moment after its attempt has ended
+        if is_stranger and context.denials.is_news_of_stranger(address, verb):
+            stranger = Actor(denials.STRANGER, {}, client=address or None)
+            await run_in_threadpool(context.denials.note, stranger, verb, project)
+        raise
 
 
 async def _admit(context: ServerContext, called: Verb, actor: Actor, project: str) -> None:
