@@ -25,7 +25,7 @@ Planted = dict[tuple[Any, str], Any]
 
 
 def answered_before_it_is_durable() -> Planted:
-    def run(connection: Any, item: Any, _done: Any) -> None:
+    def run(_writer: Any, connection: Any, item: Any, _done: Any) -> None:
         call, future = item
         future.set_running_or_notify_cancel()
         run_text(connection, "SAVEPOINT verb")
@@ -39,7 +39,7 @@ def answered_before_it_is_durable() -> Planted:
             future.simulation.wait(0.05)  # the commit takes its time, and the answer is on its way
         run_text(connection, "RELEASE verb")
 
-    return {(sqlite, "_run_in_savepoint"): run}
+    return {(sqlite.GroupWriter, "_run_in_savepoint"): run}
 
 
 def idempotency_key_forgotten() -> Planted:
