@@ -94,7 +94,7 @@ FILES = {
         'import loopwright as lw\np = lw.Project("a")\np.dataset("b", lw.source.push(), keys="c")\n',
         "unexpected keyword argument 'keys'.*project.py:3",
     ),
-    "an unknown name": ("import loopwright as lw\np = lw.Projekt('a')\n", "no Projekt.*project.py:2"),
+    "an unknown name": ("import loopwright as lw\np = lw.Projekt('a')\n", "no attribute 'Projekt'.*project.py:2"),
     "no Python": ("import loopwright as lw\np = lw.Project('a'\n", "cannot be read"),
 }
 

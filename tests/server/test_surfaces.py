@@ -16,7 +16,7 @@ def test_a_surface_of_another_package_stands_before_the_pages(monkeypatch: pytes
     monkeypatch.setitem(plugins.BUILT_IN, SURFACES, {**plugins.BUILT_IN[SURFACES], "zoo": place})
     paths = [route.path for route in surface_routes() if isinstance(route, Route)]
     assert paths[0] == "/elsewhere"
-    assert paths[-1] == "/{path:path}"
+    assert paths[-1] == "/{path:no_api}"
     assert "/p/{project}" in paths
 
 

@@ -302,7 +302,7 @@ def translate(error: OSError, place: Path) -> Exception:
             "the disk is full; nothing was written", value=str(place), next_step="free space, then send it again"
         )
     return Unavailable(
-        "the spool cannot be written",
-        value=f"{place}: {error.strerror}",
+        f"the spool cannot be written: {error.strerror}",
+        value=str(place),
         next_step="check owner and permissions of the state folder",
     )
