@@ -216,7 +216,7 @@ def _cli() -> Iterator[str]:
     yield from _table(
         ("command", "what it does"), ((f"[`{name}`](#{name})", _cell(text)) for name, (_, text) in COMMANDS.items())
     )
-    with click.Context(cli, info_name="loopwright") as parent:
+    with click.Context(cli, info_name="loopwright", **cli.context_settings) as parent:
         for name in COMMANDS:
             command = cli.get_command(parent, name)
             assert command is not None
