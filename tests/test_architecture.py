@@ -1,4 +1,4 @@
-"""The house's rules hold here, and each check notices when one is broken."""
+"""Each check of the house's rules notices when one is broken; that none is, `make lint` says."""
 
 import subprocess
 import sys
