@@ -128,14 +128,9 @@ class Remote:
             features=None if features is None else list(features),
             zone=zone,
         )
+        watched = monitor or Monitor()
         return declare_external(
-            self,
-            name,
-            task=task,
-            columns=columns,
-            reference=reference,
-            expected=expected or {},
-            monitor=monitor or Monitor(),
+            self, name, task=task, columns=columns, reference=reference, expected=expected or {}, monitor=watched
         )
 
     def why(self, prediction_id: str, *, replay: bool = False) -> Provenance:

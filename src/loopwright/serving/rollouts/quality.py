@@ -5,6 +5,7 @@ no harm: the interval is an asymptotic confidence sequence, valid at all looks t
 Kennedy, Ramdas: Time-uniform central limit theory and asymptotic confidence sequences, 2021).
 """
 
+from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ Measured = tuple[float, float]
 """A measure, more is better, and its variance."""
 
 
-class _Quality:
+class _Quality(ABC):
     """Keeps the label and the score of each answer whose outcome is known, and judges a measure of them."""
 
     reads: ClassVar[tuple[str, ...]] = ("score", "label")
@@ -43,13 +44,13 @@ class _Quality:
             side = labelled.filter(pl.col("variant") == variant)
             parts.append((side["label"].to_numpy(), side["score"].to_numpy()))
 
+    @abstractmethod
     def measure(self, labels: Floats, scores: Floats) -> Measured | None:
         """Return the measure of answers; None where it has none yet."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bounds(self, champion: float) -> tuple[float, float]:
         """Return by how much less than the champion's is harm, and by how much is not much worse."""
-        raise NotImplementedError
 
     def verdict(self) -> StepVerdict:
         """Say whether the candidate's answers are worse."""
