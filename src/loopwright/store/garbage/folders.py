@@ -74,15 +74,10 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def newest_in(folder: Path) -> int:
-    """Return when something in a folder was last written, microseconds UTC."""
-    return _newest(folder)
-
-
 def _old(before_us: int, *parents: Path) -> list[Path]:
     """Return the folders in some folders in which nothing was written since a moment."""
     found = [folder for parent in parents for folder in _entries(parent)]
-    return [folder for folder in found if folder.is_dir() and _newest(folder) < before_us]
+    return [folder for folder in found if folder.is_dir() and newest_in(folder) < before_us]
 
 
 def remove_projects(parents: Iterable[Path], gone: Collection[str]) -> list[Path]:
@@ -117,7 +112,8 @@ def _files(path: Path) -> Iterator[tuple[int, int]]:
         yield (0 if file.is_dir() else state.st_size), state.st_mtime_ns // 1000
 
 
-def _newest(folder: Path) -> int:
+def newest_in(folder: Path) -> int:
+    """Return when something in a folder was last written, microseconds UTC."""
     return max((at for _, at in _files(folder)), default=_written_at(folder))
 
 
