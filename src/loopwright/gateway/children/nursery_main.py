@@ -62,11 +62,21 @@ class NurseryProcess:
         self._handles: list[int] = []
 
     def run(self) -> None:
-        """Fork, kill and tell, until the gateway is gone."""
+        """Fork, kill and tell, until the gateway is gone; a child that ends after that is not told of."""
         woken, wake = socket.socketpair()
         wake.setblocking(False)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        try:
+            self._serve(woken)
+        finally:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            woken.close()
+            wake.close()
+            self._end()
+
+    def _serve(self, woken: socket.socket) -> None:
         with selectors.DefaultSelector() as selector:
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
@@ -78,7 +88,6 @@ class NurseryProcess:
                     self._reap()
                 if self._control in ready:
                     is_connected = self._listen()
-        self._end()
 
     def _listen(self) -> bool:
         """Take orders; return False once the gateway has hung up."""
