@@ -12,8 +12,6 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.wire.folders import hold_folder, is_held
 
 _LOCK = "server.lock"
-_PROBED_S = 0.3
-"""How long a server that starts waits: who looks whether there is one holds the lock for a moment."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -31,7 +29,7 @@ def sole_owner(settings: Settings) -> AbstractContextManager[None]:
     Raises:
         Unavailable: Another process holds it, or the folder cannot be written.
     """
-    return hold_folder(settings.state_dir / _LOCK, _PROBED_S, lambda: _owned(settings))
+    return hold_folder(settings.state_dir / _LOCK, 0, lambda: _owned(settings))
 
 
 def refuse_if_owned(settings: Settings) -> None:

@@ -11,6 +11,8 @@ from typing import IO
 from loopwright.kernel.errors import Unavailable
 
 _LOOK_AGAIN_S = 0.02
+_LOOK_LASTS_S = 5.0
+"""How long one who only looks may be in the way before it counts as work; it takes microseconds, but may be paused."""
 
 
 @contextmanager
@@ -19,7 +21,7 @@ def hold_folder(lock: Path, wait_s: float, taken: Callable[[], Unavailable]) -> 
 
     Args:
         lock: The lock's file in the folder.
-        wait_s: How long to wait for another process to let go, seconds.
+        wait_s: How long to wait for another process to let go, seconds; for one who only looks it waits in any case.
         taken: Makes the error that is raised if it does not.
 
     Raises:
@@ -29,8 +31,10 @@ def hold_folder(lock: Path, wait_s: float, taken: Callable[[], Unavailable]) -> 
     file = _open(lock)
     try:
         while not (_is_granted(file, fcntl.LOCK_EX) and _is_at(file, lock)):
-            if time.monotonic() > deadline:
+            late_s = time.monotonic() - deadline
+            if late_s > 0 and (late_s > _LOOK_LASTS_S or not _is_granted(file, fcntl.LOCK_SH)):
                 raise taken()
+            fcntl.flock(file, fcntl.LOCK_UN)
             time.sleep(_LOOK_AGAIN_S)
             if not _is_at(file, lock):  # the folder was deleted meanwhile, with the lock in it
                 file.close()
