@@ -37,6 +37,13 @@ finally:
     assert not {"polars", "sqlalchemy", "httpx", "starlette"} & set(answer.stdout.split())
 
 
+def test_up_imports_nothing_that_its_processes_alone_need() -> None:
+    code = "import sys; from loopwright.cli.main import cli; cli.get_command(None, 'up'); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "loopwright.server.supervisor" in loaded
+    assert not {"polars", "numpy", "sqlalchemy", "starlette", "loopwright.governance"} & set(loaded)
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_each_command_explains_itself(name: str) -> None:
     from click.testing import CliRunner

@@ -13,7 +13,7 @@ from loopwright.kernel.version import VERSION
 
 COMMANDS = {
     "init": ("loopwright.cli.project:init", "Start a project from a template."),
-    "up": ("loopwright.cli.processes:up", "Run server, worker, gateway and UI here."),
+    "up": ("loopwright.cli.starting:up", "Run server, worker, gateway and UI here."),
     "apply": ("loopwright.cli.project:apply", "Show the plan of a project file, then make it so."),
     "start": ("loopwright.cli.project:start", "Run a pipeline now."),
     "retry": ("loopwright.cli.project:retry", "Run a failed execution on from the step that failed; or a failed job."),

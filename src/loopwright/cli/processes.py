@@ -1,4 +1,4 @@
-"""Commands about processes and this machine: up, status, logs, verify, doctor, login."""
+"""Commands about processes and this machine: status, logs, verify, doctor, login."""
 
 import sys
 import time
@@ -14,70 +14,18 @@ from loopwright.cli.project import follow_execution
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.client import HttpCaller, Remote, find_caller, keep_token
-from loopwright.config import check_gateway_name, load_settings, unknown_settings
+from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.kernel.suggestions import nearest
 from loopwright.pipelines import Execution, StepRun
-from loopwright.server import ROLES, Supervisor
+from loopwright.server import ROLES
 from loopwright.ui import page_of
 
 _LOOK_EVERY_S = 0.2
 _ENDED = ("done", "failed", "skipped")
 """States of steps that do not run any more."""
-
-
-@click.command()
-@click.option("--state", type=click.Path(path_type=Path), help="State folder; default ./.loopwright.")
-@click.option("--host", help="Address to listen on; others than loopback need --auth.")
-@click.option("--port", type=int, help="Port of server and UI.")
-@click.option("--gateway-port", type=int, help="Port of the gateway.")
-@click.option("--gateway-name", help="Parts several gateways on one state folder; default 0.")
-@click.option("--auth", is_flag=True, help="Ask every caller for a token.")
-@click.option("--role", type=click.Choice(["server", "worker", "gateway"]), multiple=True, help="Only these processes.")
-@json_option
-def up(
-    state: Path | None,
-    host: str | None,
-    port: int | None,
-    gateway_port: int | None,
-    gateway_name: str | None,
-    auth: bool,
-    role: tuple[str, ...],
-    as_json: bool,
-) -> None:
-    """Run server, worker, gateway and UI here until Ctrl C."""
-    settings = load_settings(state, here=True)
-    changes: dict[str, Any] = {"host": host, "port": port, "gateway_port": gateway_port, "auth": "on" if auth else None}
-    changes["gateway_name"] = None if gateway_name is None else check_gateway_name(gateway_name)
-    settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
-    for name, meant in unknown_settings().items():
-        click.echo(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
-    supervisor = Supervisor(settings, role or ROLES)
-    supervisor.start()
-    if supervisor.warning:
-        click.echo(supervisor.warning, err=True)
-    if as_json:
-        where = {"url": supervisor.server_url, "gateway_url": supervisor.gateway_url, "state": str(settings.state_dir)}
-        print_json({**where, "logs": str(settings.state_dir / "logs")})
-    else:
-        _tell_where(supervisor)
-    try:
-        supervisor.watch()
-    except (KeyboardInterrupt, SystemExit):
-        click.echo("stopping", err=as_json)
-    finally:
-        supervisor.stop()
-
-
-def _tell_where(supervisor: Supervisor) -> None:
-    state_dir = supervisor.settings.state_dir
-    click.echo(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
-    click.echo(f"state in {state_dir}, logs in {state_dir / 'logs'}; Ctrl C stops")
-    if supervisor.settings.auth == "on":
-        click.echo("auth is on: create tokens with the service token, for example")
-        click.echo(f'  LOOPWRIGHT_TOKEN="$(cat {state_dir / "service.token"})" loopwright login --create person:you')
 
 
 @click.command()

@@ -1,6 +1,16 @@
-"""The data plane: answers predictions, takes labels and pushed rows, and keeps doing so while the server is down."""
+"""The data plane: answers predictions, takes labels and pushed rows, and keeps doing so while the server is down.
 
-from loopwright.gateway.process import main, run
-from loopwright.gateway.salvage import Salvaged, salvage
+Its children import their own modules of it, not what the gateway itself runs on.
+"""
+
+from typing import TYPE_CHECKING
+
+from loopwright.kernel.doors import later
+
+if TYPE_CHECKING:
+    from loopwright.gateway.process import main, run
+    from loopwright.gateway.salvage import Salvaged, salvage
+
+__getattr__ = later(__name__, {"process": ("main", "run"), "salvage": ("Salvaged", "salvage")})
 
 __all__ = ["Salvaged", "main", "run", "salvage"]
