@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
-from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.monitoring import Monitor, MonitorSpec, PolicyAnswers
+from loopwright.monitoring import Monitor, MonitorSpec, PolicyAnswers, Window
+from loopwright.monitoring.sql import save_window
 from loopwright.serving import DeploymentSpec
 from loopwright.store import sql as store_sql
+from loopwright.store.tx import Tx
 from tests.conftest import START
 from tests.monitoring.conftest import Worker
 from tests.store.interleaving import interruptions
@@ -46,6 +49,8 @@ def test_the_default_metric_follows_the_task(served: Served) -> None:
         ("drift", MonitorSpec(DAY_US, drift="magic")),
         ("every", MonitorSpec(5)),
         ("span", MonitorSpec(DAY_US, span_us=1)),
+        ("span", MonitorSpec(10 * MINUTE_US)),
+        ("over", MonitorSpec(HOUR_US, over_us=29 * DAY_US)),
         ("value", MonitorSpec(DAY_US, value="__import__('os')")),
         ("channels", MonitorSpec(DAY_US, channels=["pigeon:loft"])),
         ("channels", MonitorSpec(DAY_US, channels=["webhook"])),
@@ -56,6 +61,26 @@ def test_what_cannot_work_is_refused_by_field(field: str, spec: MonitorSpec, ser
     with pytest.raises(InvalidInput) as refused:
         served(spec)
     assert refused.value.field == field
+
+
+def test_a_stretch_is_judged_whole_or_refused(served: Served, worker: Worker) -> None:
+    half_hour = 30 * MINUTE_US
+    with pytest.raises(InvalidInput, match="672 windows of 10m") as refused:
+        served(MonitorSpec(10 * MINUTE_US))
+    assert refused.value.next_step.startswith("span=112h or less")
+    served(MonitorSpec(half_hour))
+    empty = Window("late", 0, 1, "closed", *(0, 0, 0, None, [], [], [], {}, "", 0))
+
+    def close(tx: Tx) -> None:
+        for number in range(672):
+            start_at = worker.wall.at_us + number * half_hour
+            save_window(tx, msgspec.structs.replace(empty, start_at=start_at, end_at=start_at + half_hour))
+
+    worker.dispatcher.write("flights", SERVICE_ACTOR, close)
+    end_at = worker.wall.at_us + 14 * DAY_US
+    stretch = {"deployment": "late", "start_at": end_at - half_hour, "end_at": end_at, "state": "closed"}
+    task = worker.call("monitoring.window_task", stretch, "flights")
+    assert task.before[0].start_at == worker.wall.at_us
 
 
 def test_nothing_watches_an_unknown_deployment(call: Call) -> None:

@@ -3,7 +3,7 @@
 import msgspec
 
 from loopwright import registry, serving
-from loopwright.kernel.clock import HOUR_US, MINUTE_US
+from loopwright.kernel.clock import HOUR_US, MINUTE_US, format_duration
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
@@ -16,7 +16,7 @@ from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, Referenc
 from loopwright.monitoring.targets import keep_targets, shown_spec
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
 from loopwright.monitoring.watched import get
-from loopwright.monitoring.windows import plan_close
+from loopwright.monitoring.windows import MOST_PARTS, plan_close
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 
@@ -170,11 +170,7 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
     if spec.drift not in plugin_names("drift_metrics"):
         rule = f"one of {', '.join(plugin_names('drift_metrics'))}"
         raise InvalidInput("no such distance", field="drift", value=spec.drift, rule=rule)
-    if spec.every_us < MINUTE_US:
-        raise InvalidInput("windows this short measure nothing", field="every", value=spec.every_us, rule="at least 1m")
-    if spec.span_us < spec.every_us or min(spec.label_lag_us, spec.grace_us) < 0 or spec.persist < 1:
-        rule = "span at least every; label_lag and grace not negative; persist at least 1"
-        raise InvalidInput("these stretches do not fit", field="span", value=spec.span_us / HOUR_US, rule=rule)
+    _check_stretches(spec)
     if spec.value:
         parse_expression(spec.value, COUNTS)
         if task != "binary":
@@ -189,6 +185,23 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
             rule = "webhook:https://host/path"
             raise InvalidInput("this channel leads nowhere", field="channels", value=channel, rule=rule)
     return msgspec.structs.replace(spec, performance=spec.performance or (known[0] if known else ""))
+
+
+def _check_stretches(spec: MonitorSpec) -> None:
+    if spec.every_us < MINUTE_US:
+        raise InvalidInput("windows this short measure nothing", field="every", value=spec.every_us, rule="at least 1m")
+    if spec.span_us < spec.every_us or min(spec.label_lag_us, spec.grace_us) < 0 or spec.persist < 1:
+        rule = "span at least every; label_lag and grace not negative; persist at least 1"
+        raise InvalidInput("these stretches do not fit", field="span", value=spec.span_us / HOUR_US, rule=rule)
+    for field, stretch_us in (("span", spec.span_us), ("over", spec.over_us)):
+        if stretch_us > MOST_PARTS * spec.every_us:
+            raise InvalidInput(
+                "so long a stretch of such short windows is not judged at every one of them",
+                field=field,
+                value=format_duration(stretch_us),
+                rule=f"at most {MOST_PARTS} windows of {format_duration(spec.every_us)}",
+                next_step=f"{field}={format_duration(MOST_PARTS * spec.every_us)} or less, or a longer every",
+            )
 
 
 def _adopt_champion(tx: Tx, deployment: str, served: serving.DeploymentSpec) -> None:

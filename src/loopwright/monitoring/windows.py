@@ -31,8 +31,8 @@ from loopwright.store.types import BlobRef, Job
 
 HEALTHY_WINDOWS = 3
 """After so many windows that were judged and raised no alert of its kind an incident is resolved."""
-MOST_PARTS = 400
-"""Most windows of one span."""
+MOST_PARTS = 672
+"""Most windows of one span, two weeks of half hours; a monitor whose stretches hold more is refused."""
 _HISTORY = 12
 """How many windows before one its judgement looks at."""
 
