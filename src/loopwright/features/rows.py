@@ -110,6 +110,11 @@ class AggregateRows(NamedTuple):
     columns: dict[str, tuple[Ints, Ints]]
     counts: str
 
+    def take(self, index: Ints) -> "AggregateRows":
+        """Return some of the rows."""
+        columns = {name: (known_at[index], fixed[index]) for name, (known_at, fixed) in self.columns.items()}
+        return AggregateRows(self.entity[index], self.counted_at[index], self.identity[index], columns, self.counts)
+
     def partials(self, column: str, entity: Ints) -> tuple[Ints, Partials]:
         """Return entity codes and partials of the rows whose value of a column is known to anyone."""
         known_at, value = self.columns[column]
@@ -128,6 +133,12 @@ class LatestRows(NamedTuple):
     sequence: Ints
     known_at: dict[str, Ints]
     values: dict[str, pl.Series]
+
+    def take(self, index: Ints) -> "LatestRows":
+        """Return some of the rows."""
+        known_at = {name: at[index] for name, at in self.known_at.items()}
+        values = {name: column[index] for name, column in self.values.items()}
+        return LatestRows(self.entity[index], self.event_at[index], self.sequence[index], known_at, values)
 
 
 def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:

@@ -305,6 +305,31 @@ def test_several_writers_lose_nothing(small: Any, tmp_path: Path) -> None:
     store.close()
 
 
+def test_pushes_get_their_turn_while_a_view_is_filled(
+    small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_ENTITIES_AT_ONCE", 2)
+    origin, merge = bind_views(small.plan, "p")[0], sqlite.merge
+    names = ["BOS", "EWR", "JFK", "LGA", "ORD"]
+    old, new = (small.weather([(name, hour, float(hour), "clear") for name in names]) for hour in (1, 2))
+    other, pushes = SqliteOnlineStore(store.path), []
+
+    def push_meanwhile(arrivals: Any, bodies: Any, most_rows: int) -> Any:
+        merged = merge(arrivals, bodies, most_rows)
+        if not pushes:
+            pushes.append(threading.Thread(target=other.push, args=([origin], new)))
+            pushes[0].start()
+            pushes[0].join()
+        return merged
+
+    monkeypatch.setattr(sqlite, "merge", push_meanwhile)
+    assert store.fill(origin, old, ["a" * 64], 9 * HOUR_US) == (5, 5)
+    other.close()
+    assert store.filled(origin.key) == {"a" * 64}
+    found = store.lookup([origin], {"origin": names * 2}, [2 * HOUR_US] * 5 + [3 * HOUR_US] * 5)
+    assert found.columns["temp"].tolist() == [1.0] * 5 + [2.0] * 5
+
+
 def test_a_file_that_is_no_store_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "online.sqlite").write_text("not a database" * 100)
     with pytest.raises(Unavailable, match="filled again"):

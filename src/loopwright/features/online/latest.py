@@ -33,6 +33,10 @@ class LatestArrival(NamedTuple):
     rows: LatestRows
     kept_us: int
 
+    def of_rows(self, index: Ints) -> "LatestArrival":
+        """Return some of the rows."""
+        return self._replace(rows=self.rows.take(index))
+
 
 def newest_event_at(body: bytes) -> int:
     """Return the last event time of an entity's rows, microseconds UTC: by it a value's age is told."""

@@ -17,7 +17,7 @@ from loopwright.data import known
 from loopwright.features.online.base import SLACK_US, Entities, Forgotten, Lookup, Part, Pushed
 from loopwright.features.online.latest import LatestArrival, newest_event_at
 from loopwright.features.online.places import RETURNS_ROOM, SCHEMA
-from loopwright.features.online.state import Arrival, look_up, merge
+from loopwright.features.online.state import Arrival, in_parts, look_up, merge
 from loopwright.features.online.windows import WindowArrival
 from loopwright.features.plans import used_columns
 from loopwright.features.pointintime import NEVER
@@ -112,14 +112,17 @@ class SqliteOnlineStore:
         return Pushed(max((part.frame.height for part in parts), default=0), changed)
 
     def fill(self, view: BoundView, frame: pl.DataFrame, fragments: Iterable[str], until_us: int) -> Pushed:
-        """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments."""
+        """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments.
+
+        Some entities at a time, so that pushes get their turn; broken off, the next fill merges the same rows again.
+        """
         rows = DatasetRows(view.dataset, frame)
         is_early = rows.event_at <= until_us
         if not is_early.all():
             rows = DatasetRows(view.dataset, frame.filter(pl.Series(is_early)))
         arrival = self._arrival(view, rows)
+        changed = sum(self._merge_beside(part) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
         with self._writing() as connection:
-            changed = self._merge(connection, [arrival])
             marks = [(view.key, fragment) for fragment in fragments]
             connection.executemany("INSERT OR IGNORE INTO fills VALUES (?, ?)", marks)
         return Pushed(rows.frame.height, changed)
@@ -233,16 +236,35 @@ class SqliteOnlineStore:
             return LatestArrival(view.key, latest_rows(view.view, rows), self.slack_us)
         return WindowArrival(view.key, aggregate_rows(view.view, rows), _window_us(view, view.view) + self.slack_us)
 
+    def _merge_beside(self, arrival: Arrival) -> int:
+        """Merge what arrived while others may write; what they change meanwhile is merged again."""
+        with self._translated():
+            before = self._stored(self._connection(), [arrival])
+        changed = self._changes([arrival], before)
+        with self._writing() as connection:
+            if self._stored(connection, [arrival]) != before:
+                return self._merge(connection, [arrival])
+            connection.executemany(_WRITE, changed)
+        return len(changed)
+
     def _merge(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> int:
-        before = self._read(connection, {arrival.view_key: arrival.rows.entity.to_list() for arrival in arrivals})
-        changed = [
+        changed = self._changes(arrivals, self._stored(connection, arrivals))
+        connection.executemany(_WRITE, changed)
+        return len(changed)
+
+    def _changes(
+        self, arrivals: Sequence[Arrival], before: Mapping[str, Mapping[str, bytes]]
+    ) -> list[tuple[str, str, bytes]]:
+        """Return what changes by what arrived: view key, entity and new body."""
+        return [
             (view_key, entity, body)
             for view_key, bodies in merge(arrivals, before, self.most_rows).items()
             for entity, body in bodies.items()
             if before[view_key].get(entity) != body
         ]
-        connection.executemany(_WRITE, changed)
-        return len(changed)
+
+    def _stored(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> dict[str, dict[str, bytes]]:
+        return self._read(connection, {arrival.view_key: arrival.rows.entity.to_list() for arrival in arrivals})
 
     @staticmethod
     def _read(

@@ -5,7 +5,9 @@ set alone. So neither the order nor the repetition of what arrives changes the s
 and a push that was sent twice end in the same bytes. ``windows`` and ``latest`` hold the two kinds of bodies.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from loopwright.features.online.base import Bodies, Entities, Lookup
 from loopwright.features.online.latest import LatestArrival, look_up_latest, merge_latest
@@ -29,6 +31,15 @@ def merge(arrivals: Sequence[Arrival], bodies: Mapping[str, Bodies], most_rows: 
         if isinstance(arrival, LatestArrival):
             merged[arrival.view_key] = merge_latest(arrival, bodies[arrival.view_key], most_rows)
     return merged
+
+
+def in_parts(arrival: Arrival, entities: int) -> Iterator[Arrival]:
+    """Yield what arrived for so many entities at a time."""
+    codes = arrival.rows.entity.rank("dense").to_numpy().astype(np.int64) - 1
+    order = np.argsort(codes, kind="stable")
+    borders = np.searchsorted(codes[order], np.arange(entities, codes.max(initial=0) + 1, entities))
+    for index in np.split(order, borders):
+        yield arrival.of_rows(index)
 
 
 def look_up(views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies: Mapping[str, Bodies]) -> Lookup:

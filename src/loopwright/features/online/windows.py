@@ -36,6 +36,10 @@ class WindowArrival(NamedTuple):
     rows: AggregateRows
     kept_us: int
 
+    def of_rows(self, index: Ints) -> "WindowArrival":
+        """Return some of the rows."""
+        return self._replace(rows=self.rows.take(index))
+
 
 class _Stack(NamedTuple):
     """Rows of several bodies: ``owner``, int64 (n,), says whose each row of ``table`` is, int64 (n, 2 + 2k)."""
