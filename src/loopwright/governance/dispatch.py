@@ -279,7 +279,7 @@ def _once(tx: Tx, called: Verb, args: dict[str, Any], values: dict[str, Any], ke
     # then gets its answer, whatever they would have collided on. If the verb fails, the key goes with its transaction.
     if store_sql.insert_key(tx.connection, tx.project, key, digest, tx.wall_us):
         result = called.function(tx, **values)
-        if called.keeps_answer:
+        if called.keeps_answer and result is not None:  # None is what a key without an answer gives
             store_sql.keep_answer(tx.connection, tx.project, key, to_builtins(result))
         return result
     first_digest, answer = store_sql.get_answer(tx.connection, tx.project, key)
