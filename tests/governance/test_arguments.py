@@ -63,6 +63,53 @@ def test_no_blob_has_less_than_no_bytes(verb: str) -> None:
         check_arguments(find_verb(verb), {"blobs": named})
 
 
+@pytest.mark.parametrize(
+    ("verb", "sent", "field"),
+    [
+        (
+            "tracking.log_batch",
+            {"run_id": "r", "metrics": [{"key": "a", "value": 1}, {"key": "b", "value": 2, "stp": 3}]},
+            "metrics[1].stp",
+        ),
+        ("monitoring.declare", {"deployment": "late", "spec": {"every_us": 60_000_000, "persits": 3}}, "spec.persits"),
+        (
+            "loop.plan",
+            {
+                "spec": {
+                    "name": "late",
+                    "datasets": [
+                        {
+                            "name": "d",
+                            "source": {"kind": "csv", "pth": "x"},
+                            "key": ["id"],
+                            "time": "at",
+                            "known_at": {"y": {"column": "at", "after": 5}},
+                        }
+                    ],
+                }
+            },
+            "spec.datasets[0].source.pth",
+        ),
+    ],
+)
+def test_a_field_that_nothing_reads_is_named_wherever_it_stands(verb: str, sent: dict[str, Any], field: str) -> None:
+    for read in (
+        lambda: read_arguments(find_verb(verb), json.dumps(sent).encode()),
+        lambda: check_arguments(find_verb(verb), sent),
+    ):
+        with pytest.raises(InvalidInput, match="nothing reads the field") as refused:
+            read()
+        assert refused.value.field == field
+        assert refused.value.next_step
+
+
+def test_a_newer_part_of_the_platform_may_say_more_than_is_read() -> None:
+    trouble = {"kind": "disk", "message": "full", "since": 1, "what_comes_later": 1}
+    said = {"gateway": "g", "address": "http://g", "position": 1, "troubles": [trouble]}
+    called = find_verb("serving.acknowledge")
+    assert check_arguments(called, said) == read_arguments(called, json.dumps(said).encode())
+
+
 def test_the_largest_numbers_and_what_only_looks_like_a_nul_are_taken() -> None:
     body = (
         b'{"experiment": "a", "params": {"least": -9223372036854775808, "most": 9223372036854775807, "x": "\\\\u0000"}}'

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 import msgspec
+from msgspec.inspect import is_struct_type
 
 from loopwright.kernel.documents import convert, from_json
 from loopwright.kernel.errors import InvalidInput
@@ -47,6 +49,41 @@ def check_content(name: str, given: Any, depth: int = 0) -> None:
             check_content(name, each, depth + 1)
 
 
+def check_fields(called: Verb, args: dict[str, Any], values: dict[str, Any]) -> None:
+    """Refuse a field inside an argument that nothing reads: what is misspelt there would be left out in silence.
+
+    The platform's own calls may say more than this version reads: a gateway may be newer than its server.
+
+    Args:
+        called: The verb.
+        args: What was given, as JSON holds it.
+        values: The same with the types the verb asks for.
+
+    Raises:
+        InvalidInput: There is such a field; names it.
+    """
+    for name, value in values.items() if called.surface != "internal" else ():
+        _check_fields(args[name], value, name)
+
+
+def _check_fields(given: Any, value: Any, path: str) -> None:
+    if isinstance(value, msgspec.Struct) and isinstance(given, dict):
+        names = {field.encode_name: field.name for field in msgspec.structs.fields(value)}
+        tag = value.__struct_config__.tag_field
+        for name, inner in given.items():
+            if name in names:
+                _check_fields(inner, getattr(value, names[name]), f"{path}.{name}")
+            elif name != tag:
+                what = f"nothing reads the field {name} here"
+                raise InvalidInput(what, field=f"{path}.{name}", value=inner, next_step=suggest(name, names))
+    elif isinstance(value, dict) and isinstance(given, dict):
+        for (name, inner), read in zip(given.items(), value.values(), strict=True):
+            _check_fields(inner, read, f"{path}.{name}")
+    elif isinstance(value, list | tuple) and isinstance(given, list):
+        for place, (inner, read) in enumerate(zip(given, value, strict=False)):
+            _check_fields(inner, read, f"{path}[{place}]")
+
+
 def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments with the types the verb asks for.
 
@@ -65,6 +102,7 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
     for name, parameter in called.parameters.items():
         if name not in values and parameter.default is parameter.empty:
             raise InvalidInput(f"{called.name} needs {name}", field=name, rule="required")
+    check_fields(called, args, values)
     return values
 
 
@@ -74,19 +112,31 @@ def read_arguments(called: Verb, body: bytes) -> dict[str, Any]:
     Raises:
         InvalidInput: It is not JSON, or an argument is unknown, missing or of another type; names it.
     """
+    values = _read_at_once(called, body)
+    return check_arguments(called, from_json(body or b"{}", dict[str, Any])) if values is None else values
+
+
+def _read_at_once(called: Verb, body: bytes) -> dict[str, Any] | None:
+    """Return what a sound body holds; None of another, which is read slowly to say what is wrong with it."""
     decoder = _decoder(called)
-    if decoder is not None and body:
-        try:
-            given = decoder.decode(body)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            pass  # read slowly, the body says what is wrong with it
-        else:
-            values = {name: getattr(given, name) for name in given.__struct_fields__}
-            values = {name: value for name, value in values.items() if value is not msgspec.UNSET}
-            is_sound = not _MAY_NOT_FIT.search(body) and not _may_be_long(values, len(body))
-            if is_sound and values.get("limit", 0) >= 0:
-                return values
-    return check_arguments(called, from_json(body or b"{}", dict[str, Any]))
+    if decoder is None or not body:
+        return None
+    try:
+        given = decoder.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+    values = {name: getattr(given, name) for name in given.__struct_fields__}
+    values = {name: value for name, value in values.items() if value is not msgspec.UNSET}
+    if _MAY_NOT_FIT.search(body) or _may_be_long(values, len(body)) or values.get("limit", 0) < 0:
+        return None
+    if any(map(_holds_structs, called.types.values())):
+        check_fields(called, from_json(body, dict[str, Any]), values)
+    return values
+
+
+@cache
+def _holds_structs(kind: Any) -> bool:
+    return is_struct_type(kind) or any(map(_holds_structs, get_args(kind)))
 
 
 def _may_be_long(values: dict[str, Any], size: int) -> bool:
