@@ -379,3 +379,5 @@ def test_a_look_says_what_a_claim_would_find_and_when_the_next_is_due(
     assert look("w2") == (False, wall.at_us + 7 * SECOND_US)
     wall.at_us += LEASE_US + 1
     assert look("w2")[0], "a lease ran out"
+    assert not look("w2", training=5)[0], "and no slot is free in its lane"
+    assert look("w1", training=5)[0], "but whose job it is goes on with it"

@@ -78,10 +78,9 @@ def update_job(connection: Connection, job: Job, **values: Any) -> Job:
 
 _is_due = (jobs.c.state == "queued") & (jobs.c.lane == bindparam("lane")) & (jobs.c.due_at <= bindparam("wall_us"))
 _is_lost = (jobs.c.state == "running") & (jobs.c.lease_until < bindparam("wall_us"))
+_is_own = jobs.c.worker == bindparam("worker")
 _held = Statement(
-    select(jobs.c.lane, func.count().label("held"))
-    .where(jobs.c.state == "running", jobs.c.worker == bindparam("worker"))
-    .group_by(jobs.c.lane)
+    select(jobs.c.lane, func.count().label("held")).where(jobs.c.state == "running", _is_own).group_by(jobs.c.lane)
 )
 
 
@@ -130,7 +129,7 @@ def _prospect(kinds: tuple[str, ...], lanes: tuple[str, ...]) -> Statement:
     return Statement(
         select(
             exists().where(is_waiting, jobs.c.due_at <= bindparam("wall_us")).label("is_due"),
-            exists().where(_is_lost, _are_of(kinds)).label("is_lost"),
+            exists().where(_is_lost, in_lanes | _is_own, _are_of(kinds)).label("is_lost"),
             select(func.min(jobs.c.due_at)).where(is_waiting).scalar_subquery().label("next_at"),
         )
     )
@@ -142,7 +141,7 @@ def look_for_jobs(
     """Say what a claim would find, without taking anything: many workers ask at every commit."""
     held = count_held(connection, worker)
     lanes = tuple(lane for lane, number in slots.items() if number > held.get(lane, 0))
-    row = _prospect(tuple(kinds), lanes).first(connection, wall_us=wall_us)
+    row = _prospect(tuple(kinds), lanes).first(connection, worker=worker, wall_us=wall_us)
     return Prospect(bool(row.is_due or row.is_lost), row.next_at)
 
 
