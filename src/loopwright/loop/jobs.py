@@ -13,7 +13,7 @@ from loopwright.data import read
 from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set, online
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import (
     batch_scores,  # noqa: F401 - a job in a file of its own
     deletion,
@@ -214,7 +214,10 @@ def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.Data
     blob: BlobRef = context.blobs.put(buffer.getvalue())
     document = {"codec": "frame", "blob": blob.digest, "library": "polars"}
     pool: PipelineContext = context
-    answer = pool.children.call(request.function, {"": document}, timeout_s=600.0).output
+    asked: dict[str, Any] = {"timeout_s": 600.0, "owner": context.project}
+    answer = pool.children.call(request.function, {"": document}, **asked).output
+    if not isinstance(answer, dict) or answer.get("codec") != "frame":
+        raise StepFailed(f"{request.name} returned no frame", field="return", next_step="return one row for each row")
     return pl.read_parquet(context.blobs.path(answer["blob"])).select(request.outputs)
 
 

@@ -106,6 +106,7 @@ class StepContext:
             should_stop=self.should_stop,
             lane="training",
             folder=folder,
+            owner=self.project,
         )
         self.log += result.log
         return result.output

@@ -109,7 +109,7 @@ class WorkerContext:
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
         lane = kind_named(self.job.kind).lane
-        self.children.transform(code, rows, out, should_stop=self.should_stop, lane=lane)
+        self.children.transform(code, rows, out, should_stop=self.should_stop, lane=lane, owner=self.project)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.

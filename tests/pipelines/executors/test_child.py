@@ -1,5 +1,6 @@
 """Children: user code runs apart from the worker, stays warm, and is ended when it takes too much."""
 
+import json
 import os
 import textwrap
 import time
@@ -93,6 +94,21 @@ CODE = """
             return digest
         base.Files.keep = keep
         return pl.DataFrame({"x": [1]})
+    def says(text):
+        body = text.encode()
+        os.write(int(sys.argv[2]), len(body).to_bytes(4, "big") + body)
+        time.sleep(3600)
+    def promises(length):
+        os.write(int(sys.argv[2]), length.to_bytes(4, "big"))
+        time.sleep(3600)
+    def touches(rows):
+        for name in os.listdir("../in"):
+            os.chmod("../in/" + name, 0o777)
+            os.utime("../in/" + name, (1, 1))
+        return len(os.listdir("../in"))
+    def remembers(what, seen=[]):
+        seen.append(what)
+        return seen
     def rewrites():
         open(__file__, "a").write("\\nSTARTED = -1\\n")
     def late(rows):
@@ -364,6 +380,54 @@ def test_a_step_returns_only_what_it_was_given_or_made(
     with pytest.raises(Corrupt, match="not where the step said"):
         pool.call(code("hands_over"), {"path": str(tmp_path / "secret")})
     assert not blob_store.has(digest_bytes(b"lws_secret"))
+
+
+@pytest.mark.parametrize("document", [{"blob": "{}"}, [{"a": {"blobs": {"x": "{}"}}}], {"codec": "x", "blob": "{}"}])
+def test_a_child_that_speaks_for_itself_names_no_foreign_blob(
+    pool: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, document: Any
+) -> None:
+    """Whoever takes a frame reads the blob, also where no codec stands beside it."""
+    foreign = blob_store.put(b"another project's rows").digest
+    said = json.dumps({"output": document, "files": {}}).replace("{}", foreign, 1)
+    with pytest.raises(StepFailed, match="neither was given nor made"):
+        pool.call(code("says"), {"text": said})
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"files": []}', '{"files": {"a": 1}}', '{"error": 1}', "\xff", "[" * 100_000]
+)
+def test_what_is_no_answer_ends_the_step_and_its_child(
+    pool: ChildPool, code: Callable[[str], CodeRef], text: str
+) -> None:
+    with pytest.raises(StepFailed, match="what is no answer"):
+        pool.call(code("says"), {"text": text})
+    assert pool.call(code("add"), {"a": 1}).output == 2
+
+
+def test_an_answer_that_would_fill_the_worker_is_not_read(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    with pytest.raises(StepFailed, match=r"returned \d+ MB of JSON"):
+        pool.call(code("promises"), {"length": child.MOST_ANSWER_BYTES + 1})
+    assert pool.call(code("add"), {"a": 1}).output == 2
+
+
+@needs_walls
+def test_what_a_step_is_handed_is_no_file_of_the_platform(
+    walled: ChildPool, code: Callable[[str], CodeRef], blob_store: BlobStore, tmp_path: Path
+) -> None:
+    """Walls do not keep mode and times of a file, and a sweep goes by them: every project has the blob's bytes."""
+    pl.DataFrame({"x": [1, 2]}).write_parquet(tmp_path / "in.parquet")
+    given = {"codec": "frame", "blob": blob_store.put_file(tmp_path / "in.parquet").digest}
+    before = blob_store.path(given["blob"]).stat()
+    assert walled.call(code("touches"), {"": given}).output == 1
+    after = blob_store.path(given["blob"]).stat()
+    assert (after.st_mode, after.st_mtime_ns) == (before.st_mode, before.st_mtime_ns)
+
+
+def test_projects_with_the_same_code_share_no_child(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
+    """What a module keeps is of the rows it has seen."""
+    assert pool.call(code("remembers"), {"what": "a"}, owner="flights").output == ["a"]
+    assert pool.call(code("remembers"), {"what": "b"}, owner="other").output == ["b"]
+    assert pool.call(code("remembers"), {"what": "c"}, owner="flights").output == ["a", "c"]
 
 
 def test_code_is_what_its_digest_names(

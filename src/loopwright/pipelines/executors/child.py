@@ -19,12 +19,14 @@ from loopwright.config import user_code_environment
 from loopwright.kernel.errors import StepFailed
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines.executors.enclosure import Enclosure
-from loopwright.pipelines.executors.frames import read_frame, write_frame
+from loopwright.pipelines.executors.frames import TooLong, read_frame, write_frame
 
 log = logging.getLogger("loopwright.pipelines")
 
 START_S = 60.0
 LOG_BYTES = 64 * 1024
+MOST_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of JSON that a child answers: what user code may say at once, for read it takes this worker many times that."""
 _GLANCE_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -36,6 +38,14 @@ class CallResult(msgspec.Struct, frozen=True):
     log: bytes
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """What a child answers a call: the output and the files that it names, by digest; or an error document."""
+
+    output: Any = None
+    files: dict[str, str] = {}
+    error: dict[str, Any] | None = None
+
+
 class Child:
     """One child process with the code of one digest.
 
@@ -44,12 +54,19 @@ class Child:
         code: Unpacked code; empty for functions of the platform.
         enclosure: How it is shut in; None if it is not.
         more: A further folder that it may write to.
+        owner: The project whose code it is; empty for functions of the platform.
     """
 
     def __init__(
-        self, folder: Path, digest: str, code: str, enclosure: Enclosure | None = None, more: Path | None = None
+        self,
+        folder: Path,
+        digest: str,
+        code: str,
+        enclosure: Enclosure | None = None,
+        more: Path | None = None,
+        owner: str = "",
     ) -> None:
-        self.digest = digest
+        self.digest, self.owner = digest, owner
         self.inputs, self.scratch, temporary = folder / "in", folder / "scratch", folder / "tmp"
         for own in (self.inputs, self.scratch, temporary):
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,11 +129,12 @@ class Child:
 
     def ask(
         self, call: dict[str, Any], *, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """Send one call and wait for its answer.
 
         Raises:
-            StepFailed: It took too long or too much memory, was cancelled, or the child died; it is dead then.
+            StepFailed: It took too long or too much memory, was cancelled, or the child died or wrote what is no
+                answer; it is dead then.
         """
         os.truncate(self._log, 0)
         deadline = time.monotonic() + timeout_s
@@ -126,10 +144,17 @@ class Child:
                 selector.register(self._from_child, selectors.EVENT_READ)
                 while not selector.select(min(_GLANCE_S, max(0.0, deadline - time.monotonic()))):
                     self._glance(deadline, timeout_s, most_bytes, should_stop)
-            answer: dict[str, Any] = read_frame(self._from_child)
-            return answer
+            return msgspec.convert(read_frame(self._from_child, MOST_ANSWER_BYTES), Answer)
         except (EOFError, BrokenPipeError):
             raise self._died() from None
+        except TooLong as error:
+            self.kill()
+            rule = f"at most {MOST_ANSWER_BYTES >> 20} MB"
+            hint = "return a frame: it travels as a file"
+            raise StepFailed(f"the step returned {error}", field="return", rule=rule, next_step=hint) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self.kill()
+            raise StepFailed("the process of the step answered what is no answer", next_step="see its log") from None
 
     def _glance(
         self, deadline: float, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None

@@ -22,15 +22,20 @@ def write_frame(handle: int, document: Any) -> None:
         rest = rest[os.write(handle, rest) :]
 
 
-def read_frame(handle: int) -> Any:
+class TooLong(ValueError):
+    """A document that is longer than the reader takes."""
+
+
+def read_frame(handle: int, most_bytes: int = MOST_BYTES) -> Any:
     """Read one document from a pipe.
 
     Raises:
         EOFError: The other side is gone.
+        TooLong: It says that more than ``most_bytes`` follow; none of them is read.
     """
     (length,) = _LENGTH.unpack(_read(handle, _LENGTH.size))
-    if length > MOST_BYTES:
-        raise EOFError
+    if length > most_bytes:
+        raise TooLong(f"{length / 1e6:.0f} MB of JSON")
     return msgspec.json.decode(_read(handle, length))
 
 

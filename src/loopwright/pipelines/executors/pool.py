@@ -19,7 +19,7 @@ from loopwright.pipelines.executors.child import CallResult, Child
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
-from loopwright.store.blobs.base import check_digest
+from loopwright.store.blobs.base import DIGEST, check_digest
 from loopwright.store.work import Lane
 
 log = logging.getLogger("loopwright.pipelines")
@@ -80,18 +80,20 @@ class ChildPool:
         should_stop: Callable[[], bool] | None = None,
         lane: Lane = "work",
         folder: Path | None = None,
+        owner: str = "",
     ) -> CallResult:
         """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
 
         An input of the empty name is passed as the first argument, whatever the function calls it. Calls of one lane
         never wait for children of another. With a ``folder`` the child is one of its own, which may write there too and
-        ends with the call.
+        ends with the call. ``owner`` is the project whose code it is: no child that has seen the rows of one is kept
+        for another that has the same code.
 
         Raises:
             StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
         """
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
-        return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder)
+        return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder, owner=owner)
 
     def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
         """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
@@ -115,14 +117,15 @@ class ChildPool:
         timeout_s: float = 3600.0,
         should_stop: Callable[[], bool] | None = None,
         lane: Lane = "work",
+        owner: str = "",
     ) -> CallResult:
-        """Run a function from LazyFrame to LazyFrame over a Parquet file.
+        """Run a function from LazyFrame to LazyFrame over a Parquet file; ``owner`` as in ``call``.
 
         Raises:
             StepFailed: As ``call``.
         """
         call = {"operation": "transform", "paths": {"rows": str(rows.absolute())}, **_named(code)}
-        return self._run(code.digest, call, lane, timeout_s, should_stop, out=out)
+        return self._run(code.digest, call, lane, timeout_s, should_stop, out=out, owner=owner)
 
     def close(self) -> None:
         """End the idle children; running calls end with their process."""
@@ -141,11 +144,12 @@ class ChildPool:
         *,
         folder: Path | None = None,
         out: Path | None = None,
+        owner: str = "",
     ) -> CallResult:
         preparing = self._preparing.get(digest, threading.current_thread())
         if preparing is not threading.current_thread():
             preparing.join()
-        with self._borrowed(digest, lane, folder) as child:
+        with self._borrowed(digest, lane, folder, owner if digest else "") as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
             handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
@@ -153,13 +157,13 @@ class ChildPool:
             try:
                 asked = {**self._handed_in(child, call), "scratch": str(scratch.absolute())}
                 answer = child.ask(asked, should_stop=should_stop, **limits)
-                if "error" in answer:
-                    raise _failure(answer["error"])
-                self._keep(answer["files"], scratch.absolute(), handle)
+                if answer.error is not None:
+                    raise _failure(answer.error)
+                self._keep(answer.files, scratch.absolute(), handle)
                 _copy_out(handle, out)
-                if digest and (strange := blob_digests(answer["output"]) - {*answer["files"], *call.get("paths", {})}):
+                if digest and (strange := _claimed(answer.output) - {*answer.files, *call.get("paths", {})}):
                     raise _strange(strange)
-                return CallResult(answer["output"], child.log_tail())
+                return CallResult(answer.output, child.log_tail())
             except StepFailed as error:
                 error.details["log"] = child.log_tail().decode(errors="replace")
                 raise
@@ -183,10 +187,10 @@ class ChildPool:
                     raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
-    def _borrowed(self, digest: str, lane: Lane, folder: Path | None = None) -> Iterator[Child]:
-        child = self._take(digest, lane, is_alone=folder is not None)
+    def _borrowed(self, digest: str, lane: Lane, folder: Path | None, owner: str) -> Iterator[Child]:
+        child = self._take(digest, lane, owner, is_alone=folder is not None)
         try:
-            child = child or self._spawn(digest, folder)
+            child = child or self._spawn(digest, owner, folder)
             yield child
         finally:
             with self._changed:
@@ -197,14 +201,15 @@ class ChildPool:
                     self._give_back(child)
                 self._changed.notify_all()
 
-    def _take(self, digest: str, lane: Lane, *, is_alone: bool) -> Child | None:
-        """Return an idle child of the digest, or None with the right to start one."""
+    def _take(self, digest: str, lane: Lane, owner: str, *, is_alone: bool) -> Child | None:
+        """Return an idle child of the owner's digest, or None with the right to start one."""
         sort = bool(digest)
         with self._changed:
             self._changed.wait_for(lambda: self._at_work[sort, lane] < self._slots.get(lane, MOST_AT_WORK))
             self._at_work[sort, lane] += 1
             self._bury(lambda child: not child.is_alive)
-            same = next((child for child in self._idle if child.digest == digest and not is_alone), None)
+            alike = (child for child in self._idle if (child.digest, child.owner) == (digest, owner))
+            same = None if is_alone else next(alike, None)
             if same is not None:
                 self._idle.remove(same)
             else:
@@ -241,12 +246,12 @@ class ChildPool:
             self._reaper = None
             self._plan_reaping()
 
-    def _spawn(self, digest: str, more: Path | None = None) -> Child:
+    def _spawn(self, digest: str, owner: str, more: Path | None) -> Child:
         folder = self._folder / "children" / str(next(self._numbers))
         # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
         # before, or where another's code lies, is not what runs now.
         code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder.absolute() / "code")) if digest else ""
-        child = Child(folder.absolute(), digest, code, self._enclosure, more)
+        child = Child(folder.absolute(), digest, code, self._enclosure, more, owner)
         child.wait_ready()
         return child
 
@@ -256,16 +261,29 @@ class ChildPool:
 
 def blob_digests(document: Any) -> set[str]:
     """Return the digests that value documents name, under ``blob`` or in ``blobs`` beside their ``codec``."""
-    if isinstance(document, list):
-        return {digest for item in document for digest in blob_digests(item)}
-    if not isinstance(document, dict):
-        return set()
-    found = {digest for value in document.values() for digest in blob_digests(value)}
-    if "codec" in document:
-        found |= {document["blob"]} if isinstance(document.get("blob"), str) else set()
-        named = document.get("blobs")
-        found |= set(named.values()) if isinstance(named, dict) else set()
-    return found
+    return {digest for one in _dicts(document) if "codec" in one for digest in _named_by(one)}
+
+
+def _claimed(output: Any) -> set[str]:
+    """Return the digests that an output names, as ``blob_digests`` does, also where no codec stands beside them.
+
+    Encoders write one; a child that speaks for itself may leave it out, and whoever takes a frame reads the blob.
+    """
+    return blob_digests(output) | {name for one in _dicts(output) for name in _named_by(one) if DIGEST.match(name)}
+
+
+def _dicts(document: Any) -> Iterator[dict[str, Any]]:
+    """Yield a document and every one inside it."""
+    if isinstance(document, dict):
+        yield document
+    for item in document.values() if isinstance(document, dict) else document if isinstance(document, list) else ():
+        yield from _dicts(item)
+
+
+def _named_by(document: dict[str, Any]) -> set[str]:
+    named = document.get("blobs")
+    found = [document.get("blob"), *(named.values() if isinstance(named, dict) else ())]
+    return {digest for digest in found if isinstance(digest, str)}
 
 
 def _strange(digests: set[str]) -> StepFailed:
