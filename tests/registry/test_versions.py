@@ -10,7 +10,8 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Role
 from loopwright.store.sql import find_blob
-from loopwright.store.types import BlobRef
+from loopwright.store.types import BlobRef, Bounds
+from loopwright.store.work import kinds_with
 
 Call = Callable[..., Any]
 
@@ -67,6 +68,17 @@ def test_nobody_but_the_platform_says_that_it_trained_something(dispatcher: Disp
     for name in ("run", "training_set", "code_digest", "refit_of", "source"):
         with pytest.raises(InvalidInput, match=f"knows no argument {name}"):
             dispatcher.call("registry.import_model", {**imported, name: "x"}, actor=LOCAL_ACTOR, project="flights")
+
+
+def test_a_job_registers_what_its_project_has(dispatcher: Dispatcher, call: Call) -> None:
+    """The files of a trained model are user code's word: the digest of another project's blob opens nothing."""
+    bounds = Bounds("job", job_id="job_1", job_kind=kinds_with("register_trained")[0])
+    job = Actor(SERVICE_ACTOR.name, {"flights": Role.SERVICE}, bounds)
+    with pytest.raises(NotFound, match="no such file"):
+        dispatcher.call("registry.register", parts(), actor=job, project="flights")
+    assert call("registry.models") == []
+    dispatcher.call("blobs.keep", {"blobs": [{"digest": "a" * 64, "size_bytes": 9}]}, actor=job, project="flights")
+    assert dispatcher.call("registry.register", parts(), actor=job, project="flights").version == 1
 
 
 def test_a_token_registers_once(call: Call) -> None:

@@ -19,6 +19,7 @@ from loopwright.loop.apply import current_spec
 from loopwright.loop.commands import CommandSpec, ModelOutput, fill_word
 from loopwright.pipelines import StepContext, packing
 from loopwright.registry import SavedModel, artifacts
+from loopwright.store.chunks import keep_blobs
 from loopwright.store.types import BlobRef
 from loopwright.tracking import Run
 
@@ -169,6 +170,7 @@ def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document,
             continue
         saved = convert(document, SavedModel)
         artifacts.store_files(context.blobs, folder / "models" / name, saved)
+        context.call(keep_blobs, blobs=[BlobRef(file.digest, file.size_bytes) for file in saved.files])
         version = context.call(
             registry.register,
             model=spec.outputs[name].model,

@@ -86,10 +86,11 @@ def register(
 
     Raises:
         Conflict: The token belongs to another artifact.
-        NotFound: Run, training set or code are not there.
+        NotFound: Run, training set, code or, where a job says so, files are not there.
     """
     require_job(tx, "register a version as trained by the platform", "register_trained")
     _check_lineage(tx, run, training_set, code_digest)
+    _check_stored(tx, files)
     draft = ModelVersion(
         model,
         0,
@@ -118,6 +119,16 @@ def _check_lineage(tx: Tx, run: str, training_set: str, code_digest: str) -> Non
         features.training_set(tx, service=named.name, version=named.version)
     if code_digest and store_sql.find_blob(tx.connection, tx.project, code_digest) is None:
         raise NotFound("this project has no such code", field="code_digest", value=code_digest)
+
+
+def _check_stored(tx: Tx, files: Sequence[ModelFile]) -> None:
+    """Refuse files that a job names and its project does not have: it says what user code said.
+
+    What a step made is the project's from its end on, and a name alone opens nothing.
+    """
+    for file in files if tx.bounds is not None else ():
+        if store_sql.find_blob(tx.connection, tx.project, file.digest) is None:
+            raise NotFound("this project has no such file", field="files", value=file.digest)
 
 
 def _add(tx: Tx, draft: ModelVersion, token: str) -> ModelVersion:
