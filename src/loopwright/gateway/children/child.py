@@ -7,12 +7,14 @@ import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
-from loopwright.gateway.children.messages import Frames, FromChild, Message, framed, read_from_child
+from loopwright.gateway.children.messages import Frames, FromChild, Message, TooLong, framed, read_from_child
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.marks import Page
 
 log = logging.getLogger("loopwright.gateway")
 _LAST_NEWS_S = 2.0
+MOST_MESSAGE_BYTES = 128 << 20
+"""Of one message of a child: many times the largest body with its rows, and what this process can spare."""
 
 
 _OWN_FAULT = {
@@ -48,12 +50,12 @@ class Child(asyncio.Protocol):
         self, nursery: Nursery, on_message: Callable[[FromChild], None], on_end: Callable[["Child", End], None]
     ) -> None:
         self._nursery, self._on_message, self._on_end = nursery, on_message, on_end
-        self._frames = Frames()
+        self._frames = Frames(MOST_MESSAGE_BYTES)
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._page: Page | None = None
         self._why = ""
-        self._has_ended = self._is_closed = False
+        self._has_ended = self._is_closed = self._is_senseless = False
         self.pid = 0
 
     @classmethod
@@ -100,15 +102,29 @@ class Child(asyncio.Protocol):
 
     def data_received(self, piece: bytes) -> None:
         """Hand on what has come in whole."""
-        for body in self._frames.feed(piece):
-            try:
-                message: Any = read_from_child.decode(body)
-            except Exception:
-                # It runs what a user wrote, so it may say anything; what makes no sense is no reason to fall.
-                log.exception("a child says what it should not")
-                self.stop("said what it should not, and was stopped")
-                return
-            self._on_message(message)
+        if self._is_senseless:
+            return
+        try:
+            for body in self._frames.feed(piece):
+                message = self._read(body)
+                if message is None:
+                    return
+                self._on_message(message)
+        except TooLong as error:
+            self._stop_listening(f"says {error}")
+
+    def _read(self, body: bytes) -> Any:
+        """Return a message, None where it makes no sense: a child runs what a user wrote, so it may say anything."""
+        try:
+            return read_from_child.decode(body)
+        except Exception as error:  # noqa: BLE001 - and that is no reason to fall
+            self._stop_listening(str(error))
+            return None
+
+    def _stop_listening(self, why: str) -> None:
+        self._is_senseless = True
+        log.error("a child says what it should not: %s", why)
+        self.stop("said what it should not, and was stopped")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Learn from the nursery how it ended; one that only hung up is killed."""

@@ -164,18 +164,33 @@ def framed(message: Message) -> bytes:
     return HEAD.pack(len(body)) + body
 
 
-class Frames:
-    """Bytes as they come in, cut into messages."""
+class TooLong(ValueError):
+    """A message that is longer than its reader takes."""
 
-    def __init__(self) -> None:
-        self._bytes = bytearray()
+
+class Frames:
+    """Bytes as they come in, cut into messages.
+
+    Args:
+        most_bytes: Of one message, where the other side may say anything; None for any length.
+    """
+
+    def __init__(self, most_bytes: int | None = None) -> None:
+        self._bytes, self._most_bytes = bytearray(), most_bytes
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take bytes and yield every message that is whole now."""
+        """Take bytes and yield every message that is whole now.
+
+        Raises:
+            TooLong: One says that it is longer than allowed; nothing of it is kept.
+        """
         self._bytes += piece
         begin = 0
         while len(self._bytes) - begin >= HEAD.size:
             (length,) = HEAD.unpack_from(self._bytes, begin)
+            if self._most_bytes is not None and length > self._most_bytes:
+                self._bytes.clear()
+                raise TooLong(f"a message of {length} bytes")
             end = begin + HEAD.size + length
             if len(self._bytes) < end:
                 break
