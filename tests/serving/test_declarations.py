@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from loopwright.governance import Actor, Dispatcher
+from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.kernel.verbs import Role
@@ -86,6 +87,25 @@ def test_what_loosens_a_rule_takes_an_approver_or_an_approval(declare: Call, dis
     assert call("serving.declare", APPROVER, spec=looser).spec.rollout == []
     with pytest.raises(InvalidInput, match="loosens nothing"):
         call("serving.ask_to_loosen", EDITOR, spec=looser, reason="x")
+
+
+def test_an_approval_loosens_once(declare: Call, dispatcher: Dispatcher, wall: FixedClock) -> None:
+    """Whoever once had a good reason has no key to keep."""
+    declare(gates=[GateSpec("data_checks")])
+
+    def call(verb: str, actor: Actor, **args: Any) -> Any:
+        wall.at_us += 1
+        return dispatcher.call(verb, args, actor=actor, project="flights")
+
+    strict = call("serving.get", EDITOR, deployment="late").spec
+    loose = to_builtins(msgspec.structs.replace(strict, gates=[]))
+    asked = call("serving.ask_to_loosen", EDITOR, spec=loose, reason="no labels yet")
+    call("approvals.approve", APPROVER, approval_id=asked.approval_id)
+    assert call("serving.declare", EDITOR, spec=loose).spec.gates == []
+    call("serving.declare", APPROVER, spec=to_builtins(strict))
+    with pytest.raises(PermissionDenied, match="loosens the rules"):
+        call("serving.declare", EDITOR, spec=loose)
+    assert call("serving.ask_to_loosen", EDITOR, spec=loose, reason="again").state == "waiting"
 
 
 def test_a_further_deployment_of_a_model_is_no_way_around(declare: Call, dispatcher: Dispatcher) -> None:

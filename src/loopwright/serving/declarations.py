@@ -97,8 +97,11 @@ def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[s
 
 
 def _change_digest(before: Deployment | None, spec: DeploymentSpec) -> str:
-    """Return the name of a change, from what to what, so that an approval counts for no other."""
-    return digest_of([None if before is None else before.spec, spec])
+    """Return the name of a change, from what to what, so that an approval counts for no other.
+
+    What was declared again since is another declaration, also where it says the same: an approval counts once.
+    """
+    return digest_of([None if before is None else [before.spec, before.recorded_at], spec])
 
 
 def _check(spec: DeploymentSpec) -> None:
