@@ -4,6 +4,7 @@ from loopwright import pipelines, registry, tracking
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.registry import GateReport, ModelVersion
+from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 
 
@@ -33,9 +34,21 @@ def people_behind(tx: Tx, version: ModelVersion) -> set[str]:
 
 
 def _who_started(tx: Tx, run_id: str) -> set[str]:
+    """Return who started the execution of a run; whoever deletes either of them had no less of a hand in it."""
     try:
-        run = tracking.get_run(tx, run_id=run_id)
-        started = None if run.execution_id is None else pipelines.get(tx, execution_id=run.execution_id)
+        execution_id = tracking.get_run(tx, run_id=run_id).execution_id
     except NotFound:
+        execution_id = _left(tx, "run", run_id, "execution_id")
+    if execution_id is None:
         return set()
-    return set() if started is None else {started.started_by}
+    try:
+        started_by: str | None = pipelines.get(tx, execution_id=execution_id).started_by
+    except NotFound:
+        started_by = _left(tx, "execution", execution_id, "started_by")
+    return set() if started_by is None else {started_by}
+
+
+def _left(tx: Tx, kind: str, name: str, fact: str) -> str | None:
+    """Return a fact of what was deleted, None where nothing of that name was."""
+    left = store_sql.find_tombstone(tx, tx.ref(kind, name))
+    return None if left is None else left.facts.get(fact)
