@@ -3,6 +3,7 @@
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SESSION_LENGTH_US, Actor, Dispatcher
+from loopwright.governance.sessions import MOST_OF_ONE
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import Unauthenticated
 from loopwright.kernel.verbs import Role
@@ -44,3 +45,15 @@ def test_a_session_ends_by_itself_and_with_its_token(
 def test_what_is_no_session_is_nobody(dispatcher: Dispatcher, secret: str) -> None:
     with pytest.raises(Unauthenticated):
         dispatcher.authenticate(secret)
+
+
+def test_a_token_has_so_many_sessions_at_once(dispatcher: Dispatcher, token: tuple[str, str], wall: FixedClock) -> None:
+    """Each is a row that stays for hours, and whoever has a token begins them at will."""
+    begun = []
+    for _ in range(MOST_OF_ONE + 2):
+        wall.at_us += 1
+        begun.append(dispatcher.begin_session(token[0]))
+    for ended in begun[:2]:
+        with pytest.raises(Unauthenticated, match="over"):
+            dispatcher.authenticate(ended)
+    assert {dispatcher.authenticate(secret).name for secret in begun[2:]} == {"person:ana"}

@@ -30,6 +30,23 @@ def test_a_refused_call_is_told_once_with_who_what_and_where_from(guarded: Site)
     assert ("person:stranger", "data.list", "127.0.0.1") in told(guarded, "_system")
 
 
+def test_what_a_verb_itself_refuses_is_told_too(guarded: Site) -> None:
+    """One that an editor may call refuses the case that is an approver's."""
+    assert guarded.call("deletion.delete", "editor", ref="model:late", reason="mine").status_code == 403
+    assert ("person:editor", "deletion.delete", "127.0.0.1") in told(guarded)
+
+
+def test_refused_blobs_are_told(guarded: Site) -> None:
+    for role, verb in (("viewer", "put"), ("stranger", "put"), ("stranger", "get"), ("", "get")):
+        with guarded.http(role) as http:
+            path = "/v1/flights/blobs" if verb == "put" else f"/v1/flights/blobs/{'a' * 64}"
+            assert http.request(verb, path).status_code in (401, 403)
+    rows = told(guarded)
+    for row in [("person:viewer", "write"), ("person:stranger", "write"), ("person:stranger", "read")]:
+        assert (row[0], f"blobs.{row[1]}", "127.0.0.1") in rows
+    assert ("stranger", "blobs.read", "127.0.0.1") in rows
+
+
 def test_a_stranger_is_told_by_address_however_the_secret_varies(guarded: Site) -> None:
     with guarded.http() as http:
         for number in range(3):

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR
+from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.kernel.verbs import Role
+from loopwright.wire.rates import CallerRates, Rates
 from tests.ui.conftest import Site, serve
 from tests.ui.seed import seed
 
@@ -144,3 +145,39 @@ def test_a_viewer_sees_no_forms_and_may_not_decide(closed: Site) -> None:
     place = f"{closed.url}/p/flights/do/approvals.approve"
     assert httpx.post(place, data=fields, cookies=viewer).status_code == 403
     assert httpx.post(place, data=fields, cookies=approver).status_code == 303
+
+
+def test_who_is_refused_at_a_page_is_told(closed: Site) -> None:
+    """The pages are a way to the verbs like any other."""
+    viewer = {"loopwright_session": closed.context.dispatcher.begin_session(closed.ids["viewer"])}
+    fields = {"approval_id": closed.ids["approval"], "reason": "x"}
+    assert httpx.post(f"{closed.url}/p/flights/do/approvals.approve", data=fields, cookies=viewer).status_code == 403
+    assert httpx.post(f"{closed.url}/p/flights/do/approvals.approve", data=fields).status_code == 303
+    closed.context.dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    assert httpx.get(f"{closed.url}/p/other/models", cookies=viewer).status_code == 403
+    assert httpx.post(f"{closed.url}/sign-in", data={"token": "lwt_wrong"}).status_code == 401
+
+    def told(project: str) -> set[tuple[str, str]]:
+        asked = {"type_prefix": "access."}
+        listed = closed.context.dispatcher.call("audit.list", asked, actor=LOCAL_ACTOR, project=project)
+        return {(event.actor, event.payload["verb"]) for event in listed}
+
+    assert told("flights") == {("person:viewer", "approvals.approve"), ("stranger", "approvals.approve")}
+    assert told("other") == {("person:viewer", "page models")}
+    assert told(SYSTEM) == {("stranger", "sign in")}
+
+
+def test_strangers_at_the_sign_in_write_nothing_and_are_counted(closed: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is one writer for all projects, and a word that a session ended makes everybody be looked up again."""
+    written: list[str] = []
+    write = closed.context.database.write
+    monkeypatch.setattr(closed.context.database, "write", lambda work: (written.append("x"), write(work))[1])
+    monkeypatch.setattr(closed.context.denials, "is_news_of_stranger", lambda *_: False)
+    monkeypatch.setattr(closed.context.gatekeeper, "_rates", CallerRates(0.001))
+    closed.context.gatekeeper._rates._strangers = Rates(0.01, 300.0)  # three at once
+    wrong = [httpx.post(f"{closed.url}/sign-in", data={"token": f"lwt_{number}"}) for number in range(4)]
+    assert [answer.status_code for answer in wrong] == [401, 401, 401, 429]
+    assert "too many" in wrong[-1].text
+    ended = [httpx.post(f"{closed.url}/sign-out", cookies={"loopwright_session": f"lwu_{n}"}) for n in range(2)]
+    assert [answer.status_code for answer in ended] == [429, 429]
+    assert written == []

@@ -14,6 +14,8 @@ from loopwright.kernel.errors import Unauthenticated
 from loopwright.store.tx import Tx
 
 LENGTH_US = 12 * HOUR_US
+MOST_OF_ONE = 20
+"""Sessions that one token has at once: with the next the oldest ends."""
 PREFIX = "lwu_"
 """Begins the secret of a session."""
 TOPIC = "tokens"
@@ -32,6 +34,8 @@ def begin(tx: Tx, token: str) -> str:
     assert known is not None
     secret = PREFIX + secrets.token_urlsafe(32)
     sql.delete_sessions_before(tx, tx.wall_us)
+    if sql.delete_oldest_sessions(tx, digest, keep=MOST_OF_ONE - 1):
+        tx.wake(TOPIC)
     sql.insert_session(tx, known.project, digest_bytes(secret.encode()), digest, tx.wall_us, tx.wall_us + LENGTH_US)
     return secret
 

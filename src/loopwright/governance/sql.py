@@ -137,6 +137,15 @@ def delete_session(tx: Tx, secret_digest: str) -> None:
     tx.execute(delete(sessions).where(sessions.c.secret_digest == secret_digest))
 
 
+def delete_oldest_sessions(tx: Tx, token_digest: str, *, keep: int) -> int:
+    """Drop all sessions of a token but the newest; return how many went."""
+    own = select(sessions.c.secret_digest).where(sessions.c.token_digest == token_digest)
+    newest = own.order_by(sessions.c.created_at.desc(), sessions.c.secret_digest).limit(keep)
+    kept = [row.secret_digest for row in tx.execute(newest)]
+    older = (sessions.c.token_digest == token_digest, sessions.c.secret_digest.not_in(kept))
+    return int(tx.execute(delete(sessions).where(*older)).rowcount)
+
+
 def delete_sessions_before(tx: Tx, wall_us: int) -> None:
     """Drop the sessions that are over."""
     tx.execute(delete(sessions).where(sessions.c.expires_at <= wall_us))

@@ -4,7 +4,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher
+from starlette.concurrency import run_in_threadpool
+
+from loopwright.governance import SYSTEM, Actor, CallDenied, Dispatcher, denials
 from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.store.tx import Tx
 from loopwright.wire.denials import DenialFilter
@@ -34,6 +36,24 @@ class Denials:
     def is_news_of_stranger(self, client: str, verb: str) -> bool:
         """Say whether a refusal of a caller without a valid token is to be noted, which counts it."""
         return self._filter.is_news_of_stranger(client, verb)
+
+    async def tell(self, actor: Actor, verb: str, project: str) -> None:
+        """Note that an actor was refused, if that is news."""
+        if self.is_news(actor, verb, project):
+            await run_in_threadpool(self.note, actor, verb, project)
+
+    async def tell_of_stranger(self, client: tuple[str, int] | None, verb: str, project: str) -> None:
+        """Note that a caller without a valid token was refused, if that is news.
+
+        Args:
+            client: Address and port that the request came from; None where they are not known.
+            verb: What was asked for.
+            project: Where.
+        """
+        address = "" if client is None else client[0]
+        if self.is_news_of_stranger(address, verb):
+            stranger = Actor(denials.STRANGER, {}, client=address or None)
+            await run_in_threadpool(self.note, stranger, verb, project)
 
     def note(self, actor: Actor, verb: str, project: str) -> None:
         """Write the event, into the project if there is one of that name, else above projects."""

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from loopwright.governance import SERVICE_ACTOR, Actor
-from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge
+from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge, Unauthenticated
 from loopwright.kernel.verbs import Role
 from loopwright.server.answers import JsonAnswer
 from loopwright.server.context import ServerContext
@@ -26,9 +26,8 @@ _HEADERS = {"x-content-type-options": "nosniff", "content-disposition": "attachm
 async def put_blob(request: Request) -> Response:
     """Store the body and answer its digest and size."""
     context: ServerContext = request.app.state.context
-    actor = await context.gatekeeper.find_actor(request)
     project = request.path_params["project"]
-    _require(actor, project, can_write=True)
+    actor = await _let_in(context, request, can_write=True)
     await run_in_threadpool(context.dispatcher.read, project, actor, lambda tx: tx.project)  # it must exist
     folder = context.settings.state_dir / "uploads"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -62,9 +61,8 @@ def _store(context: ServerContext, project: str, actor: Actor, draft: Path) -> B
 async def get_blob(request: Request) -> Response:
     """Answer the bytes of a blob that this project refers to."""
     context: ServerContext = request.app.state.context
-    actor = await context.gatekeeper.find_actor(request)
     project, digest = request.path_params["project"], request.path_params["digest"]
-    _require(actor, project, can_write=False)
+    actor = await _let_in(context, request, can_write=False)
     found = await run_in_threadpool(
         context.dispatcher.read, project, SERVICE_ACTOR, lambda tx: store_sql.find_blob(tx.connection, project, digest)
     )
@@ -73,6 +71,22 @@ async def get_blob(request: Request) -> Response:
     path = await run_in_threadpool(context.blobs.path, digest)
     await run_in_threadpool(context.blob_reads.note, actor, project, digest)
     return FileResponse(path, media_type="application/octet-stream", headers=_HEADERS | {"etag": f'"{digest}"'})
+
+
+async def _let_in(context: ServerContext, request: Request, *, can_write: bool) -> Actor:
+    """Return who asks; of one that is refused there is an event, as of a call."""
+    project, what = request.path_params["project"], "blobs.write" if can_write else "blobs.read"
+    try:
+        actor = await context.gatekeeper.find_actor(request)
+    except Unauthenticated:
+        await context.denials.tell_of_stranger(request.scope.get("client"), what, project)
+        raise
+    try:
+        _require(actor, project, can_write=can_write)
+    except PermissionDenied:
+        await context.denials.tell(actor, what, project)
+        raise
+    return actor
 
 
 def _require(actor: Actor, project: str, *, can_write: bool) -> None:

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from loopwright.governance import Actor, check_arguments, check_permission, denials, find_verb, read_arguments
+from loopwright.governance import Actor, check_arguments, check_permission, find_verb, read_arguments
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied, Unauthenticated
@@ -87,7 +87,6 @@ class VerbCalls:
             actor = await _identify(self._context, headers, scope.get("client"), project, name)
             sent = await read_body(request)
             called = find_verb(name)
-            await _admit(self._context, called, actor, project)
             asked = Asked(called, actor, project, sent, headers, request.is_disconnected)
             body = await _answer(self._context, asked, scope["query_string"])
         except LoopwrightError as error:
@@ -109,7 +108,6 @@ async def call_verb(request: Request) -> Response:
     actor = await _identify(context, request.headers, request.scope.get("client"), project, name)
     sent = await read_body(request)
     called = find_verb(name)
-    await _admit(context, called, actor, project)
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
@@ -122,21 +120,8 @@ async def _identify(
     try:
         return await context.gatekeeper.find("POST", headers, client)
     except Unauthenticated as error:
-        address = "" if client is None else client[0]
-        is_stranger = error.field != "job"  # the platform's own, a moment after its attempt has ended
-        if is_stranger and context.denials.is_news_of_stranger(address, verb):
-            stranger = Actor(denials.STRANGER, {}, client=address or None)
-            await run_in_threadpool(context.denials.note, stranger, verb, project)
-        raise
-
-
-async def _admit(context: ServerContext, called: Verb, actor: Actor, project: str) -> None:
-    """Let a call pass; of one that is refused there is an event."""
-    try:
-        check_permission(called, actor, project)
-    except PermissionDenied:
-        if context.denials.is_news(actor, called.name, project):
-            await run_in_threadpool(context.denials.note, actor, called.name, project)
+        if error.field != "job":  # that is the platform's own, a moment after its attempt has ended
+            await context.denials.tell_of_stranger(client, verb, project)
         raise
 
 
@@ -151,6 +136,16 @@ def _target(scope: Scope) -> tuple[str, str] | None:
 
 
 async def _answer(context: ServerContext, asked: Asked, query: bytes) -> bytes:
+    """Return the JSON that answers a call; of one that is refused, by its rule or by the verb's own, is an event."""
+    try:
+        check_permission(asked.called, asked.actor, asked.project)
+        return await _answer_admitted(context, asked, query)
+    except PermissionDenied:
+        await context.denials.tell(asked.actor, asked.called.name, asked.project)
+        raise
+
+
+async def _answer_admitted(context: ServerContext, asked: Asked, query: bytes) -> bytes:
     """Return the JSON that answers a call. ``?wait_s=N`` repeats a query until its answer is not empty."""
     wait_s = _wait_s(query) if query else 0.0
     if wait_s > 0:

@@ -81,6 +81,28 @@ class Gatekeeper:
         actor = known if known is not None else await run_in_threadpool(self._look_up, secret, client)
         return self._admit(actor, secret, client)
 
+    def begin_session(self, token: str, client: Client) -> str:
+        """Begin a session of the person who has a token; return its secret. Nothing is written for whoever has none.
+
+        Raises:
+            Unauthenticated: The token is not valid.
+            TooMany: It begins too many, or strangers at that address have tried too often.
+        """
+        self._authenticate(token, "" if client is None else client[0])
+        self._rates.count(token)
+        return self._dispatcher.begin_session(token)
+
+    def end_session(self, secret: str, client: Client) -> None:
+        """End a session, if it is one.
+
+        Raises:
+            Unauthenticated: It is none; nothing is written.
+            TooMany: It was asked too often, as in ``begin_session``.
+        """
+        self._authenticate(secret, "" if client is None else client[0])
+        self._rates.count(secret)
+        self._dispatcher.end_session(secret)
+
     def _admit(self, actor: Actor, secret: str, client: Client) -> Actor:
         """Count a call of a token, and return its actor with the address that it came from."""
         is_platform = actor is SERVICE_ACTOR or actor.bounds is not None

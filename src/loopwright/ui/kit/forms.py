@@ -1,5 +1,7 @@
 """POST handlers: a form calls a verb under the caller's own permission and leads back to its page."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
@@ -7,9 +9,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from loopwright.governance import SESSION_LENGTH_US
+from loopwright.governance import SESSION_LENGTH_US, SESSION_PREFIX, SYSTEM
 from loopwright.kernel.clock import SECOND_US
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, Unauthenticated
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.server import SESSION_COOKIE, ServerContext, read_body
 from loopwright.ui.kit.actions import ACTIONS, Action
 from loopwright.ui.kit.addresses import local_path
@@ -43,7 +45,7 @@ async def act(request: Request) -> Response:
         form = await read_form(request)
         back = local_path(form.get("back", ""), f"/p/{project}")
         action = _find_action(name)
-        await run_in_threadpool(_call, request, project, action, form)
+        await _call(request, project, action, form)
     except Unauthenticated:
         return RedirectResponse(f"/sign-in?{urlencode({'next': back})}", status_code=303, headers=HEADERS)
     except LoopwrightError as error:
@@ -60,9 +62,25 @@ def _find_action(name: str) -> Action:
     return ACTIONS[name]
 
 
-def _call(request: Request, project: str, action: Action, form: dict[str, str]) -> None:
+async def _call(request: Request, project: str, action: Action, form: dict[str, str]) -> None:
+    """Call the verb; of a call that is refused there is an event, as where it comes by the API."""
     context: ServerContext = request.app.state.context
-    actor = context.gatekeeper.actor(request)
+    try:
+        actor = await context.gatekeeper.find_actor(request)
+    except Unauthenticated:
+        await context.denials.tell_of_stranger(request.scope.get("client"), action.name, project)
+        raise
+    args, key = _arguments(action, form)
+    call = partial(context.dispatcher.call, action.name, args, actor=actor, project=project, idempotency_key=key)
+    try:
+        await run_in_threadpool(call)
+    except PermissionDenied:
+        await context.denials.tell(actor, action.name, project)
+        raise
+
+
+def _arguments(action: Action, form: dict[str, str]) -> tuple[dict[str, Any], str | None]:
+    """Return the arguments of a form's verb, and its idempotency key."""
     args: dict[str, Any] = {name: form.get(name, "") for name in action.fields}
     for name in action.numbers:
         if not form.get(name, "").isdecimal() or len(form[name]) > MOST_DIGITS:
@@ -81,7 +99,7 @@ def _call(request: Request, project: str, action: Action, form: dict[str, str]) 
     key = form.get("key") or None
     if key is not None and "\0" in key:
         raise InvalidInput("a NUL stands in this text", field="key", value=key, rule="text without NUL")
-    context.dispatcher.call(action.name, args, actor=actor, project=project, idempotency_key=key)
+    return args, key
 
 
 async def set_theme(request: Request) -> Response:
@@ -105,8 +123,11 @@ async def sign_in(request: Request) -> Response:
     following = local_path(form.get("next", ""))
     try:
         _refuse_other_sites(request)
-        session = await run_in_threadpool(context.dispatcher.begin_session, form.get("token", "").strip())
+        token = form.get("token", "").strip()
+        session = await run_in_threadpool(context.gatekeeper.begin_session, token, request.scope.get("client"))
     except LoopwrightError as error:
+        if isinstance(error, Unauthenticated):
+            await context.denials.tell_of_stranger(request.scope.get("client"), "sign in", SYSTEM)
         return _sign_in_page(request, following, error.message, error.http_status)
     answer = RedirectResponse(following, status_code=303, headers=HEADERS)
     # Behind a proxy the request itself came without TLS; a header that lies here only makes the cookie useless.
@@ -124,12 +145,18 @@ async def sign_out(request: Request) -> Response:
     answer = RedirectResponse("/sign-in", status_code=303, headers=HEADERS)
     try:
         _refuse_other_sites(request)
+        await _end_session(context, request)
     except LoopwrightError as error:
         return _sign_in_page(request, "/", error.message, error.http_status)
-    if session := request.cookies.get(SESSION_COOKIE, ""):
-        await run_in_threadpool(context.dispatcher.end_session, session)
     answer.delete_cookie(SESSION_COOKIE, httponly=True, samesite="strict")
     return answer
+
+
+async def _end_session(context: ServerContext, request: Request) -> None:
+    session = request.cookies.get(SESSION_COOKIE, "")
+    if session.startswith(SESSION_PREFIX):
+        with suppress(Unauthenticated):  # it is over already
+            await run_in_threadpool(context.gatekeeper.end_session, session, request.scope.get("client"))
 
 
 def _refuse_other_sites(request: Request) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from loopwright.governance import SYSTEM, Actor, projects
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, NotFound, Unauthenticated
+from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.server import JsonAnswer, ServerContext, error_answer
 from loopwright.ui.kit import addresses, assets, graph, svg, words
 from loopwright.ui.kit.actions import ACTIONS
@@ -93,13 +93,23 @@ def page(path: str, shape: PageFunction) -> list[BaseRoute]:
 def read_view(
     request: Request, actor: Actor, shape: PageFunction, project: str
 ) -> tuple[View | Elsewhere, dict[str, Any]]:
-    """Run a page function on one snapshot; return what it shapes and what the frame around it shows."""
+    """Run a page function on one snapshot; return what it shapes and what the frame around it shows.
+
+    Of a reader who is refused there is an event.
+    """
     if project == SYSTEM and shape.__name__ != "show_projects":
         raise NotFound("no project has this name", field="project", value=project, next_step="see all projects")
 
-    with Ask(request, actor, project) as ask:
-        view = shape(ask)
-        return view, {} if isinstance(view, Elsewhere) else _frame(ask)
+    try:
+        with Ask(request, actor, project) as ask:
+            view = shape(ask)
+            return view, {} if isinstance(view, Elsewhere) else _frame(ask)
+    except PermissionDenied:
+        denials = request.app.state.context.denials
+        what = f"page {shape.__name__.removeprefix('show_')}"
+        if denials.is_news(actor, what, project):
+            denials.note(actor, what, project)
+        raise
 
 
 def _show(request: Request, shape: PageFunction) -> Response:
