@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.monitoring.channels import Notice
+from loopwright.monitoring.channels import Notice, webhook
 from loopwright.monitoring.channels.webhook import public_address, send
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -23,16 +24,31 @@ def hook() -> Iterator[Any]:
             server.posted.append((self.path, self.headers["host"], json.loads(body)))  # type: ignore[attr-defined]
             self.send_response({"/broken": 500, "/moved": 302}.get(self.path, 204))
             self.send_header("location", "/elsewhere")
+            if self.path == "/slow":
+                self.wfile.write(b"".join(self._headers_buffer))  # type: ignore[attr-defined]
+                self.pour(b"x")
             self.end_headers()
+            if self.path == "/endless":
+                self.pour(b"x" * 65536)
+
+        def pour(self, piece: bytes) -> None:
+            """Write until nobody listens any more."""
+            try:
+                while not server.is_over.wait(0.01 if len(piece) == 1 else 0):  # type: ignore[attr-defined]
+                    self.wfile.write(piece)
+            except OSError:
+                server.left.set()  # type: ignore[attr-defined]
 
         def log_message(self, *_: Any) -> None:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     server.posted = []  # type: ignore[attr-defined]
+    server.is_over, server.left = threading.Event(), threading.Event()  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
+    server.is_over.set()  # type: ignore[attr-defined]
     server.shutdown()
     server.server_close()
     thread.join()
@@ -66,6 +82,20 @@ def test_a_bad_answer_is_an_error_and_redirects_are_not_followed(path: str, hook
     with pytest.raises(Unavailable, match="answered"):
         send(f"http://localhost:{hook.server_address[1]}/{path}", notice, frozenset({"localhost"}))
     assert len(hook.posted) == 1
+
+
+@pytest.mark.parametrize("path", ["endless", "slow"])
+def test_an_answer_without_end_keeps_no_worker(
+    path: str, hook: Any, notice: Notice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever the target belongs to may send what they like, as slowly as they like: it fills and stops nobody."""
+    if path == "slow":
+        monkeypatch.setattr(webhook, "DEADLINE_S", 0.3)
+        with pytest.raises(Unavailable, match="in time"):
+            send(f"http://localhost:{hook.server_address[1]}/{path}", notice, frozenset({"localhost"}))
+    else:
+        send(f"http://localhost:{hook.server_address[1]}/{path}", notice, frozenset({"localhost"}))
+    assert hook.left.wait(PATIENCE_S)
 
 
 def test_nobody_there_and_no_url_at_all(notice: Notice) -> None:
