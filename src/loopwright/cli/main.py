@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from loopwright.cli.show import guard_terminals
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.suggestions import nearest
 from loopwright.kernel.version import VERSION
@@ -90,6 +91,7 @@ def main() -> None:
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what a command started is ended with it
     as_json = "--json" in sys.argv[1:]
+    guard_terminals()
     try:
         cli.main(prog_name="loopwright", standalone_mode=False)
     except LoopwrightError as error:

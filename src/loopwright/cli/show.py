@@ -10,6 +10,7 @@ import click
 
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plain import plain_line, plain_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,6 +42,36 @@ def _check_project(_context: click.Context, _option: click.Parameter, value: str
     return value
 
 
+class Terminal:
+    """A terminal that is steered by nobody's names, reasons and logs: what would do that is shown instead.
+
+    Args:
+        stream: The terminal.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        return int(self._stream.write(plain_lines(text)))
+
+    def write_over(self, text: str) -> None:
+        """Write a line over the present one."""
+        self._stream.write("\r" + plain_line(text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def guard_terminals() -> None:
+    """Let only text through to standard output and standard error, where they are terminals."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream.isatty() and not isinstance(stream, Terminal):
+            setattr(sys, name, Terminal(stream))
+
+
 def print_json(document: Any) -> None:
     """Print a struct or document as indented JSON."""
     click.echo(json.dumps(to_builtins(document), indent=2, default=str))
@@ -62,7 +93,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def _text(value: Any) -> str:
     if value is None or value == "":
         return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    return f"{value:.3f}" if isinstance(value, float) else plain_line(str(value))
 
 
 def _is_number(text: str) -> bool:
@@ -80,7 +111,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Replace the line."""
         if self._is_terminal:
-            sys.stderr.write("\r" + text.ljust(self._width))
+            self._write_over(text)
             self._width = len(text)
             sys.stderr.flush()
         elif (now := time.monotonic()) - self._told_at >= _LINE_EVERY_S:
@@ -91,8 +122,16 @@ class Progress:
     def done(self, text: str = "") -> None:
         """End the line."""
         if self._is_terminal:
-            sys.stderr.write("\r" + text.ljust(self._width) + "\n" if text else "\r" + " " * self._width + "\r")
+            self._write_over(text)
+            if text:
+                sys.stderr.write("\n")
+            else:
+                self._write_over("")
         elif text:
             sys.stderr.write(text + "\n")
         self._width = 0
         sys.stderr.flush()
+
+    def _write_over(self, text: str) -> None:
+        line = text.ljust(self._width) if text else " " * self._width
+        sys.stderr.write_over(line) if isinstance(sys.stderr, Terminal) else sys.stderr.write("\r" + line)

@@ -12,6 +12,7 @@ import uvicorn
 
 from loopwright.config import Settings, take_settings, unknown_settings
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.plain import plain_line, plain_lines
 from loopwright.wire.connections import LimitedProtocol
 from loopwright.wire.lifeline import end_with_parent
 
@@ -56,9 +57,23 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+class PlainFormatter(logging.Formatter):
+    """Writes a record on a line of its own, whatever names and messages of others it tells; a trace follows."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the base class names it
+        """Return the line."""
+        return plain_line(super().formatMessage(record))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the trace where there is one."""
+        return plain_lines(super().format(record))
+
+
 def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> None:
     """Run a process on the environment's settings; an error of ours is one sentence on standard error and status 2."""
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.getLogger("httpx").setLevel(logging.WARNING)
     raise_file_limit()
     settings = take_settings()
