@@ -1,11 +1,21 @@
 """Statistics of rollouts: how often they are wrong, by simulation, and agreement with slow definitions."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from loopwright.serving.statistics import ABORT_AT, harm_e_value, paired
+from loopwright.serving.statistics import ABORT_AT, Harm, harm_e_value, harm_share, paired
+from tests.serving import simulated
+from tests.serving.simulated import MIXED
 
 LOOK_EVERY = 50
+WEIGHTS = (0.05, 0.5, 0.9)
+
+
+def evidence(candidate: float, champion: float, share: float, both: float = 0.0) -> float:
+    """Return the e-value of exposures of one size."""
+    return harm_e_value(Harm(*(np.array([float(sum_)]) for sum_ in (candidate, champion, both))), np.array([share]))
 
 
 def abort_at(rng: np.random.Generator, base: float, ratio: float, weight: float, candidates: int) -> int | None:
@@ -15,7 +25,7 @@ def abort_at(rng: np.random.Generator, base: float, ratio: float, weight: float,
     failed = rng.random(count) < np.where(is_candidate, base * ratio, base)
     bad, all_bad, seen = np.cumsum(is_candidate & failed), np.cumsum(failed), np.cumsum(is_candidate)
     for last in range(LOOK_EVERY - 1, count, LOOK_EVERY):
-        if harm_e_value(int(bad[last]), int(all_bad[last]), max(weight, seen[last] / (last + 1))) >= ABORT_AT:
+        if evidence(bad[last], all_bad[last] - bad[last], max(weight, seen[last] / (last + 1))) >= ABORT_AT:
             return int(seen[last])
     return None
 
@@ -27,6 +37,43 @@ def test_a_healthy_canary_is_rarely_aborted_however_often_one_looks(base: float)
     runs = 1000 if base == 0.02 else 300
     aborted = sum(abort_at(rng, base, 1.0, 0.1, 500) is not None for _ in range(runs))
     assert aborted / runs <= 0.05
+
+
+HEALTHY: dict[str, tuple[Any, ...]] = {
+    "single rows": ([1], simulated.rows_fail(0.2, 0.2)),
+    "rows by themselves": ([100], simulated.rows_fail(0.01, 0.01)),
+    "parts together": ([100], simulated.parts_fail(0.05, 0.05)),
+    "one spoils a part": (MIXED, simulated.one_spoils_a_part(0.01, 0.01)),
+    "requests together": ([100], simulated.requests_fail(0.2)),
+    "requests of one caller": ([100], simulated.requests_fail(0.2), True),
+    "mixed": (MIXED, simulated.parts_fail(0.05, 0.05)),
+    "large ones": (MIXED, simulated.large_ones_fail),
+}
+
+
+def is_aborted(rng: np.random.Generator, weight: float, sizes: Any, fails: simulated.Fails, sticky: bool) -> bool:
+    """Say whether a canary of 50 requests an hour is aborted at one of 40 hourly looks."""
+    requests = simulated.split(rng, rng.choice(sizes, 40 * 50), weight, fails, sticky=sticky)
+    y, x = requests.harmed / np.maximum(requests.rows, 1)
+    measures = (y > 0).astype(float), (x > 0).astype(float), y, x
+    of_size = requests.draws == np.unique(requests.draws)[:, None]
+    share = harm_share(weight, np.unique(requests.draws).astype(float))
+    sums = []
+    for champion, candidate in (measures[:2], measures[2:]):
+        both = np.minimum(champion, candidate)
+        parts = np.stack([candidate - both, champion - both, both])[:, None] * of_size
+        sums.append(np.cumsum(parts.reshape(3, len(share), 40, 50).sum(axis=3), axis=2))
+    return any(sum(harm_e_value(Harm(*harm[:, :, hour]), share) for harm in sums) / 2 >= ABORT_AT for hour in range(40))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", [0.05, 0.5])
+@pytest.mark.parametrize("case", HEALTHY)
+def test_a_healthy_canary_of_large_requests_looked_at_hourly_is_rarely_aborted(case: str, weight: float) -> None:
+    rng = np.random.default_rng(20)
+    sizes, fails, *sticky = HEALTHY[case]
+    aborted = sum(is_aborted(rng, weight, sizes, fails, bool(sticky)) for _ in range(100))
+    assert aborted / 100 <= 1 / ABORT_AT
 
 
 def test_three_times_the_errors_are_caught_within_500_canary_requests() -> None:
@@ -41,19 +88,69 @@ def test_a_broken_canary_is_caught_at_once() -> None:
     assert max(found or 10**6 for found in caught) <= 40
 
 
+def test_of_harm_at_one_variant_an_exposure_the_e_value_is_the_conditional_binomial_test() -> None:
+    ratios = np.exp(np.linspace(np.log(1.5), np.log(20.0), 10))
+    prior = 1 / ratios / np.sum(1 / ratios)
+    for bad, champion, share in ((3, 0, 0.05), (5, 7, 0.3), (0, 4, 0.5)):
+        likelihoods = (ratios * share / (1 + share * (ratios - 1))) ** bad
+        likelihoods *= ((1 - share) / (1 + share * (ratios - 1))) ** champion
+        slow = float(prior @ likelihoods) / (share**bad * (1 - share) ** champion)
+        assert evidence(bad, champion, share) == pytest.approx(slow)
+
+
 def test_the_e_value_is_a_martingale_of_harmful_events() -> None:
     share = 0.2
     for total in range(8):
         for bad in range(total + 1):
-            ahead = share * harm_e_value(bad + 1, total + 1, share)
-            ahead += (1 - share) * harm_e_value(bad, total + 1, share)
-            assert ahead == pytest.approx(harm_e_value(bad, total, share))
+            ahead = share * evidence(bad + 1, total - bad, share) + (1 - share) * evidence(bad, total - bad + 1, share)
+            assert ahead == pytest.approx(evidence(bad, total - bad, share))
+
+
+@pytest.mark.parametrize("weight", WEIGHTS)
+@pytest.mark.parametrize("draws", [2, 3, 8])
+def test_the_e_value_grows_in_no_request_of_which_some_rows_are_bad_whoever_answers(weight: float, draws: int) -> None:
+    share = float(harm_share(weight, np.array([float(draws)]))[0])
+    for bad in range(1, draws + 1):
+        ahead: dict[str, float] = dict.fromkeys(("often", "much", "parts that fail whole"), 0.0)
+        for split in range(1 << draws):
+            is_candidate = np.array([split >> place & 1 for place in range(draws)], dtype=bool)
+            chance = float(np.prod(np.where(is_candidate, weight, 1 - weight)))
+            is_bad = np.arange(draws) < bad
+            shares = [is_bad[side].mean() if side.any() else 0.0 for side in (is_candidate, ~is_candidate)]
+            hit = [float(each > 0) for each in shares]
+            for name, (x, y) in {"often": hit, "much": shares}.items():
+                ahead[name] += chance * evidence(2 + max(x - y, 0), 1 + max(y - x, 0), share, min(x, y))
+            for side, chosen in enumerate((is_candidate, ~is_candidate)):
+                harm = [2.0, 1.0]
+                harm[side] += float(chosen.any())
+                ahead["parts that fail whole"] += 0.5 * chance * evidence(*harm, share)
+        assert max(ahead.values()) <= evidence(2, 1, share) * (1 + 1e-9), (bad, ahead)
+
+
+def test_the_e_value_is_no_more_than_the_wealth_of_a_bet_on_each_exposure() -> None:
+    rng = np.random.default_rng(18)
+    for share in WEIGHTS:
+        x, y = rng.random((2, 30)) * rng.integers(0, 2, (2, 30))
+        both = np.minimum(x, y).sum()
+        ratios = np.exp(np.linspace(np.log(1.5), np.log(20.0), 10))
+        prior = 1 / ratios / np.sum(1 / ratios)
+        stake = ((ratios - 1) / (1 + share * (ratios - 1)))[:, None]
+        wealth = float(prior @ np.prod(1 + stake * ((1 - share) * x - share * y), axis=1))
+        assert evidence(x.sum() - both, y.sum() - both, share, both) <= wealth
+
+
+def test_exposures_of_several_sizes_are_one_bet() -> None:
+    sizes = Harm(np.array([2.0, 1.0]), np.array([0.0, 3.0]), np.array([0.0, 1.5]))
+    alike, apart = np.array([0.3, 0.3]), np.array([0.3, 0.5])
+    assert harm_e_value(sizes, alike) == pytest.approx(evidence(3, 3, 0.3, 1.5))
+    assert harm_e_value(sizes, apart) < harm_e_value(sizes, alike)
 
 
 def test_the_e_value_stays_finite() -> None:
-    assert harm_e_value(100_000, 100_000, 0.01) > ABORT_AT
-    assert harm_e_value(0, 100_000, 0.01) < 1e-9
-    assert harm_e_value(5, 5, 1.0) == 1.0
+    assert evidence(100_000, 0, 0.01) > ABORT_AT
+    assert evidence(0, 100_000, 0.01) < 1e-9
+    assert evidence(5, 0, 1.0) == pytest.approx(1.0)
+    assert harm_e_value(Harm(*np.zeros((3, 0))), np.zeros(0)) == pytest.approx(1.0)
 
 
 def labelled(rng: np.random.Generator, rows: int, noise: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

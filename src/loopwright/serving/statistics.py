@@ -1,6 +1,7 @@
 """Statistics of rollouts: evidence of harm, valid at every look, and paired differences of quality. Pure numpy."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,28 +18,60 @@ _RATIOS = np.exp(np.linspace(np.log(1.5), np.log(20.0), 10))
 _PRIOR = 1.0 / _RATIOS / np.sum(1.0 / _RATIOS)
 
 
-def harm_e_value(candidate: int, total: int, share: float) -> float:
-    """Return the evidence that harm falls on the candidate more often than its share of exposure.
+class Harm(NamedTuple):
+    """Harm of exposures, summed, float64 (sizes,): at the candidate beyond the champion's, the reverse, and at both."""
 
-    Given that something harmful happened, a harmless candidate is hit with probability ``share`` at most, whatever the
-    base rate is and however it drifts. Against it stands a mixture over "the candidate's rate is r times the
-    champion's", r from 1.5 to 20: ``sum_r prior(r) r^candidate / (1 + share (r - 1))^total``, a test martingale in the
-    sequence of harmful events (conditional Poisson/binomial comparison; mixture after Robbins 1970, e-values after
-    Grunwald, de Heide and Koolen 2024).
+    candidate: Floats
+    champion: Floats
+    both: Floats
+
+
+def harm_share(weight: float, draws: Floats) -> Floats:
+    """Return how often the candidate has rows in an exposure, of how often either variant has, (n,) like ``draws``.
+
+    It is never less than ``weight``: where it would be, an exposure that fails for one bad row is harmed that often.
 
     Args:
-        candidate: Harmful events at the candidate.
-        total: Harmful events at both.
-        share: The candidate's share of exposure, 0..1.
+        weight: The candidate's share of traffic, 0..1.
+        draws: In how many draws the rows of an exposure were given to the variants, (n,).
 
-    >>> harm_e_value(0, 10, 0.1) < 1.0
+    >>> harm_share(0.05, np.array([1.0, 100.0])).round(3).tolist()
+    [0.05, 0.499]
+    """
+    candidate, champion = 1.0 - (1.0 - weight) ** draws, 1.0 - weight**draws
+    return np.maximum(weight, candidate / (candidate + champion))
+
+
+def harm_e_value(harm: Harm, share: Floats) -> float:
+    """Return the evidence that the candidate's rows of an exposure are harmed more than the champion's.
+
+    Be ``x`` and ``y`` in 0..1 the harm of one exposure at candidate and champion, 0 where it has no rows there. Of a
+    harmless candidate ``(1 - share) x - share y`` is 0 at most on average, given all that came before, whatever the
+    base rate is, however it drifts and however rows of one exposure hang together. So the wealth of whoever bets on it
+    is a supermartingale: ``1 + a x - b y`` an exposure, with ``1 + a = r / (1 + share (r - 1))`` and
+    ``1 - b = 1 / (1 + share (r - 1))`` (Waudby-Smith and Ramdas, Estimating means of bounded random variables by
+    betting, 2024). By the inequality of means that is no less than ``(1 + a)^(x - m) (1 - b)^(y - m) (1 + a - b)^m``
+    with ``m = min(x, y)``, which needs the sums alone. Where harm is 0 or 1 and exposures lie at one variant, both are
+    the conditional binomial test of "the candidate's rate is r times the champion's". Mixed over r from 1.5 to 20
+    (mixture after Robbins 1970, e-values after Grunwald, de Heide and Koolen 2024).
+
+    Args:
+        harm: Of exposures, summed over those of one size, (sizes,).
+        share: How often the candidate has rows in an exposure, of how often either has, 0..1, (sizes,).
+
+    >>> none, share = np.zeros(1), np.array([0.1])
+    >>> harm_e_value(Harm(none, none + 10, none), share) < 1.0
     True
-    >>> harm_e_value(8, 10, 0.1) > ABORT_AT
+    >>> harm_e_value(Harm(none + 8, none + 2, none), share) > ABORT_AT
     True
     """
-    if total == 0 or share >= 1.0:
-        return 1.0
-    logs = np.log(_PRIOR) + candidate * np.log(_RATIOS) - total * np.log1p(share * (_RATIOS - 1.0))
+    gain = _RATIOS[:, None] - 1.0
+    logs = np.log(_PRIOR) + np.sum(
+        harm.candidate * np.log(_RATIOS)[:, None]
+        + harm.both * np.log1p((1.0 - share) * gain)
+        - (harm.candidate + harm.champion + harm.both) * np.log1p(share * gain),
+        axis=1,
+    )
     top = float(np.max(logs))
     return float(np.exp(min(top + np.log(np.sum(np.exp(logs - top))), 700.0)))
 

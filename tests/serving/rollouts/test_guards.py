@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pytest
 
 from loopwright.serving.rollouts.guards import ErrorRate, LatencyP99
 from tests.serving.rollouts.folding import judge_by
@@ -29,6 +30,7 @@ def traffic(
             "variant": np.where(is_candidate, "candidate", "champion"),
             "event_at": np.arange(rows) // batch,
             "recorded_at": np.arange(rows) // batch,
+            "bucket": np.arange(rows) / rows,
             "latency_us": latency.astype(np.int64),
             "error": pl.Series(np.where(failed, "failed", ""), dtype=pl.String()).replace("", None),
         }
@@ -60,6 +62,7 @@ def exposures(champion: list[bool], candidate: list[bool]) -> pl.DataFrame:
             "variant": ["champion"] * len(champion) + ["candidate"] * len(candidate),
             "event_at": np.arange(len(failed)),
             "recorded_at": np.arange(len(failed)),
+            "bucket": 0.5,
             "latency_us": 1000,
             "error": pl.Series(["failed" if one else None for one in failed], dtype=pl.String()),
         }
@@ -118,3 +121,39 @@ def test_a_batch_that_fails_together_counts_once() -> None:
 def test_a_general_outage_does_not_blame_the_candidate() -> None:
     found = error_rate(traffic(5000, 0.25, errors=(0.5, 0.5)), BEFORE, 0.25)
     assert found.verdict == "go"
+
+
+def test_a_large_request_counts_with_the_share_of_its_rows_that_fail() -> None:
+    found = error_rate(traffic(6000, 0.05, errors=(0.01, 0.4), batch=100), BEFORE, 0.05)
+    assert found.verdict == "abort"
+    assert (found.champion, found.candidate) == (pytest.approx(0.01, abs=0.01), pytest.approx(0.4, abs=0.1))
+    assert error_rate(traffic(6000, 0.05, errors=(0.2, 0.2), batch=100), BEFORE, 0.05).verdict == "go"
+
+
+def test_large_requests_that_fail_more_than_small_ones_do_not_blame_the_candidate_that_has_rows_of_them_all() -> None:
+    small = traffic(4000, 0.05, seed=3)
+    large = traffic(20_000, 0.05, errors=(0.1, 0.1), batch=100, seed=4)
+    rows = pl.concat([small, large.with_columns(pl.col("recorded_at") + 10_000)])
+    assert error_rate(rows, BEFORE, 0.05).verdict == "go"
+
+
+def test_rows_of_one_caller_are_one_draw() -> None:
+    at = np.arange(3000) // 50
+    is_candidate = at % 20 == 7
+    failed = pl.Series(np.where(is_candidate, "failed", "")).replace("", None)
+    named = {"variant": np.where(is_candidate, "candidate", "champion"), "error": failed, "latency_us": 1000}
+    rows = pl.DataFrame({**named, "event_at": at, "recorded_at": at, "bucket": at / 60})
+    assert error_rate(rows, BEFORE, 0.05).verdict == "abort"
+    of_many = rows.with_columns(bucket=pl.Series(np.arange(3000) / 3000))
+    assert error_rate(of_many, BEFORE, 0.05).verdict == "undecided"
+
+
+@pytest.mark.parametrize("before", [BEFORE, BEFORE.head(0)])
+def test_a_candidate_that_is_slow_with_some_rows_of_each_request_aborts(before: pl.DataFrame) -> None:
+    rows = traffic(8000, 0.05, batch=100)
+    is_slow = (pl.col("variant") == "candidate") & (pl.int_range(pl.len()) % 3 == 0)
+    slow = rows.with_columns(latency_us=pl.when(is_slow).then(10**6).otherwise("latency_us"))
+    found = latency_p99(slow, before, 0.05)
+    assert found.verdict == "abort"
+    assert found.candidate == pytest.approx(0.33, abs=0.1)
+    assert latency_p99(rows, before, 0.05).verdict == "go"

@@ -9,7 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import polars as pl
 
-from loopwright.serving.rollouts.harm import Exposures, judge_harm
+from loopwright.serving.rollouts.harm import ONE_ROW, Exposures, judge_harm
 from loopwright.serving.types import CHAMPION, StepVerdict, verdict_alone
 
 SLOWER = 1.5
@@ -23,7 +23,7 @@ class Guard(Protocol):
     """Folds the rows of a canary step into a verdict; made anew for each look."""
 
     reads: ClassVar[tuple[str, ...]]
-    """Columns of the log that it needs beside ``variant`` and ``recorded_at``; ``label`` and ``label_text`` too."""
+    """Columns of the log that it needs beside ``variant, recorded_at, bucket``; ``label`` and ``label_text`` too."""
 
     def __init__(self, weight: float, before: pl.LazyFrame) -> None:
         """Begin a look.
@@ -78,34 +78,33 @@ class LatencyP99:
         self._before = int(counted["len"].sum())
         self._bound_us = None if self._before < _LEAST_BEFORE else _bound_us(counted)
         self._first: list[pl.DataFrame] = []
-        self._slowest: list[pl.DataFrame] = []
+        self._counted: list[pl.DataFrame] = []
 
     def add(self, rows: pl.DataFrame, closed_before: int) -> None:
-        """Count what is slow, or keep the slowest of each exposure until it is known what slow is."""
+        """Count what is slow, or how often each latency was seen in an exposure until it is known what slow is."""
         if self._bound_us is not None:
             self._exposures.add(rows.with_columns(is_harmed=pl.col("latency_us") > self._bound_us), closed_before)
             return
-        named = rows.select("variant", "event_at", "recorded_at", "latency_us", rows=pl.lit(1, pl.UInt32()))
+        named = rows.select("variant", "event_at", "recorded_at", "latency_us", **ONE_ROW)
         champion = pl.concat([*self._first, named.filter(pl.col("variant") == CHAMPION)])
         earliest = champion.sort("event_at", "recorded_at", maintain_order=True)
         self._first = [earliest.head(_LEAST_BEFORE + 1)]
-        slowest = pl.concat([*self._slowest, named.drop("event_at")]).group_by("variant", "recorded_at")
-        self._slowest = [slowest.agg(pl.col("latency_us").max(), pl.col("rows").sum())]
+        known = pl.concat([*self._counted, named.drop("event_at")]).group_by("variant", "recorded_at", "latency_us")
+        self._counted = [known.agg(pl.col("low").min(), pl.col("high").max(), pl.col("rows").sum())]
 
     def verdict(self) -> StepVerdict:
         """Say whether slow answers fall on the candidate."""
-        bound_us, exposures, rows = self._bound_us, self._exposures, self._exposures.rows
+        bound_us, exposures = self._bound_us, self._exposures
         if bound_us is None:
-            first, slowest = pl.concat(self._first), pl.concat(self._slowest)
+            first, counted = pl.concat(self._first), pl.concat(self._counted)
             if first.height <= _LEAST_BEFORE:
                 message = f"too few rows of the champion to know its latency ({self._before} before the step)"
-                return verdict_alone("latency_p99", "undecided", message, int(slowest["rows"].sum()))
+                return verdict_alone("latency_p99", "undecided", message, int(counted["rows"].sum()))
             bound_us = _bound_us(first.head(_LEAST_BEFORE).select("latency_us", len="rows"))
             begins_at = int(first["recorded_at"][_LEAST_BEFORE - 1])
-            slowest = slowest.filter(pl.col("recorded_at") > begins_at)
-            exposures, rows = Exposures(), int(slowest["rows"].sum())
-            exposures.add(slowest.with_columns(is_harmed=pl.col("latency_us") > bound_us))
-        exposures.rows = rows
+            is_slow, exposures = pl.col("latency_us") > bound_us, Exposures()
+            counted = counted.filter(pl.col("recorded_at") > begins_at)
+            exposures.add_counted(counted.with_columns(harmed=pl.when(is_slow).then("rows").otherwise(0)))
         return judge_harm("latency_p99", exposures, self._weight, f"answers slower than {bound_us / 1000:.1f} ms")
 
 

@@ -79,8 +79,11 @@ class _Shadow:
         labelled = pairs.join(part.labels, on="prediction_id", maintain_order="left")
         self._values.append(_values(self._spec, labelled))
         sides = {CHAMPION: "error", CANDIDATE: "error_candidate"}
+        # Nothing is drawn, so that all rows are as if of one bucket: both always answer.
         failures = pl.concat(
-            pairs.select("recorded_at", variant=pl.lit(variant), is_harmed=pl.col(column).is_not_null())
+            pairs.select(
+                "recorded_at", bucket=pl.lit(0.0), variant=pl.lit(variant), is_harmed=pl.col(column).is_not_null()
+            )
             for variant, column in sides.items()
         )
         self._failures.add(failures, part.closed_before)
@@ -172,7 +175,7 @@ class _Canary:
     def verdicts(self) -> list[StepVerdict]:
         """Judge whether it was exposed enough, and what each guard says."""
         step, rows = self._step, self._answered.rows
-        count, _ = self._answered.of(CANDIDATE)
+        count = int(self._answered.tally().candidate.sum())
         message = (
             f"the candidate was exposed {count:,} times ({rows:,} rows; those answered together count once), "
             f"at least {step.least_rows:,} are needed"
