@@ -54,6 +54,26 @@ def test_too_few_rows_are_no_drift() -> None:
     assert not mark_drift(window(drift=few), [], 1).drift[0].is_drifted
 
 
+def test_a_quiet_window_is_judged_by_the_stretch_that_its_features_are_compared_over() -> None:
+    far = [FeatureDrift("temp", 0.5, 0.5, 0.1, 280, False, 0.2)]
+    before = [window(day, drift=far, predictions=95) for day in (1, 0)]
+    marked = mark_drift(window(2, drift=far, predictions=95), before, 2)
+    assert kinds(findings_on_close(marked, before, monitor())) == ["drift", "missing"]
+    assert judged_kinds(marked, before, monitor()) == {"drift", "missing"}
+    short = [msgspec.structs.replace(far[0], rows=99)]
+    few = window(2, drift=short, predictions=95)
+    assert findings_on_close(few, before, monitor()) == []
+    assert judged_kinds(few, before, monitor()) == set()
+
+
+def test_a_window_without_rows_of_its_own_says_nothing() -> None:
+    far = [FeatureDrift("temp", 0.5, 0.5, 0.1, 280, False, 0.2)]
+    before = [window(day, drift=far) for day in (1, 0)]
+    marked = mark_drift(window(2, drift=far, predictions=0), before, 2)
+    assert findings_on_close(marked, before, monitor()) == []
+    assert judged_kinds(marked, before, monitor()) == set()
+
+
 def test_drift_names_its_features_and_calls_for_nobody_where_a_policy_acts() -> None:
     marked = mark_drift(window(1, 0.5), [window(0, 0.5)], 2)
     [finding] = findings_on_close(marked, [], monitor())
@@ -124,7 +144,7 @@ def test_only_what_had_enough_to_go_by_was_judged() -> None:
     assert judged_kinds(quiet[0], [], monitor()) == {"errors"}
     assert judged_kinds(window(9, drift=[]), quiet, monitor()) == {"errors", "latency"}
     assert judged_kinds(quiet[0], [window(9, drift=[]), *quiet], monitor()) == {"errors", "latency"}
-    assert judged_kinds(window(9, predictions=99), quiet, monitor()) == set()
+    assert judged_kinds(window(9, predictions=99), quiet, monitor()) == {"drift", "missing"}
     assert judged_kinds(window(9, latency_p99_ms=None), quiet, monitor()) == {"drift", "missing", "errors"}
     older = [window(day, reference="older") for day in range(20, 0, -1)]
     assert judged_kinds(quiet[0], older, monitor()) == {"missing", "errors", "latency"}

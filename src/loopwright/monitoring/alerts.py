@@ -12,7 +12,7 @@ from loopwright.monitoring.types import DecayLimit, FeatureDrift, Monitor, Perfo
 from loopwright.registry import LOWER_IS_BETTER
 
 LEAST_ROWS = 100
-"""A window with fewer rows judges nothing."""
+"""Fewer rows judge nothing: of the stretch for drift and missing values, of the window for errors and latency."""
 LEAST_LABELS = 200
 """A span with fewer labels says nothing about decay, where no policy says how many are enough."""
 MISSING_RISE = 0.2
@@ -69,15 +69,17 @@ def is_beyond(one: FeatureDrift | None) -> bool:
 def judged_kinds(window: Window, before: Sequence[Window], monitor: Monitor) -> set[str]:
     """Return the kinds whose rules had enough to go by in a window; of others, silence is no sign of health."""
     found = set() if _served(window, monitor) is None or window.state != "settled" else {"decay"}
-    if window.predictions < LEAST_ROWS:
+    if not window.predictions:
         return found
     persist = monitor.spec.persist
-    if _latency_limit(window, before, monitor) is not None:
-        found.add("latency")
+    if window.predictions >= LEAST_ROWS:
+        found.add("errors")
+        if _latency_limit(window, before, monitor) is not None:
+            found.add("latency")
     for kind, earlier in (("drift", _alike(window, before, persist)), ("missing", before[: persist - 1])):
         if len(earlier) == persist - 1 and all(_is_compared(one) for one in (window, *earlier)):
             found.add(kind)
-    return found | {"errors"}
+    return found
 
 
 def _is_compared(window: Window) -> bool:
@@ -85,11 +87,15 @@ def _is_compared(window: Window) -> bool:
 
 
 def findings_on_close(window: Window, before: Sequence[Window], monitor: Monitor) -> list[Finding]:
-    """Return what the predictions of a window alone say: drift, missing values, errors, latency."""
-    if window.predictions < LEAST_ROWS:
+    """Return what predictions alone say: drift and missing values over the stretch, errors and latency in the window.
+
+    A window without predictions says nothing, however far the stretch before it was off.
+    """
+    if not window.predictions:
         return []
-    by_feature = (_drift(window, monitor), _missing(window, before, monitor))
-    rules = (*by_feature, _errors(window), _latency(window, before, monitor))
+    rules = [_drift(window, monitor), _missing(window, before, monitor)]
+    if window.predictions >= LEAST_ROWS:
+        rules += [_errors(window), _latency(window, before, monitor)]
     return [finding for finding in rules if finding is not None]
 
 
@@ -167,7 +173,8 @@ def _drift(window: Window, monitor: Monitor) -> Finding | None:
 
 def _missing(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
     def risen(one: Window) -> set[str]:
-        return {f.feature for f in one.drift if f.missing - f.reference_missing > MISSING_RISE}
+        enough = (f for f in one.drift if f.rows >= LEAST_ROWS)
+        return {f.feature for f in enough if f.missing - f.reference_missing > MISSING_RISE}
 
     stretch = [window, *before[: monitor.spec.persist - 1]]
     names = sorted(set.intersection(*(risen(one) for one in stretch)))
