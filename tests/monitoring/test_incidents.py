@@ -94,6 +94,15 @@ def test_what_calls_for_a_person_within_that_week_opens_it_again(
     assert told.count("monitoring.incident_reopened") == 1
 
 
+def test_an_incident_that_opens_again_is_titled_by_what_opened_it(tx: Tx) -> None:
+    first = fire(tx, 1, kind="job", message="the file cannot be read", needs_person=True)
+    fire(tx, 1, kind="job", message="a column is missing", needs_person=True)
+    assert get_incident(tx, incident_id=first.incident_id).title == "the file cannot be read"
+    resolve(tx, incident_id=first.incident_id, reason="tried again", at=2 * DAY)
+    fire(tx, 2, kind="job", message="a column is missing", needs_person=True)
+    assert get_incident(tx, incident_id=first.incident_id).title == "a column is missing"
+
+
 def test_a_critical_alert_does_not_cool_down(tx: Tx) -> None:
     first = fire(tx, 1, severity="critical")
     resolve(tx, incident_id=first.incident_id, reason="restarted", at=2 * DAY)

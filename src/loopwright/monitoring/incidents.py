@@ -45,7 +45,7 @@ def raise_alert(
     Args:
         subject: Ref of what it is about.
         kind: drift, decay, missing, errors, latency, data, rollout, retrain.
-        message: One sentence; the first one titles the incident.
+        message: One sentence; the one that opened the incident, or opened it again, titles it.
         facts: The numbers behind it.
         needs_person: False where a policy acts on it.
         severity: warning or critical.
@@ -100,7 +100,7 @@ def _open(tx: Tx, subject: str, kind: str, title: str, severity: Severity, at: i
 
 def _reopen(tx: Tx, incident: Incident, message: str, severity: Severity) -> None:
     check_change("incident", INCIDENT_STATES, incident.state, "open")
-    sql.update_incident(tx, incident.incident_id, state="open", resolved_at=None, resolution="")
+    sql.update_incident(tx, incident.incident_id, title=message, state="open", resolved_at=None, resolution="")
     facts = IncidentReopened(incident.incident_id, incident.kind, needs_person=True, severity=severity)
     tx.emit(facts, incident.subject, reason=message)
     _tell_channels(tx, incident, "reopened")
