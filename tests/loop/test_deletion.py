@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from loopwright.data import CheckSpec
 from loopwright.governance import LOCAL_ACTOR, Actor
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.ids import encode_ulid, parse_id
@@ -13,7 +15,8 @@ from loopwright.loop.nouns import NOUNS, STAYS
 from loopwright.store import forgetting
 from loopwright.store.columns import METADATA
 from tests.inprocess import InProcessWorker
-from tests.loop.conftest import Importer, Loop
+from tests.loop.conftest import PROJECT, Importer, Loop, end_job
+from tests.loop.test_evaluations import GATED
 
 GONE = {"reason": "nobody wants it"}
 
@@ -260,6 +263,24 @@ def test_appended_versions_and_what_views_are_filled_from_hold(loop: Loop, impor
     assert [one.version for one in loop("data.versions", dataset="flights")] == [3]
     importer.load()
     assert loop("data.get", dataset="flights").newest == 4
+
+
+def test_nothing_about_a_thing_that_is_gone_waits_for_a_person(loop: Loop, importer: Importer) -> None:
+    checked = msgspec.structs.replace(PROJECT.datasets[0], checks=[CheckSpec("not_null", "carrier")])
+    loop.apply(datasets=[checked], deployments=[GATED])
+    importer.load()
+    importer.load(carrier=None)
+    model = f"late/{loop.register()}"
+    job = loop("loop.start_evaluation", model="late", service="late")
+    end_job(loop, job, "jobs.fail", error={"code": "invalid_input", "message": "no row has a label in this time"})
+    versions = {f"flights/{ref}" for ref in ("dataset:flights/2", f"model:{model}")}
+    assert {incident.subject for incident in loop("monitoring.incidents", states=["open"])} == versions
+    assert len(loop.needs_person()) == 2
+    delete(loop, "dataset:flights/2", f"model:{model}")
+    ended = loop("monitoring.incidents")
+    assert {(one.state, one.resolution) for one in ended} == {("resolved", "it was deleted: nobody wants it")}
+    assert loop.needs_person() == []
+    assert loop("jobs.get", job_id=job.job_id).state == "dismissed"
 
 
 def test_a_rollback_keeps_what_it_would_return_to(serving: Loop) -> None:

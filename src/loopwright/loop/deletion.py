@@ -5,16 +5,19 @@ then on nobody sees it and everybody who follows its ref is told. What belonged 
 else bit by bit by a job that works off the tombstones: a kill anywhere leaves the thing there or gone.
 """
 
+from loopwright import monitoring
 from loopwright.governance import require_role
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge
 from loopwright.kernel.refs import Ref, parse_ref
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.loop import nouns
+from loopwright.loop.attention import LASTING
 from loopwright.loop.dependents import find_holds
 from loopwright.loop.events import Deleted
 from loopwright.loop.nouns import NOUNS, Subject
 from loopwright.loop.types import DeletionPlan, ForgetDeleted
+from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.forgetting import ROWS_AT_ONCE
 from loopwright.store.tombstones import missing
@@ -69,9 +72,20 @@ def delete(tx: Tx, *, ref: str, reason: str) -> Tombstone:
     nouns.remove_subjects(tx, subjects)
     store_sql.put_tombstones(tx, tombstones)
     tx.emit(Deleted(planned.parts, planned.rows), planned.ref, reason=reason)
+    _settle(tx, {str(subject.ref) for subject in subjects}, f"it was deleted: {reason}")
     if forget_rows(tx):
         tx.start_job(ForgetDeleted(), planned.ref)
     return tombstones[0]
+
+
+def _settle(tx: Tx, refs: set[str], reason: str) -> None:
+    """Answer what waits for a person about things that are gone: there is nothing left to mend."""
+    for job in jobs.unanswered(tx, LASTING):
+        if job.ref in refs:
+            jobs.dismiss(tx, job_id=job.job_id, reason=reason)
+    for incident in monitoring.live_incidents(tx):
+        if incident.subject in refs:
+            monitoring.resolve(tx, incident_id=incident.incident_id, reason=reason)
 
 
 @query("deletion.list")

@@ -183,8 +183,8 @@ def waiting_incidents(tx: Tx) -> list[Incident]:
     return sql.list_incidents(tx, states=sql.LIVE_STATES, needs_person=True, limit=None)
 
 
-def live_incidents(tx: Tx, *, subject: str, kind: str | None = None) -> list[Incident]:
-    """Return every incident of a subject that is not resolved; of a kind one at most, as a rule."""
+def live_incidents(tx: Tx, *, subject: str | None = None, kind: str | None = None) -> list[Incident]:
+    """Return every incident that is not resolved; of one subject and kind one at most, as a rule."""
     return sql.list_incidents(tx, states=sql.LIVE_STATES, subject=subject, kind=kind, limit=None)
 
 
