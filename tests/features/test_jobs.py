@@ -12,11 +12,18 @@ from loopwright.features.jobs import cut_training_set, freeze_training_set, load
 from loopwright.features.online import online_url, open_online_store
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.kernel.clock import HOUR_US, parse_moment
-from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import digest_bytes, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.store.chunks import describe_chunk
 
 Call = Callable[..., Any]
+MINUTES = """
+import polars as pl
+
+def minutes(frame):
+    return frame.with_columns(pl.col("delay").str.replace(",", ".").cast(pl.Float64))
+"""
 FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
 
 
@@ -119,6 +126,18 @@ def test_pushed_rows_without_what_is_personal_are_not_filled_in(loaded: Call, wo
     push(worker, "flights", pushed.drop("carrier").with_columns(note=pl.lit("x")))
     job = loaded("features.start_materialize", view="recent_carrier")
     assert worker.run_job(job)["rows"] == 3
+
+
+def test_a_fill_gives_a_transform_what_was_pushed(loaded: Call, worker: Any, small: Any) -> None:
+    """Text that the transform makes a number of is text until it has run."""
+    (worker.state_dir / "delays.py").write_text(MINUTES)
+    spec = loaded("data.get", dataset="flights").spec
+    code = CodeRef(digest_bytes(b"code"), "delays", "minutes", digest_bytes(b"minutes"))
+    loaded("data.declare", spec=msgspec.structs.replace(spec, transform=code))
+    pushed = small.flights([("F4", 9, 10, "UA", "JFK", 50.0)])
+    push(worker, "flights", pushed.with_columns(delay=pl.lit("50,5")))
+    job = loaded("features.start_materialize", view="recent_carrier")
+    assert worker.run_job(job)["rows"] == 4
 
 
 def test_rows_of_the_future_stay_out(loaded: Call, worker: Any, small: Any) -> None:

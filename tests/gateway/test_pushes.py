@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -34,7 +35,13 @@ def store(tmp_path: Path) -> online.OnlineStore:
 
 
 def target(store: online.OnlineStore, views: list[BoundView], spec: DatasetPushSpec = SPEC) -> PushTarget:
-    functions = {"warmer": lambda frame: frame.with_columns(pl.col("temp") + 1), "broken": lambda frame: 1 / 0}
+    comma = pl.col("temp").str.replace(",", ".").cast(pl.Float64)
+    functions = {
+        "warmer": lambda frame: frame.with_columns(pl.col("temp") + 1),
+        "broken": lambda frame: 1 / 0,
+        "decimals": lambda frame: frame.with_columns(comma),
+        "capitals": lambda frame: frame.with_columns(pl.col("origin").str.to_uppercase()),
+    }
     return PushTarget(spec, views, lambda ref: functions[ref.qualname], store)
 
 
@@ -71,6 +78,27 @@ def test_a_transform_that_raises_takes_nothing_from_the_others(store: online.Onl
     healthy = target(store, views[:1], specs[0])
     healthy.commit(healthy.prepare([ROW], STAMP), NOON, lambda batch: None)
     assert temp(store, views[0]) == 5.5
+
+
+def test_a_transform_that_changes_a_columns_kind_is_given_what_was_sent(store: online.OnlineStore) -> None:
+    spec = msgspec.structs.replace(SPEC, transform=code("decimals"))
+    bound = view("a", spec)
+    pushes = target(store, [bound], spec)
+    kept: list[Batch] = []
+    pushes.commit(pushes.prepare([{**ROW, "temp": "4,5"}], STAMP), NOON, kept.append)
+    assert temp(store, bound) == 4.5
+    later = {**ROW, "observed_at": "2026-03-01T11:30:00Z", "temp": None}
+    pushes.commit(pushes.prepare([later], STAMP), NOON, kept.append)
+    assert temp(store, bound) != temp(store, bound)
+    assert [dict(batch.layout.columns)["temp"] for batch in kept] == ["str", "str"]
+
+
+def test_a_kind_that_the_transform_leaves_wrong_is_refused(store: online.OnlineStore) -> None:
+    spec = msgspec.structs.replace(SPEC, transform=code("capitals"))
+    pushes = target(store, [view("a", spec)], spec)
+    with pytest.raises(InvalidInput, match="does not fit") as refused:
+        pushes.prepare([{**ROW, "temp": None}, {**ROW, "temp": "warm"}], STAMP)
+    assert refused.value.field == "rows[1].temp"
 
 
 def test_the_same_stamp_names_the_same_rows(store: online.OnlineStore) -> None:

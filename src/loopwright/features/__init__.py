@@ -49,7 +49,7 @@ from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.features import columns, jobs, requests, skew
-    from loopwright.features.columns import typed_frame
+    from loopwright.features.columns import dtype_of, is_other_kind, typed_frame
     from loopwright.features.jobs import (
         build_from_versions,
         cut_training_set,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 __getattr__ = later(
     __name__,
     {
-        "columns": ("typed_frame",),
+        "columns": ("dtype_of", "is_other_kind", "typed_frame"),
         "jobs": ("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"),
         "join": ("build_training_set",),
         "requests": ("RunRequest", "request_runner"),
@@ -113,12 +113,14 @@ __all__ = [
     "declare_service",
     "declare_view",
     "declared_views",
+    "dtype_of",
     "filled_since",
     "finish_materialize",
     "forget_fills",
     "freeze_plan",
     "freeze_training_set",
     "get",
+    "is_other_kind",
     "jobs",
     "list_definitions",
     "list_training_sets",

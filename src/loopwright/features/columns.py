@@ -28,6 +28,8 @@ _PLAIN: dict[Any, set[type]] = {
     pl.Boolean: {bool, type(None)},
 }
 """What needs no look at each value: JSON has it as the column does."""
+_KINDS: dict[type, str] = {str: "text", bool: "boolean", int: "number", float: "number"}
+"""What kinds of values JSON tells apart."""
 _EXACT = 2**53
 _LEAST_US, _MOST_US = 10**14, 1 << 61
 """Microseconds below the first lie in the years around 1970: whoever sends such a number counts in another unit."""
@@ -94,7 +96,12 @@ def as_feature(series: pl.Series, field: str) -> pl.Series:
 
 
 def typed_frame(
-    rows: Sequence[Mapping[str, Any]], dtypes: Mapping[str, str], *, zone: str | None = None, field: str = "rows"
+    rows: Sequence[Mapping[str, Any]],
+    dtypes: Mapping[str, str],
+    *,
+    zone: str | None = None,
+    field: str = "rows",
+    is_raw: bool = False,
 ) -> pl.DataFrame:
     """Return rows that came as JSON as a frame with the dataset's dtypes; columns without one are inferred.
 
@@ -103,6 +110,7 @@ def typed_frame(
         dtypes: Column -> Polars dtype as text, such as ``Int64`` or ``Datetime(us, UTC)``.
         zone: Time zone of moments that name none; without it they are refused.
         field: How errors name the rows, such as ``rows``.
+        is_raw: True where a transform still makes the dtypes: a column that came as another kind stays as it came.
 
     Raises:
         InvalidInput: A value does not fit its column; names ``rows[i].column``.
@@ -111,8 +119,29 @@ def typed_frame(
     for name in dict.fromkeys(chain.from_iterable(rows)):
         values = [row.get(name) for row in rows]
         wanted = dtype_of(dtypes[name]) if name in dtypes else None
+        if is_raw and _came_as_other(values, wanted):
+            wanted = None
         columns.append(_typed(name, values, wanted, zone, field))
     return pl.DataFrame(columns)
+
+
+def is_other_kind(dtype: Any, wanted: Any) -> bool:
+    """Say whether a column holds text where numbers or booleans are wanted, or the other way round."""
+    kinds = _kind_of(dtype), _kind_of(wanted)
+    return "" not in kinds and kinds[0] != kinds[1]
+
+
+def _came_as_other(values: list[Any], wanted: Any) -> bool:
+    kinds = {_KINDS.get(kind, "") for kind in set(map(type, values)) - {type(None)}}
+    return len(kinds) == 1 and _kind_of(wanted) != "" and not kinds <= {"", _kind_of(wanted)}
+
+
+def _kind_of(dtype: Any) -> str:
+    if dtype is None:
+        return ""
+    if dtype == pl.String:
+        return "text"
+    return "boolean" if dtype == pl.Boolean else "number" if dtype.is_numeric() else ""
 
 
 @cache

@@ -12,7 +12,7 @@ from loopwright import data
 from loopwright.data import DatasetVersion, read
 from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
-from loopwright.features.columns import MOMENT, dtype_of
+from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
 from loopwright.features.join import BuiltTrainingSet, build_training_set
 from loopwright.features.online import SLACK_US, open_project_store
 from loopwright.features.plans import used_columns
@@ -142,7 +142,10 @@ def _as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
     rows = rows.rename({name: name.removeprefix(RAW) for name in rows.columns if name.startswith(RAW)})
     times = [dataset.time, *(moment.column for moment in dataset.known_at.values())]
     dtypes = {**dict.fromkeys(times, MOMENT), **{name: dtype_of(text) for name, text in dataset.dtypes.items()}}
-    return rows.cast({name: dtypes[name] for name in rows.columns if name in dtypes}, strict=False)
+    came = {name: dtype for name, dtype in rows.schema.items() if name in dtypes}
+    if dataset.transform is not None:  # what it is to make of a text is not there before it has run
+        came = {name: dtype for name, dtype in came.items() if not is_other_kind(dtype, dtypes[name])}
+    return rows.cast({name: dtypes[name] for name in came}, strict=False)
 
 
 def freeze_training_set(

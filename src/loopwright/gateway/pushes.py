@@ -4,11 +4,12 @@ This module needs Polars, so it is loaded as a plugin with the first push.
 """
 
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import polars as pl
 
-from loopwright.features import BoundView, DatasetPushSpec, online, typed_frame
+from loopwright.features import BoundView, DatasetPushSpec, dtype_of, is_other_kind, online, typed_frame
 from loopwright.gateway.batches import Batch, Layout
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.stamps import Stamp
@@ -68,13 +69,11 @@ class PushTarget:
             StepFailed: The transform raised.
         """
         _check_width(rows)
-        raw = typed_frame(rows, _dtypes(self._spec), zone=self._spec.zone)
+        raw = _typed(rows, self._spec)
         self._check_keys(raw)
         event_at = self._event_at(raw, stamp.at_us)
+        raw, parts = self._read_by_views(raw, rows)
         batch = _batch(self._loggable(raw) if self._personal else raw, event_at, stamp)
-        parts = [
-            online.Part(views, self._transformed(raw, rows, views[0].dataset)) for views in self._by_meaning.values()
-        ]
         return Push(batch, parts, event_at)
 
     def commit(self, push: Push, now_us: int | None, log: Callable[[Batch], None]) -> None:
@@ -115,20 +114,53 @@ class PushTarget:
             kept = [*self._spec.key, self._spec.time, *self._spec.dtypes]
         return raw.select(name for name in raw.columns if name in kept and name not in self._personal)
 
-    def _transformed(self, raw: pl.DataFrame, rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
-        frame = raw if spec.dtypes == self._spec.dtypes else typed_frame(rows, _dtypes(spec), zone=spec.zone)
+    def _read_by_views(self, raw: pl.DataFrame, rows: Sequence[Row]) -> tuple[pl.DataFrame, list[online.Part]]:
+        """Return raw rows and what the views see of them.
+
+        A null of JSON is of no kind. Where a transform raises on nulls of its own result's dtype, they are text to it.
+        """
+        try:
+            return raw, self._parts(raw, rows)
+        except StepFailed:
+            empty = self._without_kind(raw)
+            if not empty:
+                raise
+            as_text = raw.with_columns(pl.col(empty).cast(pl.String))
+            with suppress(LoopwrightError):
+                return as_text, self._parts(as_text, rows, empty)
+            raise
+
+    def _parts(self, raw: pl.DataFrame, rows: Sequence[Row], empty: Sequence[str] = ()) -> list[online.Part]:
+        """Return rows as the views see them, with the columns of ``empty`` as text."""
+        parts = []
+        for views in self._by_meaning.values():
+            spec = views[0].dataset
+            is_alike = (spec.transform is None, spec.dtypes) == (self._spec.transform is None, self._spec.dtypes)
+            frame = raw if is_alike else _typed(rows, spec).with_columns(pl.col(list(empty)).cast(pl.String))
+            parts.append(online.Part(views, self._transformed(frame, spec)))
+        return parts
+
+    def _without_kind(self, raw: pl.DataFrame) -> list[str]:
+        """Return the columns that have a dtype only because the dataset's newest version has it."""
+        dtypes = {} if self._spec.transform is None else self._spec.dtypes
+        named = {*self._spec.key, *_times(self._spec)}
+        return [name for name in raw.columns if name in dtypes and name not in named and _is_empty(raw, name)]
+
+    def _transformed(self, frame: pl.DataFrame, spec: DatasetPushSpec) -> pl.DataFrame:
         if spec.transform is None:
             return frame
         function = self._load(spec.transform)
         try:
             answer = function(frame.lazy())
             # The engine for large frames, which is the default, takes three times as long on a few rows.
-            return answer.collect(engine="in-memory") if isinstance(answer, pl.LazyFrame) else answer
+            answer = answer.collect(engine="in-memory") if isinstance(answer, pl.LazyFrame) else answer
         except LoopwrightError:
             raise
         except Exception as error:
             message = f"the transform of {spec.name} raised {type(error).__name__}: {error}"
             raise StepFailed(message, field=f"dataset.{spec.name}") from error
+        _check_made(answer, frame, spec)
+        return answer
 
     def _check_keys(self, raw: pl.DataFrame) -> None:
         for name in self._spec.key:
@@ -167,10 +199,32 @@ def _check_width(rows: Sequence[Row]) -> None:
         )
 
 
-def _dtypes(spec: DatasetPushSpec) -> dict[str, str]:
-    """Return the dtypes of a dataset's columns; its moments are known even before it has a version."""
-    times = [spec.time, *(known.column for known in spec.known_at.values())]
-    return {**{name: "Datetime(us, UTC)" for name in times if name}, **spec.dtypes}
+def _typed(rows: Sequence[Row], spec: DatasetPushSpec) -> pl.DataFrame:
+    """Return rows in the dataset's dtypes; its moments are known even before it has a version."""
+    dtypes = {**dict.fromkeys(_times(spec), "Datetime(us, UTC)"), **spec.dtypes}
+    return typed_frame(rows, dtypes, zone=spec.zone, is_raw=spec.transform is not None)
+
+
+def _times(spec: DatasetPushSpec) -> list[str]:
+    names = [spec.time, *(known.column for known in spec.known_at.values())]
+    return [name for name in names if name]
+
+
+def _is_empty(frame: pl.DataFrame, name: str) -> bool:
+    return frame.get_column(name).null_count() == frame.height
+
+
+def _check_made(made: pl.DataFrame, frame: pl.DataFrame, spec: DatasetPushSpec) -> None:
+    """Refuse a value that came as another kind than its column's and that the transform left so."""
+    for name, text in spec.dtypes.items():
+        dtype = frame.schema.get(name)
+        if dtype is None or made.schema.get(name) != dtype or not is_other_kind(dtype, dtype_of(text)):
+            continue
+        column = frame.get_column(name)
+        if (place := column.is_not_null().arg_max()) is not None and column[place] is not None:
+            raise InvalidInput(
+                "this value does not fit its column", field=f"rows[{place}].{name}", value=column[place], rule=text
+            )
 
 
 def _batch(raw: pl.DataFrame, event_at: list[int], stamp: Stamp) -> Batch:
