@@ -22,6 +22,9 @@ WIDEST = """() => Math.max(...[null, ...document.querySelectorAll("details")].ma
 CLIPPED = """() => [...document.querySelectorAll(".scroll, .chart")].filter(one => one.scrollWidth > one.clientWidth)
   .map(one => `${one.getAttribute("aria-label")} ${one.scrollWidth} > ${one.clientWidth}`)"""
 """Which tables and charts have to be scrolled to be read."""
+TALL = """() => [...document.querySelectorAll(".side")]
+  .some(one => one.clientHeight > one.firstElementChild.scrollHeight + 24)"""
+"""Whether the bar of places reaches further than its links, over what a short page leaves free."""
 SIZES = {"phone": (390, 844), "wide": (1440, 900)}
 
 
@@ -75,6 +78,7 @@ def test_every_page_is_sound(tab: Any, site: Site, errors: list[str]) -> None:
             tab.set_viewport_size({"width": width, "height": height})
             over = tab.evaluate(WIDEST)
             problems += [f"{place}: {over} px too wide on {name}"] if over > 0 else []
+            problems += [f"{place}: an empty bar of places"] if name == "phone" and tab.evaluate(TALL) else []
         tab.evaluate(AXE)
         found = tab.evaluate("rules => axe.run(document, rules)", RULES)
         problems += [

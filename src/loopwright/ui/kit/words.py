@@ -172,12 +172,20 @@ def span(duration_us: int | None) -> str:
 
 
 def age(at_us: int | None, now_us: int) -> str:
-    """Return how long ago a moment was, seen from ``now_us``; one that is still to come reads ``in 3 h``."""
+    """Return how long ago a moment was, seen from ``now_us``; one that is still to come reads ``in 3 h``.
+
+    In one unit, for it stands in narrow columns.
+
+    >>> age(0, 94_000_000), age(374_000_000, 0), age(0, 36 * 3_600_000_000)
+    ('1 min', 'in 6 min', '36 h')
+    """
     if at_us is None:
         return UNKNOWN
-    if abs(now_us - at_us) < MINUTE_US:
+    away_us = abs(now_us - at_us)
+    if away_us < MINUTE_US:
         return "now"
-    return f"in {span(at_us - now_us)}" if at_us > now_us else span(now_us - at_us)
+    told = span(away_us - away_us % MINUTE_US)
+    return f"in {told}" if at_us > now_us else told
 
 
 def moment(at_us: int | None) -> str:
@@ -202,6 +210,15 @@ def day(at_us: int) -> str:
     """
     text = format_moment(at_us)
     return f"{int(text[8:10])} {_MONTHS[int(text[5:7]) - 1]}"
+
+
+def window_head(start_at: int, every_us: int) -> str:
+    """Return what heads a window of a length: its day, or where days have several its hour and minute.
+
+    >>> window_head(0, DAY_US), window_head(3_660_000_000, 60_000_000)
+    ('1 Jan', '01:01')
+    """
+    return day(start_at) if every_us >= DAY_US else format_moment(start_at)[11:16]
 
 
 def month(at_us: int) -> str:
