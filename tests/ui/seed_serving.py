@@ -27,6 +27,7 @@ from loopwright.registry.types import (
     GateSpec,
     Signature,
 )
+from loopwright.serving import list_rollouts
 from loopwright.serving import sql as serving_sql
 from loopwright.serving.types import (
     ApproveSpec,
@@ -303,7 +304,9 @@ def waiting(tx: Tx) -> dict[str, str]:
     asked = approvals.ask(
         tx, tx.ref("deployment", "arrival"), "Release the first version of arrival?", digest_of("first")
     )
-    old = approvals.ask(tx, tx.ref("deployment", "late"), "Release version 4 of late?", digest_of(["version", 4]))
+    fourth = next(one for one in list_rollouts(tx, deployment="late") if one.version == 4)
+    rollout = tx.ref("rollout", fourth.rollout_id)
+    old = approvals.ask(tx, rollout, "Release version 4 of late?", digest_of(["version", 4]))
     approvals.approve(tx, approval_id=old.approval_id, reason="gates hold, shadow was better for a week")
     tx.emit("loop.retrain_started", tx.ref("deployment", "late"), reason=NASTY, cause="drift", retrain_id="retr_x")
     return {"approval": asked.approval_id}

@@ -158,6 +158,12 @@ def test_what_is_watched_says_when_the_window_that_runs_ends_and_what_it_holds(w
     assert "logged in it so far" in page
 
 
+def test_a_version_names_who_let_its_rollout_in(web: httpx.Client) -> None:
+    [asked] = web.get("/p/flights/models/late/4.json").json()["approvals"]
+    assert (asked["question"], asked["state"]) == ("Release version 4 of late?", "approved")
+    assert web.get("/p/flights/models/late/6.json").json()["approvals"] == []
+
+
 def test_a_refit_is_explained_where_it_is_shown(web: httpx.Client) -> None:
     assert "its refit, the next version, repeats the recipe on all rows" in web.get("/p/flights/models/late").text
     assert "<dt>refit of</dt>" in web.get("/p/flights/models/late/5").text

@@ -73,7 +73,8 @@ def show_version(ask: Ask) -> View:
         if one.version == number and one.model == name
     ]
     ref = f"{ask.project}/model:{name}/{number}"
-    decisions = [one for one in ask(approvals.list_approvals) if one.digest == found.digest]
+    asked = {f"{ask.project}/rollout:{one.rollout_id}" for one in rollouts}
+    decisions = [one for one in ask(approvals.list_approvals) if one.digest == found.digest or one.subject in asked]
     upstream = ask(lineage.upstream, ref=ref)
     nodes, edges = neighbourhood(ask, ref, upstream, [])
     facts = {
