@@ -20,6 +20,13 @@ def broken(raw: pl.LazyFrame) -> pl.LazyFrame:
     return raw.with_columns(twice=pl.col("kilometres") * 2)
 
 
+def test_a_header_that_is_one_column_says_what_separates_it(tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text("id;at;amount\na;2026-11-01T00:00:00Z;3\n")
+    dataset = lw.Project("shop").dataset("orders", lw.source.csv("orders.csv"), key="id", time="at")
+    with pytest.raises(InvalidInput, match=r"no column id.*separated by ;.*with commas"):
+        check_columns([dataset], [], [], tmp_path)
+
+
 def declare(p: Project, **options: Any) -> Any:
     settings: dict[str, Any] = {"key": "trip_id", "time": "started_at", "transform": doubled, **options}
     return p.dataset("trips", lw.source.parquet("data/trips.parquet"), **settings)

@@ -41,6 +41,9 @@ def test_a_naive_moment_needs_a_zone_and_a_date_is_midnight() -> None:
     with pytest.raises(InvalidInput, match="names no time zone") as refused:
         admit(naive, spec())
     assert "zone=" in str(refused.value.next_step)
+    with pytest.raises(InvalidInput, match="is String") as refused:
+        admit(naive.with_columns(pl.col("at").dt.to_string("iso")), spec("America/New_York"))
+    assert "str.to_datetime(" in str(refused.value.next_step)
     assert admit(naive, spec("America/New_York"))["at"][0] == NOON
     twice = pl.DataFrame({"id": [1], "at": [datetime(2013, 11, 3, 1, 30)]})  # noqa: DTZ001
     with pytest.raises(InvalidInput, match="has not, or has twice"):

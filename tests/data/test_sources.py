@@ -51,6 +51,22 @@ def test_what_cannot_be_read_is_said_plainly(tmp_path: Path) -> None:
     assert "\n" not in refused.value.message
 
 
+def test_the_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for number, text in enumerate(("name,x\nMüller,1\n", "name,x\nWeiß,2\nMüller,3\n")):
+        (tmp_path / f"{number}.csv").write_bytes(text.encode("cp1252" if number else "utf-8"))
+    with pytest.raises(InvalidInput, match=r"1\.csv is no UTF-8: line 2") as refused:
+        open_source(SourceSpec("csv", str(tmp_path)))
+    assert refused.value.value == str(tmp_path / "1.csv")
+    (tmp_path / "1.csv").write_text("name,x\nMüller,3,4,5\n")
+    with pytest.raises(InvalidInput, match="cannot be read") as refused:
+        open_source(SourceSpec("csv", str(tmp_path)))
+    assert refused.value.value == str(tmp_path / "1.csv")
+    (tmp_path / "1.csv").write_text("name,y\nMüller,3\n")
+    with pytest.raises(InvalidInput, match="cannot be read") as refused:
+        open_source(SourceSpec("csv", str(tmp_path)))
+    assert refused.value.value == str(tmp_path)
+
+
 def test_only_what_an_operator_listed_is_read(tmp_path: Path) -> None:
     inside, outside, state = (tmp_path / name for name in ("inside", "outside", "inside/state"))
     for folder in (inside / "deep", outside, state / "listed", inside / ".hidden"):

@@ -61,8 +61,16 @@ def check_columns(
                     f"dataset {dataset.spec.name} has no column {column}",
                     field=field,
                     value=column,
-                    next_step=suggest(column, schema),
+                    next_step=_other_separator(schema) or suggest(column, schema),
                 )
+
+
+def _other_separator(schema: Iterable[str]) -> str:
+    """Return what to do where a header is one column, for it is separated by something else; else nothing."""
+    names = list(schema)
+    found = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), "")
+    shown = {"\t": "tabs"}.get(found, found)
+    return f"its columns are separated by {shown}: write the file anew with commas" if found else ""
 
 
 def _named(dataset: Dataset, views: Iterable[View], services: Iterable[Service]) -> Named:

@@ -155,13 +155,17 @@ def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
             rule = "each local time happens exactly once; write UTC where clocks change"
             message = f"column {column.name} holds a local time that {spec.source.zone} has not, or has twice"
             raise _misfit(message, column.name, rule) from None
-    what = "names no time zone" if isinstance(column.dtype, pl.Datetime) else f"is {column.dtype}, not a moment"
+    is_local = isinstance(column.dtype, pl.Datetime)
+    what = "names no time zone" if is_local else f"is {column.dtype}, not a moment"
+    zone = 'say zone="UTC" (or the right one) at the source, or convert it in the transform'
+    text = f'pl.col("{column.name}").str.to_datetime(time_zone="UTC"), in the transform or before'
+    other = "make moments of it in the transform, such as pl.from_epoch"
     raise InvalidInput(
         f"column {column.name} {what}",
         field=column.name,
         value=str(column.dtype),
         rule="declared times are moments in a time zone",
-        next_step='say zone="UTC" (or the right one) at the source, or convert it in the transform',
+        next_step=zone if is_local else text if column.dtype == pl.String else other,
     )
 
 

@@ -7,6 +7,7 @@ only where it leads in the end, links resolved, and no error repeats what stands
 import functools
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -166,7 +167,35 @@ def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
     try:
         return forget_empty_types(read_csv(paths)).lazy()
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise unreadable(source.location, error) from None
+        for path in paths:
+            _check_text(path)
+        raise unreadable(_culprit(paths) or source.location, error) from None
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a file that is no UTF-8, naming the first line that is not: readers say so of all files together."""
+    with suppress(OSError), path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                raise InvalidInput(
+                    f"{path.name} is no UTF-8: line {number}",
+                    field="source",
+                    value=str(path),
+                    rule="CSV is UTF-8, with or without a byte order mark",
+                    next_step="write it anew, such as: iconv -f CP1252 -t UTF-8 OLD.csv > NEW.csv",
+                ) from None
+
+
+def _culprit(paths: list[Path]) -> str:
+    """Return the first of several files that cannot be read alone; empty where they do not fit each other."""
+    for path in paths:
+        try:
+            read_csv([path])
+        except (pl.exceptions.PolarsError, OSError):
+            return str(path)
+    return ""
 
 
 def unreadable(place: str, error: Exception) -> InvalidInput:
