@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from loopwright import data, features, monitoring, pipelines, registry, serving
+from loopwright.kernel.clock import format_duration
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
@@ -238,11 +239,15 @@ def _differences(before: Any, after: Any, path: str = "") -> list[str]:
     if isinstance(before, list) and isinstance(after, list) and any(isinstance(one, dict) for one in before + after):
         pairs = zip_longest(before, after)
         return [one for place, pair in enumerate(pairs) for one in _differences(*pair, f"{path}[{place}]")]
-    return [] if before == after else [f"{path}: {_short(before)} -> {_short(after)}"]
+    if before == after:
+        return []
+    # Declared as durations, so told as durations.
+    told = path.removesuffix("_us")
+    return [f"{told}: {_short(before, told != path)} -> {_short(after, told != path)}"]
 
 
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else str(value)
+def _short(value: Any, is_duration: bool = False) -> str:
+    text = "nothing" if value is None else format_duration(value) if is_duration and type(value) is int else str(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 
