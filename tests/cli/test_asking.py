@@ -30,7 +30,11 @@ def test_any_verb_is_called_by_name_and_its_values_are_read_as_json(as_role: As)
     assert started["params"] == {"rate": 0.1}
     loopwright("call", "tracking.log", f"run_id={started['run_id']}", 'metrics={"auc": 0.75}', "step=3")
     assert "0.750" in loopwright("runs", "--filter", "metrics.auc > 0.7")
-    assert json.loads(loopwright("runs", "--json", "-e", "x"))[0]["metrics"] == {"auc": 0.75}
+    loopwright("call", "tracking.log", f"run_id={started['run_id']}", 'metrics={"a1": 1, "a2": 1, "a3": 1, "a4": 1}')
+    assert "auc" not in loopwright("runs").splitlines()[0]
+    for option in (("--filter", "metrics.auc > 0.7"), ("--order-by", "metrics.auc desc")):
+        assert loopwright("runs", *option).split()[5:8] == ["auc", "a1", "a2"]
+    assert json.loads(loopwright("runs", "--json", "-e", "x"))[0]["metrics"]["auc"] == 0.75
     with pytest.raises(NotFound, match="no verb is named"):
         loopwright("call", "tracking.lgo")
     with pytest.raises(InvalidInput, match="name=value"):

@@ -58,6 +58,10 @@ def test_what_to_do_next_is_said(tmp_path: Path) -> None:
     assert f"loopwright apply {tmp_path / 'project.py'}" in said
 
 
+def test_what_to_do_next_can_be_pasted(tmp_path: Path) -> None:
+    assert f"loopwright apply '{tmp_path / 'my shop' / 'project.py'}'" in init(tmp_path / "my shop")
+
+
 def test_the_example_is_part_of_an_installed_package() -> None:
     document = tomllib.loads((ROOT / "pyproject.toml").read_text())
     shipped = document["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]

@@ -124,6 +124,7 @@ def test_too_many_rows(gateway: GatewayProcess) -> None:
 def test_unknown_names(gateway: GatewayProcess) -> None:
     error = refused(gateway.post("/v1/flights/deployments/lat/predict", {"rows": [x_row(3)]}))
     assert (error["status"], error["next_step"]) == (404, "did you mean late?")
+    assert error["message"] == "no deployment named lat is live"
     assert refused(gateway.post("/v1/flights/nothing", {}))["status"] == 404
     assert refused(gateway.post("/v1/flights/deployments/scorecard/predict", {"rows": [{}]}))["status"] == 409
 

@@ -17,6 +17,11 @@ def test_only_what_the_table_says(before: str, after: str) -> None:
             check_change("job", JOB_STATES, before, after)
 
 
+def test_the_kind_is_named_as_one_says_it() -> None:
+    with pytest.raises(Conflict, match="an execution that is lost"):
+        check_change("execution", {}, "lost", "done")
+
+
 def test_an_unknown_state_leads_nowhere() -> None:
     with pytest.raises(Conflict, match="this state is final"):
         check_change("job", JOB_STATES, "lost", "done")

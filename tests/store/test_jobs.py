@@ -311,6 +311,17 @@ def test_what_is_under_way_is_cancelled_by_its_worker(
         call("jobs.finish", job_id="job_a", worker="w1")
 
 
+def test_a_failed_job_is_dismissed_and_not_cancelled(
+    dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any]
+) -> None:
+    start(dispatcher, "job_a")
+    claim()
+    call("jobs.fail", job_id="job_a", worker="w1", error={"message": "no"})
+    with pytest.raises(Conflict, match=r"has failed.*loopwright call jobs\.dismiss job_id=job_a"):
+        call("jobs.cancel", job_id="job_a")
+    assert call("jobs.dismiss", job_id="job_a", reason="not wanted").state == "dismissed"
+
+
 def test_a_cancelled_job_whose_worker_dies_ends_without_another(
     dispatcher: Dispatcher, claim: Claim, call: Callable[..., Any], wall: FixedClock
 ) -> None:

@@ -1,6 +1,7 @@
 """Commands that list what a server holds, and the one that calls any verb."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -89,7 +90,9 @@ def runs(experiment: str | None, where: str, order_by: str, limit: int, project:
     if as_json:
         print_json(found)
         return
-    metrics = list(dict.fromkeys(name for run in found for name in run.metrics))[:4]
+    logged = list(dict.fromkeys(name for run in found for name in run.metrics))
+    asked = re.findall(r"\bmetrics\.([\w.-]+)", f"{order_by} {where}")  # first what was asked by
+    metrics = list(dict.fromkeys(name for name in (*asked, *logged) if name in logged))[:4]
     rows = [
         (run.run_id, run.experiment, run.name, run.state, format_moment(run.started_at), *map(run.metrics.get, metrics))
         for run in found
@@ -117,17 +120,17 @@ def incidents(
         changed = found.call("monitoring.resolve", incident_id=resolved, reason=reason)
     else:
         states = [] if is_all else ["open", "acknowledged"]
-        _show_incidents(found.call("monitoring.incidents", states=states), as_json)
+        _show_incidents(found.call("monitoring.incidents", states=states), is_all, as_json)
         return
     print_json(changed) if as_json else click.echo(f"{changed.incident_id} {changed.state}")
 
 
-def _show_incidents(listed: list[Any], as_json: bool) -> None:
+def _show_incidents(listed: list[Any], is_all: bool, as_json: bool) -> None:
     if as_json:
         print_json(listed)
         return
     if not listed:
-        click.echo("no incident is open")
+        click.echo("there was no incident" if is_all else "no incident is open")
         return
     rows = [
         (one.incident_id, one.severity, one.state, format_moment(one.opened_at), one.owner, one.title) for one in listed

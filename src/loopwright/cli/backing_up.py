@@ -1,5 +1,6 @@
 """Commands about backups: backup, restore."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -103,7 +104,8 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
         print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
     else:
         click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
-        click.echo("next: loopwright verify, then loopwright up")
+        where = "" if state is None else f"LOOPWRIGHT_STATE={shlex.quote(str(state))} "
+        click.echo(f"next: {where}loopwright verify, then {where}loopwright up")
 
 
 def sign_log(database: Database, settings: Settings) -> None:

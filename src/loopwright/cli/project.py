@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +33,7 @@ def init(folder: Path, template: str, as_json: bool) -> None:
         return
     for path in written:
         click.echo(f"wrote {path}")
-    click.echo(f"next: loopwright up (in another terminal), then loopwright apply {written[0]}")
+    click.echo(f"next: loopwright up (in another terminal), then loopwright apply {shlex.quote(str(written[0]))}")
 
 
 @click.command()

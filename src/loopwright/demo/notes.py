@@ -60,5 +60,5 @@ def refuse_if_over(notes: Notes, end_at: int) -> None:
             f"this demo has played its last act, after the flights until {format_moment(notes.played_until)[:10]}",
             field="--days",
             rule="what was planted would mix with the year, so a demo cannot go on after its last act",
-            next_step="start over with more days: loopwright demo --reset",
+            next_step="start over: add --reset to the same options",
         )

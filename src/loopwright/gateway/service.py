@@ -345,4 +345,4 @@ class Service:
 
 def _unknown(name: str, names: Sequence[str]) -> NotFound:
     hint = suggest(name, names, f"live here: {', '.join(sorted(names)[:10]) or 'none yet'}")
-    return NotFound(f"no deployment is named {name}", field="deployment", value=name, next_step=hint)
+    return NotFound(f"no deployment named {name} is live", field="deployment", value=name, next_step=hint)

@@ -15,7 +15,7 @@ def check_change(kind: str, legal: Mapping[str, Set[str]], before: str, after: s
     if after not in allowed:
         options = ", ".join(sorted(allowed)) or "nothing; this state is final"
         raise Conflict(
-            f"a {kind} that is {before} cannot become {after}",
+            f"{'an' if kind[0] in 'aeiou' else 'a'} {kind} that is {before} cannot become {after}",
             field="state",
             value=after,
             rule=f"from {before}: {options}",

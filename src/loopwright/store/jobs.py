@@ -173,6 +173,14 @@ def cancel(tx: Tx, *, job_id: str, reason: str = "") -> Job:
         return job
     if job.state == "queued":
         return _end_cancelled(tx, job, reason)
+    if job.state == "failed":
+        raise Conflict(
+            "this job has failed; nothing of it runs",
+            field="state",
+            value=job.state,
+            rule="what waits or runs is cancelled",
+            next_step=f'loopwright call jobs.dismiss job_id={job_id} reason="...", or loopwright retry {job_id}',
+        )
     check_change("job", JOB_STATES, job.state, "cancelled")
     asked = sql.update_job(tx.connection, job, cancel_reason=reason)
     tx.emit(JobCancelAsked(job_id=job_id, kind=job.kind), job.ref, reason=reason)
