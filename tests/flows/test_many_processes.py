@@ -240,6 +240,19 @@ def left_over(settings: Settings) -> dict[str, Any]:
     return rows
 
 
+def differences(expected: dict[str, Any], came: dict[str, Any]) -> list[str]:
+    """Return what one of two outcomes has and the other has not, a line each."""
+    lines = []
+    for name in expected:
+        sides = [outcome[name] if isinstance(outcome[name], list) else [outcome[name]] for outcome in (expected, came)]
+        before, after = (Counter(map(repr, side)) for side in sides)
+        lines += [f"{name}: not {one}" for one in (before - after).elements()]
+        lines += [f"{name}: but {one}" for one in (after - before).elements()]
+        if before == after and sides[0] != sides[1]:
+            lines.append(f"{name}: in another order")
+    return lines
+
+
 @pytest.fixture(scope="module")
 def url(postgres: Postgres) -> Iterator[str]:
     made = postgres.new()
@@ -285,5 +298,5 @@ def test_many_processes_that_are_killed_do_what_one_of_each_does(url: str, tmp_p
     came |= left_over(cluster.settings)
 
     assert set(killer.done) == set(cluster.nodes), killer.phases
-    assert {name: came[name] for name in expected if came[name] != expected[name]} == {}
+    assert differences(expected, came) == []
     assert verify_state(cluster.settings).problems == []

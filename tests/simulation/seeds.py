@@ -14,6 +14,8 @@ from loopwright.rooms import import_rooms
 from tests.simulation.world import History, play
 
 _MEMORY = Path("/dev/shm")
+_CHUNKS_EACH = 25
+"""After so many chunks of seeds a process is replaced: what was killed in a history is never let go."""
 
 
 @contextmanager
@@ -37,7 +39,7 @@ def play_many(first: int, count: int, processes: int) -> Iterator[History]:
     if processes == 1:
         yield from map(play_seed, seeds)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=_CHUNKS_EACH) as pool:
         yield from pool.imap_unordered(play_seed, seeds, chunksize=8)
 
 
