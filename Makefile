@@ -37,8 +37,11 @@ lock: $(VENV)/.dev ## write locks/ anew from pyproject.toml; UPGRADE=1 takes the
 sbom: $(VENV)/.dev ## bill of materials (CycloneDX) of what locks/serve.txt installs, printed
 	@$(BIN)/python -m tools.write_sbom serve
 
-check: lint ## format, lint, types, import line, fences, doctests and fast tests on SQLite (two to three minutes)
-	@$(PYTEST) -m "not slow and not ui"
+check: $(VENV)/.dev ## format, lint, types, import line, fences, doctests and fast tests on SQLite (two minutes)
+	@said="$$(mktemp)"; trap 'rm -f "$$said"' EXIT; \
+	$(MAKE) --no-print-directory lint >"$$said" 2>&1 & \
+	failed=0; $(PYTEST) -m "not slow and not ui" || failed=1; \
+	wait $$! || failed=1; cat "$$said"; exit $$failed
 
 test: browser lint ## everything
 	@$(PYTEST)
