@@ -46,8 +46,8 @@ check: $(VENV)/.dev ## format, lint, types, import line, fences, doctests and fa
 test: browser lint ## everything
 	@$(PYTEST)
 
-race: $(VENV)/.dev ## many processes that are killed for DAYS=30 of flights, and every pair of verbs at every statement
-	@LOOPWRIGHT_TEST_DAYS=$(DAYS) $(BIN)/pytest -q tests/flows/test_many_processes.py
+race: $(VENV)/.dev ## many processes that are killed for DAYS=30 of flights (SEED=8 draws other kills), and every pair of verbs at every statement
+	@LOOPWRIGHT_TEST_DAYS=$(DAYS) $(if $(SEED),LOOPWRIGHT_TEST_SEED=$(SEED)) $(BIN)/pytest -q -rP tests/flows/test_many_processes.py
 	@LOOPWRIGHT_TEST_PAIRS=all $(BIN)/pytest -q tests/contract/test_verb_pairs.py
 
 fuzz: $(VENV)/.dev ## mutated requests at every door of gateway and server, and on their wire: SEEDS=21500 (make test draws 300)

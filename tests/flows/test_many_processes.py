@@ -1,7 +1,8 @@
 """Three servers, two workers and two gateways on PostgreSQL do what one of each does on SQLite, while kill -9 goes on.
 
 The same days are played to both. What differs afterwards but for names, places and latency was lost, doubled or done in
-an order that no single process would have done it in. ``LOOPWRIGHT_TEST_DAYS=30`` plays a month.
+an order that no single process would have done it in. ``LOOPWRIGHT_TEST_DAYS=30`` plays a month, and
+``LOOPWRIGHT_TEST_SEED`` draws other kills.
 """
 
 import os
@@ -37,6 +38,7 @@ from tests.waiting import wait_until
 T = TypeVar("T")
 
 HOURS = round(float(os.environ.get("LOOPWRIGHT_TEST_DAYS", "1.5")) * 24)
+SEED = int(os.environ.get("LOOPWRIGHT_TEST_SEED", "7"))
 END = START + HOURS * HOUR_US
 RETRAIN_AT = START + DAY_US // 2
 FEWEST_CALLS, MOST_CALLS = 8, 20
@@ -53,6 +55,9 @@ SAME_EVERYWHERE = {
     '    follow=["frozen", "calendar"],': '    follow=["frozen", "calendar"],\n    sticky="flight_id",',
     'lw.Shadow("7d",': 'lw.Shadow("12h",',
 }
+
+NOT_OF_LATENCY = """payload NOT LIKE '%"kind":"latency"%'"""
+"""Answers of processes that were just killed are slow, and in a month that may be an incident."""
 
 
 class Killer:
@@ -216,8 +221,12 @@ def outcome(client: Client) -> dict[str, Any]:
             (one.version, one.state, [verdict.metric for verdict in one.verdicts])
             for one in remote.call("serving.rollouts", deployment="late")
         ],
-        "incidents": sorted((one.subject, one.kind, one.state) for one in remote.call("monitoring.incidents")),
-        "needs": [one.line for one in remote.call("loop.status").needs],
+        "incidents": sorted(
+            (one.subject, one.kind, one.state) for one in remote.call("monitoring.incidents") if one.kind != "latency"
+        ),
+        "needs": [
+            one.line for one in remote.call("loop.status").needs if "1 answer of 100 takes longer" not in one.line
+        ],
     }
 
 
@@ -229,7 +238,7 @@ def left_over(settings: Settings) -> dict[str, Any]:
     """Return what the rows say once every process has ended: events by type, jobs by state, timers that wait."""
     database = Database(settings.database_url)
     asked = {
-        "events": "SELECT type, count(*) FROM events GROUP BY type ORDER BY type",
+        "events": f"SELECT type, count(*) FROM events WHERE {NOT_OF_LATENCY} GROUP BY type ORDER BY type",
         "jobs": "SELECT kind, state, count(*) FROM jobs GROUP BY kind, state ORDER BY kind, state",
         "timers": "SELECT verb, due_at, failures FROM timers ORDER BY verb, due_at",
         "unsealed": "SELECT count(*) FROM events WHERE position IS NULL",
@@ -290,13 +299,16 @@ def test_many_processes_that_are_killed_do_what_one_of_each_does(url: str, tmp_p
 
     with running_cluster(tmp_path / "cluster", url, roots) as cluster:
         calling = callers(cluster.server_urls, cluster.gateway_urls)
-        killer = Killer(cluster, seed=7)
+        killer = Killer(cluster, SEED)
         client = Client([Remote("flights", one) for one in calling], killer, len(cluster.gateway_urls))
         came = play(client, tmp_path / "project")
         for one in calling:
             one.close()
     came |= left_over(cluster.settings)
+    print(f"{killer.done.total()} kills: {dict(killer.phases)}")
 
     assert set(killer.done) == set(cluster.nodes), killer.phases
-    assert differences(expected, came) == []
+    different = differences(expected, came)
+    print(*different, sep="\n")
+    assert not different
     assert verify_state(cluster.settings).problems == []
