@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import InvalidInput
 from tests.loop.conftest import Loop
 
@@ -14,6 +15,25 @@ def test_an_empty_stretch_starts_no_job(loop: Loop, verb: str) -> None:
         with pytest.raises(InvalidInput, match="field: end_at"):
             loop(verb, deployment="late", **span)
     assert loop("jobs.list") == []
+
+
+@pytest.mark.parametrize("verb", ["loop.start_export", "loop.start_skew_audit", "loop.start_closing_table"])
+def test_a_stretch_is_named_by_its_days(loop: Loop, verb: str) -> None:
+    by_days = loop(verb, deployment="late", start_at="2013-03-01", end_at="2013-04-01T00:00:00Z").args
+    in_us = loop(verb, deployment="late", start_at=1_362_096_000_000_000, end_at=1_364_774_400_000_000).args
+    assert by_days == in_us
+    with pytest.raises(InvalidInput, match="field: start_at"):
+        loop(verb, deployment="late", start_at="March", end_at="2013-04-01")
+
+
+def test_windows_and_reports_are_asked_for_by_days(serving: Loop) -> None:
+    serving.window()
+    [only] = serving("monitoring.windows", deployment="late")
+    day = format_moment(only.start_at)
+    later = format_moment(only.end_at)
+    assert serving("monitoring.windows", deployment="late", start_at=day, end_at=later) == [only]
+    assert serving("monitoring.windows", deployment="late", start_at=later) == []
+    assert serving("monitoring.report", deployment="late", start_at=day, end_at=later).windows == [only]
 
 
 def test_an_audit_of_less_than_no_rows_starts_no_job(loop: Loop) -> None:

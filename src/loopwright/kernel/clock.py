@@ -120,6 +120,20 @@ def check_span(start_at: int, end_at: int) -> None:
         raise InvalidInput("this stretch is empty", field="end_at", value=end_at, rule=f"after start_at, {start_at}")
 
 
+def parse_span(start_at: int | str, end_at: int | str) -> tuple[int, int]:
+    """Return first moment and end of a stretch of event time, microseconds UTC, however they were written.
+
+    Raises:
+        InvalidInput: One is no moment, or the second is not after the first.
+
+    >>> parse_span("1970-01-01", 86_400_000_000)
+    (0, 86400000000)
+    """
+    start_us, end_us = parse_moment(start_at, "start_at"), parse_moment(end_at, "end_at")
+    check_span(start_us, end_us)
+    return start_us, end_us
+
+
 def _in_range(at_us: int, field: str) -> int:
     if not _FIRST_US <= at_us <= _LAST_US:
         rule = "microseconds since 1970; years 1 to 9999"

@@ -3,7 +3,7 @@
 import msgspec
 
 from loopwright import serving
-from loopwright.kernel.clock import check_span, check_zone
+from loopwright.kernel.clock import check_zone, parse_moment, parse_span
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, Role, verb
 from loopwright.loop.apply import current_spec
@@ -15,32 +15,36 @@ from loopwright.store.types import Job
 
 
 @verb("loop.start_export", changes=Job, role=Role.VIEWER)
-def start_export(tx: Tx, *, deployment: str, start_at: int, end_at: int, features: bool = False) -> Job:
+def start_export(
+    tx: Tx, *, deployment: str, start_at: int | str, end_at: int | str, features: bool = False
+) -> Job:
     """Start writing predictions with labels to one Parquet blob; the job's result holds its digest.
 
     Args:
         deployment: Its name.
-        start_at: First event time, microseconds UTC.
+        start_at: First event time: ISO 8601, or microseconds UTC.
         end_at: First event time that is out.
         features: True adds the logged features of served rows.
     """
-    check_span(start_at, end_at)
+    begin, end = parse_span(start_at, end_at)
     serving.get(tx, deployment=deployment)
     ref = tx.ref("deployment", deployment)
-    started = tx.start_job(Export(deployment, start_at, end_at, features), ref)
-    tx.emit(ExportStarted(started.job_id, start_at, end_at, features), ref)
+    started = tx.start_job(Export(deployment, begin, end, features), ref)
+    tx.emit(ExportStarted(started.job_id, begin, end, features), ref)
     return started
 
 
 @verb("loop.start_skew_audit", changes=Job, role=Role.VIEWER)
 def start_skew_audit(
-    tx: Tx, *, deployment: str, rows: Count = 1000, start_at: int | None = None, end_at: int | None = None
+    tx: Tx, *, deployment: str, rows: Count = 1000, start_at: int | str | None = None, end_at: int | str | None = None
 ) -> Job:
     """Start computing served feature rows again, point in time; the result counts the unequal ones."""
     serving.get(tx, deployment=deployment)
-    if start_at is not None and end_at is not None:
-        check_span(start_at, end_at)
-    work = AuditSkew(deployment, min(rows, 100_000), start_at, end_at)
+    begin = None if start_at is None else parse_moment(start_at, "start_at")
+    end = None if end_at is None else parse_moment(end_at, "end_at")
+    if begin is not None and end is not None:
+        parse_span(begin, end)
+    work = AuditSkew(deployment, min(rows, 100_000), begin, end)
     return tx.start_job(work, tx.ref("deployment", deployment))
 
 
@@ -49,8 +53,8 @@ def start_closing_table(
     tx: Tx,
     *,
     deployment: str,
-    start_at: int,
-    end_at: int,
+    start_at: int | str,
+    end_at: int | str,
     zone: str = "UTC",
     rows: str = "predictions",
     short: str = "",
@@ -61,14 +65,14 @@ def start_closing_table(
 
     Args:
         deployment: Its name.
-        start_at: First event time, microseconds UTC.
+        start_at: First event time: ISO 8601, or microseconds UTC.
         end_at: First event time that is out.
         zone: Time zone of months and days.
         rows: What the table calls a prediction.
         short: What the table calls the metric, empty for the metric's own name.
     """
-    check_span(start_at, end_at)
-    scope = find_scope(current_spec(tx), deployment, start_at, end_at, check_zone(zone))
+    begin, end = parse_span(start_at, end_at)
+    scope = find_scope(current_spec(tx), deployment, begin, end, check_zone(zone))
     named = msgspec.structs.replace(scope, rows=rows, short=short or scope.short)
     return tx.start_job(MakeClosingTable(named), tx.ref("deployment", deployment))
 

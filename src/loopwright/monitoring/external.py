@@ -43,20 +43,21 @@ def evaluate_range(tx: Tx, *, deployment: str, start_at: int | str, end_at: int 
 
 @query("monitoring.report")
 def report(
-    tx: Tx, *, deployment: str, period: str = "", start_at: int | None = None, end_at: int | None = None
+    tx: Tx, *, deployment: str, period: str = "", start_at: int | str | None = None, end_at: int | str | None = None
 ) -> Report:
     """Return the windows and incidents of a stretch, oldest first.
 
     Args:
         deployment: What is watched.
         period: A year, month or day in UTC, such as ``2026-10``; or else:
-        start_at: Microseconds UTC; None for everything.
-        end_at: Microseconds UTC; None for now.
+        start_at: ISO 8601, or microseconds UTC; None for everything.
+        end_at: The same; None for now.
     """
     get(tx, deployment=deployment)
     if period:
         start_at, end_at = parse_period(period)
-    begin, end = start_at or 0, tx.now_us if end_at is None else end_at
+    begin = parse_moment(start_at or 0, "start_at")
+    end = tx.now_us if end_at is None else parse_moment(end_at, "end_at")
     found = sql.list_windows(tx, deployment, start_at=begin, end_at=end, limit=MOST_WINDOWS)
     subject = tx.ref("deployment", deployment)
     incidents = sql.list_incidents(tx, subject=subject, start_at=begin, end_at=end, limit=1000)

@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from loopwright import serving
+from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.monitoring import sql
@@ -170,13 +171,15 @@ def windows(
     tx: Tx,
     *,
     deployment: str,
-    start_at: int | None = None,
-    end_at: int | None = None,
+    start_at: int | str | None = None,
+    end_at: int | str | None = None,
     state: Literal["closed", "settled"] | None = None,
     limit: int = 100,
 ) -> list[Window]:
     """Return windows that begin in ``[start_at, end_at)``, newest first."""
-    return sql.list_windows(tx, deployment, start_at=start_at, end_at=end_at, state=state, limit=min(limit, 1000))
+    begin = None if start_at is None else parse_moment(start_at, "start_at")
+    end = None if end_at is None else parse_moment(end_at, "end_at")
+    return sql.list_windows(tx, deployment, start_at=begin, end_at=end, state=state, limit=min(limit, 1000))
 
 
 def oldest_closed(tx: Tx, *, deployment: str) -> int | None:
