@@ -20,6 +20,14 @@ def broken(raw: pl.LazyFrame) -> pl.LazyFrame:
     return raw.with_columns(twice=pl.col("kilometres") * 2)
 
 
+def test_a_schema_is_found_by_a_pattern_too(tmp_path: Path) -> None:
+    for number in (1, 2):
+        (tmp_path / f"orders-{number}.csv").write_text("id,amount\na,3\n")
+    dataset = lw.Project("shop").dataset("orders", lw.source.csv("orders-*.csv"), key="id")
+    assert list(find_schema(dataset, tmp_path) or {}) == ["id", "amount"]
+    assert find_schema(dataset, tmp_path / "elsewhere") is None
+
+
 def test_a_header_that_is_one_column_says_what_separates_it(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("id;at;amount\na;2026-11-01T00:00:00Z;3\n")
     dataset = lw.Project("shop").dataset("orders", lw.source.csv("orders.csv"), key="id", time="at")

@@ -62,6 +62,15 @@ def load(folder: Path, text: str = TEXT) -> Any:
     return load_project(file)
 
 
+def test_a_file_that_a_dry_run_wants_is_named(folder: Path) -> None:
+    draft = load(folder).draft
+    (folder / "data" / "trips.parquet").unlink()
+    with pytest.raises(
+        InvalidInput, match=r"dry run reads the columns of dataset trips, .*trips\.parquet, and no such"
+    ):
+        draft.to_spec()
+
+
 def test_a_spec_holds_all_that_is_declared(folder: Path) -> None:
     spec, packed = load(folder).draft.to_spec()
     assert convert(to_builtins(spec), ProjectSpec) == spec

@@ -1,6 +1,7 @@
 """Columns that a project file names, looked up where its files are at hand: a typo is told before anything is sent."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,15 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     import polars as pl
 
     source = dataset.spec.source
-    place = Path(source.location) if Path(source.location).is_absolute() else folder / source.location
-    if source.kind not in ("parquet", "csv") or not place.exists():
+    place = folder / source.location
+    if source.kind not in ("parquet", "csv"):
         return None
-    paths = sorted(place.glob(f"**/*.{source.kind}")) if place.is_dir() else [place]
+    if place.is_dir():
+        paths = sorted(place.glob(f"**/*.{source.kind}"))
+    elif place.exists():
+        paths = [place]
+    else:
+        paths = sorted(folder / one for one in glob(source.location, root_dir=folder, recursive=True))
     if not paths:
         return None
     try:

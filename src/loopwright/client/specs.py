@@ -163,13 +163,18 @@ def _request(
     return RequestSpec(one.name, one.inputs, outputs, to_code(one.function))
 
 
+def _place(read: Dataset | None) -> str:
+    return "a service's label dataset" if read is None else f"dataset {read.spec.name}, {read.spec.source.location}"
+
+
 def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Dataset], folder: Path) -> list[str]:
     """Run an on-request function on an empty frame of the spine's types and return the columns it makes."""
     import polars as pl
 
     hint = f'@p.on_request(inputs=..., outputs=["..."]) on {one.name}'
     spine = next((service.label.dataset for service in services if one in service.parts), None)
-    schema = next((find_schema(dataset, folder) for dataset in datasets if dataset.spec.name == spine), None)
+    read = next((dataset for dataset in datasets if dataset.spec.name == spine), None)
+    schema = None if read is None else find_schema(read, folder)
     if schema is not None and (absent := [name for name in one.inputs if name not in schema]):
         raise InvalidInput(
             f"dataset {spine} has no column {absent[0]}",
@@ -181,7 +186,7 @@ def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Datas
         raise InvalidInput(
             f"the columns that {one.name} makes cannot be found by a dry run",
             field="outputs",
-            rule="the service's label dataset must be a file that is here",
+            rule=f"a dry run reads the columns of {_place(read)}, and no such file is here",
             next_step=hint,
         )
     try:
