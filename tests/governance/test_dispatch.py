@@ -55,8 +55,10 @@ def test_a_viewer_may_not_create_tokens(dispatcher: Dispatcher) -> None:
 
 def test_a_role_in_one_project_is_none_in_another(dispatcher: Dispatcher) -> None:
     admin = Actor("person:ad", {"elsewhere": Role.ADMIN})
-    with pytest.raises(PermissionDenied):
+    with pytest.raises(PermissionDenied, match="an admin of the project"):
         dispatcher.call("audit.list", {}, actor=admin, project="flights")
+    with pytest.raises(PermissionDenied, match="an admin of every project"):
+        dispatcher.call("projects.create", {"name": "third"}, actor=admin, project=SYSTEM)
 
 
 def test_an_admin_may_not_call_internal_verbs(dispatcher: Dispatcher) -> None:

@@ -214,7 +214,8 @@ def check_permission(called: Verb, actor: Actor, project: str) -> None:
         return
     if role is None or called.surface == "internal" or RANK[role] < RANK[called.role]:
         held = "no role" if role is None else role.value
-        next_step = "ask an admin of the project for that role"
+        whose = "every project" if project == SYSTEM else "the project"
+        next_step = f"ask an admin of {whose} for that role"
         _deny(called, actor, project, value=held, rule=f"at least {called.role.value}", next_step=next_step)
 
 

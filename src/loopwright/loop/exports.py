@@ -15,9 +15,7 @@ from loopwright.store.types import Job
 
 
 @verb("loop.start_export", changes=Job, role=Role.VIEWER)
-def start_export(
-    tx: Tx, *, deployment: str, start_at: int | str, end_at: int | str, features: bool = False
-) -> Job:
+def start_export(tx: Tx, *, deployment: str, start_at: int | str, end_at: int | str, features: bool = False) -> Job:
     """Start writing predictions with labels to one Parquet blob; the job's result holds its digest.
 
     Args:
