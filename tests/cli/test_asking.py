@@ -112,6 +112,9 @@ def test_a_project_is_deleted_by_an_admin_who_was_told_what_ends(as_role: As) ->
 def test_a_thing_is_deleted_by_its_ref_once_somebody_said_so(as_role: As) -> None:
     as_role("editor")
     run_id = json.loads(loopwright("call", "tracking.start_run", "experiment=x", 'params={"rate": 0.1}'))["run_id"]
+    assert "        1  run\n" in loopwright("delete", "experiment:x", "--plan")
+    loopwright("call", "tracking.start_run", "experiment=x")
+    assert "        2  runs\n" in loopwright("delete", "experiment:x", "--plan")
     planned = loopwright("delete", f"run:{run_id}", "--plan")
     assert f"run {run_id} goes on" in planned
     assert f"loopwright call tracking.finish_run run_id={run_id} state=killed" in planned

@@ -56,7 +56,8 @@ def _delete_thing(ref: str, reason: str, project: str | None, *, is_plan: bool, 
 
 def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
     """Say what would go with a thing, what of it stays, and what needs it."""
-    counts = [*planned.parts.items(), *((table.replace("_", " "), rows) for table, rows in planned.rows.items())]
+    parts = ((name if rows == 1 else f"{name}s", rows) for name, rows in planned.parts.items())
+    counts = [*parts, *((table.replace("_", " "), rows) for table, rows in planned.rows.items())]
     click.echo(f"{planned.ref} would go for good" + (", and with it:" if counts else ""), err=err)
     for name, rows in counts:
         click.echo(f"  {rows:>9,}  {name}", err=err)
