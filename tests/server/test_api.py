@@ -7,14 +7,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR
+from loopwright.kernel.verbs import VERBS
+from loopwright.loop.replay import Advanced
 from loopwright.server.api import blobs, verbs
 from loopwright.store import sql as store_sql
 from loopwright.store.sql import Prospect
 from tests.server.site import Site
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 def test_a_verb_answers_with_json(opened: Site) -> None:
@@ -64,6 +67,34 @@ def test_an_idempotency_key_runs_a_verb_once(opened: Site) -> None:
             assert len(set(pool.map(start, range(8)))) == 1
         other = http.post("/v1/flights/verbs/tracking.start_run", json={"experiment": "twice"})
     assert other.status_code == 409
+
+
+def test_operations_of_one_project_keep_no_thread_from_others(guarded: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One waits for jobs that may take a quarter of an hour; an editor may call as many as they like."""
+    may_end, lock = threading.Event(), threading.Lock()
+    running, most = 0, 0
+
+    def wait_for_jobs(context: Any, *, to: Any) -> Advanced:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        assert context.project == "other" or may_end.wait(PATIENCE_S)
+        with lock:
+            running -= 1
+        return Advanced(to, 0)
+
+    waits = msgspec.structs.replace(VERBS["clock.advance"], function=wait_for_jobs)
+    monkeypatch.setitem(VERBS, "clock.advance", waits)
+    with ThreadPoolExecutor(50) as pool:
+        asked = [pool.submit(guarded.call, "clock.advance", "editor", to=1) for _ in range(50)]
+        wait_until(lambda: running >= verbs.MOST_OPERATIONS)
+        guarded.context.gatekeeper._remembered.clear()
+        assert guarded.call("audit.list", "viewer").status_code == 200
+        assert guarded.call("clock.advance", "stranger", "other", to=2).json() == {"clock_at": 2, "timers": 0}
+        may_end.set()
+        assert {one.result().status_code for one in asked} == {200}
+    assert most <= verbs.MOST_OPERATIONS + 1
 
 
 @pytest.fixture

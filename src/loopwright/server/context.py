@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from anyio import CapacityLimiter
+
 from loopwright.config import Settings
 from loopwright.governance import Checkpoints, Dispatcher
 from loopwright.loop import Reactor
@@ -35,6 +37,7 @@ class ServerContext:
     checkpoints: Checkpoints
     blob_reads: BlobReads
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
+    operation_limits: dict[str, CapacityLimiter] = field(default_factory=dict)
     is_stopping: bool = field(default=False)
 
     @cached_property

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NamedTuple
 
+from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
 from starlette.requests import ClientDisconnect, Request
@@ -33,6 +34,8 @@ from loopwright.store.sql import Prospect
 
 ROUTE = "/v1/{project}/verbs/{name}"
 MOST_WAIT_S = 30.0
+MOST_OPERATIONS = 4
+"""Operations of one project that run at once."""
 LOOK_EVERY_S = 2.0
 """How often a waiting call looks although nobody gave word: for leases that have run out, and words that were lost."""
 
@@ -164,7 +167,7 @@ async def _answer_now(context: ServerContext, asked: Asked) -> bytes:
         if called.is_query:
             return await _ask(context, asked, values)
         if called.is_operation:
-            return to_json(await run_in_threadpool(_operate, context, asked, values))
+            return await _operate_in_turn(context, asked, values)
         return to_json(await _change(context, asked, values))
     args = from_json(asked.body or b"{}", dict[str, Any])
     return to_json(await _change(context, asked, check_arguments(called, args), once=(key, args)))
@@ -191,6 +194,17 @@ async def _change(
     else:
         context.writers.submit(context.database.submit_for, slip, work)
     return await slip.waiting
+
+
+async def _operate_in_turn(context: ServerContext, asked: Asked, values: dict[str, Any]) -> bytes:
+    """Run an operation in a thread; those of one project that are more than a few wait, and nobody else does.
+
+    One takes as long as what it waits for. The threads that look up tokens, read blobs and draw pages are others.
+    """
+    limit = context.operation_limits.get(asked.project)
+    if limit is None:
+        limit = context.operation_limits[asked.project] = CapacityLimiter(MOST_OPERATIONS)
+    return to_json(await to_thread.run_sync(_operate, context, asked, values, limiter=limit))
 
 
 def _operate(context: ServerContext, asked: Asked, values: dict[str, Any]) -> Any:
