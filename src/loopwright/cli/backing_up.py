@@ -104,6 +104,7 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
         print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
     else:
         click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
+        click.echo("what was deleted since then is back, and tokens revoked since then open again: loopwright tokens")
         where = "" if state is None else f"LOOPWRIGHT_STATE={shlex.quote(str(state))} "
         click.echo(f"next: {where}loopwright verify, then {where}loopwright up")
 

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher, audit
-from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError
+from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError, Unauthenticated
 from loopwright.store.backups import restore_backup
 from loopwright.store.backups.pages import tables_of
 from loopwright.store.blobs import open_blob_store
@@ -49,6 +49,19 @@ def test_a_restored_platform_goes_on(platform: Platform, empty: Database, tmp_pa
     versions = goes_on.dispatcher.call("registry.versions", {"model": "late"}, actor=LOCAL_ACTOR, project="flights")
     assert [one.version for one in versions] == [2, 1]
     assert goes_on.dispatcher.call("serving.gateways", {}, actor=LOCAL_ACTOR, project="flights") == []
+
+
+def test_who_was_signed_in_signs_in_anew(platform: Platform, empty: Database, tmp_path: Path) -> None:
+    """A session that was ended since the backup does not begin again."""
+    made = {"actor": "person:ana", "role": "viewer"}
+    token = platform.dispatcher.call("tokens.create", made, actor=LOCAL_ACTOR, project="flights").secret
+    session = platform.dispatcher.begin_session(token)
+    blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
+    restore_backup(platform.back_up(), platform.place, empty, blobs, tmp_path / "new")
+    restored = Dispatcher(empty, platform.clock)
+    assert restored.authenticate(token).name == "person:ana"
+    with pytest.raises(Unauthenticated):
+        restored.authenticate(session)
 
 
 @pytest.mark.slow

@@ -16,8 +16,11 @@ from loopwright.kernel.errors import Corrupt
 
 PAGE_ROWS = 5_000
 REVISIONS = "alembic_version"
-OF_ITS_PROCESSES = {REVISIONS, "leases", "gateways", "low_disks"}
-"""Tables that say how a database stands and who lives on it here and now: what is restored begins them anew."""
+OF_ITS_PROCESSES = {REVISIONS, "leases", "gateways", "low_disks", "sessions"}
+"""Tables that say how a database stands and who lives on it here and now: what is restored begins them anew.
+
+Sessions among them: who signed out since would be signed in again.
+"""
 _LEVEL = 6
 
 
