@@ -229,6 +229,25 @@ def test_a_job_that_finds_a_part_missing_is_done_again(site: Site, work: Jobs) -
     assert set(tries.values()) == {3}
 
 
+class Panic(BaseException):
+    """As libraries in Rust raise it; no ``Exception``."""
+
+
+def test_a_job_that_panics_fails_and_its_slot_is_free(site: Site, work: Jobs) -> None:
+    """A library reads what somebody sent; a slot that stays taken is missing to every project."""
+
+    def panic(context: Any, args: Times) -> dict[str, Any]:
+        if args.times:
+            raise Panic("called `Result::unwrap()` on an `Err` value")
+        return {}
+
+    work(JobKind("test.panic", Times), panic, *({"times": 1} for _ in range(3)), {})
+    site.wait_for(lambda: states_of(site).get("test.panic-3") == "done")
+    site.wait_for(lambda: sorted(states_of(site).values()) == ["done", "failed", "failed", "failed"])
+    failed = [job for job in site.call("jobs.list") if job.state == "failed"]
+    assert "Panic: called" in failed[0].error["message"]
+
+
 def test_a_look_passes_trainings_that_hold_every_slot_of_theirs(site: Site, work: Jobs) -> None:
     end = threading.Event()
 

@@ -31,8 +31,11 @@ _WHY = {
     "ShapeError": "its files differ in their number of columns",
     "DuplicateError": "a column comes twice",
     "OSError": "the file cannot be opened",
+    "PanicException": "the file is damaged",
 }
 """What each kind of error of the reader means."""
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What the reader raises over files; a panic, which is no ``Exception``, over some that were cut or changed."""
 
 
 class SourceRoots(msgspec.Struct, frozen=True):
@@ -158,7 +161,7 @@ def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
     try:
         rows = pl.scan_parquet(paths, glob=False)
         names = rows.collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise unreadable(place, error) from None
     return rows.drop([name for name in names if _INDEX_OF_PANDAS.fullmatch(name)])
 
@@ -166,7 +169,7 @@ def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
 def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
     try:
         return forget_empty_types(read_csv(paths)).lazy()
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         for path in paths:
             _check_text(path)
         raise unreadable(_culprit(paths) or source.location, error) from None
@@ -193,14 +196,14 @@ def _culprit(paths: list[Path]) -> str:
     for path in paths:
         try:
             read_csv([path])
-        except (pl.exceptions.PolarsError, OSError):
+        except UNREADABLE:
             return str(path)
     return ""
 
 
-def unreadable(place: str, error: Exception) -> InvalidInput:
+def unreadable(place: str, error: BaseException) -> InvalidInput:
     """Return the error for rows that a reader refused. Its own words may quote the file, so they are not repeated."""
-    kind = type(error).__name__ if isinstance(error, pl.exceptions.PolarsError) else "OSError"
+    kind = "OSError" if isinstance(error, OSError) else type(error).__name__
     return InvalidInput(
         f"these rows cannot be read ({_WHY.get(kind, kind)})",
         field="source",

@@ -19,7 +19,7 @@ from loopwright.pipelines.step_runs import advance, is_wanted, take
 from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_kind
 from loopwright.pipelines.types import Advanced, BegunStep, Claim, EndedStep, Execute, TakenExecution
 from loopwright.store.types import BlobRef
-from loopwright.store.work import NotYet
+from loopwright.store.work import NotYet, Stopped
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -109,7 +109,10 @@ class _Run:
             blobs = self._sizes(blob_digests(output))
         except LoopwrightError as error:
             return self._failed(begun, error, context.log)
-        except Exception as error:  # a fault of ours in a platform step must end the step, not the worker
+        except Stopped:
+            raise
+        # A fault of ours in a platform step, or a library's panic, must end the step and not the worker.
+        except BaseException as error:
             log.exception("step %s of %s failed", step.name, self._execution.execution_id)
             failed = StepFailed(f"{type(error).__name__}: {error}", next_step="the worker's log has the details")
             return self._failed(begun, failed, context.log)

@@ -132,7 +132,11 @@ class Worker:
             return finish, {"result": do_job(self._context.for_task(task), task.job)}
         except NotYet as wait:
             return hand_back, {"after_s": wait.after_s}
-        except Exception as error:  # a fault of ours must end the job, not the worker
+        except Stopped:
+            raise
+        # A fault of ours must end the job, not the worker; and a panic of a library that reads what somebody sent is no
+        # ``Exception``: past here the job would keep its slot until its deadline.
+        except BaseException as error:
             if task.why:  # what is stopped in the middle may raise anything
                 raise Stopped from None
             if isinstance(error, LoopwrightError):
