@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from loopwright.data import SourceSpec
+from loopwright.data import SourceSpec, sources
 from loopwright.kernel.code import CodeRef
+from loopwright.wire import sizes
 from tests.data.conftest import rows_of, weather, weather_spec
 from tests.inprocess import InProcessWorker
 
@@ -57,6 +59,38 @@ def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWor
     (job,) = worker.run_all()
     assert job.error == {"code": "step_failed", "message": "ValueError: no such station"}
     assert call("data.import_result", job_id=job.job_id).message == "ValueError: no such station"
+
+
+@pytest.mark.parametrize("letters", [3, 1000])
+def test_rows_that_do_not_fit_are_refused_before_or_after_they_are_read(
+    call: Call, worker: InProcessWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, letters: int
+) -> None:
+    """The worker does the jobs of every project: a small file that becomes a large frame would end them all."""
+    (tmp_path / "rows").mkdir()
+    weather(1).with_columns(note=pl.lit("x" * letters)).write_parquet(tmp_path / "rows" / "1.parquet")
+    monkeypatch.setattr(sizes, "MOST_BYTES", 200 if letters == 3 else 20_000)
+    call("data.declare", spec=weather_spec(source=SourceSpec("parquet", str(tmp_path / "rows"))))
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert "GB in memory" in job.error["message"]
+    assert call("data.import_result", job_id=job.job_id).state == "failed"
+
+
+@pytest.mark.parametrize("panics", [True, False])
+def test_a_file_at_which_the_reader_panics_is_damaged(
+    call: Call, worker: InProcessWorker, source: SourceSpec, monkeypatch: pytest.MonkeyPatch, panics: bool
+) -> None:
+    error = pl.exceptions.PanicException if panics else pl.exceptions.ComputeError
+
+    def panic(*_: Any, **__: Any) -> Any:
+        raise error("called `Result::unwrap()` on an `Err` value")
+
+    call("data.declare", spec=weather_spec(source=source))
+    call("data.start_import", dataset="weather")
+    monkeypatch.setattr(sources, "read_csv", panic)
+    (job,) = worker.run_all()
+    assert "these rows cannot be read" in job.error["message"]
+    assert "unwrap" not in str(job.error)
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])

@@ -15,6 +15,7 @@ from loopwright.data.types import DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError
 from loopwright.store.work import JobContext, job
+from loopwright.wire.sizes import check_rows_fit, check_texts_fit
 
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
@@ -51,6 +52,7 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     folder.mkdir(parents=True)
     try:
         frame = admit(_read_rows(context, request, folder), request.spec)
+        check_texts_fit(frame)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     context.progress(f"{frame.height} rows read")
@@ -72,11 +74,13 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.
     else:
         rows = sources.open_source(spec.source, sources.SourceRoots(context.source_roots, context.closed))
     try:
+        check_rows_fit(rows)
         if spec.transform is None:
             return rows.collect()
         raw, out = folder / "raw.parquet", folder / "out.parquet"
         rows.sink_parquet(raw)
         context.transform(spec.transform, raw, out)
+        check_rows_fit(pl.scan_parquet(out))
         return pl.read_parquet(out)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except sources.UNREADABLE as error:
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None

@@ -17,6 +17,7 @@ from loopwright.store import chunks
 from loopwright.store.streams import FEATURE_PREFIX, PREDICTIONS
 from loopwright.store.types import BlobRef, Job
 from loopwright.store.work import job, kind_of
+from loopwright.wire.sizes import check_texts_fit
 
 SCORE_ROWS = 100_000
 """Most rows of one slice, and so of one scored chunk: neither the worker nor the child holds more of them at once."""
@@ -36,6 +37,7 @@ def score(context: PipelineContext, spec: ScoreSpec) -> dict[str, Any]:
         pl.DataFrame(schema=_ANSWERS).write_parquet(answers[0])
         for seq, begin in enumerate(range(0, count, SCORE_ROWS)):
             part = rows.slice(begin, SCORE_ROWS).select(needed).collect()
+            check_texts_fit(part)
             ids = score_ids(task.job_id, task.recorded_at, begin, len(part))
             scored = _rows(spec, task, version, part, ids, _ask_model(context, spec, version, begin, len(part)))
             answers.append(Path(name, f"{seq + 1}.parquet"))
