@@ -16,6 +16,7 @@ from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
 from loopwright.store.work import JOBS, LANES, Lane, NotYet, Stopped, do_job
+from loopwright.wire import orphans
 from loopwright.wire.enclosing import check_walls
 from loopwright.wire.process import run_process
 from loopwright.worker.context import WorkerContext, make_context
@@ -254,6 +255,7 @@ def run(settings: Settings) -> None:
     slots = check_slots(settings.slots)
     if missing := check_walls(settings.walls):
         log.warning("%s", missing)
+    orphans.adopt()
     with hold_instance(settings.state_dir) as instance:
         context = make_context(settings, instance.folder, slots)
         worker = Worker(context, slots)

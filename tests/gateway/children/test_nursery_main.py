@@ -37,3 +37,41 @@ if sys.argv[1] == "it hangs up":
 def test_a_child_that_ends_after_its_gateway_is_no_trouble(ending: str) -> None:
     run = subprocess.run([sys.executable, "-c", LAST_MOMENTS, ending], capture_output=True, text=True, timeout=60)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+LETS_GO = """
+import os, signal, socket, sys, threading
+from contextlib import suppress
+from loopwright.gateway.children.nursery_main import NurseryProcess
+
+ours, theirs = socket.socketpair()
+nursery, (ready, told) = NurseryProcess(theirs), os.pipe()
+child = os.fork()
+if child == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        os.write(told, b"%d" % os.getpid())
+        signal.pause()
+    signal.pause()
+nursery._alive.add(child)
+left = int(os.read(ready, 20))
+
+def look():
+    while signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL:  # it does not hear yet that a child ends
+        pass
+    os.kill(child, signal.SIGKILL)
+    assert ours.recv(1)  # that it has ended
+    print(os.path.exists(f"/proc/{left}"))
+    ours.close()
+
+threading.Thread(target=look).start()
+with suppress(ConnectionResetError):
+    nursery.run()
+"""
+
+
+def test_what_a_child_let_go_of_ends_with_it() -> None:
+    """In a session of its own it would run for ever beside the functions of other projects."""
+    run = subprocess.run([sys.executable, "-c", LETS_GO], capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "False\n", "")

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from loopwright.pipelines import ChildPool, Enclosure, packing
 from loopwright.pipelines.executors import child
 from loopwright.store.blobs import BlobStore
 from loopwright.wire.walls import landlock_version
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 CODE = """
     import os
@@ -100,6 +102,11 @@ CODE = """
         time.sleep(3600)
     def promises(length):
         os.write(int(sys.argv[2]), length.to_bytes(4, "big"))
+        time.sleep(3600)
+    def begins(file):
+        os.write(int(sys.argv[2]), (8).to_bytes(4, "big") + b"[1")
+        with open(file, "w"):
+            pass
         time.sleep(3600)
     def touches(rows):
         for name in os.listdir("../in"):
@@ -216,6 +223,19 @@ def test_a_step_that_takes_too_long_is_killed_with_all_it_started(
         pool.call(code("sleeps"), {"seconds": 3600, "file": str(file)}, timeout_s=1800)
     monkeypatch.undo()
     wait_until(lambda: is_gone(int(file.read_text()), or_zombie=True))
+
+
+def test_a_step_that_begins_an_answer_and_stops_takes_too_long_too(
+    pool: ChildPool, code: Callable[[str], CodeRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, now_s = tmp_path / "begun", time.monotonic
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: now_s() + 3600 * file.exists()))
+    with pytest.raises(StepFailed, match=r"took longer than 1800 s"):
+        pool.call(code("begins"), {"file": str(file)}, timeout_s=1800)
+    monkeypatch.undo()
+    file.unlink()
+    with pytest.raises(StepFailed, match="was cancelled"):
+        pool.call(code("begins"), {"file": str(file)}, timeout_s=1800, should_stop=file.exists)
 
 
 def test_a_step_that_takes_too_much_memory_is_killed(pool: ChildPool, code: Callable[[str], CodeRef]) -> None:
@@ -428,6 +448,67 @@ def test_projects_with_the_same_code_share_no_child(pool: ChildPool, code: Calla
     assert pool.call(code("remembers"), {"what": "a"}, owner="flights").output == ["a"]
     assert pool.call(code("remembers"), {"what": "b"}, owner="other").output == ["b"]
     assert pool.call(code("remembers"), {"what": "c"}, owner="flights").output == ["a", "c"]
+
+
+LETS_GO = """
+import os, sys, time
+from pathlib import Path
+from loopwright.kernel.code import CodeRef
+from loopwright.kernel.errors import StepFailed
+from loopwright.pipelines import ChildPool, packing
+from loopwright.store.blobs import open_blob_store
+from loopwright.wire import orphans
+
+folder = Path(sys.argv[1])
+blobs = open_blob_store(str(folder / "blobs"))
+digest = blobs.put(packing.pack_project(folder / "project")).digest
+assert orphans.adopt()
+pool = ChildPool(folder / "worker", blobs)
+try:
+    left = pool.call(CodeRef(digest, "project", "lets_go", "0" * 64), {"dies": sys.argv[2] == "dies"}).output
+except StepFailed:
+    left = None
+names = [int(name) for name in os.listdir(folder / "left")]
+assert len(names) == 3, names
+print([pid for pid in names if os.path.exists(f"/proc/{pid}")])
+assert pool.call(CodeRef(digest, "project", "warm", "0" * 64), {}).output == ("own child runs" if left else "new")
+pool.close()
+"""
+LETS_GO_CODE = """
+import os, subprocess, time
+OWN = []
+def lets_go(dies):
+    OWN.append(subprocess.Popen(["sleep", "3600"]))
+    ready, told = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        for is_last in (False, False, True):
+            if os.fork():
+                time.sleep(3600) if is_last else os._exit(0)
+            os.setsid()
+            open(f"{FOLDER}/left/{os.getpid()}", "w")
+            if not is_last and os.fork():
+                time.sleep(3600)
+        os.write(told, b"x")
+        time.sleep(3600)
+    os.read(ready, 1)
+    os._exit(3) if dies else None
+    return len(OWN)
+def warm():
+    return "own child runs" if OWN and OWN[0].poll() is None else "new"
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="no Linux")
+@pytest.mark.parametrize("ending", ["returns", "dies"])
+def test_what_a_step_let_go_of_ends_with_it(tmp_path: Path, ending: str) -> None:
+    """In a session of its own it is in no group that is killed; it would run for ever beside other projects' steps."""
+    (tmp_path / "project").mkdir()
+    (tmp_path / "left").mkdir()
+    (tmp_path / "project" / "project.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{LETS_GO_CODE}")
+    command = [sys.executable, "-c", LETS_GO, str(tmp_path), ending]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr
 
 
 def test_code_is_what_its_digest_names(

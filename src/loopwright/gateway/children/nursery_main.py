@@ -18,6 +18,7 @@ import msgspec
 from loopwright.gateway.children import child_main
 from loopwright.gateway.children.messages import HEAD, Frames
 from loopwright.gateway.marks import Page
+from loopwright.wire import orphans
 
 _DEATH_SIGNAL = 1
 """``PR_SET_PDEATHSIG`` of Linux: the signal a process gets when the one that forked it ends."""
@@ -63,6 +64,7 @@ class NurseryProcess:
 
     def run(self) -> None:
         """Fork, kill and tell, until the gateway is gone; a child that ends after that is not told of."""
+        orphans.adopt()
         woken, wake = socket.socketpair()
         wake.setblocking(False)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
@@ -147,12 +149,16 @@ class NurseryProcess:
             pid = ended.si_pid
             self._kill(pid)  # what it started; as long as it is not waited for, no other process has its number
             status = os.waitpid(pid, 0)[1]
+            if pid not in self._alive:
+                continue  # something that one had started and let go of
             self._alive.discard(pid)
+            orphans.end_orphans(self._alive)
             self._control.sendall(framed(News("ended", pid, status)))
 
     def _end(self) -> None:
         for pid in self._alive:
             self._kill(pid)
+        orphans.end_orphans(self._alive)
 
 
 def end_with_forker() -> None:

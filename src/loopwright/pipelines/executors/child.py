@@ -19,7 +19,8 @@ from loopwright.config import user_code_environment
 from loopwright.kernel.errors import StepFailed
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines.executors.enclosure import Enclosure
-from loopwright.pipelines.executors.frames import TooLong, read_frame, write_frame
+from loopwright.pipelines.executors.frames import Incoming, TooLong, read_frame, write_frame
+from loopwright.wire import orphans
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -27,6 +28,8 @@ START_S = 60.0
 LOG_BYTES = 64 * 1024
 MOST_ANSWER_BYTES = 32 * 1024 * 1024
 """Of JSON that a child answers: what user code may say at once, for read it takes this worker many times that."""
+ALIVE: set[int] = set()
+"""Numbers of the children of this process; changed while ``orphans.LOCK`` is held."""
 _GLANCE_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -78,7 +81,7 @@ class Child:
         child_reads, self._to_child = os.pipe()
         self._from_child, child_writes = os.pipe()
         command = [sys.executable, "-P", "-m", "loopwright.pipelines.executors.child_main"]
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, orphans.LOCK:
             self._process = subprocess.Popen(
                 [*command, str(child_reads), str(child_writes)],
                 cwd=self.scratch,
@@ -89,6 +92,7 @@ class Child:
                 pass_fds=(child_reads, child_writes),
                 start_new_session=True,
             )
+            ALIVE.add(self._process.pid)
         os.close(child_reads)
         os.close(child_writes)
         writes = [self.scratch, temporary, *([] if more is None else [more.absolute()])]
@@ -138,13 +142,14 @@ class Child:
         """
         os.truncate(self._log, 0)
         deadline = time.monotonic() + timeout_s
+        incoming = Incoming(MOST_ANSWER_BYTES)
         try:
             write_frame(self._to_child, call)
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._from_child, selectors.EVENT_READ)
-                while not selector.select(min(_GLANCE_S, max(0.0, deadline - time.monotonic()))):
+            while not incoming.is_whole:
+                self._listen(incoming, deadline)
+                if not incoming.is_whole:
                     self._glance(deadline, timeout_s, most_bytes, should_stop)
-            return msgspec.convert(read_frame(self._from_child, MOST_ANSWER_BYTES), Answer)
+            return msgspec.convert(incoming.document(), Answer)
         except (EOFError, BrokenPipeError):
             raise self._died() from None
         except TooLong as error:
@@ -155,6 +160,16 @@ class Child:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.kill()
             raise StepFailed("the process of the step answered what is no answer", next_step="see its log") from None
+
+    def _listen(self, incoming: Incoming, deadline: float) -> None:
+        """Take what comes within a moment; raises ``EOFError`` where the child has ended and nothing comes."""
+        is_alive = self.is_alive
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._from_child, selectors.EVENT_READ)
+            if selector.select(min(_GLANCE_S, max(0.0, deadline - time.monotonic()))):
+                incoming.read(self._from_child)
+            elif not is_alive:  # what it left behind may hold the pipe open
+                raise EOFError
 
     def _glance(
         self, deadline: float, timeout_s: float, most_bytes: int, should_stop: Callable[[], bool] | None
@@ -205,7 +220,9 @@ class Child:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with orphans.LOCK:
+            self._process.wait()
+            ALIVE.discard(self._process.pid)
         self._last_words = self.log_tail()
         for handle in (self._to_child, self._from_child):
             with contextlib.suppress(OSError):

@@ -15,12 +15,13 @@ from typing import Any
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
 from loopwright.pipelines import packing
-from loopwright.pipelines.executors.child import CallResult, Child
+from loopwright.pipelines.executors.child import ALIVE, CallResult, Child
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
 from loopwright.store.work import Lane
+from loopwright.wire import orphans
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -64,6 +65,7 @@ class ChildPool:
         self._slots = {} if slots is None else dict(slots)
         self._idle: list[Child] = []
         self._at_work: Counter[tuple[bool, Lane]] = Counter()  # by whether they have user code, and for whom
+        self._under_way: dict[int, float] = {}  # when each call began
         self._preparing: dict[str, threading.Thread] = {}
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
@@ -189,17 +191,25 @@ class ChildPool:
     @contextlib.contextmanager
     def _borrowed(self, digest: str, lane: Lane, folder: Path | None, owner: str) -> Iterator[Child]:
         child = self._take(digest, lane, owner, is_alone=folder is not None)
+        number, began_s = next(self._numbers), orphans.now_s()
+        with self._changed:
+            self._under_way[number] = began_s
         try:
             child = child or self._spawn(digest, owner, folder)
             yield child
         finally:
             with self._changed:
                 self._at_work[bool(digest), lane] -= 1
+                del self._under_way[number]
+                # What a call let go of goes with it; what began since the oldest that goes on may be of that one.
+                oldest_s = min(self._under_way.values(), default=orphans.now_s())
                 if child is not None and folder is not None:
                     child.kill()
                 elif child is not None:
                     self._give_back(child)
                 self._changed.notify_all()
+            if digest or folder is not None:
+                orphans.end_orphans(ALIVE, oldest_s)
 
     def _take(self, digest: str, lane: Lane, owner: str, *, is_alone: bool) -> Child | None:
         """Return an idle child of the owner's digest, or None with the right to start one."""
