@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
@@ -14,6 +15,8 @@ from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 from tests.databases import Postgres, open_sqlite, running_postgres
 
+hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes tells of the machine
+hypothesis.settings.load_profile("patient")
 LONGEST = (
     "flows/test_demo.py",
     "flows/test_many_processes.py",

@@ -15,7 +15,7 @@ def frame(content: dict[int, float | None]) -> pl.DataFrame:
     return pl.DataFrame({"id": list(content), "x": list(content.values())}, schema={"id": pl.Int64, "x": pl.Float64})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(CONTENT, CONTENT)
 def test_counts_are_those_of_the_dictionaries(before: dict[int, float | None], after: dict[int, float | None]) -> None:
     found = diff_rows(frame(before), frame(after), ["id"])

@@ -21,7 +21,7 @@ def test_hashes_are_the_same_for_ever() -> None:
     assert summed([(1, "a", 0.5), (2, None, math.nan)]) == "56b885162480e8c2d3f7eb183d963a21"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS, ROWS)
 def test_sums_of_parts_add_up_in_any_order(left: list[tuple[object, ...]], right: list[tuple[object, ...]]) -> None:
     whole = summed([*right, *left][::-1])

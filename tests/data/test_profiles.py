@@ -48,7 +48,7 @@ def close(one: object, other: object) -> bool:
     return one == other
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(frames(), frames(), frames(), frames())
 def test_merging_is_free_of_order_and_grouping(
     first: pl.DataFrame, a: pl.DataFrame, b: pl.DataFrame, c: pl.DataFrame

@@ -61,7 +61,6 @@ def latest(seen: list[Any], at: int, entity: str | None) -> tuple[float | None, 
     return (None, None) if newest is None or at - newest[1] > 3 else (newest[2], newest[3])
 
 
-@settings(deadline=None)
 @given(flight_rows, weather_rows)
 def test_every_row_holds_what_could_have_been_known(small: Any, flown: list[Flight], seen: list[Any]) -> None:
     frame = build(small, small.flights(flown), small.weather(seen))
@@ -76,7 +75,7 @@ def test_every_row_holds_what_could_have_been_known(small: Any, flown: list[Flig
     assert frame.rows() == expected
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(flight_rows, weather_rows, st.randoms(use_true_random=False))
 def test_order_of_rows_and_what_is_not_known_yet_change_nothing(
     small: Any, flown: list[Flight], seen: list[Any], random: Any

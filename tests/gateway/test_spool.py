@@ -40,7 +40,7 @@ def ids_of(path: Path) -> list[str]:
     return [id for batch in read_segment(path).batches for id in batch.columns[0]]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=8), share=st.floats(0, 1), garbage=st.binary(max_size=20))
 def test_a_file_cut_anywhere_gives_a_prefix_of_whole_batches(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], share: float, garbage: bytes

@@ -30,7 +30,7 @@ def test_linking_twice_is_once_and_a_ring_ends(tx: Tx) -> None:
     assert len(lineage.upstream(tx, ref="a:x", depth=10**12)) == 2
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edges=st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8)).filter(lambda edge: edge[0] < edge[1]), max_size=15)
 )

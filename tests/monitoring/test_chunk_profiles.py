@@ -140,7 +140,7 @@ def shelf_of(blobs: BlobStore, seed: int, size: int, drift: str = "psi") -> Shel
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     size=st.integers(30, 600),

@@ -82,7 +82,7 @@ def test_multiclass_measures_match_scikit_learn() -> None:
     assert metrics.evaluate("multiclass", ["z"] * 4, p[:4], classes=["a", "b", "c"])[0]["accuracy"] == 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2, max_size=30))
 def test_auc_is_the_share_of_ordered_pairs(pairs: list[tuple[bool, int]]) -> None:
     y = np.array([float(label) for label, _ in pairs])

@@ -179,7 +179,7 @@ def test_runs_of_another_project_are_not_found(tx: Tx, five_runs: list[str]) -> 
         log(tx, run_id=five_runs[0], metrics={"a": 1})
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(points=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.floats(0, 1)), min_size=1, max_size=12))
 def test_the_last_value_does_not_depend_on_batches(tx: Tx, points: list[tuple[int, int, float]]) -> None:
     together = start_run(tx, experiment="x").run_id

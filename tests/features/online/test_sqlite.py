@@ -83,7 +83,7 @@ def store(tmp_path: Path) -> Any:
     opened.close()
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(flight_rows, weather_rows, st.integers(0, 1000))
 def test_any_order_split_and_repetition_is_one_state(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], seed: int
@@ -109,7 +109,7 @@ def test_any_order_split_and_repetition_is_one_state(
         store.close()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(flight_rows, weather_rows, st.lists(st.integers(0, 60), min_size=1, max_size=6))
 def test_it_answers_as_a_training_set_does_to_the_bit(
     small: Any, tmp_path_factory: Any, flown: list[Any], seen: list[Any], hours: list[int]
@@ -181,7 +181,7 @@ def check_served(small: Any, store: SqliteOnlineStore, plan: FeaturePlan, rows: 
         assert served.reasons[name].tolist() == computed.reasons[name].tolist(), name
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(READINGS, st.integers(0, 1000), st.sampled_from([3, 2048]))
 def test_what_may_still_answer_is_kept_whatever_the_delays(
     small: Any, tmp_path_factory: Any, rows: list[Any], seed: int, most_rows: int

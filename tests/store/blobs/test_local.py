@@ -25,7 +25,7 @@ def store(tmp_path: Path) -> BlobStore:
     return open_blob_store(f"file://{tmp_path / 'blobs'}")
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(body=st.binary(max_size=300))
 def test_bytes_come_back_under_their_digest(tmp_path_factory: pytest.TempPathFactory, body: bytes) -> None:
     store = open_blob_store(str(tmp_path_factory.getbasetemp() / "shared"))
