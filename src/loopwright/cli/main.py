@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from loopwright.cli.show import guard_terminals
+from loopwright.cli.terminals import guard_terminals
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.suggestions import nearest
 from loopwright.kernel.version import VERSION

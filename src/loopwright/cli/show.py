@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from loopwright.cli.terminals import Terminal
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.plain import plain_line, plain_lines
+from loopwright.kernel.plain import plain_line
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,36 +41,6 @@ def _check_project(_context: click.Context, _option: click.Parameter, value: str
         next_step = f"for a param of a pipeline: --param {value}"
         raise InvalidInput("-p names the project", field="--project", value=value, next_step=next_step)
     return value
-
-
-class Terminal:
-    """A terminal that is steered by nobody's names, reasons and logs: what would do that is shown instead.
-
-    Args:
-        stream: The terminal.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> int:
-        """Write a text."""
-        return int(self._stream.write(plain_lines(text)))
-
-    def write_over(self, text: str) -> None:
-        """Write a line over the present one."""
-        self._stream.write("\r" + plain_line(text))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-def guard_terminals() -> None:
-    """Let only text through to standard output and standard error, where they are terminals."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream.isatty() and not isinstance(stream, Terminal):
-            setattr(sys, name, Terminal(stream))
 
 
 def print_json(document: Any) -> None:

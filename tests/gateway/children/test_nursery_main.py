@@ -23,8 +23,7 @@ while os.getpgid(child) != child:
     pass
 ours.close()
 if sys.argv[1] == "the child ends too":  # what is told of it finds nobody
-    nursery._listen = lambda: True
-    os.kill(child, signal.SIGKILL)
+    nursery._listen = lambda: os.kill(child, signal.SIGKILL) is None
 with suppress(BrokenPipeError):
     nursery.run()
 signal.raise_signal(signal.SIGCHLD)  # a child that ends late
