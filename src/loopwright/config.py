@@ -11,6 +11,7 @@ from typing import Literal, cast, get_args
 import msgspec
 
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.lanes import LANES
 from loopwright.kernel.suggestions import nearest
 
 Walls = Literal["on", "strict", "off"]
@@ -32,6 +33,7 @@ LOOPWRIGHT_PROJECT
 _OF_THE_MACHINE = ("/dev", "/run/secrets", "/var/run/secrets", "/etc/shadow", "/etc/gshadow", "/etc/ssl/private")
 """Raw devices, and the places where machines keep secrets."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -99,8 +101,8 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         host=read("LOOPWRIGHT_HOST") or "127.0.0.1",
         port=_port("LOOPWRIGHT_PORT", 8400),
         gateway_port=_port("LOOPWRIGHT_GATEWAY_PORT", 8401),
-        url=read("LOOPWRIGHT_URL") or "",
-        gateway_url=read("LOOPWRIGHT_GATEWAY_URL") or "",
+        url=_urls("LOOPWRIGHT_URL"),
+        gateway_url=_urls("LOOPWRIGHT_GATEWAY_URL"),
         token=read("LOOPWRIGHT_TOKEN") or "",
         project=read("LOOPWRIGHT_PROJECT") or "",
         service_token=read("LOOPWRIGHT_SERVICE_TOKEN") or "",
@@ -160,14 +162,24 @@ def write_secrets(**secrets: str) -> int:
     return reading
 
 
+def _urls(name: str) -> str:
+    """Return an address, or several with commas between them, as they were given."""
+    text = os.environ.get(name) or ""
+    for url in text.split(",") if text else ():
+        if not _URL.fullmatch(url.strip()):
+            rule = "http:// or https:// and a host, such as http://server:8400; several are separated by commas"
+            raise InvalidInput("this is no address of a server or gateway", field=name, value=url, rule=rule)
+    return text
+
+
 def _port(name: str, default: int) -> int:
-    return _whole(name, default, 65536, "a port")
+    return _whole(name, default, 65536, "a port", least=1)
 
 
-def _whole(name: str, default: int, below: int, what: str) -> int:
+def _whole(name: str, default: int, below: int, what: str, least: int = 0) -> int:
     text = os.environ.get(name) or str(default)
-    if not (text.isascii() and text.isdecimal() and int(text) < below):
-        rule = f"a whole number below {below}"
+    if not (text.isascii() and text.isdecimal() and least <= int(text) < below):
+        rule = f"a whole number from {least} and below {below}" if least else f"a whole number below {below}"
         raise InvalidInput(f"this is not {what}", field=name, value=text, rule=rule)
     return int(text)
 
@@ -217,8 +229,18 @@ def _slots(text: str | None) -> dict[str, int]:
             if not (number.isascii() and number.isdecimal() and int(number) < 1000):
                 rule = "lane=number, separated by commas, such as looks=2,work=2,training=1"
                 raise InvalidInput("this is no number of slots", field="LOOPWRIGHT_SLOTS", value=part, rule=rule)
-            slots[lane] = int(number)
+            slots[_lane(lane.strip())] = int(number)
     return slots
+
+
+def _lane(name: str) -> str:
+    if name not in LANES:
+        rule, near = f"one of {', '.join(LANES)}", nearest(name, LANES)
+        next_step = f"did you mean {near}?" if near else None
+        raise InvalidInput(
+            "no lane has this name", field="LOOPWRIGHT_SLOTS", value=name, rule=rule, next_step=next_step
+        )
+    return name
 
 
 def config_folder() -> Path:

@@ -25,6 +25,16 @@ def test_a_misspelt_auth_opens_nothing(value: str, monkeypatch: pytest.MonkeyPat
         ("LOOPWRIGHT_WALLS", "srict"),
         ("LOOPWRIGHT_RATE", "-1"),
         ("LOOPWRIGHT_PORT", "x"),
+        ("LOOPWRIGHT_PORT", "0"),
+        ("LOOPWRIGHT_GATEWAY_PORT", "65536"),
+        ("LOOPWRIGHT_URL", "nonsense"),
+        ("LOOPWRIGHT_URL", "server:8400"),
+        ("LOOPWRIGHT_URL", "http://s1:8400,"),
+        ("LOOPWRIGHT_URL", "http://"),
+        ("LOOPWRIGHT_GATEWAY_URL", "ftp://gateway"),
+        ("LOOPWRIGHT_SLOTS", "training"),
+        ("LOOPWRIGHT_SLOTS", "trainning=1"),
+        ("LOOPWRIGHT_GATEWAY_NAME", "../x"),
     ],
 )
 def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -32,6 +42,21 @@ def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.Monk
     with pytest.raises(InvalidInput) as told:
         load_settings(tmp_path)
     assert told.value.field == name
+    assert told.value.rule
+
+
+def test_a_misspelt_lane_is_told_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_SLOTS", "looks=1,trainning=1")
+    with pytest.raises(InvalidInput, match="did you mean training"):
+        load_settings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value", ["http://s1:8400", "http://s1:8400, https://s2", "https://lw.example/predict", "http://[::1]:8400"]
+)
+def test_addresses_are_taken_as_they_are(value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_URL", value)
+    assert load_settings(tmp_path).url == value
 
 
 def test_what_nothing_reads_is_told_with_what_was_meant(

@@ -10,13 +10,14 @@ from loopwright.features import RequestSpec, TrainingSetSpec
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, RefusedCall
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.lanes import LANES
 from loopwright.monitoring import Window
 from loopwright.pipelines.types import Claim, PipelineSpec, StepSpec
 from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec
 from loopwright.store.chunks import describe_chunk, pack_rows
 from loopwright.store.types import StoredChunk
-from loopwright.store.work import JOBS, LANES
+from loopwright.store.work import JOBS
 from tests.loop.conftest import BY_POLICY, CODE, LATE, PROJECT, RECENT, Importer, Loop, end_job
 
 ASKED = DeploymentSpec("asked", "late", "binary", rollout=LATE.rollout, approve=ApproveSpec("person", "person"))

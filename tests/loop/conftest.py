@@ -15,6 +15,7 @@ from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, HOUR_US, FixedClock
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.lanes import LANES
 from loopwright.loop import Reactor, RetrainRecord, RetrainSpec, TrainSpec, When, fire_due
 from loopwright.loop.types import ProjectSpec
 from loopwright.monitoring import FeatureDrift, MonitorSpec, Performance, Window
@@ -22,7 +23,6 @@ from loopwright.registry import InputColumn, ModelFile, Signature
 from loopwright.serving import ApproveSpec, DeploymentSpec, ShadowStep
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Job
-from loopwright.store.work import LANES
 from tests.inprocess import InProcessWorker
 
 CODE = CodeRef("c" * 64, "project", "fit", "f" * 64)

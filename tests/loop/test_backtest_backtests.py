@@ -7,12 +7,12 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
+from loopwright.kernel.lanes import LANES
 from loopwright.kernel.verbs import Role
 from loopwright.loop import Backtest, ClosingTable, Scope, is_scratch
 from loopwright.loop import sql as loop_sql
 from loopwright.store import forgetting, sql
 from loopwright.store.types import Bounds, Job
-from loopwright.store.work import LANES
 from tests.loop.conftest import PROJECT, Importer, Loop
 
 STRETCH = {"deployment": "late", "start_at": "2013-03-01T00:00Z", "end_at": "2013-03-02T00:00Z"}

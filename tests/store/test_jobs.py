@@ -9,10 +9,11 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.lanes import LANES
 from loopwright.store import jobs, sql
 from loopwright.store.jobs import LEASE_US, MOST_FAILURES
 from loopwright.store.types import HeldJob, Job, JobLease
-from loopwright.store.work import KINDS, LANES, JobKind, Work
+from loopwright.store.work import KINDS, JobKind, Work
 
 Claim = Callable[..., list[Any]]
 KINDS_OF_TESTS = ("x.do", "x.look", "x.train")

@@ -13,8 +13,9 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.lanes import LANES
 from loopwright.store import jobs
-from loopwright.store.work import JOBS, KINDS, LANES, JobKind, NotYet, Work
+from loopwright.store.work import JOBS, KINDS, JobKind, NotYet, Work
 from loopwright.worker import Worker
 from loopwright.worker.context import make_context
 from tests.waiting import PATIENCE_S, wait_until

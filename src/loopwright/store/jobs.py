@@ -9,6 +9,7 @@ from typing import Any
 
 from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.lanes import LANES, Lane
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.store import sql
@@ -16,7 +17,7 @@ from loopwright.store.events import JobCancelAsked, JobCancelled, JobDismissed, 
 from loopwright.store.news import JOBS
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease
-from loopwright.store.work import LANES, Lane, kind_named
+from loopwright.store.work import kind_named
 
 LEASE_US = 10 * SECOND_US
 """How long a claim holds without a sign of life; another worker may then take the job."""

@@ -8,18 +8,12 @@ import msgspec
 
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.lanes import Lane
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, BlobRef, Job, Streams
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-Lane = Literal["looks", "work", "training", "upkeep", "backtests"]
-LANES: tuple[Lane, ...] = ("looks", "work", "training", "upkeep", "backtests")
-"""Queues of jobs: one never waits behind another. ``looks`` are short and something waits for them (a canary's look, an
-alert), ``work`` takes seconds to minutes (imports, windows, fills), ``training`` runs people's code for hours.
-``upkeep`` changes nothing that anybody sees. ``backtests`` play in a project of their own, and wait there for jobs of
-all the other lanes."""
 
 RESTFUL_LANES: tuple[Lane, ...] = ("upkeep", "backtests")
 """A project is at rest while jobs of these run in it."""

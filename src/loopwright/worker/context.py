@@ -8,6 +8,7 @@ from loopwright.config import Settings, closed_places
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.lanes import Lane
 from loopwright.kernel.verbs import VERBS
 from loopwright.pipelines import ChildPool, Enclosure
 from loopwright.serving import gateways

@@ -10,12 +10,13 @@ from typing import Any
 
 from loopwright.config import Settings
 from loopwright.governance import SYSTEM
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
+from loopwright.kernel.lanes import LANES, Lane
 from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
-from loopwright.store.work import JOBS, LANES, Lane, NotYet, Stopped, do_job
+from loopwright.store.work import JOBS, NotYet, Stopped, do_job
 from loopwright.wire import orphans
 from loopwright.wire.enclosing import check_walls
 from loopwright.wire.process import run_process
@@ -232,17 +233,9 @@ def _outcome_of_stopped(task: Task) -> tuple[Any, dict[str, Any]]:
     return fail, {"error": {"code": "too_long", "message": message, "next_step": hint}}
 
 
-def check_slots(slots: Mapping[str, int]) -> dict[Lane, int]:
-    """Return how many jobs of each lane are done at once.
-
-    Raises:
-        InvalidInput: The setting names a lane that there is not.
-    """
-    for name in slots:
-        if name not in LANES:
-            rule = f"lanes are {', '.join(LANES)}"
-            raise InvalidInput(f"no lane is named {name}", field="LOOPWRIGHT_SLOTS", value=name, rule=rule)
-    return {lane: slots.get(lane, DEFAULT_SLOTS) for lane in LANES}
+def slots_of(settings: Settings) -> dict[Lane, int]:
+    """Return how many jobs of each lane are done at once."""
+    return {lane: settings.slots.get(lane, DEFAULT_SLOTS) for lane in LANES}
 
 
 DEFAULT_SLOTS = 2
@@ -252,7 +245,7 @@ DEFAULT_SLOTS = 2
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish or hand back what is under way and return."""
     import_rooms("jobs", "steps")
-    slots = check_slots(settings.slots)
+    slots = slots_of(settings)
     if missing := check_walls(settings.walls):
         log.warning("%s", missing)
     orphans.adopt()

@@ -14,13 +14,13 @@ from typing import Any
 
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
+from loopwright.kernel.lanes import Lane
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.child import ALIVE, CallResult, Child
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
-from loopwright.store.work import Lane
 from loopwright.wire import orphans
 
 log = logging.getLogger("loopwright.pipelines")
