@@ -1,12 +1,14 @@
 """``doctor`` names what is missing and what to do."""
 
+import json
+import os
 import socket
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from loopwright.cli.examining import examine
+from loopwright.cli.examining import Finding, examine
 from loopwright.config import Settings, load_settings
 from tests.servers import free_port, s3_server
 
@@ -21,6 +23,17 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def test_a_sound_machine(settings: Settings) -> None:
     wrong = [finding for finding in examine(settings) if not finding.is_fine]
     assert wrong == []
+
+
+def test_a_process_that_keeps_dying_is_named_with_how_it_died(settings: Settings) -> None:
+    settings.state_dir.mkdir()
+    how = "3 times in a row it ended with status 2; its last words: no lane is named so"
+    told = {"url": "http://h", "gateway_url": "http://h", "pids": {}, "pid": os.getpid(), "dying": {"worker": how}}
+    settings.server_file.write_text(json.dumps(told))
+    [wrong] = [finding for finding in examine(settings) if not finding.is_fine]
+    assert wrong == Finding("worker process", False, how, "loopwright logs worker")
+    settings.server_file.write_text(json.dumps({**told, "dying": {}}))
+    assert all(finding.is_fine for finding in examine(settings))
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """The supervisor's secret and ports."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,14 +14,11 @@ import pytest
 from loopwright.config import child_environment, load_settings, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.server.supervisor import (
-    ROLES,
     Supervisor,
-    check_address,
-    check_port,
-    free_port,
     make_private,
     service_token,
 )
+from tests.waiting import wait_until
 
 
 def test_the_service_token_is_random_kept_and_for_its_owner_only(tmp_path: Path) -> None:
@@ -57,29 +53,11 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
         service_token(tmp_path / "file" / "x")
 
 
-def test_a_gateway_on_a_machine_of_its_own_must_know_its_address(tmp_path: Path) -> None:
-    settings = msgspec.structs.replace(load_settings(tmp_path), host="0.0.0.0", gateway_url="")
-    check_address(settings, ROLES)
-    with pytest.raises(InvalidInput, match="LOOPWRIGHT_GATEWAY_URL"):
-        check_address(settings, ("gateway", "worker"))
-    check_address(msgspec.structs.replace(settings, gateway_url="http://predict:8401"), ("gateway",))
-
-
 def test_a_platform_that_others_reach_is_not_started_open_and_the_way_on_is_said(tmp_path: Path) -> None:
     settings = msgspec.structs.replace(load_settings(tmp_path), host="0.0.0.0", gateway_url="http://lw")
     with pytest.raises(InvalidInput, match="loopback") as told:
         Supervisor(settings).start()
     assert "--auth" in str(told.value.next_step)
-
-
-def test_a_port_in_use_says_which_variable_to_set() -> None:
-    port = free_port()
-    check_port("gateway", "127.0.0.1", port)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
-        with pytest.raises(Unavailable, match="LOOPWRIGHT_GATEWAY_PORT"):
-            check_port("gateway", "127.0.0.1", port)
 
 
 def test_a_state_folder_that_is_open_is_closed(tmp_path: Path) -> None:
@@ -109,3 +87,56 @@ assert Path("made").stat().st_mode & 0o777 == 0o600
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, "-c", program], check=True, env=environment, pass_fds=(pipe,), cwd=folder)
     os.close(pipe)
+
+
+def runs(pid: int) -> bool:
+    """Say whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def worker_alone(state: Path, told: list[str]) -> Supervisor:
+    """Return what runs one worker, which needs nobody to come up."""
+    settings = load_settings(state)
+    return Supervisor(msgspec.structs.replace(settings, url="http://127.0.0.1:1"), ("worker",), told.append)
+
+
+@pytest.mark.slow
+def test_where_nothing_can_be_written_the_platform_goes_on_and_says_what_it_cannot_start(tmp_path: Path) -> None:
+    told = list[str]()
+    supervisor = worker_alone(tmp_path / "state", told)
+    supervisor.start()
+    try:
+        logs = tmp_path / "state" / "logs"
+        logs.rename(tmp_path / "kept")
+        logs.write_text("a file where logs were: nothing can be written, as on a disk that is read-only")
+        draft = supervisor.settings.server_file.with_suffix(".tmp")
+        draft.mkdir()
+        supervisor.settings.server_file.unlink()
+        supervisor.kill("worker")
+        wait_until(lambda: (supervisor.look(), any("cannot be started" in line for line in told))[1])
+        logs.unlink()
+        (tmp_path / "kept").rename(logs)
+        draft.rmdir()
+        wait_until(lambda: (supervisor.look(), runs(supervisor.pid("worker")))[1])
+        assert supervisor.settings.server_file.exists()
+    finally:
+        supervisor.stop()
+
+
+@pytest.mark.slow
+def test_whoever_is_told_to_stop_while_it_starts_leaves_no_process_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = worker_alone(tmp_path / "state", [])
+
+    def stopped(_: str) -> None:
+        raise SystemExit(143)
+
+    monkeypatch.setattr(supervisor, "_refuse_ended", stopped)
+    with pytest.raises(SystemExit):
+        supervisor.start()
+    assert not runs(supervisor.pid("worker"))

@@ -1,5 +1,6 @@
 """``loopwright doctor``: what this machine offers, what is missing, and what to do."""
 
+import errno
 import shutil
 import socket
 import sys
@@ -14,10 +15,10 @@ import msgspec
 from loopwright.config import Settings
 from loopwright.kernel.clock import WallClock, parse_moment
 from loopwright.kernel.errors import LoopwrightError, Unavailable
-from loopwright.server import find_running
+from loopwright.server import find_dying, find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
-from loopwright.wire.addresses import Addresses
+from loopwright.wire.addresses import Addresses, base_url
 from loopwright.wire.walls import landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
@@ -42,6 +43,7 @@ def examine(settings: Settings) -> list[Finding]:
         _python(),
         *_packages(),
         *_ports(settings),
+        *_dying(settings),
         _disk(settings.state_dir),
         _state_folder(settings.state_dir),
         _database(settings),
@@ -75,6 +77,12 @@ def _ports(settings: Settings) -> list[Finding]:
     return [_own_port(role, urls[role]) if role in place.pids else _free_port(settings, role) for role in _PORTS]
 
 
+def _dying(settings: Settings) -> list[Finding]:
+    """Look whether a process of the platform that runs here keeps dying."""
+    dying = find_dying(settings).items()
+    return [Finding(f"{role} process", False, how, f"loopwright logs {role}") for role, how in dying]
+
+
 def _own_port(role: str, url: str) -> Finding:
     answers = _answers(url)
     found = f"{urlsplit(url).port} is ours and {'answers' if answers else 'does not answer'} at {url}"
@@ -87,7 +95,7 @@ def _free_port(settings: Settings, role: str) -> Finding:
         is_free = probe.connect_ex((settings.host, port)) != 0
     if is_free:
         return Finding(f"{role} port", True, f"{port} is free")
-    who = "another Loopwright" if _answers(f"http://{settings.host}:{port}") else "another program"
+    who = "another Loopwright" if _answers(base_url(settings.host, port)) else "another program"
     next_step = f"stop what listens there, or set LOOPWRIGHT_{_PORTS[role].upper()}"
     return Finding(f"{role} port", False, f"{port} is taken by {who}", next_step)
 
@@ -114,7 +122,8 @@ def _state_folder(folder: Path) -> Finding:
         probe.write_text("ok")
         probe.unlink()
     except OSError as error:
-        return Finding("state folder", False, f"{folder}: {error.strerror}", "check its owner, or set LOOPWRIGHT_STATE")
+        next_step = "free space" if error.errno == errno.ENOSPC else "check its owner, or set LOOPWRIGHT_STATE"
+        return Finding("state folder", False, f"{folder}: {error.strerror}", next_step)
     return Finding("state folder", True, str(folder))
 
 

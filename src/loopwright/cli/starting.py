@@ -37,7 +37,7 @@ def up(
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
     for name, meant in unknown_settings().items():
         click.echo(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
-    supervisor = Supervisor(settings, role or ROLES)
+    supervisor = Supervisor(settings, role or ROLES, lambda told: click.echo(told, err=True))
     supervisor.start()
     if supervisor.warning:
         click.echo(supervisor.warning, err=True)

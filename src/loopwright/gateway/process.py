@@ -37,7 +37,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.pipelines import Enclosure
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.blobs.local import sync_folder
-from loopwright.wire.addresses import Addresses
+from loopwright.wire.addresses import Addresses, base_url
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import gateway_token
 from loopwright.wire.enclosing import check_walls
@@ -93,7 +93,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     watchdog.guard()
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     writer = _writer(root, clock)
-    address = settings.gateway_url or f"http://{settings.host}:{settings.gateway_port}"
+    address = settings.gateway_url or base_url(settings.host, settings.gateway_port)
     credential = gateway_token(_service_token(settings), address)
     control = VerbCaller(_servers(settings), ServiceLine(credential), timeout_s=CONTROL_TIMEOUT_S)
     let_go_of_spools(root)
@@ -151,7 +151,7 @@ class GatewayLife(NamedTuple):
 
 
 def _servers(settings: Settings) -> Addresses:
-    return Addresses(settings.url or f"http://{settings.host}:{settings.port}")
+    return Addresses(settings.url or base_url(settings.host, settings.port))
 
 
 def _service_token(settings: Settings) -> str:

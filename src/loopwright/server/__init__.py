@@ -6,8 +6,9 @@ What needs the web framework is imported when it is first named, because command
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.server.ownership import clear_state, find_running, refuse_if_owned, sole_owner
-from loopwright.server.supervisor import ROLES, Supervisor, free_port, running, service_token
+from loopwright.server.listening import free_port
+from loopwright.server.ownership import clear_state, find_dying, find_running, refuse_if_owned, sole_owner
+from loopwright.server.supervisor import ROLES, Supervisor, running, service_token
 
 if TYPE_CHECKING:
     from loopwright.server.answers import JsonAnswer, error_answer, read_body
@@ -31,6 +32,7 @@ __all__ = [
     "Supervisor",
     "clear_state",
     "error_answer",
+    "find_dying",
     "find_running",
     "free_port",
     "read_body",

@@ -1,6 +1,7 @@
 """One server a state folder: the lock that says so, and where the server that holds it answers."""
 
 import json
+import os
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,12 +16,21 @@ _LOCK = "server.lock"
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a running platform answers, and the process ids of each role that runs there and of what started it."""
+    """Where a running platform answers.
+
+    Args:
+        url: Of the server.
+        gateway_url: Of the gateway.
+        pids: Process ids of each role that runs there.
+        pid: Of what started them.
+        dying: How those roles ended lastly that keep dying.
+    """
 
     url: str
     gateway_url: str
     pids: dict[str, int]
     pid: int = 0
+    dying: dict[str, str] = {}
 
 
 def sole_owner(settings: Settings) -> AbstractContextManager[None]:
@@ -87,3 +97,20 @@ def read_place(server_file: Path) -> Place | None:
         return msgspec.convert(json.loads(server_file.read_text()), Place)
     except (OSError, ValueError):
         return None
+
+
+def find_dying(settings: Settings) -> dict[str, str]:
+    """Return the roles of the platform that runs on a state folder whose processes keep dying, and how they did."""
+    place = read_place(settings.server_file)
+    return place.dying if place is not None and place.pid and is_alive(place.pid) else {}
+
+
+def is_alive(pid: int) -> bool:
+    """Say whether there is a process with this id."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it is another user's
+        return True
+    return True

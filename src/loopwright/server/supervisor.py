@@ -6,27 +6,30 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
 import msgspec
 
 from loopwright.config import Settings, child_environment, files_of_platform, write_secrets
-from loopwright.kernel.errors import InvalidInput, Unavailable
-from loopwright.server.ownership import is_worked_on, read_place, refuse_if_owned
+from loopwright.kernel.errors import Unavailable
+from loopwright.server.last_lines import last_lines
+from loopwright.server.listening import check_address, listening
+from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
+from loopwright.server.restarts import Restarts
+from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token
 from loopwright.wire.enclosing import check_walls
 from loopwright.wire.exposure import may_run_open
 
 ROLES = ("server", "worker", "gateway")
 START_TIMEOUT_S = 120.0
-_RESTART_PAUSE_S = 0.5
 _STOP_TIMEOUT_S = 10.0
 
 
@@ -36,13 +39,18 @@ class Supervisor:
     Args:
         settings: Where and on which ports.
         roles: Which processes to run here.
+        tell: Hears of each process that ends by itself, and of what keeps it from being started again.
     """
 
-    def __init__(self, settings: Settings, roles: tuple[str, ...] = ROLES) -> None:
+    def __init__(
+        self, settings: Settings, roles: tuple[str, ...] = ROLES, tell: Callable[[str], object] = lambda _: None
+    ) -> None:
         token = settings.service_token or service_token(settings.state_dir)
         self.settings = msgspec.structs.replace(settings, service_token=token)
         self._roles = roles
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts = Restarts(tell)
+        self._has_told_where = False
         self._is_stopping = False
         self.warning = ""
         """What does not hold here, for whoever started it."""
@@ -50,20 +58,20 @@ class Supervisor:
     @property
     def server_url(self) -> str:
         """Where the server answers."""
-        return self.settings.url or f"http://{self.settings.host}:{self.settings.port}"
+        return self.settings.url or base_url(self.settings.host, self.settings.port)
 
     @property
     def gateway_url(self) -> str:
         """Where the gateway answers."""
-        return self.settings.gateway_url or f"http://{self.settings.host}:{self.settings.gateway_port}"
+        return self.settings.gateway_url or base_url(self.settings.host, self.settings.gateway_port)
 
     def start(self) -> None:
         """Start the processes and wait until the server and the gateway answer.
 
         Raises:
-            InvalidInput: Clients could not be told where the gateway is.
+            InvalidInput: Clients could not be told where the gateway is, or nothing can listen there.
             Unavailable: A server works on the state folder, a port is taken or a process does not come up; the message
-                says which and what to do.
+                says which and what to do. None is left running then.
         """
         for role in {"server", "gateway"}.intersection(self._roles):
             may_run_open(self.settings, role)  # said here, and not only in a log
@@ -75,31 +83,63 @@ class Supervisor:
         make_private(self.settings.state_dir)
         if not is_worked_on(self.settings.state_dir):
             _empty(self.settings.state_dir / "tmp")
-        ports = {"server": self.settings.port, "gateway": self.settings.gateway_port}
-        here = [(role, ports[role]) for role in self._roles if role in ports]
-        for role, port in here:
-            check_port(role, self.settings.host, port)
-        for role in self._roles:
-            self._spawn(role)
-        for role, port in here:
-            self._wait_healthy(role, f"http://{self.settings.host}:{port}")
-        self._write_server_file()
+        here = listening(self.settings, self._roles)
+        try:
+            for role in self._roles:
+                self._spawn(role)
+            for role, url in here.items():
+                self._wait_healthy(role, url)
+            for role in self._roles:  # also the one that answers nobody
+                self._refuse_ended(role)
+            self._tell_where()
+        except BaseException:  # told to stop meanwhile, for one
+            self.stop()
+            raise
 
     def watch(self) -> None:
-        """Restart processes that die, until ``stop``."""
+        """Restart processes that die, until ``stop``; whatever the disk says, this one goes on."""
         while not self._is_stopping:
-            self.revive()
-            if not self.settings.server_file.exists():  # whoever wrote it has ended
-                self._write_server_file()
+            self.look()
             time.sleep(0.2)
 
+    def look(self) -> None:
+        """Start again what has died and is due, and tell clients where to go if they cannot read it any more."""
+        for role in self._ended():
+            if self._restarts.is_due(role, partial(self._how_ended, role)):
+                self._start_again(role)
+        has_settled = self._restarts.settle(role for role, child in self._children.items() if child.poll() is None)
+        if has_settled or not (
+            self._has_told_where and self.settings.server_file.exists()
+        ):  # whoever wrote it may have ended
+            self._tell_where()
+
     def revive(self) -> None:
-        """Start again each process that has died."""
-        for role, child in list(self._children.items()):
-            if child.poll() is not None and not self._is_stopping:
-                time.sleep(_RESTART_PAUSE_S)
-                self._spawn(role)
-                self._write_server_file()
+        """Start again each process that has died, now."""
+        for role in self._ended():
+            self._start_again(role)
+
+    def _ended(self) -> list[str]:
+        return [role for role, child in self._children.items() if child.poll() is not None and not self._is_stopping]
+
+    def _start_again(self, role: str) -> None:
+        try:
+            self._spawn(role)
+        except OSError as error:  # a disk that is full or read-only: what still runs is not ended for that
+            self._restarts.failed(role, str(error))
+            return
+        self._tell_where()
+
+    def _tell_where(self) -> None:
+        try:
+            self._write_server_file()
+            self._has_told_where = True
+        except OSError:
+            self._has_told_where = False
+
+    def _how_ended(self, role: str) -> str:
+        status = self._children[role].poll() or 0
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+        return f"{how}; its last words: {self._last_words(role)}"
 
     def stop(self) -> None:
         """End every process, the server last."""
@@ -165,6 +205,7 @@ class Supervisor:
                     start_new_session=True,
                     pass_fds=(pipe,),
                 )
+            self._restarts.began(role)
         finally:
             os.close(pipe)
 
@@ -180,28 +221,30 @@ class Supervisor:
         # Certificates are read for each client; where none are needed they would cost more than the answer.
         with httpx.Client(timeout=1.0, verify=url.startswith("https:")) as http:
             while not _is_healthy(http, url):
-                if self._children[role].poll() is not None:
-                    self.stop()
-                    what = f"the {role} did not start: {self._last_words(role)}"
-                    raise Unavailable(what, next_step=f"loopwright logs {role}")
+                self._refuse_ended(role)
                 if time.monotonic() > deadline:
-                    self.stop()
                     raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
                 time.sleep(0.03)
 
+    def _refuse_ended(self, role: str) -> None:
+        if self._children[role].poll() is not None:
+            what = f"the {role} did not start: {self._last_words(role)}"
+            raise Unavailable(what, next_step=f"loopwright logs {role}")
+
     def _last_words(self, role: str) -> str:
         log = self.settings.state_dir / "logs" / f"{role}.log"
-        lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+        lines = last_lines(log, 1) if log.exists() else []
         return lines[-1] if lines else f"see {log}"
 
     def _write_server_file(self) -> None:
         """Tell clients of this machine where to go. Where two work on one folder, the one with the server does."""
         place = self.settings.server_file
         before = read_place(place)
-        if before is not None and before.pid != os.getpid() and "server" not in self._roles and _is_alive(before.pid):
+        if before is not None and before.pid != os.getpid() and "server" not in self._roles and is_alive(before.pid):
             return
         pids = {role: child.pid for role, child in self._children.items()}
         document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid(), "pids": pids}
+        document["dying"] = self._restarts.dying()
         draft = place.with_suffix(".tmp")
         draft.write_text(json.dumps(document))
         draft.replace(place)
@@ -249,22 +292,6 @@ def _unwritable(state_dir: Path, error: OSError) -> Unavailable:
     )
 
 
-def check_address(settings: Settings, roles: tuple[str, ...]) -> None:
-    """Make sure that clients can be told where a gateway is.
-
-    Raises:
-        InvalidInput: It listens everywhere, without a server beside it through whose name it could be reached.
-    """
-    is_alone = "gateway" in roles and "server" not in roles
-    if is_alone and settings.host in ("0.0.0.0", "::") and not settings.gateway_url:
-        raise InvalidInput(
-            "a gateway without a server beside it must be told its own address",
-            field="LOOPWRIGHT_GATEWAY_URL",
-            rule=f"{settings.host} leads nobody here",
-            next_step="set LOOPWRIGHT_GATEWAY_URL to the address that clients and the server reach it under",
-        )
-
-
 def _empty(folder: Path) -> None:
     """Delete what a folder holds; the folder stays for those who begin to use it meanwhile."""
     for left in folder.iterdir() if folder.is_dir() else ():
@@ -274,48 +301,11 @@ def _empty(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # it is another user's
-        return True
-    return True
-
-
 def _is_healthy(http: httpx.Client, url: str) -> bool:
     """Say whether a process answers; one that says what keeps it from being ready is up, and needs a person."""
     with contextlib.suppress(httpx.HTTPError):
         return http.get(f"{url}/healthz").status_code in (200, 503)
     return False
-
-
-def check_port(role: str, host: str, port: int) -> None:
-    """Make sure a port is free.
-
-    Raises:
-        Unavailable: Something listens there already.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            variable = "LOOPWRIGHT_PORT" if role == "server" else "LOOPWRIGHT_GATEWAY_PORT"
-            raise Unavailable(
-                f"the {role} cannot listen on {host}:{port}",
-                field="port",
-                value=f"{port}: {error.strerror}",
-                next_step=f"stop what listens there, or set {variable}",
-            ) from None
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -31,3 +31,12 @@ class Addresses:
         with self._turn:
             if self.urls[self._place] == url:
                 self._place = (self._place + 1) % len(self.urls)
+
+
+def base_url(host: str, port: int) -> str:
+    """Return where something that listens on a host and port answers.
+
+    >>> base_url("127.0.0.1", 8400), base_url("::1", 8400)
+    ('http://127.0.0.1:8400', 'http://[::1]:8400')
+    """
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

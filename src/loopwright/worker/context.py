@@ -14,7 +14,8 @@ from loopwright.pipelines import ChildPool, Enclosure
 from loopwright.serving import gateways
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import EVERY_STREAM, Job, Streams
-from loopwright.store.work import Lane, kind_named
+from loopwright.store.work import kind_named
+from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import JobClaim, worker_token
 from loopwright.worker.calling import ServerCaller
 from loopwright.worker.lent import LentProject
@@ -132,7 +133,7 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
         slots: How many jobs of each lane it does at once.
     """
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
-    url = settings.url or f"http://{settings.host}:{settings.port}"
+    url = settings.url or base_url(settings.host, settings.port)
     caller = ServerCaller(url, worker_token(settings.service_token))
     children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))
     closed = closed_places(settings)
