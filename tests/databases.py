@@ -73,6 +73,19 @@ class Postgres:
         name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
         self._run(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
 
+    @contextmanager
+    def shut(self, url: str) -> Iterator[None]:
+        """Let nobody into a database for the length of a block, as if its server were gone."""
+        name = str(psycopg.conninfo.conninfo_to_dict(url.replace("+psycopg", ""))["dbname"])
+        allow = sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}")
+        self._run(allow.format(sql.Identifier(name), sql.SQL("false")))
+        try:
+            end_all = sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}")
+            self._run(end_all.format(sql.Literal(name)))
+            yield
+        finally:
+            self._run(allow.format(sql.Identifier(name), sql.SQL("true")))
+
     def with_tables(self) -> str:
         """Return the URL of the worker's database with every table, and no row."""
         if self._with_tables:

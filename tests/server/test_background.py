@@ -16,6 +16,7 @@ from loopwright.server.background import Background
 from loopwright.server.signal import CommitSignal
 from loopwright.store import compacting
 from loopwright.store import lease as leases
+from loopwright.store import sealer as sealers
 from loopwright.store.engine import Database
 from tests.databases import Postgres
 from tests.waiting import wait_until
@@ -65,6 +66,35 @@ def test_chores_are_the_leaders_alone(servers: list[Background], monkeypatch: py
     time.sleep(5.0)  # as long as the next one would take to lead and to find it due, twice
     assert len(begun) == 1
     may_end.set()
+
+
+def test_a_database_that_went_away_is_told_once_and_left_behind(
+    servers: list[Background], postgres: Postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However long it lasts, it fills no log, and whoever asks hears that the server is not ready."""
+    tries: list[str] = []
+    ask = leases.Lease._ask
+
+    def counted(lease: leases.Lease) -> None:
+        tries.append(lease._name)
+        ask(lease)
+
+    monkeypatch.setattr(leases.Lease, "_ask", counted)
+    monkeypatch.setattr(background, "PAUSE_S", 0.05)
+    monkeypatch.setattr(sealers, "LOOK_EVERY_S", 0.05)
+    database = servers[0]._context.database
+    servers[0].start()
+    wait_until(lambda: {"reactor", "timers", "tidying", "upkeep"} <= set(tries))
+    with postgres.shut(database.url):
+        wait_until(lambda: database.is_away)
+        for _ in range(2):
+            tries.clear()
+            caplog.clear()
+            wait_until(lambda: all(tries.count(name) > 5 for name in ("reactor", "timers", "tidying", "upkeep")))
+        assert "did not answer" in database.failure
+        assert not caplog.records
+    wait_until(lambda: not database.failure)
+    assert not database.is_away
 
 
 def test_upkeep_is_due_again_and_again(servers: list[Background], monkeypatch: pytest.MonkeyPatch) -> None:

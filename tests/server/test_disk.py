@@ -57,11 +57,20 @@ def test_a_database_that_became_read_only_is_told_survived_and_left_behind(
     assert len(site.call("tracking.search_runs").json()) == 2
 
 
+def test_a_database_that_does_not_answer_is_told_as_such(site: Site) -> None:
+    site.context.database.failure, site.context.database.is_away = "the database did not answer", True
+    with site.http() as http:
+        health = http.get("/healthz")
+    assert (health.status_code, health.json()["why"]) == (503, ["the database does not answer"])
+
+
 def test_what_keeps_a_loop_from_its_work_is_logged_once_however_long_it_lasts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background, "PAUSE_S", 0.0)
-    parts: Any = SimpleNamespace(settings=SimpleNamespace(state_dir=Path()), database=None)
+    parts: Any = SimpleNamespace(
+        settings=SimpleNamespace(state_dir=Path()), database=SimpleNamespace(note=lambda _: None)
+    )
     parts.dispatcher = SimpleNamespace(wall=None)
     loops, turns = Background(parts), iter(range(12))
 

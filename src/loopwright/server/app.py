@@ -116,7 +116,8 @@ async def _health(request: Request) -> Response:
     context: ServerContext = request.app.state.context
     why, is_open = context.database.failure, context.gatekeeper.is_open
     if why:
-        return JsonAnswer({"status": "not ready", "why": ["the database cannot be written"], "open": is_open}, 503)
+        told = "the database does not answer" if context.database.is_away else "the database cannot be written"
+        return JsonAnswer({"status": "not ready", "why": [told], "open": is_open}, 503)
     return JsonAnswer({"status": "ok", "open": is_open})
 
 

@@ -17,6 +17,7 @@ from loopwright.server.context import ServerContext
 from loopwright.server.disk import DiskWatch
 from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
+from loopwright.store.failures import translate
 from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import LEASE_S, Lease
 from loopwright.store.news import EVENTS
@@ -50,6 +51,7 @@ class Background:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
+        self._disk_told = ""
         self._disk = DiskWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
         # Blobs not at once: a start has other things to do, and so have the servers that follow each other as leaders.
         # They come behind the rows each time: what was removed there names blobs no more.
@@ -88,15 +90,22 @@ class Background:
         while not self._stop.is_set():
             try:
                 step()
-            except LoopwrightError as error:  # what lasts, as a database that cannot be written, is told once
-                if str(error) != told:
-                    told = str(error)
-                    log.error("the %s loop goes on as soon as it can: %s", name, error)
-            except Exception:
-                log.exception("the %s loop failed and starts again", name)
+            except Exception as error:  # noqa: BLE001 - whatever it was, the loop goes on; what lasts is told once
+                self._context.database.note(error)
+                what = translate(error)
+                why = what.message if isinstance(what, LoopwrightError) else str(what)
+                if why != told:
+                    told = why
+                    self._tell(name, what)
             else:
                 told = ""
             self._stop.wait(PAUSE_S)
+
+    def _tell(self, name: str, error: Exception) -> None:
+        if isinstance(error, LoopwrightError):
+            log.error("the %s loop goes on as soon as it can: %s", name, error)
+        else:
+            log.error("the %s loop failed and starts again", name, exc_info=error)
 
     def _lead(self, name: str, step: Callable[[], None]) -> None:
         with self._leading(name) as lease:
@@ -131,8 +140,16 @@ class Background:
         try:
             self._disk.look()
         except (LoopwrightError, OSError) as error:
-            log.error("it cannot be told how full the disk is: %s", error)
-        self._stop.wait(DISK_EVERY_S)
+            why = error.message if isinstance(error, LoopwrightError) else str(error)
+            if why != self._disk_told:
+                self._disk_told = why
+                log.error("it cannot be told how full the disk is: %s", error)
+        else:
+            self._disk_told = ""
+        next_at = time.monotonic() + DISK_EVERY_S
+        self._stop.wait(PAUSE_S)
+        while time.monotonic() < next_at and not self._stop.is_set() and not self._context.database.failure:
+            self._stop.wait(PAUSE_S)
 
     def _react(self) -> None:
         seen = self._context.signal.seen(EVENTS)

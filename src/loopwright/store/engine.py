@@ -11,7 +11,7 @@ from sqlalchemy import Engine, exc
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import postgres
-from loopwright.store.failures import OverBudget, closed, keeps_from_writing, too_long, translate
+from loopwright.store.failures import OverBudget, closed, does_not_answer, keeps_from_writing, too_long, translate
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealer import Sealer
 from loopwright.store.sqlite import Answer, GroupWriter, Snapshots, open_sqlite
@@ -43,13 +43,15 @@ class Database:
         self._is_closed = False
         self.failure = ""
         """Why nothing can be written, as the last write told that could not; a later ``probe`` says that it can."""
+        self.is_away = False
+        """Whether that is because the database does not answer; the next write that succeeds says that it does."""
         self._writer: GroupWriter | None = None
         self._snapshots: Snapshots | None = None
         self._sealer: Sealer | None = None
         self.engine: Engine
         if self.is_sqlite:
             self.engine = self._reading_engine = open_sqlite(url)
-            self._writer, self._snapshots = GroupWriter(self.engine, self._announce, self._note), Snapshots(self.engine)
+            self._writer, self._snapshots = GroupWriter(self.engine, self._announce, self.note), Snapshots(self.engine)
         else:
             self.engine, self._reading_engine = postgres.open_writing(url), postgres.open_reading(url)
             self._sealer = Sealer(postgres.open_sealing(url), self._announce)
@@ -144,11 +146,14 @@ class Database:
         self.write(work)
         self.failure = ""
 
-    def _note(self, error: BaseException) -> None:
-        if not isinstance(error, Exception) or not keeps_from_writing(error):
+    def note(self, error: BaseException) -> None:
+        """Take note of an error that somebody met, where it is one that keeps everybody from writing."""
+        is_away = not self.is_sqlite and does_not_answer(error)
+        if not isinstance(error, Exception) or not (is_away or keeps_from_writing(error)):
             return
-        told = str(translate(error))
-        if told != self.failure:
+        told, is_news = str(translate(error)), not (is_away and self.is_away)  # each lost connection says it otherwise
+        self.is_away = is_away
+        if told != self.failure and is_news:
             self.failure = told
             log.error("nothing can be written: %s", told)
 
@@ -164,9 +169,11 @@ class Database:
         try:
             result, news = postgres.run_serially(self.engine, work)
         except Exception as error:  # noqa: BLE001 - whatever a verb raises is its caller's
-            self._note(error)
+            self.note(error)
             answer.set_exception(translate(error))
             return
+        if self.is_away:
+            self.failure, self.is_away = "", False
         if news:
             self._sealer.pass_on(news)
         if now := news - {EVENTS}:  # those of events follow when they are sealed

@@ -43,11 +43,19 @@ def keeps_from_writing(error: BaseException) -> bool:
     return sqlstate(error) == _READ_ONLY or any(sign in message for sign in (*_UNWRITABLE, *_FULL))
 
 
+def does_not_answer(error: BaseException) -> bool:
+    """Say whether PostgreSQL was not there for a call, or went away in the middle of it."""
+    if not isinstance(error, exc.OperationalError | exc.InterfaceError):
+        return False
+    state = sqlstate(error)
+    return is_lost(error) or state is None or state.startswith(("08", "57P"))
+
+
 def translate(error: Exception) -> Exception:
     """Turn driver errors into our own; leave our own and programming errors as they are."""
     if isinstance(error, LoopwrightError):
         return error
-    message = str(getattr(error, "orig", error))
+    message = " ".join(str(getattr(error, "orig", error)).split())  # drivers speak in several lines
     if message == "interrupted":
         return OverBudget()
     if isinstance(error, OverflowError | exc.DataError):

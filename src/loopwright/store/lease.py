@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, literal_column, or
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
+from loopwright.store.failures import translate
 from loopwright.store.statements import Statement
 from loopwright.store.tables import leases
 
@@ -96,7 +97,7 @@ class Lease:
             try:
                 self._ask()
             except SQLAlchemyError as error:  # the work meets the same database, and says more of it
-                log.warning("the lease of %s could not be prolonged: %s", self._name, error)
+                log.warning("the lease of %s could not be prolonged: %s", self._name, translate(error))
 
     def _ask(self) -> None:
         self._asked_at = time.monotonic()  # before asking: the lease never ends earlier than we think

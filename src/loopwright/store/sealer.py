@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from sqlalchemy import Connection, Engine, exc, text
 
-from loopwright.store.failures import is_locked_out
+from loopwright.store.failures import is_locked_out, translate
 from loopwright.store.lease import claim, new_holder
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealing import MOST_SEALED, is_unsealed, newest_unsealed, seal_events
@@ -50,6 +50,7 @@ class Sealer:
         self._is_closed = threading.Event()
         self._topics: set[str] = set()
         self._commits = self._seen = 0
+        self._is_lost = False
         self._heard = threading.Condition()
         self._wake_end, self._told_end = socket.socketpair()
         self._wake_end.setblocking(False)
@@ -103,13 +104,16 @@ class Sealer:
         while not self._is_closed.is_set():
             try:
                 self._serve_while_connected()
-            except (exc.SQLAlchemyError, psycopg.Error):
-                log.warning("the sealer lost the database and comes back", exc_info=True)
+            except (exc.SQLAlchemyError, psycopg.Error) as error:
+                if not self._is_lost:  # told once, however long it lasts
+                    self._is_lost = True
+                    log.warning("the sealer lost the database and comes back: %s", translate(error))
                 self._is_closed.wait(LOOK_EVERY_S)
 
     def _serve_while_connected(self) -> None:
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as ear:
             ear.execute(text("LISTEN loopwright"))
+            self._is_lost = False
             while not self._is_closed.is_set():
                 self._serve(ear)
 
