@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from loopwright.cli.main import cli
 from loopwright.gateway.batches import Batch, Layout, StreamKey
 from loopwright.gateway.process import hold_gateway
-from loopwright.gateway.salvage import readable_after_damage, salvage
+from loopwright.gateway.salvage import readable_after_damage, salvage_spools
 from loopwright.gateway.segments import read_segment
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import Unavailable
@@ -58,10 +60,10 @@ def test_salvaged_rows_are_in_the_spool_again_once(tmp_path: Path) -> None:
     path = written(root, *"abcd")
     path.write_bytes(path.read_bytes().replace(b"\xa1b", b"\xa1B"))
     Spool(root).close()
-    [told] = salvage(tmp_path)
+    [told] = salvage_spools(tmp_path)
     assert (told.segment, told.rows) == ("gateway-0/spool/flights/labels/late/000000000001.bad", 2)
     assert told.lost_bytes > 0
-    assert salvage(tmp_path) == []
+    assert salvage_spools(tmp_path) == []
     spool = Spool(root)
     stream = spool.streams[KEY]
     segments = [read_segment(stream.path(number)).batches for number in stream.closed()]
@@ -75,4 +77,10 @@ def test_nothing_is_salvaged_beside_a_gateway_that_runs(tmp_path: Path) -> None:
     (folder / "spool/flights/labels/late").mkdir(parents=True)
     (folder / "spool/flights/labels/late/000000000001.bad").write_bytes(b"")
     with hold_gateway(folder, 0.0), pytest.raises(Unavailable, match="another gateway"):
-        salvage(tmp_path)
+        salvage_spools(tmp_path)
+
+
+def test_the_command_salvages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_STATE", str(tmp_path))
+    answer = CliRunner().invoke(cli, ["salvage"], catch_exceptions=False)
+    assert answer.output == "nothing was set aside\n"

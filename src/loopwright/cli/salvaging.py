@@ -4,7 +4,7 @@ import click
 
 from loopwright.cli.show import json_option, print_json
 from loopwright.config import load_settings
-from loopwright.gateway import salvage as salvage_spools
+from loopwright.gateway import salvage_spools
 
 
 @click.command()

@@ -23,7 +23,7 @@ class Salvaged(msgspec.Struct, frozen=True):
     lost_bytes: int
 
 
-def salvage(state_dir: Path) -> list[Salvaged]:
+def salvage_spools(state_dir: Path) -> list[Salvaged]:
     """Put back what can be read of every segment that was put aside by gateways of a state folder that are stopped.
 
     Raises:

@@ -13,6 +13,9 @@ def later(package: str, homes: Mapping[str, Collection[str]], modules: Collectio
         homes: Module below the package -> names that it defines.
         modules: Modules below the package that are named themselves.
 
+    Raises:
+        ValueError: A name is that of the module it is in: once that is imported it stands in the name's place.
+
     >>> asked = later("loopwright.kernel", {"errors": ["NotFound"]}, ["clock"])
     >>> asked("NotFound").__module__, asked("clock").__name__
     ('loopwright.kernel.errors', 'loopwright.kernel.clock')
@@ -21,6 +24,8 @@ def later(package: str, homes: Mapping[str, Collection[str]], modules: Collectio
     ...
     AttributeError: module 'loopwright.kernel' has no attribute 'nothing'
     """
+    if twice := [module for module, names in homes.items() if module in names]:
+        raise ValueError(f"{package}: a name in a front door cannot be that of its module: {', '.join(twice)}")
     home_of = {name: module for module, names in homes.items() for name in names}
 
     def find(name: str) -> Any:
