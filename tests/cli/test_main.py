@@ -65,6 +65,9 @@ def test_each_command_explains_itself(name: str) -> None:
         (["start", "fit", "-p", "trees=10"], "--param trees=10"),
         (["apply", "missing.py"], "does not exist"),
         (["login"], "loopwright up"),
+        (["verify"], "LOOPWRIGHT_STATE"),
+        (["backup", "copies"], "LOOPWRIGHT_STATE"),
+        (["restore", "copies"], "no backup here"),
     ],
 )
 def test_errors_say_what_to_do_without_a_stack_trace(tmp_path: Path, arguments: list[str], said: str) -> None:

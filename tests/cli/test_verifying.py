@@ -7,11 +7,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
+from loopwright.cli.main import cli
 from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.config import Settings, load_settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.errors import NotFound
 from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.process import open_database
 from loopwright.store.blobs import open_blob_store
@@ -50,6 +53,32 @@ def test_a_flipped_byte_is_found_and_named(settings: Settings, digest: str) -> N
     (problem,) = verify_state(settings).problems
     assert digest[:12] in problem
     assert "changed" in problem
+
+
+def test_a_damaged_page_of_the_database_is_named_with_what_to_do(settings: Settings, digest: str) -> None:
+    file = settings.state_dir / "loopwright.db"
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'events'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    body = bytearray(file.read_bytes())
+    body[(root - 1) * size : (root - 1) * size + 16] = b"\xff" * 16
+    file.write_bytes(body)
+    problems = "; ".join(verify_state(settings).problems)
+    assert "the database file is damaged" in problems
+    assert "restore the newest backup" in problems
+
+
+@pytest.mark.parametrize("name", ["verify", "backup"])
+def test_where_no_platform_was_started_that_is_told_and_nothing_is_made(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_STATE", str(settings.state_dir))
+    answer = CliRunner().invoke(cli, [name, *([str(settings.state_dir.parent / "copies")] if name == "backup" else [])])
+    assert isinstance(answer.exception, NotFound)
+    assert answer.exception.field == "LOOPWRIGHT_STATE"
+    assert str(settings.state_dir) in str(answer.exception.value)
+    assert not settings.state_dir.exists()
 
 
 def test_a_missing_blob_and_a_changed_event_are_found(settings: Settings, digest: str) -> None:

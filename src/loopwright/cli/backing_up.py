@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from loopwright.cli.opening import open_platform
 from loopwright.cli.show import json_option, print_json, print_table
 from loopwright.config import Settings, load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, Pacemaker, audit, projects
@@ -44,7 +45,7 @@ def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None
 
 
 def _back_up(settings: Settings, place: BackupPlace, as_json: bool) -> None:
-    database = Database(settings.database_url)
+    database = open_platform(settings)
     try:
         sign_log(database, settings)
         made = make_backup(database, _blobs(settings), settings.state_dir, place, WallClock())

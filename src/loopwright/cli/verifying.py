@@ -1,7 +1,10 @@
 """``loopwright verify``: every promise of the state folder, recomputed from the bytes."""
 
+from collections.abc import Callable
+
 import msgspec
 
+from loopwright.cli.opening import open_platform
 from loopwright.config import Settings
 from loopwright.governance import Dispatcher
 from loopwright.kernel.errors import LoopwrightError
@@ -12,6 +15,7 @@ from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
 from loopwright.wire.checkpoints import open_checkpoints
 
+_DAMAGED = "the database file is damaged; stop, and restore the newest backup"
 _ADVICE = (
     "a row that differs from its events was changed past the platform: find out who writes the database, "
     "and put it right by a verb, such as tokens.revoke or registry.set_alias"
@@ -32,14 +36,14 @@ class Report(msgspec.Struct):
 
 def verify_state(settings: Settings) -> Report:
     """Check the log with its checkpoints, rows against events, every blob's digest, and the rows of every chunk."""
-    database = Database(settings.database_url)
+    database = open_platform(settings)
     blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     report = Report()
     try:
+        _check_file(database, report)
         _check_log(database, settings, report)
-        with database.reading(without_deadline=True) as connection:
-            _check_blobs(connection, blobs, report)
-            _check_chunks(connection, blobs, report)
+        _check_rows("blobs", database, report, lambda connection: _check_blobs(connection, blobs, report))
+        _check_rows("chunks", database, report, lambda connection: _check_chunks(connection, blobs, report))
     finally:
         database.close()
     return report
@@ -52,11 +56,26 @@ def put_log_back(settings: Settings, reason: str) -> int:
         Unavailable: A server works on the state folder, or there is no key to sign with.
     """
     refuse_if_owned(settings)
-    database = Database(settings.database_url)
+    database = open_platform(settings)
     try:
         return verifying.put_log_back(Dispatcher(database), open_checkpoints(settings), reason)
     finally:
         database.close()
+
+
+def _check_file(database: Database, report: Report) -> None:
+    """Have SQLite look at every page of its file; PostgreSQL keeps checksums of its own."""
+    if not database.is_sqlite:
+        return
+    try:
+        with database.reading(without_deadline=True) as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
+    except LoopwrightError as error:
+        report.problems.append(str(error))
+        return
+    if found != ["ok"]:
+        why = " ".join("; ".join(map(str, found)).split())
+        report.problems.append(f"{_DAMAGED}: {database.engine.url.database}: {why}")
 
 
 def _check_log(database: Database, settings: Settings, report: Report) -> None:
@@ -69,6 +88,14 @@ def _check_log(database: Database, settings: Settings, report: Report) -> None:
     report.problems += [*log.problems, *map(str, log.mismatches)]
     if log.mismatches:
         report.notes.append(_ADVICE)
+
+
+def _check_rows(what: str, database: Database, report: Report, check: Callable[[Connection], None]) -> None:
+    try:
+        with database.reading(without_deadline=True) as connection:
+            check(connection)
+    except LoopwrightError as error:
+        report.problems.append(f"not all {what} were verified: {error}")
 
 
 def _check_blobs(connection: Connection, blobs: BlobStore, report: Report) -> None:
@@ -98,7 +125,12 @@ def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> N
         if not blobs.has(chunk.digest):
             report.problems.append(f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream}: its blob is missing")
             continue
-        rows = pl.scan_parquet(blobs.path(chunk.digest)).select(pl.len()).collect().item()
+        try:
+            rows = pl.scan_parquet(blobs.path(chunk.digest)).select(pl.len()).collect().item()
+        except pl.exceptions.PolarsError as error:
+            why = str(error).partition("\n")[0]
+            report.problems.append(f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream} cannot be read: {why}")
+            continue
         if rows != chunk.rows:
             report.problems.append(
                 f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream}: {rows} rows, not {chunk.rows}"

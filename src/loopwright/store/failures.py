@@ -2,7 +2,7 @@
 
 from sqlalchemy import exc
 
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, StorageFull, Unavailable
+from loopwright.kernel.errors import Conflict, Corrupt, InvalidInput, LoopwrightError, StorageFull, Unavailable
 
 LOST_A_RACE = ("40001", "40P01")
 """SQLSTATE of a transaction that would not have been serial, and of a deadlock: nothing was written."""
@@ -13,6 +13,8 @@ _CANCELLED = "57014"
 _FULL = ("disk is full", "No space left")
 _UNWRITABLE = ("readonly database", "unable to open database", "disk I/O error")
 """How SQLite tells of a database, or a disk under it, that cannot be written."""
+_DAMAGED = ("database disk image is malformed", "file is not a database")
+"""How SQLite tells of a file that somebody or something else than SQLite has written to."""
 
 
 class OverBudget(Exception):
@@ -40,7 +42,7 @@ def keeps_from_writing(error: BaseException) -> bool:
     if not isinstance(error, exc.DBAPIError):
         return False
     message = str(error.orig)
-    return sqlstate(error) == _READ_ONLY or any(sign in message for sign in (*_UNWRITABLE, *_FULL))
+    return sqlstate(error) == _READ_ONLY or any(sign in message for sign in (*_UNWRITABLE, *_FULL, *_DAMAGED))
 
 
 def does_not_answer(error: BaseException) -> bool:
@@ -67,6 +69,8 @@ def translate(error: Exception) -> Exception:
     if any(sign in message for sign in _UNWRITABLE) or sqlstate(error) == _READ_ONLY:
         step = "check the folder's owner and permissions, and whether its disk or the database has become read-only"
         return Unavailable("the database cannot be written", value=message, next_step=step)
+    if any(sign in message for sign in _DAMAGED):
+        return Corrupt("the database file is damaged", value=message, next_step="stop, and restore the newest backup")
     if isinstance(error, exc.IntegrityError):
         return Conflict("this already exists or is still referred to", value=message)
     return _waited_in_vain(error, message) or error

@@ -28,6 +28,11 @@ def current_revision(connection: Connection) -> str | None:
     return found
 
 
+def holds_platform(connection: Connection) -> bool:
+    """Say whether a database has the tables of a platform, of whichever version."""
+    return inspect(connection).has_table("events")
+
+
 def upgrade(database: Database, *, to: str = "head") -> Path | None:
     """Apply what is missing, in one transaction: all of it or nothing. The tables of every room must be imported.
 
@@ -102,7 +107,7 @@ def _copy_of(database: Database) -> Path | None:
         return None
     with database.engine.connect() as connection:
         revision = current_revision(connection)
-        if revision is None and not inspect(connection).has_table("events"):
+        if revision is None and not holds_platform(connection):
             return None
         file = Path(str(database.engine.url.database))
         copy = file.with_name(f"{file.stem}.before-{revision or 'revisions'}-upgrade{file.suffix}")
