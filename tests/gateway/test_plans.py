@@ -12,6 +12,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
+from loopwright.store.streams import OTHER_ROW_FAILED
 from tests.gateway.conftest import GatewayProcess, World
 from tests.waiting import wait_until
 
@@ -217,3 +218,27 @@ def test_user_code_that_raises_is_told_and_logged(world: World, gateway: Gateway
     assert lost.status_code in (409, 422), lost.text
     unknown = gateway.post("/v1/past/datasets/planes/push", {"rows": [{"a": 1}]})
     assert unknown.status_code == 404
+
+
+@pytest.mark.parametrize("distance", [-1, 0])
+def test_a_row_that_user_code_raises_on_is_named_and_the_only_one_to_blame(
+    world: World, gateway: GatewayProcess, distance: int
+) -> None:
+    rows = [flight(distance=1400), flight(distance=distance), flight(carrier="AA", distance=200)]
+
+    def named() -> dict[str, Any] | None:
+        """Ask until there was time enough to find the row."""
+        error: dict[str, Any] = gateway.post(PREDICT, {"rows": rows}).json()["error"]
+        return error if error.get("field") == "rows[1]" else None
+
+    error = wait_until(named)
+    assert error is not None
+    assert (error["code"], error["details"]["rows"]) == ("model_failed", [1])
+    gateway.seal()
+    logged = {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
+    first, wrong, last = (logged[name] for name in error["details"]["prediction_ids"])
+    assert error["message"].endswith(wrong["error"])
+    assert {first["error"], last["error"]} == {OTHER_ROW_FAILED}
+    assert [row["f.carrier"] for row in (first, wrong, last)] == ["UA", None, "AA"]
+    assert [row["f.far"] for row in (first, wrong, last)] == [1.0, None, 0.0]
+    assert {row["score"] for row in (first, wrong, last)} == {None}

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from loopwright.gateway.failures import ModelFailed
 from loopwright.gateway.inputs import Row
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.metrics import Metrics
@@ -13,7 +14,6 @@ from loopwright.gateway.runtime import (
     Answered,
     DeploymentRuntime,
     Down,
-    ModelFailed,
     Prediction,
     ShadowWork,
 )
@@ -91,7 +91,8 @@ def _answer_together(runtime: DeploymentRuntime, batch: Sequence[Asked]) -> Answ
         if stamped is not None and (more := asked.stamped()) is not None:
             stamped.ids.extend(more.ids)
             stamped.at_us.extend(more.at_us)
-    return runtime.answer(rows, started, first.forced, stamped=stamped, down=first.down)
+    is_alone = len(batch) == 1
+    return runtime.answer(rows, started, first.forced, stamped=stamped, down=first.down, is_alone=is_alone)
 
 
 def parts_of(answered: Answered, requests: Sequence[Asked]) -> Iterator[list[Prediction]]:

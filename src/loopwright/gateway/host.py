@@ -25,18 +25,17 @@ from loopwright.gateway.children.messages import (
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place, Surroundings
 from loopwright.gateway.children.tended import Pending, Tended
+from loopwright.gateway.failures import ModelPaused
 from loopwright.gateway.files import model_key
 from loopwright.gateway.journal import Then
 from loopwright.gateway.pauses import Pauses
 from loopwright.gateway.questions import Question
-from loopwright.gateway.runtime import ModelPaused, champion_place
+from loopwright.gateway.runtime import budget_s, champion_place
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
 from loopwright.serving import Release
 
 log = logging.getLogger("loopwright.gateway")
-BUDGET_MS = 10_000
-"""How long a request may take, unless its deployment says otherwise (``limits.timeout_ms``)."""
 Keep = Callable[[Sequence[Batch], Then], None]
 
 
@@ -54,10 +53,9 @@ class Host(Duty):
     def __init__(
         self, release: Release, nursery: Nursery, place: Place, keep: Keep, observe_batch: Callable[[int], None]
     ) -> None:
-        budget_s = release.limits.get("timeout_ms", BUDGET_MS) / 1000
         self.name = f"{release.project}/{release.deployment}"
         self.release = release
-        self.tended = Tended(self.name, nursery, budget_s, self)
+        self.tended = Tended(self.name, nursery, budget_s(release), self)
         self._unpacker = BatchUnpacker()
         self._now = asyncio.get_running_loop().time
         self._place, self._keep, self._observe_batch = place, keep, observe_batch

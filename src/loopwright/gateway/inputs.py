@@ -32,6 +32,13 @@ class Encoded(NamedTuple):
     columns: Columns
     missing: Missing
 
+    def take(self, own: slice) -> "Encoded":
+        """Return the rows from the slice's start to its stop."""
+        places = range(own.start, own.stop)
+        columns = {name: values[own] for name, values in self.columns.items()}
+        missing = {row - own.start: reasons for row, reasons in self.missing.items() if row in places}
+        return Encoded(self.matrix[own], columns, missing)
+
 
 class ColumnReader:
     """Reads the model's columns out of rows that carry them, or of computed features, and encodes them.

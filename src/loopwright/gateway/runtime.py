@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loopwright.gateway.batches import Batch, StreamKey
+from loopwright.gateway.failures import ModelFailed, model_failure
 from loopwright.gateway.inputs import Moments, Row, RowKeys
 from loopwright.gateway.marks import Marker, NoMarker
 from loopwright.gateway.router import Router, bucket_of
@@ -20,23 +21,11 @@ from loopwright.kernel.ids import new_ids
 from loopwright.serving import CHAMPION, Release
 
 MOST_ROWS = 10_000
+BUDGET_MS = 10_000
+"""How long a request may take, unless its deployment says otherwise (``limits.timeout_ms``)."""
 Down = Mapping[int, str]
 """Places of variants that are not to be tried now, each with why."""
 NONE_DOWN: Down = {}
-
-
-class ModelFailed(LoopwrightError):
-    """The model or a feature function raised; the request was fine."""
-
-    code = "model_failed"
-    http_status = 500
-
-
-class ModelPaused(ModelFailed):
-    """The model or a feature function hung or crashed, and is not tried again for a while."""
-
-    code = "model_paused"
-    http_status = 503
 
 
 class Prediction(msgspec.Struct, omit_defaults=True):
@@ -53,29 +42,27 @@ class Prediction(msgspec.Struct, omit_defaults=True):
 class Answered(NamedTuple):
     """A batch that is answered but not yet in the spool.
 
-    ``error`` is set if a model or user code raised, or was not tried (``is_paused``).
+    ``errors`` says of rows that a model or user code raised on them, or was not tried (``is_paused``). Where there are
+    any, nobody gets an answer.
     """
 
     predictions: list[Prediction]
     batches: list[Batch]
-    error: str | None
+    errors: Mapping[int, str]
     shadow: "ShadowWork | None"
     is_paused: bool = False
 
+    @property
+    def error(self) -> str | None:
+        """What is wrong with the first row that could not be answered; None where there is none."""
+        return self.errors[min(self.errors)] if self.errors else None
+
     def failure(self) -> ModelFailed | None:
         """Return what the caller is told instead of predictions; None where there is nothing wrong."""
-        if self.error is None:
+        if not self.errors:
             return None
-        details = {"prediction_ids": [prediction.prediction_id for prediction in self.predictions]}
-        if self.is_paused:
-            return ModelPaused(
-                f"the model cannot answer now: {self.error}", next_step="send it again later", details=details
-            )
-        return ModelFailed(
-            f"the model could not answer: {self.error}",
-            next_step="the deployment's owner finds it in the prediction log",
-            details=details,
-        )
+        ids = [prediction.prediction_id for prediction in self.predictions]
+        return model_failure(self.errors, ids, is_paused=self.is_paused)
 
 
 class ShadowWork(NamedTuple):
@@ -99,6 +86,15 @@ class Head(NamedTuple):
         """Return the rows at these places."""
         columns: list[list[Any]] = [self.ids, self.keys, self.event_at, self.recorded_at, self.buckets]
         return Head(*([column[i] for i in places] for column in columns))
+
+
+class _Part(NamedTuple):
+    """The rows of a batch that one variant was drawn for, by their places, and what it found for them."""
+
+    variant: int
+    places: Sequence[int]
+    head: Head
+    scored: Scored
 
 
 class DeploymentRuntime:
@@ -138,6 +134,7 @@ class DeploymentRuntime:
         *,
         stamped: Stamped | None = None,
         down: Down = NONE_DOWN,
+        is_alone: bool = True,
     ) -> Answered:
         """Answer a batch of rows.
 
@@ -147,6 +144,8 @@ class DeploymentRuntime:
             forced: Place of the variant to use whatever the bucket says.
             stamped: The rows' ids and moments, where they are settled already.
             down: Variants that are not tried: their rows are logged with why.
+            is_alone: The rows are of one request. If several fail together, it is not found out which rows do: each
+                request is to be answered alone then.
 
         Raises:
             InvalidInput: A row breaks a rule; names ``rows[i].field``.
@@ -156,28 +155,37 @@ class DeploymentRuntime:
             kind = TooLarge if rows else InvalidInput
             raise kind("a request carries rows", field="rows", value=len(rows), rule=f"1 to {self.most_rows}")
         head, chosen = self._head(rows, forced, stamped)
-        predictions: list[Prediction | None] = [None] * len(rows)
-        batches: list[Batch] = []
-        failure: str | None = None
+        found: list[_Part] = []
+        errors: dict[int, str] = {}
         features: FeatureCache = {}
         begun = time.perf_counter()
+        until = self._until(begun, started[0]) if is_alone else 0.0
         for variant, places in chosen.items():
             is_whole = len(chosen) == 1
             part, inside = (rows, head) if is_whole else ([rows[i] for i in places], head.take(places))
             if variant in down:
                 scored = self.variants[variant].failed(len(part), down[variant], begun)
             else:
-                scored = self._score(variant, part, inside, places, features if is_whole else {})
-            failure = failure or scored.error
-            for place, prediction in zip(places, self._predictions(variant, inside.ids, scored), strict=True):
+                scored = self._score(variant, part, inside, places, features if is_whole else {}, until)
+            errors.update({places[row]: why for row, why in scored.errors.items()})
+            found.append(_Part(variant, places, inside, scored))
+        predictions: list[Prediction | None] = [None] * len(rows)
+        batches: list[Batch] = []
+        for variant, places, inside, scored in found:
+            answers = scored.unanswered() if errors else scored
+            for place, prediction in zip(places, self._predictions(variant, inside.ids, answers), strict=True):
                 predictions[place] = prediction
             # Every variant is charged for the wait and for its own work, not for that of the one before it.
             latency = [int((begun - started[place]) * 1e6) + scored.latency_us for place in places]
-            batches.append(self._batch(variant, inside, scored, latency))
+            batches.append(self._batch(variant, inside, answers, latency))
         shadow = ShadowWork(rows, head, features) if self._shadows else None
         answered = [prediction for prediction in predictions if prediction is not None]
         is_paused = any(variant in down for variant in chosen)
-        return Answered(answered, batches, failure, shadow, is_paused)
+        return Answered(answered, batches, errors, shadow, is_paused)
+
+    def _until(self, begun: float, came: float) -> float:
+        """Return how long one may look for the rows that fail: half of what is left of the time for a request."""
+        return begun + (came + budget_s(self.release) - begun) / 2
 
     def warm(self, sample: Sequence[Row] = ()) -> int:
         """Have a row answered before anybody waits for it, and return how long a row takes, in microseconds.
@@ -219,19 +227,21 @@ class DeploymentRuntime:
     def answer_shadows(self, work: ShadowWork, down: Down = NONE_DOWN) -> list[Batch]:
         """Answer a batch with every shadow; what a shadow raises is logged, never told."""
         batches = []
+        begun = time.perf_counter()
+        until = self._until(begun, begun)
         for variant in self._shadows:
-            scored = self._score_shadow(variant, work, down)
+            scored = self._score_shadow(variant, work, down, until)
             latency = [scored.latency_us] * len(work.rows)
             batches.append(self._batch(variant, work.head, scored, latency))
         return batches
 
-    def _score_shadow(self, variant: int, work: ShadowWork, down: Down) -> Scored:
+    def _score_shadow(self, variant: int, work: ShadowWork, down: Down, until: float) -> Scored:
         loaded, started = self.variants[variant], time.perf_counter()
         if variant in down:
             return loaded.failed(len(work.rows), down[variant], started)
         self._marker.enter(variant)
         try:
-            return loaded.score(work.rows, work.head.event_at, work.features)
+            return loaded.score(work.rows, work.head.event_at, work.features, until)
         except InvalidInput as error:
             return loaded.failed(len(work.rows), _told(error), started)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this shadow's and no other's
@@ -240,12 +250,18 @@ class DeploymentRuntime:
             self._marker.leave()
 
     def _score(
-        self, variant: int, rows: Sequence[Row], head: "Head", places: Sequence[int], features: FeatureCache
+        self,
+        variant: int,
+        rows: Sequence[Row],
+        head: "Head",
+        places: Sequence[int],
+        features: FeatureCache,
+        until: float,
     ) -> Scored:
         loaded, started = self.variants[variant], time.perf_counter()
         self._marker.enter(variant)
         try:
-            return loaded.score(rows, head.event_at, features)
+            return loaded.score(rows, head.event_at, features, until)
         except InvalidInput as error:
             # A caller who chose the variant is told; one who was drawn into it sends what the champion asks for.
             is_drawn = head.buckets[0] is not None
@@ -305,6 +321,9 @@ class DeploymentRuntime:
         missing: list[str | None] = [None] * rows
         for place, reasons in scored.missing.items():
             missing[place] = to_json(reasons).decode()
+        errors: list[str | None] = [None] * rows
+        for place, why in scored.errors.items():
+            errors[place] = why
         answers = [None if answer is None else to_json(answer).decode() for answer in scored.answers]
         named: dict[str, list[Any]] = {
             "prediction_id": head.ids,
@@ -314,13 +333,18 @@ class DeploymentRuntime:
             "latency_us": latency_us,
             "score": scored.scores,
             "answer": answers,
-            "error": [scored.error] * rows,
+            "error": errors,
             "missing": missing,
             "bucket": head.buckets,
         }
         if self._is_bare[variant]:
             return Batch.of(self._layouts[variant][1], rows, named)
         return Batch.of(self._layouts[variant][0], rows, named, scored.logged)
+
+
+def budget_s(release: Release) -> float:
+    """Return how long a request may take, seconds."""
+    return float(release.limits.get("timeout_ms", BUDGET_MS)) / 1000
 
 
 def champion_place(release: Release) -> int:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from loopwright.gateway.batches import Layout
 from loopwright.gateway.inputs import ColumnReader, Columns, Encoded, Missing, Row
-from loopwright.kernel.errors import InvalidInput, StepFailed, shorten
+from loopwright.gateway.splitting import find_failures
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, shorten
 from loopwright.serving import Release, Variant
-from loopwright.store.streams import FEATURE_PREFIX, PREDICTIONS
+from loopwright.store.streams import FEATURE_PREFIX, OTHER_ROW_FAILED, PREDICTIONS
 
 _WARM_CALLS = 3
 FeatureCache = dict[str, tuple[Columns, Missing]]
@@ -23,6 +24,10 @@ class ModelUnfit(InvalidInput):
     """A model cannot answer any request, so it does not go into traffic."""
 
     code = "model_unfit"
+
+
+class _Unanswered(LoopwrightError):
+    """A model gave rows no answer."""
 
 
 class Predictor(Protocol):
@@ -53,14 +58,20 @@ class PlanReader(Protocol):
 
 
 class Scored(NamedTuple):
-    """What one variant found for a batch: a score or an answer for each row, or the error for all."""
+    """What one variant found for a batch: a score or an answer for each row, or why there is none (``errors``)."""
 
     scores: list[float | None]
     answers: list[Any]
     missing: Missing
     logged: list[list[Any]]
-    error: str | None
+    errors: dict[int, str]
     latency_us: int
+
+    def unanswered(self) -> "Scored":
+        """Return what is logged where the request failed: nobody got an answer, for rows that have no error either."""
+        nothing: list[Any] = [None] * len(self.scores)
+        errors = {row: self.errors.get(row, OTHER_ROW_FAILED) for row in range(len(nothing))}
+        return self._replace(scores=nothing, answers=nothing, errors=errors)
 
 
 class LoadedVariant:
@@ -100,30 +111,55 @@ class LoadedVariant:
         features = [(FEATURE_PREFIX + name, "str" if name in self.columns.texts else "f64") for name in names]
         return Layout.of(PREDICTIONS, constants, features), Layout.of(PREDICTIONS, constants)
 
-    def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Scored:
+    def score(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache, until: float = 0.0) -> Scored:
         """Answer a batch; an error of the model or of user code is part of the result.
 
         Args:
             rows: The requests' rows.
             at_us: When each happens, microseconds UTC.
             features: What plans have computed for these rows already; filled.
+            until: ``time.perf_counter()`` until which it may be found out which rows are at fault where they fail
+                together; all are where there is no time for that.
 
         Raises:
             InvalidInput: A row breaks a rule.
         """
         started = time.perf_counter()
+        encoded = None
         try:
             encoded = self._encode(rows, at_us, features)
-        except StepFailed as error:
-            return self.failed(len(rows), error.message, started)
-        try:
-            scores, answers = self._answers(self._predictor.predict(encoded.matrix), len(rows))
-        except Exception as error:  # noqa: BLE001 - a model may raise or answer anything; the log keeps what
-            return self.failed(len(rows), f"{type(error).__name__}: {error}", started)
-        logged = self.columns.logged(encoded)
-        if len(self._kept) < len(logged):
-            logged = [logged[place] for place in self._kept]
-        return Scored(scores, answers, encoded.missing, logged, None, _since(started))
+            scores, answers = self._predict(encoded, len(rows))
+        except (StepFailed, _Unanswered) as error:
+            if len(rows) == 1 or time.perf_counter() >= until:
+                return self.failed(len(rows), error.message, started)
+            return self._score_apart(rows, at_us, encoded, error.message, until)._replace(latency_us=_since(started))
+        return Scored(scores, answers, encoded.missing, self._logged(encoded), {}, _since(started))
+
+    def _score_apart(
+        self, rows: Sequence[Row], at_us: Sequence[int], encoded: Encoded | None, why: str, until: float
+    ) -> Scored:
+        """Answer what can be answered of rows that failed together; ``encoded`` is None where the plan failed."""
+        scores: list[float | None] = [None] * len(rows)
+        answers: list[Any] = [None] * len(rows)
+        logged: list[list[Any]] = [[None] * len(rows) for _ in self._kept]
+        missing: Missing = {}
+
+        def attempt(block: range) -> str | None:
+            own = slice(block.start, block.stop)
+            try:
+                part = self._encode(rows[own], at_us[own], {}) if encoded is None else encoded.take(own)
+                scores[own], answers[own] = self._predict(part, len(block))
+            except LoopwrightError as error:
+                return shorten(error.message, 500)
+            except Exception as error:  # noqa: BLE001 - what plans raise beside is these rows' own now
+                return shorten(f"{type(error).__name__}: {error}", 500)
+            missing.update({block.start + row: reasons for row, reasons in part.missing.items()})
+            for column, values in zip(logged, self._logged(part), strict=True):
+                column[own] = values
+            return None
+
+        errors = find_failures(len(rows), shorten(why, 500), attempt, until)
+        return Scored(scores, answers, missing, logged, errors, 0)
 
     def check(self, rows: Sequence[Row], at_us: Sequence[int]) -> None:
         """Raise what is wrong with rows for this variant, without answering them.
@@ -137,7 +173,8 @@ class LoadedVariant:
     def failed(self, rows: int, why: str, started: float) -> Scored:
         """Return what is logged of rows that this variant could not answer, since ``started``."""
         nothing: list[Any] = [None] * rows
-        return Scored(nothing, nothing, {}, [nothing for _ in self._kept], shorten(why, 500), _since(started))
+        errors = dict.fromkeys(range(rows), shorten(why, 500))
+        return Scored(nothing, nothing, {}, [nothing for _ in self._kept], errors, _since(started))
 
     def _encode(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Encoded:
         if self.plan is None:
@@ -146,6 +183,22 @@ class LoadedVariant:
             features[self.variant.plan] = self.plan.read(rows, at_us)
         columns, missing = features[self.variant.plan]
         return self.columns.encode(columns, {row: dict(reasons) for row, reasons in missing.items()})
+
+    def _logged(self, encoded: Encoded) -> list[list[Any]]:
+        """Return the columns that the log holds."""
+        logged = self.columns.logged(encoded)
+        return logged if len(self._kept) == len(logged) else [logged[place] for place in self._kept]
+
+    def _predict(self, encoded: Encoded, rows: int) -> tuple[list[float | None], list[Any]]:
+        """Return a score or an answer for each row.
+
+        Raises:
+            _Unanswered: The model raised, or answered what is no answer.
+        """
+        try:
+            return self._answers(self._predictor.predict(encoded.matrix), rows)
+        except Exception as error:  # a model may raise or answer anything; the log keeps what
+            raise _Unanswered(f"{type(error).__name__}: {error}") from error
 
     def _answers(self, predicted: NDArray[np.float64], rows: int) -> tuple[list[float | None], list[Any]]:
         classes = self._classes(predicted, rows)

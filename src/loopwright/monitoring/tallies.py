@@ -51,7 +51,7 @@ class Tally(msgspec.Struct, frozen=True):
 
     @property
     def errors(self) -> int:
-        """Answers that callers got and that were an error."""
+        """Answers that callers got and that were an error, also those that failed because of another row."""
         return sum(each.errors for each in self.variants if not each.is_shadow)
 
     @property

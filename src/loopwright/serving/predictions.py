@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from loopwright.store.blobs import BlobStore
-from loopwright.store.streams import FEATURE_PREFIX, LABELS, PREDICTIONS
+from loopwright.store.streams import FEATURE_PREFIX, LABELS, OTHER_ROW_FAILED, PREDICTIONS
 from loopwright.store.types import Chunk
 
 SCORED = "score"
@@ -23,6 +23,14 @@ PREDICTION_SCHEMA = PREDICTIONS.schema()
 """Columns of every prediction chunk; feature columns ``f.<name>`` follow them."""
 LABEL_SCHEMA = LABELS.schema()
 """Columns of every label chunk."""
+
+
+def failed_itself(error: str = "error") -> pl.Expr:
+    """Return which rows their variant could not answer; not those that got no answer because another row failed.
+
+    It says who is to blame. Callers got an answer where ``error`` is null.
+    """
+    return pl.col(error).is_not_null() & (pl.col(error) != OTHER_ROW_FAILED)
 
 
 def scan(

@@ -72,6 +72,9 @@ class Stream(NamedTuple):
 _EVENT = Column("event_at", "i64", "when it happened, on the project's clock, microseconds UTC")
 _RECORDED = Column("recorded_at", "i64", "when it was recorded, wall time, microseconds UTC")
 
+OTHER_ROW_FAILED = "another row of the request could not be answered"
+"""``error`` of a row that was not answered although it could have been: nobody's fault, and a failed answer still."""
+
 PREDICTIONS = Stream(
     "predictions",
     "prediction_id",

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from loopwright.serving.rollouts.guards import ErrorRate, LatencyP99
+from loopwright.store.streams import OTHER_ROW_FAILED
 from tests.serving.rollouts.folding import judge_by
 
 error_rate, latency_p99 = judge_by(ErrorRate), judge_by(LatencyP99)
@@ -52,6 +53,16 @@ def test_more_errors_abort_and_the_message_has_the_numbers() -> None:
     assert found.candidate is not None
     assert found.candidate > 0.1
     assert "at the candidate" in found.message
+
+
+def test_rows_that_got_no_answer_because_another_row_failed_are_no_harm() -> None:
+    rows = traffic(5000, 0.1)
+    is_beside = (pl.col("variant") == "candidate") & (pl.int_range(pl.len()) % 2 == 0)
+    beside = rows.with_columns(error=pl.when(is_beside).then(pl.lit(OTHER_ROW_FAILED)))
+    found = error_rate(beside, BEFORE, 0.1)
+    assert (found.verdict, found.candidate) == ("go", 0.0)
+    blamed = beside.with_columns(pl.col("error").str.replace("another", "this"))
+    assert error_rate(blamed, BEFORE, 0.1).verdict == "abort"
 
 
 def exposures(champion: list[bool], candidate: list[bool]) -> pl.DataFrame:

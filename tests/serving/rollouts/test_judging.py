@@ -10,6 +10,7 @@ import pytest
 from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep, StepVerdict
 from loopwright.serving.rollouts.judging import LookPart
 from loopwright.serving.rollouts.judging import judge as judge_parts
+from loopwright.store.streams import OTHER_ROW_FAILED
 
 DAY = 86_400_000_000
 TIMES = ["event_at", "recorded_at", "latency_us"]
@@ -120,6 +121,21 @@ def test_a_shadow_that_fails_is_caught_although_its_pairs_look_well() -> None:
     labels = pl.DataFrame({"prediction_id": [f"p{n}" for n in range(count)], "label": truth, "label_text": None})
     quality, errors = judge(spec(ShadowStep(7 * DAY, "roc_auc", 0.01)), both, labels, NOTHING)
     assert (quality.verdict, errors.verdict) == ("go", "abort")
+
+
+def test_a_request_that_the_champion_failed_for_another_row_excuses_no_shadow() -> None:
+    count, scores = 500, np.zeros(500)
+    sides = [
+        rows(
+            variant, {"score": scores, "error": pl.Series([why if n % 10 == 0 else None for n in range(count)])}, **kind
+        )
+        for variant, why, kind in (
+            ("champion", OTHER_ROW_FAILED, {"is_shadow": False}),
+            ("candidate", "broken", {"is_shadow": True}),
+        )
+    ]
+    errors = judge(spec(ShadowStep(7 * DAY, "roc_auc", 0.01)), pl.concat(sides), UNLABELLED, NOTHING)[1]
+    assert (errors.verdict, errors.champion) == ("abort", 0.0)
 
 
 def canary(exposures: int, rows_each: int, failed: int = 0) -> pl.DataFrame:

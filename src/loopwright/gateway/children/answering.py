@@ -18,10 +18,11 @@ from loopwright.gateway.children.messages import (
     Settle,
     Settled,
 )
+from loopwright.gateway.failures import ModelFailed
 from loopwright.gateway.loading import Loader
 from loopwright.gateway.marks import Page, PageMarker
 from loopwright.gateway.questions import Reading, read_question, write_answer
-from loopwright.gateway.runtime import Answered, DeploymentRuntime, Down, ModelFailed, ShadowWork
+from loopwright.gateway.runtime import Answered, DeploymentRuntime, Down, ShadowWork
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError

@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import polars as pl
 
+from loopwright.serving.predictions import failed_itself
 from loopwright.serving.rollouts.harm import ONE_ROW, Exposures, judge_harm
 from loopwright.serving.types import CHAMPION, StepVerdict, verdict_alone
 
@@ -56,7 +57,7 @@ class ErrorRate:
 
     def add(self, rows: pl.DataFrame, closed_before: int) -> None:
         """Count failures."""
-        self._exposures.add(rows.with_columns(is_harmed=pl.col("error").is_not_null()), closed_before)
+        self._exposures.add(rows.with_columns(is_harmed=failed_itself()), closed_before)
 
     def verdict(self) -> StepVerdict:
         """Say whether they fall on the candidate."""

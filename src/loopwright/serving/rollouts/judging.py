@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.kernel.plugins import load_plugin
+from loopwright.serving.predictions import failed_itself
 from loopwright.serving.rollouts.guards import Guard
 from loopwright.serving.rollouts.harm import NEVER, Exposures, judge_harm
 from loopwright.serving.statistics import Floats, in_words, paired
@@ -81,9 +82,7 @@ class _Shadow:
         sides = {CHAMPION: "error", CANDIDATE: "error_candidate"}
         # Nothing is drawn, so that all rows are as if of one bucket: both always answer.
         failures = pl.concat(
-            pairs.select(
-                "recorded_at", bucket=pl.lit(0.0), variant=pl.lit(variant), is_harmed=pl.col(column).is_not_null()
-            )
+            pairs.select("recorded_at", bucket=pl.lit(0.0), variant=pl.lit(variant), is_harmed=failed_itself(column))
             for variant, column in sides.items()
         )
         self._failures.add(failures, part.closed_before)
