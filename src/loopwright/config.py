@@ -215,8 +215,15 @@ def unknown_settings() -> dict[str, str | None]:
 
 
 def home_secrets() -> Iterator[Path]:
-    """Yield the hidden entries of the user's home folder, where programs keep credentials; caches are none."""
-    with os.scandir(Path.home()) as entries:
+    """Yield the hidden entries of the user's home folder, where programs keep credentials; caches are none.
+
+    Users that run services often have no home that is there, or none that they may list: nothing of theirs is in it.
+    """
+    try:
+        entries = os.scandir(_home())
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return
+    with entries:
         yield from (Path(entry.path) for entry in entries if entry.name.startswith(".") and entry.name != ".cache")
 
 
@@ -245,7 +252,15 @@ def _lane(name: str) -> str:
 
 def config_folder() -> Path:
     """Return the folder with what one user keeps for every project: ``loopwright`` in the user's config folder."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "loopwright"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or _home() / ".config") / "loopwright"
+
+
+def _home() -> Path:
+    """Return the user's home folder; that of the machine where HOME is not set and nobody knows the user."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def child_environment(**extra: str) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """Settings: each is read in one place, a value that means nothing is refused, a name that means nothing is told."""
 
 import logging
+import pwd
 from pathlib import Path
 
 import pytest
 
-from loopwright.config import load_settings, unknown_settings
+from loopwright.config import closed_places, config_folder, home_secrets, load_settings, unknown_settings
 from loopwright.kernel.errors import InvalidInput
 from loopwright.wire import process
 
@@ -57,6 +58,26 @@ def test_a_misspelt_lane_is_told_with_the_one_that_was_meant(monkeypatch: pytest
 def test_addresses_are_taken_as_they_are(value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LOOPWRIGHT_URL", value)
     assert load_settings(tmp_path).url == value
+
+
+def test_a_user_may_have_no_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As users that run services, and containers with a number for a user."""
+    (tmp_path / ".netrc").write_text("")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert list(home_secrets()) == [tmp_path / ".netrc"]
+    for home in ("missing", ".netrc"):
+        monkeypatch.setenv("HOME", str(tmp_path / home))
+        assert list(home_secrets()) == []
+
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert config_folder().name == "loopwright"
+    assert all(path.parent == Path("/") for path in home_secrets())
+    assert closed_places(load_settings(tmp_path))
 
 
 def test_what_nothing_reads_is_told_with_what_was_meant(

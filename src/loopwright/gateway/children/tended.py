@@ -258,10 +258,11 @@ class Tended:
         try:
             await asyncio.sleep(self._delay_s)
             await self.begin(self._duty.hello())
-        except LoopwrightError as error:
+        except Exception as error:
             self._delay_s = min(max(2 * self._delay_s, 0.5), _LONGEST_DELAY_S)
             self.failure = str(error)
-            log.error("%s cannot be started again: %s", self.name, error)
+            unforeseen = None if isinstance(error, LoopwrightError) else error
+            log.error("%s cannot be started again: %s", self.name, error, exc_info=unforeseen)
             self._fail_all(str(error))
         else:
             self.failure = ""
