@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from loopwright.gateway import segments
 from loopwright.gateway.batches import Batch, Layout, StreamKey
-from loopwright.gateway.segments import HEAD, cut_torn_tail, read_segment
+from loopwright.gateway.segments import HEAD, cut_torn_tail, read_segment, translate
 from loopwright.gateway.spool import Spool
 from loopwright.kernel.errors import StorageFull, Unavailable
 from tests.gateway.read_only import read_only
@@ -185,6 +185,13 @@ def test_a_full_disk_leaves_nothing_half_written(spool: Spool) -> None:
     assert stream.path(1).stat().st_size == size
     spool.append(KEY, [Batch(NARROW, 1, [["b"]])])
     assert ids_of(stream.path(1)) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "step"), [(errno.EMFILE, "ulimit -n"), (errno.EACCES, "owner and permissions")])
+def test_what_to_do_follows_from_what_is_wrong(number: int, step: str, tmp_path: Path) -> None:
+    told = translate(OSError(number, os.strerror(number)), tmp_path)
+    assert isinstance(told, Unavailable)
+    assert step in str(told.next_step)
 
 
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EIO])

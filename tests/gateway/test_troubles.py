@@ -46,13 +46,16 @@ def test_a_trouble_lasts_since_it_was_first_seen() -> None:
     assert [trouble.since for trouble in troubles.look()] == [20]
 
 
-def test_one_place_that_cannot_be_looked_at_hides_no_other() -> None:
+def test_one_place_that_cannot_be_looked_at_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> Iterator[Sign]:
         raise OSError("no such device")
 
     troubles = Troubles(FixedClock(10))
     troubles.watch(broken, lambda: [EMPTY])
     assert [trouble.kind for trouble in troubles.look()] == ["store"]
+    with caplog.at_level("ERROR"):
+        troubles.look()
+    assert len([record for record in caplog.records if "looked for" in record.getMessage()]) == 1  # told once
 
 
 def test_a_caller_is_told_of_their_own_project_and_a_stranger_of_no_name() -> None:

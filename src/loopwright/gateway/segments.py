@@ -31,7 +31,8 @@ _LARGEST_RECORD = 1 << 30
 _LEVELS = 4
 """Folders above a stream's own that may be new with it: kind, project, spool, and the gateway's."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_PASSING = {*_FULL, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
+_NO_FILES = {errno.EMFILE, errno.ENFILE}
+_PASSING = {*_FULL, *_NO_FILES, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
 """What keeps a process from reading a file that is sound: it lacks room, memory or handles."""
 _SEGMENT = re.compile(r"[0-9]{12}\.log")
 _ASIDE = re.compile(r"[0-9]{12}(\.[0-9]+)?\.(bad|salvaged)")
@@ -301,8 +302,7 @@ def translate(error: OSError, place: Path) -> Exception:
         return StorageFull(
             "the disk is full; nothing was written", value=str(place), next_step="free space, then send it again"
         )
-    return Unavailable(
-        f"the spool cannot be written: {error.strerror}",
-        value=str(place),
-        next_step="check owner and permissions of the state folder",
-    )
+    next_step = "check owner and permissions of the state folder"
+    if error.errno in _NO_FILES:
+        next_step = "raise the gateway's limit of open files (ulimit -n): each connection and stream is one"
+    return Unavailable(f"the spool cannot be written: {error.strerror}", value=str(place), next_step=next_step)

@@ -56,6 +56,7 @@ class Troubles:
         self._sources: list[Source] = []
         self._signs: list[Sign] = []
         self._since: dict[Sign, int] = {}
+        self._blind: dict[Source, str] = {}
 
     def watch(self, *sources: Source) -> None:
         """Look here too from now on; a source may take a moment, it is asked aside of requests."""
@@ -67,9 +68,12 @@ class Troubles:
         for source in self._sources:
             try:
                 signs += source()
-            except Exception:
-                # Not being able to look at one thing must not hide the others.
-                log.exception("signs of trouble cannot be looked for")
+            except Exception as error:
+                if self._blind.get(source) != str(error):  # told once, however long it lasts
+                    self._blind[source] = str(error)
+                    log.error("signs of trouble cannot be looked for", exc_info=error)
+            else:
+                self._blind.pop(source, None)
         now_us = self._clock.now_us()
         since = {sign: self._since.get(sign, now_us) for sign in signs}
         for sign in since.keys() - self._since.keys():
