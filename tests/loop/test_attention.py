@@ -65,6 +65,27 @@ def test_a_quiet_project_needs_nobody(loop: Loop) -> None:
     assert needs(loop) == []
 
 
+def test_jobs_that_no_worker_takes_are_told_until_one_does(loop: Loop) -> None:
+    blob = loop.blobs.put(b"no parquet")
+    loop.apply(datasets=[PROJECT.datasets[0]])
+    job = loop("data.start_import", dataset="flights", blobs=[blob])
+    assert needs(loop) == []
+    loop.wall.at_us += 2 * MINUTE_US
+    need = only(loop, "worker")
+    assert (need.severity, need.command) == ("critical", "loopwright logs worker")
+    assert "1 job waits" in need.sentence
+    assert "no worker does jobs of the lane work" in need.sentence
+    other = loop("data.start_import", dataset="flights", blobs=[blob])
+    assert only(loop, "worker").recorded_at == need.recorded_at
+    claim = {"worker": "wrk_1", "kinds": [job.kind], "slots": {"work": 1}}
+    [taken] = loop.dispatcher.call("jobs.claim", claim, actor=SERVICE_ACTOR, project=SYSTEM)
+    loop.wall.at_us += SECOND_US
+    assert taken.job_id == job.job_id != other.job_id
+    assert needs(loop) == []  # the other waits for its turn
+    loop.wall.at_us += 3 * MINUTE_US
+    assert only(loop, "worker").kind == "worker"  # whoever took the first is gone
+
+
 def test_an_approval_waits_until_it_is_decided(loop: Loop) -> None:
     spec = msgspec.structs.replace(PROJECT.deployments[0], approve=msgspec.structs.replace(BY_POLICY, first="person"))
     loop.apply(deployments=[spec])

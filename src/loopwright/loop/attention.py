@@ -29,11 +29,22 @@ from loopwright.store.types import Job
 from loopwright.store.work import kind_of
 
 NeedKind = Literal[
-    "approval", "disk", "feed", "fill", "gateway", "import", "incident", "job", "pipeline", "quarantine", "release"
+    "approval",
+    "disk",
+    "feed",
+    "fill",
+    "gateway",
+    "import",
+    "incident",
+    "job",
+    "pipeline",
+    "quarantine",
+    "release",
+    "worker",
 ]
 NEED_KINDS: tuple[NeedKind, ...] = (
     *("approval", "disk", "feed", "fill", "gateway"),
-    *("import", "incident", "job", "pipeline", "quarantine", "release"),
+    *("import", "incident", "job", "pipeline", "quarantine", "release", "worker"),
 )
 Severity = Literal["critical", "warning"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
@@ -46,6 +57,8 @@ _MENDS = {
     "store": "fill the view: loopwright call features.start_materialize view=…",
 }
 """What a person does about a gateway's trouble."""
+_UNTAKEN_US = 2 * MINUTE_US
+"""A worker that lives takes what is due at once; one that begins needs seconds, on a busy machine a minute."""
 _DISK_HEARD_US = 5 * MINUTE_US
 """A disk that no server has told of for so long is somebody's who is gone."""
 _JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}
@@ -124,6 +137,7 @@ def find_needs(tx: Tx) -> list[Need]:
     """Return everything that needs a person, in the order of ``attention``."""
     leases = serving.gateways(tx)
     found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases), *_disks(tx)]
+    found += _untaken(tx)
     return sorted(found, key=lambda need: (SEVERITIES.index(need.severity), -(need.event_at or need.recorded_at or 0)))
 
 
@@ -335,6 +349,22 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
         next_step="start one: loopwright up --role gateway",
         command="loopwright logs gateway",
     )
+
+
+def _untaken(tx: Tx) -> Iterator[Need]:
+    """Yield the lanes whose jobs wait for a worker: no window closes, no canary is judged and no import comes in."""
+    for one in jobs.untaken(tx, waiting_us=_UNTAKEN_US):
+        many = "1 job waits" if one.jobs == 1 else f"{one.jobs} jobs wait"
+        yield Need(
+            kind="worker",
+            ref=tx.ref("worker", one.lane),
+            severity="critical",
+            sentence=f"{many} since {format_moment(one.due_at)}, and no worker does jobs of the lane {one.lane}",
+            event_at=None,
+            recorded_at=one.due_at,
+            next_step="start one: loopwright up --role worker; where one runs, its log and LOOPWRIGHT_SLOTS say why",
+            command="loopwright logs worker",
+        )
 
 
 def _disks(tx: Tx) -> Iterator[Need]:

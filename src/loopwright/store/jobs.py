@@ -42,6 +42,16 @@ def list_jobs(tx: Tx, *, states: list[str] = [], kind: str | None = None, limit:
     return sql.list_jobs(tx.connection, tx.project, states=states, kind=kind, limit=min(limit, 1000))
 
 
+def untaken(tx: Tx, *, waiting_us: int) -> list[sql.Untaken]:
+    """Return the lanes in which jobs have been due so long while no worker does any job of the lane, of any project.
+
+    Args:
+        tx: Open transaction.
+        waiting_us: Microseconds of the wall clock.
+    """
+    return sql.untaken_jobs(tx.connection, tx.project, tx.wall_us - waiting_us, tx.wall_us)
+
+
 @verb("jobs.claim", changes=Job, internal=True, parts=("worker",), above_projects=True)
 def claim(
     tx: Tx,

@@ -24,6 +24,7 @@ from loopwright.store.sql.garbage import (
 from loopwright.store.sql.health import count_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
     Prospect,
+    Untaken,
     count_held,
     delete_expired_jobs,
     due_jobs,
@@ -36,6 +37,7 @@ from loopwright.store.sql.jobs import (
     move_leases,
     read_unrest,
     renew_job,
+    untaken_jobs,
     update_job,
 )
 from loopwright.store.sql.keys import delete_keys, get_answer, insert_key, keep_answer
@@ -82,6 +84,7 @@ from loopwright.store.sql.tombstones import (
 __all__ = [
     "MergeKey",
     "Prospect",
+    "Untaken",
     "all_blobs",
     "all_chunks",
     "all_condemned",
@@ -154,6 +157,7 @@ __all__ = [
     "take_timer",
     "tombstones_with_rows",
     "unprofiled_chunks",
+    "untaken_jobs",
     "update_as_read",
     "update_job",
     "upsert",

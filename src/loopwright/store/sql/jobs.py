@@ -110,6 +110,33 @@ def lost_jobs(connection: Connection, kinds: Iterable[str], wall_us: int) -> lis
     return [_job(row) for row in _lost_to_take(tuple(kinds)).all(connection, wall_us=wall_us)]
 
 
+class Untaken(NamedTuple):
+    """Jobs of one lane that wait while nobody is at work on it: how many, and since when the oldest is due."""
+
+    lane: str
+    jobs: int
+    due_at: int
+
+
+_others = jobs.alias()
+_is_at_work = exists().where(
+    _others.c.state == "running", _others.c.lane == jobs.c.lane, _others.c.lease_until >= bindparam("wall_us")
+)
+_untaken = Statement(
+    select(jobs.c.lane, func.count().label("jobs"), func.min(jobs.c.due_at).label("due_at"))
+    .where(jobs.c.project_id == bindparam("project"), jobs.c.state == "queued")
+    .where(jobs.c.due_at <= bindparam("due_by"), ~_is_at_work)
+    .group_by(jobs.c.lane)
+    .order_by(jobs.c.lane)
+)
+
+
+def untaken_jobs(connection: Connection, project: str, due_by: int, wall_us: int) -> list[Untaken]:
+    """Return the lanes in which a project's jobs that were due by some moment wait, and no worker does any job."""
+    rows = _untaken.all(connection, project=project, due_by=due_by, wall_us=wall_us)
+    return [Untaken(row.lane, row.jobs, row.due_at) for row in rows]
+
+
 def count_held(connection: Connection, worker: str) -> dict[str, int]:
     """Return how many jobs a worker holds, by lane."""
     return {row.lane: row.held for row in _held.all(connection, worker=worker)}

@@ -52,6 +52,7 @@ _WORDS: dict[NeedKind, tuple[str, str, str]] = {
     "pipeline": ("failed", "failed pipeline", ""),
     "quarantine": ("quarantined", "quarantined version", ""),
     "release": ("failed", "failed release", ""),
+    "worker": ("missing", "lane without a worker", "lanes without a worker"),
 }
 """The state of each kind of need (an incident's is how severe it is), and how so many of them are called."""
 _TONES = {"critical": "bad", "warning": "warn"}
