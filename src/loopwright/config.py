@@ -288,7 +288,7 @@ def files_of_platform(settings: Settings) -> list[Path]:
     found = [*(Path(url) for url in urls if url and "://" not in url), *_database_files(settings.database_url)]
     if settings.checkpoint_key is not None:
         found.append(settings.checkpoint_key)
-    return [one.absolute() for one in found]
+    return [path.absolute() for path in found]
 
 
 def closed_places(settings: Settings) -> list[Path]:

@@ -35,13 +35,13 @@ def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None
     gateways; secrets (service.token) and what can be computed again (the online store) are not.
     """
     settings = load_settings()
-    place = BackupPlace(to, settings.state_dir / "backup-copies")
+    backup_place = BackupPlace(to, settings.state_dir / "backup-copies")
     if is_list:
-        _show_backups(list_backups(place), as_json)
+        _show_backups(list_backups(backup_place), as_json)
     elif to_verify:
-        _verify(place, to_verify, as_json)
+        _verify(backup_place, to_verify, as_json)
     else:
-        _back_up(settings, place, as_json)
+        _back_up(settings, backup_place, as_json)
 
 
 def _back_up(settings: Settings, place: BackupPlace, as_json: bool) -> None:
@@ -93,11 +93,11 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     """
     import_rooms("tables")
     settings = load_settings(state)
-    place = BackupPlace(source, settings.state_dir / "backup-copies")
-    chosen = _find(place, backup_id)
+    backup_place = BackupPlace(source, settings.state_dir / "backup-copies")
+    chosen = _find(backup_place, backup_id)
     database = Database(settings.database_url)
     try:
-        restore_backup(chosen, place, database, _blobs(settings), settings.state_dir)
+        restore_backup(chosen, backup_place, database, _blobs(settings), settings.state_dir)
         tell_restored(database, chosen, settings)
     finally:
         database.close()
@@ -148,16 +148,16 @@ def _blobs(settings: Settings) -> BlobStore:
 
 def _show_backups(backups: list[Backup], as_json: bool) -> None:
     if as_json:
-        print_json([msgspec.structs.replace(one, tables=[], blob_pages=[], spool=[]) for one in backups])
+        print_json([msgspec.structs.replace(backup, tables=[], blob_pages=[], spool=[]) for backup in backups])
         return
     rows = [
         (
-            one.backup_id,
-            format_moment(one.created_at),
-            str(sum(table.rows for table in one.tables)),
-            str(one.blobs),
-            f"{one.copied_bytes / 1e6:.1f}",
+            backup.backup_id,
+            format_moment(backup.created_at),
+            str(sum(table.rows for table in backup.tables)),
+            str(backup.blobs),
+            f"{backup.copied_bytes / 1e6:.1f}",
         )
-        for one in backups
+        for backup in backups
     ]
     print_table(("backup", "made", "rows", "blobs", "new MB"), rows)

@@ -72,18 +72,18 @@ def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
 def _delete_project(
     project: str, reason: str, *, is_plan: bool, is_closed_only: bool, yes: bool, as_json: bool
 ) -> None:
-    found = Remote(project, find_caller())
+    remote = Remote(project, find_caller())
     if is_plan:
-        belongings = found.call("loop.belongings")
+        belongings = remote.call("loop.belongings")
         print_json(belongings) if as_json else _show_belongings(belongings, is_closed_only)
         return
     if not yes:
-        _show_belongings(found.call("loop.belongings"), is_closed_only)
+        _show_belongings(remote.call("loop.belongings"), is_closed_only)
         if not _is_confirmed(f"close {project}?" if is_closed_only else f"delete {project}?"):
             click.echo("nothing was changed")
             return
     verb, named = ("loop.close_project", {}) if is_closed_only else ("loop.delete_project", {"name": project})
-    ended: Any = found.call(verb, reason=reason, **named)
+    ended: Any = remote.call(verb, reason=reason, **named)
     what = "is closed" if is_closed_only else "is closed; its rows are being removed"
     print_json(ended) if as_json else click.echo(f"{project} {what}")
 

@@ -110,9 +110,9 @@ def _answers(url: str) -> bool:
 
 
 def _disk(folder: Path) -> Finding:
-    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(place).free
-    return Finding("disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {place}", "free at least 2 GB")
+    path = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(path).free
+    return Finding("disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {path}", "free at least 2 GB")
 
 
 def _state_folder(folder: Path) -> Finding:

@@ -19,9 +19,9 @@ from loopwright.kernel.clock import check_zone
 @json_option
 def why(prediction_id: str, replay: bool, project: str | None, as_json: bool) -> None:
     """Say where the answer PREDICTION_ID came from, from traffic decision to dataset bytes."""
-    found, provenance = remote_with(project, "loop.why", prediction_id=prediction_id)
+    remote, provenance = remote_with(project, "loop.why", prediction_id=prediction_id)
     if replay:
-        provenance = found.why(prediction_id, replay=True)
+        provenance = remote.why(prediction_id, replay=True)
     if as_json:
         print_json({"provenance": msgspec.structs.replace(provenance, replay=None), "replay": provenance.replay})
         return

@@ -78,25 +78,25 @@ def _in_project(command: str, project: str | None) -> str:
 def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool) -> None:
     """Print the last lines of a process (server, worker, gateway) or of an execution's steps."""
     if name in ROLES:
-        place = load_settings().state_dir / "logs" / f"{name}.log"
+        path = load_settings().state_dir / "logs" / f"{name}.log"
         if follow:
-            _follow_log(place, lines)
-        text = place.read_text(errors="replace") if place.exists() else None
+            _follow_log(path, lines)
+        text = path.read_text(errors="replace") if path.exists() else None
         last = (text or "").splitlines()[-lines:]
         if as_json:
-            print_json({"file": str(place), "lines": last})
+            print_json({"file": str(path), "lines": last})
         else:
-            nothing = f"no log yet at {place}" if text is None else f"{place} is empty so far"
+            nothing = f"no log yet at {path}" if text is None else f"{path} is empty so far"
             click.echo("\n".join(last) or nothing)
         return
     if near := nearest(name, ROLES):
         rule = f"one of {', '.join(ROLES)}, or the id of an execution"
         next_step = f"loopwright logs {near}"
         raise NotFound("no process has this name", field="NAME", value=name, rule=rule, next_step=next_step)
-    found, execution = remote_with(project, "pipelines.get", execution_id=name)
-    tell = _StepTeller(found, is_quiet=as_json)
+    remote, execution = remote_with(project, "pipelines.get", execution_id=name)
+    tell = _StepTeller(remote, is_quiet=as_json)
     if follow:
-        execution = follow_execution(found, name, tell.ended)
+        execution = follow_execution(remote, name, tell.ended)
     tell.steps(execution)
     if as_json:
         print_json(tell.told)
@@ -115,14 +115,18 @@ class _StepTeller:
 
     def ended(self, execution: Execution) -> None:
         """Tell of the steps that have ended since."""
-        self.steps(msgspec.structs.replace(execution, steps=[one for one in execution.steps if one.state in _ENDED]))
+        self.steps(
+            msgspec.structs.replace(
+                execution, steps=[step_run for step_run in execution.steps if step_run.state in _ENDED]
+            )
+        )
 
     def steps(self, execution: Execution) -> None:
         """Tell of the steps that were not told of yet."""
         names = {one["step"] for one in self.told}
-        for one in execution.steps:
-            if one.step not in names:
-                self._tell(one)
+        for step_run in execution.steps:
+            if step_run.step not in names:
+                self._tell(step_run)
 
     def _tell(self, one: StepRun) -> None:
         body = self._found.caller.get_blob(self._found.project, one.log_digest) if one.log_digest else b""
@@ -212,13 +216,13 @@ def login(actor: str | None, role: str, forget: bool, project: str | None, as_js
         made = caller.call("tokens.create", args, project or SYSTEM)
         print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
         return
-    names, place = _log_in(caller)
+    names, path = _log_in(caller)
     if as_json:
-        print_json({"url": caller.url, "projects": names, "kept_in": None if place is None else str(place)})
+        print_json({"url": caller.url, "projects": names, "kept_in": None if path is None else str(path)})
         return
     click.echo(f"logged in at {caller.url}; projects: {', '.join(names) or '–'}")
-    if place is not None:
-        click.echo(f"the token is kept in {place}")
+    if path is not None:
+        click.echo(f"the token is kept in {path}")
 
 
 def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:

@@ -143,14 +143,14 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
     """
     is_job = name.startswith("job_")
     query, field = ("jobs.get", "job_id") if is_job else ("pipelines.get", "execution_id")
-    found, _ = remote_with(project, query, **{field: name})
+    remote, _ = remote_with(project, query, **{field: name})
     if not is_job:
-        execution = found.call("pipelines.retry", execution_id=name, reason=reason)
-        _follow(found, execution, detach=detach, as_json=as_json)
+        execution = remote.call("pipelines.retry", execution_id=name, reason=reason)
+        _follow(remote, execution, detach=detach, as_json=as_json)
         return
-    job = found.call("jobs.retry", job_id=name, reason=reason)
+    job = remote.call("jobs.retry", job_id=name, reason=reason)
     if not detach:
-        job = wait_for_job(found, name)
+        job = wait_for_job(remote, name)
     print_json(job) if as_json else click.echo(f"{name} {job.state}")
 
 
@@ -162,13 +162,13 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
 def cancel(name: str, reason: str, project: str | None, as_json: bool) -> None:
     """End an execution or a job: what waits is skipped, what runs is stopped."""
     if name.startswith("job_"):
-        found, _ = remote_with(project, "jobs.get", job_id=name)
-        job = found.call("jobs.cancel", job_id=name, reason=reason)
+        remote, _ = remote_with(project, "jobs.get", job_id=name)
+        job = remote.call("jobs.cancel", job_id=name, reason=reason)
         ends = "" if job.state == "cancelled" else ", ends as soon as its worker hears of it"
         print_json(job) if as_json else click.echo(f"{name} {job.state}{ends}")
         return
-    found, _ = remote_with(project, "pipelines.get", execution_id=name)
-    execution = found.call("pipelines.cancel", execution_id=name, reason=reason)
+    remote, _ = remote_with(project, "pipelines.get", execution_id=name)
+    execution = remote.call("pipelines.cancel", execution_id=name, reason=reason)
     print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
 
 

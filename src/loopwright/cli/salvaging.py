@@ -19,7 +19,7 @@ def salvage(as_json: bool) -> None:
     if as_json:
         print_json(done)
         return
-    for one in done:
-        lost = f", {one.lost_bytes} bytes cannot be read" if one.lost_bytes else ""
-        click.echo(f"{one.segment}: {one.rows} rows are back{lost}")
+    for salvaged in done:
+        lost = f", {salvaged.lost_bytes} bytes cannot be read" if salvaged.lost_bytes else ""
+        click.echo(f"{salvaged.segment}: {salvaged.rows} rows are back{lost}")
     click.echo(f"{len(done)} segments" if done else "nothing was set aside")

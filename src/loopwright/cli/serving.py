@@ -248,12 +248,12 @@ def score(
         reason=reason,
     )
     result = wait_for_job(found, job.job_id).result
-    place = out or file.with_suffix(".scores.parquet")
-    place.write_bytes(found.caller.get_blob(found.project, result["output"]))
+    path = out or file.with_suffix(".scores.parquet")
+    path.write_bytes(found.caller.get_blob(found.project, result["output"]))
     if as_json:
-        print_json({"rows": result["rows"], "file": str(place)})
+        print_json({"rows": result["rows"], "file": str(path)})
     else:
-        click.echo(f"{result['rows']} rows scored into {place}")
+        click.echo(f"{result['rows']} rows scored into {path}")
 
 
 def wait_for_job(found: Any, job_id: str) -> Any:

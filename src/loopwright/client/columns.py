@@ -24,13 +24,13 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     import polars as pl
 
     source = dataset.spec.source
-    place = folder / source.location
+    path = folder / source.location
     if source.kind not in ("parquet", "csv"):
         return None
-    if place.is_dir():
-        paths = sorted(place.glob(f"**/*.{source.kind}"))
-    elif place.exists():
-        paths = [place]
+    if path.is_dir():
+        paths = sorted(path.glob(f"**/*.{source.kind}"))
+    elif path.exists():
+        paths = [path]
     else:
         paths = sorted(folder / one for one in glob(source.location, root_dir=folder, recursive=True))
     if not paths:
@@ -44,7 +44,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         raise InvalidInput(
             f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
             field=f"datasets.{dataset.spec.name}",
-            value=str(place),
+            value=str(path),
         ) from None
 
 
@@ -113,4 +113,4 @@ def _of_view(view: View) -> Named:
     if isinstance(spec, ColumnViewSpec):
         yield from ((f"{field}.columns", name) for name in spec.columns)
     else:
-        yield from ((f"{field}.{one.name}", one.column) for one in spec.aggregates)
+        yield from ((f"{field}.{aggregate.name}", aggregate.column) for aggregate in spec.aggregates)

@@ -267,7 +267,7 @@ def declare_external(
         columns = msgspec.structs.replace(columns, features=names)
         kinds = read_features(frame, names).schema
         numbers = frozenset(feature for feature, dtype in kinds.items() if dtype.is_numeric())
-    found = External(remote, name, task, columns, numbers)
+    external = External(remote, name, task, columns, numbers)
     _ensure_project(remote)
     spec = DeploymentSpec(name, name, task, personal=columns.personal, is_external=True)
     remote.call("serving.declare", spec=to_builtins(spec))
@@ -279,8 +279,8 @@ def declare_external(
     after: Monitor = remote.call("monitoring.declare", deployment=name, spec=to_builtins(wanted))
     if reference is not None:
         anew = before is None or _profile_parts(before) != _profile_parts(after)
-        found.start_reference(reference, expected, anew=anew)
-    return found
+        external.start_reference(reference, expected, anew=anew)
+    return external
 
 
 def _profile_parts(monitor: Monitor) -> Sequence[Any]:

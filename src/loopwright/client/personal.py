@@ -21,7 +21,9 @@ def personal_columns(made: ProjectSpec, commands: Sequence[Command], model: str)
     """
     names = {train.service for train in made.trains if train.model == model}
     services = [service for service in made.services if service.name in names]
-    scripts = [one.spec for one in commands if any(output.model == model for output in one.spec.outputs.values())]
+    scripts = [
+        command.spec for command in commands if any(output.model == model for output in command.spec.outputs.values())
+    ]
     datasets = {name for script in scripts for name in script.inputs.values()}
     if not services and not scripts:
         services, datasets = made.services, {dataset.name for dataset in made.datasets}

@@ -122,7 +122,7 @@ class Project:
             raise InvalidInput("which aggregates?", field="aggregates", next_step='late_share=lw.agg.mean("is_late")')
         name = name or f"{dataset.spec.name}_by_{entity}"
         windows = [parse_duration(window, "over") for window in over]
-        named = [msgspec.structs.replace(one, name=label) for label, one in aggregates.items()]
+        named = [msgspec.structs.replace(aggregate, name=label) for label, aggregate in aggregates.items()]
         return self._declare(
             "view", name, View(AggregateViewSpec(name, dataset.spec.name, entity, windows, named, counts))
         )
@@ -347,13 +347,13 @@ def _read_retention(declared: Mapping[str, str]) -> list[Retention]:
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
     parameters = list(inspect.signature(function).parameters.values())[1:]
-    return {one.name: one.default for one in parameters if one.default is not one.empty}
+    return {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
 
 
 def _calling_folder() -> Path:
     """Return the folder of the file that makes the project; the working folder in a notebook."""
     for frame in inspect.stack()[2:]:
-        place = Path(frame.filename)
-        if place.exists() and _OWN not in place.resolve().parents:
-            return place.resolve().parent
+        path = Path(frame.filename)
+        if path.exists() and _OWN not in path.resolve().parents:
+            return path.resolve().parent
     return Path.cwd()

@@ -76,18 +76,18 @@ def build_spec(
         head,
         code_digest=code_digest,
         source=read_source_state(folder, code_digest),
-        datasets=[_dataset(one, folder, to_code) for one in datasets],
+        datasets=[_dataset(dataset, folder, to_code) for dataset in datasets],
         views=[view.spec for view in of_kind.get("view", [])],
         requests=[_request(one, to_code, services, datasets, folder) for one in of_kind.get("request", [])],
-        services=[_service(one) for one in services],
+        services=[_service(service) for service in services],
         pipelines=[
             *(trace_pipeline(function, every, to_code) for function, every in of_kind.get("pipeline", [])),
             *(_command(one, folder, code_digest) for one in of_kind.get("command", [])),
         ],
         trains=[msgspec.structs.replace(one.spec, function=to_code(one.function)) for one in of_kind.get("train", [])],
-        retrains=[one.retrain for one in deployments if one.retrain is not None],
+        retrains=[deployment.retrain for deployment in deployments if deployment.retrain is not None],
     )
-    specs = [_deployment(one.spec, made, of_kind.get("command", [])) for one in deployments]
+    specs = [_deployment(deployment.spec, made, of_kind.get("command", [])) for deployment in deployments]
     monitors = {
         spec.name: without_personal(one.monitor, spec.personal, spec.name)
         for one, spec in zip(deployments, specs, strict=True)

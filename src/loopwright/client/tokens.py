@@ -32,27 +32,27 @@ def keep_token(url: str, token: str) -> Path:
     kept = {name: value for name, value in _read().items() if name != url.rstrip("/")}
     if token:
         kept[url.rstrip("/")] = token
-    place = tokens_file()
+    path = tokens_file()
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(prefix=".tokens", dir=place.parent)  # made for the owner alone
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, draft = tempfile.mkstemp(prefix=".tokens", dir=path.parent)  # made for the owner alone
         with os.fdopen(handle, "w") as file:
             json.dump(kept, file, indent=2)
-        Path(draft).replace(place)
+        Path(draft).replace(path)
     except OSError as error:
-        raise _broken(f"{place}: {error.strerror}", "check owner and permissions of the folder") from None
-    return place
+        raise _broken(f"{path}: {error.strerror}", "check owner and permissions of the folder") from None
+    return path
 
 
 def _read() -> dict[str, str]:
-    place = tokens_file()
+    path = tokens_file()
     try:
-        document = json.loads(place.read_text())
+        document = json.loads(path.read_text())
         return {str(url): str(token) for url, token in document.items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, AttributeError) as error:
-        raise _broken(f"{place}: {error}", "mend or remove it, then: loopwright login") from None
+        raise _broken(f"{path}: {error}", "mend or remove it, then: loopwright login") from None
 
 
 def _broken(value: str, next_step: str) -> Unavailable:

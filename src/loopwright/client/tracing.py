@@ -47,7 +47,9 @@ def trace_pipeline(
         function(**{name: ParamHandle(name) for name in parameters})
     finally:
         RECORDER.reset(token)
-    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
+    defaults = {
+        name: parameter.default for name, parameter in parameters.items() if parameter.default is not parameter.empty
+    }
     steps = [
         StepSpec(
             name=name,

@@ -86,10 +86,10 @@ class _Marks:
 
 def _mark(path: Path) -> tuple[int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def open_source(source: SourceSpec, roots: SourceRoots) -> pl.LazyFrame:

@@ -200,7 +200,7 @@ def _replay_until_aborted(scene: Scene, rollout_id: str) -> Event:
     for _ in replay.run(clock_at, clock_at + LAST_DAYS * DAY_US, day_starts_at=clock_at):
         if scene.remote.call("serving.get_rollout", rollout_id=rollout_id).state == "aborted":
             events: list[Event] = scene.remote.call("audit.list", type_prefix="serving.rollout_aborted", limit=10)
-            return next(one for one in events if one.payload["rollout_id"] == rollout_id)
+            return next(event for event in events if event.payload["rollout_id"] == rollout_id)
     raise Unavailable("the planted model was not judged", value=MODEL)
 
 

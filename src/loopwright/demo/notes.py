@@ -39,11 +39,11 @@ def load_notes(state: Path) -> Notes:
     Raises:
         InvalidInput: They are not a demo's notes.
     """
-    place = state / _FILE
-    if not place.exists():
+    path = state / _FILE
+    if not path.exists():
         return Notes()
     try:
-        return from_json(place.read_bytes(), Notes, _FILE)
+        return from_json(path.read_bytes(), Notes, _FILE)
     except InvalidInput as error:
         error.next_step = "start over: loopwright demo --reset"
         raise

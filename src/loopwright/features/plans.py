@@ -127,7 +127,7 @@ def view_names(requests: Sequence[RequestSpec], views: ViewSpecs) -> list[dict[s
         if isinstance(view, ColumnViewSpec):
             named.append({name: name if counts[name] == 1 else f"{view.name}_{name}" for name in view.columns})
         else:
-            parts = [window_name(one.name, window) for one in view.aggregates for window in view.windows_us]
+            parts = [window_name(aggregate.name, window) for aggregate in view.aggregates for window in view.windows_us]
             named.append({part: f"{view.entity}_{part}" for part in parts})
     return named
 
@@ -139,7 +139,7 @@ def window_name(aggregate: str, window_us: int) -> str:
 
 def used_columns(view: ColumnViewSpec | AggregateViewSpec) -> list[str]:
     """Return the columns whose values a view reads, each once."""
-    columns = view.columns if isinstance(view, ColumnViewSpec) else [one.column for one in view.aggregates]
+    columns = view.columns if isinstance(view, ColumnViewSpec) else [aggregate.column for aggregate in view.aggregates]
     return list(dict.fromkeys(columns))
 
 

@@ -150,7 +150,8 @@ def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
     names = used_columns(view)
     kept = _kept(view, rows, names)
     counted = tuple(
-        (name, all(one.function == "count" for one in view.aggregates if one.column == name)) for name in names
+        (name, all(aggregate.function == "count" for aggregate in view.aggregates if aggregate.column == name))
+        for name in names
     )
     counted_at, columns = rows.counted(counted, view.counts)
     entity = _entity(view, rows, kept)

@@ -35,8 +35,8 @@ class Bars:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        found = read_document(path, Barred)
-        self._barred = found if found is not None and found.version == VERSION else Barred()
+        barred = read_document(path, Barred)
+        self._barred = barred if barred is not None and barred.version == VERSION else Barred()
 
     def check(self, release: Release) -> None:
         """Let a release pass of which nothing has crashed a process.

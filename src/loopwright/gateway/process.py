@@ -155,16 +155,16 @@ def _servers(settings: Settings) -> Addresses:
 
 
 def _service_token(settings: Settings) -> str:
-    place = settings.state_dir / "service.token"
-    if not settings.service_token and place.exists():
-        return place.read_text().strip()
+    path = settings.state_dir / "service.token"
+    if not settings.service_token and path.exists():
+        return path.read_text().strip()
     return settings.service_token
 
 
 def _writer(root: Path, clock: WallClock) -> str:
     """Return this spool's name, by which its chunks are known."""
-    place = root / "writer.id"
-    name = place.read_text().strip() if place.exists() else ""
+    path = root / "writer.id"
+    name = path.read_text().strip() if path.exists() else ""
     if not name:
         return _new_writer(root, clock)
     sync_folder(root)  # the life that gave the name may have ended before
@@ -176,14 +176,14 @@ def _new_writer(root: Path, clock: WallClock) -> str:
 
     Under another name its segments would be other chunks, and those that are registered already would count twice.
     """
-    place = root / "writer.id"
-    draft = place.with_suffix(".tmp")
+    path = root / "writer.id"
+    draft = path.with_suffix(".tmp")
     name = new_id("gw", clock.now_us())
     with draft.open("w") as file:
         file.write(name)
         file.flush()
         os.fsync(file.fileno())
-    draft.replace(place)
+    draft.replace(path)
     sync_folder(root)
     return name
 

@@ -119,7 +119,7 @@ class Sealer:
         with self._lock:
             wanted, self._asked = self._asked, {}
         for streams, asked in wanted.items():
-            self._round(streams, [one for one in asked if one.set_running_or_notify_cancel()])
+            self._round(streams, [future for future in asked if future.set_running_or_notify_cancel()])
 
     def _round(self, streams: Streams, asked: Sequence[Asked] = ()) -> None:
         is_whole = streams == EVERY_STREAM

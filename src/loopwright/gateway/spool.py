@@ -71,15 +71,15 @@ class Spool:
 
     def probe(self) -> None:
         """Find out whether rows could be written now; ``failure`` says why not, and is empty where they could."""
-        place = self.root / _PROBE_NAME
+        path = self.root / _PROBE_NAME
         try:
             try:
-                with place.open("wb") as file:
+                with path.open("wb") as file:
                     file.write(_PROBE)
                     file.flush()
                     os.fdatasync(file.fileno())
             finally:
-                place.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         except OSError as error:
             self.failure = str(translate(error, self.root))
         else:

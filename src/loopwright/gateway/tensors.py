@@ -236,7 +236,7 @@ def to_answer(name: str, request: InferRequest, release: Release, predictions: S
         InvalidInput: An output was asked for that is not there.
     """
     wanted = check_outputs(request, release)
-    versions = {one.model_version for one in predictions}
+    versions = {prediction.model_version for prediction in predictions}
     answer: dict[str, Any] = {"model_name": name, "id": request.id or ""}
     if len(versions) == 1:
         answer["model_version"] = str(versions.pop())
@@ -260,11 +260,11 @@ def check_outputs(request: InferRequest, release: Release) -> list[tuple[str, st
 def _output(name: str, datatype: str, width: list[int], predictions: Sequence[Prediction]) -> dict[str, Any]:
     values: list[Any]
     if name == "prediction_id":
-        values = [one.prediction_id for one in predictions]
+        values = [prediction.prediction_id for prediction in predictions]
     elif name == "class":
-        values = [one.answer["class"] for one in predictions]
+        values = [prediction.answer["class"] for prediction in predictions]
     elif width:
-        values = [share for one in predictions for share in one.answer["probabilities"].values()]
+        values = [share for prediction in predictions for share in prediction.answer["probabilities"].values()]
     else:
-        values = [one.score for one in predictions]
+        values = [prediction.score for prediction in predictions]
     return {"name": name, "datatype": datatype, "shape": [len(predictions), *width], "data": values}

@@ -65,24 +65,24 @@ class ProjectCode:
         return module
 
     def _spec(self, full: str, name: str) -> ModuleSpec:
-        place = self.folder.joinpath(*name.split("."))
+        path = self.folder.joinpath(*name.split("."))
         spec: ModuleSpec | None = None
-        if (place / "__init__.py").is_file():
+        if (path / "__init__.py").is_file():
             spec = importlib.util.spec_from_file_location(
-                full, place / "__init__.py", submodule_search_locations=[str(place)]
+                full, path / "__init__.py", submodule_search_locations=[str(path)]
             )
-        elif place.with_suffix(".py").is_file():
-            spec = importlib.util.spec_from_file_location(full, place.with_suffix(".py"))
-        elif place.is_dir():
+        elif path.with_suffix(".py").is_file():
+            spec = importlib.util.spec_from_file_location(full, path.with_suffix(".py"))
+        elif path.is_dir():
             spec = ModuleSpec(full, None, is_package=True)
-            spec.submodule_search_locations = [str(place)]
+            spec.submodule_search_locations = [str(path)]
         if spec is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return spec
 
     def _owns(self, name: str) -> bool:
-        place = self.folder / name.split(".", 1)[0]
-        return place.with_suffix(".py").is_file() or any(place.glob("*.py"))
+        path = self.folder / name.split(".", 1)[0]
+        return path.with_suffix(".py").is_file() or any(path.glob("*.py"))
 
     def _import(
         self,
@@ -107,8 +107,8 @@ class ProjectCode:
         return module
 
     def _is_module(self, name: str) -> bool:
-        place = self.folder.joinpath(*name.split("."))
-        return place.is_dir() or place.with_suffix(".py").is_file()
+        path = self.folder.joinpath(*name.split("."))
+        return path.is_dir() or path.with_suffix(".py").is_file()
 
 
 class CodeShelf:

@@ -124,11 +124,16 @@ class Checkpoints:
         names = self.names()
         given_up = self._given_up(names)
         read = (self._read(name) for name in reversed(names) if name not in given_up)
-        return next((one for one in read if one is not None), None)
+        return next((checkpoint for checkpoint in read if checkpoint is not None), None)
 
     def _given_up(self, names: Iterable[str]) -> set[str]:
         read = (self._read(name) for name in names if name.endswith(_ENDS["put_back"]))
-        return {lost for one in read if one is not None and self._holds(one) for lost in one.given_up}
+        return {
+            lost
+            for checkpoint in read
+            if checkpoint is not None and self._holds(checkpoint)
+            for lost in checkpoint.given_up
+        }
 
     def reach(self, end: LogEnd, wall_us: int) -> None:
         """Sign that the log has come so far.
@@ -146,7 +151,9 @@ class Checkpoints:
         return [
             name
             for name in self.names()
-            if (one := self._read(name)) is None or not self._holds(one) or chains.get(one.position) != one.chain
+            if (checkpoint := self._read(name)) is None
+            or not self._holds(checkpoint)
+            or chains.get(checkpoint.position) != checkpoint.chain
         ]
 
     def put_back(self, end: LogEnd, given_up: list[str], wall_us: int, reason: str) -> None:
@@ -189,11 +196,11 @@ class Checkpoints:
         told = []
         covered = LogEnd(0, "", first_at)
         for name in sorted(set(names) - self._given_up(names)):
-            if (one := self._read(name)) is None:
+            if (checkpoint := self._read(name)) is None:
                 continue
-            problem = self._problem(name, one, chains, end)
+            problem = self._problem(name, checkpoint, chains, end)
             if problem is None:
-                covered = max(covered, LogEnd(one.position, one.chain, one.recorded_at))
+                covered = max(covered, LogEnd(checkpoint.position, checkpoint.chain, checkpoint.recorded_at))
             else:
                 told.append(problem)
         return _shortened(told) + self._missing(covered, end)

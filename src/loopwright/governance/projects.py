@@ -80,7 +80,7 @@ def unknown_project(connection: Connection, name: str) -> NotFound:
 @query("projects.list", parts=("gateway", "worker"))
 def list_projects(tx: Tx, *, with_closed: bool = False) -> list[Project]:
     """Return the projects the caller may see; those that were closed where they are asked for."""
-    visible = [one for one in sql.list_projects(tx.connection) if with_closed or one.closed_at is None]
+    visible = [project for project in sql.list_projects(tx.connection) if with_closed or project.closed_at is None]
     return visible if EVERY_PROJECT in tx.roles else [project for project in visible if project.name in tx.roles]
 
 

@@ -101,11 +101,14 @@ def current_spec(tx: Tx) -> ProjectSpec:
 
 def _without_deleted(tx: Tx, spec: ProjectSpec) -> ProjectSpec:
     """Return what was applied without what was deleted since: where it is declared still it is new again."""
-    there = {"datasets": {one.name for one in data.list_datasets(tx)}}
-    there["pipelines"] = there["trains"] = {one.name for one in pipelines.list_pipelines(tx)}
+    there = {"datasets": {dataset.name for dataset in data.list_datasets(tx)}}
+    there["pipelines"] = there["trains"] = {pipeline.name for pipeline in pipelines.list_pipelines(tx)}
     for kind, field in (("view", "views"), ("request", "requests"), ("service", "services")):
-        there[field] = {one.name for one in features.list_definitions(tx, kind=kind)}
-    kept = {field: [one for one in getattr(spec, field) if one.name in names] for field, names in there.items()}
+        there[field] = {definition.name for definition in features.list_definitions(tx, kind=kind)}
+    kept = {
+        field: [dataset_spec for dataset_spec in getattr(spec, field) if dataset_spec.name in names]
+        for field, names in there.items()
+    }
     return msgspec.structs.replace(spec, **kept)
 
 
@@ -121,7 +124,7 @@ def _shown(spec: ProjectSpec) -> ProjectSpec:
 
 def named_blobs(spec: ProjectSpec) -> list[str]:
     """Return the digests of all that a spec would open: code, and values of pipelines."""
-    code = [spec.code_digest, *(one.function.digest for one in spec.trains)]
+    code = [spec.code_digest, *(train_spec.function.digest for train_spec in spec.trains)]
     code += [command_spec(pipeline).code_digest for pipeline in spec.pipelines if is_command(pipeline)]
     inside = [digest for pipeline in spec.pipelines for digest in pipelines.named_blobs(pipeline)]
     return sorted({digest for digest in [*code, *inside] if digest})
@@ -185,7 +188,7 @@ def _stays(kind: str, name: str) -> str:
 
 def _moved_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> dict[str, list[str]]:
     """Return the feature services whose views or on-request functions change, with why."""
-    changed = {one.ref for one in changes if one.change == "changed"}
+    changed = {planned_change.ref for planned_change in changes if planned_change.change == "changed"}
     moved = {}
     for service in spec.services:
         read = [("view", name) for name in service.views] + [("request", name) for name in service.requests]
@@ -197,11 +200,13 @@ def _moved_services(tx: Tx, spec: ProjectSpec, changes: list[PlannedChange]) -> 
 
 def _moved_trainings(tx: Tx, spec: ProjectSpec) -> dict[str, list[str]]:
     """Return the trainings whose steps change although they do not: with gates, or with the platform."""
-    known = {one.name: one.spec for one in pipelines.list_pipelines(tx)}
+    known = {pipeline.name: pipeline.spec for pipeline in pipelines.list_pipelines(tx)}
     moved = {}
     for train in spec.trains:
         if train.name in known:
-            before, after = (_steps(one) for one in (known[train.name], training_pipeline(train, spec)))
+            before, after = (
+                _steps(pipeline_spec) for pipeline_spec in (known[train.name], training_pipeline(train, spec))
+            )
             names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
             if names:
                 moved[tx.ref(_REF_KIND["trains"], train.name)] = [f"steps that change: {', '.join(names)}"]
@@ -215,10 +220,10 @@ def _steps(spec: PipelineSpec) -> dict[str, Any]:
 def _with_more(changes: list[PlannedChange], moved: dict[str, list[str]]) -> list[PlannedChange]:
     """Return the plan with what changes because something else does."""
     return [
-        PlannedChange(one.ref, "changed", one.details or moved[one.ref])
-        if one.ref in moved and one.change in ("changed", "unaffected")
-        else one
-        for one in changes
+        PlannedChange(planned_change.ref, "changed", planned_change.details or moved[planned_change.ref])
+        if planned_change.ref in moved and planned_change.change in ("changed", "unaffected")
+        else planned_change
+        for planned_change in changes
     ]
 
 
@@ -254,8 +259,8 @@ def _short(value: Any, is_duration: bool = False) -> str:
 def check_spec(spec: ProjectSpec) -> None:
     """Check that everything a declaration names is declared too, and may be named so."""
     for kind in _KINDS:
-        for place, one in enumerate(getattr(spec, kind)):
-            check_name(_name(one), f"{kind}[{place}].name")
+        for place, deployment_spec in enumerate(getattr(spec, kind)):
+            check_name(_name(deployment_spec), f"{kind}[{place}].name")
     names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
     _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")
     for service in spec.services:
@@ -263,14 +268,26 @@ def check_spec(spec: ProjectSpec) -> None:
         _require([(service.label.dataset, f"{field}.label")], names["datasets"], "dataset")
         _require(((name, f"{field}.views") for name in service.views), names["views"], "view")
         _require(((name, f"{field}.requests") for name in service.requests), names["requests"], "on-request function")
-    _require(((one.service, f"trains.{one.name}.inputs") for one in spec.trains), names["services"], "feature service")
-    _require(((one.train, f"retrains.{one.deployment}.train") for one in spec.retrains), names["trains"], "training")
-    _require(((one.deployment, "retrains") for one in spec.retrains), names["deployments"], "deployment")
+    _require(
+        ((train_spec.service, f"trains.{train_spec.name}.inputs") for train_spec in spec.trains),
+        names["services"],
+        "feature service",
+    )
+    _require(
+        ((retrain_spec.train, f"retrains.{retrain_spec.deployment}.train") for retrain_spec in spec.retrains),
+        names["trains"],
+        "training",
+    )
+    _require(
+        ((retrain_spec.deployment, "retrains") for retrain_spec in spec.retrains), names["deployments"], "deployment"
+    )
     _require(((name, "monitors") for name in spec.monitors), names["deployments"], "deployment")
     for pipeline in spec.pipelines:
         (check_command if is_command(pipeline) else pipelines.check_declarable)(pipeline)
-    for one in spec.deployments:
-        registry.check_specs(one.gates, f"deployments.{one.name}.gates", task=one.task)
+    for deployment_spec in spec.deployments:
+        registry.check_specs(
+            deployment_spec.gates, f"deployments.{deployment_spec.name}.gates", task=deployment_spec.task
+        )
     for policy in spec.retrains:
         check_policy(policy, spec)
     declared_retention.check(spec.retentions)

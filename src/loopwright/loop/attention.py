@@ -143,16 +143,18 @@ def find_needs(tx: Tx) -> list[Need]:
 
 def _with_incidents(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
     """Yield what incidents may tell of too, joined with its incident, then the incidents that stand alone."""
-    left = {one.incident_id: one for one in monitoring.waiting_incidents(tx)}
+    left = {incident.incident_id: incident for incident in monitoring.waiting_incidents(tx)}
     for need, subject, kinds in _told_twice(tx, leases):
-        same = next((one for one in left.values() if one.subject == subject and one.kind in kinds), None)
+        same = next(
+            (incident for incident in left.values() if incident.subject == subject and incident.kind in kinds), None
+        )
         if same is None:
             yield need
         else:
             del left[same.incident_id]
             yield _joined(need, same)
-    for one in left.values():
-        yield _incident(one)
+    for incident in left.values():
+        yield _incident(incident)
 
 
 def _told_twice(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[tuple[Need, str, tuple[str, ...]]]:
@@ -207,17 +209,17 @@ def _incident_answers(incident: Incident) -> list[Answer]:
 
 
 def _approvals(tx: Tx) -> Iterator[Need]:
-    for one in approvals.list_approvals(tx, state="waiting"):
-        place = {"approval_id": one.approval_id}
+    for approval in approvals.list_approvals(tx, state="waiting"):
+        place = {"approval_id": approval.approval_id}
         yield Need(
             kind="approval",
-            ref=one.subject,
+            ref=approval.subject,
             severity="warning",
-            sentence=one.question,
-            event_at=one.asked_at,
+            sentence=approval.question,
+            event_at=approval.asked_at,
             recorded_at=None,
-            next_step=f"asked by {one.asked_by}",
-            command=f"loopwright approve {one.approval_id}",
+            next_step=f"asked by {approval.asked_by}",
+            command=f"loopwright approve {approval.approval_id}",
             answers=[Answer("approvals.approve", place), Answer("approvals.reject", place)],
         )
 
@@ -242,34 +244,34 @@ def _quarantines(tx: Tx) -> Iterator[Need]:
 
 
 def _pipelines(tx: Tx) -> Iterator[Need]:
-    for one in pipelines.unanswered(tx):
-        error = one.error or {}
+    for execution in pipelines.unanswered(tx):
+        error = execution.error or {}
         yield Need(
             kind="pipeline",
-            ref=tx.ref("execution", one.execution_id),
+            ref=tx.ref("execution", execution.execution_id),
             severity="warning",
-            sentence=f"pipeline {one.pipeline} failed: {error.get('message') or 'no step says why'}",
-            event_at=one.event_at,
-            recorded_at=one.finished_at or one.recorded_at,
+            sentence=f"pipeline {execution.pipeline} failed: {error.get('message') or 'no step says why'}",
+            event_at=execution.event_at,
+            recorded_at=execution.finished_at or execution.recorded_at,
             next_step=str(error.get("next_step") or "read its steps"),
-            command=f"loopwright logs {one.execution_id}",
-            answers=[Answer("pipelines.retry", {"execution_id": one.execution_id})],
+            command=f"loopwright logs {execution.execution_id}",
+            answers=[Answer("pipelines.retry", {"execution_id": execution.execution_id})],
         )
 
 
 def _jobs(tx: Tx) -> Iterator[Need]:
-    failed = [one for one in jobs.unanswered(tx, LASTING) if one.kind not in _TOLD_ELSEWHERE]
-    for one in failed:
-        place = {"job_id": one.job_id}
+    failed = [job for job in jobs.unanswered(tx, LASTING) if job.kind not in _TOLD_ELSEWHERE]
+    for job in failed:
+        place = {"job_id": job.job_id}
         yield Need(
-            kind=_JOB_KINDS.get(one.kind, "job"),
-            ref=one.ref,
+            kind=_JOB_KINDS.get(job.kind, "job"),
+            ref=job.ref,
             severity="warning",
-            sentence=f"{_job_words(one)} failed: {(one.error or {}).get('message') or 'nothing says why'}",
-            event_at=one.event_at,
-            recorded_at=one.finished_at or one.recorded_at,
-            next_step=str((one.error or {}).get("next_step") or "correct the cause and retry, or dismiss it"),
-            command=f"loopwright retry {one.job_id}",
+            sentence=f"{_job_words(job)} failed: {(job.error or {}).get('message') or 'nothing says why'}",
+            event_at=job.event_at,
+            recorded_at=job.finished_at or job.recorded_at,
+            next_step=str((job.error or {}).get("next_step") or "correct the cause and retry, or dismiss it"),
+            command=f"loopwright retry {job.job_id}",
             answers=[Answer("jobs.retry", place), Answer("jobs.dismiss", place)],
         )
 
@@ -384,5 +386,7 @@ def _disks(tx: Tx) -> Iterator[Need]:
 
 def _serves(tx: Tx) -> bool:
     """Say whether something here is to be answered by a gateway."""
-    own: Iterable[str] = (one.name for one in serving.list_deployments(tx) if not one.spec.is_external)
+    own: Iterable[str] = (
+        deployment.name for deployment in serving.list_deployments(tx) if not deployment.spec.is_external
+    )
     return any(serving.list_releases(tx, deployment=name, limit=1) for name in own)

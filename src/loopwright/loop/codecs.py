@@ -38,9 +38,9 @@ class TrainingSetCodec:
     def decode(self, document: dict[str, Any], files: Files) -> TrainingSet:
         """Read the Parquet file."""
         frame = pl.read_parquet(files.path(document["blob"]))
-        found = TrainingSet(frame, label=document["label"], ref=document["ref"])
-        TrainingSetCodec.newest, TrainingSetCodec.task = found, document["task"]
-        return found
+        training_set = TrainingSet(frame, label=document["label"], ref=document["ref"])
+        TrainingSetCodec.newest, TrainingSetCodec.task = training_set, document["task"]
+        return training_set
 
 
 class ModelCodec:
@@ -67,12 +67,15 @@ class ModelCodec:
         check_files(saved.files)  # the document is user code's word
         folder = files.folder / f"model-{saved.digest[:12]}"
         for file in saved.files:
-            place = folder / file.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(Path(files.path(file.digest)).read_bytes())
+            path = folder / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(Path(files.path(file.digest)).read_bytes())
         predictor: Predictor = load_model(saved, folder)
         return LoadedModel(predictor, saved.signature)
 
 
 def _columns(rows: TrainingSet) -> list[TrainingColumn]:
-    return [TrainingColumn(one.name, one.kind, one.categories) for one in rows.inputs]
+    return [
+        TrainingColumn(training_column.name, training_column.kind, training_column.categories)
+        for training_column in rows.inputs
+    ]

@@ -159,7 +159,7 @@ def _told_names(file: Path, out_dir: Path, output: ModelOutput) -> list[str]:
         told = artifacts.inspect_file(file, out_dir, output.task, (), output.flavour)
     except LoopwrightError:
         return []  # it is asked again with the columns of the rows, and says then what is wrong
-    return [one.name for one in told.signature.inputs]
+    return [input_column.name for input_column in told.signature.inputs]
 
 
 def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document, folder: Path) -> Document:
@@ -204,7 +204,10 @@ def _run(context: StepContext, spec: CommandSpec, params: Document, versions: Ve
     tags = {"command": " ".join(spec.words)}
     if spec.environment is not None:
         tags |= {"environment_file": spec.environment[0], "environment_digest": spec.environment[1]}
-    inputs = [f"{context.project}/dataset:{one.dataset}/{one.version}" for one in versions.values()]
+    inputs = [
+        f"{context.project}/dataset:{dataset_version.dataset}/{dataset_version.version}"
+        for dataset_version in versions.values()
+    ]
     source = context.call(current_spec).source
     return recording.run_of(context, spec.name, params=params, tags=tags, inputs=inputs, source=source)
 

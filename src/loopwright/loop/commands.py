@@ -133,7 +133,7 @@ def is_command(pipeline: PipelineSpec) -> bool:
 
 def command_spec(pipeline: PipelineSpec) -> CommandSpec:
     """Return the command of a pipeline that has one."""
-    step = next(one for one in pipeline.steps if one.kind == COMMAND)
+    step = next(step_spec for step_spec in pipeline.steps if step_spec.kind == COMMAND)
     return convert(step.inputs.get("command", {}).get("value"), CommandSpec, f"pipelines.{pipeline.name}.command")
 
 
@@ -147,7 +147,7 @@ def check_command(pipeline: PipelineSpec) -> None:
         StopIteration: It has no such step.
     """
     field = f"pipelines.{pipeline.name}"
-    step = next(one for one in pipeline.steps if one.kind == COMMAND)
+    step = next(step_spec for step_spec in pipeline.steps if step_spec.kind == COMMAND)
     spec = command_spec(pipeline)
     for name in (*spec.inputs, *spec.outputs):
         check_name(name, f"{field}.command")

@@ -129,7 +129,11 @@ def _appended_versions(tx: Tx, refs: Refs) -> Iterator[Hold]:
 
 def _newest_content(tx: Tx, refs: Refs) -> Iterator[Hold]:
     """The newest version is what views are filled from: without it the online store would hold what no version does."""
-    newest = {tx.ref("dataset", one.name, one.newest): one.name for one in data.list_datasets(tx) if one.newest}
+    newest = {
+        tx.ref("dataset", dataset.name, dataset.newest): dataset.name
+        for dataset in data.list_datasets(tx)
+        if dataset.newest
+    }
     reads = {str(view.spec["dataset"]): view.name for view in features.list_definitions(tx, kind="view")}
     for text in refs:
         if text in newest and newest[text] in reads:

@@ -46,8 +46,8 @@ def start_evaluation(
         NotFound: There is no such version.
         InvalidInput: No deployment of the model declares a gate, or it has no feature service.
     """
-    found = registry.get_version(tx, model=model, version=version)
-    gates = [gate for one in serving.list_deployments(tx, model=model) for gate in one.spec.gates]
+    model_version = registry.get_version(tx, model=model, version=version)
+    gates = [gate for deployment in serving.list_deployments(tx, model=model) for gate in deployment.spec.gates]
     if not gates:
         raise InvalidInput(
             f"no deployment of {model} declares a gate",
@@ -57,17 +57,17 @@ def start_evaluation(
         )
     trains = [train for train in current_spec(tx).trains if train.model == model]
     end = tx.now_us if end_at is None else end_at
-    start = _first_unseen(tx, found, end, trains) if start_at is None else start_at
-    own = [found.service, *(train.service for train in trains)]
+    start = _first_unseen(tx, model_version, end, trains) if start_at is None else start_at
+    own = [model_version.service, *(train.service for train in trains)]
     if service and service not in own:  # whoever chooses the labels chooses the verdict
         require_role(tx, Role.APPROVER, "let gates be judged on rows of another feature service")
     services = [service, *own]
-    is_own = bool(found.plan_digest) and service in ("", found.service)
-    plan = found.plan_digest if is_own else _plan(tx, model, [name for name in services if name])
-    ref = tx.ref("model", model, found.version)
+    is_own = bool(model_version.plan_digest) and service in ("", model_version.service)
+    plan = model_version.plan_digest if is_own else _plan(tx, model, [name for name in services if name])
+    ref = tx.ref("model", model, model_version.version)
     work = Evaluate(
         model=model,
-        version=found.version,
+        version=model_version.version,
         gates=gates,
         plan_digest=plan,
         start_at=start,
@@ -76,7 +76,7 @@ def start_evaluation(
         reason=reason,
     )
     job = tx.start_job(work, ref)
-    tx.emit(EvaluationStarted(job.job_id, model, found.version), ref, reason=reason)
+    tx.emit(EvaluationStarted(job.job_id, model, model_version.version), ref, reason=reason)
     return job
 
 

@@ -72,10 +72,10 @@ def _export(context: JobContext, args: Export) -> dict[str, Any]:
     between = (ids[0][0], ids[-1][1]) if ids else None
     joined = predictions.join_labels(rows, predictions.latest_labels(telling, context.blobs, between=between))
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "log.parquet"
-        joined.sink_parquet(place, compression="zstd")
-        count = pl.scan_parquet(place).select(pl.len()).collect().item()
-        blob = context.blobs.put_file(place)
+        path = Path(folder) / "log.parquet"
+        joined.sink_parquet(path, compression="zstd")
+        count = pl.scan_parquet(path).select(pl.len()).collect().item()
+        blob = context.blobs.put_file(path)
     context.call(chunks.keep_blobs, blobs=[blob])
     removed = [
         tell_removal(removal)
@@ -189,7 +189,10 @@ def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
         return context.children.call(target, inputs).output
 
     report = evidence.run_and_record(context, child, version, rows, args.gates, args.reason)
-    results = [{"gate": one.gate.kind, "verdict": one.verdict, "message": one.message} for one in report.results]
+    results = [
+        {"gate": gate_result.gate.kind, "verdict": gate_result.verdict, "message": gate_result.message}
+        for gate_result in report.results
+    ]
     return {"report_id": report.report_id, "passed": report.passed, "rows": frozen.rows, "results": results}
 
 

@@ -24,11 +24,11 @@ def deploy(tx: Tx, *, deployment: str, version: int, reason: str = "", force_rea
         Conflict: The version's gates did not pass, or were never run, and no ``force_reason`` was given.
     """
     spec = serving.get(tx, deployment=deployment).spec
-    found = registry.get_version(tx, model=spec.model, version=version)
+    model_version = registry.get_version(tx, model=spec.model, version=version)
     if force_reason:
         require_role(tx, Role.APPROVER, "force a version past its gates")
         # A refit saw the held-out rows, so it was judged by the version whose recipe it repeats, and is forced by it.
-        registry.force_gates(tx, model=spec.model, version=found.refit_of or version, reason=force_reason)
+        registry.force_gates(tx, model=spec.model, version=model_version.refit_of or version, reason=force_reason)
     return serving.start_rollout(
         tx,
         deployment=deployment,
@@ -55,11 +55,11 @@ def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
 def set_champion(tx: Tx, deployment: str, version: int, reason: str) -> None:
     """Move the champion alias and monitoring's reference to a version."""
     spec = serving.get(tx, deployment=deployment).spec
-    found = registry.get_version(tx, model=spec.model, version=version)
+    model_version = registry.get_version(tx, model=spec.model, version=version)
     registry.set_alias(tx, model=spec.model, alias=registry.CHAMPION, version=version, reason=reason)
-    if found.monitoring_profile:
+    if model_version.monitoring_profile:
         monitoring.set_reference(
-            tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=version
+            tx, deployment=deployment, profile_digest=model_version.monitoring_profile, model_version=version
         )
     monitoring.open_windows(tx, deployment=deployment, start_at=tx.now_us)
 

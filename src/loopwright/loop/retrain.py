@@ -68,7 +68,7 @@ def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
     """Return the retrain policy that was applied for a deployment."""
     found = sql.newest_spec(tx.connection, tx.project)
     policies = [] if found is None else found[2].retrains
-    return next((one for one in policies if one.deployment == deployment), None)
+    return next((retrain_spec for retrain_spec in policies if retrain_spec.deployment == deployment), None)
 
 
 def answers_of(policy: RetrainSpec | None) -> PolicyAnswers | None:
@@ -89,8 +89,10 @@ def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
     Raises:
         InvalidInput: Its training makes another model or sets an alias, or nothing measures what a trigger asks for.
     """
-    deployment = next(one for one in spec.deployments if one.name == policy.deployment)
-    train = next(one for one in spec.trains if one.name == policy.train)
+    deployment = next(
+        deployment_spec for deployment_spec in spec.deployments if deployment_spec.name == policy.deployment
+    )
+    train = next(train_spec for train_spec in spec.trains if train_spec.name == policy.train)
     field = f"retrains.{policy.deployment}"
     if train.alias or train.model != deployment.model:
         what = f"sets the alias {train.alias}" if train.alias else f"trains {train.model}"
@@ -165,10 +167,10 @@ def fired_trigger(tx: Tx, deployment: str, triggers: list[When]) -> tuple[str, s
 
 def find_champion(tx: Tx, deployment: str) -> ModelVersion | None:
     """Return the version that answers on a deployment, whatever other deployments of its model serve."""
-    found = serving.status(tx, deployment=deployment)
-    if found.champion is None:
+    deployment_status = serving.status(tx, deployment=deployment)
+    if deployment_status.champion is None:
         return None
-    return registry.get_version(tx, model=found.deployment.spec.model, version=found.champion)
+    return registry.get_version(tx, model=deployment_status.deployment.spec.model, version=deployment_status.champion)
 
 
 def _drift_reason(tx: Tx, args: dict[str, Any], champion: ModelVersion, deployment: str) -> str:

@@ -78,8 +78,8 @@ def overlap(rows: TrainingSet, trained_on: TrainingSet | None) -> int | None:
 
 def latency_p99_ms(model: LoadedModel, rows: TrainingSet) -> float:
     """Return the 99th percentile of answering one encoded row, in milliseconds."""
-    one = rows.polars().head(1)
-    columns = _columns(one, model)
+    frame = rows.polars().head(1)
+    columns = _columns(frame, model)
     rounds = []
     for _ in range(LATENCY_ROUNDS + 1):  # the first one warms up
         spent = []
@@ -92,11 +92,11 @@ def latency_p99_ms(model: LoadedModel, rows: TrainingSet) -> float:
 
 
 def _absent(rows: TrainingSet, model: LoadedModel) -> list[str]:
-    return [one.name for one in model.signature.inputs if one.name not in rows.columns]
+    return [input_column.name for input_column in model.signature.inputs if input_column.name not in rows.columns]
 
 
 def _columns(frame: pl.DataFrame, model: LoadedModel) -> dict[str, Any]:
-    return {one.name: frame[one.name].to_list() for one in model.signature.inputs}
+    return {input_column.name: frame[input_column.name].to_list() for input_column in model.signature.inputs}
 
 
 def compute_again(model: LoadedModel, names: list[str], values: list[Any], logged: Answer | None) -> dict[str, Any]:

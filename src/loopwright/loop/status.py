@@ -54,29 +54,33 @@ def status(tx: Tx) -> Status:
         project=tx.project,
         clock=project.clock,
         clock_at=tx.now_us,
-        deployments=[_line(tx, one.spec.name) for one in serving.list_deployments(tx)],
+        deployments=[_line(tx, deployment.spec.name) for deployment in serving.list_deployments(tx)],
         needs_attention=[need.line for need in needs],
         needs=needs,
     )
 
 
 def _line(tx: Tx, name: str) -> DeploymentLine:
-    found = serving.status(tx, deployment=name)
-    served = [one for one in (found.release.variants if found.release else []) if not one.is_shadow]
-    rollout = found.rollout
+    deployment_status = serving.status(tx, deployment=name)
+    served = [
+        variant
+        for variant in (deployment_status.release.variants if deployment_status.release else [])
+        if not variant.is_shadow
+    ]
+    rollout = deployment_status.rollout
     logged = store_sql.count_rows(tx.connection, tx.project, "predictions", name)
     scored = store_sql.count_rows(tx.connection, tx.project, "predictions", name, serving.SCORERS)
     return DeploymentLine(
         name=name,
-        serving=" · ".join(f"v{one.version} {one.weight:.0%}" for one in served) or "nothing",
+        serving=" · ".join(f"v{variant.version} {variant.weight:.0%}" for variant in served) or "nothing",
         state="retired"
-        if found.retired is not None
+        if deployment_status.retired is not None
         else "steady"
         if rollout is None
         else f"rollout of v{rollout.version}: {rollout.state}",
         predictions=logged - scored,
         progress="" if rollout is None else _progress(tx, rollout),
-        refused=_refused(tx, found.deployment.spec.model),
+        refused=_refused(tx, deployment_status.deployment.spec.model),
         scored=scored,
     )
 

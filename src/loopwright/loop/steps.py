@@ -71,7 +71,11 @@ def profile(context: StepContext, inputs: Document) -> Document:
     """Profile the training rows as monitoring will compare windows with them."""
     train, rows = convert(inputs["train"], TrainSpec), inputs["rows"]
     spec = context.call(current_spec)
-    served = [one.name for one in spec.deployments if one.model == train.model and one.name in spec.monitors]
+    served = [
+        deployment_spec.name
+        for deployment_spec in spec.deployments
+        if deployment_spec.model == train.model and deployment_spec.name in spec.monitors
+    ]
     monitor = spec.monitors[served[0]] if served else MonitorSpec(every_us=DAY_US)
     frame = pl.read_parquet(context.blobs.path(rows["blob"]))
     columns = [name for name in frame.columns if name not in ("row_id", "event_at", "label")]

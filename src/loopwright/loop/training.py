@@ -36,7 +36,12 @@ def training_pipeline(train: TrainSpec, spec: ProjectSpec) -> PipelineSpec:
     pass and ``refit`` is set, fit the same recipe on everything and register that. Without: only the latter.
     """
     document = to_builtins(train)
-    gates = [to_builtins(gate) for one in spec.deployments if one.model == train.model for gate in one.gates]
+    gates = [
+        to_builtins(gate)
+        for deployment_spec in spec.deployments
+        if deployment_spec.model == train.model
+        for gate in deployment_spec.gates
+    ]
     steps = [_training_set(document), *(_held_out(train, document, gates) if train.holdout_us else [])]
     if train.refit or not train.holdout_us:
         steps += _on_everything(train, document)
@@ -152,12 +157,15 @@ def finish_training(
 ) -> ModelVersion:
     """Record the end of a training; ``loop.trained`` tells where the version goes. The same execution twice is once."""
     require_job(tx, "end a training", "finish_training")
-    found = registry.get_version(tx, model=model, version=version)
-    if found.run and (own := tracking.get_run(tx, run_id=parse_ref(found.run).name).execution_id) != execution_id:
+    model_version = registry.get_version(tx, model=model, version=version)
+    if (
+        model_version.run
+        and (own := tracking.get_run(tx, run_id=parse_ref(model_version.run).name).execution_id) != execution_id
+    ):
         rule = "an execution ends with the version that it trained"
         raise Conflict("another execution trained this version", field="execution_id", value=own, rule=rule)
     ref = tx.ref("model", model, version)
     told = store_sql.events_of(tx, Trained, ref)
     if not any(event.read(Trained).execution_id == execution_id for event in told):
         tx.emit(Trained(execution_id, model, version, passed, alias), ref, reason=reason)
-    return found
+    return model_version

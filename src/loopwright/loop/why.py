@@ -127,7 +127,7 @@ class _Chain:
         release = serving.get_release(self._tx, deployment=deployment, number=number)
         self._as_of = release.recorded_at
         ref = self._tx.ref("release", deployment, number)
-        served = next(one for one in release.variants if one.name == self._row["variant"])
+        served = next(variant for variant in release.variants if variant.name == self._row["variant"])
         sentence = f"Release {number} of {deployment}: {_traffic(release, served, self._row['bucket'])}"
         self._add(ref, "release", sentence, {"reason": release.reason, "bucket": self._row["bucket"]}, child)
         self._rollout(deployment, served.version, ref)
@@ -136,7 +136,9 @@ class _Chain:
     def _rollout(self, deployment: str, version: int, child: str) -> None:
         """Add the rollout that had brought the version into traffic, and who let it."""
         rollouts = serving.list_rollouts(self._tx, deployment=deployment, limit=1000)
-        rollout = next((one for one in rollouts if one.version == version and self._was_known(one)), None)
+        rollout = next(
+            (rollout for rollout in rollouts if rollout.version == version and self._was_known(rollout)), None
+        )
         if rollout is None:
             return
         ref = self._tx.ref("rollout", rollout.rollout_id)
@@ -218,13 +220,13 @@ class _Chain:
             self._plan(str(left.facts["plan_digest"]), ref)
             self._datasets(left.facts["spec"]["dataset_versions"], ref)
             return
-        found = features.training_set(self._tx, service=named.name, version=named.version or 0)
-        span = f"{format_moment(found.event_at_min)} to {format_moment(found.event_at_max)}"
-        sentence = f"{found.rows} rows of {found.service} from {span}, joined as they were known then."
-        details = {"digest": found.digest, "columns": found.columns, "plan_digest": found.plan_digest}
+        version = features.training_set(self._tx, service=named.name, version=named.version or 0)
+        span = f"{format_moment(version.event_at_min)} to {format_moment(version.event_at_max)}"
+        sentence = f"{version.rows} rows of {version.service} from {span}, joined as they were known then."
+        details = {"digest": version.digest, "columns": version.columns, "plan_digest": version.plan_digest}
         self._add(ref, "training_set", sentence, details, child)
-        self._plan(found.plan_digest, ref)
-        self._datasets(found.spec.dataset_versions, ref)
+        self._plan(version.plan_digest, ref)
+        self._datasets(version.spec.dataset_versions, ref)
 
     def _datasets(self, versions: dict[str, int], child: str) -> None:
         for name, number in versions.items():
@@ -250,7 +252,7 @@ class _Chain:
 def _traffic(release: Release, served: Variant, bucket: float | None) -> str:
     if served.is_shadow:
         return f"{served.name} ran unseen beside the answer."
-    shares = [one for one in release.variants if not one.is_shadow]
+    shares = [variant for variant in release.variants if not variant.is_shadow]
     if len(shares) == 1:
         return f"all traffic goes to {served.name}."
     place = "" if bucket is None else f", this caller's bucket is {bucket:.3f}"
@@ -258,7 +260,7 @@ def _traffic(release: Release, served: Variant, bucket: float | None) -> str:
 
 
 def _who(found: list[Approval], started_by: str) -> str:
-    decided = [one for one in found if one.state == "approved"]
+    decided = [approval for approval in found if approval.state == "approved"]
     return f"{decided[0].decided_by}" if decided else f"policy ({started_by})"
 
 

@@ -43,15 +43,15 @@ def mark_drift(window: Window, before: Sequence[Window], persist: int) -> Window
         before: Earlier windows, newest first; those against another reference do not count.
         persist: How many windows in a row.
     """
-    alike = [{one.feature: one for one in other.drift} for other in _alike(window, before, persist)]
+    alike = [{drift.feature: drift for drift in other.drift} for other in _alike(window, before, persist)]
     drift = [
         msgspec.structs.replace(
-            one,
+            drift,
             is_drifted=len(alike) == persist - 1
-            and is_beyond(one)
-            and all(is_beyond(other.get(one.feature)) for other in alike),
+            and is_beyond(drift)
+            and all(is_beyond(other.get(drift.feature)) for other in alike),
         )
-        for one in window.drift
+        for drift in window.drift
     ]
     return msgspec.structs.replace(window, drift=drift)
 
@@ -83,7 +83,7 @@ def judged_kinds(window: Window, before: Sequence[Window], monitor: Monitor) -> 
 
 
 def _is_compared(window: Window) -> bool:
-    return any(one.rows >= LEAST_ROWS for one in window.drift)
+    return any(drift.rows >= LEAST_ROWS for drift in window.drift)
 
 
 def findings_on_close(window: Window, before: Sequence[Window], monitor: Monitor) -> list[Finding]:
@@ -137,7 +137,7 @@ def least_labels(monitor: Monitor) -> int:
 
 def _served(window: Window, monitor: Monitor) -> Performance | None:
     """Return the quality of the served variant over the span, if it can be compared with what was held out."""
-    served = next((one for one in window.span if one.variant == served_variant(monitor)), None)
+    served = next((performance for performance in window.span if performance.variant == served_variant(monitor)), None)
     if served is None or served.value is None or served.labels < least_labels(monitor):
         return None
     return served if monitor.spec.performance in monitor.metrics else None
@@ -157,12 +157,12 @@ def _is_worse(one: Performance, limit: float) -> bool:
 
 
 def _drift(window: Window, monitor: Monitor) -> Finding | None:
-    drifted = sorted((one for one in window.drift if one.is_drifted), key=lambda one: -one.distance)
+    drifted = sorted((drift for drift in window.drift if drift.is_drifted), key=lambda one: -one.distance)
     if not drifted:
         return None
-    names = ", ".join(one.feature for one in drifted[:5])
+    names = ", ".join(drift.feature for drift in drifted[:5])
     noun = "feature drifts" if len(drifted) == 1 else "features drift"
-    facts = {one.feature: {"distance": one.distance, "above": one.above} for one in drifted}
+    facts = {drift.feature: {"distance": drift.distance, "above": drift.above} for drift in drifted}
     return Finding(
         "drift",
         f"{len(drifted)} {noun}: {names}",
@@ -177,10 +177,10 @@ def _missing(window: Window, before: Sequence[Window], monitor: Monitor) -> Find
         return {f.feature for f in enough if f.missing - f.reference_missing > MISSING_RISE}
 
     stretch = [window, *before[: monitor.spec.persist - 1]]
-    names = sorted(set.intersection(*(risen(one) for one in stretch)))
+    names = sorted(set.intersection(*(risen(window) for window in stretch)))
     if not names or len(stretch) < monitor.spec.persist:
         return None
-    shares = {one.feature: one.missing for one in window.drift if one.feature in names}
+    shares = {drift.feature: drift.missing for drift in window.drift if drift.feature in names}
     shown = ", ".join(f"{name} ({shares[name]:.0%})" for name in names[:5])
     return Finding("missing", f"values are missing: {shown}", {"features": shares}, needs_person=True)
 
@@ -198,7 +198,9 @@ def _errors(window: Window) -> Finding | None:
 def _latency(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
     limit = _latency_limit(window, before, monitor)
     recent = [window, *before[: monitor.spec.persist - 1]]
-    if limit is None or not all(one.latency_p99_ms is not None and one.latency_p99_ms > limit for one in recent):
+    if limit is None or not all(
+        window.latency_p99_ms is not None and window.latency_p99_ms > limit for window in recent
+    ):
         return None
     message = f"1 answer of 100 takes longer than {window.latency_p99_ms:.0f} ms, limit {limit:.0f} ms"
     return Finding("latency", message, {"p99_ms": window.latency_p99_ms, "limit_ms": limit}, needs_person=True)
@@ -207,7 +209,7 @@ def _latency(window: Window, before: Sequence[Window], monitor: Monitor) -> Find
 def _latency_limit(window: Window, before: Sequence[Window], monitor: Monitor) -> float | None:
     """Return what is too long by what is usual; None where a latency, or what is usual, is not known."""
     earlier = before[monitor.spec.persist - 1 :][:LATENCY_WINDOWS]
-    usual = sorted(one.latency_p99_ms for one in earlier if one.latency_p99_ms is not None)
+    usual = sorted(window.latency_p99_ms for window in earlier if window.latency_p99_ms is not None)
     if len(usual) < LATENCY_WINDOWS or window.latency_p99_ms is None:
         return None
     return max(LATENCY_FLOOR_MS, LATENCY_FACTOR * usual[len(usual) // 2])

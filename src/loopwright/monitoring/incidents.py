@@ -147,10 +147,10 @@ def resolve(tx: Tx, *, incident_id: str, reason: str, at: int | None = None) -> 
 @query("monitoring.incident")
 def get_incident(tx: Tx, *, incident_id: str) -> Incident:
     """Return one incident."""
-    found = sql.find_incident(tx, incident_id)
-    if found is None:
+    incident = sql.find_incident(tx, incident_id)
+    if incident is None:
         raise NotFound("no such incident", field="incident_id", value=incident_id)
-    return found
+    return incident
 
 
 @query("monitoring.incidents")

@@ -50,11 +50,11 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     spec = check_spec(spec, served.task)
     keep_targets(tx, spec.channels)
     spec = shown_spec(spec)
-    found = sql.find_monitor(tx, deployment)
-    if found is not None and (found.spec, found.policy, found.task) == (spec, policy, served.task):
-        return found
-    if found is None:
-        found = Monitor(
+    monitor = sql.find_monitor(tx, deployment)
+    if monitor is not None and (monitor.spec, monitor.policy, monitor.task) == (spec, policy, served.task):
+        return monitor
+    if monitor is None:
+        monitor = Monitor(
             deployment=deployment,
             spec=spec,
             task=served.task,
@@ -68,8 +68,8 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
             event_at=tx.now_us,
             recorded_at=tx.wall_us,
         )
-    changed = msgspec.structs.replace(found, spec=spec, policy=policy, task=served.task)
-    if changed.next_at is not None and spec.every_us != found.spec.every_us:
+    changed = msgspec.structs.replace(monitor, spec=spec, policy=policy, task=served.task)
+    if changed.next_at is not None and spec.every_us != monitor.spec.every_us:
         # The next window begins on the new grid, not before the old windows end.
         changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)
         plan_close(tx, changed, changed.next_at or 0)
@@ -210,8 +210,13 @@ def _adopt_champion(tx: Tx, deployment: str, served: serving.DeploymentSpec) -> 
         champion = serving.status(tx, deployment=deployment).champion
         if champion is None:
             return
-        found = registry.get_version(tx, model=served.model, version=champion)
-        set_reference(tx, deployment=deployment, profile_digest=found.monitoring_profile, model_version=found.version)
+        model_version = registry.get_version(tx, model=served.model, version=champion)
+        set_reference(
+            tx,
+            deployment=deployment,
+            profile_digest=model_version.monitoring_profile,
+            model_version=model_version.version,
+        )
     open_windows(tx, deployment=deployment, start_at=tx.now_us)
 
 

@@ -109,8 +109,8 @@ def segment_performance(rows: pl.DataFrame, variant: str, spec: MonitorSpec, tas
     for column in spec.segments:
         for level, at in _by_level(own.get_column(SEGMENT_PREFIX + column)).items():
             counted = at if len(at) >= LEAST_SEGMENT_LABELS else at[:0]
-            one = _measure_one(scores[counted], labels[counted], variant, len(at), spec, task)
-            found[f"{column}={level}"] = [msgspec.structs.replace(one, labels=len(at))]
+            performance = _measure_one(scores[counted], labels[counted], variant, len(at), spec, task)
+            found[f"{column}={level}"] = [msgspec.structs.replace(performance, labels=len(at))]
     return found
 
 

@@ -301,12 +301,12 @@ class Report(msgspec.Struct, frozen=True):
             counts = f"{window.predictions:>8}{window.labels:>8}{window.errors:>8}"
             at = format_moment(window.start_at)[:letters].replace("T", " ")
             lines.append(f"{at:<{letters + 2}}{counts}  {text:<{wide}}{drifted}")
-        lines += [f"{one.state:<13}{one.kind:<10}{one.title}" for one in self.incidents]
+        lines += [f"{incident.state:<13}{incident.kind:<10}{incident.title}" for incident in self.incidents]
         return "\n".join(lines if self.windows else [*lines, "no windows yet"])
 
 
 def _quality(window: Window) -> str:
-    first = next((one for one in window.performance if one.value is not None), None)
+    first = next((performance for performance in window.performance if performance.value is not None), None)
     if first is None:
         return "-"
     interval = "" if first.low is None else f" ({first.low:.3f} to {first.high:.3f})"

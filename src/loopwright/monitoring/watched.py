@@ -12,10 +12,10 @@ from loopwright.store.tx import Tx
 @query("monitoring.get")
 def get(tx: Tx, *, deployment: str) -> Monitor:
     """Return what is watched of a deployment."""
-    found = sql.find_monitor(tx, deployment)
-    if found is None:
+    monitor = sql.find_monitor(tx, deployment)
+    if monitor is None:
         raise _unknown(deployment)
-    return found
+    return monitor
 
 
 @query("monitoring.list", role=Role.VIEWER)

@@ -101,14 +101,14 @@ def window_task(
         state=state,
         predictions=predictions,
         labels=find_labels(tx, stream=deployment, ids=id_ranges(predictions), start_at=start_at),
-        before=[_span_part(one, monitor) for one in reversed(before)],
+        before=[_span_part(window, monitor) for window in reversed(before)],
         known=sql.find_window(tx, deployment, start_at),
         now_us=tx.now_us,
     )
 
 
 def _span_part(window: Window, monitor: Monitor) -> SpanPart:
-    made = {one.variant: one.predictions for one in window.performance}
+    made = {performance.variant: performance.predictions for performance in window.performance}
     # Profiles in the bins of another reference cannot be added to those in the present one's.
     profile = window.profile_digest if window.reference == monitor.reference else ""
     return SpanPart(window.start_at, profile, window.scores_digest, made)
@@ -156,7 +156,10 @@ def _gained(known: Window, window: Window) -> bool:
 def _matured(known: Window, window: Window, monitor: Monitor) -> bool:
     """Say whether a window settled with too few labels to be judged, and no longer has."""
     served = served_variant(monitor)
-    before, after = (sum(one.labels for one in each.span if one.variant == served) for each in (known, window))
+    before, after = (
+        sum(performance.labels for performance in each.span if performance.variant == served)
+        for each in (known, window)
+    )
     return any(before < limit.least_labels <= after for limit in decay_limits(monitor))
 
 
@@ -222,9 +225,9 @@ def _judge(
         if incident.kind not in kinds or incident.kind in firing:
             continue
         judged = [
-            one
-            for place, one in enumerate(line, 1)
-            if one.end_at > incident.last_at and incident.kind in judged_kinds(one, line[place:], monitor)
+            window
+            for place, window in enumerate(line, 1)
+            if window.end_at > incident.last_at and incident.kind in judged_kinds(window, line[place:], monitor)
         ]
         if len(judged) >= HEALTHY_WINDOWS and window in judged:
             reason = f"{HEALTHY_WINDOWS} healthy windows in a row"
@@ -251,8 +254,8 @@ def _told(kind: type[WindowFacts], window: Window, monitor: Monitor) -> WindowFa
         labels=window.labels,
         errors=window.errors,
         latency_p99_ms=window.latency_p99_ms,
-        drifted=sorted(one.feature for one in window.drift if one.is_drifted),
-        beyond=sorted(one.feature for one in window.drift if is_beyond(one)),
+        drifted=sorted(drift.feature for drift in window.drift if drift.is_drifted),
+        beyond=sorted(drift.feature for drift in window.drift if is_beyond(drift)),
         span=window.span,
         model_version=window.model_version,
         held_out=monitor.metrics,

@@ -72,5 +72,5 @@ def cache_key(step: StepSpec, inputs: dict[str, Any], environment: str) -> str |
 @cache
 def environment_digest() -> str:
     """Return the digest of the interpreter's version and of every installed distribution."""
-    found = {(one.name or "", one.version or "") for one in metadata.distributions()}
+    found = {(distribution.name or "", distribution.version or "") for distribution in metadata.distributions()}
     return digest_of([platform.python_version(), platform.machine(), sorted(found)])

@@ -66,12 +66,12 @@ def declare_built(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
         InvalidInput: A name, kind or input is unknown, or the steps form a cycle.
     """
     check_definition(spec)
-    found = sql.find_pipeline(tx.connection, tx.project, spec.name)
+    pipeline = sql.find_pipeline(tx.connection, tx.project, spec.name)
     digest = digest_of(to_builtins(spec))
-    if found is not None and found.digest == digest:
-        return found
+    if pipeline is not None and pipeline.digest == digest:
+        return pipeline
     sql.put_pipeline(tx, digest, spec)
-    if found is None or found.spec.schedule_us != spec.schedule_us:
+    if pipeline is None or pipeline.spec.schedule_us != spec.schedule_us:
         _plan(tx, spec)
     tx.emit(PipelineDeclared(digest, len(spec.steps)), tx.ref("pipeline", spec.name))
     return get_pipeline(tx, pipeline=spec.name)

@@ -26,7 +26,7 @@ def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
     """Return a pipeline with its present definition."""
     found = sql.find_pipeline(tx.connection, tx.project, pipeline)
     if found is None:
-        names = [one.name for one in sql.list_pipelines(tx.connection, tx.project)]
+        names = [pipeline.name for pipeline in sql.list_pipelines(tx.connection, tx.project)]
         hint = suggest(pipeline, names, "loopwright apply FILE declares it")
         unknown = NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
         raise missing(tx, "pipeline", pipeline, None, unknown)
@@ -42,10 +42,10 @@ def list_pipelines(tx: Tx) -> list[Pipeline]:
 @query("pipelines.get_definition")
 def get_definition(tx: Tx, *, digest: Digest) -> PipelineSpec:
     """Return a definition by its digest, as an execution names it."""
-    found = sql.find_definition(tx.connection, tx.project, digest)
-    if found is None:
+    pipeline_spec = sql.find_definition(tx.connection, tx.project, digest)
+    if pipeline_spec is None:
         raise NotFound("no such definition", field="digest", value=digest)
-    return found
+    return pipeline_spec
 
 
 def check_definition(spec: PipelineSpec) -> None:

@@ -106,8 +106,8 @@ def plan_next_start(tx: Tx, *, pipeline: str, due_at: int) -> bool:
 @query("pipelines.get")
 def get(tx: Tx, *, execution_id: str) -> Execution:
     """Return an execution with its steps in the order of the definition."""
-    found = find(tx, execution_id)
-    values = {name: getattr(found, name) for name in found.__struct_fields__}
+    execution = find(tx, execution_id)
+    values = {name: getattr(execution, name) for name in execution.__struct_fields__}
     return Execution(**{**values, "steps": sql.list_steps(tx.connection, tx.project, execution_id)})
 
 
@@ -143,29 +143,29 @@ def cancel(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
 
     Cancelling twice is once.
     """
-    found = find(tx, execution_id, lock=True)
-    if found.state == "cancelled":
+    execution = find(tx, execution_id, lock=True)
+    if execution.state == "cancelled":
         return get(tx, execution_id=execution_id)
-    check_change("execution", EXECUTION_STATES, found.state, "cancelled")
+    check_change("execution", EXECUTION_STATES, execution.state, "cancelled")
     sql.update_execution(tx, execution_id, state="cancelled", finished_at=tx.wall_us)
     sql.update_steps(tx, execution_id, states=("waiting",), state="skipped", finished_at=tx.wall_us)
     error = {"code": "cancelled", "message": "the execution was cancelled"}
     sql.update_steps(tx, execution_id, states=("running",), state="failed", error=error, finished_at=tx.wall_us)
-    tx.emit(ExecutionCancelled(execution_id, found.pipeline), tx.ref("execution", execution_id), reason=reason)
+    tx.emit(ExecutionCancelled(execution_id, execution.pipeline), tx.ref("execution", execution_id), reason=reason)
     return get(tx, execution_id=execution_id)
 
 
 @verb("pipelines.retry", changes=Execution)
 def retry(tx: Tx, *, execution_id: str, reason: str = "") -> Execution:
     """Run a failed execution on from the step that failed, with the code it has; finished steps keep their outputs."""
-    found = find(tx, execution_id, lock=True)
-    check_change("execution", EXECUTION_STATES, found.state, "queued")
-    values = {"state": "queued", "round": found.round + 1, "attempt": 0, "finished_at": None, "error": None}
+    execution = find(tx, execution_id, lock=True)
+    check_change("execution", EXECUTION_STATES, execution.state, "queued")
+    values = {"state": "queued", "round": execution.round + 1, "attempt": 0, "finished_at": None, "error": None}
     sql.update_execution(tx, execution_id, **values)
     sql.update_steps(tx, execution_id, states=("failed",), state="waiting", failures=0, due_at=None)
     retried = get(tx, execution_id=execution_id)
     _queue(tx, retried)
-    facts = ExecutionRetried(execution_id, found.pipeline, retried.round)
+    facts = ExecutionRetried(execution_id, execution.pipeline, retried.round)
     tx.emit(facts, tx.ref("execution", execution_id), reason=reason)
     return retried
 
@@ -181,8 +181,8 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
     Raises:
         Conflict: Steps are still to be run.
     """
-    found = find(tx, execution_id, lock=True)
-    if found.state not in OPEN:
+    execution = find(tx, execution_id, lock=True)
+    if execution.state not in OPEN:
         return get(tx, execution_id=execution_id)
     runs = sql.list_steps(tx.connection, tx.project, execution_id)
     failed = next((run for run in runs if run.state == "failed"), None)
@@ -190,10 +190,10 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
         error = {**(failed.error or {}), "step": failed.step}
     ref = tx.ref("execution", execution_id)
     if error is not None:
-        hints = (error.get("next_step"), _how_on(execution_id, found.pipeline))
+        hints = (error.get("next_step"), _how_on(execution_id, execution.pipeline))
         error = {**error, "next_step": "; ".join(filter(None, hints))}
         sql.update_execution(tx, execution_id, state="failed", finished_at=tx.wall_us, error=error)
-        facts = ExecutionFailed(execution_id, found.pipeline, error, str(error["next_step"]))
+        facts = ExecutionFailed(execution_id, execution.pipeline, error, str(error["next_step"]))
         tx.emit(facts, ref, reason=str(error.get("message", "")))
         return get(tx, execution_id=execution_id)
     undone = [run.step for run in runs if run.state not in ("done", "skipped")]
@@ -201,7 +201,7 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
         raise Conflict("steps are still to be run", field="execution_id", value=", ".join(undone))
     sql.update_execution(tx, execution_id, state="done", finished_at=tx.wall_us)
     skipped = sum(run.state == "skipped" for run in runs)
-    tx.emit(ExecutionFinished(execution_id, found.pipeline, skipped), ref)
+    tx.emit(ExecutionFinished(execution_id, execution.pipeline, skipped), ref)
     return get(tx, execution_id=execution_id)
 
 
@@ -211,12 +211,12 @@ def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
     Raises:
         NotFound: There is none.
     """
-    found = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
-    if found is None:
+    execution = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
+    if execution is None:
         step = "loopwright call pipelines.list"
         unknown = NotFound("no such execution", field="execution_id", value=execution_id, next_step=step)
         raise missing(tx, "execution", execution_id, None, unknown)
-    return found
+    return execution
 
 
 def _how_on(execution_id: str, pipeline: str) -> str:

@@ -58,7 +58,7 @@ def locate(function: Callable[..., Any], folder: Path) -> Place:
         return Place(_module_name(file.resolve().relative_to(folder.resolve())), qualname, str(file.resolve()))
     if function.__module__ == "__main__" or not file.is_file():
         return Place(capture_module(function)[0], qualname, "", is_captured=True)
-    if any(file.resolve().is_relative_to(place) for place in _installed()):
+    if any(file.resolve().is_relative_to(path) for path in _installed()):
         return Place(function.__module__, qualname, str(file.resolve()))
     raise InvalidInput(
         f"{qualname} lies outside the project's folder",
@@ -109,7 +109,7 @@ class _Module:
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
             # Also what is assigned to in part, as in ``LIMITS["low"] = 3``.
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for name in {one.id for target in targets for one in ast.walk(target) if isinstance(one, ast.Name)}:
+            for name in {node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)}:
                 self.nodes.setdefault(name, []).append(node)
         elif isinstance(node, ast.Module | ast.If | ast.Try | ast.ExceptHandler | ast.With | ast.For | ast.While):
             for child in ast.iter_child_nodes(node):

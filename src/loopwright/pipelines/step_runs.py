@@ -88,8 +88,8 @@ def advance(
     if (execution.round, execution.attempt) != (claim.round, claim.attempt):
         raise _overtaken(execution)
     board = _Board(tx, execution, environment)
-    for one in ended:
-        board.end(one)
+    for ended_step in ended:
+        board.end(ended_step)
     lost = [name for name, run in board.runs.items() if run.state == "running" and name not in running]
     begun = [board.hand_out(name) for name in lost]
     begun += board.begin_due(free - len(begun))

@@ -145,10 +145,10 @@ def store_files(blobs: BlobStore, out_dir: Path, saved: SavedModel) -> None:
     """
     check_files(saved.files)
     for file in saved.files:
-        place = out_dir / file.path
+        path = out_dir / file.path
         # Whoever wrote the folder may be user's code, and this process can read more than it can.
-        is_plain = place.is_file() and place.resolve() == out_dir.resolve() / file.path
-        if not is_plain or blobs.put_file(place).digest != file.digest:
+        is_plain = path.is_file() and path.resolve() == out_dir.resolve() / file.path
+        if not is_plain or blobs.put_file(path).digest != file.digest:
             raise Corrupt("a model file changed after it was saved", field=file.path, value=file.digest)
 
 
@@ -169,10 +169,10 @@ def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
     with tempfile.TemporaryDirectory(prefix="loopwright-model-") as name:
         folder = Path(name)
         for file in parts.files:
-            place = folder / file.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / file.path if isinstance(source, Path) else source.path(file.digest), place)
-            if _file_digest(place) != file.digest:
+            path = folder / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / file.path if isinstance(source, Path) else source.path(file.digest), path)
+            if _file_digest(path) != file.digest:
                 raise Corrupt("a model file has changed", field=file.path, value=file.digest, next_step="restore it")
         with _needing_library(parts.flavour):
             return flavour.load(folder, parts.signature)

@@ -219,7 +219,7 @@ def _unknown(tx: Tx, model: str, version: int | None) -> NotFound:
         numbers = "version 1" if newest.version == 1 else f"versions 1 to {newest.version}"
         hint = f"{model} has {numbers}"
     else:
-        names = ", ".join(one.model for one in sql.list_models(tx))
+        names = ", ".join(model.model for model in sql.list_models(tx))
         hint = f"models with versions: {names}" if names else "no model has a version yet: loopwright start PIPELINE"
     shown = model if version is None else f"{model}/{version}"
     unknown = NotFound(f"no model version {shown}", field="version", value=version, next_step=hint)

@@ -73,7 +73,9 @@ class CountRequests:
     def __init__(self, app: ASGIApp, metrics: ServerMetrics, routes: Sequence[BaseRoute]) -> None:
         self._app, self._metrics = app, metrics
         # The router names the endpoint it chose, and each route here has one of its own.
-        self._templates: Mapping[Any, str] = {one.endpoint: one.path for one in routes if isinstance(one, Route)}
+        self._templates: Mapping[Any, str] = {
+            base_route.endpoint: base_route.path for base_route in routes if isinstance(base_route, Route)
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""

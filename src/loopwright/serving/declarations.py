@@ -31,17 +31,17 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
         PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     _check(spec)
-    found = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
-    if found is not None and found.spec == spec:
-        return found
-    if found is not None:
-        _check_change(found.spec, spec)
-    _check_loosening(tx, found, spec)
+    deployment = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
+    if deployment is not None and deployment.spec == spec:
+        return deployment
+    if deployment is not None:
+        _check_change(deployment.spec, spec)
+    _check_loosening(tx, deployment, spec)
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
     sql.put_deployment(tx.connection, made)
     facts = DeploymentDeclared(spec.name, spec.model, spec.is_external, digest_of(to_builtins(spec)))
     tx.emit(facts, tx.ref("deployment", spec.name), reason=reason)
-    if found is not None and not spec.is_external:
+    if deployment is not None and not spec.is_external:
         refresh(tx, deployment=spec.name, reason="its declaration changed")
     return made
 
@@ -70,7 +70,7 @@ def _check_loosening(tx: Tx, before: Deployment | None, spec: DeploymentSpec) ->
     if not changes or has_role(tx, Role.APPROVER):
         return
     approved = approvals.list_approvals(tx, state="approved", subject=tx.ref("deployment", spec.name))
-    if any(one.digest == _change_digest(before, spec) for one in approved):
+    if any(approval.digest == _change_digest(before, spec) for approval in approved):
         return
     raise PermissionDenied(
         f"this declaration loosens the rules of {spec.name}: {'; '.join(changes)}",
@@ -89,10 +89,10 @@ def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[s
         return []
     others = sql.list_deployments(tx.connection, tx.project, model=spec.model)
     return [
-        f"{change} (as {one.name} has it)"
-        for one in others
-        if not one.spec.is_external
-        for change in loosened_decisions(one.spec, spec)
+        f"{change} (as {deployment.name} has it)"
+        for deployment in others
+        if not deployment.spec.is_external
+        for change in loosened_decisions(deployment.spec, spec)
     ]
 
 

@@ -45,7 +45,7 @@ def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
 @query("serving.external_deployments", internal=True, parts=("gateway",), above_projects=True)
 def external_deployments(tx: Tx) -> list[Deployment]:
     """Return the deployments of every project whose model runs elsewhere; gateways only log for them."""
-    return [found for found in sql.every_deployment(tx.connection) if found.spec.is_external]
+    return [deployment for deployment in sql.every_deployment(tx.connection) if deployment.spec.is_external]
 
 
 def lock_served(tx: Tx, deployment: str) -> Deployment:

@@ -54,8 +54,8 @@ def gateways(tx: Tx) -> list[GatewayLease]:
     return [
         replace(
             lease,
-            failures=[one for one in lease.failures if one.project == tx.project],
-            troubles=[one for one in lease.troubles if one.project in ("", tx.project)],
+            failures=[release_failure for release_failure in lease.failures if release_failure.project == tx.project],
+            troubles=[trouble for trouble in lease.troubles if trouble.project in ("", tx.project)],
         )
         for lease in sql.list_gateways(tx.connection, SYSTEM, alive_at=tx.wall_us)
     ]

@@ -92,25 +92,25 @@ def _variant(
     tx: Tx, deployment: Deployment, name: str, version: int, weight: float, *, is_shadow: bool = False
 ) -> Variant:
     spec = deployment.spec
-    found = registry.get_version(tx, model=spec.model, version=version)
-    if found.signature.task != spec.task:
+    model_version = registry.get_version(tx, model=spec.model, version=version)
+    if model_version.signature.task != spec.task:
         raise InvalidInput(
             f"version {version} of {spec.model} answers another task",
             field="version",
-            value=found.signature.task,
+            value=model_version.signature.task,
             rule=f"deployment {spec.name} serves {spec.task}",
         )
     return Variant(
         name=name,
-        model=found.model,
-        version=found.version,
-        flavour=found.flavour,
-        files=found.files,
-        signature=found.signature,
+        model=model_version.model,
+        version=model_version.version,
+        flavour=model_version.flavour,
+        files=model_version.files,
+        signature=model_version.signature,
         weight=weight,
         is_shadow=is_shadow,
-        digest=found.digest,
-        plan=found.plan_digest,
+        digest=model_version.digest,
+        plan=model_version.plan_digest,
     )
 
 
@@ -225,8 +225,8 @@ def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
 @query("serving.get_release")
 def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Release:
     """Return one release of a deployment, by default the one that serves."""
-    found = sql.find_release(tx.connection, tx.project, deployment, number)
-    if found is None:
+    release = sql.find_release(tx.connection, tx.project, deployment, number)
+    if release is None:
         what = "a release" if number is None else f"release {number}"
         raise NotFound(
             f"deployment {deployment} has no such release",
@@ -235,7 +235,7 @@ def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Releas
             rule=f"{what} must exist",
             next_step=f"loopwright deploy {deployment} --version N makes the first one",
         )
-    return found
+    return release
 
 
 @query("serving.releases")

@@ -150,8 +150,8 @@ _newest_beyond = select(releases.c.document).join(_beyond, _is_newest).order_by(
 
 def newest_releases(connection: Connection, position: int) -> list[Release]:
     """Return the newest release of each deployment of every project, those beyond a position, in their order."""
-    found = connection.execute(_newest_beyond, {"position": position})
-    return [msgspec.convert(row.document, Release) for row in found]
+    result = connection.execute(_newest_beyond, {"position": position})
+    return [msgspec.convert(row.document, Release) for row in result]
 
 
 _newest = select(func.max(releases.c.position)).where(releases.c.project_id == bindparam("project"))
@@ -234,10 +234,10 @@ def insert_look(connection: Connection, project: str, look: Look) -> bool:
 def list_looks(connection: Connection, project: str, rollout_id: str) -> list[Look]:
     """Return every look at a rollout, in order."""
     statement = select(looks).where(looks.c.project_id == project, looks.c.rollout_id == rollout_id)
-    found = connection.execute(statement.order_by(looks.c.step, looks.c.look))
+    result = connection.execute(statement.order_by(looks.c.step, looks.c.look))
     return [
         Look(row.rollout_id, row.step, row.look, msgspec.convert(row.verdicts, list[StepVerdict]), row.event_at)
-        for row in found
+        for row in result
     ]
 
 

@@ -104,8 +104,8 @@ def paired_auc(labels: Floats, champion: Floats, candidate: Floats) -> Paired | 
     if min(positives, len(labels) - positives) < 2:
         return None
     first, second = metrics.roc_auc(labels, champion), metrics.roc_auc(labels, candidate)
-    found = metrics.delong_difference(labels, champion, candidate)
-    return Paired(first, second, found.value, found.low, found.high)
+    difference = metrics.delong_difference(labels, champion, candidate)
+    return Paired(first, second, difference.value, difference.low, difference.high)
 
 
 def _paired(champion: float, candidate: float, difference: float, spread: float) -> Paired:

@@ -29,7 +29,9 @@ def is_as_strict(gate: GateSpec, before: GateSpec) -> bool:
     if gate.kind != before.kind or gate.kind not in _LIMITS:
         return False
     name, sign = _LIMITS[gate.kind]
-    rest, rest_before = ({key: value for key, value in one.args.items() if key != name} for one in (gate, before))
+    rest, rest_before = (
+        {key: value for key, value in gate_spec.args.items() if key != name} for gate_spec in (gate, before)
+    )
     limit, limit_before = gate.args.get(name, 0.0), before.args.get(name, 0.0)
     is_number = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (limit, limit_before))
     return rest == rest_before and is_number and bool(sign * limit >= sign * limit_before)

@@ -79,9 +79,9 @@ def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> N
     settings = take_settings()
     tell_unknown_settings()
     # What lies for a moment in a folder of the whole machine, every program of this user reads.
-    place = settings.state_dir / "tmp"
-    place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    tempfile.tempdir = str(place)
+    path = settings.state_dir / "tmp"
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    tempfile.tempdir = str(path)
     if settings.is_supervised:
         end_with_parent()
     try:

@@ -20,10 +20,10 @@ def write_template(folder: Path, name: str) -> list[Path]:
         wanted = {folder / file: source / file for file in ("flights.py", "ingest.py")}
     else:
         wanted = {folder / "project.py": _HERE / f"{name}.txt"}
-    for place in wanted:
-        if place.exists():
-            raise Conflict("this file exists already; nothing was written", field="folder", value=str(place))
+    for path in wanted:
+        if path.exists():
+            raise Conflict("this file exists already; nothing was written", field="folder", value=str(path))
     folder.mkdir(parents=True, exist_ok=True)
-    for place, source_file in wanted.items():
-        shutil.copy(source_file, place)
+    for path, source_file in wanted.items():
+        shutil.copy(source_file, path)
     return list(wanted)

@@ -53,8 +53,8 @@ def open_project_store(state_dir: Path, project: str) -> OnlineStore:
 def _part(old: Path, state_dir: Path) -> list[str]:
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         keys = "SELECT view_key FROM online UNION SELECT view_key FROM fills"
-        found = connection.execute(f"SELECT DISTINCT substr(view_key, 1, instr(view_key, '/') - 1) FROM ({keys})")
-        projects = sorted(project for (project,) in found.fetchall() if project)
+        cursor = connection.execute(f"SELECT DISTINCT substr(view_key, 1, instr(view_key, '/') - 1) FROM ({keys})")
+        projects = sorted(project for (project,) in cursor.fetchall() if project)
         for project in projects:
             target = Path(online_url(state_dir, project))
             if not target.exists():  # else a life before was killed on its way, after this one

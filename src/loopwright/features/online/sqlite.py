@@ -297,10 +297,10 @@ class SqliteOnlineStore:
     def _file(self) -> tuple[int, int]:
         """Return what tells the file apart from another of its name."""
         try:
-            found = self.path.stat()
+            status = self.path.stat()
         except OSError:
             return (0, 0)
-        return (found.st_dev, found.st_ino)
+        return (status.st_dev, status.st_ino)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

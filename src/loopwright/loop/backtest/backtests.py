@@ -63,7 +63,9 @@ def start_backtest(
     find_scope(declared, deployment, first, last, check_zone(zone))
     spec = narrow_spec(declared, deployment)
     tx.require_blobs(*named_blobs(spec))
-    versions = {one.name: data.get_version(tx, dataset=one.name).version for one in spec.datasets}
+    versions = {
+        dataset_spec.name: data.get_version(tx, dataset=dataset_spec.name).version for dataset_spec in spec.datasets
+    }
     name = tx.new_id("bkt")
     ref = tx.ref("backtest", name)
     job = tx.start_job(PlayBacktest(name), ref)

@@ -139,10 +139,17 @@ def measured(part: pl.DataFrame, scope: Scope) -> dict[str, Any]:
     made = {series: part.filter(pl.col("series") == series).height for series in (*scope.series, SERVED)}
     rows = score_rows(part.drop("variant").rename({"series": "variant"}), scope.task, [])
     numbers: dict[str, Any] = {}
-    for one in measure(rows, made, MonitorSpec(every_us=0, performance=scope.metric), scope.task):
-        interval = None if one.low is None or one.high is None else [round(one.low, 4), round(one.high, 4)]
-        name = f"{scope.short}_{one.variant}"
-        numbers |= {name: None if one.value is None else round(one.value, 4), f"{name}_interval": interval}
+    for performance in measure(rows, made, MonitorSpec(every_us=0, performance=scope.metric), scope.task):
+        interval = (
+            None
+            if performance.low is None or performance.high is None
+            else [round(performance.low, 4), round(performance.high, 4)]
+        )
+        name = f"{scope.short}_{performance.variant}"
+        numbers |= {
+            name: None if performance.value is None else round(performance.value, 4),
+            f"{name}_interval": interval,
+        }
     return numbers
 
 

@@ -61,7 +61,13 @@ class OnnxFlavour:
     def load(self, folder: Path, signature: Signature) -> OnnxPredictor:
         """Open a session."""
         session = _open((folder / FILE).read_bytes())
-        _check(session, [TrainingColumn(one.name, one.kind, one.categories) for one in signature.inputs])
+        _check(
+            session,
+            [
+                TrainingColumn(input_column.name, input_column.kind, input_column.categories)
+                for input_column in signature.inputs
+            ],
+        )
         return OnnxPredictor(session, signature)
 
     def inspect(self, path: Path, columns: list[TrainingColumn], task: Task, folder: Path) -> Saved:

@@ -59,7 +59,9 @@ def judge(spec: JudgeSpec, parts: Iterable[LookPart], before: pl.LazyFrame) -> l
     looking = _Shadow(spec, spec.step) if isinstance(spec.step, ShadowStep) else _Canary(spec.step, before)
     for part in parts:
         looking.add(part)
-    return [msgspec.structs.replace(found, step=spec.index, at_us=spec.end_at) for found in looking.verdicts()]
+    return [
+        msgspec.structs.replace(step_verdict, step=spec.index, at_us=spec.end_at) for step_verdict in looking.verdicts()
+    ]
 
 
 class _Shadow:

@@ -113,7 +113,11 @@ def describe_progress(rollout: Rollout, now_us: int) -> str:
     else:
         due_at = next_look_at(step, rollout.step_started_at + rollout.paused_us, now_us)
         parts.append(f"judged again {format_moment(due_at)}")
-    found = [f"{one.metric} {one.verdict}: {one.message}" for one in rollout.verdicts if one.step == rollout.step]
+    found = [
+        f"{step_verdict.metric} {step_verdict.verdict}: {step_verdict.message}"
+        for step_verdict in rollout.verdicts
+        if step_verdict.step == rollout.step
+    ]
     return f"{', '.join(parts)}; {'; '.join(found) or 'no verdict yet'}"
 
 

@@ -157,30 +157,31 @@ def _fit_to_serve(
         NotFound: There is no such version.
         Conflict: It serves already, or its gates did not pass and nobody forces it.
     """
-    found = registry.get_version(tx, model=deployment.spec.model, version=version)
+    model_version = registry.get_version(tx, model=deployment.spec.model, version=version)
     if version == champion:
         raise Conflict(
             f"version {version} is the champion of {deployment.name} already", field="version", value=version
         )
-    report = judged_by(tx, found)
+    report = judged_by(tx, model_version)
     if forced_reason or (report is not None and report.forced_by):
-        return found
+        return model_version
     results = [] if report is None else report.results
     # What counts are the gates of today's declaration, not those that happened to run.
     passed = [result.gate for result in results if result.verdict == "passed"]
     unproven = missing_gates(passed, deployment.spec.gates)
     if not unproven:
-        return found
+        return model_version
     failed = [result.message for result in results if result.verdict != "passed"]
     never = missing_gates([result.gate for result in results], unproven)
     failed += [f"{describe_gate(gate)} was never judged" for gate in never if results]
     raise Conflict(
-        f"version {version} of {found.model} "
+        f"version {version} of {model_version.model} "
         + ("did not pass its gates" if results else "has not been through its gates"),
         field="version",
         value=version,
         rule="; ".join(failed) or "every declared gate passed",
-        next_step=f"loopwright evaluate {found.model}, or train a better one; an approver may force it with a reason",
+        next_step=f"loopwright evaluate {model_version.model}, or train a better one; "
+        "an approver may force it with a reason",
     )
 
 
@@ -198,7 +199,7 @@ def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
     approved = approvals.list_approvals(tx, state="approved", subject=tx.ref("rollout", rollout_id))
     # Approvals that were asked for by older versions of the platform name the model version alone.
     known = (_approved_digest(tx, deployment, candidate, rollout), candidate.digest)
-    if not any(one.digest in known for one in approved):
+    if not any(approval.digest in known for approval in approved):
         return stop(tx, rollout, "what was approved has changed since: its gates or its declaration; deploy it again")
     return advance(tx, rollout, reason or "approved")
 

@@ -53,15 +53,15 @@ def find(tx: Tx, rollout_id: str) -> Rollout:
     Raises:
         NotFound: There is none.
     """
-    found = sql.find_rollout(tx.connection, tx.project, rollout_id)
-    if found is None:
+    rollout = sql.find_rollout(tx.connection, tx.project, rollout_id)
+    if rollout is None:
         raise NotFound(
             "no such rollout",
             field="rollout_id",
             value=rollout_id,
             next_step="loopwright call serving.rollouts",
         )
-    return found
+    return rollout
 
 
 def hold(tx: Tx, rollout_id: str) -> Rollout:

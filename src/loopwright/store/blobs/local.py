@@ -69,12 +69,12 @@ class LocalBlobStore:
 
     def renew(self, digest: str, size_bytes: int | None = None) -> bool:
         """Make a blob as young as if it were put now; False if it is not stored, or has another size."""
-        place = self._place(digest)
+        path = self._place(digest)
         try:
-            if size_bytes is not None and place.stat().st_size != size_bytes:
+            if size_bytes is not None and path.stat().st_size != size_bytes:
                 return False
             with self._locked(fcntl.LOCK_SH):
-                os.utime(place)
+                os.utime(path)
         except OSError:
             return False  # it is gone, or this folder is not ours: writing it says which
         return True
@@ -145,11 +145,11 @@ class LocalBlobStore:
                 file.flush()
                 os.fsync(file.fileno())
                 ref = BlobRef(digest.hexdigest(), file.tell())
-            place = self._place(ref.digest)
-            self._make_folder(place.parent)
+            path = self._place(ref.digest)
+            self._make_folder(path.parent)
             with self._locked(fcntl.LOCK_SH):
-                Path(name).replace(place)
-            sync_folder(place.parent)
+                Path(name).replace(path)
+            sync_folder(path.parent)
         except OSError as error:
             Path(name).unlink(missing_ok=True)
             raise _translate(error, self.root) from None

@@ -47,9 +47,9 @@ def insert_job(tx: "Tx", kind: str, lane: str, ref: str, args: dict[str, Any], j
         "due_at": tx.wall_us,
     }
     upsert(tx.connection, jobs, [row], key=("project_id", "job_id"), do_update=False)
-    found = find_job(tx.connection, tx.project, job_id)
-    assert found is not None
-    return found
+    job = find_job(tx.connection, tx.project, job_id)
+    assert job is not None
+    return job
 
 
 _find_job = Statement(

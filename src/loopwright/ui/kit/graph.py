@@ -98,7 +98,7 @@ def _untangle(columns: dict[int, list[str]], links: list[tuple[str, str]]) -> No
 
 def draw_graph(nodes: Sequence[Node], edges: Sequence[tuple[str, str]], label: str) -> Markup:
     """Return the graph as SVG; each node is a link and carries its full name as title."""
-    placed = {one.node.key: one for one in place(nodes, edges)}
+    placed = {placed.node.key: placed for placed in place(nodes, edges)}
     width = max((one.x for one in placed.values()), default=0) + _WIDTH + _PAD
     height = max((one.y for one in placed.values()), default=0) + _HEIGHT + _PAD
     lines = [_edge(placed[a], placed[b]) for a, b in edges if a in placed and b in placed and a != b]

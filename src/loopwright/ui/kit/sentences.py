@@ -257,7 +257,10 @@ def _text(event: Event) -> str:
 
 def traffic_words(variants: Sequence[ReleasedVariant]) -> str:
     """Return who serves what share, as in ``v16 90 %, v17 10 %, v2 unseen``."""
-    parts = [f"v{one.version} {'unseen' if one.is_shadow else percent(one.weight)}" for one in variants]
+    parts = [
+        f"v{released_variant.version} {'unseen' if released_variant.is_shadow else percent(released_variant.weight)}"
+        for released_variant in variants
+    ]
     return ", ".join(parts) or "nothing"
 
 

@@ -168,9 +168,9 @@ def line_chart(
         return Markup('<p class="empty">{}</p>').format("nothing to draw yet")
     frame = _frame(drawn, width, height)
     body = [_grid(frame, x_kind)]
-    body += [_mark_line(frame, one) for one in marks if frame.x0 <= one.x <= frame.x1]
-    body += [_band(frame, one) for one in drawn]
-    body += [_line(frame, one) for one in drawn]
+    body += [_mark_line(frame, mark) for mark in marks if frame.x0 <= mark.x <= frame.x1]
+    body += [_band(frame, series) for series in drawn]
+    body += [_line(frame, series) for series in drawn]
     body.append(_names(frame, drawn))
     return Markup(
         '<svg class="lines" role="img" aria-label="{}" viewBox="0 0 {} {}" width="{}" height="{}">{}</svg>'

@@ -18,11 +18,14 @@ def show_datasets(ask: Ask) -> View:
     """Return the datasets with their newest versions."""
     found = ask(data.list_datasets)
     newest = {
-        one.name: ask.find(data.get_version, dataset=one.name, version=one.latest)
-        for one in found[:PAGE_ROWS]
-        if one.latest
+        dataset.name: ask.find(data.get_version, dataset=dataset.name, version=dataset.latest)
+        for dataset in found[:PAGE_ROWS]
+        if dataset.latest
     }
-    rows = {name: None if one is None else _without_fragments(one) for name, one in newest.items()}
+    rows = {
+        name: None if dataset_version is None else _without_fragments(dataset_version)
+        for name, dataset_version in newest.items()
+    }
     return View("data/datasets.html", "Data", "Data", {"datasets": found[:PAGE_ROWS], "newest": rows})
 
 
@@ -41,14 +44,18 @@ def _without_fragments(version: DatasetVersion) -> dict[str, object]:
 def show_dataset(ask: Ask) -> View:
     """Return the versions of a dataset, newest first."""
     name = ask.part("dataset")
-    found = ask(data.get, dataset=name)
+    dataset = ask(data.get, dataset=name)
     versions = ask(data.list_versions, dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before"))
     shown = versions[:PAGE_ROWS]
     facts = {
-        "dataset": found,
+        "dataset": dataset,
         "versions": shown,
         "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
-        "views": [one for one in ask(features.list_definitions, kind="view") if one.spec.get("dataset") == name],
+        "views": [
+            definition
+            for definition in ask(features.list_definitions, kind="view")
+            if definition.spec.get("dataset") == name
+        ],
     }
     return View("data/dataset.html", name, "Data", facts)
 
@@ -56,16 +63,16 @@ def show_dataset(ask: Ask) -> View:
 def show_version(ask: Ask) -> View:
     """Return one version: its checks with the rows that failed, its schema, where it came from."""
     name, number = ask.part("dataset"), ask.part_number("version")
-    found = ask(data.get_version, dataset=name, version=number)
+    dataset_version = ask(data.get_version, dataset=name, version=number)
     ref = f"{ask.project}/dataset:{name}/{number}"
-    newest_first = sorted(found.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
+    newest_first = sorted(dataset_version.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
     facts = {
-        "version": found,
+        "version": dataset_version,
         "ref": ref,
         "fragments": newest_first[:PAGE_ROWS],
-        "fragments_count": len(found.fragments),
+        "fragments_count": len(dataset_version.fragments),
         "downstream": ask(lineage.downstream, ref=ref, depth=1)[:PAGE_ROWS],
-        "missing": _missing(ask, found),
+        "missing": _missing(ask, dataset_version),
     }
     return View("data/dataset_version.html", f"{name} v{number}", "Data", facts)
 
@@ -74,7 +81,11 @@ def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
     """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
     with suppress(LoopwrightError):
         profile = data.read.read_profile(version, ask.blobs)
-        return {} if profile is None else {name: one.nulls + one.nans for name, one in profile.columns.items()}
+        return (
+            {}
+            if profile is None
+            else {name: column_profile.nulls + column_profile.nans for name, column_profile in profile.columns.items()}
+        )
     return {}
 
 

@@ -13,12 +13,14 @@ def show_features(ask: Ask) -> View:
     newest: dict[str, Materialization] = {}
     for fill in fills:
         newest.setdefault(fill.view, fill)
-    services = [one for one in found if one.kind == "service"]
-    sets = {one.name: ask(features.list_training_sets, service=one.name, limit=10) for one in services}
+    services = [definition for definition in found if definition.kind == "service"]
+    sets = {
+        definition.name: ask(features.list_training_sets, service=definition.name, limit=10) for definition in services
+    }
     facts = {
         "services": services,
-        "views": [one for one in found if one.kind == "view"],
-        "requests": [one for one in found if one.kind == "request"],
+        "views": [definition for definition in found if definition.kind == "view"],
+        "requests": [definition for definition in found if definition.kind == "request"],
         "filled": newest,
         "training_sets": [one for listed in sets.values() for one in listed],
     }

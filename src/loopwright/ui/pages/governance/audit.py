@@ -42,8 +42,8 @@ def show_audit(ask: Ask) -> View:
 def show_approvals(ask: Ask) -> View:
     """Return what waits for a decision, and the decisions made."""
     found = ask(approvals.list_approvals)
-    waiting = [one for one in found if one.state == "waiting"]
-    decided = [one for one in found if one.state != "waiting"]
+    waiting = [approval for approval in found if approval.state == "waiting"]
+    decided = [approval for approval in found if approval.state != "waiting"]
     facts = {"waiting": waiting[:PAGE_ROWS], "decided": decided[:PAGE_ROWS], "decided_count": len(decided)}
     return View("governance/approvals.html", "Approvals", "Approvals", facts)
 

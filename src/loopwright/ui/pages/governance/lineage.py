@@ -71,9 +71,9 @@ def find_lineage(ask: Ask) -> View | Elsewhere:
     if text:
         ref = parse_ref(text, ask.project)
         return Elsewhere(address(ask.project, "lineage", *short_ref(str(ref), ask.project).split("/")))
-    starts = [f"model:{one.model}/{one.versions}" for one in ask(registry.list_models) if one.versions]
-    starts += [f"deployment:{one.name}" for one in ask(serving.list_deployments)]
-    starts += [f"dataset:{one.name}" for one in ask(data.list_datasets)]
+    starts = [f"model:{model.model}/{model.versions}" for model in ask(registry.list_models) if model.versions]
+    starts += [f"deployment:{deployment.name}" for deployment in ask(serving.list_deployments)]
+    starts += [f"dataset:{dataset.name}" for dataset in ask(data.list_datasets)]
     return View("governance/find_lineage.html", "Lineage", "Lineage", {"starts": starts[:100]})
 
 

@@ -114,10 +114,10 @@ def most_urgent(
     called = {ref.name for need in needs if (ref := parse_ref(need.ref, project)).kind in ("deployment", "release")}
 
     def urgency(name: str) -> tuple[bool, int, str]:
-        drifted = sum(one.is_drifted for one in newest[name].drift) if name in newest else 0
+        drifted = sum(drift.is_drifted for drift in newest[name].drift) if name in newest else 0
         return name not in called, -drifted, name
 
-    return sorted((one.spec.name for one in declared), key=urgency)[:MOST_DEPLOYMENTS]
+    return sorted((deployment.spec.name for deployment in declared), key=urgency)[:MOST_DEPLOYMENTS]
 
 
 def need_row(need: Need, project: str) -> NeedRow:
@@ -140,8 +140,12 @@ def needs_words(by_kind: dict[str, int]) -> str:
 
 def closing(retrains: Sequence[RetrainRecord]) -> Closing:
     """Return when the loop last closed by itself or by a person, and how long that took as a rule."""
-    promoted = [one for one in retrains if one.state == "promoted"]
-    ended = [(one.finished_at, one.finished_at - one.event_at) for one in promoted if one.finished_at is not None]
+    promoted = [retrain_record for retrain_record in retrains if retrain_record.state == "promoted"]
+    ended = [
+        (retrain_record.finished_at, retrain_record.finished_at - retrain_record.event_at)
+        for retrain_record in promoted
+        if retrain_record.finished_at is not None
+    ]
     if not ended:
         return Closing(None, None, None, 0)
     at_us, took_us = max(ended)

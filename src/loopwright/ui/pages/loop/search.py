@@ -50,35 +50,36 @@ def _everything(ask: Ask) -> list[Hit]:
     def at(*parts: object) -> str:
         return address(ask.project, *parts)
 
-    hits = [Hit("dataset", one.name, "", at("data", one.name)) for one in ask(data.list_datasets)]
-    hits += [Hit(one.kind, one.name, "", at("features")) for one in ask(features.list_definitions)]
+    hits = [Hit("dataset", dataset.name, "", at("data", dataset.name)) for dataset in ask(data.list_datasets)]
+    hits += [Hit(definition.kind, definition.name, "", at("features")) for definition in ask(features.list_definitions)]
     hits += [
-        Hit("experiment", one.name, f"{one.runs} runs", at("experiments", one.name))
-        for one in ask(tracking.list_experiments)
+        Hit("experiment", experiment.name, f"{experiment.runs} runs", at("experiments", experiment.name))
+        for experiment in ask(tracking.list_experiments)
     ]
     hits += [
         Hit(
             "model",
-            one.model,
-            ", ".join(f"{alias} v{number}" for alias, number in sorted(one.aliases.items())),
-            at("models", one.model),
+            model.model,
+            ", ".join(f"{alias} v{number}" for alias, number in sorted(model.aliases.items())),
+            at("models", model.model),
         )
-        for one in ask(registry.list_models)
+        for model in ask(registry.list_models)
     ]
     hits += [
-        Hit("pipeline", one.name, "", address(ask.project, "pipelines", pipeline=one.name))
-        for one in ask(pipelines.list_pipelines)
+        Hit("pipeline", pipeline.name, "", address(ask.project, "pipelines", pipeline=pipeline.name))
+        for pipeline in ask(pipelines.list_pipelines)
     ]
     hits += [
-        Hit("deployment", one.name, one.spec.model, at("deployments", one.name))
-        for one in ask(serving.list_deployments)
+        Hit("deployment", deployment.name, deployment.spec.model, at("deployments", deployment.name))
+        for deployment in ask(serving.list_deployments)
     ]
     hits += [
-        Hit("incident", one.title, one.state, at("incidents", one.incident_id)) for one in ask(monitoring.incidents)
+        Hit("incident", incident.title, incident.state, at("incidents", incident.incident_id))
+        for incident in ask(monitoring.incidents)
     ]
     hits += [
-        Hit("run", one.name or one.run_id, one.experiment, at("runs", one.run_id))
-        for one in ask(tracking.search_runs, limit=1000)
+        Hit("run", run.name or run.run_id, run.experiment, at("runs", run.run_id))
+        for run in ask(tracking.search_runs, limit=1000)
     ]
     return hits
 

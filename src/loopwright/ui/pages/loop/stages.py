@@ -57,7 +57,7 @@ def _data(ask: Ask) -> Stage:
     if not datasets:
         href = address(ask.project, "data")
         return Stage("Data", "no dataset", state("idle", "empty"), "loopwright apply FILE declares one", None, href)
-    held = [one for one in datasets if one.latest_state == "quarantined"]
+    held = [dataset for dataset in datasets if dataset.latest_state == "quarantined"]
     shown = held[0] if held else max(datasets, key=lambda one: one.changed_at)
     version = ask.find(data.get_version, dataset=shown.name, version=shown.latest) if shown.latest else None
     detail = plural(len(datasets), "dataset") + (f" · {number(version.rows)} rows" if version else "")
@@ -71,10 +71,10 @@ def _features(ask: Ask) -> Stage:
     definitions, href = ask(features.list_definitions), address(ask.project, "features")
     if not definitions:
         return Stage("Features", "none declared", state("idle", "empty"), "", None, href)
-    views = [one for one in definitions if one.kind == "view"]
-    shown = next((one for one in definitions if one.kind == "service"), (views or definitions)[0])
+    views = [definition for definition in definitions if definition.kind == "view"]
+    shown = next((definition for definition in definitions if definition.kind == "service"), (views or definitions)[0])
     fills = ask(features.materializations, limit=1)
-    at_us = fills[0].event_at if fills else max(one.event_at for one in definitions)
+    at_us = fills[0].event_at if fills else max(definition.event_at for definition in definitions)
     look = State("materialized" if fills else "declared", "fine")
     return Stage("Features", shown.name, look, plural(len(views), "view"), at_us, href)
 
@@ -83,8 +83,8 @@ def _training(ask: Ask) -> Stage:
     executions = ask(pipelines.list_executions, limit=LAST_EXECUTIONS)
     if executions:
         newest = executions[0]
-        running = sum(one.state in ("queued", "running") for one in executions)
-        failed = sum(one.state == "failed" for one in executions)
+        running = sum(execution.state in ("queued", "running") for execution in executions)
+        failed = sum(execution.state == "failed" for execution in executions)
         detail = f"{running} running · {failed} failed of the last {len(executions)}"
         href = address(ask.project, "pipelines", newest.execution_id)
         return Stage("Training", newest.pipeline, state(newest.state), detail, newest.event_at, href)
@@ -98,7 +98,7 @@ def _training(ask: Ask) -> Stage:
 
 def _gates(ask: Ask) -> Stage:
     """Return the newest judgement of the model that was trained last; yardsticks, which no gate judges, are passed."""
-    models = [one for one in ask(registry.list_models) if one.versions]
+    models = [model for model in ask(registry.list_models) if model.versions]
     if not models:
         return Stage("Gates", "no model", state("idle", "empty"), "", None, address(ask.project, "models"))
     newest = max(models, key=lambda one: one.last_recorded_at)
@@ -106,9 +106,11 @@ def _gates(ask: Ask) -> Stage:
         report = ask.find(registry.gate_report, model=newest.model, version=version.version)
         if report is None:
             continue
-        passed = sum(one.verdict == "passed" for one in report.results)
+        passed = sum(gate_result.verdict == "passed" for gate_result in report.results)
         word = f"{passed} of {len(report.results)} passed" if report.results else "none was tried"
-        first_failed = next((one.message for one in report.results if one.verdict != "passed"), "all gates hold")
+        first_failed = next(
+            (gate_result.message for gate_result in report.results if gate_result.verdict != "passed"), "all gates hold"
+        )
         detail = "forced by a person" if report.forced_by else first_failed
         href = address(ask.project, "models", newest.model, version.version)
         subject = f"{newest.model} v{version.version}"
@@ -139,9 +141,9 @@ def _monitoring(ask: Ask, newest: dict[str, Window]) -> Stage:
     if not newest:
         href = address(ask.project, "monitoring")
         return Stage("Monitoring", "no window yet", state("idle", "waits"), "", None, href)
-    drifted = {name: sum(one.is_drifted for one in window.drift) for name, window in newest.items()}
+    drifted = {name: sum(drift.is_drifted for drift in window.drift) for name, window in newest.items()}
     furthest = {
-        name: max((one.distance / one.above for one in window.drift if one.above), default=0.0)
+        name: max((drift.distance / drift.above for drift in window.drift if drift.above), default=0.0)
         for name, window in newest.items()
     }
     name = max(sorted(newest), key=lambda name: (drifted[name], furthest[name]))
@@ -156,7 +158,9 @@ def _monitoring(ask: Ask, newest: dict[str, Window]) -> Stage:
 
 
 def _feedback(ask: Ask, rows: Sequence[DeploymentRow], retrains: Sequence[RetrainRecord]) -> Stage:
-    live = next((one for one in retrains if one.state in ("training", "rolling_out")), None)
+    live = next(
+        (retrain_record for retrain_record in retrains if retrain_record.state in ("training", "rolling_out")), None
+    )
     name = live.deployment if live else rows[0].name if rows else ""
     settled = ask(monitoring.windows, deployment=name, state="settled", limit=1) if name else []
     href = address(ask.project, "monitoring", name) if name else address(ask.project, "monitoring")

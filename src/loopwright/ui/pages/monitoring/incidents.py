@@ -23,21 +23,21 @@ def show_incidents(ask: Ask) -> View:
 def show_incident(ask: Ask) -> View:
     """Return one incident with its alerts and what was recorded about it."""
     incident_id = ask.part("incident_id")
-    found = ask(monitoring.get_incident, incident_id=incident_id)
+    incident = ask(monitoring.get_incident, incident_id=incident_id)
     events = [
         event
-        for event in ask(audit.list_events, ref=found.subject, limit=MOST_READ)
-        if event.event_at >= found.opened_at
+        for event in ask(audit.list_events, ref=incident.subject, limit=MOST_READ)
+        if event.event_at >= incident.opened_at
     ]
     own = ask(audit.list_events, ref=f"{ask.project}/incident:{incident_id}", limit=50)
     told = sorted({event.position: event for event in (*events, *own)}.values(), key=lambda event: -event.position)
     facts = {
-        "incident": found,
+        "incident": incident,
         "alerts": ask(monitoring.list_alerts, incident_id=incident_id)[:PAGE_ROWS],
         "events": recent_changes(told, ("monitoring.window_",), 30, read=MOST_READ),
-        "subject_page": page_of(found.subject, ask.project),
+        "subject_page": page_of(incident.subject, ask.project),
     }
-    return View("monitoring/incident.html", found.title, "Incidents", facts)
+    return View("monitoring/incident.html", incident.title, "Incidents", facts)
 
 
 ROUTES = [*page("/incidents", show_incidents), *page("/incidents/{incident_id}", show_incident)]

@@ -55,20 +55,22 @@ def show_monitors(ask: Ask) -> View | Elsewhere:
     found = ask(monitoring.list_monitors)
     if len(found) == 1:
         return Elsewhere(address(ask.project, "monitoring", found[0].deployment))
-    rows = [deployment_row(ask, one.deployment) for one in found[:100]]
+    rows = [deployment_row(ask, monitor.deployment) for monitor in found[:100]]
     return View("serving/deployments.html", "Monitoring", "Monitoring", {"deployments": rows, "count": len(found)})
 
 
 def show_monitor(ask: Ask) -> View:
     """Return the heat map of drift, quality over time, segments and value of one deployment."""
     name = ask.part("deployment")
-    found = ask(monitoring.get, deployment=name)
+    monitor = ask(monitoring.get, deployment=name)
     before = ask.asked_number("before")
     windows = ask(monitoring.windows, deployment=name, end_at=before, limit=MOST_WINDOWS)
     shown = windows[:SHOWN_WINDOWS]
     newest = shown[0] if shown else None
     spans = [
-        one for one in windows if any(part.value is not None for listed in one.segments.values() for part in listed)
+        window
+        for window in windows
+        if any(part.value is not None for listed in window.segments.values() for part in listed)
     ]
     segments = [
         SegmentRow(segment, one)
@@ -80,17 +82,19 @@ def show_monitor(ask: Ask) -> View:
     releases = ask(serving.list_releases, deployment=name, limit=MOST_RELEASES)
     series = quality_series(windows, releases)
     facts = {
-        "monitor": found,
+        "monitor": monitor,
         "deployment": name,
         "windows": shown,
-        "heat": heat_rows(shown, found.spec.above),
+        "heat": heat_rows(shown, monitor.spec.above),
         "segments": segments[:100],
         "segments_at": spans[0].end_at if spans else None,
         "variants": [one.name for one in series],
         "candidates": [one.name for one in series if one.name.startswith(CANDIDATE)],
         "windows_a_point": windows_a_point(windows),
-        "metric": next((one.metric for window in windows if (one := quality_of(window))), found.spec.performance),
-        "expected": found.metrics.get(found.spec.performance),
+        "metric": next(
+            (performance.metric for window in windows if (performance := quality_of(window))), monitor.spec.performance
+        ),
+        "expected": monitor.metrics.get(monitor.spec.performance),
         "value": _total_value(windows),
         "incidents": ask(monitoring.incidents, subject=f"{ask.project}/deployment:{name}", limit=20),
         "before": before,
@@ -108,7 +112,7 @@ def show_monitor(ask: Ask) -> View:
 
 def heat_rows(windows: list[Window], above: float) -> list[HeatRow]:
     """Return the features of the shown windows, those that drift first, then by their newest distance."""
-    by_window = [{one.feature: one for one in window.drift} for window in windows]
+    by_window = [{drift.feature: drift for drift in window.drift} for window in windows]
     features = list(dict.fromkeys(name for drifts in by_window for name in drifts))
     rows = []
     for feature in features:
@@ -137,23 +141,29 @@ def _drift_state(now: FeatureDrift | None, above: float) -> State:
 def _values(windows: list[Window]) -> list[Point]:
     points = []
     for window in reversed(windows):
-        one = quality_of(window)
-        points.append(Point((window.start_at + window.end_at) / 2, None if one is None else one.value_sum))
+        performance = quality_of(window)
+        points.append(
+            Point((window.start_at + window.end_at) / 2, None if performance is None else performance.value_sum)
+        )
     return points
 
 
 def _total_value(windows: list[Window]) -> float | None:
-    sums = [one.value_sum for window in windows if (one := quality_of(window)) and one.value_sum is not None]
+    sums = [
+        performance.value_sum
+        for window in windows
+        if (performance := quality_of(window)) and performance.value_sum is not None
+    ]
     return sum(sums) if sums else None
 
 
 def show_window(ask: Ask) -> View:
     """Return one window: every feature and every variant with the numbers behind the colours."""
     name, start_at = ask.part("deployment"), ask.part_number("start_at")
-    one = ask(monitoring.window, deployment=name, start_at=start_at)
-    drift = sorted(one.drift, key=lambda drift: (not drift.is_drifted, -drift.distance))
+    window = ask(monitoring.window, deployment=name, start_at=start_at)
+    drift = sorted(window.drift, key=lambda drift: (not drift.is_drifted, -drift.distance))
     return View(
-        "monitoring/window.html", f"{name} window", "Monitoring", {"window": one, "drift": drift, "deployment": name}
+        "monitoring/window.html", f"{name} window", "Monitoring", {"window": window, "drift": drift, "deployment": name}
     )
 
 

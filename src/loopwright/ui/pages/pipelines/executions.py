@@ -34,9 +34,9 @@ def show_pipelines(ask: Ask) -> View:
 
 def show_execution(ask: Ask) -> View:
     """Return one execution, its steps on a common axis of time."""
-    found = ask(pipelines.get, execution_id=ask.part("execution_id"))
-    facts = {"execution": found, "steps": step_rows(found, ask.tx.wall_us)}
-    return View("pipelines/execution.html", found.pipeline, "Pipelines", facts)
+    execution = ask(pipelines.get, execution_id=ask.part("execution_id"))
+    facts = {"execution": execution, "steps": step_rows(execution, ask.tx.wall_us)}
+    return View("pipelines/execution.html", execution.pipeline, "Pipelines", facts)
 
 
 def step_rows(found: Execution, wall_us: int) -> list[StepRow]:

@@ -45,15 +45,18 @@ def show_model(ask: Ask) -> View:
         unknown = NotFound(f"no model is named {name}", field="model", value=name, next_step="see the list of models")
         raise missing(ask.tx, "model", name, None, unknown)
     shown = found[:PAGE_ROWS]
-    reports = {one.version: ask.find(registry.gate_report, model=name, version=one.version) for one in shown}
-    metrics = list(dict.fromkeys(metric for one in shown for metric in one.metrics))[:4]
+    reports = {
+        model_version.version: ask.find(registry.gate_report, model=name, version=model_version.version)
+        for model_version in shown
+    }
+    metrics = list(dict.fromkeys(metric for model_version in shown for metric in model_version.metrics))[:4]
     facts = {
         "model": name,
         "versions": shown,
         "metrics": metrics,
         "aliases": ask(registry.list_aliases, model=name),
         "reports": {str(number): None if report is None else report.passed for number, report in reports.items()},
-        "deployments": [one.name for one in ask(serving.list_deployments, model=name)],
+        "deployments": [deployment.name for deployment in ask(serving.list_deployments, model=name)],
         "next": shown[-1].version if len(found) > PAGE_ROWS else None,
     }
     return View("registry/model.html", name, "Models", facts)
@@ -62,35 +65,39 @@ def show_model(ask: Ask) -> View:
 def show_version(ask: Ask) -> View:
     """Return everything that speaks for or against a version."""
     name, number = ask.part("model"), ask.part_number("version")
-    found = ask(registry.get_version, model=name, version=number)
+    model_version = ask(registry.get_version, model=name, version=number)
     aliases = ask(registry.list_aliases, model=name)
-    report, judged = _report(ask, found)
-    deployments = [one.name for one in ask(serving.list_deployments, model=name)]
+    report, judged = _report(ask, model_version)
+    deployments = [deployment.name for deployment in ask(serving.list_deployments, model=name)]
     rollouts = [
-        one
+        rollout
         for deployment in deployments
-        for one in ask(serving.list_rollouts, deployment=deployment, limit=50)
-        if one.version == number and one.model == name
+        for rollout in ask(serving.list_rollouts, deployment=deployment, limit=50)
+        if rollout.version == number and rollout.model == name
     ]
     ref = f"{ask.project}/model:{name}/{number}"
-    asked = {f"{ask.project}/rollout:{one.rollout_id}" for one in rollouts}
-    decisions = [one for one in ask(approvals.list_approvals) if one.digest == found.digest or one.subject in asked]
+    asked = {f"{ask.project}/rollout:{rollout.rollout_id}" for rollout in rollouts}
+    decisions = [
+        approval
+        for approval in ask(approvals.list_approvals)
+        if approval.digest == model_version.digest or approval.subject in asked
+    ]
     upstream = ask(lineage.upstream, ref=ref)
     nodes, edges = neighbourhood(ask, ref, upstream, [])
     facts = {
-        "version": found,
+        "version": model_version,
         "ref": ref,
-        "aliases": [one.alias for one in aliases if one.version == number],
-        "champion": next((one.version for one in aliases if one.alias == "champion"), None),
-        "verdict": _verdict(found, report, rollouts, aliases),
+        "aliases": [alias.alias for alias in aliases if alias.version == number],
+        "champion": next((alias.version for alias in aliases if alias.alias == "champion"), None),
+        "verdict": _verdict(model_version, report, rollouts, aliases),
         "report": report,
         "judged": judged,
-        "metrics": metric_rows(found, report),
+        "metrics": metric_rows(model_version, report),
         "rollouts": rollouts,
         "approvals": decisions,
         "deployments": deployments,
         "lineage": upstream[:PAGE_ROWS],
-        "sources": _sources(ask, found),
+        "sources": _sources(ask, model_version),
     }
     return View("registry/version.html", f"{name} v{number}", "Models", facts, {"nodes": nodes, "edges": edges})
 
@@ -121,9 +128,9 @@ def _verdict(
     found: ModelVersion, report: GateReport | None, rollouts: list[Rollout], aliases: list[Alias]
 ) -> dict[str, Any]:
     """Return the answer to the page's question: a state and a sentence."""
-    if any(one.alias == "champion" and one.version == found.version for one in aliases):
+    if any(alias.alias == "champion" and alias.version == found.version for alias in aliases):
         return _say(state("serving", "it is live"), "It is the champion.")
-    live = next((one for one in rollouts if one.is_live), None)
+    live = next((rollout for rollout in rollouts if rollout.is_live), None)
     if live is not None:
         return _say(state(live.state), f"Its rollout in {live.deployment} is under way.")
     if report is None:
@@ -135,9 +142,9 @@ def _verdict(
             State("forced", "warn"), f"{report.forced_by} passed it although gates failed: {report.forced_reason}"
         )
     if not report.passed:
-        failed = [one.message for one in report.results if one.verdict != "passed"]
+        failed = [gate_result.message for gate_result in report.results if gate_result.verdict != "passed"]
         return _say(State("may not", "bad"), "; ".join(failed))
-    stopped = next((one for one in rollouts if one.state == "aborted"), None)
+    stopped = next((rollout for rollout in rollouts if rollout.state == "aborted"), None)
     if stopped is not None:
         return _say(State("was stopped", "warn"), f"Its rollout in {stopped.deployment} was aborted.")
     return _say(State("may go live", "fine"), "Every gate passed on rows it was not trained on.")

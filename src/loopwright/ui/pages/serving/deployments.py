@@ -59,7 +59,7 @@ class MonthRow(msgspec.Struct, frozen=True):
 
 def show_deployments(ask: Ask) -> View:
     """Return the deployments of the project."""
-    names = [one.name for one in ask(serving.list_deployments)]
+    names = [deployment.name for deployment in ask(serving.list_deployments)]
     rows = [deployment_row(ask, name) for name in names[:MOST_SHOWN]]
     return View("serving/deployments.html", "Deployments", "Deployments", {"deployments": rows, "count": len(names)})
 
@@ -94,7 +94,7 @@ def show_deployment(ask: Ask) -> View:
         "months": month_rows(windows),
         "variants": list(dict.fromkeys(one.variant for window in windows for one in window.performance)),
         "windows_a_point": windows_a_point(windows),
-        "metric": next((one.metric for window in windows if (one := quality_of(window))), ""),
+        "metric": next((performance.metric for window in windows if (performance := quality_of(window))), ""),
     }
     extra = {"shares": shares(status.release), "series": series, "marks": release_marks(releases)}
     return View("serving/deployment.html", name, "Deployments", facts, extra)
@@ -118,15 +118,15 @@ def step_rows(rollout: Rollout) -> list[StepRow]:
 def verdict_rows(verdicts: Sequence[StepVerdict]) -> list[VerdictRow]:
     """Return verdicts with their looks; those on one metric share an axis."""
     rows = []
-    for one in verdicts:
+    for step_verdict in verdicts:
         same = [
             abs(end)
             for v in verdicts
-            if v.metric == one.metric
+            if v.metric == step_verdict.metric
             for end in (v.low, v.high, v.difference)
             if end is not None
         ]
-        rows.append(VerdictRow(one, state(one.verdict), max(same, default=0.0) * 1.1))
+        rows.append(VerdictRow(step_verdict, state(step_verdict.verdict), max(same, default=0.0) * 1.1))
     return rows
 
 
@@ -140,8 +140,8 @@ def month_rows(windows: Sequence[Window]) -> list[MonthRow]:
 
 def _means(group: Sequence[Window]) -> dict[str, float | None]:
     found: dict[str, list[float]] = {}
-    for one in (one for window in group for one in window.performance):
-        found.setdefault(one.variant, []).extend([] if one.value is None else [one.value])
+    for performance in (one for window in group for one in window.performance):
+        found.setdefault(performance.variant, []).extend([] if performance.value is None else [performance.value])
     return {variant: sum(values) / len(values) if values else None for variant, values in found.items()}
 
 

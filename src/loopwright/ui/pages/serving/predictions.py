@@ -10,11 +10,11 @@ from loopwright.ui.kit.rendering import View, page
 
 def show_prediction(ask: Ask) -> View:
     """Return everything behind one answer, as sentences, as a graph, and the features it was given."""
-    found = ask.operate(why.why, prediction_id=ask.part("prediction_id"))
-    first = found.nodes[0].details if found.nodes else {}
+    provenance = ask.operate(why.why, prediction_id=ask.part("prediction_id"))
+    first = provenance.nodes[0].details if provenance.nodes else {}
     missing = first.get("missing")
     facts = {
-        "provenance": found,
+        "provenance": provenance,
         "answer": {
             name: value for name, value in first.items() if not isinstance(value, dict | list) and name != "missing"
         },
@@ -22,9 +22,9 @@ def show_prediction(ask: Ask) -> View:
         "missing": from_json(missing, dict[str, str]) if isinstance(missing, str) else missing or {},
         "shadows": first.get("shadows") or [],
     }
-    keys = {node.ref for node in found.nodes}
-    nodes = [_node(ask, node, is_subject=place == 0) for place, node in enumerate(found.nodes)]
-    edges = [(edge[1], edge[0]) for edge in found.edges if len(edge) >= 2 and {edge[0], edge[1]} <= keys]
+    keys = {node.ref for node in provenance.nodes}
+    nodes = [_node(ask, node, is_subject=place == 0) for place, node in enumerate(provenance.nodes)]
+    edges = [(edge[1], edge[0]) for edge in provenance.edges if len(edge) >= 2 and {edge[0], edge[1]} <= keys]
     return View("serving/prediction.html", "Why this answer", "Deployments", facts, {"nodes": nodes, "edges": edges})
 
 

@@ -96,8 +96,8 @@ def rollout_words(rollout: Rollout) -> str:
 
 def live_rollout(status: DeploymentStatus) -> Rollout | None:
     """Return the rollout that is under way, if any."""
-    found = status.rollout
-    return found if found is not None and found.is_live else None
+    rollout = status.rollout
+    return rollout if rollout is not None and rollout.is_live else None
 
 
 def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> State:
@@ -105,7 +105,7 @@ def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> Sta
     rollout = live_rollout(status)
     if rollout is not None and rollout.state != "running":
         return State(rollout_words(rollout), "warn")
-    if windows and (drifted := sum(one.is_drifted for one in windows[0].drift)):
+    if windows and (drifted := sum(drift.is_drifted for drift in windows[0].drift)):
         return State(f"{drifted} drifted", "warn")
     if rollout is not None:
         return State(rollout_words(rollout), "live")
@@ -116,7 +116,7 @@ def deployment_state(status: DeploymentStatus, windows: Sequence[Window]) -> Sta
 
 def quality_of(window: Window, variants: Sequence[str] = CHAMPIONS) -> Performance | None:
     """Return a window's quality of the variant that answers."""
-    return next((one for one in window.performance if one.variant in variants), None)
+    return next((performance for performance in window.performance if performance.variant in variants), None)
 
 
 def settled_value(window: Window) -> float | None:
@@ -134,7 +134,11 @@ def newest_quality(windows: Sequence[Window]) -> tuple[Window | None, bool]:
     Args:
         windows: Newest first.
     """
-    known = [window for window in windows if (one := quality_of(window)) is not None and one.value is not None]
+    known = [
+        window
+        for window in windows
+        if (performance := quality_of(window)) is not None and performance.value is not None
+    ]
     settled = next((window for window in known if window.state == "settled"), None)
     return (settled, False) if settled is not None else (known[0], True) if known else (None, False)
 
@@ -158,8 +162,8 @@ def deployment_row(ask: Ask, name: str) -> DeploymentRow:
         predictions=None if newest is None else newest.predictions,
         latency_p99_ms=None if newest is None else newest.latency_p99_ms,
         errors=None if newest is None else newest.errors,
-        drifted=None if newest is None else sum(one.is_drifted for one in newest.drift),
-        worst_drift=max((one.distance for one in newest.drift), default=None) if newest else None,
+        drifted=None if newest is None else sum(drift.is_drifted for drift in newest.drift),
+        worst_drift=max((drift.distance for drift in newest.drift), default=None) if newest else None,
         metric="" if quality is None else quality.metric,
         quality=None if quality is None else quality.value,
         quality_at=None if told is None else told.end_at,
@@ -207,8 +211,10 @@ def _with_candidate_named(window: Window, releases: Sequence[Release]) -> Window
     if version is None:
         return window
     performance = [
-        msgspec.structs.replace(one, variant=f"{CANDIDATE} v{version}") if one.variant == CANDIDATE else one
-        for one in window.performance
+        msgspec.structs.replace(performance, variant=f"{CANDIDATE} v{version}")
+        if performance.variant == CANDIDATE
+        else performance
+        for performance in window.performance
     ]
     return msgspec.structs.replace(window, performance=performance)
 
@@ -216,16 +222,24 @@ def _with_candidate_named(window: Window, releases: Sequence[Release]) -> Window
 def _point(group: Sequence[Window], name: str, *, has_band: bool) -> Point:
     found = [one for window in group if (one := quality_of(window, (name,))) is not None and one.value is not None]
     middle = (group[0].start_at + group[-1].end_at) / 2
-    value = _mean([one.value for one in found])
+    value = _mean([performance.value for performance in found])
     low, high = _bounds_of_mean(found) if has_band else (None, None)
     return Point(middle, value, low, high)
 
 
 def _bounds_of_mean(found: Sequence[Performance]) -> tuple[float | None, float | None]:
     """Return the 95 % bounds of the mean of several windows' values; unknown where a window's own are."""
-    value = _mean([one.value for one in found])
-    below = [one.value - one.low for one in found if one.value is not None and one.low is not None]
-    above = [one.high - one.value for one in found if one.value is not None and one.high is not None]
+    value = _mean([performance.value for performance in found])
+    below = [
+        performance.value - performance.low
+        for performance in found
+        if performance.value is not None and performance.low is not None
+    ]
+    above = [
+        performance.high - performance.value
+        for performance in found
+        if performance.value is not None and performance.high is not None
+    ]
     if value is None or len(below) < len(found) or len(above) < len(found):
         return None, None
     low, high = (math.sqrt(sum(part**2 for part in parts)) / len(found) for parts in (below, above))

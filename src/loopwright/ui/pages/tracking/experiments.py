@@ -54,14 +54,14 @@ def show_experiment(ask: Ask) -> View:
         )
     except InvalidInput as error:
         problem = error.to_dict()
-    found = next((one for one in ask(tracking.list_experiments) if one.name == name), None)
-    if found is None:
+    experiment = next((experiment for experiment in ask(tracking.list_experiments) if experiment.name == name), None)
+    if experiment is None:
         step = "see the list of experiments"
         unknown = NotFound("no such experiment", field="experiment", value=name, next_step=step)
         raise missing(ask.tx, "experiment", name, None, unknown)
     shown = runs[:PAGE_ROWS]
     facts = {
-        "experiment": found,
+        "experiment": experiment,
         "runs": shown,
         "params": _columns([run.params for run in shown], by_difference=True),
         "metrics": _columns([run.metrics for run in shown]),
@@ -84,15 +84,15 @@ def _columns(documents: list[dict[str, Any]], *, by_difference: bool = False) ->
 
 def show_run(ask: Ask) -> View:
     """Return one run: params, metrics with their course, artifacts, environment, source, what it read and made."""
-    found = ask(tracking.get_run, run_id=ask.part("run_id"))
-    ref = f"{ask.project}/run:{found.run_id}"
-    keys = sorted({*found.metrics, *found.non_finite})
+    run = ask(tracking.get_run, run_id=ask.part("run_id"))
+    ref = f"{ask.project}/run:{run.run_id}"
+    keys = sorted({*run.metrics, *run.non_finite})
     chosen = ask.asked("metric") or next(iter(keys), "")
-    points = decimate(_points(ask, found.run_id, chosen)) if chosen else []
+    points = decimate(_points(ask, run.run_id, chosen)) if chosen else []
     downstream = ask(lineage.downstream, ref=ref, depth=1)
     facts = {
-        "run": found,
-        "execution": ask.find(pipelines.get, execution_id=found.execution_id) if found.execution_id else None,
+        "run": run,
+        "execution": ask.find(pipelines.get, execution_id=run.execution_id) if run.execution_id else None,
         "metric": chosen,
         "metrics": keys,
         "points": points,
@@ -100,11 +100,9 @@ def show_run(ask: Ask) -> View:
         "downstream": downstream,
         "makes_model": any(parse_ref(edge.child).kind == "model" for edge in downstream),
     }
-    series = Series(chosen, 1, [Point(one.step, one.mean, one.low, one.high) for one in points])
-    chart = address(ask.project, "runs", found.run_id, "points", metric=chosen)
-    return View(
-        "tracking/run.html", found.name or found.run_id, "Experiments", facts, {"series": [series], "chart": chart}
-    )
+    series = Series(chosen, 1, [Point(bucket.step, bucket.mean, bucket.low, bucket.high) for bucket in points])
+    chart = address(ask.project, "runs", run.run_id, "points", metric=chosen)
+    return View("tracking/run.html", run.name or run.run_id, "Experiments", facts, {"series": [series], "chart": chart})
 
 
 def show_points(ask: Ask) -> View:
@@ -122,7 +120,7 @@ def _points(ask: Ask, run_id: str, metric: str) -> list[MetricPoint]:
 
 def decimate(found: list[MetricPoint], most: int = MOST_BUCKETS) -> list[Bucket]:
     """Return at most ``most`` buckets of neighbouring points; what is no number is left out."""
-    known = [(one.step, one.value) for one in found if one.value is not None]
+    known = [(metric_point.step, metric_point.value) for metric_point in found if metric_point.value is not None]
     width = max(1, -(-len(known) // most))
     buckets = []
     for start in range(0, len(known), width):
