@@ -4,6 +4,7 @@ A mark is a few bytes of a page that is mapped from a file: setting it costs les
 readable when its writer was killed.
 """
 
+import logging
 import mmap
 import os
 import tempfile
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+log = logging.getLogger("loopwright.gateway")
 _BYTES = 64
 
 
@@ -49,17 +51,32 @@ class Page:
 
     @classmethod
     def new(cls) -> "Page":
-        """Return a page without a name."""
+        """Return a page without a name, in memory alone where the system can.
+
+        Raises:
+            OSError: There is no room for it.
+        """
+        if hasattr(os, "memfd_create"):
+            handle = os.memfd_create("loopwright-page")
+            os.ftruncate(handle, _BYTES)
+            return cls(handle)
         with tempfile.TemporaryFile() as file:
-            file.truncate(_BYTES)
+            _make_room(file.fileno())
             return cls(os.dup(file.fileno()))
 
     @classmethod
     def at(cls, path: Path) -> "Page":
-        """Return the page in a file, which is made where it is missing."""
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        if os.fstat(handle).st_size < _BYTES:
-            os.ftruncate(handle, _BYTES)
+        """Return the page in a file, which is made where it is missing.
+
+        Where the disk has no room for it the page has no name, and what it says is lost with its process: a gateway
+        that can start and say that its disk is full is worth more.
+        """
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            _make_room(handle)
+        except OSError as error:
+            log.error("what runs cannot be marked in %s: %s", path, error.strerror)
+            return cls.new()
         return cls(handle)
 
     def read(self) -> bytes | None:
@@ -75,6 +92,18 @@ class Page:
         """Let go of it."""
         self.bytes.close()
         os.close(self.handle)
+
+
+def _make_room(handle: int) -> None:
+    """Have the blocks of a file's page on the disk: writing to a mapped one that has none ends the process (SIGBUS).
+
+    Raises:
+        OSError: The disk is full.
+    """
+    if os.fstat(handle).st_size < _BYTES:
+        os.pwrite(handle, bytes(_BYTES), 0)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(handle, 0, _BYTES)
 
 
 class PageMarker:
