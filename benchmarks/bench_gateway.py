@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from frame import HERE, Bench, load, platform, rival_python, serve_model, settle, write_booster
 
-from loopwright.server.supervisor import free_port
+from loopwright.server import free_port
 
 OURS = "/v1/bench/deployments/late/predict"
 RIVAL = "FastAPI + pydantic + uvicorn, same model file, no log"

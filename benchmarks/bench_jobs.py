@@ -3,9 +3,10 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from frame import Bench, scratch, settings_in
+from frame import Bench, insert_rows, scratch, settings_in
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, SECOND_US
@@ -87,8 +88,8 @@ def main() -> None:
         dispatcher.call("projects.create", {"name": "bench", "owner": "bench"}, actor=LOCAL_ACTOR, project=SYSTEM)
         bench.progress(f"{ROWS:,} jobs and as many events")
         for first in range(0, ROWS, BATCH):
-            database.write(lambda connection, at=first: connection.execute(job_table.insert(), job_rows(at)))
-            database.write(lambda connection, at=first: connection.execute(event_table.insert(), event_rows(at)))
+            database.write(partial(insert_rows, table=job_table, rows=job_rows(first)))
+            database.write(partial(insert_rows, table=event_table, rows=event_rows(first)))
         bench.progress("asking")
         measure(bench, dispatcher)
         database.close()

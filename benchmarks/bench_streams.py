@@ -8,9 +8,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from frame import Bench, percentile, scratch, settings_in
+from frame import Bench, insert_rows, percentile, scratch, settings_in
 
 from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US
 from loopwright.kernel.ids import encode_ulid
@@ -76,7 +77,7 @@ def filled(folder: Any, count: int) -> Database:
     database = open_database(settings_in(folder))
     for first in range(0, count, BATCH):
         rows = chunk_rows(first, min(BATCH, count - first))
-        database.write(lambda connection, rows=rows: connection.execute(chunks.insert(), rows))
+        database.write(partial(insert_rows, table=chunks, rows=rows))
     return database
 
 

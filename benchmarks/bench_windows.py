@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -113,7 +114,7 @@ def compare(bench: Bench, label: str, days: int, size: int, blobs: BlobStore) ->
         by_rows.append(timed(lambda: measure(chunks, days, monitor, blobs)))
         by_profiles.append(timed(lambda: measure(counted, days, monitor, blobs)))
     assert measure(chunks, days, monitor, blobs) == measure(counted, days, monitor, blobs)
-    rival = {"rival": min(by_rows), "rival_name": "the windows from rows"}
+    rival: dict[str, Any] = {"rival": min(by_rows), "rival_name": "the windows from rows"}
     bench.claim(f"daily windows of {label}", min(by_profiles), "s", goal="ratio >= 2", **rival)
     bench.claim("counting each of its chunks once, off their way", counting, "s", **rival)
     named = [chunk.profile_digest for chunk in counted], [chunk.digest for chunk in counted]

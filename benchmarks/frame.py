@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from sqlalchemy import Connection, Table
 
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
 from loopwright.config import Settings, load_settings
 from loopwright.governance import SYSTEM
-from loopwright.server.supervisor import Supervisor, free_port, running
+from loopwright.server import Supervisor, free_port, running
 
 HERE = Path(__file__).parent
 GOALS: dict[str, Callable[[float, float], bool]] = {"<": float.__lt__, ">=": float.__ge__}
@@ -151,6 +152,11 @@ def load(port: int, path: str, bodies: Path, connections: int, seconds: float = 
     if seen["failures"]:
         raise SystemExit(f"{path}: {seen['failures']} requests failed")
     return seen
+
+
+def insert_rows(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Write rows to a table as they are."""
+    connection.execute(table.insert(), rows)
 
 
 @contextmanager

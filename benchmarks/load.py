@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import uvloop
@@ -67,7 +68,7 @@ async def ask(port: int, path: str, bodies: list[bytes], connections: int, secon
     for place in range(connections):
         turned = requests[place % len(requests) :] + requests[: place % len(requests)]
         args = (turned, measure_from + seconds, measure_from, loop.create_future())
-        made.append((await loop.create_connection(lambda args=args: Connection(*args), "127.0.0.1", port))[1])
+        made.append((await loop.create_connection(partial(Connection, *args), "127.0.0.1", port))[1])
     await asyncio.gather(*(one.done for one in made))
     over = time.perf_counter()
     took = sorted(value for one in made for value in one.took)
