@@ -1,10 +1,8 @@
 """Waiting for what a test asserts: no longer than it takes, and far longer than any machine needs before giving up."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -26,9 +24,3 @@ def wait_until(is_so: Callable[[], T], told: Callable[[], object] = lambda: "") 
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
     return answer
-
-
-def run_apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in a thread of its own: the browser tests leave an event loop running in the main one."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(lambda: asyncio.run(work)).result()

@@ -1,5 +1,6 @@
 """A real gateway in the test's own process, asked over ASGI; nothing serves behind it."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from loopwright.gateway.http import Gateway
 from loopwright.gateway.process import make_gateway
 from loopwright.gateway.watchdog import Watchdog
 from tests.servers import settings_in
-from tests.waiting import run_apart
 
 SERVICE_TOKEN = "lws_gateway_tests"
 ADDRESS = "http://127.0.0.1:8401"
@@ -43,4 +43,4 @@ def ask(
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
             return await http.request("GET" if path in _READ else "POST", path, json=json or {}, headers=headers)
 
-    return run_apart(send())
+    return asyncio.run(send())

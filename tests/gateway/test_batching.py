@@ -10,7 +10,6 @@ from loopwright.gateway.journal import Then
 from loopwright.gateway.metrics import Metrics
 from loopwright.kernel.errors import StorageFull
 from tests.gateway.test_runtime import GOOD, ROWS, runtime
-from tests.waiting import run_apart
 
 
 class Shelf:
@@ -38,7 +37,7 @@ def test_shadow_answers_that_are_lost_cost_no_others() -> None:
         batcher.finish_shadows()
         return answers
 
-    answers = run_apart(ask())
+    answers = asyncio.run(ask())
     assert [len(predictions) for predictions in answers] == [len(ROWS)] * 3
     assert len(shelf.kept) == 4
     assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text().decode()

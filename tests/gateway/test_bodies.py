@@ -1,5 +1,6 @@
 """Bodies: read up to a limit, compressed or not."""
 
+import asyncio
 import gzip
 import zlib
 from collections.abc import MutableMapping
@@ -9,7 +10,6 @@ import pytest
 
 from loopwright.gateway.bodies import WrongEncoding, read_body
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
-from tests.waiting import run_apart
 
 TEXT = b'{"rows": [{"x0": 1.0}]}' * 100
 
@@ -26,7 +26,7 @@ def read(body: bytes, encoding: bytes = b"identity", limit: int = 10_000) -> byt
         piece = pieces.pop(0)
         return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
 
-    return run_apart(read_body({b"content-encoding": encoding}, receive, limit))
+    return asyncio.run(read_body({b"content-encoding": encoding}, receive, limit))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from loopwright.gateway.once import Call, Once, key_of
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, StorageFull
-from tests.waiting import run_apart
 
 CALL = Call("flights", "k1", "v1/flights/deployments/late/predict")
 
@@ -36,7 +35,7 @@ def once() -> Once:
 
 
 def running(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    run_apart(test())
+    asyncio.run(test())
 
 
 def test_the_same_request_is_answered_once_also_while_it_is_under_way(once: Once) -> None:

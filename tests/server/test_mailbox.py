@@ -7,7 +7,6 @@ import pytest
 
 from loopwright.kernel.errors import NotFound
 from loopwright.server.mailbox import Mailbox
-from tests.waiting import run_apart
 
 
 def test_answers_of_many_threads_reach_who_waits() -> None:
@@ -24,7 +23,7 @@ def test_answers_of_many_threads_reach_who_waits() -> None:
             thread.start()
         return list(await asyncio.gather(*(slip.waiting for slip in slips)))
 
-    assert run_apart(ask()) == list(range(200))
+    assert asyncio.run(ask()) == list(range(200))
 
 
 def test_an_error_is_raised_where_it_is_awaited() -> None:
@@ -34,7 +33,7 @@ def test_an_error_is_raised_where_it_is_awaited() -> None:
         await slip.waiting
 
     with pytest.raises(NotFound, match="no such run"):
-        run_apart(ask())
+        asyncio.run(ask())
 
 
 def test_who_went_away_is_not_answered_and_nobody_minds() -> None:
@@ -47,4 +46,4 @@ def test_who_went_away_is_not_answered_and_nobody_minds() -> None:
         here.set_result(2)
         return may_be_left_out and await here.waiting == 2 and gone.done()
 
-    assert run_apart(ask())
+    assert asyncio.run(ask())

@@ -11,7 +11,6 @@ from loopwright.kernel.errors import NotFound, Unavailable
 from loopwright.server.mailbox import Mailbox
 from loopwright.server.readers import TRIALS, Readers
 from loopwright.store.failures import OverBudget
-from tests.waiting import run_apart
 
 
 def run(ask: Callable[[Readers], Awaitable[Any]], *, may_answer_at_once: bool = True, most: int = 4) -> Any:
@@ -23,7 +22,7 @@ def run(ask: Callable[[Readers], Awaitable[Any]], *, may_answer_at_once: bool = 
         finally:
             readers.close()
 
-    return run_apart(inside())
+    return asyncio.run(inside())
 
 
 def who_answers(budget_s: float | None) -> str:

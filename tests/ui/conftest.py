@@ -70,9 +70,9 @@ def web(site: Site) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Real Chromium."""
+    """Real Chromium; it ends with its module, for its driver runs an event loop in the main thread."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: the page tests need it")
     if CHROMIUM is None:
         pytest.skip("no Chromium is installed: the page tests need one")
