@@ -205,8 +205,9 @@ def outcome(client: Client) -> dict[str, Any]:
         "answers": client.answers,
         "pushed": client.pushed,
         "shadows": sorted(log.filter("is_shadow").group_by("variant", "model_version").len().iter_rows()),
+        # Until it is settled a window may lack what a gateway held that came back only after its lease.
         "windows": [
-            _plain(one, "recorded_at", "latency_p99_ms")
+            _plain(one, "recorded_at", "latency_p99_ms") if one.state == "settled" else (one.start_at, one.state)
             for one in remote.call("monitoring.windows", deployment="late", limit=1000)
         ],
         # Those of one training are made side by side, so that their numbers say nothing.
