@@ -193,7 +193,10 @@ def misuse(words: str) -> str | None:
     if command is None:
         return None if name == "--help" else "no such command"
     arguments = [one.replace(PLACEHOLDER, "1").strip("\"'") for one in arguments]
-    context = click.Context(command, info_name=name)
+    program = click.Context(
+        cli, info_name="loopwright", **cli.context_settings
+    )  # a command keeps what it is first asked by
+    context = click.Context(command, parent=program, info_name=name)
     try:
         values, extra, _ = command.make_parser(context).parse_args(list(arguments))
         if extra:
