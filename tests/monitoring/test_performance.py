@@ -96,6 +96,18 @@ def test_segments_are_the_commonest_levels_and_the_rest() -> None:
     assert {"seats=50", "seats=150"} <= set(found)
 
 
+def test_a_level_has_one_name_whatever_else_the_window_holds() -> None:
+    names = [
+        score_rows(labelled(4).with_columns(pl.Series("f.seats", seats)), "binary", ["seats"])["s.seats"].to_list()
+        for seats in ([1.0, 2.0, -0.0, None], [1.0, 2.5, 0.0, None], [1e20, 1e-7, 3.0, 10.0])
+    ]
+    assert [sorted(each, key=str) for each in names] == [
+        ["0", "1", "2", None],
+        ["0", "1", "2.5", None],
+        ["10", "1e+20", "1e-7", "3"],
+    ]
+
+
 def test_a_small_segment_shows_no_number() -> None:
     spec = MonitorSpec(DAY, performance="accuracy", segments=["carrier"])
     found = segment_performance(score_rows(labelled(2_000), "binary", ["carrier"]), "champion", spec, "binary")

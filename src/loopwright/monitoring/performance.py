@@ -67,9 +67,10 @@ def score_rows(labelled: pl.DataFrame, task: str, segments: list[str]) -> pl.Dat
 
 
 def _as_text(column: pl.Series) -> pl.Series:
-    if column.dtype.is_float() and (column.drop_nulls() % 1 == 0).all():
-        column = column.cast(pl.Int64, strict=False)
-    return column.cast(pl.String)
+    """Return values as names of levels: a number by itself alone, so that it has one name in every window."""
+    if not column.dtype.is_float():
+        return column.cast(pl.String)
+    return column.cast(pl.String).str.strip_suffix(".0").replace("-0", "0")
 
 
 def _judge_classes(labelled: pl.DataFrame) -> pl.DataFrame:

@@ -46,6 +46,7 @@ SAMPLES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
     "zero inflated": lambda rng, n: np.where(rng.random(n) < 0.7, 0.0, rng.gamma(2, 3, n)),
     "half null": lambda rng, n: np.where(rng.random(n) < 0.5, np.nan, rng.normal(size=n)),
     "levels": lambda rng, n: rng.choice([f"l{i}" for i in range(20)], n),
+    "endless levels": lambda rng, n: np.array([f"l{i}" for i in rng.zipf(1.3, n) % 100_000]),
     "thousand levels": lambda rng, n: np.array([f"l{i}" for i in np.minimum(rng.zipf(1.3, n), 1000)]),
 }
 

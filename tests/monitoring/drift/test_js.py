@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("sample", ["normal", "half null", "thousand levels"])
+@pytest.mark.parametrize("sample", ["normal", "half null", "thousand levels", "endless levels"])
 def test_without_drift_it_is_nought(sample: str, null_distances: Callable[[str, str], np.ndarray]) -> None:
     found = null_distances("js", sample)
     assert abs(found.mean()) < 0.002

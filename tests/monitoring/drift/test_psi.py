@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-SAMPLES = ["normal", "lognormal", "poisson", "zero inflated", "half null", "levels", "thousand levels"]
+SAMPLES = [
+    "normal",
+    "lognormal",
+    "poisson",
+    "zero inflated",
+    "half null",
+    "levels",
+    "thousand levels",
+    "endless levels",
+]
 
 
 @pytest.mark.parametrize("sample", SAMPLES)

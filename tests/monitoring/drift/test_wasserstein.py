@@ -31,3 +31,23 @@ def test_missing_values_and_levels(between: Callable[..., Callable[..., float]])
     assert between("wasserstein")([1.0, 2.0] * 500, [1.0, 2.0, None, None] * 100) == pytest.approx(0.5)
     assert between("wasserstein")(["a"] * 100, ["b"] * 100) == pytest.approx(1)
     assert between("wasserstein")([1.0] * 100, [1.0] * 100) == pytest.approx(0)
+
+
+def test_tied_values_count_in_units_of_their_own_spread(between: Callable[..., Callable[..., float]]) -> None:
+    rng = np.random.default_rng(9)
+    one, other = rng.normal(20, 4, 6_000) // 5, rng.normal(21.5, 4, 2_000) // 5
+    low, high = np.quantile(one, [0.16, 0.84])
+    assert between("wasserstein")(one, other) == pytest.approx(exact(one, other) / ((high - low) / 2))
+
+
+def test_a_constant_column_counts_in_its_own_unit(between: Callable[..., Callable[..., float]]) -> None:
+    assert between("wasserstein")([3.5] * 6_000, [3.5] * 800 + [4.0] * 200) == pytest.approx(0.1)
+
+
+def test_a_column_of_mostly_one_value_counts_in_standard_deviations(
+    between: Callable[..., Callable[..., float]],
+) -> None:
+    rng = np.random.default_rng(10)
+    one, other = (np.where(rng.random(20_000) < share, 0.0, rng.gamma(2, 30, 20_000)) for share in (0.9, 0.8))
+    found = between("wasserstein")(one, other)
+    assert found == pytest.approx(exact(one, other) / one.std(), rel=0.1)

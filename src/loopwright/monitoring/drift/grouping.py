@@ -49,6 +49,8 @@ def _number_groups(before: Floats) -> npt.NDArray[np.int64]:
 
 def _level_groups(before: Floats, rows: int) -> npt.NDArray[np.int64]:
     is_small = before / max(before.sum(), 1) * rows < LEAST_EXPECTED
+    # The last count is of all levels that are not told apart, which are mostly rare: that there are many is no drift.
+    is_small[-1] = True
     groups = np.cumsum(~is_small)
     groups[is_small] = 0
     return groups.astype(np.int64)
