@@ -48,7 +48,8 @@ def test_a_naive_moment_needs_a_zone_and_a_date_is_midnight() -> None:
     twice = pl.DataFrame({"id": [1], "at": [datetime(2013, 11, 3, 1, 30)]})  # noqa: DTZ001
     with pytest.raises(InvalidInput, match="has not, or has twice"):
         admit(twice, spec("America/New_York"))
-    assert admit(pl.DataFrame({"id": [1], "at": [date(2013, 3, 1)]}), spec())["at"][0].hour == 0
+    days = pl.DataFrame({"id": [1], "at": [date(2013, 3, 1)]})
+    assert [admit(days, spec(zone))["at"][0].hour for zone in (None, "UTC", "America/New_York")] == [0, 0, 5]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,13 @@ def test_a_source_with_a_zone_may_leave_it_out() -> None:
     assert frame["at"].dt.hour().to_list() == [5]
 
 
+@pytest.mark.parametrize("at", ["garbage", "", "11/03/2024", "2013-03-10T02:30:00", 2**63, 1.5])
+def test_a_zone_does_not_make_a_moment_of_anything(at: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        typed_frame([{"at": "2013-03-01T00:00:00"}, {"at": at}], DTYPES, zone="America/New_York")
+    assert refused.value.field == "rows[1].at"
+
+
 def test_moments_are_microseconds_utc_and_name_a_zone() -> None:
     at = pl.Series([1_000, None]).cast(pl.Datetime("ms", "UTC"))
     assert moments(at, "at").tolist() == [1_000_000, NEVER]

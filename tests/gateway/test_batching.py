@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from loopwright.gateway.batches import Batch, StreamKey
-from loopwright.gateway.batching import Asked, Batcher
+from loopwright.gateway.batching import Asked, Batcher, answer_requests
 from loopwright.gateway.journal import Then
 from loopwright.gateway.metrics import Metrics
 from loopwright.kernel.errors import StorageFull
@@ -41,3 +41,12 @@ def test_shadow_answers_that_are_lost_cost_no_others() -> None:
     assert [len(predictions) for predictions in answers] == [len(ROWS)] * 3
     assert len(shelf.kept) == 4
     assert "loopwright_gateway_shadow_batches_lost 2" in metrics.text().decode()
+
+
+def test_whatever_a_request_causes_its_neighbours_are_answered() -> None:
+    made = runtime(GOOD, fields=("x0", "x0"))
+    requests = {place: Asked([{"x0": "boom" if place == 2 else 0.5}], 0.0) for place in range(5)}
+    answers = {key: answered for keys, answered in answer_requests(made, requests) for key in keys}
+    assert {key: isinstance(answered, Exception) for key, answered in answers.items()} == {
+        place: place == 2 for place in range(5)
+    }

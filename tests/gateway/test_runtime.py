@@ -38,7 +38,7 @@ class Plan:
         self.fields = [field]
 
     def read(self, rows: Sequence[Row], at_us: Sequence[int]) -> tuple[Columns, Missing]:
-        if self.fields[0] == "bad":
+        if self.fields[0] == "bad" or any(row.get(self.fields[0]) == "boom" for row in rows):
             raise RuntimeError("boom")
         if self.fields[0] == "asked" and any(row["asked"] < 0 for row in rows):
             raise StepFailed("the function raised ValueError: below zero")

@@ -41,6 +41,17 @@ def test_a_date_is_its_first_moment_in_utc() -> None:
     )
 
 
+def test_a_local_time_is_that_of_its_zone_unless_clocks_skipped_it() -> None:
+    assert parse_moment("2024-03-10", zone="America/New_York") == parse_moment("2024-03-10T05:00:00Z")
+    assert parse_moment("2024-07-01 12:00", zone="America/New_York") == parse_moment("2024-07-01T16:00:00Z")
+    assert parse_moment("2024-07-01T12:00Z", zone="America/New_York") == parse_moment("2024-07-01T12:00:00Z")
+    assert parse_moment("2024-11-03T01:30", zone="America/New_York") == parse_moment("2024-11-03T05:30:00Z")
+    for text in ("2024-03-10T02:30", "11/03/2024", "garbage"):
+        with pytest.raises(InvalidInput) as refused:
+            parse_moment(text, "to", zone="America/New_York")
+        assert refused.value.field == "to"
+
+
 @pytest.mark.parametrize("text", ["", "7", "d", "-3h", "3.5h", "3 h", "٣h", "3H", "9" * 18 + "w", "1e3s", "2000000d"])
 def test_what_is_no_duration_is_refused_by_its_field(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -2,10 +2,8 @@
 
 import io
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
@@ -126,19 +124,12 @@ def read_moments(frame: "pl.DataFrame", name: str, zone: str) -> "pl.Series":
         _refuse_first(frame.get_column(name), column.is_null(), name, f"{zone} skipped this hour", "a moment that was")
         return column.dt.epoch("us")
     if column.dtype == pl.String:
-        return pl.Series(name, [_moment(text, f"rows[{i}].{name}", zone) for i, text in enumerate(column)], pl.Int64)
+        texts = enumerate(column)
+        return pl.Series(name, [parse_moment(text, f"rows[{i}].{name}", zone=zone) for i, text in texts], pl.Int64)
     if column.dtype.is_integer():
         return column.cast(pl.Int64)
     rule = "datetimes, dates, ISO 8601 texts, or microseconds UTC"
     raise InvalidInput("this column holds no moments", field=name, value=str(column.dtype), rule=rule)
-
-
-def _moment(text: str, field: str, zone: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidInput("this is not a moment", field=field, value=text, rule="ISO 8601") from None
-    return parse_moment(moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone)), field)
 
 
 def read_features(frame: "pl.DataFrame", names: Sequence[str], numbers: Collection[str] = ()) -> "pl.DataFrame":

@@ -146,8 +146,10 @@ def _plain(column: pl.Series) -> pl.Series:
 def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
     if column.dtype == _UTC:
         return column
-    if column.dtype in (pl.Date(), pl.Null()):
+    if column.dtype == pl.Null() or (column.dtype == pl.Date() and spec.source.zone is None):
         return column.cast(_UTC)
+    if column.dtype == pl.Date():  # a day begins at midnight of its zone, as it does where it is pushed
+        column = column.cast(pl.Datetime("us"))
     if isinstance(column.dtype, pl.Datetime) and spec.source.zone is not None:
         try:
             return column.dt.replace_time_zone(spec.source.zone).dt.convert_time_zone("UTC")

@@ -220,20 +220,9 @@ def _moment(value: Any, zone: str | None, field: str) -> int | None:
         return value
     if not isinstance(value, str | datetime):
         raise InvalidInput("this is not a moment", field=field, value=value, rule="ISO 8601 with a zone")
-    is_day = isinstance(value, str) and _DAY.fullmatch(value) is not None
-    try:
-        if is_day and zone is not None:  # a day begins at midnight of its zone, not of UTC
-            raise InvalidInput("this moment names no time zone", field=field, value=value)
-        if is_day:
-            rule = "ISO 8601 with a zone"
-            raise InvalidInput("this is a day and no moment", field=field, value=value, rule=rule)
-        return parse_moment(value, field)
-    except InvalidInput:
-        if zone is None or not isinstance(value, str):
-            raise
-    naive = pl.Series([value]).str.to_datetime(time_unit="us", strict=False)
-    at_us: int | None = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").dt.epoch("us")[0]
-    return at_us
+    if zone is None and isinstance(value, str) and _DAY.fullmatch(value):
+        raise InvalidInput("this is a day and no moment", field=field, value=value, rule="ISO 8601 with a zone")
+    return parse_moment(value, field, zone=zone)
 
 
 def _check_value(value: Any, wanted: Any, field: str) -> None:

@@ -18,7 +18,6 @@ from loopwright.gateway.runtime import (
     ShadowWork,
 )
 from loopwright.gateway.stamps import Stamp, Stamped
-from loopwright.kernel.errors import LoopwrightError
 
 log = logging.getLogger("loopwright.gateway")
 ROWS_A_BATCH = 64
@@ -55,14 +54,12 @@ def answer_requests(
             if answered.error is not None and len(keys) > 1:
                 raise ModelFailed(answered.error)
             yield keys, answered
-        except LoopwrightError as error:
+        except Exception as error:  # noqa: BLE001 - a request that waits must hear of every failure
             if len(keys) == 1:
                 yield keys, error
                 continue
             for key in keys:
                 yield from answer_requests(runtime, {key: requests[key]})
-        except Exception as error:  # noqa: BLE001 - a request that waits must hear of every failure
-            yield keys, error
 
 
 def _cut(requests: Mapping[int, Asked]) -> Iterator[list[int]]:

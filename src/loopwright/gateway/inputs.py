@@ -156,8 +156,10 @@ class RowKeys:
     def __init__(self, plan: FeaturePlan | None) -> None:
         self._key = plan.key if plan is not None else []
         self._times: set[str] = set()
+        self._zone: str | None = None
         if plan is not None and plan.datasets:
             spine = plan.datasets[0]
+            self._zone = spine.zone
             # Declared times are moments before the dataset has a version that says so.
             moments = {spine.time, *(moment.column for moment in spine.known_at.values())}
             moments |= {name for name, dtype in spine.dtypes.items() if dtype.startswith("Datetime")}
@@ -177,7 +179,7 @@ class RowKeys:
     def _text(self, name: str, part: Any) -> str:
         if name in self._times:
             try:
-                return str(parse_moment(part, name))
+                return str(parse_moment(part, name, zone=self._zone))
             except LoopwrightError:
                 return str(part)
         return row_keys.part_text(part)

@@ -82,11 +82,18 @@ def format_duration(duration_us: int) -> str:
     return f"{duration_us}us"
 
 
-def parse_moment(value: str | int | datetime, field: str = "at") -> int:
+def parse_moment(value: str | int | datetime, field: str = "at", *, zone: str | None = None) -> int:
     """Return microseconds UTC for ISO 8601 with a zone, a date, a datetime with a zone, or an int of microseconds.
 
+    Args:
+        value: The moment.
+        field: How errors name it.
+        zone: Time zone of what names none, days too, which then begin at its midnight; of a local time that comes
+            twice, as clocks are put back, the first is meant.
+
     Raises:
-        InvalidInput: The text cannot be read, names no time zone, or lies outside the years 1 to 9999.
+        InvalidInput: The text cannot be read, names no time zone, was skipped as clocks were put forward, or lies
+            outside the years 1 to 9999.
 
     >>> parse_moment("1970-01-02")
     86400000000
@@ -100,14 +107,28 @@ def parse_moment(value: str | int | datetime, field: str = "at") -> int:
             raise InvalidInput(
                 "this is not a moment", field=field, value=value, rule="ISO 8601, such as 2013-03-01T00:00:00Z"
             ) from None
-        if len(value) == 10:
+        if len(value) == 10 and zone is None:
             moment = moment.replace(tzinfo=UTC)
     else:
         moment = value
+    if moment.tzinfo is None and zone is not None:
+        moment = _local(moment, zone, field)
     if moment.tzinfo is None:
         raise InvalidInput("this moment names no time zone", field=field, value=str(value), rule="add Z or +00:00")
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return _in_range((delta.days * 86_400 + delta.seconds) * SECOND_US + delta.microseconds, field)
+
+
+def _local(moment: datetime, zone: str, field: str) -> datetime:
+    local = moment.replace(tzinfo=ZoneInfo(zone))
+    try:
+        was = local.astimezone(UTC).astimezone(local.tzinfo)
+    except OverflowError:  # at the ends of the calendar no clock was put forward
+        return local
+    if was.replace(tzinfo=None) != moment:
+        rule = "a local time that was; as clocks are put forward an hour is skipped"
+        raise InvalidInput(f"{zone} skipped this hour", field=field, value=str(moment), rule=rule)
+    return local
 
 
 def check_span(start_at: int, end_at: int) -> None:

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
+from math import isinf
 from typing import TYPE_CHECKING, Any, Protocol
 
 from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import InvalidInput
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+_MISSING_OF_PANDAS = ("NaTType", "NAType")
+"""What pandas has in place of values, told by its name: importing pandas takes longer than all else here."""
 
 
 class Framelike(Protocol):
@@ -23,13 +30,19 @@ Rows = Iterable[Mapping[str, Any]] | Framelike
 
 
 def to_rows(rows: Rows) -> list[dict[str, Any]]:
-    """Return rows as dicts that JSON can carry: moments become microseconds UTC, NaN becomes null."""
+    """Return rows as dicts that JSON can carry: moments become microseconds UTC, NaN, NaT and NA become null.
+
+    Raises:
+        InvalidInput: A number is infinite, or a moment names no time zone; names ``rows[i].column``.
+    """
     if hasattr(rows, "to_dicts"):
         return _polars_rows(rows)
     if hasattr(rows, "to_dict"):
         rows = rows.to_dict("records")
     assert isinstance(rows, Iterable)
-    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+    return [
+        {name: _plain(value, f"rows[{place}].{name}") for name, value in row.items()} for place, row in enumerate(rows)
+    ]
 
 
 def _polars_rows(frame: Any) -> list[dict[str, Any]]:
@@ -46,14 +59,26 @@ def _plain_column(series: "pl.Series") -> list[Any]:
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return series.cast(pl.Datetime("us", dtype.time_zone)).cast(pl.Int64).to_list()
     values = series.to_list()
-    if dtype.is_float():
-        return [None if value != value else value for value in values]
-    return [_plain(value) for value in values] if isinstance(dtype, pl.Datetime) else values
+    if dtype.is_integer() or dtype in (pl.String, pl.Boolean):
+        return values
+    return [_plain(value, f"rows[{place}].{series.name}") for place, value in enumerate(values)]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, field: str) -> Any:
     if isinstance(value, float):
-        return None if value != value else value
+        return None if value != value else _finite(value, field)
+    if type(value).__name__ in _MISSING_OF_PANDAS:
+        return None
     if isinstance(value, datetime):
-        return parse_moment(value)
-    return value.item() if hasattr(value, "item") and not isinstance(value, Sequence) else value
+        return parse_moment(value, field)
+    if isinstance(value, Decimal):
+        return _finite(float(value), field)
+    if hasattr(value, "item") and not isinstance(value, Sequence):
+        return _plain(value.item(), field)
+    return value
+
+
+def _finite(value: float, field: str) -> float:
+    if isinf(value):  # JSON has no word for it; the encoder's would be null, which is another value
+        raise InvalidInput("this number is infinite", field=field, value=str(value), rule="a finite number, or null")
+    return value
