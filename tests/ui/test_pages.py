@@ -4,6 +4,7 @@ import html
 import json
 import re
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from sqlalchemy import event
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
 from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.documents import to_builtins
 from loopwright.ui.kit.words import moment
 from tests.ui.conftest import Site
 from tests.ui.seed_ground import NASTY
@@ -147,6 +149,20 @@ def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
     twin = web.get("/p/flights/models/late/6.json").json()
     assert twin["verdict"]["state"] == {"word": "may not", "tone": "bad"}
     assert "0.612" in twin["verdict"]["sentence"]
+
+
+def test_a_version_that_a_person_passed_says_whether_its_gates_were_tried(site: Site, web: httpx.Client) -> None:
+    call = partial(site.context.dispatcher.call, actor=LOCAL_ACTOR, project="flights")
+    kept = call("registry.get_version", {"model": "late", "version": 1})
+    files = [{"path": file.path, "digest": file.digest, "size_bytes": file.size_bytes} for file in kept.files]
+    made = {"model": "by_hand", "flavour": kept.flavour, "files": files, "signature": to_builtins(kept.signature)}
+    call("registry.register", made, actor=SERVICE_ACTOR)
+    call("registry.force_gates", {"model": "by_hand", "version": 1, "reason": "the first one"})
+    page = web.get("/p/flights/models/by_hand/1")
+    assert "person:local passed it although no gate was tried: the first one" in page.text
+    assert 'aria-label="Gates"' not in page.text
+    assert ">forced<" in web.get("/p/flights/models/by_hand").text
+    assert ">failed<" not in web.get("/p/flights/models/by_hand").text
 
 
 def test_what_is_watched_says_when_the_window_that_runs_ends_and_what_it_holds(web: httpx.Client) -> None:

@@ -169,7 +169,7 @@ SENTENCES = dict(
         _tell(registry.AliasSet, lambda facts: f"is now {facts.alias}"),
         _tell(registry.AliasRemoved, lambda facts: f"alias {facts.alias} removed"),
         _tell(registry.GatesEvaluated, lambda facts: "gates let it pass" if facts.passed else "gates refused it"),
-        _says(registry.GatesForced, "passed by a person although gates refused it"),
+        _says(registry.GatesForced, "passed by a person in place of its gates"),
         _says(registry.ModelImported, "model imported"),
         _says(registry.VersionRegistered, "registered"),
         _says(serving.DeploymentDeclared, "deployment declared"),

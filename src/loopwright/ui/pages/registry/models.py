@@ -55,7 +55,7 @@ def show_model(ask: Ask) -> View:
         "versions": shown,
         "metrics": metrics,
         "aliases": ask(registry.list_aliases, model=name),
-        "reports": {str(number): None if report is None else report.passed for number, report in reports.items()},
+        "gates": {str(number): report and gates_state(report) for number, report in reports.items()},
         "deployments": [deployment.name for deployment in ask(serving.list_deployments, model=name)],
         "next": shown[-1].version if len(found) > PAGE_ROWS else None,
     }
@@ -102,6 +102,13 @@ def show_version(ask: Ask) -> View:
     return View("registry/version.html", f"{name} v{number}", "Models", facts, {"nodes": nodes, "edges": edges})
 
 
+def gates_state(report: GateReport) -> State:
+    """Return what came of a version's gates in one word; a person may pass it in their place, tried or not."""
+    if report.forced_by:
+        return State("forced", "warn")
+    return state("passed" if report.passed else "failed")
+
+
 def _report(ask: Ask, found: ModelVersion) -> tuple[GateReport | None, int]:
     """Return the gates of a version and the version they judged: a refit stands on those of the recipe it repeats."""
     for number in (found.version, found.refit_of):
@@ -138,8 +145,9 @@ def _verdict(
             state("idle", "not judged"), "Its gates were never run, so it may not go live without a forced reason."
         )
     if report.forced_by:
+        gates = "gates failed" if report.results else "no gate was tried"
         return _say(
-            State("forced", "warn"), f"{report.forced_by} passed it although gates failed: {report.forced_reason}"
+            gates_state(report), f"{report.forced_by} passed it although {gates}: {report.forced_reason}"
         )
     if not report.passed:
         failed = [gate_result.message for gate_result in report.results if gate_result.verdict != "passed"]
