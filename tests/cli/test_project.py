@@ -27,8 +27,8 @@ def init(*arguments: str | Path) -> str:
 @pytest.mark.parametrize(
     ("template", "files", "project", "deployment"),
     [
-        ("tabular", ["project.py"], "my-project", "endpoint"),
-        ("external", ["project.py"], "my-project", "scorecard"),
+        ("tabular", ["project.py"], "new", "endpoint"),
+        ("external", ["project.py"], "new", "scorecard"),
         ("flights", ["flights.py", "ingest.py"], "flights", "late"),
     ],
 )
@@ -42,6 +42,16 @@ def test_a_template_is_a_project_that_can_be_read(
     found = load_project(folder / files[0])
     assert found.name == project
     assert f"deployment:{deployment}" in found.draft.declared
+
+
+@pytest.mark.parametrize(
+    ("folder", "project"), [("my shop (2)", "my-shop-2"), ("-.x", "x"), ("Läden", "L-den"), ("лавка", "my-project")]
+)
+def test_a_project_is_called_as_its_folder(tmp_path: Path, folder: str, project: str) -> None:
+    init(tmp_path / folder, "--template", "external")
+    file = tmp_path / folder / "project.py"
+    assert load_project(file).name == project
+    assert f'connect(project="{project}")' in file.read_text()
 
 
 def test_a_file_that_is_there_is_left_alone(tmp_path: Path) -> None:
