@@ -106,7 +106,10 @@ def test_a_project_is_deleted_by_an_admin_who_was_told_what_ends(as_role: As) ->
     assert "is closed" in loopwright("delete", "flights", "--reason", "done with it", "--close", "--yes")
     with pytest.raises(Conflict, match="was closed"):
         loopwright("call", "tracking.start_run", "experiment=x", "-p", "flights")
+    assert "flights" not in loopwright("projects")
+    assert "closed at 2" in loopwright("projects", "--closed")
     assert "rows are being removed" in loopwright("delete", "flights", "--reason", "done with it", "--yes")
+    assert "deleted at 2" in loopwright("projects", "--closed")
 
 
 def test_a_thing_is_deleted_by_its_ref_once_somebody_said_so(as_role: As) -> None:

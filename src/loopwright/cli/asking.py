@@ -10,7 +10,7 @@ from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.client import find_caller
 from loopwright.config import load_settings
-from loopwright.governance import SYSTEM
+from loopwright.governance import SYSTEM, Project
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.server import service_token
@@ -51,13 +51,20 @@ def read_arguments(pairs: tuple[str, ...], field: str) -> dict[str, Any]:
 
 
 @click.command()
+@click.option("--closed", "with_closed", is_flag=True, help="Those too that were closed or deleted.")
 @json_option
-def projects(as_json: bool) -> None:
+def projects(with_closed: bool, as_json: bool) -> None:
     """List the projects that you may see."""
-    caller = find_caller()
-    listed = caller.call("projects.list", {}, SYSTEM)
-    rows = [(project.name, project.owner, project.risk, project.clock) for project in listed]
-    print_json(listed) if as_json else print_table(("project", "owner", "risk", "clock"), rows)
+    listed = find_caller().call("projects.list", {"with_closed": with_closed}, SYSTEM)
+    rows = [(one.name, one.owner, one.risk, one.clock, _tell_end(one)) for one in listed]
+    print_json(listed) if as_json else print_table(("project", "owner", "risk", "clock", "is"), rows)
+
+
+def _tell_end(project: Project) -> str:
+    """Return whether a project is open, and since when it is not."""
+    if project.deleted_at is not None:
+        return f"deleted at {format_moment(project.deleted_at)}"
+    return "open" if project.closed_at is None else f"closed at {format_moment(project.closed_at)}"
 
 
 @click.command()
