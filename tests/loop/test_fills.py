@@ -74,6 +74,16 @@ def test_a_changed_view_of_a_pushed_dataset_is_filled_before_a_model_reads_it(fi
     assert fills.asked() == [("a new plan of late reads it", 168)]
 
 
+def test_what_lay_in_a_spool_while_a_release_was_loaded_is_filled_in(fills: Fills) -> None:
+    fills.release()
+    assert fills.asked() == []
+    fills.loop.pass_time(DAY_US)
+    assert fills.asked() == [("release 1 of late reads it", 3)]
+    fills.release()
+    fills.loop.pass_time(DAY_US)
+    assert fills.asked() == []
+
+
 def test_what_was_pushed_before_a_release_reads_a_view_is_filled_in(fills: Fills) -> None:
     fills.release()
     fills.push()

@@ -19,7 +19,7 @@ from loopwright.store.tx import Tx
 from loopwright.store.work import kind_of
 
 LOADED_BY_US = MINUTE_US
-"""By then gateways have loaded a release and push into its views; rows that came before are filled in once more."""
+"""By then gateways have loaded a release and push into its views."""
 
 
 def fill_from_version(tx: Tx, dataset: str, version: int, reason: str) -> int:
@@ -48,18 +48,21 @@ def fill_frozen_plan(tx: Tx, digest: str, reason: str) -> None:
 
 
 def fill_released_plans(tx: Tx, released: Release, before: Release | None, reason: str) -> None:
-    """Fill the views that a release is the first to read with what came since they were filled, or last read."""
+    """Fill the views that a release is the first to read with what came since they were filled, or last read.
+
+    Each is filled once more when gateways have the release: what was pushed until then may still lie in their spools,
+    where nothing here sees it. The job has it sealed first, and reads nothing twice.
+    """
     read = {bound.key for _, bound in _views_of(before)}
     for digest, bound in _views_of(released):
-        if bound.key in read:
+        newest = data.get(tx, dataset=bound.view.dataset).newest
+        if bound.key in read or newest is None:
             continue
         read.add(bound.key)
-        is_pushed_to = is_pushed(tx, bound.view.dataset)
-        if is_pushed_to or _filled_version(tx, bound) != data.get(tx, dataset=bound.view.dataset).newest:
+        if is_pushed(tx, bound.view.dataset) or _filled_version(tx, bound) != newest:
             _start(tx, bound, digest, reason)
-        if is_pushed_to:
-            due_at, key = tx.now_us + LOADED_BY_US, f"features.materialize/{bound.key}"
-            tx.later(due_at, key, features.start_materialize, view=bound.view.name, plan_digest=digest, reason=reason)
+        due_at, key = tx.now_us + LOADED_BY_US, f"features.materialize/{bound.key}"
+        tx.later(due_at, key, features.start_materialize, view=bound.view.name, plan_digest=digest, reason=reason)
 
 
 @verb("loop.note_restored", changes=features.Materialization, internal=True, parts=SERVER_ALONE)
@@ -86,7 +89,7 @@ def note_restored(tx: Tx, *, backup_id: str, backup_at: int) -> int:
 
 
 def is_pushed(tx: Tx, dataset: str) -> bool:
-    """Say whether programs push rows of a dataset, so that gateways keep its views up to date themselves."""
+    """Say whether rows of a dataset are known to be pushed, so that gateways keep its views up to date themselves."""
     return store_sql.has_chunks(tx.connection, tx.project, "pushes", dataset)
 
 
