@@ -86,6 +86,8 @@ def test_what_lay_in_a_spool_while_a_release_was_loaded_is_filled_in(fills: Fill
 
 def test_what_was_pushed_before_a_release_reads_a_view_is_filled_in(fills: Fills) -> None:
     fills.release()
+    fills.loop.pass_time(DAY_US)
+    fills.asked()
     fills.push()
     change_view(fills.loop)
     fills.loop("features.freeze_plan", service="late")

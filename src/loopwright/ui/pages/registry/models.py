@@ -146,9 +146,7 @@ def _verdict(
         )
     if report.forced_by:
         gates = "gates failed" if report.results else "no gate was tried"
-        return _say(
-            gates_state(report), f"{report.forced_by} passed it although {gates}: {report.forced_reason}"
-        )
+        return _say(gates_state(report), f"{report.forced_by} passed it although {gates}: {report.forced_reason}")
     if not report.passed:
         failed = [gate_result.message for gate_result in report.results if gate_result.verdict != "passed"]
         return _say(State("may not", "bad"), "; ".join(failed))
