@@ -36,6 +36,7 @@ from loopwright.kernel.plugins import load_plugin, plugin_names
 from loopwright.registry import Signature, Task
 from loopwright.registry.artifacts import columns_of, inspect_file, load_model, save_model
 from loopwright.registry.encoding import encode
+from loopwright.registry.flavours.base import TrainingColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.registry.flavours.lightgbm import feature_importance
 
@@ -323,6 +324,37 @@ def test_a_lightgbm_file_tells_its_columns(tmp_path: Path) -> None:
     assert max(shares, key=shares.__getitem__) == "a"
     with pytest.raises(InvalidInput, match="task"):
         inspect_file(tmp_path / "theirs.txt", tmp_path / "out", "multiclass")
+
+
+def test_a_lightgbm_model_reads_columns_by_name_whatever_order_it_was_fitted_in(tmp_path: Path) -> None:
+    X, y, unseen = frame()
+    X, unseen = (table.rename(columns={"b": "b b"}) for table in (X, unseen))
+    turned = X[["carrier", "n", "b b", "late", "c", "a"]]
+    model = lightgbm.LGBMClassifier(n_estimators=20, verbose=-1).fit(turned, y > 0)
+    saved = save_model(model, tmp_path, columns_of(X), "binary")
+    assert [column.name for column in saved.signature.inputs] == list(turned.columns)
+    matrix = encode(saved.signature, {name: unseen[name].tolist() for name in unseen})
+    expected = model.predict_proba(unseen[list(turned.columns)])[:, 1]
+    assert load_model(saved, tmp_path).predict(matrix).tolist() == expected.tolist()
+    bare = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X.drop(columns="carrier").to_numpy(float), y > 0)
+    names = [column for column in columns_of(X) if column.name != "carrier"]
+    assert [c.name for c in save_model(bare, tmp_path, names, "binary").signature.inputs] == [c.name for c in names]
+    other = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1).fit(X.rename(columns={"a": "log_a"}), y > 0)
+    with pytest.raises(InvalidInput, match="fitted on a column") as refused:
+        save_model(other, tmp_path, columns_of(X), "binary")
+    assert refused.value.value == "log_a"
+
+
+def test_classes_that_are_whole_numbers_are_named_so_whatever_held_them(tmp_path: Path) -> None:
+    X, y, _ = numbers()
+    columns = [TrainingColumn(f"x{place}", "number") for place in range(X.shape[1])]
+    for labels in (y, y.astype(float)):
+        for model in (lightgbm.LGBMClassifier(n_estimators=2, verbose=-1), LogisticRegression()):
+            assert save_model(model.fit(X, labels), tmp_path, columns, "multiclass").signature.classes == [
+                "0",
+                "1",
+                "2",
+            ]
 
 
 def test_levels_that_lightgbm_coded_are_in_the_signature(tmp_path: Path) -> None:

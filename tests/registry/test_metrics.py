@@ -79,6 +79,8 @@ def test_multiclass_measures_match_scikit_learn() -> None:
     assert found["accuracy"] == pytest.approx(oracle.accuracy_score(y, answer))
     assert found["log_loss"] == pytest.approx(oracle.log_loss(y, p))
     assert found["macro_f1"] == pytest.approx(oracle.f1_score(y, answer, average="macro"))
+    for labels, classes in ((y.astype(float), "012"), (y, ["0.0", "1.0", "2.0"]), (y.astype(str), "012")):
+        assert metrics.evaluate("multiclass", labels, p, classes=list(classes))[0] == found
     assert metrics.evaluate("multiclass", ["z"] * 4, p[:4], classes=["a", "b", "c"])[0]["accuracy"] == 0
 
 

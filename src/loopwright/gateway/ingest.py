@@ -11,6 +11,7 @@ from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.values import Window, read_id, read_key, read_moment, read_number, window_at
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
+from loopwright.kernel.tasks import class_name
 from loopwright.store.streams import FEATURE_PREFIX, LABELS, PREDICTIONS
 
 MOST_ROWS = 100_000
@@ -70,8 +71,8 @@ class Labels(msgspec.Struct, frozen=True, array_like=True):
         return (float(value) if isinstance(value, bool) else read_number(value, field)), None
 
     def _side(self, value: bool | float | str, field: str) -> float:
-        if isinstance(value, str) and len(self.classes) == 2 and value in self.classes:
-            return float(self.classes.index(value))
+        if isinstance(value, str) and len(self.classes) == 2 and (known := self._known(value)) is not None:
+            return float(self.classes.index(known))
         if isinstance(value, str) or value not in (0, 1):
             named = f", {self.classes[0]} or {self.classes[1]} as text" if len(self.classes) == 2 else ""
             raise self._wrong(value, field, f"true or false, 1 or 0{named}")
@@ -79,16 +80,20 @@ class Labels(msgspec.Struct, frozen=True, array_like=True):
 
     def _class(self, value: bool | float | str, field: str) -> str:
         """Return the name of a class; one that the model has not seen is an outcome too, and every answer misses it."""
+        if (known := self._known(value)) is not None:
+            return known
         if isinstance(value, str):
             return value
-        is_whole = not isinstance(value, bool) and value == value // 1
-        names = [str(value), str(int(value))] if is_whole else [str(value)]
-        found = next((name for name in names if name in self.classes), None)
-        if found is None and is_whole and not self.classes:
-            found = names[-1]
-        if found is None:
+        if self.classes or isinstance(value, bool) or value != value // 1:
             raise self._wrong(value, field, f"one of {', '.join(self.classes)}" if self.classes else "a class as text")
-        return found
+        return class_name(value)
+
+    def _known(self, value: bool | float | str) -> str | None:
+        """Return the class that a value names, as the model's signature has it."""
+        if value in self.classes:
+            return str(value)
+        name = class_name(value)
+        return next((known for known in self.classes if class_name(known) == name), None)
 
     def _wrong(self, value: object, field: str, rule: str) -> InvalidInput:
         return InvalidInput(f"this is no outcome of a {self.task} deployment", field=field, value=value, rule=rule)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from loopwright.kernel.expressions import evaluate_expression
+from loopwright.kernel.tasks import class_name
 from loopwright.monitoring.types import MonitorSpec, Performance
 from loopwright.registry import metrics
 from loopwright.store.streams import FEATURE_PREFIX
@@ -77,9 +78,17 @@ def _judge_classes(labelled: pl.DataFrame) -> pl.DataFrame:
     rows = labelled.filter(pl.col("answer").is_not_null() & pl.col("label_text").is_not_null())
     answers = [_read_answer(text) for text in rows.get_column("answer")]
     observed = rows.get_column("label_text").to_list()
-    given = [answer.probabilities.get(name, 0.0) for answer, name in zip(answers, observed, strict=True)]
-    hits = [float(answer.label == name) for answer, name in zip(answers, observed, strict=True)]
+    given = [_share(answer, name) for answer, name in zip(answers, observed, strict=True)]
+    hits = [float(class_name(answer.label) == class_name(name)) for answer, name in zip(answers, observed, strict=True)]
     return rows.with_columns(score=pl.Series(given, dtype=pl.Float64), label=pl.Series(hits, dtype=pl.Float64))
+
+
+def _share(answer: _Answer, observed: str) -> float:
+    """Return the probability that an answer gave to what was observed."""
+    if observed in answer.probabilities:
+        return answer.probabilities[observed]
+    named = {class_name(label): share for label, share in answer.probabilities.items()}
+    return named.get(class_name(observed), 0.0)
 
 
 def measure(rows: pl.DataFrame, made: dict[str, int], spec: MonitorSpec, task: str) -> list[Performance]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.tasks import class_name
 from loopwright.registry.types import Task
 
 Vector = NDArray[np.float64]
@@ -246,9 +247,9 @@ def _normal(value: float, variance: float, lowest: float, highest: float) -> Int
 def _places(y: Any, classes: Sequence[str]) -> NDArray[np.int64]:
     if not classes:
         return np.asarray(y, dtype=np.int64)
-    place = {label: number for number, label in enumerate(classes)}
+    place = {class_name(label): number for number, label in enumerate(classes)}
     labels = y.tolist() if hasattr(y, "tolist") else y
-    return np.array([place.get(str(label), -1) for label in labels], dtype=np.int64)
+    return np.array([place.get(class_name(label), -1) for label in labels], dtype=np.int64)
 
 
 def _check(y: Vector, prediction: Vector) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.tasks import class_name
 from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of
 from loopwright.registry.flavours.lightgbm_text import check_text
 from loopwright.registry.types import InputColumn, Signature, Task
@@ -71,7 +72,7 @@ class LightGbmFlavour:
     def save(self, model: Any, folder: Path, columns: list[TrainingColumn], task: Task) -> Saved:
         """Write the booster as text."""
         booster = getattr(model, "booster_", model)
-        saved = _describe(booster, columns, task, [str(label) for label in getattr(model, "classes_", [])])
+        saved = _describe(booster, columns, task, [class_name(label) for label in getattr(model, "classes_", [])])
         (folder / FILE).write_text(booster.model_to_string(), "utf-8")
         return saved
 
@@ -121,12 +122,34 @@ def _describe(booster: Any, columns: list[TrainingColumn], task: Task, classes: 
         raise InvalidInput(
             "the model's outputs do not fit the task", field="task", value=task, rule=f"{outputs} output(s)"
         )
-    inputs = [column.to_input() for column in columns]
+    inputs = [column.to_input() for column in _in_order_of(booster.feature_name(), columns)]
     if booster.pandas_categorical:
         inputs = _with_levels(inputs, booster.pandas_categorical)
     if not classes and task in ("binary", "multiclass"):
         classes = [str(place) for place in range(max(outputs, 2))]
     return Saved(inputs, classes)
+
+
+def _in_order_of(names: list[str], columns: list[TrainingColumn]) -> list[TrainingColumn]:
+    """Return columns in the order in which the model was fitted on them, by their names.
+
+    A model whose names are all its own, as those it makes up for a matrix without any, has them as they are.
+
+    Raises:
+        InvalidInput: It was fitted on some of them and on others.
+    """
+    named = {column.name.replace(" ", "_"): column for column in columns}  # LightGBM writes names without spaces
+    if not named.keys() & set(names):
+        return columns
+    if unknown := [name for name in names if name not in named]:
+        raise InvalidInput(
+            "the model was fitted on a column that its training rows do not have",
+            field="model",
+            value=unknown[0],
+            rule=f"one of {', '.join(named)}",
+            next_step="fit on the columns of rows.xy() as they are named, in any order",
+        )
+    return [named[name] for name in names]
 
 
 def _with_levels(inputs: list[InputColumn], levels: list[list[Any]]) -> list[InputColumn]:

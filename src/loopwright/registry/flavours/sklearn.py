@@ -14,6 +14,7 @@ import numpy as np
 
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.tasks import class_name
 from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of, match_columns
 from loopwright.registry.types import Signature, Task
 
@@ -138,7 +139,7 @@ class SklearnFlavour:
         (folder / FRAME_FILE).write_bytes(to_json(frame))
         _read(folder / FILE)
         return Saved(
-            [column.to_input() for column in ordered], [str(label) for label in getattr(model, "classes_", [])]
+            [column.to_input() for column in ordered], [class_name(label) for label in getattr(model, "classes_", [])]
         )
 
     def load(self, folder: Path, signature: Signature) -> SklearnPredictor:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from loopwright.kernel.plugins import load_plugin
+from loopwright.kernel.tasks import class_name
 from loopwright.serving.predictions import failed_itself
 from loopwright.serving.rollouts.guards import Guard
 from loopwright.serving.rollouts.harm import NEVER, Exposures, judge_harm
@@ -135,8 +136,9 @@ def _values(spec: JudgeSpec, pairs: pl.DataFrame) -> tuple[Floats, Floats, Float
     """Return labels and both scores as float64 (n,); for classes, 1.0 where the answer is right and labels all 1.0."""
     if spec.task == "multiclass":
         kept = pairs.drop_nulls(["label_text", "answer", "answer_candidate"])
+        observed = np.array([class_name(label) for label in kept["label_text"]])
         right = [
-            np.array([answered_class(answer) for answer in kept[column]]) == kept["label_text"].to_numpy()
+            np.array([class_name(answered_class(answer)) for answer in kept[column]]) == observed
             for column in ("answer", "answer_candidate")
         ]
         return np.ones(len(kept)), right[0].astype(np.float64), right[1].astype(np.float64)
