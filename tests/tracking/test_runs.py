@@ -67,6 +67,12 @@ def test_params_keep_their_first_value(call: Call) -> None:
     assert call("tracking.get_run", run_id=run.run_id).params == params
     for text in ('params.depth = "null"', "params.depth > 1"):
         assert len(call("tracking.search_runs", filter=text)) == (text.endswith('"null"'))
+    events = call("audit.list", type_prefix="tracking.params")  # what was refused, or known already, is none
+    assert [(event.ref, event.payload) for event in events] == [
+        (f"flights/run:{run.run_id}", {"names": ["more", "seed"]})
+    ]
+    call("tracking.log_batch", run_id=run.run_id, params=params)
+    assert call("audit.list", type_prefix="tracking.params") == events
 
 
 def test_an_ended_run_takes_tags_but_no_metrics(call: Call) -> None:

@@ -3,6 +3,7 @@
 from loopwright.tracking.environment import capture_environment
 from loopwright.tracking.events import (
     ArtifactLogged,
+    ParamsAdded,
     RunFailed,
     RunFinished,
     RunKilled,
@@ -51,6 +52,7 @@ __all__ = [
     "MetricPoint",
     "NonFinite",
     "Number",
+    "ParamsAdded",
     "Run",
     "RunFailed",
     "RunFinished",

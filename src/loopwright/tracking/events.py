@@ -12,6 +12,13 @@ class RunStarted(Facts, frozen=True):
     execution_id: str | None
 
 
+@event("tracking.params_added")
+class ParamsAdded(Facts, frozen=True):
+    """A run that had begun took further params; what they hold is in the run."""
+
+    names: list[str]
+
+
 @event("tracking.artifact_logged")
 class ArtifactLogged(Facts, frozen=True):
     """A file of a run is stored, or was replaced."""

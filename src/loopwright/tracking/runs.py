@@ -17,7 +17,15 @@ from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 from loopwright.tracking import sql
-from loopwright.tracking.events import ArtifactLogged, RunFailed, RunFinished, RunKilled, RunStarted, TagsSet
+from loopwright.tracking.events import (
+    ArtifactLogged,
+    ParamsAdded,
+    RunFailed,
+    RunFinished,
+    RunKilled,
+    RunStarted,
+    TagsSet,
+)
 from loopwright.tracking.sql import points as old_points
 from loopwright.tracking.types import (
     RUN_STATES,
@@ -306,7 +314,9 @@ def _add_params(tx: Tx, run_id: str, params: dict[str, Any]) -> None:
                 rule="a param keeps its first value",
                 next_step="log a metric or a tag, or start another run",
             )
-    sql.insert_params(tx, run_id, params)
+    if further := {key: value for key, value in params.items() if key not in stored}:
+        sql.insert_params(tx, run_id, further)
+        tx.emit(ParamsAdded(sorted(further)), tx.ref("run", run_id))
 
 
 def _checked_key(key: str, field: str) -> str:

@@ -190,6 +190,7 @@ SENTENCES = dict(
         _tell(serving.ScoreStarted, lambda facts: f"scoring of a file by v{facts.version} started"),
         _tell(serving.Scored, lambda facts: f"{number(facts.rows)} rows scored by v{facts.version}"),
         _tell(tracking.RunStarted, lambda facts: f"run started in {facts.experiment}"),
+        _tell(tracking.ParamsAdded, lambda facts: f"{plural(len(facts.names), 'further param')} logged"),
         _says(tracking.RunFinished, "run finished"),
         _says(tracking.RunFailed, "run failed"),
         _says(tracking.RunKilled, "run killed"),
