@@ -16,6 +16,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes, to_json
 from loopwright.kernel.errors import LoopwrightError, StepFailed
 from loopwright.kernel.verbs import VERBS, verb_of
+from loopwright.pipelines import ChildPool
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Job, Streams
 from loopwright.store.work import JOBS, do_job
@@ -46,6 +47,7 @@ class InProcessWorker:
     before_call: Callable[[str], None] = lambda verb: None
 
     def __post_init__(self) -> None:
+        self.children = self.children or ChildPool(self.state_dir / "worker", self.blobs)
         self.closed = closed_places(msgspec.structs.replace(load_settings(self.state_dir), blobs_url=self.blobs.url))
 
     @property

@@ -1,7 +1,9 @@
 """Each check of the house's rules notices when one is broken; that none is, `make lint` says."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -48,6 +50,19 @@ def test_a_crossed_import_line_is_found(tmp_path: Path, path: str, target: str) 
     answer = subprocess.run(command, cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
     assert answer.returncode == 1, answer.stdout + answer.stderr
     assert "import line BROKEN" in answer.stdout
+
+
+def test_the_line_of_rooms_is_told_as_it_is_checked() -> None:
+    """Whoever draws the map from the pages draws the one that import-linter keeps, of rooms that are there."""
+    [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    checked = [[room.strip("() ") for room in layer.split("|")] for layer in reversed(contract["layers"])]
+    for page in ("CONTRIBUTING.md", "docs/explanation/the-house.md"):
+        line = re.search(r"kernel < store.*\n.*demo", (ROOT / page).read_text())
+        assert line is not None, page
+        told = [[room.strip() for room in part.split("|")] for part in line[0].split("<")]
+        assert told == checked, page
+    rooms = {file.parent.name for file in (ROOT / "src/loopwright").glob("*/__init__.py")}
+    assert rooms == {room for layer in checked for room in layer}
 
 
 @pytest.mark.parametrize(

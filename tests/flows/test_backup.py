@@ -21,7 +21,7 @@ from loopwright.store.backups import make_backup, restore_backup, verify_backup
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
-from tests.flows.flights_slice import START, apply_file, make_replay, write_slice
+from tests.flows.flights_slice import START, apply_file, read_history, write_slice
 from tests.flows.test_kills import again, settled_log
 from tests.flows.test_loop import released_by_a_person, train
 from tests.servers import free_port
@@ -58,7 +58,8 @@ def test_a_platform_is_set_up_again_from_its_backup(
         wait_for_job(remote, job.job_id)
     train(remote)
     champion = released_by_a_person(remote)
-    rows, _ = make_replay(remote, 1)._requests.between(START, START + DAY_US)
+    _, requests = read_history(1)
+    rows, _ = requests.between(START, START + DAY_US)
     rows = rows[:5]
     remote.advance(START + DAY_US)
 

@@ -83,7 +83,7 @@ def test_tokens_for_every_project_can_be_listed_and_ended(dispatcher: Dispatcher
         dispatcher.authenticate(made.secret)
 
 
-def test_b2_12_a_name_belongs_to_whoever_has_it(dispatcher: Dispatcher) -> None:
+def test_a_name_belongs_to_whoever_has_it(dispatcher: Dispatcher) -> None:
     """An admin of one project could else approve as another's person, or as a program."""
     dispatcher.call("projects.create", {"name": "other"}, actor=LOCAL_ACTOR, project=SYSTEM)
     mine, theirs = Actor("person:ad", {"flights": Role.ADMIN}), Actor("person:bo", {"other": Role.ADMIN})

@@ -6,10 +6,12 @@ import polars as pl
 import pytest
 
 from loopwright.kernel.clock import parse_moment
-from loopwright.kernel.events import Event
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop import Scope
 from loopwright.loop.backtest.closing import measured, read_changes, rollbacks
+from loopwright.serving import RolledBack, RolloutAborted
 from tests.loop.conftest import Loop
 
 
@@ -57,19 +59,26 @@ def test_months_are_those_of_the_zone() -> None:
     assert scope("binary", "roc_auc").month(at) == "2013-07"
 
 
-def event(kind: str, **payload: Any) -> Event:
-    return Event(1, "shop", f"serving.{kind}", "ref", "actor", 0, 0, "", {"deployment": "late", **payload})
+def told(facts: Facts) -> Event:
+    return Event(1, "shop", event_type(type(facts)), "ref", "actor", 0, 0, "", to_builtins(facts))
+
+
+def aborted(rollout_id: str, step: int, deployment: str = "late") -> Event:
+    return told(RolloutAborted(deployment, "late", 2, 1, rollout_id, step, [], is_forced=False))
+
+
+def rolled_back(rollout_id: str) -> Event:
+    return told(RolledBack("late", "late", 1, 2, 3, rollout_id, was_candidate=bool(rollout_id)))
 
 
 def test_each_version_that_was_taken_back_counts_once() -> None:
-    aborted = event("rollout_aborted", step=1, rollout_id="roll_1")
-    of_a_champion = event("rolled_back", rollout_id="")
+    counted = [aborted("roll_1", 1), rolled_back("")]
     others = [
-        event("rolled_back", rollout_id="roll_1"),  # took the same rollout back
-        event("rollout_aborted", step=-1, rollout_id="roll_2"),  # was rejected before it began
-        event("rollout_aborted", step=0, rollout_id="roll_3", deployment="early"),
+        rolled_back("roll_1"),  # took the same rollout back
+        aborted("roll_2", -1),  # was rejected before it began
+        aborted("roll_3", 0, "early"),
     ]
-    assert rollbacks([*others, aborted, of_a_champion], "late") == [aborted, of_a_champion]
+    assert rollbacks([*others, *counted], "late") == counted
 
 
 class Calls:

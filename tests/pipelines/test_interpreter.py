@@ -12,6 +12,7 @@ from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, StepFailed
 from loopwright.pipelines import (
     STEP_KINDS,
+    ChildPool,
     Claim,
     Execute,
     Execution,
@@ -24,6 +25,7 @@ from loopwright.pipelines import (
 from loopwright.pipelines.interpreter import run_execution
 from loopwright.store.blobs import BlobStore
 from tests.inprocess import InProcessWorker
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -106,6 +108,30 @@ def test_the_cache_covers_inputs(call: Callable[..., Any], worker: InProcessWork
     again = run(call, worker, step("other", x=1, is_cached=True), step("third", x=2, is_cached=True))
     assert [one.is_from_cache for one in again.steps] == [True, False]
     assert sorted(done) == ["a", "third"]
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+def test_an_execution_makes_as_many_attempts_at_once_as_its_lane_has_slots(
+    call: Callable[..., Any],
+    worker: InProcessWorker,
+    done: list[str],
+    blob_store: BlobStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    slots: int,
+) -> None:
+    meeting = threading.Barrier(slots)  # lets nobody go on until so many are there
+    at_work, most = threading.Semaphore(slots), []
+
+    def meet(context: StepContext, inputs: dict[str, Any]) -> None:
+        most.append(at_work.acquire(blocking=False))
+        meeting.wait(PATIENCE_S)
+        at_work.release()
+
+    monkeypatch.setitem(STEP_KINDS, "tests.note", meet)
+    worker.children = ChildPool(tmp_path / "pool", blob_store, slots={"training": slots})
+    ended = run(call, worker, *(step(f"s{number}") for number in range(3)))
+    assert (ended.state, most) == ("done", [True] * 3)
 
 
 def test_a_chain_costs_a_call_a_step_and_a_cached_chain_one(

@@ -28,7 +28,7 @@ def fill_from_version(tx: Tx, dataset: str, version: int, reason: str) -> int:
     for view in features.list_definitions(tx, kind="view"):
         if view.spec["dataset"] == dataset:
             job = features.start_materialize(tx, view=view.name, dataset_version=version, reason=reason)
-            filled.add(job.args["view"]["key"])
+            filled.add(convert(job.args, MaterializeRequest).view.key)
     for deployment in serving.list_deployments(tx):
         released = serving.status(tx, deployment=deployment.spec.name).release
         for digest, bound in _views_of(released):

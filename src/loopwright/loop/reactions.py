@@ -15,7 +15,7 @@ from loopwright.loop.retries import settle_incident
 from loopwright.pipelines import Execute, ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
-from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFailed, JobRetried
+from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFacts, JobFailed, JobRetried
 from loopwright.store.tx import Tx
 from loopwright.store.work import kind_named, kind_of
 
@@ -142,7 +142,7 @@ def end_lost_execution(tx: Tx, event: Event, ended: JobFailed | JobCancelled) ->
 
 
 def _is_backtest(tx: Tx, event: Event) -> bool:
-    return bool(event.payload["kind"] == backtests.JOB)
+    return event.read(JobFacts).kind == backtests.JOB
 
 
 @reaction(JobDone, only_if=_is_backtest)

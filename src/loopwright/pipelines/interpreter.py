@@ -19,12 +19,10 @@ from loopwright.pipelines.step_runs import advance, is_wanted, take
 from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_kind
 from loopwright.pipelines.types import Advanced, BegunStep, Claim, EndedStep, Execute, TakenExecution
 from loopwright.store.types import BlobRef
-from loopwright.store.work import NotYet, Stopped
+from loopwright.store.work import NotYet, Stopped, kind_of
 
 log = logging.getLogger("loopwright.pipelines")
 
-PARALLEL = 2
-"""Attempts that one execution makes at once."""
 LONGEST_WAIT_S = 3.0
 """A step that is tried again later than this is waited for in the job's queue."""
 _ASK_EVERY_S = 1.0
@@ -54,12 +52,14 @@ class _Run:
     def __init__(self, context: PipelineContext, taken: TakenExecution, claim: Claim) -> None:
         self._context, self._execution, self._claim = context, taken.execution, claim
         self._steps = {step.name: step for step in taken.spec.steps}
+        # More attempts than children would only wait for one.
+        self._at_once = context.children.most_at_work(kind_of(Execute).lane)
         self._watch = _Watch(context.should_stop, lambda: context.call(is_wanted, claim=claim))
         self._running: dict[Future[EndedStep], str] = {}
 
     def to_end(self) -> str:
-        """Make attempts, two at a time, until none is left to make."""
-        with ThreadPoolExecutor(PARALLEL, thread_name_prefix="step") as pool:
+        """Make attempts, as many at once as there are slots, until none is left to make."""
+        with ThreadPoolExecutor(self._at_once, thread_name_prefix="step") as pool:
             try:
                 return self._loop(pool)
             finally:
@@ -94,7 +94,7 @@ class _Run:
             advance,
             claim=self._claim,
             environment=environment_digest(),
-            free=PARALLEL - len(self._running),
+            free=self._at_once - len(self._running),
             running=list(self._running.values()),
             ended=ended,
         )

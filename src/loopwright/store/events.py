@@ -5,7 +5,9 @@ from typing import Any
 from loopwright.kernel.events import Facts, event
 
 
-class _JobFacts(Facts, frozen=True):
+class JobFacts(Facts, frozen=True):
+    """What every event of a job tells."""
+
     job_id: str
     kind: str
 
@@ -42,34 +44,34 @@ class RowsRemoved(Facts, frozen=True):
 
 
 @event("jobs.retried")
-class JobRetried(_JobFacts, frozen=True):
+class JobRetried(JobFacts, frozen=True):
     """A job that had failed, or was cancelled, was queued again."""
 
 
 @event("jobs.done")
-class JobDone(_JobFacts, frozen=True):
+class JobDone(JobFacts, frozen=True):
     """A job ended well, with what it answered."""
 
     result: dict[str, Any] | None
 
 
 @event("jobs.failed")
-class JobFailed(_JobFacts, frozen=True):
+class JobFailed(JobFacts, frozen=True):
     """A job ended badly for good, with the error a person reads."""
 
     error: dict[str, Any]
 
 
 @event("jobs.dismissed")
-class JobDismissed(_JobFacts, frozen=True):
+class JobDismissed(JobFacts, frozen=True):
     """A person said that a failed job needs nothing more."""
 
 
 @event("jobs.cancel_asked")
-class JobCancelAsked(_JobFacts, frozen=True):
+class JobCancelAsked(JobFacts, frozen=True):
     """Somebody asked for the end of a job that is under way; its worker ends it."""
 
 
 @event("jobs.cancelled")
-class JobCancelled(_JobFacts, frozen=True):
+class JobCancelled(JobFacts, frozen=True):
     """A job ended because somebody asked for it."""

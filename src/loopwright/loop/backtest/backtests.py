@@ -4,6 +4,7 @@ from loopwright import data
 from loopwright.governance import lineage, require_job
 from loopwright.kernel.clock import check_zone, parse_moment
 from loopwright.kernel.digests import Digest
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.verbs import Count, query, verb
 from loopwright.loop.apply import check_spec, current_spec, named_blobs
@@ -137,7 +138,7 @@ def finish_backtest(tx: Tx, *, backtest_id: str, closing: ClosingTable) -> Backt
 
 def end_backtest(tx: Tx, job: Job, reason: str) -> None:
     """Record how the job of a backtest ended; the scratch project goes, unless it is to be kept."""
-    backtest_id = str(job.args["backtest_id"])
+    backtest_id = convert(job.args, PlayBacktest).backtest_id
     backtest = sql.find_backtest(tx, backtest_id)
     is_ended = job.state in ("done", "failed", "cancelled")  # one that was queued again since is not
     if not is_ended or backtest is None or backtest.state != "running":
@@ -154,7 +155,7 @@ def end_backtest(tx: Tx, job: Job, reason: str) -> None:
 
 def reopen_backtest(tx: Tx, job: Job) -> None:
     """Record that a backtest whose job failed or was cancelled is played again, from its start."""
-    backtest_id = str(job.args["backtest_id"])
+    backtest_id = convert(job.args, PlayBacktest).backtest_id
     if job.state in ("queued", "running") and get_backtest(tx, backtest_id=backtest_id).state != "running":
         sql.update_backtest(tx, backtest_id, state="running", error=None, finished_at=None)
 

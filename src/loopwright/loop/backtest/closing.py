@@ -8,11 +8,12 @@ import polars as pl
 from loopwright import monitoring, pipelines
 from loopwright.governance import audit
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.events import Event
+from loopwright.kernel.events import Event, event_type
 from loopwright.kernel.refs import parse_ref
 from loopwright.loop.retrain import list_retrains
 from loopwright.loop.types import Scope
 from loopwright.monitoring import MonitorSpec, measure, score_rows
+from loopwright.serving import RolledBack, RolloutAborted
 from loopwright.store.work import ProjectCaller
 
 SERVED = "served"
@@ -69,8 +70,8 @@ def _month(month: str, part: pl.DataFrame, changes: dict[str, list[Any]], scope:
 
 def read_changes(caller: ProjectCaller, scope: Scope) -> dict[str, list[Any]]:
     """Return the changes of the stretch by kind: retrains, blind retrains, incidents, and what was taken back."""
-    types = ("serving.rollout_aborted", "serving.rolled_back")
-    events = [event for name in types for event in caller.call(audit.list_events, type_prefix=name, limit=1000)]
+    names = [event_type(RolloutAborted), event_type(RolledBack)]
+    events = [event for name in names for event in caller.call(audit.list_events, type_prefix=name, limit=1000)]
     incidents = caller.call(
         monitoring.incidents, needs_person=True, start_at=scope.start_at, end_at=scope.end_at, limit=1000
     )
@@ -103,9 +104,15 @@ def rollbacks(events: list[Event], deployment: str) -> list[Event]:
 
     A rollback during a rollout aborts it too; a rollout that ends before its first step takes nothing back.
     """
-    own = [event for event in events if event.payload["deployment"] == deployment]
-    aborted = [event for event in own if event.type == "serving.rollout_aborted" and event.payload["step"] >= 0]
-    return aborted + [event for event in own if event.type == "serving.rolled_back" and not event.payload["rollout_id"]]
+    aborted, rolled_back = [], []
+    for event in events:
+        if event.type == event_type(RolloutAborted):
+            abort = event.read(RolloutAborted)
+            aborted += [event] if abort.deployment == deployment and abort.step >= 0 else []
+        elif event.type == event_type(RolledBack):
+            rollback = event.read(RolledBack)
+            rolled_back += [event] if rollback.deployment == deployment and not rollback.rollout_id else []
+    return aborted + rolled_back
 
 
 def _moments(changes: dict[str, list[Any]], scope: Scope) -> dict[str, list[int]]:

@@ -97,6 +97,10 @@ class ChildPool:
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
         return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder, owner=owner)
 
+    def most_at_work(self, lane: Lane) -> int:
+        """Return how many children with user code may be at work at once for the jobs of a lane."""
+        return self._slots.get(lane, MOST_AT_WORK)
+
     def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
         """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
 
@@ -215,7 +219,7 @@ class ChildPool:
         """Return an idle child of the owner's digest, or None with the right to start one."""
         sort = bool(digest)
         with self._changed:
-            self._changed.wait_for(lambda: self._at_work[sort, lane] < self._slots.get(lane, MOST_AT_WORK))
+            self._changed.wait_for(lambda: self._at_work[sort, lane] < self.most_at_work(lane))
             self._at_work[sort, lane] += 1
             self._bury(lambda child: not child.is_alive)
             alike = (child for child in self._idle if (child.digest, child.owner) == (digest, owner))
