@@ -65,6 +65,15 @@ def test_the_line_of_rooms_is_told_as_it_is_checked() -> None:
     assert rooms == {room for layer in checked for room in layer}
 
 
+def test_a_room_asks_for_its_project_in_one_way() -> None:
+    """A statement about a project takes ``tx``, which says whose: nobody can name another one beside it."""
+    asked = re.compile(r"def (\w+)\(\s*connection: Connection,\s*project: str")
+    places = [*(ROOT / "src/loopwright").glob("*/sql.py"), *(ROOT / "src/loopwright").glob("*/sql/*.py")]
+    rooms = [place for place in places if "store" not in place.parts]
+    assert len(rooms) >= 9
+    assert [(str(place), name) for place in rooms for name in asked.findall(place.read_text())] == []
+
+
 @pytest.mark.parametrize(
     ("path", "line", "rule"),
     [

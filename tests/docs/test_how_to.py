@@ -43,8 +43,9 @@ def test_own_data_is_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.slow
 def test_own_data(platform: Supervisor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _write_own_data(tmp_path, monkeypatch)
-    (applied, trained), names = _run(OWN_DATA, tmp_path)
+    (applied, listed, trained), names = _run(OWN_DATA, tmp_path)
     assert applied.endswith("applied\n")
+    assert "ready" in listed
     assert "done" in trained
     deployment = names["p"].deployment("returns")
     (line,) = blocks(OWN_DATA, "predict")

@@ -56,7 +56,7 @@ def serving(tx: Tx) -> dict[str, str]:
     external = DeploymentSpec("scorecard", "scorecard", "binary", is_external=True)
     unserved = DeploymentSpec("arrival", "arrival", "regression")
     for one in (spec, external, unserved):
-        serving_sql.put_deployment(tx.connection, Deployment(tx.project, one.name, one, START, START))
+        serving_sql.put_deployment(tx, Deployment(tx.project, one.name, one, START, START))
         tx.emit("serving.declared", tx.ref("deployment", one.name), deployment=one.name)
     _releases(tx)
     return {"rollout": _rollouts(tx)}
@@ -89,7 +89,7 @@ def _releases(tx: Tx) -> None:
             at,
             "replay",
         )
-        serving_sql.insert_release(tx.connection, release, is_rollback=False)
+        serving_sql.insert_release(tx, release, is_rollback=False)
         lineage.link(tx, tx.ref("release", "late", number), "serves", tx.ref("model", "late", champion))
         lineage.link(tx, tx.ref("deployment", "late"), "released_as", tx.ref("release", "late", number))
         shown = [{"version": v.version, "weight": v.weight, "is_shadow": v.is_shadow} for v in variants]
@@ -123,7 +123,7 @@ def _rollouts(tx: Tx) -> str:
             number,
             4,
         )
-        serving_sql.insert_rollout(tx.connection, tx.project, rollout)
+        serving_sql.insert_rollout(tx, rollout)
         facts = {"deployment": "late", "model": "late", "version": number, "rollout_id": rollout_id, "step": 2}
         what = {"done": "rollout_finished", "aborted": "rollout_aborted", "running": "rollout_step_started"}[state]
         tx.emit(f"serving.{what}", tx.ref("deployment", "late"), reason=rollout.reason, **facts)

@@ -41,7 +41,7 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     """Return what ``apply`` would change; changes nothing."""
     check_spec(spec)
     spec = _shown(spec)
-    found = sql.newest_spec(tx.connection, tx.project)
+    found = sql.newest_spec(tx)
     before = ProjectSpec(spec.name) if found is None else _without_deleted(tx, found[2])
     changes: list[PlannedChange] = []
     for kind in _KINDS:
@@ -71,7 +71,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
             field="plan_digest",
             next_step="look at it again: loopwright apply FILE",
         )
-    found = sql.newest_spec(tx.connection, tx.project)
+    found = sql.newest_spec(tx)
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))
     if is_same and all(change.change == "unaffected" for change in planned.changes):
         return planned
@@ -93,7 +93,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
 @query("loop.spec")
 def current_spec(tx: Tx) -> ProjectSpec:
     """Return the spec that was applied last."""
-    found = sql.newest_spec(tx.connection, tx.project)
+    found = sql.newest_spec(tx)
     if found is None:
         raise InvalidInput("nothing was applied to this project yet", next_step="loopwright apply FILE")
     return found[2]

@@ -162,7 +162,7 @@ def _told_twice(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[tuple[Need, 
     for need in _quarantines(tx):
         yield need, need.ref, ("data",)
     for need in _pipelines(tx):
-        retrains = sql.list_retrains(tx.connection, tx.project, execution_id=parse_ref(need.ref).name)
+        retrains = sql.list_retrains(tx, execution_id=parse_ref(need.ref).name)
         yield need, tx.ref("deployment", retrains[0].deployment) if retrains else need.ref, ("retrain", "pipeline")
     for need in _jobs(tx):
         yield need, need.ref, ("job",)

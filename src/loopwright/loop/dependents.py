@@ -181,7 +181,7 @@ def _commands(tx: Tx, refs: Refs) -> Iterator[Hold]:
 
 
 def _policies(tx: Tx, refs: Refs) -> Iterator[Hold]:
-    found = sql.newest_spec(tx.connection, tx.project)
+    found = sql.newest_spec(tx)
     for policy in [] if found is None else found[2].retrains:
         if (ref := tx.ref("pipeline", policy.train)) in refs:
             by = tx.ref("retrain_policy", policy.deployment)
@@ -219,7 +219,7 @@ def _open_executions(tx: Tx, refs: Refs) -> Iterator[Hold]:
 
 
 def _open_retrains(tx: Tx, refs: Refs) -> Iterator[Hold]:
-    for retrain in sql.list_retrains(tx.connection, tx.project, states=["training", "rolling_out"]):
+    for retrain in sql.list_retrains(tx, states=["training", "rolling_out"]):
         if (ref := tx.ref("execution", retrain.execution_id)) in refs:
             why = f"retrain {retrain.retrain_id} of {retrain.deployment} is {retrain.state.replace('_', ' ')}"
             yield Hold(ref, tx.ref("retrain", retrain.retrain_id), why, "wait for its end")

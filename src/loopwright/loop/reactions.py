@@ -103,7 +103,7 @@ def _roll_out(tx: Tx, deployment: str, version: int, execution_id: str, reason: 
 def close_ended_retrain(tx: Tx, event: Event, ended: ExecutionFailed | ExecutionCancelled) -> None:
     """A retrain ends with its training; one that failed needs a person, one that was cancelled has had one."""
     execution_id, has_failed = ended.execution_id, isinstance(ended, ExecutionFailed)
-    for record in sql.list_retrains(tx.connection, tx.project, states=retrain.LIVE, execution_id=execution_id):
+    for record in sql.list_retrains(tx, states=retrain.LIVE, execution_id=execution_id):
         retrain.change_retrain(tx, record, "failed" if has_failed else "cancelled", event.reason)
         if has_failed:
             monitoring.raise_alert(
@@ -119,7 +119,7 @@ def close_ended_retrain(tx: Tx, event: Event, ended: ExecutionFailed | Execution
 @reaction(ExecutionRetried)
 def reopen_retrain(tx: Tx, event: Event, retried: ExecutionRetried) -> None:
     """A retrain whose failed training is run again is live again, unless another one has begun."""
-    ended = sql.list_retrains(tx.connection, tx.project, states=("failed",), execution_id=retried.execution_id)
+    ended = sql.list_retrains(tx, states=("failed",), execution_id=retried.execution_id)
     for record in ended:
         if retrain.live_retrain(tx, record.deployment) is None:
             retrain.change_retrain(tx, record, "training", "")
@@ -245,6 +245,6 @@ def consider_retrain(tx: Tx, event: Event, window: monitoring.WindowClosed | mon
 
 def deployments_of(tx: Tx, model: str) -> list[DeploymentSpec]:
     """Return the applied deployments of a model."""
-    applied = sql.newest_spec(tx.connection, tx.project)
+    applied = sql.newest_spec(tx)
     specs = [] if applied is None else applied[2].deployments
     return [spec for spec in specs if spec.model == model and not spec.is_external]

@@ -19,7 +19,7 @@ LIVE = ("training", "rolling_out")
 @query("loop.retrains")
 def list_retrains(tx: Tx, *, deployment: str | None = None) -> list[RetrainRecord]:
     """Return the retrains the platform decided on, newest first."""
-    return sql.list_retrains(tx.connection, tx.project, deployment)
+    return sql.list_retrains(tx, deployment)
 
 
 @verb("loop.start_retrain", changes=RetrainRecord)
@@ -66,7 +66,7 @@ def start_retrain(tx: Tx, *, deployment: str, cause: str = "person", reason: str
 
 def find_policy(tx: Tx, deployment: str) -> RetrainSpec | None:
     """Return the retrain policy that was applied for a deployment."""
-    found = sql.newest_spec(tx.connection, tx.project)
+    found = sql.newest_spec(tx)
     policies = [] if found is None else found[2].retrains
     return next((retrain_spec for retrain_spec in policies if retrain_spec.deployment == deployment), None)
 
@@ -126,7 +126,7 @@ def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
 
 def live_retrain(tx: Tx, deployment: str) -> RetrainRecord | None:
     """Return the retrain of a deployment that has not ended."""
-    found = sql.list_retrains(tx.connection, tx.project, deployment, states=LIVE)
+    found = sql.list_retrains(tx, deployment, states=LIVE)
     return found[0] if found else None
 
 
@@ -212,9 +212,7 @@ def close_retrain(
     tx: Tx, deployment: str, state: str, outcome: str, *, execution_id: str | None = None, version: int | None = None
 ) -> None:
     """Record how the live retrain of an execution, or of the version that rolls out, has ended; others stay live."""
-    found = sql.list_retrains(
-        tx.connection, tx.project, deployment, states=LIVE, execution_id=execution_id, version=version
-    )
+    found = sql.list_retrains(tx, deployment, states=LIVE, execution_id=execution_id, version=version)
     for record in found:
         change_retrain(tx, record, state, outcome)
 

@@ -12,15 +12,15 @@ from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
 
 
-def newest_spec(connection: Connection, project: str) -> tuple[int, str, ProjectSpec] | None:
+def newest_spec(tx: Tx) -> tuple[int, str, ProjectSpec] | None:
     """Return number, digest and content of the spec that was applied last."""
     statement = (
         select(applied_specs)
-        .where(applied_specs.c.project_id == project)
+        .where(applied_specs.c.project_id == tx.project)
         .order_by(applied_specs.c.number.desc())
         .limit(1)
     )
-    row = connection.execute(statement).first()
+    row = tx.execute(statement).first()
     return None if row is None else (row.number, row.digest, convert(row.spec, ProjectSpec))
 
 
@@ -118,8 +118,7 @@ def update_retrain(tx: Tx, retrain_id: str, **values: Any) -> None:
 
 
 def list_retrains(
-    connection: Connection,
-    project: str,
+    tx: Tx,
     deployment: str | None = None,
     *,
     states: Sequence[str] = (),
@@ -127,7 +126,7 @@ def list_retrains(
     version: int | None = None,
 ) -> list[RetrainRecord]:
     """Return the retrains, newest first."""
-    statement = select(retrains).where(retrains.c.project_id == project)
+    statement = select(retrains).where(retrains.c.project_id == tx.project)
     if deployment is not None:
         statement = statement.where(retrains.c.deployment == deployment)
     if states:
@@ -136,7 +135,7 @@ def list_retrains(
         statement = statement.where(retrains.c.execution_id == execution_id)
     if version is not None:
         statement = statement.where(retrains.c.version == version)
-    rows = connection.execute(statement.order_by(retrains.c.event_at.desc(), retrains.c.retrain_id.desc()))
+    rows = tx.execute(statement.order_by(retrains.c.event_at.desc(), retrains.c.retrain_id.desc()))
     return [_retrain(row) for row in rows]
 
 

@@ -30,7 +30,7 @@ class Hit(msgspec.Struct, frozen=True):
 
 def find_hit(tx: Tx, cache_key: str) -> Hit | None:
     """Return the output kept under a key, and record once a day that it was of use."""
-    found = sql.find_cached(tx.connection, tx.project, cache_key)
+    found = sql.find_cached(tx, cache_key)
     if found is None:
         return None
     output, log_digest, used_at = found

@@ -66,7 +66,7 @@ def declare_built(tx: Tx, *, spec: PipelineSpec) -> Pipeline:
         InvalidInput: A name, kind or input is unknown, or the steps form a cycle.
     """
     check_definition(spec)
-    pipeline = sql.find_pipeline(tx.connection, tx.project, spec.name)
+    pipeline = sql.find_pipeline(tx, spec.name)
     digest = digest_of(to_builtins(spec))
     if pipeline is not None and pipeline.digest == digest:
         return pipeline

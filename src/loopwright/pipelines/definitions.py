@@ -24,9 +24,9 @@ _SOURCES = {"step", "param", "value"}
 @query("pipelines.get_pipeline")
 def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
     """Return a pipeline with its present definition."""
-    found = sql.find_pipeline(tx.connection, tx.project, pipeline)
+    found = sql.find_pipeline(tx, pipeline)
     if found is None:
-        names = [pipeline.name for pipeline in sql.list_pipelines(tx.connection, tx.project)]
+        names = [pipeline.name for pipeline in sql.list_pipelines(tx)]
         hint = suggest(pipeline, names, "loopwright apply FILE declares it")
         unknown = NotFound(f"no pipeline is named {pipeline}", field="pipeline", value=pipeline, next_step=hint)
         raise missing(tx, "pipeline", pipeline, None, unknown)
@@ -36,13 +36,13 @@ def get_pipeline(tx: Tx, *, pipeline: str) -> Pipeline:
 @query("pipelines.list_pipelines")
 def list_pipelines(tx: Tx) -> list[Pipeline]:
     """Return every pipeline by name."""
-    return sql.list_pipelines(tx.connection, tx.project)
+    return sql.list_pipelines(tx)
 
 
 @query("pipelines.get_definition")
 def get_definition(tx: Tx, *, digest: Digest) -> PipelineSpec:
     """Return a definition by its digest, as an execution names it."""
-    pipeline_spec = sql.find_definition(tx.connection, tx.project, digest)
+    pipeline_spec = sql.find_definition(tx, digest)
     if pipeline_spec is None:
         raise NotFound("no such definition", field="digest", value=digest)
     return pipeline_spec

@@ -55,7 +55,7 @@ def start(
             raise InvalidInput(f"{pipeline} has no param {name}", field=f"params.{name}", value=name, next_step=hint)
     tx.require_blobs(*sorted(blob_digests(params)))
     execution_id = f"exe_{digest_of([tx.project, once])[:26].upper()}" if once else tx.new_id("exe")
-    known = sql.find_execution(tx.connection, tx.project, execution_id)
+    known = sql.find_execution(tx, execution_id)
     if known is not None:
         return get(tx, execution_id=execution_id)
     execution = Execution(
@@ -84,7 +84,7 @@ def start_scheduled(tx: Tx, *, pipeline: str, due_at: int) -> Execution | None:
     """
     if not plan_next_start(tx, pipeline=pipeline, due_at=due_at):
         return None
-    running = sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=OPEN, limit=1)
+    running = sql.list_executions(tx, pipeline=pipeline, states=OPEN, limit=1)
     if running:
         reason = f"{running[0].execution_id} still runs"
         tx.emit(StartSkipped(due_at), tx.ref("pipeline", pipeline), reason=reason)
@@ -108,7 +108,7 @@ def get(tx: Tx, *, execution_id: str) -> Execution:
     """Return an execution with its steps in the order of the definition."""
     execution = find(tx, execution_id)
     values = {name: getattr(execution, name) for name in execution.__struct_fields__}
-    return Execution(**{**values, "steps": sql.list_steps(tx.connection, tx.project, execution_id)})
+    return Execution(**{**values, "steps": sql.list_steps(tx, execution_id)})
 
 
 @query("pipelines.list")
@@ -120,7 +120,7 @@ def list_executions(
     limit: int = 100,
 ) -> list[Execution]:
     """Return executions, newest first, without their steps."""
-    return sql.list_executions(tx.connection, tx.project, pipeline=pipeline, states=states, limit=min(limit, 1000))
+    return sql.list_executions(tx, pipeline=pipeline, states=states, limit=min(limit, 1000))
 
 
 def unanswered(tx: Tx) -> list[Execution]:
@@ -184,7 +184,7 @@ def finish_execution(tx: Tx, *, execution_id: str, error: dict[str, Any] | None 
     execution = find(tx, execution_id, lock=True)
     if execution.state not in OPEN:
         return get(tx, execution_id=execution_id)
-    runs = sql.list_steps(tx.connection, tx.project, execution_id)
+    runs = sql.list_steps(tx, execution_id)
     failed = next((run for run in runs if run.state == "failed"), None)
     if failed is not None:
         error = {**(failed.error or {}), "step": failed.step}
@@ -211,7 +211,7 @@ def find(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution:
     Raises:
         NotFound: There is none.
     """
-    execution = sql.find_execution(tx.connection, tx.project, execution_id, lock=lock)
+    execution = sql.find_execution(tx, execution_id, lock=lock)
     if execution is None:
         step = "loopwright call pipelines.list"
         unknown = NotFound("no such execution", field="execution_id", value=execution_id, next_step=step)

@@ -27,15 +27,15 @@ def put_pipeline(tx: Tx, digest: str, spec: PipelineSpec) -> None:
     upsert(tx.connection, pipelines, [row], key=("project_id", "name"), do_update=True)
 
 
-def find_pipeline(connection: Connection, project: str, name: str) -> Pipeline | None:
+def find_pipeline(tx: Tx, name: str) -> Pipeline | None:
     """Return a pipeline with its present definition."""
-    row = connection.execute(_pipelines(project).where(pipelines.c.name == name)).first()
+    row = tx.execute(_pipelines(tx.project).where(pipelines.c.name == name)).first()
     return None if row is None else _pipeline(row)
 
 
-def list_pipelines(connection: Connection, project: str) -> list[Pipeline]:
+def list_pipelines(tx: Tx) -> list[Pipeline]:
     """Return every pipeline by name."""
-    return [_pipeline(row) for row in connection.execute(_pipelines(project).order_by(pipelines.c.name))]
+    return [_pipeline(row) for row in tx.execute(_pipelines(tx.project).order_by(pipelines.c.name))]
 
 
 def _pipelines(project: str) -> Any:
@@ -52,12 +52,10 @@ def _pipeline(row: Row[Any]) -> Pipeline:
     return Pipeline(row.name, row.digest, convert(row.spec, PipelineSpec), row.changed_at)
 
 
-def find_definition(connection: Connection, project: str, digest: str) -> PipelineSpec | None:
+def find_definition(tx: Tx, digest: str) -> PipelineSpec | None:
     """Return a definition by its digest, whether or not it is the present one."""
     table = pipeline_definitions
-    spec = connection.execute(
-        select(table.c.spec).where(table.c.project_id == project, table.c.digest == digest)
-    ).scalar()
+    spec = tx.execute(select(table.c.spec).where(table.c.project_id == tx.project, table.c.digest == digest)).scalar()
     return None if spec is None else convert(spec, PipelineSpec)
 
 
@@ -87,24 +85,22 @@ _execution_of = select(executions).where(
 _find_execution, _lock_execution = Statement(_execution_of), Statement(_execution_of.with_for_update())
 
 
-def find_execution(connection: Connection, project: str, execution_id: str, *, lock: bool = False) -> Execution | None:
+def find_execution(tx: Tx, execution_id: str, *, lock: bool = False) -> Execution | None:
     """Return an execution without its steps; ``lock`` keeps other writers of it waiting until the commit."""
-    place = {"project": project, "execution": execution_id}
-    row = (_lock_execution if lock else _find_execution).first(connection, **place)
+    place = {"project": tx.project, "execution": execution_id}
+    row = (_lock_execution if lock else _find_execution).first(tx.connection, **place)
     return None if row is None else _execution(row)
 
 
-def list_executions(
-    connection: Connection, project: str, *, pipeline: str | None, states: Sequence[str], limit: int
-) -> list[Execution]:
+def list_executions(tx: Tx, *, pipeline: str | None, states: Sequence[str], limit: int) -> list[Execution]:
     """Return executions, newest first, without their steps."""
-    statement = select(executions).where(executions.c.project_id == project)
+    statement = select(executions).where(executions.c.project_id == tx.project)
     if pipeline is not None:
         statement = statement.where(executions.c.pipeline == pipeline)
     if states:
         statement = statement.where(executions.c.state.in_(states))
     statement = statement.order_by(executions.c.recorded_at.desc(), executions.c.execution_id.desc()).limit(limit)
-    return [_execution(row) for row in connection.execute(statement)]
+    return [_execution(row) for row in tx.execute(statement)]
 
 
 def open_executions(connection: Connection, states: Sequence[str]) -> set[str]:
@@ -128,9 +124,9 @@ def _execution(row: Row[Any]) -> Execution:
     return Execution(**values)
 
 
-def list_steps(connection: Connection, project: str, execution_id: str) -> list[StepRun]:
+def list_steps(tx: Tx, execution_id: str) -> list[StepRun]:
     """Return the steps of an execution in the order of the definition."""
-    return [_step(row) for row in connection.execute(_steps(project, execution_id).order_by(step_runs.c.place))]
+    return [_step(row) for row in tx.execute(_steps(tx.project, execution_id).order_by(step_runs.c.place))]
 
 
 def _steps(project: str, execution_id: str) -> Any:
@@ -201,9 +197,9 @@ _find_cached = Statement(
 )
 
 
-def find_cached(connection: Connection, project: str, cache_key: str) -> tuple[Any, str | None, int] | None:
+def find_cached(tx: Tx, cache_key: str) -> tuple[Any, str | None, int] | None:
     """Return output and log digest of the step that first gave this key, and when it was last of use."""
-    row = _find_cached.first(connection, project=project, key=cache_key)
+    row = _find_cached.first(tx.connection, project=tx.project, key=cache_key)
     return None if row is None else (row.output, row.log_digest, row.used_at)
 
 

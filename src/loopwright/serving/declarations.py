@@ -31,14 +31,14 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
         PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     _check(spec)
-    deployment = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
+    deployment = sql.find_deployment(tx, spec.name, lock=True)
     if deployment is not None and deployment.spec == spec:
         return deployment
     if deployment is not None:
         _check_change(deployment.spec, spec)
     _check_loosening(tx, deployment, spec)
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
-    sql.put_deployment(tx.connection, made)
+    sql.put_deployment(tx, made)
     facts = DeploymentDeclared(spec.name, spec.model, spec.is_external, digest_of(to_builtins(spec)))
     tx.emit(facts, tx.ref("deployment", spec.name), reason=reason)
     if deployment is not None and not spec.is_external:
@@ -56,7 +56,7 @@ def ask_to_loosen(tx: Tx, *, spec: DeploymentSpec, reason: str) -> Approval:
     _check(spec)
     if not reason.strip():
         raise InvalidInput("asking needs a reason", field="reason", rule="at least one word")
-    before = sql.find_deployment(tx.connection, tx.project, spec.name, lock=True)
+    before = sql.find_deployment(tx, spec.name, lock=True)
     changes = _loosened(tx, before, spec)
     if not changes:
         raise InvalidInput("this declaration loosens nothing", field="spec", next_step="declare it")
@@ -87,7 +87,7 @@ def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[s
         return loosened(before.spec, spec)
     if spec.is_external:
         return []
-    others = sql.list_deployments(tx.connection, tx.project, model=spec.model)
+    others = sql.list_deployments(tx, model=spec.model)
     return [
         f"{change} (as {deployment.name} has it)"
         for deployment in others

@@ -12,7 +12,7 @@ from loopwright.store.tx import Tx
 @query("serving.get")
 def get(tx: Tx, *, deployment: str) -> Deployment:
     """Return one deployment as declared."""
-    found = sql.find_deployment(tx.connection, tx.project, deployment)
+    found = sql.find_deployment(tx, deployment)
     if found is None:
         raise _unknown(tx, deployment)
     return found
@@ -21,16 +21,16 @@ def get(tx: Tx, *, deployment: str) -> Deployment:
 @query("serving.list")
 def list_deployments(tx: Tx, *, model: str | None = None) -> list[Deployment]:
     """Return the deployments of the project, or those of one model, by name."""
-    return sql.list_deployments(tx.connection, tx.project, model=model)
+    return sql.list_deployments(tx, model=model)
 
 
 @query("serving.status")
 def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
     """Return a deployment with its newest release, who cannot load that, and its live or last rollout."""
     found = get(tx, deployment=deployment)
-    newest = sql.newest_release(tx.connection, tx.project, deployment)
+    newest = sql.newest_release(tx, deployment)
     release = None if newest is None or newest.is_retired else newest
-    rollouts = sql.list_rollouts(tx.connection, tx.project, deployment=deployment, limit=1)
+    rollouts = sql.list_rollouts(tx, deployment=deployment, limit=1)
     failures = [
         failure
         for lease in gateways(tx)
@@ -55,7 +55,7 @@ def lock_served(tx: Tx, deployment: str) -> Deployment:
         NotFound: No such deployment.
         Conflict: Its model is served elsewhere.
     """
-    found = sql.find_deployment(tx.connection, tx.project, deployment, lock=True)
+    found = sql.find_deployment(tx, deployment, lock=True)
     if found is None:
         raise _unknown(tx, deployment)
     if found.spec.is_external:
@@ -70,7 +70,7 @@ def lock_served(tx: Tx, deployment: str) -> Deployment:
 
 
 def _unknown(tx: Tx, deployment: str) -> NotFound:
-    names = [each.spec.name for each in sql.list_deployments(tx.connection, tx.project)]
+    names = [each.spec.name for each in sql.list_deployments(tx)]
     return NotFound(
         f"no deployment is named {deployment}",
         field="deployment",

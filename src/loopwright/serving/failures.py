@@ -1,6 +1,5 @@
 """Verbs of releases that gateways cannot load: told once, and the end of a rollout that nobody could take up."""
 
-from loopwright.governance import SYSTEM
 from loopwright.kernel.verbs import verb
 from loopwright.serving import sql
 from loopwright.serving.events import ReleaseFailed
@@ -16,7 +15,7 @@ def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: s
     Where no live gateway could, the rollout that made the release has failed.
     """
     failure = ReleaseFailure(gateway, tx.project, deployment, number, why)
-    leases = sql.list_gateways(tx.connection, SYSTEM)
+    leases = sql.list_gateways(tx)
     if failure not in [one for lease in leases for one in lease.failures]:
         ref = tx.ref("release", deployment, number)
         tx.emit(ReleaseFailed(deployment, number, gateway), ref, reason=why)

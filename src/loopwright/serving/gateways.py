@@ -2,7 +2,6 @@
 
 from msgspec.structs import replace
 
-from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import DAY_US, SECOND_US
 from loopwright.kernel.errors import PermissionDenied
 from loopwright.kernel.verbs import query, verb
@@ -41,10 +40,10 @@ def acknowledge(
             "a gateway speaks for its own address only", field="address", value=address, rule=tx.bounds.address
         )
     # Its own row alone: whoever reads what every other gateway writes is run again whenever one of them does.
-    if sql.acknowledged_by(tx.connection, SYSTEM, gateway) != position:
+    if sql.acknowledged_by(tx, gateway) != position:
         tx.wake(GATEWAYS)
     lease = GatewayLease(gateway, address, position, tx.wall_us + LEASE_US, failures or [], troubles or [])
-    sql.put_gateway(tx.connection, SYSTEM, lease)
+    sql.put_gateway(tx, lease)
     return lease
 
 
@@ -57,19 +56,19 @@ def gateways(tx: Tx) -> list[GatewayLease]:
             failures=[release_failure for release_failure in lease.failures if release_failure.project == tx.project],
             troubles=[trouble for trouble in lease.troubles if trouble.project in ("", tx.project)],
         )
-        for lease in sql.list_gateways(tx.connection, SYSTEM, alive_at=tx.wall_us)
+        for lease in sql.list_gateways(tx, alive_at=tx.wall_us)
     ]
 
 
 def last_heard_of(tx: Tx) -> int | None:
     """Return when a gateway last gave a sign of life (wall, microseconds UTC), None where none ever did."""
-    until = sql.last_lease(tx.connection, SYSTEM)
+    until = sql.last_lease(tx)
     return None if until is None else until - LEASE_US
 
 
 def forget_gateways(tx: Tx) -> int:
     """Drop the leases that ended more than a day ago and return how many; the last one of all stays."""
-    return sql.forget_gateways(tx.connection, SYSTEM, tx.wall_us - KEPT_US)
+    return sql.forget_gateways(tx, tx.wall_us - KEPT_US)
 
 
 def is_acknowledged(tx: Tx) -> bool:
@@ -77,4 +76,4 @@ def is_acknowledged(tx: Tx) -> bool:
 
     One that cannot load a release and has said so is not waited for: it serves the one before.
     """
-    return not sql.is_behind(tx.connection, tx.project, SYSTEM, tx.wall_us)
+    return not sql.is_behind(tx)

@@ -40,7 +40,7 @@ def emit_release(
 ) -> Release:
     """Build, store and announce the next release of a deployment that is locked."""
     spec = deployment.spec
-    newest = sql.newest_release(tx.connection, tx.project, spec.name)
+    newest = sql.newest_release(tx, spec.name)
     variants = _variants(tx, deployment, shape)
     plans = {variant.plan: features.plan(tx, digest=variant.plan) for variant in variants if variant.plan}
     release = Release(
@@ -61,7 +61,7 @@ def emit_release(
         rollout_id=rollout_id,
         limits=_limits(deployment),
     )
-    sql.insert_release(tx.connection, release, is_rollback=is_rollback)
+    sql.insert_release(tx, release, is_rollback=is_rollback)
     ref = tx.ref("release", spec.name, release.number)
     lineage.link(tx, ref, "serves", *sorted({tx.ref("model", v.model, v.version) for v in variants}))
     told = [ReleasedVariant(v.name, v.model, v.version, v.weight, v.is_shadow) for v in variants]
@@ -149,7 +149,7 @@ def refresh(tx: Tx, *, deployment: str, reason: str) -> Release | None:
     Where nothing would change the newest release stays and is returned.
     """
     found = lock_served(tx, deployment)
-    newest = sql.find_release(tx.connection, tx.project, deployment)
+    newest = sql.find_release(tx, deployment)
     if newest is None:
         return None
     shape = shape_of(newest)
@@ -174,7 +174,7 @@ def refuse_while_live(tx: Tx, deployment: str) -> None:
     Raises:
         Conflict: One is; the message names it.
     """
-    live = sql.live_rollout(tx.connection, tx.project, deployment)
+    live = sql.live_rollout(tx, deployment)
     if live is not None:
         next_step = f"wait for it, or abort it: loopwright rollback {deployment} --reason WHY"
         if live.state == "waiting_approval":
@@ -202,7 +202,7 @@ def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
         raise InvalidInput("the end of an endpoint needs a reason", field="reason", rule="at least one word")
     lock_served(tx, deployment)
     refuse_while_live(tx, deployment)
-    last = sql.find_release(tx.connection, tx.project, deployment)
+    last = sql.find_release(tx, deployment)
     if last is None:
         raise Conflict(f"{deployment} serves nothing", field="deployment", value=deployment)
     retired = msgspec.structs.replace(
@@ -215,7 +215,7 @@ def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
         rollout_id="",
         is_retired=True,
     )
-    sql.insert_release(tx.connection, retired, is_rollback=False)
+    sql.insert_release(tx, retired, is_rollback=False)
     answered = champion_of(last).version
     facts = Retired(deployment, retired.number, retired.position, answered, digest_of(to_builtins(retired)))
     tx.emit(facts, tx.ref("deployment", deployment), reason=reason)
@@ -225,7 +225,7 @@ def retire(tx: Tx, *, deployment: str, reason: str) -> Release:
 @query("serving.get_release")
 def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Release:
     """Return one release of a deployment, by default the one that serves."""
-    release = sql.find_release(tx.connection, tx.project, deployment, number)
+    release = sql.find_release(tx, deployment, number)
     if release is None:
         what = "a release" if number is None else f"release {number}"
         raise NotFound(
@@ -241,7 +241,7 @@ def get_release(tx: Tx, *, deployment: str, number: int | None = None) -> Releas
 @query("serving.releases")
 def list_releases(tx: Tx, *, deployment: str, limit: int = 100) -> list[Release]:
     """Return the releases of a deployment, newest first."""
-    return sql.list_releases(tx.connection, tx.project, deployment, limit=min(limit, 1000))
+    return sql.list_releases(tx, deployment, limit=min(limit, 1000))
 
 
 @query("serving.releases_after", internal=True, parts=("gateway",), above_projects=True)

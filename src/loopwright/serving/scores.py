@@ -39,7 +39,7 @@ def start_score(
         reason: Why.
     """
     found = lock_served(tx, deployment)
-    newest = sql.find_release(tx.connection, tx.project, deployment)
+    newest = sql.find_release(tx, deployment)
     if version is None and newest is None:
         raise Conflict(
             f"{deployment} has no champion yet",

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, and_, bindparam, delete, exists, func, insert, select, text
 
+from loopwright.governance import SYSTEM
 from loopwright.serving.tables import deployments, gateways, looks, releases, rollouts
 from loopwright.serving.types import (
     LIVE_STATES,
@@ -20,6 +21,7 @@ from loopwright.serving.types import (
     champion_of,
 )
 from loopwright.store.sql import get_cursor, set_cursor, update_as_read, upsert
+from loopwright.store.tx import Tx
 
 _POSITION_LOCK = 7_305_991
 """Advisory lock under which PostgreSQL hands out release positions, so that they become visible in order."""
@@ -28,19 +30,19 @@ _POSITIONS = "releases"
 """The cursor that holds the last position that was given out."""
 
 
-def find_deployment(connection: Connection, project: str, name: str, *, lock: bool = False) -> Deployment | None:
+def find_deployment(tx: Tx, name: str, *, lock: bool = False) -> Deployment | None:
     """Return one deployment; ``lock`` keeps other writers of it waiting until the end of the transaction."""
-    statement = select(deployments).where(deployments.c.project_id == project, deployments.c.name == name)
-    row = connection.execute(statement.with_for_update() if lock else statement).first()
+    statement = select(deployments).where(deployments.c.project_id == tx.project, deployments.c.name == name)
+    row = tx.execute(statement.with_for_update() if lock else statement).first()
     return None if row is None else _deployment(row)
 
 
-def list_deployments(connection: Connection, project: str, *, model: str | None = None) -> list[Deployment]:
-    """Return the deployments of a project by name."""
-    statement = select(deployments).where(deployments.c.project_id == project)
+def list_deployments(tx: Tx, *, model: str | None = None) -> list[Deployment]:
+    """Return the deployments of the project by name."""
+    statement = select(deployments).where(deployments.c.project_id == tx.project)
     if model is not None:
         statement = statement.where(deployments.c.model == model)
-    return [_deployment(row) for row in connection.execute(statement.order_by(deployments.c.name))]
+    return [_deployment(row) for row in tx.execute(statement.order_by(deployments.c.name))]
 
 
 def every_deployment(connection: Connection) -> list[Deployment]:
@@ -49,7 +51,7 @@ def every_deployment(connection: Connection) -> list[Deployment]:
     return [_deployment(row) for row in connection.execute(statement)]
 
 
-def put_deployment(connection: Connection, deployment: Deployment) -> None:
+def put_deployment(tx: Tx, deployment: Deployment) -> None:
     """Add a deployment or replace its declaration."""
     row = {
         "project_id": deployment.project,
@@ -59,7 +61,7 @@ def put_deployment(connection: Connection, deployment: Deployment) -> None:
         "event_at": deployment.event_at,
         "recorded_at": deployment.recorded_at,
     }
-    upsert(connection, deployments, [row], key=("project_id", "name"), do_update=True)
+    upsert(tx.connection, deployments, [row], key=("project_id", "name"), do_update=True)
 
 
 def _deployment(row: Row[Any]) -> Deployment:
@@ -82,7 +84,7 @@ def next_position(connection: Connection) -> int:
     return position
 
 
-def insert_release(connection: Connection, release: Release, *, is_rollback: bool) -> None:
+def insert_release(tx: Tx, release: Release, *, is_rollback: bool) -> None:
     """Add a release."""
     row = {
         "project_id": release.project,
@@ -95,43 +97,45 @@ def insert_release(connection: Connection, release: Release, *, is_rollback: boo
         "document": release,
         "recorded_at": release.recorded_at,
     }
-    connection.execute(insert(releases), row)
+    tx.execute(insert(releases), row)
 
 
-def find_release(connection: Connection, project: str, deployment: str, number: int | None = None) -> Release | None:
+def find_release(tx: Tx, deployment: str, number: int | None = None) -> Release | None:
     """Return one release; by default the one that serves, so None once the newest one ended the endpoint."""
     if number is None:
-        newest = newest_release(connection, project, deployment)
+        newest = newest_release(tx, deployment)
         return None if newest is None or newest.is_retired else newest
-    statement = select(releases.c.document).where(releases.c.project_id == project, releases.c.deployment == deployment)
-    row = connection.execute(statement.where(releases.c.number == number)).first()
+    statement = select(releases.c.document).where(
+        releases.c.project_id == tx.project, releases.c.deployment == deployment
+    )
+    row = tx.execute(statement.where(releases.c.number == number)).first()
     return None if row is None else msgspec.convert(row.document, Release)
 
 
-def newest_release(connection: Connection, project: str, deployment: str) -> Release | None:
+def newest_release(tx: Tx, deployment: str) -> Release | None:
     """Return the newest release, also one that ended the endpoint."""
-    return next(iter(list_releases(connection, project, deployment, limit=1)), None)
+    return next(iter(list_releases(tx, deployment, limit=1)), None)
 
 
-def list_releases(connection: Connection, project: str, deployment: str, *, limit: int) -> list[Release]:
+def list_releases(tx: Tx, deployment: str, *, limit: int) -> list[Release]:
     """Return the releases of a deployment, newest first."""
     statement = (
         select(releases.c.document)
-        .where(releases.c.project_id == project, releases.c.deployment == deployment)
+        .where(releases.c.project_id == tx.project, releases.c.deployment == deployment)
         .order_by(releases.c.number.desc())
         .limit(limit)
     )
-    return [msgspec.convert(row.document, Release) for row in connection.execute(statement)]
+    return [msgspec.convert(row.document, Release) for row in tx.execute(statement)]
 
 
-def champions(connection: Connection, project: str, deployment: str) -> list[tuple[int, bool]]:
+def champions(tx: Tx, deployment: str) -> list[tuple[int, bool]]:
     """Return (champion's version, was it a rollback) of every release of a deployment, oldest first."""
     statement = (
         select(releases.c.champion, releases.c.is_rollback)
-        .where(releases.c.project_id == project, releases.c.deployment == deployment)
+        .where(releases.c.project_id == tx.project, releases.c.deployment == deployment)
         .order_by(releases.c.number)
     )
-    return [(row.champion, bool(row.is_rollback)) for row in connection.execute(statement)]
+    return [(row.champion, bool(row.is_rollback)) for row in tx.execute(statement)]
 
 
 _beyond = (
@@ -154,131 +158,130 @@ def newest_releases(connection: Connection, position: int) -> list[Release]:
     return [msgspec.convert(row.document, Release) for row in result]
 
 
+_is_gateway = gateways.c.project_id == SYSTEM
+"""Gateways serve every project: their rows stand above them, whoever asks."""
 _newest = select(func.max(releases.c.position)).where(releases.c.project_id == bindparam("project"))
 _is_behind = select(
     exists().where(
-        gateways.c.project_id == bindparam("system"),
+        _is_gateway,
         gateways.c.lease_until > bindparam("wall_us"),
         gateways.c.acknowledged < func.coalesce(_newest.scalar_subquery(), 0),
     )
 )
 
 
-def is_behind(connection: Connection, project: str, system: str, wall_us: int) -> bool:
-    """Say whether a live gateway has not yet taken up the newest release of a project."""
-    values = {"project": project, "system": system, "wall_us": wall_us}
-    return bool(connection.execute(_is_behind, values).scalar_one())
+def is_behind(tx: Tx) -> bool:
+    """Say whether a live gateway has not yet taken up the newest release of the project."""
+    values = {"project": tx.project, "wall_us": tx.wall_us}
+    return bool(tx.execute(_is_behind, values).scalar_one())
 
 
-def insert_rollout(connection: Connection, project: str, rollout: Rollout) -> None:
+def insert_rollout(tx: Tx, rollout: Rollout) -> None:
     """Add a rollout."""
     values = {name: getattr(rollout, name) for name in rollout.__struct_fields__}
-    connection.execute(insert(rollouts), {"project_id": project, **values})
+    tx.execute(insert(rollouts), {"project_id": tx.project, **values})
 
 
-def find_rollout(connection: Connection, project: str, rollout_id: str) -> Rollout | None:
+def find_rollout(tx: Tx, rollout_id: str) -> Rollout | None:
     """Return one rollout."""
-    statement = select(rollouts).where(rollouts.c.project_id == project, rollouts.c.rollout_id == rollout_id)
-    row = connection.execute(statement).first()
+    statement = select(rollouts).where(rollouts.c.project_id == tx.project, rollouts.c.rollout_id == rollout_id)
+    row = tx.execute(statement).first()
     return None if row is None else _rollout(row)
 
 
-def live_rollout(connection: Connection, project: str, deployment: str) -> Rollout | None:
+def live_rollout(tx: Tx, deployment: str) -> Rollout | None:
     """Return the rollout of a deployment that is not over."""
     statement = select(rollouts).where(
-        rollouts.c.project_id == project, rollouts.c.deployment == deployment, rollouts.c.state.in_(LIVE_STATES)
+        rollouts.c.project_id == tx.project, rollouts.c.deployment == deployment, rollouts.c.state.in_(LIVE_STATES)
     )
-    row = connection.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(1)).first()
+    row = tx.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(1)).first()
     return None if row is None else _rollout(row)
 
 
-def list_rollouts(
-    connection: Connection, project: str, *, deployment: str | None = None, limit: int = 100
-) -> list[Rollout]:
+def list_rollouts(tx: Tx, *, deployment: str | None = None, limit: int = 100) -> list[Rollout]:
     """Return rollouts, newest first."""
-    statement = select(rollouts).where(rollouts.c.project_id == project)
+    statement = select(rollouts).where(rollouts.c.project_id == tx.project)
     if deployment is not None:
         statement = statement.where(rollouts.c.deployment == deployment)
-    return [_rollout(row) for row in connection.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(limit))]
+    return [_rollout(row) for row in tx.execute(statement.order_by(rollouts.c.rollout_id.desc()).limit(limit))]
 
 
-def update_rollout(connection: Connection, project: str, rollout: Rollout, **values: Any) -> None:
+def update_rollout(tx: Tx, rollout: Rollout, **values: Any) -> None:
     """Change columns of one rollout that is still in the same state.
 
     Raises:
         Conflict: It is not.
     """
-    key = {"project_id": project, "rollout_id": rollout.rollout_id}
-    update_as_read(connection, rollouts, key, seen={"state": rollout.state}, values=values)
+    key = {"project_id": tx.project, "rollout_id": rollout.rollout_id}
+    update_as_read(tx.connection, rollouts, key, seen={"state": rollout.state}, values=values)
 
 
 def _rollout(row: Row[Any]) -> Rollout:
     return msgspec.convert({name: getattr(row, name) for name in Rollout.__struct_fields__}, Rollout)
 
 
-def insert_look(connection: Connection, project: str, look: Look) -> bool:
+def insert_look(tx: Tx, look: Look) -> bool:
     """Keep what a look found; return False if that look is already kept."""
     is_same = and_(
-        looks.c.project_id == project,
+        looks.c.project_id == tx.project,
         looks.c.rollout_id == look.rollout_id,
         looks.c.step == look.step,
         looks.c.look == look.look,
     )
-    if connection.execute(select(looks.c.look).where(is_same)).first() is not None:
+    if tx.execute(select(looks.c.look).where(is_same)).first() is not None:
         return False
     values = {name: getattr(look, name) for name in look.__struct_fields__}
-    connection.execute(insert(looks), {"project_id": project, **values})
+    tx.execute(insert(looks), {"project_id": tx.project, **values})
     return True
 
 
-def list_looks(connection: Connection, project: str, rollout_id: str) -> list[Look]:
+def list_looks(tx: Tx, rollout_id: str) -> list[Look]:
     """Return every look at a rollout, in order."""
-    statement = select(looks).where(looks.c.project_id == project, looks.c.rollout_id == rollout_id)
-    result = connection.execute(statement.order_by(looks.c.step, looks.c.look))
+    statement = select(looks).where(looks.c.project_id == tx.project, looks.c.rollout_id == rollout_id)
+    result = tx.execute(statement.order_by(looks.c.step, looks.c.look))
     return [
         Look(row.rollout_id, row.step, row.look, msgspec.convert(row.verdicts, list[StepVerdict]), row.event_at)
         for row in result
     ]
 
 
-def put_gateway(connection: Connection, project: str, lease: GatewayLease) -> None:
+def put_gateway(tx: Tx, lease: GatewayLease) -> None:
     """Add or renew the lease of a gateway."""
     values = {name: getattr(lease, name) for name in lease.__struct_fields__}
-    upsert(connection, gateways, [{"project_id": project, **values}], key=("project_id", "gateway"), do_update=True)
+    upsert(tx.connection, gateways, [{"project_id": SYSTEM, **values}], key=("project_id", "gateway"), do_update=True)
 
 
-_is_of_project = gateways.c.project_id == bindparam("project")
-_acknowledged_by = select(gateways.c.acknowledged).where(_is_of_project, gateways.c.gateway == bindparam("gateway"))
+_acknowledged_by = select(gateways.c.acknowledged).where(_is_gateway, gateways.c.gateway == bindparam("gateway"))
 
 
-def acknowledged_by(connection: Connection, project: str, gateway: str) -> int | None:
+def acknowledged_by(tx: Tx, gateway: str) -> int | None:
     """Return the position that one gateway last acknowledged, None where it is not known."""
-    return connection.execute(_acknowledged_by, {"project": project, "gateway": gateway}).scalar()
+    return tx.execute(_acknowledged_by, {"gateway": gateway}).scalar()
 
 
-_last_lease = select(func.max(gateways.c.lease_until)).where(_is_of_project)
+_last_lease = select(func.max(gateways.c.lease_until)).where(_is_gateway)
 
 
-def last_lease(connection: Connection, project: str) -> int | None:
+def last_lease(tx: Tx) -> int | None:
     """Return when the lease of the gateway that was heard of last ends, or ended; None where none is known."""
-    return connection.execute(_last_lease, {"project": project}).scalar()
+    return tx.execute(_last_lease).scalar()
 
 
-def forget_gateways(connection: Connection, project: str, before_us: int) -> int:
+def forget_gateways(tx: Tx, before_us: int) -> int:
     """Drop the leases that ended before a moment and return how many; the last one stays, to say when it was."""
-    newest = last_lease(connection, project)
+    newest = last_lease(tx)
     if newest is None:
         return 0
-    ended = delete(gateways).where(gateways.c.project_id == project, gateways.c.lease_until < before_us)
-    return connection.execute(ended.where(gateways.c.lease_until < newest)).rowcount
+    ended = delete(gateways).where(_is_gateway, gateways.c.lease_until < before_us)
+    return tx.execute(ended.where(gateways.c.lease_until < newest)).rowcount
 
 
 _list_gateways = (
-    select(gateways).where(_is_of_project, gateways.c.lease_until > bindparam("after_us")).order_by(gateways.c.gateway)
+    select(gateways).where(_is_gateway, gateways.c.lease_until > bindparam("after_us")).order_by(gateways.c.gateway)
 )
 
 
-def list_gateways(connection: Connection, project: str, *, alive_at: int = 0) -> list[GatewayLease]:
+def list_gateways(tx: Tx, *, alive_at: int = 0) -> list[GatewayLease]:
     """Return the gateways whose lease goes beyond a moment, by name; every one that is known where none is given."""
     return [
         GatewayLease(
@@ -289,5 +292,5 @@ def list_gateways(connection: Connection, project: str, *, alive_at: int = 0) ->
             msgspec.convert(row.failures or [], list[ReleaseFailure]),
             msgspec.convert(row.troubles or [], list[Trouble]),
         )
-        for row in connection.execute(_list_gateways, {"project": project, "after_us": alive_at})
+        for row in tx.execute(_list_gateways, {"after_us": alive_at})
     ]

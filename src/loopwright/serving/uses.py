@@ -23,13 +23,13 @@ class Use(msgspec.Struct, frozen=True):
 
 def uses(tx: Tx) -> Iterator[Use]:
     """Yield which versions the endpoints of the project need; one that was retired needs none."""
-    for deployment in sql.list_deployments(tx.connection, tx.project):
+    for deployment in sql.list_deployments(tx):
         name, model = deployment.spec.name, deployment.spec.model
-        release = sql.find_release(tx.connection, tx.project, name)
+        release = sql.find_release(tx, name)
         for variant in [] if release is None else release.variants:
             how = "runs it unseen" if variant.is_shadow else "serves it"
             yield Use(name, variant.model, variant.version, how)
-        live = sql.live_rollout(tx.connection, tx.project, name)
+        live = sql.live_rollout(tx, name)
         if live is not None:
             yield Use(name, model, live.version, f"rolls it out ({live.rollout_id} is {live.state.replace('_', ' ')})")
         if release is not None and (earlier := _earlier(tx, name)) is not None:
@@ -38,8 +38,8 @@ def uses(tx: Tx) -> Iterator[Use]:
 
 def served_plans(tx: Tx) -> Iterator[tuple[str, str, FeaturePlan]]:
     """Yield the deployment's name, digest and content of the feature plans that endpoints look features up by."""
-    for deployment in sql.list_deployments(tx.connection, tx.project):
-        release: Release | None = sql.find_release(tx.connection, tx.project, deployment.spec.name)
+    for deployment in sql.list_deployments(tx):
+        release: Release | None = sql.find_release(tx, deployment.spec.name)
         for digest, plan in ({} if release is None else release.plans).items():
             yield deployment.spec.name, digest, plan
 

@@ -79,7 +79,7 @@ def start_rollout(
         recorded_at=tx.wall_us,
         forced_reason=forced_reason,
     )
-    sql.insert_rollout(tx.connection, tx.project, rollout)
+    sql.insert_rollout(tx, rollout)
     announce(tx, rollout, RolloutStarted, reason, state=rollout.state, forced_reason=forced_reason)
     if is_asked:
         excluded = [] if found.spec.approve.allows_own else involved | {tx.actor}
@@ -140,7 +140,7 @@ def _question(rollout: Rollout) -> str:
 
 def _champion(tx: Tx, deployment: str) -> int | None:
     """Return the version that serves; None where nothing does, also where no gateway could load the first one."""
-    newest = sql.find_release(tx.connection, tx.project, deployment)
+    newest = sql.find_release(tx, deployment)
     if newest is None:
         return None
     made_by = find(tx, newest.rollout_id) if newest.rollout_id else None
@@ -246,8 +246,8 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
     A version that was rolled back from is never returned to by a further rollback.
     """
     found = lock_served(tx, deployment)
-    live = sql.live_rollout(tx.connection, tx.project, deployment)
-    newest = sql.find_release(tx.connection, tx.project, deployment)
+    live = sql.live_rollout(tx, deployment)
+    newest = sql.find_release(tx, deployment)
     if newest is None:
         raise Conflict(f"{deployment} serves nothing yet", field="deployment", value=deployment)
     candidate = candidate_of(newest)
@@ -257,7 +257,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
         rollout_id = live.rollout_id
         stop(tx, live, f"rolled back: {reason}")
     target = before if candidate is not None else last_good(tx, deployment)
-    made = sql.find_release(tx.connection, tx.project, deployment)
+    made = sql.find_release(tx, deployment)
     if made is None or candidate_of(made) is not None or champion_of(made).version != target:
         made = emit_release(tx, found, Shape(target), f"rolled back: {reason}", is_rollback=candidate is None)
     facts = RolledBack(
@@ -276,7 +276,7 @@ def rollback(tx: Tx, *, deployment: str, reason: str) -> Release:
 def last_good(tx: Tx, deployment: str) -> int:
     """Return the champion before the present one; champions that were rolled back from do not count."""
     line: list[int] = []
-    for champion, is_rollback in sql.champions(tx.connection, tx.project, deployment):
+    for champion, is_rollback in sql.champions(tx, deployment):
         if is_rollback and champion in line:
             del line[len(line) - line[::-1].index(champion) :]
         elif not line or line[-1] != champion:
@@ -300,10 +300,10 @@ def get_rollout(tx: Tx, *, rollout_id: str) -> Rollout:
 @query("serving.rollouts")
 def list_rollouts(tx: Tx, *, deployment: str | None = None, limit: int = 100) -> list[Rollout]:
     """Return rollouts, newest first."""
-    return sql.list_rollouts(tx.connection, tx.project, deployment=deployment, limit=min(limit, 1000))
+    return sql.list_rollouts(tx, deployment=deployment, limit=min(limit, 1000))
 
 
 @query("serving.looks")
 def list_looks(tx: Tx, *, rollout_id: str) -> list[Look]:
     """Return everything that was found at each look at a rollout, in order."""
-    return sql.list_looks(tx.connection, tx.project, rollout_id)
+    return sql.list_looks(tx, rollout_id)

@@ -53,7 +53,7 @@ def find(tx: Tx, rollout_id: str) -> Rollout:
     Raises:
         NotFound: There is none.
     """
-    rollout = sql.find_rollout(tx.connection, tx.project, rollout_id)
+    rollout = sql.find_rollout(tx, rollout_id)
     if rollout is None:
         raise NotFound(
             "no such rollout",
@@ -78,7 +78,7 @@ def change(tx: Tx, rollout: Rollout, **values: object) -> Rollout:
     """Change a rollout; a new state must be legal."""
     if "state" in values:
         check_change("rollout", ROLLOUT_STATES, rollout.state, str(values["state"]))
-    sql.update_rollout(tx.connection, tx.project, rollout, **values)
+    sql.update_rollout(tx, rollout, **values)
     return find(tx, rollout.rollout_id)
 
 
@@ -189,7 +189,7 @@ def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list
     rollout = hold(tx, rollout_id)
     # The moment of the look, not of its verdict: a job that took long must not count as a longer hold.
     at_us = max((verdict.at_us for verdict in verdicts), default=0) or tx.now_us
-    is_new = sql.insert_look(tx.connection, tx.project, Look(rollout_id, step, look, verdicts, at_us))
+    is_new = sql.insert_look(tx, Look(rollout_id, step, look, verdicts, at_us))
     if not is_new or rollout.step != step or rollout.state not in ("running", "paused"):
         return rollout
     decision = decide(rollout, verdicts, at_us)
@@ -220,7 +220,7 @@ def stop(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
     tx.cancel_later(_timer_key(rollout))
     if rollout.state == "waiting_approval":
         approvals.withdraw(tx, tx.ref("rollout", rollout.rollout_id), reason)
-    newest = sql.find_release(tx.connection, tx.project, rollout.deployment)
+    newest = sql.find_release(tx, rollout.deployment)
     if newest is not None and candidate_of(newest) is not None and rollout.champion is not None:
         words = f"version {rollout.version} leaves: {reason}"
         emit_release(tx, deployment, Shape(rollout.champion), words, rollout_id=rollout.rollout_id)
@@ -237,7 +237,7 @@ def give_up(tx: Tx, deployment: str, number: int, why: str) -> None:
     restart) is no fault of the version: it stays the champion, and a person is told of the failure.
     """
     found = lock_served(tx, deployment)
-    newest = sql.find_release(tx.connection, tx.project, deployment)
+    newest = sql.find_release(tx, deployment)
     if newest is None or newest.number != number or not newest.rollout_id:
         return
     rollout = find(tx, newest.rollout_id)
