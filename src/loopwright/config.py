@@ -268,6 +268,32 @@ def child_environment(**extra: str) -> dict[str, str]:
     return {**{name: value for name, value in os.environ.items() if name not in _SECRETS}, **extra}
 
 
+def variables_of(settings: Settings) -> dict[str, str]:
+    """Return the variables that settings are read from, but for secrets: ``load_settings`` backwards."""
+    return {
+        "LOOPWRIGHT_STATE": str(settings.state_dir),
+        "LOOPWRIGHT_BLOBS": settings.blobs_url,
+        "LOOPWRIGHT_HOST": settings.host,
+        "LOOPWRIGHT_PORT": str(settings.port),
+        "LOOPWRIGHT_GATEWAY_PORT": str(settings.gateway_port),
+        "LOOPWRIGHT_URL": settings.url,
+        "LOOPWRIGHT_GATEWAY_URL": settings.gateway_url,
+        "LOOPWRIGHT_PROJECT": settings.project,
+        "LOOPWRIGHT_AUTH": settings.auth,
+        "LOOPWRIGHT_DURABILITY": settings.durability,
+        "LOOPWRIGHT_SOURCE_ROOTS": os.pathsep.join(map(str, settings.source_roots)),
+        "LOOPWRIGHT_SLOTS": ",".join(f"{lane}={number}" for lane, number in settings.slots.items()),
+        "LOOPWRIGHT_WALLS": settings.walls,
+        "LOOPWRIGHT_USER_FOLDERS": os.pathsep.join(map(str, settings.user_folders)),
+        "LOOPWRIGHT_HIDDEN": os.pathsep.join(map(str, settings.hidden)),
+        "LOOPWRIGHT_GATEWAY_NAME": settings.gateway_name,
+        "LOOPWRIGHT_RATE": str(settings.rate),
+        "LOOPWRIGHT_CHECKPOINTS": settings.checkpoints_url,
+        "LOOPWRIGHT_CHECKPOINT_KEY": str(settings.checkpoint_key or ""),
+        "LOOPWRIGHT_SUPERVISED": "1" if settings.is_supervised else "",
+    }
+
+
 def user_code_environment() -> dict[str, str]:
     """Return the environment for user code: what computing needs, and what ``LOOPWRIGHT_USER_ENVIRONMENT`` names."""
     allowed = [*_FOR_USER_CODE.split(), *os.environ.get("LOOPWRIGHT_USER_ENVIRONMENT", "").replace(",", " ").split()]

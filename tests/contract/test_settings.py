@@ -1,12 +1,22 @@
 """Settings: each is read in one place, a value that means nothing is refused, a name that means nothing is told."""
 
 import logging
+import os
 import pwd
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from loopwright.config import closed_places, config_folder, home_secrets, load_settings, unknown_settings
+from loopwright.config import (
+    Settings,
+    closed_places,
+    config_folder,
+    home_secrets,
+    load_settings,
+    unknown_settings,
+    variables_of,
+)
 from loopwright.kernel.errors import InvalidInput
 from loopwright.wire import process
 
@@ -44,6 +54,45 @@ def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.Monk
         load_settings(tmp_path)
     assert told.value.field == name
     assert told.value.rule
+
+
+def test_a_process_that_is_started_reads_the_settings_of_who_started_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in os.environ if name.startswith("LOOPWRIGHT_")]:
+        monkeypatch.delenv(name)
+    secrets = {"database_url": "sqlite:///elsewhere.db", "token": "mine", "service_token": "ours"}
+    given = Settings(
+        state_dir=tmp_path / "state",
+        blobs_url="s3://blobs",
+        host="127.0.0.2",
+        port=1,
+        gateway_port=2,
+        url="http://s1:8400,http://s2:8400",
+        gateway_url="http://g1:8401",
+        project="flights",
+        auth="on",
+        durability="power",
+        source_roots=(tmp_path / "a", tmp_path / "b"),
+        slots={"looks": 3, "training": 0},
+        walls="strict",
+        user_folders=(tmp_path / "c",),
+        hidden=(tmp_path / "d", tmp_path / "e"),
+        gateway_name="second",
+        rate=7,
+        checkpoints_url="s3://audit",
+        checkpoint_key=tmp_path / "keys",
+        is_supervised=True,
+        **secrets,
+    )
+    unset = load_settings(tmp_path)
+    same = [name for name in given.__struct_fields__ if getattr(given, name) == getattr(unset, name)]
+    assert same == []  # else it would come out alike without being handed on
+    for name, value in variables_of(given).items():
+        monkeypatch.setenv(name, value)
+    read = load_settings()
+    assert msgspec.structs.replace(read, **secrets) == given
+    assert not set(secrets.values()) & set(variables_of(given).values())
 
 
 def test_a_misspelt_lane_is_told_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ class Cluster:
             load_settings(folder / "plane"),
             database_url=database_url,
             blobs_url=str(folder / "blobs"),
+            checkpoints_url=str(folder / "checkpoints"),
             service_token=SERVICE_TOKEN,
             source_roots=source_roots,
             user_folders=source_roots[:1],

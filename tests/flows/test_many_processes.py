@@ -317,4 +317,6 @@ def test_many_processes_that_are_killed_do_what_one_of_each_does(url: str, tmp_p
     different = differences(expected, came)
     print(*different, sep="\n")
     assert not different
-    assert verify_state(cluster.settings).problems == []
+    verified = verify_state(cluster.settings)
+    assert verified.problems == []
+    assert verified.checkpoints

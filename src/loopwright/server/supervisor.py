@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loopwright.config import Settings, child_environment, files_of_platform, write_secrets
+from loopwright.config import Settings, child_environment, files_of_platform, variables_of, write_secrets
 from loopwright.kernel.errors import Unavailable
 from loopwright.server.last_lines import last_lines
 from loopwright.server.listening import check_address, listening
@@ -171,25 +171,14 @@ class Supervisor:
         settings = self.settings
         logs = settings.state_dir / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        environment = child_environment(
-            LOOPWRIGHT_STATE=str(settings.state_dir),
-            LOOPWRIGHT_BLOBS=settings.blobs_url,
-            LOOPWRIGHT_HOST=settings.host,
-            LOOPWRIGHT_PORT=str(settings.port),
-            LOOPWRIGHT_GATEWAY_PORT=str(settings.gateway_port),
-            LOOPWRIGHT_URL=self.server_url,
-            LOOPWRIGHT_GATEWAY_URL=self.gateway_url,
-            LOOPWRIGHT_GATEWAY_NAME=settings.gateway_name,
-            LOOPWRIGHT_AUTH=settings.auth,
-            LOOPWRIGHT_DURABILITY=settings.durability,
-            LOOPWRIGHT_RATE=str(settings.rate),
-            LOOPWRIGHT_SOURCE_ROOTS=os.pathsep.join(map(str, settings.source_roots)),
-            LOOPWRIGHT_WALLS=settings.walls,
-            LOOPWRIGHT_USER_FOLDERS=os.pathsep.join(map(str, settings.user_folders)),
-            LOOPWRIGHT_HIDDEN=os.pathsep.join(map(str, [*settings.hidden, *files_of_platform(settings)])),
-            LOOPWRIGHT_SUPERVISED="1",
-            MALLOC_ARENA_MAX="2",
+        told = msgspec.structs.replace(
+            settings,
+            url=self.server_url,
+            gateway_url=self.gateway_url,
+            hidden=(*settings.hidden, *files_of_platform(settings)),
+            is_supervised=True,
         )
+        environment = child_environment(**variables_of(told), MALLOC_ARENA_MAX="2")
         secrets = {"LOOPWRIGHT_SERVICE_TOKEN": self._credential(role)}
         if role == "server":
             secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
