@@ -5,22 +5,62 @@ from pathlib import Path
 import pytest
 
 from loopwright.config import load_settings
+from loopwright.kernel.errors import Conflict, Unavailable
+from loopwright.server.process import open_database
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade
+from loopwright.wire.folders import hold_folder
 from tests.cli.conftest import loopwright
 
 
-def test_what_follows_a_restore_names_the_state_folder_where_another_was_asked_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def backups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Backups of an empty platform."""
     (tmp_path / "state").mkdir()
     monkeypatch.setenv("LOOPWRIGHT_STATE", str(tmp_path / "state"))
     database = Database(load_settings(None).database_url)
     upgrade(database)
     database.close()
-    assert "were new to" in loopwright("backup", str(tmp_path / "backups"))
+    place = str(tmp_path / "backups")
+    assert "were new to" in loopwright("backup", place)
+    return place
+
+
+def test_what_follows_a_restore_names_the_state_folder_where_another_was_asked_for(
+    backups: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     there = tmp_path / "a new place"
-    said = loopwright("restore", str(tmp_path / "backups"), "--state", str(there))
+    said = loopwright("restore", backups, "--state", str(there))
     assert f"next: LOOPWRIGHT_STATE='{there}' loopwright verify, then LOOPWRIGHT_STATE='{there}' loopwright up" in said
     monkeypatch.setenv("LOOPWRIGHT_STATE", str(tmp_path / "here"))
-    assert "next: loopwright verify, then loopwright up" in loopwright("restore", str(tmp_path / "backups"))
+    assert "next: loopwright verify, then loopwright up" in loopwright("restore", backups)
+
+
+@pytest.mark.parametrize(("lock", "who"), [("server.lock", "another server"), ("gateway-0/lock", "a gateway")])
+def test_nothing_is_restored_where_a_process_works(backups: str, tmp_path: Path, lock: str, who: str) -> None:
+    """It would have its database, or its spool, changed under it."""
+    there = tmp_path / "there"
+    works = hold_folder(there / lock, 0, lambda: Unavailable("taken"))
+    with works, pytest.raises(Unavailable, match=who):
+        loopwright("restore", backups, "--state", str(there))
+    assert not (there / "loopwright.db").exists()
+    assert "is restored" in loopwright("restore", backups, "--state", str(there))
+
+
+def test_a_half_restored_platform_is_neither_verified_nor_backed_up(backups: str, tmp_path: Path) -> None:
+    """The restore ended where the checkpoints could not be written."""
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "checkpoints").write_text("in the way")
+    with pytest.raises(Unavailable):
+        loopwright("restore", backups, "--state", str(there))
+    (there / "checkpoints").unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOPWRIGHT_STATE", str(there))
+        for command in (["verify"], ["backup", backups], ["verify", "--put-back", "why"]):
+            with pytest.raises(Conflict, match="half restored"):
+                loopwright(*command)
+        with pytest.raises(Conflict, match="half restored"):
+            open_database(load_settings(None))
+        loopwright("restore", backups)
+        assert "everything holds" in loopwright("verify")

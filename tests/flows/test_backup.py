@@ -86,8 +86,8 @@ def test_a_platform_is_set_up_again_from_its_backup(
     begun = time.monotonic()
     new = msgspec.structs.replace(load_settings(tmp_path / "new"), port=free_port(), gateway_port=free_port())
     target = Database(new.database_url)
-    restore_backup(backup, place, target, open_blob_store(new.blobs_url), new.state_dir)
-    tell_restored(target, backup, new)
+    new_blobs = open_blob_store(new.blobs_url)
+    restore_backup(backup, place, target, new_blobs, new.state_dir, lambda: tell_restored(target, backup, new))
     target.close()
     with running(new) as restored:
         again_caller = HttpCaller(restored.server_url)

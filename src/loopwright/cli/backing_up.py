@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -15,7 +16,7 @@ from loopwright.kernel.clock import WallClock, format_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import fills, verifying
 from loopwright.rooms import import_rooms
-from loopwright.server import service_token
+from loopwright.server import nobody_else, service_token
 from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, verify_backup
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore, open_blob_store
@@ -95,12 +96,15 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     settings = load_settings(state)
     backup_place = BackupPlace(source, settings.state_dir / "backup-copies")
     chosen = _find(backup_place, backup_id)
-    database = Database(settings.database_url)
-    try:
-        restore_backup(chosen, backup_place, database, _blobs(settings), settings.state_dir)
-        tell_restored(database, chosen, settings)
-    finally:
-        database.close()
+    with nobody_else(settings), closing(Database(settings.database_url)) as database:
+        restore_backup(
+            chosen,
+            backup_place,
+            database,
+            _blobs(settings),
+            settings.state_dir,
+            lambda: tell_restored(database, chosen, settings),
+        )
     if as_json:
         print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
     else:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import Conflict, NotFound
+from loopwright.store.backups import refuse_half_restored
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision, holds_platform, revisions
 
@@ -13,7 +14,7 @@ def open_platform(settings: Settings) -> Database:
 
     Raises:
         NotFound: There is none, so the state folder or the database is another than was meant.
-        Conflict: Its tables are those of another version.
+        Conflict: Its tables are those of another version, or a restore into it has not ended.
     """
     scheme, _, file = settings.database_url.partition(":///")
     if scheme == "sqlite" and not Path(file).exists():
@@ -30,6 +31,7 @@ def open_platform(settings: Settings) -> Database:
                 rule=f"this version works on {revisions()[-1]}",
                 next_step="start the server of this version once, which migrates it, or use the version that wrote it",
             )
+        refuse_half_restored(database)
     except BaseException:
         database.close()
         raise

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
 from loopwright.server.listening import free_port
-from loopwright.server.ownership import clear_state, find_dying, find_running, refuse_if_owned, sole_owner
+from loopwright.server.ownership import (
+    clear_state,
+    find_dying,
+    find_running,
+    nobody_else,
+    refuse_if_owned,
+    sole_owner,
+)
 from loopwright.server.supervisor import ROLES, Supervisor, running, service_token
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ __all__ = [
     "find_dying",
     "find_running",
     "free_port",
+    "nobody_else",
     "read_body",
     "refuse_if_owned",
     "running",

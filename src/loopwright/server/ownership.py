@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -52,17 +53,28 @@ def refuse_if_owned(settings: Settings) -> None:
         raise _owned(settings)
 
 
-def clear_state(settings: Settings) -> None:
-    """Delete what a state folder holds, but for the lock that keeps others out meanwhile.
+@contextmanager
+def nobody_else(settings: Settings) -> Iterator[None]:
+    """Hold the lock of a state folder that no server, gateway or worker works on.
 
     Raises:
-        Unavailable: A server works on it, or a gateway or worker of it still does.
+        Unavailable: One does, or the folder cannot be written.
     """
     with sole_owner(settings):
         for lock in settings.state_dir.glob("*/lock"):
             if is_held(lock):
                 what = f"a {lock.parent.name.partition('-')[0]} still works on this folder"
                 raise Unavailable(what, value=str(lock.parent), next_step="stop it")
+        yield
+
+
+def clear_state(settings: Settings) -> None:
+    """Delete what a state folder holds, but for the lock that keeps others out meanwhile.
+
+    Raises:
+        Unavailable: A server, gateway or worker works on it.
+    """
+    with nobody_else(settings):
         for child in settings.state_dir.iterdir():
             if child.is_dir() and not child.is_symlink():
                 shutil.rmtree(child)

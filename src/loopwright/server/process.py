@@ -9,6 +9,7 @@ from loopwright.rooms import import_rooms
 from loopwright.server.app import create_app, make_context
 from loopwright.server.context import ServerContext
 from loopwright.server.ownership import sole_owner
+from loopwright.store.backups import refuse_half_restored
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade
 from loopwright.wire.exposure import may_run_open
@@ -19,6 +20,7 @@ def open_database(settings: Settings) -> Database:
     """Open and migrate the metadata database."""
     import_rooms()
     database = Database(settings.database_url)
+    refuse_half_restored(database)
     upgrade(database)
     if not database.is_sqlite:
         database.seal()  # what a killed server committed last

@@ -7,6 +7,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 
 from loopwright.kernel.errors import Conflict
+from loopwright.store.blobs.local import sync_folder
 from loopwright.store.columns import METADATA
 from loopwright.store.engine import Database
 
@@ -117,4 +118,5 @@ def _copy_of(database: Database) -> Path | None:
         connection.execute(text("VACUUM INTO :place"), {"place": str(draft)})
     draft.chmod(0o600)
     draft.replace(copy)
+    sync_folder(copy.parent)
     return copy

@@ -1,5 +1,6 @@
 """A restored platform is the one that was backed up, on whichever database."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,7 @@ from sqlalchemy import select
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError, Unauthenticated
-from loopwright.store.backups import restore_backup
+from loopwright.store.backups import Backup, refuse_half_restored, restore_backup
 from loopwright.store.backups.pages import tables_of
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Connection, Database
@@ -92,6 +93,35 @@ def test_what_is_not_empty_is_left_alone(platform: Platform, tmp_path: Path) -> 
     with pytest.raises(Conflict, match="not empty"):
         restore_backup(backup, platform.place, platform.database, platform.blobs, tmp_path / "other")
     assert platform.database.read(rows_of) == before
+
+
+def test_what_broke_off_once_the_rows_were_there_goes_on_and_nobody_works_on_it_before(
+    platform: Platform, empty: Database, tmp_path: Path
+) -> None:
+    platform.register(b"a model")
+    older, backup = platform.back_up(), platform.back_up()
+    blobs = open_blob_store(str(tmp_path / "new" / "blobs"))
+
+    def restore(which: Backup, tell: Callable[[], object]) -> None:
+        restore_backup(which, platform.place, empty, blobs, tmp_path / "new", tell)
+
+    def die() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore(backup, die)
+    with pytest.raises(Conflict, match="half restored") as refused:
+        refuse_half_restored(empty)
+    assert f"--backup {backup.backup_id}" in str(refused.value.next_step)
+    with pytest.raises(Conflict, match="half restored"):
+        restore(older, lambda: None)
+    told = []
+    restore(backup, lambda: told.append("told"))
+    assert told == ["told"]
+    refuse_half_restored(empty)
+    assert empty.read(rows_of) == platform.database.read(rows_of)
+    with pytest.raises(Conflict, match="not empty"):
+        restore(backup, lambda: None)
 
 
 def test_a_backup_of_a_newer_version_is_refused(platform: Platform, empty: Database, tmp_path: Path) -> None:

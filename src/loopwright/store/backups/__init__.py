@@ -2,8 +2,17 @@
 
 from loopwright.store.backups.backup import Backup, list_backups, make_backup
 from loopwright.store.backups.pages import TableDump
-from loopwright.store.backups.restore import restore_backup
+from loopwright.store.backups.restore import refuse_half_restored, restore_backup
 from loopwright.store.backups.spools import SpoolFile
 from loopwright.store.backups.verify import verify_backup
 
-__all__ = ["Backup", "SpoolFile", "TableDump", "list_backups", "make_backup", "restore_backup", "verify_backup"]
+__all__ = [
+    "Backup",
+    "SpoolFile",
+    "TableDump",
+    "list_backups",
+    "make_backup",
+    "refuse_half_restored",
+    "restore_backup",
+    "verify_backup",
+]

@@ -1,8 +1,14 @@
-"""Setting a platform up from a backup, in an empty place."""
+"""Setting a platform up from a backup, in an empty place.
 
+A kill may come at any moment. Until every row is there the place is still empty, and from then until the last step a
+mark stands beside the rows: nobody works on a database that has it, and restoring the same backup again goes on there.
+"""
+
+import os
+from collections.abc import Callable
 from pathlib import Path
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, delete, inspect, select
 
 from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import Conflict, Corrupt
@@ -10,15 +16,27 @@ from loopwright.store.backups.backup import Backup
 from loopwright.store.backups.pages import OF_ITS_PROCESSES, decode_page, insert_page, set_counters, tables_of
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore
+from loopwright.store.blobs.local import sync_folder
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision, revisions, upgrade
+from loopwright.store.sql import set_cursor
+from loopwright.store.tables import cursors
+
+_MARK = "restoring/"
+"""How the cursor begins that stands in a database while it is restored; the id of the backup follows."""
 
 
-def restore_backup(backup: Backup, place: BackupPlace, database: Database, blobs: BlobStore, state_dir: Path) -> None:
-    """Copy blobs and spool, then load every table in one transaction, then migrate to this version's schema.
+def restore_backup(
+    backup: Backup,
+    place: BackupPlace,
+    database: Database,
+    blobs: BlobStore,
+    state_dir: Path,
+    tell: Callable[[], object] = lambda: None,
+) -> None:
+    """Copy blobs and spool, then load every table in one transaction, then migrate to this version's schema, then tell.
 
-    What broke off may be begun again: blobs and spool files are the same then, and the database is still empty. The
-    tables of every room must be imported.
+    What broke off is begun again, or goes on where the rows are there. The tables of every room must be imported.
 
     Args:
         backup: Which.
@@ -26,21 +44,75 @@ def restore_backup(backup: Backup, place: BackupPlace, database: Database, blobs
         database: An empty one, SQLite or PostgreSQL, whichever the backup came from.
         blobs: Where blobs go.
         state_dir: Folder for the spool; a new gateway seals what is in it.
+        tell: What is to be done last before anybody works on the database; it is done again where it broke off.
 
     Raises:
         Conflict: The database holds something, or the backup is of a newer version.
         Corrupt: An object of the backup is missing or was changed.
     """
-    _check_empty(backup, database)
+    _check_version(backup)
+    under_way = database.read(being_restored)
+    if under_way is None:
+        _check_empty(database)
+        _load(backup, place, database, blobs, state_dir)
+    elif under_way != backup.backup_id:
+        raise _broke_off(under_way)
+    upgrade(database)
+    tell()
+    database.write(lambda connection: connection.execute(delete(cursors).where(cursors.c.reader.startswith(_MARK))))
+
+
+def being_restored(connection: Connection) -> str | None:
+    """Return the id of the backup that is being restored into a database, or was when that broke off."""
+    if not inspect(connection).has_table(cursors.name):
+        return None
+    found = connection.execute(select(cursors.c.reader).where(cursors.c.reader.startswith(_MARK))).scalar()
+    return None if found is None else str(found).removeprefix(_MARK)
+
+
+def refuse_half_restored(database: Database) -> None:
+    """Refuse to work on a database whose restoring has not ended.
+
+    Raises:
+        Conflict: It has not; says how it does.
+    """
+    if (backup_id := database.read(being_restored)) is not None:
+        raise _broke_off(backup_id)
+
+
+def _broke_off(backup_id: str) -> Conflict:
+    return Conflict(
+        "this database is half restored: the command that did it has not ended, or broke off",
+        field="backup",
+        value=backup_id,
+        next_step=f"repeat it: loopwright restore SOURCE --backup {backup_id}, with --state as it was",
+    )
+
+
+def _load(backup: Backup, place: BackupPlace, database: Database, blobs: BlobStore, state_dir: Path) -> None:
     for digest in blob_digests(backup, place):
         _copy_blob(place, blobs, digest)
     for segment in backup.spool:
-        file = state_dir / segment.checked_path
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file.write_bytes(place.objects.get(segment.digest))
+        _write(state_dir, segment.checked_path, place.objects.get(segment.digest))
     upgrade(database, to=backup.revision)
-    database.write(lambda connection: load_tables(connection, backup, place))
-    upgrade(database)
+
+    def load(connection: Connection) -> None:
+        load_tables(connection, backup, place)
+        set_cursor(connection, f"{_MARK}{backup.backup_id}", backup.created_at)
+
+    database.write(load)
+
+
+def _write(state_dir: Path, path: str, body: bytes) -> None:
+    """Write a file below the state folder; it and its name survive a power cut."""
+    file = state_dir / path
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with file.open("wb") as opened:
+        opened.write(body)
+        opened.flush()
+        os.fsync(opened.fileno())
+    for folder in Path(path).parents:
+        sync_folder(state_dir / folder)
 
 
 def load_tables(connection: Connection, backup: Backup, place: BackupPlace) -> None:
@@ -75,7 +147,7 @@ def _copy_blob(place: BackupPlace, blobs: BlobStore, digest: str) -> None:
         raise Corrupt("a blob of this backup was changed", field="digest", value=digest, next_step="use another backup")
 
 
-def _check_empty(backup: Backup, database: Database) -> None:
+def _check_version(backup: Backup) -> None:
     if backup.revision not in revisions():
         raise Conflict(
             "this backup was made by a newer version of Loopwright",
@@ -84,6 +156,9 @@ def _check_empty(backup: Backup, database: Database) -> None:
             rule=f"at most {revisions()[-1]}",
             next_step=f"install version {backup.version} or newer",
         )
+
+
+def _check_empty(database: Database) -> None:
     with database.reading() as connection:
         if current_revision(connection) is not None and _has_rows(connection):
             raise Conflict(
