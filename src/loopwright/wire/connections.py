@@ -1,20 +1,25 @@
 """Connections under limits: what a stranger may send, how slowly, and on how many lines, before anybody asks who it is.
 
 uvicorn's parser for HTTP keeps every header that comes and waits for ever. Here a head is cut off at 64 kB, a hundred
-headers, or ten seconds; a body that trickles and an answer that nobody reads end their connection; and beyond a number
-of connections new ones are told to come back.
+headers, or ten seconds; a body that trickles and an answer that nobody reads end their connection; so does what comes
+beside a body without end, such as trailers, which are no headers here. Beyond a number of connections new ones are told
+to come back, unless an address that holds more of them has one to give.
 """
 
 import asyncio
 import math
+from collections import Counter
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from loopwright.wire.heads import LONG_HEAD, MOST_HEAD_BYTES, Heads, Refused
+from loopwright.wire.rates import neighbourhood
+
 MOST_CONNECTIONS = 2_000
-MOST_HEADERS = 100
-MOST_HEAD_BYTES = 64 << 10
+MOST_PIPELINED = 100
+"""Requests that may wait on one connection for the answers before theirs."""
 HEAD_S = 10.0
 """How long a request's head may take from its first byte on."""
 FIRST_BYTE_S = 75.0
@@ -26,7 +31,7 @@ UNREAD_S = 60.0
 """How long an answer may wait for its reader."""
 _MOST_JOINED_BYTES = 64 << 10
 """Longer pieces are not worth a copy."""
-_LONG_HEAD = f"a head has at most {MOST_HEAD_BYTES >> 10} kB"
+_CROWDED = "too many connections are open; come back in a moment"
 _SLOW_HEAD = f"a head comes within {HEAD_S:g} seconds"
 _PHRASES = {
     400: b"Bad Request",
@@ -50,7 +55,10 @@ class _Joining:
         self.is_closing = transport.is_closing
 
     def write(self, piece: bytes) -> None:
-        """Send a piece, by the end of this turn of the loop."""
+        """Send a piece, by the end of this turn of the loop; nobody is there to read it once the connection ends."""
+        if self.is_closing():
+            self._held = None
+            return
         held = self._held
         if held is None and len(piece) <= _MOST_JOINED_BYTES:
             self._held = piece
@@ -68,8 +76,8 @@ class _Joining:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
+        held, self._held = self._held, None
+        if held is not None and not self.is_closing():
             self._transport.write(held)
 
     def __getattr__(self, name: str) -> Any:
@@ -82,14 +90,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, unless there are too many."""
         super().connection_made(_Joining(transport, self.loop))  # type: ignore[arg-type]
-        self._is_in_head = True
-        self._is_refused = self._has_begun = False
-        self._fed_bytes = self._head_bytes = self._body_bytes = 0
+        self._heads = Heads(self, self._refuse)
+        self.parser = self._heads.parser
+        self._is_refused = self._has_moved = False
+        self._fed_bytes = self._body_bytes = 0
         self._waits_for, self._waits_until = "", math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
-        if len(self.connections) > MOST_CONNECTIONS:
-            self._refuse(503, "too many connections are open; come back in a moment")
+        self.begun_at = self.loop.time()
+        self.neighbourhood = neighbourhood(self.client[0]) if self.client else ""
+        if len(self.connections) > MOST_CONNECTIONS and not self._takes_a_place():
+            self._refuse(503, _CROWDED)
         else:
             self._within(FIRST_BYTE_S, "nothing was asked")
 
@@ -99,57 +110,54 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
         super().connection_lost(exc)
+        del self._heads  # the two hold each other, and memory would wait for a collection
 
     def data_received(self, piece: bytes) -> None:
         """Parse what came, as long as it is not too much."""
         if self._is_refused:
             return
-        was_in_head, self._has_begun = self._is_in_head, False
-        super().data_received(piece)
-        # The parser tells of a header when it is whole, and copies what it has of it with each piece until then.
-        if was_in_head and self._is_in_head and not self._has_begun:
+        self._has_moved = False
+        self._unset_keepalive_if_required()
+        try:
+            self._heads.feed(piece)
+        except httptools.HttpParserError:
+            self.send_400_response("this is no HTTP/1.1")
+            return
+        # The parser tells of a header or trailer when it is whole, and copies what it has of it with each piece until
+        # then; of what stands beside a chunk it tells nothing.
+        if not self._has_moved:
             self._fed_bytes += len(piece)
             if self._fed_bytes > MOST_HEAD_BYTES:
-                self._refuse(431, _LONG_HEAD)
+                self._refuse(431, LONG_HEAD)
             elif self._waits_until == math.inf:  # blank lines before a request
                 self._within(HEAD_S, _SLOW_HEAD)
 
     def on_message_begin(self) -> None:
         """Begin to wait for a head."""
         super().on_message_begin()
-        self._has_begun = True
-        self._fed_bytes = self._head_bytes = 0
+        self._move()
         self._within(HEAD_S, _SLOW_HEAD)
-
-    def on_url(self, url: bytes) -> None:
-        """Take a piece of the address."""
-        super().on_url(url)
-        self._count(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-        if len(self.headers) > MOST_HEADERS:
-            self._refuse(431, f"a request has at most {MOST_HEADERS} headers")
-            raise _TooMuch
 
     def on_headers_complete(self) -> None:
         """Begin to wait for a body."""
-        self._is_in_head = False
         self._body_bytes = 0
+        self._move()
         self._within(BODY_S, f"a body comes at {BODY_BYTES_A_SECOND >> 10} kB a second or more")
         super().on_headers_complete()
+        if len(self.pipeline) > MOST_PIPELINED:
+            self._refuse(431, f"at most {MOST_PIPELINED} requests wait on one connection")
+            raise Refused
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
         self._body_bytes += len(body)
+        self._move()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Wait for nothing but the answer."""
         self._waits_until = math.inf
-        self._is_in_head = True
+        self._move()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -168,11 +176,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """Answer what is no HTTP, once."""
         self._refuse(400, msg)
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > MOST_HEAD_BYTES:
-            self._refuse(431, _LONG_HEAD)
-            raise _TooMuch
+    def _move(self) -> None:
+        """Note that what came was part of something whole."""
+        self._has_moved = True
+        self._fed_bytes = 0
 
     def _within(self, seconds: float, rule: str) -> None:
         """Wait no longer than that; a timer that goes off sooner looks again, so that most requests set none."""
@@ -186,7 +193,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         self._timer = None
         until = self._waits_until
-        if not self._is_in_head:
+        if not self._heads.is_under_way:
             until += self._body_bytes / BODY_BYTES_A_SECOND
         if until == math.inf:
             return
@@ -201,7 +208,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._timer = None
 
     def _refuse(self, status: int, why: str) -> None:
-        """Answer once, where no answer has begun, and hang up."""
+        """Read no more, and hang up: at once with an answer, or where answers are due, after those."""
         if self._is_refused:
             return
         self._is_refused = True
@@ -209,13 +216,40 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle  # None before the first request
-        if cycle is None or not cycle.response_started or cycle.response_complete:
-            self.transport.write(_answer(status, why))
-        self.transport.close()
+        if self.pipeline and cycle.more_body:
+            self.pipeline.popleft()  # what is refused itself waits behind another
+        elif cycle is None or cycle.response_complete or cycle.more_body:
+            if cycle is None or not cycle.response_started or cycle.response_complete:
+                self.transport.write(_answer(status, why))
+            self.transport.close()
 
+    def on_response_complete(self) -> None:
+        """Go on with the next request, or hang up where no more are read."""
+        if self._is_refused and not self.pipeline:
+            self.transport.close()
+        super().on_response_complete()
 
-class _TooMuch(httptools.HttpParserError):
-    """Ends the parsing of a head that was answered already."""
+    def _takes_a_place(self) -> bool:
+        """End a connection of the address that holds most of them, if that is not ours and one waits there.
+
+        Whoever opens as many as there may be keeps nobody else out, and what is being answered is left alone.
+        """
+        others = [each for each in self.connections if isinstance(each, LimitedProtocol)]
+        held = Counter(each.neighbourhood for each in others)
+        most, number = held.most_common(1)[0]
+        if number <= held[self.neighbourhood]:
+            return False
+        waiting = [each for each in others if each.neighbourhood == most and each._is_waiting]
+        if waiting:
+            min(waiting, key=lambda each: each.begun_at)._refuse(503, _CROWDED)
+        return bool(waiting)
+
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether nothing is done for this connection: its next request has not come, or not wholly."""
+        cycle: Any = self.cycle
+        is_idle = cycle is None or cycle.response_complete or (cycle.more_body and not cycle.response_started)
+        return is_idle and not self._is_refused and not self.transport.is_closing()
 
 
 def _answer(status: int, why: str) -> bytes:

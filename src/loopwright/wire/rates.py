@@ -4,6 +4,7 @@ import ipaddress
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 
 from loopwright.kernel.errors import LoopwrightError
 
@@ -95,7 +96,7 @@ class CallerRates:
 
     def count_stranger(self, client: str) -> None:
         """Count a request of a stranger at an address; raises ``TooMany``."""
-        self._strangers.take(_neighbourhood(client))
+        self._strangers.take(neighbourhood(client))
 
     def check_unknown(self, token: str, client: str) -> None:
         """Refuse a token before it is looked up, where strangers at its address have asked for too many already.
@@ -106,10 +107,11 @@ class CallerRates:
             TooMany: It is refused.
         """
         if token not in self._tokens:
-            self._strangers.check(_neighbourhood(client))
+            self._strangers.check(neighbourhood(client))
 
 
-def _neighbourhood(client: str) -> str:
+@lru_cache(1024)
+def neighbourhood(client: str) -> str:
     """Return what an address is counted under: of IPv6, where everybody has many of them, the network."""
     try:
         address = ipaddress.ip_address(client.partition("%")[0])
