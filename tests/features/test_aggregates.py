@@ -15,7 +15,7 @@ rows = st.lists(
         st.integers(0, 2),
         st.integers(-10, 10),
         st.one_of(st.integers(-10, 20), st.just(NEVER)),
-        st.floats(-1e6, 1e6),
+        st.floats(-1e6, 1e6) | st.floats(1e12, 1.09e12) | st.just(-1.09e12),
         st.integers(0, 30),
     ),
     max_size=25,
@@ -49,9 +49,11 @@ def test_sums_equal_the_slow_ones(found: list[Row], asked: list[tuple[int, int]]
     expected = [[slow(found, entity, moment, window) for entity, moment in asked] for window in WINDOWS]
 
     sums = sum_windows(entity, partials, who, at, WINDOWS)
-    assert [
-        list(zip(*pair, strict=True)) for pair in zip(sums.counts.tolist(), sums.totals.tolist(), strict=True)
-    ] == expected
+    totals = [
+        [low + (high << 64) for low, high in zip(*pair, strict=True)]
+        for pair in zip(sums.totals.tolist(), sums.wraps.tolist(), strict=True)
+    ]
+    assert [list(zip(*pair, strict=True)) for pair in zip(sums.counts.tolist(), totals, strict=True)] == expected
 
 
 def test_nothing_counts_as_zero_and_has_no_mean() -> None:
@@ -67,6 +69,15 @@ def test_nothing_counts_as_zero_and_has_no_mean() -> None:
 def test_a_value_that_cannot_be_summed_exactly_is_refused(number: float) -> None:
     with pytest.raises(InvalidInput, match="2\\^40"):
         to_fixed(np.array([number]), "weather.temp")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_sum_beyond_64_bits_is_the_sum(sign: int) -> None:
+    rows = 1_000
+    entity, partials = parts([(0, 0, 0, sign * 1e12, place) for place in range(rows)])
+    sums = sum_windows(entity, partials, np.array([0]), np.array([1]), [3])
+    assert finish("sum", sums, 0).tolist() == [sign * 1e15]
+    assert finish("mean", sums, 0).tolist() == [sign * 1e12]
 
 
 def test_whole_numbers_are_exact() -> None:

@@ -7,7 +7,7 @@ the rows begun by T less the rows ended by T, from two sorted lists with running
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ SCALE = 1 << 20
 serving add in different orders; sums of integers do not."""
 LARGEST = float(1 << 40)
 """Values must be smaller in size than this: with the 20 bits below the point each fits 60 bits."""
+_WRAP = 1 << 64
 _ODD = np.int64(0x1E3779B97F4A7C15)
 """Spreads entity codes, which are small, over all bits before they meet identities."""
 
@@ -40,10 +41,11 @@ class Partials(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Counts and sums, int64 (windows, queries); sums in 2^-20ths."""
+    """Counts and sums, int64 (windows, queries); a sum is ``totals`` and ``wraps`` times 2^64, in 2^-20ths."""
 
     counts: Ints
     totals: Ints
+    wraps: Ints
 
 
 def to_fixed(values: Floats, field: str) -> Ints:
@@ -91,7 +93,7 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
         windows_us: Lengths of the windows in microseconds.
     """
     shape = (len(windows_us), len(at_us))
-    sums = Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
+    sums = Sums(*(np.zeros(shape, np.int64) for _ in Sums._fields))
     if len(entity) == 0 or len(at_us) == 0:
         return sums
     # Rows that no query reaches are left out first: the online store is asked for a moment, training for a year.
@@ -107,20 +109,28 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
     begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
     order = np.argsort(asked_key)
     ordered = asked_key[order]
+    # The key leads with the entity: rows of earlier entities have begun and ended, and cancel out.
     begun = _running(begin_key, partials.value, ordered)
     for window, end_key in enumerate(end_keys):
         ended = _running(end_key, partials.value, ordered)
-        # The key leads with the entity: rows of earlier entities have begun and ended, and cancel out.
         sums.counts[window, order] = begun[0] - ended[0]
         sums.totals[window, order] = begun[1] - ended[1]
+    if int(sums.counts.max()) * int(np.abs(partials.value).max()) < _WRAP // 2:
+        return sums
+    # Sums this large are rare. Floats lose their last digits and not how often 2^64 fits.
+    rough = partials.value.astype(np.float64)
+    begun_roughly = _running(begin_key, rough, ordered)[1]
+    for window, end_key in enumerate(end_keys):
+        totals = begun_roughly - _running(end_key, rough, ordered)[1]
+        sums.wraps[window, order] = np.rint((totals - sums.totals[window, order]) / _WRAP)
     return sums
 
 
-def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
-    """Return how many keys are at or before each asked one, and the sum of their values modulo 2^64.
+def _running(key: Ints, value: Any, asked: Ints) -> tuple[Ints, Any]:
+    """Return how many keys are at or before each asked one, and the sum of their values, of integers modulo 2^64.
 
-    A running sum over all entities may overflow; the difference of two of them is right all the same, because it is
-    taken in the same arithmetic and the sum of one window fits.
+    A running sum over all entities may overflow; the difference of two of them is right modulo 2^64 all the same,
+    because it is taken in the same arithmetic.
     """
     # Rows of the online store often come in this order; to see that costs less than to sort.
     if (key[1:] < key[:-1]).any():
@@ -134,7 +144,7 @@ def _running(key: Ints, value: Ints, asked: Ints) -> tuple[Ints, Ints]:
 def finish(function: str, sums: Sums, window: int) -> Floats:
     """Return one aggregate, float64 (q,): ``count``, ``sum``, or ``mean`` (NaN where nothing counts)."""
     count: Floats = sums.counts[window].astype(np.float64)
-    total: Floats = sums.totals[window] / SCALE
+    total: Floats = (sums.totals[window] + sums.wraps[window] * float(_WRAP)) / SCALE
     if function == "count":
         return count
     if function == "sum":
