@@ -116,3 +116,34 @@ def test_a_csv_file_reads_alike_as_a_source_a_table_an_upload_and_in_a_plan(tmp_
     assert planned == {**typed, "empty": pl.String}
     with pytest.raises(InvalidInput, match="no such file"):
         to_parquet(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        (["02116", "10001"], pl.String),
+        (["007", "1.5"], pl.String),
+        (["9007199254740993", "1.5"], pl.String),
+        (["01/05/2024", "02/06/2024"], pl.String),
+        (["5.1.2024", "6.1.2024"], pl.String),
+        (["05-01-2024 10:00:00", "06-01-2024 10:00:00"], pl.String),
+        (["0", "-7"], pl.Int64),
+        (["0.5", "-0.25"], pl.Float64),
+        (["2024-01-05", "2024/01/06"], pl.Date),
+    ],
+)
+def test_what_would_not_be_what_a_csv_file_says_stays_text(
+    values: list[str], dtype: pl.DataType, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(["x,y", *(f"{value},1" for value in values)]) + "\n")
+    rows, _ = read_table(tmp_path / "a.csv")
+    assert rows.schema["x"] == dtype
+    if dtype == pl.String:
+        assert rows["x"].to_list() == values
+
+
+def test_a_column_that_is_text_in_one_file_is_as_it_stands_in_all(tmp_path: Path) -> None:
+    for number, value in enumerate(["1.50", "02116", "x"]):
+        (tmp_path / f"{number}.csv").write_text(f"x\n{value}\n")
+    rows = open_source(lw.source.csv(str(tmp_path)), SourceRoots([tmp_path])).collect()
+    assert rows["x"].to_list() == ["1.50", "02116", "x"]

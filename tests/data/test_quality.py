@@ -32,7 +32,8 @@ def run(kind: str, column: str | None = None, frame: pl.DataFrame = FRAME, **arg
 @pytest.mark.parametrize(
     ("kind", "column", "args", "failed", "evaluated"),
     [
-        ("not_null", "x", {}, 1, 4),
+        ("not_null", "x", {}, 2, 4),
+        ("not_null", "n", {}, 1, 4),
         ("between", "x", {"low": 0, "high": 100}, 2, 3),
         ("between", "x", {"low": 0}, 1, 3),
         ("between", "n", {"high": 1}, 2, 3),
@@ -67,7 +68,7 @@ def test_personal_columns_are_not_shown() -> None:
 
 
 def test_a_share_may_be_tolerated() -> None:
-    spec = CheckSpec("not_null", "x", most_share=0.25)
+    spec = CheckSpec("not_null", "n", most_share=0.25)
     assert run_checks(FRAME, [spec])[0].passed
     assert run_checks(FRAME, [spec])[0].failed_rows == 1
 
@@ -77,6 +78,12 @@ def test_numbers_about_all_rows() -> None:
     assert run("row_count", low=5).message == "at least 5 rows failed: 4 rows"
     assert run("fresh", within_us=2 * 3_600_000_000).passed
     assert not run("fresh", "at", within_us=3_600_000_000).passed
+    ahead = FRAME.vstack(
+        FRAME.tail(1).with_columns(at=pl.lit(datetime(2113, 3, 1, tzinfo=UTC)).dt.cast_time_unit("us"))
+    )
+    assert run("fresh", "at", ahead, within_us=2 * 3_600_000_000).message.endswith(
+        "2113-03-01T00:00:00Z, in the future"
+    )
 
 
 def test_nothing_to_evaluate_is_said() -> None:
@@ -115,6 +122,9 @@ def test_what_does_not_fit_is_refused(kind: str, column: str | None, args: dict[
 def test_failing_rows_name_what_they_failed() -> None:
     specs = [CheckSpec("not_null", "x"), CheckSpec("unique", "n"), CheckSpec("not_null", "n", severity="warn")]
     rows = failing_rows(FRAME, run_checks(FRAME, specs))
-    assert rows.select("id", "failed_checks").rows() == [("b", "x is not null; n unique"), ("c", "n unique")]
+    assert rows.select("id", "failed_checks").rows() == [
+        ("b", "x is not null; n unique"),
+        ("c", "x is not null; n unique"),
+    ]
     counts = run_checks(FRAME, [CheckSpec("row_count", None, {"low": 9})])
     assert failing_rows(FRAME, counts).height == 0

@@ -55,7 +55,8 @@ def run_checks(
 ) -> list[CheckResult]:
     """Return what each check found, in order.
 
-    Nulls neither pass nor fail a rule about values; NaN is a value. What cannot be evaluated says so.
+    Nulls neither pass nor fail a rule about values; NaN fails ``not_null`` and ``between``. What cannot be evaluated
+    says so.
 
     Args:
         frame: The rows.

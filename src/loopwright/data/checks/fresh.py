@@ -3,14 +3,17 @@
 from typing import TYPE_CHECKING, Any
 
 from loopwright.data.checks.base import AggregateCheck
-from loopwright.kernel.clock import format_duration, format_moment
+from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 
 if TYPE_CHECKING:
     import polars as pl
 
 
 class Fresh(AggregateCheck, frozen=True):
-    """The newest moment in a column lies at most ``within_us`` microseconds before now (the project's clock)."""
+    """The newest moment in a column lies at most ``within_us`` microseconds before now (the project's clock).
+
+    One that lies more than a day ahead is no news but an error, and would hide for years that no other comes.
+    """
 
     within_us: int
 
@@ -29,7 +32,9 @@ class Fresh(AggregateCheck, frozen=True):
         """Return whether the newest moment passes."""
         if value is None:
             return False, "not evaluated: no moment is there"
-        return now_us - value <= self.within_us, f"newest is {format_moment(value)}"
+        is_ahead = value - now_us > DAY_US
+        finding = f"newest is {format_moment(value)}{', in the future' if is_ahead else ''}"
+        return now_us - value <= self.within_us and not is_ahead, finding
 
     def claim(self) -> str:
         """Return what should hold."""
