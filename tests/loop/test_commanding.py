@@ -13,7 +13,7 @@ from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import CommandSpec, ModelOutput
 from loopwright.loop.commanding import run_and_inspect, run_command
-from loopwright.pipelines.executors.child import CallResult
+from loopwright.pipelines.executors.base import CallResult
 from loopwright.registry import SavedModel, load_model
 from tests.loop.conftest import Loop
 from tests.loop.crashing import Killed, Worker

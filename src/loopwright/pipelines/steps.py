@@ -14,8 +14,7 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
 from loopwright.pipelines.definitions import STEP_KIND_PLUGINS
-from loopwright.pipelines.executors.child import CallResult
-from loopwright.pipelines.executors.pool import ChildPool
+from loopwright.pipelines.executors.base import CallResult, Executor
 from loopwright.pipelines.types import Execution, StepSpec
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Streams
@@ -26,9 +25,9 @@ R = TypeVar("R")
 
 
 class PipelineContext(JobContext, Protocol):
-    """What a pipeline may use beside what every job may: the pool of child processes."""
+    """What a pipeline may use beside what every job may: what runs functions apart from the worker."""
 
-    children: ChildPool
+    children: Executor
 
 
 @dataclass

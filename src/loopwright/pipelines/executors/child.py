@@ -34,13 +34,6 @@ _GLANCE_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
-class CallResult(msgspec.Struct, frozen=True):
-    """Output document of a call, and the tail of what it printed."""
-
-    output: Any
-    log: bytes
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What a child answers a call: the output and the files that it names, by digest; or an error document."""
 

@@ -16,7 +16,8 @@ from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.lanes import Lane
 from loopwright.pipelines import packing
-from loopwright.pipelines.executors.child import ALIVE, CallResult, Child
+from loopwright.pipelines.executors.base import CallResult, Executor
+from loopwright.pipelines.executors.child import ALIVE, Child
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
@@ -35,7 +36,7 @@ RETIRE_BYTES = 700 * 1024 * 1024
 """A child that holds more than this after a call is ended, so that memory goes back to the machine."""
 
 
-class ChildPool:
+class ChildPool(Executor):
     """Children by code digest: spawned on demand, reused for sequential calls, ended when idle.
 
     Args:
@@ -84,16 +85,7 @@ class ChildPool:
         folder: Path | None = None,
         owner: str = "",
     ) -> CallResult:
-        """Call a function with documents by parameter name; its output's blobs are in the store when this returns.
-
-        An input of the empty name is passed as the first argument, whatever the function calls it. Calls of one lane
-        never wait for children of another. With a ``folder`` the child is one of its own, which may write there too and
-        ends with the call. ``owner`` is the project whose code it is: no child that has seen the rows of one is kept
-        for another that has the same code.
-
-        Raises:
-            StepFailed: It raised, took too long or too much memory; ``details`` hold the user's frames and log.
-        """
+        """Call a function in a child, as ``Executor`` says; with a ``folder`` in one of its own, which ends with it."""
         call = {"operation": "call", "inputs": inputs, "paths": self._paths(inputs), **_named(target)}
         return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder, owner=owner)
 
@@ -125,11 +117,7 @@ class ChildPool:
         lane: Lane = "work",
         owner: str = "",
     ) -> CallResult:
-        """Run a function from LazyFrame to LazyFrame over a Parquet file; ``owner`` as in ``call``.
-
-        Raises:
-            StepFailed: As ``call``.
-        """
+        """Run a function over a Parquet file in a child, as ``Executor`` says."""
         call = {"operation": "transform", "paths": {"rows": str(rows.absolute())}, **_named(code)}
         return self._run(code.digest, call, lane, timeout_s, should_stop, out=out, owner=owner)
 
