@@ -1,5 +1,6 @@
 """Verbs and blobs over HTTP: bad requests, limits, waiting, and blobs of one's own project only."""
 
+import gzip
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,16 @@ def test_a_malformed_body_is_a_clear_error(opened: Site, body: bytes) -> None:
     assert error["code"] == "invalid_input"
     assert error["field"]
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("verb", ["tracking.start_run", "tracking%2Estart_run"])
+def test_a_compressed_body_is_read_and_another_compression_is_told(opened: Site, verb: str) -> None:
+    packed = gzip.compress(b'{"experiment": "late"}')
+    with opened.http() as http:
+        read = http.post(f"/v1/flights/verbs/{verb}", content=packed, headers={"content-encoding": "gzip"})
+        other = http.post(f"/v1/flights/verbs/{verb}", content=packed, headers={"content-encoding": "br"})
+    assert (read.status_code, read.json()["experiment"]) == (200, "late")
+    assert (other.status_code, other.json()["error"]["field"]) == (415, "Content-Encoding")
 
 
 def test_a_body_beyond_the_limit_is_refused(opened: Site) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import msgspec
 
 from loopwright.gateway.access import WRITERS, Gatekeeper
-from loopwright.gateway.bodies import MOST_BODY_BYTES, Headers, Receive, decoded, encoded, read_body
+from loopwright.gateway.bodies import MOST_BODY_BYTES, decoded, encoded
 from loopwright.gateway.denials import Denials
 from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
@@ -24,12 +24,14 @@ from loopwright.gateway.v2 import V2Request, answer_v2, methods_of, v2_error
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.store.types import EVERY_STREAM, Streams
+from loopwright.wire.bodies import Headers, Receive, read_body
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 log = logging.getLogger("loopwright.gateway")
 _JSON = b"application/json"
+_FEWER_ROWS = "send fewer rows at a time; loopwright score NAME FILE takes whole files"
 _OUR_FAULT = "something went wrong on our side; the gateway's log has the details"
 _read_streams = msgspec.json.Decoder(Streams)
 
@@ -76,7 +78,7 @@ class Request:
             WrongEncoding: It is compressed by something else than gzip or deflate.
             InvalidInput: It is compressed, and damaged.
         """
-        return await read_body(self.headers, self.receive, limit)
+        return await read_body(self.headers, self.receive, limit, _FEWER_ROWS)
 
 
 class Answer(NamedTuple):

@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from loopwright.gateway.bodies import Headers
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError
+from loopwright.wire.bodies import Headers
 
 KEPT_S = 3600.0
 """How long an answer is remembered, unless newer ones need its room."""

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, TooLarge
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.wire import bodies
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 
@@ -38,22 +39,5 @@ def crash_answer() -> Response:
 
 
 async def read_body(request: Request, most_bytes: int = MOST_BODY_BYTES) -> bytes:
-    """Return the request's body.
-
-    Raises:
-        TooLarge: It exceeds the limit; reading stops there.
-        ClientDisconnect: The caller went away.
-    """
-    parts: list[bytes] = []
-    size = 0
-    has_more = True
-    while has_more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        part, has_more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size > most_bytes:
-            raise TooLarge("this body is too large", field="body", rule=f"at most {most_bytes} bytes")
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    """Return the request's body; raises as ``bodies.read_body`` does."""
+    return await bodies.read_body(dict(request.headers.raw), request.receive, most_bytes)

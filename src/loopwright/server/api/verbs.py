@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import QueryParams
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -94,8 +94,6 @@ class VerbCalls:
             body = await _answer(self._context, asked, scope["query_string"])
         except LoopwrightError as error:
             answer = error_answer(error)
-        except ClientDisconnect:
-            answer = Response(status_code=499)  # nobody is there to read it
         except Exception as error:
             log.exception("unexpected error on %s", scope["path"], exc_info=error)
             answer = crash_answer()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from loopwright.gateway.bodies import WrongEncoding, read_body
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
+from loopwright.wire.bodies import WrongEncoding, read_body
 
 TEXT = b'{"rows": [{"x0": 1.0}]}' * 100
 
