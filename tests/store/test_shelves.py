@@ -21,6 +21,20 @@ def test_documents_come_back(tmp_path: Path) -> None:
         shelf.get("a.json")
 
 
+def test_documents_come_back_from_a_bucket(bucket: str) -> None:
+    shelf = open_shelf(f"{bucket}/shelf", "note")
+    assert shelf.names() == []
+    shelf.put("a.json", b"one")
+    shelf.put("a.json", b"two")
+    shelf.put("b.json", b"three")
+    assert (sorted(shelf.names()), shelf.get("a.json")) == (["a.json", "b.json"], b"two")
+    assert open_shelf(f"{bucket}/other", "note").names() == []
+    shelf.delete("a.json")
+    shelf.delete("a.json")
+    with pytest.raises(NotFound, match="no such note"):
+        shelf.get("a.json")
+
+
 def test_a_draft_that_was_cut_off_is_no_document(tmp_path: Path) -> None:
     shelf = open_shelf(str(tmp_path), "note")
     (tmp_path / ".a.json.7.tmp").write_bytes(b"hal")

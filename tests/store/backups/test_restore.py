@@ -9,8 +9,9 @@ from sqlalchemy import select
 
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Dispatcher, audit
 from loopwright.kernel.errors import Conflict, Corrupt, LoopwrightError, Unauthenticated
-from loopwright.store.backups import Backup, refuse_half_restored, restore_backup
+from loopwright.store.backups import Backup, refuse_half_restored, restore_backup, verify_backup
 from loopwright.store.backups.pages import tables_of
+from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Connection, Database
 from tests.store.backups.conftest import Platform
@@ -35,6 +36,27 @@ def test_every_row_and_blob_comes_back_and_the_chain_holds(platform: Platform, e
     assert blobs.get(digest) == b"a model"
     assert (tmp_path / "new" / backup.spool[0].path).read_bytes() == b"three"
     assert not (tmp_path / "new" / "gateway-0" / "writer.id").exists(), "a new name: numbers are used once"
+
+
+def test_a_backup_in_a_bucket_comes_back_where_nothing_else_is_left(
+    platform: Platform, empty: Database, bucket: str, tmp_path: Path
+) -> None:
+    address = f"{bucket}/{tmp_path.name}/backups"
+    platform.place = BackupPlace(address, tmp_path / "copies")
+    digest = platform.register(b"a model")
+    first = platform.back_up()
+    kept = set(platform.place.objects.digests())
+    platform.tag("later")
+    platform.back_up()
+    assert digest in kept < set(platform.place.objects.digests()), "what did not change is there once"
+    elsewhere = BackupPlace(f"{address}/", tmp_path / "elsewhere")
+    assert elsewhere.ids()[0] == first.backup_id
+    newest = elsewhere.read(elsewhere.ids()[-1], Backup)
+    assert verify_backup(newest, elsewhere, lambda connection: None) == []
+    blobs = open_blob_store(f"{bucket}/{tmp_path.name}/restored", tmp_path / "restored")
+    restore_backup(newest, elsewhere, empty, blobs, tmp_path / "new")
+    assert empty.read(rows_of) == platform.database.read(rows_of)
+    assert blobs.get(digest) == b"a model"
 
 
 def test_a_restored_platform_goes_on(platform: Platform, empty: Database, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Blobs in a bucket, on a real S3 server."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,8 @@ from loopwright.kernel.clock import HOUR_US, WallClock
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, Unavailable
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.blobs.s3 import ObjectBlobStore
-from tests.servers import s3_server
-from tests.waiting import PATIENCE_S
 
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    with s3_server() as url:
-        yield url
-
-
-@pytest.fixture(autouse=True)
-def _bucket(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
-
-    for name, value in {
-        "AWS_ENDPOINT_URL": s3,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    httpx.put(f"{s3}/bucket", timeout=PATIENCE_S)
+pytestmark = pytest.mark.usefixtures("bucket")
 
 
 @pytest.fixture
