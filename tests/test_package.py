@@ -73,3 +73,9 @@ def test_what_idles_holds_no_library_that_computes(code: str) -> None:
     """A worker does: it is there to compute."""
     modules = modules_loaded_by(code)
     assert not strangers(modules) & {"polars", "pandas", "pyarrow", "scipy", "lightgbm", "sklearn"}
+
+
+@pytest.mark.parametrize("process", ["server", "worker", "gateway"])
+def test_what_idles_brings_no_library_that_it_may_never_need(process: str) -> None:
+    """A driver of the database that it does not talk to; a client with colours, for a web hook."""
+    assert not strangers(modules_loaded_by(f"import loopwright.{process}.process")) & {"psycopg", "httpx", "rich"}

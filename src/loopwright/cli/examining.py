@@ -1,6 +1,7 @@
 """``loopwright doctor``: what this machine offers, what is missing, and what to do."""
 
 import errno
+import json
 import shutil
 import socket
 import sys
@@ -9,7 +10,6 @@ from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
 from loopwright.config import Settings
@@ -19,6 +19,7 @@ from loopwright.server import find_dying, find_running
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
 from loopwright.wire.addresses import Addresses, base_url
+from loopwright.wire.line import HttpLine
 from loopwright.wire.walls import landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
@@ -103,9 +104,9 @@ def _free_port(settings: Settings, role: str) -> Finding:
 def _answers(url: str) -> bool:
     """Say whether a server or gateway of ours answers at an address."""
     try:
-        health = httpx.get(f"{url}/healthz", timeout=ANSWER_WITHIN_S, trust_env=False).json()
-        return health["status"] in ("ok", "not ready")
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        answer = HttpLine({}).send("GET", f"{url}/healthz", timeout_s=ANSWER_WITHIN_S)
+        return json.loads(answer.body)["status"] in ("ok", "not ready")
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import httpx
 import msgspec
 
 from loopwright.config import Settings, child_environment, files_of_platform, variables_of, write_secrets
@@ -27,6 +26,7 @@ from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token
 from loopwright.wire.enclosing import check_walls
 from loopwright.wire.exposure import may_run_open
+from loopwright.wire.line import HttpLine
 
 ROLES = ("server", "worker", "gateway")
 START_TIMEOUT_S = 120.0
@@ -207,13 +207,13 @@ class Supervisor:
 
     def _wait_healthy(self, role: str, url: str) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        # Certificates are read for each client; where none are needed they would cost more than the answer.
-        with httpx.Client(timeout=1.0, verify=url.startswith("https:")) as http:
-            while not _is_healthy(http, url):
-                self._refuse_ended(role)
-                if time.monotonic() > deadline:
-                    raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
-                time.sleep(0.03)
+        line = HttpLine({})
+        while not _is_healthy(line, url):
+            self._refuse_ended(role)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
+            time.sleep(0.03)
+        line.close()
 
     def _refuse_ended(self, role: str) -> None:
         if self._children[role].poll() is not None:
@@ -290,10 +290,10 @@ def _empty(folder: Path) -> None:
             left.unlink(missing_ok=True)
 
 
-def _is_healthy(http: httpx.Client, url: str) -> bool:
+def _is_healthy(line: HttpLine, url: str) -> bool:
     """Say whether a process answers; one that says what keeps it from being ready is up, and needs a person."""
-    with contextlib.suppress(httpx.HTTPError):
-        return http.get(f"{url}/healthz").status_code in (200, 503)
+    with contextlib.suppress(OSError):
+        return line.send("GET", f"{url}/healthz", timeout_s=1.0).status in (200, 503)
     return False
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import psycopg
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 
 from loopwright.store.failures import LOST_A_RACE, UNIQUE_VIOLATION, is_lost, sqlstate, unknown_outcome
@@ -92,19 +91,18 @@ def _open(url: str, isolation: Any, session: Mapping[str, float | str], **pool: 
 
     @event.listens_for(engine, "checkout")
     def look(connection: Any, record: Any, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get(_RETURNED_AT, float("inf")) > RESTED_S and not _answers(connection):
+        if time.monotonic() - record.info.get(_RETURNED_AT, float("inf")) > RESTED_S and not answers(connection):
             raise exc.InvalidatePoolError  # none of those that lay there is trusted; a new one is made
 
+    def answers(connection: Any) -> bool:
+        try:
+            connection.execute("SELECT 1")
+            connection.rollback()
+        except engine.dialect.loaded_dbapi.Error:
+            return False
+        return True
+
     return engine
-
-
-def _answers(connection: Any) -> bool:
-    try:
-        connection.execute("SELECT 1")
-        connection.rollback()
-    except psycopg.Error:
-        return False
-    return True
 
 
 def _as_setting(value: float | str) -> str:

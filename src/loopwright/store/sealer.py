@@ -13,7 +13,6 @@ import threading
 import time
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, exc, text
 
 from loopwright.store.failures import is_locked_out, translate
@@ -104,7 +103,7 @@ class Sealer:
         while not self._is_closed.is_set():
             try:
                 self._serve_while_connected()
-            except (exc.SQLAlchemyError, psycopg.Error) as error:
+            except (exc.SQLAlchemyError, self._engine.dialect.loaded_dbapi.Error) as error:
                 if not self._is_lost:  # told once, however long it lasts
                     self._is_lost = True
                     log.warning("the sealer lost the database and comes back: %s", translate(error))
@@ -119,8 +118,7 @@ class Sealer:
 
     def _serve(self, ear: Connection) -> None:
         """Wait for word and act on it: seal, tell the other processes, tell this one."""
-        driver = ear.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver: Any = ear.connection.driver_connection
         is_quiet = False
         if not (heard := self._listen(driver)):  # words may have come along with an answer
             readable, _, _ = readiness.select([driver.fileno(), self._wake_end.fileno()], [], [], LOOK_EVERY_S)
@@ -146,7 +144,7 @@ class Sealer:
             topics, self._topics = self._topics, set()
         return topics
 
-    def _listen(self, driver: "psycopg.Connection[Any]") -> set[str]:
+    def _listen(self, driver: Any) -> set[str]:
         """Return what other processes have told since the last time."""
         heard: set[str] = set()
         for word in driver.notifies(timeout=0):
