@@ -1,6 +1,7 @@
 """Calling a server: its errors come back as ours, and what is no server of ours is said so."""
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,6 +59,15 @@ def test_errors_come_back_as_they_were_raised(caller: HttpCaller, site: Site) ->
 def test_a_key_makes_a_call_once(caller: HttpCaller) -> None:
     made = [caller.call("tracking.start_run", {"experiment": "x"}, "flights", key="k7") for _ in range(2)]
     assert made[0] == made[1]
+
+
+def test_infinities_arrive_as_what_they_are(caller: HttpCaller) -> None:
+    run = caller.call("tracking.start_run", {"experiment": "x", "params": {"limit": math.inf}}, "flights")
+    assert run.params == {"limit": "inf"}
+    sent = {"a": math.inf, "b": -math.inf, "c": math.nan, "d": 0.5}
+    caller.call("tracking.log", {"run_id": run.run_id, "metrics": sent}, "flights")
+    found = caller.call("tracking.get_run", {"run_id": run.run_id}, "flights")
+    assert (found.metrics, found.non_finite) == ({"d": 0.5}, {"a": "inf", "b": "-inf", "c": "nan"})
 
 
 @pytest.mark.parametrize("project", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "..", "a b"])

@@ -147,3 +147,35 @@ def test_a_column_that_is_text_in_one_file_is_as_it_stands_in_all(tmp_path: Path
         (tmp_path / f"{number}.csv").write_text(f"x\n{value}\n")
     rows = open_source(lw.source.csv(str(tmp_path)), SourceRoots([tmp_path])).collect()
     assert rows["x"].to_list() == ["1.50", "02116", "x"]
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"id;x\na;1,5\n", "separated by ';'"),
+        (b"id\tx\na\t1\n", r"separated by '\\t'"),
+        (b"PK\x03\x04rest", "a zip archive"),
+        ("id,x\na,1\n".encode("utf-16"), "text in UTF-16"),
+        ("id,x\nM\u00fcller,1\n".encode("cp1252"), "no UTF-8: line 2"),
+        (b"", "cannot be read"),
+        (b"id,x\na,1,2\n", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_csv_says_what_it_is(body: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(body)
+    for read in (
+        lambda: to_parquet(tmp_path / "a.csv"),
+        lambda: open_source(lw.source.csv(str(tmp_path)), SourceRoots([tmp_path])),
+    ):
+        with pytest.raises(InvalidInput, match=says) as refused:
+            read()
+        assert "truncate" not in str(refused.value)
+
+
+def test_a_frame_of_pandas_that_is_no_table_says_which_column() -> None:
+    with pytest.raises(InvalidInput, match="column v holds int and str") as refused:
+        to_parquet(pd.DataFrame({"id": [1, 2, 3], "v": [1, "a", None]}))
+    assert refused.value.field == "v"
+    with pytest.raises(InvalidInput, match="two columns of one name") as refused:
+        to_parquet(pd.DataFrame([[1, 2, 3]], columns=["id", "v", "v"]))
+    assert refused.value.field == "v"

@@ -34,6 +34,7 @@ def test_json_rows_get_the_datasets_dtypes() -> None:
         ({"at": True}, "rows[1].at"),
         ({"distance": "far"}, "rows[1].distance"),
         ({"distance": 2.5}, "rows[1].distance"),
+        ({"distance": 2.0**53}, "rows[1].distance"),
         ({"origin": 5}, "rows[1].origin"),
         ({"share": [1]}, "rows[1].share"),
     ],

@@ -13,7 +13,7 @@ import msgspec
 
 from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
-from loopwright.kernel.documents import digest_bytes, to_json
+from loopwright.kernel.documents import digest_bytes, name_infinities, to_json
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
 from loopwright.kernel.verbs import VERBS
 from loopwright.rooms import import_rooms
@@ -85,7 +85,8 @@ class HttpCaller:
         is_operation = known is not None and known.is_operation
         is_once = known is None or not (known.is_query or is_operation)
         headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
-        sent = Sent("POST", path, to_json(args), headers, LONG_S if is_operation else SHORT_S, not is_operation)
+        body = to_json(name_infinities(args))
+        sent = Sent("POST", path, body, headers, LONG_S if is_operation else SHORT_S, not is_operation)
         answer = self._request(self._servers, sent)
         try:
             return decode_answer(verb, answer.body)

@@ -40,6 +40,8 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         if dataset.transform is not None:
             frame = dataset.transform(frame)
         return dict(frame.collect_schema())
+    except InvalidInput:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever the user's transform raises
         raise InvalidInput(
             f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
@@ -67,16 +69,8 @@ def check_columns(
                     f"dataset {dataset.spec.name} has no column {column}",
                     field=field,
                     value=column,
-                    next_step=_other_separator(schema) or suggest(column, schema),
+                    next_step=suggest(column, schema),
                 )
-
-
-def _other_separator(schema: Iterable[str]) -> str:
-    """Return what to do where a header is one column, for it is separated by something else; else nothing."""
-    names = list(schema)
-    found = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), "")
-    shown = {"\t": "tabs"}.get(found, found)
-    return f"its columns are separated by {shown}: write the file anew with commas" if found else ""
 
 
 def _named(dataset: Dataset, views: Iterable[View], services: Iterable[Service]) -> Named:

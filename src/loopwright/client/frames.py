@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
-from loopwright.wire.csv_files import forget_empty_types, read_csv
+from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
 from loopwright.wire.rows import Framelike
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     try:
         return readers[path.suffix](path), path.name
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error)) from None
+        if path.suffix == ".csv":
+            check_text(path)
+        raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]) from None
 
 
 def _is_parquet(path: Path) -> bool:
@@ -57,7 +59,30 @@ def _from_pandas(rows: Any) -> "pl.DataFrame":
     if not (hasattr(rows, "columns") and hasattr(rows, "to_dict")):
         rule = "a Polars or pandas frame, or the path of a Parquet or CSV file"
         raise InvalidInput("these are no rows", field="rows", value=type(rows).__name__, rule=rule)
-    return pl.from_pandas(rows)
+    names = [str(name) for name in rows.columns]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidInput("the frame has two columns of one name", field=twice, rule="each name once")
+    try:
+        return pl.from_pandas(rows)
+    except Exception:  # PyArrow's own kinds of errors
+        for name, column in rows.items():
+            _check_kinds(str(name), column)
+        raise
+
+
+def _check_kinds(name: str, column: Any) -> None:
+    """Refuse a column of pandas that holds several kinds of values, as a join or a sheet may leave it."""
+    kinds = {type(value).__name__ for value in column[column.notna()]}
+    if column.dtype == object and len(kinds) > 1:
+        rule = "one kind a column"
+        hint = f'make them one, such as frame["{name}"].astype(str)'
+        raise InvalidInput(
+            f"column {name} holds {' and '.join(sorted(kinds))}",
+            field=name,
+            value=str(column.dtype),
+            rule=rule,
+            next_step=hint,
+        )
 
 
 def require_columns(frame: "pl.DataFrame", names: Iterable[str], where: str) -> None:

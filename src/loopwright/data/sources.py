@@ -7,7 +7,6 @@ only where it leads in the end, links resolved, and no error repeats what stands
 import functools
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -17,7 +16,7 @@ from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
-from loopwright.wire.csv_files import forget_empty_types, read_csv
+from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 _WILD = re.compile(r"[*?\[]")
@@ -171,24 +170,8 @@ def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
         return forget_empty_types(read_csv(paths)).lazy()
     except UNREADABLE as error:
         for path in paths:
-            _check_text(path)
+            check_text(path)
         raise unreadable(_culprit(paths) or source.location, error) from None
-
-
-def _check_text(path: Path) -> None:
-    """Refuse a file that is no UTF-8, naming the first line that is not: readers say so of all files together."""
-    with suppress(OSError), path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                raise InvalidInput(
-                    f"{path.name} is no UTF-8: line {number}",
-                    field="source",
-                    value=str(path),
-                    rule="CSV is UTF-8, with or without a byte order mark",
-                    next_step="write it anew, such as: iconv -f CP1252 -t UTF-8 OLD.csv > NEW.csv",
-                ) from None
 
 
 def _culprit(paths: list[Path]) -> str:

@@ -195,7 +195,7 @@ def _value(value: Any, wanted: Any, field: str) -> Any:
     is_number = wanted is not None and wanted.is_numeric()
     if is_number and isinstance(value, bool):
         raise InvalidInput("a boolean is no number", field=field, value=value, rule=str(wanted))
-    if is_number and wanted.is_integer() and isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+    if is_number and wanted.is_integer() and isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     if is_number and wanted.is_float() and isinstance(value, int) and abs(value) > _EXACT:
         rule = "whole numbers up to 2^53, beyond which this column has gaps"

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from math import isinf
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,21 @@ _PATH_PART = re.compile(r"\.(\w+)|\[")
 def to_json(document: Any) -> bytes:
     """Return canonical JSON: sorted keys, no spaces, UTF-8. Structs, lists, dicts and scalars."""
     return _encoder.encode(document)
+
+
+def name_infinities(document: Any) -> Any:
+    """Return a document with its infinities as the texts ``inf`` and ``-inf``.
+
+    JSON has no word for them and the encoder writes null, which means something else.
+
+    >>> name_infinities({"loss": [1.0, float("inf")]})
+    {'loss': [1.0, 'inf']}
+    """
+    if isinstance(document, float):
+        return str(document) if isinf(document) else document
+    if isinstance(document, dict):
+        return {key: name_infinities(value) for key, value in document.items()}
+    return [name_infinities(value) for value in document] if isinstance(document, list | tuple) else document
 
 
 def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
