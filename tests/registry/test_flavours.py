@@ -39,6 +39,7 @@ from loopwright.registry.encoding import encode
 from loopwright.registry.flavours.base import TrainingColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.registry.flavours.lightgbm import feature_importance
+from loopwright.registry.flavours.sklearn import MOST_SCHEMA_BYTES
 
 Rows = tuple[Any, Any, Any]
 Case = tuple[str, Task, Callable[[], tuple[Any, Any, Any, Callable[[Any], Any]]]]
@@ -310,6 +311,24 @@ def test_foreign_classes_are_refused_when_saving(tmp_path: Path) -> None:
         save_model(LinearSVC().fit(X, y > 0), tmp_path, X, "binary")
     with pytest.raises(InvalidInput, match="no flavour"):
         save_model(object(), tmp_path, X, "binary")
+
+
+def test_a_schema_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.skops", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("schema.json", b" " * (MOST_SCHEMA_BYTES + 1))
+    with pytest.raises(InvalidInput, match="unpacks to too much"):
+        load_plugin("flavours", "sklearn")().inspect(tmp_path / "model.skops", [], "binary", tmp_path)
+
+
+def test_levels_of_a_lightgbm_file_that_nest_without_end_are_refused(tmp_path: Path) -> None:
+    X, y, _ = numbers()
+    booster = lightgbm.train({"verbose": -1, "num_threads": 1}, lightgbm.Dataset(X, y), 1)
+    text = booster.model_to_string()
+    (tmp_path / "model.txt").write_text(
+        text[: text.index("pandas_categorical:")] + "pandas_categorical:" + "[" * 100_000
+    )
+    with pytest.raises(InvalidInput, match="no LightGBM model"):
+        load_plugin("flavours", "lightgbm")().inspect(tmp_path / "model.txt", [], "regression", tmp_path)
 
 
 def test_a_lightgbm_file_tells_its_columns(tmp_path: Path) -> None:

@@ -54,6 +54,16 @@ def test_weights_in_other_files_are_refused_wherever_they_stand(tmp_path: Path, 
             refused()
 
 
+def test_no_field_is_read_as_another_than_the_runtime_takes_it_for() -> None:
+    """The runtime drops the bits of a field's number above 32: what is unknown to us may be a place of data to it."""
+    location = b"\x0a\x08location\x12\x07/secret"
+    hidden = bytes([13 << 3 | 2 | 0x80, 0x80, 0x80, 0x80, 0x10, len(location)]) + location
+    tensor = b"\x08\x02\x10\x01\x42\x01w" + hidden
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    with pytest.raises(InvalidInput, match="no ONNX model"):
+        check_graph(b"\x3a" + bytes([len(graph)]) + graph, "model.onnx")
+
+
 @pytest.mark.parametrize("domain", ["com.microsoft", "ai.onnx.contrib", "own"])
 def test_operators_of_others_are_refused(domain: str) -> None:
     with pytest.raises(InvalidInput, match="not ONNX's own"):

@@ -109,7 +109,7 @@ def _read(path: Path) -> tuple[Any, Any]:
             raise ValueError
         check_text(text)
         return lightgbm.Booster(model_str=text), getattr(lightgbm.basic, "_LIB", None)
-    except (ValueError, lightgbm.basic.LightGBMError):
+    except (ValueError, RecursionError, lightgbm.basic.LightGBMError):
         raise InvalidInput(
             "this is no LightGBM model", field=path.name, rule="the text format of Booster.save_model"
         ) from None

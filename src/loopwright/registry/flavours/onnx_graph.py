@@ -13,6 +13,8 @@ DOMAINS = frozenset({b"", b"ai.onnx", b"ai.onnx.ml"})
 MOST_DEPTH = 32
 MOST_FIELDS = 20_000_000
 _ORT_MARK = slice(4, 8)
+_LARGEST_TAG = 2**32 - 1
+"""Readers drop the bits above, and would take a field of a larger number for another one."""
 
 _NESTED: dict[str, dict[int, str]] = {
     "model": {7: "graph", 8: "operator_set", 20: "training", 25: "function"},
@@ -92,6 +94,8 @@ def _fields(message: memoryview, budget: _Budget) -> Iterator[tuple[int, int | m
     while at < len(message):
         budget.spend()
         tag, at = _varint(message, at)
+        if tag > _LARGEST_TAG:
+            raise ValueError("a field's number is too large")
         wire = tag & 7
         if wire == 0:
             value, at = _varint(message, at)

@@ -21,6 +21,7 @@ from loopwright.registry.types import Signature, Task
 FILE, FRAME_FILE = "model.skops", "frame.json"
 LIBRARIES = ("sklearn", "numpy", "scipy")
 MOST_BYTES = 4 << 30
+MOST_SCHEMA_BYTES = 256 << 20
 MOST_PARTS = 5_000_000
 
 _MODELLING = """
@@ -176,7 +177,7 @@ def _read(path: Path) -> Any:
     _check_schema(_read_schema(path), path.name)
     try:
         model = skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))
-    except (KeyError, ValueError, TypeError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ImportError, MemoryError, zipfile.BadZipFile) as error:
         # skops meets a forged schema with whatever its readers trip over; none of it is a model.
         raise InvalidInput("this skops file cannot be read", field=path.name, value=str(error)) from None
     _check_parameters(model, path.name)
@@ -191,8 +192,9 @@ def _read_schema(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             if "schema.json" not in archive.namelist():
                 raise InvalidInput("this is no skops file", field=path.name, rule="a zip with schema.json")
-            if sum(item.file_size for item in archive.infolist()) > MOST_BYTES:
-                rule = f"at most {MOST_BYTES >> 30} GiB"
+            sizes = [item.file_size for item in archive.infolist()]
+            if sum(sizes) > MOST_BYTES or archive.getinfo("schema.json").file_size > MOST_SCHEMA_BYTES:
+                rule = f"at most {MOST_BYTES >> 30} GiB, and {MOST_SCHEMA_BYTES >> 20} MiB of schema.json"
                 raise InvalidInput("this model unpacks to too much", field=path.name, rule=rule)
             return from_json(archive.read("schema.json"), dict[str, Any], path.name)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
