@@ -19,7 +19,7 @@ def import_rooms(*parts: str) -> None:
     """Import the verbs of the store and the front door of each room, which imports the modules with its verbs.
 
     Args:
-        parts: Further modules of a room, imported where it has them: ``jobs`` and ``steps`` are the worker's alone.
+        parts: Further modules of a room, imported where it has them: ``jobs`` is the worker's alone.
     """
     for name in _STORE_VERBS:
         importlib.import_module(name)

@@ -1,7 +1,7 @@
 """A worker's side of an execution: it makes the attempts that are handed out, and stops where it is not wanted."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from loopwright.governance import Dispatcher
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.errors import Conflict, InvalidInput, StepFailed
 from loopwright.pipelines import (
-    STEP_KINDS,
     ChildPool,
     Claim,
     Execute,
@@ -19,7 +18,6 @@ from loopwright.pipelines import (
     PipelineSpec,
     StepContext,
     StepSpec,
-    step_kind,
     take,
 )
 from loopwright.pipelines.interpreter import run_execution
@@ -34,25 +32,27 @@ def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, wall: 
 
 
 @pytest.fixture
-def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the steps that ran, in order; a step kind for tests notes them."""
     noted: list[str] = []
     monkeypatch.setattr("loopwright.pipelines.step_runs.BACKOFF_S", 0.0)
-    kept = dict(STEP_KINDS)
 
-    @step_kind("tests.note")
     def note(step: StepContext, inputs: dict[str, Any]) -> Any:
         noted.append(step.step.name)
         if "fails" in inputs and noted.count(step.step.name) <= inputs["fails"]:
             raise {"step": StepFailed, "input": InvalidInput, "bug": KeyError}[inputs.get("how", "step")]("it broke")
         return inputs.get("x", len(noted))
 
+    run_steps_by(monkeypatch, note)
     names = ["tests.note"]  # as if another package brought it
     monkeypatch.setattr("loopwright.pipelines.definitions.plugin_names", lambda kind: names)
     monkeypatch.setattr("loopwright.pipelines.declarations.plugged_names", lambda kind: names)
-    yield noted
-    STEP_KINDS.clear()
-    STEP_KINDS.update(kept)
+    return noted
+
+
+def run_steps_by(monkeypatch: pytest.MonkeyPatch, function: Callable[..., Any]) -> None:
+    """Have steps run by a function; which kind they are of does not matter."""
+    monkeypatch.setattr("loopwright.pipelines.interpreter.find_step_function", lambda kind: function)
 
 
 def step(name: str, *after: str, retries: int = 0, is_cached: bool = False, **inputs: Any) -> StepSpec:
@@ -128,7 +128,7 @@ def test_an_execution_makes_as_many_attempts_at_once_as_its_lane_has_slots(
         meeting.wait(PATIENCE_S)
         at_work.release()
 
-    monkeypatch.setitem(STEP_KINDS, "tests.note", meet)
+    run_steps_by(monkeypatch, meet)
     worker.children = ChildPool(tmp_path / "pool", blob_store, slots={"training": slots})
     ended = run(call, worker, *(step(f"s{number}") for number in range(3)))
     assert (ended.state, most) == ("done", [True] * 3)
@@ -180,12 +180,12 @@ def test_what_another_worker_has_taken_stops_here(
         was_stopped.set()
         return 1
 
-    monkeypatch.setitem(STEP_KINDS, "tests.note", overtaken)
+    run_steps_by(monkeypatch, overtaken)
     work = begin(call, step("slow"), step("end", "slow"))
     with pytest.raises(Conflict, match="another worker runs this execution"):
         run_execution(worker, work, 1)  # type: ignore[arg-type]
     assert was_stopped.is_set()
-    monkeypatch.setitem(STEP_KINDS, "tests.note", lambda *_: 2)
+    run_steps_by(monkeypatch, lambda *_: 2)
     assert run_execution(worker, work, 2) == "done"  # type: ignore[arg-type]
     ended = {one.step: (one.output, one.attempt) for one in call("pipelines.get", execution_id=work.execution_id).steps}
     assert ended["slow"] == (2, 2)

@@ -19,8 +19,13 @@ from loopwright.store.tx import Tx
 add_built_in(
     "step_kinds",
     {
-        f"loop.{name}": f"loopwright.loop.steps:{name}"
-        for name in ("join", "cut", "profile", "evaluate", "register", "gates", "finish_training")
+        "loop.join": "loopwright.loop.steps:join",
+        "loop.cut": "loopwright.loop.steps:cut",
+        "loop.profile": "loopwright.loop.steps:profile",
+        "loop.evaluate": "loopwright.loop.steps:evaluate",
+        "loop.register": "loopwright.loop.steps:register",
+        "loop.gates": "loopwright.loop.steps:gates",
+        "loop.finish_training": "loopwright.loop.steps:finish_training",
     },
 )
 add_built_in(

@@ -32,7 +32,7 @@ from loopwright.pipelines.executions import (
 from loopwright.pipelines.executors.enclosure import Enclosure
 from loopwright.pipelines.executors.pool import ChildPool
 from loopwright.pipelines.step_runs import advance, take
-from loopwright.pipelines.steps import STEP_KINDS, PipelineContext, StepContext, step_kind
+from loopwright.pipelines.steps import PipelineContext, StepContext
 from loopwright.pipelines.types import (
     EXECUTION_STATES,
     STEP_STATES,
@@ -59,7 +59,6 @@ add_built_in(
 
 __all__ = [
     "EXECUTION_STATES",
-    "STEP_KINDS",
     "STEP_STATES",
     "Advanced",
     "BegunStep",
@@ -110,7 +109,6 @@ __all__ = [
     "schedule_key",
     "start",
     "start_scheduled",
-    "step_kind",
     "step_runs",
     "take",
     "unanswered",

@@ -2,7 +2,7 @@
 
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.plugins import plugged_names
+from loopwright.kernel.plugins import plugged_names, plugin_names
 from loopwright.kernel.verbs import verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.definitions import (
@@ -10,7 +10,6 @@ from loopwright.pipelines.definitions import (
     STEP_KIND_PLUGINS,
     check_definition,
     get_pipeline,
-    is_known_kind,
     schedule_key,
 )
 from loopwright.pipelines.events import PipelineDeclared
@@ -49,7 +48,7 @@ def check_declarable(spec: PipelineSpec) -> None:
     """
     usable = {CALL, *plugged_names(STEP_KIND_PLUGINS)}
     for step in spec.steps:
-        if step.kind not in usable and is_known_kind(step.kind):
+        if step.kind not in usable and step.kind in plugin_names(STEP_KIND_PLUGINS):
             raise InvalidInput(
                 "a step of the platform's own kind cannot be declared",
                 field=f"steps.{step.name}.kind",

@@ -1,11 +1,10 @@
 """Definitions: what a pipeline is, a checked DAG that is kept by its digest."""
 
 import graphlib
-from importlib.util import find_spec
 
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
-from loopwright.kernel.plugins import plugin_names
+from loopwright.kernel.plugins import add_built_in, plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query
@@ -17,7 +16,8 @@ from loopwright.store.tx import Tx
 CALL = "call"
 """The kind of steps that run user code in a child process."""
 STEP_KIND_PLUGINS = "step_kinds"
-"""Plugin kind under which a room may name its step functions."""
+"""Plugin kind of the functions that run steps: of this room, of rooms to the right, of other packages."""
+add_built_in(STEP_KIND_PLUGINS, {CALL: "loopwright.pipelines.steps:run_call"})
 _SOURCES = {"step", "param", "value"}
 
 
@@ -118,25 +118,10 @@ def _check_kind(step: StepSpec, field: str) -> None:
         if step.function is None:
             raise InvalidInput("a call needs a function", field=f"{field}.function", rule="module:qualname and digests")
         return
-    if is_known_kind(step.kind):
-        return
-    known = [CALL, *plugin_names(STEP_KIND_PLUGINS)]
-    hint = suggest(step.kind, known, f"known: {', '.join(known)}, <room>.<function>")
-    raise InvalidInput(f"no kind of step is named {step.kind}", field=f"{field}.kind", value=step.kind, next_step=hint)
-
-
-def is_known_kind(kind: str) -> bool:
-    """Say whether steps of this kind can be run."""
-    room, _, function = kind.partition(".")
-    # A room's step functions live in its steps.py, which only the worker imports.
-    return kind in plugin_names(STEP_KIND_PLUGINS) or (room.isidentifier() and bool(function) and _has_steps(room))
-
-
-def _has_steps(room: str) -> bool:
-    try:
-        return find_spec(f"loopwright.{room}.steps") is not None
-    except ModuleNotFoundError:
-        return False
+    known = plugin_names(STEP_KIND_PLUGINS)
+    if step.kind not in known:
+        message, hint = f"no kind of step is named {step.kind}", suggest(step.kind, known)
+        raise InvalidInput(message, field=f"{field}.kind", value=step.kind, next_step=hint)
 
 
 def schedule_key(pipeline: str) -> str:

@@ -16,7 +16,7 @@ from loopwright.pipelines.cache import environment_digest
 from loopwright.pipelines.executions import OPEN
 from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.step_runs import advance, is_wanted, take
-from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_kind
+from loopwright.pipelines.steps import PipelineContext, StepContext, find_step_function
 from loopwright.pipelines.types import Advanced, BegunStep, Claim, EndedStep, Execute, TakenExecution
 from loopwright.store.types import BlobRef
 from loopwright.store.work import NotYet, Stopped, kind_of
@@ -105,7 +105,7 @@ class _Run:
         context = StepContext(self._context, self._context.project, self._execution, step, params, self._watch.is_over)
         self._context.progress(f"runs {step.name}")
         try:
-            output = find_step_kind(step.kind)(context, begun.inputs)
+            output = find_step_function(step.kind)(context, begun.inputs)
             blobs = self._sizes(blob_digests(output))
         except LoopwrightError as error:
             return self._failed(begun, error, context.log)

@@ -1,4 +1,4 @@
-"""Kinds of steps: ``call`` runs user code in a child process; the others are functions that rooms register here.
+"""Kinds of steps: ``call`` runs user code in a child process; the others are functions that rooms register as plugins.
 
 A step function takes ``(context, inputs)`` and returns JSON, or a document that names blobs. Inputs are the documents
 that earlier steps returned, not decoded. An output ``{"skip": true, "why": ...}`` skips every step behind it.
@@ -113,27 +113,13 @@ class StepContext:
 
 StepFunction = Callable[[StepContext, dict[str, Any]], Any]
 
-STEP_KINDS: dict[str, StepFunction] = {}
-"""Step functions by kind, filled as the worker imports ``<room>/steps.py``."""
+
+def find_step_function(kind: str) -> StepFunction:
+    """Return the function that runs steps of a kind."""
+    function: StepFunction = load_plugin(STEP_KIND_PLUGINS, kind)
+    return function
 
 
-def step_kind(kind: str) -> Callable[[StepFunction], StepFunction]:
-    """Mark ``function(context, inputs)`` as the one that runs steps of a kind, such as ``loop.gates``."""
-
-    def keep(function: StepFunction) -> StepFunction:
-        STEP_KINDS[kind] = function
-        return function
-
-    return keep
-
-
-def find_step_kind(kind: str) -> StepFunction:
-    """Return the function of a kind, registered here or named as a plugin."""
-    found = STEP_KINDS.get(kind)
-    return load_plugin(STEP_KIND_PLUGINS, kind) if found is None else found
-
-
-@step_kind("call")
 def run_call(context: StepContext, inputs: dict[str, Any]) -> Any:
     """Run the user's function of a step in a child process of its code."""
     if context.step.function is None:

@@ -244,7 +244,7 @@ DEFAULT_SLOTS = 2
 
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish or hand back what is under way and return."""
-    import_rooms("jobs", "steps")
+    import_rooms("jobs")
     slots = slots_of(settings)
     if missing := check_walls(settings.walls):
         log.warning("%s", missing)
