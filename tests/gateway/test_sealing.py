@@ -11,7 +11,7 @@ import pytest
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.gateway import sealing
 from loopwright.gateway.batches import Batch, Layout, StreamKey
-from loopwright.gateway.sealing import Sealer, to_frame
+from loopwright.gateway.sealing import ChunkSealer, to_frame
 from loopwright.gateway.segments import read_segment
 from loopwright.gateway.spool import Spool
 from loopwright.governance import SERVICE_ACTOR
@@ -40,9 +40,9 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
     made.close()
 
 
-def sealer_of(world: World, spool: Spool) -> Sealer:
+def sealer_of(world: World, spool: Spool) -> ChunkSealer:
     control = VerbCaller(Addresses(world.server.url), ServiceLine(gateway_token(TOKEN, "http://gateway")))
-    made = Sealer(spool, world.blobs, control, "gw_test", lambda: "gw_renamed")
+    made = ChunkSealer(spool, world.blobs, control, "gw_test", lambda: "gw_renamed")
     made.start()
     return made
 
@@ -251,7 +251,9 @@ def test_a_fault_of_the_server_over_one_stream_holds_up_no_other_of_its_round(
     spool.append(odd, [labels("x")])
     spool.append(LATE, [labels("a")])
     line = ServiceLine(gateway_token(TOKEN, "http://gateway"))
-    sealer = Sealer(spool, world.blobs, FaultyCaller(Addresses(world.server.url), line), "gw_test", lambda: "gw_new")
+    sealer = ChunkSealer(
+        spool, world.blobs, FaultyCaller(Addresses(world.server.url), line), "gw_test", lambda: "gw_new"
+    )
     sealer.start()
     with pytest.raises(Corrupt, match="something broke"):
         sealer.seal().result(20)

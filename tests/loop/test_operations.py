@@ -11,11 +11,10 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.documents import from_json
 from loopwright.kernel.errors import Unavailable
-from loopwright.loop import OperationContext, Reactor, seal_gateway
+from loopwright.loop import OperationContext, Reactor
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.credentials import gateway_token, is_worker, own_control_secret, read_gateway, read_job
-from loopwright.wire.line import ServiceLine
 from tests.servers import free_port
 
 
@@ -97,11 +96,3 @@ def test_a_gateway_that_cannot_seal_is_an_error(
     gateway.status = status
     with pytest.raises(Unavailable, match="not sealed"):
         context.seal()
-
-
-def test_a_job_learns_that_the_rows_of_a_killed_gateway_are_missing() -> None:
-    line = ServiceLine()
-    with pytest.raises(Unavailable, match="not sealed") as caught:
-        seal_gateway(line, "lww_x", f"http://127.0.0.1:{free_port()}", EVERY_STREAM)
-    line.close()
-    assert isinstance(caught.value.__cause__, ConnectionRefusedError)

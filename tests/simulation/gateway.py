@@ -8,7 +8,7 @@ import msgspec
 from loopwright.gateway import process
 from loopwright.gateway.batches import StreamKey
 from loopwright.gateway.ingest import Labels, read_external, read_labels
-from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.sealing import ChunkSealer
 from loopwright.gateway.spool import Spool
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
@@ -46,7 +46,7 @@ class GatewaySeat:
         writer = process._writer(self.root, clock)
         control = VerbCaller(Addresses(SERVERS), ServiceLine(self._credential), timeout_s=process.CONTROL_TIMEOUT_S)
         spool = Spool(self.root / "spool")
-        sealer = Sealer(
+        sealer = ChunkSealer(
             spool, open_blob_store(self._blobs), control, writer, lambda: process._new_writer(self.root, clock)
         )
         sealer.start()
@@ -62,7 +62,7 @@ class GatewaySeat:
         segments = sorted((self.root / "spool").glob("*/*/*/*"))
         return [str(path.relative_to(self.root)) for path in segments if path.stat().st_size]
 
-    def _answer(self, simulation: Simulation, spool: Spool, sealer: Sealer, request: Request) -> Answer:
+    def _answer(self, simulation: Simulation, spool: Spool, sealer: ChunkSealer, request: Request) -> Answer:
         try:
             if request.path.endswith("/seal"):
                 return Answer(200, msgspec.json.encode(sealer.seal().result()))
@@ -73,7 +73,7 @@ class GatewaySeat:
         except OSError as error:
             return Answer(503, msgspec.json.encode({"error": {"code": "unavailable", "message": str(error)}}))
 
-    def _take(self, simulation: Simulation, spool: Spool, sealer: Sealer, request: Request) -> dict[str, int]:
+    def _take(self, simulation: Simulation, spool: Spool, sealer: ChunkSealer, request: Request) -> dict[str, int]:
         _, _, project, kind, stream = request.path.split("/")
         rows, stamp = msgspec.json.decode(request.body)["rows"], Stamp.now(simulation.wall_us)
         if kind == "labels":

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from loopwright.gateway.batches import Batch, StreamKey
-from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.sealing import ChunkSealer
 from loopwright.gateway.spool import Spool
 
 Then = Callable[[Exception | None], None]
@@ -20,7 +20,7 @@ class Journal:
         is_durable: True where rows count as kept only when the disk has confirmed.
     """
 
-    def __init__(self, spool: Spool, sealer: Sealer, *, is_durable: bool) -> None:
+    def __init__(self, spool: Spool, sealer: ChunkSealer, *, is_durable: bool) -> None:
         self._spool, self._sealer, self._is_durable = spool, sealer, is_durable
 
     def keep(self, key: StreamKey, batches: Sequence[Batch], then: Then) -> None:

@@ -25,7 +25,7 @@ from loopwright.gateway.loading import Loader
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.once import Once
 from loopwright.gateway.releases import ReleaseKeeper
-from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.sealing import ChunkSealer
 from loopwright.gateway.service import Parts, Service
 from loopwright.gateway.signs import StoreWatch, child_signs, disk_signs, spool_signs
 from loopwright.gateway.spool import Spool
@@ -98,7 +98,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     control = VerbCaller(_servers(settings), ServiceLine(credential), timeout_s=CONTROL_TIMEOUT_S)
     let_go_of_spools(root)
     spool = Spool(root / "spool")
-    sealer = Sealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
+    sealer = ChunkSealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
     online.part_projects(settings.state_dir)
     files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, clock)
@@ -128,7 +128,7 @@ class GatewayLife(NamedTuple):
     service: Service
     launcher: Launcher
     keeper: ReleaseKeeper
-    sealer: Sealer
+    sealer: ChunkSealer
     spool: Spool
     nursery: Nursery
     watchdog: Watchdog

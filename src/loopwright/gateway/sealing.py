@@ -48,7 +48,7 @@ class Draft(NamedTuple):
     stored_at: float = 0.0
 
 
-class Sealer:
+class ChunkSealer:
     """Seals every stream every two seconds, and those that are asked for at once.
 
     Args:

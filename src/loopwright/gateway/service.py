@@ -22,7 +22,7 @@ from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.questions import Question, read_question, write_answer
 from loopwright.gateway.releases import Name, ReleaseKeeper
-from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.sealing import ChunkSealer
 from loopwright.gateway.spool import Spool
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.taker import Taker
@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     """What a gateway is made of."""
 
     spool: Spool
-    sealer: Sealer
+    sealer: ChunkSealer
     journal: Journal
     keeper: ReleaseKeeper
     files: ReleaseFiles

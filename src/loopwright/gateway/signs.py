@@ -9,7 +9,7 @@ from loopwright.features import bind_views, online
 from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.launching import Served
 from loopwright.gateway.releases import Name
-from loopwright.gateway.sealing import Sealer
+from loopwright.gateway.sealing import ChunkSealer
 from loopwright.gateway.spool import Spool
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import LoopwrightError
@@ -30,7 +30,7 @@ def disk_signs(spool: Spool) -> Iterator[Sign]:
         yield Sign("disk", f"less than {LEAST_FREE_BYTES >> 20} MiB are free on the disk of {spool.root}")
 
 
-def spool_signs(spool: Spool, sealer: Sealer) -> Iterator[Sign]:
+def spool_signs(spool: Spool, sealer: ChunkSealer) -> Iterator[Sign]:
     """Yield what of the spool needs a person: segments kept aside, strangers in it, rows that cannot be sealed."""
     for name in spool.kept_aside:
         project = name.partition("/")[0]

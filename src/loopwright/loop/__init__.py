@@ -46,7 +46,7 @@ from loopwright.loop.events import (
     TimerFailed,
     Trained,
 )
-from loopwright.loop.operations import OperationContext, seal_gateway
+from loopwright.loop.operations import OperationContext
 from loopwright.loop.promote import deploy, rollback
 from loopwright.loop.reactor import Reactor
 from loopwright.loop.replay import Advanced, advance
@@ -145,7 +145,6 @@ __all__ = [
     "reactions",
     "retention",
     "rollback",
-    "seal_gateway",
     "start_backtest",
     "start_retrain",
     "status",

@@ -8,15 +8,15 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from loopwright import serving
 from loopwright.governance import SERVICE_ACTOR, Actor, Checkpoints, Dispatcher
-from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop.reactor import Reactor
 from loopwright.store.blobs import BlobStore
 from loopwright.store.tx import Tx
 from loopwright.store.types import EVERY_STREAM, Streams
-from loopwright.wire.credentials import control_secret, worker_token
-from loopwright.wire.line import TIMEOUT_S, ServiceLine
+from loopwright.wire.credentials import worker_token
+from loopwright.wire.gateways import seal_gateway
+from loopwright.wire.line import ServiceLine
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -83,30 +83,3 @@ class OperationContext:
             if not isinstance(error.__cause__, ConnectionRefusedError):
                 raise
             log.warning("not sealed: nobody listens at %s", address)
-
-
-def seal_gateway(line: ServiceLine, key: str, address: str, streams: Streams, *, timeout_s: float = TIMEOUT_S) -> None:
-    """Ask one gateway to seal streams of its spool.
-
-    It is asked with a secret that only the gateway at that address takes.
-
-    Args:
-        line: Carries the call.
-        key: A worker's credential.
-        address: The gateway's.
-        streams: Which.
-        timeout_s: Its longest silence.
-
-    Raises:
-        Unavailable: It did not, so the log is known to be incomplete; where nobody listens at its address the cause is
-            ``ConnectionRefusedError``. What was killed is back before its lease ends, or no longer asked.
-    """
-    try:
-        headers = {"authorization": f"Bearer {control_secret(key, address)}"}
-        line.post(f"{address.rstrip('/')}/internal/seal", to_json(streams), headers=headers, timeout_s=timeout_s)
-    except LoopwrightError as error:
-        raise Unavailable(
-            "a gateway has not sealed its spool, so its newest rows cannot be read yet",
-            value=f"{address}: {error}",
-            next_step="try again; loopwright logs gateway says why",
-        ) from error.__cause__

@@ -13,12 +13,12 @@ from urllib.parse import quote
 from loopwright.kernel.documents import digest_bytes, from_json
 from loopwright.kernel.errors import Unauthenticated, Unavailable
 from loopwright.kernel.verbs import verb_of
-from loopwright.loop import seal_gateway
 from loopwright.store.types import BlobRef, Streams
 from loopwright.store.work import Stopped
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import JobClaim, job_token
+from loopwright.wire.gateways import seal_gateway
 from loopwright.wire.line import ServiceLine
 
 P = ParamSpec("P")
@@ -144,7 +144,7 @@ class ServerCaller:
         return answer
 
     def seal(self, address: str, streams: Streams) -> None:
-        """Ask one gateway to seal streams of its spool; see ``loop.seal_gateway``."""
+        """Ask one gateway to seal streams of its spool; see ``wire.gateways.seal_gateway``."""
         seal_gateway(self._line, self._key, address, streams)
 
     def ask_gateway(self, address: str, path: str, body: bytes, headers: dict[str, str]) -> bytes:
