@@ -239,7 +239,7 @@ def follow_rollback(tx: Tx, event: Event, rolled_back: serving.RolledBack) -> No
 
 @reaction(monitoring.WindowClosed, monitoring.WindowSettled)
 def consider_retrain(tx: Tx, event: Event, window: monitoring.WindowClosed | monitoring.WindowSettled) -> None:
-    """Every window is a chance for the retrain policy."""
+    """Every window is a chance for the retrain policy, which reads the alerts that were raised together with it."""
     retrain.consider(tx, window.deployment)
 
 

@@ -9,14 +9,14 @@ from loopwright.serving import predictions
 from loopwright.serving.rollouts.judging import judge
 from loopwright.serving.rollouts.looking import needs_labels, read_parts
 from loopwright.serving.rollouts.steps import finish_step
-from loopwright.serving.types import CHAMPION, CanaryStep, JudgeSpec
+from loopwright.serving.types import CHAMPION, CanaryStep, JudgeLook
 from loopwright.store import chunks as store_chunks
 from loopwright.store.types import Chunk, Streams
 from loopwright.store.work import JobContext, job
 
 
-@job(JudgeSpec)
-def judge_step(context: JobContext, spec: JudgeSpec) -> dict[str, Any]:
+@job(JudgeLook)
+def judge_look(context: JobContext, spec: JudgeLook) -> dict[str, Any]:
     """Judge one look at a rollout step from the prediction log and hand in what was found."""
     context.seal(Streams(context.project, ("predictions", "labels"), spec.deployment))
     chunks = _chunks(context, spec, spec.start_at, spec.end_at + 1)
@@ -26,12 +26,12 @@ def judge_step(context: JobContext, spec: JudgeSpec) -> dict[str, Any]:
     return {"verdicts": {verdict.metric: verdict.verdict for verdict in verdicts}, "chunks": len(chunks)}
 
 
-def _chunks(context: JobContext, spec: JudgeSpec, start_at: int, end_at: int) -> list[Chunk]:
+def _chunks(context: JobContext, spec: JudgeLook, start_at: int, end_at: int) -> list[Chunk]:
     """Return the chunks of what was predicted in ``[start_at, end_at)``."""
     return context.call(store_chunks.find, kind="predictions", stream=spec.deployment, start_at=start_at, end_at=end_at)
 
 
-def _labels(context: JobContext, spec: JudgeSpec, chunks: list[Chunk]) -> list[Chunk]:
+def _labels(context: JobContext, spec: JudgeLook, chunks: list[Chunk]) -> list[Chunk]:
     """Return the chunks of labels that may tell of what some chunks hold, as far as it was known at the look."""
     ids = store_chunks.id_ranges(chunks)
     return context.call(
@@ -39,7 +39,7 @@ def _labels(context: JobContext, spec: JudgeSpec, chunks: list[Chunk]) -> list[C
     )
 
 
-def _before(context: JobContext, spec: JudgeSpec) -> pl.LazyFrame:
+def _before(context: JobContext, spec: JudgeLook) -> pl.LazyFrame:
     """Return the champion's rows of the day before a canary step: what is usual."""
     begin, end = spec.start_at - DAY_US, spec.start_at
     chunks = _chunks(context, spec, begin, end) if isinstance(spec.step, CanaryStep) else []

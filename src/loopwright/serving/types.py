@@ -210,7 +210,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 @job_kind("serving.judge_step", lane="looks")
-class JudgeSpec(Work, frozen=True):
+class JudgeLook(Work, frozen=True):
     """What the job that judges a step is told: releases from ``release`` on, event times in ``[start_at, end_at]``."""
 
     rollout_id: str

@@ -132,7 +132,7 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
         folder: The folder of this worker alone.
         slots: How many jobs of each lane it does at once.
     """
-    blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-cache")
+    blobs = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
     url = settings.url or base_url(settings.host, settings.port)
     caller = ServerCaller(url, worker_token(settings.service_token))
     children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep, StepVerdict
+from loopwright.serving import CanaryStep, JudgeLook, ShadowStep, StepVerdict
 from loopwright.serving.rollouts.judging import LookPart
 from loopwright.serving.rollouts.judging import judge as judge_parts
 from loopwright.store.streams import OTHER_ROW_FAILED
@@ -18,12 +18,12 @@ NOTHING = pl.DataFrame(schema={"variant": pl.String(), "latency_us": pl.Int64(),
 UNLABELLED = pl.DataFrame(schema={"prediction_id": pl.String(), "label": pl.Float64(), "label_text": pl.String()})
 
 
-def judge(look: JudgeSpec, seen: pl.DataFrame, labels: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:
+def judge(look: JudgeLook, seen: pl.DataFrame, labels: pl.DataFrame, before: pl.DataFrame) -> list[StepVerdict]:
     return judge_parts(look, [LookPart(seen, labels)], before.lazy())
 
 
-def spec(step: Any, task: str = "binary") -> JudgeSpec:
-    return JudgeSpec("roll_1", "late", 2, task, step, 0, 1, 1, 0, 7 * DAY)
+def spec(step: Any, task: str = "binary") -> JudgeLook:
+    return JudgeLook("roll_1", "late", 2, task, step, 0, 1, 1, 0, 7 * DAY)
 
 
 def rows(variant: str, values: dict[str, Any], *, is_shadow: bool) -> pl.DataFrame:

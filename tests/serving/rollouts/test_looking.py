@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loopwright.kernel.ids import encode_ulid
-from loopwright.serving import CanaryStep, JudgeSpec, ShadowStep, StepVerdict, predictions
+from loopwright.serving import CanaryStep, JudgeLook, ShadowStep, StepVerdict, predictions
 from loopwright.serving.rollouts import harm
 from loopwright.serving.rollouts.judging import columns_of, judge
 from loopwright.serving.rollouts.looking import read_parts
@@ -93,7 +93,7 @@ class Looked:
         ]
         self.outcomes = labels_of(self.rows)
         self.labels = [store(blobs, part, n, "labels") for n, part in enumerate(self.outcomes.iter_slices(300))]
-        self.spec = JudgeSpec("roll_1", "late", 2, "binary", step, 0, 1, 2, BEGIN, END + SIZE // 2)
+        self.spec = JudgeLook("roll_1", "late", 2, "binary", step, 0, 1, 2, BEGIN, END + SIZE // 2)
 
     def judge(self, most_rows: int, before: pl.DataFrame) -> list[StepVerdict]:
         parts = read_parts(self.spec, self.chunks, self.labels, self.blobs, most_rows=most_rows)

@@ -17,7 +17,7 @@ from loopwright.serving.types import (
     CANDIDATE,
     CHAMPION,
     CanaryStep,
-    JudgeSpec,
+    JudgeLook,
     RolloutStep,
     ShadowStep,
     StepVerdict,
@@ -49,7 +49,7 @@ def columns_of(step: RolloutStep, task: str) -> list[str]:
     return list(dict.fromkeys([*named, *further]))
 
 
-def judge(spec: JudgeSpec, parts: Iterable[LookPart], before: pl.LazyFrame) -> list[StepVerdict]:
+def judge(spec: JudgeLook, parts: Iterable[LookPart], before: pl.LazyFrame) -> list[StepVerdict]:
     """Return what one look finds.
 
     Args:
@@ -68,7 +68,7 @@ def judge(spec: JudgeSpec, parts: Iterable[LookPart], before: pl.LazyFrame) -> l
 class _Shadow:
     """Compares champion and candidate on the same requests; keeps what was answered where a label is known."""
 
-    def __init__(self, spec: JudgeSpec, step: ShadowStep) -> None:
+    def __init__(self, spec: JudgeLook, step: ShadowStep) -> None:
         self._spec, self._step = spec, step
         self._failures = Exposures()
         self._values: list[tuple[Floats, Floats, Floats]] = []
@@ -101,7 +101,7 @@ class _Shadow:
 
 
 def judge_quality(
-    spec: JudgeSpec, step: ShadowStep, labels: Floats, champion: Floats, candidate: Floats
+    spec: JudgeLook, step: ShadowStep, labels: Floats, champion: Floats, candidate: Floats
 ) -> StepVerdict:
     """Judge non-inferiority on labelled pairs: the 95 % interval of the paired difference against the margin.
 
@@ -132,7 +132,7 @@ def judge_quality(
     )
 
 
-def _values(spec: JudgeSpec, pairs: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
+def _values(spec: JudgeLook, pairs: pl.DataFrame) -> tuple[Floats, Floats, Floats]:
     """Return labels and both scores as float64 (n,); for classes, 1.0 where the answer is right and labels all 1.0."""
     if spec.task == "multiclass":
         kept = pairs.drop_nulls(["label_text", "answer", "answer_candidate"])

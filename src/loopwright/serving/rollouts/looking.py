@@ -8,7 +8,7 @@ import polars as pl
 from loopwright.serving import predictions
 from loopwright.serving.rollouts.harm import NEVER
 from loopwright.serving.rollouts.judging import LookPart, columns_of
-from loopwright.serving.types import JudgeSpec
+from loopwright.serving.types import JudgeLook
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import Chunk
 
@@ -17,13 +17,13 @@ MOST_ROWS = 250_000
 LABELS = ("label", "label_text")
 
 
-def needs_labels(spec: JudgeSpec) -> bool:
+def needs_labels(spec: JudgeLook) -> bool:
     """Say whether a look asks for outcomes."""
     return not set(LABELS).isdisjoint(columns_of(spec.step, spec.task))
 
 
 def read_parts(
-    spec: JudgeSpec, chunks: list[Chunk], labels: list[Chunk], blobs: BlobStore, *, most_rows: int = MOST_ROWS
+    spec: JudgeLook, chunks: list[Chunk], labels: list[Chunk], blobs: BlobStore, *, most_rows: int = MOST_ROWS
 ) -> Iterator[LookPart]:
     """Yield what a look sees: rows of its step, each answer once as it was recorded last, and labels known by then.
 

@@ -13,7 +13,7 @@ from loopwright.serving.events import RolledBack, RolloutPaused, RolloutResumed,
 from loopwright.serving.releases import Shape, emit_release, refuse_while_live
 from loopwright.serving.rollouts.bonds import judged_by, people_behind
 from loopwright.serving.rollouts.planning import check_steps, describe_step, next_look_at
-from loopwright.serving.rollouts.steps import advance, announce, change, find, hold, plan_look, stop
+from loopwright.serving.rollouts.steps import announce, begin_next_step, change, find, hold, plan_look, stop
 from loopwright.serving.strictness import describe_gate, missing_gates
 from loopwright.serving.types import (
     Deployment,
@@ -87,7 +87,7 @@ def start_rollout(
         ref = tx.ref("rollout", rollout.rollout_id)
         approvals.ask(tx, ref, _question(rollout), digest, excluded=excluded)
         return rollout
-    return advance(tx, rollout, reason)
+    return begin_next_step(tx, rollout, reason)
 
 
 def _is_asked(
@@ -201,7 +201,7 @@ def on_approved(tx: Tx, *, rollout_id: str, reason: str = "") -> Rollout:
     known = (_approved_digest(tx, deployment, candidate, rollout), candidate.digest)
     if not any(approval.digest in known for approval in approved):
         return stop(tx, rollout, "what was approved has changed since: its gates or its declaration; deploy it again")
-    return advance(tx, rollout, reason or "approved")
+    return begin_next_step(tx, rollout, reason or "approved")
 
 
 @verb("serving.on_rejected", changes=Rollout, internal=True, parts=SERVER_ALONE)

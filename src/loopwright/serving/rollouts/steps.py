@@ -31,7 +31,7 @@ from loopwright.serving.rollouts.planning import (
 from loopwright.serving.types import (
     ROLLOUT_STATES,
     Deployment,
-    JudgeSpec,
+    JudgeLook,
     Look,
     Rollout,
     ShadowStep,
@@ -95,7 +95,7 @@ def announce(
     tx.emit(kind(*own, *more, **facts), tx.ref("deployment", rollout.deployment), reason=reason)
 
 
-def advance(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
+def begin_next_step(tx: Tx, rollout: Rollout, reason: str) -> Rollout:
     """Begin the next step, or finish: the candidate becomes champion and the old one leaves."""
     following = rollout.step + 1
     if rollout.champion is None or following >= len(rollout.steps):
@@ -148,7 +148,7 @@ def judge_step(tx: Tx, *, rollout_id: str, step: int, is_overdue: bool = False) 
     if is_overdue and rollout.state == "running":
         return stop(tx, rollout, "no look at this step could be finished in time, and undecided is never a pass")
     now = tx.now_us
-    spec = JudgeSpec(
+    spec = JudgeLook(
         rollout_id=rollout_id,
         deployment=rollout.deployment,
         version=rollout.version,
@@ -199,7 +199,7 @@ def finish_step(tx: Tx, *, rollout_id: str, step: int, look: int, verdicts: list
     found = "; ".join(verdict.message for verdict in verdicts)
     announce(tx, judged, RolloutStepJudged, found, look=look, decision=decision, verdicts=verdicts)
     if decision == "go":
-        return advance(tx, judged, found)
+        return begin_next_step(tx, judged, found)
     return stop(tx, judged, explain(judged, verdicts)) if decision == "abort" else judged
 
 

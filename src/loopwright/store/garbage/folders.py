@@ -9,7 +9,7 @@ from loopwright.store.garbage.types import Freed
 
 UPLOADS, CHILDREN, COMMANDS, IMPORTS, KEYS = "uploads", "children", "commands", "imports", "keys"
 COPIES = ("blob-copies", "blob-cache", "backup-copies")
-"""Local copies of the blobs of an object store, by process; each trims its own while it runs."""
+"""Local copies of the blobs of an object store; who runs trims them. ``blob-cache`` was a worker's once."""
 
 
 def sweep_folders(
