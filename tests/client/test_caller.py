@@ -191,8 +191,10 @@ def test_what_is_not_done_once_by_a_key_is_not_sent_again_when_its_answer_was_lo
         lambda: caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}),
     ):
         flaky.plan, flaky.keys = ["lost"], []
-        with pytest.raises(Unavailable, match="cannot reach"):
+        with pytest.raises(Unavailable, match="broke before its answer was whole") as broken:
             send()
+        assert broken.value.value == "Remote end closed connection without response"
+        assert "may have been done" in str(broken.value.next_step), "nobody is told that it was not"
         assert len(flaky.keys) == 1
     caller.close()
 

@@ -127,6 +127,22 @@ def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
     assert (answer.status, answer.body) == (413, b"{}")
 
 
+@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", b"junk\r\n"])
+def test_an_answer_that_is_not_whole_is_none_and_what_happened_is_said(begun: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def hang_up() -> None:
+            peer, _ = door.accept()
+            with peer:
+                peer.recv(1000)
+                peer.sendall(begun)
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        with pytest.raises(ConnectionAbortedError) as broken:
+            HttpLine({}).send("POST", f"http://127.0.0.1:{door.getsockname()[1]}/x", b"x")
+    assert str(broken.value)[:1] not in ("", "("), "a sentence, not a tuple"
+
+
 @pytest.mark.parametrize(
     "url", ["127.0.0.1:8400/x", "ftp://127.0.0.1/x", "http:///x", "http://127.0.0.1:port/x", "http://[::1/x"]
 )

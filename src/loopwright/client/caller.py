@@ -234,6 +234,10 @@ def _decoded(answer: Answer, url: str) -> Any:
 def _unreachable(url: str, error: OSError | None) -> Unavailable:
     if isinstance(error, TimeoutError):
         return Unavailable(f"no answer from {url} in time", next_step="loopwright status")
+    if isinstance(error, ConnectionAbortedError):
+        what = f"the connection to {url} broke before its answer was whole"
+        next_step = "it may have been done all the same: look, such as by loopwright status, before you ask again"
+        return Unavailable(what, value=str(error), next_step=next_step)
     return Unavailable(f"cannot reach {url}", value=str(error), next_step="is it running? loopwright up")
 
 

@@ -54,7 +54,8 @@ class HttpLine:
         Raises:
             TimeoutError: The other side was silent for too long.
             ConnectionRefusedError: Nobody listens there.
-            OSError: It cannot be reached, hung up, does not speak HTTP, or this is no URL.
+            ConnectionAbortedError: The connection broke before the answer was whole; what was asked may have been done.
+            OSError: It cannot be reached, or this is no URL.
         """
         if not url.startswith(("http://", "https://")):
             raise OSError(f"{url} is no http or https address")
@@ -74,6 +75,8 @@ class HttpLine:
             raise OSError(str(error)) from None
         except pool.TimeoutError as error:
             raise TimeoutError(str(error)) from None
+        except pool.ProtocolError as error:  # its last word is what happened
+            raise ConnectionAbortedError(str(error.args[-1]).strip()) from None
         except (pool.HTTPError, ValueError) as error:  # ValueError: a header that cannot be sent, such as a line break
             raise OSError(str(error)) from None
 
