@@ -11,7 +11,8 @@ import pytest
 from loopwright.kernel.errors import Unavailable
 from loopwright.server import background
 from loopwright.server.background import Background
-from loopwright.server.disk import DiskWatch
+from loopwright.server.disk import BlobWatch, DiskWatch
+from loopwright.store.blobs import open_blob_store
 from tests.server.site import Site, serve
 
 
@@ -55,6 +56,30 @@ def test_a_database_that_became_read_only_is_told_survived_and_left_behind(
         watch.look()
         assert http.get("/healthz").status_code == 200
     assert len(site.call("tracking.search_runs").json()) == 2
+
+
+def test_a_blob_store_that_cannot_be_used_is_told_until_it_can(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.write_text("a file where the blobs should be")
+    store = open_blob_store(str(folder))
+    watch = BlobWatch(store, str(folder), site.context.database, site.context.dispatcher.wall)
+
+    def needs() -> list[Any]:
+        return [need for need in site.call("loop.attention").json()["needs"] if need["kind"] == "blobs"]
+
+    with site.http():
+        assert not watch.look()
+        assert not watch.look()
+        assert caplog.text.count(f"the blob store {folder} cannot be used") == 1
+        [need] = needs()
+        assert (need["severity"], need["command"]) == ("critical", "loopwright doctor")
+        assert need["sentence"] == f"the blob store {folder} cannot be used: no file is stored or read"
+        folder.unlink()
+        assert watch.look()
+        assert needs() == []
+        assert list(store.digests()) == [], "what it was tried with is gone"
 
 
 def test_a_database_that_does_not_answer_is_told_as_such(site: Site) -> None:

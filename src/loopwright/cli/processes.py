@@ -20,7 +20,7 @@ from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.kernel.suggestions import nearest
 from loopwright.pipelines import Execution, StepRun
-from loopwright.server import ROLES
+from loopwright.server import ROLES, older_part
 from loopwright.ui import page_of
 
 _LOOK_EVERY_S = 0.2
@@ -81,7 +81,8 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
         path = load_settings().state_dir / "logs" / f"{name}.log"
         if follow:
             _follow_log(path, lines)
-        text = path.read_text(errors="replace") if path.exists() else None
+        parts = [part.read_text(errors="replace") for part in (older_part(path), path) if part.exists()]
+        text = "".join(parts) if parts else None
         last = (text or "").splitlines()[-lines:]
         if as_json:
             print_json({"file": str(path), "lines": last})

@@ -30,6 +30,7 @@ from loopwright.store.work import kind_of
 
 NeedKind = Literal[
     "approval",
+    "blobs",
     "disk",
     "feed",
     "fill",
@@ -43,7 +44,7 @@ NeedKind = Literal[
     "worker",
 ]
 NEED_KINDS: tuple[NeedKind, ...] = (
-    *("approval", "disk", "feed", "fill", "gateway"),
+    *("approval", "blobs", "disk", "feed", "fill", "gateway"),
     *("import", "incident", "job", "pipeline", "quarantine", "release", "worker"),
 )
 Severity = Literal["critical", "warning"]
@@ -370,17 +371,18 @@ def _untaken(tx: Tx) -> Iterator[Need]:
 
 
 def _disks(tx: Tx) -> Iterator[Need]:
-    """Yield the disks of servers that run full: once they are, nothing is written any more, whatever the project."""
+    """Yield the disks of servers that run full, and blob stores out of use: whatever the project, it stands still."""
     for low in store_sql.find_low_disks(tx.connection, tx.wall_us - _DISK_HEARD_US):
+        what = "no file is stored or read" if low.is_blob_store else "when it is full, no row and no event is taken"
         yield Need(
-            kind="disk",
-            ref=tx.ref("server", low.disk.partition(":")[0]),
+            kind="blobs" if low.is_blob_store else "disk",
+            ref=tx.ref("server", low.host),
             severity="critical",
-            sentence=f"{low.message}: when it is full, no row and no event is taken",
+            sentence=f"{low.message}: {what}",
             event_at=None,
             recorded_at=low.since,
-            next_step="free space; loopwright gc says what may go",
-            command="loopwright gc --plan",
+            next_step="loopwright doctor says why" if low.is_blob_store else "free space; loopwright gc says what may go",
+            command="loopwright doctor" if low.is_blob_store else "loopwright gc --plan",
         )
 
 

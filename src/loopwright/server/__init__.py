@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
 from loopwright.server.listening import free_port
+from loopwright.server.logs import older_part
 from loopwright.server.ownership import (
     clear_state,
     find_dying,
@@ -43,6 +44,7 @@ __all__ = [
     "find_running",
     "free_port",
     "nobody_else",
+    "older_part",
     "read_body",
     "refuse_if_owned",
     "running",

@@ -14,7 +14,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
-from loopwright.server.disk import DiskWatch
+from loopwright.server.disk import BlobWatch, DiskWatch
 from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
 from loopwright.store.failures import translate
@@ -45,7 +45,7 @@ class Chore(msgspec.Struct, frozen=True):
 class Background:
     """Threads: one each that answers events, fires timers of wall-clock projects, tidies up, has chunks merged.
 
-    One more looks at the disk; that one every server has for itself.
+    Two more look at the disk and at the blob store; those every server has for itself.
     """
 
     def __init__(self, context: ServerContext) -> None:
@@ -65,6 +65,7 @@ class Background:
             "tidying": partial(self._lead_chores, "tidying", tidying),
             "upkeep": partial(self._lead_chores, "upkeep", [Chore(self._keep_up, UPKEEP_AFTER_S, UPKEEP_EVERY_S)]),
             "disk": self._watch_disk,
+            "blobs": self._watch_blobs,
         }
         self._threads = [
             threading.Thread(target=self._run, args=(name, step), name=f"loopwright-{name}", daemon=True)
@@ -150,6 +151,14 @@ class Background:
         self._stop.wait(PAUSE_S)
         while time.monotonic() < next_at and not self._stop.is_set() and not self._context.database.failure:
             self._stop.wait(PAUSE_S)
+
+    def _watch_blobs(self) -> None:
+        context = self._context
+        watch = BlobWatch(context.blobs, context.settings.blobs_url, context.database, context.dispatcher.wall)
+        while not watch.look():
+            if self._stop.wait(DISK_EVERY_S):
+                return
+        self._stop.wait()
 
     def _react(self) -> None:
         seen = self._context.signal.seen(EVENTS)

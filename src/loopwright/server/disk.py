@@ -1,17 +1,22 @@
-"""The disk of a server: that it runs full is told while there is room left to write it down."""
+"""Where a server stores: that its disk runs full is told while there is room, and that its blob store is none, at all."""
 
+import logging
 import shutil
 import socket
 from pathlib import Path
 
 from loopwright.kernel.clock import MINUTE_US, Clock
+from loopwright.kernel.errors import LoopwrightError
 from loopwright.store import sql
+from loopwright.store.blobs import BlobStore, try_out
 from loopwright.store.engine import Connection, Database
-from loopwright.store.types import LowDisk
+from loopwright.store.types import BLOB_STORE, LowDisk
 
 LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05
 """Less than a twentieth of the disk, on a large one less than this, is hardly any room."""
 TOLD_EVERY_US = MINUTE_US
+
+log = logging.getLogger("loopwright.disk")
 
 
 class DiskWatch:
@@ -61,3 +66,34 @@ class DiskWatch:
             return ""
         gigabytes = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:,.0f} GB"
         return f"the disk of {self._folder} on {socket.gethostname()} has {gigabytes} left"
+
+
+class BlobWatch:
+    """Tries the blob store once, and as long as it cannot be used tells the log and the database so.
+
+    Args:
+        blobs: The store.
+        url: Where it is.
+        database: What is told.
+        wall: Wall time.
+    """
+
+    def __init__(self, blobs: BlobStore, url: str, database: Database, wall: Clock) -> None:
+        self._blobs, self._url, self._database, self._wall = blobs, url, database, wall
+        self._disk = f"{socket.gethostname()}:{BLOB_STORE}{url}"
+        self._since = 0
+
+    def look(self) -> bool:
+        """Say whether the store can be used."""
+        try:
+            try_out(self._blobs)
+        except (LoopwrightError, OSError) as error:
+            now_us = self._wall.now_us()
+            if not self._since:
+                log.error("the blob store %s cannot be used: %s", self._url, error)
+                self._since = now_us
+            low = LowDisk(self._disk, f"the blob store {self._url} cannot be used", self._since, now_us)
+            self._database.write(lambda connection: sql.upsert_low_disk(connection, low))
+            return False
+        self._database.write(lambda connection: sql.delete_low_disk(connection, self._disk))
+        return True

@@ -18,8 +18,8 @@ import msgspec
 
 from loopwright.config import Settings, child_environment, files_of_platform, variables_of, write_secrets
 from loopwright.kernel.errors import Unavailable
-from loopwright.server.last_lines import last_lines
 from loopwright.server.listening import check_address, listening
+from loopwright.server.logs import begin_anew, last_lines
 from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
 from loopwright.server.restarts import Restarts
 from loopwright.wire.addresses import base_url
@@ -103,7 +103,9 @@ class Supervisor:
             time.sleep(0.2)
 
     def look(self) -> None:
-        """Start again what has died and is due, and tell clients where to go if they cannot read it any more."""
+        """Start again what has died and is due, tell clients where to go if they cannot read it, and keep logs short."""
+        for role in self._children:
+            begin_anew(self._log(role))
         for role in self._ended():
             if self._restarts.is_due(role, partial(self._how_ended, role)):
                 self._start_again(role)
@@ -169,8 +171,8 @@ class Supervisor:
 
     def _spawn(self, role: str) -> None:
         settings = self.settings
-        logs = settings.state_dir / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        log_file = self._log(role)
+        log_file.parent.mkdir(parents=True, exist_ok=True)
         told = msgspec.structs.replace(
             settings,
             url=self.server_url,
@@ -184,7 +186,7 @@ class Supervisor:
             secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
         pipe = write_secrets(**secrets)
         try:
-            with (logs / f"{role}.log").open("ab") as log:
+            with log_file.open("ab") as log:
                 self._children[role] = subprocess.Popen(
                     [sys.executable, "-m", f"loopwright.{role}"],
                     env={**environment, "LOOPWRIGHT_SECRETS": str(pipe)},
@@ -220,8 +222,11 @@ class Supervisor:
             what = f"the {role} did not start: {self._last_words(role)}"
             raise Unavailable(what, next_step=f"loopwright logs {role}")
 
+    def _log(self, role: str) -> Path:
+        return self.settings.state_dir / "logs" / f"{role}.log"
+
     def _last_words(self, role: str) -> str:
-        log = self.settings.state_dir / "logs" / f"{role}.log"
+        log = self._log(role)
         lines = last_lines(log, 1) if log.exists() else []
         return lines[-1] if lines else f"see {log}"
 

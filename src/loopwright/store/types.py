@@ -230,10 +230,14 @@ class Tombstone(msgspec.Struct, frozen=True):
     forgotten_at: int | None = None
 
 
-class LowDisk(msgspec.Struct, frozen=True):
-    """A disk of a server with hardly any room left.
+BLOB_STORE = "blobs of "
+"""How a blob store is named where the low disks are."""
 
-    ``disk`` names host and folder; ``since`` and ``heard_at``, the first and the last time it was seen so, are wall
+
+class LowDisk(msgspec.Struct, frozen=True):
+    """A disk of a server with hardly any room left, or its blob store, which cannot be used.
+
+    ``disk`` names host and folder, or host and the address of the store; ``since`` and ``heard_at``, the first and the last time it was seen so, are wall
     time in microseconds UTC.
     """
 
@@ -241,3 +245,13 @@ class LowDisk(msgspec.Struct, frozen=True):
     message: str
     since: int
     heard_at: int
+
+    @property
+    def host(self) -> str:
+        """Whose it is."""
+        return self.disk.partition(":")[0]
+
+    @property
+    def is_blob_store(self) -> bool:
+        """Whether it is no disk."""
+        return self.disk.startswith(f"{self.host}:{BLOB_STORE}")

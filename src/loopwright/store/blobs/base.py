@@ -1,5 +1,6 @@
 """The contract of a blob store and the choice of one by URL."""
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -95,6 +96,17 @@ def check_digest(digest: str) -> str:
     if not DIGEST.match(digest):
         raise InvalidInput("this is not a digest", field="digest", value=digest, rule=LETTERS)
     return digest
+
+
+def try_out(store: BlobStore) -> None:
+    """Store a blob, read it and remove it.
+
+    Raises:
+        LoopwrightError: It did not go well; so do a provider's own errors.
+    """
+    ref = store.put(b"tried out " + os.urandom(16))  # of its own: another process may do so now
+    store.get(ref.digest)
+    store.delete(ref.digest)
 
 
 def open_blob_store(url: str, cache: Path | None = None) -> BlobStore:
