@@ -19,6 +19,9 @@ def test_the_last_lines_that_hold_something_are_told(tmp_path: Path) -> None:
     log.write_text("one\ntwo\n\nthree\n\n")
     assert last_lines(log, 2) == ["two", "three"]
     assert last_lines(log, 9) == ["one", "two", "three"]
+    assert last_lines(log, 9, begin=4) == ["two", "three"], "what others wrote before is not meant"
+    assert last_lines(log, 9, begin=16) == []
+    assert last_lines(log, 2, begin=17) == ["two", "three"], "it has begun anew since"
 
 
 def test_of_a_long_log_only_its_end_is_read(tmp_path: Path) -> None:

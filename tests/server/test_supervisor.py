@@ -128,6 +128,23 @@ def test_where_nothing_can_be_written_the_platform_goes_on_and_says_what_it_cann
 
 
 @pytest.mark.slow
+def test_the_last_words_of_a_process_are_its_own(tmp_path: Path) -> None:
+    """A killed one says nothing; what the one before it said is not why."""
+    told = list[str]()
+    supervisor = worker_alone(tmp_path / "state", told)
+    (tmp_path / "state" / "logs").mkdir(parents=True)
+    (tmp_path / "state" / "logs" / "worker.log").write_text("of another life\n")
+    supervisor.start()
+    try:
+        supervisor.kill("worker")
+        wait_until(lambda: (supervisor.look(), told)[1])
+    finally:
+        supervisor.stop()
+    assert "the worker was ended by SIGKILL; its last words: " in told[0]
+    assert "of another life" not in told[0]
+
+
+@pytest.mark.slow
 def test_whoever_is_told_to_stop_while_it_starts_leaves_no_process_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,12 @@
 
 import io
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from loopwright.wire.process import PlainFormatter
 
@@ -22,3 +28,21 @@ def test_a_line_of_the_log_is_one_whatever_it_tells() -> None:
     assert second == "ERROR failed"
     assert trace[0].startswith("Traceback")
     assert trace[-1] == r"ValueError: no\x1b[2J rows"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("role", ["server", "worker", "gateway"])
+def test_a_state_folder_that_takes_nothing_ends_a_process_with_a_sentence(tmp_path: Path, role: str) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "tmp").write_text("a file in the way")
+    ended = subprocess.run(
+        [sys.executable, "-m", f"loopwright.{role}"],
+        env={**os.environ, "LOOPWRIGHT_STATE": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    [told] = ended.stderr.splitlines()
+    assert ended.returncode == 2
+    assert told.startswith("this folder cannot be used")
+    assert str(tmp_path / "state" / "tmp") in told

@@ -41,11 +41,18 @@ def begin_anew(log: Path) -> None:
             held.truncate(0)
 
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """Return the last lines of a file that are not empty, as far as they lie in its last mebibyte."""
+def last_lines(log: Path, count: int, begin: int = 0) -> list[str]:
+    """Return the last lines of a file that are not empty, as far as they lie in its last mebibyte.
+
+    Args:
+        log: The file.
+        count: How many lines.
+        begin: The byte from which on they are wanted; of a file that has begun anew since, all are.
+    """
     with log.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MOST_BYTES))
+        begin = begin if begin <= size else 0
+        start = file.seek(max(begin, size - MOST_BYTES))
         lines = file.read(MOST_BYTES).decode(errors="replace").splitlines()
-    whole = lines[1:] if size > MOST_BYTES and len(lines) > 1 else lines
+    whole = lines[1:] if start > begin and len(lines) > 1 else lines
     return [line for line in whole if line.strip()][-count:]

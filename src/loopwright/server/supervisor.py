@@ -22,6 +22,7 @@ from loopwright.server.listening import check_address, listening
 from loopwright.server.logs import begin_anew, last_lines
 from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
 from loopwright.server.restarts import Restarts
+from loopwright.store.unwritable import unwritable_state
 from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token
 from loopwright.wire.enclosing import check_walls
@@ -49,6 +50,8 @@ class Supervisor:
         self.settings = msgspec.structs.replace(settings, service_token=token)
         self._roles = roles
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._logged_before: dict[str, int] = {}
+        """Bytes in the log of each role that processes before this one wrote."""
         self._restarts = Restarts(tell)
         self._has_told_where = False
         self._is_stopping = False
@@ -141,7 +144,7 @@ class Supervisor:
     def _how_ended(self, role: str) -> str:
         status = self._children[role].poll() or 0
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return f"{how}; its last words: {self._last_words(role)}"
+        return f"{how}; its last words: {self._last_words(role) or 'none'}"
 
     def stop(self) -> None:
         """End every process, the server last."""
@@ -187,6 +190,7 @@ class Supervisor:
         pipe = write_secrets(**secrets)
         try:
             with log_file.open("ab") as log:
+                self._logged_before[role] = log.tell()
                 self._children[role] = subprocess.Popen(
                     [sys.executable, "-m", f"loopwright.{role}"],
                     env={**environment, "LOOPWRIGHT_SECRETS": str(pipe)},
@@ -213,22 +217,23 @@ class Supervisor:
         while not _is_healthy(line, url):
             self._refuse_ended(role)
             if time.monotonic() > deadline:
-                raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role))
+                raise Unavailable(f"the {role} does not answer at {url}", value=self._last_words(role) or None)
             time.sleep(0.03)
         line.close()
 
     def _refuse_ended(self, role: str) -> None:
         if self._children[role].poll() is not None:
-            what = f"the {role} did not start: {self._last_words(role)}"
+            what = f"the {role} did not start: {self._last_words(role) or 'it said nothing'}"
             raise Unavailable(what, next_step=f"loopwright logs {role}")
 
     def _log(self, role: str) -> Path:
         return self.settings.state_dir / "logs" / f"{role}.log"
 
     def _last_words(self, role: str) -> str:
+        """Return the last line that the newest process of a role wrote; empty where it wrote none."""
         log = self._log(role)
-        lines = last_lines(log, 1) if log.exists() else []
-        return lines[-1] if lines else f"see {log}"
+        lines = last_lines(log, 1, self._logged_before[role]) if log.exists() else []
+        return lines[-1] if lines else ""
 
     def _write_server_file(self) -> None:
         """Tell clients of this machine where to go. Where two work on one folder, the one with the server does."""
@@ -254,7 +259,7 @@ def make_private(state_dir: Path) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         state_dir.chmod(0o700)
     except OSError as error:
-        raise _unwritable(state_dir, error) from None
+        raise unwritable_state(error, state_dir) from None
 
 
 def service_token(state_dir: Path) -> str:
@@ -273,17 +278,8 @@ def service_token(state_dir: Path) -> str:
             except FileExistsError:
                 Path(draft).unlink() if place.read_text().strip() else Path(draft).replace(place)
     except OSError as error:
-        raise _unwritable(state_dir, error) from None
+        raise unwritable_state(error, state_dir) from None
     return kept
-
-
-def _unwritable(state_dir: Path, error: OSError) -> Unavailable:
-    return Unavailable(
-        "the state folder cannot be written",
-        field="state_dir",
-        value=f"{state_dir}: {error.strerror}",
-        next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-    )
 
 
 def _empty(folder: Path) -> None:

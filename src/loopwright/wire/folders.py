@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from loopwright.kernel.errors import Unavailable
+from loopwright.store.unwritable import unwritable_state
 
 _LOOK_AGAIN_S = 0.02
 _LOOK_LASTS_S = 5.0
@@ -26,6 +27,7 @@ def hold_folder(lock: Path, wait_s: float, taken: Callable[[], Unavailable]) -> 
 
     Raises:
         Unavailable: Another process holds it, or the folder cannot be written.
+        StorageFull: Its disk is full.
     """
     deadline = time.monotonic() + wait_s
     file = _open(lock)
@@ -58,12 +60,7 @@ def _open(lock: Path) -> IO[str]:
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return lock.open("a+")
     except OSError as error:
-        raise Unavailable(
-            "the state folder cannot be written",
-            field="state_dir",
-            value=f"{lock.parent}: {error.strerror}",
-            next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
-        ) from None
+        raise unwritable_state(error, lock.parent) from None
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

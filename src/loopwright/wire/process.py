@@ -6,6 +6,7 @@ import resource
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -13,6 +14,7 @@ import uvicorn
 from loopwright.config import Settings, take_settings, unknown_settings
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.kernel.plain import plain_line, plain_lines
+from loopwright.store.unwritable import TAKES_NOTHING, unwritable
 from loopwright.wire.connections import LimitedProtocol
 from loopwright.wire.lifeline import end_with_parent
 
@@ -70,7 +72,10 @@ class PlainFormatter(logging.Formatter):
 
 
 def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> None:
-    """Run a process on the environment's settings; an error of ours is one sentence on standard error and status 2."""
+    """Run a process on the environment's settings.
+
+    An error of ours, or of a disk that takes nothing, is one sentence on standard error and status 2.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(PlainFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
@@ -80,13 +85,21 @@ def run_process(run: Callable[[Settings], None], level: int = logging.INFO) -> N
     tell_unknown_settings()
     # What lies for a moment in a folder of the whole machine, every program of this user reads.
     path = settings.state_dir / "tmp"
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
     tempfile.tempdir = str(path)
     if settings.is_supervised:
         end_with_parent()
     try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         run(settings)
     except LoopwrightError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.stderr.flush()
-        os._exit(2)
+        _end(error)
+    except OSError as error:
+        if error.errno not in TAKES_NOTHING:
+            raise
+        _end(unwritable(error, Path(error.filename or settings.state_dir)))
+
+
+def _end(error: LoopwrightError) -> None:
+    sys.stderr.write(f"{error}\n")
+    sys.stderr.flush()
+    os._exit(2)

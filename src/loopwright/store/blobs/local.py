@@ -6,7 +6,6 @@ none and writes it.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -15,9 +14,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from loopwright.kernel.documents import digest_bytes
-from loopwright.kernel.errors import Corrupt, NotFound, StorageFull, Unavailable
+from loopwright.kernel.errors import Corrupt, NotFound
 from loopwright.store.blobs.base import DIGEST, check_digest
 from loopwright.store.types import BlobRef
+from loopwright.store.unwritable import unwritable
 
 _BLOCK = 1 << 20
 _LOCK = ".sweeping"
@@ -135,7 +135,7 @@ class LocalBlobStore:
             self._make_folder(folder)
             handle, name = tempfile.mkstemp(prefix=".", dir=folder)
         except OSError as error:
-            raise _translate(error, self.root) from None
+            raise unwritable(error, self.root) from None
         try:
             digest = hashlib.sha256()
             with os.fdopen(handle, "wb") as file:
@@ -152,7 +152,7 @@ class LocalBlobStore:
             sync_folder(path.parent)
         except OSError as error:
             Path(name).unlink(missing_ok=True)
-            raise _translate(error, self.root) from None
+            raise unwritable(error, self.root) from None
         return ref
 
     def _make_folder(self, folder: Path) -> None:
@@ -181,11 +181,3 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _translate(error: OSError, root: Path) -> Exception:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageFull("the disk is full; nothing was written", value=str(root), next_step="free space and repeat")
-    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return Unavailable("this folder cannot be written", value=str(root), next_step="check owner and permissions")
-    return Unavailable("this folder cannot be used", value=f"{root}: {error.strerror}", next_step="loopwright doctor")

@@ -1,0 +1,32 @@
+"""What is told of a folder in which something could not be written."""
+
+import errno
+from pathlib import Path
+
+from loopwright.kernel.errors import LoopwrightError, StorageFull, Unavailable
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NOT_OURS = (errno.EACCES, errno.EROFS, errno.EPERM)
+TAKES_NOTHING = (*_FULL, *_NOT_OURS, errno.EEXIST, errno.ENOTDIR)
+"""Errors that tell of where was written, and not of who wrote."""
+
+
+def unwritable(error: OSError, folder: Path) -> LoopwrightError:
+    """Return what to tell of a folder."""
+    if error.errno in _FULL:
+        return StorageFull("the disk is full; nothing was written", value=str(folder), next_step="free space and repeat")
+    if error.errno in _NOT_OURS:
+        return Unavailable("this folder cannot be written", value=str(folder), next_step="check owner and permissions")
+    return Unavailable("this folder cannot be used", value=f"{folder}: {error.strerror}", next_step="loopwright doctor")
+
+
+def unwritable_state(error: OSError, folder: Path) -> LoopwrightError:
+    """Return what to tell of a state folder."""
+    if error.errno in _FULL:
+        return unwritable(error, folder)
+    return Unavailable(
+        "the state folder cannot be written",
+        field="state_dir",
+        value=f"{folder}: {error.strerror}",
+        next_step="check owner and permissions, or set LOOPWRIGHT_STATE",
+    )
