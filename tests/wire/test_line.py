@@ -127,7 +127,9 @@ def test_who_refuses_a_body_before_it_has_come_in_whole_is_heard() -> None:
     assert (answer.status, answer.body) == (413, b"{}")
 
 
-@pytest.mark.parametrize("begun", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", b"junk\r\n"])
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc", b"junk\r\n"]
+)
 def test_an_answer_that_is_not_whole_is_none_and_what_happened_is_said(begun: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
 

@@ -153,9 +153,7 @@ def _blobs(settings: Settings) -> Finding:
         return Finding(
             "blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials"
         )
-    return Finding(
-        "blob store", True, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round"
-    )
+    return Finding("blob store", True, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round")
 
 
 def _walls(settings: Settings) -> Finding:

@@ -233,7 +233,10 @@ def _decoded(answer: Answer, url: str) -> Any:
 
 def _unreachable(url: str, error: OSError | None) -> Unavailable:
     if isinstance(error, TimeoutError):
-        return Unavailable(f"no answer from {url} in time", next_step="it is slow or stands still: loopwright logs server, or gateway, on its machine")
+        return Unavailable(
+            f"no answer from {url} in time",
+            next_step="it is slow or stands still: loopwright logs server, or gateway, on its machine",
+        )
     if isinstance(error, ConnectionAbortedError):
         what = f"the connection to {url} broke before its answer was whole"
         next_step = "it may have been done all the same: look, such as by loopwright status, before you ask again"

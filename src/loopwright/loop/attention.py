@@ -381,7 +381,9 @@ def _disks(tx: Tx) -> Iterator[Need]:
             sentence=f"{low.message}: {what}",
             event_at=None,
             recorded_at=low.since,
-            next_step="loopwright doctor says why" if low.is_blob_store else "free space; loopwright gc says what may go",
+            next_step="loopwright doctor says why"
+            if low.is_blob_store
+            else "free space; loopwright gc says what may go",
             command="loopwright doctor" if low.is_blob_store else "loopwright gc --plan",
         )
 

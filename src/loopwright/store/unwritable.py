@@ -14,7 +14,9 @@ TAKES_NOTHING = (*_FULL, *_NOT_OURS, errno.EEXIST, errno.ENOTDIR)
 def unwritable(error: OSError, folder: Path) -> LoopwrightError:
     """Return what to tell of a folder."""
     if error.errno in _FULL:
-        return StorageFull("the disk is full; nothing was written", value=str(folder), next_step="free space and repeat")
+        return StorageFull(
+            "the disk is full; nothing was written", value=str(folder), next_step="free space and repeat"
+        )
     if error.errno in _NOT_OURS:
         return Unavailable("this folder cannot be written", value=str(folder), next_step="check owner and permissions")
     return Unavailable("this folder cannot be used", value=f"{folder}: {error.strerror}", next_step="loopwright doctor")
