@@ -1,4 +1,4 @@
-"""Where a server stores: that its disk runs full is told while there is room, and that its blob store is none, at all."""
+"""Where a server stores: that its disk runs full is told while there is room, and a blob store that is none at all."""
 
 import logging
 import shutil

@@ -5,6 +5,7 @@ import fcntl
 import os
 import shutil
 from pathlib import Path
+from typing import IO
 
 MOST_BYTES = 1 << 20
 """No more than this is read of a log."""
@@ -30,15 +31,20 @@ def begin_anew(log: Path) -> None:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # processes of two platforms may share it
             if os.fstat(held.fileno()).st_size <= LONGEST_BYTES:
                 return
-            draft = log.with_suffix(".log.tmp")
-            try:
-                with draft.open("wb") as kept:
-                    shutil.copyfileobj(held, kept)
-                draft.replace(older_part(log))
-            except OSError:
-                draft.unlink(missing_ok=True)
-                raise
+            _keep(held, older_part(log))
             held.truncate(0)
+
+
+def _keep(held: IO[bytes], place: Path) -> None:
+    """Copy an open file to its place, whole or not at all."""
+    draft = place.with_suffix(".tmp")
+    try:
+        with draft.open("wb") as kept:
+            shutil.copyfileobj(held, kept)
+        draft.replace(place)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def last_lines(log: Path, count: int, begin: int = 0) -> list[str]:

@@ -106,7 +106,7 @@ class Supervisor:
             time.sleep(0.2)
 
     def look(self) -> None:
-        """Start again what has died and is due, tell clients where to go if they cannot read it, and keep logs short."""
+        """Start again what has died and is due, tell clients where to go where they cannot read it, keep logs short."""
         for role in self._children:
             begin_anew(self._log(role))
         for role in self._ended():

@@ -237,8 +237,8 @@ BLOB_STORE = "blobs of "
 class LowDisk(msgspec.Struct, frozen=True):
     """A disk of a server with hardly any room left, or its blob store, which cannot be used.
 
-    ``disk`` names host and folder, or host and the address of the store; ``since`` and ``heard_at``, the first and the last time it was seen so, are wall
-    time in microseconds UTC.
+    ``disk`` names host and folder, or host and the address of the store; ``since`` and ``heard_at``, the first and the
+    last time it was seen so, are wall time in microseconds UTC.
     """
 
     disk: str
