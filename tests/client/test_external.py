@@ -74,3 +74,14 @@ def test_a_class_is_an_answer(gateway: Any) -> None:
     watched.label(FRAME)
     assert gateway.bodies[0][1]["predictions"][0] == {"id": "a", "event_at": 1, "answer": "n", "features": {}}
     assert gateway.bodies[1][1]["labels"][1]["label"] == "s"
+
+
+def test_classes_that_gaps_made_floats_are_whole_numbers(gateway: Any) -> None:
+    columns = Columns(id="id", time="at", answer="said", label="was", label_time="at", features=[])
+    watched = External(lw.connect(gateway.url, project="credit"), "kind", "multiclass", columns)
+    frame = FRAME.with_columns(said=pl.Series([1.0, 2.0]), was=pl.Series([2.0, float("nan")]))
+    assert (watched.log(frame), watched.label(frame)) == (2, 1)
+    assert [row["answer"] for row in gateway.bodies[0][1]["predictions"]] == ["1", "2"]
+    assert [row["label"] for row in gateway.bodies[1][1]["labels"]] == ["2"]
+    with pytest.raises(InvalidInput, match="a class is missing"):
+        watched.log(frame.with_columns(said=pl.col("was")))

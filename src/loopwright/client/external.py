@@ -9,6 +9,7 @@ import msgspec
 
 from loopwright.client.frames import (
     Table,
+    read_classes,
     read_features,
     read_moments,
     read_numbers,
@@ -122,7 +123,7 @@ class External:
         if told.score:
             heads["score"] = _complete(read_numbers(frame, told.score), told.score)
         if told.answer:
-            heads["answer"] = read_texts(frame, told.answer).to_list()
+            heads["answer"] = read_classes(frame, told.answer).to_list()
         names = list(heads)
         heading = zip(*heads.values(), strict=True)
         bodies = features.iter_rows(named=True) if features.width else ({} for _ in ids)
@@ -144,7 +145,10 @@ class External:
         if not told.label:
             raise InvalidInput("which column is the label?", field="label", next_step='p.external(..., label="...")')
         require_columns(frame, [name for name in (told.id, told.label, told.label_time) if name], where)
-        frame = frame.filter(frame.get_column(told.label).is_not_null())
+        outcomes = frame.get_column(told.label)
+        frame = frame.filter(
+            outcomes.fill_nan(None).is_not_null() if outcomes.dtype.is_float() else outcomes.is_not_null()
+        )
         ids = read_texts(frame, told.id).to_list()
         if told.label_time:
             moments: list[int | None] = read_moments(frame, told.label_time, told.zone).to_list()
@@ -176,7 +180,7 @@ class External:
     def _labels(self, frame: "pl.DataFrame") -> list[Any]:
         name = self.columns.label
         if self._task == "multiclass":
-            return read_texts(frame, name).to_list()
+            return read_classes(frame, name).to_list()
         labels = read_numbers(frame, name)
         if self._task == "binary":
             for row, value in enumerate(labels):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
+from loopwright.kernel.tasks import class_name
 from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
 from loopwright.wire.rows import Framelike
 
@@ -110,6 +111,17 @@ def read_texts(frame: "pl.DataFrame", name: str) -> "pl.Series":
         )
     _refuse_first(column, column.is_null(), name, "an id is missing", "every row has one")
     return column.cast(pl.String)
+
+
+def read_classes(frame: "pl.DataFrame", name: str) -> "pl.Series":
+    """Return a column of classes as texts, whole numbers without a point; none may be missing."""
+    import polars as pl
+
+    column = frame.get_column(name)
+    if not column.dtype.is_float():
+        return read_texts(frame, name)
+    _refuse_first(column, column.is_null() | column.is_nan(), name, "a class is missing", "every row has one")
+    return pl.Series(name, [class_name(value) for value in column], pl.String)
 
 
 def read_numbers(frame: "pl.DataFrame", name: str) -> "pl.Series":
