@@ -162,6 +162,16 @@ def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProce
     assert [(row["label"], row["label_text"]) for row in kept] == [(1.0, None), (0.0, None)]
 
 
+def test_what_was_declared_a_moment_ago_is_known(served: tuple[World, GatewayProcess]) -> None:
+    world, gateway = served
+    for place in range(3):
+        assert gateway.post("/v1/flights/deployments/none/predictions", {"rows": [{"id": "a"}]}).status_code == 404
+        world.declare(f"newest{place}", model="elsewhere", is_external=True)
+        rows = [{"id": "case-1", "score": 0.4}]
+        answer = gateway.post(f"/v1/flights/deployments/newest{place}/predictions", {"predictions": rows})
+        assert answer.json() == {"accepted": 1}
+
+
 @pytest.mark.parametrize(
     ("path", "document", "field"),
     [

@@ -73,7 +73,8 @@ class Service:
         self._datasets = Datasets(parts.keeper, parts.control, parts.files)
         self._takers: dict[str, Taker] = {}
         self._asked_at = 0.0
-        self._refreshing: asyncio.Future[None] | None = None
+        self._asking = asyncio.Lock()
+        self._next_answer: asyncio.Future[None] | None = None
 
     async def served(self, project: str, name: str) -> Served:
         """Return what serves a deployment; one that is being loaded is waited for.
@@ -304,22 +305,23 @@ class Service:
         await asyncio.gather(*(served.host.tended.settle() for served in self._visible(scope).values()))
 
     async def _refresh(self) -> None:
-        """Ask the server what it knows, once for all who wait; at most once a second."""
-        if self._refreshing is None:
-            if time.monotonic() - self._asked_at < _REASK_S:
-                return
-            self._asked_at = time.monotonic()
-            self._refreshing = asyncio.ensure_future(
-                asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
-            )
-        refreshing = self._refreshing
+        """Have the server say what it knows now, once for all who wait.
+
+        Whoever declared something a moment ago finds it: an answer that was asked for before does not count.
+        """
+        if self._next_answer is None:
+            self._next_answer = asyncio.ensure_future(self._ask_server())
         try:
-            await asyncio.wait_for(asyncio.shield(refreshing), _ANSWER_S)
+            await asyncio.wait_for(asyncio.shield(self._next_answer), _ANSWER_S)
         except TimeoutError:
             raise Unavailable("the server does not say what is served elsewhere", next_step="send it again") from None
-        finally:
-            if refreshing.done():
-                self._refreshing = None
+
+    async def _ask_server(self) -> None:
+        """Ask what is served elsewhere, one question at a time and at most one a second."""
+        async with self._asking:
+            await asyncio.sleep(self._asked_at + _REASK_S - time.monotonic())
+            self._asked_at, self._next_answer = time.monotonic(), None
+            await asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
 
     def _check_open(self, project: str) -> None:
         if project in self._keeper.known.closed:

@@ -103,7 +103,7 @@ class ColumnProfile(msgspec.Struct, frozen=True):
 
     @property
     def distinct_estimate(self) -> int:
-        """Number of different values: exact up to 1,000, then within about 2 %; 0 where they were not counted."""
+        """Number of different values: exact up to 1,000, then with a standard error of about 2 %; 0 if not counted."""
         return 0 if self.distinct is None else estimate_distinct(self.distinct)
 
 
