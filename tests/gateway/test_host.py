@@ -12,6 +12,8 @@ import pytest
 
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.conftest import TOKEN, GatewayProcess, World, booster, number_columns, x_row
+from tests.gateway.underway import Underway
+from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 OTHER = "/v1/flights/deployments/other/predict"
@@ -53,20 +55,15 @@ def gateway(world: World, monkeypatch: pytest.MonkeyPatch) -> GatewayProcess:
     return made
 
 
-def slowest(gateway: GatewayProcess, seconds: float) -> float:
-    """Ask the other deployment and the health check again and again; return the longest answer in seconds."""
-    longest = 0.0
-    deadline = time.monotonic() + seconds
-    with httpx.Client(base_url=gateway.url, timeout=30) as client:
-        while time.monotonic() < deadline:
-            for answer in (
-                lambda: client.get("/healthz"),
-                lambda: client.post(OTHER, json={"rows": [x_row(1)]}),
-            ):
-                started = time.monotonic()
-                assert answer().status_code == 200
-                longest = max(longest, time.monotonic() - started)
-    return longest
+def underway(gateway: GatewayProcess, x: str) -> Underway:
+    return Underway(gateway.url, path(), {"rows": [{"x": x, "row_key": x}]})
+
+
+def others_pass(gateway: GatewayProcess, request: Underway) -> bool:
+    """Say whether the other deployment and the health check are answered before a request is."""
+    with httpx.Client(base_url=gateway.url, timeout=PATIENCE_S) as client:
+        health, other = lambda: client.get("/healthz"), lambda: client.post(OTHER, json={"rows": [x_row(1)]})
+        return request.lets_pass(health) and request.lets_pass(other)
 
 
 def errors(world: World, gateway: GatewayProcess) -> dict[str, str | None]:
@@ -77,10 +74,9 @@ def errors(world: World, gateway: GatewayProcess) -> dict[str, str | None]:
 
 def test_an_endless_function_is_stopped_told_and_logged(world: World, gateway: GatewayProcess) -> None:
     assert ask(gateway, "fine").status_code == 200
-    with ThreadPoolExecutor(2) as pool:
-        stuck = pool.submit(ask, gateway, "hang")
-        assert slowest(gateway, 1.5) < 1.0
-        answer = stuck.result()
+    stuck = underway(gateway, "hang")
+    assert others_pass(gateway, stuck)
+    answer = stuck.answer()
     assert answer.status_code == 504
     assert "within 2 s" in answer.json()["error"]["rule"]
     deadline = time.monotonic() + 30
@@ -95,18 +91,17 @@ def test_an_endless_function_is_stopped_told_and_logged(world: World, gateway: G
     assert logged["fine"] is None
     assert logged["again"] is None
     assert gateway.process is not None
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(ask, gateway, "hang")
-        time.sleep(0.3)
-        gateway.process.send_signal(signal.SIGTERM)
-        assert gateway.process.wait(15) in (0, -signal.SIGTERM)
+    last = underway(gateway, "hang")
+    assert others_pass(gateway, last)
+    gateway.process.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
+    last.close()
 
 
 def test_a_function_that_sleeps_keeps_nobody_else_waiting(gateway: GatewayProcess) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        asleep = pool.submit(ask, gateway, "sleep")
-        assert slowest(gateway, 0.9) < 0.6
-        assert asleep.result().status_code == 200
+    asleep = underway(gateway, "sleep")
+    assert others_pass(gateway, asleep)
+    assert asleep.answer().status_code == 200
 
 
 def test_a_function_that_ends_its_process_costs_its_own_rows(world: World, gateway: GatewayProcess) -> None:
@@ -246,10 +241,9 @@ def test_a_large_request_keeps_nobody_waiting(world: World) -> None:
     gateway.wait_for(lambda health: len(health["releases"]) == 2)
     small = gateway.post(path(), {"rows": [x_row(30)]}).json()["predictions"][0]["score"]
     rows = [x_row(30, 0.5 + number) for number in range(5_000)]
-    with ThreadPoolExecutor(1) as pool:
-        large = pool.submit(gateway.post, path(), {"rows": rows})
-        assert slowest(gateway, 1.0) < 1.0
-        predictions = large.result().json()["predictions"]
+    large = Underway(gateway.url, path(), {"rows": rows})
+    assert others_pass(gateway, large)
+    predictions = large.answer().json()["predictions"]
     assert len(predictions) == 5_000
     assert predictions[0]["score"] == small
     gateway.seal()

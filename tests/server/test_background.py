@@ -1,7 +1,6 @@
 """What one server at a time does, it alone does: also while it waits, and while its work takes long."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from loopwright.store import lease as leases
 from loopwright.store import sealer as sealers
 from loopwright.store.engine import Database
 from tests.databases import Postgres
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 
 @pytest.fixture
@@ -52,19 +51,28 @@ def servers(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_chores_are_the_leaders_alone(servers: list[Background], monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[float] = []
+    begun: list[int] = []
     may_end = threading.Event()
+    answers: list[tuple[int, bool]] = []
+    ask = leases.Lease._ask
+
+    def noted(lease: leases.Lease) -> None:
+        ask(lease)
+        if lease._name == "tidying":
+            answers.append((id(lease), lease._is_held))
 
     def collect(*_: Any) -> None:
-        begun.append(time.monotonic())
-        may_end.wait(20)
+        begun.append(len(answers))
+        may_end.wait(PATIENCE_S)
 
+    monkeypatch.setattr(leases.Lease, "_ask", noted)
     monkeypatch.setattr(garbage, "collect", collect)
     for server in servers:
         server.start()
     wait_until(lambda: bool(begun))
-    time.sleep(5.0)  # as long as the next one would take to lead and to find it due, twice
-    assert len(begun) == 1
+    # Three times as long as a lease lasts: whoever stopped prolonging it would have lost it to the other by then.
+    wait_until(lambda: sum(not is_held for _, is_held in answers[begun[0] :]) > 9)
+    assert len({lease for lease, is_held in answers if is_held}) == len(begun) == 1
     may_end.set()
 
 

@@ -105,10 +105,8 @@ def test_what_is_huge_beside_a_body_costs_next_to_nothing(server: ThreadedServer
                 sent += line.send(piece)
         except OSError:
             pass
-    assert sent < 100_000_000
-    started = time.monotonic()
-    assert httpx.get(server.url, timeout=5).text == "0"
-    assert time.monotonic() - started < 2
+    assert sent < 20_000_000, "no more than lies in buffers on the way"
+    assert httpx.get(server.url, timeout=PATIENCE_S).text == "0"
 
 
 @pytest.mark.parametrize(
