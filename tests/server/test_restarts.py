@@ -32,6 +32,17 @@ def test_whoever_keeps_dying_waits_ever_longer_and_each_death_is_told_once() -> 
     assert "no lane is named so" in restarts.dying()["worker"]
 
 
+def test_whoever_keeps_dying_for_a_day_is_started_again_still() -> None:
+    """The one that watches must not end of a number that has grown too large: server and gateway would end with it."""
+    watch = Watch()
+    restarts = Restarts(lambda _: None, watch)
+    for _ in range(24 * 3600 // int(LONGEST_PAUSE_S)):
+        restarts.began("worker")
+        assert not restarts.is_due("worker", lambda: "ended with status 2")
+        watch.now += LONGEST_PAUSE_S
+        assert restarts.is_due("worker", lambda: "")
+
+
 def test_whoever_has_run_for_a_while_is_not_said_to_keep_dying() -> None:
     watch = Watch()
     restarts = Restarts(lambda _: None, watch)
