@@ -48,13 +48,13 @@ def test_whoever_has_run_for_a_while_is_not_said_to_keep_dying() -> None:
     restarts = Restarts(lambda _: None, watch)
     for _ in range(3):
         restarts.began("gateway")
-        assert not restarts.is_due("gateway", lambda: "was ended by SIGKILL")
+        assert not restarts.is_due("gateway", lambda: "ended by SIGKILL")
     restarts.began("gateway")
     assert not restarts.settle(["gateway"])
     watch.now += SETTLED_S
     assert restarts.settle(["gateway"])
     assert not restarts.dying()
-    assert not restarts.is_due("gateway", lambda: "was ended by SIGKILL")
+    assert not restarts.is_due("gateway", lambda: "ended by SIGKILL")
     watch.now += FIRST_PAUSE_S
     assert restarts.is_due("gateway", lambda: "not asked again")
 
@@ -63,7 +63,7 @@ def test_what_cannot_be_started_is_tried_again_later() -> None:
     watch, told = Watch(), list[str]()
     restarts = Restarts(told.append, watch)
     restarts.began("server")
-    assert not restarts.is_due("server", lambda: "was ended by SIGKILL")
+    assert not restarts.is_due("server", lambda: "ended by SIGKILL")
     watch.now += FIRST_PAUSE_S
     assert restarts.is_due("server", lambda: "")
     restarts.failed("server", "No space left on device")

@@ -22,6 +22,7 @@ from loopwright.registry import SavedModel, artifacts
 from loopwright.store.chunks import keep_blobs
 from loopwright.store.types import BlobRef
 from loopwright.tracking import Run
+from loopwright.wire.endings import how_ended
 
 Document = dict[str, Any]
 Versions = dict[str, DatasetVersion]
@@ -123,8 +124,7 @@ def run_and_inspect(
     except OSError as error:
         raise StepFailed(f"{words[0]} cannot be started: {error.strerror}", field="command", value=words[0]) from None
     if status:
-        how = f"with status {status}" if status > 0 else f"by signal {-status}"
-        raise StepFailed(f"the command ended {how}", value=" ".join(words), next_step="its log says why")
+        raise StepFailed(f"the command {how_ended(status)}", value=" ".join(words), next_step="its log says why")
     found = {}
     for name, document in outputs.items():
         output = convert(document, ModelOutput)

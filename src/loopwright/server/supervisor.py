@@ -26,6 +26,7 @@ from loopwright.store.unwritable import unwritable_state
 from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token
 from loopwright.wire.enclosing import check_walls
+from loopwright.wire.endings import how_ended
 from loopwright.wire.exposure import may_run_open
 from loopwright.wire.line import HttpLine
 
@@ -143,8 +144,7 @@ class Supervisor:
 
     def _how_ended(self, role: str) -> str:
         status = self._children[role].poll() or 0
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
-        return f"{how}; its last words: {self._last_words(role) or 'none'}"
+        return f"{how_ended(status)}; its last words: {self._last_words(role) or 'none'}"
 
     def stop(self) -> None:
         """End every process, the server last."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 from loopwright.gateway.children.messages import Frames, FromChild, Message, TooLong, framed, read_from_child
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.marks import Page
+from loopwright.wire.endings import how_ended
 
 log = logging.getLogger("loopwright.gateway")
 _LAST_NEWS_S = 2.0
@@ -153,10 +154,4 @@ def _is_own_fault(status: int | None) -> bool:
 def _told(status: int | None) -> str:
     if status is None:
         return "ended, nobody knows how"
-    code = os.waitstatus_to_exitcode(status)
-    if code >= 0:
-        return f"ended with status {code}"
-    try:
-        return f"ended by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"ended by signal {-code}"
+    return how_ended(os.waitstatus_to_exitcode(status))

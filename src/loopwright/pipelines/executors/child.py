@@ -21,6 +21,7 @@ from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines.executors.enclosure import Enclosure
 from loopwright.pipelines.executors.frames import Incoming, TooLong, read_frame, write_frame
 from loopwright.wire import orphans
+from loopwright.wire.endings import how_ended
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -182,9 +183,8 @@ class Child:
     def _died(self) -> StepFailed:
         self.kill()
         code = self._process.returncode
-        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
         hint = "memory ran out, most likely: use fewer rows or columns" if code == -signal.SIGKILL else "see its log"
-        return StepFailed(f"the process of the step ended {how}", next_step=hint)
+        return StepFailed(f"the process of the step {how_ended(code)}", next_step=hint)
 
     def log_tail(self) -> bytes:
         """Return the end of what the last call printed."""
