@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from loopwright.gateway import ingest
 from loopwright.gateway.ingest import Labels, read_external, read_labels
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput, TooLarge
+from loopwright.kernel.tasks import class_name
 
 NOW = Stamp.now(parse_moment("2026-03-01T12:00:00Z"))
 
@@ -138,6 +140,15 @@ def test_a_label_is_kept_as_its_task_reads_it(wanted: Labels, label: Any, kept: 
     batch = read_labels([{"prediction_id": "a", "label": label}], NOW, is_replay=False, wanted=wanted)
     found = {name: values[0] for (name, _), values in zip(batch.layout.columns, batch.columns, strict=True)}
     assert (found["label"], found["label_text"]) == kept
+
+
+def test_a_label_costs_the_same_however_many_classes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(ingest, "class_name", lambda value: asked.append(value) or class_name(value))
+    wanted = Labels("multiclass", [f"{number}.0" for number in range(50)])
+    rows = [{"prediction_id": "a", "label": row % 50 if row % 2 else f"unseen {row}"} for row in range(100)]
+    read_labels(rows, NOW, is_replay=False, wanted=wanted)
+    assert len(asked) <= len(rows) + len(wanted.classes)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Labels and predictions made elsewhere: checked as a whole, then spooled."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import msgspec
@@ -38,7 +39,7 @@ class RowsNotTaken(LoopwrightError):
     http_status = 500
 
 
-class Labels(msgspec.Struct, frozen=True, array_like=True):
+class Labels(msgspec.Struct, frozen=True, array_like=True, dict=True):
     """What labels of one deployment look like.
 
     Args:
@@ -90,10 +91,13 @@ class Labels(msgspec.Struct, frozen=True, array_like=True):
 
     def _known(self, value: bool | float | str) -> str | None:
         """Return the class that a value names, as the model's signature has it."""
-        if value in self.classes:
-            return str(value)
-        name = class_name(value)
-        return next((known for known in self.classes if class_name(known) == name), None)
+        return self._by_name.get(str(value)) or self._by_name.get(class_name(value))
+
+    @cached_property
+    def _by_name(self) -> dict[str, str]:
+        """The classes by their names, also by those that whole numbers have without a point."""
+        alike = {class_name(known): known for known in reversed(self.classes)}
+        return alike | {known: known for known in self.classes}
 
     def _wrong(self, value: object, field: str, rule: str) -> InvalidInput:
         return InvalidInput(f"this is no outcome of a {self.task} deployment", field=field, value=value, rule=rule)
