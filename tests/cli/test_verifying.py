@@ -4,8 +4,10 @@ import contextlib
 import re
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
@@ -13,7 +15,7 @@ from sqlalchemy import text
 from loopwright.cli.main import cli
 from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.config import Settings, load_settings
-from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.errors import NotFound
 from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.process import open_database
@@ -91,6 +93,30 @@ def test_a_missing_blob_and_a_changed_event_are_found(settings: Settings, digest
     problems = verify_state(settings).problems
     assert len(problems) == 2
     assert any("changed after it was written" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("panics", [True, False])
+def test_a_chunk_that_cannot_be_read_is_named_and_the_rest_is_verified(
+    settings: Settings, digest: str, monkeypatch: pytest.MonkeyPatch, panics: bool
+) -> None:
+    """Over some damaged files the reader panics, which is no ``Exception``."""
+    ref = open_blob_store(settings.blobs_url).put(b"PAR1" * 20)
+    database = open_database(settings)
+    chunk = {"kind": "predictions", "stream": "late", "writer": "gw", "seq": 1, "rows": 3, "event_at_min": 1}
+    chunk |= {"event_at_max": 2, "digest": ref.digest, "size_bytes": ref.size_bytes, "id_first": "A", "id_last": "C"}
+    args = {"chunks": [chunk]}
+    Dispatcher(database).call("chunks.register", args, actor=SERVICE_ACTOR, project="flights")
+    database.close()
+
+    def panic(*_: Any, **__: Any) -> Any:
+        raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+    if panics:
+        monkeypatch.setattr(pl, "scan_parquet", panic)
+    report = verify_state(settings)
+    assert (report.chunks, report.blobs) == (1, 2)
+    (problem,) = report.problems
+    assert "of flights/late cannot be read" in problem
 
 
 @pytest.fixture

@@ -47,6 +47,16 @@ def test_files_and_frames_of_both_libraries_are_read(tmp_path: Path) -> None:
             read_table(wrong)  # type: ignore[arg-type]
 
 
+def test_a_file_at_which_the_reader_panics_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panic(*_: Any) -> Any:
+        raise pl.exceptions.PanicException("called `Result::unwrap()` on an `Err` value")
+
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1")
+    monkeypatch.setattr(pl, "read_parquet", panic)
+    with pytest.raises(InvalidInput, match=r"cut.parquet cannot be read"):
+        read_table(tmp_path / "cut.parquet")
+
+
 @pytest.mark.parametrize(
     ("values", "zone"),
     [

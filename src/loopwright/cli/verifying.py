@@ -119,6 +119,8 @@ def _check_blobs(connection: Connection, blobs: BlobStore, report: Report) -> No
 def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> None:
     import polars as pl
 
+    from loopwright.wire.unreadable import UNREADABLE
+
     for chunk in sql.all_chunks(connection):
         report.chunks += 1
         report.rows += chunk.rows
@@ -127,7 +129,7 @@ def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> N
             continue
         try:
             rows = pl.scan_parquet(blobs.path(chunk.digest)).select(pl.len()).collect().item()
-        except pl.exceptions.PolarsError as error:
+        except UNREADABLE as error:
             why = str(error).partition("\n")[0]
             report.problems.append(f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream} cannot be read: {why}")
             continue

@@ -23,6 +23,8 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     """
     import polars as pl
 
+    from loopwright.wire.unreadable import UNREADABLE
+
     source = dataset.spec.source
     path = folder / source.location
     if source.kind not in ("parquet", "csv"):
@@ -42,7 +44,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         return dict(frame.collect_schema())
     except InvalidInput:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever the user's transform raises
+    except (Exception, *UNREADABLE) as error:  # noqa: BLE001 - whatever the user's transform raises
         raise InvalidInput(
             f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
             field=f"datasets.{dataset.spec.name}",

@@ -28,6 +28,8 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     """
     import polars as pl
 
+    from loopwright.wire.unreadable import UNREADABLE
+
     if isinstance(rows, pl.DataFrame):
         return rows, "the frame"
     if not isinstance(rows, str | Path):
@@ -43,7 +45,7 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
         raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)
     try:
         return readers[path.suffix](path), path.name
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         if path.suffix == ".csv":
             check_text(path)
         raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]) from None

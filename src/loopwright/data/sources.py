@@ -17,6 +17,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
 from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
+from loopwright.wire.unreadable import UNREADABLE
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 _WILD = re.compile(r"[*?\[]")
@@ -33,8 +34,6 @@ _WHY = {
     "PanicException": "the file is damaged",
 }
 """What each kind of error of the reader means."""
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
-"""What the reader raises over files; a panic, which is no ``Exception``, over some that were cut or changed."""
 
 
 class SourceRoots(msgspec.Struct, frozen=True):
