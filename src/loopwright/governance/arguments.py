@@ -1,9 +1,9 @@
 """Arguments of a call: from JSON or builtins to the types that the verb asks for."""
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from functools import cache
-from typing import Any, get_args
+from itertools import count
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 from msgspec.inspect import is_struct_type
@@ -20,9 +20,10 @@ MOST_LETTERS_INSIDE = 250_000
 """Of a text somewhere inside an argument, such as a command or a cell of a table."""
 _PROSE = {"reason", "force_reason", "forced_reason", "cause", "message", "why", "filter"}
 _DEEPEST = 100
+_NESTED = (dict, list)
 _LEAST, _MOST = -(2**63), 2**63 - 1
-_MAY_NOT_FIT = re.compile(rb"\\u0000|[0-9]{19}")
-"""In a body that may hold a NUL, or a whole number of more than 64 bits."""
+_ZEROS = bytes(ord("0") if chr(byte).isdecimal() else byte for byte in range(128)) + bytes(range(128, 256))
+"""Turns every digit of a body into a zero."""
 
 
 def check_content(name: str, given: Any, depth: int = 0) -> None:
@@ -52,8 +53,6 @@ def check_content(name: str, given: Any, depth: int = 0) -> None:
 def check_fields(called: Verb, args: dict[str, Any], values: dict[str, Any]) -> None:
     """Refuse a field inside an argument that nothing reads: what is misspelt there would be left out in silence.
 
-    The platform's own calls may say more than this version reads: a gateway may be newer than its server.
-
     Args:
         called: The verb.
         args: What was given, as JSON holds it.
@@ -62,26 +61,58 @@ def check_fields(called: Verb, args: dict[str, Any], values: dict[str, Any]) -> 
     Raises:
         InvalidInput: There is such a field; names it.
     """
-    for name, value in values.items() if called.surface != "internal" else ():
-        _check_fields(args[name], value, name)
+    for name, value in values.items() if _has_fields(called) else ():
+        unread = _find_unread(args[name], value)
+        if unread is not None:
+            what, hint = f"nothing reads the field {unread.name} here", suggest(unread.name, unread.known)
+            raise InvalidInput(what, field=f"{name}{unread.path}", value=unread.value, next_step=hint)
 
 
-def _check_fields(given: Any, value: Any, path: str) -> None:
-    if isinstance(value, msgspec.Struct) and isinstance(given, dict):
-        names = {field.encode_name: field.name for field in msgspec.structs.fields(value)}
-        tag = value.__struct_config__.tag_field
-        for name, inner in given.items():
-            if name in names:
-                _check_fields(inner, getattr(value, names[name]), f"{path}.{name}")
-            elif name != tag:
-                what = f"nothing reads the field {name} here"
-                raise InvalidInput(what, field=f"{path}.{name}", value=inner, next_step=suggest(name, names))
-    elif isinstance(value, dict) and isinstance(given, dict):
-        for (name, inner), read in zip(given.items(), value.values(), strict=True):
-            _check_fields(inner, read, f"{path}.{name}")
-    elif isinstance(value, list | tuple) and isinstance(given, list):
-        for place, (inner, read) in enumerate(zip(given, value, strict=False)):
-            _check_fields(inner, read, f"{path}[{place}]")
+def _has_fields(called: Verb) -> bool:
+    """Say whether fields inside arguments are looked at.
+
+    The platform's own calls may say more than this version reads: a gateway may be newer than its server.
+    """
+    return called.surface != "internal" and any(map(_holds_structs, called.types.values()))
+
+
+@cache
+def _holds_structs(kind: Any) -> bool:
+    return is_struct_type(kind) or any(map(_holds_structs, get_args(kind)))
+
+
+class _Unread(NamedTuple):
+    path: str
+    name: str
+    value: Any
+    known: Collection[str]
+
+
+def _find_unread(given: Any, value: Any) -> _Unread | None:
+    """Return the first field that nothing reads. The path is written on the way back: a body may hold many rows."""
+    inside: Iterable[tuple[str | int, Any, Any]] = ()
+    if isinstance(given, dict) and isinstance(value, msgspec.Struct):
+        known = _known_fields(type(value))
+        if given.keys() - known.keys():
+            unknown = next(name for name in given if name not in known)
+            return _Unread(f".{unknown}", unknown, given[unknown], known)
+        inside = [(name, inner, getattr(value, known[name])) for name, inner in given.items() if type(inner) in _NESTED]
+    elif isinstance(given, dict) and isinstance(value, dict):
+        inside = zip(given, given.values(), value.values(), strict=True)
+    elif isinstance(given, list) and isinstance(value, (list, tuple)):
+        inside = zip(count(), given, value, strict=False)
+    for step, inner, read in inside:
+        if unread := _find_unread(inner, read):
+            return unread._replace(path=f".{step}{unread.path}" if isinstance(step, str) else f"[{step}]{unread.path}")
+    return None
+
+
+@cache
+def _known_fields(kind: type[msgspec.Struct]) -> dict[str, str]:
+    """Return the fields of a struct by what JSON calls them, and what tells structs of a union apart."""
+    named = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+    tag = kind.__struct_config__.tag_field
+    return named if tag is None else {**named, tag: tag}
 
 
 def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
@@ -127,16 +158,16 @@ def _read_at_once(called: Verb, body: bytes) -> dict[str, Any] | None:
         return None
     values = {name: getattr(given, name) for name in given.__struct_fields__}
     values = {name: value for name, value in values.items() if value is not msgspec.UNSET}
-    if _MAY_NOT_FIT.search(body) or _may_be_long(values, len(body)) or values.get("limit", 0) < 0:
+    if _may_not_fit(body) or _may_be_long(values, len(body)) or values.get("limit", 0) < 0:
         return None
-    if any(map(_holds_structs, called.types.values())):
+    if _has_fields(called):
         check_fields(called, from_json(body, dict[str, Any]), values)
     return values
 
 
-@cache
-def _holds_structs(kind: Any) -> bool:
-    return is_struct_type(kind) or any(map(_holds_structs, get_args(kind)))
+def _may_not_fit(body: bytes) -> bool:
+    """Say whether a body may hold a NUL, or a whole number of more than 64 bits, which is then looked for."""
+    return rb"\u0000" in body or b"0" * 19 in body.translate(_ZEROS)
 
 
 def _may_be_long(values: dict[str, Any], size: int) -> bool:
