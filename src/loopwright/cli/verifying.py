@@ -14,6 +14,7 @@ from loopwright.store import sql
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
 from loopwright.wire.checkpoints import open_checkpoints
+from loopwright.wire.reading import reader_errors
 
 _DAMAGED = "the database file is damaged; stop, and restore the newest backup"
 _ADVICE = (
@@ -119,8 +120,6 @@ def _check_blobs(connection: Connection, blobs: BlobStore, report: Report) -> No
 def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> None:
     import polars as pl
 
-    from loopwright.wire.unreadable import UNREADABLE
-
     for chunk in sql.all_chunks(connection):
         report.chunks += 1
         report.rows += chunk.rows
@@ -129,7 +128,7 @@ def _check_chunks(connection: Connection, blobs: BlobStore, report: Report) -> N
             continue
         try:
             rows = pl.scan_parquet(blobs.path(chunk.digest)).select(pl.len()).collect().item()
-        except UNREADABLE as error:
+        except reader_errors() as error:
             why = str(error).partition("\n")[0]
             report.problems.append(f"chunk {chunk.chunk_id} of {chunk.project}/{chunk.stream} cannot be read: {why}")
             continue

@@ -10,6 +10,7 @@ from loopwright.features import ColumnViewSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
 from loopwright.wire.csv_files import scan_csv
+from loopwright.wire.reading import reader_errors
 
 Named = Iterator[tuple[str, str]]
 """Field and the column that it names."""
@@ -22,8 +23,6 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         InvalidInput: The transform fails on the files' columns.
     """
     import polars as pl
-
-    from loopwright.wire.unreadable import UNREADABLE
 
     source = dataset.spec.source
     path = folder / source.location
@@ -44,7 +43,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         return dict(frame.collect_schema())
     except InvalidInput:
         raise
-    except (Exception, *UNREADABLE) as error:  # noqa: BLE001 - whatever the user's transform raises
+    except (Exception, *reader_errors()) as error:  # noqa: BLE001 - whatever the user's transform raises
         raise InvalidInput(
             f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
             field=f"datasets.{dataset.spec.name}",

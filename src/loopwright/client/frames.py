@@ -10,6 +10,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.tasks import class_name
 from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
+from loopwright.wire.reading import reader_errors
 from loopwright.wire.rows import Framelike
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     """
     import polars as pl
 
-    from loopwright.wire.unreadable import UNREADABLE
-
     if isinstance(rows, pl.DataFrame):
         return rows, "the frame"
     if not isinstance(rows, str | Path):
@@ -45,7 +44,7 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
         raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)
     try:
         return readers[path.suffix](path), path.name
-    except UNREADABLE as error:
+    except reader_errors() as error:
         if path.suffix == ".csv":
             check_text(path)
         raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]) from None

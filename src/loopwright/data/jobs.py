@@ -16,7 +16,7 @@ from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError
 from loopwright.store.work import JobContext, job
 from loopwright.wire.sizes import check_rows_fit, check_texts_fit
-from loopwright.wire.unreadable import UNREADABLE
+from loopwright.wire.reading import reader_errors
 
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
@@ -83,5 +83,5 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.
         context.transform(spec.transform, raw, out)
         check_rows_fit(pl.scan_parquet(out))
         return pl.read_parquet(out)
-    except UNREADABLE as error:
+    except reader_errors() as error:
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None

@@ -17,7 +17,7 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
 from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
-from loopwright.wire.unreadable import UNREADABLE
+from loopwright.wire.reading import reader_errors
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
 _WILD = re.compile(r"[*?\[]")
@@ -159,7 +159,7 @@ def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
     try:
         rows = pl.scan_parquet(paths, glob=False)
         names = rows.collect_schema().names()
-    except UNREADABLE as error:
+    except reader_errors() as error:
         raise unreadable(place, error) from None
     return rows.drop([name for name in names if _INDEX_OF_PANDAS.fullmatch(name)])
 
@@ -167,7 +167,7 @@ def _open_parquet(paths: list[Path], place: str) -> pl.LazyFrame:
 def _open_csv(paths: list[Path], source: SourceSpec) -> pl.LazyFrame:
     try:
         return forget_empty_types(read_csv(paths)).lazy()
-    except UNREADABLE as error:
+    except reader_errors() as error:
         for path in paths:
             check_text(path)
         raise unreadable(_culprit(paths) or source.location, error) from None
@@ -178,7 +178,7 @@ def _culprit(paths: list[Path]) -> str:
     for path in paths:
         try:
             read_csv([path])
-        except UNREADABLE:
+        except reader_errors():
             return str(path)
     return ""
 
