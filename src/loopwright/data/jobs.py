@@ -15,8 +15,8 @@ from loopwright.data.types import DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError
 from loopwright.store.work import JobContext, job
-from loopwright.wire.sizes import check_rows_fit, check_texts_fit
 from loopwright.wire.reading import reader_errors
+from loopwright.wire.sizes import check_rows_fit, check_texts_fit
 
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
