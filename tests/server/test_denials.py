@@ -2,8 +2,9 @@
 
 from loopwright.governance import Actor, Dispatcher
 from loopwright.server.denials import Denials
+from loopwright.wire.credentials import JobClaim, job_token, worker_token
 from loopwright.wire.denials import MOST_REMEMBERED, QUIET_S
-from tests.server.site import Site
+from tests.server.site import SERVICE_TOKEN, Site
 
 EVE = Actor("person:eve", {})
 
@@ -45,6 +46,16 @@ def test_refused_blobs_are_told(guarded: Site) -> None:
     for row in [("person:viewer", "write"), ("person:stranger", "write"), ("person:stranger", "read")]:
         assert (row[0], f"blobs.{row[1]}", "127.0.0.1") in rows
     assert ("stranger", "blobs.read", "127.0.0.1") in rows
+
+
+def test_a_job_that_has_just_ended_is_no_stranger(guarded: Site) -> None:
+    """A worker may still read a blob, or call, the moment after its attempt has ended."""
+    ended = job_token(worker_token(SERVICE_TOKEN), JobClaim("flights", "job_of_before", 1))
+    before = told(guarded)
+    with guarded.http(authorization=f"Bearer {ended}") as http:
+        assert http.put("/v1/flights/blobs", content=b"x").status_code == 401
+        assert http.post("/v1/flights/verbs/data.list", json={}).status_code == 401
+    assert told(guarded) == before
 
 
 def test_a_stranger_is_told_by_address_however_the_secret_varies(guarded: Site) -> None:

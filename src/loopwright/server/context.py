@@ -1,6 +1,7 @@
 """What every route of one server shares."""
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,9 +9,11 @@ from functools import cached_property
 from anyio import CapacityLimiter
 
 from loopwright.config import Settings
-from loopwright.governance import Checkpoints, Dispatcher
+from loopwright.governance import Actor, Checkpoints, Dispatcher
+from loopwright.kernel.errors import Unauthenticated
 from loopwright.loop import Reactor
 from loopwright.server.auth import Gatekeeper
+from loopwright.server.auth.identity import Client
 from loopwright.server.denials import Denials
 from loopwright.server.mailbox import Mailbox
 from loopwright.server.metrics import ServerMetrics
@@ -55,6 +58,21 @@ class ServerContext:
     def writers(self) -> ThreadPoolExecutor:
         """The threads that call verbs on PostgreSQL, as many as it has connections for."""
         return ThreadPoolExecutor(MOST_WRITING, "loopwright-writer")
+
+    async def find_actor(
+        self, method: str, headers: Mapping[str, str], client: Client, what: str, project: str
+    ) -> Actor:
+        """Return who asks for something in a project; of a stranger whom nobody lets in there is an event.
+
+        Raises:
+            Unauthenticated: Nobody is let in.
+        """
+        try:
+            return await self.gatekeeper.find(method, headers, client)
+        except Unauthenticated as error:
+            if error.field != "job":  # that is the platform's own, a moment after its attempt has ended
+                await self.denials.tell_of_stranger(client, what, project)
+            raise
 
     def stop_waiting(self) -> None:
         """Answer every call that waits for news, and take no more such calls."""

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from loopwright.governance import SERVICE_ACTOR, Actor
-from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge, Unauthenticated
+from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge
 from loopwright.kernel.verbs import Role
 from loopwright.server.answers import JsonAnswer
 from loopwright.server.context import ServerContext
@@ -76,11 +76,7 @@ async def get_blob(request: Request) -> Response:
 async def _let_in(context: ServerContext, request: Request, *, can_write: bool) -> Actor:
     """Return who asks; of one that is refused there is an event, as of a call."""
     project, what = request.path_params["project"], "blobs.write" if can_write else "blobs.read"
-    try:
-        actor = await context.gatekeeper.find_actor(request)
-    except Unauthenticated:
-        await context.denials.tell_of_stranger(request.scope.get("client"), what, project)
-        raise
+    actor = await context.find_actor(request.method, request.headers, request.scope.get("client"), what, project)
     try:
         _require(actor, project, can_write=can_write)
     except PermissionDenied:

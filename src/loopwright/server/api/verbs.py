@@ -21,11 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from loopwright.governance import Actor, check_arguments, check_permission, find_verb, read_arguments
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.documents import from_json, to_json
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied, Unauthenticated
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied
 from loopwright.kernel.verbs import Verb
 from loopwright.loop import OperationContext
 from loopwright.server.answers import JSON_HEADERS, crash_answer, error_answer, read_body
-from loopwright.server.auth.identity import Client
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
 from loopwright.store.jobs import ONE_OF_EACH
@@ -87,7 +86,7 @@ class VerbCalls:
         request = Request(scope, receive)
         answer: Response
         try:
-            actor = await _identify(self._context, headers, scope.get("client"), project, name)
+            actor = await self._context.find_actor("POST", headers, scope.get("client"), name, project)
             sent = await read_body(request)
             called = find_verb(name)
             asked = Asked(called, actor, project, sent, headers, request.is_disconnected)
@@ -106,24 +105,12 @@ async def call_verb(request: Request) -> Response:
     """Call a verb or query, by an address that only the router takes apart, such as one with encoded letters."""
     context: ServerContext = request.app.state.context
     project, name = request.path_params["project"], request.path_params["name"]
-    actor = await _identify(context, request.headers, request.scope.get("client"), project, name)
+    actor = await context.find_actor("POST", request.headers, request.scope.get("client"), name, project)
     sent = await read_body(request)
     called = find_verb(name)
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
-
-
-async def _identify(
-    context: ServerContext, headers: Mapping[str, str], client: Client, project: str, verb: str
-) -> Actor:
-    """Return who calls; of a stranger whom nobody lets in there is an event."""
-    try:
-        return await context.gatekeeper.find("POST", headers, client)
-    except Unauthenticated as error:
-        if error.field != "job":  # that is the platform's own, a moment after its attempt has ended
-            await context.denials.tell_of_stranger(client, verb, project)
-        raise
 
 
 def _target(scope: Scope) -> tuple[str, str] | None:

@@ -65,11 +65,8 @@ def _find_action(name: str) -> Action:
 async def _call(request: Request, project: str, action: Action, form: dict[str, str]) -> None:
     """Call the verb; of a call that is refused there is an event, as where it comes by the API."""
     context: ServerContext = request.app.state.context
-    try:
-        actor = await context.gatekeeper.find_actor(request)
-    except Unauthenticated:
-        await context.denials.tell_of_stranger(request.scope.get("client"), action.name, project)
-        raise
+    client = request.scope.get("client")
+    actor = await context.find_actor(request.method, request.headers, client, action.name, project)
     args, key = _arguments(action, form)
     call = partial(context.dispatcher.call, action.name, args, actor=actor, project=project, idempotency_key=key)
     try:
