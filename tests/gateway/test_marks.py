@@ -28,7 +28,9 @@ def test_on_a_full_disk_a_page_is_in_memory_and_nothing_is_mapped_that_has_no_ro
     file.touch()
     os.truncate(file, 64)  # as a copy of a state folder leaves it: a size, and no block
     monkeypatch.setattr(os, "posix_fallocate", full)
+    handles = len(os.listdir("/proc/self/fd"))
     page = Page.at(file)
+    assert len(os.listdir("/proc/self/fd")) == handles + 2, "its own, and that of the map"
     page.bytes[0:4] = b"\x03abc"
     assert page.read() == b"abc"
     assert file.read_bytes() == bytes(64)

@@ -39,6 +39,7 @@ def target(store: online.OnlineStore, views: list[BoundView], spec: DatasetPushS
     functions = {
         "warmer": lambda frame: frame.with_columns(pl.col("temp") + 1),
         "broken": lambda frame: 1 / 0,
+        "forgetful": lambda frame: None,
         "decimals": lambda frame: frame.with_columns(comma),
         "capitals": lambda frame: frame.with_columns(pl.col("origin").str.to_uppercase()),
     }
@@ -78,6 +79,12 @@ def test_a_transform_that_raises_takes_nothing_from_the_others(store: online.Onl
     healthy = target(store, views[:1], specs[0])
     healthy.commit(healthy.prepare([ROW], STAMP), NOON, lambda batch: None)
     assert temp(store, views[0]) == 5.5
+
+
+def test_a_transform_that_returns_no_frame_is_told_so(store: online.OnlineStore) -> None:
+    forgetful = DatasetPushSpec("weather", ["origin"], "observed_at", {}, code("forgetful"), SPEC.dtypes)
+    with pytest.raises(StepFailed, match=r"transform of weather .*NoneType is no frame"):
+        target(store, [view("none", forgetful)], forgetful).prepare([ROW], STAMP)
 
 
 def test_a_transform_that_changes_a_columns_kind_is_given_what_was_sent(store: online.OnlineStore) -> None:

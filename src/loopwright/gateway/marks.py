@@ -71,11 +71,14 @@ class Page:
         Where the disk has no room for it the page has no name, and what it says is lost with its process: a gateway
         that can start and say that its disk is full is worth more.
         """
+        handle = -1
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             _make_room(handle)
         except OSError as error:
             log.error("what runs cannot be marked in %s: %s", path, error.strerror)
+            if handle >= 0:
+                os.close(handle)
             return cls.new()
         return cls(handle)
 

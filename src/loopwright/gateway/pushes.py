@@ -154,6 +154,8 @@ class PushTarget:
             answer = function(frame.lazy())
             # The engine for large frames, which is the default, takes three times as long on a few rows.
             answer = answer.collect(engine="in-memory") if isinstance(answer, pl.LazyFrame) else answer
+            if not isinstance(answer, pl.DataFrame):
+                raise TypeError(f"a {type(answer).__name__} is no frame: it returns the frame that it made")
         except LoopwrightError:
             raise
         except Exception as error:

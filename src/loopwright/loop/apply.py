@@ -106,7 +106,7 @@ def _without_deleted(tx: Tx, spec: ProjectSpec) -> ProjectSpec:
     for kind, field in (("view", "views"), ("request", "requests"), ("service", "services")):
         there[field] = {definition.name for definition in features.list_definitions(tx, kind=kind)}
     kept = {
-        field: [dataset_spec for dataset_spec in getattr(spec, field) if dataset_spec.name in names]
+        field: [declared for declared in getattr(spec, field) if declared.name in names]
         for field, names in there.items()
     }
     return msgspec.structs.replace(spec, **kept)
@@ -259,8 +259,8 @@ def _short(value: Any, is_duration: bool = False) -> str:
 def check_spec(spec: ProjectSpec) -> None:
     """Check that everything a declaration names is declared too, and may be named so."""
     for kind in _KINDS:
-        for place, deployment_spec in enumerate(getattr(spec, kind)):
-            check_name(_name(deployment_spec), f"{kind}[{place}].name")
+        for place, declared in enumerate(getattr(spec, kind)):
+            check_name(_name(declared), f"{kind}[{place}].name")
     names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
     _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")
     for service in spec.services:

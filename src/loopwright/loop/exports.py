@@ -3,7 +3,7 @@
 import msgspec
 
 from loopwright import serving
-from loopwright.kernel.clock import check_zone, parse_moment, parse_span
+from loopwright.kernel.clock import check_span, check_zone, parse_moment, parse_span
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, Role, verb
 from loopwright.loop.apply import current_spec
@@ -41,7 +41,7 @@ def start_skew_audit(
     begin = None if start_at is None else parse_moment(start_at, "start_at")
     end = None if end_at is None else parse_moment(end_at, "end_at")
     if begin is not None and end is not None:
-        parse_span(begin, end)
+        check_span(begin, end)
     work = AuditSkew(deployment, min(rows, 100_000), begin, end)
     return tx.start_job(work, tx.ref("deployment", deployment))
 
