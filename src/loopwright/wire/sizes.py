@@ -1,13 +1,12 @@
 """How large rows become in memory: a file of a few kilobytes may say that one value comes a billion times."""
 
-import os
-
 import polars as pl
 
 from loopwright.kernel.errors import TooLarge
+from loopwright.wire.memory import memory_bytes
 
-MOST_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-"""What the rows of one job may take: half of the machine, for more than one copy of them is made."""
+MOST_BYTES = memory_bytes() // 2
+"""What the rows of one job may take: half of what there is, for more than one copy of them is made."""
 _WIDTHS: dict[pl.DataType, float] = {
     pl.Null(): 0,
     pl.Boolean(): 1 / 8,

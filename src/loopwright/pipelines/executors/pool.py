@@ -23,6 +23,7 @@ from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_in
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
 from loopwright.wire import orphans
+from loopwright.wire.memory import memory_bytes
 
 log = logging.getLogger("loopwright.pipelines")
 
@@ -42,7 +43,7 @@ class ChildPool(Executor):
     Args:
         folder: Where code is unpacked and children have their folders.
         blobs: Where code and values come from and outputs go to.
-        most_bytes: Memory a child may use; three quarters of the machine's where None.
+        most_bytes: Memory a child may use; three quarters of what there is where None.
         enclosure: How children are shut in; None if they are not.
         idle_s: How long a child is kept that has nothing to do.
         slots: How many children are at work at once for the jobs of each lane.
@@ -61,7 +62,7 @@ class ChildPool(Executor):
         self._folder = folder
         self._blobs = blobs
         self._enclosure = enclosure
-        self._most_bytes = most_bytes or int(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.75)
+        self._most_bytes = most_bytes or int(memory_bytes() * 0.75)
         self._idle_s = idle_s
         self._slots = {} if slots is None else dict(slots)
         self._idle: list[Child] = []
