@@ -36,6 +36,25 @@ def test_a_process_that_keeps_dying_is_named_with_how_it_died(settings: Settings
     assert all(finding.is_fine for finding in examine(settings))
 
 
+def ports_at(settings: Settings, host: str) -> list[Finding]:
+    return [one for one in examine(msgspec.structs.replace(settings, host=host)) if one.what.endswith(" port")]
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1"])
+def test_a_host_that_is_not_this_machine_is_named_by_its_setting(settings: Settings, host: str) -> None:
+    found = ports_at(settings, host)
+    assert [one.is_fine for one in found] == [False, False]
+    assert all(one.found.startswith(host) and "LOOPWRIGHT_HOST" in one.next_step for one in found)
+
+
+def test_ports_are_looked_at_of_ipv6_too(settings: Settings) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    assert [one.is_fine for one in ports_at(settings, "::1")] == [True, True]
+
+
 @pytest.mark.slow
 def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
@@ -50,7 +69,7 @@ def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Pa
     for what in ("server port", "database", "blob store"):
         assert not found[what].is_fine
         assert found[what].next_step
-    assert found["server port"].found == f"{settings.port} is taken by another program"
+    assert found["server port"].found == f"{settings.port}: Address already in use"
     assert "set LOOPWRIGHT_PORT" in found["server port"].next_step
     assert "set LOOPWRIGHT_GATEWAY_PORT" in found["gateway port"].next_step
     assert "hunter2" not in str(found)

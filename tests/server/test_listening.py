@@ -44,7 +44,7 @@ def test_what_is_no_port_is_refused(port: int) -> None:
         check_port("server", "127.0.0.1", port)
 
 
-@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1", "[::1]", "2001:db8::1"])
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "203.0.113.1", "[::1]", "2001:db8::1", "lw..example"])
 def test_a_host_that_is_not_this_machine_is_not_told_as_a_port_in_use(host: str) -> None:
     with pytest.raises(LoopwrightError) as told:
         check_port("server", host, free_port())

@@ -3,7 +3,6 @@
 import errno
 import json
 import shutil
-import socket
 import sys
 import time
 from importlib import metadata
@@ -15,7 +14,7 @@ import msgspec
 from loopwright.config import Settings
 from loopwright.kernel.clock import WallClock, parse_moment
 from loopwright.kernel.errors import LoopwrightError, Unavailable
-from loopwright.server import find_dying, find_running
+from loopwright.server import check_port, find_dying, find_running
 from loopwright.store.blobs import open_blob_store, try_out
 from loopwright.store.engine import Database
 from loopwright.wire.addresses import Addresses, base_url
@@ -91,14 +90,14 @@ def _own_port(role: str, url: str) -> Finding:
 
 
 def _free_port(settings: Settings, role: str) -> Finding:
-    port: int = getattr(settings, _PORTS[role])
-    with socket.socket() as probe:
-        is_free = probe.connect_ex((settings.host, port)) != 0
-    if is_free:
-        return Finding(f"{role} port", True, f"{port} is free")
-    who = "another Loopwright" if _answers(base_url(settings.host, port)) else "another program"
-    next_step = f"stop what listens there, or set LOOPWRIGHT_{_PORTS[role].upper()}"
-    return Finding(f"{role} port", False, f"{port} is taken by {who}", next_step)
+    what, port = f"{role} port", getattr(settings, _PORTS[role])
+    try:
+        check_port(role, settings.host, port)
+    except LoopwrightError as error:
+        who = " by another Loopwright" if _answers(base_url(settings.host, port)) else ""
+        next_step = error.next_step or f"set {error.field}: {error.rule}"
+        return Finding(what, False, f"{error.value}{who}", next_step)
+    return Finding(what, True, f"{port} is free")
 
 
 def _answers(url: str) -> bool:

@@ -36,6 +36,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         paths = sorted(folder / one for one in glob(source.location, root_dir=folder, recursive=True))
     if not paths:
         return None
+    unreadable: tuple[type[BaseException], ...] = (Exception, *reader_errors())  # whatever a transform raises, too
     try:
         frame = pl.scan_parquet(paths, glob=False) if source.kind == "parquet" else scan_csv(paths)
         if dataset.transform is not None:
@@ -43,7 +44,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         return dict(frame.collect_schema())
     except InvalidInput:
         raise
-    except (Exception, *reader_errors()) as error:  # noqa: BLE001 - whatever the user's transform raises
+    except unreadable as error:
         raise InvalidInput(
             f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
             field=f"datasets.{dataset.spec.name}",

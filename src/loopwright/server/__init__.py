@@ -6,7 +6,7 @@ What needs the web framework is imported when it is first named, because command
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.server.listening import free_port
+from loopwright.server.listening import check_port, free_port
 from loopwright.server.logs import older_part
 from loopwright.server.ownership import (
     clear_state,
@@ -38,6 +38,7 @@ __all__ = [
     "JsonAnswer",
     "ServerContext",
     "Supervisor",
+    "check_port",
     "clear_state",
     "error_answer",
     "find_dying",

@@ -62,6 +62,8 @@ def check_port(role: str, host: str, port: int) -> None:
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
+    except UnicodeError as error:  # a part of the name is empty or too long
+        raise _cannot_listen(role, host, port, OSError(0, str(error))) from None
     except OSError as error:
         raise _cannot_listen(role, host, port, error) from None
 
