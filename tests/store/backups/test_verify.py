@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from loopwright.governance import audit
-from loopwright.store.backups import verify_backup
+from loopwright.kernel.errors import Corrupt
+from loopwright.store.backups import Backup, list_backups, verify_backup
 from loopwright.store.engine import Connection
 from tests.store.backups.conftest import Platform
 
@@ -35,3 +38,19 @@ def test_each_lost_or_changed_object_is_named(platform: Platform, tmp_path: Path
     assert [digest[:12] in problem for problem in problems] == [True, False, False]
     assert segment[:12] in problems[1]
     assert "changed" in problems[2]
+
+
+def test_a_changed_document_is_no_backup_and_one_of_an_older_version_is(platform: Platform, tmp_path: Path) -> None:
+    """Objects are known by their digests; what names them was not."""
+    platform.register(b"a model")
+    platform.spool(1, b"rows")
+    backup = platform.back_up()
+    file = tmp_path / "backups" / "backups" / f"{backup.backup_id}.json"
+    written = file.read_bytes()
+    assert platform.place.read(backup.backup_id, Backup) == backup
+    file.write_bytes(written.replace(b"predictions/late", b"predictions/lbte"))  # its rows would go elsewhere
+    with pytest.raises(Corrupt, match="was changed") as refused:
+        platform.place.read(backup.backup_id, Backup)
+    assert refused.value.value == backup.backup_id
+    file.write_bytes(written.rpartition(b',"digest"')[0] + b"}")
+    assert list_backups(platform.place) == [backup]

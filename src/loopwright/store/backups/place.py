@@ -1,14 +1,16 @@
 """Where backups are: objects by digest, and one named document a backup."""
 
+import re
 from pathlib import Path
 from typing import TypeVar
 
-from loopwright.kernel.documents import from_json
-from loopwright.kernel.errors import NotFound
+from loopwright.kernel.documents import digest_bytes, from_json
+from loopwright.kernel.errors import Corrupt, NotFound
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.shelves import open_shelf
 
 T = TypeVar("T")
+_DIGEST = re.compile(rb',"digest":"[0-9a-f]{64}"}\Z')
 
 
 class BackupPlace:
@@ -36,19 +38,39 @@ class BackupPlace:
 
         Raises:
             NotFound: There is none of that id.
+            Corrupt: It is not what was written.
         """
         if backup_id not in self.ids():
             raise NotFound("there is no such backup", field="backup", value=backup_id, rule=", ".join(self.ids()[-5:]))
-        return from_json(self._documents.get(f"{backup_id}.json"), kind, backup_id)
+        body = self._documents.get(f"{backup_id}.json")
+        _check(body, backup_id)
+        return from_json(body, kind, backup_id)
 
     def write(self, backup_id: str, document: bytes) -> None:
-        """Write the document of a backup, durably.
+        """Write the document of a backup, a JSON object, durably; a digest of it becomes its last field.
 
         Raises:
             Unavailable: The place cannot be written.
         """
-        self._documents.put(f"{backup_id}.json", document)
+        self._documents.put(f"{backup_id}.json", document[:-1] + _end_of(document))
 
     def forget(self, backup_id: str) -> None:
         """Remove the document of a backup; its objects stay for the others."""
         self._documents.delete(f"{backup_id}.json")
+
+
+def _end_of(document: bytes) -> bytes:
+    """Return how a document ends that holds its own digest, which is that of all of it without this field."""
+    return b',"digest":"%s"}' % digest_bytes(document).encode()
+
+
+def _check(body: bytes, backup_id: str) -> None:
+    """Refuse a document that was changed; those of older versions hold no digest."""
+    found = _DIGEST.search(body)
+    if found is not None and _end_of(body[: found.start()] + b"}") != found[0]:
+        raise Corrupt(
+            "the document of this backup was changed",
+            field="backup",
+            value=backup_id,
+            next_step="use another backup: --backup ID",
+        )
