@@ -112,6 +112,26 @@ def test_a_cleared_folder_keeps_its_lock_alone(settings: Settings) -> None:
     assert [child.name for child in settings.state_dir.iterdir()] == ["server.lock"]
 
 
+def test_clearing_that_was_broken_off_leaves_nothing_that_looks_like_a_platform(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings.state_dir / "blobs" / "ab").mkdir(parents=True)
+    (settings.state_dir / "loopwright.db").write_text("rows")
+
+    def die(folder: Path, **_: object) -> None:
+        if folder.exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            clear_state(settings)
+    left = {child.name for child in settings.state_dir.iterdir()}
+    assert left == {"server.lock", ".leaving"}
+    clear_state(settings)
+    assert [child.name for child in settings.state_dir.iterdir()] == ["server.lock"]
+
+
 @pytest.mark.slow
 def test_who_is_refused_leaves_the_running_platform_findable(settings: Settings) -> None:
     place = {"url": "http://a", "gateway_url": "http://b", "pid": os.getppid(), "pids": {"server": 2}}

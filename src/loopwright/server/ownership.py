@@ -14,6 +14,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.wire.folders import hold_folder, is_held
 
 _LOCK = "server.lock"
+_LEAVING = ".leaving"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -71,15 +72,24 @@ def nobody_else(settings: Settings) -> Iterator[None]:
 def clear_state(settings: Settings) -> None:
     """Delete what a state folder holds, but for the lock that keeps others out meanwhile.
 
+    Deleting takes seconds and may be broken off, so everything leaves its place first: a database without its blobs
+    would be taken for a platform. Spools leave before it, or a new project of the same name would get their rows.
+
     Raises:
         Unavailable: A server, gateway or worker works on it.
     """
     with nobody_else(settings):
-        for child in settings.state_dir.iterdir():
-            if child.is_dir() and not child.is_symlink():
-                shutil.rmtree(child)
-            elif child.name != _LOCK:
-                child.unlink()
+        leaving = settings.state_dir / _LEAVING
+        shutil.rmtree(leaving, ignore_errors=True)  # of a time before
+        leaving.mkdir(mode=0o700)
+        for child in sorted(settings.state_dir.iterdir(), key=_when_it_leaves):
+            if child.name not in (_LOCK, _LEAVING):
+                child.rename(leaving / child.name)
+        shutil.rmtree(leaving)
+
+
+def _when_it_leaves(child: Path) -> tuple[bool, bool]:
+    return not child.name.startswith("gateway-"), not child.is_file()
 
 
 def find_running(settings: Settings) -> Place | None:
