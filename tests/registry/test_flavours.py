@@ -364,6 +364,20 @@ def test_a_lightgbm_model_reads_columns_by_name_whatever_order_it_was_fitted_in(
     assert refused.value.value == "log_a"
 
 
+def test_a_lightgbm_model_that_answers_margins_is_no_classifier(tmp_path: Path) -> None:
+    def margins(y: Any, raw: Any) -> Any:
+        p = 1 / (1 + np.exp(-raw))
+        return p - y, p * (1 - p)
+
+    X, y, _ = numbers()
+    model = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, objective=margins).fit(X, (y > 0).astype(float))
+    with pytest.raises(InvalidInput, match="answers margins"):
+        save_model(model, tmp_path, columns_of(pd.DataFrame(X)), "binary")
+    model.booster_.save_model(tmp_path / "theirs.txt")
+    with pytest.raises(InvalidInput, match="answers margins"):
+        inspect_file(tmp_path / "theirs.txt", tmp_path / "out", "binary")
+
+
 def test_classes_that_are_whole_numbers_are_named_so_whatever_held_them(tmp_path: Path) -> None:
     X, y, _ = numbers()
     columns = [TrainingColumn(f"x{place}", "number") for place in range(X.shape[1])]

@@ -122,6 +122,14 @@ def _describe(booster: Any, columns: list[TrainingColumn], task: Task, classes: 
         raise InvalidInput(
             "the model's outputs do not fit the task", field="task", value=task, rule=f"{outputs} output(s)"
         )
+    if task in ("binary", "multiclass") and "\nobjective=" not in _head(booster):
+        raise InvalidInput(
+            "a model with an objective of its own answers margins and no probabilities",
+            field="model",
+            value="custom objective",
+            rule=f"an objective of LightGBM's own for the task {task}",
+            next_step="fit with such an objective, or as another task if the value itself is the answer",
+        )
     inputs = [column.to_input() for column in _in_order_of(booster.feature_name(), columns)]
     if booster.pandas_categorical:
         inputs = _with_levels(inputs, booster.pandas_categorical)
@@ -170,9 +178,8 @@ def _with_levels(inputs: list[InputColumn], levels: list[list[Any]]) -> list[Inp
 
 def _columns_of(booster: Any) -> list[TrainingColumn]:
     """Read names and kinds from the model: ``feature_infos`` has categories as ``0:1:2``, numbers as ``[low:high]``."""
-    head = booster.model_to_string(num_iteration=1).split("\nTree=", 1)[0]
     infos = (
-        next((line for line in head.splitlines() if line.startswith("feature_infos=")), "=")
+        next((line for line in _head(booster).splitlines() if line.startswith("feature_infos=")), "=")
         .partition("=")[2]
         .split(" ")
     )
@@ -182,3 +189,8 @@ def _columns_of(booster: Any) -> list[TrainingColumn]:
         TrainingColumn(name, "category" if kind == "category" else "number")
         for name, kind in zip(booster.feature_name(), kinds, strict=True)
     ]
+
+
+def _head(booster: Any) -> str:
+    text: str = booster.model_to_string(num_iteration=1)
+    return text.split("\nTree=", 1)[0]
