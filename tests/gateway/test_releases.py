@@ -1,12 +1,20 @@
 """Swaps: no request fails while releases come, and a release that cannot be loaded leaves the old one."""
 
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
+from loopwright.gateway.releases import LONGEST_RETRY_S, ReleaseKeeper, Waiting
+from loopwright.kernel.errors import Unavailable
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.store.types import BlobRef
 from tests.gateway.conftest import World, booster, number_columns, x_row
 from tests.gateway.test_process import PREDICT, Load, start_served
+from tests.gateway.test_runtime import GOOD, runtime
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -31,6 +39,20 @@ def test_releases_are_swapped_under_load_without_a_failed_request(world: World) 
     assert {answer["release"] for answer in load.answers} >= {1, 4}
     for answer in load.answers:
         assert {one["model_version"] for one in answer["predictions"]} == {answer["release"]}
+
+
+def test_a_release_that_cannot_be_loaded_for_days_stops_no_other(tmp_path: Path) -> None:
+    """The pause grows with each try: a number too large for it was raised instead, and kept all others from loading."""
+
+    def launch(*_: Any) -> Any:
+        raise Unavailable("the blob store does not answer")
+
+    launcher: Any = SimpleNamespace(launch=launch)
+    keeper = ReleaseKeeper(tmp_path, SimpleNamespace(), launcher, "g", "http://g")  # type: ignore[arg-type]
+    waiting = Waiting(runtime(GOOD).release, tries=5000)
+    before = time.monotonic()
+    assert not keeper._launch(waiting)
+    assert before < waiting.due_at <= time.monotonic() + LONGEST_RETRY_S
 
 
 def test_a_release_that_cannot_be_loaded_keeps_the_old_one(world: World) -> None:

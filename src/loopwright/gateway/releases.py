@@ -18,6 +18,7 @@ from loopwright.gateway.launching import Launcher, Served
 from loopwright.gateway.pauses import ChildCrashed
 from loopwright.gateway.runtime import champion_place
 from loopwright.governance import Token, projects, tokens
+from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
@@ -320,7 +321,7 @@ class ReleaseKeeper:
             # What has crashed a process will do so again, and is told at once.
             is_lost = isinstance(error, ReleaseBarred) or (isinstance(error, ChildCrashed) and error.is_own_fault)
             waiting.tries = TRIES if is_lost else waiting.tries + 1
-            delay_s = LONGEST_RETRY_S if is_lost else min(RETRY_S * 2 ** max(0, waiting.tries - TRIES), LONGEST_RETRY_S)
+            delay_s = LONGEST_RETRY_S if is_lost else backoff_s(waiting.tries - TRIES, RETRY_S, LONGEST_RETRY_S)
             waiting.due_at = time.monotonic() + (0 if waiting.tries < TRIES else delay_s)
             return False
         self.failures.pop(name, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.states import check_change
@@ -194,7 +195,7 @@ class _Board:
 
     def _fail(self, run: StepRun, ended: EndedStep, error: dict[str, Any], now: dict[str, Any]) -> None:
         will_retry = ended.may_retry and run.failures < self._agenda.steps[run.step].retries
-        pause_s = min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0**run.failures)
+        pause_s = backoff_s(run.failures, BACKOFF_S, LONGEST_BACKOFF_S)
         due_at = self._tx.wall_us + int(pause_s * SECOND_US) if will_retry else None
         check_change("step", STEP_STATES, run.state, "failed")
         self._change(run, state="failed", error=error, failures=run.failures + 1, due_at=due_at, **now)

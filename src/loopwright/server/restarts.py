@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from loopwright.kernel.backoff import backoff_s
+
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 15.0
-_DOUBLED = 16
-"""So often a pause is doubled, at most; it is the longest by then. Whoever keeps dying for hours has many deaths."""
 SETTLED_S = 10.0
 """Whoever has run for so long is not said to keep dying."""
 
@@ -71,6 +71,6 @@ class Restarts:
 
     def _died(self, role: str, how: str) -> None:
         life = self._lives[role]
-        pause_s = min(FIRST_PAUSE_S * 2 ** min(life.deaths, _DOUBLED), LONGEST_PAUSE_S)
+        pause_s = backoff_s(life.deaths, FIRST_PAUSE_S, LONGEST_PAUSE_S)
         life.deaths, life.how, life.due = life.deaths + 1, how, self._now() + pause_s
         self._tell(f"the {role} {how}; it is started again in {pause_s:g} s (loopwright logs {role})")
