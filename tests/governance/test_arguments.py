@@ -56,6 +56,25 @@ def test_what_does_not_fit_is_named(body: bytes, field: str) -> None:
     assert refused.value.field == field
 
 
+@pytest.mark.parametrize(
+    ("verb", "sent", "field"),
+    [
+        (
+            "tracking.start_run",
+            {"experiment": "late", "params": {f"p{number}": 1 for number in range(10_001)}},
+            "params",
+        ),
+        ("tracking.set_tags", {"run_id": "run_x", "tags": {f"t{number}": "x" for number in range(10_001)}}, "tags"),
+        ("jobs.list", {"states": ["x"] * 10_001}, "states"),
+        ("jobs.list", {"states": ["a state"] * 100_001}, "states"),
+    ],
+)
+def test_an_argument_has_no_more_entries_than_a_call_gets_done_with(verb: str, sent: Any, field: str) -> None:
+    with pytest.raises(InvalidInput, match="too many entries") as refused:
+        read_arguments(find_verb(verb), json.dumps(sent).encode())
+    assert refused.value.field == field
+
+
 @pytest.mark.parametrize("verb", ["blobs.keep", "data.start_import"])
 def test_no_blob_has_less_than_no_bytes(verb: str) -> None:
     named = [{"digest": "a" * 64, "size_bytes": -1}]

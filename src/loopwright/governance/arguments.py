@@ -18,6 +18,9 @@ MOST_LETTERS = 500
 MOST_LETTERS_OF_PROSE = 20_000
 MOST_LETTERS_INSIDE = 250_000
 """Of a text somewhere inside an argument, such as a command or a cell of a table."""
+MOST_ENTRIES = 10_000
+"""Of a list or mapping that is an argument of its own: each may be a row, and a query of them all takes its time."""
+_MOST_OF = {str: MOST_LETTERS, list: MOST_ENTRIES, dict: MOST_ENTRIES}
 _PROSE = {"reason", "force_reason", "forced_reason", "cause", "message", "why", "filter"}
 _DEEPEST = 100
 _NESTED = (dict, list)
@@ -127,6 +130,9 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
             hint = suggest(name, called.parameters)
             raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
         check_content(name, given)
+        if called.surface != "internal" and isinstance(given, list | dict) and len(given) > MOST_ENTRIES:
+            rule = f"at most {MOST_ENTRIES} entries"
+            raise InvalidInput("this has too many entries", field=name, value=len(given), rule=rule)
         values[name] = convert(given, called.types[name], field=name)
         if name == "limit" and values[name] < 0:  # "all" to SQLite
             raise InvalidInput("a limit is not negative", field=name, value=given, rule="0 or more")
@@ -171,10 +177,12 @@ def _may_not_fit(body: bytes) -> bool:
 
 
 def _may_be_long(values: dict[str, Any], size: int) -> bool:
-    """Say whether a body of so many bytes may hold a text that is too long, which is then looked for."""
+    """Say whether a body of so many bytes may hold a text or a list that is too long, which is then looked for."""
     if size <= MOST_LETTERS:
         return False
-    return size > MOST_LETTERS_INSIDE or any(type(each) is str and len(each) > MOST_LETTERS for each in values.values())
+    return size > MOST_LETTERS_INSIDE or any(
+        len(each) > most for each in values.values() if (most := _MOST_OF.get(type(each)))
+    )
 
 
 _DECODERS: dict[Callable[..., Any], "msgspec.json.Decoder[Any] | None"] = {}
