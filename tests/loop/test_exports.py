@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, TooBusy
+from loopwright.loop.exports import MOST_WAITING
 from tests.loop.conftest import Loop
 
 
@@ -24,6 +25,19 @@ def test_a_stretch_is_named_by_its_days(loop: Loop, verb: str) -> None:
     assert by_days == in_us
     with pytest.raises(InvalidInput, match="field: start_at"):
         loop(verb, deployment="late", start_at="March", end_at="2013-04-01")
+
+
+def test_what_waits_is_not_queued_again_and_only_so_much_waits(loop: Loop) -> None:
+    """A viewer asks for these: whoever asked for thousands would keep everybody's jobs waiting."""
+    first = loop("loop.start_export", deployment="late", start_at=0, end_at=1)
+    assert loop("loop.start_export", deployment="late", start_at=0, end_at=1).job_id == first.job_id
+    for end_at in range(2, MOST_WAITING + 1):
+        loop("loop.start_export", deployment="late", start_at=0, end_at=end_at)
+    with pytest.raises(TooBusy, match="wait in the project"):
+        loop("loop.start_export", deployment="late", start_at=0, end_at=MOST_WAITING + 1)
+    assert loop("loop.start_export", deployment="late", start_at=0, end_at=1).job_id == first.job_id
+    loop("jobs.cancel", job_id=first.job_id)
+    assert loop("loop.start_export", deployment="late", start_at=0, end_at=1).job_id != first.job_id
 
 
 def test_windows_and_reports_are_asked_for_by_days(serving: Loop) -> None:

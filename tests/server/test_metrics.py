@@ -61,9 +61,12 @@ def test_with_auth_a_token_is_asked_for_and_needs_are_told_of_its_projects(guard
         raised = {"subject": f"{project}/deployment:late", "kind": "drift", "message": "drift"}
         guarded.call("monitoring.raise_alert", "service", project, **raised)
     for role, projects in (("viewer", {"flights"}), ("stranger", {"other"}), ("service", {"flights", "other"})):
-        needs = scrape(guarded, role)["loopwright_needs_attention"]
+        read = scrape(guarded, role)
+        needs = read["loopwright_needs_attention"]
         assert {project for _, project, _ in needs} == projects
         assert set(needs.values()) == {1}
+        # What others do shows in numbers of all projects together.
+        assert (set(read) != {"loopwright_needs_attention"}) == (role == "service")
 
 
 def test_the_platform_s_depths_are_those_of_its_rows(dispatcher: Dispatcher, wall: FixedClock) -> None:

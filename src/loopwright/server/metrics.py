@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from loopwright import serving
-from loopwright.governance import SYSTEM, Actor, Dispatcher, projects
+from loopwright.governance import EVERY_PROJECT, SYSTEM, Actor, Dispatcher, projects
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import find_needs
 from loopwright.store import sql as store_sql
@@ -109,20 +109,23 @@ class _Snapshot(Collector):
 
 
 def write_metrics(metrics: ServerMetrics, dispatcher: Dispatcher, actor: Actor) -> bytes:
-    """Return everything in Prometheus' text format, read on one snapshot of the database.
+    """Return what an actor may know in Prometheus' text format, read on one snapshot of the database.
 
     Args:
         metrics: Of this process.
         dispatcher: Of this server.
-        actor: Who reads; what needs a person is told of the projects it has a role in.
+        actor: Who reads; what needs a person is told of the projects it has a role in, and of the platform, whose
+            numbers are those of all projects together, to whom has one in all.
     """
+    is_for_all = EVERY_PROJECT in actor.roles
     snapshot = CollectorRegistry()
     with dispatcher.database.reading() as connection:
         tx = dispatcher.tx(connection, SYSTEM, actor)
-        snapshot.register(_Snapshot(_platform(tx)))
+        if is_for_all:
+            snapshot.register(_Snapshot(_platform(tx)))
         named = [project.name for project in projects.list_projects(tx)]
         snapshot.register(_Snapshot([_needs(dispatcher.tx(connection, name, actor) for name in named)]))
-    return generate_latest(metrics.registry) + generate_latest(snapshot)
+    return (generate_latest(metrics.registry) if is_for_all else b"") + generate_latest(snapshot)
 
 
 def _platform(tx: Tx) -> Iterator[Metric]:
