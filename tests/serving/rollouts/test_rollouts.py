@@ -221,16 +221,17 @@ def test_who_had_a_hand_in_a_version_does_not_approve_it(
 
 
 @pytest.mark.parametrize("deleted", ["", "run", "execution", "experiment", "pipeline", "run execution"])
-def test_who_started_a_training_does_not_approve_it_whatever_they_delete_first(
+def test_who_wrote_or_started_a_training_does_not_approve_it_whatever_they_delete_first(
     declare: Call, call: Call, service: Call, dispatcher: Dispatcher, blob_store: Any, deleted: str
 ) -> None:
     ana, ed = as_person(dispatcher, "ana"), as_person(dispatcher, "ed", Role.EDITOR)
+    eve, ben = as_person(dispatcher, "eve"), as_person(dispatcher, "ben")
     declare(approve=PERSON)
     stored = blob_store.put(b"{}")
     service("blobs.keep", blobs=[to_builtins(stored)])
     function = {"digest": stored.digest, "module": "m", "qualname": "f", "function_digest": stored.digest}
     steps = [{"name": "fit", "kind": "call", "function": function}]
-    call("pipelines.declare", spec={"name": "fit", "steps": steps, "params": {}})
+    eve("pipelines.declare", spec={"name": "fit", "steps": steps, "params": {}})
     execution = ana("pipelines.start", pipeline="fit")
     run = service("tracking.start_run", experiment="fits", execution_id=execution.execution_id)
     file = {"path": "m.json", "digest": stored.digest, "size_bytes": stored.size_bytes}
@@ -241,11 +242,13 @@ def test_who_started_a_training_does_not_approve_it_whatever_they_delete_first(
     for job in call("jobs.list", states=["queued", "running"]):
         call("jobs.cancel", job_id=job.job_id)
     refs = {"run": run.run_id, "execution": execution.execution_id, "experiment": "fits", "pipeline": "fit"}
+    ben("pipelines.declare", spec={"name": "fit", "steps": steps, "params": {"rate": 2}})  # what comes later is another
     for kind in deleted.split():
         ana("deletion.delete", ref=f"{kind}:{refs[kind]}", reason="tidying up")
     ed("serving.start_rollout", deployment="late", version=1, reason="x")
     [approval] = call("approvals.list", state="waiting")
-    assert {"person:ana", "person:ed"} <= {*approval.excluded}
+    assert {"person:ana", "person:ed", "person:eve"} <= {*approval.excluded}
+    assert "person:ben" not in approval.excluded
 
 
 def test_one_approver_does_not_force_and_release(serving_one: int, declare: Call, dispatcher: Dispatcher) -> None:
