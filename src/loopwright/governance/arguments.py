@@ -20,7 +20,7 @@ MOST_LETTERS_INSIDE = 250_000
 """Of a text somewhere inside an argument, such as a command or a cell of a table."""
 MOST_ENTRIES = 10_000
 """Of a list or mapping that is an argument of its own: each may be a row, and a query of them all takes its time."""
-_MOST_OF = {str: MOST_LETTERS, list: MOST_ENTRIES, dict: MOST_ENTRIES}
+_MOST_OF: dict[Any, int] = {str: MOST_LETTERS, list: MOST_ENTRIES, dict: MOST_ENTRIES}
 _PROSE = {"reason", "force_reason", "forced_reason", "cause", "message", "why", "filter"}
 _DEEPEST = 100
 _NESTED = (dict, list)
