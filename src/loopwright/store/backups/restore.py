@@ -165,7 +165,8 @@ def _check_empty(database: Database) -> None:
                 "this database is not empty; a backup is restored into an empty place",
                 field="database_url",
                 value=connection.engine.url.render_as_string(),
-                next_step="name another state folder with --state, or another LOOPWRIGHT_DATABASE",
+                next_step="name another state folder with --state, or another LOOPWRIGHT_DATABASE; "
+                "if a restore filled this one, it had ended: loopwright verify",
             )
 
 
