@@ -100,6 +100,38 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path, name: str) -> None:
     assert not list(tmp_path.rglob("evil.py"))
 
 
+@pytest.mark.parametrize("names", [["a", "a/b"], ["a/b", "a"], ["x" * 300], ["d/" * 2000 + "x"]])
+def test_what_no_folder_can_hold_is_refused(tmp_path: Path, names: list[str]) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x = 1")
+    with pytest.raises(Corrupt, match="holds what it must not"):
+        packing.unpack(packed.getvalue(), tmp_path / "code")
+
+
+@pytest.mark.parametrize(("at", "bit"), [(6, 1), (8, 99)], ids=["encrypted", "compressed in an unknown way"])
+def test_what_cannot_be_expanded_is_refused(tmp_path: Path, at: int, bit: int) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.py", "x = 1\n" * 1000)
+    body = bytearray(packed.getvalue())
+    for start, shift in ((body.index(b"PK\3\4"), 0), (body.index(b"PK\1\2"), 2)):
+        body[start + at + shift] = bit
+    with pytest.raises(Corrupt, match="not a code archive"):
+        packing.unpack(bytes(body), tmp_path / "code")
+
+
+def test_damaged_code_is_refused(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.py", "x = 1\n" * 1000)
+    body = bytearray(packed.getvalue())
+    body[35:45] = b"\xff" * 10
+    with pytest.raises(Corrupt, match="not a code archive"):
+        packing.unpack(bytes(body), tmp_path / "code")
+
+
 def test_links_and_bombs_are_refused(tmp_path: Path) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:

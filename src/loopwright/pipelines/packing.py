@@ -12,6 +12,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ from loopwright.pipelines.functions import capture_module, function_digest, loca
 
 MOST_BYTES = 20 * 1024 * 1024
 MOST_FILES = 5_000
+MOST_DEPTH = 100
+MOST_NAME_BYTES = 255
 _LEFT_OUT = {"__pycache__", "node_modules", "venv", "site-packages", "*.egg-info", "*.pyc"}
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -104,7 +107,7 @@ def unpack(body: bytes, target: Path) -> Path:
             for entry in _checked(archive):
                 _write(archive, entry, draft / entry.filename)
         draft.rename(target)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise Corrupt("this is not a code archive", value=str(error)) from None
     except OSError:
         # Another process was faster; its folder has the same content.
@@ -129,16 +132,19 @@ def _checked(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     if len(entries) > 2 * MOST_FILES or sum(entry.file_size for entry in entries) > 2 * MOST_BYTES:
         raise Corrupt("this code archive is too large", rule=f"at most {MOST_BYTES // 1024**2} MB")
+    names = {PurePosixPath(entry.filename) for entry in entries}
     for entry in entries:
         path = PurePosixPath(entry.filename)
+        is_too_long = len(path.parts) > MOST_DEPTH or any(len(part.encode()) > MOST_NAME_BYTES for part in path.parts)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         is_out = path.is_absolute() or ".." in path.parts or "\\" in entry.filename or ":" in entry.filename
-        if is_out or not path.parts or kind not in (0, stat.S_IFREG):
+        is_in_a_file = not is_too_long and not names.isdisjoint(path.parents)
+        if is_out or is_too_long or is_in_a_file or not path.parts or kind not in (0, stat.S_IFREG):
             raise Corrupt(
                 "this code archive holds what it must not",
                 field="entry",
                 value=entry.filename,
-                rule="regular files inside the folder only",
+                rule=f"regular files inside the folder only, in at most {MOST_DEPTH} folders",
             )
     return entries
 
