@@ -106,6 +106,7 @@ def test_operations_of_one_project_keep_no_thread_from_others(guarded: Site, mon
         may_end.set()
         assert {one.result().status_code for one in asked} == {200}
     assert most <= verbs.MOST_OPERATIONS + 1
+    wait_until(lambda: not guarded.context.operation_limits)  # nothing is kept of a project once nobody asks
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from weakref import WeakValueDictionary
 
 from anyio import CapacityLimiter
 
@@ -40,7 +41,8 @@ class ServerContext:
     checkpoints: Checkpoints
     blob_reads: BlobReads
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
-    operation_limits: dict[str, CapacityLimiter] = field(default_factory=dict)
+    operation_limits: WeakValueDictionary[str, CapacityLimiter] = field(default_factory=WeakValueDictionary)
+    """By project, of those in which an operation runs or waits: whoever calls may name any number of projects."""
     is_stopping: bool = field(default=False)
 
     @cached_property
