@@ -140,7 +140,7 @@ def test_the_last_words_of_a_process_are_its_own(tmp_path: Path) -> None:
         wait_until(lambda: (supervisor.look(), told)[1])
     finally:
         supervisor.stop()
-    assert "the worker was ended by SIGKILL; its last words: " in told[0]
+    assert "ended by SIGKILL; its last words: " in told[0]
     assert "of another life" not in told[0]
 
 
