@@ -129,14 +129,14 @@ class _StepTeller:
             if step_run.step not in names:
                 self._tell(step_run)
 
-    def _tell(self, one: StepRun) -> None:
-        body = self._found.caller.get_blob(self._found.project, one.log_digest) if one.log_digest else b""
+    def _tell(self, step_run: StepRun) -> None:
+        body = self._found.caller.get_blob(self._found.project, step_run.log_digest) if step_run.log_digest else b""
         log = body.decode(errors="replace")
-        self.told.append({"step": one.step, "state": one.state, "log": log, "error": one.error})
+        self.told.append({"step": step_run.step, "state": step_run.state, "log": log, "error": step_run.error})
         if self._is_quiet:
             return
-        click.echo(f"--- {one.step}: {one.state}")
-        for part in (log, (one.error or {}).get("message", "")):
+        click.echo(f"--- {step_run.step}: {step_run.state}")
+        for part in (log, (step_run.error or {}).get("message", "")):
             if part:
                 click.echo(part)
 

@@ -166,10 +166,10 @@ def _read_rows(text: str) -> list[dict[str, Any]]:
                 f"these rows are not JSON: {error}", field="rows", rule="an object, a list, or one a line"
             ) from None
     rows = document if isinstance(document, list) else [document]
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if not isinstance(row, dict):
             rule = 'an object of the request\'s fields, such as {"origin": "JFK"}'
-            raise InvalidInput("this row is no object", field=f"rows[{place}]", value=row, rule=rule)
+            raise InvalidInput("this row is no object", field=f"rows[{index}]", value=row, rule=rule)
     if not rows:
         sys.stderr.write("no rows\n")
     return rows

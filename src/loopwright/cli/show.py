@@ -51,8 +51,8 @@ def print_json(document: Any) -> None:
 def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print columns, text left and numbers right; an unknown value is a dash."""
     texts = [[_text(value) for value in row] for row in rows]
-    widths = [max(len(line[place]) for line in [list(head), *texts]) for place in range(len(head))]
-    is_number = [all(_is_number(line[place]) for line in texts) and bool(texts) for place in range(len(head))]
+    widths = [max(len(line[index]) for line in [list(head), *texts]) for index in range(len(head))]
+    is_number = [all(_is_number(line[index]) for line in texts) and bool(texts) for index in range(len(head))]
     for line in [list(head), *texts]:
         cells = [
             cell.rjust(width) if right else cell.ljust(width)

@@ -158,10 +158,10 @@ def Canary(  # noqa: N802
     weights: Sequence[float], *, hold: str, guard: Sequence[str] = ("error_rate",), least_rows: int = 100
 ) -> list[CanaryStep]:
     """Growing shares of traffic (0..1), each for ``hold``; evidence of harm in a ``guard`` metric ends it."""
-    for place, weight in enumerate(weights):
+    for index, weight in enumerate(weights):
         if not 0 < weight < 1:
             raise InvalidInput(
-                "a canary's weight is a share", field=f"weights[{place}]", value=weight, rule="0 < w < 1"
+                "a canary's weight is a share", field=f"weights[{index}]", value=weight, rule="0 < w < 1"
             )
     return [CanaryStep(weight, parse_duration(hold, "hold"), list(guard), least_rows) for weight in weights]
 

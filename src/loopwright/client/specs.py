@@ -110,12 +110,12 @@ def _functions(of_kind: Mapping[str, list[Any]]) -> list[Callable[..., Any]]:
     return found + [function for function, _ in of_kind.get("pipeline", [])]
 
 
-def _dataset(one: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
-    source = one.spec.source
+def _dataset(dataset: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
+    source = dataset.spec.source
     if source.kind in ("parquet", "csv") and source.location and not Path(source.location).is_absolute():
         source = msgspec.structs.replace(source, location=str(folder / source.location))
-    transform = None if one.transform is None else to_code(one.transform)
-    return msgspec.structs.replace(one.spec, source=source, transform=transform)
+    transform = None if dataset.transform is None else to_code(dataset.transform)
+    return msgspec.structs.replace(dataset.spec, source=source, transform=transform)
 
 
 def _files_of(command: Command, folder: Path) -> list[str]:
@@ -124,23 +124,23 @@ def _files_of(command: Command, folder: Path) -> list[str]:
     return [f"/{word}" for word in [*words, command.lock] if word and (folder / word).is_file()]
 
 
-def _command(one: Command, folder: Path, code_digest: str) -> PipelineSpec:
+def _command(command: Command, folder: Path, code_digest: str) -> PipelineSpec:
     environment = None
-    if one.lock:
-        if not (folder / one.lock).is_file():
-            raise InvalidInput("there is no such file", field="env", value=one.lock, rule=f"in {folder}")
-        environment = (one.lock, digest_bytes((folder / one.lock).read_bytes()))
-    spec = msgspec.structs.replace(one.spec, code_digest=code_digest, environment=environment)
-    return commands.command_pipeline(spec, one.params, timeout_s=one.timeout_s, schedule_us=one.schedule_us)
+    if command.lock:
+        if not (folder / command.lock).is_file():
+            raise InvalidInput("there is no such file", field="env", value=command.lock, rule=f"in {folder}")
+        environment = (command.lock, digest_bytes((folder / command.lock).read_bytes()))
+    spec = msgspec.structs.replace(command.spec, code_digest=code_digest, environment=environment)
+    return commands.command_pipeline(spec, command.params, timeout_s=command.timeout_s, schedule_us=command.schedule_us)
 
 
-def _service(one: Service) -> ServiceSpec:
+def _service(service: Service) -> ServiceSpec:
     return ServiceSpec(
-        name=one.name,
-        requests=[part.name for part in one.parts if isinstance(part, RequestFeatures)],
-        views=[part.spec.name for part in one.parts if isinstance(part, View)],
-        label=LabelSpec(one.label.dataset, one.label.column),
-        task=one.task,
+        name=service.name,
+        requests=[part.name for part in service.parts if isinstance(part, RequestFeatures)],
+        views=[part.spec.name for part in service.parts if isinstance(part, View)],
+        label=LabelSpec(service.label.dataset, service.label.column),
+        task=service.task,
     )
 
 
@@ -157,42 +157,46 @@ def _deployment(spec: DeploymentSpec, made: ProjectSpec, commands: list[Command]
 
 
 def _request(
-    one: RequestFeatures, to_code: ToCode, services: list[Service], datasets: list[Dataset], folder: Path
+    request_features: RequestFeatures, to_code: ToCode, services: list[Service], datasets: list[Dataset], folder: Path
 ) -> RequestSpec:
-    outputs = one.outputs or _dry_run(one, services, datasets, folder)
-    return RequestSpec(one.name, one.inputs, outputs, to_code(one.function))
+    outputs = request_features.outputs or _dry_run(request_features, services, datasets, folder)
+    return RequestSpec(request_features.name, request_features.inputs, outputs, to_code(request_features.function))
 
 
 def _place(read: Dataset | None) -> str:
     return "a service's label dataset" if read is None else f"dataset {read.spec.name}, {read.spec.source.location}"
 
 
-def _dry_run(one: RequestFeatures, services: list[Service], datasets: list[Dataset], folder: Path) -> list[str]:
+def _dry_run(
+    request_features: RequestFeatures, services: list[Service], datasets: list[Dataset], folder: Path
+) -> list[str]:
     """Run an on-request function on an empty frame of the spine's types and return the columns it makes."""
     import polars as pl
 
-    hint = f'@p.on_request(inputs=..., outputs=["..."]) on {one.name}'
-    spine = next((service.label.dataset for service in services if one in service.parts), None)
+    hint = f'@p.on_request(inputs=..., outputs=["..."]) on {request_features.name}'
+    spine = next((service.label.dataset for service in services if request_features in service.parts), None)
     read = next((dataset for dataset in datasets if dataset.spec.name == spine), None)
     schema = None if read is None else find_schema(read, folder)
-    if schema is not None and (absent := [name for name in one.inputs if name not in schema]):
+    if schema is not None and (absent := [name for name in request_features.inputs if name not in schema]):
         raise InvalidInput(
             f"dataset {spine} has no column {absent[0]}",
-            field=f"{one.name}.inputs",
+            field=f"{request_features.name}.inputs",
             value=absent[0],
             next_step=suggest(absent[0], schema),
         )
     if schema is None:
         raise InvalidInput(
-            f"the columns that {one.name} makes cannot be found by a dry run",
+            f"the columns that {request_features.name} makes cannot be found by a dry run",
             field="outputs",
             rule=f"a dry run reads the columns of {_place(read)}, and no such file is here",
             next_step=hint,
         )
     try:
-        made = one.function(pl.DataFrame(schema={name: schema[name] for name in one.inputs}))
+        made = request_features.function(pl.DataFrame(schema={name: schema[name] for name in request_features.inputs}))
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
         raise InvalidInput(
-            f"{one.name} failed on an empty frame: {type(error).__name__}: {error}", field="outputs", next_step=hint
+            f"{request_features.name} failed on an empty frame: {type(error).__name__}: {error}",
+            field="outputs",
+            next_step=hint,
         ) from None
     return list(made.columns)

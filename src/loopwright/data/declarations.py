@@ -102,8 +102,8 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
         if spec.time is None:
             rule = "known_at needs a dataset with time"
             raise InvalidInput("this dataset has no time", field="time", rule=rule, next_step='say time="<column>"')
-    for place, check in enumerate(spec.checks):
-        _check_check(check, f"checks[{place}]")
+    for index, check in enumerate(spec.checks):
+        _check_check(check, f"checks[{index}]")
     return spec
 
 

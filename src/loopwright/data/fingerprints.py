@@ -103,7 +103,7 @@ def _text_bits(column: pl.Series) -> Hashes:
         texts = [repr(value) for value in column.to_list()]
     else:
         texts = column.to_list() if column.dtype == pl.Binary else column.cast(pl.String).to_list()
-    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    places = {text: index for index, text in enumerate(dict.fromkeys(texts))}
     return _text_hashes(places)[np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))]
 
 

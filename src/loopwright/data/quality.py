@@ -69,7 +69,7 @@ def run_checks(
     Raises:
         InvalidInput: A check or column is unknown, or a check does not fit its column's dtype.
     """
-    opened = [_open(place, spec, frame, time) for place, spec in enumerate(specs)]
+    opened = [_open(index, spec, frame, time) for index, spec in enumerate(specs)]
     values = _measure(frame, opened)
     shown = [name for name in key if name in frame.columns]
     return [_judge(frame, each, values, now_us, shown, masked) for each in opened]
@@ -78,7 +78,7 @@ def run_checks(
 def failing_rows(frame: pl.DataFrame, results: Sequence[CheckResult], *, time: str | None = None) -> pl.DataFrame:
     """Return up to 10,000 rows that failed a blocking check, with a column ``failed_checks`` that says which."""
     failed = [result.check for result in results if not result.passed and result.check.severity == "block"]
-    opened = [_open(place, spec, frame, time) for place, spec in enumerate(failed)]
+    opened = [_open(index, spec, frame, time) for index, spec in enumerate(failed)]
     marks = [pl.when(each.failing()).then(pl.lit(each.subject)) for each in opened if isinstance(each.check, RowCheck)]
     if not marks:
         return frame.clear().with_columns(pl.lit("").alias(FAILED_CHECKS))
@@ -97,8 +97,8 @@ def show_value(value: Any) -> Any:
     return value if isinstance(value, str | int | bool | None) else str(value)
 
 
-def _open(place: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) -> _Opened:
-    field = f"checks[{place}]"
+def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) -> _Opened:
+    field = f"checks[{index}]"
     check = open_check(spec, field)
     if check.needs_column and spec.column is None:
         spec = msgspec.structs.replace(spec, column=time)
@@ -113,7 +113,7 @@ def _open(place: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) ->
             )
     if check.needs_column and not columns:
         raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")
-    return _Opened(place, spec, check, frame.schema[columns[0]] if columns else None)
+    return _Opened(index, spec, check, frame.schema[columns[0]] if columns else None)
 
 
 def _measure(frame: pl.DataFrame, opened: Sequence[_Opened]) -> dict[str, Any]:

@@ -207,7 +207,7 @@ class Stage:
 
     def _watch(self) -> None:
         while not self._is_over.wait(0.2):
-            self.supervisor.revive()
+            self.supervisor.look()
 
     def _measure(self) -> None:
         while not self._is_over.wait(_MEMORY_EVERY_S):

@@ -157,15 +157,15 @@ def _typed(name: str, values: list[Any], wanted: Any, zone: str | None, field: s
     kinds = set(map(type, values))
     if wanted == MOMENT:
         if not kinds <= _WHOLE or not all(value is None or _LEAST_US <= abs(value) < _MOST_US for value in values):
-            values = [_moment(value, zone, f"{field}[{place}].{name}") for place, value in enumerate(values)]
+            values = [_moment(value, zone, f"{field}[{index}].{name}") for index, value in enumerate(values)]
         return pl.Series(name, values, pl.Int64).cast(MOMENT)
     if not kinds <= _PLAIN.get(wanted, set()):
-        values = [_value(value, wanted, f"{field}[{place}].{name}") for place, value in enumerate(values)]
+        values = [_value(value, wanted, f"{field}[{index}].{name}") for index, value in enumerate(values)]
     try:
         return pl.Series(name, values, wanted, strict=True)
     except (TypeError, OverflowError, ValueError, pl.exceptions.PolarsError):
-        for place, value in enumerate(values):
-            _check_value(value, wanted, f"{field}[{place}].{name}")
+        for index, value in enumerate(values):
+            _check_value(value, wanted, f"{field}[{index}].{name}")
     if wanted is None:
         _check_alike(values, name, field)
     return pl.Series(name, values, wanted, strict=False)
@@ -175,12 +175,12 @@ def _check_alike(values: list[Any], name: str, field: str) -> None:
     """Refuse a column whose values are of several kinds: they would become text, or booleans numbers."""
     kinds = [float if type(value) is int else type(value) for value in values]
     first = next((kind for kind in kinds if kind is not type(None)), None)
-    for place, kind in enumerate(kinds):
+    for index, kind in enumerate(kinds):
         if kind not in (first, type(None)):
             rule = "one kind a column: numbers, booleans or text"
-            where = f"{field}[{place}].{name}"
+            where = f"{field}[{index}].{name}"
             raise InvalidInput(
-                "other rows hold another kind of value here", field=where, value=values[place], rule=rule
+                "other rows hold another kind of value here", field=where, value=values[index], rule=rule
             )
 
 

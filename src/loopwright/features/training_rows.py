@@ -91,11 +91,11 @@ class TrainingSet:
     def numpy(self) -> tuple[NDArray[np.float64], NDArray[Any]]:
         """Return features as float64 (n, k), categories as their codes and NaN where missing, and the label (n,)."""
         matrix = np.empty((len(self), len(self.columns)), np.float64)
-        for place, column in enumerate(self.inputs):
+        for index, column in enumerate(self.inputs):
             series = self._frame[column.name]
             if column.kind == "category":
                 series = series.cast(pl.Enum(column.categories)).to_physical().cast(pl.Float64)
-            matrix[:, place] = _numbers(series)
+            matrix[:, index] = _numbers(series)
         label = self._frame["label"]
         return matrix, (label.to_numpy() if label.dtype == pl.String else _numbers(label))
 

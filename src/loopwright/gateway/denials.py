@@ -64,7 +64,7 @@ class Denials:
             LoopwrightError: The server does not answer or refuses.
         """
         while self._waiting:
-            batch = [self._waiting[place] for place in range(min(denials.MOST_CALLS, len(self._waiting)))]
+            batch = [self._waiting[index] for index in range(min(denials.MOST_CALLS, len(self._waiting)))]
             by_project = defaultdict(list)
             for call in batch:
                 by_project[call.project if call.project in projects else SYSTEM].append(call)

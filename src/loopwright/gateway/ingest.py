@@ -126,19 +126,19 @@ def read_labels(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, wanted: L
         InvalidInput: A row breaks a rule; names ``labels[i].field``.
     """
     window = window_at(stamp.at_us, is_replay=is_replay)
-    event_at = [_moment(row, stamp.at_us, f"labels[{place}]", window, is_replay) for place, row in enumerate(rows)]
+    event_at = [_moment(row, stamp.at_us, f"labels[{index}]", window, is_replay) for index, row in enumerate(rows)]
     numbers: list[float | None] = []
     texts: list[str | None] = []
-    for place, row in enumerate(rows):
-        number, text = wanted.read(row.get("label", row.get("label_text")), f"labels[{place}].label")
+    for index, row in enumerate(rows):
+        number, text = wanted.read(row.get("label", row.get("label_text")), f"labels[{index}].label")
         numbers.append(number)
         texts.append(text)
-    ids = [read_id(row.get("prediction_id"), f"labels[{place}].prediction_id") for place, row in enumerate(rows)]
-    for place, prediction_id in enumerate(ids if wanted.are_ids_ours else ()):
+    ids = [read_id(row.get("prediction_id"), f"labels[{index}].prediction_id") for index, row in enumerate(rows)]
+    for index, prediction_id in enumerate(ids if wanted.are_ids_ours else ()):
         if not prediction_id.startswith("pred_"):
             raise InvalidInput(
                 "no prediction of this deployment has such an id",
-                field=f"labels[{place}].prediction_id",
+                field=f"labels[{index}].prediction_id",
                 value=prediction_id,
                 rule="the prediction_id that came with the answer, pred_…",
                 next_step="keep it beside your own id when you ask for the prediction",
@@ -177,8 +177,8 @@ def read_external(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, persona
         "bucket": nothing,
         **{name: [] for name in ("prediction_id", "row_key", "event_at", "score", "answer")},
     }
-    for place, row in enumerate(rows):
-        field = f"predictions[{place}]"
+    for index, row in enumerate(rows):
+        field = f"predictions[{index}]"
         score, answer = row.get("score"), row.get("answer")
         if score is None and answer is None:
             raise InvalidInput("a prediction has a score or an answer", field=f"{field}.score", rule="a number")
@@ -208,10 +208,10 @@ def _features(rows: Sequence[Row], personal: Sequence[str]) -> tuple[list[tuple[
     columns: dict[str, list[Any]] = {}
     kinds: dict[str, Kind] = {}
     hidden = set(personal)
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         features = row.get("features") or {}
         if not isinstance(features, dict):
-            raise InvalidInput("features are named values", field=f"predictions[{place}].features", rule="an object")
+            raise InvalidInput("features are named values", field=f"predictions[{index}].features", rule="an object")
         for name, value in features.items():
             if value is None or name in hidden:
                 continue
@@ -219,7 +219,7 @@ def _features(rows: Sequence[Row], personal: Sequence[str]) -> tuple[list[tuple[
             if column is None:
                 _check_width(len(columns) + 1, len(rows))
                 column = columns[name] = [None] * len(rows)
-            column[place] = _feature(name, value, kinds, f"predictions[{place}].features.{name}")
+            column[index] = _feature(name, value, kinds, f"predictions[{index}].features.{name}")
     names = [(FEATURE_PREFIX + name, "str" if kinds[name] == "text" else "f64") for name in columns]
     return names, list(columns.values())
 

@@ -127,27 +127,27 @@ class Moments:
             InvalidInput: A row gives a time where it may not, or none where it must.
         """
         if self._is_replay:
-            return [self._of_row(row, place) for place, row in enumerate(rows)]
-        for place, row in enumerate(rows):
+            return [self._of_row(row, index) for index, row in enumerate(rows)]
+        for index, row in enumerate(rows):
             if "event_at" in row:
                 raise InvalidInput(
                     "event_at is not taken here",
-                    field=f"rows[{place}].event_at",
+                    field=f"rows[{index}].event_at",
                     rule="only projects with a replay clock are told the time",
                     next_step="leave it out",
                 )
         return now_us
 
-    def _of_row(self, row: Row, place: int) -> int:
+    def _of_row(self, row: Row, index: int) -> int:
         name = "event_at" if row.get("event_at") is not None else self._time
         value = row.get(name)
         if value is None:
             raise InvalidInput(
                 "this project's clock is replayed, so a request says when it happens",
-                field=f"rows[{place}].{self._time or 'event_at'}",
+                field=f"rows[{index}].{self._time or 'event_at'}",
                 rule="ISO 8601 with a zone, or microseconds UTC",
             )
-        return read_moment(value, f"rows[{place}].{name}")
+        return read_moment(value, f"rows[{index}].{name}")
 
 
 class RowKeys:
@@ -167,13 +167,13 @@ class RowKeys:
 
     def read(self, rows: Sequence[Row]) -> list[str | None]:
         """Return one text or None a row."""
-        return [self._of_row(row, place) for place, row in enumerate(rows)]
+        return [self._of_row(row, index) for index, row in enumerate(rows)]
 
-    def _of_row(self, row: Row, place: int) -> str | None:
+    def _of_row(self, row: Row, index: int) -> str | None:
         parts = [row.get(name) for name in self._key]
         if not parts or any(part is None for part in parts):
             given = row.get("row_key")
-            return given if given is None or type(given) is str else read_key(given, f"rows[{place}].row_key")
+            return given if given is None or type(given) is str else read_key(given, f"rows[{index}].row_key")
         return row_keys.join_parts([self._text(name, part) for name, part in zip(self._key, parts, strict=True)])
 
     def _text(self, name: str, part: Any) -> str:

@@ -59,12 +59,12 @@ class Loader:
         # Models come before user code, so that model libraries are imported without what only training needs.
         marker = marker or NoMarker()
         models = []
-        for place, variant in enumerate(release.variants):
-            marker.enter(place)
+        for index, variant in enumerate(release.variants):
+            marker.enter(index)
             models.append(self._model(variant))
         variants = []
-        for place, (variant, model) in enumerate(zip(release.variants, models, strict=True)):
-            marker.enter(place)
+        for index, (variant, model) in enumerate(zip(release.variants, models, strict=True)):
+            marker.enter(index)
             plan = self._plan(release, variant.plan) if variant.plan else None
             variants.append(LoadedVariant(variant, model, plan, release.personal))
         marker.leave()

@@ -172,9 +172,9 @@ class PushTarget:
             if (gap := _first_gap(column)) is not None:
                 raise InvalidInput("the key is missing", field=f"rows[{gap}].{name}", rule="a key is never null")
             texts = column.to_list() if column.dtype == pl.String else ()
-            for place, text in enumerate(texts):
+            for index, text in enumerate(texts):
                 if "\0" in text:
-                    raise InvalidInput("a key holds no NUL", field=f"rows[{place}].{name}", value=text, rule="text")
+                    raise InvalidInput("a key holds no NUL", field=f"rows[{index}].{name}", value=text, rule="text")
 
     def _event_at(self, raw: pl.DataFrame, recorded_at: int) -> list[int]:
         name = self._spec.time

@@ -25,7 +25,7 @@ class Router:
     """
 
     def __init__(self, variants: Sequence[Variant]) -> None:
-        live = [(place, variant) for place, variant in enumerate(variants) if not variant.is_shadow]
+        live = [(index, variant) for index, variant in enumerate(variants) if not variant.is_shadow]
         live = [item for item in live if item[1].weight > 0] or live[:1]
         live.sort(key=lambda item: (item[1].name == CHAMPION, item[1].name))
         self.live = [place for place, _ in live]

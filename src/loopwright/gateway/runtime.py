@@ -122,7 +122,7 @@ class DeploymentRuntime:
         self._keys = RowKeys(plan)
         self._hides_keys = plan is not None and any(name in release.personal for name in plan.key)
         self._layouts = [variant.layouts(release) for variant in self.variants]
-        self._shadows = [place for place, variant in enumerate(release.variants) if variant.is_shadow]
+        self._shadows = [index for index, variant in enumerate(release.variants) if variant.is_shadow]
         served = {self.variants[place].inputs for place in self.router.live}
         self._is_bare = [variant.variant.is_shadow and served == {variant.inputs} for variant in self.variants]
 
@@ -199,8 +199,8 @@ class DeploymentRuntime:
         """
         seconds = 0.0
         seen: set[str] = set()
-        for place, variant in enumerate(self.variants):
-            self._marker.enter(place)
+        for index, variant in enumerate(self.variants):
+            self._marker.enter(index)
             seconds = max(seconds, variant.warm())
             if variant.plan is not None and variant.variant.plan not in seen:
                 seen.add(variant.variant.plan)
@@ -301,8 +301,8 @@ class DeploymentRuntime:
         if len(self.router.live) == 1:
             return head, {self.router.live[0]: range(len(rows))}
         chosen: dict[int, Any] = {}
-        for place, bucket in enumerate(buckets):
-            chosen.setdefault(self.router.pick(bucket), []).append(place)
+        for index, bucket in enumerate(buckets):
+            chosen.setdefault(self.router.pick(bucket), []).append(index)
         return head, chosen
 
     def _shown(self, keys: list[str | None]) -> list[str | None]:
@@ -349,7 +349,7 @@ def budget_s(release: Release) -> float:
 
 def champion_place(release: Release) -> int:
     """Return the place of the variant that says what requests look like, also while another one answers some."""
-    return next(place for place, variant in enumerate(release.variants) if variant.name == CHAMPION)
+    return next(index for index, variant in enumerate(release.variants) if variant.name == CHAMPION)
 
 
 def _warm_plan(plan: PlanReader, at_us: int) -> float:

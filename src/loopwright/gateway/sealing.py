@@ -297,17 +297,17 @@ def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":
         return None
     sizes = [sum(batch.rows for batch in found) for found in by_layout.values()]
     columns: dict[str, list[Piece]] = {}
-    for place, found in enumerate(by_layout.values()):
-        for name, piece in _pieces(found, sizes[place]):
-            columns.setdefault(name, [("null", repeat(None, size)) for size in sizes])[place] = piece
+    for index, found in enumerate(by_layout.values()):
+        for name, piece in _pieces(found, sizes[index]):
+            columns.setdefault(name, [("null", repeat(None, size)) for size in sizes])[index] = piece
     return pl.DataFrame([_column(name, pieces, sizes) for name, pieces in columns.items()])
 
 
 def _pieces(batches: Sequence[Batch], rows: int) -> Iterator[tuple[str, Piece]]:
     """Yield name, dtype and values of each column of batches of one layout."""
     layout = batches[0].layout
-    for place, (name, dtype) in enumerate(layout.columns):
-        yield name, (dtype, chain.from_iterable([batch.columns[place] for batch in batches]))
+    for index, (name, dtype) in enumerate(layout.columns):
+        yield name, (dtype, chain.from_iterable([batch.columns[index] for batch in batches]))
     for name, dtype, value in layout.constants:
         yield name, (dtype, repeat(value, rows))
 

@@ -185,11 +185,11 @@ def _values(tensor: Tensor) -> list[Any]:
     if not values:
         raise _wrong_shape(tensor, "at least one row")
     fits = _check_of(tensor.datatype)
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if not fits(value):
             raise InvalidInput(
                 f"input {tensor.name} holds a value that is no {tensor.datatype}",
-                field=f"{tensor.name}.data[{place}]",
+                field=f"{tensor.name}.data[{index}]",
                 value=value,
                 rule=tensor.datatype,
             )

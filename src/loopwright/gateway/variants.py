@@ -91,7 +91,7 @@ class LoadedVariant:
         self.columns = ColumnReader(variant.signature)
         self.inputs = (variant.plan, tuple(self.columns.names))
         self._predictor, self.plan = predictor, plan
-        self._kept = [place for place, name in enumerate(self.columns.names) if name not in personal]
+        self._kept = [index for index, name in enumerate(self.columns.names) if name not in personal]
 
     @property
     def fields(self) -> list[str]:
@@ -224,7 +224,7 @@ class LoadedVariant:
             raise ValueError(f"the model answered the shape {shape} for {rows} rows of {signature.task}")
         if not has_classes:
             return ()
-        classes = signature.classes or [str(place) for place in range(shape[1])]
+        classes = signature.classes or [str(index) for index in range(shape[1])]
         if len(classes) != shape[1]:
             raise ValueError(f"the model answered the shape {shape} for {len(classes)} classes")
         return classes

@@ -205,24 +205,24 @@ class Checkpoints:
                 told.append(problem)
         return _shortened(told) + self._missing(covered, end)
 
-    def _problem(self, name: str, one: Checkpoint, chains: Mapping[int, str], end: LogEnd) -> str | None:
-        at = f"the checkpoint {name} of {format_moment(one.recorded_at)}"
-        if not any(one.key_id == key_id(key) for key in self._keys):
+    def _problem(self, name: str, checkpoint: Checkpoint, chains: Mapping[int, str], end: LogEnd) -> str | None:
+        at = f"the checkpoint {name} of {format_moment(checkpoint.recorded_at)}"
+        if not any(checkpoint.key_id == key_id(key) for key in self._keys):
             known = ", ".join(map(key_id, self._keys)) or "none"
             return (
-                f"{at} is signed with key {one.key_id}, which is not known here (known: {known}); set "
+                f"{at} is signed with key {checkpoint.key_id}, which is not known here (known: {known}); set "
                 "LOOPWRIGHT_SERVICE_TOKEN, or LOOPWRIGHT_CHECKPOINT_KEY with the keys of then beside that of now"
             )
-        if not self._holds(one):
+        if not self._holds(checkpoint):
             return f"{at} was changed after it was signed, or is forged; find out who writes to {self.where}"
-        if one.position > end.position:
-            gone = one.position - end.position
+        if checkpoint.position > end.position:
+            gone = checkpoint.position - end.position
             return (
-                f"the event log ends at position {end.position}, but {at} was signed at {one.position}: "
+                f"the event log ends at position {end.position}, but {at} was signed at {checkpoint.position}: "
                 f"the last {gone} events are gone; {_ADVICE}"
             )
-        if chains.get(one.position) != one.chain:
-            changed = f"event {one.position} or one before it was replaced"
+        if chains.get(checkpoint.position) != checkpoint.chain:
+            changed = f"event {checkpoint.position} or one before it was replaced"
             return f"the event log is another than at {at}: {changed}; {_ADVICE}"
         return None
 
@@ -237,11 +237,11 @@ class Checkpoints:
             "there; if they cannot write, their log says why; else somebody removed them: compare with a backup"
         ]
 
-    def _holds(self, one: Checkpoint) -> bool:
-        return any(one.is_signed_with(key) for key in self._keys)
+    def _holds(self, checkpoint: Checkpoint) -> bool:
+        return any(checkpoint.is_signed_with(key) for key in self._keys)
 
-    def _put(self, one: Checkpoint) -> None:
-        signed = one.signed_with(self._keys[0])
+    def _put(self, checkpoint: Checkpoint) -> None:
+        signed = checkpoint.signed_with(self._keys[0])
         self._shelf.put(signed.name, to_json(signed))
 
     def _read(self, name: str) -> Checkpoint | None:

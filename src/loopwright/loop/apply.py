@@ -243,7 +243,7 @@ def _differences(before: Any, after: Any, path: str = "") -> list[str]:
         return found
     if isinstance(before, list) and isinstance(after, list) and any(isinstance(one, dict) for one in before + after):
         pairs = zip_longest(before, after)
-        return [one for place, pair in enumerate(pairs) for one in _differences(*pair, f"{path}[{place}]")]
+        return [one for index, pair in enumerate(pairs) for one in _differences(*pair, f"{path}[{index}]")]
     if before == after:
         return []
     # Declared as durations, so told as durations.
@@ -259,8 +259,8 @@ def _short(value: Any, is_duration: bool = False) -> str:
 def check_spec(spec: ProjectSpec) -> None:
     """Check that everything a declaration names is declared too, and may be named so."""
     for kind in _KINDS:
-        for place, declared in enumerate(getattr(spec, kind)):
-            check_name(_name(declared), f"{kind}[{place}].name")
+        for index, declared in enumerate(getattr(spec, kind)):
+            check_name(_name(declared), f"{kind}[{index}].name")
     names: dict[str, set[str]] = {kind: set(_named(getattr(spec, kind))) for kind in _KINDS}
     _require(((view.dataset, f"views.{view.name}.dataset") for view in spec.views), names["datasets"], "dataset")
     for service in spec.services:

@@ -149,11 +149,11 @@ def _worst_allowed(metric: str, expected: float, limit: DecayLimit) -> float:
     return expected + by if metric in LOWER_IS_BETTER else expected - by
 
 
-def _is_worse(one: Performance, limit: float) -> bool:
+def _is_worse(performance: Performance, limit: float) -> bool:
     """Say whether even the better end of the interval is worse than the limit."""
-    if one.metric in LOWER_IS_BETTER:
-        return one.low is not None and one.low > limit
-    return one.high is not None and one.high < limit
+    if performance.metric in LOWER_IS_BETTER:
+        return performance.low is not None and performance.low > limit
+    return performance.high is not None and performance.high < limit
 
 
 def _drift(window: Window, monitor: Monitor) -> Finding | None:
@@ -172,8 +172,8 @@ def _drift(window: Window, monitor: Monitor) -> Finding | None:
 
 
 def _missing(window: Window, before: Sequence[Window], monitor: Monitor) -> Finding | None:
-    def risen(one: Window) -> set[str]:
-        enough = (f for f in one.drift if f.rows >= LEAST_ROWS)
+    def risen(window: Window) -> set[str]:
+        enough = (f for f in window.drift if f.rows >= LEAST_ROWS)
         return {f.feature for f in enough if f.missing - f.reference_missing > MISSING_RISE}
 
     stretch = [window, *before[: monitor.spec.persist - 1]]

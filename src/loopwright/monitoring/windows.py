@@ -226,8 +226,8 @@ def _judge(
             continue
         judged = [
             window
-            for place, window in enumerate(line, 1)
-            if window.end_at > incident.last_at and incident.kind in judged_kinds(window, line[place:], monitor)
+            for index, window in enumerate(line, 1)
+            if window.end_at > incident.last_at and incident.kind in judged_kinds(window, line[index:], monitor)
         ]
         if len(judged) >= HEALTHY_WINDOWS and window in judged:
             reason = f"{HEALTHY_WINDOWS} healthy windows in a row"

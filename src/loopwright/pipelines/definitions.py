@@ -57,7 +57,7 @@ def check_definition(spec: PipelineSpec) -> None:
     check_name(spec.name, "name")
     if not spec.steps:
         raise InvalidInput("a pipeline needs a step", field="steps", next_step="call a @p.step inside the pipeline")
-    names = [check_name(step.name, f"steps[{place}].name") for place, step in enumerate(spec.steps)]
+    names = [check_name(step.name, f"steps[{index}].name") for index, step in enumerate(spec.steps)]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise InvalidInput("two steps have one name", field="steps", value=sorted(repeated)[0])

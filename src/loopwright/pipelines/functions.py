@@ -167,7 +167,7 @@ class _Reader:
         """Add a name of the project; of a whole module it cannot be told which names are used, so all count."""
         if one.name is None:
             parts = one.source.split(".")
-            wholes = [self._find(module, one, ".".join(parts[: place + 1])) for place in range(len(parts))]
+            wholes = [self._find(module, one, ".".join(parts[: index + 1])) for index in range(len(parts))]
         else:
             wholes = [self._find(module, one, f"{one.source}.{one.name}")]
         target = self._find(module, one, one.source)

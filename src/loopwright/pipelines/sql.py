@@ -68,13 +68,13 @@ def insert_execution(tx: Tx, execution: Execution, steps: Sequence[str]) -> None
             "project_id": tx.project,
             "execution_id": execution.execution_id,
             "step": step,
-            "place": place,
+            "place": index,
             "state": "waiting",
             "attempt": 0,
             "failures": 0,
             "is_from_cache": False,
         }
-        for place, step in enumerate(steps)
+        for index, step in enumerate(steps)
     ]
     tx.execute(insert(step_runs), rows)
 

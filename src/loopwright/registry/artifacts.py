@@ -71,7 +71,7 @@ def columns_of(frame: Any) -> list[TrainingColumn]:
     shape: tuple[int, ...] = getattr(frame, "shape", ())
     if len(shape) != 2:
         raise InvalidInput("this is no table", field="columns", value=type(frame).__name__, rule="a frame or a matrix")
-    return [TrainingColumn(f"column_{place}", "number") for place in range(shape[1])]
+    return [TrainingColumn(f"column_{index}", "number") for index in range(shape[1])]
 
 
 def save_model(model: Any, out_dir: Path, columns: Any, task: Task) -> SavedModel:

@@ -31,7 +31,7 @@ class Encoder:
     def __init__(self, signature: Signature) -> None:
         self.signature = signature
         self.codes = [
-            (column, {level: float(place) for place, level in enumerate(column.categories)})
+            (column, {level: float(index) for index, level in enumerate(column.categories)})
             for column in signature.inputs
         ]
         self._single = [
@@ -55,13 +55,13 @@ class Encoder:
             if len(first) == 1:
                 return self._encode_one(columns)
             matrix = np.empty((len(first), len(self.codes)))
-            for place, (column, codes) in enumerate(self.codes):
+            for index, (column, codes) in enumerate(self.codes):
                 values = columns[column.name]
                 if len(values) != len(first):
                     raise InvalidInput(
                         "columns differ in length", field=column.name, value=len(values), rule=f"{len(first)}"
                     )
-                matrix[:, place] = _encode_column(column, codes, values)
+                matrix[:, index] = _encode_column(column, codes, values)
         except KeyError as error:
             raise InvalidInput(
                 "a column the model reads is missing", field=f"rows.{error.args[0]}", rule="send it; null where unknown"

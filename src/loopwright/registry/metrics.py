@@ -112,10 +112,10 @@ def _evaluate_multiclass(y: NDArray[np.int64], p: Vector) -> tuple[dict[str, flo
     given = np.where(is_known, p[np.arange(len(y)), np.where(is_known, y, 0)], 0.0)
     losses = -np.log(np.clip(given, _EPSILON, 1.0))
     scores = []
-    for place in range(p.shape[1]):
-        counted = int((answer == place).sum() + (y == place).sum())
+    for index in range(p.shape[1]):
+        counted = int((answer == index).sum() + (y == index).sum())
         if counted:
-            scores.append(2 * int(((answer == place) & (y == place)).sum()) / counted)
+            scores.append(2 * int(((answer == index) & (y == index)).sum()) / counted)
     metrics = {"accuracy": hits / y.size, "log_loss": float(losses.mean()), "macro_f1": float(np.mean(scores))}
     low_loss = _normal(metrics["log_loss"], _variance_of_mean(losses), 0.0, np.inf)
     return metrics, {"accuracy": wilson(hits, y.size), "log_loss": low_loss}

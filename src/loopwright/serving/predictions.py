@@ -209,10 +209,10 @@ def recent(chunks: Iterable[Chunk], blobs: BlobStore, *, limit: int = 50) -> pl.
     """Return the newest served rows without their features, newest first, reading no more chunks than needed."""
     newest = sorted(chunks, key=lambda chunk: chunk.event_at_max, reverse=True)
     frame = pl.DataFrame(schema=PREDICTION_SCHEMA)
-    for place, chunk in enumerate(newest):
+    for index, chunk in enumerate(newest):
         rows = _scan([chunk], blobs, PREDICTION_SCHEMA).filter(~pl.col("is_shadow")).collect()
         frame = pl.concat([frame, rows]).sort("event_at", "prediction_id", descending=True).head(limit)
-        is_last = place + 1 == len(newest)
-        if is_last or (len(frame) == limit and newest[place + 1].event_at_max < frame["event_at"][-1]):
+        is_last = index + 1 == len(newest)
+        if is_last or (len(frame) == limit and newest[index + 1].event_at_max < frame["event_at"][-1]):
             break
     return frame

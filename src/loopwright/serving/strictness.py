@@ -58,7 +58,7 @@ def loosened(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:
     found = loosened_decisions(before, after)
     left = list(after.rollout)
     for number, step in enumerate(before.rollout, 1):
-        place = next((place for place, one in enumerate(left) if _is_step_as_strict(one, step)), None)
+        place = next((index for index, one in enumerate(left) if _is_step_as_strict(one, step)), None)
         if place is None:
             found.append(f"step {number} of the rollout is gone or weaker")
         else:

@@ -113,10 +113,10 @@ class _Compiled:
 
     def _processors_of(self, description: Any) -> Iterator[tuple[int, _Process]]:
         """Yield place and function of each column whose values do not come as our types from the driver."""
-        for place, entry in enumerate(self._results):
-            process = entry[3].dialect_impl(self._dialect).result_processor(self._dialect, description[place][1])
+        for index, entry in enumerate(self._results):
+            process = entry[3].dialect_impl(self._dialect).result_processor(self._dialect, description[index][1])
             if process is not None:
-                yield place, process
+                yield index, process
 
 
 def _row_of(names: list[str]) -> Any:

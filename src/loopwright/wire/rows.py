@@ -41,7 +41,7 @@ def to_rows(rows: Rows) -> list[dict[str, Any]]:
         rows = rows.to_dict("records")
     assert isinstance(rows, Iterable)
     return [
-        {name: _plain(value, f"rows[{place}].{name}") for name, value in row.items()} for place, row in enumerate(rows)
+        {name: _plain(value, f"rows[{index}].{name}") for name, value in row.items()} for index, row in enumerate(rows)
     ]
 
 
@@ -61,7 +61,7 @@ def _plain_column(series: "pl.Series") -> list[Any]:
     values = series.to_list()
     if dtype.is_integer() or dtype in (pl.String, pl.Boolean):
         return values
-    return [_plain(value, f"rows[{place}].{series.name}") for place, value in enumerate(values)]
+    return [_plain(value, f"rows[{index}].{series.name}") for index, value in enumerate(values)]
 
 
 def _plain(value: Any, field: str) -> Any:

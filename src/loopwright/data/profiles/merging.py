@@ -76,4 +76,4 @@ def _merge_sums(parts: Sequence[ColumnProfile], size: int) -> list[list[float]]:
         return [[]]
     layers = [layer for part in parts for layer in (part.bin_sums, *part.bin_rests)]
     by_bin = np.array(layers, dtype=np.float64).T
-    return exact_sums(by_bin.ravel(), [len(layers) * place for place in range(1, size + 1)])
+    return exact_sums(by_bin.ravel(), [len(layers) * index for index in range(1, size + 1)])

@@ -80,8 +80,8 @@ def _set_odd(layers: Layers, group: int, values: Floats) -> None:
         own = [float(values.sum())] if not np.isfinite(values).all() else _sum_units(values.tolist())
     width = len(layers[0])
     layers.extend([0.0] * width for _ in range(len(own) - len(layers)))
-    for place, layer in enumerate(layers):
-        layer[group] = own[place] if place < len(own) else 0.0
+    for index, layer in enumerate(layers):
+        layer[group] = own[index] if index < len(own) else 0.0
 
 
 def _sum_units(values: list[float]) -> list[float]:

@@ -109,7 +109,7 @@ def _may_answer(owner: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
         most_rows: How many newest rows of an entity may be asked for at most.
     """
     # Columns that are known at the same moments have the same winners, and one comparison is enough for them.
-    different = {column.tobytes(): place for place, column in enumerate(table.T[_FIRST_KNOWN_AT:], _FIRST_KNOWN_AT)}
+    different = {column.tobytes(): index for index, column in enumerate(table.T[_FIRST_KNOWN_AT:], _FIRST_KNOWN_AT)}
     table = table[:, [_EVENT_AT, _SEQUENCE, *different.values()]]
     event_at, sequence, known_at = table[:, _EVENT_AT], table[:, _SEQUENCE], table[:, _FIRST_KNOWN_AT:]
     order = np.lexsort((sequence, *known_at.T[::-1], event_at, owner))

@@ -140,7 +140,7 @@ def load(line: Line, message: Load, page: Page) -> DeploymentRuntime | None:
     try:
         around = message.around
         loader = Loader(Path(around.root), WallClock(), around.project, around.online_url)
-        marker = PageMarker(page, [bytes([place]) for place in range(len(release.variants))])
+        marker = PageMarker(page, [bytes([index]) for index in range(len(release.variants))])
         runtime = loader.load(release, marker)
         row_us = runtime.warm(read_question(message.sample, release).rows if message.sample else ())
     except Exception as error:  # noqa: BLE001 - models and user code may raise anything

@@ -46,7 +46,7 @@ class ConstantFlavour:
         if (task == "multiclass") != isinstance(model.value, list):
             raise InvalidInput("a list is for multiclass, a number for the rest", field="value", value=model.value)
         (folder / FILE).write_bytes(to_json(model))
-        classes = [str(place) for place in range(len(model.value))] if isinstance(model.value, list) else []
+        classes = [str(index) for index in range(len(model.value))] if isinstance(model.value, list) else []
         return Saved([column.to_input() for column in columns], classes or (["0", "1"] if task == "binary" else []))
 
     def load(self, folder: Path, signature: Signature) -> ConstantModel:

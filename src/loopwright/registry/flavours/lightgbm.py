@@ -134,7 +134,7 @@ def _describe(booster: Any, columns: list[TrainingColumn], task: Task, classes: 
     if booster.pandas_categorical:
         inputs = _with_levels(inputs, booster.pandas_categorical)
     if not classes and task in ("binary", "multiclass"):
-        classes = [str(place) for place in range(max(outputs, 2))]
+        classes = [str(index) for index in range(max(outputs, 2))]
     return Saved(inputs, classes)
 
 
@@ -162,7 +162,7 @@ def _in_order_of(names: list[str], columns: list[TrainingColumn]) -> list[Traini
 
 def _with_levels(inputs: list[InputColumn], levels: list[list[Any]]) -> list[InputColumn]:
     """Put the category levels the booster was fitted with into the signature: their order is its code."""
-    places = [place for place, column in enumerate(inputs) if column.kind == "category"]
+    places = [index for index, column in enumerate(inputs) if column.kind == "category"]
     if len(places) != len(levels):
         raise InvalidInput(
             "the model was fitted with other category columns",

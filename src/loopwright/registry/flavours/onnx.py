@@ -79,7 +79,7 @@ def _keep(body: bytes, columns: list[TrainingColumn], task: Task, folder: Path) 
     session = _open(body)
     width = session.get_inputs()[0].shape[-1]
     if not columns and isinstance(width, int):
-        columns = [TrainingColumn(f"column_{place}", "number") for place in range(width)]
+        columns = [TrainingColumn(f"column_{index}", "number") for index in range(width)]
     _check(session, columns)
     (folder / FILE).write_bytes(body)
     signature = Signature([column.to_input() for column in columns], task)
@@ -118,4 +118,4 @@ def _classes(predictor: OnnxPredictor, signature: Signature) -> list[str]:
     answer = predictor.run(np.zeros((1, len(signature.inputs))))
     if isinstance(answer, list):
         return [str(name) for name in answer[0]]
-    return [str(place) for place in range(max(np.asarray(answer).reshape(1, -1).shape[1], 2))]
+    return [str(index) for index in range(max(np.asarray(answer).reshape(1, -1).shape[1], 2))]

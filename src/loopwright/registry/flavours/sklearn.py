@@ -100,8 +100,8 @@ class SklearnPredictor:
         import pandas
 
         columns: dict[str, Any] = {}
-        for place, (column, dtype) in enumerate(zip(self.signature.inputs, self.frame.dtypes, strict=True)):
-            values = matrix[:, place]
+        for index, (column, dtype) in enumerate(zip(self.signature.inputs, self.frame.dtypes, strict=True)):
+            values = matrix[:, index]
             is_missing = np.isnan(values)
             if column.kind == "category":
                 codes = np.where(is_missing, -1, values).astype(np.int64)
@@ -156,7 +156,7 @@ class SklearnFlavour:
         names = [str(name) for name in getattr(model, "feature_names_in_", [])]
         if not columns:
             width = getattr(model, "n_features_in_", len(names))
-            names = names or [f"column_{place}" for place in range(width)]
+            names = names or [f"column_{index}" for index in range(width)]
             columns = [TrainingColumn(name, "number", [], "float64") for name in names]
         return self.save(model, folder, columns, task)
 

@@ -24,14 +24,14 @@ def check_specs(specs: Sequence[GateSpec], field: str = "gates", *, task: str = 
         NotFound: No such gate is installed.
         InvalidInput: An argument is missing, unknown or of the wrong type, or a metric is none of the task.
     """
-    for place, spec in enumerate(specs):
-        _, arguments = _bind(spec, f"{field}[{place}]")
+    for index, spec in enumerate(specs):
+        _, arguments = _bind(spec, f"{field}[{index}]")
         metric, known = arguments.get("metric"), MEASURES.get(task, ())
         if spec.kind in _ON_METRICS and known and metric not in known:
             near = nearest(str(metric), known)
             raise InvalidInput(
                 f"gate {spec.kind}: this is no metric of a {task} task",
-                field=f"{field}[{place}].metric",
+                field=f"{field}[{index}].metric",
                 value=metric,
                 rule=f"one of {', '.join(known)}",
                 next_step=f"did you mean {near}?" if near else None,

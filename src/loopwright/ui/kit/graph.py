@@ -118,8 +118,8 @@ def _edge(source: Placed, target: Placed) -> Markup:
     return Markup('<path class="edge" d="{}"/>').format(path)
 
 
-def _box(one: Placed) -> Markup:
-    node = one.node
+def _box(placed: Placed) -> Markup:
+    node = placed.node
     inner = Markup(
         '<title>{} {}</title><rect class="node{}" x="{}" y="{}" width="{}" height="{}" rx="4"/>'
         '<text class="node-kind" x="{}" y="{}">{}</text><text class="node-label" x="{}" y="{}">{}</text>'
@@ -127,9 +127,9 @@ def _box(one: Placed) -> Markup:
         node.kind,
         node.label,
         " subject" if node.is_subject else "",
-        *(round(value, 1) for value in (one.x, one.y, _WIDTH, _HEIGHT, one.x + 9, one.y + 16)),
+        *(round(value, 1) for value in (placed.x, placed.y, _WIDTH, _HEIGHT, placed.x + 9, placed.y + 16)),
         _cut(node.kind, 24),
-        *(round(value, 1) for value in (one.x + 9, one.y + 32)),
+        *(round(value, 1) for value in (placed.x + 9, placed.y + 32)),
         _cut(node.label, 18),
     )
     return Markup('<a href="{}">{}</a>').format(node.href, inner) if node.href else Markup("<g>{}</g>").format(inner)

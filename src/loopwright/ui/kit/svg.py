@@ -62,8 +62,8 @@ def sparkline(values: Sequence[float | None], label: str, *, width: int = 108, h
     scale = (height - 5) / (high - low) if high > low else 0.0
     step = (width - 5) / max(1, len(values) - 1)
     points = [
-        None if value is None else (2 + place * step, height - 2.5 - (value - low) * scale if scale else height / 2)
-        for place, value in enumerate(values)
+        None if value is None else (2 + index * step, height - 2.5 - (value - low) * scale if scale else height / 2)
+        for index, value in enumerate(values)
     ]
     last = next(point for point in reversed(points) if point is not None)
     said = f"{label}: {words.number(low)} to {words.number(high)}, last {words.number(known[-1])}"
@@ -223,7 +223,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     power = 10 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(place * step, 10) for place in range(first, last + 1)]
+    return [round(index * step, 10) for index in range(first, last + 1)]
 
 
 def _grid(frame: _Frame, x_kind: str) -> Markup:
@@ -270,9 +270,9 @@ def _mark_line(frame: _Frame, one: Mark) -> Markup:
     ).format(one.label, x, _TOP, bottom, x + 3, _TOP + 9, one.label[:10])
 
 
-def _band(frame: _Frame, one: Series) -> Markup:
+def _band(frame: _Frame, series: Series) -> Markup:
     runs: list[list[Point]] = [[]]
-    for point in one.points:
+    for point in series.points:
         if point.low is None or point.high is None:
             runs.append([])
         else:
@@ -284,15 +284,15 @@ def _band(frame: _Frame, one: Series) -> Markup:
         there = [f"{frame.x(p.x):.1f} {frame.y(p.high):.1f}" for p in run if p.high is not None]
         back = [f"{frame.x(p.x):.1f} {frame.y(p.low):.1f}" for p in reversed(run) if p.low is not None]
         parts.append(f"M{'L'.join(there)}L{'L'.join(back)}Z")
-    return Markup('<path class="band s{}" d="{}"/>').format(one.colour, "".join(parts)) if parts else Markup("")
+    return Markup('<path class="band s{}" d="{}"/>').format(series.colour, "".join(parts)) if parts else Markup("")
 
 
-def _line(frame: _Frame, one: Series) -> Markup:
-    points = [None if p.y is None or not math.isfinite(p.y) else (frame.x(p.x), frame.y(p.y)) for p in one.points]
+def _line(frame: _Frame, series: Series) -> Markup:
+    points = [None if p.y is None or not math.isfinite(p.y) else (frame.x(p.x), frame.y(p.y)) for p in series.points]
     known = [point for point in points if point is not None]
     dots = known if len(known) <= 2 else known[-1:]
     circles = Markup("").join(Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2.5"/>').format(*point) for point in dots)
-    return Markup('<g class="line s{}"><path d="{}"/>{}</g>').format(one.colour, _path(points), circles)
+    return Markup('<g class="line s{}"><path d="{}"/>{}</g>').format(series.colour, _path(points), circles)
 
 
 def _names(frame: _Frame, series: Sequence[Series]) -> Markup:
@@ -322,9 +322,9 @@ def _names(frame: _Frame, series: Sequence[Series]) -> Markup:
     return Markup("").join(parts)
 
 
-def _short_name(frame: _Frame, one: Series) -> Markup:
+def _short_name(frame: _Frame, series: Series) -> Markup:
     """Write the last word of a line's name, such as the version of a candidate, above its highest point."""
-    top = max((point for point in one.points if point.y is not None), key=lambda point: point.y or 0.0)
+    top = max((point for point in series.points if point.y is not None), key=lambda point: point.y or 0.0)
     return Markup('<text class="name middle s{}" x="{:.1f}" y="{:.1f}">{}</text>').format(
-        one.colour, frame.x(top.x), frame.y(top.y or 0.0) - 6, one.name.rpartition(" ")[2][:14]
+        series.colour, frame.x(top.x), frame.y(top.y or 0.0) - 6, series.name.rpartition(" ")[2][:14]
     )

@@ -39,13 +39,13 @@ def show_execution(ask: Ask) -> View:
     return View("pipelines/execution.html", execution.pipeline, "Pipelines", facts)
 
 
-def step_rows(found: Execution, wall_us: int) -> list[StepRow]:
+def step_rows(execution: Execution, wall_us: int) -> list[StepRow]:
     """Return the steps with their places between the first start and the last end."""
-    starts = [run.started_at for run in found.steps if run.started_at is not None]
-    ends = [run.finished_at or wall_us for run in found.steps if run.started_at is not None]
+    starts = [run.started_at for run in execution.steps if run.started_at is not None]
+    ends = [run.finished_at or wall_us for run in execution.steps if run.started_at is not None]
     first, whole = min(starts, default=0), max(max(ends, default=1) - min(starts, default=0), 1)
     rows = []
-    for run in found.steps:
+    for run in execution.steps:
         if run.started_at is None:
             look = state("idle", run.state) if run.state == "waiting" else state(run.state)
             rows.append(StepRow(run, look, 0.0, 0.0, None, ""))

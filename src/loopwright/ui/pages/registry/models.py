@@ -109,19 +109,19 @@ def gates_state(report: GateReport) -> State:
     return state("passed" if report.passed else "failed")
 
 
-def _report(ask: Ask, found: ModelVersion) -> tuple[GateReport | None, int]:
+def _report(ask: Ask, model_version: ModelVersion) -> tuple[GateReport | None, int]:
     """Return the gates of a version and the version they judged: a refit stands on those of the recipe it repeats."""
-    for number in (found.version, found.refit_of):
-        report = None if number is None else ask.find(registry.gate_report, model=found.model, version=number)
+    for number in (model_version.version, model_version.refit_of):
+        report = None if number is None else ask.find(registry.gate_report, model=model_version.model, version=number)
         if number is not None and report is not None:
             return report, number
-    return None, found.version
+    return None, model_version.version
 
 
-def metric_rows(found: ModelVersion, report: GateReport | None) -> list[MetricRow]:
+def metric_rows(model_version: ModelVersion, report: GateReport | None) -> list[MetricRow]:
     """Return the metrics the gates looked at, else those it was registered with."""
     if report is None:
-        return [MetricRow(name, value, None, None, None) for name, value in found.metrics.items()]
+        return [MetricRow(name, value, None, None, None) for name, value in model_version.metrics.items()]
     evidence: Evidence = report.evidence
     rows = []
     for name, value in evidence.metrics.items():
@@ -132,10 +132,10 @@ def metric_rows(found: ModelVersion, report: GateReport | None) -> list[MetricRo
 
 
 def _verdict(
-    found: ModelVersion, report: GateReport | None, rollouts: list[Rollout], aliases: list[Alias]
+    model_version: ModelVersion, report: GateReport | None, rollouts: list[Rollout], aliases: list[Alias]
 ) -> dict[str, Any]:
     """Return the answer to the page's question: a state and a sentence."""
-    if any(alias.alias == "champion" and alias.version == found.version for alias in aliases):
+    if any(alias.alias == "champion" and alias.version == model_version.version for alias in aliases):
         return _say(state("serving", "it is live"), "It is the champion.")
     live = next((rollout for rollout in rollouts if rollout.is_live), None)
     if live is not None:
@@ -160,18 +160,18 @@ def _say(look: State, sentence: str) -> dict[str, Any]:
     return {"state": look, "sentence": sentence}
 
 
-def _sources(ask: Ask, found: ModelVersion) -> list[dict[str, str]]:
+def _sources(ask: Ask, model_version: ModelVersion) -> list[dict[str, str]]:
     """Return what the version was made from, as name, text and link."""
     rows = []
-    for name, ref in (("run", found.run), ("training set", found.training_set)):
+    for name, ref in (("run", model_version.run), ("training set", model_version.training_set)):
         if ref:
             rows.append({"name": name, "text": short_ref(ref, ask.project), "href": page_of(ref, ask.project)})
-    if found.service:
+    if model_version.service:
         rows.append(
             {
                 "name": "feature service",
-                "text": found.service,
-                "href": page_of(f"feature_service:{found.service}", ask.project),
+                "text": model_version.service,
+                "href": page_of(f"feature_service:{model_version.service}", ask.project),
             }
         )
     return rows

@@ -103,15 +103,15 @@ def show_deployment(ask: Ask) -> View:
 def step_rows(rollout: Rollout) -> list[StepRow]:
     """Return the steps of a rollout, done, present and to come."""
     rows = []
-    for place, step in enumerate(rollout.steps):
-        is_now = place == rollout.step and rollout.state in ("running", "paused", "aborted")
-        if place < rollout.step or rollout.state == "done":
+    for index, step in enumerate(rollout.steps):
+        is_now = index == rollout.step and rollout.state in ("running", "paused", "aborted")
+        if index < rollout.step or rollout.state == "done":
             look = state("done")
         elif is_now:
             look = state(rollout.state)
         else:
             look = state("idle", "to come")
-        rows.append(StepRow(place + 1, step_words(step), look, is_now))
+        rows.append(StepRow(index + 1, step_words(step), look, is_now))
     return rows
 
 

@@ -23,7 +23,7 @@ def show_prediction(ask: Ask) -> View:
         "shadows": first.get("shadows") or [],
     }
     keys = {node.ref for node in provenance.nodes}
-    nodes = [_node(ask, node, is_subject=place == 0) for place, node in enumerate(provenance.nodes)]
+    nodes = [_node(ask, node, is_subject=index == 0) for index, node in enumerate(provenance.nodes)]
     edges = [(edge[1], edge[0]) for edge in provenance.edges if len(edge) >= 2 and {edge[0], edge[1]} <= keys]
     return View("serving/prediction.html", "Why this answer", "Deployments", facts, {"nodes": nodes, "edges": edges})
 

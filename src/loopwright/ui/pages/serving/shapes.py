@@ -194,8 +194,8 @@ def quality_series(windows: Sequence[Window], releases: Sequence[Release]) -> li
     candidates = [name for name in names if name.startswith(CANDIDATE)]
     steady = sorted(set(names) - set(candidates), key=lambda name: (name not in CHAMPIONS, name))[:MOST_STEADY]
     left = range(len(steady) + 1, COLOURS + 1)
-    colours = {name: place + 1 for place, name in enumerate(steady)}
-    colours |= {name: left[place % len(left)] for place, name in enumerate(candidates)}
+    colours = {name: index + 1 for index, name in enumerate(steady)}
+    colours |= {name: left[index % len(left)] for index, name in enumerate(candidates)}
     width = windows_a_point(windows)
     groups = [oldest_first[start : start + width] for start in range(0, len(oldest_first), width)]
     return [
