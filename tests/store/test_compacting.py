@@ -9,6 +9,7 @@ import pytest
 
 from loopwright.governance import SERVICE_ACTOR, Dispatcher, audit
 from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, FixedClock
+from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.ids import new_ids
 from loopwright.kernel.verbs import verb_of
@@ -85,6 +86,7 @@ def test_an_hour_becomes_one_chunk_and_a_day_too(context: Context, log: Callable
     assert compact(context, Compact()) == {"before": 90, "after": 3, "rows": 900}
     hours = find(context, stream="late")
     assert [(chunk.level, chunk.rows, chunk.writer) for chunk in hours] == [(1, 300, "gateway-0")] * 3
+    assert from_json(to_json(hours), list[Chunk]) == hours, "workers hear of them over the wire"
     assert read(context, hours).equals(rows)
     for chunk in before[::7]:  # by id, and by time
         [holder] = find(context, item_id=chunk.id_first)

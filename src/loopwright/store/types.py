@@ -136,15 +136,15 @@ class StoredChunk(msgspec.Struct, frozen=True):
     """What a writer tells of a sealed run of bulk rows, one Parquet blob, that is stored.
 
     ``kind`` is ``predictions``, ``labels`` or ``pushes``; ``stream`` the deployment or dataset. ``writer`` and ``seq``
-    make sending it twice harmless. Ids are ULID-sorted; times are event times in microseconds UTC. ``about_first`` and
-    ``about_last`` are the lowest and highest id of what the rows tell of: of labels, their predictions; empty where
-    nobody looked.
+    make sending it twice harmless; ``seq`` of merged ones is below zero. Ids are ULID-sorted; times are event times in
+    microseconds UTC. ``about_first`` and ``about_last`` are the lowest and highest id of what the rows tell of: of
+    labels, their predictions; empty where nobody looked.
     """
 
     kind: str
     stream: str
     writer: str
-    seq: Count
+    seq: int
     digest: Digest
     rows: Count
     size_bytes: Count
