@@ -9,6 +9,8 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import FixedClock, parse_moment
+from loopwright.kernel.documents import from_json, to_json
+from loopwright.kernel.verbs import VERBS
 from loopwright.rooms import import_rooms
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Database
@@ -86,10 +88,20 @@ def wall() -> FixedClock:
     return FixedClock(START)
 
 
+class TellingDispatcher(Dispatcher):
+    """A dispatcher of which every answer is also told over the wire: as JSON, read as what the verb returns."""
+
+    def call(self, name: str, args: dict[str, Any], **where: Any) -> Any:
+        answer = super().call(name, args, **where)
+        told = from_json(to_json(answer), VERBS[name].types.get("return", Any), name)
+        assert to_json(told) == to_json(answer), name
+        return answer
+
+
 @pytest.fixture
 def dispatcher(database: Database, wall: FixedClock) -> Dispatcher:
     """A dispatcher with the project ``flights`` (wall clock)."""
-    made = Dispatcher(database, wall)
+    made = TellingDispatcher(database, wall)
     made.call("projects.create", {"name": "flights", "owner": "ops"}, actor=LOCAL_ACTOR, project=SYSTEM)
     return made
 
