@@ -272,6 +272,8 @@ def service_token(state_dir: Path) -> str:
             handle, draft = tempfile.mkstemp(prefix=".service.token", dir=state_dir)
             with os.fdopen(handle, "w") as file:
                 file.write(token)
+                file.flush()
+                os.fsync(file.fileno())  # what is signed with it outlives a power cut, and so must it
             try:
                 os.link(draft, place)  # of two that start at once the first one's is both's
                 Path(draft).unlink()
