@@ -170,7 +170,7 @@ def test_doctor_tells_our_ports_from_those_that_others_took(platform: Supervisor
         assert found[what]["found"].startswith(f"{port} is ours and answers")
     elsewhere = msgspec.structs.replace(load_settings(tmp_path), port=ports[0], gateway_port=ports[1])
     for one, port in zip((one for one in examine(elsewhere) if one.what.endswith(" port")), ports, strict=True):
-        assert (one.is_fine, one.found) == (False, f"{port} is taken by another Loopwright")
+        assert (one.is_fine, one.found) == (False, f"{port}: Address already in use by another Loopwright")
 
 
 def test_nothing_to_approve_is_said_as_such(shop: Remote) -> None:
