@@ -1,5 +1,7 @@
 """Canonical JSON: one content, one digest; what does not fit names its path."""
 
+import subprocess
+import sys
 from typing import Any, Literal
 
 import msgspec
@@ -88,3 +90,39 @@ def test_a_choice_of_its_own_names_what_there_is(value: str) -> None:
 def test_bytes_that_are_no_json_are_bad_input(body: bytes) -> None:
     with pytest.raises(InvalidInput):
         from_json(body, object)
+
+
+FIRST_USE = """
+import sys, threading
+from loopwright.kernel.documents import convert, from_json
+
+sys.setswitchinterval(1e-6)
+FIELDS = "".join(f"    f{number}: 'int | None' = None\\n" for number in range(12))
+for round in range(40):
+    code = "import msgspec\\n"
+    for depth in range(12):
+        code += f"class S{depth}(msgspec.Struct):\\n{FIELDS}    n: 'S{max(depth - 1, 0)} | None' = None\\n"
+    module = type(sys)(f"m{round}")
+    sys.modules[module.__name__] = module
+    module.__dict__.update(__name__=module.__name__)
+    exec(code, module.__dict__)
+    together = threading.Barrier(6)
+
+    def use(kind):
+        together.wait()
+        convert({"f0": 1, "n": {"f1": 2, "n": {"f2": 3}}}, kind)
+        from_json('{"n": {"n": {"f1": 1}}}', kind)
+
+    threads = [threading.Thread(target=use, args=(getattr(module, f"S{11 - number % 3}"),)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+print("all read")
+"""
+
+
+def test_threads_may_be_the_first_to_read_a_struct_at_the_same_time() -> None:
+    """Where one still learned how a struct is built, msgspec 0.22 ended the process of those that read it meanwhile."""
+    ended = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "all read\n", "")
