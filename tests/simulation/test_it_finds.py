@@ -93,16 +93,16 @@ def rows_answered_before_they_are_written() -> Planted:
 
 
 def segment_deleted_before_it_is_registered() -> Planted:
-    draft = sealing.Sealer._draft
+    draft = sealing.ChunkSealer._draft
 
-    def read(sealer: sealing.Sealer, key: StreamKey, number: int) -> sealing.Draft:
+    def read(sealer: sealing.ChunkSealer, key: StreamKey, number: int) -> sealing.Draft:
         made = draft(sealer, key, number)
         made.stream.path(number).unlink()
         return made
 
     return {
-        (sealing.Sealer, "_draft"): read,
-        (sealing.Sealer, "_finish"): lambda _, draft: 0 if draft.chunk is None else draft.chunk.rows,
+        (sealing.ChunkSealer, "_draft"): read,
+        (sealing.ChunkSealer, "_finish"): lambda _, draft: 0 if draft.chunk is None else draft.chunk.rows,
     }
 
 
