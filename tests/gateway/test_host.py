@@ -59,6 +59,9 @@ def underway(gateway: GatewayProcess, x: str) -> Underway:
     return Underway(gateway.url, path(), {"rows": [{"x": x, "row_key": x}]})
 
 
+TRIES = 20
+
+
 def others_pass(gateway: GatewayProcess, request: Underway) -> bool:
     """Say whether the other deployment and the health check are answered before a request is."""
     with httpx.Client(base_url=gateway.url, timeout=PATIENCE_S) as client:
@@ -241,11 +244,17 @@ def test_a_large_request_keeps_nobody_waiting(world: World) -> None:
     gateway.wait_for(lambda health: len(health["releases"]) == 2)
     small = gateway.post(path(), {"rows": [x_row(30)]}).json()["predictions"][0]["score"]
     rows = [x_row(30, 0.5 + number) for number in range(5_000)]
-    large = Underway(gateway.url, path(), {"rows": rows})
-    assert others_pass(gateway, large)
-    predictions = large.answer().json()["predictions"]
-    assert len(predictions) == 5_000
-    assert predictions[0]["score"] == small
+
+    def passed_by_others() -> bool:
+        large = Underway(gateway.url, path(), {"rows": rows})
+        passed = others_pass(gateway, large)
+        predictions = large.answer().json()["predictions"]
+        assert len(predictions) == 5_000
+        assert predictions[0]["score"] == small
+        return passed
+
+    # A quick machine may answer it before anybody can pass; one that let nobody pass would do so each time.
+    assert any(passed_by_others() for _ in range(TRIES))
     gateway.seal()
     assert world.chunks("predictions").height >= 5_001
 
