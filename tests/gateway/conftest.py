@@ -230,15 +230,16 @@ class World:
         return digest_bytes(body.getvalue())
 
 
-def booster(columns: int, seed: int = 0, task: str = "binary") -> Any:
-    """Fit a small LightGBM model on columns ``x0..``."""
+def booster(columns: int, seed: int = 0, task: str = "binary", *, is_turned: bool = False) -> Any:
+    """Fit a small LightGBM model on columns ``x0..``, or on the same names from the last to the first."""
     import lightgbm
 
     random = np.random.default_rng(seed)
     matrix = random.normal(size=(500, columns))
     label = matrix[:, 0] + 0.5 * random.normal(size=500)
     target = (label > 0).astype(int) if task == "binary" else label
-    dataset = lightgbm.Dataset(matrix, target, feature_name=[f"x{place}" for place in range(columns)])
+    names = [f"x{index}" for index in range(columns)]
+    dataset = lightgbm.Dataset(matrix, target, feature_name=names[::-1] if is_turned else names)
     return lightgbm.train({"objective": task, "verbose": -1, "num_threads": 1, "num_leaves": 7}, dataset, 20)
 
 

@@ -27,7 +27,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
     world.release(world.register(ConstantModel([0.2, 0.8]), columns, "multiclass", name="kinds"), name="kinds")
     world.declare("turned", model="turned")
     turned = [world.register(booster(2), number_columns(2), name="turned")]
-    turned.append(world.register(booster(2), number_columns(2).select("x1", "x0"), name="turned"))
+    turned.append(world.register(booster(2, is_turned=True), number_columns(2), name="turned"))
     world.release(turned[0], name="turned", candidate=turned[1], weight=0.999)
     made = world.gateway()
     made.start()
