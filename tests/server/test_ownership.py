@@ -100,6 +100,25 @@ def test_who_waits_for_a_folder_that_is_deleted_gets_the_one_that_comes_after_it
         waiting.join()
 
 
+def test_a_folder_that_is_deleted_while_it_is_made_is_made_again(settings: Settings) -> None:
+    lock, is_over, held = settings.state_dir / "server.lock", threading.Event(), 0
+
+    def delete() -> None:
+        while not is_over.is_set():
+            shutil.rmtree(settings.state_dir, ignore_errors=True)
+
+    deleting = threading.Thread(target=delete)
+    deleting.start()
+    try:
+        for _ in range(1000):
+            with hold_folder(lock, 30, lambda: Unavailable("taken")):
+                held += 1
+    finally:
+        is_over.set()
+        deleting.join()
+    assert held == 1000
+
+
 def test_a_cleared_folder_keeps_its_lock_alone(settings: Settings) -> None:
     for name in ("blobs/ab", "gateway-0"):
         (settings.state_dir / name).mkdir(parents=True)

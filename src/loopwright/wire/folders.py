@@ -11,6 +11,7 @@ from typing import IO
 from loopwright.kernel.errors import Unavailable
 from loopwright.store.unwritable import unwritable_state
 
+_TRIES = 100
 _LOOK_AGAIN_S = 0.02
 _LOOK_LASTS_S = 5.0
 """How long one who only looks may be in the way before it counts as work; it takes microseconds, but may be paused."""
@@ -56,11 +57,17 @@ def is_held(lock: Path) -> bool:
 
 
 def _open(lock: Path) -> IO[str]:
-    try:
-        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return lock.open("a+")
-    except OSError as error:
-        raise unwritable_state(error, lock.parent) from None
+    tries_left = _TRIES
+    while True:
+        tries_left -= 1
+        try:
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return lock.open("a+")
+        except (FileNotFoundError, FileExistsError) as error:  # it goes while it is made
+            if not tries_left:
+                raise unwritable_state(error, lock.parent) from None
+        except OSError as error:
+            raise unwritable_state(error, lock.parent) from None
 
 
 def _is_at(file: IO[str], path: Path) -> bool:
