@@ -10,7 +10,7 @@ import pytest
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.store import sql
 from loopwright.store.engine import Database
 from loopwright.store.garbage.pins import named_blobs
@@ -47,6 +47,13 @@ def test_sending_a_chunk_again_returns_the_first(register: Callable[..., Any], c
     assert call("chunks.find", kind="predictions") == [first]
     assert register(seq=2).chunk_id != first.chunk_id
     assert register(stream="other").chunk_id != first.chunk_id
+
+
+def test_no_writer_takes_the_number_of_a_merged_chunk(register: Callable[..., Any], call: Callable[..., Any]) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        register(seq=-1)
+    assert (refused.value.field, refused.value.value) == ("seq", "-1")
+    assert call("chunks.find", kind="predictions") == []
 
 
 @pytest.mark.parametrize("changed", [{"rows": 2}, {"id_first": "01B"}, {"id_last": "01D"}])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import query, verb
 from loopwright.store import sql
 from loopwright.store.intervals import join_ranges
@@ -67,6 +67,7 @@ def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
     """Record chunks, all or none. Sending one again returns the first record; no event is written.
 
     Raises:
+        InvalidInput: A number is below zero.
         Conflict: A writer sent other rows under the same number.
         NotFound: What they belong to was deleted, ``details.deleted`` is true: the writer lets go of them, but for
             those from the id ``details.first_kept`` on, if that is told. Of a deleted project none is let in.
@@ -75,6 +76,9 @@ def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
 
 
 def _register(tx: Tx, stored: StoredChunk) -> Chunk:
+    if stored.seq < 0:
+        rule = "0 or more: what is merged here has numbers below zero"
+        raise InvalidInput("a writer's chunk has no such number", field="seq", value=stored.seq, rule=rule)
     if stored.kind == PUSHES.kind:
         refuse_rows_of_deleted_dataset(tx, stored)
     tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
