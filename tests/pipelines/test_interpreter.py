@@ -110,7 +110,7 @@ def test_the_cache_covers_inputs(call: Callable[..., Any], worker: InProcessWork
     assert sorted(done) == ["a", "third"]
 
 
-@pytest.mark.parametrize("slots", [1, 3])
+@pytest.mark.parametrize(("slots", "at_once"), [(0, 1), (1, 1), (3, 3)])
 def test_an_execution_makes_as_many_attempts_at_once_as_its_lane_has_slots(
     call: Callable[..., Any],
     worker: InProcessWorker,
@@ -119,9 +119,10 @@ def test_an_execution_makes_as_many_attempts_at_once_as_its_lane_has_slots(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     slots: int,
+    at_once: int,
 ) -> None:
-    meeting = threading.Barrier(slots)  # lets nobody go on until so many are there
-    at_work, most = threading.Semaphore(slots), []
+    meeting = threading.Barrier(at_once)  # lets nobody go on until so many are there
+    at_work, most = threading.Semaphore(at_once), []
 
     def meet(context: StepContext, inputs: dict[str, Any]) -> None:
         most.append(at_work.acquire(blocking=False))

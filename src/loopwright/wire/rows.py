@@ -40,9 +40,14 @@ def to_rows(rows: Rows) -> list[dict[str, Any]]:
     if hasattr(rows, "to_dict"):
         rows = rows.to_dict("records")
     assert isinstance(rows, Iterable)
-    return [
-        {name: _plain(value, f"rows[{index}].{name}") for name, value in row.items()} for index, row in enumerate(rows)
-    ]
+    return [_plain_row(row, index) for index, row in enumerate(rows)]
+
+
+def _plain_row(row: Mapping[str, Any], index: int) -> dict[str, Any]:
+    try:
+        return {name: _plain(value) for name, value in row.items()}
+    except InvalidInput:  # names are made for who is refused: making one takes longer than converting a value
+        return {name: _plain(value, f"rows[{index}].{name}") for name, value in row.items()}
 
 
 def _polars_rows(frame: Any) -> list[dict[str, Any]]:
@@ -58,13 +63,14 @@ def _plain_column(series: "pl.Series") -> list[Any]:
     dtype = series.dtype
     if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
         return series.cast(pl.Datetime("us", dtype.time_zone)).cast(pl.Int64).to_list()
-    values = series.to_list()
     if dtype.is_integer() or dtype in (pl.String, pl.Boolean):
-        return values
-    return [_plain(value, f"rows[{index}].{series.name}") for index, value in enumerate(values)]
+        return series.to_list()
+    if dtype.is_float() and not series.is_infinite().any():
+        return series.fill_nan(None).to_list()
+    return [_plain(value, f"rows[{index}].{series.name}") for index, value in enumerate(series.to_list())]
 
 
-def _plain(value: Any, field: str) -> Any:
+def _plain(value: Any, field: str = "") -> Any:
     if isinstance(value, float):
         return None if value != value else _finite(value, field)
     if type(value).__name__ in _MISSING_OF_PANDAS:

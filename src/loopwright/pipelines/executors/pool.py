@@ -91,8 +91,11 @@ class ChildPool(Executor):
         return self._run(_digest(target), call, lane, timeout_s, should_stop, folder=folder, owner=owner)
 
     def most_at_work(self, lane: Lane) -> int:
-        """Return how many children with user code may be at work at once for the jobs of a lane."""
-        return self._slots.get(lane, MOST_AT_WORK)
+        """Return how many children with user code may be at work at once for the jobs of a lane.
+
+        One at the least: whoever takes no trainings may still do a backtest, which trains.
+        """
+        return max(self._slots.get(lane, MOST_AT_WORK), 1)
 
     def prepare(self, target: CodeRef | str, inputs: dict[str, Any]) -> None:
         """Call a function in the background: calls to come wait for it, and find a child with its libraries loaded."""
