@@ -118,14 +118,11 @@ class Untaken(NamedTuple):
     due_at: int
 
 
-_others = jobs.alias()
-_is_at_work = exists().where(
-    _others.c.state == "running", _others.c.lane == jobs.c.lane, _others.c.lease_until >= bindparam("wall_us")
-)
+_lanes_at_work = select(jobs.c.lane).where(jobs.c.state == "running", jobs.c.lease_until >= bindparam("wall_us"))
 _untaken = Statement(
     select(jobs.c.lane, func.count().label("jobs"), func.min(jobs.c.due_at).label("due_at"))
     .where(jobs.c.project_id == bindparam("project"), jobs.c.state == "queued")
-    .where(jobs.c.due_at <= bindparam("due_by"), ~_is_at_work)
+    .where(jobs.c.due_at <= bindparam("due_by"), jobs.c.lane.not_in(_lanes_at_work))
     .group_by(jobs.c.lane)
     .order_by(jobs.c.lane)
 )
