@@ -118,6 +118,7 @@ def test_rows_never_follow_what_was_written_in_part(tmp_path: Path, monkeypatch:
             spool.append(KEY, [wide("b")])
     spool.append(KEY, [wide("c")])
     stream = spool.streams[KEY]
+    stream.flush()
     found = [read_segment(stream.path(number)) for number in (*stream.closed(), stream.number)]
     assert [id for segment in found for batch in segment.batches for id in batch.columns[0]] == ["a", "c"]
     assert [segment.damaged_bytes for segment in found] == [0, 0]
@@ -315,5 +316,38 @@ def test_a_segment_that_cannot_be_flushed_anew_stays_in_line(tmp_path: Path, mon
 
     monkeypatch.setattr(os, "open", no_more_handles)
     again = Spool(tmp_path)
+    assert (again.streams[KEY].closed(), again.kept_aside) == ([], [])
+    monkeypatch.setattr(os, "open", opened)
+    again.roll(KEY)
     assert (again.streams[KEY].closed(), again.kept_aside) == ([1], [])
     again.close()
+
+
+@pytest.mark.parametrize("is_next_life", [False, True])
+def test_what_the_disk_did_not_confirm_is_not_sealed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_next_life: bool
+) -> None:
+    """A power cut would bring it back with fewer rows than its number was registered with."""
+    flush, is_broken = os.fdatasync, True
+
+    def fail(handle: int) -> None:
+        if is_broken:
+            raise OSError(errno.EIO, "the disk is broken")
+        flush(handle)
+
+    monkeypatch.setattr(os, "fdatasync", fail)
+    spool = Spool(tmp_path)
+    spool.append(KEY, [wide("a")])
+    for _ in range(3):
+        with pytest.raises(OSError, match="broken"):
+            spool.roll(KEY)
+    if is_next_life:
+        spool.close()
+        spool = Spool(tmp_path)
+    assert spool.streams[KEY].closed() == []
+    is_broken = False
+    spool.append(KEY, [wide("b")])
+    spool.roll(KEY)
+    stream = spool.streams[KEY]
+    assert [id for number in stream.closed() for id in ids_of(stream.path(number))] == ["a", "b"]
+    spool.close()

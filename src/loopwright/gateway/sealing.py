@@ -155,7 +155,7 @@ class ChunkSealer:
         What fails holds up its own stream only; the first failure is raised when all others are through.
         """
         answer, failed = {"chunks": 0, "rows": 0}, dict[StreamKey, Exception]()
-        left = self._close_segments(streams, is_asked=is_asked)
+        left = self._close_segments(streams, failed, is_asked=is_asked)
         while left:
             drafts: dict[str, list[Draft]] = {}
             for key, numbers in left.items():
@@ -173,14 +173,19 @@ class ChunkSealer:
             raise failure
         return answer
 
-    def _close_segments(self, streams: Streams, *, is_asked: bool) -> dict[StreamKey, list[int]]:
-        """Return the closed segments of each stream, after closing those that are open."""
+    def _close_segments(
+        self, streams: Streams, failed: dict[StreamKey, Exception], *, is_asked: bool
+    ) -> dict[StreamKey, list[int]]:
+        """Return the closed segments of each stream, after closing those that are open; ``failed`` gets what fails."""
         found = {}
         for key, stream in list(self._spool.streams.items()):
             if not streams.hold(*key) or not self._may_seal(key):
                 continue
             if is_asked or not self.failure or stream.size > BYTES_A_SEGMENT or not stream.closed():
-                self._spool.roll(key)
+                try:
+                    self._spool.roll(key)
+                except OSError as error:
+                    failed[key] = error
             if numbers := stream.closed():
                 found[key] = numbers
         return found

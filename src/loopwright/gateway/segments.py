@@ -158,10 +158,11 @@ class Stream:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
-        self._closing: list[int] = []
+        # Closed segments that the disk has not confirmed, with their handles; who opens those of another life flushes.
+        self._unconfirmed: dict[int, int | None] = dict.fromkeys(segment_numbers(folder))
         self._is_torn = False
         self._unflushed = [folder, *folder.parents[:_LEVELS]]
-        newest = max(segment_numbers(folder), default=0)
+        newest = max(self._unconfirmed, default=0)
         if newest:
             self._recover(newest)
         is_empty = newest > 0 and self.path(newest).exists() and self.path(newest).stat().st_size == 0
@@ -181,9 +182,6 @@ class Stream:
         except OSError as error:
             if error.errno not in _PASSING:  # else whoever seals it cuts off what is damaged
                 log.error("%s cannot be read and stays in %s: %s", self.path(number), self.put_aside(number), error)
-                return
-        with suppress(OSError):  # nobody else flushes what another life wrote, once there is a newer segment
-            self._closing.append(os.open(self.path(number), os.O_WRONLY))
 
     def _open(self, number: int) -> None:
         handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -245,7 +243,7 @@ class Stream:
             except OSError as error:
                 raise translate(error, self.folder) from None
             log.error("what was written in part stays at the end of %s: %s", self.path(number), why)
-            self._closing.append(old)
+            self._unconfirmed[number] = old
             self._unflushed.append(self.folder)
         self._is_torn = False
 
@@ -253,9 +251,9 @@ class Stream:
         """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
         with self.lock:
             if self.size:
-                old = self.handle
-                self._open(self.number + 1)  # or the disk is full, and this one goes on
-                self._closing.append(old)
+                old, number = self.handle, self.number
+                self._open(number + 1)  # or the disk is full, and this one goes on
+                self._unconfirmed[number] = old
                 self._unflushed.append(self.folder)
 
     def flush(self) -> None:
@@ -263,11 +261,24 @@ class Stream:
 
         What the disk did not confirm is asked for again the next time, also of a segment that is closed by then.
         """
-        while self._closing:
-            os.fdatasync(self._closing[0])
-            os.close(self._closing.pop(0))
+        self.flush_closed()
         os.fdatasync(self.handle)
         self.flush_entries()
+
+    def flush_closed(self) -> None:
+        """Flush closed segments that the disk has not confirmed; nobody else does that for those of another life."""
+        while self._unconfirmed:
+            number = min(self._unconfirmed)
+            handle = self._unconfirmed[number]
+            if handle is None:
+                try:
+                    handle = self._unconfirmed[number] = os.open(self.path(number), os.O_WRONLY)
+                except FileNotFoundError:  # it was put aside
+                    del self._unconfirmed[number]
+                    continue
+            os.fdatasync(handle)
+            os.close(handle)
+            del self._unconfirmed[number]
 
     def flush_entries(self) -> None:
         """Flush what is new in folders: rows on the disk in a file that has no name after a power cut are lost."""
@@ -277,13 +288,17 @@ class Stream:
 
     def close(self) -> None:
         """Let go of the files."""
-        for handle in (*self._closing, self.handle):
-            os.close(handle)
+        for handle in (*self._unconfirmed.values(), self.handle):
+            if handle is not None:
+                os.close(handle)
 
     def closed(self) -> list[int]:
-        """Return the numbers of the segments that take no more rows, oldest first."""
-        newest = self.number
-        return sorted(number for number in segment_numbers(self.folder) if number < newest)
+        """Return the numbers of the segments that may be sealed, oldest first: they take no more rows and are flushed.
+
+        One that is not may come back from a power cut with fewer rows than were registered under its number.
+        """
+        newest, found = self.number, set(segment_numbers(self.folder))
+        return sorted(number for number in found - self._unconfirmed.keys() if number < newest)
 
     def put_aside(self, number: int) -> Path:
         """Keep a closed segment for a person instead of sealing it; return its new name."""

@@ -95,6 +95,7 @@ class Spool:
         """Start the next segment of a stream; the one before is on the disk then."""
         stream = self.streams[key]
         with self._files:
+            stream.flush_closed()  # where the disk does not confirm it, no more segments are begun
             stream.roll()
             stream.flush()
 
