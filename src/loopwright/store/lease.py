@@ -93,11 +93,14 @@ class Lease:
             keeper.join()
 
     def _keep(self, is_done: threading.Event) -> None:
+        is_told = False
         while self._is_held and not is_done.wait(LEASE_S / 3):
             try:
                 self._ask()
             except SQLAlchemyError as error:  # the work meets the same database, and says more of it
-                log.warning("the lease of %s could not be prolonged: %s", self._name, translate(error))
+                if not is_told:
+                    log.warning("the lease of %s could not be prolonged: %s", self._name, translate(error))
+                is_told = True
 
     def _ask(self) -> None:
         self._asked_at = time.monotonic()  # before asking: the lease never ends earlier than we think
