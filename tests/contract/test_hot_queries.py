@@ -64,6 +64,7 @@ BY_INDEX = {
     "newest failed jobs": "ix_jobs_state",
     "live jobs of a kind": "ix_jobs_kind",
     "jobs that may be dropped": "ix_jobs_expires",
+    "jobs that are due": "ix_jobs_turn",
     "events of a thing": "ix_events_project_ref",
     "chunks of an id": "ix_chunks_ids",
     "chunks of a window": "ix_chunks_span",

@@ -83,6 +83,30 @@ def test_a_worker_takes_its_kinds_only_and_the_oldest_first(dispatcher: Dispatch
     assert [job.job_id for job in claim()] == ["job_b"]
 
 
+def test_projects_take_turns(dispatcher: Dispatcher, claim: Claim, wall: FixedClock) -> None:
+    """Who queues many jobs first keeps nobody waiting; the fewer at work, the sooner."""
+    for project in ("hotels", "trains"):
+        dispatcher.call("projects.create", {"name": project}, actor=LOCAL_ACTOR, project=SYSTEM)
+    for number in range(9):
+        start(dispatcher, f"job_a{number}")
+        wall.at_us += 1
+    for number in range(2):
+        start(dispatcher, f"job_b{number}", "trains")
+        wall.at_us += 1
+    start(dispatcher, "job_c0", "hotels")
+    assert [job.job_id for job in claim("w1", 4)] == ["job_a0", "job_b0", "job_c0", "job_a1"]
+    assert [job.job_id for job in claim("w2", 2)] == ["job_b1", "job_a2"]
+    assert [job.job_id for job in claim("w3", 9)] == [f"job_a{number}" for number in range(3, 9)]
+
+
+def test_jobs_that_a_worker_cannot_do_are_in_nobodys_way(dispatcher: Dispatcher, claim: Claim) -> None:
+    dispatcher.call("projects.create", {"name": "trains"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    start(dispatcher, "job_a", "trains", kind="x.unknown")
+    start(dispatcher, "job_b")
+    start(dispatcher, "job_c")
+    assert [job.job_id for job in claim("w1", 2)] == ["job_b", "job_c"]
+
+
 def test_a_lease_that_runs_out_frees_the_job(dispatcher: Dispatcher, claim: Claim, wall: FixedClock) -> None:
     start(dispatcher, "job_a")
     assert claim("w1")[0].attempt == 1

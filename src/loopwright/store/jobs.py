@@ -63,6 +63,8 @@ def claim(
 ) -> list[Job]:
     """Take free jobs of any project for a worker, under a lease, until it holds as many of each lane as it has slots.
 
+    Those of a dead worker first; then the projects take turns.
+
     Args:
         worker: Who asks.
         kinds: What it can do.

@@ -66,6 +66,7 @@ jobs = Table(
     Column("cancel_reason", Text),
     Column("expires_at", Moment),
     Index("ix_jobs_due", "state", "lane", "due_at"),
+    Index("ix_jobs_turn", "state", "lane", "project_id", "due_at"),
     Index("ix_jobs_recorded", "project_id", "recorded_at"),
     Index("ix_jobs_state", "project_id", "state", "recorded_at"),
     Index("ix_jobs_kind", "project_id", "kind", "state", "recorded_at"),

@@ -1,7 +1,7 @@
 """Statements of jobs. What is asked often has an index of its own: there may be millions of jobs that have ended."""
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -76,7 +76,7 @@ def update_job(connection: Connection, job: Job, **values: Any) -> Job:
 
 # --- what a worker asks ---
 
-_is_due = (jobs.c.state == "queued") & (jobs.c.lane == bindparam("lane")) & (jobs.c.due_at <= bindparam("wall_us"))
+_is_queued = (jobs.c.state == "queued") & (jobs.c.lane == bindparam("lane"))
 _is_lost = (jobs.c.state == "running") & (jobs.c.lease_until < bindparam("wall_us"))
 _is_own = jobs.c.worker == bindparam("worker")
 _held = Statement(
@@ -90,8 +90,27 @@ def _are_of(kinds: Iterable[str]) -> ColumnElement[bool]:
 
 @lru_cache(256)
 def _due_to_take(kinds: tuple[str, ...]) -> Statement:
-    oldest_first = select(jobs).where(_is_due, _are_of(kinds)).order_by(jobs.c.due_at, jobs.c.job_id)
+    is_due = (jobs.c.project_id == bindparam("project")) & (jobs.c.due_at <= bindparam("wall_us"))
+    oldest_first = select(jobs).where(_is_queued, is_due, _are_of(kinds)).order_by(jobs.c.due_at, jobs.c.job_id)
     return Statement(oldest_first.limit(bindparam("most")).with_for_update(skip_locked=True))
+
+
+_at_work = Statement(
+    select(jobs.c.project_id, func.count().label("jobs"))
+    .where(jobs.c.state == "running", jobs.c.lane == bindparam("lane"))
+    .group_by(jobs.c.project_id)
+)
+
+
+@lru_cache(256)
+def _waiting(kinds: tuple[str, ...]) -> Statement:
+    """Ask for each project with queued jobs when its oldest was due, by a look into the index for each."""
+    line = select(func.min(jobs.c.project_id).label("project_id")).where(_is_queued).cte("line", recursive=True)
+    after = select(func.min(jobs.c.project_id)).where(_is_queued, jobs.c.project_id > line.c.project_id)
+    line = line.union_all(select(after.scalar_subquery()).where(line.c.project_id.is_not(None)))
+    oldest = select(jobs.c.due_at).where(_is_queued, jobs.c.project_id == line.c.project_id, _are_of(kinds))
+    oldest_at = oldest.order_by(jobs.c.due_at).limit(1).scalar_subquery().label("due_at")
+    return Statement(select(line.c.project_id, oldest_at).where(line.c.project_id.is_not(None)))
 
 
 @lru_cache(256)
@@ -100,9 +119,30 @@ def _lost_to_take(kinds: tuple[str, ...]) -> Statement:
 
 
 def due_jobs(connection: Connection, lane: str, kinds: Iterable[str], wall_us: int, limit: int) -> list[Job]:
-    """Return queued jobs of a lane that may be taken, those first that wait longest; leaves out others' locked."""
-    rows = _due_to_take(tuple(kinds)).all(connection, lane=lane, wall_us=wall_us, most=limit)
-    return [_job(row) for row in rows]
+    """Return queued jobs of a lane that may be taken; leaves out others' locked.
+
+    The projects take turns: next is the one with the fewest jobs at work in the lane, of those the one that waits
+    longest, so that a thousand jobs of one keep no other waiting. Of one project those are first that wait longest.
+    """
+    waiting = {row.project_id: row.due_at for row in _waiting(tuple(kinds)).all(connection, lane=lane)}
+    due = {project: due_at for project, due_at in waiting.items() if due_at is not None and due_at <= wall_us}
+    at_work = {row.project_id: row.jobs for row in _at_work.all(connection, lane=lane)} if len(due) > 1 else {}
+    turns = [(at_work.get(project, 0), due_at, project) for project, due_at in due.items()]
+    heapq.heapify(turns)
+    taken: list[Job] = []
+    queues: dict[str, Iterator[Any]] = {}
+    while turns and len(taken) < limit:
+        held, _, project = turns[0]
+        if project not in queues:
+            of = {"project": project, "lane": lane, "wall_us": wall_us, "most": limit - len(taken)}
+            queues[project] = iter(_due_to_take(tuple(kinds)).all(connection, **of))
+        row = next(queues[project], None)
+        if row is None:
+            heapq.heappop(turns)
+        else:
+            taken.append(_job(row))
+            heapq.heapreplace(turns, (held + 1, row.due_at, project))
+    return taken
 
 
 def lost_jobs(connection: Connection, kinds: Iterable[str], wall_us: int) -> list[Job]:
