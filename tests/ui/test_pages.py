@@ -145,6 +145,14 @@ def test_a_run_shows_a_metric_that_was_logged_once_as_its_value(site: Site, web:
     assert "data-chart" in web.get("/p/flights/runs/{run}?metric=roc_auc".format(**site.ids)).text
 
 
+def test_models_tell_in_the_time_of_the_project_when_the_newest_version_came(web: httpx.Client) -> None:
+    models = web.get("/p/flights/models.json").json()["models"]
+    [late] = [model for model in models if model["model"] == "late"]
+    newest = web.get(f"/p/flights/models/late/{late['versions']}.json").json()["version"]
+    assert late["last_event_at"] == newest["event_at"]
+    assert moment(newest["event_at"]) in web.get("/p/flights/models").text
+
+
 def test_a_version_says_why_it_may_not_go_live(web: httpx.Client) -> None:
     twin = web.get("/p/flights/models/late/6.json").json()
     assert twin["verdict"]["state"] == {"word": "may not", "tone": "bad"}

@@ -55,17 +55,17 @@ def list_versions(tx: Tx, model: str, *, before: int | None = None, limit: int =
 def list_models(tx: Tx) -> list[Model]:
     """Return every model by name, with its newest version and its aliases."""
     v = model_versions
-    last = func.max(v.c.recorded_at).label("last")
-    statement = select(v.c.model, last).where(v.c.project_id == tx.project).group_by(v.c.model)
-    newest = {row.model: row.last for row in tx.execute(statement)}
+    recorded_at, event_at = func.max(v.c.recorded_at).label("recorded_at"), func.max(v.c.event_at).label("event_at")
+    statement = select(v.c.model, recorded_at, event_at).where(v.c.project_id == tx.project).group_by(v.c.model)
+    newest = {row.model: row for row in tx.execute(statement)}
     named: dict[str, dict[str, int]] = {}
     for alias in list_aliases(tx):
         named.setdefault(alias.model, {})[alias.alias] = alias.version
     rows = tx.execute(select(models).where(models.c.project_id == tx.project).order_by(models.c.model))
     return [
-        Model(row.model, row.versions, named.get(row.model, {}), newest[row.model])
+        Model(row.model, row.versions, named.get(row.model, {}), last.recorded_at, last.event_at)
         for row in rows
-        if row.model in newest
+        if (last := newest.get(row.model)) is not None
     ]
 
 

@@ -82,12 +82,13 @@ class ModelVersion(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A named line of versions: how many, and which ones its aliases name."""
+    """A named line of versions: how many, which ones its aliases name, and when the newest was registered."""
 
     model: str
     versions: int
     aliases: dict[str, int]
     last_recorded_at: int
+    last_event_at: int
 
 
 class Alias(msgspec.Struct, frozen=True):
