@@ -99,6 +99,18 @@ def test_projects_take_turns(dispatcher: Dispatcher, claim: Claim, wall: FixedCl
     assert [job.job_id for job in claim("w3", 9)] == [f"job_a{number}" for number in range(3, 9)]
 
 
+def test_a_claim_under_way_keeps_others_from_what_it_takes_alone(dispatcher: Dispatcher) -> None:
+    if dispatcher.database.is_sqlite:
+        pytest.skip("SQLite has one writer")
+    dispatcher.call("projects.create", {"name": "trains"}, actor=LOCAL_ACTOR, project=SYSTEM)
+    for number in range(4):
+        start(dispatcher, f"job_{number}", ("flights", "trains")[number % 2])
+    of = ("work", KINDS_OF_TESTS, dispatcher.wall.now_us(), 2)
+    with dispatcher.database.engine.connect() as one, dispatcher.database.engine.connect() as other:
+        assert [job.job_id for job in sql.due_jobs(one, *of)] == ["job_0", "job_1"]
+        assert [job.job_id for job in sql.due_jobs(other, *of)] == ["job_2", "job_3"]
+
+
 def test_jobs_that_a_worker_cannot_do_are_in_nobodys_way(dispatcher: Dispatcher, claim: Claim) -> None:
     dispatcher.call("projects.create", {"name": "trains"}, actor=LOCAL_ACTOR, project=SYSTEM)
     start(dispatcher, "job_a", "trains", kind="x.unknown")

@@ -1,7 +1,7 @@
 """Statements of jobs. What is asked often has an index of its own: there may be millions of jobs that have ended."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -89,10 +89,12 @@ def _are_of(kinds: Iterable[str]) -> ColumnElement[bool]:
 
 
 @lru_cache(256)
-def _due_to_take(kinds: tuple[str, ...]) -> Statement:
+def _next_to_take(kinds: tuple[str, ...]) -> Statement:
+    """Ask for one job behind another of the project: what is looked at is locked and in others' way until a commit."""
     is_due = (jobs.c.project_id == bindparam("project")) & (jobs.c.due_at <= bindparam("wall_us"))
-    oldest_first = select(jobs).where(_is_queued, is_due, _are_of(kinds)).order_by(jobs.c.due_at, jobs.c.job_id)
-    return Statement(oldest_first.limit(bindparam("most")).with_for_update(skip_locked=True))
+    is_behind = (jobs.c.due_at > bindparam("due_at")) | (jobs.c.job_id > bindparam("job_id"))
+    behind = select(jobs).where(_is_queued, is_due, _are_of(kinds), jobs.c.due_at >= bindparam("due_at"), is_behind)
+    return Statement(behind.order_by(jobs.c.due_at, jobs.c.job_id).limit(1).with_for_update(skip_locked=True))
 
 
 _at_work = Statement(
@@ -127,21 +129,18 @@ def due_jobs(connection: Connection, lane: str, kinds: Iterable[str], wall_us: i
     waiting = {row.project_id: row.due_at for row in _waiting(tuple(kinds)).all(connection, lane=lane)}
     due = {project: due_at for project, due_at in waiting.items() if due_at is not None and due_at <= wall_us}
     at_work = {row.project_id: row.jobs for row in _at_work.all(connection, lane=lane)} if len(due) > 1 else {}
-    turns = [(at_work.get(project, 0), due_at, project) for project, due_at in due.items()]
+    turns = [(at_work.get(project, 0), due_at, project, "") for project, due_at in due.items()]
     heapq.heapify(turns)
     taken: list[Job] = []
-    queues: dict[str, Iterator[Any]] = {}
     while turns and len(taken) < limit:
-        held, _, project = turns[0]
-        if project not in queues:
-            of = {"project": project, "lane": lane, "wall_us": wall_us, "most": limit - len(taken)}
-            queues[project] = iter(_due_to_take(tuple(kinds)).all(connection, **of))
-        row = next(queues[project], None)
+        held, due_at, project, job_id = turns[0]
+        behind = {"project": project, "lane": lane, "wall_us": wall_us, "due_at": due_at, "job_id": job_id}
+        row = _next_to_take(tuple(kinds)).first(connection, **behind)
         if row is None:
             heapq.heappop(turns)
         else:
             taken.append(_job(row))
-            heapq.heapreplace(turns, (held + 1, row.due_at, project))
+            heapq.heapreplace(turns, (held + 1, row.due_at, project, row.job_id))
     return taken
 
 
