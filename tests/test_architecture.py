@@ -187,7 +187,7 @@ def test_an_empty_word_is_found(tmp_path: Path, path: str, text: str, rule: str)
 
 def test_plain_words_pass(tmp_path: Path) -> None:
     text = (
-        "class CloudEvent:\n    data: bytes\n\ndef utilisation(): ...\n\n# src/work/x, https://example.org/home/x\n"
+        "class CloudEvent:\n    data: bytes\n\ndef utilisation(): ...\n\n# src/home/x, https://example.org/home/x\n"
         "class Json(TypeDecorator):\n    def process_bind_param(self): ...\n"
     )
     plant(tmp_path, "src/loopwright/kernel/a.py", text)

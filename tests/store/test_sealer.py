@@ -97,7 +97,7 @@ def test_every_server_hears_what_others_commit(first: Dispatcher, second: Dispat
         first.write("flights", LOCAL_ACTOR, lambda tx: tx.start_job("things.make", "flights/thing:x"))
         return {EVENTS, JOBS, "things"} <= heard
 
-    wait_until(tell)  # what is told before it listens it does not hear
+    assert wait_until(tell)  # what is told before it listens it does not hear
 
 
 def test_what_a_killed_server_left_is_sealed_by_another(first: Dispatcher, second: Dispatcher) -> None:
@@ -110,7 +110,7 @@ def test_what_a_killed_server_left_is_sealed_by_another(first: Dispatcher, secon
         values = "'flights', 'things.made', 'flights/thing:x', 'person:ana', 1, 1, '', '{}'"
         connection.execute(text(f"INSERT INTO events ({columns}) VALUES ({values})"))
         connection.commit()
-    wait_until(lambda: sealed(second) == before + 1)
+    assert wait_until(lambda: sealed(second) == before + 1)
 
 
 def is_told(dispatcher: Dispatcher, ref: str) -> bool:

@@ -158,7 +158,7 @@ class Stream:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
-        # Closed segments that the disk has not confirmed, with their handles; who opens those of another life flushes.
+        # Segments that the disk has not confirmed, with their handles; those of another life are opened to be flushed.
         self._unconfirmed: dict[int, int | None] = dict.fromkeys(segment_numbers(folder))
         self._is_torn = False
         self._unflushed = [folder, *folder.parents[:_LEVELS]]
@@ -297,8 +297,11 @@ class Stream:
 
         One that is not may come back from a power cut with fewer rows than were registered under its number.
         """
-        newest, found = self.number, set(segment_numbers(self.folder))
-        return sorted(number for number in found - self._unconfirmed.keys() if number < newest)
+        with self.lock:  # an append may begin a segment at any time
+            newest, unconfirmed = self.number, set(self._unconfirmed)
+        return sorted(
+            number for number in segment_numbers(self.folder) if number < newest and number not in unconfirmed
+        )
 
     def put_aside(self, number: int) -> Path:
         """Keep a closed segment for a person instead of sealing it; return its new name."""

@@ -56,18 +56,14 @@ def is_held(lock: Path) -> bool:
         return False
 
 
-def _open(lock: Path) -> IO[str]:
-    tries_left = _TRIES
-    while True:
-        tries_left -= 1
-        try:
-            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return lock.open("a+")
-        except (FileNotFoundError, FileExistsError) as error:  # it goes while it is made
-            if not tries_left:
-                raise unwritable_state(error, lock.parent) from None
-        except OSError as error:
-            raise unwritable_state(error, lock.parent) from None
+def _open(lock: Path, tries: int = _TRIES) -> IO[str]:
+    try:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return lock.open("a+")
+    except OSError as error:
+        if tries > 1 and isinstance(error, FileNotFoundError | FileExistsError):  # it goes while it is made
+            return _open(lock, tries - 1)
+        raise unwritable_state(error, lock.parent) from None
 
 
 def _is_at(file: IO[str], path: Path) -> bool:

@@ -301,7 +301,7 @@ def test_a_call_waits_for_the_child_that_is_being_prepared(pool: ChildPool, tmp_
 def test_an_idle_child_is_ended(tmp_path: Path, blob_store: BlobStore) -> None:
     pool = ChildPool(tmp_path / "worker", blob_store, idle_s=0.3)
     pid = pool.call("os:getpid", {}).output
-    wait_until(lambda: is_gone(pid))
+    assert wait_until(lambda: is_gone(pid))
 
 
 @pytest.fixture
