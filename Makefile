@@ -72,9 +72,10 @@ on-one-python: $(VENV)/.dev
 demo: $(VENV)/.demo ## the whole loop on a year of real flights; ARGS="--days 60"
 	@$(BIN)/loopwright demo $(ARGS)
 
-bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway
+bench: $(VENV)/.dev ## all benchmarks, or one: ONLY=gateway; docs/reference/figures.md follows
 	@for file in $(if $(ONLY),benchmarks/bench_$(ONLY).py,$(sort $(wildcard benchmarks/bench_*.py))); do \
 	  echo "== $$file"; $(BIN)/python "$$file"; done
+	@$(BIN)/python -m tools.write_reference
 
 simulate: $(VENV)/.dev ## histories with faults on virtual time: SEEDS=10000; SEED=7 replays one with its trace
 	@nice $(BIN)/python -m tests.simulation.seeds $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
