@@ -199,6 +199,15 @@ def test_what_is_not_done_once_by_a_key_is_not_sent_again_when_its_answer_was_lo
     caller.close()
 
 
+def test_labels_whose_answer_was_lost_are_sent_again(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url, flaky.url)
+    caller.call("projects.list", {}, "_system")
+    flaky.plan, flaky.keys = ["lost", 503, "lost"], []
+    assert caller.gateway("/v1/flights/deployments/late/labels", {"labels": []}, may_repeat=True) == []
+    assert (len(flaky.keys), len(set(flaky.keys))) == (4, 1)
+    caller.close()
+
+
 def test_a_request_that_was_refused_for_now_is_sent_again(flaky: Flaky) -> None:
     caller = HttpCaller(flaky.url, flaky.url)
     caller.call("projects.list", {}, "_system")

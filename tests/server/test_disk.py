@@ -1,6 +1,7 @@
 """A server whose database became read-only says so, goes on answering what it can, and recovers."""
 
 import logging
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -80,6 +81,13 @@ def test_a_blob_store_that_cannot_be_used_is_told_until_it_can(
         assert watch.look()
         assert needs() == []
         assert list(store.digests()) == [], "what it was tried with is gone"
+        assert watch.look()
+        shutil.rmtree(folder)
+        folder.write_text("a file where the blobs were")
+        assert not watch.look(), "what was in use fails later"
+        assert len(needs()) == 1
+        assert caplog.text.count(f"the blob store {folder} cannot be used") == 2
+        assert caplog.text.count("can be used again") == 1
 
 
 def test_a_database_that_does_not_answer_is_told_as_such(site: Site) -> None:

@@ -98,6 +98,12 @@ def test_what_a_gateway_refuses_or_may_have_taken_is_not_sent_again(site: Site) 
     assert len(site.asked) == 2
 
 
+def test_what_may_be_taken_twice_is_sent_again_when_its_answer_was_lost(site: Site) -> None:
+    site.answers = [(0, None), (200, {"accepted": 1})]
+    assert borrower(site).ask_gateway("/labels", {"labels": []}, may_repeat=True) == {"accepted": 1}
+    assert len(site.asked) == 2
+
+
 def test_where_nobody_listens_any_more_the_server_is_asked_who_does(site: Site) -> None:
     site.gateway, asks = f"http://127.0.0.1:{free_port()}", borrower(site)
     site.answers = [(200, {"accepted": 2})]

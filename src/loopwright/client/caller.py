@@ -40,7 +40,8 @@ class HttpCaller:
     """Calls a server and a gateway with one token.
 
     A restart in between is not noticed: a call that reached nobody is sent again, and so is one whose answer was lost
-    where that is harmless: queries, and verbs, which carry a key under which the server does them once.
+    where that is harmless: queries, verbs, which carry a key under which the server does them once, labels, and
+    predictions that were made elsewhere.
 
     Of several servers on one database, and of several gateways, one that does not answer is passed over.
 
@@ -93,22 +94,27 @@ class HttpCaller:
         except InvalidInput:
             raise _foreign(self._servers.current + path, answer) from None
 
-    def gateway(self, path: str, document: Any) -> Any:
+    def gateway(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
         """Post a document to a gateway; where those are gone that the server named, it is asked anew.
+
+        Args:
+            path: What it is for.
+            document: What is sent.
+            may_repeat: Taking it twice is harmless, so it is sent again where the answer was lost.
 
         Raises:
             Unavailable: No gateway is live, or none can be reached.
         """
         if self.gateway_url:
-            return self._post(self._gateways, path, document)
+            return self._post(self._gateways, path, document, may_repeat)
         project = unquote(path.split("/")[2])
         while True:
             tried = self._gateways = self._gateways if all(self._gateways.urls) else self.find_gateways(project)
             try:
-                return self._post(tried, path, document)
+                return self._post(tried, path, document, may_repeat)
             except Unavailable as error:
                 self._gateways = self.find_gateways(project)
-                if set(self._gateways.urls) <= set(tried.urls) or not _reached_nobody(error):
+                if set(self._gateways.urls) <= set(tried.urls) or not (_reached_nobody(error) or (may_repeat and not _is_slow(error))):
                     raise  # where nobody listens, nothing of the request was done
 
     def find_gateways(self, project: str) -> Addresses:
@@ -155,10 +161,11 @@ class HttpCaller:
         """Let go of the connections."""
         self._http.close()
 
-    def _post(self, where: Addresses, path: str, document: Any) -> Any:
+    def _post(self, where: Addresses, path: str, document: Any, may_repeat: bool) -> Any:
         # A gateway that is asked twice (by a proxy, for one) answers once; another one does not know the key.
         headers = {**_JSON, "idempotency-key": f"sdk-{os.urandom(16).hex()}"}
-        return _decoded(self._request(where, Sent("POST", path, msgspec.json.encode(document), headers)), path)
+        sent = Sent("POST", path, msgspec.json.encode(document), headers, may_repeat=may_repeat)
+        return _decoded(self._request(where, sent), path)
 
     def _request(self, where: Addresses, sent: "Sent") -> Answer:
         """Send a request, again while that is harmless and the other side restarts or asks for patience."""
@@ -218,6 +225,10 @@ class Sent(NamedTuple):
 
 def _reached_nobody(error: Unavailable) -> bool:
     return isinstance(error.__cause__, ConnectionRefusedError)
+
+
+def _is_slow(error: Unavailable) -> bool:
+    return isinstance(error.__cause__, TimeoutError)
 
 
 def _path(*parts: str) -> str:

@@ -28,6 +28,8 @@ TICK_S = 0.2
 PAUSE_S = 1.0
 UPKEEP_AFTER_S, UPKEEP_EVERY_S = 300.0, 3600.0
 DISK_EVERY_S = 20.0
+BLOBS_EVERY_S = 300.0
+"""A remote store asks money for each of three requests; one that was found out of use is tried as often as the disk."""
 TIDY_EVERY_S = 6 * 3600.0
 LATER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
@@ -155,10 +157,8 @@ class Background:
     def _watch_blobs(self) -> None:
         context = self._context
         watch = BlobWatch(context.blobs, context.settings.blobs_url, context.database, context.dispatcher.wall)
-        while not watch.look():
-            if self._stop.wait(DISK_EVERY_S):
-                return
-        self._stop.wait()
+        while not self._stop.wait(BLOBS_EVERY_S if watch.look() else DISK_EVERY_S):
+            pass
 
     def _react(self) -> None:
         seen = self._context.signal.seen(EVENTS)

@@ -69,7 +69,7 @@ class DiskWatch:
 
 
 class BlobWatch:
-    """Tries the blob store once, and as long as it cannot be used tells the log and the database so.
+    """Tries the blob store, and as long as it cannot be used tells the database so; the log hears of each change.
 
     Args:
         blobs: The store.
@@ -82,6 +82,7 @@ class BlobWatch:
         self._blobs, self._url, self._database, self._wall = blobs, url, database, wall
         self._disk = f"{socket.gethostname()}:{BLOB_STORE}{url}"
         self._since = 0
+        self._has_looked = False
 
     def look(self) -> bool:
         """Say whether the store can be used."""
@@ -95,5 +96,9 @@ class BlobWatch:
             low = LowDisk(self._disk, f"the blob store {self._url} cannot be used", self._since, now_us)
             self._database.write(lambda connection: sql.upsert_low_disk(connection, low))
             return False
-        self._database.write(lambda connection: sql.delete_low_disk(connection, self._disk))
+        if self._since or not self._has_looked:  # a server before this one may have told of it
+            self._database.write(lambda connection: sql.delete_low_disk(connection, self._disk))
+        if self._since:
+            log.warning("the blob store %s can be used again", self._url)
+        self._since, self._has_looked = 0, True
         return True

@@ -1,7 +1,6 @@
 """What a gateway takes, as whoever sends it sees it: requests, outcomes, rows that become known."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from loopwright.kernel.errors import TooLarge
@@ -10,8 +9,12 @@ from loopwright.wire.rows import Rows, to_rows
 BATCH_ROWS = 5000
 """Rows of one request; a body that is too large still is halved until it fits."""
 
-Post = Callable[[str, Any], Any]
-"""Sends a document to a path of a gateway and returns what it answers."""
+
+class Post(Protocol):
+    """Reaches a gateway."""
+
+    def __call__(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
+        """Send a document to a path and return what is answered; say whether taking it twice is harmless."""
 
 
 class Endpoint:
@@ -54,11 +57,15 @@ class Endpoint:
         return self._send("predictions", to_rows(rows))
 
     def _send(self, what: str, rows: list[dict[str, Any]], most: int = BATCH_ROWS) -> int:
-        """Send rows in batches; each is taken whole or not at all."""
+        """Send rows in batches; each is taken whole or not at all.
+
+        Whoever reads them counts one row an id, so an answer that was lost is asked for again.
+        """
         if len(rows) > most:
             return sum(self._send(what, rows[first : first + most], most) for first in range(0, len(rows), most))
         try:
-            return int(self._post(f"{self._path}/{what}", {what: rows})["accepted"]) if rows else 0
+            answer = self._post(f"{self._path}/{what}", {what: rows}, may_repeat=True) if rows else {"accepted": 0}
+            return int(answer["accepted"])
         except TooLarge:
             if len(rows) == 1:
                 raise

@@ -48,11 +48,11 @@ class LentProject:
         """Upload bytes to the project."""
         return self._caller.put_blob(self.project, body, self._should_stop)
 
-    def ask_gateway(self, path: str, document: Any) -> Any:
+    def ask_gateway(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
         """Send a document to a path of a live gateway and return its answer.
 
         It is sent again where nobody was reached, where the gateway asked for patience, and where it does not know the
-        job's token yet; not where an answer was lost, for the rows may have been taken.
+        job's token yet; where an answer was lost the rows may have been taken, and taking them twice has to be harmless.
 
         Raises:
             Stopped: The job is to stop.
@@ -65,7 +65,8 @@ class LentProject:
                 self._gateway = self._gateway or self._find_gateway()
                 return msgspec.json.decode(self._caller.ask_gateway(self._gateway, path, body, headers))
             except LoopwrightError as error:
-                if not _is_worth_it(error) or time.monotonic() > deadline:
+                is_worth_it = _is_undone(error) or (may_repeat and isinstance(error, Unavailable))
+                if not is_worth_it or time.monotonic() > deadline:
                     raise
                 if isinstance(error, Unavailable):
                     self._gateway = ""
@@ -83,7 +84,7 @@ class _NoGateway(Unavailable):
     """Nobody was asked."""
 
 
-def _is_worth_it(error: LoopwrightError) -> bool:
-    """Say whether a request may be sent again: nothing was done of it, and that may change."""
+def _is_undone(error: LoopwrightError) -> bool:
+    """Say whether nothing was done of a request, and that may change."""
     reached_nobody = isinstance(error, _NoGateway) or isinstance(error.__cause__, ConnectionRefusedError)
     return reached_nobody or isinstance(error, Unauthenticated | TooBusy)
