@@ -25,8 +25,7 @@ from loopwright.store.migrate import FOLDER, revisions, upgrade
 
 HEAD = '''"""{why}."""
 
-import sqlalchemy as sa
-from alembic import op
+{imports}from alembic import op
 
 revision = "{revision}"
 down_revision = {before}
@@ -83,7 +82,9 @@ def write_migration(why: str, includes: Callable[[str], bool] = lambda _table: T
 def _write(why: str, before: str | None, parts: dict[str, list[str]]) -> Path:
     revision = f"{int(before or 0) + 1:04}"
     calls = "\n".join(f"    _change_{table}()" for table in parts)
-    text = HEAD.format(why=why, revision=revision, before=f'"{before}"' if before else None, calls=calls)
+    imports = "import sqlalchemy as sa\n" if any("sa." in line for lines in parts.values() for line in lines) else ""
+    before = f'"{before}"' if before else None
+    text = HEAD.format(why=why, imports=imports, revision=revision, before=before, calls=calls)
     for table, lines in parts.items():
         text += f"\n\ndef _change_{table}() -> None:\n"
         text += "\n".join("    " + line.replace("\n", "\n    ") for line in lines) + "\n"

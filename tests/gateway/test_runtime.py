@@ -13,7 +13,7 @@ from loopwright.gateway.inputs import Columns, Missing, Row, absent_field
 from loopwright.gateway.runtime import Answered, DeploymentRuntime
 from loopwright.gateway.variants import LoadedVariant
 from loopwright.kernel.clock import FixedClock
-from loopwright.kernel.errors import InvalidInput, StepFailed
+from loopwright.kernel.errors import InvalidInput, StepFailed, TooLarge
 from loopwright.registry import InputColumn, Signature
 from loopwright.serving import Release, Variant
 from loopwright.store.streams import OTHER_ROW_FAILED
@@ -259,6 +259,17 @@ def test_rows_that_all_fail_are_not_named(watch: Watch) -> None:
     assert why is not None
     assert (why.field, "rows" in why.details) == (None, False)
     assert len(model.calls) <= 1 + 64
+
+
+def test_a_request_carries_fewer_rows_where_many_features_are_looked_up_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [narrow] = {len(whole.columns) for whole, _ in runtime(GOOD)._layouts}
+    monkeypatch.setattr("loopwright.gateway.runtime.MOST_LOGGED_VALUES", 3 * narrow)
+    made = runtime(GOOD)
+    assert answer(made, [{"x0": 0.5}] * 3).error is None
+    with pytest.raises(TooLarge, match="1 to 3"):
+        answer(made, [{"x0": 0.5}] * 4)
 
 
 def test_a_request_of_one_row_is_tried_once() -> None:

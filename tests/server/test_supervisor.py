@@ -118,6 +118,7 @@ def test_where_nothing_can_be_written_the_platform_goes_on_and_says_what_it_cann
         supervisor.settings.server_file.unlink()
         supervisor.kill("worker")
         wait_until(lambda: (supervisor.look(), any("cannot be started" in line for line in told))[1])
+        assert sum("no client of this machine can be told" in line for line in told) == 1
         logs.unlink()
         (tmp_path / "kept").rename(logs)
         draft.rmdir()

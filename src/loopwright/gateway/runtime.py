@@ -21,6 +21,8 @@ from loopwright.kernel.ids import new_ids
 from loopwright.serving import CHAMPION, Release
 
 MOST_ROWS = 10_000
+MOST_LOGGED_VALUES = 8_000_000
+"""Of the rows of one request, with the features that are looked up for them: about half of what a child may say."""
 BUDGET_MS = 10_000
 """How long a request may take, unless its deployment says otherwise (``limits.timeout_ms``)."""
 Down = Mapping[int, str]
@@ -114,7 +116,6 @@ class DeploymentRuntime:
         self.variants = list(variants)
         self.stream = StreamKey(release.project, "predictions", release.deployment)
         self.router = Router(release.variants)
-        self.most_rows = release.limits.get("rows", MOST_ROWS)
         self._clock = clock
         self.champion = champion_place(release)
         plan = release.plans.get(release.variants[self.champion].plan)
@@ -122,6 +123,8 @@ class DeploymentRuntime:
         self._keys = RowKeys(plan)
         self._hides_keys = plan is not None and any(name in release.personal for name in plan.key)
         self._layouts = [variant.layouts(release) for variant in self.variants]
+        widest = max(len(whole.columns) for whole, _ in self._layouts)
+        self.most_rows = min(release.limits.get("rows", MOST_ROWS), max(1, MOST_LOGGED_VALUES // widest))
         self._shadows = [index for index, variant in enumerate(release.variants) if variant.is_shadow]
         served = {self.variants[place].inputs for place in self.router.live}
         self._is_bare = [variant.variant.is_shadow and served == {variant.inputs} for variant in self.variants]

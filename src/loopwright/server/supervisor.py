@@ -54,7 +54,7 @@ class Supervisor:
         self._logged_before: dict[str, int] = {}
         """Bytes in the log of each role that processes before this one wrote."""
         self._restarts = Restarts(tell)
-        self._has_told_where = False
+        self._tell, self._why_untold = tell, ""
         self._is_stopping = False
         self.warning = ""
         """What does not hold here, for whoever started it."""
@@ -114,9 +114,7 @@ class Supervisor:
             if self._restarts.is_due(role, partial(self._how_ended, role)):
                 self._start_again(role)
         has_settled = self._restarts.settle(role for role, child in self._children.items() if child.poll() is None)
-        if has_settled or not (
-            self._has_told_where and self.settings.server_file.exists()
-        ):  # whoever wrote it may have ended
+        if has_settled or self._why_untold or not self.settings.server_file.exists():  # whoever wrote it may have ended
             self._tell_where()
 
     def revive(self) -> None:
@@ -138,9 +136,11 @@ class Supervisor:
     def _tell_where(self) -> None:
         try:
             self._write_server_file()
-            self._has_told_where = True
-        except OSError:
-            self._has_told_where = False
+            self._why_untold = ""
+        except OSError as error:
+            if not self._why_untold:
+                self._tell(f"no client of this machine can be told where the server is: {error}")
+            self._why_untold = str(error)
 
     def _how_ended(self, role: str) -> str:
         status = self._children[role].poll() or 0
