@@ -56,6 +56,23 @@ def test_strangers_share_what_an_address_may_send_and_others_are_answered(
         assert [ask(guarded, path, secret).status_code for _ in range(4)] == [404] * 4
 
 
+def test_the_server_is_asked_once_for_a_token_that_nobody_here_knows(
+    guarded: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    keeper = guarded._life.keeper  # type: ignore[attr-defined]
+
+    def refresh() -> None:
+        asked.append(1)
+        tokens = {digest_bytes(b"lwt_made_a_moment_ago"): TOKENS["viewer"], **keeper.known.tokens}
+        keeper.known = Known(tokens=tokens)
+
+    monkeypatch.setattr(keeper, "refresh", refresh)
+    assert ask(guarded, PREDICT, "lwt_made_a_moment_ago").status_code == 404
+    assert [ask(guarded, PREDICT, "lwt_revoked").status_code for _ in range(5)] == [401] * 5
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("name", FORWARDING)
 def test_an_open_gateway_answers_through_no_proxy(opened: Gateway, name: str) -> None:
     """Behind one it would take everybody whom the proxy lets through for its owner."""

@@ -26,8 +26,9 @@ LONG_S = 1800.0
 """Time-out of operations, which wait for work, such as moving a replay clock."""
 _EVERYWHERE = {"0.0.0.0", "::"}
 _JSON = {"content-type": "application/json"}
-_BUSY, _DOWN = 429, 503
-
+_BUSY = 429
+_DOWN = {502, 503}
+"""Who answered cannot do it now, or is a proxy that reached nobody."""
 
 PATIENCE_S = 20.0
 """How long a caller that was answered before waits for a process that restarts."""
@@ -114,8 +115,10 @@ class HttpCaller:
                 return self._post(tried, path, document, may_repeat)
             except Unavailable as error:
                 self._gateways = self.find_gateways(project)
-                if set(self._gateways.urls) <= set(tried.urls) or not (_reached_nobody(error) or (may_repeat and not _is_slow(error))):
-                    raise  # where nobody listens, nothing of the request was done
+                # Where nobody listens, nothing of the request was done.
+                is_worth_it = _reached_nobody(error) or (may_repeat and not _is_slow(error))
+                if not is_worth_it or set(self._gateways.urls) <= set(tried.urls):
+                    raise
 
     def find_gateways(self, project: str) -> Addresses:
         """Return where live gateways are; one that listens everywhere is looked for on the server's machine.
@@ -178,7 +181,7 @@ class HttpCaller:
                 self._answered.update(where.urls)
                 if answer.status < 400:
                     return answer
-                is_worth_it = answer.status == _BUSY or (answer.status == _DOWN and sent.may_repeat)
+                is_worth_it = answer.status == _BUSY or (answer.status in _DOWN and sent.may_repeat)
                 pause_s = max(pause_s, answer.retry_after_s)
             else:  # slow is not down: what takes too long is not asked for again
                 is_worth_it = isinstance(error, ConnectionRefusedError) or (
@@ -207,7 +210,7 @@ class HttpCaller:
         except OSError as error:
             where.pass_over(address)
             return url, None, error
-        if answer.status == _DOWN:
+        if answer.status in _DOWN:
             where.pass_over(address)
         return url, answer, None
 

@@ -15,10 +15,11 @@ from loopwright.wire.rates import CallerRates
 READERS = frozenset(Role)
 WRITERS = frozenset(Role) - {Role.VIEWER}
 _MOST_HOSTS = 1000
+_MOST_STRANGE = 10_000
 
 
 class Gatekeeper:
-    """Lets a request in or refuses it, without asking the server.
+    """Lets a request in or refuses it, by what the gateway knows.
 
     Args:
         tokens: Returns the live tokens by digest of their secret.
@@ -36,6 +37,8 @@ class Gatekeeper:
         self._rates = CallerRates(rate)
         self._control = own_control_secret(credential).encode()
         self._hosts: set[bytes] = set()
+        self._strange: set[str] = set()
+        """Digests of secrets that came and were not known. Nobody can send a token before it is made."""
 
     def check(self, headers: Mapping[bytes, bytes], project: str | None, roles: frozenset[Role] = READERS) -> None:
         """Let the request pass or refuse it.
@@ -71,20 +74,27 @@ class Gatekeeper:
         token = self._token(headers)
         return EVERY_PROJECT if token is None else token.project
 
-    def count(self, headers: Mapping[bytes, bytes], client: str) -> None:
-        """Count a request of whoever sends a token.
+    def count(self, headers: Mapping[bytes, bytes], client: str) -> bool:
+        """Count a request of whoever sends a token; say whether it may be one that was made a moment ago.
 
         Raises:
             TooMany: The token sends too many requests, or strangers at this address do.
         """
         secret = _secret(headers)
         if not secret or self._is_control(secret):
-            return
+            return False
         digest = digest_bytes(secret)
         if digest in self._tokens():
             self._rates.count(digest)
-        elif not self._is_service(secret):
-            self._rates.count_stranger(client)
+            return False
+        if self._is_service(secret):
+            return False
+        self._rates.count_stranger(client)
+        is_first = digest not in self._strange
+        if len(self._strange) > _MOST_STRANGE:
+            self._strange.clear()
+        self._strange.add(digest)
+        return is_first
 
     def known(self, headers: Mapping[bytes, bytes]) -> Token | None:
         """Return the token that came, if it is one, whatever it opens."""

@@ -155,7 +155,8 @@ class Gateway:
     async def _answer(self, request: Request, route: Route) -> Answer:
         is_v2 = route.name in ("v2", "infer")
         try:
-            self._gatekeeper.count(request.headers, request.client)
+            if self._gatekeeper.count(request.headers, request.client):
+                await self._service.hear_of_tokens()
             handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is not None:
                 return await handler(request)

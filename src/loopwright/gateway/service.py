@@ -29,7 +29,7 @@ from loopwright.gateway.taker import Taker
 from loopwright.gateway.troubles import Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
@@ -314,10 +314,10 @@ class Service:
         try:
             await asyncio.wait_for(asyncio.shield(self._next_answer), _ANSWER_S)
         except TimeoutError:
-            raise Unavailable("the server does not say what is served elsewhere", next_step="send it again") from None
+            raise Unavailable("the server does not say what it knows", next_step="send it again") from None
 
     async def _ask_server(self) -> None:
-        """Ask what is served elsewhere, one question at a time and at most one a second."""
+        """Ask what there is, one question at a time and at most one a second."""
         async with self._asking:
             await asyncio.sleep(self._asked_at + _REASK_S - time.monotonic())
             self._asked_at, self._next_answer = time.monotonic(), None
@@ -327,6 +327,11 @@ class Service:
         if project in self._keeper.known.closed:
             rule = "nothing is added to a closed project"
             raise Conflict(f"project {project} was closed", field="project", value=project, rule=rule)
+
+    async def hear_of_tokens(self) -> None:
+        """Let a token be known that was made a moment ago; where the server does not answer, it is not."""
+        with suppress(LoopwrightError):
+            await self._refresh()
 
     async def check_deployment(self, project: str, name: str) -> None:
         """Make sure that labels or predictions of this deployment are wanted; one declared just now is asked for.

@@ -52,7 +52,7 @@ class LentProject:
         """Send a document to a path of a live gateway and return its answer.
 
         It is sent again where nobody was reached, where the gateway asked for patience, and where it does not know the
-        job's token yet; where an answer was lost the rows may have been taken, and taking them twice has to be harmless.
+        job's token yet; where an answer was lost the rows may have been taken: taking them twice has to be harmless.
 
         Raises:
             Stopped: The job is to stop.
