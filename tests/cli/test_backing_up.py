@@ -47,6 +47,15 @@ def test_nothing_is_restored_where_a_process_works(backups: str, tmp_path: Path,
     assert "is restored" in loopwright("restore", backups, "--state", str(there))
 
 
+def test_older_backups_are_let_go_of(backups: str) -> None:
+    [first] = [line.split()[0] for line in loopwright("backup", backups, "--list").splitlines() if "bak_" in line]
+    said = loopwright("backup", backups, "--keep", "1")
+    assert f"older backups let go of: {first};" in said
+    assert "0.0 MB freed" in said
+    assert first not in loopwright("backup", backups, "--list")
+    assert "everything holds" in loopwright("backup", backups, "--verify", "newest")
+
+
 def test_a_half_restored_platform_is_neither_verified_nor_backed_up(backups: str, tmp_path: Path) -> None:
     """The restore ended where the checkpoints could not be written."""
     there = tmp_path / "there"

@@ -13,11 +13,12 @@ from loopwright.cli.show import json_option, print_json, print_table
 from loopwright.config import Settings, load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, Pacemaker, audit, projects
 from loopwright.kernel.clock import WallClock, format_moment
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import fills, verifying
 from loopwright.rooms import import_rooms
 from loopwright.server import nobody_else, service_token
-from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, verify_backup
+from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, thin, verify_backup
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
@@ -28,8 +29,14 @@ from loopwright.wire.checkpoints import open_checkpoints
 @click.argument("to")
 @click.option("--list", "is_list", is_flag=True, help="List the backups there.")
 @click.option("--verify", "to_verify", metavar="ID", help="Prove one (or 'newest'): read every object, load every row.")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then let go of all but the newest N; room is free a day later.",
+)
 @json_option
-def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None:
+def backup(to: str, is_list: bool, to_verify: str | None, keep: int | None, as_json: bool) -> None:
     """Back the platform up to a folder or bucket, while it runs; only what is new is copied.
 
     TO is a folder, s3://bucket/prefix, gs://… or az://…. In it are database, blobs and the spools of this machine's
@@ -42,24 +49,29 @@ def backup(to: str, is_list: bool, to_verify: str | None, as_json: bool) -> None
     elif to_verify:
         _verify(backup_place, to_verify, as_json)
     else:
-        _back_up(settings, backup_place, as_json)
+        _back_up(settings, backup_place, keep, as_json)
 
 
-def _back_up(settings: Settings, place: BackupPlace, as_json: bool) -> None:
+def _back_up(settings: Settings, place: BackupPlace, keep: int | None, as_json: bool) -> None:
     database = open_platform(settings)
     try:
         sign_log(database, settings)
         made = make_backup(database, _blobs(settings), settings.state_dir, place, WallClock())
     finally:
         database.close()
+    thinned = thin(place, keep, WallClock()) if keep and not made.problems else None
     if as_json:
-        print_json(made)
+        print_json(made if thinned is None else {**to_builtins(made), "thinned": to_builtins(thinned)})
     else:
         rows = sum(table.rows for table in made.tables)
         click.echo(f"{made.backup_id}: {rows} rows, {made.blobs} blobs, {len(made.spool)} spool files;")
         click.echo(f"{made.copied_bytes / 1e6:.1f} MB were new to {place.url}")
         for problem in made.problems:
             click.echo(f"wrong: {problem}")
+        if thinned is not None:
+            freed, spare = thinned.freed_bytes / 1e6, thinned.spare_bytes / 1e6
+            click.echo(f"older backups let go of: {', '.join(thinned.backups) or 'none'};")
+            click.echo(f"{freed:.1f} MB freed, {spare:.1f} MB to free once no backup has named them for a day")
     sys.exit(1 if made.problems else 0)
 
 

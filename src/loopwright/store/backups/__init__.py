@@ -4,15 +4,18 @@ from loopwright.store.backups.backup import Backup, list_backups, make_backup
 from loopwright.store.backups.pages import TableDump
 from loopwright.store.backups.restore import refuse_half_restored, restore_backup
 from loopwright.store.backups.spools import SpoolFile
+from loopwright.store.backups.thinning import Thinned, thin
 from loopwright.store.backups.verify import verify_backup
 
 __all__ = [
     "Backup",
     "SpoolFile",
     "TableDump",
+    "Thinned",
     "list_backups",
     "make_backup",
     "refuse_half_restored",
     "restore_backup",
+    "thin",
     "verify_backup",
 ]

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import TypeVar
 
-from loopwright.kernel.documents import digest_bytes, from_json
+from loopwright.kernel.documents import digest_bytes, from_json, to_json
 from loopwright.kernel.errors import Corrupt, NotFound
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.shelves import open_shelf
 
 T = TypeVar("T")
+_SPARE = "spare.json"
 _DIGEST = re.compile(rb',"digest":"[0-9a-f]{64}"}\Z')
 
 
@@ -17,7 +18,8 @@ class BackupPlace:
     """A folder or a bucket prefix with backups.
 
     ``objects/`` holds pages, blobs and spool files by digest, shared by all backups there; ``backups/<id>.json`` names
-    what belongs to one. The document is written last, so that a backup is there whole or not at all.
+    what belongs to one. The document is written last, so that a backup is there whole or not at all. ``spare/`` tells
+    which objects no backup named when old ones were let go of, and since when.
 
     Args:
         url: A folder, ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
@@ -28,6 +30,7 @@ class BackupPlace:
         self.url = url.rstrip("/")
         self.objects: BlobStore = open_blob_store(f"{self.url}/objects", cache)
         self._documents = open_shelf(f"{self.url}/backups", "backup")
+        self._spare = open_shelf(f"{self.url}/spare", "backup")
 
     def ids(self) -> list[str]:
         """Return the ids of the backups, oldest first."""
@@ -57,6 +60,16 @@ class BackupPlace:
     def forget(self, backup_id: str) -> None:
         """Remove the document of a backup; its objects stay for the others."""
         self._documents.delete(f"{backup_id}.json")
+
+    def read_spare(self) -> dict[str, int]:
+        """Return since when (wall time, microseconds UTC) objects are named by no backup, by digest."""
+        if _SPARE not in self._spare.names():
+            return {}
+        return from_json(self._spare.get(_SPARE), dict[str, int], _SPARE)
+
+    def write_spare(self, since: dict[str, int]) -> None:
+        """Write since when objects are named by no backup."""
+        self._spare.put(_SPARE, to_json(since))
 
 
 def _end_of(document: bytes) -> bytes:

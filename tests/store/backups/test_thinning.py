@@ -1,0 +1,85 @@
+"""Old backups are let go of; what a newer one needs, or one that is being made, stays."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from loopwright.kernel.clock import DAY_US, FixedClock
+from loopwright.kernel.errors import Corrupt
+from loopwright.store.backups import thin, verify_backup
+from tests.store.backups.conftest import Platform
+
+
+def later(platform: Platform, days: float) -> None:
+    """Let time pass, for the files of the place too."""
+    platform.clock = FixedClock(platform.clock.now_us() + int(days * DAY_US))
+    for file in (Path(platform.place.url) / "objects").rglob("*"):
+        os.utime(file, (0, 0))
+
+
+def test_what_no_kept_backup_names_is_removed_a_day_after_it_was_seen_so(platform: Platform) -> None:
+    platform.register(b"a model" * 100)
+    first = platform.back_up()
+    later(platform, 3)
+    platform.register(b"another" * 100)
+    second = platform.back_up()
+    third = platform.back_up()
+    thinned = thin(platform.place, 2, platform.clock)
+    assert (thinned.backups, thinned.freed_bytes) == ([first.backup_id], 0)
+    assert thinned.spare_bytes > 0
+    later(platform, 0.9)
+    assert thin(platform.place, 2, platform.clock).freed_bytes == 0
+    later(platform, 0.2)
+    assert thin(platform.place, 2, platform.clock).freed_bytes == thinned.spare_bytes
+    assert thin(platform.place, 2, platform.clock).spare_bytes == 0
+    assert platform.place.ids() == [second.backup_id, third.backup_id]
+    assert [verify_backup(backup, platform.place) for backup in (second, third)] == [[], []]
+
+
+def test_a_backup_that_is_made_meanwhile_keeps_what_it_found_there(platform: Platform) -> None:
+    """It begins before an older one is let go of, does not copy what that one holds, and ends afterwards."""
+    platform.register(b"a model" * 100)
+    platform.back_up()
+    later(platform, 3)
+    write = platform.place.write
+
+    def write_late(backup_id: str, document: bytes) -> None:
+        platform.tag("meanwhile")
+        newest.append(backup_id)
+        thin(platform.place, 1, platform.clock)
+        later(platform, 0.5)
+        write(backup_id, document)
+
+    newest: list[str] = []
+    platform.back_up()
+    platform.place.write = write_late  # type: ignore[method-assign]
+    made = platform.back_up()
+    platform.place.write = write  # type: ignore[method-assign]
+    later(platform, 0.6)
+    thin(platform.place, 1, platform.clock)
+    assert platform.place.ids() == [made.backup_id]
+    assert verify_backup(made, platform.place) == []
+
+
+def test_backups_with_problems_are_not_counted(platform: Platform) -> None:
+    broken = platform.register(b"a model")
+    whole = platform.back_up()
+    other = platform.register(b"another")
+    (Path(platform.blobs.url) / other[:2] / other).write_bytes(b"flipped")
+    bad = platform.back_up()
+    assert bad.problems
+    assert thin(platform.place, 1, platform.clock).backups == []
+    assert platform.place.ids() == [whole.backup_id, bad.backup_id]
+    assert platform.place.objects.has(broken)
+
+
+def test_nothing_is_removed_where_a_backup_does_not_say_what_it_needs(platform: Platform) -> None:
+    platform.register(b"a model")
+    platform.back_up()
+    changed = platform.back_up()
+    file = Path(platform.place.url) / "backups" / f"{changed.backup_id}.json"
+    file.write_bytes(file.read_bytes().replace(b'"blobs":1', b'"blobs":0'))
+    with pytest.raises(Corrupt):
+        thin(platform.place, 1, platform.clock)
+    assert len(platform.place.ids()) == 2
