@@ -156,7 +156,7 @@ class Gateway:
         is_v2 = route.name in ("v2", "infer")
         try:
             if self._gatekeeper.count(request.headers, request.client):
-                await self._service.hear_of_tokens()
+                await self._service.inquiry.try_to_ask()  # it may have been made a moment ago
             handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is not None:
                 return await handler(request)

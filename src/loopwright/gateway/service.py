@@ -17,6 +17,7 @@ from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.datasets import Datasets
 from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.ingest import IngestBody, Labels, read_external, read_labels, rows_of
+from loopwright.gateway.inquiry import Inquiry
 from loopwright.gateway.journal import Journal
 from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import Gauge, Metrics
@@ -29,7 +30,7 @@ from loopwright.gateway.taker import Taker
 from loopwright.gateway.troubles import Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
@@ -37,11 +38,9 @@ from loopwright.wire.caller import VerbCaller
 _read_ingest = msgspec.json.Decoder(IngestBody)
 INLINE_BYTES = 32 << 10
 """A larger body is read, and its rows are answered, in a child: reading it would keep everybody waiting."""
-_REASK_S = 1.0
 _ARRIVAL_S = 10.0
 _LOOK_AGAIN_S = 0.05
 _CLOSING_S = 3.0
-_ANSWER_S = 5.0
 
 
 class Parts(NamedTuple):
@@ -72,9 +71,7 @@ class Service:
         self._batcher = Batcher(parts.journal, parts.metrics)
         self._datasets = Datasets(parts.keeper, parts.control, parts.files)
         self._takers: dict[str, Taker] = {}
-        self._asked_at = 0.0
-        self._asking = asyncio.Lock()
-        self._next_answer: asyncio.Future[None] | None = None
+        self.inquiry = Inquiry(parts.keeper)
 
     async def served(self, project: str, name: str) -> Served:
         """Return what serves a deployment; one that is being loaded is waited for.
@@ -304,34 +301,10 @@ class Service:
         self._batcher.finish_shadows()
         await asyncio.gather(*(served.host.tended.settle() for served in self._visible(scope).values()))
 
-    async def _refresh(self) -> None:
-        """Have the server say what it knows now, once for all who wait.
-
-        Whoever declared something a moment ago finds it: an answer that was asked for before does not count.
-        """
-        if self._next_answer is None:
-            self._next_answer = asyncio.ensure_future(self._ask_server())
-        try:
-            await asyncio.wait_for(asyncio.shield(self._next_answer), _ANSWER_S)
-        except TimeoutError:
-            raise Unavailable("the server does not say what it knows", next_step="send it again") from None
-
-    async def _ask_server(self) -> None:
-        """Ask what there is, one question at a time and at most one a second."""
-        async with self._asking:
-            await asyncio.sleep(self._asked_at + _REASK_S - time.monotonic())
-            self._asked_at, self._next_answer = time.monotonic(), None
-            await asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
-
     def _check_open(self, project: str) -> None:
         if project in self._keeper.known.closed:
             rule = "nothing is added to a closed project"
             raise Conflict(f"project {project} was closed", field="project", value=project, rule=rule)
-
-    async def hear_of_tokens(self) -> None:
-        """Let a token be known that was made a moment ago; where the server does not answer, it is not."""
-        with suppress(LoopwrightError):
-            await self._refresh()
 
     async def check_deployment(self, project: str, name: str) -> None:
         """Make sure that labels or predictions of this deployment are wanted; one declared just now is asked for.
@@ -344,7 +317,7 @@ class Service:
         keeper = self._keeper
         if key in keeper.served or keeper.is_expected(key) or key in keeper.retired or key in keeper.known.external:
             return
-        await self._refresh()
+        await self.inquiry.ask()
         if key not in self._keeper.known.external:
             names = (*self._keeper.served, *self._keeper.known.external)
             raise _unknown(name, [deployment for owner, deployment in names if owner == project])
