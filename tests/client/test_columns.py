@@ -31,7 +31,7 @@ def test_a_schema_is_found_by_a_pattern_too(tmp_path: Path) -> None:
 def test_a_header_that_is_one_column_says_what_separates_it(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("id;at;amount\na;2026-11-01T00:00:00Z;3\n")
     dataset = lw.Project("shop").dataset("orders", lw.source.csv("orders.csv"), key="id", time="at")
-    with pytest.raises(InvalidInput, match=r"separated by ';'.*separated by commas"):
+    with pytest.raises(InvalidInput, match=r"seems to be separated by ';'.*separator=';'"):
         check_columns([dataset], [], [], tmp_path)
 
 

@@ -1,20 +1,9 @@
-"""Sources and checks as users write them."""
-
-from pathlib import Path
+"""Checks as users write them."""
 
 import pytest
 
 from loopwright.data import CheckSpec, KnownAt, declarations
 from loopwright.kernel.errors import InvalidInput
-
-
-def test_paths_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert declarations.parquet("rows/").location == str(tmp_path / "rows")
-    assert declarations.csv(tmp_path / "a.csv", zone="UTC").zone == "UTC"
-    assert (declarations.push().kind, declarations.frame().kind) == ("push", "frame")
-    with pytest.raises(InvalidInput, match="needs a path"):
-        declarations.parquet("")
 
 
 def test_checks_are_validated_where_they_are_written() -> None:

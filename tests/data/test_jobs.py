@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from loopwright.data import SourceSpec, sources
+from loopwright.data import SourceSpec
+from loopwright.data.sources.csv import CsvFiles
 from loopwright.kernel.code import CodeRef
 from loopwright.wire import sizes
 from tests.data.conftest import rows_of, weather, weather_spec
@@ -87,7 +88,7 @@ def test_a_file_at_which_the_reader_panics_is_damaged(
 
     call("data.declare", spec=weather_spec(source=source))
     call("data.start_import", dataset="weather")
-    monkeypatch.setattr(sources, "read_csv", panic)
+    monkeypatch.setattr(CsvFiles, "open", panic)
     (job,) = worker.run_all()
     assert "these rows cannot be read" in job.error["message"]
     assert "unwrap" not in str(job.error)

@@ -1,15 +1,17 @@
 """Columns that a project file names, looked up where its files are at hand: a typo is told before anything is sent."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from glob import glob
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
+
+from loopwright import data
 from loopwright.client.handles import Dataset, Service, View
 from loopwright.features import ColumnViewSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
-from loopwright.wire.csv_files import scan_csv
 from loopwright.wire.reading import reader_errors
 
 Named = Iterator[tuple[str, str]]
@@ -22,34 +24,29 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     Raises:
         InvalidInput: The transform fails on the files' columns.
     """
-    import polars as pl
-
     source = dataset.spec.source
-    path = folder / source.location
-    if source.kind not in ("parquet", "csv"):
+    if source.is_sent:
         return None
-    if path.is_dir():
-        paths = sorted(path.glob(f"**/*.{source.kind}"))
-    elif path.exists():
-        paths = [path]
-    else:
-        paths = sorted(folder / one for one in glob(source.location, root_dir=folder, recursive=True))
-    if not paths:
-        return None
+    source = msgspec.structs.replace(source, location=str(folder / source.location))
     unreadable: tuple[type[BaseException], ...] = (Exception, *reader_errors())  # whatever a transform raises, too
-    try:
-        frame = pl.scan_parquet(paths, glob=False) if source.kind == "parquet" else scan_csv(paths)
-        if dataset.transform is not None:
-            frame = dataset.transform(frame)
-        return dict(frame.collect_schema())
-    except InvalidInput:
-        raise
-    except unreadable as error:
-        raise InvalidInput(
-            f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
-            field=f"datasets.{dataset.spec.name}",
-            value=str(path),
-        ) from None
+    with TemporaryDirectory() as scratch:
+        try:
+            files = data.sources.find_files(source, data.sources.SourceRoots([Path(Path(source.location).anchor)]))
+        except InvalidInput:
+            return None
+        try:
+            frame = data.sources.open_files(files, data.sources.Asked(source, Path(scratch)))
+            if dataset.transform is not None:
+                frame = dataset.transform(frame)
+            return dict(frame.collect_schema())
+        except InvalidInput:
+            raise
+        except unreadable as error:
+            raise InvalidInput(
+                f"dataset {dataset.spec.name} cannot be read: {type(error).__name__}: {error}",
+                field=f"datasets.{dataset.spec.name}",
+                value=source.location,
+            ) from None
 
 
 def check_columns(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from loopwright.data import SourceSpec, declarations
+from loopwright.data import declarations, source_specs
 from loopwright.features import Aggregate
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
@@ -20,18 +20,13 @@ Who = Literal["person", "policy"]
 class source:  # noqa: N801 - a namespace, written lw.source.parquet
     """Where rows come from; paths are relative to the project file, ``zone`` is that of moments stored without one."""
 
-    @staticmethod
-    def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
-        """Return a Parquet file, folder or glob."""
-        return declarations.check_source(SourceSpec("parquet", str(path), zone))
-
-    @staticmethod
-    def csv(path: str | Path, zone: str | None = None) -> SourceSpec:
-        """Return a CSV file with a header line, a folder of them or a glob."""
-        return declarations.check_source(SourceSpec("csv", str(path), zone))
-
-    push = staticmethod(declarations.push)
-    frame = staticmethod(declarations.frame)
+    parquet = staticmethod(source_specs.parquet)
+    csv = staticmethod(source_specs.csv)
+    jsonl = staticmethod(source_specs.jsonl)
+    arrow = staticmethod(source_specs.arrow)
+    excel = staticmethod(source_specs.excel)
+    push = staticmethod(source_specs.push)
+    frame = staticmethod(source_specs.frame)
 
 
 class check:  # noqa: N801

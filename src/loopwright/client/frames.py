@@ -1,15 +1,18 @@
-"""Frames and files on their way to the server: Polars or pandas, Parquet or CSV, checked by column and row."""
+"""Frames and files on their way to the server: Polars or pandas, or a file, checked by column and row."""
 
 import io
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from loopwright import data
+from loopwright.data import SourceSpec
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.tasks import class_name
-from loopwright.wire.csv_files import check_text, forget_empty_types, read_csv
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.rows import Framelike
 
@@ -18,11 +21,17 @@ if TYPE_CHECKING:
 
 
 Table = Framelike | str | Path
-"""A frame, or the path of a Parquet or CSV file."""
+"""A frame, or the path of a file that a source could be: Parquet, CSV, JSON lines, Arrow, a workbook."""
+Known = Mapping[str, "pl.DataType"]
 
 
-def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
+def read_table(rows: Table, source: SourceSpec | None = None, known: Known | None = None) -> "tuple[pl.DataFrame, str]":
     """Return a frame, and the name that messages call it by.
+
+    Args:
+        rows: A frame, or the path of a file.
+        source: How such a file is written, where a declaration says so; else it is told by its name.
+        known: Dtypes of its columns as they were read before.
 
     Raises:
         InvalidInput: There is no such file, its ending is not known, or it cannot be read.
@@ -34,20 +43,31 @@ def read_table(rows: Table) -> "tuple[pl.DataFrame, str]":
     if not isinstance(rows, str | Path):
         return _from_pandas(rows), "the frame"
     path = Path(rows)
-    readers = {".parquet": pl.read_parquet, ".csv": lambda place: read_csv([place])}
     if not path.is_file():
         raise InvalidInput("there is no such file", field="file", value=str(path))
-    if path.suffix not in readers and _is_parquet(path):  # a blob of the platform has a digest for a name
-        readers[path.suffix] = pl.read_parquet
-    if path.suffix not in readers:
-        rule = f"Parquet, or {' or '.join(readers)}"
+    told = _source_of(path)
+    if source is not None and source.kind == told.kind:
+        told = source
+    with TemporaryDirectory() as scratch:
+        asked = data.sources.Asked(told, Path(scratch), known or {})
+        try:
+            return data.sources.open_files([path], asked).collect(), path.name
+        except reader_errors() as error:
+            raise InvalidInput(
+                f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]
+            ) from None
+
+
+def _source_of(path: Path) -> SourceSpec:
+    """Return what a file is by how its name ends; a blob of the platform has a digest for a name."""
+    if _is_parquet(path):
+        return SourceSpec("parquet")
+    kinds = {name: data.sources.kind_of(SourceSpec(name)).endings for name in plugin_names("sources")}
+    found = next((name for name, endings in kinds.items() if path.name.lower().endswith(tuple(endings))), None)
+    if found is None:
+        rule = ", ".join(ending for endings in kinds.values() for ending in endings)
         raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)
-    try:
-        return readers[path.suffix](path), path.name
-    except reader_errors() as error:
-        if path.suffix == ".csv":
-            check_text(path)
-        raise InvalidInput(f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]) from None
+    return SourceSpec(found)
 
 
 def _is_parquet(path: Path) -> bool:
@@ -59,7 +79,7 @@ def _from_pandas(rows: Any) -> "pl.DataFrame":
     import polars as pl
 
     if not (hasattr(rows, "columns") and hasattr(rows, "to_dict")):
-        rule = "a Polars or pandas frame, or the path of a Parquet or CSV file"
+        rule = "a Polars or pandas frame, or the path of a file"
         raise InvalidInput("these are no rows", field="rows", value=type(rows).__name__, rule=rule)
     names = [str(name) for name in rows.columns]
     if twice := next((name for name in names if names.count(name) > 1), None):
@@ -202,8 +222,8 @@ def _refuse_first(column: "pl.Series", is_wrong: "pl.Series", name: str, message
         raise InvalidInput(message, field=f"rows[{row}].{name}", value=column[row], rule=rule)
 
 
-def to_parquet(rows: Any) -> bytes:
-    """Return the Parquet bytes of a Polars or pandas frame, or of a Parquet or CSV file.
+def to_parquet(rows: Any, source: SourceSpec | None = None, known: Known | None = None) -> bytes:
+    """Return the Parquet bytes of a Polars or pandas frame, or of a file; see ``read_table``.
 
     Raises:
         InvalidInput: It is neither, or cannot be read.
@@ -211,8 +231,7 @@ def to_parquet(rows: Any) -> bytes:
     is_file = isinstance(rows, str | Path) and Path(rows).is_file()
     if is_file and _is_parquet(Path(rows)):
         return Path(rows).read_bytes()
-    frame, _ = read_table(rows)
+    frame, _ = read_table(rows, source, known)
     buffer = io.BytesIO()
-    frame = forget_empty_types(frame) if is_file else frame
     frame.write_parquet(buffer, compression="zstd", compression_level=1)
     return buffer.getvalue()

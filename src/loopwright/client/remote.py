@@ -298,16 +298,29 @@ class RemoteDataset:
         """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
 
         Args:
-            rows: A frame, or a Parquet or CSV file.
+            rows: A frame, or a file: Parquet, CSV as the dataset's source is written, JSON lines, Arrow, a workbook.
             reason: Why, for the audit trail.
             replace: True if these rows are all there is now.
         """
-        blob = self._remote.caller.put_blob(self._remote.project, to_parquet(rows))
+        blob = self._remote.caller.put_blob(self._remote.project, self._encoded(rows, replace=replace))
         operation = "replace" if replace else "append"
         job = self._remote.call(
             "data.start_import", dataset=self.name, operation=operation, blobs=[blob], reason=reason
         )
         return RemoteJob(self._remote, job)
+
+    def _encoded(self, rows: "pl.DataFrame | str | Path", *, replace: bool) -> bytes:
+        """Return rows as Parquet; those of a file are read as the dataset's own files are, and were before."""
+        if not isinstance(rows, str | Path):
+            return to_parquet(rows)
+        from loopwright.data.columns import parse_dtype
+
+        declared = self._remote.call("data.get", dataset=self.name)
+        known = {}
+        if declared.newest is not None and not replace:
+            newest = self._remote.call("data.get_version", dataset=self.name, version=declared.newest)
+            known = {column.name: parse_dtype(column.dtype) for column in newest.raw}
+        return to_parquet(rows, declared.spec.source, known)
 
 
 def connect(url: str = "", *, project: str = "", token: str = "", gateway_url: str = "") -> Remote:

@@ -112,7 +112,7 @@ def _functions(of_kind: Mapping[str, list[Any]]) -> list[Callable[..., Any]]:
 
 def _dataset(dataset: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
     source = dataset.spec.source
-    if source.kind in ("parquet", "csv") and source.location and not Path(source.location).is_absolute():
+    if not source.is_sent and source.location and not Path(source.location).is_absolute():
         source = msgspec.structs.replace(source, location=str(folder / source.location))
     transform = None if dataset.transform is None else to_code(dataset.transform)
     return msgspec.structs.replace(dataset.spec, source=source, transform=transform)

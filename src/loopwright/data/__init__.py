@@ -1,12 +1,12 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, ``read``) loads Polars, so it is
-imported only when somebody asks for it.
+What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, ``read``, ``sources``) loads Polars, so
+it is imported only when somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
 
-from loopwright.data import datasets, declarations, known, row_keys, versions
+from loopwright.data import datasets, declarations, known, row_keys, source_specs, versions
 from loopwright.data.datasets import declare, get, list_datasets
 from loopwright.data.events import (
     DatasetDeclared,
@@ -29,6 +29,7 @@ from loopwright.data.types import (
     DatasetSpec,
     DatasetVersion,
     Declared,
+    Dialect,
     Diff,
     DiffRequest,
     Fragment,
@@ -36,7 +37,6 @@ from loopwright.data.types import (
     ImportRequest,
     ImportResult,
     KnownAt,
-    SourceKind,
     SourceSpec,
     SpecChange,
 )
@@ -57,9 +57,9 @@ from loopwright.data.versions import (
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, fingerprints, profiles, quality, read
+    from loopwright.data import diff, fingerprints, profiles, quality, read, sources
 
-__getattr__ = later(__name__, {}, ("diff", "fingerprints", "profiles", "quality", "read"))
+__getattr__ = later(__name__, {}, ("diff", "fingerprints", "profiles", "quality", "read", "sources"))
 
 __all__ = [
     "VERSION_STATES",
@@ -72,6 +72,7 @@ __all__ = [
     "DatasetSpec",
     "DatasetVersion",
     "Declared",
+    "Dialect",
     "Diff",
     "DiffRequest",
     "DiffStarted",
@@ -84,7 +85,6 @@ __all__ = [
     "ImportedRows",
     "KnownAt",
     "LateFeed",
-    "SourceKind",
     "SourceSpec",
     "SpecChange",
     "VersionQuarantined",
@@ -113,6 +113,8 @@ __all__ = [
     "released_versions",
     "require_version",
     "row_keys",
+    "source_specs",
+    "sources",
     "start_diff",
     "start_import",
     "version_before",

@@ -4,6 +4,7 @@ import re
 
 import polars as pl
 
+from loopwright.data.sources.unclear import refuse_unclear
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import nearest
@@ -158,6 +159,8 @@ def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
             message = f"column {column.name} holds a local time that {spec.source.zone} has not, or has twice"
             raise _misfit(message, column.name, rule) from None
     is_local = isinstance(column.dtype, pl.Datetime)
+    if column.dtype == pl.String():
+        refuse_unclear(column, is_hidden=column.name in spec.personal)
     what = "names no time zone" if is_local else f"is {column.dtype}, not a moment"
     zone = 'say zone="UTC" (or the right one) at the source, or convert it in the transform'
     text = f'pl.col("{column.name}").str.to_datetime(time_zone="UTC"), in the transform or before'

@@ -1,41 +1,15 @@
-"""Declarations: constructors of sources and checks as users write them, and the rules every declaration must meet."""
+"""Declarations: constructors of checks as users write them, and the rules every declaration must meet."""
 
-from pathlib import Path
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 from loopwright.data.checks import check_args
-from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt, SourceSpec
+from loopwright.data.source_specs import check_source
+from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
 
 Severity = Literal["block", "warn"]
-
-
-def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
-    """Return a source of Parquet: a file, a folder (every ``*.parquet`` below it) or a glob.
-
-    Args:
-        path: Where it is; relative paths are made absolute.
-        zone: Time zone of moments that are stored without one, such as ``UTC``.
-    """
-    return check_source(SourceSpec("parquet", _absolute(path), zone))
-
-
-def csv(path: str | Path, zone: str | None = None) -> SourceSpec:
-    """Return a source of CSV with a header line: a file, a folder (every ``*.csv`` below it) or a glob."""
-    return check_source(SourceSpec("csv", _absolute(path), zone))
-
-
-def push(zone: str | None = None) -> SourceSpec:
-    """Return a source whose rows other programs send."""
-    return check_source(SourceSpec("push", "", zone))
-
-
-def frame(zone: str | None = None) -> SourceSpec:
-    """Return a source whose rows come from data frames in the caller's own process."""
-    return check_source(SourceSpec("frame", "", zone))
 
 
 def after(column: str, delay: str | int = 0) -> KnownAt:
@@ -107,27 +81,6 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
     return spec
 
 
-def check_source(source: SourceSpec) -> SourceSpec:
-    """Return a source if it can be used.
-
-    Raises:
-        InvalidInput: A file source without a place, or an unknown time zone.
-    """
-    if source.kind in ("parquet", "csv") and not source.location.strip():
-        raise InvalidInput(
-            f"a {source.kind} source needs a path", field="source.location", rule="a file, folder or glob"
-        )
-    if source.zone is not None:
-        try:
-            ZoneInfo(source.zone)
-        except (KeyError, ValueError, OSError):
-            rule = "an IANA name such as UTC or America/New_York"
-            raise InvalidInput(
-                "no time zone has this name", field="source.zone", value=source.zone, rule=rule
-            ) from None
-    return source
-
-
 def _check(kind: str, column: str | None, args: dict[str, Any], severity: Severity, most_share: float) -> CheckSpec:
     spec = CheckSpec(
         kind, column, {name: value for name, value in args.items() if value is not None}, severity, most_share
@@ -150,7 +103,3 @@ def _columns(columns: list[str], field: str, *, least: int, distinct: bool = Tru
         raise InvalidInput("a column is named twice", field=field, value=columns, rule="each column once")
     if not all(columns):
         raise InvalidInput("a column name is empty", field=field, value=columns, rule="the name of a column")
-
-
-def _absolute(path: str | Path) -> str:
-    return str(Path(path).expanduser().absolute()) if str(path).strip() else ""

@@ -1,19 +1,22 @@
 """Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
 
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from loopwright.data import sources, versions
-from loopwright.data.columns import admit
+from loopwright.data.columns import admit, dtype_text, parse_dtype
 from loopwright.data.diff import diff_versions
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
-from loopwright.data.types import DiffRequest, ImportRequest, ImportResult
+from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict, LoopwrightError
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError
 from loopwright.store.work import JobContext, job
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit, check_texts_fit
@@ -52,7 +55,8 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        frame = admit(_read_rows(context, request, folder), request.spec)
+        rows, raw = _read_rows(context, request, folder)
+        frame = admit(rows, request.spec)
         check_texts_fit(frame)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -62,26 +66,47 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     for _ in range(_TRIES):
         parent = context.call(versions.newest_version, dataset=dataset, start_at=start_at, end_at=end_at)
         imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
+        imported = msgspec.structs.replace(imported, raw=raw)
         result = context.call(versions.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
             return result
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
 
 
-def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> pl.DataFrame:
+def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:
+    """Return the rows after the transform, and the columns as they were before."""
     spec = request.spec
+    before = context.call(versions.newest_version, dataset=spec.name, start_at=0, end_at=0)
+    known = {} if before is None else {column.name: parse_dtype(column.dtype) for column in before.raw}
+    if request.operation == "replace":  # its types are told anew; what was text before stays so
+        known = {name: dtype for name, dtype in known.items() if dtype == pl.String}
     if request.blobs is not None:
         rows = sources.open_blobs(request.blobs, context.blobs)
     else:
-        rows = sources.open_source(spec.source, sources.SourceRoots(context.source_roots, context.closed))
+        unpacked = folder / "unpacked"
+        unpacked.mkdir()
+        asked = sources.Asked(spec.source, unpacked, known, spec.personal)
+        rows = sources.open_source(asked, sources.SourceRoots(context.source_roots, context.closed))
     try:
         check_rows_fit(rows)
+        raw = _raw_schema(rows, known)
         if spec.transform is None:
-            return rows.collect()
-        raw, out = folder / "raw.parquet", folder / "out.parquet"
-        rows.sink_parquet(raw)
-        context.transform(spec.transform, raw, out)
+            return rows.collect(), raw
+        given, out = folder / "raw.parquet", folder / "out.parquet"
+        rows.sink_parquet(given)
+        context.transform(spec.transform, given, out)
         check_rows_fit(pl.scan_parquet(out))
-        return pl.read_parquet(out)
+        return pl.read_parquet(out), raw
     except reader_errors() as error:
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None
+
+
+def _raw_schema(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> list[ColumnSchema]:
+    """Return columns as they were read; what is open here, and what was there before alone, is as it was before."""
+    found = dict(rows.collect_schema())
+    merged = {name: known.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in found.items()}
+    raw = []
+    for name, dtype in {**known, **merged}.items():
+        with suppress(InvalidInput):  # what no dataset can hold the transform has to replace
+            raw.append(ColumnSchema(name, dtype_text(dtype)))
+    return raw

@@ -33,6 +33,7 @@ dataset_versions = Table(
     Column("profile_digest", Text),
     Column("checks", Json, nullable=False),
     Column("failing_digest", Text),
+    Column("raw", Json, nullable=False, server_default="[]"),
     Column("spec", Json, nullable=False),
     Column("event_at", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),

@@ -9,20 +9,56 @@ from loopwright.kernel.digests import Digest
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
 
-SourceKind = Literal["parquet", "csv", "push", "frame"]
 RowSum = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """A sum of row hashes: two lanes of 64 bits in hexadecimal."""
+
+
+class Dialect(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How a CSV file is written.
+
+    ``encoding`` is that of Python's codecs; empty for UTF-8, or UTF-16 where a byte order mark says so. ``thousands``
+    stands between groups of three digits. ``missing`` are the words that stand for no value in every column; None for
+    the usual ones (``NA``, ``null``, ``-`` and such) in columns that are no texts without them. ``columns`` names them
+    where the file has no header line. ``skip`` lines come before the header, lines that begin with ``comment`` are
+    left out. ``dates`` and ``moments`` are how days and moments are written beside ISO 8601, in the letters of
+    ``strptime``. ``short_lines`` says what a line with too few fields is: an error, or one whose last values are
+    missing.
+    """
+
+    separator: str = ","
+    quote: str = '"'
+    encoding: str = ""
+    decimal: str = "."
+    thousands: str = ""
+    missing: list[str] | None = None
+    columns: list[str] = []
+    skip: int = 0
+    comment: str = ""
+    dates: str = ""
+    moments: str = ""
+    short_lines: Literal["refuse", "fill"] = "refuse"
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
     """Where rows come from: a file, folder or glob by path, or ``push``/``frame`` where a client sends them.
 
-    ``zone`` is the time zone of moments that the source writes without one, such as ``America/New_York``.
+    ``kind`` is a plugin of kind ``sources`` that reads files, else ``push`` or ``frame``. ``zone`` is the time zone of
+    moments that the source writes without one, such as ``America/New_York``. ``dialect`` is how text is written;
+    ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values of all files.
+    ``sheet`` names that of a workbook; empty for its first.
     """
 
-    kind: SourceKind
+    kind: str
     location: str = ""
     zone: str | None = None
+    dialect: Dialect = Dialect()
+    types: dict[str, str] = {}
+    sheet: str = ""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether programs send the rows, so that there is no place to read them from."""
+        return self.kind in ("push", "frame")
 
 
 class CheckSpec(msgspec.Struct, frozen=True):
@@ -104,7 +140,8 @@ VERSION_STATES = {
 class DatasetVersion(msgspec.Struct, frozen=True):
     """Immutable content-addressed state of a dataset: the fragments of ``parent`` and new ones, or (replace) new ones.
 
-    ``digest`` covers schema and content, not their order of arrival in fragments. ``spec`` is the declaration it was
+    ``digest`` covers schema and content, not their order of arrival in fragments. ``raw`` are the columns as they were
+    read, before the transform; the next append reads its files so. ``spec`` is the declaration it was
     imported under, ``row_sum`` the order-free sum of row hashes behind the digest, ``failing_digest`` a Parquet blob of
     the rows that failed a blocking check. Lists of versions leave ``fragments`` empty.
     """
@@ -127,6 +164,7 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     spec: DatasetSpec | None = None
     row_sum: str = ""
     failing_digest: Digest | None = None
+    raw: list[ColumnSchema] = []
 
 
 class Dataset(msgspec.Struct, frozen=True):
@@ -201,6 +239,7 @@ class ImportedRows(msgspec.Struct, frozen=True):
     failing: BlobRef | None = None
     dropped_rows: int = 0
     reason: str = ""
+    raw: list[ColumnSchema] = []
 
 
 class ImportResult(msgspec.Struct, frozen=True):

@@ -57,7 +57,7 @@ def start_import(
         reason: Why.
     """
     spec = datasets.get(tx, dataset=dataset).spec
-    if blobs is None and spec.source.kind in ("push", "frame"):
+    if blobs is None and spec.source.is_sent:
         rule = f"a {spec.source.kind} source is sent rows"
         raise InvalidInput(f"dataset {dataset} cannot be read from a place", field="blobs", rule=rule)
     if blobs is not None and not blobs:
@@ -321,6 +321,7 @@ def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None)
         spec=imported.spec,
         row_sum=row_sum,
         failing_digest=None if imported.failing is None else imported.failing.digest,
+        raw=imported.raw,
     )
 
 

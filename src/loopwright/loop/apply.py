@@ -146,7 +146,7 @@ def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
         monitoring.declare(tx, deployment=name, spec=monitor, policy=answers_of(policies.get(name)))
     declared_retention.make_so(tx, spec.retentions)
     for dataset in spec.datasets:
-        if dataset.source.kind in ("parquet", "csv") and not data.list_versions(tx, dataset=dataset.name, limit=1):
+        if not dataset.source.is_sent and not data.list_versions(tx, dataset=dataset.name, limit=1):
             data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")
 
 

@@ -1,0 +1,205 @@
+"""Declarations of sources: constructors as users write them, and the rules that each must meet."""
+
+import codecs
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from loopwright.data.types import Dialect, SourceSpec
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import add_built_in, plugin_names
+
+add_built_in(
+    "sources",
+    {
+        "parquet": "loopwright.data.sources.parquet:ParquetFiles",
+        "csv": "loopwright.data.sources.csv:CsvFiles",
+        "jsonl": "loopwright.data.sources.jsonl:JsonLines",
+        "arrow": "loopwright.data.sources.arrow:ArrowFiles",
+        "excel": "loopwright.data.sources.excel:Workbooks",
+    },
+)
+
+
+def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
+    """Return a source of Parquet: a file, a folder (every ``*.parquet`` below it) or a glob.
+
+    Folders named ``column=value`` tell a column, and files may lack columns that others have.
+
+    Args:
+        path: Where it is, from the folder of the project file.
+        zone: Time zone of moments that are stored without one, such as ``UTC``.
+    """
+    return check_source(SourceSpec("parquet", str(path), zone))
+
+
+def csv(
+    path: str | Path,
+    zone: str | None = None,
+    *,
+    separator: str = ",",
+    quote: str = '"',
+    encoding: str = "",
+    decimal: str = ".",
+    thousands: str = "",
+    missing: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    skip: int = 0,
+    comment: str = "",
+    dates: str = "",
+    moments: str = "",
+    short_lines: Literal["refuse", "fill"] = "refuse",
+    types: Mapping[str, str] | None = None,
+) -> SourceSpec:
+    """Return a source of CSV: a file, a folder (every ``*.csv``, ``*.tsv``, ``*.csv.gz`` and such below it) or a glob.
+
+    A column's type is that which all values of all files fit; codes that begin with noughts stay texts. An append reads
+    its columns as they were read before.
+
+    Args:
+        path: Where it is.
+        zone: Time zone of moments that are written without one, such as ``Europe/Berlin``.
+        separator: Between fields.
+        quote: Around fields that hold a separator; empty where it means nothing.
+        encoding: Such as ``cp1252``; empty for UTF-8, or UTF-16 where a byte order mark says so.
+        decimal: Before decimals, ``.`` or ``,``.
+        thousands: Between groups of three digits.
+        missing: Words for no value, in every column. Left out: the empty one, and ``NA``, ``null``, ``-`` and such in
+            columns that are numbers, moments or truths without them.
+        columns: Names of the columns, where the file has no header line.
+        skip: How many lines come before the header.
+        comment: What lines begin with that are left out.
+        dates: How days are written beside ISO 8601, in the letters of ``strptime``, such as ``%d/%m/%Y``.
+        moments: How moments are, such as ``%d.%m.%Y %H:%M``.
+        short_lines: A line with too few fields is refused; ``fill`` takes what is not there as missing.
+        types: Dtypes of columns, such as ``{"zip": "String", "day": "Date"}``.
+    """
+    dialect = Dialect(
+        separator,
+        quote,
+        encoding,
+        decimal,
+        thousands,
+        None if missing is None else list(missing),
+        list(columns),
+        skip,
+        comment,
+        dates,
+        moments,
+        short_lines,
+    )
+    return check_source(SourceSpec("csv", str(path), zone, dialect, dict(types or {})))
+
+
+def jsonl(path: str | Path, zone: str | None = None, *, types: Mapping[str, str] | None = None) -> SourceSpec:
+    """Return a source of JSON lines, one object a line: a file, a folder (every ``*.jsonl`` below it) or a glob."""
+    return check_source(SourceSpec("jsonl", str(path), zone, types=dict(types or {})))
+
+
+def arrow(path: str | Path, zone: str | None = None) -> SourceSpec:
+    """Return a source of Arrow files (Feather version 2): a file, a folder (every ``*.arrow`` below it) or a glob."""
+    return check_source(SourceSpec("arrow", str(path), zone))
+
+
+def excel(
+    path: str | Path, zone: str | None = None, *, sheet: str = "", types: Mapping[str, str] | None = None
+) -> SourceSpec:
+    """Return a source of workbooks (``.xlsx``, ``.xls``, ``.ods``): one sheet of each, the first if none is named.
+
+    Needs the extra ``excel`` where the worker runs.
+    """
+    return check_source(SourceSpec("excel", str(path), zone, types=dict(types or {}), sheet=sheet))
+
+
+def push(zone: str | None = None) -> SourceSpec:
+    """Return a source whose rows other programs send."""
+    return check_source(SourceSpec("push", "", zone))
+
+
+def frame(zone: str | None = None) -> SourceSpec:
+    """Return a source whose rows come from data frames in the caller's own process."""
+    return check_source(SourceSpec("frame", "", zone))
+
+
+def check_source(source: SourceSpec) -> SourceSpec:
+    """Return a source if it can be used.
+
+    Raises:
+        InvalidInput: A file source without a place, or an unknown time zone.
+    """
+    if not source.is_sent:
+        _check_files(source)
+    if source.zone is not None:
+        try:
+            ZoneInfo(source.zone)
+        except (KeyError, ValueError, OSError):
+            rule = "an IANA name such as UTC or America/New_York"
+            raise InvalidInput(
+                "no time zone has this name", field="source.zone", value=source.zone, rule=rule
+            ) from None
+    return source
+
+
+def _check_files(source: SourceSpec) -> None:
+    """Refuse a source of files whose declaration cannot be meant."""
+    if source.kind not in plugin_names("sources"):
+        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame'])}"
+        raise InvalidInput("there is no such kind of source", field="source.kind", value=source.kind, rule=rule)
+    if not source.location.strip():
+        raise InvalidInput(
+            f"a {source.kind} source needs a path", field="source.location", rule="a file, folder or glob"
+        )
+    for name, text in source.types.items():
+        _check_dtype(text, f"source.types.{name}")
+    _check_dialect(source.dialect)
+
+
+def _check_dialect(dialect: Dialect) -> None:
+    """Refuse a way to write text that nobody can read."""
+    _check_marks(dialect)
+    if dialect.encoding:
+        _check_encoding(dialect.encoding)
+    for field, form in (("dates", dialect.dates), ("moments", dialect.moments)):
+        if form and not {"%Y", "%m", "%d"} <= {form[at : at + 2] for at in range(len(form))}:
+            rule = "in the letters of strptime, with %Y, %m and %d, such as %d/%m/%Y"
+            raise InvalidInput("this cannot be read", field=f"source.dialect.{field}", value=form, rule=rule)
+    if len(set(dialect.columns)) < len(dialect.columns) or not all(dialect.columns):
+        rule = "each column once, none empty"
+        raise InvalidInput(
+            "these cannot name columns", field="source.dialect.columns", value=dialect.columns, rule=rule
+        )
+    if dialect.skip < 0:
+        rule = "0 or more lines"
+        raise InvalidInput("so many lines", field="source.dialect.skip", value=dialect.skip, rule=rule)
+
+
+def _check_marks(dialect: Dialect) -> None:
+    marks = {"separator": dialect.separator, "decimal": dialect.decimal, "quote": dialect.quote}
+    for field, mark in {**marks, "thousands": dialect.thousands}.items():
+        if len(mark.encode()) > 1 or (not mark and field in ("separator", "decimal")) or mark in ("\n", "\r"):
+            rule = "one letter of ASCII that ends no line"
+            raise InvalidInput("this mark cannot be", field=f"source.dialect.{field}", value=mark, rule=rule)
+    used = [mark for mark in (dialect.separator, dialect.quote, dialect.thousands) if mark]
+    if len(set(used)) < len(used) or dialect.decimal in (dialect.thousands, dialect.quote):
+        rule = "separator, quote, decimal and thousands differ"
+        raise InvalidInput("one mark means two things", field="source.dialect", value=" ".join(used), rule=rule)
+
+
+def _check_dtype(text: str, field: str) -> None:
+    from loopwright.data.columns import parse_dtype  # which needs Polars: only where a type is declared
+
+    try:
+        parse_dtype(text)
+    except InvalidInput as error:
+        raise InvalidInput(error.message, field=field, value=text, rule=error.rule) from None
+
+
+def _check_encoding(encoding: str) -> None:
+    try:
+        is_text = codecs.lookup(encoding)._is_text_encoding
+    except LookupError:
+        is_text = False
+    if not is_text:
+        rule = "a name of Python's codecs, such as cp1252, latin-1 or utf-16"
+        raise InvalidInput("no encoding has this name", field="source.dialect.encoding", value=encoding, rule=rule)

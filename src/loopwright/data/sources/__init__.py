@@ -1,0 +1,73 @@
+"""Sources: raw rows as a lazy frame, from files below the folders an operator listed or from uploaded blobs.
+
+Whoever declares a dataset names the path, and the worker that opens it can read more than they may. So a path counts
+only where it leads in the end, links resolved, and no error repeats what stands in a file but a value that its type
+refuses.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from loopwright.data.sources.base import Asked, FileKind, kind_of, unreadable
+from loopwright.data.sources.places import SourceRoots, find_files
+from loopwright.data.types import SourceSpec
+from loopwright.store.blobs import BlobStore
+from loopwright.store.types import BlobRef
+from loopwright.wire.reading import reader_errors
+
+__all__ = [
+    "Asked",
+    "FileKind",
+    "SourceRoots",
+    "find_files",
+    "kind_of",
+    "open_blobs",
+    "open_files",
+    "open_source",
+    "unreadable",
+]
+
+
+def open_source(asked: Asked, roots: SourceRoots) -> pl.LazyFrame:
+    """Return the rows of a file source, which has to lie where ``roots`` say.
+
+    Raises:
+        InvalidInput: Nothing is there, it lies where it may not, or it cannot be read.
+    """
+    return open_files(find_files(asked.spec, roots), asked)
+
+
+def open_files(files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    """Return the rows of files, wherever they are.
+
+    Raises:
+        InvalidInput: They cannot be read.
+    """
+    kind = kind_of(asked.spec)
+    try:
+        return kind.open(files, asked)
+    except reader_errors() as error:
+        raise unreadable(_culprit(kind, files, asked) or asked.spec.location, error) from None
+
+
+def open_blobs(refs: Sequence[BlobRef], blobs: BlobStore) -> pl.LazyFrame:
+    """Return the rows of uploaded Parquet blobs, one after the other."""
+    files = [blobs.path(ref.digest) for ref in refs]
+    try:
+        return kind_of(SourceSpec("parquet")).open(files, Asked(SourceSpec("parquet"), Path()))
+    except reader_errors() as error:
+        raise unreadable(f"{len(refs)} uploaded blobs", error) from None
+
+
+def _culprit(kind: FileKind, files: Sequence[Path], asked: Asked) -> str:
+    """Return the first of several files that cannot be read alone; empty where they do not fit each other."""
+    for number, file in enumerate(files):
+        alone = asked.scratch / f"alone-{number}"
+        alone.mkdir()
+        try:
+            kind.open([file], asked._replace(scratch=alone)).collect()
+        except reader_errors():
+            return str(file)
+    return ""

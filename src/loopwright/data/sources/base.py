@@ -1,0 +1,104 @@
+"""The contract of a kind of files, and what is said of those that cannot be read."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import polars as pl
+
+from loopwright.data.types import SourceSpec
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.plugins import load_plugin
+
+_WHY = {
+    "ComputeError": "a value or the file's form does not fit",
+    "NoDataError": "it is empty",
+    "SchemaError": "its files differ in columns or dtypes",
+    "SchemaFieldNotFoundError": "its files differ in columns",
+    "ShapeError": "its files differ in their number of columns",
+    "DuplicateError": "a column comes twice",
+    "OSError": "the file cannot be opened",
+    "PanicException": "the file is damaged",
+}
+"""What each kind of error of the reader means."""
+
+
+class Asked(NamedTuple):
+    """What is asked of files: how they are declared, and the dtypes that columns had when they were read before.
+
+    ``scratch`` is an empty folder for what has to be unpacked; it outlives the rows. Values of ``hidden`` columns stand
+    in no error.
+    """
+
+    spec: SourceSpec
+    scratch: Path
+    known: Mapping[str, pl.DataType] = {}
+    hidden: Collection[str] = ()
+
+
+class FileKind(Protocol):
+    """A kind of files. Names of columns come from the files, and so does the order of rows."""
+
+    endings: Sequence[str]
+    """How names of such files end, such as ``.csv``; in a folder others are left out."""
+
+    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+        """Return the rows of files, one after the other, read when they are asked for.
+
+        Raises:
+            InvalidInput: Names the file, the line and the column where text does not fit.
+            polars.exceptions.PolarsError: Other files cannot be read.
+            OSError: One cannot be opened.
+        """
+        ...
+
+
+def kind_of(spec: SourceSpec) -> FileKind:
+    """Return the kind of files that a source reads.
+
+    Raises:
+        NotFound: None is installed under that name.
+    """
+    kind: FileKind = load_plugin("sources", spec.kind)()
+    return kind
+
+
+def unreadable(place: str, error: BaseException) -> InvalidInput:
+    """Return the error for rows that a reader refused. Its own words may quote the file, so they are not repeated."""
+    kind = "OSError" if isinstance(error, OSError) else type(error).__name__
+    return InvalidInput(
+        f"these rows cannot be read ({_WHY.get(kind, kind)})",
+        field="source",
+        value=place,
+        rule="files of one kind, whose columns agree",
+        next_step="open the file with Polars yourself; it tells the line",
+    )
+
+
+def refused(file: Path, what: str, rule: str, next_step: str) -> InvalidInput:
+    """Return the error for one file."""
+    return InvalidInput(f"{file.name} {what}", field="source", value=str(file), rule=rule, next_step=next_step)
+
+
+def join_alike(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """Return the rows of frames below each other: columns by name, numbers widened, null where one has none such.
+
+    Raises:
+        InvalidInput: A column is of one kind in one frame, and of another in the next.
+    """
+    if len(frames) == 1:
+        return frames[0]
+    found: dict[str, pl.DataType] = {}
+    for frame in frames:
+        for name, dtype in frame.collect_schema().items():
+            before = found.setdefault(name, dtype)
+            if pl.Null() in (before, dtype):
+                found[name] = dtype if before == pl.Null() else before
+            elif before != dtype and not (before.is_numeric() and dtype.is_numeric()):
+                raise InvalidInput(
+                    f"column {name} is {before} in one file and {dtype} in another",
+                    field=name,
+                    rule="a column is of one kind in all files; numbers may be wider in some",
+                    next_step="write it alike in all files",
+                )
+    return pl.concat(frames, how="diagonal_relaxed")

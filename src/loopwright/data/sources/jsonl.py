@@ -1,0 +1,45 @@
+"""JSON lines: one object a line. Days and moments are texts there, and are read as those of a CSV file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from loopwright.data.columns import parse_dtype
+from loopwright.data.sources import texts
+from loopwright.data.sources.base import Asked, join_alike
+
+_MOMENTS = (pl.Date(), texts.LOCAL, texts.UTC)
+
+
+class JsonLines:
+    """Files with one JSON object a line."""
+
+    endings = (".jsonl", ".ndjson", ".json")
+
+    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+        """Return the rows of files, one after the other."""
+        declared = {name: parse_dtype(dtype) for name, dtype in asked.spec.types.items()}
+        frames = [pl.scan_ndjson(file, infer_schema_length=None) for file in files]
+        rows = join_alike(frames)
+        schema = rows.collect_schema()
+        rows = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in declared.items() if name in schema)
+        asked_of = [name for name, dtype in schema.items() if dtype == pl.String and name not in declared]
+        return rows.with_columns(read_moments(rows, [name for name in asked_of if name not in asked.known], asked))
+
+
+def read_moments(rows: pl.LazyFrame, names: Sequence[str], asked: Asked) -> list[pl.Expr]:
+    """Return those columns of texts that hold nothing but days or moments, as such."""
+    if not names:
+        return []
+    words = texts.missing_words(asked.spec.dialect)
+    ways = [way for way in texts.readings(asked.spec.dialect) if way.dtype in _MOMENTS]
+    facts = [texts.fits(name, way, words).alias(f"{name}\0{at}") for name in names for at, way in enumerate(ways)]
+    filled = [texts.has_values(name, words).alias(name) for name in names]
+    found = rows.select(*facts, *filled).collect().row(0, named=True)
+    chosen = {
+        name: next((way for at, way in enumerate(ways) if found[f"{name}\0{at}"]), None)
+        for name in names
+        if found[name]
+    }
+    return [texts.values_of(name, way, words) for name, way in chosen.items() if way is not None]
