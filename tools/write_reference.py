@@ -24,6 +24,7 @@ FOLDER = Path("docs/reference")
 CONTRACTS = {
     "alert_channels": "Function `(target, notice, allowed_hosts)`; called when an incident opens or resolves.",
     "blob_stores": "Class `(url, cache)` with the methods of `store/blobs/base.py`; the name is the scheme of the URL.",
+    "sources": "Class under `FileKind` of `loopwright.data.sources`: endings of such files, how they are opened.",
     "checks": "Struct under `RowCheck` or `AggregateCheck` of `loopwright.data.checks`; its fields are the arguments.",
     "codecs": "Class under `Codec` of `loopwright.pipelines.codecs`: how a value passes between steps. Never a pickle.",
     "drift_metrics": "Function `(reference: ColumnProfile, current: ColumnProfile) -> float`; 0 without drift.",

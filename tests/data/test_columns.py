@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from loopwright.data import ColumnSchema, DatasetSpec, KnownAt, SourceSpec
-from loopwright.data.columns import admit, align, dtype_text, parse_dtype, schema_of
+from loopwright.data.columns import admit, align, schema_of
 from loopwright.kernel.errors import InvalidInput
 
 SPEC = DatasetSpec("d", SourceSpec("push"), ["id"], "at")
@@ -16,17 +16,6 @@ NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
 def spec(zone: str | None = None, **changes: object) -> DatasetSpec:
     fields = {"name": "d", "source": SourceSpec("push", "", zone), "key": ["id"], "time": "at", **changes}
     return DatasetSpec(**fields)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    "dtype",
-    [
-        *(pl.Int8(), pl.UInt64(), pl.Float32(), pl.String(), pl.Boolean(), pl.Date(), pl.Binary(), pl.Null()),
-        *(pl.Datetime("us", "UTC"), pl.Datetime("us"), pl.Duration("us"), pl.Decimal(10, 2), pl.List(pl.Int64())),
-    ],
-)
-def test_a_dtype_reads_back_from_its_text(dtype: pl.DataType) -> None:
-    assert parse_dtype(dtype_text(dtype)) == dtype
 
 
 def test_moments_become_microseconds_in_utc() -> None:

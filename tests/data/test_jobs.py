@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 import pytest
 
@@ -15,6 +16,7 @@ from tests.data.conftest import rows_of, weather, weather_spec
 from tests.inprocess import InProcessWorker
 
 CODE = """
+import msgspec
 import polars as pl
 
 def celsius(rows):
@@ -126,3 +128,34 @@ def test_a_source_is_no_way_to_the_platforms_own_files(
         assert secret not in told, location
         assert "root:" not in told, location
         assert job.error["message"] != "no file is there", location
+
+
+def test_an_append_reads_its_files_as_they_were_read_before(
+    call: Call, worker: InProcessWorker, tmp_path: Path
+) -> None:
+    def imported(text: str, operation: str) -> Any:
+        (tmp_path / "rows" / "1.csv").write_text(text)
+        call("data.start_import", dataset="codes", operation=operation)
+        (job,) = worker.run_all()
+        return job
+
+    (tmp_path / "rows").mkdir(exist_ok=True)
+    spec = weather_spec(name="codes", key=["id"], time=None, known_at={}, checks=[])
+    call("data.declare", spec=msgspec.structs.replace(spec, source=SourceSpec("csv", str(tmp_path / "rows"))))
+    assert imported("id,zip,n,late\n1,02116,7,\n", "append").error is None
+    assert imported("id,zip,n,late\n2,10115,8,\n", "append").error is None
+    version = call("data.get_version", dataset="codes")
+    assert rows_of(version, worker.blobs).sort("id")["zip"].to_list() == ["02116", "10115"]
+    assert {column.name: column.dtype for column in version.raw}["late"] == "Null"
+    refused = imported("id,zip,n,late\n3,10115,9,1.5\n4,1,many,2\n", "append")
+    assert "line 3, column n: 'many' is no Int64, as it was before" in refused.error["message"]
+    assert imported("id,zip,n,late\n3,10115,9,1.5\n", "append").error is None
+    assert {column.name: column.dtype for column in call("data.get_version", dataset="codes").raw}["late"] == "Float64"
+    assert imported("id,zip,n,late\n9,4,many,\n", "replace").error is None
+    (newest,) = call("data.versions", dataset="codes", limit=1)
+    assert {column.name: column.dtype for column in newest.schema} == {
+        "id": "Int64",
+        "zip": "String",
+        "n": "String",
+        "late": "Float64",
+    }

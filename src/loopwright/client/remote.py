@@ -14,6 +14,7 @@ from loopwright.client.external import Columns, External, declare_external
 from loopwright.client.frames import Table, to_parquet
 from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 from loopwright.config import load_settings
+from loopwright.data import parse_dtype
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
@@ -313,8 +314,6 @@ class RemoteDataset:
         """Return rows as Parquet; those of a file are read as the dataset's own files are, and were before."""
         if not isinstance(rows, str | Path):
             return to_parquet(rows)
-        from loopwright.data.columns import parse_dtype
-
         declared = self._remote.call("data.get", dataset=self.name)
         known = {}
         if declared.newest is not None and not replace:

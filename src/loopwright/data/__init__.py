@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.data import datasets, declarations, known, row_keys, source_specs, versions
 from loopwright.data.datasets import declare, get, list_datasets
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.events import (
     DatasetDeclared,
     DiffStarted,
@@ -106,6 +107,7 @@ __all__ = [
     "late_feeds",
     "list_datasets",
     "list_versions",
+    "parse_dtype",
     "profiles",
     "quality",
     "read",

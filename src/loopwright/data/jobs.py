@@ -10,8 +10,9 @@ import msgspec
 import polars as pl
 
 from loopwright.data import sources, versions
-from loopwright.data.columns import admit, dtype_text, parse_dtype
+from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
+from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
 from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from loopwright.data import profiles
-from loopwright.data.columns import parse_dtype
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.quarantine import check_usable
 from loopwright.data.types import DatasetVersion, Fragment
 from loopwright.kernel.errors import InvalidInput

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
 
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.types import Dialect, SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, plugin_names
@@ -187,8 +188,6 @@ def _check_marks(dialect: Dialect) -> None:
 
 
 def _check_dtype(text: str, field: str) -> None:
-    from loopwright.data.columns import parse_dtype  # which needs Polars: only where a type is declared
-
     try:
         parse_dtype(text)
     except InvalidInput as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.data.columns import dtype_text, parse_dtype
+from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked
 from loopwright.data.sources.misfits import Misfit, explain, refuse_first, refuse_length, twice_named
@@ -16,12 +16,8 @@ from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput
 
 _HEAD_ROWS = 1000
-_NUMBERS = (pl.Int64(), pl.Float64())
-_NATIVE = (*_NUMBERS, pl.Boolean(), pl.Date(), texts.LOCAL, texts.UTC, pl.Time())
-"""What the reader may take a column for. It knows whole numbers of 128 bits too, which a dataset does not hold."""
-
 Target = Reading | pl.DataType
-"""How a column is read: from its texts, or as the reader takes it; ``String`` is its texts as they are."""
+"""How a column is read; ``String`` is its texts as they are, ``Null`` a column without any value."""
 
 
 class CsvFiles:
@@ -72,20 +68,17 @@ class _Table:
     """
 
     def __init__(self, files: Sequence[PlainText], asked: Asked) -> None:
-        dialect = asked.spec.dialect
-        self._files, self._dialect, self._hidden = files, dialect, asked.hidden
-        self._words = texts.missing_words(dialect)
-        self._is_plain = dialect.decimal == "." and not dialect.thousands
-        self._natives = [_scan(file, dialect, self._is_plain) for file in files]
-        self._texts = [_scan(file, dialect, is_typed=False) for file in files]
-        self._columns = [frame.collect_schema().names() for frame in self._texts]
+        self._files, self._dialect, self._hidden = files, asked.spec.dialect, asked.hidden
+        self._words = texts.missing_words(self._dialect)
+        self._frames = [_scan(file, self._dialect) for file in files]
+        self._columns = [frame.collect_schema().names() for frame in self._frames]
         for file, names in zip(files, self._columns, strict=True):
             if twice := next((name for name in names if "_duplicated_" in name), None):
                 raise twice_named(file, twice.partition("_duplicated_")[0])
         self.names = list(dict.fromkeys(name for names in self._columns for name in names))
 
     def check_shape(self) -> None:
-        """Refuse files of which each has a column that another lacks."""
+        """Refuse files of which each has a column that another lacks, and lines with too few fields."""
         widest = max(range(len(self._files)), key=lambda at: len(self._columns[at]))
         for file, names in zip(self._files, self._columns, strict=True):
             alone = [name for name in names if name not in self._columns[widest]]
@@ -98,25 +91,27 @@ class _Table:
                     rule="files agree in their columns; later ones may have more",
                     next_step="name it alike in all files",
                 )
+        for file, frame, names in zip(self._files, self._frames, self._columns, strict=True):
+            refuse_length(file, frame, names[-1], self._dialect)
 
     def tell_types(self, as_texts: set[str]) -> dict[str, Target]:
-        """Return how each column is read, told by all values of all files; ``as_texts`` stay texts."""
-        natives = self._native_types()
-        targets: dict[str, Target] = {}
-        unclear = []
-        for name in self.names:
-            found = natives.get(name, set())
-            if name in as_texts:
-                targets[name] = pl.String()
-            elif not found:
-                targets[name] = pl.Null()
-            elif found <= set(_NUMBERS):
-                targets[name] = max(found, key=_NUMBERS.index)
-            elif len(found) == 1 and pl.String() not in found:
-                targets[name] = next(iter(found))
-            else:
-                unclear.append(name)
-        return {**targets, **self._tell_by_texts(unclear)}
+        """Return how each column is read, told by all values of all files; ``as_texts`` stay texts.
+
+        The first rows leave few ways to read a column, and hardly ever more than one has to be tried on all of them.
+        """
+        targets: dict[str, Target] = {name: pl.String() for name in self.names if name in as_texts}
+        ways = {name: texts.readings(self._dialect) for name in self.names if name not in as_texts}
+        ways = self._fitting(ways, _HEAD_ROWS)
+        filled = self._filled(list(ways))
+        targets |= {name: pl.Null() for name in ways if name not in filled}
+        ways = {name: listed for name, listed in ways.items() if name in filled}
+        while ways:
+            targets |= {name: pl.String() for name, listed in ways.items() if not listed}
+            ways = {name: listed for name, listed in ways.items() if listed}
+            fitting = self._fitting({name: listed[:1] for name, listed in ways.items()})
+            targets |= {name: found[0] for name, found in fitting.items() if found}
+            ways = {name: listed[1:] for name, listed in ways.items() if not fitting[name]}
+        return targets
 
     def require(self, name: str, dtype: pl.DataType, why: str, *, is_strict: bool) -> Target:
         """Return how a column is read as a dtype.
@@ -129,71 +124,51 @@ class _Table:
             return pl.String()
         is_misfit = ~(texts.trimmed(name).is_null() | texts.trimmed(name).is_in(list(self._words)))
         is_misfit &= way.values(texts.trimmed(name)).is_null()
-        for file, frame in self._with(name):
-            what = f"is no {dtype_text(dtype)}, {why}"
-            refuse_first(frame, is_misfit, Misfit(file, name, what, name in self._hidden), self._dialect)
+        for file, frame, names in zip(self._files, self._frames, self._columns, strict=True):
+            if name in names:
+                what = f"is no {dtype_text(dtype)}, {why}"
+                refuse_first(frame, is_misfit, Misfit(file, name, what, name in self._hidden), self._dialect)
         return way
 
     def read(self, targets: Mapping[str, Target]) -> pl.LazyFrame:
-        """Return the rows, each column read as is said."""
-        last = [names[-1] for names in self._columns]
-        for file, frame, name in zip(self._files, self._texts, last, strict=True):
-            refuse_length(file, frame, name, self._dialect)
+        """Return the rows, each column read as is said; a line with nothing on it is no row."""
         frames = []
-        for file, names in zip(self._files, self._columns, strict=True):
-            by_text = [name for name in names if isinstance(targets[name], Reading) or targets[name] == pl.String()]
-            frame = _scan(file, self._dialect, self._is_plain, by_text)
-            is_blank = pl.all_horizontal(pl.col(names).is_null())  # a line with nothing on it
-            read_as = frame.collect_schema()
-            values = [self._values(name, targets[name], read_as[name]) for name in names]
-            frames.append(frame.filter(~is_blank).with_columns(values))
+        for frame, names in zip(self._frames, self._columns, strict=True):
+            is_blank = pl.all_horizontal(pl.col(names).is_null())
+            frames.append(frame.filter(~is_blank).with_columns(self._values(name, targets[name]) for name in names))
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
 
-    def _values(self, name: str, target: Target, read_as: pl.DataType) -> pl.Expr:
+    def _values(self, name: str, target: Target) -> pl.Expr:
         if isinstance(target, Reading):
             return texts.values_of(name, target, self._words)
-        if target == pl.Null():
-            return pl.lit(None).alias(name)
-        if read_as == pl.String() != target:  # this file has nothing but words for no value
-            return pl.lit(None, target).alias(name)
-        values = pl.col(name).cast(target)
-        return values.fill_nan(None) if target.is_float() else values
+        return pl.lit(None).alias(name) if target == pl.Null() else pl.col(name)
 
-    def _with(self, name: str) -> list[tuple[PlainText, pl.LazyFrame]]:
-        together = zip(self._files, self._texts, self._columns, strict=True)
-        return [(file, frame) for file, frame, names in together if name in names]
+    def _filled(self, names: Sequence[str]) -> set[str]:
+        """Return the columns with a value in any file."""
+        filled: set[str] = set()
+        for frame, here in zip(self._frames, self._columns, strict=True):
+            for most in (_HEAD_ROWS, None):
+                asked = {
+                    name: texts.has_values(name, self._words) for name in names if name in here and name not in filled
+                }
+                if asked:
+                    rows = frame if most is None else frame.head(most)
+                    facts = rows.select(**asked).collect().row(0, named=True)
+                    filled |= {name for name, is_filled in facts.items() if is_filled}
+        return filled
 
-    def _native_types(self) -> dict[str, set[pl.DataType]]:
-        """Return what the reader takes columns for in files where they have values; String where it would lose."""
-        found: dict[str, set[pl.DataType]] = {}
-        for native, frame in zip(self._natives, self._texts, strict=True):
-            schema = native.collect_schema()
-            asked: dict[str, pl.Expr] = {}
-            for name, dtype in schema.items():
-                doubt = texts.has_values(name, self._words) if dtype == pl.String else texts.loses(name, dtype)
-                if doubt is not None:
-                    asked[name] = doubt
-            facts = frame.select(**asked).collect().row(0, named=True) if asked else {}
-            for name, dtype in schema.items():
-                if dtype == pl.String and not facts[name]:
-                    continue
-                is_lost = dtype not in _NATIVE or (dtype != pl.String and facts.get(name, False))
-                found.setdefault(name, set()).add(pl.String() if is_lost else dtype)
-        return found
-
-    def _tell_by_texts(self, names: Sequence[str]) -> dict[str, Target]:
-        """Return the first way to read each column that all of its texts fit; as texts where there is none."""
-        ways = {name: texts.readings(self._dialect) for name in names}
-        for most in (_HEAD_ROWS, None):
-            for frame, here in zip(self._texts, self._columns, strict=True):
-                asked = {name: ways[name] for name in names if name in here and ways[name]}
-                facts = _fitting(frame if most is None else frame.head(most), asked, self._words)
-                for name, ways_of in asked.items():
-                    ways[name] = [way for at, way in enumerate(ways_of) if facts[f"{name}\0{at}"]]
-        return {name: ways[name][0] if ways[name] else pl.String() for name in names}
+    def _fitting(self, ways: Mapping[str, list[Reading]], most: int | None = None) -> dict[str, list[Reading]]:
+        """Return those ways to read columns that all texts fit, or the first ``most`` of each file."""
+        left = dict(ways)
+        for frame, here in zip(self._frames, self._columns, strict=True):
+            asked = {name: listed for name, listed in left.items() if name in here and listed}
+            facts = _try(frame if most is None else frame.head(most), asked, self._words)
+            for name, listed in asked.items():
+                left[name] = [way for at, way in enumerate(listed) if facts[f"{name}\0{at}"]]
+        return left
 
 
-def _fitting(frame: pl.LazyFrame, ways: Mapping[str, list[Reading]], words: Sequence[str]) -> dict[str, Any]:
+def _try(frame: pl.LazyFrame, ways: Mapping[str, list[Reading]], words: Sequence[str]) -> dict[str, Any]:
     facts = [
         texts.fits(name, way, words).alias(f"{name}\0{at}")
         for name, listed in ways.items()
@@ -208,7 +183,8 @@ def _is_alike(target: Target, known: pl.DataType) -> bool:
     return dtype in (known, pl.Null()) or known == pl.Null() or (dtype.is_integer() and known.is_numeric())
 
 
-def _scan(file: PlainText, dialect: Dialect, is_typed: bool, as_texts: Sequence[str] = ()) -> pl.LazyFrame:
+def _scan(file: PlainText, dialect: Dialect) -> pl.LazyFrame:
+    """Return the texts of a file. The reader's own types are those of its first rows, and its guesses at days slow."""
     return pl.scan_csv(
         file.path,
         has_header=not dialect.columns,
@@ -218,9 +194,6 @@ def _scan(file: PlainText, dialect: Dialect, is_typed: bool, as_texts: Sequence[
         skip_lines=dialect.skip,
         new_columns=dialect.columns or None,
         null_values=dialect.missing,
-        infer_schema=is_typed,
-        infer_schema_length=None,
-        schema_overrides=dict.fromkeys(as_texts, pl.String()) if is_typed else None,
-        try_parse_dates=is_typed,
+        infer_schema=False,
         glob=False,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.data.columns import parse_dtype
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.sources.base import Asked, join_alike, refused
 from loopwright.kernel.errors import InvalidInput
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loopwright.data.columns import parse_dtype
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked, join_alike
 

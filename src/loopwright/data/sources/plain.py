@@ -107,21 +107,25 @@ def _head(file: Path, shown: Path) -> bytes:
 
 def _members(file: Path, folder: Path) -> list[Path]:
     """Unpack the members of a zip archive that are files of text."""
+    folder.mkdir()
     try:
         with zipfile.ZipFile(file) as archive:
             listed = [one for one in archive.infolist() if not one.is_dir() and not _is_hidden(one.filename)]
-            folder.mkdir()
-            places = []
-            for number, member in enumerate(sorted(listed, key=lambda one: one.filename)):
-                place = folder / f"{number}-{Path(member.filename).name}"
-                with archive.open(member) as packed, place.open("wb") as out:
-                    _copy(packed, out, file)
-                places.append(place)
+            listed.sort(key=lambda one: one.filename)
+            places = [_unpack(archive, member, folder / f"{at}", file) for at, member in enumerate(listed)]
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):
         raise refused(file, "cannot be unpacked", "a zip archive of CSV files, not encrypted", "unpack it") from None
     if not places:
         raise refused(file, "holds no file", "a zip archive of CSV files", "look into it: unzip -l") from None
     return places
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, shown: Path) -> Path:
+    folder.mkdir()
+    place = folder / Path(member.filename).name  # no way out of the folder: the last part of a name is none
+    with archive.open(member) as packed, place.open("wb") as out:
+        _copy(packed, out, shown)
+    return place
 
 
 def _is_hidden(name: str) -> bool:

@@ -5,7 +5,7 @@ begin with noughts, digits that no float holds, telephone numbers. Words for no 
 numbers, moments or truths without them; among texts they are texts, for NA is a country.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -50,21 +50,32 @@ class Reading(NamedTuple):
 
 
 def readings(dialect: Dialect) -> list[Reading]:
-    """Return the ways to read a column, in the order in which they are tried."""
-    dates = tuple(filter(None, (*_DATES, dialect.dates)))
-    local = tuple(filter(None, (*_MOMENTS, dialect.moments)))
-    is_zoned = "%z" in dialect.moments or "%#z" in dialect.moments
+    """Return the ways to read a column, in the order in which they are tried: one form of moments, then several."""
+    dates = [form for form in (*_DATES, dialect.dates) if form]
+    is_zoned = dialect.moments.endswith("z")
+    local = [form for form in (*_MOMENTS, "" if is_zoned else dialect.moments) if form]
+    zoned = [form for form in (*_ZONED, dialect.moments if is_zoned else "") if form]
     return [
         Reading(pl.Int64(), lambda text: _integer(text, dialect)),
         Reading(pl.Float64(), lambda text: _float(text, dialect)),
         Reading(pl.Boolean(), _truth),
-        Reading(pl.Date(), lambda text: _first(_day(text, form) for form in dates)),
-        Reading(LOCAL, lambda text: _first(_local(text, form) for form in (*local, *dates) if "z" not in form)),
-        Reading(UTC, lambda text: _first(_zoned(text, form) for form in (*_ZONED, *([dialect.moments] * is_zoned)))),
-        Reading(
-            pl.Time(), lambda text: _first(text.str.to_time(form, strict=False) for form in ("%H:%M:%S%.f", "%H:%M"))
-        ),
+        *_moments(pl.Date(), dates, _day),
+        *_moments(LOCAL, local, _local, also=dates),
+        *_moments(UTC, zoned, _zoned),
+        *_moments(pl.Time(), ["%H:%M:%S%.f", "%H:%M"], _time),
     ]
+
+
+def _moments(
+    dtype: pl.DataType, forms: Sequence[str], read: Callable[[pl.Expr, str], pl.Expr], also: Sequence[str] = ()
+) -> list[Reading]:
+    """Return a way for each form alone, then one for all of them: each form that is tried costs a pass."""
+
+    def alone(form: str) -> Reading:
+        return Reading(dtype, lambda text: read(text, form))
+
+    together = Reading(dtype, lambda text: pl.coalesce([read(text, form) for form in (*forms, *also)]))
+    return [*map(alone, forms), together]
 
 
 def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Reading | None:
@@ -81,9 +92,7 @@ def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Readi
         return Reading(dtype, lambda text: _float(text, dialect, may_lose).cast(dtype))
     if isinstance(dtype, pl.Decimal):
         return Reading(dtype, lambda text: _without_groups(text, dialect).cast(dtype, strict=False))
-    if dtype == LOCAL:  # a day is its midnight
-        return next(way for way in readings(dialect) if way.dtype == LOCAL)
-    return next((way for way in readings(dialect) if way.dtype == dtype), None)
+    return next((way for way in reversed(readings(dialect)) if way.dtype == dtype), None)
 
 
 def missing_words(dialect: Dialect) -> Sequence[str]:
@@ -107,16 +116,6 @@ def values_of(name: str, reading: Reading, words: Sequence[str]) -> pl.Expr:
     """Return a column of texts as values, by its name; words for no value are null."""
     text = trimmed(name)
     return pl.when(text.is_in(list(words))).then(None).otherwise(reading.values(text)).cast(reading.dtype).alias(name)
-
-
-def loses(name: str, dtype: pl.DataType) -> pl.Expr | None:
-    """Return whether a text of a column would be another after it was read as a dtype; None where none can."""
-    text = pl.col(name).str
-    if dtype.is_integer():
-        return text.contains(f"{_NOUGHT}|{_CALL}").any()
-    if dtype.is_float():
-        return text.contains(f"{_NOUGHT}|{_LONG}|{_CALL}").any()
-    return (~text.contains(r"^[0-9]{4}[-/]")).any() if dtype in (pl.Date, pl.Datetime) else None
 
 
 def trimmed(name: str) -> pl.Expr:
@@ -180,10 +179,10 @@ def _local(text: pl.Expr, form: str) -> pl.Expr:
     return _of_four_digits(text.str.to_datetime(form, strict=False, time_unit="us"))
 
 
+def _time(text: pl.Expr, form: str) -> pl.Expr:
+    return text.str.to_time(form, strict=False)
+
+
 def _zoned(text: pl.Expr, form: str) -> pl.Expr:
     zoned = form if "%#z" in form else form.replace("%z", "%#z")
     return _of_four_digits(text.str.to_datetime(zoned, strict=False, time_unit="us", time_zone="UTC"))
-
-
-def _first(values: Iterable[pl.Expr]) -> pl.Expr:
-    return pl.coalesce(list(values))
