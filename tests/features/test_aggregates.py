@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loopwright.features.aggregates import SCALE, Partials, finish, sum_windows, superseded_at, to_fixed
-from loopwright.features.pointintime import NEVER
+from loopwright.features.pointintime import NEVER, Owned
 from loopwright.kernel.errors import InvalidInput
 
 WINDOWS = [3, 10]
@@ -24,11 +24,11 @@ queries = st.lists(st.tuples(st.integers(-1, 3), st.integers(-12, 24)), max_size
 Row = tuple[int, int, int, float, int]
 
 
-def slow(found: list[Row], entity: int, at: int, window: int) -> tuple[int, int]:
-    """Versions of a row by identity: the last one known by then counts, if it is in the window."""
+def slow(found: list[Row], entity: int, at: int, window: int, own: int = -1) -> tuple[int, int]:
+    """Versions of a row by identity: the last one known by then counts, if it is in the window, and not the own."""
     newest: dict[int, tuple[int, int, int]] = {}
     for who, event, known, number, identity in found:
-        if who == entity and known <= at:
+        if who == entity and known <= at and identity != own:
             version = (known, event, round(number * SCALE))
             newest[identity] = max(newest.get(identity, version), version)
     kept = [value for _, event, value in newest.values() if at - window < event <= at]
@@ -42,13 +42,19 @@ def parts(found: list[Row]) -> tuple[np.ndarray, Partials]:
     return entity, partials._replace(until=superseded_at(entity, identity, partials))
 
 
-@given(rows, queries)
-def test_sums_equal_the_slow_ones(found: list[Row], asked: list[tuple[int, int]]) -> None:
+@given(rows, queries, st.booleans())
+def test_sums_equal_the_slow_ones(found: list[Row], asked: list[tuple[int, int]], is_owned: bool) -> None:
     entity, partials = parts(found)
     who, at = np.array(asked, np.int64).reshape(-1, 2).T
-    expected = [[slow(found, entity, moment, window) for entity, moment in asked] for window in WINDOWS]
+    own = [found[3 * place % len(found)][4] if is_owned and found and place % 3 else -1 for place in range(len(asked))]
+    expected = [
+        [slow(found, entity, moment, window, mine) for (entity, moment), mine in zip(asked, own, strict=True)]
+        for window in WINDOWS
+    ]
 
-    sums = sum_windows(entity, partials, who, at, WINDOWS)
+    identity = np.array([row[4] for row in found], np.int64)
+    owned = Owned(identity, np.array(own, np.int64)) if is_owned else None
+    sums = sum_windows(entity, partials, who, at, WINDOWS, owned)
     totals = [
         [low + (high << 64) for low, high in zip(*pair, strict=True)]
         for pair in zip(sums.totals.tolist(), sums.wraps.tolist(), strict=True)

@@ -33,23 +33,27 @@ def build(small: Any, flown: pl.DataFrame, seen: pl.DataFrame, **times: Any) -> 
     return build_training_set(small.plan, scans, run_requests=small.run_requests, **bounds).frame
 
 
-def window(flown: list[Flight], at: int, hours: int, entity: str | None) -> tuple[float | None, float | None]:
-    """Share late and count of the carrier's flights of the last hours that had landed."""
+def window(flown: list[Flight], at: int, hours: int, entity: str | None, own: str) -> tuple[float | None, float | None]:
+    """Share late and count of the carrier's flights of the last hours that had landed, without the asked one."""
     if entity is None:
         return None, None
     late = [
         delay > 15
-        for _, scheduled, landed, carrier, _, delay in flown
-        if carrier == entity and landed is not None and delay is not None and at - hours < scheduled <= at >= landed
+        for name, scheduled, landed, carrier, _, delay in flown
+        if name != own
+        and carrier == entity
+        and landed is not None
+        and delay is not None
+        and at - hours < scheduled <= at >= landed
     ]
     return (sum(late) / len(late) if late else None), float(len(late))
 
 
-def minutes(flown: list[Flight], at: int, entity: str | None) -> float | None:
-    """Minutes of delay of the origin's flights that became known in the last two hours."""
+def minutes(flown: list[Flight], at: int, entity: str | None, own: str) -> float | None:
+    """Minutes of delay of the origin's flights that became known in the last two hours, without the asked one."""
     if entity is None:
         return None
-    found = [(origin, landed, delay) for _, _, landed, _, origin, delay in flown]
+    found = [(origin, landed, delay) for name, _, landed, _, origin, delay in flown if name != own]
     known = [(landed + 1, delay) for origin, landed, delay in found if origin == entity and None not in (landed, delay)]
     return float(sum(delay for at_known, delay in known if at - 2 < at_known <= at))
 
@@ -67,11 +71,11 @@ def test_every_row_holds_what_could_have_been_known(small: Any, flown: list[Flig
     labelled = [row for row in flown if row[2] is not None and row[5] is not None]
     expected = []
     for name, scheduled, _, carrier, origin, delay in sorted(labelled, key=lambda row: (row[1], row[0])):
-        three, day = (window(flown, scheduled, hours, carrier) for hours in (3, 24))
+        three, day = (window(flown, scheduled, hours, carrier, name) for hours in (3, 24))
         weather = latest(seen, scheduled, origin)
         recent = (three[0], day[0], three[1], day[1])
         head = (name, scheduled * HOUR_US, float(delay > 15), carrier, float(scheduled % 24))
-        expected.append((*head, *weather, *recent, minutes(flown, scheduled, origin)))
+        expected.append((*head, *weather, *recent, minutes(flown, scheduled, origin, name)))
     assert frame.rows() == expected
 
 

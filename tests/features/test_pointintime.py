@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loopwright.features.pointintime import EXPIRED, FOUND, NEVER, NOT_FOUND, NOT_YET_KNOWN, latest_known
+from loopwright.features.pointintime import (
+    EXPIRED,
+    FOUND,
+    NEVER,
+    NO_ROW,
+    NOT_FOUND,
+    NOT_YET_KNOWN,
+    Owned,
+    latest_known,
+)
 
 Row = tuple[int, int, int, int]
 
@@ -16,9 +25,12 @@ rows = st.lists(
 queries = st.lists(st.tuples(st.integers(-1, 4), st.integers(-9, 13)), max_size=12)
 
 
-def oracle(found: list[Row], entity: int, at: int, ttl: int | None) -> tuple[tuple[int, int, int] | None, int]:
-    """The rule as a person would check it: happened, known, greatest, young enough."""
-    happened = [row for row in found if row[0] == entity and row[1] <= at]
+def oracle(
+    found: list[Row], entity: int, at: int, ttl: int | None, own: int = -1
+) -> tuple[tuple[int, int, int] | None, int]:
+    """The rule as a person would check it: another row, happened, known, greatest, young enough."""
+    others = [row for place, row in enumerate(found) if place % 5 != own]
+    happened = [row for row in others if row[0] == entity and row[1] <= at]
     candidates = [(event, known, sequence) for _, event, known, sequence in happened if known <= at]
     if not happened:
         return None, NOT_FOUND
@@ -46,6 +58,21 @@ def ask(found: list[Row], asked: list[tuple[int, int]], ttl: int | None, scale: 
 @given(rows, queries, st.one_of(st.none(), st.integers(0, 10)))
 def test_it_is_the_oracle(found: list[Row], asked: list[tuple[int, int]], ttl: int | None) -> None:
     assert ask(found, asked, ttl) == [oracle(found, entity, at, ttl) for entity, at in asked]
+
+
+@given(rows, queries, st.one_of(st.none(), st.integers(0, 10)))
+def test_a_row_is_left_out_of_what_is_asked_for_it(
+    found: list[Row], asked: list[tuple[int, int]], ttl: int | None
+) -> None:
+    """Rows of one identity are versions of one row; two of three queries name one."""
+    entity, event, known, sequence = np.array(found, np.int64).reshape(-1, 4).T
+    who, at = np.array(asked, np.int64).reshape(-1, 2).T
+    own = np.array([place % 5 if place % 3 else NO_ROW for place in range(len(asked))], np.int64)
+    owned = Owned(np.arange(len(found)) % 5, own)
+    winners = latest_known(entity, event, known, sequence, who, at, ttl, owned)
+    for place, (row, reason) in enumerate(zip(winners.rows.tolist(), winners.reasons.tolist(), strict=True)):
+        answer = None if row < 0 else tuple(found[row][1:])
+        assert (answer, reason) == oracle(found, *asked[place], ttl, int(own[place]))
 
 
 @given(rows, queries)

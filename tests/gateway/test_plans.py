@@ -107,11 +107,14 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     rows = [flight(), flight(carrier="ZZ", origin=None, scheduled_at=NOON + 4 * HOUR_US, flight_id="ZZ1")]
     answer = gateway.post(PREDICT, {"rows": rows}).json()["predictions"]
     assert "missing" not in answer[0]
+    itself = gateway.post(PREDICT, {"rows": [flight(flight_id="a"), flight(flight_id="zz")]}).json()["predictions"]
     assert answer[1]["missing"]["carrier"] == "UNKNOWN_CATEGORY"
     assert answer[1]["missing"]["temp"] == "NOT_FOUND"
     gateway.seal()
     logged = {row["prediction_id"]: row for row in world.chunks("predictions", project="past").to_dicts()}
     first, second = (logged[one["prediction_id"]] for one in answer)
+    counted = [logged[one["prediction_id"]]["f.carrier_landed_3h"] for one in itself]
+    assert counted == [1.0, 2.0], "a request does not count itself"
     assert [first[f"f.{column.name}"] for column in INPUTS] == ["UA", 12.0, 1.0, 4.5, 0.5, 2.0]
     assert (first["event_at"], first["row_key"]) == (NOON, "UA1")
     assert (second["f.carrier"], second["f.temp"]) == ("ZZ", None)

@@ -3,7 +3,8 @@
 A row counts at T when ``T - window < counted_at <= T`` and ``known_at <= T`` and no newer version of it is known, where
 ``counted_at`` is its event time or, for views that count what became known, its known time. That is an interval,
 ``[max(counted_at, known_at), min(counted_at + window, until))``, so a training set needs no search in two dimensions:
-the rows begun by T less the rows ended by T, from two sorted lists with running sums.
+the rows begun by T less the rows ended by T, from two sorted lists with running sums. What is asked for a row of the
+same dataset leaves that row out: a request never counts itself.
 """
 
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.features.pointintime import NEVER, Ints, pack
+from loopwright.features.pointintime import NEVER, NO_ROW, Ints, Owned, pack
 from loopwright.kernel.errors import InvalidInput
 
 Floats = NDArray[np.float64]
@@ -82,7 +83,14 @@ def superseded_at(entity: Ints, identity: Ints, partials: Partials) -> Ints:
     return until
 
 
-def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Ints, windows_us: Sequence[int]) -> Sums:
+def sum_windows(
+    entity: Ints,
+    partials: Partials,
+    asked_entity: Ints,
+    at_us: Ints,
+    windows_us: Sequence[int],
+    owned: Owned | None = None,
+) -> Sums:
     """Sum what counts at each query, from sorted begins and ends.
 
     Args:
@@ -91,6 +99,7 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
         asked_entity: int64 (q,), codes of the queries; -1 is found in no row.
         at_us: int64 (q,), the asked moments.
         windows_us: Lengths of the windows in microseconds.
+        owned: Whose queries these are, where a row does not count in what is asked for it.
     """
     shape = (len(windows_us), len(at_us))
     sums = Sums(*(np.zeros(shape, np.int64) for _ in Sums._fields))
@@ -103,6 +112,7 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
     entity, begin, partials = entity[counts], begin[counts], Partials(*(column[counts] for column in partials))
     if len(counts) == 0:
         return sums
+    own = None if owned is None else _own_rows(entity, owned._replace(identity=owned.identity[counts]), asked_entity)
     # A row that is replaced, or leaves the window, before it is known has an empty interval: it ends where it begins.
     ends = [np.maximum(begin, np.minimum(partials.counted_at + window, partials.until)) for window in windows_us]
     codes = np.append(entity, asked_entity)
@@ -115,15 +125,48 @@ def sum_windows(entity: Ints, partials: Partials, asked_entity: Ints, at_us: Int
         ended = _running(end_key, partials.value, ordered)
         sums.counts[window, order] = begun[0] - ended[0]
         sums.totals[window, order] = begun[1] - ended[1]
+        if own is not None:
+            counted = own.counted(begin, ends[window], at_us)
+            np.subtract.at(sums.counts[window], own.query[counted], 1)
+            np.subtract.at(sums.totals[window], own.query[counted], partials.value[own.row[counted]])
     if int(sums.counts.max()) * int(np.abs(partials.value).max()) < _WRAP // 2:
         return sums
     # Sums this large are rare. Floats lose their last digits and not how often 2^64 fits.
     rough = partials.value.astype(np.float64)
     begun_roughly = _running(begin_key, rough, ordered)[1]
     for window, end_key in enumerate(end_keys):
-        totals = begun_roughly - _running(end_key, rough, ordered)[1]
-        sums.wraps[window, order] = np.rint((totals - sums.totals[window, order]) / _WRAP)
+        totals = np.empty(len(order))
+        totals[order] = begun_roughly - _running(end_key, rough, ordered)[1]
+        if own is not None:
+            counted = own.counted(begin, ends[window], at_us)
+            np.subtract.at(totals, own.query[counted], rough[own.row[counted]])
+        sums.wraps[window] = np.rint((totals - sums.totals[window]) / _WRAP)
     return sums
+
+
+class _OwnRows(NamedTuple):
+    """Pairs of a query and a row that it is asked for, both int64 (p,): one for each version of the row."""
+
+    query: Ints
+    row: Ints
+
+    def counted(self, begin: Ints, end: Ints, at_us: Ints) -> NDArray[np.bool_]:
+        """Return which rows count at their query, bool (p,), by the intervals in which they do."""
+        at = at_us[self.query]
+        return (begin[self.row] <= at) & (at < end[self.row])
+
+
+def _own_rows(entity: Ints, owned: Owned, asked_entity: Ints) -> _OwnRows:
+    order = np.argsort(owned.identity, kind="stable")
+    ordered = owned.identity[order]
+    first = np.searchsorted(ordered, owned.asked, side="left")
+    many = np.where(owned.asked == NO_ROW, 0, np.searchsorted(ordered, owned.asked, side="right") - first)
+    query = np.repeat(np.arange(len(owned.asked)), many)
+    # The places of each query's rows follow each other: counted up from its first.
+    within = np.arange(len(query)) - np.repeat(np.cumsum(many) - many, many)
+    row = order[first[query] + within]
+    is_same = entity[row] == asked_entity[query]
+    return _OwnRows(query[is_same], row[is_same])
 
 
 def _running(key: Ints, value: Any, asked: Ints) -> tuple[Ints, Any]:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from loopwright.data import known, row_keys
 from loopwright.features.aggregates import finish, sum_windows
 from loopwright.features.columns import MOMENT, as_feature, entities, moments
-from loopwright.features.plans import plan_inputs, used_columns, view_names, window_name
-from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Winners, latest_known
+from loopwright.features.plans import is_own, plan_inputs, used_columns, view_names, window_name
+from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Owned, Winners, latest_known
 from loopwright.features.requests import RunRequest, request_features
-from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
+from loopwright.features.rows import DatasetRows, aggregate_rows, identities, latest_rows
 from loopwright.features.types import (
     AggregateViewSpec,
     ColumnViewSpec,
@@ -72,7 +72,7 @@ def build_training_set(
     wanted = [*plan.key, plan.time, label.column, *plan_inputs(plan), moment.column]
     frame = _collect(scans, dataset, wanted, start_at, end_at - 1)
     spine, unlabelled_rows = _labelled(DatasetRows(dataset, frame), label, known_by)
-    features = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests)
+    features = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests, spine["row_id"])
     columns = [features.columns[name] for name in plan.columns]
     return BuiltTrainingSet(spine.select("row_id", "event_at", "label").hstack(columns), unlabelled_rows)
 
@@ -96,7 +96,12 @@ def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.Da
 
 
 def compute_features(
-    plan: FeaturePlan, scans: Scans, spine: pl.DataFrame, at_us: Ints, run_requests: RunRequest
+    plan: FeaturePlan,
+    scans: Scans,
+    spine: pl.DataFrame,
+    at_us: Ints,
+    run_requests: RunRequest,
+    keys: pl.Series | None = None,
 ) -> FeatureColumns:
     """Compute a plan's features for rows as they could have been served at their moments.
 
@@ -106,7 +111,10 @@ def compute_features(
         spine: The rows; holds the functions' inputs and the views' entities.
         at_us: int64 (n,), the moment of each row, microseconds UTC.
         run_requests: Calls on-request functions.
+        keys: String (n,), keys of the rows as ``row_keys`` writes them, null where one names no row; a row does not
+            count in its own features.
     """
+    asked_rows = identities(keys.to_list() if keys is not None else [None] * spine.height)
     check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
     features = FeatureColumns({}, {})
     for request in plan.requests if spine.height else []:
@@ -121,10 +129,11 @@ def compute_features(
         rows = _view_dataset_rows(scans, dataset, [view for view, _ in views], at_us)
         for view, names in views:
             asked = entities(spine[view.entity], view.entity)
+            own = asked_rows if is_own(plan, view) else None
             if isinstance(view, AggregateViewSpec):
-                _add_aggregates(view, names, rows, asked, at_us, features)
+                _add_aggregates(view, names, rows, asked, at_us, own, features)
             else:
-                _add_latest(view, names, rows, asked, at_us, features)
+                _add_latest(view, names, rows, asked, at_us, own, features)
     for name in plan.columns:
         features.columns.setdefault(name, pl.Series(name, [], pl.Float64))
     return features
@@ -136,6 +145,7 @@ def _add_aggregates(
     rows: DatasetRows,
     asked: pl.Series,
     at_us: Ints,
+    own: Ints | None,
     features: FeatureColumns,
 ) -> None:
     counted = aggregate_rows(view, rows)
@@ -143,8 +153,9 @@ def _add_aggregates(
     has_no_entity = asked.is_null().to_numpy()
     sums = {}
     for column in counted.columns:
-        codes, partials = counted.partials(column, entity)
-        sums[column] = sum_windows(codes, partials, asked_entity, at_us, view.windows_us)
+        codes, identity, partials = counted.partials(column, entity)
+        owned = None if own is None else Owned(identity, own)
+        sums[column] = sum_windows(codes, partials, asked_entity, at_us, view.windows_us, owned)
     for aggregate in view.aggregates:
         for window, window_us in enumerate(view.windows_us):
             name = names[window_name(aggregate.name, window_us)]
@@ -161,17 +172,19 @@ def _add_latest(
     rows: DatasetRows,
     asked: pl.Series,
     at_us: Ints,
+    own: Ints | None,
     features: FeatureColumns,
 ) -> None:
     latest = latest_rows(view, rows, only_ties=True)
     entity, asked_entity = entity_codes(latest.entity, asked)
     # The search costs most; columns that are known at the same moments share one array, and so its winners.
     winners: dict[int, Winners] = {}
+    owned = None if own is None else Owned(latest.identity, own)
     for column in view.columns:
         known_at = latest.known_at[column]
         if id(known_at) not in winners:
             winners[id(known_at)] = latest_known(
-                entity, latest.event_at, known_at, latest.sequence, asked_entity, at_us, view.ttl_us
+                entity, latest.event_at, known_at, latest.sequence, asked_entity, at_us, view.ttl_us, owned
             )
         won, reasons = winners[id(known_at)]
         index = pl.Series(np.where(won < 0, 0, won)).set(pl.Series(won < 0), None)

@@ -153,9 +153,19 @@ def bind_views(plan: FeaturePlan, project: str) -> list[BoundView]:
     """Return the plan's views with their keys in the online store, in order."""
     datasets = {dataset.name: dataset for dataset in plan.datasets}
     return [
-        BoundView(view_key(project, view, datasets[view.dataset]), view, datasets[view.dataset], names)
+        BoundView(
+            view_key(project, view, datasets[view.dataset]), view, datasets[view.dataset], names, is_own(plan, view)
+        )
         for view, names in zip(plan.views, view_names(plan.requests, plan.views), strict=True)
     ]
+
+
+def is_own(plan: FeaturePlan, view: ColumnViewSpec | AggregateViewSpec) -> bool:
+    """Say whether a request has a row of its own among those of a view, which it then leaves out.
+
+    A dataset whose key is the view's entity has one row an entity, and who asks for it means that one.
+    """
+    return plan.label is not None and view.dataset == plan.label.dataset and plan.key != [view.entity]
 
 
 def view_key(project: str, view: ColumnViewSpec | AggregateViewSpec, dataset: DatasetPushSpec) -> str:

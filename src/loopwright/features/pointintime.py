@@ -3,6 +3,7 @@
 Candidates of (entity, T) are the rows with ``event_at <= T`` and ``known_at <= T``; the winner is the greatest by
 (event_at, known_at, sequence); it is missing when older than the time to live. A row is a candidate from
 ``max(event_at, known_at)`` on, so one running maximum over rows in that order answers every query, whatever the delays.
+What is asked for a row of the same dataset leaves that row out: a request never answers for itself.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,17 @@ NEVER = 2**63 - 1
 """Known time of a value that nobody knows yet."""
 FOUND, NOT_FOUND, EXPIRED, NOT_YET_KNOWN = 0, 1, 2, 3
 """Codes of the reasons, as places in ``types.MISSING``."""
+
+
+NO_ROW = -1
+"""Identity that no row has: of a request that names no row, or that counts every row."""
+
+
+class Owned(NamedTuple):
+    """Which row each query is asked for: identities of the rows, int64 (n,), and of what is asked, int64 (q,)."""
+
+    identity: Ints
+    asked: Ints
 
 
 class Winners(NamedTuple):
@@ -33,6 +45,7 @@ def latest_known(
     asked_entity: Ints,
     asked_at: Ints,
     ttl_us: int | None = None,
+    owned: Owned | None = None,
 ) -> Winners:
     """Return the winning row of each query.
 
@@ -44,6 +57,7 @@ def latest_known(
         asked_entity: int64 (q,), codes of the queries; -1 is found in no row.
         asked_at: int64 (q,), microseconds UTC.
         ttl_us: Age up to which a value holds, inclusive; None for ever.
+        owned: Whose queries these are, where rows are left out of what is asked for them.
     """
     index = np.full(len(asked_at), -1, np.int64)
     reason = np.full(len(asked_at), NOT_FOUND, np.uint8)
@@ -64,12 +78,52 @@ def latest_known(
     # Only to tell why a value is missing: something had happened, and nobody knew it yet.
     last = np.searchsorted(happened[order], asked, side="right") - 1
     has_happened = (last >= 0) & (entity[order[np.maximum(last, 0)]] == asked_entity)
+    if owned is not None:
+        places = np.where(has_winner, rank[winner], -1)
+        places = _before_own(places, order, entity, owned, asked_entity, visible_at, asked_at)
+        winner, has_winner = order[np.maximum(places, 0)], places >= 0
+        has_happened = _before_own(np.where(has_happened, last, -1), order, entity, owned, asked_entity) >= 0
     reason[has_happened] = NOT_YET_KNOWN
     reason[has_winner] = FOUND
     if ttl_us is not None:
         reason[has_winner & (asked_at - event_at[winner] > ttl_us)] = EXPIRED
     index[reason == FOUND] = winner[reason == FOUND]
     return Winners(index, reason)
+
+
+def _before_own(
+    places: Ints,
+    order: Ints,
+    entity: Ints,
+    owned: Owned,
+    asked_entity: Ints,
+    visible_at: Ints | None = None,
+    asked_at: Ints | None = None,
+) -> Ints:
+    """Return places of rows in ``order``, each moved back to the first that is not the row it is asked for.
+
+    Args:
+        places: int64 (q,); -1 where there is none, and where nothing is left.
+        order: int64 (n,), rows by entity, then from the weakest to the strongest.
+        entity: int64 (n,).
+        owned: Whose queries these are.
+        asked_entity: int64 (q,).
+        visible_at: int64 (n,), from when on a row may answer; None for ever.
+        asked_at: int64 (q,).
+    """
+    places = places.copy()
+    asked = np.flatnonzero(places >= 0)
+    asked = asked[owned.identity[order[places[asked]]] == owned.asked[asked]]
+    while len(asked):  # hardly ever more than once: what lies before a row is another, and known already
+        places[asked] -= 1
+        row = order[np.maximum(places[asked], 0)]
+        is_out = (places[asked] < 0) | (entity[row] != asked_entity[asked])
+        places[asked[is_out]] = -1
+        is_unfit = owned.identity[row] == owned.asked[asked]
+        if visible_at is not None and asked_at is not None:
+            is_unfit |= visible_at[row] > asked_at[asked]
+        asked = asked[~is_out & is_unfit]
+    return places
 
 
 def pack(entity: Ints, *times: Ints) -> tuple[Ints, ...]:

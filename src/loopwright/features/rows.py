@@ -14,7 +14,7 @@ from loopwright.data import fingerprints, known, row_keys
 from loopwright.features.aggregates import Partials, superseded_at, to_fixed
 from loopwright.features.columns import as_feature, entities, is_present, moments
 from loopwright.features.plans import used_columns
-from loopwright.features.pointintime import NEVER, Ints
+from loopwright.features.pointintime import NEVER, NO_ROW, Ints
 from loopwright.features.types import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec
 from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
@@ -115,14 +115,14 @@ class AggregateRows(NamedTuple):
         columns = {name: (known_at[index], fixed[index]) for name, (known_at, fixed) in self.columns.items()}
         return AggregateRows(self.entity[index], self.counted_at[index], self.identity[index], columns, self.counts)
 
-    def partials(self, column: str, entity: Ints) -> tuple[Ints, Partials]:
-        """Return entity codes and partials of the rows whose value of a column is known to anyone."""
+    def partials(self, column: str, entity: Ints) -> tuple[Ints, Ints, Partials]:
+        """Return entity codes, identities and partials of the rows whose value of a column is known to anyone."""
         known_at, value = self.columns[column]
         kept = np.flatnonzero(known_at != NEVER)
         codes, identity = entity[kept], self.identity[kept]
         counted_at = known_at if self.counts == "known" else self.counted_at
         partials = Partials(counted_at[kept], known_at[kept], known_at[kept], value[kept])
-        return codes, partials._replace(until=superseded_at(codes, identity, partials))
+        return codes, identity, partials._replace(until=superseded_at(codes, identity, partials))
 
 
 class LatestRows(NamedTuple):
@@ -131,6 +131,7 @@ class LatestRows(NamedTuple):
     entity: pl.Series
     event_at: Ints
     sequence: Ints
+    identity: Ints
     known_at: dict[str, Ints]
     values: dict[str, pl.Series]
 
@@ -138,7 +139,8 @@ class LatestRows(NamedTuple):
         """Return some of the rows."""
         known_at = {name: at[index] for name, at in self.known_at.items()}
         values = {name: column[index] for name, column in self.values.items()}
-        return LatestRows(self.entity[index], self.event_at[index], self.sequence[index], known_at, values)
+        kept = self.entity[index], self.event_at[index], self.sequence[index], self.identity[index]
+        return LatestRows(*kept, known_at, values)
 
 
 def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
@@ -185,7 +187,7 @@ def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = Fa
         chosen = {id(at): at[kept] for at in known_at.values()}
         known_at = {name: chosen[id(at)] for name, at in known_at.items()}
     values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
-    return LatestRows(entity, rows.event_at[kept], sequence, known_at, values)
+    return LatestRows(entity, rows.event_at[kept], sequence, rows.identity[kept], known_at, values)
 
 
 def _kept(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, columns: list[str]) -> Ints:
@@ -210,6 +212,14 @@ def row_hashes(frame: pl.DataFrame, key: Sequence[str], values: Sequence[str] = 
         parts = [[_NULL_TEXT if text is None else text for text in column] for column in columns]
         texts = [_PART_END.join(row) for row in zip(texts, *parts, strict=True)]
     return hash_texts(texts)
+
+
+def identities(keys: Sequence[str | None]) -> Ints:
+    """Return the identities of rows by their keys as texts, int64 (n,); ``NO_ROW`` where there is none."""
+    hashes = np.full(len(keys), NO_ROW, np.int64)
+    named = [place for place, key in enumerate(keys) if key is not None]
+    hashes[named] = hash_texts([key for key in keys if key is not None])
+    return hashes
 
 
 def hash_texts(texts: Sequence[str]) -> Ints:

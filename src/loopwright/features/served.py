@@ -14,6 +14,7 @@ from loopwright.features.online.base import Lookup, OnlineStore
 from loopwright.features.plans import plan_inputs
 from loopwright.features.pointintime import FOUND, Ints
 from loopwright.features.requests import RunRequest, request_features
+from loopwright.features.rows import identities
 from loopwright.features.types import BoundView, FeaturePlan
 from loopwright.features.views import check_columns
 
@@ -25,6 +26,7 @@ def serve_features(
     rows: pl.DataFrame,
     at_us: Ints | Sequence[int],
     run_requests: RunRequest,
+    keys: Sequence[str | None] | None = None,
 ) -> Lookup:
     """Return a plan's features for a batch of requests, equal to the bit to what a training set holds for them.
 
@@ -35,6 +37,7 @@ def serve_features(
         rows: One row a request, typed by ``columns.typed_frame``; holds ``plan_inputs(plan)``.
         at_us: int64 (n,), the moment of each request, microseconds UTC.
         run_requests: Calls on-request functions, once for the batch.
+        keys: Keys of the rows that the requests are, as ``row_keys`` writes them; None where one names none.
 
     Raises:
         InvalidInput: The rows lack an input, or an entity is neither text nor a whole number.
@@ -49,7 +52,8 @@ def serve_features(
             served.columns[column.name] = column.to_list() if column.dtype == pl.String else column.to_numpy()
             served.reasons[column.name] = is_computed
     asked = {name: entities(rows[name], f"rows.{name}").to_list() for name in {view.view.entity for view in views}}
-    looked_up = store.lookup(views, asked, at_us)
+    is_named = keys is not None and any(view.is_own for view in views)
+    looked_up = store.lookup(views, asked, at_us, identities(keys) if keys is not None and is_named else None)
     served.columns.update(looked_up.columns)
     served.reasons.update(looked_up.reasons)
     return served.only(plan.columns)

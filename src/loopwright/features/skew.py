@@ -59,8 +59,8 @@ def compare_served(
     Args:
         plan: The plan they were served by.
         scans: Dataset -> its rows, at a version that holds what was known then.
-        served: ``event_at`` (moment or microseconds UTC), ``f.<feature>``, and the plan's inputs; or, in place of
-            inputs that are not there, ``row_key``: the key of a row of the label's dataset.
+        served: ``event_at`` (moment or microseconds UTC), ``f.<feature>``, the plan's inputs, and ``row_key``, the key
+            of the label's row that a request named: it does not count itself, and tells inputs that are not there.
         run_requests: Calls on-request functions.
         unlogged: Features that the log leaves out because they are personal; they are not compared.
         most: How many differences to list.
@@ -70,7 +70,8 @@ def compare_served(
     kept = _with_inputs(
         plan, scans, served.with_columns(pl.Series("event_at", moments(served["event_at"], "event_at")))
     )
-    computed = compute_features(plan, scans, kept, kept["event_at"].to_numpy(), run_requests)
+    keys = kept["row_key"] if "row_key" in kept.columns else None
+    computed = compute_features(plan, scans, kept, kept["event_at"].to_numpy(), run_requests, keys)
     is_unequal = np.zeros(kept.height, bool)
     counts, first = {}, []
     for name in logged:

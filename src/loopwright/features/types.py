@@ -153,13 +153,15 @@ class BoundView(msgspec.Struct, frozen=True):
     """A view as one plan reads it from the online store.
 
     ``key`` names its rows there: project, view, and a digest of the view, the dataset's known-at and transform.
-    ``names`` maps a column, or an aggregate and its window as ``late_share_3h``, to the plan's feature.
+    ``names`` maps a column, or an aggregate and its window as ``late_share_3h``, to the plan's feature. ``is_own``: its
+    rows are of the dataset that requests are rows of, so that each request leaves its own row out.
     """
 
     key: str
     view: ColumnViewSpec | AggregateViewSpec
     dataset: DatasetPushSpec
     names: dict[str, str]
+    is_own: bool = False
 
 
 @job_kind("features.materialize")

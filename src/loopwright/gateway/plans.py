@@ -19,7 +19,7 @@ from loopwright.features import (
     serve_features,
     typed_frame,
 )
-from loopwright.gateway.inputs import Columns, Missing, Row, absent_field
+from loopwright.gateway.inputs import Columns, Missing, Row, RowKeys, absent_field
 from loopwright.kernel.code import CodeRef
 
 
@@ -40,6 +40,7 @@ class FeatureReader:
         self._plan = plan
         self._views = bind_views(plan, project)
         self._store = store
+        self._keys, self._has_own = RowKeys(plan), any(view.is_own for view in self._views)
         functions = {request.name: load(request.function) for request in plan.requests}
         by_code = {request.function.function_digest: functions[request.name] for request in plan.requests}
         self._run = request_runner(lambda code: by_code[code.function_digest])
@@ -59,7 +60,8 @@ class FeatureReader:
             InvalidInput: A row lacks a field or holds a value of another kind.
             StepFailed: The user's function raised, or answered something else than it declares.
         """
-        served = serve_features(self._plan, self._views, self._store, self._typed(rows), at_us, self._run)
+        keys = self._keys.read(rows) if self._has_own else None
+        served = serve_features(self._plan, self._views, self._store, self._typed(rows), at_us, self._run, keys)
         columns = {
             name: values.tolist() if isinstance(values, np.ndarray) else values
             for name, values in served.columns.items()

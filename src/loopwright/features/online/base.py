@@ -145,6 +145,7 @@ class OnlineStore(Protocol):
         views: Sequence[BoundView],
         entities: Entities,
         at_us: "Sequence[int] | NDArray[np.int64]",
+        own: "NDArray[np.int64] | None" = None,
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets.
 
@@ -152,6 +153,7 @@ class OnlineStore(Protocol):
             views: Views of one plan.
             entities: n for each join key column of the views.
             at_us: int64 (n,), microseconds UTC.
+            own: int64 (n,), identities of the rows that these requests are; views that are ``is_own`` leave them out.
         """
         ...
 

@@ -1,8 +1,9 @@
 """Bodies of column views: the rows of one entity that may still be its latest known, and finding which is at a moment.
 
 A body is msgpack of its rows in order, each (event time, sequence, known times, values) with one known time and one
-value a column. Moments are microseconds UTC; ``NEVER`` is the known time of a value that nobody knows yet. The order is
-by event time, known times and sequence, so equal sets of rows are equal bytes.
+value a column; behind the known times stands the row's identity, which bodies of older versions lack. Moments are
+microseconds UTC; ``NEVER`` is the known time of a value that nobody knows yet. The order is by event time, known times
+and sequence, so equal sets of rows are equal bytes.
 """
 
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ from numpy.typing import NDArray
 from loopwright.data import KnownAt, known
 from loopwright.features.online.base import Bodies, Lookup
 from loopwright.features.online.retention import answerable_since
-from loopwright.features.pointintime import NEVER, Ints, Winners, latest_known
+from loopwright.features.pointintime import NEVER, NO_ROW, Ints, Owned, Winners, latest_known
 from loopwright.features.rows import LatestRows
 from loopwright.features.types import BoundView, ColumnViewSpec
 
 _Row = tuple[int, int, tuple[int, ...], tuple[float | str | None, ...]]
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[_Row]).decode
-_EVENT_AT, _SEQUENCE, _FIRST_KNOWN_AT = 0, 1, 2
-"""Where the columns of a table of rows stand: known times are from the third on."""
+_EVENT_AT, _SEQUENCE, _KNOWN_AT, _IDENTITY = 0, 1, slice(2, -1), -1
+"""Where the columns of a table of rows stand: known times are from the third on, the identity is the last."""
 
 
 class LatestArrival(NamedTuple):
@@ -59,7 +60,8 @@ def merge_latest(arrival: LatestArrival, bodies: Bodies, most_rows: int) -> dict
     stored_rows = [row for rows in stored.values() for row in rows]
     stored_codes = [np.full(len(rows), code_of[entity]) for entity, rows in stored.items()]
     owner = np.concatenate([np.array([code_of[entity] for entity in entities]), *stored_codes])
-    arrived = np.column_stack([arrival.rows.event_at, arrival.rows.sequence, *arrival.rows.known_at.values()])
+    rows = arrival.rows
+    arrived = np.column_stack([rows.event_at, rows.sequence, *rows.known_at.values(), rows.identity])
     kept = _may_answer(
         owner, np.concatenate([arrived, _table(stored_rows, arrived.shape[1])]), arrival.kept_us, most_rows
     )
@@ -73,10 +75,9 @@ def merge_latest(arrival: LatestArrival, bodies: Bodies, most_rows: int) -> dict
 
 
 def _table(rows: Sequence[_Row], width: int) -> Ints:
-    """Return what orders rows, int64 (n, 2 + k): event time, sequence, known times."""
-    return np.array([(event_at, sequence, *known_at) for event_at, sequence, known_at, _ in rows], np.int64).reshape(
-        -1, width
-    )
+    """Return what orders rows, int64 (n, 3 + k): event time, sequence, known times, identity."""
+    named = [(row[_EVENT_AT], row[_SEQUENCE], *row[2], *(NO_ROW,) * (width - 2 - len(row[2]))) for row in rows]
+    return np.array(named, np.int64).reshape(-1, width)
 
 
 def _encodable(rows: LatestRows, arrived: Ints, index: Ints) -> dict[int, _Row]:
@@ -104,15 +105,16 @@ def _may_answer(owner: Ints, table: Ints, kept_us: int, most_rows: int) -> Ints:
 
     Args:
         owner: int64 (n,), codes of the rows' entities.
-        table: int64 (n, 2 + k), as ``_table`` gives it.
+        table: int64 (n, 3 + k), as ``_table`` gives it.
         kept_us: How long before the newest row an entity may be asked.
         most_rows: How many newest rows of an entity may be asked for at most.
     """
     # Columns that are known at the same moments have the same winners, and one comparison is enough for them.
-    different = {column.tobytes(): index for index, column in enumerate(table.T[_FIRST_KNOWN_AT:], _FIRST_KNOWN_AT)}
-    table = table[:, [_EVENT_AT, _SEQUENCE, *different.values()]]
-    event_at, sequence, known_at = table[:, _EVENT_AT], table[:, _SEQUENCE], table[:, _FIRST_KNOWN_AT:]
-    order = np.lexsort((sequence, *known_at.T[::-1], event_at, owner))
+    different = {column.tobytes(): index for index, column in enumerate(table.T[_KNOWN_AT], 2)}
+    identity, table = table[:, _IDENTITY], table[:, [_EVENT_AT, _SEQUENCE, *different.values()]]
+    event_at, sequence, known_at = table[:, _EVENT_AT], table[:, _SEQUENCE], table[:, 2:]
+    # Of a row that is there twice, from before rows had identities and after, the one with its identity stays.
+    order = np.lexsort((-identity, sequence, *known_at.T[::-1], event_at, owner))
     order = order[_is_first(owner[order], table[order])]
     owner, event_at, sequence, known_at = owner[order], event_at[order], sequence[order], known_at[order]
     since = answerable_since(owner, np.minimum(event_at, known_at.min(axis=1)), kept_us, most_rows)
@@ -145,7 +147,13 @@ def _last_of_each(owner: Ints, index: Ints) -> Ints:
 
 
 def look_up_latest(
-    view: BoundView, spec: ColumnViewSpec, entities: Sequence[str | None], at_us: Ints, bodies: Bodies, served: Lookup
+    view: BoundView,
+    spec: ColumnViewSpec,
+    entities: Sequence[str | None],
+    at_us: Ints,
+    own: Ints,
+    bodies: Bodies,
+    served: Lookup,
 ) -> None:
     """Add a column view's latest known values at q moments.
 
@@ -154,22 +162,23 @@ def look_up_latest(
         spec: Which columns, and how long a value holds.
         entities: The asked entities, (q,); None where there is none.
         at_us: int64 (q,), the asked moments.
+        own: int64 (q,), identities of the rows that the requests are.
         bodies: The bodies of the asked entities.
         served: Takes the features.
     """
     decoded = [_decode(body) for body in bodies.values()]
     rows = [row for body in decoded for row in body]
     owner = np.repeat(np.arange(len(decoded)), [len(body) for body in decoded])
-    event_at = np.array([row[_EVENT_AT] for row in rows], np.int64)
-    sequence = np.array([row[_SEQUENCE] for row in rows], np.int64)
+    table = _table(rows, 3 + len(spec.columns))
+    owned = Owned(table[:, _IDENTITY], own) if view.is_own and (own != NO_ROW).any() else None
     code_of = {entity: code for code, entity in enumerate(bodies)}
     asked = np.array([-1 if entity is None else code_of.get(entity, -1) for entity in entities], np.int64)
     winners: dict[KnownAt, Winners] = {}
     for place, column in enumerate(spec.columns):
         moment = known.known_moment(view.dataset, column)
         if moment not in winners:
-            known_at = np.array([known_at[place] for _, _, known_at, _ in rows], np.int64)
-            winners[moment] = latest_known(owner, event_at, known_at, sequence, asked, at_us, spec.ttl_us)
+            times = table[:, _EVENT_AT], table[:, 2 + place], table[:, _SEQUENCE]
+            winners[moment] = latest_known(owner, *times, asked, at_us, spec.ttl_us, owned)
         won, reasons = winners[moment]
         values = [None if index < 0 else rows[index][-1][place] for index in won.tolist()]
         name = view.names[column]

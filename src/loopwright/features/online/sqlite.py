@@ -217,12 +217,13 @@ class SqliteOnlineStore:
         views: Sequence[BoundView],
         entities: Entities,
         at_us: Sequence[int] | NDArray[np.int64],
+        own: NDArray[np.int64] | None = None,
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets."""
         wanted = {view.key: entities[view.view.entity] for view in views}
         with self._translated():
             bodies = self._read(self._connection(), wanted)
-        return look_up(views, entities, np.asarray(at_us, np.int64), bodies)
+        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -12,7 +12,7 @@ import numpy as np
 from loopwright.features.online.base import Bodies, Entities, Lookup
 from loopwright.features.online.latest import LatestArrival, look_up_latest, merge_latest
 from loopwright.features.online.windows import WindowArrival, look_up_windows, merge_windows
-from loopwright.features.pointintime import Ints
+from loopwright.features.pointintime import NO_ROW, Ints
 from loopwright.features.types import BoundView, ColumnViewSpec
 
 Arrival = WindowArrival | LatestArrival
@@ -42,7 +42,13 @@ def in_parts(arrival: Arrival, entities: int) -> Iterator[Arrival]:
         yield arrival.of_rows(index)
 
 
-def look_up(views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies: Mapping[str, Bodies]) -> Lookup:
+def look_up(
+    views: Sequence[BoundView],
+    entities: Entities,
+    at_us: Ints,
+    bodies: Mapping[str, Bodies],
+    own: Ints | None = None,
+) -> Lookup:
     """Return features of views by the rule of training sets, in the order of the views.
 
     Args:
@@ -50,13 +56,14 @@ def look_up(views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies:
         entities: Join key column of a view -> the asked entities, (q,).
         at_us: int64 (q,), the asked moments.
         bodies: View key -> the bodies of the asked entities.
+        own: int64 (q,), identities of the rows that the requests are.
     """
     served = Lookup({}, {})
-    look_up_windows(
-        [view for view in views if not isinstance(view.view, ColumnViewSpec)], entities, at_us, bodies, served
-    )
+    own = np.full(len(at_us), NO_ROW, np.int64) if own is None else own
+    windowed = [view for view in views if not isinstance(view.view, ColumnViewSpec)]
+    look_up_windows(windowed, entities, at_us, own, bodies, served)
     for view in views:
         if isinstance(view.view, ColumnViewSpec):
-            look_up_latest(view, view.view, entities[view.view.entity], at_us, bodies[view.key], served)
+            look_up_latest(view, view.view, entities[view.view.entity], at_us, own, bodies[view.key], served)
     names = [name for view in views for name in view.names.values()]
     return served.only(names)

@@ -19,7 +19,7 @@ from loopwright.features.aggregates import Partials, Sums, finish, sum_windows, 
 from loopwright.features.online.base import Bodies, Entities, Lookup
 from loopwright.features.online.retention import answerable_since
 from loopwright.features.plans import used_columns, window_name
-from loopwright.features.pointintime import FOUND, NEVER, NOT_FOUND, Ints, order_by, pack
+from loopwright.features.pointintime import FOUND, NEVER, NO_ROW, NOT_FOUND, Ints, Owned, order_by, pack
 from loopwright.features.rows import AggregateRows
 from loopwright.features.types import AggregateViewSpec, BoundView
 
@@ -158,7 +158,12 @@ class _Computation(NamedTuple):
 
 
 def look_up_windows(
-    views: Sequence[BoundView], entities: Entities, at_us: Ints, bodies: Mapping[str, Bodies], served: Lookup
+    views: Sequence[BoundView],
+    entities: Entities,
+    at_us: Ints,
+    own: Ints,
+    bodies: Mapping[str, Bodies],
+    served: Lookup,
 ) -> None:
     """Add the features of aggregate views at q moments.
 
@@ -168,6 +173,7 @@ def look_up_windows(
         views: Aggregate views.
         entities: Join key column of a view -> the asked entities, (q,).
         at_us: int64 (q,), the asked moments.
+        own: int64 (q,), identities of the rows that the requests are.
         bodies: View key -> the bodies of the asked entities.
         served: Takes the features.
     """
@@ -175,7 +181,7 @@ def look_up_windows(
     for view in views:
         alike.setdefault(_computation(_aggregates(view)), []).append(view)
     for computation, group in alike.items():
-        _compute(computation, group, entities, at_us, bodies, served)
+        _compute(computation, group, entities, at_us, own, bodies, served)
 
 
 def _aggregates(view: BoundView) -> AggregateViewSpec:
@@ -194,22 +200,24 @@ def _compute(
     views: Sequence[BoundView],
     entities: Entities,
     at_us: Ints,
+    own: Ints,
     bodies: Mapping[str, Bodies],
     served: Lookup,
 ) -> None:
     """Add the features of views that compute the same."""
     asked = [(view.key, entity) for view in views for entity in entities[view.view.entity]]
-    sums = _sum_asked(computation, views, asked, np.tile(at_us, len(views)), bodies)
+    asked_rows = np.concatenate([own if view.is_own else np.full(len(own), NO_ROW) for view in views])
+    sums = _sum_asked(computation, views, asked, np.tile(at_us, len(views)), asked_rows, bodies)
     has_no_entity = np.array([entity is None for _, entity in asked], bool)
     windows = enumerate(computation.windows_us)
     for (ordinal, (function, column)), (window, window_us) in product(enumerate(computation.functions), windows):
         values = finish(function, sums[column], window)
         # Of an entity without rows nothing happened, which counts 0; without an entity there is nothing to count.
         values[has_no_entity] = np.nan
-        for view, own in zip(views, values.reshape(len(views), len(at_us)), strict=True):
+        for view, found in zip(views, values.reshape(len(views), len(at_us)), strict=True):
             name = view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)]
-            served.columns[name] = own
-            served.reasons[name] = np.where(np.isnan(own), NOT_FOUND, FOUND).astype(np.uint8)
+            served.columns[name] = found
+            served.reasons[name] = np.where(np.isnan(found), NOT_FOUND, FOUND).astype(np.uint8)
 
 
 def _sum_asked(
@@ -217,6 +225,7 @@ def _sum_asked(
     views: Sequence[BoundView],
     asked: Sequence[tuple[str, str | None]],
     at_us: Ints,
+    asked_rows: Ints,
     bodies: Mapping[str, Bodies],
 ) -> list[Sums]:
     """Return the sums of each column for each asked (view key, entity) at its moment."""
@@ -229,9 +238,11 @@ def _sum_asked(
     code_of: dict[tuple[str, str | None], int] = {owner: code for code, owner in enumerate(owned)}
     asked_codes = np.array([code_of.get(owner, -1) for owner in asked], np.int64)
     sums = []
+    identity = rows.table[:, _IDENTITY]
+    whose = Owned(identity, asked_rows) if (asked_rows != NO_ROW).any() else None
     for known_at, value in zip(rows.table.T[_KNOWN_AT], rows.table.T[_VALUES], strict=True):
         counted_at = known_at if is_by_known else rows.table[:, _COUNTED_AT]
         partials = Partials(counted_at, known_at, known_at, value)
-        partials = partials._replace(until=superseded_at(rows.owner, rows.table[:, _IDENTITY], partials))
-        sums.append(sum_windows(rows.owner, partials, asked_codes, at_us, computation.windows_us))
+        partials = partials._replace(until=superseded_at(rows.owner, identity, partials))
+        sums.append(sum_windows(rows.owner, partials, asked_codes, at_us, computation.windows_us, whose))
     return sums
