@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.features.pointintime import NEVER, NO_ROW, Ints, Owned, pack
+from loopwright.features.pointintime import NEVER, NO_ROW, Ints, Owned, argsort, pack
 from loopwright.kernel.errors import InvalidInput
 
 Floats = NDArray[np.float64]
@@ -117,7 +117,7 @@ def sum_windows(
     ends = [np.maximum(begin, np.minimum(partials.counted_at + window, partials.until)) for window in windows_us]
     codes = np.append(entity, asked_entity)
     begin_key, *end_keys, asked_key = pack(codes, begin, *ends, at_us)
-    order = np.argsort(asked_key)
+    order = argsort(asked_key)
     ordered = asked_key[order]
     # The key leads with the entity: rows of earlier entities have begun and ended, and cancel out.
     begun = _running(begin_key, partials.value, ordered)
@@ -157,7 +157,7 @@ class _OwnRows(NamedTuple):
 
 
 def _own_rows(entity: Ints, owned: Owned, asked_entity: Ints) -> _OwnRows:
-    order = np.argsort(owned.identity, kind="stable")
+    order = argsort(owned.identity)
     ordered = owned.identity[order]
     first = np.searchsorted(ordered, owned.asked, side="left")
     many = np.where(owned.asked == NO_ROW, 0, np.searchsorted(ordered, owned.asked, side="right") - first)
@@ -177,7 +177,7 @@ def _running(key: Ints, value: Any, asked: Ints) -> tuple[Ints, Any]:
     """
     # Rows of the online store often come in this order; to see that costs less than to sort.
     if (key[1:] < key[:-1]).any():
-        order = np.argsort(key)
+        order = argsort(key)
         key, value = key[order], value[order]
     count = np.searchsorted(key, asked, side="right")
     totals = np.concatenate(([0], np.cumsum(value)))

@@ -11,9 +11,9 @@ from loopwright.data import known, row_keys
 from loopwright.features.aggregates import finish, sum_windows
 from loopwright.features.columns import MOMENT, as_feature, entities, moments
 from loopwright.features.plans import is_own, plan_inputs, used_columns, view_names, window_name
-from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Owned, Winners, latest_known
+from loopwright.features.pointintime import FOUND, NOT_FOUND, Ints, Owned, latest_known
 from loopwright.features.requests import RunRequest, request_features
-from loopwright.features.rows import DatasetRows, aggregate_rows, identities, latest_rows
+from loopwright.features.rows import CandidateRows, DatasetRows, aggregate_rows, candidate_rows, identities
 from loopwright.features.types import (
     AggregateViewSpec,
     ColumnViewSpec,
@@ -24,6 +24,9 @@ from loopwright.features.types import (
 )
 from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
+
+_DENSE = 16
+"""Entities that are whole numbers are codes as they are, if they leave no more than so many free for each row."""
 
 Scans = Mapping[str, pl.LazyFrame]
 
@@ -114,7 +117,8 @@ def compute_features(
         keys: String (n,), keys of the rows as ``row_keys`` writes them, null where one names no row; a row does not
             count in its own features.
     """
-    asked_rows = identities(keys.to_list() if keys is not None else [None] * spine.height)
+    has_own = keys is not None and any(is_own(plan, view) for view in plan.views)
+    asked_rows = identities(keys.to_list()) if keys is not None and has_own else None
     check_columns(plan_inputs(plan), spine.columns, "the rows", "rows")
     features = FeatureColumns({}, {})
     for request in plan.requests if spine.height else []:
@@ -128,8 +132,8 @@ def compute_features(
             continue
         rows = _view_dataset_rows(scans, dataset, [view for view, _ in views], at_us)
         for view, names in views:
-            asked = entities(spine[view.entity], view.entity)
-            own = asked_rows if is_own(plan, view) else None
+            asked = spine[view.entity]
+            own = asked_rows if asked_rows is not None and is_own(plan, view) else None
             if isinstance(view, AggregateViewSpec):
                 _add_aggregates(view, names, rows, asked, at_us, own, features)
             else:
@@ -148,8 +152,8 @@ def _add_aggregates(
     own: Ints | None,
     features: FeatureColumns,
 ) -> None:
-    counted = aggregate_rows(view, rows)
-    entity, asked_entity = entity_codes(counted.entity, asked)
+    counted = aggregate_rows(view, rows, is_stored=own is not None)
+    entity, asked_entity = entity_codes(counted.entity, entities(asked, view.entity), view.entity)
     has_no_entity = asked.is_null().to_numpy()
     sums = {}
     for column in counted.columns:
@@ -175,30 +179,58 @@ def _add_latest(
     own: Ints | None,
     features: FeatureColumns,
 ) -> None:
-    latest = latest_rows(view, rows, only_ties=True)
-    entity, asked_entity = entity_codes(latest.entity, asked)
+    candidates = candidate_rows(view, rows)
+    entity, asked_entity = entity_codes(candidates.entity, asked, f"{view.dataset}.{view.entity}")
+    owned = None if own is None else Owned(candidates.identity(), own)
     # The search costs most; columns that are known at the same moments share one array, and so its winners.
-    winners: dict[int, Winners] = {}
-    owned = None if own is None else Owned(latest.identity, own)
+    alike: dict[int, list[str]] = {}
     for column in view.columns:
-        known_at = latest.known_at[column]
-        if id(known_at) not in winners:
-            winners[id(known_at)] = latest_known(
-                entity, latest.event_at, known_at, latest.sequence, asked_entity, at_us, view.ttl_us, owned
-            )
-        won, reasons = winners[id(known_at)]
-        index = pl.Series(np.where(won < 0, 0, won)).set(pl.Series(won < 0), None)
-        name = names[column]
-        features.columns[name] = latest.values[column].gather(index).alias(name)
-        features.reasons[name] = reasons
+        alike.setdefault(id(candidates.known_at[column]), []).append(column)
+    for columns in alike.values():
+        won, reasons = latest_known(
+            entity,
+            candidates.event_at,
+            candidates.known_at[columns[0]],
+            candidates.ties,
+            asked_entity,
+            at_us,
+            view.ttl_us,
+            owned,
+        )
+        values = candidates.frame.select(columns)[np.maximum(won, 0)] if candidates.frame.height else None
+        for column in columns:
+            name = names[column]
+            features.columns[name] = _features_of(column, candidates, values, won).alias(name)
+            features.reasons[name] = reasons
 
 
-def entity_codes(rows: pl.Series, asked: pl.Series) -> tuple[Ints, Ints]:
-    """Return dense codes of the rows' and the asked entities, int64; -1 for null and for those no row has."""
-    known = rows.unique().drop_nulls()
+def _features_of(column: str, rows: CandidateRows, values: pl.DataFrame | None, won: Ints) -> pl.Series:
+    """Return the values of the rows that won, null where none did."""
+    field = f"{rows.dataset.name}.{column}"
+    if values is None:
+        return as_feature(rows.frame[column], field).extend_constant(None, len(won))
+    found = as_feature(values[column], field)
+    return found if (won >= 0).all() else found.set(pl.Series(won < 0), None)
+
+
+def entity_codes(rows: pl.Series, asked: pl.Series, field: str) -> tuple[Ints, Ints]:
+    """Return codes of the rows' and the asked entities, int64; -1 for null and for those no row has.
+
+    Args:
+        rows: Entities of the rows, texts or whole numbers.
+        asked: Asked entities.
+        field: Names the former in errors.
+    """
+    if rows.dtype.is_integer() and asked.dtype.is_integer() and len(rows) and not rows.null_count():
+        codes, questions = rows.to_numpy().astype(np.int64), asked.cast(pl.Int64).fill_null(-(2**62)).to_numpy()
+        low, high = int(codes.min()), int(codes.max())
+        if high - low < _DENSE * len(rows):  # numbers that lie close are codes already
+            return codes - low, np.where((questions < low) | (questions > high), -1, questions - low)
+    texts, wanted = entities(rows, field), entities(asked, field)
+    known = texts.unique().drop_nulls()
     kind = pl.Enum(known)
-    codes = rows.cast(kind).to_physical().cast(pl.Int64).fill_null(-1)
-    return codes.to_numpy(), asked.cast(kind, strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    codes = texts.cast(kind).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
+    return codes, wanted.cast(kind, strict=False).to_physical().cast(pl.Int64).fill_null(-1).to_numpy()
 
 
 def _view_dataset_rows(scans: Scans, dataset: DatasetPushSpec, views: list[ViewSpec], at_us: Ints) -> DatasetRows:

@@ -6,13 +6,16 @@ Candidates of (entity, T) are the rows with ``event_at <= T`` and ``known_at <= 
 What is asked for a row of the same dataset leaves that row out: a request never answers for itself.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
+_MANY = 20_000
 NEVER = 2**63 - 1
 """Known time of a value that nobody knows yet."""
 FOUND, NOT_FOUND, EXPIRED, NOT_YET_KNOWN = 0, 1, 2, 3
@@ -30,6 +33,10 @@ class Owned(NamedTuple):
     asked: Ints
 
 
+Ties = Callable[[Ints], Ints]
+"""Tells the order of some rows, int64 (k,), by their places: hardly any row ties with another."""
+
+
 class Winners(NamedTuple):
     """Answer per query: ``rows``, the winning row (-1 if none), and ``reasons``, places in ``types.MISSING``."""
 
@@ -41,7 +48,7 @@ def latest_known(
     entity: Ints,
     event_at: Ints,
     known_at: Ints,
-    sequence: Ints,
+    sequence: "Ints | Ties",
     asked_entity: Ints,
     asked_at: Ints,
     ttl_us: int | None = None,
@@ -53,7 +60,7 @@ def latest_known(
         entity: int64 (n,), codes ``>= 0`` of the rows' entities.
         event_at: int64 (n,), microseconds UTC.
         known_at: int64 (n,), microseconds UTC; ``NEVER`` where unknown.
-        sequence: int64 (n,), order among rows that are equal in event and known time.
+        sequence: int64 (n,), order among rows that are equal in event and known time; or what tells it of some rows.
         asked_entity: int64 (q,), codes of the queries; -1 is found in no row.
         asked_at: int64 (q,), microseconds UTC.
         ttl_us: Age up to which a value holds, inclusive; None for ever.
@@ -66,29 +73,51 @@ def latest_known(
     visible_at = np.maximum(event_at, known_at)
     happened, visible, asked = pack(np.append(entity, asked_entity), event_at, visible_at, asked_at)
     order = order_by(happened, known_at, sequence)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    by_visible = np.argsort(visible)
-    # The winner among all rows visible by then is the one of greatest rank: a late correction of an old row is visible
-    # last and still loses to a younger row. Rank leads with the entity, so the running maximum starts anew with each.
-    best = np.maximum.accumulate(rank[by_visible])
-    last_visible = np.searchsorted(visible[by_visible], asked, side="right") - 1
-    winner = order[best[np.maximum(last_visible, 0)]]
-    has_winner = (last_visible >= 0) & (entity[winner] == asked_entity)
-    # Only to tell why a value is missing: something had happened, and nobody knew it yet.
-    last = np.searchsorted(happened[order], asked, side="right") - 1
-    has_happened = (last >= 0) & (entity[order[np.maximum(last, 0)]] == asked_entity)
+    asked_order = argsort(asked)
+    if (visible_at == event_at).all():  # known as it happens: the last row that had happened is the winner
+        places = _last_at(happened[order], asked, asked_order)
+    else:
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        by_visible = argsort(visible)
+        # The winner among all rows visible by then is the one of greatest rank: a late correction of an old row is
+        # visible last and still loses to a younger row. Rank leads with the entity, so the maximum starts anew there.
+        best = np.maximum.accumulate(rank[by_visible])
+        last_visible = _last_at(visible[by_visible], asked, asked_order)
+        places = np.where(last_visible >= 0, best[np.maximum(last_visible, 0)], -1)
+    places[entity[order[np.maximum(places, 0)]] != asked_entity] = -1
     if owned is not None:
-        places = np.where(has_winner, rank[winner], -1)
         places = _before_own(places, order, entity, owned, asked_entity, visible_at, asked_at)
-        winner, has_winner = order[np.maximum(places, 0)], places >= 0
-        has_happened = _before_own(np.where(has_happened, last, -1), order, entity, owned, asked_entity) >= 0
-    reason[has_happened] = NOT_YET_KNOWN
+    winner, has_winner = order[np.maximum(places, 0)], places >= 0
     reason[has_winner] = FOUND
+    # Only to tell why a value is missing: something had happened, and nobody knew it yet.
+    missed = np.flatnonzero(~has_winner)
+    if len(missed):
+        last = _last_at(happened[order], asked[missed], argsort(asked[missed]))
+        last[entity[order[np.maximum(last, 0)]] != asked_entity[missed]] = -1
+        if owned is not None:
+            mine = owned._replace(asked=owned.asked[missed])
+            last = _before_own(last, order, entity, mine, asked_entity[missed])
+        reason[missed[last >= 0]] = NOT_YET_KNOWN
     if ttl_us is not None:
         reason[has_winner & (asked_at - event_at[winner] > ttl_us)] = EXPIRED
-    index[reason == FOUND] = winner[reason == FOUND]
+    is_found = reason == FOUND
+    index[is_found] = winner[is_found]
     return Winners(index, reason)
+
+
+def _last_at(keys: Ints, asked: Ints, order: Ints) -> Ints:
+    """Return the place of the last key at or before each asked one, -1 where there is none.
+
+    Args:
+        keys: Sorted.
+        asked: In any order.
+        order: That which sorts ``asked``: neighbours are found near each other, others each in a part of memory that
+            was not read for long.
+    """
+    places = np.empty(len(asked), np.int64)
+    places[order] = np.searchsorted(keys, asked[order], side="right") - 1
+    return places
 
 
 def _before_own(
@@ -156,12 +185,24 @@ def _finite(moments: Ints) -> Ints:
     return moments if moments.max(initial=0) < NEVER else moments[moments != NEVER]
 
 
-def order_by(key: Ints, *ties: Ints) -> Ints:
+def argsort(key: Ints) -> Ints:
+    """Return the order of numbers, int64 (n,); of equal ones, any.
+
+    Polars sorts many in a quarter of NumPy's time, on two cores; what it takes to ask it is more than NumPy's for few.
+    """
+    if len(key) < _MANY:
+        return np.argsort(key)
+    order: Ints = pl.Series(key).arg_sort().to_numpy().astype(np.int64)
+    return order
+
+
+def order_by(key: Ints, *ties: Ints | Ties) -> Ints:
     """Return the order by a key and then by each of ``ties``; only rows that tie on the key are sorted in full."""
-    order = np.argsort(key, kind="stable")
+    order = argsort(key)
     is_equal = key[order[1:]] == key[order[:-1]]
     if is_equal.any():
         is_tied = np.append(is_equal, False) | np.append(False, is_equal)
         tied = order[is_tied]
-        order[is_tied] = tied[np.lexsort(tuple(column[tied] for column in (*ties[::-1], key)))]
+        columns = [tie(tied) if callable(tie) else tie[tied] for tie in (*ties[::-1], key)]
+        order[is_tied] = tied[np.lexsort(columns)]
     return order

@@ -46,6 +46,12 @@ class DatasetRows:
         """A hash of each row's key, int64 (n,): versions of one row share it."""
         return row_hashes(self.frame, self.dataset.key)
 
+    @cached_property
+    def identity_here(self) -> Ints:
+        """The same, int64 (n,), by a hash that holds in this process alone and costs a hundredth."""
+        hashes: Ints = (self.frame.select(self.dataset.key).hash_rows().to_numpy() >> np.uint64(1)).astype(np.int64)
+        return hashes
+
     def known_at(self, column: str) -> Ints:
         """When each value of a column became known, int64 (n,), microseconds UTC; ``NEVER`` where it is not."""
         moment = known.known_moment(self.dataset, column)
@@ -143,8 +149,13 @@ class LatestRows(NamedTuple):
         return LatestRows(*kept, known_at, values)
 
 
-def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
+def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows, *, is_stored: bool = True) -> AggregateRows:
     """Return the rows that may count in a view: those with an entity, an event time and a value.
+
+    Args:
+        view: Which columns.
+        rows: The dataset's rows.
+        is_stored: Identities are those of the online store and of requests; else they hold here alone.
 
     Raises:
         InvalidInput: A column is missing, or holds no numbers.
@@ -157,37 +168,57 @@ def aggregate_rows(view: AggregateViewSpec, rows: DatasetRows) -> AggregateRows:
     )
     counted_at, columns = rows.counted(counted, view.counts)
     entity = _entity(view, rows, kept)
+    identity = rows.identity if is_stored else rows.identity_here
     if len(kept) == rows.frame.height:
-        return AggregateRows(entity, counted_at, rows.identity, columns, view.counts)
+        return AggregateRows(entity, counted_at, identity, columns, view.counts)
     columns = {name: (known_at[kept], fixed[kept]) for name, (known_at, fixed) in columns.items()}
-    return AggregateRows(entity, counted_at[kept], rows.identity[kept], columns, view.counts)
+    return AggregateRows(entity, counted_at[kept], identity[kept], columns, view.counts)
 
 
-def latest_rows(view: ColumnViewSpec, rows: DatasetRows, *, only_ties: bool = False) -> LatestRows:
-    """Return the rows that may win in a view: those with an entity and an event time.
-
-    Args:
-        view: Which columns.
-        rows: The dataset's rows.
-        only_ties: Leave the sequence 0 where entity and event time are the row's alone, and nothing is merged later.
-    """
-    kept = _kept(view, rows, view.columns)
-    frame = rows.frame[kept] if len(kept) < rows.frame.height else rows.frame
-    entity = _entity(view, rows, kept)
+def latest_rows(view: ColumnViewSpec, rows: DatasetRows) -> LatestRows:
+    """Return the rows that may win in a view: those with an entity and an event time."""
+    candidates = candidate_rows(view, rows)
+    frame, known_at = candidates.frame, candidates.known_at
     # The order among ties comes from what a row says, not from when it arrived: any arrival is one state.
-    if only_ties:
-        tied = np.flatnonzero(pl.DataFrame({"entity": entity, "at": rows.event_at[kept]}).is_duplicated().to_numpy())
-        sequence = np.zeros(len(kept), np.int64)
-        sequence[tied] = row_hashes(frame[tied], rows.dataset.key, view.columns)
-    else:
-        sequence = row_hashes(frame, rows.dataset.key, view.columns)
-    # Columns that are known at the same moments share one array, and so one search for winners.
+    sequence = row_hashes(frame, rows.dataset.key, view.columns)
+    values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
+    entity = entities(candidates.entity, f"{view.dataset}.{view.entity}")
+    return LatestRows(entity, candidates.event_at, sequence, candidates.identity(), known_at, values)
+
+
+class CandidateRows(NamedTuple):
+    """Rows of a column view as training asks them: what is not needed of all of them is told when it is asked for.
+
+    ``frame`` holds the rows as they are, ``entity`` and ``event_at`` are theirs; columns that are known at the same
+    moments share one array of ``known_at``, and so one search for winners.
+    """
+
+    dataset: DatasetPushSpec
+    frame: pl.DataFrame
+    entity: pl.Series
+    event_at: Ints
+    known_at: dict[str, Ints]
+    columns: list[str]
+
+    def identity(self) -> Ints:
+        """Return a hash of each row's key, int64 (n,)."""
+        return row_hashes(self.frame, self.dataset.key)
+
+    def ties(self, tied: Ints) -> Ints:
+        """Return the order among rows of one event and known time, by what they say."""
+        return row_hashes(self.frame[tied], self.dataset.key, self.columns)
+
+
+def candidate_rows(view: ColumnViewSpec, rows: DatasetRows) -> CandidateRows:
+    """Return the rows that may win in a view: those with an entity and an event time."""
+    kept = _kept(view, rows, view.columns)
     known_at = {name: rows.known_at(name) for name in view.columns}
-    if len(kept) < rows.frame.height:
+    frame, event_at = rows.frame, rows.event_at
+    if len(kept) < frame.height:
         chosen = {id(at): at[kept] for at in known_at.values()}
         known_at = {name: chosen[id(at)] for name, at in known_at.items()}
-    values = {name: as_feature(frame[name], f"{view.dataset}.{name}") for name in view.columns}
-    return LatestRows(entity, rows.event_at[kept], sequence, rows.identity[kept], known_at, values)
+        frame, event_at = frame[kept], event_at[kept]
+    return CandidateRows(rows.dataset, frame, frame[view.entity], event_at, known_at, view.columns)
 
 
 def _kept(view: ColumnViewSpec | AggregateViewSpec, rows: DatasetRows, columns: list[str]) -> Ints:
