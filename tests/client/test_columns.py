@@ -28,6 +28,16 @@ def test_a_schema_is_found_by_a_pattern_too(tmp_path: Path) -> None:
     assert find_schema(dataset, tmp_path / "elsewhere") is None
 
 
+def test_whoever_plans_reads_their_own_files_wherever_they_are(tmp_path: Path) -> None:
+    """What no worker reads for others: hidden folders, and those that a path leads up to."""
+    hidden = tmp_path / ".demo" / "project"
+    (hidden / "data").mkdir(parents=True)
+    (hidden / "data" / "orders.csv").write_text("id,amount\na,3\n")
+    for location in ("data/", "../project/data/orders.csv", str(hidden / "data" / "*.csv")):
+        dataset = lw.Project("shop").dataset("orders", lw.source.csv(location), key="id")
+        assert list(find_schema(dataset, hidden) or {}) == ["id", "amount"]
+
+
 def test_a_header_that_is_one_column_says_what_separates_it(tmp_path: Path) -> None:
     (tmp_path / "orders.csv").write_text("id;at;amount\na;2026-11-01T00:00:00Z;3\n")
     dataset = lw.Project("shop").dataset("orders", lw.source.csv("orders.csv"), key="id", time="at")

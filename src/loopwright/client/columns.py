@@ -31,7 +31,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
     unreadable: tuple[type[BaseException], ...] = (Exception, *reader_errors())  # whatever a transform raises, too
     with TemporaryDirectory() as scratch:
         try:
-            files = data.sources.find_files(source, data.sources.SourceRoots([Path(Path(source.location).anchor)]))
+            files = data.sources.find_files(source, None)
         except InvalidInput:
             return None
         try:

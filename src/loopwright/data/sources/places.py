@@ -73,8 +73,12 @@ def _mark(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def find_files(source: SourceSpec, roots: SourceRoots) -> list[Path]:
+def find_files(source: SourceSpec, roots: SourceRoots | None) -> list[Path]:
     """Return the files of a source, links resolved, in order of their names.
+
+    Args:
+        source: Which.
+        roots: Where they may lie; None for a person who reads their own files on their own machine.
 
     Raises:
         InvalidInput: There are none, or one lies where it may not; what is there outside is not told.
@@ -85,11 +89,11 @@ def find_files(source: SourceSpec, roots: SourceRoots) -> list[Path]:
     if place.exists():  # a name may hold what looks like a wildcard
         fixed = len(parts)
     start = Path(*parts[:fixed])
-    if ".." in parts or not roots.hold(start):
+    if roots is not None and (".." in parts or not roots.hold(start)):
         raise _outside(source.location, roots)
     endings = kind_of(source).endings
     found = sorted(_files(start, parts[fixed:], endings))
-    if strayed := roots.strayed(found):
+    if roots is not None and (strayed := roots.strayed(found)):
         raise _outside(str(strayed[0]), roots)
     if not found:
         raise InvalidInput(
