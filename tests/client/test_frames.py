@@ -23,7 +23,7 @@ from loopwright.client.frames import (
     to_parquet,
 )
 from loopwright.data import SourceSpec
-from loopwright.data.sources import Asked, SourceRoots, open_source
+from loopwright.data.sources import Asked, SourceRoots, find_files, open_files
 from loopwright.kernel.errors import InvalidInput
 
 NOON = datetime(2026, 10, 25, 12, tzinfo=UTC)
@@ -117,7 +117,7 @@ def test_a_frame_of_pandas_becomes_parquet() -> None:
 def opened(spec: SourceSpec, folder: Path) -> pl.DataFrame:
     """Return the rows of a source as a worker reads them."""
     with TemporaryDirectory() as scratch:
-        return open_source(Asked(spec, Path(scratch)), SourceRoots([folder])).collect()
+        return open_files(find_files(spec, SourceRoots([folder])), Asked(spec, Path(scratch))).collect()
 
 
 def test_a_csv_file_reads_alike_as_a_source_a_table_an_upload_and_in_a_plan(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_column_that_is_text_in_one_file_is_as_it_stands_in_all(tmp_path: Path
         (b"id\0x\0", "is no text"),
         ("id,x\nM\u00fcller,1\n".encode("cp1252"), "no UTF-8: line 2"),
         (b"", "cannot be read"),
-        (b"id,x\na,1,2\n", "line 2: 3 fields where the header has 2"),
+        (b"id,x\na,1,2\n", "line 2: 3 fields where there are 2 columns"),
     ],
 )
 def test_a_file_that_is_no_csv_says_what_it_is(body: bytes, says: str, tmp_path: Path) -> None:

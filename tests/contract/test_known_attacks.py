@@ -21,7 +21,7 @@ import pytest
 
 from loopwright.config import load_settings
 from loopwright.data import SourceSpec
-from loopwright.data.sources import SourceRoots, open_source
+from loopwright.data.sources import SourceRoots, find_files
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
@@ -126,7 +126,7 @@ def test_01_a_local_path_is_no_source_and_no_artifact(
     refused_paths += ["/proc/self/environ", "/etc/passwd", "/dev/stdin", "/etc/shadow"]
     for path in refused_paths:
         with pytest.raises(InvalidInput, match="this path leads to where sources may not lie"):
-            open_source(SourceSpec("csv", path), SourceRoots(worker.source_roots, worker.closed))
+            find_files(SourceSpec("csv", path), SourceRoots(worker.source_roots, worker.closed))
     for path in (f"{root}/keys.txt", f"{root}/closed"):
         told = read_as_source(site, worker, path)
         assert "this path leads to where sources may not lie" in told

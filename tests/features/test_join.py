@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loopwright.features.join import build_training_set
+from loopwright.features import DatasetPushSpec
+from loopwright.features.join import build_training_set, entity_codes
+from loopwright.features.rows import DatasetRows
 from loopwright.features.training_rows import TrainingSet
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import InvalidInput
@@ -166,3 +168,29 @@ def test_user_code_gets_pandas_numpy_and_polars() -> None:
     assert (rows.columns, rows.label, rows.params) == (["carrier", "temp"], "is_late", {"rate": 0.1})
     before, after = rows.split(2)
     assert (before.row_ids.to_list(), after.row_ids.to_list()) == (["a"], ["b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "asked", "found"),
+    [
+        (pl.Series([2**64 - 1, 2**64 - 2], dtype=pl.UInt64), pl.Series([2**64 - 1], dtype=pl.UInt64), [0]),
+        (pl.Series([1, 2], dtype=pl.UInt64), pl.Series([2**64 - 1], dtype=pl.UInt64), [-1]),
+        (pl.Series([2**64 - 1], dtype=pl.UInt64), pl.Series([-1], dtype=pl.Int64), [-1]),
+        (pl.Series([-(2**62), 5 - 2**62]), pl.Series([None, 5 - 2**62], dtype=pl.Int64), [-1, 1]),
+        (pl.Series([7, 9, 7], dtype=pl.Int16), pl.Series([9, 7, 8, 70_000], dtype=pl.Int64), [1, 0, -1, -1]),
+        (pl.Series([7, 9]), pl.Series(["9", "x", None]), [1, -1, -1]),
+        (pl.Series(["7", "9"]), pl.Series([9, 8]), [1, -1]),
+        (pl.Series([7, None, 9]), pl.Series([9, None], dtype=pl.Int64), [2, -1]),
+    ],
+)
+def test_an_entity_is_found_by_what_it_is_not_by_its_bits(rows: pl.Series, asked: pl.Series, found: list[int]) -> None:
+    codes, wanted = entity_codes(rows, asked, "d.who")
+    places = [next((at for at, code in enumerate(codes.tolist()) if code == one), -1) for one in wanted.tolist()]
+    assert [place if one != -1 else -1 for place, one in zip(places, wanted.tolist(), strict=True)] == found
+
+
+def test_a_nan_is_no_value_whatever_else_is_asked_of_its_column() -> None:
+    rows = DatasetRows(
+        DatasetPushSpec("d", ["id"], "at", {}), pl.DataFrame({"id": [1, 2], "at": [0, 0], "x": [math.nan, 2.0]})
+    )
+    assert [rows.fixed("x", is_counted=counted)[0].tolist() for counted in (True, False)] == [[True, False]] * 2

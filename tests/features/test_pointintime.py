@@ -75,6 +75,18 @@ def test_a_row_is_left_out_of_what_is_asked_for_it(
         assert (answer, reason) == oracle(found, *asked[place], ttl, int(own[place]))
 
 
+def test_a_row_before_many_that_are_known_much_later_is_found() -> None:
+    """A step back each would take a second for each of them, and one for each query."""
+    many = 5_000
+    event = np.concatenate([[0], np.arange(1, many), [many]])
+    known = np.concatenate([[0], np.full(many - 1, NEVER), [many]])
+    zeros, identity = np.zeros(many + 1, np.int64), np.arange(many + 1)
+    asked = np.zeros(3, np.int64)
+    owned = Owned(identity, np.array([many, NO_ROW, many], np.int64))
+    winners = latest_known(zeros, event, known, zeros, asked, np.full(3, many), None, owned)
+    assert winners.rows.tolist() == [0, many, 0]
+
+
 @given(rows, queries)
 def test_moments_too_wide_to_pack_give_the_same(found: list[Row], asked: list[tuple[int, int]]) -> None:
     assert ask(found, asked, 3, scale=2**57) == ask(found, asked, 3)

@@ -45,9 +45,7 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
     path = Path(rows)
     if not path.is_file():
         raise InvalidInput("there is no such file", field="file", value=str(path))
-    told = _source_of(path)
-    if source is not None and source.kind == told.kind:
-        told = source
+    told = _source_of(path, source)
     with TemporaryDirectory() as scratch:
         asked = data.sources.Asked(told, Path(scratch), known or {})
         try:
@@ -58,12 +56,14 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
             ) from None
 
 
-def _source_of(path: Path) -> SourceSpec:
-    """Return what a file is by how its name ends; a blob of the platform has a digest for a name."""
+def _source_of(path: Path, declared: SourceSpec | None) -> SourceSpec:
+    """Return what a file is, by how its name ends or as it was declared; a blob of the platform has no ending."""
     if _is_parquet(path):
         return SourceSpec("parquet")
     kinds = {name: data.sources.kind_of(SourceSpec(name)).endings for name in plugin_names("sources")}
     found = next((name for name, endings in kinds.items() if path.name.lower().endswith(tuple(endings))), None)
+    if declared is not None and not declared.is_sent and found in (None, declared.kind):
+        return declared
     if found is None:
         rule = ", ".join(ending for endings in kinds.values() for ending in endings)
         raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)

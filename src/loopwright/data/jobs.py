@@ -1,10 +1,10 @@
 """Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import polars as pl
@@ -17,11 +17,12 @@ from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
 from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, Unavailable
 from loopwright.store.work import JobContext, job
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit, check_texts_fit
 
+T = TypeVar("T")
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
 
@@ -76,7 +77,8 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
 
 def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:
     """Return the rows after the transform, and the columns as they were before."""
-    spec = request.spec
+    spec, files = request.spec, list[Path]()
+    found = sources.signatures(files)
     before = context.call(versions.newest_version, dataset=spec.name, start_at=0, end_at=0)
     known = {} if before is None else {column.name: parse_dtype(column.dtype) for column in before.raw}
     if request.operation == "replace":  # its types are told anew; what was text before stays so
@@ -87,19 +89,32 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
         unpacked = folder / "unpacked"
         unpacked.mkdir()
         asked = sources.Asked(spec.source, unpacked, known, spec.personal)
-        rows = sources.open_source(asked, sources.SourceRoots(context.source_roots, context.closed))
+        files = sources.find_files(spec.source, sources.SourceRoots(context.source_roots, context.closed))
+        found = sources.signatures(files)
+        rows = sources.open_files(files, asked)
     try:
         check_rows_fit(rows)
         raw = _raw_schema(rows, known)
         if spec.transform is None:
-            return rows.collect(), raw
+            return _unchanged(rows.collect(), files, found), raw
         given, out = folder / "raw.parquet", folder / "out.parquet"
-        rows.sink_parquet(given)
+        _unchanged(rows.sink_parquet(given), files, found)
         context.transform(spec.transform, given, out)
         check_rows_fit(pl.scan_parquet(out))
         return pl.read_parquet(out), raw
     except reader_errors() as error:
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None
+
+
+def _unchanged(read: T, files: Sequence[Path], found: object) -> T:
+    """Return what was read, if the files are still what they were when their types were told.
+
+    Raises:
+        Unavailable: They are not; the job is tried again by itself.
+    """
+    if sources.signatures(files) != found:
+        raise Unavailable("the files changed while they were read", field="source", next_step="import again")
+    return read
 
 
 def _raw_schema(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> list[ColumnSchema]:

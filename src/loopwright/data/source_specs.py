@@ -1,6 +1,7 @@
 """Declarations of sources: constructors as users write them, and the rules that each must meet."""
 
 import codecs
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,11 @@ add_built_in(
         "arrow": "loopwright.data.sources.arrow:ArrowFiles",
         "excel": "loopwright.data.sources.excel:Workbooks",
     },
+)
+
+
+_DECLARABLE = re.compile(
+    r"U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Date|Time|Datetime\(us(, UTC)?\)|Decimal\(([12]?\d|3[0-8]), \d+\)"
 )
 
 
@@ -161,10 +167,8 @@ def _check_dialect(dialect: Dialect) -> None:
     _check_marks(dialect)
     if dialect.encoding:
         _check_encoding(dialect.encoding)
-    for field, form in (("dates", dialect.dates), ("moments", dialect.moments)):
-        if form and not {"%Y", "%m", "%d"} <= {form[at : at + 2] for at in range(len(form))}:
-            rule = "in the letters of strptime, with %Y, %m and %d, such as %d/%m/%Y"
-            raise InvalidInput("this cannot be read", field=f"source.dialect.{field}", value=form, rule=rule)
+    _check_form(dialect.dates, "dates", clock=False)
+    _check_form(dialect.moments, "moments", clock=True)
     if len(set(dialect.columns)) < len(dialect.columns) or not all(dialect.columns):
         rule = "each column once, none empty"
         raise InvalidInput(
@@ -173,6 +177,24 @@ def _check_dialect(dialect: Dialect) -> None:
     if dialect.skip < 0:
         rule = "0 or more lines"
         raise InvalidInput("so many lines", field="source.dialect.skip", value=dialect.skip, rule=rule)
+
+
+def _check_form(form: str, field: str, *, clock: bool) -> None:
+    """Refuse a form of days or moments that nobody can read, or that leaves something of them out."""
+    letters = re.findall(r"%(.?)", form)
+    day = {"Y", "m", "d"} <= {{"b": "m", "B": "m", "e": "d"}.get(letter, letter) for letter in letters}
+    times = [letter for letter in letters if letter in "HIMSTpfz"]
+    is_clock = ("T" in times) or {"H", "M"} <= set(times) or {"I", "M", "p"} <= set(times)
+    is_known = all(letter in "YmdbBeHIMSTpfz%" for letter in letters) and len(letters) == len(set(letters))
+    is_known &= ("p" in times) == ("I" in times) and ("f" not in times or ".%f" in form)
+    if form and not (day and is_known and (is_clock if clock else not times)):
+        words = "%Y %m %d (%b, %B, %e)" + (", and %H:%M:%S, %I:%M %p, .%f, %z" if clock else "")
+        raise InvalidInput(
+            "this cannot be read",
+            field=f"source.dialect.{field}",
+            value=form,
+            rule=f"in the letters of strptime, each once: {words}; such as %d/%m/%Y{' %H:%M' if clock else ''}",
+        )
 
 
 def _check_marks(dialect: Dialect) -> None:
@@ -192,6 +214,11 @@ def _check_dtype(text: str, field: str) -> None:
         parse_dtype(text)
     except InvalidInput as error:
         raise InvalidInput(error.message, field=field, value=text, rule=error.rule) from None
+    if not _DECLARABLE.fullmatch(text):
+        rule = (
+            "numbers, Boolean, String, Date, Time, Datetime(us), Datetime(us, UTC), Decimal(p, s) of at most 38 digits"
+        )
+        raise InvalidInput("text is not read as this", field=field, value=text, rule=rule)
 
 
 def _check_encoding(encoding: str) -> None:

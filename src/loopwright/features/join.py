@@ -25,6 +25,7 @@ from loopwright.features.types import (
 from loopwright.features.views import check_columns
 from loopwright.kernel.errors import InvalidInput
 
+_WHOLE = {pl.Int8(), pl.Int16(), pl.Int32(), pl.Int64(), pl.UInt8(), pl.UInt16(), pl.UInt32()}
 _DENSE = 16
 """Entities that are whole numbers are codes as they are, if they leave no more than so many free for each row."""
 
@@ -221,11 +222,12 @@ def entity_codes(rows: pl.Series, asked: pl.Series, field: str) -> tuple[Ints, I
         asked: Asked entities.
         field: Names the former in errors.
     """
-    if rows.dtype.is_integer() and asked.dtype.is_integer() and len(rows) and not rows.null_count():
-        codes, questions = rows.to_numpy().astype(np.int64), asked.cast(pl.Int64).fill_null(-(2**62)).to_numpy()
+    if {rows.dtype, asked.dtype} <= _WHOLE and len(rows) and not rows.null_count():
+        codes, questions = rows.cast(pl.Int64).to_numpy(), asked.cast(pl.Int64).fill_null(0).to_numpy()
         low, high = int(codes.min()), int(codes.max())
         if high - low < _DENSE * len(rows):  # numbers that lie close are codes already
-            return codes - low, np.where((questions < low) | (questions > high), -1, questions - low)
+            is_outside = (questions < low) | (questions > high) | asked.is_null().to_numpy()
+            return codes - low, np.where(is_outside, -1, questions - low)
     texts, wanted = entities(rows, field), entities(asked, field)
     known = texts.unique().drop_nulls()
     kind = pl.Enum(known)

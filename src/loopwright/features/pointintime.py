@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 _MANY = 20_000
+_MOST_STEPS = 32
 NEVER = 2**63 - 1
 """Known time of a value that nobody knows yet."""
 FOUND, NOT_FOUND, EXPIRED, NOT_YET_KNOWN = 0, 1, 2, 3
@@ -143,7 +144,9 @@ def _before_own(
     places = places.copy()
     asked = np.flatnonzero(places >= 0)
     asked = asked[owned.identity[order[places[asked]]] == owned.asked[asked]]
-    while len(asked):  # hardly ever more than once: what lies before a row is another, and known already
+    for _ in range(_MOST_STEPS):  # hardly ever more than one: what lies before a row is another, and known already
+        if not len(asked):
+            return places
         places[asked] -= 1
         row = order[np.maximum(places[asked], 0)]
         is_out = (places[asked] < 0) | (entity[row] != asked_entity[asked])
@@ -152,6 +155,15 @@ def _before_own(
         if visible_at is not None and asked_at is not None:
             is_unfit |= visible_at[row] > asked_at[asked]
         asked = asked[~is_out & is_unfit]
+    ordered = entity[order] if len(asked) else entity
+    for query in asked.tolist():  # long stretches of rows that are known much later, or versions of one row
+        first = int(np.searchsorted(ordered, asked_entity[query]))  # rows are ordered by entity first
+        row = order[first : places[query]]
+        is_fit = owned.identity[row] != owned.asked[query]
+        if visible_at is not None and asked_at is not None:
+            is_fit &= visible_at[row] <= asked_at[query]
+        fit = np.flatnonzero(is_fit)
+        places[query] = first + int(fit[-1]) if len(fit) else -1
     return places
 
 

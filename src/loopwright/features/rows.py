@@ -72,6 +72,8 @@ class DatasetRows:
             series = self.frame[column]
             if is_counted:
                 is_missing, fixed = ~is_present(series), np.zeros(len(series), np.int64)
+                if series.dtype.is_float():  # no value either, whatever else is asked of the column
+                    is_missing |= np.isnan(series.to_numpy())
             else:
                 field = f"{self.dataset.name}.{column}"
                 if not series.dtype.is_numeric() and series.dtype not in (pl.Boolean, pl.Null):

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import polars as pl
 import pytest
 
 from loopwright.data import SourceSpec
-from loopwright.data.sources import Asked, SourceRoots, open_source
+from loopwright.data.sources import Asked, SourceRoots, find_files, open_files
 
 Read = Callable[..., pl.DataFrame]
 
@@ -25,13 +26,12 @@ def read(tmp_path: Path) -> Read:
         hidden: tuple[str, ...] = (),
         **declared: Any,
     ) -> pl.DataFrame:
-        folder, scratch = tmp_path / "rows", tmp_path / "scratch"
-        for place in (folder, scratch):
-            place.mkdir(exist_ok=True)
+        folder, scratch = tmp_path / "rows", Path(mkdtemp(dir=tmp_path))
+        folder.mkdir(exist_ok=True)
         for name, body in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(body if isinstance(body, bytes) else body.encode())
         asked = Asked(SourceSpec(kind, str(folder), **declared), scratch, known or {}, hidden)
-        return open_source(asked, SourceRoots([tmp_path])).collect()
+        return open_files(find_files(asked.spec, SourceRoots([tmp_path])), asked).collect()
 
     return write_and_read

@@ -66,6 +66,14 @@ def test_the_first_sheet_or_the_one_that_is_named(read: Read) -> None:
         read("excel", {"a.xlsx": book}, sheet="July")
 
 
+def test_numbers_of_a_sheet_become_codes_and_a_column_may_be_empty_in_one_file(read: Read) -> None:
+    books = {"a.xlsx": workbook(s=[["id", "v"], [2116, 1.5]]), "b.xlsx": workbook(s=[["id", "v"], [12345678901, None]])}
+    rows = read("excel", books, types={"id": "String"}).sort("id")
+    assert rows.to_dicts() == [{"id": "12345678901", "v": None}, {"id": "2116", "v": 1.5}]
+    with pytest.raises(InvalidInput, match=r"row 1, column v: 1.5 is no Int64"):
+        read("excel", books, types={"v": "Int64"})
+
+
 def test_what_is_no_workbook(read: Read) -> None:
     with pytest.raises(InvalidInput, match=r"a.xlsx is no workbook"):
         read("excel", {"a.xlsx": b"PK\x03\x04rest"})

@@ -15,7 +15,7 @@ from loopwright.kernel.errors import InvalidInput
 def open_source(source: SourceSpec) -> pl.LazyFrame:
     scratch = Path(tempfile.mkdtemp())
     above = Path(source.location.split("*")[0].split("[")[0]).parent.parent
-    return sources.open_source(sources.Asked(source, scratch), SourceRoots([above]))
+    return sources.open_files(find_files(source, SourceRoots([above])), sources.Asked(source, scratch))
 
 
 def test_a_folder_a_glob_and_a_file_are_read_in_order(tmp_path: Path) -> None:
@@ -90,3 +90,23 @@ def test_a_closed_file_is_closed_under_every_name(tmp_path: Path) -> None:
     assert roots.strayed([root / "1.csv", root / "Keys.csv", closed / "1.csv"]) == [root / "Keys.csv", closed / "1.csv"]
     assert SourceRoots([root], [closed]).hold(root / "1.csv")
     assert not SourceRoots([root], [root]).hold(root / "1.csv")
+
+
+def test_a_link_beside_its_file_is_no_other_file_and_what_is_no_path_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "a.csv").write_text("id\n1\n")
+    (tmp_path / "rows" / "b.csv").symlink_to(tmp_path / "rows" / "a.csv")
+    roots = SourceRoots([tmp_path])
+    assert find_files(SourceSpec("csv", str(tmp_path / "rows")), roots) == [tmp_path / "rows" / "a.csv"]
+    for location in (f"{tmp_path}/rows/a**.csv", f"{tmp_path}/\0", f"{tmp_path}/{'x' * 5000}"):
+        with pytest.raises(InvalidInput, match=r"source.location"):
+            find_files(SourceSpec("csv", location), roots)
+
+
+def test_folders_tell_columns_to_a_glob_too(tmp_path: Path) -> None:
+    for region in ("eu", "us"):
+        (tmp_path / "sales" / f"region={region}").mkdir(parents=True)
+        pl.DataFrame({"id": [1]}).write_parquet(tmp_path / "sales" / f"region={region}" / "1.parquet")
+    for glob in ("sales/region=*/*.parquet", "sales/*/*.parquet", "sales"):
+        rows = open_source(SourceSpec("parquet", str(tmp_path / glob))).collect()
+        assert sorted(rows["region"].to_list()) == ["eu", "us"], glob

@@ -25,18 +25,9 @@ __all__ = [
     "kind_of",
     "open_blobs",
     "open_files",
-    "open_source",
+    "signatures",
     "unreadable",
 ]
-
-
-def open_source(asked: Asked, roots: SourceRoots) -> pl.LazyFrame:
-    """Return the rows of a file source, which has to lie where ``roots`` say.
-
-    Raises:
-        InvalidInput: Nothing is there, it lies where it may not, or it cannot be read.
-    """
-    return open_files(find_files(asked.spec, roots), asked)
 
 
 def open_files(files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
@@ -50,6 +41,19 @@ def open_files(files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
         return kind.open(files, asked)
     except reader_errors() as error:
         raise unreadable(_culprit(kind, files, asked) or asked.spec.location, error) from None
+
+
+def signatures(files: Sequence[Path]) -> list[tuple[int, int, int]]:
+    """Return what tells whether files are still the same: which they are on the disk, their size, when they changed.
+
+    Raises:
+        InvalidInput: One is gone.
+    """
+    try:
+        states = [file.stat() for file in files]
+    except OSError as error:
+        raise unreadable(str(error.filename), error) from None
+    return [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
 
 def open_blobs(refs: Sequence[BlobRef], blobs: BlobStore) -> pl.LazyFrame:

@@ -1,5 +1,6 @@
 """The contract of a kind of files, and what is said of those that cannot be read."""
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -10,6 +11,8 @@ from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
 
+WILD = re.compile(r"[*?\[]")
+_EXACT = 2.0**53
 _WHY = {
     "ComputeError": "a value or the file's form does not fit",
     "NoDataError": "it is empty",
@@ -53,6 +56,13 @@ class FileKind(Protocol):
         ...
 
 
+def place_of(location: str) -> Path:
+    """Return the folder or file that a path or glob begins with."""
+    place = Path(location)
+    fixed = next((number for number, part in enumerate(place.parts) if WILD.search(part)), len(place.parts))
+    return place if place.exists() else Path(*place.parts[:fixed])  # a name may hold what looks like a wildcard
+
+
 def kind_of(spec: SourceSpec) -> FileKind:
     """Return the kind of files that a source reads.
 
@@ -94,11 +104,32 @@ def join_alike(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
             before = found.setdefault(name, dtype)
             if pl.Null() in (before, dtype):
                 found[name] = dtype if before == pl.Null() else before
-            elif before != dtype and not (before.is_numeric() and dtype.is_numeric()):
+            elif before.is_numeric() and dtype.is_numeric():
+                found[name] = dtype if dtype.is_float() else before
+            elif before != dtype:
                 raise InvalidInput(
                     f"column {name} is {before} in one file and {dtype} in another",
                     field=name,
                     rule="a column is of one kind in all files; numbers may be wider in some",
                     next_step="write it alike in all files",
                 )
+    for frame in frames:
+        _refuse_rounded(frame, [name for name, dtype in found.items() if dtype.is_float()])
     return pl.concat(frames, how="diagonal_relaxed")
+
+
+def _refuse_rounded(frame: pl.LazyFrame, widened: Sequence[str]) -> None:
+    """Refuse whole numbers that decimals would round: they are decimals in another file."""
+    schema = frame.collect_schema()
+    whole = [name for name in widened if name in schema and schema[name].is_integer()]
+    if not whole:
+        return
+    largest = frame.select(pl.col(name).cast(pl.Float64).abs().max() for name in whole).collect().row(0, named=True)
+    for name, value in largest.items():
+        if value is not None and value >= _EXACT:
+            raise InvalidInput(
+                f"column {name} holds whole numbers that the decimals of another file would round",
+                field=name,
+                rule="numbers that are decimals in one file are below 2^53 in the others",
+                next_step="write it alike in all files, such as as text",
+            )

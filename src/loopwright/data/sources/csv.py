@@ -1,21 +1,26 @@
 """CSV files: types are told by all values of all files, and what does not fit is named by file, line and column."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from loopwright.data.columns import near_column
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked
-from loopwright.data.sources.misfits import Misfit, explain, refuse_first, refuse_length, twice_named
+from loopwright.data.sources.misfits import Misfit, explain, header_of, refuse_first, refuse_length, refuse_quotes
 from loopwright.data.sources.plain import PlainText, plain_texts
 from loopwright.data.sources.texts import Reading
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput
 
-_HEAD_ROWS = 1000
+_HEAD_ROWS = 200
+_COLUMNS_AT_ONCE = 200
+"""Of one query: what it takes to plan one grows faster than its expressions."""
+_PACKED = ("", ".gz", ".zst", ".zip", ".bz2", ".xz")
+
 Target = Reading | pl.DataType
 """How a column is read; ``String`` is its texts as they are, ``Null`` a column without any value."""
 
@@ -23,7 +28,7 @@ Target = Reading | pl.DataType
 class CsvFiles:
     """Files of separated values."""
 
-    endings = (".csv", ".tsv", *(f".csv{packed}" for packed in (".gz", ".zst", ".zip", ".bz2", ".xz")))
+    endings = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in _PACKED)
 
     def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other.
@@ -48,8 +53,13 @@ def _open(files: Sequence[PlainText], asked: Asked) -> pl.LazyFrame:
     declared = {name: parse_dtype(dtype) for name, dtype in asked.spec.types.items()}
     for name in declared:
         if name not in table.names:
-            rule = f"one of {', '.join(table.names[:20])}"
-            raise InvalidInput("no such column", field=f"source.types.{name}", value=name, rule=rule)
+            raise InvalidInput(
+                f"the files have no column {name}",
+                field=f"source.types.{name}",
+                value=name,
+                rule=f"one of their {len(table.names)} columns",
+                next_step=f"{near_column(name, table.names)}correct types= of the source",
+            )
     targets = table.tell_types({name for name, dtype in asked.known.items() if dtype == pl.String} | {*declared})
     for name, dtype in declared.items():
         targets[name] = table.require(name, dtype, "as its type was declared", is_strict=True)
@@ -70,26 +80,24 @@ class _Table:
     def __init__(self, files: Sequence[PlainText], asked: Asked) -> None:
         self._files, self._dialect, self._hidden = files, asked.spec.dialect, asked.hidden
         self._words = texts.missing_words(self._dialect)
-        self._frames = [_scan(file, self._dialect) for file in files]
-        self._columns = [frame.collect_schema().names() for frame in self._frames]
-        for file, names in zip(files, self._columns, strict=True):
-            if twice := next((name for name in names if "_duplicated_" in name), None):
-                raise twice_named(file, twice.partition("_duplicated_")[0])
+        for file in files:
+            refuse_quotes(file, self._dialect)
+        self._columns = [header_of(file, self._dialect) for file in files]
+        self._frames = [_scan(file, self._dialect, names) for file, names in zip(files, self._columns, strict=True)]
         self.names = list(dict.fromkeys(name for names in self._columns for name in names))
 
     def check_shape(self) -> None:
         """Refuse files of which each has a column that another lacks, and lines with too few fields."""
         widest = max(range(len(self._files)), key=lambda at: len(self._columns[at]))
         for file, names in zip(self._files, self._columns, strict=True):
-            alone = [name for name in names if name not in self._columns[widest]]
-            if alone:
-                other = next(name for name in self._columns[widest] if name not in names)
+            alone = next((at for at, name in enumerate(names, 1) if name not in self._columns[widest]), 0)
+            if alone:  # what stands there is not told: the first line of a file may be anything
                 raise InvalidInput(
-                    f"{file.name} has a column {alone[0]}, {self._files[widest].name} has {other} instead",
+                    f"{file.name} names column {alone} otherwise than {self._files[widest].name} names any",
                     field="source",
                     value=file.name,
-                    rule="files agree in their columns; later ones may have more",
-                    next_step="name it alike in all files",
+                    rule="files agree in the names of their columns; later ones may have more",
+                    next_step="name it alike in all files, or say columns=[…] where they have no header",
                 )
         for file, frame, names in zip(self._files, self._frames, self._columns, strict=True):
             refuse_length(file, frame, names[-1], self._dialect)
@@ -97,20 +105,20 @@ class _Table:
     def tell_types(self, as_texts: set[str]) -> dict[str, Target]:
         """Return how each column is read, told by all values of all files; ``as_texts`` stay texts.
 
-        The first rows leave few ways to read a column, and hardly ever more than one has to be tried on all of them.
+        The first rows leave one way to read a column, and hardly ever another has to be tried on all of them.
         """
-        targets: dict[str, Target] = {name: pl.String() for name in self.names if name in as_texts}
-        ways = {name: texts.readings(self._dialect) for name in self.names if name not in as_texts}
-        ways = self._fitting(ways, _HEAD_ROWS)
-        filled = self._filled(list(ways))
-        targets |= {name: pl.Null() for name in ways if name not in filled}
-        ways = {name: listed for name, listed in ways.items() if name in filled}
-        while ways:
-            targets |= {name: pl.String() for name, listed in ways.items() if not listed}
-            ways = {name: listed for name, listed in ways.items() if listed}
-            fitting = self._fitting({name: listed[:1] for name, listed in ways.items()})
-            targets |= {name: found[0] for name, found in fitting.items() if found}
-            ways = {name: listed[1:] for name, listed in ways.items() if not fitting[name]}
+        asked = [name for name in self.names if name not in as_texts]
+        filled = self._all_of(asked, lambda name: texts.has_values(name, self._words), any)
+        targets: dict[str, Target] = dict.fromkeys(self.names, pl.String())
+        targets |= {name: pl.Null() for name in asked if not filled[name]}
+        heads = [frame.head(_HEAD_ROWS).collect() for frame in self._frames]
+        left = {name: texts.readings(self._dialect) for name in asked if filled[name]}
+        while left:
+            left = {name: self._from_fitting(name, ways, heads) for name, ways in left.items()}
+            first = {name: ways[0] for name, ways in left.items() if ways}
+            fits = self._all_of(list(first), partial(self._fits, first), all)
+            targets |= {name: way for name, way in first.items() if fits[name]}
+            left = {name: ways[1:] for name, ways in left.items() if ways and not fits[name]}
         return targets
 
     def require(self, name: str, dtype: pl.DataType, why: str, *, is_strict: bool) -> Target:
@@ -131,50 +139,44 @@ class _Table:
         return way
 
     def read(self, targets: Mapping[str, Target]) -> pl.LazyFrame:
-        """Return the rows, each column read as is said; a line with nothing on it is no row."""
+        """Return the rows, each column read as is said."""
         frames = []
         for frame, names in zip(self._frames, self._columns, strict=True):
-            is_blank = pl.all_horizontal(pl.col(names).is_null())
-            frames.append(frame.filter(~is_blank).with_columns(self._values(name, targets[name]) for name in names))
+            frames.append(frame.with_columns(self._values(name, targets[name]) for name in names))
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
 
     def _values(self, name: str, target: Target) -> pl.Expr:
         if isinstance(target, Reading):
             return texts.values_of(name, target, self._words)
-        return pl.lit(None).alias(name) if target == pl.Null() else pl.col(name)
+        if target == pl.Null():
+            return pl.lit(None).alias(name)
+        text = pl.col(name)
+        return pl.when(~text.is_in(self._dialect.missing)).then(text).alias(name) if self._dialect.missing else text
 
-    def _filled(self, names: Sequence[str]) -> set[str]:
-        """Return the columns with a value in any file."""
-        filled: set[str] = set()
+    def _fits(self, ways: Mapping[str, Reading], name: str) -> pl.Expr:
+        return texts.fits(name, ways[name], self._words)
+
+    def _from_fitting(self, name: str, ways: list[Reading], heads: Sequence[pl.DataFrame]) -> list[Reading]:
+        """Return the ways from the first on that the first rows of all files fit."""
+        here = [head for head in heads if name in head.columns]
+        for at, way in enumerate(ways):
+            if all(head.select(texts.fits(name, way, self._words)).item() for head in here):
+                return ways[at:]
+        return []
+
+    def _all_of(
+        self, names: Sequence[str], fact: Callable[[str], pl.Expr], join: Callable[[Iterable[bool]], bool]
+    ) -> dict[str, bool]:
+        """Return a fact about columns, Boolean (1,) in each file that has them, joined over the files."""
+        found: dict[str, list[bool]] = {name: [] for name in names}
         for frame, here in zip(self._frames, self._columns, strict=True):
-            for most in (_HEAD_ROWS, None):
-                asked = {
-                    name: texts.has_values(name, self._words) for name in names if name in here and name not in filled
-                }
-                if asked:
-                    rows = frame if most is None else frame.head(most)
-                    facts = rows.select(**asked).collect().row(0, named=True)
-                    filled |= {name for name, is_filled in facts.items() if is_filled}
-        return filled
-
-    def _fitting(self, ways: Mapping[str, list[Reading]], most: int | None = None) -> dict[str, list[Reading]]:
-        """Return those ways to read columns that all texts fit, or the first ``most`` of each file."""
-        left = dict(ways)
-        for frame, here in zip(self._frames, self._columns, strict=True):
-            asked = {name: listed for name, listed in left.items() if name in here and listed}
-            facts = _try(frame if most is None else frame.head(most), asked, self._words)
-            for name, listed in asked.items():
-                left[name] = [way for at, way in enumerate(listed) if facts[f"{name}\0{at}"]]
-        return left
-
-
-def _try(frame: pl.LazyFrame, ways: Mapping[str, list[Reading]], words: Sequence[str]) -> dict[str, Any]:
-    facts = [
-        texts.fits(name, way, words).alias(f"{name}\0{at}")
-        for name, listed in ways.items()
-        for at, way in enumerate(listed)
-    ]
-    return frame.select(facts).collect().row(0, named=True) if facts else {}
+            asked = [name for name in names if name in set(here)]
+            for begin in range(0, len(asked), _COLUMNS_AT_ONCE):
+                part = asked[begin : begin + _COLUMNS_AT_ONCE]
+                row = frame.select(fact(name).alias(str(at)) for at, name in enumerate(part)).collect().row(0)
+                for name, value in zip(part, row, strict=True):
+                    found[name].append(bool(value))
+        return {name: join(values) for name, values in found.items()}
 
 
 def _is_alike(target: Target, known: pl.DataType) -> bool:
@@ -183,17 +185,22 @@ def _is_alike(target: Target, known: pl.DataType) -> bool:
     return dtype in (known, pl.Null()) or known == pl.Null() or (dtype.is_integer() and known.is_numeric())
 
 
-def _scan(file: PlainText, dialect: Dialect) -> pl.LazyFrame:
-    """Return the texts of a file. The reader's own types are those of its first rows, and its guesses at days slow."""
-    return pl.scan_csv(
+def _scan(file: PlainText, dialect: Dialect, names: Sequence[str]) -> pl.LazyFrame:
+    """Return the texts of a file, without lines that are blank.
+
+    The reader's own types are those of its first rows, its guesses at days are slow, and its words for no value would
+    make a row of them a blank line.
+    """
+    rows = pl.scan_csv(
         file.path,
         has_header=not dialect.columns,
         separator=file.separator,
         quote_char=dialect.quote or None,
         comment_prefix=dialect.comment or None,
         skip_lines=dialect.skip,
-        new_columns=dialect.columns or None,
-        null_values=dialect.missing,
+        new_columns=list(names) or None,
+        missing_columns="insert" if dialect.columns and dialect.short_lines == "fill" else "raise",
         infer_schema=False,
         glob=False,
     )
+    return rows.filter(~pl.all_horizontal(pl.all().is_null()))

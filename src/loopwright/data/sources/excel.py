@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.data.dtypes import parse_dtype
 from loopwright.data.sources.base import Asked, join_alike, refused
+from loopwright.data.sources.declared import as_declared
 from loopwright.kernel.errors import InvalidInput
 
 
@@ -18,7 +18,7 @@ class Workbooks:
 
     def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
         """Return the rows of one sheet of each file, one after the other; it is read whole: a million lines at most."""
-        return join_alike([_read(file, asked).lazy() for file in files])
+        return as_declared(join_alike([_read(file, asked).lazy() for file in files]), asked)
 
 
 def _read(file: Path, asked: Asked) -> pl.DataFrame:
@@ -33,12 +33,15 @@ def _read(file: Path, asked: Asked) -> pl.DataFrame:
         ) from None
     try:
         book: Any = fastexcel.read_excel(file)
-    except fastexcel.FastExcelError:
+    except Exception:  # noqa: BLE001 - whatever a library says of a damaged file
         raise refused(file, "is no workbook", "Excel or LibreOffice, not encrypted", "save it anew") from None
     sheet = asked.spec.sheet or book.sheet_names[0]
     if sheet not in book.sheet_names:
         names = ", ".join(book.sheet_names)
         raise refused(file, f"has no sheet {sheet}", f"one of {names}", "correct sheet= of the source")
-    rows: pl.DataFrame = book.load_sheet(sheet, schema_sample_rows=None).to_polars()
-    declared = {name: parse_dtype(dtype) for name, dtype in asked.spec.types.items() if name in rows.columns}
-    return rows.with_columns(pl.col(name).cast(dtype) for name, dtype in declared.items())
+    try:
+        rows: pl.DataFrame = book.load_sheet(sheet, schema_sample_rows=None).to_polars()
+    except Exception:  # noqa: BLE001 - whatever a library says of a damaged sheet
+        raise refused(file, f"has a sheet {sheet} that cannot be read", "a whole workbook", "save it anew") from None
+    empty = [column.name for column in rows.get_columns() if column.null_count() == rows.height]
+    return rows.with_columns(pl.lit(None).alias(name) for name in empty)  # which have no type yet

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 
-from loopwright.data.dtypes import parse_dtype
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked, join_alike
+from loopwright.data.sources.declared import as_declared
 
 _MOMENTS = (pl.Date(), texts.LOCAL, texts.UTC)
 
@@ -19,13 +19,10 @@ class JsonLines:
 
     def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other."""
-        declared = {name: parse_dtype(dtype) for name, dtype in asked.spec.types.items()}
-        frames = [pl.scan_ndjson(file, infer_schema_length=None) for file in files]
-        rows = join_alike(frames)
-        schema = rows.collect_schema()
-        rows = rows.with_columns(pl.col(name).cast(dtype) for name, dtype in declared.items() if name in schema)
-        asked_of = [name for name, dtype in schema.items() if dtype == pl.String and name not in declared]
-        return rows.with_columns(read_moments(rows, [name for name in asked_of if name not in asked.known], asked))
+        rows = as_declared(join_alike([pl.scan_ndjson(file, infer_schema_length=None) for file in files]), asked)
+        stays = {name for name, dtype in asked.known.items() if dtype == pl.String} | {*asked.spec.types}
+        names = [name for name, dtype in rows.collect_schema().items() if dtype == pl.String and name not in stays]
+        return rows.with_columns(read_moments(rows, names, asked))
 
 
 def read_moments(rows: pl.LazyFrame, names: Sequence[str], asked: Asked) -> list[pl.Expr]:

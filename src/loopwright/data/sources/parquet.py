@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked, join_alike
+from loopwright.data.sources.base import Asked, join_alike, place_of
 from loopwright.data.types import Dialect
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
@@ -29,10 +29,11 @@ class ParquetFiles:
         for file in files:
             schema = pl.read_parquet_schema(file)
             alike[tuple((name, str(dtype)) for name, dtype in schema.items())].append(file)
-        told = _partitions(files, Path(asked.spec.location))
+        told = _partitions(files, place_of(asked.spec.location))
         if not told:
             return join_alike([_plain(pl.scan_parquet(paths, glob=False)) for paths in alike.values()])
-        values = _typed(told, {*(name for shape in alike for name, _ in shape)}).lazy()
+        texts_before = {name for name, dtype in asked.known.items() if dtype == pl.String}
+        values = _typed(told, {*(name for shape in alike for name, _ in shape)}, texts_before).lazy()
         frames = [_plain(pl.scan_parquet(paths, glob=False, include_file_paths=_FILE)) for paths in alike.values()]
         return join_alike([frame.join(values, on=_FILE, how="left").drop(_FILE) for frame in frames])
 
@@ -53,12 +54,12 @@ def _partitions(files: Sequence[Path], place: Path) -> dict[str, dict[str, str |
     return told if any(told.values()) else {}
 
 
-def _typed(told: Mapping[str, Mapping[str, str | None]], inside: set[str]) -> pl.DataFrame:
+def _typed(told: Mapping[str, Mapping[str, str | None]], inside: set[str], texts_before: set[str]) -> pl.DataFrame:
     """Return a row for each file with what its folders tell; a column that stands in the files counts there."""
     names = list(dict.fromkeys(name for values in told.values() for name in values if name not in inside))
     columns = {name: [values.get(name) for values in told.values()] for name in names}
     frame = pl.DataFrame({_FILE: list(told), **columns}, schema_overrides=dict.fromkeys([_FILE, *names], pl.String))
-    for name in names:
+    for name in (name for name in names if name not in texts_before):
         ways = texts.readings(Dialect())
         way = next((way for way in ways if frame.select(texts.fits(name, way, ())).item()), None)
         if way is not None and frame[name].null_count() < frame.height:

@@ -5,17 +5,15 @@ only where it leads in the end, links resolved, and no error repeats what stands
 """
 
 import functools
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from loopwright.data.sources.base import kind_of
+from loopwright.data.sources.base import kind_of, place_of
 from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 
-_WILD = re.compile(r"[*?\[]")
 _OF_THE_SYSTEM = (Path("/proc"), Path("/sys"))
 
 
@@ -83,12 +81,9 @@ def find_files(source: SourceSpec, roots: SourceRoots | None) -> list[Path]:
     Raises:
         InvalidInput: There are none, or one lies where it may not; what is there outside is not told.
     """
-    place = Path(source.location)
-    parts = place.parts
-    fixed = next((number for number, part in enumerate(parts) if _WILD.search(part)), len(parts))
-    if place.exists():  # a name may hold what looks like a wildcard
-        fixed = len(parts)
-    start = Path(*parts[:fixed])
+    parts = Path(source.location).parts
+    start = _start(source.location)
+    fixed = len(start.parts)
     if roots is not None and (".." in parts or not roots.hold(start)):
         raise _outside(source.location, roots)
     endings = kind_of(source).endings
@@ -103,7 +98,18 @@ def find_files(source: SourceSpec, roots: SourceRoots | None) -> list[Path]:
             rule=f"a file, a folder of {', '.join(f'*{each}' for each in endings)}, or a glob, readable by the worker",
             next_step="correct the path, or send the rows with the import",
         )
-    return [path.resolve() for path in found]
+    return list(dict.fromkeys(path.resolve() for path in found))  # a link beside its file is no other file
+
+
+def _start(location: str) -> Path:
+    try:
+        start = place_of(location)
+        start.is_dir()  # a name that is too long, or holds a NUL, is known to no system
+        start.resolve()
+        return start
+    except (OSError, ValueError):
+        rule = "a path that this system knows"
+        raise InvalidInput("this is no path", field="source.location", value=location[:200], rule=rule) from None
 
 
 def _files(start: Path, pattern: Sequence[str], endings: Sequence[str]) -> Iterator[Path]:
@@ -113,7 +119,11 @@ def _files(start: Path, pattern: Sequence[str], endings: Sequence[str]) -> Itera
     Spark names what is no data.
     """
     is_file = not pattern and not start.is_dir()
-    candidates = iter([start]) if is_file else start.glob("/".join(pattern) or "**/*")
+    try:
+        candidates = [start] if is_file else list(start.glob("/".join(pattern) or "**/*"))
+    except ValueError:
+        rule = "** stands alone between two slashes"
+        raise InvalidInput("this is no glob", field="source.location", value="/".join(pattern), rule=rule) from None
     marks = (".",) if pattern else (".", "_")
     for path in candidates:
         inside = path.relative_to(start).parts

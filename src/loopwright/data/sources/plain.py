@@ -6,32 +6,61 @@ import gzip
 import io
 import lzma
 import zipfile
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+import polars as pl
+
 from loopwright.data.sources.base import Asked, refused
 from loopwright.data.types import Dialect
-from loopwright.kernel.errors import TooLarge
+from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.wire.sizes import MOST_BYTES
 
 _HEAD_BYTES = 65_536
 _BLOCK_BYTES = 1 << 20
-_GZIP, _ZSTD, _ZIP, _BZIP, _XZ = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04", b"BZh", b"\xfd7zXZ"
+_ZSTD, _ZIP = b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
+_PACKED: dict[bytes, Callable[[Path], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError)
+"""What unpacking raises over files that are cut, changed or encrypted."""
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_UTF_8 = {"", "utf-8", "utf8", "utf-8-sig", "ascii"}
+_UTF_8 = {"", "utf-8", "utf8", "utf-8-sig", "utf_8", "ascii"}
 _MARKS = (";", "\t", "|")
+_NO_MARK = "\x01"
+"""Stands between the fields of no file, so that a reader takes lines whole."""
 
 
 class PlainText(NamedTuple):
-    """A file with plain text: what it is called, where it can be read, and what stands between its fields.
-
-    ``path`` may still be packed by gzip or zstd, which the reader unpacks by itself.
-    """
+    """A file with plain text: what it is called, where it can be read, and what stands between its fields."""
 
     name: str
     path: Path
     separator: str
+
+
+class _Room:
+    """How many bytes may still be unpacked, of all files of a source together."""
+
+    def __init__(self) -> None:
+        self._left = MOST_BYTES
+
+    def take(self, size: int, shown: Path) -> None:
+        """Note what was written.
+
+        Raises:
+            TooLarge: It is more than fits.
+        """
+        self._left -= size
+        if self._left < 0:
+            raise TooLarge(
+                f"{shown.name} is too large once it is unpacked",
+                field="source",
+                value=str(shown),
+                rule=f"all files of a source together at most {MOST_BYTES} bytes, half of the memory",
+                next_step="import them in parts",
+            )
 
 
 def plain_texts(files: Sequence[Path], asked: Asked) -> list[PlainText]:
@@ -39,143 +68,183 @@ def plain_texts(files: Sequence[Path], asked: Asked) -> list[PlainText]:
 
     Raises:
         InvalidInput: A file is of another kind, no text in its encoding, or separated by something else than declared.
-        TooLarge: It would be too large once it is unpacked.
+        TooLarge: They would be too large once they are unpacked.
     """
-    found: list[PlainText] = []
+    room, found = _Room(), list[PlainText]()
     for number, file in enumerate(files):
-        with file.open("rb") as opened:
-            is_archive = opened.read(4) == _ZIP
-        if is_archive:
-            found += [_plain(member, asked, file) for member in _members(file, asked.scratch / str(number))]
-        else:
-            found.append(_plain(file, asked, file))
+        folder = asked.scratch / str(number)
+        folder.mkdir()
+        with _refusing(file):
+            members = _members(file, folder, room) if _begins(file, _ZIP) else [file]
+            found += [_plain(member, folder, asked.spec.dialect, file, room) for member in members]
     return found
 
 
-def _plain(file: Path, asked: Asked, shown: Path) -> PlainText:
-    dialect = asked.spec.dialect
-    head = _head(file, shown)
-    encoding = dialect.encoding.lower()
+def _plain(file: Path, folder: Path, dialect: Dialect, shown: Path, room: _Room) -> PlainText:
+    path = _unpacked(file, folder / f"{file.name}.unpacked", shown, room)
+    encoding, head = dialect.encoding.lower(), _head(path)
     if head.startswith(_UTF_16):
         encoding = "utf-16"
-    separator = "\t" if dialect.separator == "," and ".tsv" in file.name else dialect.separator
-    path = file
-    if encoding not in _UTF_8 or _is_packed(file) or (b"\r" in head and b"\n" not in head):
-        path = asked.scratch / f"{len(list(asked.scratch.iterdir()))}-{file.name}.txt"
-        _write_anew(file, path, encoding or "utf-8", shown)
-    if encoding not in _UTF_8:
-        head = _head(path, shown)
+    is_old_mac = b"\r" in head and b"\n" not in head
+    if encoding not in _UTF_8 or is_old_mac:
+        anew = folder / f"{file.name}.utf-8"
+        _write_anew(path, anew, encoding or "utf-8", shown, room)
+        path, head = anew, _head(anew)
+    separator = _separator(head, file.name, dialect)
     _check_kind(head, shown, separator, dialect)
     return PlainText(file.name, path, separator)
 
 
-def _is_packed(file: Path) -> bool:
-    """Say whether it is packed in a way that the reader of CSV does not know."""
-    with file.open("rb") as opened:
-        head = opened.read(6)
-    return head.startswith((_BZIP, _XZ))
-
-
-def open_bytes(file: Path, shown: Path) -> IO[bytes]:
-    """Open a file to read its bytes as they were before it was packed."""
-    with file.open("rb") as opened:
-        head = opened.read(6)
-    if head.startswith(_GZIP):
-        return cast("IO[bytes]", gzip.open(file))
-    if head.startswith(_BZIP):
-        return bz2.open(file)
-    if head.startswith(_XZ):
-        return lzma.open(file)
-    if head.startswith(_ZSTD):
-        rule = "text in UTF-8 where it is packed by zstd"
-        raise refused(shown, "cannot be unpacked here", rule, f"unpack it: zstd -d {shown.name}")
-    return file.open("rb")
-
-
-def _head(file: Path, shown: Path) -> bytes:
-    with file.open("rb") as opened:
-        if opened.read(4) == _ZSTD:
-            return b""
+@contextmanager
+def _refusing(file: Path) -> Iterator[None]:
     try:
-        with open_bytes(file, shown) as opened:
-            return opened.read(_HEAD_BYTES)
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        yield
+    except _DAMAGED:
+        raise refused(
+            file,
+            f"is {_packing(file)} that is damaged or encrypted: it cannot be unpacked",
+            "a whole file",
+            "copy it anew",
+        ) from None
+    except OSError as error:
+        if error.errno is not None:
             raise
-        raise refused(shown, "is damaged: it cannot be unpacked", "a whole file", "copy it anew") from None
+        raise refused(file, "is damaged: it cannot be unpacked", "a whole file", "copy it anew") from None
 
 
-def _members(file: Path, folder: Path) -> list[Path]:
-    """Unpack the members of a zip archive that are files of text."""
-    folder.mkdir()
+def _packing(file: Path) -> str:
+    return "a zip archive" if _begins(file, _ZIP) else "a packed file"
+
+
+def _begins(file: Path, mark: bytes) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(len(mark)) == mark
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_HEAD_BYTES)
+
+
+def _unpacked(file: Path, place: Path, shown: Path, room: _Room) -> Path:
+    """Return where the bytes of a file stand as they were before it was packed by itself."""
+    if _begins(file, _ZSTD):  # which the reader of CSV unpacks, and Python does not
+        lines = pl.scan_csv(
+            file, separator=_NO_MARK, quote_char=None, has_header=False, infer_schema=False, glob=False, eol_char="\n"
+        )
+        lines.sink_csv(place, include_header=False, quote_style="never")
+        room.take(place.stat().st_size, shown)
+        return place
+    opening = next((opening for mark, opening in _PACKED.items() if _begins(file, mark)), None)
+    if opening is None:
+        return file
+    with cast("IO[bytes]", opening(file)) as packed:
+        _copy(packed, place, shown, room)
+    return place
+
+
+def _members(file: Path, folder: Path, room: _Room) -> list[Path]:
+    """Unpack the members of a zip archive that are files."""
     try:
         with zipfile.ZipFile(file) as archive:
-            listed = [one for one in archive.infolist() if not one.is_dir() and not _is_hidden(one.filename)]
+            listed = [one for one in archive.infolist() if one.filename and not one.is_dir()]
+            listed = [one for one in listed if not _is_hidden(one.filename)]
             listed.sort(key=lambda one: one.filename)
-            places = [_unpack(archive, member, folder / f"{at}", file) for at, member in enumerate(listed)]
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError):
+            places = [_unpack(archive, member, folder / f"m{at}", file, room) for at, member in enumerate(listed)]
+    except (UnicodeDecodeError, IndexError, NotImplementedError):
         raise refused(file, "cannot be unpacked", "a zip archive of CSV files, not encrypted", "unpack it") from None
     if not places:
         raise refused(file, "holds no file", "a zip archive of CSV files", "look into it: unzip -l") from None
     return places
 
 
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, shown: Path) -> Path:
+def _is_hidden(name: str) -> bool:
+    parts = Path(name).parts
+    return "__MACOSX" in parts or any(part.startswith(".") and part not in (".", "..") for part in parts)
+
+
+def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, shown: Path, room: _Room) -> Path:
     folder.mkdir()
-    place = folder / Path(member.filename).name  # no way out of the folder: the last part of a name is none
-    with archive.open(member) as packed, place.open("wb") as out:
-        _copy(packed, out, shown)
+    place = folder / (Path(member.filename.replace("..", "")).name or "member")
+    with archive.open(member) as packed:
+        _copy(packed, place, shown, room)
     return place
 
 
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__")) for part in Path(name).parts)
+def _copy(packed: IO[bytes], place: Path, shown: Path, room: _Room) -> None:
+    with place.open("wb") as out:
+        while block := packed.read(_BLOCK_BYTES):
+            room.take(len(block), shown)
+            out.write(block)
 
 
-def _write_anew(file: Path, place: Path, encoding: str, shown: Path) -> None:
-    """Write a file as UTF-8."""
-    with open_bytes(file, shown) as packed, place.open("w", encoding="utf-8", newline="") as out:
-        lines = io.TextIOWrapper(packed, encoding=encoding)  # lines that end as they did on old machines end anew
-        number, size = 1, 0
+def _write_anew(file: Path, place: Path, encoding: str, shown: Path, room: _Room) -> None:
+    """Write a file as UTF-8; line ends stay, but those of old machines alone become others."""
+    is_old_mac = encoding == "utf-8"
+    with file.open("rb") as given, place.open("w", encoding="utf-8", newline="") as out:
+        lines = io.TextIOWrapper(given, encoding=encoding, newline=None if is_old_mac else "")
+        is_first = True
         try:
             while block := lines.read(_BLOCK_BYTES):
-                number += block.count("\n")
-                size += len(block)
-                _check_size(size, shown)
-                out.write(block.removeprefix("\ufeff") if size == len(block) else block)
+                room.take(len(block), shown)
+                out.write(block.removeprefix("\ufeff") if is_first else block)
+                is_first = False
         except UnicodeError:
+            line = _undecodable(file, encoding)
+            what = f"is no {encoding}{f': line {line}' if line else ''}"
             rule = f"text in {encoding} throughout, as its source says"
-            raise refused(
-                shown, f"is no {encoding}: about line {number}", rule, "correct encoding= of the source"
-            ) from None
+            raise refused(shown, what, rule, "correct encoding= of the source") from None
 
 
-def _copy(packed: IO[bytes], out: IO[bytes], shown: Path) -> None:
-    size = 0
-    while block := packed.read(_BLOCK_BYTES):
-        size += len(block)
-        _check_size(size, shown)
-        out.write(block)
+def _undecodable(file: Path, encoding: str) -> int:
+    """Return the first line that is no text in an encoding of bytes, from 1; 0 where lines cannot be told."""
+    if "\n".encode(encoding) != b"\n":
+        return 0
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode(encoding)
+            except UnicodeError:
+                return number
+    return 0
 
 
-def _check_size(size: int, shown: Path) -> None:
-    if size > MOST_BYTES:
-        raise TooLarge(
-            f"{shown.name} is too large once it is unpacked",
+def check_text(file: PlainText) -> None:
+    """Refuse a file that is no UTF-8, naming the first line that is not: readers say so of all files together.
+
+    Raises:
+        InvalidInput: It is none.
+    """
+    line = _undecodable(file.path, "utf-8")
+    if line:
+        raise InvalidInput(
+            f"{file.name} is no UTF-8: line {line}",
             field="source",
-            value=str(shown),
-            rule=f"at most {MOST_BYTES} bytes, half of the memory",
-            next_step="part it into several files",
+            value=file.name,
+            rule="UTF-8, with or without a byte order mark, where no encoding is declared",
+            next_step='say which it is, such as source.csv(..., encoding="cp1252")',
         )
+
+
+def _header(head: bytes, dialect: Dialect) -> bytes:
+    """Return the line that names the columns, or the first one of values."""
+    lines = head.split(b"\n")[dialect.skip :]
+    comment = dialect.comment.encode()
+    return next((line for line in lines if line.strip() and not (comment and line.startswith(comment))), b"")
+
+
+def _separator(head: bytes, name: str, dialect: Dialect) -> str:
+    is_tabbed = ".tsv" in name and dialect.separator == "," and b"\t" in _header(head, dialect)
+    return "\t" if is_tabbed else dialect.separator
 
 
 def _check_kind(head: bytes, file: Path, separator: str, dialect: Dialect) -> None:
     """Refuse a file that would be read as one column without a meaning, by how it begins."""
     if head.startswith(b"PAR1"):
         raise refused(file, "is Parquet", "CSV is plain text", "declare it as such: source.parquet(...)")
-    if b"\0" in head and not head.startswith(_UTF_16):
+    if b"\0" in head:
         raise refused(file, "is no text", "CSV is plain text", "declare its encoding, or what it is")
-    header = head.split(b"\n")[dialect.skip] if head.count(b"\n") >= dialect.skip else head
+    header = _header(head, dialect)
     mark = next((mark for mark in (*_MARKS, ",") if mark != separator and mark.encode() in header), "")
     if mark and separator.encode() not in header and len(dialect.columns) != 1:
         hint = f"say so: source.csv(..., separator={mark!r})"

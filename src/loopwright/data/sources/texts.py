@@ -5,6 +5,7 @@ begin with noughts, digits that no float holds, telephone numbers. Words for no 
 numbers, moments or truths without them; among texts they are texts, for NA is a country.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,9 @@ LOCAL = pl.Datetime("us")
 _NOUGHT, _LONG, _CALL = r"^[+-]?0[0-9]", r"^[+-]?[0-9]{16,}$", r"^\+[0-9]{7,}$"
 """What would be written without its noughts, rounded, or without its plus."""
 _FIRST_YEAR = 1000
+_EXACT = 2.0**53
+_CLOCK = {"H", "I", "T"}
+"""Letters of a time of day."""
 _DATES = ("%Y-%m-%d", "%Y/%m/%d")
 _MOMENTS = ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S%.f")
 _ZONED = ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M%#z", "%Y-%m-%d %H:%M%#z")
@@ -52,7 +56,7 @@ class Reading(NamedTuple):
 def readings(dialect: Dialect) -> list[Reading]:
     """Return the ways to read a column, in the order in which they are tried: one form of moments, then several."""
     dates = [form for form in (*_DATES, dialect.dates) if form]
-    is_zoned = dialect.moments.endswith("z")
+    is_zoned = "z" in directives(dialect.moments)
     local = [form for form in (*_MOMENTS, "" if is_zoned else dialect.moments) if form]
     zoned = [form for form in (*_ZONED, dialect.moments if is_zoned else "") if form]
     return [
@@ -78,6 +82,11 @@ def _moments(
     return [*map(alone, forms), together]
 
 
+def directives(form: str) -> list[str]:
+    """Return the letters of a form of ``strptime``, such as ``Y m d``."""
+    return re.findall(r"%([A-Za-z%])", form)
+
+
 def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Reading | None:
     """Return the way to read a column as a dtype that somebody named; None for text, and what is no text in a file.
 
@@ -87,17 +96,17 @@ def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Readi
         may_lose: What is written with noughts or a plus before it is a number all the same.
     """
     if dtype.is_integer():
-        return Reading(dtype, lambda text: _as_whole(text, dialect, may_lose).cast(dtype, strict=False))
+        return Reading(dtype, lambda text: _as_whole(text, dialect, dtype, may_lose))
     if dtype.is_float():
-        return Reading(dtype, lambda text: _float(text, dialect, may_lose).cast(dtype))
+        return Reading(dtype, lambda text: _of_size(_float(text, dialect, may_lose), dtype))
     if isinstance(dtype, pl.Decimal):
-        return Reading(dtype, lambda text: _without_groups(text, dialect).cast(dtype, strict=False))
+        return Reading(dtype, lambda text: _decimal(_without_groups(text, dialect), dtype))
     return next((way for way in reversed(readings(dialect)) if way.dtype == dtype), None)
 
 
 def missing_words(dialect: Dialect) -> Sequence[str]:
     """Return the words for no value in columns that are no texts."""
-    return MISSING_WORDS if dialect.missing is None else dialect.missing
+    return MISSING_WORDS if dialect.missing is None else ["", *dialect.missing]
 
 
 def fits(name: str, reading: Reading, words: Sequence[str]) -> pl.Expr:
@@ -141,23 +150,40 @@ def _escaped(mark: str) -> str:
     return "".join(f"\\{letter}" if not letter.isalnum() and not letter.isspace() else letter for letter in mark)
 
 
-def _integer(text: pl.Expr, dialect: Dialect, may_lose: bool = False) -> pl.Expr:
+def _integer(text: pl.Expr, dialect: Dialect, may_lose: bool = False, dtype: pl.DataType | None = None) -> pl.Expr:
     plain = _without_groups(text, dialect)
-    numbers = plain.cast(pl.Int64, strict=False)
+    numbers = plain.cast(dtype or pl.Int64(), strict=False)
     return numbers if may_lose else pl.when(~plain.str.contains(f"{_NOUGHT}|{_CALL}")).then(numbers)
 
 
 def _float(text: pl.Expr, dialect: Dialect, may_lose: bool = False) -> pl.Expr:
     plain = _without_groups(text, dialect)
     numbers = plain.cast(pl.Float64, strict=False)
-    return numbers if may_lose else pl.when(~plain.str.contains(f"{_NOUGHT}|{_LONG}|{_CALL}")).then(numbers)
+    # Too large or too small for a float, or no number at all: the text says something else than the value.
+    is_other = numbers.is_nan() | (numbers.is_infinite() & plain.str.contains("[0-9]"))
+    is_other |= (numbers == 0) & plain.str.contains(r"^[^eE]*[1-9]")
+    if not may_lose:
+        is_other |= plain.str.contains(f"{_NOUGHT}|{_LONG}|{_CALL}")
+    return pl.when(~is_other).then(numbers)
 
 
-def _as_whole(text: pl.Expr, dialect: Dialect, may_lose: bool) -> pl.Expr:
+def _of_size(numbers: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    sized = numbers.cast(dtype)
+    return pl.when(sized.is_infinite() == numbers.is_infinite()).then(sized)
+
+
+def _decimal(text: pl.Expr, dtype: pl.Decimal) -> pl.Expr:
+    """Return decimals, null where there are more digits behind the point than they hold."""
+    behind = text.str.extract(r"\.([0-9]*?)0*$").fill_null("").str.len_chars()
+    return pl.when(behind <= dtype.scale).then(text.cast(dtype, strict=False))
+
+
+def _as_whole(text: pl.Expr, dialect: Dialect, dtype: pl.DataType, may_lose: bool) -> pl.Expr:
     """Return whole numbers, also those that were written with a point, such as ``3.0``."""
     pointed = _float(text, dialect, may_lose)
-    whole = pl.when(pointed == pointed.round()).then(pointed.cast(pl.Int64, strict=False))
-    return pl.coalesce(_integer(text, dialect, may_lose), whole)
+    is_whole = (pointed == pointed.round()) & (pointed.abs() < _EXACT)
+    whole = pl.when(is_whole).then(pointed).cast(pl.Int64, strict=False).cast(dtype, strict=False)
+    return pl.coalesce(_integer(text, dialect, may_lose, dtype), whole)
 
 
 def _truth(text: pl.Expr) -> pl.Expr:
@@ -174,15 +200,26 @@ def _of_four_digits(moment: pl.Expr) -> pl.Expr:
 
 
 def _local(text: pl.Expr, form: str) -> pl.Expr:
-    if "H" not in form and "I" not in form and "T" not in form:
+    if not _CLOCK.intersection(directives(form)):
         return _day(text, form).cast(LOCAL)
-    return _of_four_digits(text.str.to_datetime(form, strict=False, time_unit="us"))
+    return _of_four_digits(_on_clock(text).str.to_datetime(_fraction(form), strict=False, time_unit="us"))
 
 
 def _time(text: pl.Expr, form: str) -> pl.Expr:
-    return text.str.to_time(form, strict=False)
+    return _on_clock(text).str.to_time(form, strict=False)
 
 
 def _zoned(text: pl.Expr, form: str) -> pl.Expr:
     zoned = form if "%#z" in form else form.replace("%z", "%#z")
-    return _of_four_digits(text.str.to_datetime(zoned, strict=False, time_unit="us", time_zone="UTC"))
+    read = _on_clock(text).str.to_datetime(_fraction(zoned), strict=False, time_unit="us", time_zone="UTC")
+    return _of_four_digits(read)
+
+
+def _on_clock(text: pl.Expr) -> pl.Expr:
+    """Return texts without those of a sixtieth second, which the parser takes for the next minute."""
+    return pl.when(~text.str.contains(r":60(?:$|[^0-9])")).then(text)
+
+
+def _fraction(form: str) -> str:
+    """Return a form in the parser's letters: to it a fraction without its point is nanoseconds."""
+    return form.replace(".%f", "%.f")
