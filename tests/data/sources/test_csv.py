@@ -185,6 +185,7 @@ def test_files_agree_in_their_columns_and_later_ones_may_have_more(read: Read) -
         (b"\x1f\x8brest", "that is damaged"),
         ("id,x\nMüller,1\n".encode("cp1252"), 'a.csv is no UTF-8: line 2.*encoding="cp1252"'),
         (b"", "it is empty"),
+        (b"\n\n", "no line that names columns"),
     ],
 )
 def test_what_is_no_csv_says_what_it_is(read: Read, body: bytes, told: str) -> None:
@@ -315,6 +316,12 @@ def test_words_for_no_value_are_no_blank_lines(read: Read) -> None:
 )
 def test_names_of_columns_and_files_may_be_unusual(read: Read, name: str, text: str, columns: list[str]) -> None:
     assert read("csv", {name: text}).columns == columns
+
+
+def test_a_column_without_a_name_is_left_out_if_it_has_no_value(read: Read) -> None:
+    assert read("csv", {"a.csv": "id,x,,\n1,2,,\n3,4,,\n"}).columns == ["id", "x"]
+    assert read("csv", {"a.csv": "id,,x\n1,5,2\n"}).columns == ["id", "column_2", "x"]
+    assert read("csv", {"a.csv": "id,x\n"}).height == 0, "columns without a value make no row"
 
 
 def test_a_thousand_columns_take_no_longer_than_their_values(read: Read) -> None:

@@ -10,7 +10,15 @@ from loopwright.data.columns import near_column
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked
-from loopwright.data.sources.misfits import Misfit, explain, header_of, refuse_first, refuse_length, refuse_quotes
+from loopwright.data.sources.misfits import (
+    UNNAMED,
+    Misfit,
+    explain,
+    header_of,
+    refuse_first,
+    refuse_length,
+    refuse_quotes,
+)
 from loopwright.data.sources.plain import PlainText, plain_texts
 from loopwright.data.sources.texts import Reading
 from loopwright.data.types import Dialect
@@ -142,7 +150,10 @@ class _Table:
         """Return the rows, each column read as is said."""
         frames = []
         for frame, names in zip(self._frames, self._columns, strict=True):
-            frames.append(frame.with_columns(self._values(name, targets[name]) for name in names))
+            # A separator at the end of each line makes a column without a name and without a value.
+            kept = [name for name in names if not (name.startswith(UNNAMED) and targets[name] == pl.Null())]
+            values = [self._values(name, targets[name]) for name in kept]
+            frames.append(frame.with_columns(values).select(kept))
         return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal")
 
     def _values(self, name: str, target: Target) -> pl.Expr:

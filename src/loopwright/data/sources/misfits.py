@@ -11,6 +11,8 @@ from loopwright.data.sources.plain import PlainText, check_text
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput
 
+UNNAMED = "column_"
+"""How a column is called that the header does not name, before its number."""
 _MOST_SHOWN = 60
 _ROW, _LINE = "\0row", "\0line"
 csv.field_size_limit(2**31 - 1)
@@ -93,16 +95,25 @@ def refuse_length(file: PlainText, frame: pl.LazyFrame, last: str, dialect: Dial
 
 
 def header_of(file: PlainText, dialect: Dialect) -> list[str]:
-    """Return the names that a file's header gives its columns; those declared where it has none.
+    """Return the names that a file's header gives its columns, ``column_3`` to one without a name; else those declared.
 
     Raises:
-        InvalidInput: A quote is not closed, or two columns have one name.
+        InvalidInput: There is no header, a quote is not closed, or two columns have one name.
     """
     if dialect.columns:
         return list(dialect.columns)
     line, names = next(_records(file, dialect, is_strict=True), (0, []))
     if dialect.quote and any(dialect.quote in name for name in names) and _is_bare(file, line, dialect):
         raise _badly_quoted(file, line, dialect.quote)
+    if not names:
+        raise InvalidInput(
+            f"{file.name} has no line that names columns",
+            field="source",
+            value=file.name,
+            rule="a header, behind what skip= and comment= leave out",
+            next_step="correct the file, or say columns=[…] where it has no header",
+        )
+    names = [name or f"{UNNAMED}{at}" for at, name in enumerate(names, 1)]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
         raise InvalidInput(
