@@ -15,9 +15,9 @@ from loopwright.data.sources.misfits import (
     Misfit,
     explain,
     header_of,
+    look_at_lines,
     refuse_first,
     refuse_length,
-    refuse_quotes,
 )
 from loopwright.data.sources.plain import PlainText, plain_texts
 from loopwright.data.sources.texts import Reading
@@ -88,10 +88,10 @@ class _Table:
     def __init__(self, files: Sequence[PlainText], asked: Asked) -> None:
         self._files, self._dialect, self._hidden = files, asked.spec.dialect, asked.hidden
         self._words = texts.missing_words(self._dialect)
-        for file in files:
-            refuse_quotes(file, self._dialect)
+        blank = [look_at_lines(file, self._dialect) for file in files]
         self._columns = [header_of(file, self._dialect) for file in files]
-        self._frames = [_scan(file, self._dialect, names) for file, names in zip(files, self._columns, strict=True)]
+        parts = zip(files, self._columns, blank, strict=True)
+        self._frames = [_scan(file, self._dialect, names, has_blank) for file, names, has_blank in parts]
         self.names = list(dict.fromkeys(name for names in self._columns for name in names))
 
     def check_shape(self) -> None:
@@ -169,7 +169,8 @@ class _Table:
 
     def _from_fitting(self, name: str, ways: list[Reading], heads: Sequence[pl.DataFrame]) -> list[Reading]:
         """Return the ways from the first on that the first rows of all files fit."""
-        here = [head for head in heads if name in head.columns]
+        # One column alone: what a query costs to plan grows with the columns of its frame.
+        here = [head.get_column(name).to_frame() for head in heads if name in head.columns]
         for at, way in enumerate(ways):
             if all(head.select(texts.fits(name, way, self._words)).item() for head in here):
                 return ways[at:]
@@ -196,7 +197,7 @@ def _is_alike(target: Target, known: pl.DataType) -> bool:
     return dtype in (known, pl.Null()) or known == pl.Null() or (dtype.is_integer() and known.is_numeric())
 
 
-def _scan(file: PlainText, dialect: Dialect, names: Sequence[str]) -> pl.LazyFrame:
+def _scan(file: PlainText, dialect: Dialect, names: Sequence[str], has_blank: bool) -> pl.LazyFrame:
     """Return the texts of a file, without lines that are blank.
 
     The reader's own types are those of its first rows, its guesses at days are slow, and its words for no value would
@@ -214,4 +215,4 @@ def _scan(file: PlainText, dialect: Dialect, names: Sequence[str]) -> pl.LazyFra
         infer_schema=False,
         glob=False,
     )
-    return rows.filter(~pl.all_horizontal(pl.all().is_null()))
+    return rows.filter(~pl.all_horizontal(pl.all().is_null())) if has_blank else rows

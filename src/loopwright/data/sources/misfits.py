@@ -54,17 +54,16 @@ def refuse_first(frame: pl.LazyFrame, is_misfit: pl.Expr, misfit: Misfit, dialec
     )
 
 
-def refuse_quotes(file: PlainText, dialect: Dialect) -> None:
-    """Refuse a file in which a quote stands inside a value: readers leave it out there, if it comes twice.
+def look_at_lines(file: PlainText, dialect: Dialect) -> bool:
+    """Say whether a file has lines without any value; refuse it if a quote stands inside a value.
+
+    Readers leave such a quote out, if it comes twice. To ask each row whether all its columns are missing would cost
+    a second of planning for every query of some hundred columns, and hardly any file has such lines.
 
     Raises:
         InvalidInput: Names the line.
     """
-    if not dialect.quote:
-        return
     quote, separator = re.escape(dialect.quote), re.escape(file.separator)
-    # Neither one that opens a value nor one that closes it, and not one of a pair that means itself.
-    stray = rf"[^{separator}{quote}\r\n]{quote}(?:{quote}{quote})*[^{separator}{quote}\r\n]"
     lines = pl.scan_csv(
         file.path,
         separator="\x01",
@@ -73,10 +72,17 @@ def refuse_quotes(file: PlainText, dialect: Dialect) -> None:
         new_columns=[_LINE],
         infer_schema=False,
         glob=False,
-    )
-    found = lines.with_row_index(_ROW).filter(pl.col(_LINE).str.contains(stray)).head(1).collect()
-    if found.height:
-        raise _badly_quoted(file, int(found[_ROW][0]) + 1, dialect.quote)
+    ).with_row_index(_ROW)
+    is_blank = pl.col(_LINE).is_null() | pl.col(_LINE).str.contains(rf"^{separator}*\r?$")
+    asked = [is_blank.any()]
+    if dialect.quote:
+        # Neither one that opens a value nor one that closes it, and not one of a pair that means itself.
+        stray = rf"[^{separator}{quote}\r\n]{quote}(?:{quote}{quote})*[^{separator}{quote}\r\n]"
+        asked.append(pl.col(_ROW).filter(pl.col(_LINE).str.contains(stray)).first().alias("stray"))
+    has_blank, *found = lines.select(asked).collect().row(0)
+    if found and found[0] is not None:
+        raise _badly_quoted(file, int(found[0]) + 1, dialect.quote)
+    return bool(has_blank)
 
 
 def refuse_length(file: PlainText, frame: pl.LazyFrame, last: str, dialect: Dialect) -> None:
