@@ -4,12 +4,9 @@ Both rivals know less: a pass of Polars counts, sums, estimates distinct values,
 commonest texts; NumPy finds the place of each number among given edges. Neither's figures of two parts can be merged.
 """
 
-import time
-from collections.abc import Callable
-
 import numpy as np
 import polars as pl
-from frame import Bench
+from frame import Bench, timed
 
 from loopwright.data import profiles
 from loopwright.data.fingerprints import hash_columns
@@ -58,17 +55,6 @@ def numpy_bins(frame: pl.DataFrame, like: profiles.Profile) -> None:
             np.bincount(places, minlength=len(column.edges) + 1)
         else:
             frame.get_column(name).value_counts()
-
-
-def timed(*ways: Callable[[], object], rounds: int = 2) -> list[float]:
-    """Return the best time of each way in seconds, run in turns."""
-    best = [float("inf")] * len(ways)
-    for _ in range(rounds):
-        for place, way in enumerate(ways):
-            begun = time.perf_counter()
-            way()
-            best[place] = min(best[place], time.perf_counter() - begun)
-    return best
 
 
 def main() -> None:

@@ -4,12 +4,11 @@ The rival is one `join_asof` of Polars for each source, on frames in memory: it 
 value is missing, and no total order among ties.
 """
 
-import time
 from collections.abc import Callable
 
 import numpy as np
 import polars as pl
-from frame import Bench
+from frame import Bench, timed
 
 from loopwright.data import KnownAt
 from loopwright.features import AggregateViewSpec, ColumnViewSpec, DatasetPushSpec, FeaturePlan, LabelSpec
@@ -76,17 +75,6 @@ def polars_joins(asked: pl.DataFrame, sources: list[pl.DataFrame]) -> pl.DataFra
 def no_code(code: CodeRef) -> Callable[..., object]:
     """No function is asked."""
     raise KeyError(code)
-
-
-def timed(*ways: Callable[[], object], rounds: int = 3) -> list[float]:
-    """Return the best time of each way in seconds, run in turns."""
-    best = [float("inf")] * len(ways)
-    for _ in range(rounds):
-        for place, way in enumerate(ways):
-            begun = time.perf_counter()
-            way()
-            best[place] = min(best[place], time.perf_counter() - begun)
-    return best
 
 
 def main() -> None:

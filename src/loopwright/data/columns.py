@@ -6,7 +6,7 @@ from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources.unclear import refuse_unclear
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.suggestions import nearest
+from loopwright.kernel.suggestions import near_column
 
 _UTC = pl.Datetime("us", "UTC")
 
@@ -132,12 +132,6 @@ def _require_columns(frame: pl.DataFrame, spec: DatasetSpec) -> None:
                     rule=f"one of the {frame.width} columns of the rows",
                     next_step=f"{near_column(name, frame.columns)}correct the declaration, or add it in the transform",
                 )
-
-
-def near_column(name: str, columns: list[str]) -> str:
-    """Suggest the column that is most like a declared one; no others: the first line of a file may be anything."""
-    near = nearest(name, columns)
-    return f"did you mean {near}? else " if near else ""
 
 
 def _require_values(column: pl.Series, name: str, role: str) -> None:

@@ -9,9 +9,9 @@ import msgspec
 import polars as pl
 
 from loopwright.data.checks import Check, RowCheck, open_check
-from loopwright.data.columns import near_column
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import near_column
 
 MOST_SAMPLES = 20
 MOST_FAILING_ROWS = 10_000

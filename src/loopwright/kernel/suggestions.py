@@ -38,3 +38,9 @@ def suggest(name: str, known: Iterable[str], otherwise: str | None = None) -> st
         return otherwise
     more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     return f"known: {', '.join(names[:_MOST_SHOWN]) or 'none'}{more}"
+
+
+def near_column(name: str, columns: Iterable[str]) -> str:
+    """Suggest the column that is most like a declared one; no others: the first line of a file may be anything."""
+    near = nearest(name, columns)
+    return f"did you mean {near}? else " if near else ""

@@ -3,6 +3,8 @@
 import polars as pl
 import pytest
 
+from loopwright.data import DatasetSpec, SourceSpec
+from loopwright.data.columns import admit
 from loopwright.data.sources.unclear import refuse_unclear
 from loopwright.kernel.errors import InvalidInput
 
@@ -28,5 +30,8 @@ def test_both_readings_are_shown(days: list[str | None], told: str) -> None:
 
 
 @pytest.mark.parametrize("texts", [["yesterday"], ["2024-05-01"], ["01/05/2024", "x"], ["99/99/2024"], [None]])
-def test_other_texts_pass(texts: list[str | None]) -> None:
-    refuse_unclear(pl.Series("at", texts, pl.String), is_hidden=False)
+def test_other_texts_are_no_moments_for_another_reason(texts: list[str | None]) -> None:
+    rows = pl.DataFrame({"id": range(len(texts)), "at": pl.Series(texts, dtype=pl.String)})
+    with pytest.raises(InvalidInput, match="column at is String, not a moment") as refused:
+        admit(rows, DatasetSpec("d", SourceSpec("frame"), ["id"], "at"))
+    assert "two ways" not in str(refused.value)

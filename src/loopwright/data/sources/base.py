@@ -10,6 +10,7 @@ import polars as pl
 from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import load_plugin
+from loopwright.kernel.suggestions import near_column
 
 WILD = re.compile(r"[*?\[]")
 _EXACT = 2.0**53
@@ -88,6 +89,17 @@ def unreadable(place: str, error: BaseException) -> InvalidInput:
 def refused(file: Path, what: str, rule: str, next_step: str) -> InvalidInput:
     """Return the error for one file."""
     return InvalidInput(f"{file.name} {what}", field="source", value=str(file), rule=rule, next_step=next_step)
+
+
+def no_such_column(name: str, columns: list[str]) -> InvalidInput:
+    """Return the error for a type that is declared for a column that the files do not have; others are not told."""
+    return InvalidInput(
+        f"the files have no column {name}",
+        field=f"source.types.{name}",
+        value=name,
+        rule=f"one of their {len(columns)} columns",
+        next_step=f"{near_column(name, columns)}correct types= of the source",
+    )
 
 
 def join_alike(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

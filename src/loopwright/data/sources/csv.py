@@ -6,10 +6,9 @@ from pathlib import Path
 
 import polars as pl
 
-from loopwright.data.columns import near_column
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked
+from loopwright.data.sources.base import Asked, no_such_column
 from loopwright.data.sources.misfits import (
     UNNAMED,
     Misfit,
@@ -61,13 +60,7 @@ def _open(files: Sequence[PlainText], asked: Asked) -> pl.LazyFrame:
     declared = {name: parse_dtype(dtype) for name, dtype in asked.spec.types.items()}
     for name in declared:
         if name not in table.names:
-            raise InvalidInput(
-                f"the files have no column {name}",
-                field=f"source.types.{name}",
-                value=name,
-                rule=f"one of their {len(table.names)} columns",
-                next_step=f"{near_column(name, table.names)}correct types= of the source",
-            )
+            raise no_such_column(name, table.names)
     targets = table.tell_types({name for name, dtype in asked.known.items() if dtype == pl.String} | {*declared})
     for name, dtype in declared.items():
         targets[name] = table.require(name, dtype, "as its type was declared", is_strict=True)

@@ -2,10 +2,9 @@
 
 import polars as pl
 
-from loopwright.data.columns import near_column
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked
+from loopwright.data.sources.base import Asked, no_such_column
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput
 
@@ -22,13 +21,7 @@ def as_declared(rows: pl.LazyFrame, asked: Asked) -> pl.LazyFrame:
     schema, columns = rows.collect_schema(), []
     for name, text in asked.spec.types.items():
         if name not in schema:
-            raise InvalidInput(
-                f"the files have no column {name}",
-                field=f"source.types.{name}",
-                value=name,
-                rule=f"one of their {len(schema)} columns",
-                next_step=f"{near_column(name, schema.names())}correct types= of the source",
-            )
+            raise no_such_column(name, schema.names())
         dtype = parse_dtype(text)
         values = _values(pl.col(name), schema[name], dtype, asked.spec.dialect)
         is_word = pl.col(name).is_in(list(texts.missing_words(asked.spec.dialect)))

@@ -8,7 +8,9 @@ import polars as pl
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked, join_alike
 from loopwright.data.sources.declared import as_declared
+from loopwright.data.sources.texts import Reading
 
+_HEAD_ROWS = 200
 _MOMENTS = (pl.Date(), texts.LOCAL, texts.UTC)
 
 
@@ -31,12 +33,26 @@ def read_moments(rows: pl.LazyFrame, names: Sequence[str], asked: Asked) -> list
         return []
     words = texts.missing_words(asked.spec.dialect)
     ways = [way for way in texts.readings(asked.spec.dialect) if way.dtype in _MOMENTS]
-    facts = [texts.fits(name, way, words).alias(f"{name}\0{at}") for name in names for at, way in enumerate(ways)]
-    filled = [texts.has_values(name, words).alias(name) for name in names]
+    head = rows.select(names).head(_HEAD_ROWS).collect()
+    left = {name: _fitting(head.get_column(name).to_frame(), ways, words) for name in names}
+    left = {name: fitting for name, fitting in left.items() if fitting}  # hardly any text is a moment
+    if not left:
+        return []
+    facts = [
+        texts.fits(name, way, words).alias(f"{name}\0{at}")
+        for name, fitting in left.items()
+        for at, way in enumerate(fitting)
+    ]
+    filled = [texts.has_values(name, words).alias(name) for name in left]
     found = rows.select(*facts, *filled).collect().row(0, named=True)
     chosen = {
-        name: next((way for at, way in enumerate(ways) if found[f"{name}\0{at}"]), None)
-        for name in names
+        name: next((way for at, way in enumerate(fitting) if found[f"{name}\0{at}"]), None)
+        for name, fitting in left.items()
         if found[name]
     }
     return [texts.values_of(name, way, words) for name, way in chosen.items() if way is not None]
+
+
+def _fitting(column: pl.DataFrame, ways: Sequence[Reading], words: Sequence[str]) -> list[Reading]:
+    """Return the ways to read a column, the only one of a frame, that all of its texts fit."""
+    return [way for way in ways if column.select(texts.fits(column.columns[0], way, words)).item()]
