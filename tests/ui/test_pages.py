@@ -126,6 +126,17 @@ def test_metric_points_are_decimated_with_their_extremes(site: Site, web: httpx.
     assert all(one["low"] <= one["mean"] <= one["high"] for one in twin["points"])
 
 
+def test_a_dataset_tells_how_its_files_are_written(site: Site, web: httpx.Client) -> None:
+    dialect = {"separator": ";", "decimal": ",", "missing": ["k.A.", "-"]}
+    source = {"kind": "csv", "location": "sales/*.csv", "zone": "Europe/Berlin", "dialect": dialect}
+    spec = {"name": "sales", "source": {**source, "types": {"zip": "String"}}, "key": ["id"]}
+    site.context.dispatcher.call("data.declare", {"spec": spec}, actor=LOCAL_ACTOR, project="flights")
+    page = web.get("/p/flights/data/sales").text
+    for what, how in {"separator": ";", "decimal": ",", "missing": "k.A. -", "zip": "String"}.items():
+        assert f"{what} <code>{how}</code>" in page
+    assert "encoding" not in page, "what is as usual is not told"
+
+
 def test_a_dataset_version_tells_what_is_missing_and_lists_its_files(web: httpx.Client) -> None:
     twin = web.get("/p/flights/data/weather/39.json").json()
     assert twin["missing"] == {"origin": 0, "distance": 0, "temp": 7}

@@ -4,8 +4,9 @@ import re
 from contextlib import suppress
 
 from loopwright import data, features
-from loopwright.data import DatasetVersion, Diff
+from loopwright.data import DatasetVersion, Diff, SourceSpec
 from loopwright.governance import lineage
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import LoopwrightError, NotFound
 from loopwright.store import jobs
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
@@ -41,6 +42,15 @@ def _without_fragments(version: DatasetVersion) -> dict[str, object]:
     }
 
 
+def _written(source: SourceSpec) -> list[tuple[str, str]]:
+    """Return what of a source's way of writing is not as usual, each with its words."""
+    usual = {"zone": source.zone, "sheet": source.sheet, **to_builtins(source.dialect)}
+    told = [(name.replace("_", " "), how) for name, how in usual.items() if how]
+    return [
+        (name, " ".join(how) if isinstance(how, list) else str(how)) for name, how in (*told, *source.types.items())
+    ]
+
+
 def show_dataset(ask: Ask) -> View:
     """Return the versions of a dataset, newest first."""
     name = ask.part("dataset")
@@ -50,6 +60,7 @@ def show_dataset(ask: Ask) -> View:
     facts = {
         "dataset": dataset,
         "versions": shown,
+        "written": _written(dataset.spec.source),
         "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
         "views": [
             definition
