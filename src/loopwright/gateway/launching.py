@@ -158,8 +158,8 @@ class Launcher:
         return max(times) if len(times) == len(known) and max(times) <= INLINE_US else None
 
     def _may_be_inline(self, release: Release, row_us: int) -> bool:
-        has_user_code = any(variant.plan for variant in release.variants)
-        return not has_user_code and row_us <= INLINE_US and self._bars.may_enter_gateway(release)
+        has_plan = any(variant.plan for variant in release.variants)
+        return not has_plan and row_us <= INLINE_US and self._bars.may_enter_gateway(release)
 
     def _load(self, release: Release) -> DeploymentRuntime:
         labels = [bytes.fromhex(model_key(variant)) for variant in release.variants]

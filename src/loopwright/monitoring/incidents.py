@@ -44,7 +44,7 @@ def raise_alert(
 
     Args:
         subject: Ref of what it is about.
-        kind: drift, decay, missing, errors, latency, data, rollout, retrain.
+        kind: drift, decay, missing, errors, latency, data, retrain, job; the rule or verb that failed for good.
         message: One sentence; the one that opened the incident, or opened it again, titles it.
         facts: The numbers behind it.
         needs_person: False where a policy acts on it.

@@ -214,7 +214,8 @@ async def _answer_once_filled(context: ServerContext, asked: Asked, wait_s: floa
         raise InvalidInput("only queries can wait", field="wait_s", value=name, next_step="leave wait_s out")
     values = read_arguments(asked.called, asked.body)
     deadline = asyncio.get_running_loop().time() + wait_s
-    topic = JOBS if name == "jobs.claim" else name.partition(".")[0]  # a room alone changes its rows, and tells of it
+    # What a query may answer anew is told by events whose types begin as its name does.
+    topic = JOBS if name == "jobs.claim" else name.partition(".")[0]
     while True:
         seen = context.signal.seen(topic)
         answer, next_s = await _try_to_fill(context, asked, values)
