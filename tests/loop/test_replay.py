@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.events import Event
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import OperationContext, Reactor
@@ -17,6 +17,7 @@ from loopwright.loop.replay import advance
 from loopwright.loop.retries import REPLAY_PAUSES_S
 from loopwright.store import sql
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.timers import PLANNERS
 from loopwright.store.tx import Tx
 
 
@@ -92,3 +93,34 @@ def test_what_fails_takes_no_event_time_and_ends(context: OperationContext, monk
     assert told["test.answered"] in (start_at + 100, start_at + 300)
     assert told["loop.timer_failed"] == told["monitoring.incident_opened"] == start_at + 200
     assert tries.count("never") == len(REPLAY_PAUSES_S) + 1
+
+
+def test_a_clock_does_not_go_past_what_cannot_be_planned(
+    context: OperationContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows or trainings that no longer come would make the replayed history another one, and nobody would know."""
+    context = dataclasses.replace(context, dispatcher=Dispatcher(context.dispatcher.database))
+    start_at = context.call("projects.get", name="past").clock_at
+    is_broken = True
+
+    def plan(tx: Tx, *, experiment: str) -> None:
+        if is_broken:
+            raise KeyError("a fault of ours")
+        sql.upsert_timer(tx, tx.now_us + 100, verb.name, {"experiment": experiment}, "again")
+
+    verb = VERBS["tracking.start_run"]
+    monkeypatch.setitem(PLANNERS, verb.name, plan)
+    first = {"experiment": "again"}
+    context.dispatcher.write(
+        "past", LOCAL_ACTOR, lambda tx: sql.upsert_timer(tx, start_at + 100, verb.name, first, "again")
+    )
+    for _ in range(2):
+        with pytest.raises(Conflict, match=r"stands still at 2013-01-01T00:00:00.000100Z.*a fault of ours"):
+            advance(context, to=start_at + 450)
+    assert context.call("projects.get", name="past").clock_at == start_at + 100
+    [incident] = context.call("monitoring.incidents")
+    assert "a fault of ours" in incident.title
+    is_broken = False
+    assert advance(context, to=start_at + 450).timers == 4
+    assert started(context) == [("again", start_at + after) for after in (100, 200, 300, 400)]
+    assert [one.state for one in context.call("monitoring.incidents")] == ["resolved"]

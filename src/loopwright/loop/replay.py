@@ -38,7 +38,7 @@ def advance(context: OperationContext, *, to: int | str) -> Advanced:
     Raises:
         InvalidInput: The project runs on the wall clock, or ``to`` lies before its clock.
         Unavailable: Jobs or gateways did not come to rest in time.
-        Conflict: The project is closed.
+        Conflict: The project is closed, or what comes again on the way cannot be planned any further.
     """
     until = parse_moment(to, "to")
     fired = 0

@@ -1,7 +1,9 @@
 """Firing timers: the planned call and the removal of its timer commit together; what comes again is planned before.
 
 A call that fails is tried again after growing pauses of the wall clock. In the end a person is told, and whatever comes
-again goes on with the next time: one window that cannot be closed is one incident, not the end of all windows.
+again goes on with the next time: one window that cannot be closed is one incident, not the end of all windows. Where
+the next time itself cannot be planned the timer stays: the wall clock tries it again every hour, a replay clock stands
+still and says so, for what it went past would be missing from the history that it plays.
 """
 
 import logging
@@ -9,9 +11,9 @@ import logging
 import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher, find_verb, projects
-from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.clock import HOUR_US, format_moment
 from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.errors import Conflict, LoopwrightError, Unavailable
 from loopwright.loop.events import TimerFailed
 from loopwright.loop.retries import next_try_at, settle_incident, tell_person
 from loopwright.store import sql
@@ -39,9 +41,12 @@ def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
         dispatcher: Opens the transactions.
         timer: As it was read.
         moves_clock: The project is on a replay clock, which moves to the timer's moment with its call.
+
+    Raises:
+        Conflict: What comes after it could not be planned, and the replay clock goes no further than its moment.
     """
     try:
-        if timer.verb in PLANNERS and not timer.has_successor:
+        if _has_to_plan(timer):
             planned = dispatcher.write(
                 timer.project, TIMER_ACTOR, lambda tx: _plan_next(dispatcher, tx, timer, moves_clock)
             )
@@ -55,11 +60,27 @@ def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
         if not isinstance(error, LoopwrightError):
             log.exception("timer %s failed", timer.key)
         message = str(error) or type(error).__name__
-        return bool(
-            dispatcher.write(
-                timer.project, TIMER_ACTOR, lambda tx: _put_off(dispatcher, tx, timer, moves_clock, message)
-            )
+        is_last = dispatcher.write(
+            timer.project, TIMER_ACTOR, lambda tx: _put_off(dispatcher, tx, timer, moves_clock, message)
         )
+        if is_last and moves_clock and _has_to_plan(timer):
+            raise _standing_still(timer, message) from error
+        return bool(is_last)
+
+
+def _has_to_plan(timer: Timer) -> bool:
+    """Say whether the timer comes again and the one after it is not there yet."""
+    return timer.verb in PLANNERS and not timer.has_successor
+
+
+def _standing_still(timer: Timer, message: str) -> Conflict:
+    return Conflict(
+        f"the clock of {timer.project} stands still at {format_moment(timer.due_at)}: "
+        f"what comes after {timer.verb} cannot be planned: {message}",
+        field="to",
+        rule="a replay passes no moment whose successor is missing, or its result would be another",
+        next_step="correct the cause and advance again; loopwright incidents tells of it",
+    )
 
 
 def _plan_next(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool) -> Timer | None:
@@ -88,9 +109,9 @@ def _put_off(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool, me
         sql.put_off(tx.connection, timer, retry_at)
         return False
     tx = _moved(dispatcher, tx, timer) if moves_clock else tx
-    if timer.verb in PLANNERS and not timer.has_successor and not moves_clock:
+    if _has_to_plan(timer):
         # The one after it cannot be planned: dropped, it would be the last one for ever.
-        is_ours = sql.put_off(tx.connection, timer, tx.wall_us + HOUR_US)
+        is_ours = sql.put_off(tx.connection, timer, tx.wall_us + (0 if moves_clock else HOUR_US))
     else:
         is_ours = sql.take_timer(tx.connection, timer)
     if not is_ours:
