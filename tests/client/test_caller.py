@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -23,6 +23,7 @@ from loopwright.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from loopwright.wire.keys import moment_of
 from tests.server.site import Site, serve
 from tests.servers import free_port
 
@@ -124,13 +125,20 @@ def test_the_server_file_leads_to_the_server(tmp_path: Path, monkeypatch: pytest
     assert find_caller(msgspec.structs.replace(settings, url="http://c")).url == "http://c"
 
 
+class Told(NamedTuple):
+    """An answer of the house: a status and the error's code."""
+
+    status: int
+    code: str
+
+
 class Flaky(ThreadingHTTPServer):
     """Answers ``[]``, or as planned for the next requests: ``lost`` takes one and hangs up, a number is a status."""
 
     daemon_threads = True
 
     def __init__(self, port: int = 0) -> None:
-        self.plan: list[str | int] = []
+        self.plan: list[str | int | Told] = []
         self.keys: list[str | None] = []
         side = self
 
@@ -144,11 +152,15 @@ class Flaky(ThreadingHTTPServer):
                 if planned == "lost":
                     self.close_connection = True
                     return
+                body = b"[]"
+                if isinstance(planned, Told):
+                    planned, error = planned.status, {"code": planned.code, "message": "because"}
+                    body = json.dumps({"error": error}).encode()
                 self.send_response(int(planned))
-                self.send_header("content-length", "2")
+                self.send_header("content-length", str(len(body)))
                 self.send_header("retry-after", "0")
                 self.end_headers()
-                self.wfile.write(b"[]")
+                self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
@@ -186,25 +198,40 @@ def test_an_answer_that_was_lost_is_asked_for_again_under_the_same_key(flaky: Fl
 def test_what_is_not_done_once_by_a_key_is_not_sent_again_when_its_answer_was_lost(flaky: Flaky) -> None:
     caller = HttpCaller(flaky.url, flaky.url)
     caller.call("projects.list", {}, "_system")
-    for send in (
-        lambda: caller.call("clock.advance", {"to": 1}, "flights"),
-        lambda: caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}),
-    ):
-        flaky.plan, flaky.keys = ["lost"], []
-        with pytest.raises(Unavailable, match="broke before its answer was whole") as broken:
-            send()
-        assert broken.value.value == "Remote end closed connection without response"
-        assert "may have been done" in str(broken.value.next_step), "nobody is told that it was not"
-        assert len(flaky.keys) == 1
+    flaky.plan, flaky.keys = ["lost"], []
+    with pytest.raises(Unavailable, match="broke before its answer was whole") as broken:
+        caller.call("clock.advance", {"to": 1}, "flights")
+    assert broken.value.value == "Remote end closed connection without response"
+    assert "may have been done" in str(broken.value.next_step), "nobody is told that it was not"
+    assert len(flaky.keys) == 1
     caller.close()
 
 
-def test_labels_whose_answer_was_lost_are_sent_again(flaky: Flaky) -> None:
+def test_what_a_gateway_is_asked_goes_again_when_its_answer_was_lost_under_a_key_that_names_its_moment(
+    flaky: Flaky,
+) -> None:
     caller = HttpCaller(flaky.url, flaky.url)
     caller.call("projects.list", {}, "_system")
-    flaky.plan, flaky.keys = ["lost", 503, "lost"], []
-    assert caller.gateway("/v1/flights/deployments/late/labels", {"labels": []}, may_repeat=True) == []
-    assert (len(flaky.keys), len(set(flaky.keys))) == (4, 1)
+    flaky.plan, flaky.keys = ["lost", 502, 503, 504, "lost"], []
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    assert (len(flaky.keys), len(set(flaky.keys))) == (6, 1)
+    assert moment_of(str(flaky.keys[0])) is not None
+    assert caller.gateway("/v1/flights/datasets/landings/push", {"rows": []}) == []
+    assert flaky.keys[-1] != flaky.keys[0]
+    caller.close()
+
+
+def test_of_our_own_refusals_only_that_something_is_away_is_asked_again(flaky: Flaky) -> None:
+    caller = HttpCaller(flaky.url, flaky.url)
+    caller.call("projects.list", {}, "_system")
+    flaky.plan, flaky.keys = [Told(503, "unavailable"), Told(503, "model_paused"), 200, Told(504, "took_too_long")], []
+    with pytest.raises(LoopwrightError, match="because"):
+        caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
+    assert len(flaky.keys) == 2
+    assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
+    with pytest.raises(LoopwrightError, match="because"):
+        caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
+    assert len(flaky.keys) == 4
     caller.close()
 
 

@@ -3,13 +3,18 @@
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+from loopwright.client.caller import HttpCaller
 from loopwright.registry.flavours.constant import ConstantModel
+from loopwright.serving.predictions import latest
+from loopwright.wire.endpoints import Endpoint
 from tests.gateway.conftest import GatewayProcess, World, booster, number_columns, x_row
 from tests.waiting import PATIENCE_S, wait_until
 
@@ -62,6 +67,53 @@ class Load:
         return [one["prediction_id"] for answer in self.answers for one in answer["predictions"]]
 
 
+class Lossy(ThreadingHTTPServer):
+    """Stands between a client and a gateway: an answer that is to be lost has left the gateway, and comes to nobody.
+
+    Args:
+        url: Of the gateway.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, url: str) -> None:
+        self.url_behind = url
+        self.when_lost: list[Callable[[], None]] = []
+        side = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                named = {name: self.headers[name] for name in ("content-type", "idempotency-key")}
+                answer = httpx.post(side.url_behind + self.path, content=body, headers=named, timeout=PATIENCE_S)
+                if side.when_lost:
+                    assert answer.status_code == 200, answer.text
+                    side.when_lost.pop(0)()
+                    return
+                self.send_response(answer.status_code)
+                self.send_header("content-length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
+            def log_message(self, *_: object) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture
+def lossy() -> Iterator[Lossy]:
+    made = Lossy("")
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
 def start_served(world: World, **environment: str) -> GatewayProcess:
     world.declare()
     world.release(world.register(booster(3), number_columns(3)))
@@ -84,6 +136,43 @@ def test_kill_under_load_loses_and_doubles_nothing(world: World, durability: str
     assert len(load.ids) > 100
     assert len(set(logged)) == len(logged)
     assert set(load.ids) <= set(logged)
+
+
+@pytest.mark.parametrize("rows", [2, 1000], ids=["answered in the gateway", "answered in a child"])
+def test_a_prediction_whose_answer_was_lost_with_its_gateway_counts_once(world: World, lossy: Lossy, rows: int) -> None:
+    gateway = start_served(world)
+    lossy.url_behind = gateway.url
+    caller = HttpCaller(world.server.url, lossy.url, patience_s=PATIENCE_S)
+    late = Endpoint("flights", "late", caller.gateway)
+    asked = [x_row(3, float(row)) for row in range(rows)]
+    known = late.predict(asked[:1])
+
+    def kill() -> None:
+        gateway.kill()
+        gateway.start()
+
+    def go_elsewhere() -> None:
+        gateway.kill()
+        other = GatewayProcess(world.state / "elsewhere", world.server.url)
+        world.gateways.append(other)
+        other.state.mkdir()
+        (other.state / "blobs").symlink_to(world.state / "blobs")
+        other.start()
+        other.wait_for(lambda health: bool(health["releases"]))
+        lossy.url_behind = other.url
+
+    lossy.when_lost = [kill, go_elsewhere]
+    heard = late.predict(asked)
+    assert lossy.when_lost == []
+    gateway.start()
+    for one in world.gateways:
+        one.seal()
+    logged = world.chunks("predictions").filter(pl.col("prediction_id") != known[0]["prediction_id"])
+    assert logged.height == 3 * rows, "the three tries came as far as the log"
+    counted = latest(logged.lazy()).collect()
+    assert sorted(counted["prediction_id"]) == sorted(one["prediction_id"] for one in heard)
+    assert counted["score"].sort().to_list() == sorted(one["score"] for one in heard)
+    caller.close()
 
 
 def test_predictions_go_on_and_start_without_the_server(world: World) -> None:

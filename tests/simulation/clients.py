@@ -57,7 +57,7 @@ class Client:
             self._try(lambda: caller.call("jobs.cancel", {"job_id": job_id, "reason": "not wanted"}, PROJECT))
 
     def _log(self, caller: Any) -> None:
-        """Send rows to the gateway, once: it has no key under which it would know them again."""
+        """Send rows to the gateway, again where their answer is lost: they are counted by the ids that they bring."""
         kind, count = self._simulation.chance.choice(("labels", "predictions")), self._simulation.chance.randint(1, 3)
         number = self._ledger.ask("rows", of=kind, count=count, gateway=self._gateway)
         rows = rows_of(kind, number, count, self._simulation.wall_us)

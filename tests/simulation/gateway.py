@@ -20,6 +20,7 @@ from loopwright.wire.caller import VerbCaller
 from loopwright.wire.credentials import gateway_token
 from loopwright.wire.line import Answer, ServiceLine
 from tests.simulation.disk import Disk
+from tests.simulation.ledger import Ledger
 from tests.simulation.network import Request
 from tests.simulation.processes import SERVERS, SERVICE_TOKEN
 from tests.simulation.scheduler import Life, Simulation
@@ -32,10 +33,12 @@ class GatewaySeat:
         root: Its folder.
         blobs: Where chunks go.
         disk: Where both are.
+        ledger: Where each try to take rows is noted.
         is_durable: Rows are answered only when the disk has confirmed them, so that they outlast a power cut.
     """
 
-    def __init__(self, root: Path, blobs: str, disk: Disk, *, is_durable: bool) -> None:
+    def __init__(self, root: Path, blobs: str, disk: Disk, ledger: Ledger, *, is_durable: bool) -> None:
+        self._ledger = ledger
         self.root, self.is_durable, self._blobs, self._disk = root, is_durable, blobs, disk
         self._credential = gateway_token(SERVICE_TOKEN, f"http://{root.name}")
         root.mkdir(parents=True)
@@ -81,6 +84,7 @@ class GatewaySeat:
         else:
             batch = read_external(rows, stamp, is_replay=False)
         key = StreamKey(project, kind, stream)
+        self._ledger.tries[_number_of(rows)] += 1
         ticket = spool.append(key, [batch])
         sealer.nudge(key)
         if self.is_durable:
@@ -101,3 +105,8 @@ def rows_of(kind: str, number: int, count: int, at_us: int) -> list[dict[str, An
     if kind == "labels":
         return [{"prediction_id": id, "label": 1, "event_at": at_us} for id in ids]
     return [{"id": id, "score": 0.5, "event_at": at_us, "features": {"x": number}} for id in ids]
+
+
+def _number_of(rows: list[dict[str, Any]]) -> int:
+    first = rows[0]
+    return int(first.get("prediction_id", first.get("id", "")).split("-")[1])

@@ -102,8 +102,8 @@ def _rows(log: Log, ledger: Ledger, blobs: BlobStore) -> Iterator[str]:
         times = {rows.pop(f"{what['of']}-{number}-{place}", 0) for place in range(what["count"])}
         if len(times) > 1:
             yield f"rows {number} are there in part"
-        if max(times) > 1:
-            yield f"rows {number} are there {max(times)} times"
+        if max(times) > ledger.tries[number]:
+            yield f"rows {number} came {ledger.tries[number]} times and are there {max(times)} times"
         if number in answered and 0 in times:
             yield f"rows {number} were answered and are lost"
     yield from (f"row {name} was never sent" for name in rows)

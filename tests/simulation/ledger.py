@@ -1,5 +1,6 @@
 """What clients were told: the model against which the platform is held."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 class Ledger:
     """By number: what was asked for, and the answer where one came.
 
-    What was asked and not answered may have been done or not; what was answered has been done, once.
+    What was asked and not answered may have been done or not; what was answered has been done, once. Rows that a client
+    sends again are in the log again, under the ids by which readers count them once; ``tries``: how often they came.
     """
 
     asked: dict[str, dict[int, dict[str, Any]]] = field(default_factory=dict)
     answered: dict[str, dict[int, Any]] = field(default_factory=dict)
+    tries: Counter[int] = field(default_factory=Counter)
     number: int = 0
     on_sealed: Callable[[list[int]], None] = lambda _: None
 

@@ -131,7 +131,7 @@ class Plant(NamedTuple):
 PLANTS = [
     Plant(answered_before_it_is_durable, "were said to be sealed and are in no chunk", 1),
     Plant(idempotency_key_forgotten, "took effect 2 times", 2),
-    Plant(next_timer_planned_by_the_work_itself, "timers plan the next tick", 1629),
+    Plant(next_timer_planned_by_the_work_itself, "timers plan the next tick", 294),
     Plant(lease_not_looked_at, "job job_", 27),
     Plant(timer_fired_though_another_took_it, "did not come once", 126),
     Plant(reaction_taken_twice, "took effect or was given up 2 times", 5),

@@ -100,7 +100,7 @@ class World:
 
     def _gateway(self, number: int, *, is_durable: bool) -> GatewaySeat:
         root, blobs = self.folder / f"gateway-{number}", str(self.folder / "blobs")
-        return GatewaySeat(root, blobs, self.disk, is_durable=is_durable)
+        return GatewaySeat(root, blobs, self.disk, self.ledger, is_durable=is_durable)
 
     def _add(self, kind: str, begins: list[Callable[[Life], None]]) -> None:
         for number, begin in enumerate(begins, 1):

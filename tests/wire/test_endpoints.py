@@ -14,10 +14,8 @@ class Posted:
     def __init__(self, most: int) -> None:
         self.most = most
         self.taken: list[tuple[str, int]] = []
-        self.may_repeat: list[bool] = []
 
-    def __call__(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
-        self.may_repeat.append(may_repeat)
+    def __call__(self, path: str, document: Any) -> Any:
         [(_, rows)] = document.items()
         if len(rows) > self.most:
             raise TooLarge("too large")
@@ -32,14 +30,6 @@ def test_many_rows_go_in_batches_that_are_halved_until_they_fit() -> None:
     assert Endpoint("a", "late", posted).log([]) == 0
     assert push_rows("a", "flights", [{"id": 1}], posted) == 1
     assert posted.taken[-1][0] == "/v1/a/datasets/flights/push"
-
-
-def test_what_counts_once_by_its_id_may_be_taken_twice_and_nothing_else() -> None:
-    posted = Posted(BATCH_ROWS)
-    Endpoint("a", "late", posted).label([{"label": 1}])
-    Endpoint("a", "late", posted).log([{"id": "1"}])
-    push_rows("a", "flights", [{"id": 1}], posted)
-    assert posted.may_repeat == [True, True, False]
 
 
 def test_one_row_that_does_not_fit_is_told() -> None:

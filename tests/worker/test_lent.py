@@ -1,4 +1,4 @@
-"""A project that was lent to a job: what reached nobody is sent again, what may have been taken is not."""
+"""A project that was lent to a job: what was not answered is sent again under its key, what was refused is not."""
 
 import json
 import threading
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.kernel.errors import InvalidInput
 from loopwright.store.work import Stopped
 from loopwright.wire.credentials import JobClaim, job_token
+from loopwright.wire.keys import moment_of
 from loopwright.worker import lent
 from loopwright.worker.calling import ServerCaller
 from loopwright.worker.lent import LentProject
@@ -88,20 +89,19 @@ def test_a_gateway_that_does_not_know_the_token_yet_or_is_busy_is_asked_again_un
     assert len(keys) == 1
 
 
-def test_what_a_gateway_refuses_or_may_have_taken_is_not_sent_again(site: Site) -> None:
-    site.answers = [(422, error("invalid_input")), (0, None)]
-    asks = borrower(site)
+def test_what_a_gateway_refuses_is_not_sent_again(site: Site) -> None:
+    site.answers = [(422, error("invalid_input"))]
     with pytest.raises(InvalidInput):
-        asks.ask_gateway("/predict", {})
-    with pytest.raises(Unavailable):
-        asks.ask_gateway("/predict", {})
-    assert len(site.asked) == 2
+        borrower(site).ask_gateway("/predict", {})
+    assert len(site.asked) == 1
 
 
-def test_what_may_be_taken_twice_is_sent_again_when_its_answer_was_lost(site: Site) -> None:
-    site.answers = [(0, None), (200, {"accepted": 1})]
-    assert borrower(site).ask_gateway("/labels", {"labels": []}, may_repeat=True) == {"accepted": 1}
-    assert len(site.asked) == 2
+def test_what_may_have_been_taken_is_sent_again_under_a_key_that_every_gateway_reads(site: Site) -> None:
+    site.answers = [(0, None), (503, error("unavailable")), (200, {"predictions": []})]
+    assert borrower(site).ask_gateway("/predict", {"rows": []}) == {"predictions": []}
+    keys = [key for _, _, key in site.asked]
+    assert (len(keys), len(set(keys))) == (3, 1)
+    assert moment_of(keys[0]) is not None
 
 
 def test_where_nobody_listens_any_more_the_server_is_asked_who_does(site: Site) -> None:

@@ -13,12 +13,14 @@ import msgspec
 
 from loopwright.client.tokens import find_token
 from loopwright.config import Settings, load_settings
+from loopwright.kernel.clock import WallClock
 from loopwright.kernel.documents import digest_bytes, name_infinities, to_json
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
 from loopwright.kernel.verbs import VERBS
 from loopwright.rooms import import_rooms
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import decode_answer, verb_url
+from loopwright.wire.keys import new_key
 from loopwright.wire.line import Answer, HttpLine
 
 SHORT_S = 30.0
@@ -29,6 +31,8 @@ _JSON = {"content-type": "application/json"}
 _BUSY = 429
 _DOWN = {502, 503}
 """Who answered cannot do it now, or is a proxy that reached nobody."""
+_WAITED_IN_VAIN = 504
+"""By a proxy; whoever says so itself has used up the time that its answer may take."""
 
 PATIENCE_S = 20.0
 """How long a caller that was answered before waits for a process that restarts."""
@@ -40,9 +44,9 @@ GATEWAY_WAIT_S = 10.0
 class HttpCaller:
     """Calls a server and a gateway with one token.
 
-    A restart in between is not noticed: a call that reached nobody is sent again, and so is one whose answer was lost
-    where that is harmless: queries, verbs, which carry a key under which the server does them once, labels, and
-    predictions that were made elsewhere.
+    A restart in between is not noticed: a call that reached nobody is sent again, and so is one whose answer was lost:
+    queries, and verbs and whatever a gateway is asked, which carry a key under which they are done once. Operations are
+    not.
 
     Of several servers on one database, and of several gateways, one that does not answer is passed over.
 
@@ -95,29 +99,30 @@ class HttpCaller:
         except InvalidInput:
             raise _foreign(self._servers.current + path, answer) from None
 
-    def gateway(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
+    def gateway(self, path: str, document: Any) -> Any:
         """Post a document to a gateway; where those are gone that the server named, it is asked anew.
+
+        However often it is sent it has one key, by which every gateway makes the same ids for it.
 
         Args:
             path: What it is for.
             document: What is sent.
-            may_repeat: Taking it twice is harmless, so it is sent again where the answer was lost.
 
         Raises:
             Unavailable: No gateway is live, or none can be reached.
         """
+        headers = {**_JSON, "idempotency-key": new_key(WallClock().now_us())}
+        sent = Sent("POST", path, msgspec.json.encode(document), headers, may_repeat=True)
         if self.gateway_url:
-            return self._post(self._gateways, path, document, may_repeat)
+            return _decoded(self._request(self._gateways, sent), path)
         project = unquote(path.split("/")[2])
         while True:
             tried = self._gateways = self._gateways if all(self._gateways.urls) else self.find_gateways(project)
             try:
-                return self._post(tried, path, document, may_repeat)
+                return _decoded(self._request(tried, sent), path)
             except Unavailable as error:
                 self._gateways = self.find_gateways(project)
-                # Where nobody listens, nothing of the request was done.
-                is_worth_it = _reached_nobody(error) or (may_repeat and not _is_slow(error))
-                if not is_worth_it or set(self._gateways.urls) <= set(tried.urls):
+                if _is_slow(error) or set(self._gateways.urls) <= set(tried.urls):
                     raise
 
     def find_gateways(self, project: str) -> Addresses:
@@ -164,12 +169,6 @@ class HttpCaller:
         """Let go of the connections."""
         self._http.close()
 
-    def _post(self, where: Addresses, path: str, document: Any, may_repeat: bool) -> Any:
-        # A gateway that is asked twice (by a proxy, for one) answers once; another one does not know the key.
-        headers = {**_JSON, "idempotency-key": f"sdk-{os.urandom(16).hex()}"}
-        sent = Sent("POST", path, msgspec.json.encode(document), headers, may_repeat=may_repeat)
-        return _decoded(self._request(where, sent), path)
-
     def _request(self, where: Addresses, sent: "Sent") -> Answer:
         """Send a request, again while that is harmless and the other side restarts or asks for patience."""
         has_answered = not self._answered.isdisjoint(where.urls)
@@ -181,7 +180,7 @@ class HttpCaller:
                 self._answered.update(where.urls)
                 if answer.status < 400:
                     return answer
-                is_worth_it = answer.status == _BUSY or (answer.status in _DOWN and sent.may_repeat)
+                is_worth_it = answer.status == _BUSY or (_may_pass(answer) and sent.may_repeat)
                 pause_s = max(pause_s, answer.retry_after_s)
             else:  # slow is not down: what takes too long is not asked for again
                 is_worth_it = isinstance(error, ConnectionRefusedError) or (
@@ -226,10 +225,6 @@ class Sent(NamedTuple):
     may_repeat: bool = False
 
 
-def _reached_nobody(error: Unavailable) -> bool:
-    return isinstance(error.__cause__, ConnectionRefusedError)
-
-
 def _is_slow(error: Unavailable) -> bool:
     return isinstance(error.__cause__, TimeoutError)
 
@@ -260,6 +255,15 @@ def _unreachable(url: str, error: OSError | None) -> Unavailable:
 
 def _foreign(url: str, answer: Answer) -> Unavailable:
     return Unavailable(f"{url} does not answer as Loopwright does", value=_text(answer))
+
+
+def _may_pass(answer: Answer) -> bool:
+    """Say whether who answered cannot do it now, or is a proxy that reached nobody; what has a reason is told it."""
+    try:
+        document = msgspec.json.decode(answer.body)["error"]
+        return answer.status in _DOWN and document["code"] == Unavailable.code
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return answer.status in _DOWN or answer.status == _WAITED_IN_VAIN
 
 
 def _error(answer: Answer, url: str) -> LoopwrightError:

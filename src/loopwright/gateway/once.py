@@ -2,7 +2,8 @@
 
 What is remembered lives in memory: it is bounded, and a restart forgets it. A request whose first attempt failed on our
 side is answered anew, under the ids that were settled then, so that readers of the log count its rows once even where
-the first attempt came as far as the log.
+the first attempt came as far as the log. After a restart, and at another gateway, that holds for keys that name their
+moment: their ids follow from the key and the request.
 """
 
 import asyncio
@@ -98,7 +99,7 @@ class Once:
         digest = hashlib.sha256(call.what.encode() + b"\0" + body).digest()
         kept = self._kept.get(place)
         if kept is None:
-            kept = self._kept[place] = Kept(digest, Stamp.now(self._clock.now_us()), time.monotonic())
+            kept = self._kept[place] = Kept(digest, self._stamp(call, digest), time.monotonic())
             self._bytes += kept.size_bytes
             self._forget_oldest()
         elif kept.digest != digest:
@@ -115,6 +116,9 @@ class Once:
             kept.under_way = asyncio.ensure_future(self._work(place, kept, work))
         # Whoever sent it first may hang up; whoever sent it again waits for the same answer.
         return await asyncio.shield(kept.under_way)
+
+    def _stamp(self, call: Call, digest: bytes) -> Stamp:
+        return Stamp.of_request(call.project, call.key, digest, self._clock.now_us())
 
     async def _work(self, place: tuple[str, str], kept: Kept, work: Work) -> bytes:
         try:

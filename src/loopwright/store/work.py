@@ -127,8 +127,8 @@ class OtherProject(ProjectCaller, Protocol):
         """Upload bytes to it."""
         ...
 
-    def ask_gateway(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
-        """Send a document to a path of a live gateway and return its answer; taking it twice is harmless or not."""
+    def ask_gateway(self, path: str, document: Any) -> Any:
+        """Send a document to a path of a live gateway under one key and return its answer."""
         ...
 
 

@@ -13,8 +13,8 @@ BATCH_ROWS = 5000
 class Post(Protocol):
     """Reaches a gateway."""
 
-    def __call__(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
-        """Send a document to a path and return what is answered; say whether taking it twice is harmless."""
+    def __call__(self, path: str, document: Any) -> Any:
+        """Send a document to a path under one key, again where its answer was lost, and return what is answered."""
 
 
 class Endpoint:
@@ -57,14 +57,11 @@ class Endpoint:
         return self._send("predictions", to_rows(rows))
 
     def _send(self, what: str, rows: list[dict[str, Any]], most: int = BATCH_ROWS) -> int:
-        """Send rows in batches; each is taken whole or not at all.
-
-        Whoever reads them counts one row an id, so an answer that was lost is asked for again.
-        """
+        """Send rows in batches; each is taken whole or not at all."""
         if len(rows) > most:
             return sum(self._send(what, rows[first : first + most], most) for first in range(0, len(rows), most))
         try:
-            answer = self._post(f"{self._path}/{what}", {what: rows}, may_repeat=True) if rows else {"accepted": 0}
+            answer = self._post(f"{self._path}/{what}", {what: rows}) if rows else {"accepted": 0}
             return int(answer["accepted"])
         except TooLarge:
             if len(rows) == 1:

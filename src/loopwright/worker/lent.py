@@ -1,17 +1,18 @@
 """A project that was lent to a job: verbs at the server, requests at a gateway, all under the job's own token."""
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from loopwright.kernel.clock import WallClock
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, TooBusy, Unauthenticated, Unavailable
 from loopwright.serving import gateways
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Stopped
+from loopwright.wire.keys import new_key
 from loopwright.worker.calling import ServerCaller
 
 P = ParamSpec("P")
@@ -48,25 +49,24 @@ class LentProject:
         """Upload bytes to the project."""
         return self._caller.put_blob(self.project, body, self._should_stop)
 
-    def ask_gateway(self, path: str, document: Any, *, may_repeat: bool = False) -> Any:
+    def ask_gateway(self, path: str, document: Any) -> Any:
         """Send a document to a path of a live gateway and return its answer.
 
-        It is sent again where nobody was reached, where the gateway asked for patience, and where it does not know the
-        job's token yet; where an answer was lost the rows may have been taken: taking them twice has to be harmless.
+        It is sent again, under the same key, where nobody was reached, where its answer was lost, where the gateway
+        asked for patience, and where it does not know the job's token yet.
 
         Raises:
             Stopped: The job is to stop.
             Unavailable: No gateway answered.
         """
-        headers = {"idempotency-key": f"job-{os.urandom(16).hex()}"}
+        headers = {"idempotency-key": new_key(WallClock().now_us())}
         body, deadline = to_json(document), time.monotonic() + PATIENCE_S
         while not self._should_stop():
             try:
                 self._gateway = self._gateway or self._find_gateway()
                 return msgspec.json.decode(self._caller.ask_gateway(self._gateway, path, body, headers))
             except LoopwrightError as error:
-                is_worth_it = _is_undone(error) or (may_repeat and isinstance(error, Unavailable))
-                if not is_worth_it or time.monotonic() > deadline:
+                if not isinstance(error, Unavailable | Unauthenticated | TooBusy) or time.monotonic() > deadline:
                     raise
                 if isinstance(error, Unavailable):
                     self._gateway = ""
@@ -76,15 +76,5 @@ class LentProject:
     def _find_gateway(self) -> str:
         live = self.call(gateways)
         if not live:
-            raise _NoGateway("no gateway is live", next_step="loopwright up")
+            raise Unavailable("no gateway is live", next_step="loopwright up")
         return live[0].address
-
-
-class _NoGateway(Unavailable):
-    """Nobody was asked."""
-
-
-def _is_undone(error: LoopwrightError) -> bool:
-    """Say whether nothing was done of a request, and that may change."""
-    reached_nobody = isinstance(error, _NoGateway) or isinstance(error.__cause__, ConnectionRefusedError)
-    return reached_nobody or isinstance(error, Unauthenticated | TooBusy)
