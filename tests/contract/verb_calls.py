@@ -21,8 +21,10 @@ from loopwright.store.work import JOBS
 from tests.loop.conftest import BY_POLICY, CODE, LATE, PROJECT, RECENT, Importer, Loop, end_job
 
 ASKED = DeploymentSpec("asked", "late", "binary", rollout=LATE.rollout, approve=ApproveSpec("person", "person"))
+DEAF = msgspec.structs.replace(PROJECT.monitors["late"], above=9.0)
 NIGHTLY = PipelineSpec("nightly", [StepSpec("load", "call", {}, CODE)], schedule_us=DAY_US)
 LEFT_OUT = {
+    "data.ask_to_loosen": "asks as serving.ask_to_loosen does",
     "chunks.start_compaction": "starts the one job of its kind, as retention and fills do",
     "chunks.merge": "of a running job alone, and a project has one such job",
     "chunks.tell_merged": "appends one event",
@@ -97,6 +99,8 @@ class Prepared:
             ("features.declare_request", {"spec": RequestSpec("hour", ["at"], ["hour"], CODE)}),
             ("registry.force_gates", {"model": "late", "version": 3, **reason}),
             ("serving.retire", {"deployment": "free", **reason}),
+            ("monitoring.ask_to_loosen", {"deployment": "late", "spec": DEAF, **reason}),
+            ("loop.ask_to_loosen", {"deployment": "late", "policy": None, **reason}),
             ("serving.ask_to_loosen", {"spec": msgspec.structs.replace(ASKED, approve=BY_POLICY), **reason}),
             ("serving.resume", {"rollout_id": ids["paused"], **reason}),
             ("monitoring.start_reference", {"deployment": "late", "blob": stored}),

@@ -106,6 +106,8 @@ def _print_plan(plan: Any) -> None:
             click.echo(f"  {_MARKS[change.change]} {change.ref.split('/', 1)[1]} ({change.change})")
             for detail in change.details:
                 click.echo(f"      {detail}")
+            for told in change.needs_approver:
+                click.echo(f"      takes an approver, or an approval: {told}")
     quiet = sum(change.change == "unaffected" for change in plan.changes)
     if quiet:
         click.echo(f"    {quiet} unaffected")

@@ -7,7 +7,7 @@ it is imported only when somebody asks for it.
 from typing import TYPE_CHECKING
 
 from loopwright.data import datasets, declarations, known, row_keys, source_specs, versions
-from loopwright.data.datasets import declare, get, list_datasets
+from loopwright.data.datasets import declare, find_loosening, get, list_datasets
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.events import (
     DatasetDeclared,
@@ -98,6 +98,7 @@ __all__ = [
     "diff",
     "diff_result",
     "explain_quarantine",
+    "find_loosening",
     "fingerprints",
     "finish_import",
     "get",

@@ -5,7 +5,9 @@ from typing import Any
 from loopwright.data import sql
 from loopwright.data.declarations import check_spec
 from loopwright.data.events import DatasetDeclared
+from loopwright.data.strictness import loosened
 from loopwright.data.types import Dataset, DatasetSpec, Declared, SpecChange
+from loopwright.governance import Approval, Loosening, loosening
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.verbs import query, verb
@@ -21,6 +23,7 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
         InvalidInput: A name, column list, check or source breaks a rule.
         Conflict: Key or time would change although versions exist.
         NotFound: The code of its transform is not this project's.
+        PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     check_spec(spec)
     if spec.transform is not None:
@@ -36,9 +39,38 @@ def declare(tx: Tx, *, spec: DatasetSpec) -> Declared:
         return Declared(known, False, [])
     if known.latest is not None:
         _keep_identity(known, changes)
+    loosening.require_allowed(tx, _loosening(tx, known, spec))
     sql.put_dataset(tx, spec, known.created_at, tx.wall_us)
     tx.emit(DatasetDeclared(is_new=False, changes=changes), tx.ref("dataset", spec.name))
     return Declared(get(tx, dataset=spec.name), False, changes)
+
+
+@verb("data.ask_to_loosen", changes=Approval)
+def ask_to_loosen(tx: Tx, *, spec: DatasetSpec, reason: str) -> Approval:
+    """Ask an approver to let a declaration pass that loosens rules; once approved, ``data.declare`` takes it.
+
+    Raises:
+        InvalidInput: It loosens nothing, or says no reason.
+    """
+    check_spec(spec)
+    sql.lock_dataset(tx, spec.name)
+    return loosening.ask(tx, find_loosening(tx, spec), reason)
+
+
+def find_loosening(tx: Tx, spec: DatasetSpec) -> Loosening:
+    """Return what a declaration would loosen of what is declared now."""
+    return _loosening(tx, sql.find_dataset(tx, spec.name), spec)
+
+
+def _loosening(tx: Tx, before: Dataset | None, spec: DatasetSpec) -> Loosening:
+    known, declared_at = (None, None) if before is None else (before.spec, before.changed_at)
+    return Loosening(
+        tx.ref("dataset", spec.name),
+        f"dataset {spec.name}",
+        [] if known is None else loosened(known, spec),
+        loosening.change_digest(known, declared_at, spec),
+        "data.ask_to_loosen",
+    )
 
 
 @query("data.get", parts=("gateway",))

@@ -1,6 +1,6 @@
 """Who may do what, who did what, what was made from what: projects, actors, tokens, lineage, approvals, audit."""
 
-from loopwright.governance import approvals, audit, denials, ledgers, lineage, projects, tokens
+from loopwright.governance import approvals, audit, denials, ledgers, lineage, loosening, projects, tokens
 from loopwright.governance.arguments import check_arguments, read_arguments
 from loopwright.governance.audit import LogReport
 from loopwright.governance.books import Account, Mismatch, ledger, unmaking
@@ -29,6 +29,7 @@ from loopwright.governance.events import (
     TokenCreated,
     TokenRevoked,
 )
+from loopwright.governance.loosening import Loosening, Weaker
 from loopwright.governance.sessions import LENGTH_US as SESSION_LENGTH_US
 from loopwright.governance.sessions import PREFIX as SESSION_PREFIX
 from loopwright.governance.tokens import GATEWAY, LOCAL_ACTOR, SERVICE_ACTOR, WORKER, job_actor
@@ -60,6 +61,7 @@ __all__ = [
     "LineageEdge",
     "LogPutBack",
     "LogReport",
+    "Loosening",
     "Mismatch",
     "NewToken",
     "Pacemaker",
@@ -72,6 +74,7 @@ __all__ = [
     "Token",
     "TokenCreated",
     "TokenRevoked",
+    "Weaker",
     "approvals",
     "audit",
     "check_arguments",
@@ -83,6 +86,7 @@ __all__ = [
     "ledger",
     "ledgers",
     "lineage",
+    "loosening",
     "projects",
     "read_arguments",
     "read_keys",

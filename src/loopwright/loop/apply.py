@@ -16,6 +16,7 @@ from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import declared_retention, sql
 from loopwright.loop.commands import check_command, command_spec, is_command
 from loopwright.loop.events import ProjectApplied
+from loopwright.loop.loosening import needs_approver, require_policies
 from loopwright.loop.retrain import answers_of, check_policy
 from loopwright.loop.training import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec, RetrainSpec
@@ -50,6 +51,11 @@ def plan(tx: Tx, *, spec: ProjectSpec) -> Plan:
     declared_retention.check_streams(tx, spec)
     changes += declared_retention.compare(tx, before.retentions, spec.retentions)
     changes = _with_more(changes, {**_moved_services(tx, spec, changes), **_moved_trainings(tx, spec)})
+    barred = needs_approver(tx, spec)
+    changes = [
+        msgspec.structs.replace(change, needs_approver=barred[change.ref]) if change.ref in barred else change
+        for change in changes
+    ]
     base = "" if found is None else digest_of(to_builtins(before))
     return Plan(tx.project, digest_of([base, to_builtins(spec)]), changes)
 
@@ -60,6 +66,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
 
     Raises:
         Conflict: ``plan_digest`` is not the digest of the plan as it is now.
+        PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     planned = plan(tx, spec=spec)
     for monitor in spec.monitors.values():
@@ -80,6 +87,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
         declared_retention.make_so(tx, spec.retentions)
         return planned
     tx.require_blobs(*named_blobs(spec))
+    require_policies(tx, spec)
     _declare_everything(tx, spec)
     number = 1 if found is None else found[0] + 1
     digest = digest_of(to_builtins(spec))
@@ -180,8 +188,10 @@ def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -
 
 def _stays(kind: str, name: str) -> str:
     """Say that what is no longer declared stays, and how it would go where it can."""
+    if kind == "retrains":
+        return "ends: nothing is trained again by itself"
     stays = "stays as it is; nothing is deleted"
-    if kind in ("deployments", "retrains", "monitors"):
+    if kind in ("deployments", "monitors"):
         return stays
     return f"{stays} (loopwright delete {_REF_KIND[kind]}:{name} does that)"
 

@@ -133,11 +133,15 @@ class ProjectSpec(msgspec.Struct, frozen=True):
 
 
 class PlannedChange(msgspec.Struct, frozen=True):
-    """One line of the plan: what would be new, changed, unaffected or left alone although no longer declared."""
+    """One line of the plan: what would be new, changed, unaffected or left alone although no longer declared.
+
+    ``needs_approver`` are rules that it would loosen, where whoever asked for the plan may not loosen them.
+    """
 
     ref: str
     change: Literal["new", "changed", "unaffected", "undeclared"]
     details: list[str] = []
+    needs_approver: list[str] = []
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ from loopwright.monitoring.incidents import (
 from loopwright.monitoring.monitors import (
     check_spec,
     declare,
+    find_loosening,
     open_windows,
     set_reference,
     start_reference,
@@ -131,6 +132,7 @@ __all__ = [
     "declare",
     "drift",
     "evaluate_range",
+    "find_loosening",
     "finish_window",
     "get",
     "get_incident",

@@ -3,6 +3,7 @@
 import msgspec
 
 from loopwright import registry, serving
+from loopwright.governance import Approval, Loosening, loosening
 from loopwright.kernel.clock import HOUR_US, MINUTE_US, format_duration
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
@@ -13,6 +14,7 @@ from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.channels import NEED_TARGET
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
+from loopwright.monitoring.strictness import loosened
 from loopwright.monitoring.targets import keep_targets, shown_spec
 from loopwright.monitoring.types import BuildReference, Monitor, MonitorSpec, PolicyAnswers
 from loopwright.monitoring.watched import get
@@ -45,6 +47,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     Raises:
         NotFound: No such deployment.
         InvalidInput: The declaration names an unknown metric, distance or channel, or a stretch of no length.
+        PermissionDenied: It would loosen a rule, and the caller is no approver and has no approval of this very change.
     """
     served = serving.get(tx, deployment=deployment).spec
     spec = check_spec(spec, served.task)
@@ -53,6 +56,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     monitor = sql.find_monitor(tx, deployment)
     if monitor is not None and (monitor.spec, monitor.policy, monitor.task) == (spec, policy, served.task):
         return monitor
+    loosening.require_allowed(tx, _loosening(tx, monitor, deployment, spec, policy))
     if monitor is None:
         monitor = Monitor(
             deployment=deployment,
@@ -68,7 +72,7 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
             event_at=tx.now_us,
             recorded_at=tx.wall_us,
         )
-    changed = msgspec.structs.replace(monitor, spec=spec, policy=policy, task=served.task)
+    changed = msgspec.structs.replace(monitor, spec=spec, policy=policy, task=served.task, recorded_at=tx.wall_us)
     if changed.next_at is not None and spec.every_us != monitor.spec.every_us:
         # The next window begins on the new grid, not before the old windows end.
         changed = msgspec.structs.replace(changed, next_at=-(-changed.next_at // spec.every_us) * spec.every_us)
@@ -78,6 +82,39 @@ def declare(tx: Tx, *, deployment: str, spec: MonitorSpec, policy: PolicyAnswers
     tx.emit(facts, tx.ref("deployment", deployment))
     _adopt_champion(tx, deployment, served)
     return get(tx, deployment=deployment)
+
+
+@verb("monitoring.ask_to_loosen", changes=Approval)
+def ask_to_loosen(
+    tx: Tx, *, deployment: str, spec: MonitorSpec, reason: str, policy: PolicyAnswers | None = None
+) -> Approval:
+    """Ask an approver to let a declaration pass that loosens rules; once approved, ``monitoring.declare`` takes it.
+
+    Raises:
+        InvalidInput: It loosens nothing, or says no reason.
+    """
+    get(tx, deployment=deployment)
+    return loosening.ask(tx, find_loosening(tx, deployment, spec, policy), reason)
+
+
+def find_loosening(tx: Tx, deployment: str, spec: MonitorSpec, policy: PolicyAnswers | None) -> Loosening:
+    """Return what a declaration would loosen of what is declared now."""
+    monitor = sql.find_monitor(tx, deployment)
+    shown = spec if monitor is None else shown_spec(check_spec(spec, monitor.task))
+    return _loosening(tx, monitor, deployment, shown, policy)
+
+
+def _loosening(
+    tx: Tx, before: Monitor | None, deployment: str, spec: MonitorSpec, policy: PolicyAnswers | None
+) -> Loosening:
+    known, declared_at = (None, None) if before is None else ([before.spec, before.policy], before.recorded_at)
+    return Loosening(
+        tx.ref("monitor", deployment),
+        f"the monitor of {deployment}",
+        [] if before is None else loosened(before.spec, spec, before.policy, policy),
+        loosening.change_digest(known, declared_at, [spec, policy]),
+        "monitoring.ask_to_loosen",
+    )
 
 
 @verb("monitoring.open_windows", changes=Monitor, internal=True, parts=SERVER_ALONE)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
 from loopwright.serving import ledgers
-from loopwright.serving.declarations import declare
+from loopwright.serving.declarations import declare, find_loosening
 from loopwright.serving.deployments import external_deployments, get, list_deployments, status
 from loopwright.serving.events import (
     DeploymentDeclared,
@@ -122,6 +122,7 @@ __all__ = [
     "declare",
     "describe_progress",
     "external_deployments",
+    "find_loosening",
     "finish_score",
     "finish_step",
     "forget_gateways",

@@ -1,14 +1,14 @@
 """The verb that declares a deployment, and the rules a declaration obeys."""
 
 from loopwright import registry
-from loopwright.governance import Approval, approvals, has_role
+from loopwright.governance import Approval, Loosening, Weaker, loosening
 from loopwright.kernel.clock import MINUTE_US, format_duration
 from loopwright.kernel.documents import digest_of, to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.plugins import plugin_names
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.tasks import check_task
-from loopwright.kernel.verbs import Role, verb
+from loopwright.kernel.verbs import verb
 from loopwright.serving import sql
 from loopwright.serving.events import DeploymentDeclared
 from loopwright.serving.releases import refresh
@@ -36,7 +36,7 @@ def declare(tx: Tx, *, spec: DeploymentSpec, reason: str = "") -> Deployment:
         return deployment
     if deployment is not None:
         _check_change(deployment.spec, spec)
-    _check_loosening(tx, deployment, spec)
+    loosening.require_allowed(tx, _loosening(tx, deployment, spec))
     made = Deployment(tx.project, spec.name, spec, tx.now_us, tx.wall_us)
     sql.put_deployment(tx, made)
     facts = DeploymentDeclared(spec.name, spec.model, spec.is_external, digest_of(to_builtins(spec)))
@@ -54,30 +54,24 @@ def ask_to_loosen(tx: Tx, *, spec: DeploymentSpec, reason: str) -> Approval:
         InvalidInput: It loosens nothing, or says no reason.
     """
     _check(spec)
-    if not reason.strip():
-        raise InvalidInput("asking needs a reason", field="reason", rule="at least one word")
     before = sql.find_deployment(tx, spec.name, lock=True)
-    changes = _loosened(tx, before, spec)
-    if not changes:
-        raise InvalidInput("this declaration loosens nothing", field="spec", next_step="declare it")
-    question = f"Loosen the rules of {spec.name}: {'; '.join(changes)}? {reason}"
-    excluded = [] if before is not None and before.spec.approve.allows_own else [tx.actor]
-    return approvals.ask(tx, tx.ref("deployment", spec.name), question, _change_digest(before, spec), excluded=excluded)
+    allows_own = before is not None and before.spec.approve.allows_own
+    return loosening.ask(tx, _loosening(tx, before, spec), reason, allows_own=allows_own)
 
 
-def _check_loosening(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> None:
-    changes = _loosened(tx, before, spec)
-    if not changes or has_role(tx, Role.APPROVER):
-        return
-    approved = approvals.list_approvals(tx, state="approved", subject=tx.ref("deployment", spec.name))
-    if any(approval.digest == _change_digest(before, spec) for approval in approved):
-        return
-    raise PermissionDenied(
-        f"this declaration loosens the rules of {spec.name}: {'; '.join(changes)}",
-        field="spec",
-        value=tx.actor,
-        rule="what loosens a rule is declared by an approver, or with an approval of this very change",
-        next_step="have an approver declare it, or ask for it with serving.ask_to_loosen",
+def find_loosening(tx: Tx, spec: DeploymentSpec) -> Loosening:
+    """Return what a declaration would loosen of what is declared now."""
+    return _loosening(tx, sql.find_deployment(tx, spec.name), spec)
+
+
+def _loosening(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> Loosening:
+    known, declared_at = (None, None) if before is None else (before.spec, before.recorded_at)
+    return Loosening(
+        tx.ref("deployment", spec.name),
+        spec.name,
+        [Weaker("spec", told) for told in _loosened(tx, before, spec)],
+        loosening.change_digest(known, declared_at, spec),
+        "serving.ask_to_loosen",
     )
 
 
@@ -94,14 +88,6 @@ def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[s
         if not deployment.spec.is_external
         for change in loosened_decisions(deployment.spec, spec)
     ]
-
-
-def _change_digest(before: Deployment | None, spec: DeploymentSpec) -> str:
-    """Return the name of a change, from what to what, so that an approval counts for no other.
-
-    What was declared again since is another declaration, also where it says the same: an approval counts once.
-    """
-    return digest_of([None if before is None else [before.spec, before.recorded_at], spec])
 
 
 def _check(spec: DeploymentSpec) -> None:

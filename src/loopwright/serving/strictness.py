@@ -1,7 +1,4 @@
-"""What of a deployment's rules a new declaration would loosen. Pure functions.
-
-Declaring is an editor's right, so a rule that an editor could take away, use the gap and put back would bind nobody.
-"""
+"""What of a deployment's rules a new declaration would loosen. Pure functions."""
 
 from collections.abc import Sequence
 

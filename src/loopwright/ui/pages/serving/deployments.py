@@ -72,7 +72,8 @@ def show_deployment(ask: Ask) -> View:
     releases = ask(serving.list_releases, deployment=name, limit=MOST_RELEASES)
     live = live_rollout(status)
     shown = live or status.rollout
-    waiting = ask(approvals.list_approvals, state="waiting", subject=f"{ask.project}/deployment:{name}")
+    subjects = [f"{ask.project}/{kind}:{name}" for kind in ("deployment", "monitor", "retrain_policy")]
+    waiting = [one for subject in subjects for one in ask(approvals.list_approvals, state="waiting", subject=subject)]
     if live is not None:
         waiting += ask(approvals.list_approvals, state="waiting", subject=f"{ask.project}/rollout:{live.rollout_id}")
     events = ask(audit.list_events, ref=f"{ask.project}/deployment:{name}", limit=MOST_READ)
