@@ -52,7 +52,14 @@ def test_rows_are_read_transformed_and_kept(
     weather(2, temp=41.0).write_csv(tmp_path / "rows" / "2.csv")
     call("data.start_import", dataset="weather")
     (job,) = worker.run_all()
-    assert job.result == {"state": "ready", "version": 2, "rows": 24, "dropped_rows": 24, "message": ""}
+    assert job.result == {
+        "state": "ready",
+        "version": 2,
+        "rows": 24,
+        "dropped_rows": 24,
+        "message": "",
+        "changed_rows": 0,
+    }
 
 
 def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWorker, source: SourceSpec) -> None:

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from loopwright.data import ImportResult, check_usable
+from loopwright.data.row_sums import add_row_sums
 from loopwright.data.types import ImportedRows
-from loopwright.data.versions import add_row_sums
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined
@@ -176,7 +176,8 @@ def test_a_worker_killed_anywhere_leaves_one_version(worker: InProcessWorker, ca
     job = call("data.start_import", dataset="weather", blobs=[put_frame(worker.blobs, weather(1))])
     with pytest.raises(Killed):
         worker.run_all()
-    assert worker.run_job(job) == {"state": "ready", "version": 1, "rows": 24, "dropped_rows": 0, "message": ""}
+    done = worker.run_job(job)
+    assert done == {"state": "ready", "version": 1, "rows": 24, "dropped_rows": 0, "message": "", "changed_rows": 0}
     assert len(call("data.versions", dataset="weather")) == 1
     assert not list((worker.state_dir / "imports").iterdir())
 

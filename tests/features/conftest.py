@@ -117,12 +117,12 @@ def small() -> Small:
 class Worker(InProcessWorker):
     """Runs queued jobs, and imports rows."""
 
-    def load(self, dataset: str, frame: pl.DataFrame, operation: str = "append") -> int:
+    def load(self, dataset: str, frame: pl.DataFrame, operation: str = "append", **options: Any) -> int:
         """Import rows for real; return the version."""
         body = io.BytesIO()
         frame.write_parquet(body)
         blob: BlobRef = self.blobs.put(body.getvalue())
-        args = {"dataset": dataset, "operation": operation, "blobs": [blob]}
+        args = {"dataset": dataset, "operation": operation, "blobs": [blob], **options}
         result = self.run_job(self.call("data.start_import", args, "flights"))
         assert result is not None
         assert result["state"] == "ready", result

@@ -7,8 +7,10 @@ import msgspec
 import polars as pl
 import pytest
 
+from loopwright.data import read
 from loopwright.features import BoundView, DatasetPushSpec, jobs
 from loopwright.features.jobs import cut_training_set, freeze_training_set, load_training_set
+from loopwright.features.join import compute_features
 from loopwright.features.online import online_url, open_online_store
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.kernel.clock import HOUR_US, parse_moment
@@ -24,6 +26,7 @@ import polars as pl
 def minutes(frame):
     return frame.with_columns(pl.col("delay").str.replace(",", ".").cast(pl.Float64))
 """
+OUTCOME = ["flight_id", "landed_at", "delay", "is_late"]
 FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
 
 
@@ -215,3 +218,52 @@ def test_a_plan_frozen_before_any_version_knows_no_dtypes(declared: Call) -> Non
     plan = declared("features.plan", digest=declared("features.freeze_plan", service="late"))
     assert isinstance(plan.datasets[0], DatasetPushSpec)
     assert plan.datasets[0].dtypes == {}
+
+
+def test_the_online_store_is_filled_with_what_came_and_what_was_corrected(
+    declared: Call, worker: Any, small: Any
+) -> None:
+    flown = [(f"F{hour}", hour, hour + 2, "UA", "JFK", float(hour % 3) * 10) for hour in range(12)]
+    flights = small.flights(flown)
+    worker.load("weather", small.weather([("JFK", 1, 20.0, "clear")]))
+    worker.load("flights", flights.with_columns(pl.lit(None, flights.schema[name]).alias(name) for name in OUTCOME[1:]))
+    plan = declared("features.freeze_plan", service="late")
+    bound: dict[str, BoundView] = {
+        view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")
+    }
+
+    def fill() -> None:
+        for name in ("recent_carrier", "landed_origin"):
+            worker.run_job(declared("features.start_materialize", view=name, plan_digest=plan))
+
+    def check() -> None:
+        version = declared("data.get_version", dataset="flights")
+        scans = {"flights": read.stages(version, worker.blobs), "weather": small.weather([]).lazy()}
+        asked = pl.DataFrame({"carrier": ["UA"] * 9, "origin": ["JFK"] * 9, "scheduled_at": [None] * 9})
+        asked = asked.with_columns(pl.col("scheduled_at").cast(pl.Datetime("us", "UTC")))
+        at = [hour * HOUR_US for hour in (1, 3, 5, 8, 11, 12, 13, 20, 30)]
+        found = compute_features(small.plan, scans, asked, pl.Series(at).to_numpy(), small.run_requests)
+        store = open_online_store(online_url(worker.state_dir, "flights"))
+        for name, entity in (("recent_carrier", "carrier"), ("landed_origin", "origin")):
+            view = bound[name]
+            served = store.lookup([view], {entity: asked[entity].to_list()}, at)
+            for column, values in served.columns.items():
+                computed = found.columns[column].fill_null(float("nan")).to_list()
+                assert [str(value) for value in values] == [str(value) for value in computed], column
+        store.close()
+
+    fill()
+    worker.load("flights", flights[:5].select(OUTCOME), "complete")
+    fill()
+    check()
+    worker.load("flights", flights[5:].select(OUTCOME), "complete")
+    fill()
+    check()
+    seen = pl.lit(14 * HOUR_US).cast(pl.Datetime("us", "UTC"))
+    wrong = flights[:2].with_columns(delay=pl.lit(55.0), is_late=pl.lit(True), seen=seen)
+    worker.load("flights", wrong, "upsert", known_at="seen")
+    fill()
+    check()
+    worker.load("flights", flights[3:5].select("flight_id"), "delete")
+    fill()
+    check()

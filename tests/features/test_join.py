@@ -1,6 +1,7 @@
 """Training sets against an oracle that looks at every row for every row."""
 
 import math
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -8,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from loopwright.data import DatasetVersion, read
 from loopwright.features import DatasetPushSpec
 from loopwright.features.join import build_training_set, entity_codes
 from loopwright.features.rows import DatasetRows
 from loopwright.features.training_rows import TrainingSet
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import InvalidInput
+from loopwright.store.blobs import BlobStore, open_blob_store
+from tests.data.history import History
+from tests.features.conftest import FLIGHTS
 
 Flight = tuple[str, int, int | None, str | None, str | None, float | None]
 carriers = st.sampled_from(["UA", "B6", None])
@@ -27,6 +32,10 @@ weather_rows = st.lists(
     max_size=12,
     unique_by=lambda row: row[:2],
 )
+
+
+OUTCOME = ["flight_id", "landed_at", "delay", "is_late"]
+_ALL = {"start_at": None, "end_at": 99 * HOUR_US, "known_by": 99 * HOUR_US}
 
 
 def build(small: Any, flown: pl.DataFrame, seen: pl.DataFrame, **times: Any) -> pl.DataFrame:
@@ -194,3 +203,64 @@ def test_a_nan_is_no_value_whatever_else_is_asked_of_its_column() -> None:
         DatasetPushSpec("d", ["id"], "at", {}), pl.DataFrame({"id": [1, 2], "at": [0, 0], "x": [math.nan, 2.0]})
     )
     assert [rows.fixed("x", is_counted=counted)[0].tolist() for counted in (True, False)] == [[True, False]] * 2
+
+
+def train(small: Any, version: DatasetVersion, blobs: BlobStore, seen: pl.DataFrame, **times: Any) -> pl.DataFrame:
+    scans = {"flights": read.stages(version, blobs), "weather": seen.lazy()}
+    return build_training_set(small.plan, scans, run_requests=small.run_requests, **{**_ALL, **times}).frame
+
+
+def before(flown: pl.DataFrame) -> pl.DataFrame:
+    """The flights before anybody knew how they end."""
+    return flown.with_columns(pl.lit(None, flown.schema[name]).alias(name) for name in OUTCOME[1:])
+
+
+@settings(max_examples=40, deadline=None)
+@given(flight_rows, weather_rows, st.randoms(use_true_random=False))
+def test_outcomes_that_come_later_are_what_they_were_if_they_had_been_there(
+    small: Any, flown: list[Any], observed: list[Any], random: Any
+) -> None:
+    flown = [(*row[:5], None if row[2] is None else row[5]) for row in flown]  # an outcome comes with its moment
+    flights, seen = small.flights(flown), small.weather(observed)
+    with TemporaryDirectory() as folder:
+        blobs = open_blob_store(folder)
+        if not flown:
+            return
+        whole = History(blobs, FLIGHTS).change("append", flights)
+        parted = History(blobs, FLIGHTS).change("append", before(flights))
+        random.shuffle(flown)
+        for start in range(0, len(flown), 3):
+            parted.change("complete", small.flights(flown[start : start + 3]).select(OUTCOME), 60 * HOUR_US)
+        assert parted.newest.digest == whole.newest.digest
+        for times in ({}, {"known_by": 25 * HOUR_US, "end_at": 30 * HOUR_US}):
+            expected = train(small, whole.newest, blobs, seen, **times)
+            assert train(small, parted.newest, blobs, seen, **times).equals(expected)
+
+
+@pytest.fixture
+def corrected(small: Any, blob_store: BlobStore) -> History:
+    """UA1 landed at 3 with 30 minutes, which somebody corrects at 20 to 0; UA2 is asked at 10 and UA3 at 25."""
+    flown = [("UA1", 1, 3, "UA", "JFK", 30.0), ("UA2", 10, 12, "UA", "JFK", 5.0), ("UA3", 24, 26, "UA", "EWR", 5.0)]
+    history = History(blob_store, FLIGHTS).change("append", small.flights(flown))
+    correction = pl.DataFrame({"flight_id": ["UA1"], "delay": [0.0], "is_late": [False]})
+    return history.change("complete", correction, 20 * HOUR_US, corrects=True)
+
+
+def test_a_correction_counts_from_when_it_came(small: Any, corrected: History, blob_store: BlobStore) -> None:
+    frame = train(small, corrected.newest, blob_store, small.weather([]))
+    rows = {row["row_id"]: row for row in frame.to_dicts()}
+    assert rows["UA2"]["carrier_late_share_1d"] == 1.0
+    assert rows["UA3"]["carrier_late_share_1d"] == 0.0
+    assert rows["UA1"]["label"] == 0.0
+    early = train(small, corrected.newest, blob_store, small.weather([]), known_by=19 * HOUR_US)
+    assert early.filter(pl.col("row_id") == "UA1")["label"].to_list() == [1.0]
+
+
+def test_inputs_are_what_a_request_said_at_its_own_moment(
+    small: Any, corrected: History, blob_store: BlobStore
+) -> None:
+    correction = pl.DataFrame({"flight_id": ["UA1", "UA2"], "carrier": ["XX", "YY"]})
+    known = pl.DataFrame({"seen": [21, 9]}).select((pl.col("seen") * HOUR_US).cast(pl.Datetime("us", "UTC")))
+    corrected.change("complete", correction.hstack(known), 22 * HOUR_US, corrects=True, known_at="seen")
+    frame = train(small, corrected.newest, blob_store, small.weather([]))
+    assert dict(frame.select("row_id", "carrier").rows()) == {"UA1": "UA", "UA2": "YY", "UA3": "UA"}

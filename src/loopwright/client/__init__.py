@@ -10,6 +10,7 @@ from loopwright.kernel.doors import later
 if TYPE_CHECKING:
     from loopwright.client.applying import Applied, apply_project
     from loopwright.client.caller import HttpCaller, calling, find_caller
+    from loopwright.client.datasets import RemoteDataset
     from loopwright.client.declarations import (
         Approve,
         Canary,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from loopwright.client.external import External
     from loopwright.client.frames import read_table, to_parquet
     from loopwright.client.project import Project, Retrain
-    from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
+    from loopwright.client.remote import Remote, RemoteDeployment, connect
     from loopwright.client.tokens import find_token, keep_token
     from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 
@@ -51,7 +52,8 @@ __getattr__ = later(
         "external": ("External",),
         "frames": ("read_table", "to_parquet"),
         "project": ("Project", "Retrain"),
-        "remote": ("Remote", "RemoteDataset", "RemoteDeployment", "connect"),
+        "datasets": ("RemoteDataset",),
+        "remote": ("Remote", "RemoteDeployment", "connect"),
         "tokens": ("find_token", "keep_token"),
         "waiting": ("RemoteBacktest", "RemoteExecution", "RemoteJob"),
     },

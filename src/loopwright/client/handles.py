@@ -1,12 +1,14 @@
 """What declaring returns: handles that later declarations refer to, and that reach the running project."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.remote import Remote, RemoteDataset, RemoteDeployment, connect
+from loopwright.client.datasets import Moment, RemoteDataset
+from loopwright.client.frames import Table
+from loopwright.client.remote import Remote, RemoteDeployment, connect
 from loopwright.client.waiting import RemoteJob
 from loopwright.data import DatasetSpec
 from loopwright.features import AggregateViewSpec, ColumnViewSpec
@@ -16,6 +18,8 @@ from loopwright.serving import DeploymentSpec
 from loopwright.wire.rows import Rows
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from loopwright.client.project import Project
 
 
@@ -42,9 +46,29 @@ class Dataset:
         """The dataset on the running server."""
         return connect(project=self._project.name).dataset(self.spec.name)
 
-    def append(self, rows: Any, *, reason: str = "") -> RemoteJob:
+    def append(self, rows: Table, *, reason: str = "") -> RemoteJob:
         """Upload rows as a new version; returns the job, which can be waited for."""
         return self.remote.append(rows, reason=reason)
+
+    def upsert(self, rows: Table, *, known_at: str | None = None, reason: str = "") -> RemoteJob:
+        """Put rows in the place of those of the same key, and add those of new keys."""
+        return self.remote.upsert(rows, known_at=known_at, reason=reason)
+
+    def complete(
+        self, rows: Table, *, known_at: str | None = None, corrects: bool = False, reason: str = ""
+    ) -> RemoteJob:
+        """Fill in columns of rows that are there."""
+        return self.remote.complete(rows, known_at=known_at, corrects=corrects, reason=reason)
+
+    def read(
+        self,
+        *,
+        version: int | None = None,
+        columns: Sequence[str] | None = None,
+        as_known_at: Moment | None = None,
+    ) -> "pl.DataFrame":
+        """Return the rows of a version, the newest if none is named."""
+        return self.remote.read(version=version, columns=columns, as_known_at=as_known_at)
 
     def push(self, rows: Rows) -> int:
         """Send rows as they become known."""

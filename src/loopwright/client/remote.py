@@ -3,18 +3,17 @@
 import io
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.datasets import RemoteDataset
 from loopwright.client.declarations import Monitor
 from loopwright.client.external import Columns, External, declare_external
-from loopwright.client.frames import Table, to_parquet
+from loopwright.client.frames import Table
 from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 from loopwright.config import load_settings
-from loopwright.data import parse_dtype
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput
@@ -22,8 +21,7 @@ from loopwright.loop import ClosingTable, DeletionPlan, Provenance, Replayed, wi
 from loopwright.monitoring import MonitorSpec
 from loopwright.registry import Task
 from loopwright.store.types import Tombstone
-from loopwright.wire.endpoints import Endpoint, push_rows
-from loopwright.wire.rows import Rows
+from loopwright.wire.endpoints import Endpoint
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +70,7 @@ class Remote:
         """Return the deployment of that name."""
         return RemoteDeployment(self, name)
 
-    def dataset(self, name: str) -> "RemoteDataset":
+    def dataset(self, name: str) -> RemoteDataset:
         """Return the dataset of that name."""
         return RemoteDataset(self, name)
 
@@ -266,60 +264,6 @@ class RemoteDeployment(Endpoint):
 
     def __repr__(self) -> str:
         return f"<deployment {self.name} of {self._remote!r}>"
-
-
-class RemoteDataset:
-    """A dataset: appended versions and pushed rows."""
-
-    def __init__(self, remote: Remote, name: str) -> None:
-        self._remote = remote
-        self.name = name
-
-    def delete(self, version: int | None = None, *, reason: str) -> Tombstone:
-        """Delete the dataset with all its versions, or one of them.
-
-        Args:
-            version: Its number; None for the whole dataset.
-            reason: Why.
-        """
-        return self._remote.delete(f"dataset:{self.name}" + ("" if version is None else f"/{version}"), reason=reason)
-
-    def push(self, rows: Rows) -> int:
-        """Send rows as they become known; the online features see them at once.
-
-        Returns:
-            How many rows were taken.
-        """
-        return push_rows(self._remote.project, self.name, rows, self._remote.caller.gateway)
-
-    def __repr__(self) -> str:
-        return f"<dataset {self.name} of {self._remote!r}>"
-
-    def append(self, rows: "pl.DataFrame | str | Path", *, reason: str = "", replace: bool = False) -> RemoteJob:
-        """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
-
-        Args:
-            rows: A frame, or a file: Parquet, CSV as the dataset's source is written, JSON lines, Arrow, a workbook.
-            reason: Why, for the audit trail.
-            replace: True if these rows are all there is now.
-        """
-        blob = self._remote.caller.put_blob(self._remote.project, self._encoded(rows, replace=replace))
-        operation = "replace" if replace else "append"
-        job = self._remote.call(
-            "data.start_import", dataset=self.name, operation=operation, blobs=[blob], reason=reason
-        )
-        return RemoteJob(self._remote, job)
-
-    def _encoded(self, rows: "pl.DataFrame | str | Path", *, replace: bool) -> bytes:
-        """Return rows as Parquet; those of a file are read as the dataset's own files are, and were before."""
-        if not isinstance(rows, str | Path):
-            return to_parquet(rows)
-        declared = self._remote.call("data.get", dataset=self.name)
-        known = {}
-        if declared.newest is not None and not replace:
-            newest = self._remote.call("data.get_version", dataset=self.name, version=declared.newest)
-            known = {column.name: parse_dtype(column.dtype) for column in newest.raw}
-        return to_parquet(rows, declared.spec.source, known)
 
 
 def connect(url: str = "", *, project: str = "", token: str = "", gateway_url: str = "") -> Remote:

@@ -1,7 +1,7 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``fingerprints``, ``profiles``, ``quality``, ``read``, ``sources``) loads Polars, so
-it is imported only when somebody asks for it.
+What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``sources``) loads
+Polars, so it is imported only when somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ from loopwright.data.types import (
     SpecChange,
 )
 from loopwright.data.versions import (
-    appended_to,
+    built_on,
     diff_result,
     finish_import,
     get_head,
@@ -58,9 +58,9 @@ from loopwright.data.versions import (
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, fingerprints, profiles, quality, read, sources
+    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, sources
 
-__getattr__ = later(__name__, {}, ("diff", "fingerprints", "profiles", "quality", "read", "sources"))
+__getattr__ = later(__name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "sources"))
 
 __all__ = [
     "VERSION_STATES",
@@ -90,7 +90,7 @@ __all__ = [
     "SpecChange",
     "VersionQuarantined",
     "VersionReady",
-    "appended_to",
+    "built_on",
     "check_usable",
     "datasets",
     "declarations",
@@ -106,6 +106,7 @@ __all__ = [
     "get_version",
     "known",
     "late_feeds",
+    "layers",
     "list_datasets",
     "list_versions",
     "parse_dtype",

@@ -16,18 +16,23 @@ def schema_of(frame: pl.DataFrame) -> list[ColumnSchema]:
     return [ColumnSchema(name, dtype_text(dtype)) for name, dtype in frame.schema.items()]
 
 
-def admit(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+def admit(frame: pl.DataFrame, spec: DatasetSpec, *, is_part: bool = False) -> pl.DataFrame:
     """Return a frame in the shape a dataset stores: plain dtypes, microseconds, declared moments in UTC.
+
+    Args:
+        frame: Any.
+        spec: The declaration.
+        is_part: The rows have the key and any other columns, not all that are declared.
 
     Raises:
         InvalidInput: A declared column is missing, a moment names no zone, a key is null or a float, or a dtype
             cannot be held.
     """
-    _require_columns(frame, spec)
+    _require_columns(frame, spec, is_part=is_part)
     columns = [_plain(column) for column in frame.get_columns()]
     moments = {column for column in (spec.time, *(known.column for known in spec.known_at.values())) if column}
     frame = pl.DataFrame([_as_moment(column, spec) if column.name in moments else column for column in columns])
-    for name in dict.fromkeys([*spec.key, *([spec.time] if spec.time else [])]):
+    for name in dict.fromkeys([*spec.key, *([spec.time] if spec.time in frame.columns else [])]):
         _require_values(frame[name], name, "time" if name == spec.time else "key")
     for name in spec.key:
         if frame.schema[name].is_float():
@@ -118,9 +123,11 @@ def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
     )
 
 
-def _require_columns(frame: pl.DataFrame, spec: DatasetSpec) -> None:
+def _require_columns(frame: pl.DataFrame, spec: DatasetSpec, *, is_part: bool) -> None:
     declared = {"key": spec.key, "time": [spec.time] if spec.time else [], "personal": spec.personal}
-    for column, known in spec.known_at.items():
+    if is_part:
+        declared = {"key": spec.key}
+    for column, known in spec.known_at.items() if not is_part else ():
         declared[f"known_at.{column}"] = [known.column, *([] if column == "*" else [column])]
     for field, columns in declared.items():
         for name in columns:

@@ -8,10 +8,12 @@ import numpy as np
 import polars as pl
 
 from loopwright.data import read
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.fingerprints import row_hashes
+from loopwright.data.layers import PLACE, Layers
 from loopwright.data.profiles import ColumnProfile, Profile
 from loopwright.data.quality import sample_rows, show_value
-from loopwright.data.types import ColumnChange, ColumnSchema, DatasetVersion, Diff
+from loopwright.data.types import ColumnChange, ColumnSchema, DatasetVersion, Diff, Fragment
 from loopwright.store.blobs import BlobStore
 
 MOST_SAMPLES = 20
@@ -65,7 +67,7 @@ def diff_profiles(before: Profile, after: Profile) -> list[ColumnChange]:
 
 def diff_versions(before: DatasetVersion, after: DatasetVersion, blobs: BlobStore) -> Diff:
     """Return what changed between two versions of a dataset; either may be quarantined."""
-    old, new = _own_rows(before, after, blobs), _own_rows(after, before, blobs)
+    old, new = _differing_rows(before, after, blobs), _differing_rows(after, before, blobs)
     spec = after.spec or before.spec
     rows = diff_rows(old, new, spec.key if spec else [], spec.personal if spec else [])
     profiles = [read.read_profile(version, blobs) for version in (before, after)]
@@ -83,10 +85,32 @@ def diff_versions(before: DatasetVersion, after: DatasetVersion, blobs: BlobStor
     )
 
 
-def _own_rows(version: DatasetVersion, other: DatasetVersion, blobs: BlobStore) -> pl.DataFrame:
-    shared = {fragment.digest for fragment in other.fragments}
-    own = [fragment for fragment in version.fragments if fragment.digest not in shared]
-    return read.scan(msgspec.structs.replace(version, fragments=own), blobs, may_be_quarantined=True).collect()
+def _differing_rows(version: DatasetVersion, other: DatasetVersion, blobs: BlobStore) -> pl.DataFrame:
+    """Return the rows of a version that may not be the same in another: what both share is not opened."""
+    corrected = {target for one in (version, other) for part in one.fragments for target in part.targets}
+
+    def name(fragment: Fragment) -> object:  # of rows that nothing corrects the content is enough
+        is_plain = fragment.kind == "rows" and fragment.place not in corrected
+        return fragment.digest if is_plain else fragment.place
+
+    ours, theirs = ({name(part): part for part in one.fragments} for one in (version, other))
+    own = [part for key, part in ours.items() if key not in theirs and part.kind == "rows"]
+    above = [part for part in version.fragments if part.kind != "rows"]
+    changes = [part for part in above if name(part) not in theirs]
+    changes += [part for key, part in theirs.items() if part.kind != "rows" and key not in ours]
+    targets = {target for part in changes for target in part.targets}
+    targets -= {part.place for part in own}
+    touched = [part for part in version.fragments if part.kind == "rows" and part.place in targets]
+    schema = {column.name: parse_dtype(column.dtype) for column in version.schema}
+    layers = Layers([*own, *touched, *above], schema, blobs)
+    is_differing = np.zeros(layers.height, np.bool_)
+    for start, end in layers.ranges_of(own):
+        is_differing[start:end] = True
+    for part in changes:
+        is_differing[layers.places_of(part).to_numpy()] = True
+    places = pl.Series(PLACE, np.flatnonzero(is_differing), pl.UInt32).to_frame().lazy()
+    rows = layers.scan(list(schema), has_place=True).join(places, on=PLACE, how="semi", maintain_order="left")
+    return rows.drop(PLACE).collect()
 
 
 def _hashed(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:

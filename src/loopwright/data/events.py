@@ -1,8 +1,8 @@
 """Events of data: declarations, imports, versions and their quarantine, diffs."""
 
-from typing import Any, Literal
+from typing import Any
 
-from loopwright.data.types import CheckSpec, SpecChange
+from loopwright.data.types import CheckSpec, Operation, SpecChange
 from loopwright.kernel.events import Facts, event
 
 
@@ -19,7 +19,7 @@ class ImportStarted(Facts, frozen=True):
     """Rows are on their way into a dataset."""
 
     job_id: str
-    operation: Literal["append", "replace"]
+    operation: Operation
 
 
 @event("data.import_unchanged")
@@ -46,7 +46,7 @@ class VersionReady(Facts, frozen=True, omit_defaults=True):
 
     dataset: str
     version: int
-    operation: Literal["append", "replace"]
+    operation: Operation
     parent: int | None
     digest: str
     rows: int
@@ -54,6 +54,7 @@ class VersionReady(Facts, frozen=True, omit_defaults=True):
     rows_added: int
     job_id: str = ""
     is_released: bool = False
+    rows_changed: int = 0
 
 
 @event("data.version_quarantined")

@@ -12,6 +12,7 @@ from loopwright.data import profiles, quality, read
 from loopwright.data.columns import align, schema_of
 from loopwright.data.fingerprints import Hashes, hash_columns, row_hashes, sum_rows
 from loopwright.data.keys import KeyIndex
+from loopwright.data.layers import MOST_FRAGMENT_ROWS
 from loopwright.data.quarantine import blocking
 from loopwright.data.types import (
     CheckResult,
@@ -27,7 +28,6 @@ from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import BlobRef
 
-MOST_FRAGMENT_ROWS = 262_144
 _GROUP_ROWS = 65_536
 _SHOWN = 3
 _KEEP_REASON = "a key names one row; append adds rows and never changes them"
@@ -58,11 +58,11 @@ def build_version(
     index = KeyIndex(spec.key) if index is None else index
     frame, misfits = align(frame, parent.schema) if parent is not None else (frame, [])
     if misfits and is_append:
-        raise _schema_changed(spec.name, misfits)
+        raise refuse_schema(spec.name, misfits)
     height = frame.height
     # Sorted by time, then key: fragments then cover short stretches, so that a read of a day opens few of them, and the
     # same rows in another order become the same bytes.
-    frame = _drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
+    frame = drop_repeats(frame.sort([*([spec.time] if spec.time else []), *spec.key]), spec)
     hashed = hash_columns(frame)
     keys = row_hashes(frame.select(spec.key), hashed)
     if is_append and parent is not None:
@@ -89,7 +89,7 @@ def build_version(
         row_sum=sum_rows(row_hashes(frame, hashed)),
         profile=_profile(frame, hashed, parent if is_append else None, blobs),
         checks=[*_schema_checks(misfits), *checks],
-        failing=blobs.put(_parquet(failing)) if failing is not None and failing.height else None,
+        failing=blobs.put(to_parquet(failing)) if failing is not None and failing.height else None,
         dropped_rows=height - frame.height,
         reason=request.reason,
     )
@@ -120,14 +120,15 @@ def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> 
     """Store sorted rows as Parquet blobs of at most 262,144 rows."""
     fragments = []
     for rows in frame.iter_slices(MOST_FRAGMENT_ROWS) if frame.height else []:
-        ref = blobs.put(_parquet(rows))
+        ref = blobs.put(to_parquet(rows))
         start_at, end_at = time_range(rows, time)
         newest = None if end_at is None else end_at - 1
         fragments.append(Fragment(ref.digest, ref.size_bytes, rows.height, start_at, newest))
     return fragments
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def to_parquet(frame: pl.DataFrame) -> bytes:
+    """Return the bytes of a fragment."""
     # A column of nothing but nulls has no dtype yet; readers fill it in from the version's schema.
     empty = [name for name, dtype in frame.schema.items() if dtype == pl.Null]
     frame = frame.drop(empty) if empty else frame
@@ -142,7 +143,7 @@ def _schema(frame: pl.DataFrame, parent: DatasetVersion | None) -> list[ColumnSc
     return [known.get(column.name, column) if column.dtype == "Null" else column for column in schema_of(frame)]
 
 
-def _drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
+def drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     """Drop rows that repeat another one exactly; refuse two different rows of one key."""
     if not frame.select(spec.key).is_duplicated().any():
         return frame
@@ -150,7 +151,8 @@ def _drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     frame = frame[np.sort(first)]
     twice = frame.filter(pl.struct(spec.key).is_duplicated())
     if twice.height:
-        raise _same_key(twice, spec, "come twice with different values", "keep one row a key in the transform")
+        step = "keep one row a key in the transform"
+        raise refuse_keys(twice, spec, "come twice with different values", "a key names one row", step)
     return frame
 
 
@@ -169,12 +171,13 @@ def _find_known(
     """
     is_known = np.zeros(frame.height, np.bool_)
     if spec.time in spec.key:
-        fragments = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
+        holding = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
     else:
-        fragments = index.fragments_with(keys, parent, blobs)
-    if not fragments or not frame.height:
+        holding = index.fragments_with(keys, parent, blobs)
+    if not holding or not frame.height:
         return is_known
-    meeting = msgspec.structs.replace(parent, fragments=fragments)
+    opened = [part for part in parent.fragments if part.kind != "rows" or part in holding]
+    meeting = msgspec.structs.replace(parent, fragments=opened)
     known = read.scan(meeting, blobs).join(frame.lazy().select(spec.key), on=spec.key, how="semi").collect()
     if known.height:
         columns = [name for name in frame.columns if name in known.columns]
@@ -182,7 +185,7 @@ def _find_known(
         changed = frame.filter(~is_known).join(known, on=spec.key, how="semi", maintain_order="left")
         if changed.height:
             what = f"are in version {parent.version} with other values"
-            raise _same_key(changed, spec, what, "import with replace")
+            raise refuse_keys(changed, spec, what, _KEEP_REASON, "import with upsert, or with replace")
     return is_known
 
 
@@ -194,7 +197,8 @@ def _profile(
     return blobs.put(profiles.to_bytes(profile if below is None else profiles.merge(below, profile)))
 
 
-def _schema_changed(dataset: str, misfits: Sequence[str]) -> InvalidInput:
+def refuse_schema(dataset: str, misfits: Sequence[str]) -> InvalidInput:
+    """Return the error of rows that lack columns or have them in other dtypes."""
     return InvalidInput(
         f"these rows do not fit dataset {dataset}: {'; '.join(misfits)}",
         field=misfits[0].split(" ")[1],
@@ -211,13 +215,14 @@ def _schema_checks(misfits: Sequence[str]) -> list[CheckResult]:
     ]
 
 
-def _same_key(rows: pl.DataFrame, spec: DatasetSpec, what: str, next_step: str) -> InvalidInput:
+def refuse_keys(rows: pl.DataFrame, spec: DatasetSpec, what: str, rule: str, next_step: str) -> InvalidInput:
+    """Return the error of rows that cannot be taken, with the keys of the first of them."""
     samples = quality.sample_rows(rows.select(spec.key).head(quality.MOST_SAMPLES), spec.personal)
     shown = "; ".join(", ".join(f"{name}={value}" for name, value in row.items()) for row in samples[:_SHOWN])
     return InvalidInput(
         f"{rows.height} rows of dataset {spec.name} {what}: {shown}",
         field=", ".join(spec.key),
-        rule=_KEEP_REASON,
+        rule=rule,
         next_step=next_step,
         details={"samples": samples},
     )

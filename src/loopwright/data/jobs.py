@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from loopwright.data import sources, versions
+from loopwright.data.changes import build_change
 from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
 from loopwright.data.dtypes import dtype_text, parse_dtype
@@ -17,7 +18,7 @@ from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
 from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
 from loopwright.store.work import JobContext, job
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit, check_texts_fit
@@ -58,16 +59,23 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     folder.mkdir(parents=True)
     try:
         rows, raw = _read_rows(context, request, folder)
-        frame = admit(rows, request.spec)
+        frame = admit(rows, request.spec, is_part=request.operation in ("complete", "delete"))
         check_texts_fit(frame)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     context.progress(f"{frame.height} rows read")
-    start_at, end_at = key_range(frame, request.spec)
+    is_change = request.operation in ("upsert", "complete", "delete")
+    start_at, end_at = (None, None) if is_change else key_range(frame, request.spec)
     index = KeyIndex(request.spec.key, context.state_dir / "keys" / context.project / dataset)
     for _ in range(_TRIES):
         parent = context.call(versions.newest_version, dataset=dataset, start_at=start_at, end_at=end_at)
-        imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
+        if is_change and parent is not None:
+            imported = build_change(frame, request, parent, context.blobs, job.event_at, index)
+        elif request.operation in ("complete", "delete"):
+            step = "import rows first"
+            raise NotFound(f"dataset {dataset} has no version to {request.operation}", field="dataset", next_step=step)
+        else:
+            imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
         imported = msgspec.structs.replace(imported, raw=raw)
         result = context.call(versions.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
@@ -95,6 +103,8 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     try:
         check_rows_fit(rows)
         raw = _raw_schema(rows, known)
+        if request.operation in ("complete", "delete"):  # they speak of rows as they are after the transform
+            return _unchanged(rows.collect(), files, found), [] if before is None else before.raw
         if spec.transform is None:
             return _unchanged(rows.collect(), files, found), raw
         given, out = folder / "raw.parquet", folder / "out.parquet"

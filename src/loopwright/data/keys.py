@@ -51,15 +51,16 @@ class KeyIndex:
             version: With all its fragments.
             blobs: Where they are stored.
         """
-        if unknown := [fragment for fragment in version.fragments if fragment.digest not in self._hashes]:
+        whole = [fragment for fragment in version.fragments if fragment.kind == "rows"]
+        if unknown := [fragment for fragment in whole if fragment.digest not in self._hashes]:
             rows = read.scan(msgspec.structs.replace(version, fragments=unknown), blobs, self._key)
             self.remember(unknown, row_hashes(rows.collect()))
-        parts = [self._hashes[fragment.digest] for fragment in version.fragments]
+        parts = [self._hashes[fragment.digest] for fragment in whole]
         if not parts:
             return []
         hits = pl.Series(np.concatenate(parts)).is_in(pl.Series(keys).implode()).arg_true().to_numpy()
         stops = np.cumsum([len(part) for part in parts])
-        return [version.fragments[index] for index in np.unique(np.searchsorted(stops, hits, side="right"))]
+        return [whole[index] for index in np.unique(np.searchsorted(stops, hits, side="right"))]
 
     def remember(self, fragments: Sequence[Fragment], keys: Hashes) -> None:
         """Add fragments whose rows, one fragment after the other, have these hashes of keys: uint64 (n,)."""

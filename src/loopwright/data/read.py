@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from loopwright.data import profiles
+from loopwright.data import layers, profiles
 from loopwright.data.dtypes import parse_dtype
+from loopwright.data.known import known_moment
+from loopwright.data.layers import Layers
 from loopwright.data.quarantine import check_usable
-from loopwright.data.types import DatasetVersion, Fragment
+from loopwright.data.types import DatasetVersion, Fragment, KnownAt
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 
@@ -35,6 +37,82 @@ def scan(
         Quarantined: The version is quarantined.
         InvalidInput: A column is unknown, or the dataset has no time to select by.
     """
+    schema, wanted = _columns_of(version, columns, may_be_quarantined=may_be_quarantined)
+    time = _time_of(version, start_at, end_at)
+    rows = _open(version, blobs, schema, start_at, end_at).scan(list(dict.fromkeys([*wanted, *time])))
+    if time:
+        rows = rows.filter(_between(time[0], schema[time[0]], start_at, end_at))
+    return rows.select(wanted)
+
+
+def stages(
+    version: DatasetVersion,
+    blobs: BlobStore,
+    columns: Sequence[str] | None = None,
+    above: Sequence[Fragment] | None = None,
+) -> pl.LazyFrame:
+    """Return every state in which each row of a version was: once as it came, and again for each change it saw.
+
+    Beside each column whose values changed there are ``layers.KNOWN`` and ``layers.SUPERSEDED``, and ``layers.STAGE``
+    numbers a row's states; of a version without changes they are not there.
+
+    Args:
+        version: With its fragments.
+        blobs: Where they are stored.
+        columns: Only these; None for all.
+        above: Only the rows that these fragments of cells changed; None for all.
+    """
+    schema, wanted = _columns_of(version, columns)
+    return Layers(version.fragments, schema, blobs).stages(wanted, above)
+
+
+def as_known_at(
+    version: DatasetVersion, blobs: BlobStore, at_us: int, columns: Sequence[str] | None = None
+) -> pl.LazyFrame:
+    """Return the rows of a version as they were known at a moment, in no order.
+
+    A value that became known later is null, or what it was before; a row of which neither the key nor any of the
+    columns was known is not there. Rows that were taken away are not shown, whenever that was.
+
+    Args:
+        version: With its fragments.
+        blobs: Where they are stored.
+        at_us: Microseconds UTC.
+        columns: Only these; None for all.
+
+    Raises:
+        InvalidInput: The dataset has no time, so nobody can say when its rows became known.
+    """
+    schema, wanted = _columns_of(version, columns)
+    assert version.spec is not None
+    spec, moments = version.spec, {name: known_moment(version.spec, name) for name in schema}
+    used = dict.fromkeys([*wanted, *spec.key, *(moment.column for moment in moments.values())])
+    rows = Layers(version.fragments, schema, blobs).stages(list(used))
+    there = set(rows.collect_schema())
+    at = {name: _known(name, moments[name], there) for name in dict.fromkeys([*wanted, *spec.key])}
+    is_seen = pl.any_horizontal(known <= at_us for known in at.values())
+    seen = {
+        name: pl.when(at[name] <= at_us).then(name).otherwise(None).alias(name)
+        for name in wanted
+        if name not in spec.key
+    }
+    if layers.STAGE not in there:
+        return rows.filter(is_seen).with_columns(seen.values()).select(wanted)
+    last = [pl.col(name).filter(at[name] <= at_us).last().alias(name) for name in seen]
+    order = rows.filter(is_seen).sort(layers.STAGE, maintain_order=True)
+    return order.group_by(spec.key, maintain_order=True).agg(last).select(wanted)
+
+
+def _known(name: str, declared: KnownAt, there: set[str]) -> pl.Expr:
+    """When the values of a column became known, microseconds UTC."""
+    moment = pl.col(declared.column).dt.epoch("us") + declared.after_us
+    return pl.coalesce(layers.KNOWN + name, moment) if layers.KNOWN + name in there else moment
+
+
+def _columns_of(
+    version: DatasetVersion, columns: Sequence[str] | None, *, may_be_quarantined: bool = False
+) -> tuple[dict[str, pl.DataType], list[str]]:
+    """Return the dtypes of a version that may be used, and which columns are wanted."""
     if not (may_be_quarantined and version.state == "quarantined"):
         check_usable(version)
     schema = {column.name: parse_dtype(column.dtype) for column in version.schema}
@@ -44,14 +122,13 @@ def scan(
         raise InvalidInput(
             f"dataset {version.dataset} has no column {unknown[0]}", field="columns", value=unknown[0], rule=rule
         )
-    fragments = [fragment for fragment in version.fragments if overlaps(fragment, start_at, end_at)]
-    if not fragments:
-        return pl.LazyFrame(schema=schema).select(wanted)
-    paths = [blobs.path(fragment.digest) for fragment in fragments]
-    rows = pl.scan_parquet(paths, schema=schema, missing_columns="insert", glob=False)
-    if start_at is not None or end_at is not None:
-        rows = rows.filter(_between(version, schema, start_at, end_at))
-    return rows.select(wanted)
+    return schema, wanted
+
+
+def _open(
+    version: DatasetVersion, blobs: BlobStore, schema: dict[str, pl.DataType], start_at: int | None, end_at: int | None
+) -> Layers:
+    return Layers([part for part in version.fragments if overlaps(part, start_at, end_at)], schema, blobs)
 
 
 def overlaps(fragment: Fragment, start_at: int | None, end_at: int | None) -> bool:
@@ -67,16 +144,20 @@ def read_profile(version: DatasetVersion, blobs: BlobStore) -> profiles.Profile 
     return None if version.profile_digest is None else profiles.from_bytes(blobs.get(version.profile_digest))
 
 
-def _between(
-    version: DatasetVersion, schema: dict[str, pl.DataType], start_at: int | None, end_at: int | None
-) -> pl.Expr:
+def _time_of(version: DatasetVersion, start_at: int | None, end_at: int | None) -> list[str]:
+    """Return the column that rows are selected by, none if all are."""
+    if start_at is None and end_at is None:
+        return []
     time = version.spec.time if version.spec is not None else None
     if time is None:
         raise InvalidInput(f"dataset {version.dataset} has no time to select by", field="start_at", rule="declare time")
-    moment = pl.col(time)
-    bounds = []
+    return [time]
+
+
+def _between(time: str, dtype: pl.DataType, start_at: int | None, end_at: int | None) -> pl.Expr:
+    moment, bounds = pl.col(time), []
     if start_at is not None:
-        bounds.append(moment >= pl.lit(start_at).cast(schema[time]))
+        bounds.append(moment >= pl.lit(start_at).cast(dtype))
     if end_at is not None:
-        bounds.append(moment < pl.lit(end_at).cast(schema[time]))
+        bounds.append(moment < pl.lit(end_at).cast(dtype))
     return pl.all_horizontal(bounds)

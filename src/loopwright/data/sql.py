@@ -165,7 +165,7 @@ def find_head(tx: Tx, dataset: str, version: int) -> tuple[DatasetVersion, list[
 
 
 def find_base(tx: Tx, dataset: str, version: int) -> int:
-    """Return the version that the chain of appends of a version stands on."""
+    """Return the version that the chain of changes of a version stands on."""
     statement = select(dataset_versions.c.base).where(
         dataset_versions.c.project_id == tx.project,
         dataset_versions.c.dataset == dataset,
@@ -191,11 +191,11 @@ def list_versions(
     return [read_row(row, DatasetVersion, fragments=[]) for row in tx.execute(statement)]
 
 
-def appended_to(tx: Tx, dataset: str, version: int) -> list[int]:
-    """Return the versions that were appended to one, whatever their state."""
+def built_on(tx: Tx, dataset: str, version: int) -> list[int]:
+    """Return the versions that hold the rows of one and what came to them, whatever their state."""
     v = dataset_versions
     statement = select(v.c.version).where(v.c.project_id == tx.project, v.c.dataset == dataset, v.c.parent == version)
-    return list(tx.connection.scalars(statement.where(v.c.operation == "append").order_by(v.c.version)))
+    return list(tx.connection.scalars(statement.where(v.c.operation != "replace").order_by(v.c.version)))
 
 
 def has_version(tx: Tx, dataset: str, version: int) -> bool:
@@ -224,7 +224,8 @@ def _fragments(tx: Tx, version: Row[Any], during: tuple[int | None, int | None])
         statement = statement.where(or_(table.c.event_at_max.is_(None), table.c.event_at_max >= start_at))
     if end_at is not None:
         statement = statement.where(or_(table.c.event_at_min.is_(None), table.c.event_at_min < end_at))
-    return [read_row(row, Fragment) for row in tx.execute(statement, _held_by(tx, version))]
+    rows = tx.execute(statement, _held_by(tx, version))
+    return [read_row(row, Fragment, place=(row.version, row.ordinal)) for row in rows]
 
 
 def _held_by(tx: Tx, version: Row[Any]) -> dict[str, Any]:

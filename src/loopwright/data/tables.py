@@ -23,7 +23,7 @@ dataset_versions = Table(
     Column("state", Text, nullable=False),
     Column("operation", Text, nullable=False),
     Column("parent", Moment),
-    # The replace (or first version) that the chain of appends stands on.
+    # The replace (or first version) that the chain of changes stands on.
     Column("base", Moment, nullable=False),
     Column("digest", Text, nullable=False),
     Column("row_sum", Text, nullable=False),
@@ -54,6 +54,8 @@ dataset_fragments = Table(
     Column("rows", Moment, nullable=False),
     Column("event_at_min", Moment),
     Column("event_at_max", Moment),
+    Column("kind", Text, nullable=False, server_default="rows"),
+    Column("targets", Json, nullable=False, server_default="[]"),
 )
 
 dataset_imports = Table(

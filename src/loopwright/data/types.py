@@ -9,6 +9,14 @@ from loopwright.kernel.digests import Digest
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
 
+Operation = Literal["append", "replace", "upsert", "complete", "delete"]
+"""What an import does with its rows.
+
+``append`` adds them and ``replace`` makes them the whole content; ``upsert`` adds those of new keys and puts the others
+in the place of those of the same key; ``complete`` fills in columns of rows that are there; ``delete`` takes the rows
+of these keys away.
+"""
+
 RowSum = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """A sum of row hashes: two lanes of 64 bits in hexadecimal."""
 
@@ -119,14 +127,25 @@ class CheckResult(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+FragmentPlace = tuple[int, int]
+"""What names a fragment of a dataset: the version that added it, and its place among those of that version."""
+
+
 class Fragment(msgspec.Struct, frozen=True):
-    """One immutable Parquet blob of a version. Times are event times, microseconds UTC; None without a time column."""
+    """One immutable Parquet blob of a version. Times are event times, microseconds UTC; None without a time column.
+
+    ``kind`` is ``rows``; ``cells``, values that came later for rows of other fragments; or ``removed``, such rows that
+    are no more. ``targets`` are those other fragments. ``place`` is None until a version holds it.
+    """
 
     digest: Digest
     size_bytes: int
     rows: int
     event_at_min: int | None = None
     event_at_max: int | None = None
+    kind: Literal["rows", "cells", "removed"] = "rows"
+    targets: list[FragmentPlace] = []
+    place: FragmentPlace | None = None
 
 
 VERSION_STATES = {
@@ -140,6 +159,8 @@ VERSION_STATES = {
 class DatasetVersion(msgspec.Struct, frozen=True):
     """Immutable content-addressed state of a dataset: the fragments of ``parent`` and new ones, or (replace) new ones.
 
+    Of fragments that follow each other the later ones correct the earlier: see ``Fragment.kind``.
+
     ``digest`` covers schema and content, not their order of arrival in fragments. ``raw`` are the columns as they were
     read, before the transform; the next append reads its files so. ``spec`` is the declaration it was
     imported under, ``row_sum`` the order-free sum of row hashes behind the digest, ``failing_digest`` a Parquet blob of
@@ -149,7 +170,7 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     dataset: str
     version: int
     state: str
-    operation: Literal["append", "replace"]
+    operation: Operation
     parent: int | None
     digest: Digest
     schema: list[ColumnSchema]
@@ -202,13 +223,16 @@ class Declared(msgspec.Struct, frozen=True):
 class ImportRequest(Work, frozen=True):
     """An import to be done: the declaration when it was asked for, and what to do with the rows.
 
-    ``blobs`` are raw Parquet that was sent; None reads the declared source.
+    ``blobs`` are raw Parquet that was sent; None reads the declared source. ``known_at`` names a column of the rows
+    that says when their values became known. ``corrects`` lets ``complete`` change values that are there.
     """
 
     spec: DatasetSpec
-    operation: Literal["append", "replace"]
+    operation: Operation
     blobs: list[BlobRef] | None = None
     reason: str = ""
+    known_at: str | None = None
+    corrects: bool = False
 
 
 @job_kind("data.diff", needs_person=False)
@@ -223,11 +247,12 @@ class DiffRequest(Work, frozen=True):
 class ImportedRows(msgspec.Struct, frozen=True):
     """What an import job made, ready to become a version on top of ``parent``, the newest ready one it looked at.
 
-    ``fragments``, ``rows`` and ``row_sum`` are those of the new rows alone; ``profile`` is of the whole version.
+    ``fragments`` are the new ones alone; ``rows`` and ``row_sum`` are what they add, below zero where rows go.
+    ``changed_rows`` were there and are not what they were. ``profile`` is of the whole version.
     """
 
     dataset: str
-    operation: Literal["append", "replace"]
+    operation: Operation
     parent: int | None
     spec: DatasetSpec
     schema: list[ColumnSchema]
@@ -240,14 +265,15 @@ class ImportedRows(msgspec.Struct, frozen=True):
     dropped_rows: int = 0
     reason: str = ""
     raw: list[ColumnSchema] = []
+    changed_rows: int = 0
 
 
 class ImportResult(msgspec.Struct, frozen=True):
     """How an import ended.
 
     ``state`` is ``ready``, ``quarantined``, ``unchanged`` (the newest version has this content already), ``failed``, or
-    ``stale``: another import came first, build again on ``version``. ``rows`` were added, ``dropped_rows`` were exact
-    repeats.
+    ``stale``: another import came first, build again on ``version``. ``rows`` were added (below zero: taken away),
+    ``changed_rows`` got other values, ``dropped_rows`` were exact repeats.
     """
 
     state: Literal["ready", "quarantined", "unchanged", "failed", "stale"]
@@ -255,6 +281,7 @@ class ImportResult(msgspec.Struct, frozen=True):
     rows: int = 0
     dropped_rows: int = 0
     message: str = ""
+    changed_rows: int = 0
 
 
 class ColumnChange(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Verbs of dataset versions: import, look at, release from quarantine, compare."""
 
-from typing import Any, Literal
+from typing import Any
 
 from loopwright.data import datasets, sql
 from loopwright.data.events import (
@@ -12,6 +12,7 @@ from loopwright.data.events import (
     VersionReady,
 )
 from loopwright.data.quarantine import blocking, check_usable, explain_quarantine
+from loopwright.data.row_sums import add_row_sums
 from loopwright.data.types import (
     VERSION_STATES,
     ColumnSchema,
@@ -21,6 +22,7 @@ from loopwright.data.types import (
     ImportedRows,
     ImportRequest,
     ImportResult,
+    Operation,
 )
 from loopwright.governance import lineage
 from loopwright.kernel.digests import Digest
@@ -35,7 +37,6 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 from loopwright.store.work import kind_of
 
-_MASK = (1 << 64) - 1
 _MOST_LISTED = 1000
 
 
@@ -44,17 +45,24 @@ def start_import(
     tx: Tx,
     *,
     dataset: str,
-    operation: Literal["append", "replace"] = "append",
+    operation: Operation = "append",
     blobs: list[BlobRef] | None = None,
     reason: str = "",
+    known_at: str | None = None,
+    corrects: bool = False,
 ) -> Job:
     """Queue an import: rows become a new version once they are checked.
 
     Args:
         dataset: A declared dataset.
-        operation: ``append`` adds rows to the newest version, ``replace`` makes them the whole content.
+        operation: ``append`` adds rows to the newest version, ``replace`` makes them the whole content, ``upsert`` adds
+            those of new keys and puts the others in the place of those of the same key. ``complete`` fills in columns
+            of rows that are there: keys and these columns, as after the transform. ``delete`` takes rows away by key.
         blobs: Raw Parquet that is already in the blob store; None reads the declared source.
         reason: Why.
+        known_at: A column of the rows that says when their values became known; of ``upsert`` and ``complete``. None
+            for what the declaration says, if the rows tell that moment, else for now.
+        corrects: ``complete`` may also change values that are there.
     """
     spec = datasets.get(tx, dataset=dataset).spec
     if blobs is None and spec.source.is_sent:
@@ -63,8 +71,14 @@ def start_import(
     if blobs is not None and not blobs:
         raise InvalidInput("no rows were sent", field="blobs", value="[]", rule="at least one Parquet blob")
     tx.keep_blobs(*(blobs or []))
+    if known_at is not None and operation not in ("upsert", "complete"):
+        rule = "upsert or complete; other rows became known as the dataset declares"
+        raise InvalidInput(
+            "these rows say nothing of when they became known", field="known_at", value=known_at, rule=rule
+        )
     ref = tx.ref("dataset", dataset)
-    job = tx.start_job(ImportRequest(spec=spec, operation=operation, blobs=blobs, reason=reason), ref)
+    request = ImportRequest(spec, operation, blobs, reason, known_at=known_at, corrects=corrects)
+    job = tx.start_job(request, ref)
     tx.emit(ImportStarted(job_id=job.job_id, operation=operation), ref, reason=reason)
     return job
 
@@ -205,9 +219,9 @@ def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVers
     return [get_version(tx, dataset=dataset, version=number) for number, checks in checked if blocking(checks)]
 
 
-def appended_to(tx: Tx, *, dataset: str, version: int) -> list[int]:
-    """Return the versions that were appended to one, so that its rows are theirs too."""
-    return sql.appended_to(tx, dataset, version)
+def built_on(tx: Tx, *, dataset: str, version: int) -> list[int]:
+    """Return the versions that were built on one, so that its rows are theirs too."""
+    return sql.built_on(tx, dataset, version)
 
 
 def require_version(tx: Tx, *, dataset: str, version: int) -> None:
@@ -283,13 +297,6 @@ def content_digest(schema: list[ColumnSchema], rows: int, row_sum: str) -> str:
     return digest_of({"schema": columns, "rows": rows, "row_sum": row_sum})
 
 
-def add_row_sums(left: str, right: str) -> str:
-    """Return the sum of two row sums: two lanes of 64 bits, as hexadecimal letters."""
-    # Added, not hashed again: an append knows the digest of the whole from its own rows and the sum before them.
-    lanes = [(int(left[at : at + 16] or "0", 16) + int(right[at : at + 16] or "0", 16)) & _MASK for at in (0, 16)]
-    return f"{lanes[0]:016x}{lanes[1]:016x}"
-
-
 def _last(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | None:
     newest = sql.list_versions(tx, dataset, limit=1, state=state)
     return newest[0] if newest else None
@@ -299,7 +306,7 @@ def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None)
     last = _last(tx, imported.dataset)
     # A number is given once: refs to a version that was deleted lead to its tombstone, never to another version.
     taken = max(0 if last is None else last.version, last_deleted_version(tx, "dataset", imported.dataset))
-    below = newest if imported.operation == "append" else None
+    below = None if imported.operation == "replace" else newest
     rows = imported.rows + (below.rows if below else 0)
     row_sum = add_row_sums(below.row_sum if below else "", imported.row_sum)
     return DatasetVersion(
@@ -341,8 +348,8 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
         # The same bad rows sent again are the same quarantined version.
         message = explain_quarantine(last)
         return ImportResult("quarantined", last.version, 0, imported.dropped_rows, message)
-    # Fragments are kept once, by the version that added them; the base says where the chain of appends begins.
-    below = version.parent if imported.operation == "append" else None
+    # Fragments are kept once, by the version that added them; the base says where the chain of changes begins.
+    below = None if imported.operation == "replace" else version.parent
     base = version.version if below is None else sql.find_base(tx, version.dataset, below)
     blobs = [BlobRef(fragment.digest, fragment.size_bytes) for fragment in imported.fragments]
     tx.keep_blobs(*blobs, imported.profile, *([imported.failing] if imported.failing else []))
@@ -355,12 +362,20 @@ def _record(tx: Tx, job_id: str, imported: ImportedRows, version: DatasetVersion
         facts = VersionQuarantined(dataset=version.dataset, version=version.version, job_id=job_id, checks=checks)
         tx.emit(facts, ref, reason=message)
         return ImportResult("quarantined", version.version, imported.rows, imported.dropped_rows, message)
-    _emit_ready(tx, version, version.reason, rows_added=imported.rows, job_id=job_id)
-    return ImportResult("ready", version.version, imported.rows, imported.dropped_rows)
+    changed = imported.changed_rows
+    _emit_ready(tx, version, version.reason, rows_added=imported.rows, rows_changed=changed, job_id=job_id)
+    return ImportResult("ready", version.version, imported.rows, imported.dropped_rows, changed_rows=changed)
 
 
 def _emit_ready(
-    tx: Tx, version: DatasetVersion, reason: str, *, rows_added: int, job_id: str = "", is_released: bool = False
+    tx: Tx,
+    version: DatasetVersion,
+    reason: str,
+    *,
+    rows_added: int,
+    rows_changed: int = 0,
+    job_id: str = "",
+    is_released: bool = False,
 ) -> None:
     facts = VersionReady(
         dataset=version.dataset,
@@ -371,6 +386,7 @@ def _emit_ready(
         rows=version.rows,
         warnings=[result.message for result in version.checks if not result.passed],
         rows_added=rows_added,
+        rows_changed=rows_changed,
         job_id=job_id,
         is_released=is_released,
     )

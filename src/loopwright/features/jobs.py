@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from loopwright import data
-from loopwright.data import DatasetVersion, read
+from loopwright.data import DatasetVersion, Fragment, read
 from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
@@ -59,9 +59,12 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
             store.forget(view.key)
         done = store.filled(view.key)
         fresh = [fragment for fragment in version.fragments if fragment.digest not in done]
+        if done and any(fragment.kind == "removed" for fragment in fresh):
+            store.forget(view.key)  # nothing tells which of its values came from the rows that went
+            fresh = version.fragments
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
         until_us, rows, entities = args.until_us + DAY_US, 0, 0
-        of_version = _version_slices(view, msgspec.structs.replace(version, fragments=fresh), context.blobs, until_us)
+        of_version = _version_slices(view, version, fresh, context.blobs, until_us)
         for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
             filled = store.fill(view, frame, whole, until_us)
             rows, entities = rows + filled.rows, entities + filled.changed
@@ -80,24 +83,39 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     return {"rows": rows, "entities": entities}
 
 
-def _version_slices(view: BoundView, version: DatasetVersion, blobs: BlobStore, until_us: int) -> Iterator[_Slice]:
-    """Yield the rows that can still answer: of windows by event time, those no older than the longest."""
+def _version_slices(
+    view: BoundView, version: DatasetVersion, fresh: list[Fragment], blobs: BlobStore, until_us: int
+) -> Iterator[_Slice]:
+    """Yield the rows that can still answer: of windows by event time, those no older than the longest.
+
+    Of rows that changed every state is there, as each was the answer for a time.
+    """
     time, known = view.dataset.time, view.dataset.known_at.values()
     used = used_columns(view.view)
     names = dict.fromkeys([*view.dataset.key, time, view.view.entity, *used, *(moment.column for moment in known)])
+    there = {column.name for column in version.schema}
+    columns = [name for name in names if name in there]
     oldest = None
     if isinstance(view.view, AggregateViewSpec) and view.view.counts == "event" and version.fragments:
         newest = max(fragment.event_at_max or until_us for fragment in version.fragments)
         oldest = min(newest, until_us) - max(view.view.windows_us) - SLACK_US
-    for fragments in slices(version.fragments, MOST_ROWS):
-        scan = read.scan(msgspec.structs.replace(version, fragments=fragments), blobs)
-        is_there = set(scan.collect_schema().names())
-        scan = scan.select([name for name in names if name in is_there])
+    above = [fragment for fragment in version.fragments if fragment.kind != "rows"]
+    whole = [fragment for fragment in fresh if fragment.kind == "rows"]
+    places = {fragment.place for fragment in whole}
+    parts: list[tuple[DatasetVersion, list[Fragment], list[Fragment] | None]] = [
+        (msgspec.structs.replace(version, fragments=[*part, *above]), part, None) for part in slices(whole, MOST_ROWS)
+    ]
+    for cells in fresh:
+        if cells.kind != "rows":
+            is_read = places.issuperset(cells.targets)  # with the rows that it is of
+            parts.append((version, [cells], [] if is_read else [cells]))
+    for opened, part, changed in parts:
+        rows = read.stages(opened, blobs, columns, changed)
         if oldest is not None:
-            scan = scan.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
+            rows = rows.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
         # A fragment with rows that are still to come is read again, until all of them are in.
-        ends = {fragment.digest: fragment.event_at_max for fragment in fragments}
-        yield scan.collect(), [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
+        ends = {fragment.digest: fragment.event_at_max for fragment in part}
+        yield rows.collect(), [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
 
 
 def _pushed_slices(context: JobContext, view: BoundView, version: DatasetVersion) -> Iterator[_Slice]:
@@ -257,7 +275,7 @@ def build_from_versions(
     versions = [
         context.call(data.get_version, dataset=name, version=number) for name, number in spec.dataset_versions.items()
     ]
-    scans = {version.dataset: read.scan(version, context.blobs) for version in versions}
+    scans = {version.dataset: read.stages(version, context.blobs) for version in versions}
     return build_training_set(
         plan,
         scans,

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.data import known, row_keys
+from loopwright.data import known, layers, row_keys
 from loopwright.features.aggregates import finish, sum_windows
 from loopwright.features.columns import MOMENT, as_feature, entities, moments
 from loopwright.features.plans import is_own, plan_inputs, used_columns, view_names, window_name
@@ -76,6 +76,7 @@ def build_training_set(
     wanted = [*plan.key, plan.time, label.column, *plan_inputs(plan), moment.column]
     frame = _collect(scans, dataset, wanted, start_at, end_at - 1)
     spine, unlabelled_rows = _labelled(DatasetRows(dataset, frame), label, known_by)
+    spine = _as_asked(spine, frame, dataset, plan_inputs(plan))
     features = compute_features(plan, scans, spine, spine["event_at"].to_numpy(), run_requests, spine["row_id"])
     columns = [features.columns[name] for name in plan.columns]
     return BuiltTrainingSet(spine.select("row_id", "event_at", "label").hstack(columns), unlabelled_rows)
@@ -97,6 +98,29 @@ def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.Da
         frame = frame.with_columns(order).sort("label_known_at", "event_at", "order")
         frame = frame.unique("row_id", keep="last", maintain_order=True).drop("order")
     return frame.sort("event_at", "row_id"), keys - frame.height
+
+
+def _as_asked(spine: pl.DataFrame, frame: pl.DataFrame, dataset: DatasetPushSpec, inputs: list[str]) -> pl.DataFrame:
+    """Return rows with their inputs as they were at their own moments, whatever came or was corrected later.
+
+    Args:
+        spine: One row a key.
+        frame: Every stage of the rows.
+        dataset: Whose rows they are.
+        inputs: What a request carries.
+    """
+    changing = [name for name in inputs if layers.KNOWN + name in frame.columns]
+    if not changing:
+        return spine
+    stages = frame.with_columns(
+        row_keys.row_ids(frame, dataset.key), pl.Series("event_at", moments(frame[dataset.time], dataset.time))
+    )
+    for name in changing:
+        came = pl.col(layers.KNOWN + name)
+        seen = stages.filter(came.is_null() | (came <= pl.col("event_at"))).sort(layers.STAGE, maintain_order=True)
+        first = seen.unique("row_id", keep="last").select("row_id", name)
+        spine = spine.drop(name).join(first, on="row_id", how="left", maintain_order="left")
+    return spine
 
 
 def compute_features(
@@ -271,7 +295,7 @@ def _collect(
         bounds = [None if at is None else pl.lit(at) for at in (low, high)]
     chosen = scan.filter(time <= bounds[1]) if bounds[1] is not None else scan
     chosen = chosen if bounds[0] is None else chosen.filter(time >= bounds[0])
-    return chosen.select(names).collect()
+    return chosen.select([*names, *layers.hidden(names, schema.names())]).collect()
 
 
 def _dataset(plan: FeaturePlan, name: str) -> DatasetPushSpec:

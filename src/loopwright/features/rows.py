@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.data import fingerprints, known, row_keys
+from loopwright.data import fingerprints, known, layers, row_keys
 from loopwright.features.aggregates import Partials, superseded_at, to_fixed
 from loopwright.features.columns import as_feature, entities, is_present, moments
 from loopwright.features.plans import used_columns
@@ -60,7 +60,15 @@ class DatasetRows:
             check_columns([source], self.frame.columns, f"dataset {self.dataset.name}", f"known_at.{column}")
             at = moments(self.frame[source], f"{self.dataset.name}.{source}")
             self._known[source, after_us] = np.where(at == NEVER, NEVER, at + after_us)
-        return self._known[source, after_us]
+        return self._as_it_came(column, self._known[source, after_us])
+
+    def _as_it_came(self, column: str, declared: Ints) -> Ints:
+        """Return when values became known that came after their row: then, and what they replace only before."""
+        came, ended = (_stamps(self.frame, prefix + column) for prefix in (layers.KNOWN, layers.SUPERSEDED))
+        if came is None or ended is None:
+            return declared
+        known_at = np.where(came == NEVER, declared, came)
+        return np.where(known_at == NEVER, NEVER, np.minimum(known_at, ended - 1))
 
     def fixed(self, column: str, *, is_counted: bool) -> tuple[NDArray[np.bool_], Ints]:
         """Return where a column is null, and its values in 2^-20ths (0 where it is only counted).
@@ -103,6 +111,13 @@ class DatasetRows:
                 counted_at = np.where(known_at == NEVER, _LONG_AGO, known_at).max(axis=0)
             self._counted[columns, counts] = counted_at, by_column
         return self._counted[columns, counts]
+
+
+def _stamps(frame: pl.DataFrame, name: str) -> Ints | None:
+    if name not in frame.columns:
+        return None
+    stamps: Ints = frame[name].fill_null(NEVER).to_numpy()
+    return stamps
 
 
 class AggregateRows(NamedTuple):

@@ -120,11 +120,11 @@ def _labels_of_datasets(tx: Tx, refs: Refs) -> Iterator[Hold]:
             yield _declared(tx, ref, "feature_service", service.name, "takes its label from it")
 
 
-def _appended_versions(tx: Tx, refs: Refs) -> Iterator[Hold]:
+def _later_versions(tx: Tx, refs: Refs) -> Iterator[Hold]:
     for text, ref in refs.items():
-        for number in data.appended_to(tx, dataset=ref.name, version=ref.version or 0):
+        for number in data.built_on(tx, dataset=ref.name, version=ref.version or 0):
             by = tx.ref("dataset", ref.name, number)
-            yield Hold(text, by, f"version {number} was appended to it and holds its rows", f"delete {by} first")
+            yield Hold(text, by, f"version {number} was built on it and holds its rows", f"delete {by} first")
 
 
 def _newest_content(tx: Tx, refs: Refs) -> Iterator[Hold]:
@@ -232,7 +232,7 @@ def _declared(tx: Tx, ref: str, kind: str, name: str, how: str) -> Hold:
 
 LIFE: dict[str, tuple[Callable[[Tx, Refs], Iterator[Hold]], ...]] = {
     "dataset": (_views_of_datasets, _labels_of_datasets, _commands),
-    "dataset/": (_appended_versions, _newest_content),
+    "dataset/": (_later_versions, _newest_content),
     "feature_view": (_services_of("feature_view"), _served_features),
     "feature_request": (_services_of("feature_request"), _served_features),
     "feature_service": (_trainings, _served_features),

@@ -165,7 +165,7 @@ def _by_plan(
 
 def _compare(context: JobContext, plan: FeaturePlan, personal: list[str], rows: pl.DataFrame) -> SkewReport:
     newest = {dataset.name: context.call(data.versions.get_version, dataset=dataset.name) for dataset in plan.datasets}
-    scans = {name: read.scan(version, context.blobs) for name, version in newest.items()}
+    scans = {name: read.stages(version, context.blobs) for name, version in newest.items()}
     kept = rows.select([name for name in rows.columns if not name.startswith("f.") or name[2:] in plan.columns])
     return compare_served(plan, scans, kept, partial(ask_child, context), unlogged=personal)
 
