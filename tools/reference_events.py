@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from loopwright.kernel.events import EVENT_TYPES, Facts
-from loopwright.loop.reactor import RULES
+from loopwright.loop.engine.reactor import RULES
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NOT_EMITTING = {"events.py", "ledgers.py", "__init__.py"}

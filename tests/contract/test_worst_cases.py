@@ -16,7 +16,7 @@ from loopwright.kernel.filters import MOST_LETTERS, Vocabulary, parse_filter, pa
 from loopwright.kernel.ids import parse_id
 from loopwright.kernel.refs import check_name, parse_ref
 from loopwright.kernel.suggestions import suggest
-from loopwright.loop.commands import read_words
+from loopwright.loop.training.commands import read_words
 from loopwright.registry.flavours.lightgbm_text import check_text
 from loopwright.ui.kit.addresses import local_path, read_ref
 

@@ -63,7 +63,7 @@ def test_the_audit_leaves_out_what_was_scored_in_a_batch(serving: Loop, tmp_path
 
 
 def test_an_export_says_what_retention_removed(serving: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("loopwright.loop.retention._pins_of_deployment", lambda _tx, _name: iter(()))
+    monkeypatch.setattr("loopwright.loop.housekeeping.retention._pins_of_deployment", lambda _tx, _name: iter(()))
     at = serving.wall.at_us
     answer(serving, 1)
     serving.wall.at_us += 10 * DAY_US

@@ -13,7 +13,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.verbs import VERBS
-from loopwright.loop.replay import Advanced
+from loopwright.loop.engine.clock_advance import Advanced
 from loopwright.server.api import blobs, verbs
 from loopwright.store import sql as store_sql
 from loopwright.store.sql import Prospect

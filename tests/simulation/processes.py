@@ -20,7 +20,8 @@ from loopwright.kernel import clock
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.loop import Reactor, reactor, retries
+from loopwright.loop import Reactor
+from loopwright.loop.engine import reactor, retries
 from loopwright.server import background, signal
 from loopwright.server.answers import crash_answer, error_answer
 from loopwright.server.auth import Gatekeeper, identity

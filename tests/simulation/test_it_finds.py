@@ -10,7 +10,7 @@ from loopwright.gateway import process, sealing, segments
 from loopwright.gateway.batches import Batch, StreamKey
 from loopwright.governance import dispatch
 from loopwright.loop import sql as loop_sql
-from loopwright.loop import timers
+from loopwright.loop.engine import timers
 from loopwright.store import jobs, sqlite
 from loopwright.store import sql as store_sql
 from loopwright.store.statements import run_text

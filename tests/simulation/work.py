@@ -13,7 +13,7 @@ from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.verbs import verb
-from loopwright.loop import reactor
+from loopwright.loop.engine import reactor
 from loopwright.store import sql, timers, work
 from loopwright.store.tx import Tx
 from loopwright.store.work import NotYet, Work, job, job_kind

@@ -6,29 +6,15 @@ What plays and measures a stretch of history loads Polars, so it is imported onl
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.loop import (
-    apply,
-    attention,
-    commands,
-    deletion,
-    ending,
-    evaluations,
-    exports,
-    fills,
-    garbage,
-    ledgers,
-    reactions,
-    retention,
-    status,
-    tidying,
-    verifying,
-    why,
-)
+from loopwright.loop import apply, attention, exports, fills, ledgers, reactions, status, verifying, why
 from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
 from loopwright.loop.backtest import backtests
 from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
 from loopwright.loop.backtest.scratch import is_scratch
-from loopwright.loop.commands import CommandSpec, ModelOutput
+from loopwright.loop.engine.clock_advance import Advanced, advance
+from loopwright.loop.engine.operations import OperationContext
+from loopwright.loop.engine.reactor import Reactor
+from loopwright.loop.engine.timers import fire_due
 from loopwright.loop.events import (
     BacktestBegun,
     BacktestFinished,
@@ -46,12 +32,11 @@ from loopwright.loop.events import (
     TimerFailed,
     Trained,
 )
-from loopwright.loop.operations import OperationContext
+from loopwright.loop.housekeeping import deletion, ending, garbage, retention, tidying
 from loopwright.loop.promote import deploy, rollback
-from loopwright.loop.reactor import Reactor
-from loopwright.loop.replay import Advanced, advance
 from loopwright.loop.retrain import list_retrains, start_retrain
-from loopwright.loop.timers import fire_due
+from loopwright.loop.training import commands, evaluations
+from loopwright.loop.training.commands import CommandSpec, ModelOutput
 from loopwright.loop.types import (
     Backtest,
     Belongings,

@@ -13,12 +13,13 @@ from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import Role, query, verb
-from loopwright.loop import declared_retention, sql
-from loopwright.loop.commands import check_command, command_spec, is_command
+from loopwright.loop import sql
 from loopwright.loop.events import ProjectApplied
+from loopwright.loop.housekeeping import declared_retention
 from loopwright.loop.loosening import needs_approver, require_policies
 from loopwright.loop.retrain import answers_of, check_policy
-from loopwright.loop.training import training_pipeline
+from loopwright.loop.training.commands import check_command, command_spec, is_command
+from loopwright.loop.training.pipeline import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec, RetrainSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.store.tx import Tx

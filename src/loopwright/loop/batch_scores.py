@@ -9,7 +9,7 @@ import polars as pl
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.kernel.ids import encode_ulid
-from loopwright.loop import evidence
+from loopwright.loop.training import evidence
 from loopwright.pipelines import PipelineContext
 from loopwright.registry import ModelVersion, get_version
 from loopwright.serving import SCORERS, ScoreSpec, finish_score, predictions
@@ -82,7 +82,7 @@ def _ask_model(
     asked = {"model": evidence.model_document(version), "rows": rows}
     try:
         called = context.children.call(
-            "loopwright.loop.scoring:answer",
+            "loopwright.loop.training.scoring:answer",
             asked,
             timeout_s=kind_of(ScoreSpec).deadline_s,
             should_stop=context.should_stop,

@@ -16,13 +16,12 @@ from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import (
     batch_scores,  # noqa: F401 - a job in a file of its own
-    deletion,
-    evidence,
-    replaying,
-    tidying,
+    recompute,
 )
 from loopwright.loop.backtest import playing
 from loopwright.loop.backtest.closing import closing_table, read_changes, with_series
+from loopwright.loop.housekeeping import deletion, tidying
+from loopwright.loop.training import evidence
 from loopwright.loop.types import (
     AuditSkew,
     ClosingTable,
@@ -199,7 +198,7 @@ def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
 @job(ReplayPrediction)
 def replay_prediction(context: PipelineContext, args: ReplayPrediction) -> dict[str, Any]:
     """Compute one prediction again from the records."""
-    replayed: dict[str, Any] = to_builtins(replaying.replay(context, args.prediction_id))
+    replayed: dict[str, Any] = to_builtins(recompute.recompute(context, args.prediction_id))
     return replayed
 
 

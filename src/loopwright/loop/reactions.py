@@ -9,9 +9,9 @@ from loopwright.kernel.refs import parse_ref
 from loopwright.loop import fills, promote, retrain, sql
 from loopwright.loop.attention import LASTING
 from loopwright.loop.backtest import backtests
+from loopwright.loop.engine.reactor import reaction
+from loopwright.loop.engine.retries import settle_incident
 from loopwright.loop.events import Trained
-from loopwright.loop.reactor import reaction
-from loopwright.loop.retries import settle_incident
 from loopwright.pipelines import Execute, ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs

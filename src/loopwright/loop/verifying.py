@@ -3,7 +3,7 @@
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Checkpoints, Dispatcher, LogPutBack, LogReport, audit
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import Role, operation
-from loopwright.loop.operations import OperationContext
+from loopwright.loop.engine.operations import OperationContext
 from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 

@@ -9,7 +9,7 @@ from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Role, operation
-from loopwright.loop.operations import OperationContext
+from loopwright.loop.engine.operations import OperationContext
 from loopwright.loop.types import Provenance, ProvenanceNode
 from loopwright.registry import GateReport, ModelVersion
 from loopwright.serving import Release, Rollout, ScoreSpec, Variant

@@ -12,8 +12,8 @@ from loopwright.loop.backtest import sql
 from loopwright.loop.backtest.narrowing import narrow_spec
 from loopwright.loop.backtest.scope import find_scope
 from loopwright.loop.backtest.scratch import open_scratch
-from loopwright.loop.ending import end_scratch
 from loopwright.loop.events import BacktestBegun, BacktestFinished, BacktestStarted
+from loopwright.loop.housekeeping.ending import end_scratch
 from loopwright.loop.types import Backtest, ClosingTable, PlayBacktest, ProjectSpec
 from loopwright.store import jobs
 from loopwright.store.tombstones import missing

@@ -1,4 +1,4 @@
-"""Scratch projects: a backtest makes one for itself, and its job is let into it; ``loop/ending.py`` ends them."""
+"""Scratch projects: a backtest makes one for itself and its job is let in; ``housekeeping/ending.py`` ends them."""
 
 import re
 from dataclasses import replace

@@ -9,7 +9,7 @@ import polars as pl
 
 from loopwright import data
 from loopwright.kernel.errors import LoopwrightError, PermissionDenied, error_from_dict
-from loopwright.loop.replay import advance
+from loopwright.loop.engine.clock_advance import advance
 from loopwright.store import jobs
 from loopwright.store.types import Job
 from loopwright.store.work import OtherProject
