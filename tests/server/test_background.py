@@ -1,7 +1,7 @@
 """What one server at a time does, it alone does: also while it waits, and while its work takes long."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
-from loopwright.loop import Reactor, garbage
+from loopwright.kernel.errors import StorageFull
+from loopwright.loop import Reactor, garbage, retention
 from loopwright.server import background
 from loopwright.server.background import Background
 from loopwright.server.signal import CommitSignal
@@ -129,3 +130,46 @@ def test_upkeep_is_due_again_and_again(servers: list[Background], monkeypatch: p
     servers[0].start()
     wait_until(lambda: len(looked) > 2)
     assert set(looked) == {"a"}
+
+
+@pytest.fixture
+def alone(dispatcher: Dispatcher, tmp_path: Path) -> Background:
+    """A server on SQLite, not started."""
+    parts: Any = SimpleNamespace(
+        database=dispatcher.database,
+        dispatcher=dispatcher,
+        signal=CommitSignal(dispatcher.database),
+        reactor=Reactor(dispatcher),
+        blobs=open_blob_store(str(tmp_path / "blobs")),
+        settings=SimpleNamespace(state_dir=tmp_path, blobs_url=str(tmp_path / "blobs")),
+    )
+    return Background(parts)
+
+
+def test_what_a_loop_cannot_do_needs_a_person_until_it_can(
+    alone: Background, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that nobody reads is no telling: chunks would stay small, garbage on the disk and old rows in it."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise StorageFull("no room for a list of names")
+
+    def told() -> list[str]:
+        return [need.sentence for need in call("loop.attention").needs if need.kind == "background"]
+
+    chores = [background.Chore("collecting garbage", alone._tidy_stores, 0.0, 3600.0)]
+    with monkeypatch.context() as broken:
+        broken.setattr(garbage, "collect", fail)
+        broken.setattr(compacting, "mergeable", fail)
+        broken.setattr(retention, "apply", fail)
+        with pytest.raises(StorageFull):
+            alone._lead_chores("tidying", chores)
+        alone._keep_up()
+        alone._tidy_rows()
+    whats = ("collecting garbage", "merging and counting chunks", "removing old rows")
+    assert sorted(told()) == [f"{what} fails: no room for a list of names" for what in whats]
+    alone._keep_up()
+    alone._tidy_rows()
+    monkeypatch.setattr(garbage, "collect", lambda *_: alone._stop.set())
+    alone._lead_chores("tidying", chores)
+    assert told() == []

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from loopwright.config import load_settings
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Checkpoints, Dispatcher
 from loopwright.kernel.clock import FixedClock
+from loopwright.kernel.errors import StorageFull
 from loopwright.loop import verifying
 from loopwright.server.checkpointing import Checkpointing
 from loopwright.wire.checkpoints import open_checkpoints
@@ -86,3 +87,22 @@ def test_a_place_that_cannot_be_written_stops_nobody(
     (tmp_path / "far").unlink()
     run_once(Checkpointing(dispatcher, place))
     assert len(place.names()) == 1
+
+
+def test_a_place_that_cannot_be_written_needs_a_person(
+    dispatcher: Dispatcher, place: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> list[str]:
+        found = dispatcher.call("loop.attention", {}, actor=LOCAL_ACTOR, project="flights")
+        return [need.sentence for need in found.needs]
+
+    def fail(*_: object) -> None:
+        raise StorageFull("no room for a checkpoint")
+
+    signing = Checkpointing(dispatcher, place)
+    with monkeypatch.context() as full:
+        full.setattr(signing, "keep_pace", fail)
+        signing._suffering(signing._begin)
+    assert told() == ["signing the event log fails: no room for a checkpoint"]
+    signing._suffering(signing.keep_pace)
+    assert told() == []

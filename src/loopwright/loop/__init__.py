@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
 from loopwright.loop import apply, attention, exports, fills, ledgers, reactions, status, verifying, why
-from loopwright.loop.attention import Attention, Need, NeedKind, find_needs
+from loopwright.loop.attention import Attention, find_needs
 from loopwright.loop.backtest import backtests
 from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
 from loopwright.loop.backtest.scratch import is_scratch
@@ -33,6 +33,7 @@ from loopwright.loop.events import (
     Trained,
 )
 from loopwright.loop.housekeeping import deletion, ending, garbage, retention, tidying
+from loopwright.loop.needs import Need, NeedKind
 from loopwright.loop.promote import deploy, rollback
 from loopwright.loop.retrain import list_retrains, start_retrain
 from loopwright.loop.training import commands, evaluations

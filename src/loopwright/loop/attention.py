@@ -5,7 +5,6 @@ is told once: where an incident tells of what stands here with an answer of its 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
 
 import msgspec
 
@@ -18,38 +17,16 @@ from loopwright.kernel.events import event_type
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, query
 from loopwright.loop import sql
+from loopwright.loop.needs import NEED_KINDS, SEVERITIES, Answer, Need, NeedKind
+from loopwright.loop.platform_needs import platform_needs
 from loopwright.loop.types import PlayBacktest
 from loopwright.monitoring import DeliverAlert, EvaluateRange, EvaluateWindow, Incident
 from loopwright.pipelines import Execute
 from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec
 from loopwright.store import jobs
-from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 from loopwright.store.work import kind_of
-
-NeedKind = Literal[
-    "approval",
-    "blobs",
-    "disk",
-    "feed",
-    "fill",
-    "gateway",
-    "import",
-    "incident",
-    "job",
-    "pipeline",
-    "quarantine",
-    "release",
-    "worker",
-]
-NEED_KINDS: tuple[NeedKind, ...] = (
-    *("approval", "blobs", "disk", "feed", "fill", "gateway"),
-    *("import", "incident", "job", "pipeline", "quarantine", "release", "worker"),
-)
-Severity = Literal["critical", "warning"]
-SEVERITIES: tuple[Severity, ...] = ("critical", "warning")
-"""Most urgent first."""
 
 _MENDS = {
     "child": "deploy another version, or roll back",
@@ -58,62 +35,11 @@ _MENDS = {
     "store": "fill the view: loopwright call features.start_materialize view=…",
 }
 """What a person does about a gateway's trouble."""
-_UNTAKEN_US = 2 * MINUTE_US
-"""A worker that lives takes what is due at once; one that begins needs seconds, on a busy machine a minute."""
-_DISK_HEARD_US = 5 * MINUTE_US
-"""A disk that no server has told of for so long is somebody's who is gone."""
 _JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}
 LASTING = tuple(kind_of(work).name for work in (DiffRequest, DeliverAlert, EvaluateRange, EvaluateWindow, ScoreSpec))
 """Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
 _TOLD_ELSEWHERE = (kind_of(Execute).name, kind_of(PlayBacktest).name)
 """Kinds of jobs whose failure another row tells: an execution, or a backtest, is failed with its job."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """A verb that answers a need, with its arguments but for the reason."""
-
-    verb: str
-    args: dict[str, Any]
-
-
-class Need(msgspec.Struct, frozen=True):
-    """Something that needs a person.
-
-    Args:
-        kind: What sort of thing it is.
-        ref: What it is about.
-        severity: ``critical`` where answers are wrong or missing now.
-        sentence: What is the matter.
-        event_at: Since when, in the project's time (microseconds UTC); None where only the wall clock knows.
-        recorded_at: Since when on the wall clock; None where only the project's clock knows.
-        next_step: What a person does about it, in a few words.
-        command: What to type; empty where no command answers it.
-        answers: Verbs that answer it, the likeliest first.
-        owner: Who looks after it; empty for nobody yet.
-        incident_id: The incident that tells of it; empty where none does.
-    """
-
-    kind: NeedKind
-    ref: str
-    severity: Severity
-    sentence: str
-    event_at: int | None
-    recorded_at: int | None
-    next_step: str
-    command: str = ""
-    answers: list[Answer] = []
-    owner: str = ""
-    incident_id: str = ""
-
-    @property
-    def line(self) -> str:
-        """The need as one line: how urgent, what, and what to type."""
-        return f"{self.severity}: {self.sentence}" + (f" ({self.command})" if self.command else "")
-
-    @property
-    def shown_at(self) -> str:
-        """Ref of what a page tells of it: an incident that stands alone, else what it is about."""
-        return f"incident:{self.incident_id}" if self.kind == "incident" else self.ref
 
 
 class Attention(msgspec.Struct, frozen=True):
@@ -137,8 +63,8 @@ def attention(tx: Tx, *, limit: Count = 100) -> Attention:
 def find_needs(tx: Tx) -> list[Need]:
     """Return everything that needs a person, in the order of ``attention``."""
     leases = serving.gateways(tx)
-    found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases), *_disks(tx)]
-    found += _untaken(tx)
+    found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases)]
+    found += platform_needs(tx)
     return sorted(found, key=lambda need: (SEVERITIES.index(need.severity), -(need.event_at or need.recorded_at or 0)))
 
 
@@ -352,40 +278,6 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
         next_step="start one: loopwright up --role gateway",
         command="loopwright logs gateway",
     )
-
-
-def _untaken(tx: Tx) -> Iterator[Need]:
-    """Yield the lanes whose jobs wait for a worker: no window closes, no canary is judged and no import comes in."""
-    for one in jobs.untaken(tx, waiting_us=_UNTAKEN_US):
-        many = "1 job waits" if one.jobs == 1 else f"{one.jobs} jobs wait"
-        yield Need(
-            kind="worker",
-            ref=tx.ref("worker", one.lane),
-            severity="critical",
-            sentence=f"{many} since {format_moment(one.due_at)}, and no worker does jobs of the lane {one.lane}",
-            event_at=None,
-            recorded_at=one.due_at,
-            next_step="start one: loopwright up --role worker; where one runs, its log and LOOPWRIGHT_SLOTS say why",
-            command="loopwright logs worker",
-        )
-
-
-def _disks(tx: Tx) -> Iterator[Need]:
-    """Yield the disks of servers that run full, and blob stores out of use: whatever the project, it stands still."""
-    for low in store_sql.find_low_disks(tx.connection, tx.wall_us - _DISK_HEARD_US):
-        what = "no file is stored or read" if low.is_blob_store else "when it is full, no row and no event is taken"
-        yield Need(
-            kind="blobs" if low.is_blob_store else "disk",
-            ref=tx.ref("server", low.host),
-            severity="critical",
-            sentence=f"{low.message}: {what}",
-            event_at=None,
-            recorded_at=low.since,
-            next_step="loopwright doctor says why"
-            if low.is_blob_store
-            else "free space; loopwright gc says what may go",
-            command="loopwright doctor" if low.is_blob_store else "loopwright gc --plan",
-        )
 
 
 def _serves(tx: Tx) -> bool:

@@ -5,7 +5,8 @@ import msgspec
 from loopwright import registry, serving
 from loopwright.governance import projects
 from loopwright.kernel.verbs import query
-from loopwright.loop.attention import Need, find_needs
+from loopwright.loop.attention import find_needs
+from loopwright.loop.needs import Need
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 

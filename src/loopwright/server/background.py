@@ -15,6 +15,7 @@ from loopwright.loop import fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import BlobWatch, DiskWatch
+from loopwright.server.loops import Loops
 from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
 from loopwright.store.failures import translate
@@ -39,6 +40,7 @@ TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 class Chore(msgspec.Struct, frozen=True):
     """What the leading server does now and then, first some time after it began to lead."""
 
+    name: str
     work: Callable[[], None]
     after_s: float
     every_s: float
@@ -53,19 +55,21 @@ class Background:
     def __init__(self, context: ServerContext) -> None:
         self._context = context
         self._stop = threading.Event()
+        self._loops = Loops(context.database, context.dispatcher.wall)
         self._disk_told = ""
         self._disk = DiskWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
         # Blobs not at once: a start has other things to do, and so have the servers that follow each other as leaders.
         # They come behind the rows each time: what was removed there names blobs no more.
         tidying = [
-            Chore(self._tidy_rows, after_s=0.0, every_s=TIDY_EVERY_S),
-            Chore(self._tidy_stores, after_s=LATER_S, every_s=TIDY_EVERY_S),
+            Chore("removing what is old", self._tidy_rows, after_s=0.0, every_s=TIDY_EVERY_S),
+            Chore("collecting garbage", self._tidy_stores, after_s=LATER_S, every_s=TIDY_EVERY_S),
         ]
+        upkeep = [Chore("merging and counting chunks", self._keep_up, UPKEEP_AFTER_S, UPKEEP_EVERY_S)]
         steps = {
-            "reactor": partial(self._lead, "reactor", self._react),
-            "timers": partial(self._lead, "timers", self._fire),
+            "reactor": partial(self._lead, "reactor", "answering events", self._react),
+            "timers": partial(self._lead, "timers", "firing timers", self._fire),
             "tidying": partial(self._lead_chores, "tidying", tidying),
-            "upkeep": partial(self._lead_chores, "upkeep", [Chore(self._keep_up, UPKEEP_AFTER_S, UPKEEP_EVERY_S)]),
+            "upkeep": partial(self._lead_chores, "upkeep", upkeep),
             "disk": self._watch_disk,
             "blobs": self._watch_blobs,
         }
@@ -110,10 +114,11 @@ class Background:
         else:
             log.error("the %s loop failed and starts again", name, exc_info=error)
 
-    def _lead(self, name: str, step: Callable[[], None]) -> None:
+    def _lead(self, name: str, what: str, step: Callable[[], None]) -> None:
         with self._leading(name) as lease:
             while (lease is None or lease.hold()) and not self._stop.is_set():
-                step()
+                with self._loops.told(what):
+                    step()
 
     def _lead_chores(self, name: str, chores: list[Chore]) -> None:
         """Do each chore when it is due. Who leads goes on leading between them, or each server would do them all."""
@@ -125,7 +130,7 @@ class Background:
                     self._stop.wait(left_s if lease is None else min(left_s, LEASE_S / 3))
                     continue
                 which = due.index(min(due))
-                with nullcontext() if lease is None else lease.kept():
+                with nullcontext() if lease is None else lease.kept(), self._loops.told(chores[which].name):
                     chores[which].work()
                 due[which] = time.monotonic() + chores[which].every_s
 
@@ -141,7 +146,8 @@ class Background:
 
     def _watch_disk(self) -> None:
         try:
-            self._disk.look()
+            with self._loops.told("looking at the disk", is_own=True):
+                self._disk.look()
         except (LoopwrightError, OSError) as error:
             why = error.message if isinstance(error, LoopwrightError) else str(error)
             if why != self._disk_told:
@@ -184,7 +190,7 @@ class Background:
         """Remove rows that nobody wants to keep any longer, some at a time."""
         write = self._context.dispatcher.write
         for project in self._projects(with_closed=True):
-            with _told(project, "removing old rows"):
+            with self._told(project, "removing old rows"):
                 while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
                     self._stop.wait(TIDY_PAUSE_S)
 
@@ -192,7 +198,7 @@ class Background:
         """Have the online store of each project tidied where it may hold what nobody asks for."""
         dispatcher = self._context.dispatcher
         for project in self._projects():
-            with _told(project, "tidying the online store"):
+            with self._told(project, "tidying the online store"):
                 if dispatcher.read(project, SERVICE_ACTOR, tidying.is_wanted):
                     dispatcher.write(project, SERVICE_ACTOR, tidying.start_tidying)
 
@@ -200,7 +206,7 @@ class Background:
         """Have every project merge its small chunks and count what was merged; no job is started for nothing."""
         dispatcher = self._context.dispatcher
         for project in self._projects():
-            with _told(project, "merging and counting chunks"):
+            with self._told(project, "merging and counting chunks"):
                 is_merging = dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1))
                 if is_merging:
                     dispatcher.write(project, SERVICE_ACTOR, compacting.start_compaction)
@@ -220,11 +226,11 @@ class Background:
         wall_us = self._context.dispatcher.wall.now_us()
         return self._context.database.write(lambda connection: sql.delete_expired_jobs(connection, wall_us, TIDY_BATCH))
 
-
-@contextmanager
-def _told(project: str, what: str) -> Iterator[None]:
-    """Log an error of one project and go on: the others are not to wait for it."""
-    try:
-        yield
-    except LoopwrightError:
-        log.exception("%s of %s failed", what, project)
+    @contextmanager
+    def _told(self, project: str, what: str) -> Iterator[None]:
+        """Tell of an error of one project and go on: the others are not to wait for it."""
+        try:
+            with self._loops.told(what, project):
+                yield
+        except LoopwrightError:
+            log.exception("%s of %s failed", what, project)

@@ -19,6 +19,7 @@ from loopwright.governance import (
     Pacemaker,
 )
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.server.loops import Loops
 from loopwright.store import sealing
 from loopwright.store.tx import Tx
 
@@ -40,6 +41,7 @@ class Checkpointing:
     def __init__(self, dispatcher: Dispatcher, checkpoints: Checkpoints) -> None:
         self._dispatcher, self._checkpoints = dispatcher, checkpoints
         self._pacemaker = Pacemaker(checkpoints)
+        self._loops = Loops(dispatcher.database, dispatcher.wall)
         self._told_at = float("-inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self.run, name="loopwright-checkpoints", daemon=True)
@@ -99,7 +101,8 @@ class Checkpointing:
     def _suffering(self, step: Callable[[], object]) -> None:
         """Run a step; of what fails there is a line in the log now and then, and the next step tries again."""
         try:
-            step()
+            with self._loops.told("signing the event log", is_own=True):
+                step()
         except LoopwrightError as error:
             if time.monotonic() - self._told_at >= TELL_EVERY_S:
                 self._told_at = time.monotonic()

@@ -234,11 +234,24 @@ BLOB_STORE = "blobs of "
 """How a blob store is named where the low disks are."""
 
 
-class LowDisk(msgspec.Struct, frozen=True):
-    """A disk of a server with hardly any room left, or its blob store, which cannot be used.
+LOOP = "loop "
+"""How something that servers do again and again is named there."""
 
-    ``disk`` names host and folder, or host and the address of the store; ``since`` and ``heard_at``, the first and the
-    last time it was seen so, are wall time in microseconds UTC.
+
+def loop_key(what: str, project: str = "", host: str = "") -> str:
+    """Return the name of a loop among the low disks; without a host what one server does for all.
+
+    >>> loop_key("collecting garbage"), loop_key("removing old rows", "flights")
+    (':loop collecting garbage', ':loop removing old rows @flights')
+    """
+    return f"{host}:{LOOP}{what}{f' @{project}' if project else ''}"
+
+
+class LowDisk(msgspec.Struct, frozen=True):
+    """A disk of a server with hardly any room left, its blob store, which cannot be used, or a loop that fails.
+
+    ``disk`` names host and folder, host and the address of the store, or as ``loop_key`` does; ``since`` and
+    ``heard_at``, the first and the last time it was seen so, are wall time in microseconds UTC.
     """
 
     disk: str
@@ -255,3 +268,14 @@ class LowDisk(msgspec.Struct, frozen=True):
     def is_blob_store(self) -> bool:
         """Whether it is no disk."""
         return self.disk.startswith(f"{self.host}:{BLOB_STORE}")
+
+    @property
+    def loop(self) -> str:
+        """What servers do again and again and that fails; empty for what is no loop."""
+        what = self.disk.partition(":")[2].partition(" @")[0]
+        return what.removeprefix(LOOP) if what.startswith(LOOP) else ""
+
+    @property
+    def project(self) -> str:
+        """For which project a loop fails; empty for all."""
+        return self.disk.partition(" @")[2] if self.loop else ""

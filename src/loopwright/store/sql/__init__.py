@@ -21,7 +21,7 @@ from loopwright.store.sql.garbage import (
     rescue_blobs,
     take_condemned,
 )
-from loopwright.store.sql.health import count_unsealed, queue_depths, size_bytes
+from loopwright.store.sql.health import count_unsealed, oldest_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
     Prospect,
     Untaken,
@@ -138,6 +138,7 @@ __all__ = [
     "move_leases",
     "newest_events",
     "next_merged_seq",
+    "oldest_unsealed",
     "put_off",
     "put_tombstones",
     "queue_depths",

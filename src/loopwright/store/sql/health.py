@@ -17,6 +17,7 @@ _depths = (
     .order_by(jobs.c.kind, jobs.c.state)
 )
 _unsealed = select(func.count()).select_from(events).where(events.c.position.is_(None))
+_oldest_unsealed = select(func.min(events.c.recorded_at)).where(events.c.position.is_(None))
 _sizes = {
     "sqlite": text("SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()"),
     "postgresql": text("SELECT pg_database_size(current_database())"),
@@ -31,6 +32,12 @@ def queue_depths(tx: "Tx") -> list[Queue]:
 def count_unsealed(tx: "Tx") -> int:
     """Return how many events are not in the chain yet."""
     return int(tx.execute(_unsealed).scalar_one())
+
+
+def oldest_unsealed(tx: "Tx") -> int | None:
+    """Return when the oldest event was recorded that is not in the chain yet, wall clock; None where all are."""
+    oldest: int | None = tx.execute(_oldest_unsealed).scalar_one()
+    return oldest
 
 
 def size_bytes(tx: "Tx") -> int:

@@ -42,6 +42,7 @@ _QUIET = (
 """Beginnings of event types that are told elsewhere, or matter only when they fail."""
 _WORDS: dict[NeedKind, tuple[str, str, str]] = {
     "approval": ("waits", "approval", ""),
+    "background": ("failing", "failing loop of the platform", "failing loops of the platform"),
     "blobs": ("out of use", "blob store out of use", "blob stores out of use"),
     "disk": ("nearly full", "disk nearly full", "disks nearly full"),
     "feed": ("late", "late feed", ""),
