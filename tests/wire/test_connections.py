@@ -40,7 +40,7 @@ def server() -> Iterator[ThreadedServer]:
 
 def raw(server: ThreadedServer, *pieces: bytes, pause_s: float = 0.0) -> bytes:
     """Send pieces and return everything that comes back until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as line:
         for piece in pieces:
             try:
                 line.sendall(piece)
@@ -97,7 +97,7 @@ CHUNKED = b"POST /heads HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-enc
 )
 def test_what_is_huge_beside_a_body_costs_next_to_nothing(server: ThreadedServer, start: bytes) -> None:
     piece = b"y" * 60_000
-    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as line:
         line.sendall(start)
         sent = 0
         try:
@@ -131,33 +131,32 @@ def test_a_body_that_comes_fast_enough_may_take_its_time(
     server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "BODY_S", 0.2)
+    monkeypatch.setattr(connections, "BODY_BYTES_A_SECOND", 1)  # so that each piece is worth more than any pause
     head = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 80000\r\n\r\n"
-    assert raw(server, head, *[b"x" * 8000] * 10, pause_s=0.1).endswith(b"80000")
+    piece = b"x" * 8000
+    assert raw(server, head + piece, *[piece] * 9, pause_s=0.1).endswith(b"80000")
 
 
 def test_an_answer_that_nobody_reads_ends(server: ThreadedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "UNREAD_S", 0.2)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+    with socket.create_connection(("127.0.0.1", server.port)) as line:
         line.sendall(b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n")
-        deadline = time.monotonic() + 10
-        while server.connections:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: line.recv(1))  # it has begun, and is longer than what lies in buffers on the way
+        wait_until(lambda: not server.connections)
 
 
 def test_more_connections_than_may_be_are_told_to_come_back(
     server: ThreadedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(connections, "FIRST_BYTE_S", 10 * PATIENCE_S)
     lines = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
-    while server.connections < 2:
-        time.sleep(0.01)
+    wait_until(lambda: server.connections == 2)
     assert b"retry-after: 1" in raw(server, b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
     for line in lines:
         line.close()
-    while server.connections:
-        time.sleep(0.01)
-    assert httpx.get(server.url).text == "0"
+    wait_until(lambda: not server.connections)
+    assert httpx.get(server.url, timeout=PATIENCE_S).text == "0"
 
 
 @pytest.mark.parametrize("start", [b"nonsense\r\n\r\n", b"GET http://[/ HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02\x00\x01"])

@@ -279,18 +279,26 @@ def test_an_attempt_that_takes_too_long_is_stopped_at_its_next_call_and_told(sit
 
 
 def test_an_attempt_that_cannot_be_stopped_is_given_up_and_its_slot_is_free(
-    site: Site, work: Jobs, monkeypatch: pytest.MonkeyPatch
+    site: Site, work: Jobs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("loopwright.worker.process.STUCK_AFTER_S", 0.2)
-    end = threading.Event()
-    kind = JobKind("test.stuck", Times, deadline_s=0.3)
-    work(kind, lambda *_: end.wait(30) and None, {}, {})
+    end, at_work = threading.Event(), list[threading.Thread]()
+
+    def stand_still(_context: Any, _args: Times) -> dict[str, Any]:
+        at_work.append(threading.current_thread())
+        assert end.wait(PATIENCE_S)
+        return {}
+
+    work(JobKind("test.stuck", Times, deadline_s=0.3), stand_still, {}, {})
     site.wait_for(lambda: set(states_of(site).values()) == {"failed"})
     work(JobKind("test.quick", Times), lambda *_: {}, {}, {})
     site.wait_for(lambda: [states_of(site)[f"test.quick-{n}"] for n in range(2)] == ["done"] * 2)
     end.set()
-    time.sleep(0.3)
-    assert states_of(site)["test.stuck-0"] == "failed", "what ends behind its back reports nothing"
+    for thread in at_work:
+        thread.join(PATIENCE_S)
+        assert not thread.is_alive()
+    assert {states_of(site)[f"test.stuck-{n}"] for n in range(2)} == {"failed"}
+    assert "was not taken" not in caplog.text, "what ends behind its back reports nothing"
 
 
 def test_a_job_under_way_is_cancelled(site: Site, work: Jobs) -> None:
