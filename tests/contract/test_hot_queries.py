@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from loopwright import monitoring, serving
+from loopwright import features, monitoring, pipelines, serving
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.loop.attention import LASTING
@@ -19,7 +19,10 @@ from loopwright.store import jobs, sql
 from loopwright.store.tx import Tx
 from tests.databases import open_sqlite
 
-LONG = ("jobs", "events", "chunks", "merged_chunks", "timers", "gateways", "idempotency_keys", "releases", "windows")
+LONG = (
+    *("jobs", "events", "chunks", "merged_chunks", "timers", "gateways", "idempotency_keys", "releases", "windows"),
+    *("executions", "materializations"),
+)
 """Tables that grow with time and use."""
 KINDS = ("data.import", "monitoring.evaluate_window")
 SLOTS = {"looks": 1, "work": 1, "training": 1}
@@ -56,6 +59,11 @@ ASKED: dict[str, Ask] = {
     "live gateways": lambda tx: serving.gateways(tx),
     "have gateways caught up": lambda tx: serving.is_acknowledged(tx),
     "releases of a deployment": lambda tx: serving.list_releases(tx, deployment="late", limit=10),
+    "newest executions": lambda tx: pipelines.list_executions(tx, limit=10),
+    "newest executions of a pipeline": lambda tx: pipelines.list_executions(tx, pipeline="fit", limit=10),
+    "newest live executions": lambda tx: pipelines.list_executions(tx, states=LIVE, limit=10),
+    "newest fills": lambda tx: features.materializations(tx, limit=10),
+    "since when nobody seals": sql.oldest_unsealed,
     "newest windows": lambda tx: monitoring.windows(tx, deployment="late", limit=10),
 }
 SORTED = {"events of a thing"}

@@ -61,5 +61,6 @@ materializations = Table(
     Column("event_at", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
+    Index("ix_materializations_newest", "project_id", "recorded_at", "job_id"),
     Index("ix_materializations_view", "project_id", "view", "recorded_at"),
 )

@@ -39,6 +39,7 @@ executions = Table(
     Column("error", Json),
     Column("round", Moment, nullable=False),
     Column("attempt", Moment, nullable=False, server_default="0"),
+    Index("ix_executions_newest", "project_id", "recorded_at", "execution_id"),
     Index("ix_executions_pipeline", "project_id", "pipeline", "recorded_at"),
 )
 
