@@ -2,12 +2,13 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from loopwright.kernel.clock import DAY_US, FixedClock
-from loopwright.kernel.errors import Corrupt
-from loopwright.store.backups import thin, verify_backup
+from loopwright.kernel.errors import Corrupt, Unavailable
+from loopwright.store.backups import backup, thin, verify_backup
 from tests.store.backups.conftest import Platform
 
 
@@ -60,6 +61,73 @@ def test_a_backup_that_is_made_meanwhile_keeps_what_it_found_there(platform: Pla
     thin(platform.place, 1, platform.clock)
     assert platform.place.ids() == [made.backup_id]
     assert verify_backup(made, platform.place) == []
+
+
+def test_a_backup_keeps_what_a_thinning_beside_it_would_remove(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that went and came back: no backup names it for a day when one begins that does."""
+    body = b"a model" * 100
+    digest = platform.blobs.put(body).digest
+    platform.place.objects.put(body)
+    platform.back_up()
+    thin(platform.place, 1, platform.clock)
+    later(platform, 1.1)
+    copy_blobs = backup._copy_blobs
+
+    def copy_late(*args: Any) -> tuple[list[str], list[str]]:
+        thinned.append(thin(platform.place, 1, platform.clock).freed_bytes)
+        return copy_blobs(*args)
+
+    thinned: list[int] = []
+    platform.register(body)
+    monkeypatch.setattr(backup, "_copy_blobs", copy_late)
+    made = platform.back_up()
+    assert thinned[0] >= len(body), "it was gone"
+    assert verify_backup(made, platform.place) == []
+    assert platform.place.objects.has(digest)
+
+
+def test_what_is_marked_while_a_backup_is_made_is_put_again_before_its_end(platform: Platform) -> None:
+    digest = platform.register(b"a model" * 100)
+    platform.back_up()
+    later(platform, 3)
+    write = platform.place.write
+
+    def write_late(backup_id: str, document: bytes) -> None:
+        thinned.append(thin(platform.place, 1, FixedClock(platform.clock.now_us() + DAY_US // 2)).freed_bytes)
+        write(backup_id, document)
+
+    thinned: list[int] = []
+    platform.place.write = write_late  # type: ignore[method-assign]
+    database = platform.database
+    seal = database.seal
+    database.seal = lambda: (platform.place.write_spare({digest: 0}), seal())[1]  # type: ignore[method-assign]
+    platform.place.forget(platform.place.ids()[0])
+    made = platform.back_up()
+    database.seal = seal  # type: ignore[method-assign]
+    assert thinned == [0]
+    assert verify_backup(made, platform.place) == []
+
+
+def test_a_backup_whose_objects_vanish_is_none(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = platform.register(b"a model")
+    platform.back_up()
+    objects = platform.place.objects
+    copy_blobs = backup._copy_blobs
+
+    def copy_late(*args: Any) -> tuple[list[str], list[str]]:
+        for digest in objects.digests() if is_all else [model]:
+            objects.delete(digest)
+        return copy_blobs(*args)
+
+    is_all = False
+    monkeypatch.setattr(backup, "_copy_blobs", copy_late)
+    assert verify_backup(platform.back_up(), platform.place) == []
+    is_all = True
+    with pytest.raises(Unavailable, match="gone"):
+        platform.back_up()
+    assert len(platform.place.ids()) == 2
 
 
 def test_backups_with_problems_are_not_counted(platform: Platform) -> None:

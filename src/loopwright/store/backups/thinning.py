@@ -1,8 +1,8 @@
 """Letting go of old backups, and of the objects that no other one names.
 
-An object is removed once it was named by no backup for a day. Whoever makes a backup meanwhile does not store again
-what is there already, so what such a backup relies on is not removed before it can have said so: no lock is needed,
-which a bucket would not have, and what is killed on the way is simply done again.
+An object is removed once it was marked as named by no backup for a day, and nobody put it in that time. Whoever makes a
+backup meanwhile puts again what is marked and they rely on (``backup``): no lock is needed, which a bucket would not
+have, and what is killed on the way is simply done again.
 """
 
 import msgspec
@@ -13,7 +13,7 @@ from loopwright.store.backups.place import BackupPlace
 from loopwright.store.backups.restore import blob_digests
 
 SPARE_US = DAY_US
-"""How long an object stays that no backup names; no backup takes longer to make."""
+"""How long an object stays that no backup names; a backup that is being made looks at the marks far more often."""
 
 
 class Thinned(msgspec.Struct, frozen=True):
