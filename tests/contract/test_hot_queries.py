@@ -41,6 +41,7 @@ ASKED: dict[str, Ask] = {
     "jobs that are due": lambda tx: sql.due_jobs(tx.connection, "work", KINDS, 1, 2),
     "jobs whose worker is lost": lambda tx: sql.lost_jobs(tx.connection, KINDS, 1),
     "failed jobs that nobody answered": lambda tx: jobs.unanswered(tx, LASTING),
+    "how many failed jobs": lambda tx: jobs.count_unanswered(tx, LASTING),
     "jobs that nobody takes": lambda tx: sql.untaken_jobs(tx.connection, "flights", 1, 2),
     "jobs that may be dropped": lambda tx: sql.delete_expired_jobs(tx.connection, 1, 10),
     "newest events": lambda tx: sql.newest_events(tx.connection, "flights", limit=100),

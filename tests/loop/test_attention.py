@@ -12,6 +12,7 @@ from loopwright.data import CheckSpec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US
 from loopwright.kernel.verbs import VERBS
+from loopwright.loop import attention
 from loopwright.loop.attention import NEED_KINDS, SEVERITIES, Attention, Need
 from loopwright.server.disk import DiskWatch
 from loopwright.store.types import Job
@@ -189,13 +190,47 @@ def test_any_other_failed_job_stays_until_somebody_answers(serving: Loop, import
         importer.load()
     for fill in serving("jobs.list", kind="features.materialize", states=["queued"]):
         end_job(serving, fill)
-    job = serving("data.start_diff", dataset="flights", before=1, after=2)
+    job = start_measuring(serving, 0)
     fail(serving, job, "out of memory")
     need = only(serving, "job")
-    assert need.sentence == "job data.diff of dataset:flights/2 failed: out of memory"
+    assert need.sentence == "job monitoring.evaluate_range of deployment:late failed: out of memory"
     assert need.command == f"loopwright retry {job.job_id}"
     answer(serving, need, "jobs.dismiss")
     assert needs(serving) == []
+
+
+def start_measuring(loop: Loop, day: int) -> Job:
+    job: Job = loop("monitoring.evaluate_range", deployment="late", start_at=day * DAY_US, end_at=(day + 1) * DAY_US)
+    return job
+
+
+def test_a_job_whose_answer_somebody_waits_for_needs_nobody_else(serving: Loop, importer: Importer) -> None:
+    """As it opens no incident: whoever started it reads why it failed."""
+    for _ in range(2):
+        serving.wall.at_us += 1
+        importer.load()
+    for fill in serving("jobs.list", kind="features.materialize", states=["queued"]):
+        end_job(serving, fill)
+    fail(serving, serving("data.start_diff", dataset="flights", before=1, after=2))
+    assert needs(serving) == []
+    assert serving("monitoring.incidents") == []
+
+
+def test_of_many_failed_jobs_the_newest_are_told_and_the_others_counted(
+    serving: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "MOST_JOBS", 3)
+    started = [start_measuring(serving, day) for day in range(8)]
+    for job in started:
+        serving.wall.at_us += 1
+        fail(serving, job)
+    answered: Attention = serving("loop.attention")
+    assert (len(answered.needs), answered.total, answered.by_kind) == (4, 8, {"job": 8})
+    assert answered.needs[-1].sentence == "5 earlier jobs monitoring.evaluate_range of deployment:late failed"
+    assert answered.incidents == 1
+    for job in started[3:]:
+        serving("jobs.dismiss", job_id=job.job_id, reason="seen")
+    assert [need.count for need in needs(serving)] == [1, 1, 1]
 
 
 def test_a_release_that_cannot_be_loaded_is_told_until_a_newer_one(serving: Loop) -> None:

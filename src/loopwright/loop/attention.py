@@ -4,12 +4,13 @@ The only place that says so: ``loopwright status``, the pages, their JSON twins 
 is told once: where an incident tells of what stands here with an answer of its own, the two are one need.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
 from loopwright import data, monitoring, pipelines, serving
-from loopwright.data import DiffRequest, ImportRequest
+from loopwright.data import ImportRequest
 from loopwright.features import MaterializeRequest
 from loopwright.governance import approvals, audit
 from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration, format_moment
@@ -19,9 +20,7 @@ from loopwright.kernel.verbs import Count, query
 from loopwright.loop import sql
 from loopwright.loop.needs import NEED_KINDS, SEVERITIES, Answer, Need, NeedKind
 from loopwright.loop.platform_needs import platform_needs
-from loopwright.loop.types import PlayBacktest
 from loopwright.monitoring import DeliverAlert, EvaluateRange, EvaluateWindow, Incident
-from loopwright.pipelines import Execute
 from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec
 from loopwright.store import jobs
 from loopwright.store.tx import Tx
@@ -36,10 +35,10 @@ _MENDS = {
 }
 """What a person does about a gateway's trouble."""
 _JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}
-LASTING = tuple(kind_of(work).name for work in (DiffRequest, DeliverAlert, EvaluateRange, EvaluateWindow, ScoreSpec))
+LASTING = tuple(kind_of(work).name for work in (DeliverAlert, EvaluateRange, EvaluateWindow, ScoreSpec))
 """Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
-_TOLD_ELSEWHERE = (kind_of(Execute).name, kind_of(PlayBacktest).name)
-"""Kinds of jobs whose failure another row tells: an execution, or a backtest, is failed with its job."""
+MOST_JOBS = 100
+"""Failed jobs that are told one by one, the newest; those before them are told together."""
 
 
 class Attention(msgspec.Struct, frozen=True):
@@ -55,9 +54,9 @@ class Attention(msgspec.Struct, frozen=True):
 def attention(tx: Tx, *, limit: Count = 100) -> Attention:
     """Return what needs a person, most urgent first, the newest of them before the others."""
     needs = find_needs(tx)
-    counted = {kind: sum(need.kind == kind for need in needs) for kind in NEED_KINDS}
+    counted = {kind: sum(need.count for need in needs if need.kind == kind) for kind in NEED_KINDS}
     by_kind = {str(kind): count for kind, count in counted.items() if count}
-    return Attention(needs[:limit], len(needs), by_kind, sum(bool(need.incident_id) for need in needs))
+    return Attention(needs[:limit], sum(by_kind.values()), by_kind, sum(bool(need.incident_id) for need in needs))
 
 
 def find_needs(tx: Tx) -> list[Need]:
@@ -187,7 +186,7 @@ def _pipelines(tx: Tx) -> Iterator[Need]:
 
 
 def _jobs(tx: Tx) -> Iterator[Need]:
-    failed = [job for job in jobs.unanswered(tx, LASTING) if job.kind not in _TOLD_ELSEWHERE]
+    failed = jobs.unanswered(tx, LASTING, limit=MOST_JOBS)
     for job in failed:
         place = {"job_id": job.job_id}
         yield Need(
@@ -201,6 +200,26 @@ def _jobs(tx: Tx) -> Iterator[Need]:
             command=f"loopwright retry {job.job_id}",
             answers=[Answer("jobs.retry", place), Answer("jobs.dismiss", place)],
         )
+    if len(failed) == MOST_JOBS:
+        yield from _earlier_jobs(tx, Counter((job.kind, job.ref) for job in failed))
+
+
+def _earlier_jobs(tx: Tx, told: Counter[tuple[str, str]]) -> Iterator[Need]:
+    """Yield the failed jobs before those that are told one by one, those of one kind on one thing together."""
+    for group in jobs.count_unanswered(tx, LASTING):
+        left = group.jobs - told[group.kind, group.ref]
+        if left > 0:
+            yield Need(
+                kind=_JOB_KINDS.get(group.kind, "job"),
+                ref=group.ref,
+                severity="warning",
+                sentence=f"{left} earlier jobs {group.kind} of {group.ref.partition('/')[2]} failed",
+                event_at=None,
+                recorded_at=group.oldest_at,
+                next_step="answer the newest ones; these are told one by one then",
+                command=f"loopwright call jobs.list kind={group.kind} 'states=[\"failed\"]'",
+                count=left,
+            )
 
 
 def _job_words(job: Job) -> str:

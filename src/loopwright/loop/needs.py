@@ -51,6 +51,7 @@ class Need(msgspec.Struct, frozen=True):
         answers: Verbs that answer it, the likeliest first.
         owner: Who looks after it; empty for nobody yet.
         incident_id: The incident that tells of it; empty where none does.
+        count: How many things it tells of; more than one where there are too many to tell each.
     """
 
     kind: NeedKind
@@ -64,6 +65,7 @@ class Need(msgspec.Struct, frozen=True):
     answers: list[Answer] = []
     owner: str = ""
     incident_id: str = ""
+    count: int = 1
 
     @property
     def line(self) -> str:

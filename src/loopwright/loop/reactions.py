@@ -165,8 +165,8 @@ def replay_retried_backtest(tx: Tx, event: Event, retried: JobRetried) -> None:
 
 @reaction(JobFailed)
 def tell_of_failed_job(tx: Tx, event: Event, failed: JobFailed) -> None:
-    """A job that failed for good needs a person, unless somebody waits for its answer or its execution tells."""
-    if failed.kind == kind_of(Execute).name or not kind_named(failed.kind).needs_person:
+    """A job that failed for good needs a person, unless its kind says otherwise."""
+    if not kind_named(failed.kind).needs_person:
         return
     message = f"{failed.kind} failed for good: {event.reason or 'nothing says why'}"
     facts = {"job_id": failed.job_id, "kind": failed.kind, "error": failed.error}
@@ -191,7 +191,7 @@ def settle_by_person(tx: Tx, event: Event, answer: JobDismissed | JobRetried) ->
 
 
 def _settle_failed_jobs(tx: Tx, ref: str, reason: str) -> None:
-    if not any(job.ref == ref for job in jobs.unanswered(tx, LASTING)):
+    if not jobs.unanswered(tx, LASTING, ref=ref, limit=1):
         settle_incident(tx, ref, "job", reason)
 
 

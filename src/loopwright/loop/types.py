@@ -74,7 +74,7 @@ class OnlineUse(msgspec.Struct, frozen=True):
     views: list[BoundView]
 
 
-@job_kind("loop.tidy_online", lane="upkeep", keep_days=7, needs_person=False)
+@job_kind("loop.tidy_online", lane="upkeep", keep_days=7)
 class TidyOnline(Work, frozen=True):
     """Views that nobody reads, and entities whose values are long over, are to leave the online store."""
 

@@ -14,6 +14,7 @@ from loopwright.store.work import Power, Work, job_kind
     "pipelines.execute",
     lane="training",
     deadline_s=30 * 86_400.0,
+    needs_person=False,
     powers=frozenset[Power]({"register_trained", "record_gates", "finish_training"}),
 )
 class Execute(Work, frozen=True):

@@ -153,7 +153,7 @@ def _needs(snapshots: Iterable[Tx]) -> Metric:
     for tx in snapshots:
         counts: dict[tuple[str, str], int] = {}
         for need in find_needs(tx):
-            counts[need.kind, need.severity] = counts.get((need.kind, need.severity), 0) + 1
+            counts[need.kind, need.severity] = counts.get((need.kind, need.severity), 0) + need.count
         for (kind, severity), count in sorted(counts.items()):
             family.add_metric((tx.project, kind, severity), count)
     return family

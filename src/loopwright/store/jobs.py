@@ -17,7 +17,7 @@ from loopwright.store.events import JobCancelAsked, JobCancelled, JobDismissed, 
 from loopwright.store.news import JOBS
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease
-from loopwright.store.work import kind_named
+from loopwright.store.work import KINDS, kind_named
 
 LEASE_US = 10 * SECOND_US
 """How long a claim holds without a sign of life; another worker may then take the job."""
@@ -222,13 +222,23 @@ def dismiss(tx: Tx, *, job_id: str, reason: str) -> Job:
     return dismissed
 
 
-def unanswered(tx: Tx, lasting: Iterable[str]) -> list[Job]:
-    """Return the failed jobs that nobody has answered yet, newest first.
+def unanswered(tx: Tx, lasting: Iterable[str], *, ref: str | None = None, limit: int | None = None) -> list[Job]:
+    """Return the failed jobs that need a person and that nobody has answered yet, newest first.
 
     A retry or a dismissal answers, and so does any later job of the same kind for the same ref, unless the kind is one
     of ``lasting``: there each job does something that no other one does.
     """
-    return sql.failed_jobs(tx, lasting)
+    return sql.failed_jobs(tx, lasting, _quiet(), ref=ref, limit=limit)
+
+
+def count_unanswered(tx: Tx, lasting: Iterable[str]) -> list[sql.FailedJobs]:
+    """Return how many there are of what ``unanswered`` returns, by kind and ref."""
+    return sql.count_failed_jobs(tx, lasting, _quiet())
+
+
+def _quiet() -> list[str]:
+    """Return the kinds of jobs whose failure needs nobody."""
+    return [kind.name for kind in KINDS.values() if not kind.needs_person]
 
 
 def _held_by(tx: Tx, job_id: str, worker: str, state: str) -> Job:

@@ -41,7 +41,8 @@ class JobKind(msgspec.Struct, frozen=True):
             the job has failed.
         deadline_s: Longest time one attempt may take; then it is stopped and the job has failed.
         keep_days: How long its row is kept after its end; None for ever, where others refer to it.
-        needs_person: Whether its failure needs somebody; False where whoever started it waits for the answer.
+        needs_person: Whether its failure needs somebody, as an incident and in ``loop.attention``; False where whoever
+            started it waits for the answer, and where another row tells of it, as an execution does.
         powers: What its jobs may do that nobody else does.
     """
 

@@ -51,6 +51,7 @@ def test_only_an_admin_applies_a_change_of_it(loop: Loop) -> None:
         spec = to_builtins(msgspec.structs.replace(PROJECT, trains=[], retrains=[], retentions=list(declared)))
         loop.dispatcher.call("loop.apply", {"spec": spec}, actor=editor, project="flights")
 
+    loop.apply(trains=[], retrains=[])  # what an editor may not leave out
     with pytest.raises(PermissionDenied, match="change how long rows are kept"):
         apply(*KEPT)
     loop.apply(trains=[], retrains=[], retentions=KEPT)

@@ -23,8 +23,10 @@ from loopwright.store.sql.garbage import (
 )
 from loopwright.store.sql.health import count_unsealed, oldest_unsealed, queue_depths, size_bytes
 from loopwright.store.sql.jobs import (
+    FailedJobs,
     Prospect,
     Untaken,
+    count_failed_jobs,
     count_held,
     delete_expired_jobs,
     due_jobs,
@@ -82,6 +84,7 @@ from loopwright.store.sql.tombstones import (
 )
 
 __all__ = [
+    "FailedJobs",
     "MergeKey",
     "Prospect",
     "Untaken",
@@ -92,6 +95,7 @@ __all__ = [
     "chunks_named",
     "chunks_of_key",
     "condemn_blobs",
+    "count_failed_jobs",
     "count_held",
     "count_rows",
     "count_rows_from",

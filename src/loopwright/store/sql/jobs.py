@@ -273,29 +273,56 @@ def _newest(columns: tuple[str, ...]) -> Statement:
 
 
 _later = jobs.alias("later")
-_failed = (
-    select(jobs)
-    .where(jobs.c.project_id == bindparam("project"), jobs.c.state == "failed")
-    .where(
-        ~and_(
-            jobs.c.kind.not_in(bindparam("lasting", expanding=True)),
-            exists()
-            .where(_later.c.project_id == jobs.c.project_id, _later.c.kind == jobs.c.kind, _later.c.ref == jobs.c.ref)
-            .where(_later.c.recorded_at > jobs.c.recorded_at),
-        )
-    )
-    .order_by(jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
+_is_unanswered = and_(
+    jobs.c.project_id == bindparam("project"),
+    jobs.c.state == "failed",
+    jobs.c.kind.not_in(bindparam("quiet", expanding=True)),
+    ~and_(
+        jobs.c.kind.not_in(bindparam("lasting", expanding=True)),
+        exists()
+        .where(_later.c.project_id == jobs.c.project_id, _later.c.kind == jobs.c.kind, _later.c.ref == jobs.c.ref)
+        .where(_later.c.recorded_at > jobs.c.recorded_at),
+    ),
+)
+_failed = select(jobs).where(_is_unanswered).order_by(jobs.c.recorded_at.desc(), jobs.c.job_id.desc())
+_failed_groups = (
+    select(jobs.c.kind, jobs.c.ref, func.count().label("jobs"), func.min(jobs.c.recorded_at).label("oldest_at"))
+    .where(_is_unanswered)
+    .group_by(jobs.c.kind, jobs.c.ref)
+    .order_by(jobs.c.kind, jobs.c.ref)
 )
 
 
-def failed_jobs(tx: "Tx", lasting: Iterable[str]) -> list[Job]:
+def failed_jobs(
+    tx: "Tx", lasting: Iterable[str], quiet: Iterable[str], *, ref: str | None = None, limit: int | None = None
+) -> list[Job]:
     """Return the failed jobs that no later one made up for, newest first.
 
     Args:
         tx: Open transaction.
         lasting: Kinds of which another job for the same ref does not do what the failed one left undone.
+        quiet: Kinds that are left out.
+        ref: Only those that are about this.
+        limit: The newest of them; None for all.
     """
-    return [_job(row) for row in tx.connection.execute(_failed, {"project": tx.project, "lasting": list(lasting)})]
+    statement = _failed if ref is None else _failed.where(jobs.c.ref == ref)
+    place = {"project": tx.project, "lasting": list(lasting), "quiet": list(quiet)}
+    return [_job(row) for row in tx.connection.execute(statement.limit(limit), place)]
+
+
+class FailedJobs(NamedTuple):
+    """How many jobs of a kind have failed on one thing, and since when the first of them was wanted, wall clock."""
+
+    kind: str
+    ref: str
+    jobs: int
+    oldest_at: int
+
+
+def count_failed_jobs(tx: "Tx", lasting: Iterable[str], quiet: Iterable[str]) -> list[FailedJobs]:
+    """Return how many there are of what ``failed_jobs`` returns, by kind and ref."""
+    place = {"project": tx.project, "lasting": list(lasting), "quiet": list(quiet)}
+    return [FailedJobs(*row) for row in tx.connection.execute(_failed_groups, place)]
 
 
 _is_open = or_(jobs.c.state == "queued", jobs.c.state == "running")
