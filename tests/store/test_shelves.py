@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.kernel.errors import NotFound, Unavailable
+from loopwright.kernel.errors import Corrupt, NotFound, Unavailable
 from loopwright.store.shelves import open_shelf
 
 
@@ -46,3 +46,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="cannot be written") as told:
         open_shelf(str(tmp_path / "file" / "shelf"), "note").put("a.json", b"x")
     assert told.value.field == "note"
+
+
+@pytest.mark.parametrize("name", ["../out.json", "/etc/out.json", "a/../../out.json", "..", ".hidden", ""])
+def test_a_name_that_leads_elsewhere_is_none(tmp_path: Path, name: str) -> None:
+    (tmp_path / "shelf").mkdir()
+    (tmp_path / "out.json").write_bytes(b"precious")
+    shelf = open_shelf(str(tmp_path / "shelf"), "note")
+    for ask in (shelf.get, shelf.delete, lambda name: shelf.put(name, b"x")):
+        with pytest.raises(Corrupt, match="no note is called so"):
+            ask(name)
+    assert (tmp_path / "out.json").read_bytes() == b"precious"

@@ -1,13 +1,16 @@
 """Shelves: small named documents in a folder or under a prefix of an object store, each written whole or not at all."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from loopwright.kernel.errors import NotFound, Unavailable
+from loopwright.kernel.errors import Corrupt, NotFound, Unavailable
 from loopwright.store.blobs.local import sync_folder
+
+_NAME = re.compile(r"[^./\\\0][^/\\\0]*")
 
 
 class Shelf(Protocol):
@@ -44,8 +47,12 @@ def open_shelf(url: str, what: str) -> Shelf:
     Raises:
         Unavailable: The address is none of an object store that can be reached.
     """
-    is_remote = "://" in url and not url.startswith("file://")
-    return _Bucket(url.rstrip("/"), what) if is_remote else _Folder(Path(url.removeprefix("file://")), what)
+    return _Bucket(url.rstrip("/"), what) if is_remote(url) else _Folder(Path(url.removeprefix("file://")), what)
+
+
+def is_remote(url: str) -> bool:
+    """Say whether an address is one of an object store and not of a folder."""
+    return "://" in url and not url.startswith("file://")
 
 
 class _Folder:
@@ -61,13 +68,13 @@ class _Folder:
     def get(self, name: str) -> bytes:
         with self._answering("read"):
             try:
-                return (self._folder / name).read_bytes()
+                return (self._folder / _plain(name, self._what)).read_bytes()
             except FileNotFoundError:
                 raise _missing(self._what, name) from None
 
     def put(self, name: str, body: bytes) -> None:
         # Two processes may write the same name at once: each its own draft, and the last one stays, whole.
-        draft = self._folder / f".{name}.{os.getpid()}.tmp"
+        draft = self._folder / f".{_plain(name, self._what)}.{os.getpid()}.tmp"
         with self._answering("written"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with draft.open("wb") as file:
@@ -79,7 +86,7 @@ class _Folder:
 
     def delete(self, name: str) -> None:
         with self._answering("written"):
-            (self._folder / name).unlink(missing_ok=True)
+            (self._folder / _plain(name, self._what)).unlink(missing_ok=True)
 
     @contextmanager
     def _answering(self, done: str) -> Iterator[None]:
@@ -109,17 +116,17 @@ class _Bucket:
     def get(self, name: str) -> bytes:
         with self._answering():
             try:
-                return bytes(self._store.get(name).bytes())
+                return bytes(self._store.get(_plain(name, self._what)).bytes())
             except FileNotFoundError:
                 raise _missing(self._what, name) from None
 
     def put(self, name: str, body: bytes) -> None:
         with self._answering():
-            self._store.put(name, body)
+            self._store.put(_plain(name, self._what), body)
 
     def delete(self, name: str) -> None:
         with self._answering():
-            self._store.delete(name)
+            self._store.delete(_plain(name, self._what))
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -134,6 +141,17 @@ class _Bucket:
                 value=f"{self._url}: {str(error).strip().splitlines()[0]}",
                 next_step="check the address and its credentials",
             ) from None
+
+
+def _plain(name: str, what: str) -> str:
+    """Return a name that leads to no other place: some are read in documents that anybody may have written.
+
+    Raises:
+        Corrupt: It does.
+    """
+    if not _NAME.fullmatch(name):
+        raise Corrupt(f"no {what} is called so", field=what, value=name[:200], rule="a name without slashes")
+    return name
 
 
 def _missing(what: str, name: str) -> NotFound:

@@ -152,6 +152,16 @@ def test_a_backup_of_a_newer_version_is_refused(platform: Platform, empty: Datab
         restore_backup(backup, platform.place, empty, platform.blobs, tmp_path / "new")
 
 
+def test_a_backup_that_lacks_a_table_is_refused_by_its_name(
+    platform: Platform, empty: Database, tmp_path: Path
+) -> None:
+    whole = platform.back_up()
+    backup = msgspec.structs.replace(whole, tables=[dump for dump in whole.tables if dump.name != "events"])
+    with pytest.raises(Corrupt, match="lacks a table") as refused:
+        restore_backup(backup, platform.place, empty, platform.blobs, tmp_path / "new")
+    assert refused.value.field == "events"
+
+
 def test_a_changed_page_restores_nothing_and_can_be_tried_again(
     platform: Platform, empty: Database, tmp_path: Path
 ) -> None:

@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.kernel.clock import DAY_US, FixedClock
-from loopwright.kernel.errors import Corrupt, Unavailable
+from loopwright.kernel.documents import to_json
+from loopwright.kernel.errors import Conflict, Corrupt, Unavailable
 from loopwright.store.backups import backup, thin, verify_backup
 from tests.store.backups.conftest import Platform
 
@@ -149,5 +151,36 @@ def test_nothing_is_removed_where_a_backup_does_not_say_what_it_needs(platform: 
     file = Path(platform.place.url) / "backups" / f"{changed.backup_id}.json"
     file.write_bytes(file.read_bytes().replace(b'"blobs":1', b'"blobs":0'))
     with pytest.raises(Corrupt):
+        thin(platform.place, 1, platform.clock)
+    assert len(platform.place.ids()) == 2
+
+
+@pytest.mark.parametrize("named", ["../victim", "{tmp_path}/victim", "{newest}"])
+def test_an_old_document_that_names_another_has_nothing_removed(platform: Platform, tmp_path: Path, named: str) -> None:
+    platform.register(b"a model")
+    old, newest = platform.back_up(), platform.back_up()
+    victim = Path(platform.place.url) / "victim.json"
+    victim.write_text("{}")
+    (tmp_path / "victim.json").write_text("{}")
+    forged = msgspec.structs.replace(old, backup_id=named.format(tmp_path=tmp_path, newest=newest.backup_id))
+    platform.place.write(old.backup_id, to_json(forged))
+    with pytest.raises(Corrupt, match="that of another"):
+        thin(platform.place, 1, platform.clock)
+    assert victim.exists()
+    assert (tmp_path / "victim.json").exists()
+    assert platform.place.ids() == [old.backup_id, newest.backup_id]
+
+
+@pytest.mark.parametrize("name", ["objects", "backups", "spare"])
+def test_nothing_is_removed_where_a_folder_of_the_place_is_a_link(
+    platform: Platform, tmp_path: Path, name: str
+) -> None:
+    platform.register(b"a model")
+    platform.back_up()
+    platform.place.write_spare({})
+    (Path(platform.place.url) / name).rename(tmp_path / "elsewhere")
+    (Path(platform.place.url) / name).symlink_to(tmp_path / "elsewhere")
+    platform.back_up()
+    with pytest.raises(Conflict, match="is a link"):
         thin(platform.place, 1, platform.clock)
     assert len(platform.place.ids()) == 2

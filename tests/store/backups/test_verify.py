@@ -1,5 +1,6 @@
 """A backup is proved by reading all of it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -52,5 +53,8 @@ def test_a_changed_document_is_no_backup_and_one_of_an_older_version_is(platform
     with pytest.raises(Corrupt, match="was changed") as refused:
         platform.place.read(backup.backup_id, Backup)
     assert refused.value.value == backup.backup_id
+    file.write_text(json.dumps(json.loads(written) | {"copied_bytes": 1}))
+    with pytest.raises(Corrupt, match="was changed"):
+        platform.place.read(backup.backup_id, Backup)
     file.write_bytes(written.rpartition(b',"digest"')[0] + b"}")
     assert list_backups(platform.place) == [backup]

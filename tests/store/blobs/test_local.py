@@ -182,3 +182,17 @@ def test_bytes_that_are_put_beside_sweeps_are_there_afterwards(store: BlobStore)
             store.put(body)
         sweeping.join()
         assert [store.get(digest) for digest in digests] == bodies
+
+
+def test_what_a_folder_that_is_a_link_leads_to_is_not_removed(store: LocalBlobStore, tmp_path: Path) -> None:
+    other = LocalBlobStore(str(tmp_path / "live"))
+    ref = other.put(b"live")
+    os.utime(other.path(ref.digest), (0, 0))
+    store.root.mkdir()
+    (store.root / ref.digest[:2]).symlink_to(other.root / ref.digest[:2])
+    (other.root / ref.digest[:2] / ".draft").write_bytes(b"half")
+    assert list(store.digests()) == []
+    assert store.sweep([ref.digest], 1) == []
+    assert store.sweep_drafts(1 << 60) == 0
+    store.delete(ref.digest)
+    assert other.get(ref.digest) == b"live"

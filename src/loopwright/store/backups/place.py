@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from loopwright.kernel.documents import digest_bytes, from_json, to_json
-from loopwright.kernel.errors import Corrupt, NotFound
+from loopwright.kernel.errors import Conflict, Corrupt, NotFound
 from loopwright.store.blobs import BlobStore, open_blob_store
-from loopwright.store.shelves import open_shelf
+from loopwright.store.shelves import is_remote, open_shelf
 
 T = TypeVar("T")
 _SPARE = "spare.json"
@@ -28,6 +28,7 @@ class BackupPlace:
 
     def __init__(self, url: str, cache: Path) -> None:
         self.url = url.rstrip("/")
+        self.root = None if is_remote(url) else Path(self.url.removeprefix("file://"))
         self.objects: BlobStore = open_blob_store(f"{self.url}/objects", cache)
         self._documents = open_shelf(f"{self.url}/backups", "backup")
         self._spare = open_shelf(f"{self.url}/spare", "backup")
@@ -41,7 +42,7 @@ class BackupPlace:
 
         Raises:
             NotFound: There is none of that id.
-            Corrupt: It is not what was written.
+            Corrupt: It is not what was written, or is the document of another one.
         """
         if backup_id not in self.ids():
             raise NotFound("there is no such backup", field="backup", value=backup_id, rule=", ".join(self.ids()[-5:]))
@@ -61,6 +62,21 @@ class BackupPlace:
         """Remove the document of a backup; its objects stay for the others."""
         self._documents.delete(f"{backup_id}.json")
 
+    def refuse_links(self) -> None:
+        """Refuse to remove anything where a folder of this place is a link: what it leads to is another's.
+
+        Raises:
+            Conflict: One is.
+        """
+        for folder in [self.root / name for name in ("objects", "backups", "spare")] if self.root else []:
+            if folder.is_symlink():
+                raise Conflict(
+                    "a folder of this backup place is a link: nothing is removed",
+                    field="place",
+                    value=str(folder),
+                    rule="folders of its own; the place itself may be a link",
+                )
+
     def read_spare(self) -> dict[str, int]:
         """Return since when (wall time, microseconds UTC) objects are named by no backup, by digest."""
         if _SPARE not in self._spare.names():
@@ -78,12 +94,15 @@ def _end_of(document: bytes) -> bytes:
 
 
 def _check(body: bytes, backup_id: str) -> None:
-    """Refuse a document that was changed; those of older versions hold no digest."""
+    """Refuse a document that was changed, or put under the name of another; those of older versions hold no digest."""
+    document = from_json(body, dict[str, Any], backup_id)
     found = _DIGEST.search(body)
-    if found is not None and _end_of(body[: found.start()] + b"}") != found[0]:
-        raise Corrupt(
-            "the document of this backup was changed",
-            field="backup",
-            value=backup_id,
-            next_step="use another backup: --backup ID",
-        )
+    if "digest" in document and (found is None or _end_of(body[: found.start()] + b"}") != found[0]):
+        raise _changed("the document of this backup was changed", backup_id)
+    if document.get("backup_id") != backup_id:
+        raise _changed("the document of this backup is that of another", backup_id)
+
+
+def _changed(message: str, backup_id: str) -> Corrupt:
+    next_step = "use another backup: --backup ID; nothing is let go of as long as this document is there"
+    return Corrupt(message, field="backup", value=backup_id, next_step=next_step)

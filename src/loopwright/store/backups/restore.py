@@ -122,7 +122,9 @@ def load_tables(connection: Connection, backup: Backup, place: BackupPlace) -> N
     for table in reversed(tables):
         connection.execute(table.delete())  # rows that a migration put there are in the backup too
     for table in tables:
-        dump = dumps.pop(table.name)
+        dump = dumps.pop(table.name, None)
+        if dump is None:
+            raise Corrupt("this backup lacks a table", field=table.name, next_step="use another backup: --backup ID")
         rows = 0
         for digest in dump.pages:
             page = decode_page(place.objects.get(digest), dump.columns)

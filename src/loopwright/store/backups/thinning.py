@@ -34,8 +34,10 @@ def thin(place: BackupPlace, keep: int, clock: Clock) -> Thinned:
 
     Raises:
         Corrupt: The document or a list of a backup was changed: nothing is removed, for it does not say what it needs.
+        Conflict: A folder of the place is a link to elsewhere.
         Unavailable: The place does not answer.
     """
+    place.refuse_links()
     backups = list_backups(place)
     whole = [number for number, backup in enumerate(backups) if not backup.problems]
     first = whole[-keep] if len(whole) >= keep else 0

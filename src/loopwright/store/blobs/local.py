@@ -2,10 +2,11 @@
 
 The time of a file is when its bytes were last put. Putting them again sets it, and a sweep removes only files that are
 old: both hold a lock of the folder for that moment, so that a put either finds the file and makes it young, or finds
-none and writes it.
+none and writes it. What is removed lies in the folder itself: one that is a link to elsewhere holds nothing of ours.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -92,7 +93,9 @@ class LocalBlobStore:
 
     def delete(self, digest: str) -> None:
         """Remove a blob."""
-        self._place(digest).unlink(missing_ok=True)
+        place = self._place(digest)
+        with contextlib.suppress(FileNotFoundError), _opened(place.parent) as folder:
+            os.unlink(place.name, dir_fd=folder)
 
     def sweep(self, digests: Iterable[str], before_us: int) -> list[BlobRef]:
         """Remove those of some blobs that nobody has put since a moment, and return them."""
@@ -112,6 +115,8 @@ class LocalBlobStore:
 
     def _files(self) -> Iterator["os.DirEntry[str]"]:
         for folder in sorted(self.root.glob("??")):
+            if folder.is_symlink():
+                continue
             with os.scandir(folder) as entries:
                 yield from sorted(entries, key=lambda entry: entry.name)
 
@@ -121,7 +126,7 @@ class LocalBlobStore:
     @contextlib.contextmanager
     def _locked(self, how: int) -> Iterator[None]:
         """Hold the folder's lock: shared to put, exclusive to sweep. A process that dies lets go of it."""
-        handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(handle, how)
             yield
@@ -165,13 +170,27 @@ class LocalBlobStore:
 def _remove_old(file: Path, before_us: int) -> int | None:
     """Remove a file that was not written since a moment; return its bytes, None if it stays or is gone."""
     try:
-        state = file.stat()
-        if state.st_mtime_ns // 1000 >= before_us:
-            return None
-        file.unlink()
+        with _opened(file.parent) as folder:
+            state = os.stat(file.name, dir_fd=folder, follow_symlinks=False)
+            if state.st_mtime_ns // 1000 >= before_us:
+                return None
+            os.unlink(file.name, dir_fd=folder)
     except FileNotFoundError:
         return None
     return state.st_size
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    """Hold a folder open to remove something from it; none is there where it is a link."""
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError:  # a link among them
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder)) from None
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def sync_folder(folder: Path) -> None:
