@@ -116,8 +116,8 @@ def test_a_frame_of_pandas_becomes_parquet() -> None:
 
 def opened(spec: SourceSpec, folder: Path) -> pl.DataFrame:
     """Return the rows of a source as a worker reads them."""
-    with TemporaryDirectory() as scratch:
-        return open_files(find_files(spec, SourceRoots([folder])), Asked(spec, Path(scratch))).collect()
+    with TemporaryDirectory() as scratch, find_files(spec, SourceRoots([folder])) as found:
+        return open_files(found, Asked(spec, Path(scratch))).collect()
 
 
 def test_a_csv_file_reads_alike_as_a_source_a_table_an_upload_and_in_a_plan(tmp_path: Path) -> None:

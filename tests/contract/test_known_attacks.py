@@ -125,8 +125,12 @@ def test_01_a_local_path_is_no_source_and_no_artifact(
     refused_paths += [f"{root}/{name}" for name in ("*.txt", "k[e]ys.txt", "**/1.csv", "closed", "open/away", "meta.*")]
     refused_paths += ["/proc/self/environ", "/etc/passwd", "/dev/stdin", "/etc/shadow"]
     for path in refused_paths:
-        with pytest.raises(InvalidInput, match="this path leads to where sources may not lie"):
-            find_files(SourceSpec("csv", path), SourceRoots(worker.source_roots, worker.closed))
+        roots = SourceRoots(worker.source_roots, worker.closed)
+        with (
+            pytest.raises(InvalidInput, match="this path leads to where sources may not lie"),
+            find_files(SourceSpec("csv", path), roots),
+        ):
+            pass
     for path in (f"{root}/keys.txt", f"{root}/closed"):
         told = read_as_source(site, worker, path)
         assert "this path leads to where sources may not lie" in told

@@ -1,6 +1,7 @@
 """Columns that a project file names, looked up where its files are at hand: a typo is told before anything is sent."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,9 +30,9 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         return None
     source = msgspec.structs.replace(source, location=str(folder / source.location))
     unreadable: tuple[type[BaseException], ...] = (Exception, *reader_errors())  # whatever a transform raises, too
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, ExitStack() as held:
         try:
-            files = data.sources.find_files(source, None)
+            files = held.enter_context(data.sources.find_files(source, None))
         except InvalidInput:
             return None
         try:

@@ -49,7 +49,7 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
     with TemporaryDirectory() as scratch:
         asked = data.sources.Asked(told, Path(scratch), known or {})
         try:
-            return data.sources.open_files([path], asked).collect(), path.name
+            return data.sources.open_files([data.sources.SourceFile(path, path)], asked).collect(), path.name
         except reader_errors() as error:
             raise InvalidInput(
                 f"{path.name} cannot be read", field="file", value=str(error).partition("\n")[0]

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,7 +58,8 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        rows, raw = _read_rows(context, request, folder)
+        with ExitStack() as held:
+            rows, raw = _read_rows(context, request, folder, held)
         frame = admit(rows, request.spec, is_part=request.operation in ("complete", "delete"))
         check_texts_fit(frame)
     finally:
@@ -83,9 +84,11 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
 
 
-def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:
-    """Return the rows after the transform, and the columns as they were before."""
-    spec, files = request.spec, list[Path]()
+def _read_rows(
+    context: JobContext, request: ImportRequest, folder: Path, held: ExitStack
+) -> tuple[pl.DataFrame, list[ColumnSchema]]:
+    """Return the rows after the transform, and the columns as they were before; ``held`` keeps the files open."""
+    spec, files = request.spec, list[sources.SourceFile]()
     found = sources.signatures(files)
     before = context.call(versions.newest_version, dataset=spec.name, start_at=0, end_at=0)
     known = {} if before is None else {column.name: parse_dtype(column.dtype) for column in before.raw}
@@ -97,7 +100,8 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
         unpacked = folder / "unpacked"
         unpacked.mkdir()
         asked = sources.Asked(spec.source, unpacked, known, spec.personal)
-        files = sources.find_files(spec.source, sources.SourceRoots(context.source_roots, context.closed))
+        roots = sources.SourceRoots(context.source_roots, context.closed)
+        files = held.enter_context(sources.find_files(spec.source, roots))
         found = sources.signatures(files)
         rows = sources.open_files(files, asked)
     try:
@@ -116,7 +120,7 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None
 
 
-def _unchanged(read: T, files: Sequence[Path], found: object) -> T:
+def _unchanged(read: T, files: Sequence[sources.SourceFile], found: object) -> T:
     """Return what was read, if the files are still what they were when their types were told.
 
     Raises:

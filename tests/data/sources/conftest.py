@@ -32,6 +32,7 @@ def read(tmp_path: Path) -> Read:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(body if isinstance(body, bytes) else body.encode())
         asked = Asked(SourceSpec(kind, str(folder), **declared), scratch, known or {}, hidden)
-        return open_files(find_files(asked.spec, SourceRoots([tmp_path])), asked).collect()
+        with find_files(asked.spec, SourceRoots([tmp_path])) as found:
+            return open_files(found, asked).collect()
 
     return write_and_read

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from loopwright.data.sources.base import Asked, FileKind, kind_of, unreadable
+from loopwright.data.sources.base import Asked, FileKind, SourceFile, kind_of, unreadable
 from loopwright.data.sources.places import SourceRoots, find_files
 from loopwright.data.types import SourceSpec
 from loopwright.store.blobs import BlobStore
@@ -20,6 +20,7 @@ from loopwright.wire.reading import reader_errors
 __all__ = [
     "Asked",
     "FileKind",
+    "SourceFile",
     "SourceRoots",
     "find_files",
     "kind_of",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-def open_files(files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+def open_files(files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
     """Return the rows of files, wherever they are.
 
     Raises:
@@ -43,14 +44,14 @@ def open_files(files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
         raise unreadable(_culprit(kind, files, asked) or asked.spec.location, error) from None
 
 
-def signatures(files: Sequence[Path]) -> list[tuple[int, int, int]]:
+def signatures(files: Sequence[SourceFile]) -> list[tuple[int, int, int]]:
     """Return what tells whether files are still the same: which they are on the disk, their size, when they changed.
 
     Raises:
         InvalidInput: One is gone.
     """
     try:
-        states = [file.stat() for file in files]
+        states = [file.path.stat() for file in files]
     except OSError as error:
         raise unreadable(str(error.filename), error) from None
     return [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
@@ -58,14 +59,14 @@ def signatures(files: Sequence[Path]) -> list[tuple[int, int, int]]:
 
 def open_blobs(refs: Sequence[BlobRef], blobs: BlobStore) -> pl.LazyFrame:
     """Return the rows of uploaded Parquet blobs, one after the other."""
-    files = [blobs.path(ref.digest) for ref in refs]
+    files = [SourceFile(path, path) for path in (blobs.path(ref.digest) for ref in refs)]
     try:
         return kind_of(SourceSpec("parquet")).open(files, Asked(SourceSpec("parquet"), Path()))
     except reader_errors() as error:
         raise unreadable(f"{len(refs)} uploaded blobs", error) from None
 
 
-def _culprit(kind: FileKind, files: Sequence[Path], asked: Asked) -> str:
+def _culprit(kind: FileKind, files: Sequence[SourceFile], asked: Asked) -> str:
     """Return the first of several files that cannot be read alone; empty where they do not fit each other."""
     for number, file in enumerate(files):
         alone = asked.scratch / f"alone-{number}"
@@ -73,5 +74,5 @@ def _culprit(kind: FileKind, files: Sequence[Path], asked: Asked) -> str:
         try:
             kind.open([file], asked._replace(scratch=alone)).collect()
         except reader_errors():
-            return str(file)
+            return str(file.shown)
     return ""

@@ -1,11 +1,10 @@
 """Arrow files, also called Feather version 2."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 
-from loopwright.data.sources.base import Asked, join_alike
+from loopwright.data.sources.base import Asked, SourceFile, join_alike
 
 
 class ArrowFiles:
@@ -13,7 +12,7 @@ class ArrowFiles:
 
     endings = (".arrow", ".feather", ".ipc")
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other."""
         del asked
-        return join_alike([pl.scan_ipc(file) for file in files])
+        return join_alike([pl.scan_ipc(file.path, glob=False) for file in files])

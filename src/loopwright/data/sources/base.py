@@ -1,5 +1,6 @@
 """The contract of a kind of files, and what is said of those that cannot be read."""
 
+import glob
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -40,14 +41,32 @@ class Asked(NamedTuple):
     hidden: Collection[str] = ()
 
 
+class SourceFile(NamedTuple):
+    """A file to be read: what it is called, and where it is opened.
+
+    Where roots are kept, ``path`` is that of an open file: no name that a reader could expand, and nothing that leads
+    elsewhere once somebody turns a link.
+    """
+
+    shown: Path
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Its name, without folders."""
+        return self.shown.name
+
+
 class FileKind(Protocol):
     """A kind of files. Names of columns come from the files, and so does the order of rows."""
 
     endings: Sequence[str]
     """How names of such files end, such as ``.csv``; in a folder others are left out."""
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other, read when they are asked for.
+
+        A name is never a pattern: whatever opens ``path`` is told so (``glob=False``, ``literal``).
 
         Raises:
             InvalidInput: Names the file, the line and the column where text does not fit.
@@ -86,9 +105,14 @@ def unreadable(place: str, error: BaseException) -> InvalidInput:
     )
 
 
-def refused(file: Path, what: str, rule: str, next_step: str) -> InvalidInput:
+def literal(path: Path) -> str:
+    """Return a path for a reader that expands names and cannot be told not to, so that it stands for itself."""
+    return glob.escape(str(path))
+
+
+def refused(file: SourceFile, what: str, rule: str, next_step: str) -> InvalidInput:
     """Return the error for one file."""
-    return InvalidInput(f"{file.name} {what}", field="source", value=str(file), rule=rule, next_step=next_step)
+    return InvalidInput(f"{file.name} {what}", field="source", value=str(file.shown), rule=rule, next_step=next_step)
 
 
 def no_such_column(name: str, columns: list[str]) -> InvalidInput:

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked, no_such_column
+from loopwright.data.sources.base import Asked, SourceFile, no_such_column
 from loopwright.data.sources.misfits import (
     UNNAMED,
     Misfit,
@@ -37,7 +36,7 @@ class CsvFiles:
 
     endings = tuple(f".{kind}{packed}" for kind in ("csv", "tsv") for packed in _PACKED)
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other.
 
         Raises:

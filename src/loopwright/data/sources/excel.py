@@ -1,12 +1,11 @@
 """Workbooks of Excel and LibreOffice: one sheet of each. Needs the extra ``excel``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from loopwright.data.sources.base import Asked, join_alike, refused
+from loopwright.data.sources.base import Asked, SourceFile, join_alike, refused
 from loopwright.data.sources.declared import as_declared
 from loopwright.kernel.errors import InvalidInput
 
@@ -16,12 +15,12 @@ class Workbooks:
 
     endings = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of one sheet of each file, one after the other; it is read whole: a million lines at most."""
         return as_declared(join_alike([_read(file, asked).lazy() for file in files]), asked)
 
 
-def _read(file: Path, asked: Asked) -> pl.DataFrame:
+def _read(file: SourceFile, asked: Asked) -> pl.DataFrame:
     try:
         import fastexcel
     except ImportError:
@@ -32,7 +31,7 @@ def _read(file: Path, asked: Asked) -> pl.DataFrame:
             next_step='install it where the worker runs: pip install "loopwright[excel]"',
         ) from None
     try:
-        book: Any = fastexcel.read_excel(file)
+        book: Any = fastexcel.read_excel(file.path)
     except Exception:  # noqa: BLE001 - whatever a library says of a damaged file
         raise refused(file, "is no workbook", "Excel or LibreOffice, not encrypted", "save it anew") from None
     sheet = asked.spec.sheet or book.sheet_names[0]

@@ -1,12 +1,11 @@
 """JSON lines: one object a line. Days and moments are texts there, and are read as those of a CSV file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import polars as pl
 
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked, join_alike
+from loopwright.data.sources.base import Asked, SourceFile, join_alike, literal
 from loopwright.data.sources.declared import as_declared
 from loopwright.data.sources.texts import Reading
 
@@ -19,9 +18,10 @@ class JsonLines:
 
     endings = (".jsonl", ".ndjson", ".json")
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other."""
-        rows = as_declared(join_alike([pl.scan_ndjson(file, infer_schema_length=None) for file in files]), asked)
+        opened = [pl.scan_ndjson(literal(file.path), infer_schema_length=None) for file in files]
+        rows = as_declared(join_alike(opened), asked)
         stays = {name for name, dtype in asked.known.items() if dtype == pl.String} | {*asked.spec.types}
         names = [name for name, dtype in rows.collect_schema().items() if dtype == pl.String and name not in stays]
         return rows.with_columns(read_moments(rows, names, asked))

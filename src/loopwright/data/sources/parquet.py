@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked, join_alike, place_of
+from loopwright.data.sources.base import Asked, SourceFile, join_alike, place_of
 from loopwright.data.types import Dialect
 
 _INDEX_OF_PANDAS = re.compile(r"__index_level_\d+__")
@@ -23,12 +23,12 @@ class ParquetFiles:
 
     endings = (".parquet", ".pq", ".parq")
 
-    def open(self, files: Sequence[Path], asked: Asked) -> pl.LazyFrame:
+    def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files: those alike in columns and dtypes one after the other, in order of their names."""
         alike: dict[tuple[tuple[str, str], ...], list[Path]] = defaultdict(list)
         for file in files:
-            schema = pl.read_parquet_schema(file)
-            alike[tuple((name, str(dtype)) for name, dtype in schema.items())].append(file)
+            schema = pl.read_parquet_schema(file.path)
+            alike[tuple((name, str(dtype)) for name, dtype in schema.items())].append(file.path)
         told = _partitions(files, place_of(asked.spec.location))
         if not told:
             return join_alike([_plain(pl.scan_parquet(paths, glob=False)) for paths in alike.values()])
@@ -43,14 +43,14 @@ def _plain(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.drop([name for name in rows.collect_schema().names() if _INDEX_OF_PANDAS.fullmatch(name)])
 
 
-def _partitions(files: Sequence[Path], place: Path) -> dict[str, dict[str, str | None]]:
-    """Return what the names of folders below a place tell of each file, by its path; empty where they tell nothing."""
+def _partitions(files: Sequence[SourceFile], place: Path) -> dict[str, dict[str, str | None]]:
+    """Return what the names of folders below a place tell of each file, by where it is opened; empty for nothing."""
     root = place.resolve()
     told: dict[str, dict[str, str | None]] = {}
     for file in files:
-        folders = file.relative_to(root).parts[:-1] if file.is_relative_to(root) else ()
+        folders = file.shown.relative_to(root).parts[:-1] if file.shown.is_relative_to(root) else ()
         found = [match for folder in folders if (match := _PARTITION.fullmatch(folder))]
-        told[str(file)] = {one[1]: None if one[2] == _NO_VALUE else unquote(one[2]) for one in found}
+        told[str(file.path)] = {one[1]: None if one[2] == _NO_VALUE else unquote(one[2]) for one in found}
     return told if any(told.values()) else {}
 
 

@@ -1,20 +1,30 @@
 """Where sources may lie: files below the folders that an operator listed.
 
 Whoever declares a dataset names the path, and the worker that opens it can read more than they may. So a path counts
-only where it leads in the end, links resolved, and no error repeats what stands in a file.
+only where it leads in the end, links resolved, as a file that is open by then, and no error repeats what stands in it.
 """
 
+import errno
 import functools
+import os
+import resource
+import stat
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
-from loopwright.data.sources.base import kind_of, place_of
+from loopwright.data.sources.base import SourceFile, kind_of, place_of, unreadable
 from loopwright.data.types import SourceSpec
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
 
+Mark = tuple[int, int]
+"""What a file is on the disk: device and number."""
 _OF_THE_SYSTEM = (Path("/proc"), Path("/sys"))
+_CAN_HOLD = sys.platform == "linux"
+_OPEN_FILES = "/proc/self/fd"
 
 
 class SourceRoots(msgspec.Struct, frozen=True):
@@ -34,20 +44,31 @@ class SourceRoots(msgspec.Struct, frozen=True):
 
     def strayed(self, paths: Sequence[Path]) -> list[Path]:
         """Return those of the paths that lead to where they may not; hidden names below a root never count."""
+        borders = _Borders(self)
+        return [path for path in paths if not borders.hold(path.resolve())]
+
+
+class _Borders:
+    """Tells whether files lie where they may, by what they are on the disk: a second name is no other place."""
+
+    def __init__(self, roots: SourceRoots) -> None:
         marks = _Marks()
-        roots = [root.resolve() for root in self.allowed]
-        closed = [place.resolve() for place in (*self.closed, *_OF_THE_SYSTEM)]
+        self._marks = marks
+        closed = [place.resolve() for place in (*roots.closed, *_OF_THE_SYSTEM)]
         # A root inside a closed folder was listed on purpose, as the demo lists its project.
-        barred = {
-            root: [one for one in closed if marks.lie_in(one, root) or not marks.lie_in(root, one)] for root in roots
+        self._barred = {
+            root: [one for one in closed if marks.lie_in(one, root) or not marks.lie_in(root, one)]
+            for root in (one.resolve() for one in roots.allowed)
         }
 
-        def is_held(real: Path, root: Path) -> bool:
-            if not real.is_relative_to(root) or any(part.startswith(".") for part in real.relative_to(root).parts):
-                return False
-            return not any(marks.lie_in(real, one) for one in barred[root])
+    def hold(self, real: Path, mark: Mark | None = None) -> bool:
+        """Say whether a path without links lies where it may; ``mark`` is that of what was opened there."""
+        return any(self._is_held(real, mark, root) for root in self._barred)
 
-        return [path for path in paths if not any(is_held(path.resolve(), root) for root in roots)]
+    def _is_held(self, real: Path, mark: Mark | None, root: Path) -> bool:
+        if not real.is_relative_to(root) or any(part.startswith(".") for part in real.relative_to(root).parts):
+            return False
+        return not any(self._marks.lie_in(real, one, mark) for one in self._barred[root])
 
 
 class _Marks:
@@ -57,13 +78,13 @@ class _Marks:
         self._mark = functools.cache(_mark)
         self._trail = functools.cache(lambda path: {self._mark(one) for one in (path, *path.parents)})
 
-    def lie_in(self, path: Path, place: Path) -> bool:
-        """Say whether a path, links resolved, is a place or lies in it."""
+    def lie_in(self, path: Path, place: Path, own: Mark | None = None) -> bool:
+        """Say whether a path, links resolved, is a place or lies in it; ``own`` is the mark of what was opened."""
         mark = self._mark(place)
-        return path.is_relative_to(place) or (mark is not None and mark in self._trail(path))
+        return path.is_relative_to(place) or (mark is not None and (mark == own or mark in self._trail(path)))
 
 
-def _mark(path: Path) -> tuple[int, int] | None:
+def _mark(path: Path) -> Mark | None:
     try:
         status = path.stat()
     except OSError:
@@ -71,8 +92,9 @@ def _mark(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def find_files(source: SourceSpec, roots: SourceRoots | None) -> list[Path]:
-    """Return the files of a source, links resolved, in order of their names.
+@contextmanager
+def find_files(source: SourceSpec, roots: SourceRoots | None) -> Iterator[list[SourceFile]]:
+    """Yield the files of a source, links resolved, in order of their names; they can be read until this ends.
 
     Args:
         source: Which.
@@ -88,17 +110,67 @@ def find_files(source: SourceSpec, roots: SourceRoots | None) -> list[Path]:
         raise _outside(source.location, roots)
     endings = kind_of(source).endings
     found = sorted(_files(start, parts[fixed:], endings))
-    if roots is not None and (strayed := roots.strayed(found)):
-        raise _outside(str(strayed[0]), roots)
-    if not found:
-        raise InvalidInput(
-            "no file is there",
-            field="source.location",
-            value=source.location,
-            rule=f"a file, a folder of {', '.join(f'*{each}' for each in endings)}, or a glob, readable by the worker",
-            next_step="correct the path, or send the rows with the import",
-        )
-    return list(dict.fromkeys(path.resolve() for path in found))  # a link beside its file is no other file
+    with ExitStack() as handles:
+        if roots is None or not _CAN_HOLD:
+            if roots is not None and (strayed := roots.strayed(found)):
+                raise _outside(str(strayed[0]), roots)
+            files = [SourceFile(real, real) for real in (path.resolve() for path in found)]
+        else:
+            files = _held(found, roots, handles)
+        if not files:
+            raise _nothing(source.location, endings)
+        yield list({file.shown: file for file in files}.values())  # a link beside its file is no other file
+
+
+def _held(found: Sequence[Path], roots: SourceRoots, handles: ExitStack) -> list[SourceFile]:
+    """Open files, and let none through that lies where it may not.
+
+    What is asked where it lies is what was opened, and what is read is that too: whoever turns a link in between gets
+    nothing else by it. A handle a file is all that it costs, however large files are.
+    """
+    borders, files = _Borders(roots), list[SourceFile]()
+    for path in found:
+        try:
+            place = os.open(path, os.O_PATH | os.O_CLOEXEC)  # opens no device, waits for no pipe, reads nothing
+        except FileNotFoundError:
+            continue  # it went as we looked
+        except OSError as error:
+            raise _cannot_open(path, error) from None
+        try:
+            real, status = Path(os.readlink(f"{_OPEN_FILES}/{place}")), os.fstat(place)
+            if not borders.hold(real, (status.st_dev, status.st_ino)):
+                raise _outside(str(path), roots)
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            handle = os.open(f"{_OPEN_FILES}/{place}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise _cannot_open(path, error) from None
+        finally:
+            os.close(place)
+        handles.callback(os.close, handle)
+        files.append(SourceFile(real, Path(f"{_OPEN_FILES}/{handle}")))
+    return files
+
+
+def _nothing(location: str, endings: Sequence[str]) -> InvalidInput:
+    return InvalidInput(
+        "no file is there",
+        field="source.location",
+        value=location,
+        rule=f"a file, a folder of {', '.join(f'*{each}' for each in endings)}, or a glob, readable by the worker",
+        next_step="correct the path, or send the rows with the import",
+    )
+
+
+def _cannot_open(path: Path, error: OSError) -> LoopwrightError:
+    if error.errno not in (errno.EMFILE, errno.ENFILE):
+        return unreadable(str(path), error)
+    return TooLarge(
+        "these are more files than can be open at once",
+        field="source.location",
+        rule=f"at most {resource.getrlimit(resource.RLIMIT_NOFILE)[0]} files, as the system says of a process",
+        next_step="import them in parts, or write them as fewer files",
+    )
 
 
 def _start(location: str) -> Path:

@@ -14,7 +14,7 @@ from typing import IO, NamedTuple, cast
 
 import polars as pl
 
-from loopwright.data.sources.base import Asked, refused
+from loopwright.data.sources.base import Asked, SourceFile, refused
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.wire.sizes import MOST_BYTES
@@ -46,7 +46,7 @@ class _Room:
     def __init__(self) -> None:
         self._left = MOST_BYTES
 
-    def take(self, size: int, shown: Path) -> None:
+    def take(self, size: int, shown: SourceFile) -> None:
         """Note what was written.
 
         Raises:
@@ -57,13 +57,13 @@ class _Room:
             raise TooLarge(
                 f"{shown.name} is too large once it is unpacked",
                 field="source",
-                value=str(shown),
+                value=str(shown.shown),
                 rule=f"all files of a source together at most {MOST_BYTES} bytes, half of the memory",
                 next_step="import them in parts",
             )
 
 
-def plain_texts(files: Sequence[Path], asked: Asked) -> list[PlainText]:
+def plain_texts(files: Sequence[SourceFile], asked: Asked) -> list[PlainText]:
     """Return files as plain text; archives by their members.
 
     Raises:
@@ -75,19 +75,20 @@ def plain_texts(files: Sequence[Path], asked: Asked) -> list[PlainText]:
         folder = asked.scratch / str(number)
         folder.mkdir()
         with _refusing(file):
-            members = _members(file, folder, room) if _begins(file, _ZIP) else [file]
-            found += [_plain(member, folder, asked.spec.dialect, file, room) for member in members]
+            members = _members(file, folder, room) if _begins(file.path, _ZIP) else [file]
+            for at, member in enumerate(members):
+                found.append(_plain(member, folder / f"{at}", asked.spec.dialect, file, room))
     return found
 
 
-def _plain(file: Path, folder: Path, dialect: Dialect, shown: Path, room: _Room) -> PlainText:
-    path = _unpacked(file, folder / f"{file.name}.unpacked", shown, room)
+def _plain(file: SourceFile, place: Path, dialect: Dialect, shown: SourceFile, room: _Room) -> PlainText:
+    path = _unpacked(file.path, place.with_suffix(".unpacked"), shown, room)
     encoding, head = dialect.encoding.lower(), _head(path)
     if head.startswith(_UTF_16):
         encoding = "utf-16"
     is_old_mac = b"\r" in head and b"\n" not in head
     if encoding not in _UTF_8 or is_old_mac:
-        anew = folder / f"{file.name}.utf-8"
+        anew = place.with_suffix(".utf-8")
         _write_anew(path, anew, encoding or "utf-8", shown, room)
         path, head = anew, _head(anew)
     separator = _separator(head, file.name, dialect)
@@ -96,7 +97,7 @@ def _plain(file: Path, folder: Path, dialect: Dialect, shown: Path, room: _Room)
 
 
 @contextmanager
-def _refusing(file: Path) -> Iterator[None]:
+def _refusing(file: SourceFile) -> Iterator[None]:
     try:
         yield
     except _DAMAGED:
@@ -112,8 +113,8 @@ def _refusing(file: Path) -> Iterator[None]:
         raise refused(file, "is damaged: it cannot be unpacked", "a whole file", "copy it anew") from None
 
 
-def _packing(file: Path) -> str:
-    return "a zip archive" if _begins(file, _ZIP) else "a packed file"
+def _packing(file: SourceFile) -> str:
+    return "a zip archive" if _begins(file.path, _ZIP) else "a packed file"
 
 
 def _begins(file: Path, mark: bytes) -> bool:
@@ -126,7 +127,7 @@ def _head(file: Path) -> bytes:
         return opened.read(_HEAD_BYTES)
 
 
-def _unpacked(file: Path, place: Path, shown: Path, room: _Room) -> Path:
+def _unpacked(file: Path, place: Path, shown: SourceFile, room: _Room) -> Path:
     """Return where the bytes of a file stand as they were before it was packed by itself."""
     if _begins(file, _ZSTD):  # which the reader of CSV unpacks, and Python does not
         lines = pl.scan_csv(
@@ -143,19 +144,19 @@ def _unpacked(file: Path, place: Path, shown: Path, room: _Room) -> Path:
     return place
 
 
-def _members(file: Path, folder: Path, room: _Room) -> list[Path]:
+def _members(file: SourceFile, folder: Path, room: _Room) -> list[SourceFile]:
     """Unpack the members of a zip archive that are files."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file.path) as archive:
             listed = [one for one in archive.infolist() if one.filename and not one.is_dir()]
             listed = [one for one in listed if not _is_hidden(one.filename)]
             listed.sort(key=lambda one: one.filename)
-            places = [_unpack(archive, member, folder / f"m{at}", file, room) for at, member in enumerate(listed)]
+            members = [_unpack(archive, member, folder / f"m{at}", file, room) for at, member in enumerate(listed)]
     except (UnicodeDecodeError, IndexError, NotImplementedError):
         raise refused(file, "cannot be unpacked", "a zip archive of CSV files, not encrypted", "unpack it") from None
-    if not places:
+    if not members:
         raise refused(file, "holds no file", "a zip archive of CSV files", "look into it: unzip -l") from None
-    return places
+    return members
 
 
 def _is_hidden(name: str) -> bool:
@@ -163,22 +164,23 @@ def _is_hidden(name: str) -> bool:
     return "__MACOSX" in parts or any(part.startswith(".") and part not in (".", "..") for part in parts)
 
 
-def _unpack(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, shown: Path, room: _Room) -> Path:
-    folder.mkdir()
-    place = folder / (Path(member.filename.replace("..", "")).name or "member")
+def _unpack(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, place: Path, shown: SourceFile, room: _Room
+) -> SourceFile:
+    """Unpack a member where its own name, which may be anything, is no part of a path."""
     with archive.open(member) as packed:
         _copy(packed, place, shown, room)
-    return place
+    return SourceFile(Path(Path(member.filename).name or "member"), place)
 
 
-def _copy(packed: IO[bytes], place: Path, shown: Path, room: _Room) -> None:
+def _copy(packed: IO[bytes], place: Path, shown: SourceFile, room: _Room) -> None:
     with place.open("wb") as out:
         while block := packed.read(_BLOCK_BYTES):
             room.take(len(block), shown)
             out.write(block)
 
 
-def _write_anew(file: Path, place: Path, encoding: str, shown: Path, room: _Room) -> None:
+def _write_anew(file: Path, place: Path, encoding: str, shown: SourceFile, room: _Room) -> None:
     """Write a file as UTF-8; line ends stay, but those of old machines alone become others."""
     is_old_mac = encoding == "utf-8"
     with file.open("rb") as given, place.open("w", encoding="utf-8", newline="") as out:
@@ -238,7 +240,7 @@ def _separator(head: bytes, name: str, dialect: Dialect) -> str:
     return "\t" if is_tabbed else dialect.separator
 
 
-def _check_kind(head: bytes, file: Path, separator: str, dialect: Dialect) -> None:
+def _check_kind(head: bytes, file: SourceFile, separator: str, dialect: Dialect) -> None:
     """Refuse a file that would be read as one column without a meaning, by how it begins."""
     if head.startswith(b"PAR1"):
         raise refused(file, "is Parquet", "CSV is plain text", "declare it as such: source.parquet(...)")
