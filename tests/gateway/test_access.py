@@ -73,6 +73,19 @@ def test_the_server_is_asked_once_for_a_token_that_nobody_here_knows(
     assert len(asked) == 2
 
 
+def test_a_token_that_the_server_says_nothing_of_is_asked_for_again_and_told_to_come_back(
+    guarded: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inquiry = guarded._service.inquiry
+    monkeypatch.setattr(inquiry, "_is_prompt", False)
+    for path in (PREDICT, "/v2/models/late/infer"):
+        answer = ask(guarded, path, "lwt_made_meanwhile")
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert ask(guarded, "/healthz", "lwt_made_meanwhile").status_code == ask(guarded, "/healthz").status_code
+    monkeypatch.setattr(inquiry, "_is_prompt", True)
+    assert ask(guarded, PREDICT, "lwt_made_meanwhile").status_code == 401
+
+
 @pytest.mark.parametrize("name", FORWARDING)
 def test_an_open_gateway_answers_through_no_proxy(opened: Gateway, name: str) -> None:
     """Behind one it would take everybody whom the proxy lets through for its owner."""

@@ -77,6 +77,8 @@ class Gatekeeper:
     def count(self, headers: Mapping[bytes, bytes], client: str) -> bool:
         """Count a request of whoever sends a token; say whether it may be one that was made a moment ago.
 
+        It may until ``settle`` is told of it.
+
         Raises:
             TooMany: The token sends too many requests, or strangers at this address do.
         """
@@ -90,11 +92,13 @@ class Gatekeeper:
         if self._is_service(secret):
             return False
         self._rates.count_stranger(client)
-        is_first = digest not in self._strange
+        return digest not in self._strange
+
+    def settle(self, headers: Mapping[bytes, bytes]) -> None:
+        """Take note that the server was asked for the token that came: what it does not know is none."""
         if len(self._strange) > _MOST_STRANGE:
             self._strange.clear()
-        self._strange.add(digest)
-        return is_first
+        self._strange.add(digest_bytes(_secret(headers)))
 
     def known(self, headers: Mapping[bytes, bytes]) -> Token | None:
         """Return the token that came, if it is one, whatever it opens."""

@@ -22,7 +22,7 @@ from loopwright.gateway.service import Service
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.v2 import V2Request, answer_v2, methods_of, v2_error
 from loopwright.governance import EVERY_PROJECT
-from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
+from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated, Unavailable
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.bodies import Headers, Receive, read_body
 
@@ -154,9 +154,10 @@ class Gateway:
 
     async def _answer(self, request: Request, route: Route) -> Answer:
         is_v2 = route.name in ("v2", "infer")
+        is_settled = True
         try:
             if self._gatekeeper.count(request.headers, request.client):
-                await self._service.inquiry.try_to_ask()  # it may have been made a moment ago
+                is_settled = await self._ask_for_stranger(request)
             handler = route.handlers.get("GET" if request.method == "HEAD" else request.method)
             if handler is not None:
                 return await handler(request)
@@ -165,12 +166,21 @@ class Gateway:
             if isinstance(error, (Unauthenticated, PermissionDenied)):
                 project = request.steps[1] if request.steps[0] == "v1" else ""
                 self._denials.note(self._gatekeeper.known(request.headers), route.name, project, request.client)
+            if isinstance(error, Unauthenticated) and not is_settled:
+                error = _NOT_SETTLED
             status, body = v2_error(error) if is_v2 else (error.http_status, encoded({"error": error.to_dict()}))
             return Answer(status, body, headers=_retry_after(error))
         except Exception:
             # The client learns that it was not its fault; the log keeps why.
             log.exception("unexpected error on /%s", "/".join(request.steps))
             return _json(500, {"error": _OUR_FAULT if is_v2 else {"code": "internal", "message": _OUR_FAULT}})
+
+    async def _ask_for_stranger(self, request: Request) -> bool:
+        """Ask the server for a token that nobody here knows, for it may have been made a moment ago."""
+        is_settled = await self._service.inquiry.ask_for_stranger(request.client)
+        if is_settled:
+            self._gatekeeper.settle(request.headers)
+        return is_settled
 
     def _route(self, steps: list[str]) -> Route:
         match steps:
@@ -303,6 +313,10 @@ def _no_handler(request: Request, route: Route) -> Answer:
 
 
 _NOWHERE = Route("other", {})
+_NOT_SETTLED = Unavailable(
+    "this gateway does not know this token, and the server does not say in time whether it is one",
+    next_step="send it again in a moment; loopwright logs server, on its machine",
+)
 
 
 def _retry_after(error: LoopwrightError) -> list[tuple[bytes, bytes]]:

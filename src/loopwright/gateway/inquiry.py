@@ -2,13 +2,19 @@
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import suppress
 
 from loopwright.gateway.releases import ReleaseKeeper
 from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.wire.rates import neighbourhood
 
 _REASK_S = 1.0
 _ANSWER_S = 5.0
+PROMPT_S = 1.0
+"""How long strangers wait for the server's word; one that takes longer holds up nobody until it was prompt again."""
+MOST_STRANGERS, MOST_NEIGHBOURS = 64, 8
+"""How many of them wait at once, in all and at one address."""
 
 
 class Inquiry:
@@ -23,6 +29,8 @@ class Inquiry:
         self._asked_at = 0.0
         self._asking = asyncio.Lock()
         self._next_answer: asyncio.Future[None] | None = None
+        self._is_prompt = True
+        self._strangers: Counter[str] = Counter()
 
     async def ask(self) -> None:
         """Return once the server has said what it knows now.
@@ -31,20 +39,59 @@ class Inquiry:
             Unavailable: It takes too long.
             LoopwrightError: The server cannot be asked.
         """
-        if self._next_answer is None:
-            self._next_answer = asyncio.ensure_future(self._ask_server())
         try:
-            await asyncio.wait_for(asyncio.shield(self._next_answer), _ANSWER_S)
+            await asyncio.wait_for(asyncio.shield(self._answer()), _ANSWER_S)
         except TimeoutError:
             raise Unavailable("the server does not say what it knows", next_step="send it again") from None
 
-    async def try_to_ask(self) -> None:
-        """Ask; where the server does not answer, what was known before is all there is."""
-        with suppress(LoopwrightError):
-            await self.ask()
+    async def ask_for_stranger(self, client: str) -> bool:
+        """Ask for whoever shows a token that nobody here knows; say whether it is settled what that is.
+
+        It is not where the server says nothing in time, or where too many wait for that already. A server that cannot
+        be asked says nothing either; what was known before is then all there is.
+
+        Args:
+            client: The address that asks.
+        """
+        answer = self._answer()
+        place = neighbourhood(client)
+        is_crowded = self._strangers.total() >= MOST_STRANGERS or self._strangers[place] >= MOST_NEIGHBOURS
+        if is_crowded or not self._is_prompt:
+            return False
+        self._strangers[place] += 1
+        try:
+            with suppress(LoopwrightError):
+                await asyncio.wait_for(asyncio.shield(answer), _REASK_S + PROMPT_S)
+        except TimeoutError:
+            return False
+        finally:
+            self._strangers[place] -= 1
+            self._strangers += Counter()  # forgets those of whom none waits
+        return True
+
+    def _answer(self) -> "asyncio.Future[None]":
+        if self._next_answer is None or self._next_answer.done():  # done only where it was cancelled
+            self._next_answer = asyncio.ensure_future(self._ask_server())
+            self._next_answer.add_done_callback(_hear)
+        return self._next_answer
 
     async def _ask_server(self) -> None:
         async with self._asking:
             await asyncio.sleep(self._asked_at + _REASK_S - time.monotonic())
             self._asked_at, self._next_answer = time.monotonic(), None
-            await asyncio.get_running_loop().run_in_executor(None, self._keeper.refresh)
+            loop = asyncio.get_running_loop()
+            late = loop.call_later(PROMPT_S, self._note_late)
+            try:
+                await loop.run_in_executor(None, self._keeper.refresh)
+            finally:
+                late.cancel()
+                self._is_prompt = time.monotonic() - self._asked_at < PROMPT_S
+
+    def _note_late(self) -> None:
+        self._is_prompt = False
+
+
+def _hear(answer: "asyncio.Future[None]") -> None:
+    """Take note of an error that nobody waits for any more."""
+    if not answer.cancelled():
+        answer.exception()
