@@ -32,7 +32,7 @@ from loopwright.server.app import create_app
 from loopwright.store.jobs import claim
 from loopwright.store.work import do_job
 from loopwright.wire.credentials import gateway_token
-from loopwright.wire.process import uvicorn_config
+from loopwright.wire.web import uvicorn_config
 from loopwright.worker.context import WorkerContext
 from loopwright.worker.context import make_context as make_worker
 from loopwright.worker.tasks import Task

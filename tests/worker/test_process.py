@@ -57,6 +57,15 @@ def test_independent_steps_run_side_by_side_and_a_second_execution_comes_from_th
     assert job.result == {"state": "done"}
 
 
+def test_a_worker_without_a_job_holds_no_library_of_jobs_nor_a_web_server(site: Site) -> None:
+    site.start_worker()
+    site.wait_for(lambda: "is ready" in site.log)
+    assert site.worker is not None
+    held = Path(f"/proc/{site.worker.pid}/maps").read_text()
+    assert [name for name in ("polars", "numpy", "uvloop", "httptools") if name in held] == []
+    assert site.wait(site.begin(site.step("load"))).state == "done"
+
+
 def test_a_killed_worker_resumes_at_the_unfinished_step(site: Site) -> None:
     site.start_worker()
     execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS), site.step("tick", after=("slow",)))

@@ -44,7 +44,8 @@ from loopwright.wire.enclosing import check_walls
 from loopwright.wire.exposure import may_run_open
 from loopwright.wire.folders import hold_folder
 from loopwright.wire.line import ServiceLine
-from loopwright.wire.process import run_process, uvicorn_config
+from loopwright.wire.process import run_process
+from loopwright.wire.web import uvicorn_config
 
 log = logging.getLogger("loopwright.gateway")
 _LOCK_WAIT_S = 10.0

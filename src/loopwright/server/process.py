@@ -13,7 +13,8 @@ from loopwright.store.backups import refuse_half_restored
 from loopwright.store.engine import Database
 from loopwright.store.migrate import upgrade
 from loopwright.wire.exposure import may_run_open
-from loopwright.wire.process import run_process, uvicorn_config
+from loopwright.wire.process import run_process
+from loopwright.wire.web import uvicorn_config
 
 
 def open_database(settings: Settings) -> Database:

@@ -1,4 +1,4 @@
-"""What the platform's processes have alike: how uvicorn is set up, logging, an error that ends one and is told."""
+"""What the platform's processes have alike: logging, an error that ends one and is told."""
 
 import logging
 import os
@@ -7,42 +7,16 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import uvicorn
 
 from loopwright.config import Settings, take_settings, unknown_settings
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.kernel.plain import plain_line, plain_lines
 from loopwright.store.unwritable import TAKES_NOTHING, unwritable
-from loopwright.wire.connections import LimitedProtocol
 from loopwright.wire.lifeline import end_with_parent
 
 log = logging.getLogger("loopwright.process")
 
-GRACE_S = 5
-"""How long a stop waits for answers under way."""
 MOST_FILES = 65_536
-KEEP_ALIVE_S = 75
-"""How long an idle connection stays open."""
-
-
-def uvicorn_config(app: Any, host: str, port: int) -> uvicorn.Config:
-    """Return the set-up of an HTTP server that stands alone: no proxy headers are believed, no version is told."""
-    return uvicorn.Config(
-        app,
-        host=host,
-        port=port,
-        loop="uvloop",
-        http=LimitedProtocol,
-        ws="none",
-        log_level="error",  # what a stranger sends is answered, and fills no log
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_S,
-        timeout_keep_alive=KEEP_ALIVE_S,
-    )
 
 
 def tell_unknown_settings() -> None:

@@ -16,7 +16,7 @@ from loopwright.kernel.lanes import LANES, Lane
 from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
-from loopwright.store.work import JOBS, NotYet, Stopped, do_job
+from loopwright.store.work import KINDS, NotYet, Stopped, do_job
 from loopwright.wire import orphans
 from loopwright.wire.enclosing import check_walls
 from loopwright.wire.process import run_process
@@ -111,7 +111,7 @@ class Worker:
             SYSTEM,
             CLAIM_WAIT_S,
             worker=self.name,
-            kinds=sorted(JOBS),
+            kinds=sorted(KINDS),
             slots=self._slots,
             holding=[task.held() for task in self._tasks.active()],
         )
@@ -131,6 +131,7 @@ class Worker:
     def _do(self, task: Task) -> tuple[Any, dict[str, Any]]:
         """Do a job; return the verb that tells of its end, with its arguments."""
         try:
+            import_rooms("jobs")  # with the first job: what they need (Polars) takes more memory than all else here
             return finish, {"result": do_job(self._context.for_task(task), task.job)}
         except NotYet as wait:
             return hand_back, {"after_s": wait.after_s}
@@ -244,7 +245,7 @@ DEFAULT_SLOTS = 2
 
 def run(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT; then finish or hand back what is under way and return."""
-    import_rooms("jobs")
+    import_rooms()
     slots = slots_of(settings)
     if missing := check_walls(settings.walls):
         log.warning("%s", missing)
