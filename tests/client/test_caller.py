@@ -132,13 +132,20 @@ class Told(NamedTuple):
     code: str
 
 
+class Moved(NamedTuple):
+    """An answer with nothing in it, of something that stands in the house's place."""
+
+    status: int
+    location: str = ""
+
+
 class Flaky(ThreadingHTTPServer):
     """Answers ``[]``, or as planned for the next requests: ``lost`` takes one and hangs up, a number is a status."""
 
     daemon_threads = True
 
     def __init__(self, port: int = 0) -> None:
-        self.plan: list[str | int | Told] = []
+        self.plan: list[str | int | Told | Moved] = []
         self.keys: list[str | None] = []
         side = self
 
@@ -152,13 +159,17 @@ class Flaky(ThreadingHTTPServer):
                 if planned == "lost":
                     self.close_connection = True
                     return
-                body = b"[]"
+                body, location = b"[]", ""
+                if isinstance(planned, Moved):
+                    body, (planned, location) = b"", planned
                 if isinstance(planned, Told):
                     planned, error = planned.status, {"code": planned.code, "message": "because"}
                     body = json.dumps({"error": error}).encode()
                 self.send_response(int(planned))
                 self.send_header("content-length", str(len(body)))
                 self.send_header("retry-after", "0")
+                if location:
+                    self.send_header("location", location)
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -232,6 +243,31 @@ def test_of_our_own_refusals_only_that_something_is_away_is_asked_again(flaky: F
     with pytest.raises(LoopwrightError, match="because"):
         caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
     assert len(flaky.keys) == 4
+    caller.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_no_success_and_nobody_goes_where_it_leads(flaky: Flaky, status: int) -> None:
+    other = Flaky()
+    caller = HttpCaller(flaky.url, flaky.url, "lwt_secret")
+    flaky.plan = [Moved(status, f"{other.url}/x")] * 3
+    with pytest.raises(Unavailable, match="is elsewhere") as told:
+        caller.call("tokens.revoke", {"token_id": "tok_1"}, "flights")
+    assert (told.value.field, told.value.value) == ("LOOPWRIGHT_URL", f"{other.url}/x")
+    with pytest.raises(Unavailable, match="is elsewhere") as told:
+        caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
+    assert told.value.field == "LOOPWRIGHT_GATEWAY_URL"
+    assert (len(flaky.keys), other.keys) == (2, [])
+    caller.close()
+    other.stop()
+
+
+@pytest.mark.parametrize("status", [200, 204, 304])
+def test_an_answer_with_nothing_in_it_is_none_of_ours(flaky: Flaky, status: int) -> None:
+    caller = HttpCaller(flaky.url)
+    flaky.plan = [Moved(status)]
+    with pytest.raises(Unavailable, match=r"does not answer as Loopwright does|unexpected answer 304"):
+        caller.call("tokens.revoke", {"token_id": "tok_1"}, "flights")
     caller.close()
 
 

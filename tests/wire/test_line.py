@@ -29,6 +29,7 @@ class Side(ThreadingHTTPServer):
         self.open = 0
         self.closes = False
         self.refuses: dict[str, Any] | None = None
+        self.moved_to = ""
         side = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,7 +51,9 @@ class Side(ThreadingHTTPServer):
                     return
                 told = {"path": self.path, "token": self.headers["authorization"], "sent": from_json(body, object)}
                 answer = to_json(told if side.refuses is None else {"error": side.refuses})
-                self.send_response(200 if side.refuses is None else 409)
+                self.send_response(308 if side.moved_to else 200 if side.refuses is None else 409)
+                if side.moved_to:
+                    self.send_header("location", side.moved_to)
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -171,6 +174,13 @@ def test_an_error_keeps_its_kind_and_silence_is_unavailable(side: Side, line: Se
     with pytest.raises(Unavailable) as found:
         line.post(url + "/v1/x", b"1")
     assert isinstance(found.value.__cause__, ConnectionRefusedError)
+
+
+def test_a_redirect_is_an_error(side: Side, line: ServiceLine) -> None:
+    side.moved_to = "https://elsewhere/x"
+    with pytest.raises(Unavailable, match="is elsewhere") as told:
+        line.post(f"{side.url}/x", b"{}")
+    assert (told.value.value, told.value.field) == (side.moved_to, "LOOPWRIGHT_URL")
 
 
 def test_a_wait_that_a_signal_ends_closes_its_connection(side: Side, line: ServiceLine) -> None:

@@ -21,7 +21,7 @@ from loopwright.rooms import import_rooms
 from loopwright.wire.addresses import Addresses
 from loopwright.wire.caller import decode_answer, verb_url
 from loopwright.wire.keys import new_key
-from loopwright.wire.line import Answer, HttpLine
+from loopwright.wire.line import Answer, HttpLine, redirected
 
 SHORT_S = 30.0
 LONG_S = 1800.0
@@ -112,7 +112,8 @@ class HttpCaller:
             Unavailable: No gateway is live, or none can be reached.
         """
         headers = {**_JSON, "idempotency-key": new_key(WallClock().now_us())}
-        sent = Sent("POST", path, msgspec.json.encode(document), headers, may_repeat=True)
+        body = msgspec.json.encode(document)
+        sent = Sent("POST", path, body, headers, may_repeat=True, setting="LOOPWRIGHT_GATEWAY_URL")
         if self.gateway_url:
             return _decoded(self._request(self._gateways, sent), path)
         project = unquote(path.split("/")[2])
@@ -176,10 +177,13 @@ class HttpCaller:
         pause_s = _FIRST_PAUSE_S
         while True:
             url, answer, error = self._ask_in_turn(where, sent)
+            if answer is not None and answer.status < 400:
+                if not answer.is_success:
+                    raise redirected(answer, url, sent.setting)
+                self._answered.update(where.urls)
+                return answer
             if answer is not None:
                 self._answered.update(where.urls)
-                if answer.status < 400:
-                    return answer
                 is_worth_it = answer.status == _BUSY or (_may_pass(answer) and sent.may_repeat)
                 pause_s = max(pause_s, answer.retry_after_s)
             else:  # slow is not down: what takes too long is not asked for again
@@ -215,7 +219,10 @@ class HttpCaller:
 
 
 class Sent(NamedTuple):
-    """A request: what is sent, how long its answer may take (seconds), and whether sending it twice is harmless."""
+    """A request: what is sent, how long its answer may take (seconds), and whether sending it twice is harmless.
+
+    ``setting`` is where its address stands.
+    """
 
     method: str
     path: str
@@ -223,6 +230,7 @@ class Sent(NamedTuple):
     headers: dict[str, str]
     timeout_s: float = SHORT_S
     may_repeat: bool = False
+    setting: str = "LOOPWRIGHT_URL"
 
 
 def _is_slow(error: Unavailable) -> bool:

@@ -99,9 +99,9 @@ def decode_answer(verb: str, body: bytes) -> Any:
     """Return an answer as the verb's return type; as it came where the verb is not known here.
 
     Raises:
-        InvalidInput: The server answers otherwise than this verb does here, as another version may.
+        InvalidInput: The server answers otherwise than this verb does here, as another version may, or with nothing.
     """
-    return from_json(body, _answer_type(verb), verb) if body else None
+    return from_json(body, _answer_type(verb), verb)
 
 
 @cache

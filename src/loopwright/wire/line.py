@@ -8,7 +8,7 @@ import msgspec
 from urllib3 import PoolManager, Timeout
 from urllib3 import exceptions as pool
 
-from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict, shorten
 
 TIMEOUT_S = 35.0
 """Longest silence of the other side; longer than any wait that a call asks for."""
@@ -20,11 +20,20 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)  # a connection beyond the 
 
 
 class Answer(NamedTuple):
-    """What the other side answered; ``retry_after_s`` is how long it asks to be left alone, 0 if it does not."""
+    """What the other side answered.
+
+    ``retry_after_s`` is how long it asks to be left alone, 0 if it does not; ``location`` where it redirects to.
+    """
 
     status: int
     body: bytes
     retry_after_s: float = 0.0
+    location: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether what was asked was done; a redirect did nothing."""
+        return 200 <= self.status < 300
 
 
 class HttpLine:
@@ -68,7 +77,8 @@ class HttpLine:
                 timeout=Timeout(timeout_s),
                 redirect=False,
             )
-            return Answer(answer.status, answer.data, _seconds(answer.headers.get("retry-after", "")))
+            told = answer.headers
+            return Answer(answer.status, answer.data, _seconds(told.get("retry-after", "")), told.get("location", ""))
         except pool.NewConnectionError as error:  # which urllib3 counts among its time-outs
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
@@ -119,16 +129,40 @@ class ServiceLine:
     def _send(self, method: str, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> bytes:
         try:
             shown = {**self._proof, **headers}
-            status, answer, _ = self._http.send(method, url, body, headers=shown, timeout_s=timeout_s)
+            answer = self._http.send(method, url, body, headers=shown, timeout_s=timeout_s)
         except OSError as error:  # the cause tells who listens to nobody from who is slow
             raise Unavailable("the server does not answer", value=f"{type(error).__name__}: {error}") from error
-        if status >= 400:
-            raise _error(status, answer, url)
-        return answer
+        if answer.status < 400 and not answer.is_success:
+            raise redirected(answer, url, "LOOPWRIGHT_URL")
+        if not answer.is_success:
+            raise _error(answer.status, answer.body, url)
+        return answer.body
 
     def close(self) -> None:
         """Let go of the idle connections."""
         self._http.close()
+
+
+def redirected(answer: Answer, url: str, setting: str) -> Unavailable:
+    """Return what is to be done about an answer that leads elsewhere: nothing was done, and nobody goes there.
+
+    Args:
+        answer: Redirects, or is of another status that is neither success nor error.
+        url: What was asked.
+        setting: The setting in which the address stands.
+    """
+    if not answer.location:
+        return Unavailable(f"unexpected answer {answer.status} from {url}", value=shorten(_text(answer.body), 200))
+    return Unavailable(
+        f"{url} answers that it is elsewhere ({answer.status}): nothing was done",
+        field=setting,
+        value=shorten(answer.location, 200),
+        next_step=f"set {setting} to the address itself, if you know that one; no answer leads a token to another",
+    )
+
+
+def _text(body: bytes) -> str:
+    return body.decode("utf-8", "replace")
 
 
 def _seconds(text: str) -> float:
@@ -141,5 +175,5 @@ def _error(status: int, body: bytes, url: str) -> LoopwrightError:
     except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
         told = None
     if told is None or (status in _DOWN and not isinstance(told, Unavailable)):
-        return Unavailable(f"unexpected answer {status} from {url}", value=body.decode("utf-8", "replace"))
+        return Unavailable(f"unexpected answer {status} from {url}", value=_text(body))
     return told
