@@ -7,8 +7,8 @@ import time
 import numpy as np
 from frame import Bench, scratch
 
-from loopwright.gateway.batches import Batch, Layout, StreamKey
-from loopwright.gateway.spool import Spool
+from loopwright.gateway.log.batches import Batch, Layout, StreamKey
+from loopwright.gateway.log.spool import Spool
 from loopwright.kernel.ids import new_ids
 
 ROWS = 32

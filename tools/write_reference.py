@@ -79,7 +79,7 @@ SETTINGS = {
 def pages() -> dict[str, str]:
     """Return the text of each reference page by file name."""
     import_rooms()
-    for module in ("gateway.loading", "server.surfaces"):  # kinds of plugins
+    for module in ("gateway.releases.loading", "server.surfaces"):  # kinds of plugins
         importlib.import_module(f"loopwright.{module}")
     makers: dict[str, Callable[[], Iterable[str]]] = {
         "verbs.md": _verbs,

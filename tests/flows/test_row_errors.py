@@ -7,13 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from loopwright.gateway.runtime import DeploymentRuntime
+from loopwright.gateway.answering.runtime import DeploymentRuntime
 from loopwright.gateway.stamps import Stamped
 from loopwright.kernel.ids import new_ids
 from loopwright.serving import StepVerdict
 from loopwright.serving.rollouts.guards import ErrorRate
 from loopwright.serving.rollouts.harm import NEVER
-from tests.gateway.test_runtime import Model, logged, runtime
+from tests.gateway.answering.test_runtime import Model, logged, runtime
 
 WEIGHT = 0.05
 NO_ROWS = pl.LazyFrame(schema={"latency_us": pl.Int64()})

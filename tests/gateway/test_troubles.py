@@ -12,10 +12,10 @@ import pytest
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.features import ColumnViewSpec, LabelSpec, ServiceSpec
 from loopwright.gateway.http import Gateway
-from loopwright.gateway.releases import Known
-from loopwright.gateway.segments import read_segment
+from loopwright.gateway.log.segments import read_segment
+from loopwright.gateway.log.spool import Spool
+from loopwright.gateway.releases.keeper import Known
 from loopwright.gateway.signs import disk_signs, spool_signs
-from loopwright.gateway.spool import Spool
 from loopwright.gateway.troubles import Sign, Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import FixedClock

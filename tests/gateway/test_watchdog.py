@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.gateway.bars import Bars
-from loopwright.gateway.files import model_key
+from loopwright.gateway.releases.bars import Bars
+from loopwright.gateway.releases.files import model_key
 from loopwright.gateway.watchdog import Watchdog
 from loopwright.registry import InputColumn, Signature
 from loopwright.serving import Release, Variant
@@ -16,7 +16,7 @@ PROGRAM = """
 import asyncio, os, sys, time
 from pathlib import Path
 from loopwright.gateway import watchdog
-from loopwright.gateway.bars import Bars
+from loopwright.gateway.releases.bars import Bars
 from loopwright.gateway.marks import PageMarker
 
 root = Path(sys.argv[1])

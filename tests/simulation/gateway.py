@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 
 from loopwright.gateway import process
-from loopwright.gateway.batches import StreamKey
-from loopwright.gateway.ingest import Labels, read_external, read_labels
-from loopwright.gateway.sealing import ChunkSealer
-from loopwright.gateway.spool import Spool
+from loopwright.gateway.log.batches import StreamKey
+from loopwright.gateway.log.sealing import ChunkSealer
+from loopwright.gateway.log.spool import Spool
 from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.taking.ingest import Labels, read_external, read_labels
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.server.answers import error_answer

@@ -14,7 +14,7 @@ from starlette.requests import Request as HttpRequest
 
 from loopwright.client import caller as client_caller
 from loopwright.client.caller import HttpCaller
-from loopwright.gateway import sealing, segments, spool
+from loopwright.gateway.log import sealing, segments, spool
 from loopwright.governance import Dispatcher, check_permission, find_verb
 from loopwright.kernel import clock
 from loopwright.kernel.clock import WallClock

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from loopwright.gateway import process, sealing, segments
-from loopwright.gateway.batches import Batch, StreamKey
+from loopwright.gateway import process
+from loopwright.gateway.log import sealing, segments
+from loopwright.gateway.log.batches import Batch, StreamKey
 from loopwright.governance import dispatch
 from loopwright.loop import sql as loop_sql
 from loopwright.loop.engine import timers

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
+    from loopwright.gateway.log.salvage import Salvaged, salvage_spools
     from loopwright.gateway.process import main, run
-    from loopwright.gateway.salvage import Salvaged, salvage_spools
 
-__getattr__ = later(__name__, {"process": ("main", "run"), "salvage": ("Salvaged", "salvage_spools")})
+__getattr__ = later(__name__, {"process": ("main", "run"), "log.salvage": ("Salvaged", "salvage_spools")})
 
 __all__ = ["Salvaged", "main", "run", "salvage_spools"]

@@ -12,12 +12,12 @@ from urllib.parse import unquote
 import msgspec
 
 from loopwright.gateway.access import WRITERS, Gatekeeper
+from loopwright.gateway.answering.questions import Question
 from loopwright.gateway.bodies import MOST_BODY_BYTES, decoded, encoded
 from loopwright.gateway.denials import Denials
-from loopwright.gateway.launching import Served
 from loopwright.gateway.metrics import CONTENT_TYPE, Metrics
 from loopwright.gateway.once import Call, Once, Work, key_of
-from loopwright.gateway.questions import Question
+from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.service import Service
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.v2 import V2Request, answer_v2, methods_of, v2_error

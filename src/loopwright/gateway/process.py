@@ -12,23 +12,23 @@ import uvicorn
 from loopwright.config import Settings
 from loopwright.features import online
 from loopwright.gateway.access import Gatekeeper
-from loopwright.gateway.bars import Bars
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.denials import Denials
-from loopwright.gateway.files import ReleaseFiles
 from loopwright.gateway.http import Gateway
-from loopwright.gateway.journal import Journal
-from loopwright.gateway.launching import Launcher
-from loopwright.gateway.leftovers import let_go, let_go_of_spools
-from loopwright.gateway.loading import Loader
+from loopwright.gateway.log.journal import Journal
+from loopwright.gateway.log.sealing import ChunkSealer
+from loopwright.gateway.log.spool import Spool
 from loopwright.gateway.metrics import Metrics
 from loopwright.gateway.once import Once
-from loopwright.gateway.releases import ReleaseKeeper
-from loopwright.gateway.sealing import ChunkSealer
+from loopwright.gateway.releases.bars import Bars
+from loopwright.gateway.releases.files import ReleaseFiles
+from loopwright.gateway.releases.keeper import ReleaseKeeper
+from loopwright.gateway.releases.launching import Launcher
+from loopwright.gateway.releases.leftovers import let_go, let_go_of_spools
+from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.service import Parts, Service
 from loopwright.gateway.signs import StoreWatch, child_signs, disk_signs, spool_signs
-from loopwright.gateway.spool import Spool
 from loopwright.gateway.troubles import Troubles
 from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock

@@ -8,25 +8,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from loopwright.gateway.batches import StreamKey
-from loopwright.gateway.batching import Asked, Batcher
+from loopwright.gateway.answering.batching import Asked, Batcher
+from loopwright.gateway.answering.questions import Question, read_question, write_answer
 from loopwright.gateway.bodies import decoded
 from loopwright.gateway.children.messages import Take
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.children.surroundings import Place
-from loopwright.gateway.datasets import Datasets
-from loopwright.gateway.files import ReleaseFiles
-from loopwright.gateway.ingest import IngestBody, Labels, read_external, read_labels, rows_of
-from loopwright.gateway.inquiry import Inquiry
-from loopwright.gateway.journal import Journal
-from loopwright.gateway.launching import Served
+from loopwright.gateway.log.batches import StreamKey
+from loopwright.gateway.log.journal import Journal
+from loopwright.gateway.log.sealing import ChunkSealer
+from loopwright.gateway.log.spool import Spool
 from loopwright.gateway.metrics import Gauge, Metrics
-from loopwright.gateway.questions import Question, read_question, write_answer
-from loopwright.gateway.releases import Name, ReleaseKeeper
-from loopwright.gateway.sealing import ChunkSealer
-from loopwright.gateway.spool import Spool
+from loopwright.gateway.releases.files import ReleaseFiles
+from loopwright.gateway.releases.inquiry import Inquiry
+from loopwright.gateway.releases.keeper import Name, ReleaseKeeper
+from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.stamps import Stamp
-from loopwright.gateway.taker import Taker
+from loopwright.gateway.taking.datasets import Datasets
+from loopwright.gateway.taking.ingest import IngestBody, Labels, read_external, read_labels, rows_of
+from loopwright.gateway.taking.taker import Taker
 from loopwright.gateway.troubles import Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from loopwright.features import bind_views, online
 from loopwright.gateway.disk import read_document, write_document
-from loopwright.gateway.launching import Served
-from loopwright.gateway.releases import Name
-from loopwright.gateway.sealing import ChunkSealer
-from loopwright.gateway.spool import Spool
+from loopwright.gateway.log.sealing import ChunkSealer
+from loopwright.gateway.log.spool import Spool
+from loopwright.gateway.releases.keeper import Name
+from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release

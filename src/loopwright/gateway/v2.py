@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+from loopwright.gateway.answering.questions import Question
+from loopwright.gateway.answering.runtime import champion_place
+from loopwright.gateway.answering.tensors import find_version, model_metadata, server_metadata
 from loopwright.gateway.bodies import encoded
-from loopwright.gateway.launching import Served
 from loopwright.gateway.once import Work
-from loopwright.gateway.questions import Question
-from loopwright.gateway.runtime import champion_place
+from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.service import Service
-from loopwright.gateway.tensors import find_version, model_metadata, server_metadata
 from loopwright.kernel.errors import LoopwrightError
 
 

@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import IO
 
-from loopwright.gateway.bars import Bars
 from loopwright.gateway.marks import Page
+from loopwright.gateway.releases.bars import Bars
 
 log = logging.getLogger("loopwright.gateway")
 DEADMAN_S = 30.0

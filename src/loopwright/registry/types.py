@@ -107,7 +107,7 @@ class GateSpec(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """Everything gates may look at. Built by ``loop.evidence``; gates are pure functions of it.
+    """Everything gates may look at. Built by ``loop/training/evidence.py``; gates are pure functions of it.
 
     ``metrics`` and ``champion_metrics`` are measured on the same held-out rows; None where there is no champion.
     ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's;

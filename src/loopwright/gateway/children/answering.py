@@ -5,7 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loopwright.gateway.batching import Asked, answer_requests, parts_of
+from loopwright.gateway.answering.batching import Asked, answer_requests, parts_of
+from loopwright.gateway.answering.failures import ModelFailed
+from loopwright.gateway.answering.questions import Reading, read_question, write_answer
+from loopwright.gateway.answering.runtime import Answered, DeploymentRuntime, Down, ShadowWork
 from loopwright.gateway.children.line import Line
 from loopwright.gateway.children.messages import (
     Answers,
@@ -18,11 +21,8 @@ from loopwright.gateway.children.messages import (
     Settle,
     Settled,
 )
-from loopwright.gateway.failures import ModelFailed
-from loopwright.gateway.loading import Loader
 from loopwright.gateway.marks import Page, PageMarker
-from loopwright.gateway.questions import Reading, read_question, write_answer
-from loopwright.gateway.runtime import Answered, DeploymentRuntime, Down, ShadowWork
+from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError

@@ -9,8 +9,8 @@ from loopwright.gateway.children.line import Line
 from loopwright.gateway.children.messages import Load, Loaded, Open
 from loopwright.gateway.children.surroundings import settle_in
 from loopwright.gateway.children.taking import TakingDesk
-from loopwright.gateway.loading import hiding_optional_libraries
 from loopwright.gateway.marks import Page
+from loopwright.gateway.releases.loading import hiding_optional_libraries
 from loopwright.kernel.errors import LoopwrightError
 
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import msgspec
 
 from loopwright.features import BoundView, DatasetPushSpec
-from loopwright.gateway.batches import Batch, Layout
+from loopwright.gateway.answering.questions import Question
 from loopwright.gateway.children.surroundings import Surroundings
-from loopwright.gateway.ingest import Labels
-from loopwright.gateway.questions import Question
+from loopwright.gateway.log.batches import Batch, Layout
+from loopwright.gateway.taking.ingest import Labels
 from loopwright.serving import Release
 
 HEAD = struct.Struct("<I")

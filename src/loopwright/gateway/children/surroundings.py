@@ -9,7 +9,7 @@ import msgspec
 
 from loopwright.config import work_in
 from loopwright.features import online
-from loopwright.gateway.files import code_folder
+from loopwright.gateway.releases.files import code_folder
 from loopwright.kernel.errors import StepFailed
 from loopwright.pipelines import Enclosure
 from loopwright.wire.walls import raise_walls

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.gateway.batches import Batch
 from loopwright.gateway.bodies import decoded
 from loopwright.gateway.children.line import Line
 from loopwright.gateway.children.messages import (
@@ -26,15 +25,16 @@ from loopwright.gateway.children.messages import (
     Taken,
     Target,
 )
-from loopwright.gateway.ingest import IngestBody, RowsNotTaken, read_external, read_labels, rows_of
-from loopwright.gateway.loading import Loader
+from loopwright.gateway.log.batches import Batch
 from loopwright.gateway.marks import Page, PageMarker
+from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.taking.ingest import IngestBody, RowsNotTaken, read_external, read_labels, rows_of
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
 
 if TYPE_CHECKING:
-    from loopwright.gateway.pushes import Push
+    from loopwright.gateway.taking.pushes import Push
 
 log = logging.getLogger("loopwright.gateway")
 STORE, TRANSFORM = 0, 1

@@ -1,0 +1,375 @@
+"""What this gateway serves: learned from the server, kept on its own disk, swapped without a gap."""
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from loopwright import data, serving
+from loopwright.gateway.answering.runtime import champion_place
+from loopwright.gateway.disk import read_document, write_document
+from loopwright.gateway.pauses import ChildCrashed
+from loopwright.gateway.releases.bars import ReleaseBarred
+from loopwright.gateway.releases.launching import Launcher, Served
+from loopwright.gateway.taking.ingest import Labels
+from loopwright.governance import Token, projects, tokens
+from loopwright.kernel.backoff import backoff_s
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.serving import Release, ReleaseFailure, Trouble
+from loopwright.wire.caller import VerbCaller
+
+log = logging.getLogger("loopwright.gateway")
+KNOWN_FILE = "known.json"
+POLL_S = 10.0
+RETRY_S = 2.0
+LONGEST_RETRY_S = 60.0
+LEASE_S = 3.0
+CATCH_UP_S = 2.0
+"""How long a gateway that starts waits for word of newer releases before it serves those on its disk."""
+TRIES = 3
+"""A release that cannot be loaded so often is reported; the old one serves on, and it is still tried."""
+Name = tuple[str, str]
+"""Project and deployment."""
+
+
+class Known(msgspec.Struct):
+    """What the server said last, beside releases: live tokens by digest, clocks by project, models served elsewhere."""
+
+    tokens: dict[str, Token] = {}
+    clocks: dict[str, str] = {}
+    closed: list[str] = []
+    """Projects in which nothing is changed any more."""
+    deleted: list[str] = []
+    """Those of them whose rows are gone, and are to be gone from this disk."""
+    external: list[Name] = []
+    personal: dict[str, list[str]] = {}
+    """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
+    tasks: dict[str, str] = {}
+    """What models served elsewhere answer, by ``project/deployment``."""
+    pushed: dict[str, list[str]] = {}
+    """Columns that are left out of the log of pushes, by ``project/dataset``."""
+
+
+class Waiting(msgspec.Struct):
+    """A release that is still to be loaded: how often it was tried, and when it is tried next (monotonic seconds)."""
+
+    release: Release
+    tries: int = 0
+    due_at: float = 0.0
+
+
+class ReleaseKeeper:
+    """Follows the server's releases, has them launched, and swaps what serves.
+
+    Args:
+        root: The gateway's folder.
+        control: The server.
+        launcher: Brings releases up.
+        gateway: Name of this gateway.
+        address: Where it answers.
+        is_well: Says whether this gateway answers at all; one that does not renews no lease.
+        look: Looks for troubles, which the server is told of.
+        let_go: Removes what the disk holds of projects that were deleted, and of others that were closed.
+        tell_denials: Tells the server, in the projects that there are, of calls that were refused.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        control: VerbCaller,
+        launcher: Launcher,
+        gateway: str,
+        address: str,
+        is_well: Callable[[], bool] = lambda: True,
+        look: Callable[[], list[Trouble]] = list,
+        let_go: Callable[[Collection[str], Collection[str]], None] = lambda deleted, closed: None,
+        tell_denials: Callable[[VerbCaller, Collection[str]], None] = lambda control, projects: None,
+    ) -> None:
+        self.served: dict[Name, Served] = {}
+        self.known = Known()
+        self.failures: dict[Name, str] = {}
+        self.retired: dict[Name, Release] = {}
+        """Releases that ended an endpoint: labels of what it answered still come."""
+        self.has_asked = False
+        self.refreshes = 0
+        self._folder, self._known_file = root / "releases", root / KNOWN_FILE
+        self._control, self._launcher, self._is_well = control, launcher, is_well
+        self._gateway, self._address, self._look, self._let_go = gateway, address, look, let_go
+        self._tell_denials = tell_denials
+        self._troubles: list[Trouble] = []
+        self._position = 0
+        self._waiting: dict[Name, Waiting] = {}
+        self._kept: dict[Name, Release] = {}
+        """What this disk had at the start; it serves where the newest release cannot be loaded."""
+        self._reported: dict[Name, ReleaseFailure] = {}
+        self._stopping = threading.Event()
+        self._lease_lock, self._disk_lock = threading.Lock(), threading.Lock()
+        self._unwritten: dict[Path, Known | Release] = {}
+        """What the disk has not taken yet."""
+
+    def recover(self) -> None:
+        """Read what is on the disk; it is launched once ``start`` is called."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.known = read_document(self._known_file, Known) or Known()
+        for path in sorted(self._folder.glob("*/*.json")):
+            release = read_document(path, Release)
+            if release is not None:
+                self._expect(release)
+                self._kept[release.project, release.deployment] = release
+
+    def start(self) -> None:
+        """Launch what is on disk and follow the server, in threads."""
+        for name, loop in (("releases", self._follow), ("lease", self._keep_alive)):
+            threading.Thread(target=loop, name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """Follow no longer."""
+        self._stopping.set()
+
+    def releases(self) -> list[Release]:
+        """Return the releases that are live here."""
+        return [served.release for served in list(self.served.values())]
+
+    def is_expected(self, name: Name) -> bool:
+        """Say whether a deployment that serves nothing yet may do so in a moment."""
+        waiting = self._waiting.get(name)
+        return waiting is not None and waiting.tries == 0 and name not in self.served
+
+    def is_launching(self, project: str) -> bool:
+        """Say whether a deployment of a project that serves nothing yet may do so in a moment."""
+        return any(self.is_expected(name) for name in list(self._waiting) if name[0] == project)
+
+    def is_replay(self, project: str) -> bool:
+        """Say whether a project's clock is replayed."""
+        return self.known.clocks.get(project) == "replay"
+
+    def labels_of(self, name: Name) -> Labels:
+        """Return what labels of a deployment look like."""
+        served = self.served.get(name)
+        release = self.retired.get(name) if served is None else served.release
+        if release is None:
+            return Labels(self.known.tasks.get("/".join(name), ""))
+        champion = release.variants[champion_place(release)]
+        return Labels(release.task, champion.signature.classes, are_ids_ours=True)
+
+    def refresh(self, control: VerbCaller | None = None) -> None:
+        """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
+
+        Raises:
+            LoopwrightError: The server does not answer or refuses.
+        """
+        control = control or self._control
+        live = control.call(tokens.live)
+        listed = control.call(projects.list_projects, with_closed=True)
+        external = control.call(serving.external_deployments)
+        pushed = control.call(data.datasets.personal_columns)
+        clocks = {project.name: project.clock for project in listed}
+        personal = {f"{each.project}/{each.spec.name}": each.spec.personal for each in external}
+        self.refreshes += 1
+        tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
+        names = [(each.project, each.spec.name) for each in external]
+        closed = [project.name for project in listed if project.closed_at is not None]
+        deleted = [project.name for project in listed if project.deleted_at is not None]
+        fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed)
+        if fresh != self.known:
+            self.known = fresh
+            self._write(self._known_file, fresh)
+
+    def _write(self, path: Path, document: Known | Release) -> None:
+        """Keep a document; one that the disk does not take counts all the same, and is written as soon as it does."""
+        self._unwritten[path] = document
+        self._write_rest()
+
+    def _write_rest(self) -> None:
+        with self._disk_lock:
+            for path, document in list(self._unwritten.items()):
+                try:
+                    write_document(path, document)
+                except OSError as error:  # the disk is a trouble of its own, which is told
+                    log.info("%s cannot be written: %s", path, error)
+                    return
+                if self._unwritten.get(path) is document:
+                    del self._unwritten[path]
+
+    def _follow(self) -> None:
+        self._catch_up()
+        self._launch_due()
+        while not self._stopping.is_set():
+            try:
+                wait_s = POLL_S if self.has_asked else 0
+                self._ask(self._control.waiting(RETRY_S if self._waiting else wait_s))
+            except LoopwrightError as error:
+                log.info("releases: %s", error)
+                self._stopping.wait(RETRY_S if self.served else 0.2)
+            except Exception:
+                # This thread must outlive anything a release brings.
+                log.exception("following releases failed")
+                self._stopping.wait(RETRY_S)
+
+    def _catch_up(self) -> None:
+        """Ask for what is newer than this disk before that is launched, so that no answer is older than another's.
+
+        Where no server answers at once, what is on the disk serves.
+        """
+        for ask in (self.refresh, self._ask):
+            try:
+                ask(replace(self._control, timeout_s=CATCH_UP_S))
+            except Exception as error:  # noqa: BLE001 - what is on the disk must be launched whatever comes
+                log.info("nobody said what is newer than this disk: %s", error)
+
+    def _ask(self, control: VerbCaller) -> None:
+        """Take up what came after the newest release known; at first that is everything."""
+        self._take(control.call(serving.releases_after, position=self._position))
+        if not self.has_asked:
+            self.has_asked = True
+            self._acknowledge()
+
+    def _take(self, releases: list[Release]) -> None:
+        for release in releases:
+            self._expect(release)
+            self._reported.pop((release.project, release.deployment), None)
+        self._position = max([self._position, *(release.position for release in releases)])
+        self._end_deleted()
+        if not self._waiting and not releases:
+            return
+        self._launch_due()
+        _settle()
+        self._launcher.keep_only([*self.releases(), *(waiting.release for waiting in self._waiting.values())])
+        self._report()
+        self._acknowledge()
+
+    def _end_deleted(self) -> None:
+        """Let go of what deleted projects served: whoever was away then finds no release that says so."""
+        for name in [name for name in (*self.served, *self._waiting) if name[0] in self.known.deleted]:
+            self._waiting.pop(name, None)
+            self._kept.pop(name, None)
+            self._retire(name)
+
+    def _expect(self, release: Release) -> None:
+        """Take note of a release: one that serves is launched next, one that ends an endpoint lets go of it."""
+        name = (release.project, release.deployment)
+        self.retired.pop(name, None)
+        if not release.is_retired:
+            self._waiting[name] = Waiting(release)
+            return
+        self.retired[name] = release
+        self._waiting.pop(name, None)
+        self._retire(name)
+        self._write(self._folder / name[0] / f"{name[1]}.json", release)
+
+    def _retire(self, name: Name) -> None:
+        before = self.served.get(name)
+        self.failures.pop(name, None)
+        if before is not None:
+            self.served = {key: served for key, served in self.served.items() if key != name}
+            self._launcher.retire(before)
+
+    def _launch_due(self) -> None:
+        for name, waiting in list(self._waiting.items()):
+            if waiting.due_at > time.monotonic() or self._stopping.is_set():
+                continue
+            if self._launch(waiting):
+                del self._waiting[name]
+                self._reported.pop(name, None)
+                self._write(self._folder / name[0] / f"{name[1]}.json", waiting.release)
+            elif name not in self.served:
+                self._launch_kept(name, waiting.release)
+            if name in self.served:
+                self._kept.pop(name, None)
+
+    def _launch_kept(self, name: Name, newest: Release) -> None:
+        kept = self._kept.get(name)
+        if kept is not None and not kept.is_retired and kept != newest:
+            why = self.failures[name]
+            self._launch(Waiting(kept))
+            self.failures[name] = why  # what is told is why the newest one does not serve
+
+    def _report(self) -> None:
+        """Tell the server of releases that could not be loaded again and again, so that nobody waits for them."""
+        for name, waiting in self._waiting.items():
+            if name in self._reported or waiting.tries < TRIES:
+                continue
+            failure = ReleaseFailure(self._gateway, *name, waiting.release.number, self.failures[name])
+            self._control.within(name[0]).call(
+                serving.report_failure,
+                gateway=self._gateway,
+                deployment=name[1],
+                number=failure.number,
+                why=failure.why,
+            )
+            self._reported[name] = failure
+
+    def _launch(self, waiting: Waiting) -> bool:
+        release = waiting.release
+        name = (release.project, release.deployment)
+        before = self.served.get(name)
+        if before is not None and before.release == release:
+            return True
+        try:
+            served = self._launcher.launch(release, before)
+        except Exception as error:  # noqa: BLE001 - models and user code may raise anything
+            # The old release stays; the reason is told on /healthz, in the log and after some tries to the server.
+            why = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
+            if self.failures.get(name) != why:
+                log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)
+            self.failures[name] = why
+            # What has crashed a process will do so again, and is told at once.
+            is_lost = isinstance(error, ReleaseBarred) or (isinstance(error, ChildCrashed) and error.is_own_fault)
+            waiting.tries = TRIES if is_lost else waiting.tries + 1
+            delay_s = LONGEST_RETRY_S if is_lost else backoff_s(waiting.tries - TRIES, RETRY_S, LONGEST_RETRY_S)
+            waiting.due_at = time.monotonic() + (0 if waiting.tries < TRIES else delay_s)
+            return False
+        self.failures.pop(name, None)
+        self.served = {**self.served, name: served}
+        if before is not None:
+            self._launcher.retire(before)
+        return True
+
+    def _keep_alive(self) -> None:
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            try:
+                self._troubles = self._look()
+                if self.has_asked and self._is_well():
+                    self._acknowledge()
+                self.refresh()
+                self._write_rest()
+                self._let_go_of_ended()
+                self._tell_denials(self._control, self.known.clocks)
+            except LoopwrightError as error:
+                log.info("lease: %s", error)
+            except Exception:
+                log.exception("renewing the lease failed")
+            self._stopping.wait(max(0.1, LEASE_S - (time.monotonic() - started)))
+
+    def _let_go_of_ended(self) -> None:
+        """Let go of ended projects' files, once nothing of them serves; forget what deleted ones served."""
+        live = {project for project, _ in [*self.served, *self._waiting]}
+        deleted, closed = set(self.known.deleted) - live, set(self.known.closed) - live
+        self.retired = {name: release for name, release in list(self.retired.items()) if name[0] not in deleted}
+        self._let_go(deleted, closed)
+
+    def _acknowledge(self) -> None:
+        with self._lease_lock:
+            reported = dict(self._reported)
+            late = [waiting.release for name, waiting in list(self._waiting.items()) if name not in reported]
+            position = min([self._position, *(release.position - 1 for release in late)])
+            self._control.call(
+                serving.acknowledge,
+                gateway=self._gateway,
+                address=self._address,
+                position=position,
+                failures=list(reported.values()),
+                troubles=self._troubles,
+            )
+
+
+def _settle() -> None:
+    """Put what was loaded beyond the reach of the garbage collector, whose full passes are the slowest requests."""
+    gc.collect()
+    gc.freeze()
