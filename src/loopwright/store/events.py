@@ -1,4 +1,4 @@
-"""Events of the store: what became of jobs."""
+"""Events of the store: what became of jobs, chunks that were merged, how long rows are kept and which are gone."""
 
 from typing import Any
 
