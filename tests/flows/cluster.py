@@ -10,8 +10,15 @@ import msgspec
 from loopwright.config import Settings, load_settings
 from loopwright.server.supervisor import Supervisor
 from tests.servers import free_port
+from tests.waiting import wait_until
 
 SERVICE_TOKEN = "lws_of_the_cluster"
+
+
+def revive(platform: Supervisor, role: str) -> None:
+    """Return once a supervisor has started a process again that was killed, as it does when it watches."""
+    killed = platform.pid(role)
+    wait_until(lambda: platform.look() or platform.pid(role) != killed)
 
 
 @dataclass
@@ -26,8 +33,8 @@ class Node:
         self.platform.kill(self.role)
 
     def revive(self) -> None:
-        """Start it again; it is not waited for."""
-        self.platform.revive()
+        """Have it started again; it is not waited for until it answers."""
+        revive(self.platform, self.role)
 
 
 class Cluster:

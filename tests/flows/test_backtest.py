@@ -16,6 +16,7 @@ from loopwright.client.waiting import RemoteBacktest
 from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.server.supervisor import Supervisor
+from tests.flows.cluster import revive
 from tests.flows.flights_slice import SHORTER, apply_file, write_slice
 from tests.flows.test_regression import PROJECT as MINUTES
 from tests.waiting import wait_until
@@ -119,7 +120,7 @@ def test_a_backtest_whose_worker_is_killed_starts_over_and_one_that_is_cancelled
 
     first = wait_until(lambda: played.refresh().record.scratch)
     platform.kill("worker")
-    platform.revive()
+    revive(platform, "worker")
     wait_until(lambda: progress().startswith("started over, attempt 2"))
     assert caller.call("projects.get", {"name": first}, SYSTEM).deleted_at is not None
     assert played.wait().record.attempt == 2

@@ -17,6 +17,7 @@ from loopwright.client.remote import Remote
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Unavailable
 from loopwright.server.supervisor import ROLES, Supervisor
+from tests.flows.cluster import revive
 from tests.flows.flights_slice import START, apply_file, read_history, write_slice
 from tests.flows.losing import losing_an_answer
 from tests.flows.test_loop import released_by_a_person, train
@@ -99,7 +100,7 @@ class Killer:
     def _carry_out(self, kill: Kill) -> None:
         self._platform.kill(kill.role)
         self.done.append(kill)
-        self._platform.revive()
+        revive(self._platform, kill.role)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from loopwright.client.external import External
 from loopwright.client.remote import Remote
 from loopwright.config import load_settings
 from loopwright.server.supervisor import Supervisor, running
+from tests.flows.cluster import revive
 from tests.flows.proxies import NGINX, nginx, our_own
 from tests.servers import free_port
 
@@ -84,14 +85,14 @@ def test_clients_and_restarts_behind_a_proxy(guarded: Guarded) -> None:
     scorecard = watch(p, rows)
     assert scorecard.log(rows) == ROWS
     guarded.platform.kill("gateway")
-    guarded.platform.revive()  # the proxy answers 502 meanwhile
+    revive(guarded.platform, "gateway")  # the proxy answers 502 meanwhile
     assert scorecard.label(rows) == ROWS
     guarded.platform.kill("server")
-    guarded.platform.revive()
+    revive(guarded.platform, "server")
     assert p.call("projects.list")[0].name == "credit"
     more = decisions(ROWS)
     guarded.platform.kill("gateway")
-    guarded.platform.revive()
+    revive(guarded.platform, "gateway")
     assert scorecard.log(more) == ROWS, "they count once, so they were sent again"
     p.caller.close()
 

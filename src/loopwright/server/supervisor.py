@@ -117,11 +117,6 @@ class Supervisor:
         if has_settled or self._why_untold or not self.settings.server_file.exists():  # whoever wrote it may have ended
             self._tell_where()
 
-    def revive(self) -> None:
-        """Start again each process that has died, now."""
-        for role in self._ended():
-            self._start_again(role)
-
     def _ended(self) -> list[str]:
         return [role for role, child in self._children.items() if child.poll() is not None and not self._is_stopping]
 
