@@ -115,7 +115,9 @@ def measure(bench: Bench, store: OnlineStore, bare: Bare, flights: pl.DataFrame)
         at_us = flights["at"].dt.epoch("us")[-rows:].to_numpy()
         took = median_ms(partial(store.lookup, views, asked, at_us))
         rival = median_ms(partial(bare.lookup, asked))
-        bench.claim(f"look {rows} row{"s" * (rows > 1)} up in {len(views)} views", took, "ms", rival=rival, rival_name=RIVAL)
+        bench.claim(
+            f"look {rows} row{'s' * (rows > 1)} up in {len(views)} views", took, "ms", rival=rival, rival_name=RIVAL
+        )
 
 
 def main() -> None:

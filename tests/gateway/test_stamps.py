@@ -4,10 +4,9 @@ import pytest
 
 from loopwright.gateway.stamps import AHEAD_US, BEHIND_US, Stamp
 from loopwright.kernel.ids import parse_id
-from loopwright.wire.keys import new_key
 
 AT_US = 1_772_366_400_000_000
-KEY = new_key(AT_US)
+KEY, OTHER_KEY = "key_01KJMMA2G00ABZJBRV1X53YG00", "key_01KJMMA2G013QASE8R78QVDG00"
 
 
 @pytest.mark.parametrize("later_us", [-AHEAD_US, 0, BEHIND_US])
@@ -21,7 +20,7 @@ def test_a_key_that_names_its_moment_makes_the_same_ids_later_and_elsewhere(late
 
 @pytest.mark.parametrize(
     ("project", "key", "digest"),
-    [("other", KEY, b"digest"), ("flights", new_key(AT_US), b"digest"), ("flights", KEY, b"another body")],
+    [("other", KEY, b"digest"), ("flights", OTHER_KEY, b"digest"), ("flights", KEY, b"another body")],
 )
 def test_another_request_gets_other_ids(project: str, key: str, digest: bytes) -> None:
     first = Stamp.of_request("flights", KEY, b"digest", AT_US)
