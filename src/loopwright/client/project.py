@@ -11,7 +11,7 @@ from loopwright.client.applying import Applied, apply_project
 from loopwright.client.handles import Column, Command, Dataset, Deployment, RequestFeatures, Service, Step, Train, View
 from loopwright.client.specs import Draft
 from loopwright.data import CheckSpec, DatasetSpec, KnownAt, SourceSpec
-from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec
+from loopwright.features import RIPE_SHARES, Aggregate, AggregateViewSpec, ColumnViewSpec
 from loopwright.kernel.clock import parse_duration, parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
@@ -155,6 +155,7 @@ class Project:
         window: str = "all",
         holdout: str | None = "14d",
         refit: bool = True,
+        mature: str | None = None,
         name: str = "",
         alias: str = "",
         every: str | None = None,
@@ -168,6 +169,9 @@ class Project:
             window: How far back rows go: ``all`` or a duration.
             holdout: The newest stretch, kept out of the fit and used to evaluate; None for no evaluation.
             refit: Fit the same recipe again on everything after the gates passed.
+            mature: Rows so young that their labels are not ripe are used for nothing: ``99%`` leaves out those of which
+                fewer labels are known, of each class, as learned from the labels so far (``50%``, ``90%``, ``99%``); a
+                duration those younger than it. Without it the quick labels of the newest rows stand for all.
             name: Default the function's name.
             alias: Set on the result at once, without gates: a blind retrain.
             every: Start it again and again in the project's time.
@@ -187,6 +191,7 @@ class Project:
                 params={**_defaults(function), **params},
                 alias=alias,
                 schedule_us=None if every is None else parse_duration(every, "every"),
+                **_maturity(mature),
             )
             return self._declare("train", spec.name, Train(spec, function))
 
@@ -343,6 +348,19 @@ def _read_retention(declared: Mapping[str, str]) -> list[Retention]:
         check_declared(made, f"retention.{name}")
         found.append(made)
     return found
+
+
+def _maturity(mature: str | None) -> dict[str, Any]:
+    """Return when labels are ripe, as a training keeps it: by a share of them, or by the age of their rows."""
+    if mature is None:
+        return {}
+    if not mature.endswith("%"):
+        return {"embargo_us": parse_duration(mature, "mature")}
+    shares = {f"{share:.0%}": share for share in RIPE_SHARES}
+    if mature not in shares:
+        rule = f"{', '.join(shares)}, or a duration such as 30d"
+        raise InvalidInput("this is no share of the labels", field="mature", value=mature, rule=rule)
+    return {"mature": shares[mature]}
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:

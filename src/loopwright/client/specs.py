@@ -164,7 +164,12 @@ def _request(
 
 
 def _place(read: Dataset | None) -> str:
-    return "a service's label dataset" if read is None else f"dataset {read.spec.name}, {read.spec.source.location}"
+    if read is None:
+        return "a service's label dataset, and the project has none"
+    source = read.spec.source
+    if source.is_sent:
+        return f"dataset {read.spec.name}, whose rows are sent and are no file here"
+    return f"dataset {read.spec.name}, {source.location}, and no such file is here"
 
 
 def _dry_run(
@@ -188,7 +193,7 @@ def _dry_run(
         raise InvalidInput(
             f"the columns that {request_features.name} makes cannot be found by a dry run",
             field="outputs",
-            rule=f"a dry run reads the columns of {_place(read)}, and no such file is here",
+            rule=f"a dry run reads the columns of {_place(read)}",
             next_step=hint,
         )
     try:

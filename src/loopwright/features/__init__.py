@@ -28,6 +28,7 @@ from loopwright.features.plans import bind_views, freeze_plan, plan, plan_inputs
 from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
 from loopwright.features.types import (
     MISSING,
+    RIPE_SHARES,
     Aggregate,
     AggregateViewSpec,
     BoundView,
@@ -35,6 +36,7 @@ from loopwright.features.types import (
     DatasetPushSpec,
     Definition,
     FeaturePlan,
+    LabelLag,
     LabelSpec,
     Materialization,
     MaterializeRequest,
@@ -78,6 +80,7 @@ __getattr__ = later(
 
 __all__ = [
     "MISSING",
+    "RIPE_SHARES",
     "Aggregate",
     "AggregateViewSpec",
     "BoundView",
@@ -85,6 +88,7 @@ __all__ = [
     "DatasetPushSpec",
     "Definition",
     "FeaturePlan",
+    "LabelLag",
     "LabelSpec",
     "Materialization",
     "MaterializeRequest",

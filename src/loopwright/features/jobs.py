@@ -9,20 +9,23 @@ import msgspec
 import polars as pl
 
 from loopwright import data
-from loopwright.data import DatasetVersion, Fragment, read
+from loopwright.data import DatasetVersion, Fragment, layers, read
 from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
 from loopwright.features.join import BuiltTrainingSet, build_training_set
+from loopwright.features.maturity import embargo, learn_lag, tell_lag
 from loopwright.features.online import SLACK_US, open_project_store
 from loopwright.features.plans import used_columns
 from loopwright.features.requests import RunRequest
+from loopwright.features.rows import DatasetRows
 from loopwright.features.training_rows import TrainingSet
 from loopwright.features.types import (
     AggregateViewSpec,
     BoundView,
     DatasetPushSpec,
     FeaturePlan,
+    LabelLag,
     MaterializeRequest,
     TrainingSetSpec,
     TrainingSetVersion,
@@ -174,6 +177,8 @@ def freeze_training_set(
     start_at: int | None = None,
     known_by: int | None = None,
     dataset_versions: dict[str, int] | None = None,
+    embargo_us: int = 0,
+    mature: float | None = None,
     run_requests: RunRequest,
     reason: str = "",
 ) -> TrainingSetVersion:
@@ -186,11 +191,13 @@ def freeze_training_set(
         start_at: First event time; None for all.
         known_by: Labels that became known later are left out; None for now.
         dataset_versions: Versions to read; those not named are the newest.
+        embargo_us: How long before ``end_at`` rows end, as labels of younger ones are not ripe.
+        mature: The embargo is what it takes until this share of the labels of each class is known, as learned.
         run_requests: Calls on-request functions.
         reason: Why.
 
     Raises:
-        InvalidInput: No row has a label in that time.
+        InvalidInput: No row has a label in that time, or too few labels tell how late they come.
     """
     plan = context.call(plans.plan, digest=plan_digest)
     spec = context.call(
@@ -201,9 +208,34 @@ def freeze_training_set(
         known_by=known_by,
         dataset_versions=dataset_versions or {},
     )
+    if mature is not None:
+        lag = _learn_lag(context, plan, spec)
+        spec = msgspec.structs.replace(spec, lag=lag)
+        context.progress(tell_lag(lag))
+        embargo_us = embargo(lag, mature)
+    if embargo_us:
+        spec = msgspec.structs.replace(spec, end_at=spec.end_at - embargo_us, embargo_us=embargo_us)
     built = build_from_versions(context, plan, spec, run_requests)
     context.progress(f"{built.frame.height} rows joined")
     return _store_rows(context, spec, built.frame, plan_digest, reason, built.unlabelled_rows)
+
+
+def _learn_lag(context: JobContext, plan: FeaturePlan, spec: TrainingSetSpec) -> LabelLag:
+    """Learn from the versions that a training set is made of how late its labels come, as seen from its end."""
+    label = plan.label
+    if label is None:
+        raise InvalidInput("this service has no label", field="label", value=plan.service)
+    dataset = next(each for each in plan.datasets if each.name == label.dataset)
+    version = context.call(data.get_version, dataset=label.dataset, version=spec.dataset_versions[label.dataset])
+    moment = data.known.known_moment(dataset, label.column).column
+    columns = dict.fromkeys([*dataset.key, dataset.time, label.column, moment])
+    frame = read.stages(version, context.blobs, list(columns)).collect()
+    if layers.STAGE in frame.columns:  # a label came when its row first had one; what corrected it came later
+        known = pl.Series("known_at", DatasetRows(dataset, frame).known_at(label.column))
+        named = frame.with_columns(known, is_open=pl.col(label.column).is_null())
+        frame = named.sort("is_open", "known_at", layers.STAGE).unique(dataset.key, keep="first").drop("known_at")
+    rows = DatasetRows(dataset, frame)
+    return learn_lag(frame[label.column], rows.event_at, rows.known_at(label.column), min(spec.known_by, spec.end_at))
 
 
 def cut_training_set(

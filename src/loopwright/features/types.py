@@ -84,14 +84,37 @@ class ServiceSpec(msgspec.Struct, frozen=True):
     task: str
 
 
+RIPE_SHARES = (0.5, 0.9, 0.99)
+"""Shares of the labels whose lag is told, and by which a training may say when they are ripe."""
+
+
+class LabelLag(msgspec.Struct, frozen=True):
+    """How long labels take, as learned at a moment: microseconds by share of the labels, of all and of each class.
+
+    ``waiting_rows`` had no label then. ``within_us``: labels that take longer than this could not be seen.
+    """
+
+    labelled_rows: int
+    waiting_rows: int
+    within_us: int
+    quantiles: dict[str, int]
+    by_class: dict[str, dict[str, int]] = {}
+
+
 class TrainingSetSpec(msgspec.Struct, frozen=True):
-    """What to freeze: a service at dataset versions, event times in ``[start_at, end_at)``, labels by ``known_by``."""
+    """What to freeze: a service at dataset versions, event times in ``[start_at, end_at)``, labels by ``known_by``.
+
+    ``embargo_us`` is how much was left out at the end because labels of those rows were not ripe, and ``lag`` what that
+    was learned from.
+    """
 
     service: str
     dataset_versions: dict[str, int]
     start_at: int | None
     end_at: int
     known_by: int
+    embargo_us: int = 0
+    lag: LabelLag | None = None
 
 
 class TrainingSetVersion(msgspec.Struct, frozen=True):

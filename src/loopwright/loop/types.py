@@ -94,7 +94,8 @@ class TrainSpec(msgspec.Struct, frozen=True):
 
     ``window_us`` None means all rows. ``alias`` is set on the result at once, without gates or rollout: a blind
     retrain.
-    ``schedule_us`` starts it again and again.
+    ``schedule_us`` starts it again and again. ``mature`` is the share of labels that have to be known of rows as old as
+    the youngest that are used, 0..1; ``embargo_us`` says instead how old these are.
     """
 
     name: str
@@ -108,6 +109,8 @@ class TrainSpec(msgspec.Struct, frozen=True):
     alias: str = ""
     schedule_us: int | None = None
     experiment: str = ""
+    mature: float | None = None
+    embargo_us: int = 0
 
 
 class ProjectSpec(msgspec.Struct, frozen=True):

@@ -256,7 +256,7 @@ def test_what_runs_is_not_deleted(loop: Loop) -> None:
 def test_appended_versions_and_what_views_are_filled_from_hold(loop: Loop, importer: Importer) -> None:
     importer.load()
     importer.load()
-    assert holds_of(loop, "dataset:flights/1") == ["version 2 was appended to it and holds its rows"]
+    assert holds_of(loop, "dataset:flights/1") == ["version 2 was built on it and holds its rows"]
     assert holds_of(loop, "dataset:flights/2") == ["feature view recent is filled from it"]
     importer.load("replace")
     delete(loop, "dataset:flights/2", "dataset:flights/1")

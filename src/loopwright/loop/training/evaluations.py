@@ -39,7 +39,7 @@ def start_evaluation(
             Another than these is an approver's choice.
         start_at: First event time of the rows, microseconds UTC; None for the first after its training rows, or
             where those are not known, as long before the end as trainings hold out.
-        end_at: First event time that is out; None for now.
+        end_at: First event time that is out; None for now, or for when its own training found labels to be ripe.
         reason: Why, for the audit trail.
 
     Raises:
@@ -56,7 +56,7 @@ def start_evaluation(
             next_step="p.deployment(..., gates=[...]), then loopwright apply FILE",
         )
     trains = [train for train in current_spec(tx).trains if train.model == model]
-    end = tx.now_us if end_at is None else end_at
+    end = tx.now_us - _embargo(tx, model_version) if end_at is None else end_at
     start = _first_unseen(tx, model_version, end, trains) if start_at is None else start_at
     own = [model_version.service, *(train.service for train in trains)]
     if service and service not in own:  # whoever chooses the labels chooses the verdict
@@ -78,6 +78,14 @@ def start_evaluation(
     job = tx.start_job(work, ref)
     tx.emit(EvaluationStarted(job.job_id, model, model_version.version), ref, reason=reason)
     return job
+
+
+def _embargo(tx: Tx, version: ModelVersion) -> int:
+    """Return how old rows are whose labels are ripe, as the version's training took it."""
+    if not version.training_set:
+        return 0
+    ref = parse_ref(version.training_set)
+    return features.training_set(tx, service=ref.name, version=ref.version).spec.embargo_us
 
 
 def _first_unseen(tx: Tx, version: ModelVersion, end_at: int, trains: list[TrainSpec]) -> int:

@@ -33,6 +33,8 @@ def join(context: StepContext, inputs: Document) -> Document:
         start_at=None if train.window_us is None else at - train.window_us,
         end_at=at,
         known_by=at,
+        embargo_us=train.embargo_us,
+        mature=train.mature,
         run_requests=lambda request, rows: ask_child(context.job, request, rows),
         reason=f"all rows of {train.name}",
     )
@@ -41,8 +43,9 @@ def join(context: StepContext, inputs: Document) -> Document:
 
 def cut(context: StepContext, inputs: Document) -> Document:
     """Freeze one part of the training set: ``fit``, the rows before the holdout, or ``holdout``."""
-    train, at = convert(inputs["train"], TrainSpec), _now(context, inputs)
-    whole, holdout_at = evidence.training_set_of(context, inputs["rows"]["ref"]), at - (train.holdout_us or 0)
+    train = convert(inputs["train"], TrainSpec)
+    whole = evidence.training_set_of(context, inputs["rows"]["ref"])
+    holdout_at = whole.spec.end_at - (train.holdout_us or 0)
     spans = {"fit": (whole.spec.start_at, holdout_at), "holdout": (holdout_at, whole.spec.end_at)}
     start_at, end_at = spans[inputs["part"]]
     reason = f"{inputs['part']} rows of {train.name}"
