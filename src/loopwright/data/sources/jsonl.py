@@ -7,6 +7,7 @@ import polars as pl
 from loopwright.data.sources import texts
 from loopwright.data.sources.base import Asked, SourceFile, join_alike, literal
 from loopwright.data.sources.declared import as_declared
+from loopwright.data.sources.plain import unpacked_lines
 from loopwright.data.sources.texts import Reading
 
 _HEAD_ROWS = 200
@@ -20,7 +21,8 @@ class JsonLines:
 
     def open(self, files: Sequence[SourceFile], asked: Asked) -> pl.LazyFrame:
         """Return the rows of files, one after the other."""
-        opened = [pl.scan_ndjson(literal(file.path), infer_schema_length=None) for file in files]
+        plain = unpacked_lines(files, asked.scratch)
+        opened = [pl.scan_ndjson(literal(file.path), infer_schema_length=None) for file in plain]
         rows = as_declared(join_alike(opened), asked)
         stays = {name for name, dtype in asked.known.items() if dtype == pl.String} | {*asked.spec.types}
         names = [name for name, dtype in rows.collect_schema().items() if dtype == pl.String and name not in stays]

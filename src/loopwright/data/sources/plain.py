@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -12,24 +13,32 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
-import polars as pl
-
 from loopwright.data.sources.base import Asked, SourceFile, refused
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.wire.sizes import MOST_BYTES
 
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
 _HEAD_BYTES = 65_536
 _BLOCK_BYTES = 1 << 20
-_ZSTD, _ZIP = b"\x28\xb5\x2f\xfd", b"PK\x03\x04"
-_PACKED: dict[bytes, Callable[[Path], object]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError)
+_LINE_BYTES = 32 << 20
+"""What a line may take: readers hold it whole, and several times."""
+_ZIP = b"PK\x03\x04"
+_PACKED: dict[bytes, Callable[[Path], object]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x28\xb5\x2f\xfd": zstd.open,
+}
+_DAMAGED = (EOFError, lzma.LZMAError, zlib.error, zstd.ZstdError, gzip.BadGzipFile, zipfile.BadZipFile, RuntimeError)
 """What unpacking raises over files that are cut, changed or encrypted."""
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _UTF_8 = {"", "utf-8", "utf8", "utf-8-sig", "utf_8", "ascii"}
 _MARKS = (";", "\t", "|")
-_NO_MARK = "\x01"
-"""Stands between the fields of no file, so that a reader takes lines whole."""
 
 
 class PlainText(NamedTuple):
@@ -81,6 +90,22 @@ def plain_texts(files: Sequence[SourceFile], asked: Asked) -> list[PlainText]:
     return found
 
 
+def unpacked_lines(files: Sequence[SourceFile], scratch: Path) -> list[SourceFile]:
+    """Return files of lines as they were before each was packed by itself.
+
+    Raises:
+        InvalidInput: One is damaged, or has a line without an end.
+        TooLarge: They would be too large once they are unpacked.
+    """
+    room, found = _Room(), list[SourceFile]()
+    for at, file in enumerate(files):
+        with _refusing(file):
+            path = _unpacked(file.path, scratch / f"{at}.unpacked", file, room)
+            _refuse_endless(path, file)
+        found.append(SourceFile(file.shown, path))
+    return found
+
+
 def _plain(file: SourceFile, place: Path, dialect: Dialect, shown: SourceFile, room: _Room) -> PlainText:
     path = _unpacked(file.path, place.with_suffix(".unpacked"), shown, room)
     encoding, head = dialect.encoding.lower(), _head(path)
@@ -91,6 +116,7 @@ def _plain(file: SourceFile, place: Path, dialect: Dialect, shown: SourceFile, r
         anew = place.with_suffix(".utf-8")
         _write_anew(path, anew, encoding or "utf-8", shown, room)
         path, head = anew, _head(anew)
+    _refuse_endless(path, shown)
     separator = _separator(head, file.name, dialect)
     _check_kind(head, shown, separator, dialect)
     return PlainText(file.name, path, separator)
@@ -129,13 +155,6 @@ def _head(file: Path) -> bytes:
 
 def _unpacked(file: Path, place: Path, shown: SourceFile, room: _Room) -> Path:
     """Return where the bytes of a file stand as they were before it was packed by itself."""
-    if _begins(file, _ZSTD):  # which the reader of CSV unpacks, and Python does not
-        lines = pl.scan_csv(
-            file, separator=_NO_MARK, quote_char=None, has_header=False, infer_schema=False, glob=False, eol_char="\n"
-        )
-        lines.sink_csv(place, include_header=False, quote_style="never")
-        room.take(place.stat().st_size, shown)
-        return place
     opening = next((opening for mark, opening in _PACKED.items() if _begins(file, mark)), None)
     if opening is None:
         return file
@@ -183,19 +202,34 @@ def _copy(packed: IO[bytes], place: Path, shown: SourceFile, room: _Room) -> Non
 def _write_anew(file: Path, place: Path, encoding: str, shown: SourceFile, room: _Room) -> None:
     """Write a file as UTF-8; line ends stay, but those of old machines alone become others."""
     is_old_mac = encoding == "utf-8"
-    with file.open("rb") as given, place.open("w", encoding="utf-8", newline="") as out:
+    with file.open("rb") as given, place.open("wb") as out:
         lines = io.TextIOWrapper(given, encoding=encoding, newline=None if is_old_mac else "")
         is_first = True
         try:
             while block := lines.read(_BLOCK_BYTES):
-                room.take(len(block), shown)
-                out.write(block.removeprefix("\ufeff") if is_first else block)
+                body = (block.removeprefix("\ufeff") if is_first else block).encode()
+                room.take(len(body), shown)
+                out.write(body)
                 is_first = False
         except UnicodeError:
             line = _undecodable(file, encoding)
             what = f"is no {encoding}{f': line {line}' if line else ''}"
             rule = f"text in {encoding} throughout, as its source says"
             raise refused(shown, what, rule, "correct encoding= of the source") from None
+
+
+def _refuse_endless(path: Path, shown: SourceFile) -> None:
+    """Refuse a file with a line that is too long: of each stretch of such a length only the first line is looked at."""
+    with path.open("rb") as opened:
+        size = opened.seek(0, io.SEEK_END)
+        for begin in range(0, size - _LINE_BYTES + 1, _LINE_BYTES):
+            opened.seek(begin)
+            left = _LINE_BYTES
+            while left > 0 and b"\n" not in (block := opened.read(min(left, _HEAD_BYTES))):
+                left -= len(block) or left
+            if left <= 0:
+                rule = f"a line takes at most {_LINE_BYTES >> 20} MB"
+                raise refused(shown, "has a line without an end", rule, "correct the file: what ends its lines?")
 
 
 def _undecodable(file: Path, encoding: str) -> int:
