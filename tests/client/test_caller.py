@@ -5,14 +5,11 @@ import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
 import pytest
 
-from loopwright.client.caller import LONG_S, SHORT_S, HttpCaller, find_caller
-from loopwright.config import load_settings
+from loopwright.client.caller import LONG_S, SHORT_S, HttpCaller
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Project
 from loopwright.kernel.errors import (
     Corrupt,
@@ -104,25 +101,6 @@ def test_a_gateway_that_listens_everywhere_is_reached_where_the_server_is(
 def test_a_server_that_is_down_says_what_to_do() -> None:
     with pytest.raises(Unavailable, match="loopwright up"):
         HttpCaller(f"http://127.0.0.1:{free_port()}").call("audit.list", {}, "flights")
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"url": 1}', "null"])
-def test_a_broken_server_file_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.delenv("LOOPWRIGHT_URL", raising=False)
-    settings = load_settings(tmp_path)
-    with pytest.raises(Unavailable, match="loopwright up"):
-        find_caller(settings)
-    (tmp_path / "server.json").write_text(text)
-    with pytest.raises(Unavailable, match="loopwright up"):
-        find_caller(settings)
-
-
-def test_the_server_file_leads_to_the_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LOOPWRIGHT_URL", raising=False)
-    (tmp_path / "server.json").write_text(json.dumps({"url": "http://a/", "gateway_url": "http://b"}))
-    settings = load_settings(tmp_path)
-    assert find_caller(settings).url == "http://a"
-    assert find_caller(msgspec.structs.replace(settings, url="http://c")).url == "http://c"
 
 
 class Told(NamedTuple):

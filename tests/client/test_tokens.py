@@ -4,17 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.client.caller import find_caller
 from loopwright.client.tokens import find_token, keep_token, tokens_file
-from loopwright.config import load_settings
 from loopwright.kernel.errors import Unavailable
 
 
 @pytest.fixture(autouse=True)
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    for name in ("LOOPWRIGHT_TOKEN", "LOOPWRIGHT_URL", "LOOPWRIGHT_STATE"):
-        monkeypatch.delenv(name, raising=False)
     return tmp_path / "config" / "loopwright"
 
 
@@ -32,19 +28,6 @@ def test_a_token_is_kept_for_its_server_and_its_owner(config: Path) -> None:
     keep_token("http://a:8400", "")
     assert (find_token("http://a:8400"), find_token("http://b:8400")) == ("", "lwt_b")
     assert [path.name for path in config.iterdir()] == ["tokens.json"]
-
-
-def test_calls_show_the_token_of_the_server_that_they_reach(monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_token("http://a:8400", "lwt_kept")
-
-    def shown(url: str) -> str:
-        monkeypatch.setenv("LOOPWRIGHT_URL", url)
-        return find_caller(load_settings()).token
-
-    assert shown("http://a:8400") == "lwt_kept"
-    assert shown("http://b:8400") == ""
-    monkeypatch.setenv("LOOPWRIGHT_TOKEN", "lwt_named")
-    assert shown("http://a:8400") == "lwt_named"
 
 
 def test_a_broken_file_says_what_to_do(config: Path) -> None:

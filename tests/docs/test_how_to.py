@@ -68,7 +68,7 @@ def test_a_model_served_elsewhere(platform: Supervisor, tmp_path: Path, monkeypa
 
 @pytest.mark.slow
 def test_tokens(platform: Supervisor) -> None:
-    from loopwright.client.caller import find_caller
+    from loopwright.client.finding import find_caller
     from loopwright.governance import SYSTEM
 
     find_caller().call("projects.create", {"name": "credit"}, SYSTEM)

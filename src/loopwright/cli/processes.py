@@ -13,7 +13,7 @@ from loopwright.cli.examining import examine
 from loopwright.cli.project import follow_execution
 from loopwright.cli.show import json_option, print_json, print_table, project_option
 from loopwright.cli.verifying import put_log_back, verify_state
-from loopwright.client import HttpCaller, Remote, find_caller, keep_token
+from loopwright.client import HttpCaller, Remote, check_addressee, find_caller, keep_token
 from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
@@ -231,6 +231,7 @@ def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:
 
     Raises:
         Unauthenticated: The token is not valid, or none was given.
+        PermissionDenied: It would go where only a file says that a server is.
     """
     is_typed = sys.stdin.isatty()
     token = "" if is_typed or load_settings().token else sys.stdin.readline().strip()
@@ -243,6 +244,7 @@ def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:
             token = click.prompt("access token", hide_input=True) if is_typed else ""
             if not token:
                 raise
+    check_addressee(load_settings(), caller.url)
     names = _project_names(HttpCaller(caller.url, token=token))
     return names, keep_token(caller.url, token)
 

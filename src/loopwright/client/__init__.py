@@ -9,7 +9,7 @@ from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
     from loopwright.client.applying import Applied, apply_project
-    from loopwright.client.caller import HttpCaller, calling, find_caller
+    from loopwright.client.caller import HttpCaller
     from loopwright.client.datasets import RemoteDataset
     from loopwright.client.declarations import (
         Approve,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         when,
     )
     from loopwright.client.external import External
+    from loopwright.client.finding import calling, check_addressee, find_caller
     from loopwright.client.frames import read_table, to_parquet
     from loopwright.client.project import Project, Retrain
     from loopwright.client.remote import Remote, RemoteDeployment, connect
@@ -35,7 +36,7 @@ __getattr__ = later(
     __name__,
     {
         "applying": ("Applied", "apply_project"),
-        "caller": ("HttpCaller", "calling", "find_caller"),
+        "caller": ("HttpCaller",),
         "declarations": (
             "Approve",
             "Canary",
@@ -50,6 +51,7 @@ __getattr__ = later(
             "when",
         ),
         "external": ("External",),
+        "finding": ("calling", "check_addressee", "find_caller"),
         "frames": ("read_table", "to_parquet"),
         "project": ("Project", "Retrain"),
         "datasets": ("RemoteDataset",),
@@ -80,6 +82,7 @@ __all__ = [
     "apply_project",
     "calling",
     "check",
+    "check_addressee",
     "connect",
     "find_caller",
     "find_token",

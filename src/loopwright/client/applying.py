@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.caller import HttpCaller
+from loopwright.client.finding import find_caller
 from loopwright.governance import SYSTEM
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound

@@ -1,18 +1,13 @@
-"""Calling verbs over HTTP: at ``LOOPWRIGHT_URL``, else at the server that runs on the state folder."""
+"""Calling verbs over HTTP, and a gateway."""
 
-import json
 import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
-from loopwright.client.tokens import find_token
-from loopwright.config import Settings, load_settings
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.documents import digest_bytes, name_infinities, to_json
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, Unavailable, error_from_dict
@@ -284,56 +279,3 @@ def _error(answer: Answer, url: str) -> LoopwrightError:
 
 def _text(answer: Answer) -> str:
     return answer.body.decode("utf-8", "replace")
-
-
-def find_caller(settings: Settings | None = None) -> HttpCaller:
-    """Return a caller for ``LOOPWRIGHT_URL``, else for the server that runs on the state folder.
-
-    It shows ``LOOPWRIGHT_TOKEN``, else the token that ``loopwright login`` kept for that very address.
-
-    Raises:
-        Unavailable: No server is running here.
-    """
-    settings = settings or load_settings()
-    url, gateway_url = settings.url, settings.gateway_url
-    if not url and settings.server_file.exists():
-        url, gateway_url = _read_server_file(settings)
-    if url:
-        token = settings.token or next(filter(None, map(find_token, Addresses(url).urls)), "")
-        return HttpCaller(url, gateway_url, token)
-    raise Unavailable(
-        "no Loopwright server is running here",
-        field="state_dir",
-        value=str(settings.state_dir),
-        next_step=_elsewhere(settings) or "start one with: loopwright up",
-    )
-
-
-def _elsewhere(settings: Settings) -> str:
-    """Return how to name a state folder beside this one that a server was started on, such as the demo's."""
-    beside = settings.state_dir.parent.glob(f"{settings.state_dir.name}*/{settings.server_file.name}")
-    found = sorted(place.parent.name for place in beside)
-    return f"start one with loopwright up, or, if you mean that one, LOOPWRIGHT_STATE={found[0]}" if found else ""
-
-
-def _read_server_file(settings: Settings) -> tuple[str, str]:
-    try:
-        document = json.loads(settings.server_file.read_text())
-        return str(document["url"]), str(document["gateway_url"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Unavailable(
-            "the file that says where the server is cannot be read",
-            field="server_file",
-            value=f"{settings.server_file}: {error}",
-            next_step="start the server again: loopwright up",
-        ) from None
-
-
-@contextmanager
-def calling(settings: Settings | None = None) -> Iterator[HttpCaller]:
-    """Yield a caller and close it afterwards."""
-    caller = find_caller(settings)
-    try:
-        yield caller
-    finally:
-        caller.close()

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from loopwright.client.caller import HttpCaller, find_caller
+from loopwright.client.caller import HttpCaller
 from loopwright.client.datasets import RemoteDataset
 from loopwright.client.declarations import Monitor
 from loopwright.client.external import Columns, External, declare_external
+from loopwright.client.finding import find_caller
 from loopwright.client.frames import Table
 from loopwright.client.waiting import RemoteBacktest, RemoteExecution, RemoteJob
 from loopwright.config import load_settings
