@@ -27,6 +27,10 @@ add_built_in(
 _DECLARABLE = re.compile(
     r"U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Date|Time|Datetime\(us(, UTC)?\)|Decimal\(([12]?\d|3[0-8]), \d+\)"
 )
+_MOST_SKIPPED = 10_000
+"""Lines before a header."""
+_PROBE = f'id,x\n{"1" * 100},"2 3"\r\n'
+"""What each encoding of a table can hold."""
 
 
 def parquet(path: str | Path, zone: str | None = None) -> SourceSpec:
@@ -174,8 +178,8 @@ def _check_dialect(dialect: Dialect) -> None:
         raise InvalidInput(
             "these cannot name columns", field="source.dialect.columns", value=dialect.columns, rule=rule
         )
-    if dialect.skip < 0:
-        rule = "0 or more lines"
+    if not 0 <= dialect.skip <= _MOST_SKIPPED:
+        rule = f"0 to {_MOST_SKIPPED} lines"
         raise InvalidInput("so many lines", field="source.dialect.skip", value=dialect.skip, rule=rule)
 
 
@@ -223,8 +227,9 @@ def _check_dtype(text: str, field: str) -> None:
 
 def _check_encoding(encoding: str) -> None:
     try:
-        is_text = codecs.lookup(encoding)._is_text_encoding
-    except LookupError:
+        # Some are told apart by their name alone: "undefined" refuses every text, "idna" every long one.
+        is_text = codecs.lookup(encoding)._is_text_encoding and _PROBE.encode(encoding).decode(encoding) == _PROBE
+    except (LookupError, UnicodeError):
         is_text = False
     if not is_text:
         rule = "a name of Python's codecs, such as cp1252, latin-1 or utf-16"

@@ -3,18 +3,20 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import re
 import zipfile
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from loopwright.data import Dialect
-from loopwright.data.sources import plain
+from loopwright.data.sources import base, plain
 from loopwright.kernel.errors import InvalidInput, TooLarge
 from tests.data.sources.conftest import Read
 
@@ -178,7 +180,7 @@ def test_files_agree_in_their_columns_and_later_ones_may_have_more(read: Read) -
     ("body", "told"),
     [
         (b"id;x\n1;2\n", "seems to be separated by ';'"),
-        (b"id,x,x\n1,2,3\n", "two columns 'x'"),
+        (b"id,x,x\n1,2,3\n", "names column 2 and column 3 alike"),
         (b"PAR1", "is Parquet"),
         (b"id\0x\0", "is no text"),
         (b"PK\x03\x04rest", "cannot be unpacked"),
@@ -334,3 +336,19 @@ def test_a_thousand_columns_take_no_longer_than_their_values(read: Read) -> None
     names = [f"c{number}" for number in range(1000)]
     rows = read("csv", {"a.csv": "\n".join([",".join(names), *(",".join(["5"] * 1000) for _ in range(20))])})
     assert set(rows.dtypes) == {pl.Int64()}
+
+
+def test_there_are_so_many_columns_at_most(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "MOST_COLUMNS", 50)
+    wide = {f"c{number}": number for number in range(51)}
+    header = ",".join(wide)
+    for kind, files in (
+        ("csv", {"a.csv": header + "\n"}),
+        ("csv", {"a.csv": "c1\n1\n", "b.csv": "c1," + ",".join(f"d{number}" for number in range(50)) + "\n"}),
+        ("jsonl", {"a.jsonl": json.dumps(wide) + "\n"}),
+    ):
+        with pytest.raises(TooLarge, match=r"51 columns.*at most 50"):
+            read(kind, files)
+        for file in files:
+            (tmp_path / "rows" / file).unlink()
+    assert read("csv", {"a.csv": header.removesuffix(",c50") + "\n"}).width == 50

@@ -2,14 +2,17 @@
 
 import bz2
 import gzip
+import io
 import lzma
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from loopwright.data import Dialect
 from loopwright.data.sources import SourceFile, plain
 from loopwright.data.sources.plain import zstd
 from loopwright.kernel.errors import InvalidInput, TooLarge
@@ -68,6 +71,7 @@ def test_unpacking_takes_little_memory(tmp_path: Path) -> None:
     code = f"""
 import resource
 from pathlib import Path
+from loopwright.data import Dialect
 from loopwright.data.sources import SourceFile, plain
 from loopwright.kernel.errors import InvalidInput
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -78,3 +82,21 @@ except InvalidInput:
 """
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(told.stdout) < 64 * 1024, "kilobytes"
+
+
+def test_an_archive_holds_so_many_files_at_most(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain, "_MOST_MEMBERS", 20)
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for number in range(20):
+            archive.writestr(f"deep/same.csv{number}/../x.csv", f"a\n{number}\n")
+    assert sorted(read("csv", {"a.csv.zip": body.getvalue()})["a"]) == list(range(20))
+    with zipfile.ZipFile(body, "a") as archive:
+        archive.writestr("one more.csv", "a\n1\n")
+    with pytest.raises(TooLarge, match="holds 21 files"):
+        read("csv", {"a.csv.zip": body.getvalue()})
+
+
+def test_an_encoding_of_nothing_is_an_error_like_others(read: Read) -> None:
+    with pytest.raises(InvalidInput, match="is no undefined"):
+        read("csv", {"a.csv": b"a\n1\n"}, dialect=Dialect(encoding="undefined"))

@@ -9,11 +9,13 @@ from typing import NamedTuple, Protocol
 import polars as pl
 
 from loopwright.data.types import SourceSpec
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, TooLarge
 from loopwright.kernel.plugins import load_plugin
 from loopwright.kernel.suggestions import near_column
 
 WILD = re.compile(r"[*?\[]")
+MOST_COLUMNS = 10_000
+"""Of all files of a source together: each costs some milliseconds of every query."""
 _EXACT = 2.0**53
 _WHY = {
     "ComputeError": "a value or the file's form does not fit",
@@ -126,12 +128,30 @@ def no_such_column(name: str, columns: list[str]) -> InvalidInput:
     )
 
 
+def check_width(count: int) -> None:
+    """Let files pass that have no more columns than can be told in minutes.
+
+    Raises:
+        TooLarge: They have more.
+    """
+    if count > MOST_COLUMNS:
+        raise TooLarge(
+            f"these files have {count} columns",
+            field="source",
+            value=count,
+            rule=f"at most {MOST_COLUMNS} columns",
+            next_step="leave columns out, or write what repeats as rows",
+        )
+
+
 def join_alike(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """Return the rows of frames below each other: columns by name, numbers widened, null where one has none such.
 
     Raises:
         InvalidInput: A column is of one kind in one frame, and of another in the next.
+        TooLarge: There are more columns than ``MOST_COLUMNS``.
     """
+    check_width(len({name for frame in frames for name in frame.collect_schema()}))
     if len(frames) == 1:
         return frames[0]
     found: dict[str, pl.DataType] = {}

@@ -7,7 +7,7 @@ import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.sources import texts
-from loopwright.data.sources.base import Asked, SourceFile, no_such_column
+from loopwright.data.sources.base import Asked, SourceFile, check_width, no_such_column
 from loopwright.data.sources.misfits import (
     UNNAMED,
     Misfit,
@@ -27,6 +27,8 @@ _COLUMNS_AT_ONCE = 200
 """Of one query: what it takes to plan one grows faster than its expressions."""
 _PACKED = ("", ".gz", ".zst", ".zip", ".bz2", ".xz")
 
+Texts = pl.DataFrame
+"""The texts of one column."""
 Target = Reading | pl.DataType
 """How a column is read; ``String`` is its texts as they are, ``Null`` a column without any value."""
 
@@ -85,12 +87,14 @@ class _Table:
         parts = zip(files, self._columns, blank, strict=True)
         self._frames = [_scan(file, self._dialect, names, has_blank) for file, names, has_blank in parts]
         self.names = list(dict.fromkeys(name for names in self._columns for name in names))
+        check_width(len(self.names))
 
     def check_shape(self) -> None:
         """Refuse files of which each has a column that another lacks, and lines with too few fields."""
         widest = max(range(len(self._files)), key=lambda at: len(self._columns[at]))
+        known = set(self._columns[widest])
         for file, names in zip(self._files, self._columns, strict=True):
-            alone = next((at for at, name in enumerate(names, 1) if name not in self._columns[widest]), 0)
+            alone = next((at for at, name in enumerate(names, 1) if name not in known), 0)
             if alone:  # what stands there is not told: the first line of a file may be anything
                 raise InvalidInput(
                     f"{file.name} names column {alone} otherwise than {self._files[widest].name} names any",
@@ -111,8 +115,8 @@ class _Table:
         filled = self._all_of(asked, lambda name: texts.has_values(name, self._words), any)
         targets: dict[str, Target] = dict.fromkeys(self.names, pl.String())
         targets |= {name: pl.Null() for name in asked if not filled[name]}
-        heads = [frame.head(_HEAD_ROWS).collect() for frame in self._frames]
-        left = {name: texts.readings(self._dialect) for name in asked if filled[name]}
+        heads = [_one_by_one(frame.head(_HEAD_ROWS).collect()) for frame in self._frames]
+        left = dict.fromkeys((name for name in asked if filled[name]), texts.readings(self._dialect))
         while left:
             left = {name: self._from_fitting(name, ways, heads) for name, ways in left.items()}
             first = {name: ways[0] for name, ways in left.items() if ways}
@@ -159,10 +163,9 @@ class _Table:
     def _fits(self, ways: Mapping[str, Reading], name: str) -> pl.Expr:
         return texts.fits(name, ways[name], self._words)
 
-    def _from_fitting(self, name: str, ways: list[Reading], heads: Sequence[pl.DataFrame]) -> list[Reading]:
+    def _from_fitting(self, name: str, ways: list[Reading], heads: Sequence[Mapping[str, Texts]]) -> list[Reading]:
         """Return the ways from the first on that the first rows of all files fit."""
-        # One column alone: what a query costs to plan grows with the columns of its frame.
-        here = [head.get_column(name).to_frame() for head in heads if name in head.columns]
+        here = [head[name] for head in heads if name in head]
         for at, way in enumerate(ways):
             if all(head.select(texts.fits(name, way, self._words)).item() for head in here):
                 return ways[at:]
@@ -173,14 +176,20 @@ class _Table:
     ) -> dict[str, bool]:
         """Return a fact about columns, Boolean (1,) in each file that has them, joined over the files."""
         found: dict[str, list[bool]] = {name: [] for name in names}
-        for frame, here in zip(self._frames, self._columns, strict=True):
-            asked = [name for name in names if name in set(here)]
+        for frame, columns in zip(self._frames, self._columns, strict=True):
+            here = set(columns)
+            asked = [name for name in names if name in here]
             for begin in range(0, len(asked), _COLUMNS_AT_ONCE):
                 part = asked[begin : begin + _COLUMNS_AT_ONCE]
                 row = frame.select(fact(name).alias(str(at)) for at, name in enumerate(part)).collect().row(0)
                 for name, value in zip(part, row, strict=True):
                     found[name].append(bool(value))
         return {name: join(values) for name, values in found.items()}
+
+
+def _one_by_one(rows: pl.DataFrame) -> dict[str, Texts]:
+    """Return columns as frames of their own: what a query costs to plan grows with the columns of its frame."""
+    return {column.name: column.to_frame() for column in rows.get_columns()}
 
 
 def _is_alike(target: Target, known: pl.DataType) -> bool:

@@ -2,11 +2,14 @@
 
 import csv
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import polars as pl
 
+from loopwright.data.sources.base import check_width
 from loopwright.data.sources.plain import PlainText, check_text
 from loopwright.data.types import Dialect
 from loopwright.kernel.errors import InvalidInput
@@ -104,9 +107,12 @@ def header_of(file: PlainText, dialect: Dialect) -> list[str]:
     """Return the names that a file's header gives its columns, ``column_3`` to one without a name; else those declared.
 
     Raises:
-        InvalidInput: There is no header, a quote is not closed, or two columns have one name.
+        InvalidInput: There is no header, a quote is not closed, or two columns have one name; which, is not told: the
+            first line of a file may be anything.
+        TooLarge: There are more columns than ``base.MOST_COLUMNS``.
     """
     if dialect.columns:
+        check_width(len(dialect.columns))
         return list(dialect.columns)
     line, names = next(_records(file, dialect, is_strict=True), (0, []))
     if dialect.quote and any(dialect.quote in name for name in names) and _is_bare(file, line, dialect):
@@ -119,17 +125,27 @@ def header_of(file: PlainText, dialect: Dialect) -> list[str]:
             rule="a header, behind what skip= and comment= leave out",
             next_step="correct the file, or say columns=[…] where it has no header",
         )
+    check_width(len(names))
     names = [name or f"{UNNAMED}{at}" for at, name in enumerate(names, 1)]
-    twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
-    if twice is not None:
+    twice = _named_alike(names)
+    if twice:
         raise InvalidInput(
-            f"{file.name} has two columns {twice!r}",
+            f"{file.name} names {' and '.join(map(str, twice))} alike",
             field="source",
-            value=twice,
+            value=file.name,
             rule="a header names each column once",
             next_step="name them apart in the file, or in columns=[…] with skip=1",
         )
     return names
+
+
+def _named_alike(names: Sequence[str]) -> list[str]:
+    """Return the first two columns of one name, by their numbers."""
+    first: dict[str, int] = {}
+    for at, name in enumerate(names, 1):
+        if (before := first.setdefault(name, at)) != at:
+            return [f"column {before}", f"column {at}"]
+    return []
 
 
 def explain(file: PlainText, dialect: Dialect) -> None:
@@ -191,7 +207,7 @@ def _records(file: PlainText, dialect: Dialect, *, is_strict: bool = False) -> I
     ``is_strict`` yields the header too, and refuses a quote that is not closed.
     """
     with file.path.open(encoding="utf-8-sig", errors="replace", newline="") as lines:
-        skipped = [next(lines, "") for _ in range(dialect.skip)]
+        deque(islice(lines, dialect.skip), maxlen=0)
         reader = csv.reader(
             _without_comments(lines, dialect),
             delimiter=file.separator,
@@ -199,7 +215,7 @@ def _records(file: PlainText, dialect: Dialect, *, is_strict: bool = False) -> I
             quoting=csv.QUOTE_MINIMAL if dialect.quote else csv.QUOTE_NONE,
             strict=is_strict,
         )
-        has_header, line = not (dialect.columns or is_strict), len(skipped)
+        has_header, line = not (dialect.columns or is_strict), dialect.skip
         while True:
             begun = line + 1
             try:
@@ -208,7 +224,7 @@ def _records(file: PlainText, dialect: Dialect, *, is_strict: bool = False) -> I
                 return
             except csv.Error:
                 raise _badly_quoted(file, begun, dialect.quote) from None
-            line = len(skipped) + reader.line_num
+            line = dialect.skip + reader.line_num
             if not fields:
                 continue
             if has_header:

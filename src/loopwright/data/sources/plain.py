@@ -25,6 +25,8 @@ else:
 
 _HEAD_BYTES = 65_536
 _BLOCK_BYTES = 1 << 20
+_MOST_MEMBERS = 1000
+"""Of an archive: each costs some ten milliseconds, and hardly a byte."""
 _LINE_BYTES = 32 << 20
 """What a line may take: readers hold it whole, and several times."""
 _ZIP = b"PK\x03\x04"
@@ -81,12 +83,11 @@ def plain_texts(files: Sequence[SourceFile], asked: Asked) -> list[PlainText]:
     """
     room, found = _Room(), list[PlainText]()
     for number, file in enumerate(files):
-        folder = asked.scratch / str(number)
-        folder.mkdir()
+        place = asked.scratch / f"{number}"
         with _refusing(file):
-            members = _members(file, folder, room) if _begins(file.path, _ZIP) else [file]
+            members = _members(file, place, room) if _begins(file.path, _ZIP) else [file]
             for at, member in enumerate(members):
-                found.append(_plain(member, folder / f"{at}", asked.spec.dialect, file, room))
+                found.append(_plain(member, Path(f"{place}-{at}"), asked.spec.dialect, file, room))
     return found
 
 
@@ -163,19 +164,31 @@ def _unpacked(file: Path, place: Path, shown: SourceFile, room: _Room) -> Path:
     return place
 
 
-def _members(file: SourceFile, folder: Path, room: _Room) -> list[SourceFile]:
+def _members(file: SourceFile, place: Path, room: _Room) -> list[SourceFile]:
     """Unpack the members of a zip archive that are files."""
     try:
         with zipfile.ZipFile(file.path) as archive:
             listed = [one for one in archive.infolist() if one.filename and not one.is_dir()]
             listed = [one for one in listed if not _is_hidden(one.filename)]
             listed.sort(key=lambda one: one.filename)
-            members = [_unpack(archive, member, folder / f"m{at}", file, room) for at, member in enumerate(listed)]
+            if len(listed) > _MOST_MEMBERS:
+                raise _too_many(file, len(listed))
+            members = [_unpack(archive, one, Path(f"{place}-{at}"), file, room) for at, one in enumerate(listed)]
     except (UnicodeDecodeError, IndexError, NotImplementedError):
         raise refused(file, "cannot be unpacked", "a zip archive of CSV files, not encrypted", "unpack it") from None
     if not members:
         raise refused(file, "holds no file", "a zip archive of CSV files", "look into it: unzip -l") from None
     return members
+
+
+def _too_many(file: SourceFile, count: int) -> TooLarge:
+    return TooLarge(
+        f"{file.name} holds {count} files",
+        field="source",
+        value=str(file.shown),
+        rule=f"an archive of at most {_MOST_MEMBERS} files",
+        next_step="join them, or unpack it into a folder",
+    )
 
 
 def _is_hidden(name: str) -> bool:
@@ -234,7 +247,10 @@ def _refuse_endless(path: Path, shown: SourceFile) -> None:
 
 def _undecodable(file: Path, encoding: str) -> int:
     """Return the first line that is no text in an encoding of bytes, from 1; 0 where lines cannot be told."""
-    if "\n".encode(encoding) != b"\n":
+    try:
+        if "\n".encode(encoding) != b"\n":
+            return 0
+    except UnicodeError:  # an encoding of nothing, such as "undefined"
         return 0
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
