@@ -20,6 +20,7 @@ from loopwright.kernel.errors import (
     Unauthenticated,
     Unavailable,
 )
+from loopwright.wire.addresses import Addresses
 from loopwright.wire.keys import moment_of
 from tests.server.site import Site, serve
 from tests.servers import free_port
@@ -289,6 +290,23 @@ def test_a_gateway_that_is_gone_is_looked_for_anew(caller: HttpCaller, site: Sit
     caller.patience_s = 0.1
     assert caller.gateway("/v1/flights/deployments/late/predict", {"rows": []}) == []
     moved.stop()
+
+
+def test_a_server_that_names_another_dead_gateway_each_time_is_not_asked_for_ever(
+    flaky: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = HttpCaller(flaky.url)
+    dead, asked = free_port(), []
+
+    def find(_project: str) -> Addresses:
+        asked.append(1)
+        return Addresses(f"http://127.0.0.1:{dead}/{len(asked)}")
+
+    monkeypatch.setattr(caller, "find_gateways", find)
+    with pytest.raises(Unavailable, match="cannot reach"):
+        caller.gateway("/v1/flights/deployments/late/predict", {"rows": []})
+    assert len(asked) < 50
+    caller.close()
 
 
 def test_of_two_servers_and_two_gateways_the_one_that_lives_answers_at_once(flaky: Flaky) -> None:

@@ -32,6 +32,8 @@ _WAITED_IN_VAIN = 504
 PATIENCE_S = 20.0
 """How long a caller that was answered before waits for a process that restarts."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+MOST_TRIED = 32
+"""Gateways that are tried for one request, however many new ones the server names."""
 GATEWAY_WAIT_S = 10.0
 """How long a gateway that starts is waited for until the server knows where it is."""
 
@@ -112,13 +114,15 @@ class HttpCaller:
         if self.gateway_url:
             return _decoded(self._request(self._gateways, sent), path)
         project = unquote(path.split("/")[2])
+        tried: set[str] = set()
         while True:
-            tried = self._gateways = self._gateways if all(self._gateways.urls) else self.find_gateways(project)
+            now = self._gateways = self._gateways if all(self._gateways.urls) else self.find_gateways(project)
             try:
-                return _decoded(self._request(tried, sent), path)
+                return _decoded(self._request(now, sent), path)
             except Unavailable as error:
+                tried.update(now.urls)
                 self._gateways = self.find_gateways(project)
-                if _is_slow(error) or set(self._gateways.urls) <= set(tried.urls):
+                if _is_slow(error) or tried.issuperset(self._gateways.urls) or len(tried) > MOST_TRIED:
                     raise
 
     def find_gateways(self, project: str) -> Addresses:

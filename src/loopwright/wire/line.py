@@ -5,13 +5,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
-from urllib3 import PoolManager, Timeout
+from urllib3 import BaseHTTPResponse, Timeout
 from urllib3 import exceptions as pool
 
 from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict, shorten
+from loopwright.wire.timely import timely_pool
 
 TIMEOUT_S = 35.0
 """Longest silence of the other side; longer than any wait that a call asks for."""
+MOST_ANSWER_BYTES = 1 << 30
+"""Of an answer; blobs are no longer."""
+_PIECE_BYTES = 1 << 20
 MOST_IDLE = 8
 """Most connections to one address that are kept open between calls."""
 _DOWN = (502, 503, 504)
@@ -39,7 +43,8 @@ class Answer(NamedTuple):
 class HttpLine:
     """Sends requests. Threads share it: each request takes a connection of its own and puts it back.
 
-    It looks at no proxy and no netrc, which must not see a token, follows no redirect and repeats nothing.
+    It looks at no proxy and no netrc, which must not see a token, follows no redirect and repeats nothing. An answer
+    comes whole within a time, is bounded, and is not compressed, for nobody asked for that.
 
     Args:
         headers: Go with every request.
@@ -47,7 +52,7 @@ class HttpLine:
 
     def __init__(self, headers: Mapping[str, str]) -> None:
         self._headers = dict(headers)
-        self._pool = PoolManager(maxsize=MOST_IDLE, retries=False)
+        self._pool = timely_pool(MOST_IDLE)
 
     def send(
         self,
@@ -61,10 +66,10 @@ class HttpLine:
         """Send a request once and return the answer, whatever its status.
 
         Raises:
-            TimeoutError: The other side was silent for too long.
+            TimeoutError: The other side was silent for too long, or answers too slowly.
             ConnectionRefusedError: Nobody listens there.
             ConnectionAbortedError: The connection broke before the answer was whole; what was asked may have been done.
-            OSError: It cannot be reached, or this is no URL.
+            OSError: It cannot be reached, this is no URL, or what comes is too long or compressed.
         """
         if not url.startswith(("http://", "https://")):
             raise OSError(f"{url} is no http or https address")
@@ -76,9 +81,10 @@ class HttpLine:
                 headers={**self._headers, **(headers or {})},
                 timeout=Timeout(timeout_s),
                 redirect=False,
+                preload_content=False,
             )
-            told = answer.headers
-            return Answer(answer.status, answer.data, _seconds(told.get("retry-after", "")), told.get("location", ""))
+            told, body = answer.headers, _read(answer)
+            return Answer(answer.status, body, _seconds(told.get("retry-after", "")), told.get("location", ""))
         except pool.NewConnectionError as error:  # which urllib3 counts among its time-outs
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
@@ -141,6 +147,38 @@ class ServiceLine:
     def close(self) -> None:
         """Let go of the idle connections."""
         self._http.close()
+
+
+def _read(answer: BaseHTTPResponse) -> bytes:
+    """Return the body of an answer and give its connection back; it is closed where that is not read whole."""
+    is_whole = False
+    try:
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            raise OSError("what is answered is compressed, which nobody asked for")
+        if (answer.length_remaining or 0) > MOST_ANSWER_BYTES:
+            raise _too_long()
+        body = answer.read(decode_content=False) if answer.length_remaining is not None else _read_on(answer)
+        is_whole = True
+    finally:
+        if not is_whole:
+            answer.close()
+        answer.release_conn()
+    return body
+
+
+def _read_on(answer: BaseHTTPResponse) -> bytes:
+    """Return a body whose length nobody said."""
+    pieces, size = [], 0
+    while piece := answer.read(_PIECE_BYTES, decode_content=False):
+        pieces.append(piece)
+        size += len(piece)
+        if size > MOST_ANSWER_BYTES:
+            raise _too_long()
+    return b"".join(pieces)
+
+
+def _too_long() -> OSError:
+    return OSError(f"what is answered is longer than {MOST_ANSWER_BYTES >> 20} MB")
 
 
 def redirected(answer: Answer, url: str, setting: str) -> Unavailable:
