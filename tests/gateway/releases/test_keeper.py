@@ -1,5 +1,6 @@
 """Swaps: no request fails while releases come, and a release that cannot be loaded leaves the old one."""
 
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,8 +8,12 @@ from typing import Any
 
 import pytest
 
-from loopwright.gateway.releases.keeper import LONGEST_RETRY_S, ReleaseKeeper, Waiting
+from loopwright.data.datasets import personal_columns
+from loopwright.gateway.disk import read_document
+from loopwright.gateway.releases.keeper import KNOWN_FILE, LONGEST_RETRY_S, Known, ReleaseKeeper, Waiting
+from loopwright.governance import Token, tokens
 from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.verbs import Role
 from loopwright.registry import InputColumn
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.store.types import BlobRef
@@ -53,6 +58,36 @@ def test_a_release_that_cannot_be_loaded_for_days_stops_no_other(tmp_path: Path)
     before = time.monotonic()
     assert not keeper._launch(waiting)
     assert before < waiting.due_at <= time.monotonic() + LONGEST_RETRY_S
+
+
+def test_an_older_answer_makes_no_revoked_token_known_again(tmp_path: Path) -> None:
+    """A question that a stranger's token set off is answered after the poll that heard of the revocation."""
+    live = {"digest": Token("tok_1", "person:ana", "flights", Role.EDITOR, 0, None, None)}
+    is_asked, may_go_on = threading.Event(), threading.Event()
+
+    def answer(function: Any, **_: Any) -> Any:
+        return dict(live) if function is tokens.live else {} if function is personal_columns else []
+
+    def answer_late(function: Any, **_: Any) -> Any:
+        if function is personal_columns:
+            is_asked.set()
+            may_go_on.wait()
+        return answer(function)
+
+    prompt, late = SimpleNamespace(call=answer), SimpleNamespace(call=answer_late)
+    keeper = ReleaseKeeper(tmp_path, prompt, SimpleNamespace(), "g", "http://g")  # type: ignore[arg-type]
+    keeper.refresh()
+    assert list(keeper.known.tokens) == ["digest"]
+    older = threading.Thread(target=keeper.refresh, args=(late,))
+    older.start()
+    is_asked.wait()
+    live.clear()
+    keeper.refresh()
+    assert not keeper.known.tokens
+    may_go_on.set()
+    older.join()
+    assert not keeper.known.tokens
+    assert read_document(tmp_path / KNOWN_FILE, Known) == keeper.known
 
 
 def test_a_release_that_cannot_be_loaded_keeps_the_old_one(world: World) -> None:

@@ -1,6 +1,7 @@
 """What this gateway serves: learned from the server, kept on its own disk, swapped without a gap."""
 
 import gc
+import itertools
 import logging
 import threading
 import time
@@ -108,7 +109,8 @@ class ReleaseKeeper:
         """What this disk had at the start; it serves where the newest release cannot be loaded."""
         self._reported: dict[Name, ReleaseFailure] = {}
         self._stopping = threading.Event()
-        self._lease_lock, self._disk_lock = threading.Lock(), threading.Lock()
+        self._lease_lock, self._disk_lock, self._known_lock = threading.Lock(), threading.Lock(), threading.Lock()
+        self._questions, self._newest_asked = itertools.count(1), 0
         self._unwritten: dict[Path, Known | Release] = {}
         """What the disk has not taken yet."""
 
@@ -160,25 +162,34 @@ class ReleaseKeeper:
     def refresh(self, control: VerbCaller | None = None) -> None:
         """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.
 
+        Threads ask beside each other. What was asked for before something that is kept already is let go of: it may not
+        know yet of a token that was revoked.
+
         Raises:
             LoopwrightError: The server does not answer or refuses.
         """
-        control = control or self._control
+        control, asked = control or self._control, next(self._questions)
         live = control.call(tokens.live)
         listed = control.call(projects.list_projects, with_closed=True)
         external = control.call(serving.external_deployments)
         pushed = control.call(data.datasets.personal_columns)
         clocks = {project.name: project.clock for project in listed}
         personal = {f"{each.project}/{each.spec.name}": each.spec.personal for each in external}
-        self.refreshes += 1
         tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
         names = [(each.project, each.spec.name) for each in external]
         closed = [project.name for project in listed if project.closed_at is not None]
         deleted = [project.name for project in listed if project.deleted_at is not None]
         fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed)
-        if fresh != self.known:
+        with self._known_lock:
+            if asked < self._newest_asked:
+                return
+            self._newest_asked = asked
+            self.refreshes += 1
+            if fresh == self.known:
+                return
             self.known = fresh
-            self._write(self._known_file, fresh)
+            self._unwritten[self._known_file] = fresh
+        self._write_rest()
 
     def _write(self, path: Path, document: Known | Release) -> None:
         """Keep a document; one that the disk does not take counts all the same, and is written as soon as it does."""
