@@ -56,6 +56,18 @@ def test_strangers_share_what_an_address_may_send_and_others_are_answered(
         assert [ask(guarded, path, secret).status_code for _ in range(4)] == [404] * 4
 
 
+def test_who_sends_no_token_is_counted_among_the_strangers_where_one_is_asked_for(
+    guarded: Gateway, opened: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for gateway, statuses in ((guarded, [401, 401, 401, 429]), (opened, [404] * 4)):
+        rates = CallerRates(1)
+        monkeypatch.setattr(gateway._gatekeeper, "_rates", rates)
+        rates._strangers = Rates(0.01, 300.0)
+        assert [ask(gateway, PREDICT).status_code for _ in range(4)] == statuses
+    assert ask(guarded, PREDICT, authorization="Basic eDp4").status_code == 429
+    assert ask(guarded, PREDICT, "viewer").status_code == 404
+
+
 def test_the_server_is_asked_once_for_a_token_that_nobody_here_knows(
     guarded: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

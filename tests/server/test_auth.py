@@ -310,6 +310,15 @@ def test_who_sends_too_much_is_told_when_to_come_back_and_others_are_answered(gu
         assert [guarded.call("data.list", "service").status_code for _ in range(4)] == [200] * 4
 
 
+def test_who_sends_no_token_is_counted_among_the_strangers_where_one_is_asked_for(guarded: Site) -> None:
+    with slow_rate(guarded), guarded.http() as http:
+        assert guarded.call("data.list", "viewer").status_code == 200
+        answers = [http.post("/v1/flights/verbs/data.list", json={}) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [401, 401, 401, 429]
+        assert http.get("/metrics", headers={"authorization": "Basic eDp4"}).status_code == 429
+        assert guarded.call("data.list", "viewer").status_code == 200
+
+
 def test_another_secret_each_time_is_no_way_past_the_limit(guarded: Site) -> None:
     with slow_rate(guarded), guarded.http() as http:
         assert guarded.call("data.list", "viewer").status_code == 200

@@ -75,15 +75,19 @@ class Gatekeeper:
         return EVERY_PROJECT if token is None else token.project
 
     def count(self, headers: Mapping[bytes, bytes], client: str) -> bool:
-        """Count a request of whoever sends a token; say whether it may be one that was made a moment ago.
+        """Count a request of whoever must send a token; say whether it may be one that was made a moment ago.
 
         It may until ``settle`` is told of it.
 
         Raises:
-            TooMany: The token sends too many requests, or strangers at this address do.
+            TooMany: The token sends too many requests, or strangers at this address do, with a token or none.
         """
         secret = _secret(headers)
-        if not secret or self._is_control(secret):
+        if not secret:
+            if not self.is_open:
+                self._rates.count_stranger(client)
+            return False
+        if self._is_control(secret):
             return False
         digest = digest_bytes(secret)
         if digest in self._tokens():

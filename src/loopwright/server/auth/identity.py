@@ -67,7 +67,7 @@ class Gatekeeper:
             TooMany: The token sends too many requests, or strangers at that address do.
         """
         secret, client = _secret(request.headers), request.scope.get("client")
-        actor = self._known(request.method, request.headers, secret) or self._look_up(secret, client)
+        actor = self._known(request.method, request.headers, secret, client) or self._look_up(secret, client)
         return self._admit(actor, secret, client)
 
     async def find_actor(self, request: Request) -> Actor:
@@ -77,7 +77,7 @@ class Gatekeeper:
     async def find(self, method: str, headers: Mapping[str, str], client: Client) -> Actor:
         """Return who sends a method with these headers, named in small letters; raises like ``actor``."""
         secret = _secret(headers)
-        known = self._known(method, headers, secret)
+        known = self._known(method, headers, secret, client)
         actor = known if known is not None else await run_in_threadpool(self._look_up, secret, client)
         return self._admit(actor, secret, client)
 
@@ -112,7 +112,7 @@ class Gatekeeper:
             return actor
         return Actor(actor.name, actor.roles, actor.bounds, actor.token_id, client[0])
 
-    def _known(self, method: str, headers: Mapping[str, str], secret: str) -> Actor | None:
+    def _known(self, method: str, headers: Mapping[str, str], secret: str, client: Client) -> Actor | None:
         """Return the actor of a request whose token need not be looked up, None where it must be."""
         if secret and self._service_token and hmac.compare_digest(secret.encode(), self._service_token.encode()):
             return SERVICE_ACTOR
@@ -122,6 +122,7 @@ class Gatekeeper:
             return actor if time.monotonic() < until else None
         if self.is_open:
             return LOCAL_ACTOR
+        self._rates.count_stranger("" if client is None else client[0])
         raise Unauthenticated("this server asks for a token", next_step="loopwright login, or set LOOPWRIGHT_TOKEN")
 
     def _look_up(self, secret: str, client: Client) -> Actor:
