@@ -3,6 +3,7 @@
 import gzip
 import socket
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +18,8 @@ from loopwright.loop.engine.clock_advance import Advanced
 from loopwright.server.api import blobs, verbs
 from loopwright.store import sql as store_sql
 from loopwright.store.sql import Prospect
-from tests.server.site import Site
+from loopwright.wire.credentials import gateway_token, worker_token
+from tests.server.site import SERVICE_TOKEN, Site
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -204,6 +206,16 @@ def test_a_blob_comes_back_to_its_own_project_only(guarded: Site) -> None:
         assert http.get(f"/v1/other/{path}").status_code == 404
         assert http.put("/v1/flights/blobs", content=b"x").status_code == 403
     assert list((guarded.context.settings.state_dir / "uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("credential", [worker_token, lambda secret: gateway_token(secret, "http://127.0.0.1:8401")])
+def test_parts_of_the_platform_that_have_the_store_put_no_blobs_into_projects(
+    guarded: Site, credential: Callable[[str], str]
+) -> None:
+    guarded.tokens["part"] = credential(SERVICE_TOKEN)
+    with guarded.http("part") as http:
+        assert http.put("/v1/flights/blobs", content=b"x").status_code == 403
+        assert http.get(f"/v1/flights/blobs/{'0' * 64}").status_code == 403
 
 
 def test_a_digest_seen_elsewhere_opens_nothing(guarded: Site) -> None:

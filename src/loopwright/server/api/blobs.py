@@ -86,6 +86,13 @@ async def _let_in(context: ServerContext, request: Request, *, can_write: bool) 
 
 
 def _require(actor: Actor, project: str, *, can_write: bool) -> None:
+    if actor.bounds is not None and actor.bounds.part != "job":  # gateways and workers have the store itself
+        raise PermissionDenied(
+            f"{actor.name} may not use blobs of {project} here",
+            field="role",
+            value=actor.bounds.part,
+            rule="only what this part of the platform is for",
+        )
     role = actor.role_in(project)
     if role is None or (can_write and role is Role.VIEWER):
         raise PermissionDenied(
