@@ -106,6 +106,22 @@ def test_memory_is_bounded_and_the_oldest_goes_first() -> None:
     running(test)
 
 
+def test_a_project_that_sends_many_keys_has_none_of_another_forgotten() -> None:
+    once = Once(FixedClock(0), most_keys=10, most_bytes=100_000)
+
+    async def test() -> None:
+        work, flood = Worker(), Worker()
+        await once.answer(Call("quiet", "key", "predict"), b"body", work)
+        for number in range(50):
+            await once.answer(Call("loud", f"key-{number}", "predict"), b"body", flood)
+        await once.answer(Call("quiet", "key", "predict"), b"body", work)
+        assert len(work.stamps) == 1
+        assert len(once._kept) == 10
+        assert sum(share.size_bytes for share in once._of.values()) == once._bytes
+
+    running(test)
+
+
 @pytest.mark.parametrize("given", [b"", b"x" * 256, b"a\nb", "ü".encode()])
 def test_a_key_is_short_and_plain(given: bytes) -> None:
     with pytest.raises(InvalidInput):

@@ -11,7 +11,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from loopwright.gateway.stamps import Stamp
@@ -23,7 +23,7 @@ KEPT_S = 3600.0
 """How long an answer is remembered, unless newer ones need its room."""
 MOST_KEYS = 20_000
 MOST_BYTES = 64 << 20
-"""How many answers are remembered, and how much they may take together."""
+"""How many answers are remembered, and how much they may take together; the project that has most gives way."""
 LONGEST_KEY = 255
 _OVERHEAD_BYTES = 500
 Work = Callable[[Stamp | None], Awaitable[bytes]]
@@ -51,6 +51,14 @@ class Kept:
     def size_bytes(self) -> int:
         """About how much memory it takes."""
         return _OVERHEAD_BYTES + len(self.answer or b"")
+
+
+@dataclass
+class _Share:
+    """What is remembered of one project: where, the oldest first, and how much it takes."""
+
+    places: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    size_bytes: int = 0
 
 
 def key_of(headers: Headers) -> str | None:
@@ -81,6 +89,7 @@ class Once:
     def __init__(self, clock: Clock, most_keys: int = MOST_KEYS, most_bytes: int = MOST_BYTES) -> None:
         self._clock, self._most_keys, self._most_bytes = clock, most_keys, most_bytes
         self._kept: OrderedDict[tuple[str, str], Kept] = OrderedDict()
+        self._of: dict[str, _Share] = {}
         self._bytes = 0
 
     async def answer(self, call: Call, body: bytes, work: Work) -> bytes:
@@ -100,7 +109,8 @@ class Once:
         kept = self._kept.get(place)
         if kept is None:
             kept = self._kept[place] = Kept(digest, self._stamp(call, digest), time.monotonic())
-            self._bytes += kept.size_bytes
+            self._of.setdefault(call.project, _Share()).places[place] = None
+            self._add(call.project, kept.size_bytes)
             self._forget_oldest()
         elif kept.digest != digest:
             raise Conflict(
@@ -130,22 +140,37 @@ class Once:
         finally:
             kept.under_way = None
         if self._kept.get(place) is kept:
-            self._bytes += len(answer)
+            self._add(place[0], len(answer))
         kept.answer = answer
         self._forget_oldest()
         return answer
 
     def _forget_oldest(self) -> None:
+        """Forget what is too old, and where there is too much, the oldest of the project that has most of it."""
         now = time.monotonic()
         while self._kept:
             place, kept = next(iter(self._kept.items()))
-            is_over = len(self._kept) > self._most_keys or self._bytes > self._most_bytes
+            if now - kept.at <= KEPT_S:
+                if len(self._kept) > self._most_keys:
+                    place = next(iter(max(self._of.values(), key=lambda share: len(share.places)).places))
+                elif self._bytes > self._most_bytes:
+                    place = next(iter(max(self._of.values(), key=lambda share: share.size_bytes).places))
+                else:
+                    return
+                kept = self._kept[place]
             # What is under way ends within its budget, and admission bounds how much of it there can be.
-            if kept.under_way is not None or not (is_over or now - kept.at > KEPT_S):
+            if kept.under_way is not None:
                 return
             self._forget(place, kept)
 
     def _forget(self, place: tuple[str, str], kept: Kept) -> None:
         if self._kept.get(place) is kept:
             del self._kept[place]
-            self._bytes -= kept.size_bytes
+            del self._of[place[0]].places[place]
+            self._add(place[0], -kept.size_bytes)
+            if not self._of[place[0]].places:
+                del self._of[place[0]]
+
+    def _add(self, project: str, size_bytes: int) -> None:
+        self._bytes += size_bytes
+        self._of[project].size_bytes += size_bytes
