@@ -71,6 +71,7 @@ class Project:
         transform: Callable[..., Any] | None = None,
         checks: Sequence[CheckSpec] = (),
         personal: Sequence[str] = (),
+        takes_labels: bool = False,
     ) -> Dataset:
         """Declare a dataset.
 
@@ -83,6 +84,8 @@ class Project:
             transform: A function from a Polars LazyFrame to a LazyFrame, run on ingest and on push.
             checks: Assertions; a failing blocking one quarantines the version.
             personal: Columns that no log of predictions or pushes holds, as inputs, keys or features.
+            takes_labels: Outcomes that are sent to the deployments trained on it complete its rows, every hour, by the
+                keys that came with the requests: nobody has to send them twice.
         """
         known = {"*": known_at} if isinstance(known_at, KnownAt) else dict(known_at or {})
         spec = DatasetSpec(
@@ -93,6 +96,7 @@ class Project:
             known_at={column: KnownAt(at) if isinstance(at, str) else at for column, at in known.items()},
             checks=list(checks),
             personal=list(personal),
+            takes_labels=takes_labels,
         )
         return self._declare("dataset", name, Dataset(self, spec, transform))
 

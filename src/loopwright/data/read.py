@@ -66,6 +66,31 @@ def stages(
     return Layers(version.fragments, schema, blobs).stages(wanted, above)
 
 
+KNOWN_AT = "known_at"
+"""In ``newest_values``: when the value became known, Int64 microseconds UTC; null where it never did."""
+
+
+def newest_values(version: DatasetVersion, blobs: BlobStore, column: str) -> pl.LazyFrame:
+    """Return the key of each row, what a column says of it now, and ``KNOWN_AT``.
+
+    Args:
+        version: With its fragments.
+        blobs: Where they are stored.
+        column: Which.
+    """
+    assert version.spec is not None
+    spec = version.spec
+    moment = known_moment(spec, column)
+    schema, _ = _columns_of(version, [column, moment.column])
+    used = list(dict.fromkeys([*spec.key, column, moment.column]))
+    rows = Layers(version.fragments, schema, blobs).stages(used)
+    there = set(rows.collect_schema())
+    rows = rows.with_columns(_known(column, moment, there).alias(KNOWN_AT))
+    if layers.STAGE in there:
+        rows = rows.sort(layers.STAGE, maintain_order=True).unique(spec.key, keep="last", maintain_order=True)
+    return rows.select(*spec.key, column, KNOWN_AT)
+
+
 def as_known_at(
     version: DatasetVersion, blobs: BlobStore, at_us: int, columns: Sequence[str] | None = None
 ) -> pl.LazyFrame:

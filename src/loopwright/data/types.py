@@ -95,7 +95,8 @@ class DatasetSpec(msgspec.Struct, frozen=True):
 
     ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``;
     the key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
-    ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest.
+    ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest. ``takes_labels`` lets labels
+    of the deployments that are trained on it complete its rows.
     """
 
     name: str
@@ -106,6 +107,7 @@ class DatasetSpec(msgspec.Struct, frozen=True):
     transform: CodeRef | None = None
     checks: list[CheckSpec] = []
     personal: list[str] = []
+    takes_labels: bool = False
 
 
 class ColumnSchema(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import (
     batch_scores,  # noqa: F401 - a job in a file of its own
+    feeding,  # noqa: F401 - another
     recompute,
 )
 from loopwright.loop.backtest import playing

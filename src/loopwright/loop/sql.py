@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
 
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.loop.tables import applied_specs, reactions, retrains
+from loopwright.loop.tables import applied_specs, label_feeds, reactions, retrains
 from loopwright.loop.types import ProjectSpec, RetrainRecord, WaitingReaction
 from loopwright.store.sql import upsert
 from loopwright.store.tx import Tx
@@ -35,6 +35,19 @@ def insert_spec(tx: Tx, number: int, digest: str, spec: ProjectSpec) -> None:
         "recorded_at": tx.wall_us,
     }
     tx.execute(insert(applied_specs), row)
+
+
+def find_label_feed(tx: Tx, deployment: str) -> tuple[int, str]:
+    """Return since when labels of a deployment were not taken, and the blob of those that wait."""
+    same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
+    row = tx.execute(select(label_feeds.c.since, label_feeds.c.waiting).where(*same)).first()
+    return (0, "") if row is None else (row.since, row.waiting)
+
+
+def put_label_feed(tx: Tx, deployment: str, since: int, waiting: str) -> None:
+    """Keep how far the labels of a deployment were taken."""
+    row = {"project_id": tx.project, "deployment": deployment, "since": since, "waiting": waiting}
+    upsert(tx.connection, label_feeds, [row], key=("project_id", "deployment"), do_update=True)
 
 
 def take_reaction(tx: Tx, rule: str, position: int) -> bool:

@@ -50,6 +50,15 @@ retrains = Table(
     Index("ix_retrains_deployment", "project_id", "deployment", "event_at"),
 )
 
+label_feeds = Table(
+    "label_feeds",
+    METADATA,
+    project_key(),
+    Column("deployment", Text, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("waiting", Text, nullable=False),
+)
+
 backtests = Table(
     "backtests",
     METADATA,

@@ -79,6 +79,27 @@ class TidyOnline(Work, frozen=True):
     """Views that nobody reads, and entities whose values are long over, are to leave the online store."""
 
 
+class LabelFeed(msgspec.Struct, frozen=True):
+    """Which column of which dataset the labels of a deployment complete.
+
+    Chunks stored since ``since`` (wall time, microseconds UTC) were not taken yet; ``waiting`` is a Parquet blob of
+    labels whose rows the dataset did not have.
+    """
+
+    deployment: str
+    dataset: str
+    column: str
+    since: int
+    waiting: MaybeDigest
+
+
+@job_kind("loop.feed_labels", keep_days=7)
+class FeedLabels(Work, frozen=True):
+    """Labels of a deployment are to complete the dataset that it is trained on."""
+
+    deployment: str
+
+
 class RetrainSpec(msgspec.Struct, frozen=True):
     """When the platform trains again by itself, and how often at most: ``most`` per ``per_us`` of event time."""
 

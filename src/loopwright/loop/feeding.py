@@ -1,0 +1,115 @@
+"""The job that finds the rows of labels: by the key that was logged with the prediction."""
+
+import io
+from typing import Any
+
+import polars as pl
+
+from loopwright import data
+from loopwright.data import DatasetVersion, read, row_keys
+from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.errors import NotFound
+from loopwright.kernel.tasks import class_name
+from loopwright.loop.label_feed import KNOWN_AT, feed_labels, label_feed
+from loopwright.loop.types import FeedLabels, LabelFeed
+from loopwright.serving import predictions
+from loopwright.store import chunks
+from loopwright.store.types import BlobRef, Streams
+from loopwright.store.work import JobContext, job
+
+MOST_ROWS = 250_000
+"""Rows of the log that are held at once."""
+_LATE_US = HOUR_US
+"""Chunks that were stored this much before the newest are looked at again: two servers may store at once."""
+_WAITING = {"row_key": pl.String(), "label": pl.Float64(), "label_text": pl.String(), "label_at": pl.Int64()}
+
+
+@job(FeedLabels)
+def feed(context: JobContext, args: FeedLabels) -> dict[str, Any]:
+    """Complete the rows that labels are of; those whose row is not there yet wait for it. Twice is once."""
+    found = context.call(label_feed, deployment=args.deployment)
+    if found is None:
+        return {"labels": 0}
+    context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
+    labels, since = _labels(context, found)
+    try:
+        version = context.call(data.get_version, dataset=found.dataset)
+    except NotFound:  # nothing was imported yet
+        version = None
+    fresh, waiting = (None, labels) if version is None else _split(context, found, version, labels)
+    count = 0 if fresh is None else fresh.height
+    context.call(
+        feed_labels,
+        deployment=args.deployment,
+        since=since,
+        waiting=_stored(context, waiting),
+        rows=_stored(context, fresh),
+        reason=f"{count} labels of {args.deployment}",
+    )
+    return {"labels": count, "waiting": waiting.height}
+
+
+def _stored(context: JobContext, rows: pl.DataFrame | None) -> BlobRef | None:
+    if rows is None or not rows.height:
+        return None
+    body = io.BytesIO()
+    rows.write_parquet(body, compression="zstd", compression_level=1)
+    return context.blobs.put(body.getvalue())
+
+
+def _labels(context: JobContext, found: LabelFeed) -> tuple[pl.DataFrame, int]:
+    """Return the last label of each row, and from when on to look the next time."""
+    since = max(0, found.since - _LATE_US)
+    stored = context.call(chunks.find, kind="labels", stream=found.deployment, recorded_since=since)
+    newest = max((chunk.recorded_at for chunk in stored), default=found.since)
+    labels = predictions.latest_labels(stored, context.blobs).collect()
+    parts = [pl.read_parquet(context.blobs.path(found.waiting))] if found.waiting else []
+    if labels.height:
+        ids = labels["prediction_id"].sort()
+        logged = context.call(chunks.find, kind="predictions", stream=found.deployment)
+        meeting = [chunk for chunk in logged if _meets(ids, chunk.id_first, chunk.id_last)]
+        for part in predictions.parts(meeting, MOST_ROWS):
+            rows = predictions.scan(part.chunks, context.blobs, columns=["prediction_id", "row_key", "is_shadow"])
+            keyed = part.within(rows).filter(~pl.col("is_shadow") & pl.col("row_key").is_not_null())
+            named = keyed.join(labels.lazy(), on="prediction_id", how="inner").select(list(_WAITING))
+            parts.append(named.collect())
+    every = pl.concat([pl.DataFrame(schema=_WAITING), *parts])
+    return every.sort("label_at", maintain_order=True).unique("row_key", keep="last", maintain_order=True), newest
+
+
+def _meets(ids: pl.Series, first: str, last: str) -> bool:
+    at = int(ids.search_sorted(first, side="left"))
+    return at < len(ids) and ids[at] <= last
+
+
+def _split(
+    context: JobContext, found: LabelFeed, version: DatasetVersion, labels: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows to complete, with their labels, and the labels whose rows are not there.
+
+    A label that says what the row says already is neither, nor is one from before what the row says.
+    """
+    assert version.spec is not None
+    key = version.spec.key
+    stored = read.newest_values(version, context.blobs, found.column).collect()
+    stored = stored.with_columns(row_keys.row_ids(stored, key))
+    is_there = pl.Series(labels["row_key"].is_in(stored["row_id"].implode()))
+    met = stored.join(labels, left_on="row_id", right_on="row_key", how="inner", maintain_order="left")
+    said = _as_column(met, met.schema[found.column]).alias("said")
+    was = pl.col(found.column)
+    is_later = was.is_null() | (pl.col("label_at") > pl.col(read.KNOWN_AT).fill_null(0))
+    fresh = met.with_columns(said).filter(pl.col("said").is_not_null() & pl.col("said").ne_missing(was) & is_later)
+    at = pl.min_horizontal("label_at", pl.lit(context.job.event_at)).cast(pl.Datetime("us", "UTC"))
+    return fresh.select(*key, pl.col("said").alias(found.column), at.alias(KNOWN_AT)), labels.filter(~is_there)
+
+
+def _as_column(labels: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
+    """Return labels in the dtype of the column that they complete; null where it cannot hold one."""
+    if dtype == pl.String:
+        numbers = [None if number is None else class_name(number) for number in labels["label"]]
+        return labels["label_text"].zip_with(labels["label_text"].is_not_null(), pl.Series(numbers, dtype=pl.String))
+    number = labels["label"]
+    texts = labels["label_text"]
+    if texts.null_count() < len(texts):
+        number = number.zip_with(number.is_not_null(), texts.cast(pl.Float64, strict=False))
+    return number.cast(pl.Boolean) if dtype == pl.Boolean else number.cast(dtype, strict=False)

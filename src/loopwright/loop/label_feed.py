@@ -1,0 +1,89 @@
+"""Labels that come for predictions complete the rows that retraining reads: verbs, and the hourly timer.
+
+Whoever sends outcomes to a deployment should not have to send them again to a dataset. A dataset that ``takes_labels``
+gets those of the deployments that are trained on it, by the keys of their rows, each known from when it came.
+"""
+
+from loopwright import data
+from loopwright.data import Dataset
+from loopwright.features import LabelSpec
+from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.verbs import SERVER_ALONE, query, verb
+from loopwright.loop import sql
+from loopwright.loop.types import FeedLabels, LabelFeed, ProjectSpec
+from loopwright.store.timers import plans_next
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Job
+
+KNOWN_AT = "_known_at"
+"""Column of what is fed that says when each label became known; no dataset has it."""
+
+
+@verb("loop.start_label_feed", changes=Dataset, internal=True, parts=SERVER_ALONE)
+def start_feed(tx: Tx, *, deployment: str) -> Job | None:
+    """Start completing a dataset with the labels of a deployment, and plan the next time; None if none takes them."""
+    plan_feed(tx, deployment=deployment)
+    feed = label_feed(tx, deployment=deployment)
+    if feed is None:
+        return None
+    ref, job_id = tx.ref("deployment", deployment), f"labels-{deployment}-{tx.now_us}"
+    return tx.start_job(FeedLabels(deployment), ref, job_id=job_id)
+
+
+@plans_next(start_feed)
+def plan_feed(tx: Tx, *, deployment: str) -> None:
+    """Plan the feed of an hour later, as long as a dataset takes labels of the deployment."""
+    if label_feed(tx, deployment=deployment) is not None:
+        tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_feed, deployment=deployment)
+
+
+def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
+    """Plan the first feed of each deployment whose labels a dataset takes since now."""
+    for deployment in spec.deployments:
+        plan_feed(tx, deployment=deployment.name)
+
+
+@query("loop.label_feed", internal=True)
+def label_feed(tx: Tx, *, deployment: str) -> LabelFeed | None:
+    """Return which dataset takes the labels of a deployment, and how far it has; None if none does."""
+    found = sql.newest_spec(tx)
+    label = None if found is None else _label_of(found[2], deployment)
+    if found is None or label is None:
+        return None
+    if label.dataset not in {dataset.name for dataset in found[2].datasets if dataset.takes_labels}:
+        return None
+    since, waiting = sql.find_label_feed(tx, deployment)
+    return LabelFeed(deployment, label.dataset, label.column, since, waiting)
+
+
+def _label_of(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
+    """Return the label that a deployment's model is trained on."""
+    models = {each.model for each in spec.deployments if each.name == deployment and not each.is_external}
+    services = {train.service for train in spec.trains if train.model in models}
+    return next((service.label for service in spec.services if service.name in services), None)
+
+
+@verb("loop.feed_labels", changes=Dataset, internal=True, parts=("job",))
+def feed_labels(
+    tx: Tx, *, deployment: str, since: int, waiting: BlobRef | None, rows: BlobRef | None, reason: str
+) -> Job | None:
+    """Record how far a dataset has taken the labels of a deployment, and start completing it with those that came.
+
+    Args:
+        tx: The open transaction.
+        deployment: Whose labels.
+        since: From when on chunks are looked at the next time, wall time, microseconds UTC.
+        waiting: Parquet of labels whose rows the dataset does not have yet.
+        rows: Parquet of keys, the label's column and ``KNOWN_AT``; None where there is nothing new.
+        reason: What came, in words.
+    """
+    feed = label_feed(tx, deployment=deployment)
+    if feed is None:
+        return None
+    tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
+    sql.put_label_feed(tx, deployment, since, "" if waiting is None else waiting.digest)
+    if rows is None:
+        return None
+    return data.start_import(
+        tx, dataset=feed.dataset, operation="complete", blobs=[rows], known_at=KNOWN_AT, corrects=True, reason=reason
+    )

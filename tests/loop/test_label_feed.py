@@ -1,0 +1,163 @@
+"""Labels that are sent to a deployment complete the dataset it is trained on, once, whatever comes first."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from loopwright.data import read
+from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
+from loopwright.store.blobs import BlobStore
+from loopwright.store.chunks import describe_chunk, pack_rows
+from loopwright.store.streams import LABELS, PREDICTIONS
+from tests.inprocess import InProcessWorker
+from tests.loop.conftest import PROJECT, Loop
+
+TAKING = [msgspec.structs.replace(PROJECT.datasets[0], takes_labels=True)]
+
+
+class Feed:
+    """A project whose labels come by the gateway: what is sent, and what the dataset says."""
+
+    def __init__(self, loop: Loop, worker: InProcessWorker) -> None:
+        self.loop, self.worker = loop, worker
+        self.seq = 0
+        loop.apply(datasets=TAKING)
+
+    def rows(self, *keys: str, operation: str = "append", **options: Any) -> None:
+        """Import rows whose outcome nobody knows, or what is said of them."""
+        at = pl.Series([self.loop.wall.at_us] * len(keys)).cast(pl.Datetime("us", "UTC"))
+        rows = pl.DataFrame(
+            {"id": list(keys), "carrier": "UA", "is_late": pl.Series([None] * len(keys), dtype=pl.Boolean)}
+        )
+        self.put(rows.with_columns(scheduled_at=at, landed_at=pl.lit(None, at.dtype)), operation, **options)
+
+    def put(self, rows: pl.DataFrame, operation: str, **options: Any) -> None:
+        body = io.BytesIO()
+        rows.write_parquet(body)
+        blobs = [self.loop.blobs.put(body.getvalue())]
+        self.loop("data.start_import", dataset="flights", operation=operation, blobs=blobs, **options)
+        self.work()
+
+    def predict(self, *keys: str | None) -> None:
+        names = [f"pred_{key or 'none'}" for key in keys]
+        rows = pl.DataFrame({"prediction_id": names, "row_key": pl.Series(keys, dtype=pl.String)})
+        self._store("predictions", PREDICTIONS, rows.with_columns(is_shadow=pl.lit(value=False)))
+
+    def label(self, **labels: float) -> None:
+        names = [f"pred_{key}" for key in labels]
+        self._store("labels", LABELS, pl.DataFrame({"prediction_id": names, "label": list(labels.values())}))
+
+    def _store(self, kind: str, stream: Any, rows: pl.DataFrame) -> None:
+        self.seq += 1
+        at = self.loop.wall.at_us
+        given = rows.with_columns(
+            label_id=pl.format("lab_{}_{}", pl.lit(self.seq), pl.int_range(pl.len())), event_at=pl.lit(at)
+        )
+        given = given.with_columns(recorded_at=pl.lit(at))
+        missing = [pl.lit(None).alias(name) for name in stream.names if name not in given.columns]
+        typed = stream.typed(given.with_columns(missing).select(stream.names)).sort(stream.id_column)
+        blob = self.loop.blobs.put(pack_rows(typed))
+        chunk = describe_chunk(typed, blob, kind=kind, stream="late", writer="w", seq=self.seq)
+        self.loop.service("chunks.register", chunks=[chunk])
+
+    def work(self) -> None:
+        for _ in range(4):
+            self.worker.run_all()
+            self.loop.reactor.drain()
+
+    def hour(self) -> None:
+        """Let an hour pass, in which labels are taken."""
+        self.loop.pass_time(HOUR_US + 1)
+        self.work()
+
+    @property
+    def says(self) -> dict[str, Any]:
+        version = self.loop("data.get_version", dataset="flights")
+        return dict(read.scan(version, self.loop.blobs, ["id", "is_late"]).collect().rows())
+
+    @property
+    def versions(self) -> int:
+        return len(self.loop("data.versions", dataset="flights"))
+
+
+@pytest.fixture
+def feed(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Feed:
+    return Feed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall))
+
+
+def test_labels_complete_the_rows_that_they_are_of(feed: Feed) -> None:
+    feed.rows("F1", "F2", "F3")
+    feed.predict("F1", "F2", None)
+    came_at = feed.loop.wall.at_us
+    feed.label(F1=1.0, F2=0.0, none=1.0)
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": False, "F3": None}
+    version = feed.loop("data.get_version", dataset="flights")
+    assert (version.operation, version.reason) == ("complete", "2 labels of late")
+    known = read.newest_values(version, feed.loop.blobs, "is_late").collect()
+    assert dict(known.select("id", read.KNOWN_AT).rows()) == {"F1": came_at, "F2": came_at, "F3": None}
+    feed.hour()
+    feed.hour()
+    assert feed.versions == 2
+
+
+def test_a_label_waits_for_its_row(feed: Feed) -> None:
+    feed.predict("F1", "F2")
+    feed.label(F1=1.0, F2=1.0)
+    feed.hour()
+    assert feed.loop("data.versions", dataset="flights") == []
+    feed.rows("F1")
+    feed.loop.pass_time(3 * DAY_US)
+    feed.work()
+    assert feed.says == {"F1": True}
+    feed.rows("F2")
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": True}
+
+
+def test_the_last_word_counts_whoever_said_it(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2")
+    feed.label(F1=1.0, F2=1.0)
+    feed.hour()
+    feed.put(pl.DataFrame({"id": ["F1"], "is_late": [False]}), "complete", corrects=True)
+    feed.hour()
+    assert feed.says == {"F1": False, "F2": True}
+    feed.label(F2=0.0)
+    feed.hour()
+    assert feed.says == {"F1": False, "F2": False}
+    feed.label(F1=1.0)
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": False}
+
+
+def test_a_dataset_that_takes_no_labels_gets_none(feed: Feed, call: Callable[..., Any]) -> None:
+    feed.rows("F1")
+    feed.predict("F1")
+    feed.loop.apply()
+    feed.label(F1=1.0)
+    feed.hour()
+    feed.hour()
+    assert feed.says == {"F1": None}
+    feed.loop.apply(datasets=TAKING)
+    feed.hour()
+    assert feed.says == {"F1": True}
+
+
+def test_a_feed_that_is_killed_is_done_again(feed: Feed) -> None:
+    feed.rows("F1")
+    feed.predict("F1")
+    feed.label(F1=1.0)
+    feed.loop.pass_time(HOUR_US + 1)
+    (job,) = [job for job in feed.loop("jobs.list") if job.kind == "loop.feed_labels" and job.state == "queued"]
+    first = feed.worker.run_job(job)
+    assert feed.worker.run_job(job) == first == {"labels": 1, "waiting": 0}
+    feed.work()
+    assert feed.says == {"F1": True}
+    assert feed.versions == 2
