@@ -49,7 +49,7 @@ SETTINGS = {
     "LOOPWRIGHT_GATEWAY_URL": "Address under which clients reach the gateway, for clients also several; empty: the "
     "server is asked.",
     "LOOPWRIGHT_GATEWAY_NAME": "Parts several gateways on one state folder; `0` where none is given.",
-    "LOOPWRIGHT_TOKEN": "Access token of CLI and SDK.",
+    "LOOPWRIGHT_TOKEN": "Access token of CLI and SDK; for `LOOPWRIGHT_URL`, or a server of yours on this machine.",
     "LOOPWRIGHT_PROJECT": "Project of CLI and SDK where none is named.",
     "LOOPWRIGHT_SERVICE_TOKEN": "Secret of the platform's own processes; empty: `service.token` of the state folder.",
     "LOOPWRIGHT_AUTH": "`on` asks every caller for a token.",
