@@ -195,7 +195,7 @@ def _gone(digest: str) -> Unavailable:
         "what this backup relies on is gone from its place",
         field="digest",
         value=digest,
-        next_step="repeat it, and see to it that only loopwright removes anything there",
+        next_step="repeat it; let nothing but backups themselves remove files there",
     )
 
 
