@@ -6,11 +6,13 @@ null where the fragment says nothing of it. So a label that comes a year late co
 like before stays readable: each of its states is a stage.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from loopwright.data.types import Fragment, FragmentPlace
 from loopwright.store.blobs import BlobStore
@@ -30,6 +32,13 @@ PLACE = "__place"
 _FIRST = pl.lit(0, pl.UInt32).alias(STAGE)
 Schema = dict[str, pl.DataType]
 Ints = npt.NDArray[np.int64]
+
+
+class _Newest(NamedTuple):
+    """The last values of some columns: ``place``, int64 (n,), ascending, and ``values``, a frame of n rows."""
+
+    place: Ints
+    values: pl.DataFrame
 
 
 class Layers:
@@ -84,18 +93,44 @@ class Layers:
             columns: Which, in any order.
             has_place: Whether to number the rows.
         """
-        rows = self._whole_rows()
         if self.is_flat and not has_place:
-            return rows.select(columns)
-        rows = rows.with_row_index(PLACE).select(PLACE, *columns)
-        for names, cells in self._newest_cells(columns):
-            came = pl.col("__came").is_not_null()
-            given = cells.rename({name: f"__new.{name}" for name in names}).with_columns(__came=True)
-            rows = rows.join(given.lazy(), on=PLACE, how="left", maintain_order="left")
-            rows = rows.with_columns(pl.when(came).then(f"__new.{name}").otherwise(name).alias(name) for name in names)
-            rows = rows.drop("__came", *(f"__new.{name}" for name in names))
-        rows = self._without_removed(rows)
+            return self._whole_rows().select(columns)
+        schema = {PLACE: pl.UInt32(), **{name: self._schema[name] for name in columns}}
+        rows = register_io_source(self._batches, schema=schema)
         return rows if has_place else rows.drop(PLACE)
+
+    def _batches(
+        self, columns: list[str] | None, predicate: pl.Expr | None, most: int | None, _size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        """Yield the rows as they are now, a fragment at a time; Polars tells which columns and rows it needs."""
+        wanted = [PLACE, *self._schema] if columns is None else columns
+        named = [name for name in wanted if name != PLACE]
+        newest, gone = self._newest_cells(named), self._removed_places()
+        for fragment in self.whole:
+            start = self._starts[fragment.place]
+            paths, end = [self._blobs.path(fragment.digest)], start + fragment.rows
+            rows = pl.scan_parquet(paths, schema=self._schema, missing_columns="insert", glob=False)
+            frame = rows.select(named).collect() if named else pl.DataFrame(height=fragment.rows)
+            for cells in newest:
+                low, high = (int(at) for at in np.searchsorted(cells.place, [start, end]))
+                if low < high:
+                    frame = _laid_over(frame, cells.values[low:high], cells.place[low:high] - start)
+            place = pl.Series(PLACE, np.arange(start, end), pl.UInt32)
+            frame = frame.with_columns(place) if frame.width else place.to_frame()
+            low, high = (int(at) for at in np.searchsorted(gone, [start, end]))
+            if low < high:
+                stays = np.ones(fragment.rows, np.bool_)
+                stays[gone[low:high] - start] = False
+                frame = frame.filter(pl.Series(stays))
+            frame = frame.select(wanted)
+            if predicate is not None:
+                frame = frame.filter(predicate)
+            if most is not None:
+                frame = frame.head(most)
+                most -= frame.height
+            yield frame
+            if most == 0:
+                return
 
     def stages(self, columns: Collection[str], above: Collection[Fragment] | None = None) -> pl.LazyFrame:
         """Return every state that each row was in: rows as they came, and once more for each change they saw.
@@ -127,11 +162,16 @@ class Layers:
     def _without_removed(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         if not self.removals:
             return rows
-        places = pl.concat([self.places_of(fragment) for fragment in self.removals]).to_frame()
-        return rows.join(places.lazy(), on=PLACE, how="anti", maintain_order="left")
+        places = pl.Series(PLACE, self._removed_places(), pl.UInt32).to_frame().lazy()
+        return rows.join(places, on=PLACE, how="anti", maintain_order="left")
 
-    def _newest_cells(self, columns: Collection[str]) -> list[tuple[list[str], pl.DataFrame]]:
-        """Return the last given values by place; columns that were given together share a frame, and so a join."""
+    def _removed_places(self) -> Ints:
+        """Return the places of the rows that are no more, int64 (n,), ascending."""
+        parts = [self.places_of(fragment).to_numpy().astype(np.int64) for fragment in self.removals]
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+    def _newest_cells(self, columns: Collection[str]) -> list[_Newest]:
+        """Return the last given values by place; columns that were given together stand together."""
         given: dict[tuple[tuple[int, int], ...], list[str]] = {}
         layers = [self._read_cells(fragment, columns) for fragment in self.cells]
         for name in columns:
@@ -147,7 +187,8 @@ class Layers:
                 for index, _ in by_layer
                 if index >= 0
             ]
-            newest.append((names, pl.concat(parts).unique(PLACE, keep="last", maintain_order=True)))
+            last = pl.concat(parts).unique(PLACE, keep="last", maintain_order=True).sort(PLACE)
+            newest.append(_Newest(last[PLACE].to_numpy().astype(np.int64), last.drop(PLACE)))
         return newest
 
     def _read_cells(self, fragment: Fragment, columns: Collection[str]) -> pl.DataFrame:
@@ -168,6 +209,14 @@ class Layers:
         place = pl.Series(PLACE, np.where(start < 0, 0, start + frame[ROW].to_numpy()), pl.UInt32)
         frame = frame.drop(TARGET, ROW).with_columns(place)
         return frame if (start >= 0).all() else frame.filter(pl.Series(start >= 0))
+
+
+def _laid_over(frame: pl.DataFrame, values: pl.DataFrame, rows: Ints) -> pl.DataFrame:
+    """Return a frame with the values of some columns at these rows, int64 (n,), in the place of what is there."""
+    # One gather for all columns of whatever dtype: what is there, with what came behind it.
+    index = np.arange(frame.height)
+    index[rows] = frame.height + np.arange(len(rows))
+    return frame.with_columns(pl.concat([frame.select(values.columns), values])[index])
 
 
 def hidden(columns: Collection[str], there: Collection[str]) -> list[str]:
