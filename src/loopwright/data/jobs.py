@@ -1,10 +1,8 @@
 """Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import polars as pl
@@ -13,17 +11,17 @@ from loopwright.data import sources, versions
 from loopwright.data.changes import build_change
 from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
-from loopwright.data.dtypes import dtype_text, parse_dtype
+from loopwright.data.dtypes import parse_dtype
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
+from loopwright.data.reading import read_apart
 from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound
 from loopwright.store.work import JobContext, job
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit, check_texts_fit
 
-T = TypeVar("T")
 _TRIES = 20
 """Imports that may become ready while this one works, before it gives up."""
 
@@ -58,8 +56,7 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
-        with ExitStack() as held:
-            rows, raw = _read_rows(context, request, folder, held)
+        rows, raw = _read_rows(context, request, folder)
         frame = admit(rows, request.spec, is_part=request.operation in ("complete", "delete"))
         check_texts_fit(frame)
     finally:
@@ -84,59 +81,21 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
 
 
-def _read_rows(
-    context: JobContext, request: ImportRequest, folder: Path, held: ExitStack
-) -> tuple[pl.DataFrame, list[ColumnSchema]]:
-    """Return the rows after the transform, and the columns as they were before; ``held`` keeps the files open."""
-    spec, files = request.spec, list[sources.SourceFile]()
-    found = sources.signatures(files)
+def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:
+    """Return the rows after the transform, and the columns as they were before."""
+    spec, given, out = request.spec, folder / "raw.parquet", folder / "out.parquet"
     before = context.call(versions.newest_version, dataset=spec.name, start_at=0, end_at=0)
     known = {} if before is None else {column.name: parse_dtype(column.dtype) for column in before.raw}
     if request.operation == "replace":  # its types are told anew; what was text before stays so
         known = {name: dtype for name, dtype in known.items() if dtype == pl.String}
-    if request.blobs is not None:
-        rows = sources.open_blobs(request.blobs, context.blobs)
-    else:
-        unpacked = folder / "unpacked"
-        unpacked.mkdir()
-        asked = sources.Asked(spec.source, unpacked, known, spec.personal)
-        roots = sources.SourceRoots(context.source_roots, context.closed)
-        files = held.enter_context(sources.find_files(spec.source, roots))
-        found = sources.signatures(files)
-        rows = sources.open_files(files, asked)
-    try:
-        check_rows_fit(rows)
-        raw = _raw_schema(rows, known)
-        if request.operation in ("complete", "delete"):  # they speak of rows as they are after the transform
-            return _unchanged(rows.collect(), files, found), [] if before is None else before.raw
-        if spec.transform is None:
-            return _unchanged(rows.collect(), files, found), raw
-        given, out = folder / "raw.parquet", folder / "out.parquet"
-        _unchanged(rows.sink_parquet(given), files, found)
+    raw = read_apart(context, request, known, given)
+    if request.operation in ("complete", "delete"):  # they speak of rows as they are after the transform
+        raw = [] if before is None else before.raw
+    elif spec.transform is not None:
         context.transform(spec.transform, given, out)
-        check_rows_fit(pl.scan_parquet(out))
-        return pl.read_parquet(out), raw
+        given = out
+    try:
+        check_rows_fit(pl.scan_parquet(given, glob=False))
+        return pl.read_parquet(given, glob=False), raw
     except reader_errors() as error:
         raise sources.unreadable(spec.source.location or "the rows that were sent", error) from None
-
-
-def _unchanged(read: T, files: Sequence[sources.SourceFile], found: object) -> T:
-    """Return what was read, if the files are still what they were when their types were told.
-
-    Raises:
-        Unavailable: They are not; the job is tried again by itself.
-    """
-    if sources.signatures(files) != found:
-        raise Unavailable("the files changed while they were read", field="source", next_step="import again")
-    return read
-
-
-def _raw_schema(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> list[ColumnSchema]:
-    """Return columns as they were read; what is open here, and what was there before alone, is as it was before."""
-    found = dict(rows.collect_schema())
-    merged = {name: known.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in found.items()}
-    raw = []
-    for name, dtype in {**known, **merged}.items():
-        with suppress(InvalidInput):  # what no dataset can hold the transform has to replace
-            raw.append(ColumnSchema(name, dtype_text(dtype)))
-    return raw

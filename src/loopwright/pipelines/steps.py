@@ -4,7 +4,7 @@ A step function takes ``(context, inputs)`` and returns JSON, or a document that
 that earlier steps returned, not decoded. An output ``{"skip": true, "why": ...}`` skips every step behind it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
@@ -74,6 +74,10 @@ class StepContext:
     def transform(self, code: CodeRef, rows: Path, out: Path) -> None:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
         self.job.transform(code, rows, out)
+
+    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+        """Have files read by a function of the platform in a child process."""
+        return self.job.read(function, inputs, files, out, what=what)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool."""

@@ -1,6 +1,6 @@
 """Jobs from the inside: the kinds there are, the functions that do them, and what a worker hands to each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
 
@@ -185,6 +185,24 @@ class JobContext(ProjectCaller, Protocol):
 
         Raises:
             StepFailed: The function raised; the message carries the user's error without our frames.
+        """
+        ...
+
+    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+        """Have files read by a function of the platform in a child process; return what it tells of them.
+
+        What crashes it, fills its memory or never ends is an error of this job alone.
+
+        Args:
+            function: ``module:qualname``; called with where to write rows, a scratch folder, ``files`` and ``inputs``.
+            inputs: JSON by parameter name.
+            files: What it is handed; beside them it reads below ``source_roots``.
+            out: Where what it wrote comes.
+            what: What is read, for errors.
+
+        Raises:
+            LoopwrightError: What the function raised.
+            InvalidInput: The child ended.
         """
         ...
 

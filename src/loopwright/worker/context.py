@@ -113,6 +113,13 @@ class WorkerContext:
         lane = kind_named(self.job.kind).lane
         self.children.transform(code, rows, out, should_stop=self.should_stop, lane=lane, owner=self.project)
 
+    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+        """Have files read by a function of the platform in a child process; return what it tells of them."""
+        lane, roots = kind_named(self.job.kind).lane, self.source_roots
+        return self.children.read(
+            function, inputs, files, out, roots=roots, what=what, should_stop=self.should_stop, lane=lane
+        )
+
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 

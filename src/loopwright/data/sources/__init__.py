@@ -13,8 +13,6 @@ import polars as pl
 from loopwright.data.sources.base import Asked, FileKind, SourceFile, kind_of, unreadable
 from loopwright.data.sources.places import SourceRoots, find_files
 from loopwright.data.types import SourceSpec
-from loopwright.store.blobs import BlobStore
-from loopwright.store.types import BlobRef
 from loopwright.wire.reading import reader_errors
 
 __all__ = [
@@ -24,8 +22,8 @@ __all__ = [
     "SourceRoots",
     "find_files",
     "kind_of",
-    "open_blobs",
     "open_files",
+    "open_sent",
     "signatures",
     "unreadable",
 ]
@@ -57,13 +55,13 @@ def signatures(files: Sequence[SourceFile]) -> list[tuple[int, int, int]]:
     return [(state.st_ino, state.st_size, state.st_mtime_ns) for state in states]
 
 
-def open_blobs(refs: Sequence[BlobRef], blobs: BlobStore) -> pl.LazyFrame:
-    """Return the rows of uploaded Parquet blobs, one after the other."""
-    files = [SourceFile(path, path) for path in (blobs.path(ref.digest) for ref in refs)]
+def open_sent(paths: Sequence[Path]) -> pl.LazyFrame:
+    """Return the rows of Parquet that was sent, file after file."""
+    files = [SourceFile(path, path) for path in paths]
     try:
         return kind_of(SourceSpec("parquet")).open(files, Asked(SourceSpec("parquet"), Path()))
     except reader_errors() as error:
-        raise unreadable(f"{len(refs)} uploaded blobs", error) from None
+        raise unreadable(f"{len(paths)} uploaded blobs", error) from None
 
 
 def _culprit(kind: FileKind, files: Sequence[SourceFile], asked: Asked) -> str:

@@ -4,7 +4,7 @@ Steps, jobs and rooms to the right know this alone. What is behind it is a pool 
 (``pool.py``); another executor runs them elsewhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -74,4 +74,39 @@ class Executor(Protocol):
         owner: str = "",
     ) -> CallResult:
         """Run a function from LazyFrame to LazyFrame over a Parquet file; arguments and errors as of ``call``."""
+        ...
+
+    def read(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        *,
+        roots: Sequence[Path],
+        what: str,
+        timeout_s: float = 3000.0,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> Any:
+        """Have files read by a function of the platform, which writes what it made of them to ``out``.
+
+        Args:
+            function: ``module:qualname``; called with where to write, a scratch folder, ``files`` and ``inputs``.
+            inputs: JSON by parameter name.
+            files: What it is handed.
+            out: Where what it wrote comes.
+            roots: Folders below which it reads files beside those.
+            what: What is read, for errors.
+            timeout_s: Seconds until it is ended.
+            should_stop: Asked now and then; it is ended once this says so.
+            lane: Of the job that asks.
+
+        Returns:
+            What the function returned: JSON.
+
+        Raises:
+            LoopwrightError: What the function raised.
+            InvalidInput: It crashed, took too long or too much memory. What the system killed is tried once more.
+        """
         ...

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,26 @@ START_S = 60.0
 LOG_BYTES = 64 * 1024
 MOST_ANSWER_BYTES = 32 * 1024 * 1024
 """Of JSON that a child answers: what user code may say at once, for read it takes this worker many times that."""
+Roots = tuple[tuple[Path, tuple[int, int] | None], ...]
+"""Folders, with device and number of each on the disk: walls stand around what a folder was, not around its name."""
 ALIVE: set[int] = set()
 """Numbers of the children of this process; changed while ``orphans.LOCK`` is held."""
 _GLANCE_S = 0.25
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Ended(StepFailed):
+    """A child is gone in the middle of a call.
+
+    Args:
+        who: The step, or the process of the step.
+        how: What became of it, such as ``ended by SIGKILL``.
+        may_be_chance: It was killed by nobody of ours: the system may have needed memory for something else.
+    """
+
+    def __init__(self, who: str, how: str, *, may_be_chance: bool = False, **parts: Any) -> None:
+        super().__init__(f"{who} {how}", **parts)
+        self.how, self.may_be_chance = how, may_be_chance
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -52,6 +68,8 @@ class Child:
         enclosure: How it is shut in; None if it is not.
         more: A further folder that it may write to.
         owner: The project whose code it is; empty for functions of the platform.
+        roots: The folders below which it reads files of sources, and what each of them was as it began; None if it
+            reads none.
     """
 
     def __init__(
@@ -62,8 +80,9 @@ class Child:
         enclosure: Enclosure | None = None,
         more: Path | None = None,
         owner: str = "",
+        roots: Roots | None = None,
     ) -> None:
-        self.digest, self.owner = digest, owner
+        self.digest, self.owner, self.roots = digest, owner, roots
         self.inputs, self.scratch, temporary = folder / "in", folder / "scratch", folder / "tmp"
         for own in (self.inputs, self.scratch, temporary):
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,7 +110,11 @@ class Child:
         os.close(child_writes)
         writes = [self.scratch, temporary, *([] if more is None else [more.absolute()])]
         reads = [*([Path(code)] if code else []), self.inputs]
-        walls = None if enclosure is None else enclosure.walls(reads, writes)
+        walls = None
+        if enclosure is not None and roots is not None:
+            walls = enclosure.walls_of_reader([root for root, _ in roots], reads, writes)
+        elif enclosure is not None:
+            walls = enclosure.walls(reads, writes)
         write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}, "walls": walls})
 
     def wait_ready(self) -> None:
@@ -171,20 +194,21 @@ class Child:
         if time.monotonic() >= deadline:
             self.kill()
             hint = 'give it longer: @p.step(timeout="2h"), or let it do less'
-            raise StepFailed(f"the step took longer than {timeout_s:g} s and was stopped", next_step=hint)
+            raise Ended("the step", f"took longer than {timeout_s:g} s and was stopped", next_step=hint)
         if (used := self.memory_bytes()) > most_bytes:
             self.kill()
-            message = f"the step used {used / 1e9:.1f} GB of memory and was stopped"
-            raise StepFailed(message, rule=f"at most {most_bytes / 1e9:.1f} GB", next_step="use fewer rows or columns")
+            how, rule = f"used {used / 1e9:.1f} GB of memory and was stopped", f"at most {most_bytes / 1e9:.1f} GB"
+            raise Ended("the step", how, rule=rule, next_step="use fewer rows or columns")
         if should_stop is not None and should_stop():
             self.kill()
-            raise StepFailed("the step was stopped, for its execution was cancelled")
+            raise Ended("the step", "was stopped, for its execution was cancelled")
 
     def _died(self) -> StepFailed:
         self.kill()
         code = self._process.returncode
         hint = "memory ran out, most likely: use fewer rows or columns" if code == -signal.SIGKILL else "see its log"
-        return StepFailed(f"the process of the step {how_ended(code)}", next_step=hint)
+        is_chance = code == -signal.SIGKILL
+        return Ended("the process of the step", how_ended(code), may_be_chance=is_chance, next_step=hint)
 
     def log_tail(self) -> bytes:
         """Return the end of what the last call printed."""
@@ -222,6 +246,18 @@ class Child:
                 os.close(handle)
         self._to_child = self._from_child = -1
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def marked(folders: Sequence[Path]) -> Roots:
+    """Return folders with what each of them is by now."""
+    return tuple((folder.absolute(), _mark(folder)) for folder in folders)
+
+
+def _mark(folder: Path) -> tuple[int, int] | None:
+    with contextlib.suppress(OSError):
+        status = folder.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _environment() -> dict[str, str]:

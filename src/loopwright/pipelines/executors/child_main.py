@@ -4,10 +4,12 @@ Started as ``python -m loopwright.pipelines.executors.child_main <read> <write>`
 user code prints goes to stdout and stderr, which are the log; the pipes carry nothing but frames.
 """
 
+import contextlib
 import importlib
 import linecache
 import os
 import queue
+import resource
 import signal
 import sys
 import threading
@@ -32,6 +34,7 @@ def main() -> None:
     """Serve calls until the pipe closes."""
     incoming, outgoing = int(sys.argv[1]), int(sys.argv[2])
     setup = read_frame(incoming)
+    _be_the_first_to_go()
     try:
         ready = {"ready": os.getpid(), "holds": [] if setup["walls"] is None else raise_walls(setup["walls"])}
     except (OSError, RuntimeError) as error:
@@ -47,7 +50,7 @@ def main() -> None:
     while True:
         call = calls.get()
         try:
-            answer = _transform(call) if call["operation"] == "transform" else _call(call)
+            answer = _OPERATIONS[call["operation"]](call)
         except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, is told
             answer = {"error": _describe(error, code)}
         sys.stdout.flush()
@@ -89,6 +92,28 @@ def _transform(call: dict[str, Any]) -> dict[str, Any]:
         )
     made.sink_parquet(Path(call["scratch"]) / OUT, compression="zstd")
     return {"output": None, "files": {}}
+
+
+def _read(call: dict[str, Any]) -> dict[str, Any]:
+    """Have files read by a function of the platform; it writes rows into the scratch folder."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    most = call["most_file_bytes"] if hard == resource.RLIM_INFINITY else min(call["most_file_bytes"], hard)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # every file of a source is open at once
+    scratch = Path(call["scratch"])
+    files = {name: Path(path) for name, path in call["paths"].items()}
+    told = _function(call["module"], call["qualname"])(scratch / OUT, scratch, files, **call["inputs"])
+    return {"output": told, "files": {}}
+
+
+_OPERATIONS = {"call": _call, "transform": _transform, "read": _read}
+
+
+def _be_the_first_to_go() -> None:
+    """Have the system take this process, not its worker, where memory ends before anybody has looked."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _function(module: str, qualname: str) -> Any:

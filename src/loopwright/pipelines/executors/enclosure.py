@@ -53,13 +53,31 @@ class Enclosure(msgspec.Struct, frozen=True):
         devices = _devices()
         own = [*map(str, [*reads, *writes, *self.folders])]
         opened = [*(_SYSTEM if self.mode == "strict" else ("/",)), *_interpreter(), *own, *devices]
-        homes = [path for path in home_secrets() if not any(Path(one).is_relative_to(path) for one in _interpreter())]
         return {
             "reads": opened,
             "writes": [*map(str, [*writes, *self.folders]), *devices],
-            "hidden": [*map(str, [*self.hidden, *homes])],
+            "hidden": [*map(str, self._closed())],
             "network": self.mode != "strict",
         }
+
+    def walls_of_reader(self, roots: Sequence[Path], reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
+        """Return the walls of a child that reads files of sources: whatever the mode, no network, and nothing else.
+
+        What is hidden below a root stays open to it: walls would close what comes into such a folder later too. It asks
+        of each file that it opens whether it may.
+        """
+        devices, real = _devices(), [root.resolve() for root in roots]
+        hidden = [one for one in self._closed() if not any(one.resolve().is_relative_to(root) for root in real)]
+        return {
+            "reads": [*_SYSTEM, *_interpreter(), *map(str, [*roots, *reads, *writes]), *devices],
+            "writes": [*map(str, writes), *devices],
+            "hidden": [*map(str, hidden)],
+            "network": False,
+        }
+
+    def _closed(self) -> list[Path]:
+        homes = [path for path in home_secrets() if not any(Path(one).is_relative_to(path) for one in _interpreter())]
+        return [*self.hidden, *homes]
 
 
 def hand_in(path: Path, target: Path) -> str:

@@ -8,16 +8,16 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
+from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.lanes import Lane
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.base import CallResult, Executor
-from loopwright.pipelines.executors.child import ALIVE, Child
+from loopwright.pipelines.executors.child import ALIVE, Child, Ended, Roots, marked
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
@@ -35,6 +35,26 @@ MOST_IDLE = 2
 IDLE_S = 60.0
 RETIRE_BYTES = 700 * 1024 * 1024
 """A child that holds more than this after a call is ended, so that memory goes back to the machine."""
+
+
+Sort = Literal["code", "own", "files"]
+"""Children with user code, those with the platform's own, and those that read files: none waits for another sort."""
+
+
+class _Sought(NamedTuple):
+    """What a child has to be: of which code and whose, and below which folders it reads files, if it does."""
+
+    digest: str
+    owner: str
+    roots: Roots | None
+
+    @classmethod
+    def of(cls, child: Child) -> "_Sought":
+        return cls(child.digest, child.owner, child.roots)
+
+    @property
+    def sort(self) -> Sort:
+        return "code" if self.digest else "own" if self.roots is None else "files"
 
 
 class ChildPool(Executor):
@@ -66,7 +86,7 @@ class ChildPool(Executor):
         self._idle_s = idle_s
         self._slots = {} if slots is None else dict(slots)
         self._idle: list[Child] = []
-        self._at_work: Counter[tuple[bool, Lane]] = Counter()  # by whether they have user code, and for whom
+        self._at_work: Counter[tuple[Sort, Lane]] = Counter()
         self._under_way: dict[int, float] = {}  # when each call began
         self._preparing: dict[str, threading.Thread] = {}
         self._changed = threading.Condition()
@@ -125,6 +145,31 @@ class ChildPool(Executor):
         call = {"operation": "transform", "paths": {"rows": str(rows.absolute())}, **_named(code)}
         return self._run(code.digest, call, lane, timeout_s, should_stop, out=out, owner=owner)
 
+    def read(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        *,
+        roots: Sequence[Path],
+        what: str,
+        timeout_s: float = 3000.0,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> Any:
+        """Have files read by a function of the platform in a child that does nothing else, as ``Executor`` says."""
+        paths = {name: str(path.absolute()) for name, path in files.items()}
+        call: dict[str, Any] = {"operation": "read", "inputs": inputs, "paths": paths, **_named(function)}
+        call["most_file_bytes"] = self._most_bytes  # a file of it takes no more than it may of memory
+        for is_last in (False, True):
+            try:
+                return self._run("", call, lane, timeout_s, should_stop, out=out, roots=marked(roots)).output
+            except Ended as ended:
+                if is_last or not ended.may_be_chance:
+                    raise _unread(what, ended) from None
+        raise AssertionError
+
     def close(self) -> None:
         """End the idle children; running calls end with their process."""
         with self._changed:
@@ -143,11 +188,12 @@ class ChildPool(Executor):
         folder: Path | None = None,
         out: Path | None = None,
         owner: str = "",
+        roots: Roots | None = None,
     ) -> CallResult:
         preparing = self._preparing.get(digest, threading.current_thread())
         if preparing is not threading.current_thread():
             preparing.join()
-        with self._borrowed(digest, lane, folder, owner if digest else "") as child:
+        with self._borrowed(_Sought(digest, owner if digest else "", roots), lane, folder) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
             handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
@@ -156,7 +202,7 @@ class ChildPool(Executor):
                 asked = {**self._handed_in(child, call), "scratch": str(scratch.absolute())}
                 answer = child.ask(asked, should_stop=should_stop, **limits)
                 if answer.error is not None:
-                    raise _failure(answer.error)
+                    raise _failure(answer.error) if roots is None else error_from_dict(answer.error)
                 self._keep(answer.files, scratch.absolute(), handle)
                 _copy_out(handle, out)
                 if digest and (strange := _claimed(answer.output) - {*answer.files, *call.get("paths", {})}):
@@ -185,17 +231,17 @@ class ChildPool(Executor):
                     raise Corrupt("an output file changed after it was handed over", field="return")
 
     @contextlib.contextmanager
-    def _borrowed(self, digest: str, lane: Lane, folder: Path | None, owner: str) -> Iterator[Child]:
-        child = self._take(digest, lane, owner, is_alone=folder is not None)
+    def _borrowed(self, sought: "_Sought", lane: Lane, folder: Path | None) -> Iterator[Child]:
+        child = self._take(sought, lane, is_alone=folder is not None)
         number, began_s = next(self._numbers), orphans.now_s()
         with self._changed:
             self._under_way[number] = began_s
         try:
-            child = child or self._spawn(digest, owner, folder)
+            child = child or self._spawn(sought, folder)
             yield child
         finally:
             with self._changed:
-                self._at_work[bool(digest), lane] -= 1
+                self._at_work[sought.sort, lane] -= 1
                 del self._under_way[number]
                 # What a call let go of goes with it; what began since the oldest that goes on may be of that one.
                 oldest_s = min(self._under_way.values(), default=orphans.now_s())
@@ -204,17 +250,17 @@ class ChildPool(Executor):
                 elif child is not None:
                     self._give_back(child)
                 self._changed.notify_all()
-            if digest or folder is not None:
+            if sought.digest or folder is not None:
                 orphans.end_orphans(ALIVE, oldest_s)
 
-    def _take(self, digest: str, lane: Lane, owner: str, *, is_alone: bool) -> Child | None:
-        """Return an idle child of the owner's digest, or None with the right to start one."""
-        sort = bool(digest)
+    def _take(self, sought: "_Sought", lane: Lane, *, is_alone: bool) -> Child | None:
+        """Return an idle child that is what is sought, or None with the right to start one."""
+        sort = sought.sort
         with self._changed:
             self._changed.wait_for(lambda: self._at_work[sort, lane] < self.most_at_work(lane))
             self._at_work[sort, lane] += 1
             self._bury(lambda child: not child.is_alive)
-            alike = (child for child in self._idle if (child.digest, child.owner) == (digest, owner))
+            alike = (child for child in self._idle if _Sought.of(child) == sought)
             same = None if is_alone else next(alike, None)
             if same is not None:
                 self._idle.remove(same)
@@ -226,12 +272,13 @@ class ChildPool(Executor):
         child.idle_since = time.monotonic()
         self._idle.append(child)
         self._bury(lambda one: not one.is_alive or one.memory_bytes() > RETIRE_BYTES)
-        self._keep_newest(bool(child.digest), MOST_IDLE)
+        self._keep_newest(_Sought.of(child).sort, MOST_IDLE)
         self._plan_reaping()
 
-    def _keep_newest(self, sort: bool, count: int) -> None:
-        """End the children that have idled longest, of those with user code or of those without."""
-        alike = sorted((child for child in self._idle if bool(child.digest) == sort), key=lambda one: one.idle_since)
+    def _keep_newest(self, sort: Sort, count: int) -> None:
+        """End the children of a sort that have idled longest."""
+        alike = [child for child in self._idle if _Sought.of(child).sort == sort]
+        alike.sort(key=lambda one: one.idle_since)
         surplus = alike[: max(0, len(alike) - count)]
         self._bury(lambda child: child in surplus)
 
@@ -252,12 +299,13 @@ class ChildPool(Executor):
             self._reaper = None
             self._plan_reaping()
 
-    def _spawn(self, digest: str, owner: str, more: Path | None) -> Child:
+    def _spawn(self, sought: "_Sought", more: Path | None) -> Child:
         folder = self._folder / "children" / str(next(self._numbers))
         # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
         # before, or where another's code lies, is not what runs now.
+        digest, owner, roots = sought
         code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder.absolute() / "code")) if digest else ""
-        child = Child(folder.absolute(), digest, code, self._enclosure, more, owner)
+        child = Child(folder.absolute(), digest, code, self._enclosure, more, owner, roots)
         child.wait_ready()
         return child
 
@@ -307,6 +355,17 @@ def _copy_out(handle: int, out: Path | None) -> None:
     if out is not None:
         with open_inside(handle, OUT, "return") as opened:
             shutil.copyfile(opened, out)
+
+
+def _unread(what: str, ended: Ended) -> InvalidInput:
+    """Return the error for files at which their reader ended."""
+    return InvalidInput(
+        f"{what} could not be read: the reader {ended.how}",
+        field="source",
+        value=what,
+        rule=ended.rule or "files that take no more time and memory than there is",
+        next_step="import it in parts; in a workbook, look for a cell far from all others, which makes a sheet huge",
+    )
 
 
 def _digest(target: CodeRef | str) -> str:

@@ -1,0 +1,133 @@
+"""Reading what was declared or sent, apart from the worker: what ends a reader ends the import that it was for.
+
+A file of a kilobyte may crash its reader, fill the memory or never end, and the worker does the jobs of every project.
+So a child process opens files, tells types and writes the rows as Parquet; the worker goes on from there.
+"""
+
+import resource
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+
+from loopwright.data import sources
+from loopwright.data.dtypes import dtype_text, parse_dtype
+from loopwright.data.types import ColumnSchema, ImportRequest, SourceSpec
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge, Unavailable
+from loopwright.store.work import JobContext
+from loopwright.wire.reading import reader_errors
+from loopwright.wire.sizes import check_rows_fit
+
+_FULL = "os error 27"
+"""What the reader says where a file would be larger than a process may write."""
+
+
+def read_apart(
+    context: JobContext, request: ImportRequest, known: Mapping[str, pl.DataType], out: Path
+) -> list[ColumnSchema]:
+    """Have the rows of an import written to ``out``, as Parquet; return their columns as they were read.
+
+    Args:
+        context: Of the job.
+        request: What is imported.
+        known: The dtypes that columns had when they were read before.
+        out: A file that is not there yet.
+    """
+    spec, sent = request.spec, request.blobs or []
+    what = f"{len(sent)} uploaded blobs" if request.blobs is not None else spec.source.location
+    inputs = {
+        "source": to_builtins(spec.source) if request.blobs is None else None,
+        "known": {name: dtype_text(dtype) for name, dtype in known.items()},
+        "hidden": list(spec.personal),
+        "allowed": [str(folder.absolute()) for folder in context.source_roots],
+        "closed": [str(place.absolute()) for place in context.closed],
+    }
+    files = {f"{number}": context.blobs.path(ref.digest) for number, ref in enumerate(sent)}
+    return msgspec.convert(
+        context.read("loopwright.data.reading:read", inputs, files, out, what=what), list[ColumnSchema]
+    )
+
+
+def read(
+    out: Path,
+    scratch: Path,
+    files: Mapping[str, Path],
+    *,
+    source: dict[str, Any] | None,
+    known: Mapping[str, str],
+    hidden: Sequence[str],
+    allowed: Sequence[str],
+    closed: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Write the rows of a source, or of Parquet that was sent, to ``out``; return the columns as they were read.
+
+    Args:
+        out: Where to write them.
+        scratch: An empty folder.
+        files: What was sent, in order.
+        source: The declaration; None where rows were sent.
+        known: Dtypes of columns when they were read before.
+        hidden: Columns whose values stand in no error.
+        allowed: Folders below which sources may lie.
+        closed: What is closed in them all the same.
+
+    Raises:
+        InvalidInput: The files cannot be read; says why without a word of what stands in them.
+        TooLarge: The rows do not fit.
+        Unavailable: The files changed as they were read.
+    """
+    spec = SourceSpec("parquet") if source is None else msgspec.convert(source, SourceSpec)
+    dtypes = {name: parse_dtype(dtype) for name, dtype in known.items()}
+    asked = sources.Asked(spec, scratch, dtypes, hidden)
+    place = spec.location or "the rows that were sent"
+    try:
+        if source is None:
+            return _write(sources.open_sent(list(files.values())), dtypes, out)
+        roots = sources.SourceRoots([Path(folder) for folder in allowed], [Path(one) for one in closed])
+        with sources.find_files(spec, roots) as found:
+            before = sources.signatures(found)
+            columns = _write(sources.open_files(found, asked), dtypes, out)
+            if sources.signatures(found) != before:
+                step = "import again"
+                raise Unavailable("the files changed while they were read", field="source", next_step=step)
+            return columns
+    except LoopwrightError:
+        raise
+    except reader_errors() as error:
+        if _FULL in str(error) or getattr(error, "errno", 0) == 27:
+            raise _too_large(place) from None
+        raise sources.unreadable(place, error) from None
+    except Exception as error:  # noqa: BLE001 - what a reader says may quote the file, so its words end here
+        raise sources.unreadable(place, error) from None
+
+
+def _write(rows: pl.LazyFrame, known: Mapping[str, pl.DataType], out: Path) -> list[dict[str, Any]]:
+    check_rows_fit(rows)
+    columns = _columns(rows, known)
+    rows.sink_parquet(out, compression="zstd", compression_level=1)
+    return columns
+
+
+def _columns(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> list[dict[str, Any]]:
+    """Return columns as they were read; what is open here, and what was there before alone, is as it was before."""
+    found = dict(rows.collect_schema())
+    merged = {name: known.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in found.items()}
+    columns = []
+    for name, dtype in {**known, **merged}.items():
+        with suppress(InvalidInput):  # what no dataset can hold the transform has to replace
+            columns.append(dict(to_builtins(ColumnSchema(name, dtype_text(dtype)))))
+    return columns
+
+
+def _too_large(place: str) -> TooLarge:
+    return TooLarge(
+        "these rows take more room on the disk than they may in memory",
+        field="source",
+        value=place,
+        rule=f"at most {resource.getrlimit(resource.RLIMIT_FSIZE)[0] / 1e9:.1f} GB on this machine",
+        next_step="import them in several parts",
+    )
