@@ -11,11 +11,12 @@ import polars as pl
 import pytest
 
 from loopwright.data import SourceSpec, reading
+from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput, TooLarge, Unavailable
 from loopwright.pipelines import ChildPool
 from tests.data.conftest import rows_of, weather, weather_spec
 from tests.data.sources.test_excel import workbook
-from tests.inprocess import InProcessWorker
+from tests.inprocess import InProcessWorker, read_here
 
 Call = Callable[..., Any]
 
@@ -82,7 +83,9 @@ def read_one(path: Path, tmp_path: Path) -> pl.DataFrame:
     out, scratch = tmp_path / "out.parquet", tmp_path / "scratch"
     scratch.mkdir(exist_ok=True)
     source = {"kind": "csv", "location": str(path)}
-    reading.read(out, scratch, {}, source=source, known={}, hidden=[], allowed=[str(tmp_path)], closed=[])
+    reading.read(
+        out, scratch, {}, source=source, place="a.csv", known={}, hidden=[], allowed=[str(tmp_path)], closed=[]
+    )
     return pl.read_parquet(out)
 
 
@@ -123,3 +126,35 @@ def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
         read_one(tmp_path / "a.csv", tmp_path)
     monkeypatch.undo()
     assert read_one(tmp_path / "a.csv", tmp_path)["a"].to_list() == [1, 2]
+
+
+def test_what_a_transform_returns_is_read_apart_too(
+    call: Call, worker: InProcessWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is user code's word: a file that ends its reader would end the worker."""
+    (worker.state_dir / "stations.py").write_text("def same(rows):\n    return rows\n")
+    (tmp_path / "rows").mkdir()
+    weather(1).write_csv(tmp_path / "rows" / "1.csv")
+    code = CodeRef("0" * 64, "stations", "same", "f" * 64)
+    call("data.declare", spec=weather_spec(source=SourceSpec("csv", str(tmp_path / "rows")), transform=code))
+    call("data.start_import", dataset="weather")
+
+    def crash(function: str, inputs: Any, files: Any, out: Path, *, what: str) -> Any:
+        if what.startswith("what the transform"):
+            raise InvalidInput(f"{what} could not be read: the reader ended by SIGABRT")
+        return read_here(function, inputs, files, out, what=what)
+
+    worker.read = crash
+    opened = pl.read_parquet
+    monkeypatch.setattr(pl, "read_parquet", lambda path, **options: opened(_ours(path), **options))
+    (job,) = worker.run_all()
+    assert job.error["message"] == "what the transform returned could not be read: the reader ended by SIGABRT"
+    worker.read = read_here
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert job.error is None
+
+
+def _ours(path: Path) -> Path:
+    assert path.name != "out.parquet", "a file that user code wrote was opened in the worker"
+    return path

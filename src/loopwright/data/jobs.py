@@ -14,7 +14,7 @@ from loopwright.data.diff import diff_versions
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
-from loopwright.data.reading import read_apart
+from loopwright.data.reading import read_again, read_apart
 from loopwright.data.types import ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound
@@ -93,7 +93,8 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
         raw = [] if before is None else before.raw
     elif spec.transform is not None:
         context.transform(spec.transform, given, out)
-        given = out
+        given = folder / "rows.parquet"
+        read_again(context, out, given)  # user code may have written anything
     try:
         check_rows_fit(pl.scan_parquet(given, glob=False))
         return pl.read_parquet(given, glob=False), raw

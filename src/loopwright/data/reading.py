@@ -22,6 +22,7 @@ from loopwright.store.work import JobContext
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit
 
+_READER = "loopwright.data.reading:read"
 _FULL = "os error 27"
 """What the reader says where a file would be larger than a process may write."""
 
@@ -41,15 +42,21 @@ def read_apart(
     what = f"{len(sent)} uploaded blobs" if request.blobs is not None else spec.source.location
     inputs = {
         "source": to_builtins(spec.source) if request.blobs is None else None,
+        "place": "the rows that were sent" if request.blobs is not None else spec.source.location,
         "known": {name: dtype_text(dtype) for name, dtype in known.items()},
         "hidden": list(spec.personal),
         "allowed": [str(folder.absolute()) for folder in context.source_roots],
         "closed": [str(place.absolute()) for place in context.closed],
     }
     files = {f"{number}": context.blobs.path(ref.digest) for number, ref in enumerate(sent)}
-    return msgspec.convert(
-        context.read("loopwright.data.reading:read", inputs, files, out, what=what), list[ColumnSchema]
-    )
+    return msgspec.convert(context.read(_READER, inputs, files, out, what=what), list[ColumnSchema])
+
+
+def read_again(context: JobContext, given: Path, out: Path) -> None:
+    """Have the rows of a Parquet file that user code wrote written to ``out`` by a reader of ours."""
+    what = "what the transform returned"
+    nothing: dict[str, Any] = {"known": {}, "hidden": [], "allowed": [], "closed": []}
+    context.read(_READER, {"source": None, "place": what, **nothing}, {"0": given}, out, what=what)
 
 
 def read(
@@ -58,6 +65,7 @@ def read(
     files: Mapping[str, Path],
     *,
     source: dict[str, Any] | None,
+    place: str,
     known: Mapping[str, str],
     hidden: Sequence[str],
     allowed: Sequence[str],
@@ -69,7 +77,8 @@ def read(
         out: Where to write them.
         scratch: An empty folder.
         files: What was sent, in order.
-        source: The declaration; None where rows were sent.
+        source: The declaration; None for Parquet that was sent.
+        place: What is read, for errors.
         known: Dtypes of columns when they were read before.
         hidden: Columns whose values stand in no error.
         allowed: Folders below which sources may lie.
@@ -83,7 +92,6 @@ def read(
     spec = SourceSpec("parquet") if source is None else msgspec.convert(source, SourceSpec)
     dtypes = {name: parse_dtype(dtype) for name, dtype in known.items()}
     asked = sources.Asked(spec, scratch, dtypes, hidden)
-    place = spec.location or "the rows that were sent"
     try:
         if source is None:
             return _write(sources.open_sent(list(files.values())), dtypes, out)
