@@ -173,3 +173,20 @@ def test_minutes_have_a_table_of_their_own(caller: HttpCaller, tmp_path: Path) -
     assert 5.0 < float(month.split()[2]) == float(mean.split()[2]) < 200.0
     assert "RMSE on" in said
     assert " 0 differ" in said
+
+
+def test_columns_become_known_one_after_the_other(caller: HttpCaller, tmp_path: Path) -> None:
+    """A feature of what is known at once, beside one of what is known after landing: served and computed are equal."""
+    view = 'p.aggregates(flights, entity="origin", over=["6h"], name="busy", miles=lw.agg.sum("distance"))'
+    early = {"[asked, at_origin, *recent]": f"[asked, at_origin, *recent, {view}]"}
+    file = write_slice(tmp_path / "project", SHORTER | ONCE | early)
+    file.write_text(file.read_text().replace('lw.Project("flights"', 'lw.Project("early"'))
+    remote = imported(file, caller)
+    backtested = remote.deployment("late").backtest("2013-02-25T00:00Z", "2013-02-26T06:00Z", keep_project=True)
+    table = backtested.wait().closing.table
+    assert table["skew_rows_checked"] >= 500
+    assert table["skew_rows_unequal"] == 0
+    played = Remote(str(backtested.refresh().record.scratch), caller)
+    operations = {version.operation for version in played.call("data.versions", dataset="flights")}
+    assert operations == {"replace", "append", "complete"}
+    played.call("loop.delete_project", name=played.project, reason="it was looked at")

@@ -38,6 +38,7 @@ from loopwright.data.types import (
     ImportRequest,
     ImportResult,
     KnownAt,
+    Operation,
     SourceSpec,
     SpecChange,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "ImportedRows",
     "KnownAt",
     "LateFeed",
+    "Operation",
     "SourceSpec",
     "SpecChange",
     "VersionQuarantined",

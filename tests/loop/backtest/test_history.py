@@ -6,6 +6,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from loopwright.features import Aggregate
 from loopwright.kernel.clock import DAY_US, HOUR_US, parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.backtest.history import known_by, requests_of, streams_of
@@ -27,18 +28,18 @@ ROWS = pl.DataFrame(
 
 
 def test_a_row_is_known_once_it_is_complete_or_a_day_later() -> None:
-    assert known_by(FLIGHTS, ROWS, START_US)["id"].to_list() == ["early"]
+    assert known_by(PROJECT, FLIGHTS, ROWS, START_US)["id"].to_list() == ["early"]
     [stream] = streams_of(PROJECT, {"flights": ROWS})
     assert stream.between(START_US, START_US + 3 * HOUR_US).is_empty()
     assert stream.between(START_US, START_US + DAY_US)["id"].to_list() == ["landed"]
     assert stream.between(START_US + DAY_US, START_US + 2 * DAY_US)["id"].to_list() == ["never"]
     with pytest.raises(InvalidInput, match="nothing of dataset flights was known by then"):
-        known_by(FLIGHTS, ROWS, START_US - DAY_US)
+        known_by(PROJECT, FLIGHTS, ROWS, START_US - DAY_US)
 
 
 def test_rows_without_a_moment_were_there_from_the_start() -> None:
     timeless = msgspec.structs.replace(FLIGHTS, time=None, known_at={})
-    assert known_by(timeless, ROWS, START_US).height == ROWS.height
+    assert known_by(PROJECT, timeless, ROWS, START_US).height == ROWS.height
     assert streams_of(msgspec.structs.replace(PROJECT, datasets=[timeless]), {"flights": ROWS}) == []
 
 
@@ -51,3 +52,21 @@ def test_each_row_of_the_stretch_is_the_request_it_was_without_its_outcome() -> 
     assert (outcomes, last_label_at) == ([(False, landed_at), (None, None)], landed_at)
     with pytest.raises(InvalidInput, match="no row in this stretch"):
         requests_of(PROJECT, {"flights": ROWS}, START_US + DAY_US, START_US + 2 * DAY_US)
+
+
+def test_a_row_whose_columns_are_read_before_the_last_comes_column_by_column() -> None:
+    by_carrier = msgspec.structs.replace(PROJECT.views[0], aggregates=[Aggregate("asked", "count", "carrier")])
+    early = msgspec.structs.replace(PROJECT, views=[by_carrier])
+    [stream] = streams_of(early, {"flights": ROWS})
+    [pushed] = stream.between(START_US, START_US + HOUR_US).to_dicts()
+    assert (pushed["id"], pushed["carrier"], pushed["is_late"], pushed["landed_at"]) == ("landed", "AA", None, None)
+    assert pushed.keys() == set(ROWS.columns)
+    [again] = stream.between(START_US + 3 * HOUR_US, START_US + 4 * HOUR_US).to_dicts()
+    assert (again["id"], again["is_late"], again["landed_at"]) == ("landed", False, START + timedelta(hours=4))
+    assert stream.between(START_US + 4 * HOUR_US, START_US + 9 * DAY_US).is_empty()
+    assert stream.first_between(START_US, START_US + DAY_US)["is_late"].to_list() == [False, None]
+    assert stream.completed_between(START_US, START_US + DAY_US) == []
+    [later] = stream.completed_between(START_US + HOUR_US, START_US + DAY_US)
+    assert later.to_dicts() == [{"id": "landed", "is_late": False, "landed_at": START + timedelta(hours=4)}]
+    seen = known_by(early, FLIGHTS, ROWS, START_US - 2 * HOUR_US)
+    assert seen.select("id", "is_late").rows() == [("early", None)]

@@ -4,8 +4,8 @@ The demo and the backtest are this driver on different streams. Nothing here kno
 whether a person's client plays or a job of the platform.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -39,6 +39,10 @@ class PlayedDataset(Protocol):
         """Start a version with more rows."""
         ...
 
+    def complete(self, rows: Any, *, reason: str = "") -> Any:
+        """Start a version in which rows say more."""
+        ...
+
 
 class World(Protocol):
     """The project in which history is played."""
@@ -56,26 +60,74 @@ class World(Protocol):
         ...
 
 
+class Late(NamedTuple):
+    """Columns of a stream that become known at a moment of their own, in a column that is not sent (Datetime UTC)."""
+
+    known_at: str
+    columns: list[str]
+
+
 class Stream:
     """Rows of a dataset in the order in which they became known.
 
     Args:
         dataset: Its name.
         rows: Raw rows as a source would send them.
-        known_at: Column of ``rows`` with the moment each row was complete (Datetime UTC); it is not sent.
+        known_at: Column of ``rows`` with the moment at which each row was first known (Datetime UTC); it is not sent.
+        late: Columns that come later than their row; they are missing until then.
+        key: Columns that name a row, where some come late.
     """
 
-    def __init__(self, dataset: str, rows: "pl.DataFrame", known_at: str) -> None:
+    def __init__(
+        self, dataset: str, rows: "pl.DataFrame", known_at: str, late: Sequence[Late] = (), key: Sequence[str] = ()
+    ) -> None:
         self.dataset = dataset
+        self._late, self._key = list(late), list(key)
         ordered = rows.sort(known_at, maintain_order=True)
         self._moments = ordered[known_at].dt.epoch("us").to_numpy()
         self._rows = ordered.drop(known_at)
 
     def between(self, start_at: int, end_at: int) -> "pl.DataFrame":
-        """Return the rows that became known in ``(start_at, end_at]``."""
-        first = int(self._moments.searchsorted(start_at, side="right"))
-        last = int(self._moments.searchsorted(end_at, side="right"))
-        return self._rows[first:last]
+        """Return the rows of which anything became known in ``(start_at, end_at]``, as they were known at its end."""
+        import polars as pl
+
+        first, last = self._places(start_at, end_at)
+        new = self._rows[first:last]
+        if not self._late:
+            return new
+        before = self._rows[:first]
+        came = [self._came(part, start_at, end_at) for part in self._late]
+        return self._as_known(pl.concat([new, before.filter(pl.any_horizontal(came))]), end_at)
+
+    def first_between(self, start_at: int, end_at: int) -> "pl.DataFrame":
+        """Return the rows that were first known in ``(start_at, end_at]``, as they were known at its end."""
+        first, last = self._places(start_at, end_at)
+        return self._as_known(self._rows[first:last], end_at)
+
+    def completed_between(self, start_at: int, end_at: int) -> "list[pl.DataFrame]":
+        """Return keys and columns that became known in ``(start_at, end_at]`` of rows that were known before."""
+        before = self._rows[: self._places(start_at, end_at)[0]]
+        parts = [(part, before.filter(self._came(part, start_at, end_at))) for part in self._late]
+        return [rows.select(*self._key, *part.columns) for part, rows in parts if rows.height]
+
+    def _places(self, start_at: int, end_at: int) -> tuple[int, int]:
+        first, last = (int(self._moments.searchsorted(at, side="right")) for at in (start_at, end_at))
+        return first, last
+
+    @staticmethod
+    def _came(part: Late, start_at: int, end_at: int) -> "pl.Expr":
+        import polars as pl
+
+        at = pl.col(part.known_at).dt.epoch("us")
+        return ((at > start_at) & (at <= end_at)).fill_null(value=False)
+
+    def _as_known(self, rows: "pl.DataFrame", at_us: int) -> "pl.DataFrame":
+        import polars as pl
+
+        for part in self._late:
+            is_known = pl.col(part.known_at).dt.epoch("us") <= at_us
+            rows = rows.with_columns(pl.when(is_known).then(name).otherwise(None).alias(name) for name in part.columns)
+        return rows.drop([part.known_at for part in self._late])
 
 
 class Requests:
@@ -193,7 +245,10 @@ class Replay:
 
     def _append(self, start_at: int, end_at: int) -> None:
         for stream in self._streams:
-            rows = stream.between(start_at, end_at)
+            dataset, reason = self._world.dataset(stream.dataset), "what became known in the day before"
+            rows = stream.first_between(start_at, end_at)
             if rows.height:
-                self._world.dataset(stream.dataset).append(rows, reason="what became known in the day before")
+                dataset.append(rows, reason=reason)
                 self.tally.appends += 1
+            for rows in stream.completed_between(start_at, end_at):
+                dataset.complete(rows, reason=reason)

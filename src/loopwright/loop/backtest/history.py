@@ -2,25 +2,29 @@
 
 import polars as pl
 
-from loopwright.data import DatasetSpec
+from loopwright import features
+from loopwright.data import DatasetSpec, KnownAt
 from loopwright.kernel.errors import InvalidInput
-from loopwright.loop.backtest.driver import Requests, Stream
+from loopwright.loop.backtest.driver import Late, Requests, Stream
 from loopwright.loop.backtest.narrowing import first_training
 from loopwright.loop.types import ProjectSpec
 
 _COMPLETE = "_complete_at"
+_LONG_AGO = -(2**62)
 
 Frames = dict[str, pl.DataFrame]
 """Rows of datasets by name, as they are stored: their transform has made them."""
 
 
-def known_by(dataset: DatasetSpec, rows: pl.DataFrame, at_us: int) -> pl.DataFrame:
-    """Return the rows that were complete at a moment (microseconds UTC).
+def known_by(spec: ProjectSpec, dataset: DatasetSpec, rows: pl.DataFrame, at_us: int) -> pl.DataFrame:
+    """Return the rows as they were known at a moment (microseconds UTC).
 
     Raises:
         InvalidInput: None was.
     """
-    known = rows.filter(_complete_at(dataset, at_us) <= _moment(at_us))
+    if dataset.time is None:  # its rows have been there from the start
+        return rows
+    known = _stream(spec, dataset, rows).first_between(_LONG_AGO, at_us)
     if known.height == 0:
         message = f"nothing of dataset {dataset.name} was known by then"
         raise InvalidInput(message, field="start_at", next_step="start later")
@@ -29,11 +33,43 @@ def known_by(dataset: DatasetSpec, rows: pl.DataFrame, at_us: int) -> pl.DataFra
 
 def streams_of(spec: ProjectSpec, frames: Frames) -> list[Stream]:
     """Return the datasets that grow; those without a time are complete from the start."""
-    timed = [dataset for dataset in spec.datasets if dataset.time is not None]
-    return [
-        Stream(dataset.name, frames[dataset.name].with_columns(_complete_at(dataset, 0)), _COMPLETE)
-        for dataset in timed
-    ]
+    return [_stream(spec, each, frames[each.name]) for each in spec.datasets if each.time is not None]
+
+
+def _stream(spec: ProjectSpec, dataset: DatasetSpec, rows: pl.DataFrame) -> Stream:
+    """Return rows as they became known: as a whole, or column by column where a feature reads one before the last."""
+    late = _late_columns(dataset)
+    if not _is_read_early(spec, dataset, late):
+        return Stream(dataset.name, rows.with_columns(_complete_at(dataset)), _COMPLETE)
+    first = dataset.known_at.get("*") or KnownAt(str(dataset.time))
+    parts = [Late(f"{_COMPLETE}_{number}", columns) for number, columns in enumerate(late.values())]
+    moments = [_at(known).alias(part.known_at) for known, part in zip(late, parts, strict=True)]
+    known = rows.with_columns(pl.coalesce(_at(first), dataset.time).alias(_COMPLETE), *moments)
+    return Stream(dataset.name, known, _COMPLETE, parts, dataset.key)
+
+
+def _late_columns(dataset: DatasetSpec) -> dict[KnownAt, list[str]]:
+    """Return the columns that are declared as known at a moment of their own, by that; the moment comes with them."""
+    late: dict[KnownAt, list[str]] = {}
+    early = {*dataset.key, dataset.time, *(known.column for name, known in dataset.known_at.items() if name == "*")}
+    for column, known in dataset.known_at.items():
+        if column != "*":
+            late.setdefault(known, []).append(column)
+    for known, columns in late.items():
+        if known.column not in early and not any(known.column in named for named in late.values()):
+            columns.append(known.column)
+    return late
+
+
+def _is_read_early(spec: ProjectSpec, dataset: DatasetSpec, late: dict[KnownAt, list[str]]) -> bool:
+    """Say whether a feature reads a column that is known before the whole row is."""
+    read = {
+        column for view in spec.views if view.dataset == dataset.name for column in features.plans.used_columns(view)
+    }
+    groups = [set(columns) for columns in late.values()]
+    is_late = {column for columns in groups for column in columns}
+    # One moment for all that is read is that of the whole row, unless there are others.
+    return bool(read) and bool(late) and (len(groups) > 1 or not read <= is_late)
 
 
 def requests_of(spec: ProjectSpec, frames: Frames, start_at: int, end_at: int) -> tuple[Requests, int]:
@@ -72,17 +108,15 @@ def requests_of(spec: ProjectSpec, frames: Frames, start_at: int, end_at: int) -
     return Requests(rows, event_at="event_at", label="_label", label_at="_label_at"), int(last or 0)  # type: ignore[arg-type]
 
 
-def _complete_at(dataset: DatasetSpec, start_at: int) -> pl.Expr:
-    """Return when a row is complete: at the last of its known-at moments, or a day after the event.
-
-    Rows of a dataset without a time have been there from the start.
-    """
-    if dataset.time is None:
-        return _moment(start_at).alias(_COMPLETE)
-    event = pl.col(dataset.time)
-    moments = [pl.col(known.column) + pl.duration(microseconds=known.after_us) for known in dataset.known_at.values()]
-    late = [pl.coalesce(moment, event + pl.duration(days=1)) for moment in moments]
+def _complete_at(dataset: DatasetSpec) -> pl.Expr:
+    """Return when a row is complete: at the last of its known-at moments, or a day after the event."""
+    event = pl.col(str(dataset.time))
+    late = [pl.coalesce(_at(known), event + pl.duration(days=1)) for known in dataset.known_at.values()]
     return pl.max_horizontal(event, *late).alias(_COMPLETE)
+
+
+def _at(known: KnownAt) -> pl.Expr:
+    return pl.col(known.column) + pl.duration(microseconds=known.after_us)
 
 
 def _moment(at_us: int) -> pl.Expr:

@@ -95,7 +95,7 @@ def _seed(world: ScratchWorld, spec: ProjectSpec, frames: Frames, start_at: int,
     tell("importing what was known at the start")
     started = []
     for dataset in spec.datasets:
-        known = history.known_by(dataset, frames[dataset.name], start_at)
+        known = history.known_by(spec, dataset, frames[dataset.name], start_at)
         started.append(world.dataset(dataset.name).append(known, replace=True, reason="what was known at the start"))
     for job in started:
         world.wait(job)

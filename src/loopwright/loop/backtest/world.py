@@ -84,15 +84,18 @@ class ScratchDataset:
 
     def append(self, rows: pl.DataFrame, *, reason: str = "", replace: bool = False) -> Job:
         """Start a version with more rows, or with these alone."""
+        return self._import(rows, "replace" if replace else "append", reason)
+
+    def complete(self, rows: pl.DataFrame, *, reason: str = "") -> Job:
+        """Start a version in which rows say more."""
+        return self._import(rows, "complete", reason)
+
+    def _import(self, rows: pl.DataFrame, operation: data.Operation, reason: str) -> Job:
         body = io.BytesIO()
         rows.write_parquet(body, compression="zstd", compression_level=1)
         blob = self._project.put_blob(body.getvalue())
         return self._project.call(
-            data.start_import,
-            dataset=self._name,
-            operation="replace" if replace else "append",
-            blobs=[blob],
-            reason=reason,
+            data.start_import, dataset=self._name, operation=operation, blobs=[blob], reason=reason
         )
 
 
