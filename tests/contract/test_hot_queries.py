@@ -6,6 +6,7 @@ Benchmarks tell how long that takes with a million rows; here the plans of SQLit
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Ask], 
                 driver.set_trace_callback(None)
 
         dispatcher.write("flights", SERVICE_ACTOR, work)
-        with sqlite3.connect(file) as reader:
+        with closing(sqlite3.connect(file)) as reader, reader:
             told = [s for s in statements if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)", s)]
             assert told, statements
             return [str(row[3]) for s in told for row in reader.execute(f"EXPLAIN QUERY PLAN {s}")]

@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,7 +135,7 @@ class World:
     def _found(self, calls: Calls) -> None:
         """Make the database and the project, and plan the first tick."""
         database = open_sqlite(self.file)
-        with sqlite3.connect(self.file) as connection:
+        with closing(sqlite3.connect(self.file)) as connection, connection:
             connection.execute("PRAGMA synchronous=OFF")
         dispatcher = Dispatcher(database, FixedClock(START_US))
         with database.engine.connect() as connection:

@@ -3,6 +3,7 @@
 import random
 import sqlite3
 import threading
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ weather_rows = st.lists(
 
 
 def state(store: SqliteOnlineStore) -> list[Any]:
-    with sqlite3.connect(store.path) as connection:
+    with closing(sqlite3.connect(store.path)) as connection, connection:
         rows = connection.execute("SELECT * FROM online ORDER BY 1, 2").fetchall()
     connection.close()
     return rows
@@ -426,7 +427,7 @@ def filled(store: SqliteOnlineStore, small: Any, view: BoundView) -> None:
 
 def made_before(path: Path) -> None:
     """Make the file of a store that keeps the room of what is dropped."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.executescript(SCHEMA)
     connection.close()
@@ -446,7 +447,7 @@ def test_room_of_what_was_dropped_goes_back_to_the_disk(
         filled(store, small, view)
     before = state(gateway)
     assert store.forget(dropped.key) == 4_000
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     connection.close()
     size_bytes = path.stat().st_size

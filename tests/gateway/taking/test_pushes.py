@@ -1,5 +1,6 @@
 """A push is in the log and in the features, or in neither."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ def view(key: str, spec: DatasetPushSpec) -> BoundView:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> online.OnlineStore:
-    return online.open_online_store(str(tmp_path / "online.sqlite"))
+def store(tmp_path: Path) -> Iterator[online.OnlineStore]:
+    opened = online.open_online_store(str(tmp_path / "online.sqlite"))
+    yield opened
+    opened.close()
 
 
 def target(store: online.OnlineStore, views: list[BoundView], spec: DatasetPushSpec = SPEC) -> PushTarget:
