@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,24 @@ def test_missing_columns_are_named(scorer: Scorer) -> None:
     started = scorer.start(ROWS.drop("distance"), id_column="nr")
     with pytest.raises(InvalidInput, match="distance, nr"):
         scorer.run_job(started)
+
+
+def test_rows_that_end_their_reader_fail_their_own_job_alone(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller sent is opened in a child; the worker sees what that wrote."""
+    job = scorer.loop("serving.start_score", deployment="late", input=scorer.blobs.put(b"PAR1 and no rows PAR1"))
+    scorer.read = partial(scorer.children.read, roots=[])
+    opened: list[str] = []
+    scan = pl.scan_parquet
+
+    def note(path: Any, **options: Any) -> pl.LazyFrame:
+        opened.append(str(path))
+        return scan(path, **options)
+
+    monkeypatch.setattr(pl, "scan_parquet", note)
+    with pytest.raises(InvalidInput, match="these rows cannot be read") as refused:
+        scorer.run_job(job)
+    assert (refused.value.value, opened) == ("the rows to score", [])
+    assert scorer.run_job(scorer.start())["rows"] == 3  # type: ignore[index]
 
 
 def test_no_rows_are_no_answers(scorer: Scorer) -> None:

@@ -19,6 +19,7 @@ from loopwright.data.events import (
     VersionReady,
 )
 from loopwright.data.quarantine import check_usable, explain_quarantine
+from loopwright.data.reading import read_again
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.types import (
     VERSION_STATES,
@@ -115,6 +116,7 @@ __all__ = [
     "profiles",
     "quality",
     "read",
+    "read_again",
     "release_quarantine",
     "released_versions",
     "require_version",

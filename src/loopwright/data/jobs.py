@@ -94,7 +94,7 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     elif spec.transform is not None:
         context.transform(spec.transform, given, out)
         given = folder / "rows.parquet"
-        read_again(context, out, given)  # user code may have written anything
+        read_again(context, out, given, what="what the transform returned")  # user code may have written anything
     try:
         check_rows_fit(pl.scan_parquet(given, glob=False))
         return pl.read_parquet(given, glob=False), raw

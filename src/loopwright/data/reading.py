@@ -5,8 +5,8 @@ So a child process opens files, tells types and writes the rows as Parquet; the 
 """
 
 import resource
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from loopwright.store.work import JobContext
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit
 
-_READER = "loopwright.data.reading:read"
+_PACKED: Any = {"compression": "zstd", "compression_level": 1}
 _FULL = "os error 27"
 """What the reader says where a file would be larger than a process may write."""
 
@@ -49,14 +49,32 @@ def read_apart(
         "closed": [str(place.absolute()) for place in context.closed],
     }
     files = {f"{number}": context.blobs.path(ref.digest) for number, ref in enumerate(sent)}
-    return msgspec.convert(context.read(_READER, inputs, files, out, what=what), list[ColumnSchema])
+    return msgspec.convert(
+        context.read("loopwright.data.reading:read", inputs, files, out, what=what), list[ColumnSchema]
+    )
 
 
-def read_again(context: JobContext, given: Path, out: Path) -> None:
-    """Have the rows of a Parquet file that user code wrote written to ``out`` by a reader of ours."""
-    what = "what the transform returned"
-    nothing: dict[str, Any] = {"known": {}, "hidden": [], "allowed": [], "closed": []}
-    context.read(_READER, {"source": None, "place": what, **nothing}, {"0": given}, out, what=what)
+def read_again(context: JobContext, given: Path, out: Path, *, what: str) -> None:
+    """Have the rows of a Parquet file that somebody else wrote written to ``out`` by a reader of ours, as they are.
+
+    Args:
+        context: Of the job.
+        given: The file.
+        out: A file that is not there yet.
+        what: What it is, for errors.
+    """
+    context.read("loopwright.data.reading:write_again", {"place": what}, {"0": given}, out, what=what)
+
+
+def write_again(out: Path, scratch: Path, files: Mapping[str, Path], *, place: str) -> None:
+    """Write the rows of Parquet to ``out``, as they are.
+
+    Raises:
+        InvalidInput: It cannot be read.
+    """
+    del scratch
+    with _telling(place):
+        pl.scan_parquet(list(files.values()), glob=False).sink_parquet(out, **_PACKED)
 
 
 def read(
@@ -92,7 +110,7 @@ def read(
     spec = SourceSpec("parquet") if source is None else msgspec.convert(source, SourceSpec)
     dtypes = {name: parse_dtype(dtype) for name, dtype in known.items()}
     asked = sources.Asked(spec, scratch, dtypes, hidden)
-    try:
+    with _telling(place):
         if source is None:
             return _write(sources.open_sent(list(files.values())), dtypes, out)
         roots = sources.SourceRoots([Path(folder) for folder in allowed], [Path(one) for one in closed])
@@ -103,20 +121,27 @@ def read(
                 step = "import again"
                 raise Unavailable("the files changed while they were read", field="source", next_step=step)
             return columns
+
+
+@contextmanager
+def _telling(place: str) -> Iterator[None]:
+    """Make errors of what a reader says of files, without its words: they may quote the file."""
+    try:
+        yield
     except LoopwrightError:
         raise
     except reader_errors() as error:
         if _FULL in str(error) or getattr(error, "errno", 0) == 27:
             raise _too_large(place) from None
         raise sources.unreadable(place, error) from None
-    except Exception as error:  # noqa: BLE001 - what a reader says may quote the file, so its words end here
+    except Exception as error:  # noqa: BLE001 - whatever a library raises
         raise sources.unreadable(place, error) from None
 
 
 def _write(rows: pl.LazyFrame, known: Mapping[str, pl.DataType], out: Path) -> list[dict[str, Any]]:
     check_rows_fit(rows)
     columns = _columns(rows, known)
-    rows.sink_parquet(out, compression="zstd", compression_level=1)
+    rows.sink_parquet(out, **_PACKED)
     return columns
 
 

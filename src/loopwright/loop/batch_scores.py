@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from loopwright.data import read_again
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.kernel.ids import encode_ulid
@@ -29,10 +30,12 @@ def score(context: PipelineContext, spec: ScoreSpec) -> dict[str, Any]:
     """Score a Parquet blob with one model version: into the prediction log, and as a blob of answers."""
     task = context.job
     version = context.call(get_version, model=spec.model, version=spec.version)
-    rows = pl.scan_parquet(context.blobs.path(spec.input.digest))
-    needed = _needed_columns(rows, spec, version)
-    count = rows.select(pl.len()).collect().item()
     with tempfile.TemporaryDirectory() as name:
+        given = Path(name, "rows.parquet")  # what a caller sent may end whoever reads it
+        read_again(context, context.blobs.path(spec.input.digest), given, what="the rows to score")
+        rows = pl.scan_parquet(given, glob=False)
+        needed = _needed_columns(rows, spec, version)
+        count = rows.select(pl.len()).collect().item()
         answers = [Path(name, "0.parquet")]
         pl.DataFrame(schema=_ANSWERS).write_parquet(answers[0])
         for seq, begin in enumerate(range(0, count, SCORE_ROWS)):
