@@ -284,6 +284,17 @@ class SqliteOnlineStore:
         if connection is not None and self._of_thread.file == self._file():
             return connection
         connection = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
+        try:
+            self._prepare(connection)
+        except sqlite3.Error:  # no store, or one that cannot be written
+            connection.close()
+            raise
+        self._of_thread.connection, self._of_thread.file = connection, self._file()
+        self._opened.append(connection)
+        return connection
+
+    @staticmethod
+    def _prepare(connection: sqlite3.Connection) -> None:
         # A power cut may take the last rows under NORMAL; everything here can be filled again.
         if _pragma(connection, "page_count") == 0:  # ahead of all others, which make the file
             connection.execute(RETURNS_ROOM)
@@ -291,9 +302,6 @@ class SqliteOnlineStore:
             connection.execute(f"PRAGMA {pragma}")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
         connection.executescript(SCHEMA)
-        self._of_thread.connection, self._of_thread.file = connection, self._file()
-        self._opened.append(connection)
-        return connection
 
     def _file(self) -> tuple[int, int]:
         """Return what tells the file apart from another of its name."""
