@@ -1,7 +1,7 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``sources``) loads
-Polars, so it is imported only when somebody asks for it.
+What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``reading``,
+``sources``) loads Polars, so it is imported only when somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
@@ -19,7 +19,6 @@ from loopwright.data.events import (
     VersionReady,
 )
 from loopwright.data.quarantine import check_usable, explain_quarantine
-from loopwright.data.reading import read_again
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.types import (
     VERSION_STATES,
@@ -60,9 +59,11 @@ from loopwright.data.versions import (
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, sources
+    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, reading, sources
 
-__getattr__ = later(__name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "sources"))
+__getattr__ = later(
+    __name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources")
+)
 
 __all__ = [
     "VERSION_STATES",
@@ -116,7 +117,7 @@ __all__ = [
     "profiles",
     "quality",
     "read",
-    "read_again",
+    "reading",
     "release_quarantine",
     "released_versions",
     "require_version",

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from loopwright.data import read_again
+from loopwright.data import reading
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.kernel.ids import encode_ulid
@@ -32,7 +32,7 @@ def score(context: PipelineContext, spec: ScoreSpec) -> dict[str, Any]:
     version = context.call(get_version, model=spec.model, version=spec.version)
     with tempfile.TemporaryDirectory() as name:
         given = Path(name, "rows.parquet")  # what a caller sent may end whoever reads it
-        read_again(context, context.blobs.path(spec.input.digest), given, what="the rows to score")
+        reading.read_again(context, context.blobs.path(spec.input.digest), given, what="the rows to score")
         rows = pl.scan_parquet(given, glob=False)
         needed = _needed_columns(rows, spec, version)
         count = rows.select(pl.len()).collect().item()
