@@ -261,3 +261,46 @@ def test_a_row_that_went_may_come_again(loans: Loans) -> None:
     assert loans.newest.digest == before
     loans.put("complete", [{"id": 2, "paid": 1.0}], us(60))
     assert loans.rows()[2]["paid"] == 1.0
+
+
+def test_a_scan_is_a_lazy_frame_like_any_other(loans: Loans, blob_store: BlobStore) -> None:
+    loans.put("complete", [{"id": key, "paid": float(key % 2)} for key in range(1, 7)], us(50))
+    loans.put("delete", [{"id": 5}], us(60))
+    rows, frame = read.scan(loans.newest, blob_store), read.scan(loans.newest, blob_store).collect()
+    is_paid = pl.col("paid") == 1
+    for asked in (
+        lambda each: each.head(2).filter(is_paid),
+        lambda each: each.filter(is_paid).head(2),
+        lambda each: each.slice(1, 3).filter(is_paid).select("id"),
+        lambda each: each.tail(2).filter(is_paid),
+        lambda each: each.select("note", "id").filter(pl.col("id") > 3),
+    ):
+        assert asked(rows).collect().equals(asked(frame))
+        assert asked(rows).collect(engine="streaming").equals(asked(frame))
+    assert read.scan(loans.newest, blob_store, ["id", "id"]).collect().columns == ["id"]
+
+
+def test_a_new_column_may_come_without_a_value(loans: Loans) -> None:
+    frame = pl.DataFrame({"id": [1], "note": ["a"], "score": pl.Series([None], dtype=pl.Float64)})
+    loans.change("complete", frame, us(50))
+    profile = read.read_profile(loans.newest, loans.blobs)
+    assert profile is not None
+    assert (profile.columns["score"].rows, profile.columns["score"].nulls) == (6, 6)
+
+
+def test_names_that_versions_keep_for_themselves_are_refused(loans: Loans) -> None:
+    for name in (layers.PLACE, layers.KNOWN + "paid", layers.STAGE):
+        with pytest.raises(InvalidInput, match="named like one of the platform's own"):
+            loans.change("complete", pl.DataFrame({"id": [1], name: [1]}), us(50))
+    loans.change("complete", pl.DataFrame({"id": [1], "__index_level_0__": [1]}), us(50))
+
+
+def test_a_value_ends_with_the_first_that_came_after_it(loans: Loans) -> None:
+    """Whatever other columns changed between, and whenever the later one says that it was known."""
+    for at, rows in ((100, {"paid": 1.0}), (100, {"note": "a"}), (90, {"paid": 2.0}), (80, {"paid": 3.0})):
+        given = frame_of([{"id": 1, **rows}]).with_columns(seen=pl.lit(hours(at)).cast(DTYPES["at"]))
+        loans.change("complete", given, us(200), corrects=True, known_at="seen")
+    stages = read.stages(loans.newest, loans.blobs, ["id", "paid", "note"]).collect().filter(pl.col("id") == 1)
+    assert stages["paid"].to_list() == [None, 1.0, 1.0, 2.0, 3.0]
+    assert stages[layers.SUPERSEDED + "paid"].to_list() == [us(80), us(80), us(80), us(80), None]
+    assert stages[layers.SUPERSEDED + "note"].to_list() == [us(100), us(100), None, None, None]

@@ -264,3 +264,18 @@ def test_inputs_are_what_a_request_said_at_its_own_moment(
     corrected.change("complete", correction.hstack(known), 22 * HOUR_US, corrects=True, known_at="seen")
     frame = train(small, corrected.newest, blob_store, small.weather([]))
     assert dict(frame.select("row_id", "carrier").rows()) == {"UA1": "UA", "UA2": "YY", "UA3": "UA"}
+
+
+def test_the_label_is_what_was_said_last(small: Any, corrected: History, blob_store: BlobStore) -> None:
+    """Also where a note was made between, and where the label was taken back."""
+    corrected.change("complete", pl.DataFrame({"flight_id": ["UA2"], "origin": ["EWR"]}), 21 * HOUR_US, corrects=True)
+    back = pl.DataFrame({"flight_id": ["UA2"], "is_late": [True]})
+    corrected.change("complete", back, 21 * HOUR_US, corrects=True)
+    labels = dict(train(small, corrected.newest, blob_store, small.weather([])).select("row_id", "label").rows())
+    assert labels == {"UA1": 0.0, "UA2": 1.0, "UA3": 0.0}
+    flown = [("UA2", 10, 12, "UA", "EWR", 5.0)]
+    withdrawn = small.flights(flown).with_columns(is_late=pl.lit(None, pl.Boolean))
+    corrected.change("upsert", withdrawn, 30 * HOUR_US)
+    for known_by, expected in ((29, {"UA1": 0.0, "UA2": 1.0, "UA3": 0.0}), (30, {"UA1": 0.0, "UA3": 0.0})):
+        frame = train(small, corrected.newest, blob_store, small.weather([]), known_by=known_by * HOUR_US)
+        assert dict(frame.select("row_id", "label").rows()) == expected

@@ -70,3 +70,30 @@ def test_what_cannot_be_learned_is_said() -> None:
         embargo(learn_lag(label[:150], event_at[:150], known_at[:150], 900 * DAY_US), 0.99)
     with pytest.raises(InvalidInput, match="labels still come after that time"):
         embargo(learn_lag(label, event_at, known_at, 120 * DAY_US), 0.99)
+
+
+def test_a_class_that_is_there_for_a_short_time_only_is_not_ripe_for_being_rare() -> None:
+    chance = np.random.default_rng(3)
+    now, rows = 1000 * DAY_US, 20_000
+    is_fraud = np.arange(rows) % 4 == 0
+    event_at = now - (np.where(is_fraud, chance.uniform(0, 60, rows), chance.uniform(0, 1000, rows)) * DAY_US).astype(
+        int
+    )
+    lag = np.where(is_fraud, chance.uniform(0, 300, rows), chance.uniform(0, 10, rows))
+    label = pl.Series(np.where(is_fraud, "fraud", "ok"))
+    learned = learn_lag(label, event_at, event_at + (lag * DAY_US).astype(int), now)
+    with pytest.raises(InvalidInput, match=r"rows of class fraud are \d+d old at most, and labels still come"):
+        embargo(learned, 0.99)
+
+
+def test_quantiles_are_exact_and_no_number_is_no_label() -> None:
+    now = 10_000 * DAY_US
+    lag = np.arange(1, 1001) * DAY_US
+    event_at = np.zeros(1001, np.int64)
+    learned = learn_lag(pl.Series([1.0] * 1001), event_at, np.append(lag, now + 1), now)
+    assert [days // DAY_US for days in learned.quantiles.values()] == [500, 900, 990]
+    with_nan = learn_lag(
+        pl.Series([1.0] * 1000 + [float("nan")] * 1000), np.zeros(2000, np.int64), np.append(lag, lag * 0), now
+    )
+    assert with_nan.quantiles == learned.quantiles
+    assert with_nan.waiting_rows == 1000

@@ -12,6 +12,7 @@ import pytest
 from loopwright.data import read
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
+from loopwright.loop.feeding import _as_column
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk, pack_rows
 from loopwright.store.streams import LABELS, PREDICTIONS
@@ -161,3 +162,34 @@ def test_a_feed_that_is_killed_is_done_again(feed: Feed) -> None:
     feed.work()
     assert feed.says == {"F1": True}
     assert feed.versions == 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expected"),
+    [
+        (pl.Boolean(), [True, False, None, None, None]),
+        (pl.Int64(), [1, 0, None, 7, None]),
+        (pl.Float64(), [1.0, 0.0, 12.5, 7.0, None]),
+        (pl.Null(), [1.0, 0.0, 12.5, 7.0, None]),
+        (pl.String(), ["1", "0", "12.5", "7", None]),
+    ],
+)
+def test_a_label_is_what_the_column_can_hold_or_nothing(dtype: pl.DataType, expected: list[Any]) -> None:
+    labels = pl.DataFrame(
+        {"label": [1.0, 0.0, 12.5, 7.0, float("nan")], "label_text": pl.Series([None] * 5, dtype=pl.String)}
+    )
+    assert _as_column(labels, dtype).to_list() == expected
+    named = pl.DataFrame({"label": pl.Series([None], dtype=pl.Float64), "label_text": ["dog"]})
+    assert _as_column(named, pl.Null()).to_list() == ["dog"]
+
+
+def test_a_column_without_any_outcome_so_far_takes_labels(feed: Feed) -> None:
+    at = pl.Series([feed.loop.wall.at_us]).cast(pl.Datetime("us", "UTC"))
+    feed.put(
+        pl.DataFrame({"id": ["F1"], "carrier": ["UA"], "is_late": [None], "landed_at": [None], "scheduled_at": at}),
+        "append",
+    )
+    feed.predict("F1")
+    feed.label(F1=1.0)
+    feed.hour()
+    assert feed.says == {"F1": 1.0}

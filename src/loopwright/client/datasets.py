@@ -57,7 +57,8 @@ class RemoteDataset:
 
         Args:
             rows: Whole rows, as ``append`` takes them.
-            known_at: A column that says when what is new in them became known; None for now, where they do not tell.
+            known_at: A column that says when values of rows that are there became known; None for now, where they do
+                not tell. Rows of new keys are known as the dataset declares.
             reason: Why, for the audit trail.
         """
         return self._import(rows, "upsert", reason, known_at=known_at)

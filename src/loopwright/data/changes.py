@@ -28,7 +28,7 @@ from loopwright.data.imports import (
 )
 from loopwright.data.keys import KeyIndex
 from loopwright.data.known import known_moment
-from loopwright.data.layers import KNOWN, MOST_FRAGMENT_ROWS, PLACE, ROW, TARGET, Layers
+from loopwright.data.layers import CAME, KNOWN, MOST_FRAGMENT_ROWS, PLACE, ROW, TARGET, Layers
 from loopwright.data.quality import failing_rows
 from loopwright.data.quarantine import blocking
 from loopwright.data.row_sums import add_row_sums, subtract_row_sums
@@ -38,8 +38,6 @@ from loopwright.store.blobs import BlobStore
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-_CAME = "__came_at"
-"""Of rows: when their values became known, Int64 microseconds UTC, where the rows tell."""
 
 
 class _Cells(NamedTuple):
@@ -132,7 +130,7 @@ def _take_known(frame: pl.DataFrame, request: ImportRequest, parent: DatasetVers
     wrong = InvalidInput("nobody can tell when these values became known", field="known_at", value=name, rule=rule)
     if name not in frame.columns or not isinstance(dtype := frame.schema[name], pl.Datetime) or not dtype.time_zone:
         raise wrong
-    came = frame[name].dt.epoch("us").alias(_CAME)
+    came = frame[name].dt.epoch("us").alias(CAME)
     if came.null_count() or (came > now_us).any():
         raise wrong
     is_stored = any(column.name == name for column in parent.schema)
@@ -146,7 +144,7 @@ def _fit(
     key = request.spec.key
     if request.operation == "delete":
         frame = frame.select(key)
-    hidden = frame.select(name for name in frame.columns if name == _CAME)
+    hidden = frame.select(name for name in frame.columns if name == CAME)
     frame = frame.drop(hidden.columns)
     before = [column for column in parent.schema if request.operation == "upsert" or column.name in frame.columns]
     frame, misfits = align(frame, before)
@@ -240,7 +238,7 @@ def _given(
         InvalidInput: ``complete`` would change a value that is there, or move a row in time.
     """
     spec, is_complete = request.spec, request.operation == "complete"
-    names = [name for name in rows.columns if name not in (*spec.key, _CAME)]
+    names = [name for name in rows.columns if name not in (*spec.key, CAME)]
     old, new = hash_columns(before.select(names)), hash_columns(rows.select(names))
     was_gap = {name: _is_missing(before[name]) for name in names}
     given: dict[str, tuple[Flags, Ints]] = {}
@@ -258,8 +256,8 @@ def _given(
         if is_given.any():
             given[name] = is_given, np.full(len(is_given), now_us)
     for name, (is_given, at) in list(given.items()):
-        if _CAME in rows.columns:
-            at = rows[_CAME].to_numpy()
+        if CAME in rows.columns:
+            at = rows[CAME].to_numpy()
         elif name in spec.known_at or "*" in spec.known_at:
             declared = known_moment(spec, name)
             if declared.column in given:
@@ -335,7 +333,8 @@ def _profile(
     """Return the profile of the whole version; columns of which no value changed or went are not read again."""
     below = read.read_profile(parent, blobs)
     names = [column.name for column in schema]
-    again = names if change.gone.height or below is None else list(change.cells.given)
+    known = {} if below is None or change.gone.height else below.columns
+    again = [name for name in names if name in change.cells.given or name not in known]
     counted = profiles.Profile(0, {})
     if again:
         placed = [msgspec.structs.replace(part, place=(0, number)) for number, part in enumerate(stored)]

@@ -3,6 +3,7 @@
 import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
+from loopwright.data.layers import is_own
 from loopwright.data.sources.unclear import refuse_unclear
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
@@ -29,6 +30,8 @@ def admit(frame: pl.DataFrame, spec: DatasetSpec, *, is_part: bool = False) -> p
             cannot be held.
     """
     _require_columns(frame, spec, is_part=is_part)
+    if own := [name for name in frame.columns if is_own(name)]:
+        raise _misfit(f"the column {own[0]} is named like one of the platform's own", own[0], "another name")
     columns = [_plain(column) for column in frame.get_columns()]
     moments = {column for column in (spec.time, *(known.column for known in spec.known_at.values())) if column}
     frame = pl.DataFrame([_as_moment(column, spec) if column.name in moments else column for column in columns])

@@ -73,12 +73,21 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
             step = "import rows first"
             raise NotFound(f"dataset {dataset} has no version to {request.operation}", field="dataset", next_step=step)
         else:
-            imported = build_version(frame, request, parent, context.blobs, job.event_at, index)
+            whole = _without_known_at(frame, request) if parent is None else frame
+            imported = build_version(whole, request, parent, context.blobs, job.event_at, index)
         imported = msgspec.structs.replace(imported, raw=raw)
         result = context.call(versions.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
             return result
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
+
+
+def _without_known_at(frame: pl.DataFrame, request: ImportRequest) -> pl.DataFrame:
+    """Return the rows of a first version without the column that says when they became known, if it is no other's."""
+    spec = request.spec
+    declared = {*spec.key, spec.time, *(known.column for known in spec.known_at.values())}
+    name = request.known_at
+    return frame if name is None or name in declared else frame.drop(name, strict=False)
 
 
 def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:

@@ -29,6 +29,11 @@ STAGE = "__stage"
 PLACE = "__place"
 """Number of a row among those of the opened fragments, UInt32."""
 
+CAME = "__came_at"
+"""Of rows that change others: when their values became known, where they tell."""
+NEW = "__new."
+"""Before a column's name: what is to take its place."""
+_OWN = {TARGET, ROW, STAGE, PLACE, CAME, "__old"}
 _FIRST = pl.lit(0, pl.UInt32).alias(STAGE)
 Schema = dict[str, pl.DataType]
 Ints = npt.NDArray[np.int64]
@@ -123,12 +128,10 @@ class Layers:
                 stays[gone[low:high] - start] = False
                 frame = frame.filter(pl.Series(stays))
             frame = frame.select(wanted)
-            if predicate is not None:
-                frame = frame.filter(predicate)
-            if most is not None:
+            if most is not None:  # of both the limit comes first: the rows that are asked for, and of those some
                 frame = frame.head(most)
                 most -= frame.height
-            yield frame
+            yield frame if predicate is None else frame.filter(predicate)
             if most == 0:
                 return
 
@@ -219,6 +222,11 @@ def _laid_over(frame: pl.DataFrame, values: pl.DataFrame, rows: Ints) -> pl.Data
     return frame.with_columns(pl.concat([frame.select(values.columns), values])[index])
 
 
+def is_own(name: str) -> bool:
+    """Say whether a column's name is one that versions and what reads them keep for themselves."""
+    return name in _OWN or name.startswith((KNOWN, SUPERSEDED, NEW))
+
+
 def hidden(columns: Collection[str], there: Collection[str]) -> list[str]:
     """Return the names that stages have beside these columns, as far as they are there."""
     names = [STAGE, *(prefix + name for name in columns for prefix in (KNOWN, SUPERSEDED))]
@@ -239,21 +247,20 @@ def _staged(first: pl.DataFrame, layers: Sequence[pl.DataFrame], columns: Collec
     passed = []
     for layer in layers:
         names = [name for name in changing if KNOWN + name in layer.columns]
-        given = layer.rename({name: f"__new.{name}" for name in (*names, *(KNOWN + name for name in names))})
+        given = layer.rename({name: NEW + name for name in (*names, *(KNOWN + name for name in names))})
         joined = state.join(given, on=PLACE, how="left", maintain_order="left")
         is_met = pl.Series(state[PLACE].is_in(layer[PLACE].implode()))
-        came = {name: pl.col(f"__new.{KNOWN}{name}") for name in names}
-        passed.append(
-            joined.filter(is_met).with_columns(came[n].alias(SUPERSEDED + n) for n in names).select(state.columns)
-        )
+        came = {name: pl.col(NEW + KNOWN + name) for name in names}
+        ends = [came[name].alias(SUPERSEDED + name) for name in names]
+        passed.append(joined.filter(is_met).with_columns(ends).select(state.columns))
         news = [
-            pl.when(came[name].is_not_null())
-            .then(f"__new.{prefix}{name}")
-            .otherwise(prefix + name)
-            .alias(prefix + name)
+            pl.when(came[name].is_not_null()).then(NEW + prefix + name).otherwise(prefix + name).alias(prefix + name)
             for name in names
             for prefix in ("", KNOWN)
         ]
         moved = joined.with_columns(news).select(state.columns)
         state = moved.with_columns(pl.col(STAGE) + is_met.cast(pl.UInt32))
-    return pl.concat([*passed, state])
+    # A value ends with the first of all those that came after it, though other columns may have changed before.
+    ends = [pl.col(SUPERSEDED + name).cum_min(reverse=True).over(PLACE) for name in changing]
+    lasting = [pl.col(SUPERSEDED + name).backward_fill().over(PLACE) for name in changing]
+    return pl.concat([*passed, state]).sort(STAGE, maintain_order=True).with_columns(lasting).with_columns(ends)

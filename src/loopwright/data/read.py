@@ -141,7 +141,7 @@ def _columns_of(
     if not (may_be_quarantined and version.state == "quarantined"):
         check_usable(version)
     schema = {column.name: parse_dtype(column.dtype) for column in version.schema}
-    wanted = list(schema) if columns is None else list(columns)
+    wanted = list(schema) if columns is None else list(dict.fromkeys(columns))
     if unknown := [name for name in wanted if name not in schema]:
         rule = f"one of {', '.join(schema)}"
         raise InvalidInput(

@@ -1,5 +1,6 @@
 """Every statement of data."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, update
@@ -181,9 +182,12 @@ def list_versions(
     limit: int,
     before: int | None = None,
     state: str | None = None,
+    operations: Sequence[str] = (),
 ) -> list[DatasetVersion]:
-    """Return versions, newest first, without their fragments."""
+    """Return versions, newest first, without their fragments; of some operations alone, if they are named."""
     statement = _versions(tx, dataset).limit(limit)
+    if operations:
+        statement = statement.where(dataset_versions.c.operation.in_(operations))
     if state is not None:
         statement = statement.where(dataset_versions.c.state == state)
     if before is not None:

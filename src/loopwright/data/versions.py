@@ -38,6 +38,8 @@ from loopwright.store.types import BlobRef, Job
 from loopwright.store.work import kind_of
 
 _MOST_LISTED = 1000
+_BRINGING: list[Operation] = ["append", "replace", "upsert"]
+"""Operations by which rows come."""
 
 
 @verb("data.start_import", changes=DatasetVersion)
@@ -60,8 +62,8 @@ def start_import(
             of rows that are there: keys and these columns, as after the transform. ``delete`` takes rows away by key.
         blobs: Raw Parquet that is already in the blob store; None reads the declared source.
         reason: Why.
-        known_at: A column of the rows that says when their values became known; of ``upsert`` and ``complete``. None
-            for what the declaration says, if the rows tell that moment, else for now.
+        known_at: A column of the rows that says when values of rows that are there became known; of ``upsert`` and
+            ``complete``. None for what the declaration says, if the rows tell that moment, else for now.
         corrects: ``complete`` may also change values that are there.
     """
     spec = datasets.get(tx, dataset=dataset).spec
@@ -199,9 +201,12 @@ def newest_version(
 
 @query("data.version_before", internal=True)
 def version_before(tx: Tx, *, dataset: str, version: int) -> DatasetVersion | None:
-    """Return the newest ready version before one, without its fragments: its parent, where that was not deleted."""
-    before = sql.list_versions(tx, dataset, limit=1, before=version, state="ready")
-    return before[0] if before else None
+    """Return the version before the one whose rows a version brought, without its fragments; None if it is the first.
+
+    Versions that complete rows or take some away bring none.
+    """
+    brought = sql.list_versions(tx, dataset, limit=2, before=version + 1, state="ready", operations=_BRINGING)
+    return brought[1] if len(brought) > 1 else None
 
 
 @query("data.versions")

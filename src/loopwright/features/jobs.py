@@ -47,8 +47,8 @@ _SEALED_WITHIN_US = DAY_US
 
 MOST_ROWS = 250_000
 """Rows that a fill holds at once; a fragment or a merged chunk has hardly more."""
-_Slice = tuple[pl.DataFrame, list[str]]
-"""Rows to fill in, and the digests of the fragments that are all in with them."""
+_Slice = tuple[pl.DataFrame, list[Fragment]]
+"""Rows to fill in, and the fragments that are all in with them."""
 
 
 @job(MaterializeRequest)
@@ -60,16 +60,18 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     try:
         if args.reset:
             store.forget(view.key)
+        marks = _marks(version)
         done = store.filled(view.key)
-        fresh = [fragment for fragment in version.fragments if fragment.digest not in done]
-        if done and any(fragment.kind == "removed" for fragment in fresh):
-            store.forget(view.key)  # nothing tells which of its values came from the rows that went
+        fresh = [fragment for fragment, mark in marks if mark not in done]
+        if _is_outdated(view, version, fresh, done, context.blobs):
+            store.forget(view.key)
             fresh = version.fragments
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
         until_us, rows, entities = args.until_us + DAY_US, 0, 0
         of_version = _version_slices(view, version, fresh, context.blobs, until_us)
+        mark_of = {fragment.place: mark for fragment, mark in marks}
         for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
-            filled = store.fill(view, frame, whole, until_us)
+            filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us)
             rows, entities = rows + filled.rows, entities + filled.changed
             context.progress(f"{rows:,} rows")
     finally:
@@ -84,6 +86,39 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
         reason=args.reason,
     )
     return {"rows": rows, "entities": entities}
+
+
+def _marks(version: DatasetVersion) -> list[tuple[Fragment, str]]:
+    """Return the fragments, each with what the store remembers it by.
+
+    That is its digest; of alike bytes in several places, such as of rows that went and came again, also which it is.
+    """
+    seen: dict[str, int] = {}
+    marks = []
+    for fragment in version.fragments:
+        number = seen[fragment.digest] = seen.get(fragment.digest, -1) + 1
+        marks.append((fragment, f"{fragment.digest}#{number}" if number else fragment.digest))
+    return marks
+
+
+def _is_outdated(
+    view: BoundView, version: DatasetVersion, fresh: list[Fragment], done: set[str], blobs: BlobStore
+) -> bool:
+    """Say whether the store holds what it cannot be told to take back: it is emptied then and filled anew.
+
+    Nothing tells which of its values came from rows that went, nor that one was known only after another had replaced
+    it: it was filled in as known when the declaration says.
+    """
+    if any(fragment.kind == "removed" for fragment in fresh):
+        return True
+    cells = [fragment for fragment in fresh if fragment.kind == "cells"]
+    if not cells or not done:
+        return False
+    there = {column.name for column in version.schema}
+    columns = dict.fromkeys([*view.dataset.key, view.dataset.time, view.view.entity, *used_columns(view.view)])
+    moments = [moment.column for moment in view.dataset.known_at.values()]
+    rows = read.stages(version, blobs, [name for name in (*columns, *moments) if name in there], cells).collect()
+    return DatasetRows(view.dataset, rows).has_overtaken(used_columns(view.view))
 
 
 def _version_slices(
@@ -117,8 +152,11 @@ def _version_slices(
         if oldest is not None:
             rows = rows.filter(pl.col(time) >= pl.lit(oldest).cast(MOMENT))
         # A fragment with rows that are still to come is read again, until all of them are in.
-        ends = {fragment.digest: fragment.event_at_max for fragment in part}
-        yield rows.collect(), [digest for digest, end_at in ends.items() if end_at is not None and end_at <= until_us]
+        yield rows.collect(), [each for each in part if each.kind != "rows" or _has_come(each, until_us)]
+
+
+def _has_come(fragment: Fragment, until_us: int) -> bool:
+    return fragment.event_at_max is not None and fragment.event_at_max <= until_us
 
 
 def _pushed_slices(context: JobContext, view: BoundView, version: DatasetVersion) -> Iterator[_Slice]:

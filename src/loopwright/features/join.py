@@ -91,7 +91,11 @@ def _labelled(rows: DatasetRows, label: LabelSpec, known_by: int) -> tuple[pl.Da
         pl.Series("label_known_at", rows.known_at(label.column)),
     )
     keys = frame["row_id"].n_unique()
-    frame = frame.filter((pl.col("label_known_at") <= known_by) & pl.col("label").is_not_null())
+    frame = frame.filter(pl.col("label_known_at") <= known_by)
+    if layers.STAGE in frame.columns:  # what was said last counts, also that nothing is known after all
+        frame = frame.sort("label_known_at", layers.STAGE, maintain_order=True)
+        frame = frame.unique("row_id", keep="last", maintain_order=True)
+    frame = frame.filter(pl.col("label").is_not_null())
     if frame["row_id"].is_duplicated().any():
         # Of two labels of one key that came at once the last by content counts, whatever order the fragments are in.
         order = pl.Series("order", row_keys.row_ids(frame, ["label_known_at", "event_at", "label"]))

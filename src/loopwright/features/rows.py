@@ -63,12 +63,25 @@ class DatasetRows:
         return self._as_it_came(column, self._known[source, after_us])
 
     def _as_it_came(self, column: str, declared: Ints) -> Ints:
-        """Return when values became known that came after their row: then, and what they replace only before."""
+        """Return when values became known that came after their row; ``NEVER`` where another was known before."""
         came, ended = (_stamps(self.frame, prefix + column) for prefix in (layers.KNOWN, layers.SUPERSEDED))
         if came is None or ended is None:
             return declared
         known_at = np.where(came == NEVER, declared, came)
-        return np.where(known_at == NEVER, NEVER, np.minimum(known_at, ended - 1))
+        return np.where(known_at >= ended, NEVER, known_at)
+
+    def has_overtaken(self, columns: Sequence[str]) -> bool:
+        """Say whether a value of one of the columns was known by declaration only after another had replaced it."""
+        for column in columns:
+            ended = _stamps(self.frame, layers.SUPERSEDED + column)
+            if ended is None:
+                continue
+            known_at = self.known_at(column)
+            moment = known.known_moment(self.dataset, column)
+            declared = self._known[moment.column, moment.after_us]
+            if ((known_at == NEVER) & (declared != NEVER) & (ended != NEVER)).any():
+                return True
+        return False
 
     def fixed(self, column: str, *, is_counted: bool) -> tuple[NDArray[np.bool_], Ints]:
         """Return where a column is null, and its values in 2^-20ths (0 where it is only counted).

@@ -91,7 +91,8 @@ RIPE_SHARES = (0.5, 0.9, 0.99)
 class LabelLag(msgspec.Struct, frozen=True):
     """How long labels take, as learned at a moment: microseconds by share of the labels, of all and of each class.
 
-    ``waiting_rows`` had no label then. ``within_us``: labels that take longer than this could not be seen.
+    ``waiting_rows`` had no label then. ``within_us``: labels that take longer than this could not be seen, of all and
+    of each class.
     """
 
     labelled_rows: int
@@ -99,6 +100,7 @@ class LabelLag(msgspec.Struct, frozen=True):
     within_us: int
     quantiles: dict[str, int]
     by_class: dict[str, dict[str, int]] = {}
+    within_by_class: dict[str, int] = {}
 
 
 class TrainingSetSpec(msgspec.Struct, frozen=True):

@@ -104,12 +104,16 @@ def _split(
 
 
 def _as_column(labels: pl.DataFrame, dtype: pl.DataType) -> pl.Series:
-    """Return labels in the dtype of the column that they complete; null where it cannot hold one."""
-    if dtype == pl.String:
-        numbers = [None if number is None else class_name(number) for number in labels["label"]]
-        return labels["label_text"].zip_with(labels["label_text"].is_not_null(), pl.Series(numbers, dtype=pl.String))
-    number = labels["label"]
-    texts = labels["label_text"]
-    if texts.null_count() < len(texts):
-        number = number.zip_with(number.is_not_null(), texts.cast(pl.Float64, strict=False))
-    return number.cast(pl.Boolean) if dtype == pl.Boolean else number.cast(dtype, strict=False)
+    """Return labels in the dtype of the column that they complete; null where it cannot hold one.
+
+    A column without a value so far has no dtype yet: it becomes one of numbers, or of texts where a label is one.
+    """
+    numbers, texts = labels["label"].fill_nan(None), labels["label_text"]
+    if dtype == pl.String or (dtype == pl.Null and texts.null_count() < len(texts)):
+        named = [None if number is None else class_name(number) for number in numbers]
+        return texts.zip_with(texts.is_not_null(), pl.Series(named, dtype=pl.String))
+    numbers = numbers.zip_with(numbers.is_not_null(), texts.cast(pl.Float64, strict=False))
+    if dtype == pl.Null or dtype.is_float():
+        return numbers if dtype == pl.Null else numbers.cast(dtype)
+    cast = numbers.cast(dtype, strict=False)
+    return cast.zip_with((cast.cast(pl.Float64) == numbers).fill_null(value=False), pl.Series([None], dtype=dtype))

@@ -6,6 +6,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from loopwright.data import KnownAt
 from loopwright.features import Aggregate
 from loopwright.kernel.clock import DAY_US, HOUR_US, parse_moment
 from loopwright.kernel.errors import InvalidInput
@@ -70,3 +71,16 @@ def test_a_row_whose_columns_are_read_before_the_last_comes_column_by_column() -
     assert later.to_dicts() == [{"id": "landed", "is_late": False, "landed_at": START + timedelta(hours=4)}]
     seen = known_by(early, FLIGHTS, ROWS, START_US - 2 * HOUR_US)
     assert seen.select("id", "is_late").rows() == [("early", None)]
+
+
+def test_a_moment_comes_with_the_first_of_what_it_tells_of() -> None:
+    rows = ROWS.with_columns(delay=pl.lit(1.0))
+    for known_at in (
+        {"delay": KnownAt("landed_at", HOUR_US), "is_late": KnownAt("landed_at")},
+        {"is_late": KnownAt("landed_at"), "delay": KnownAt("landed_at", HOUR_US)},
+    ):
+        dataset = msgspec.structs.replace(FLIGHTS, known_at=known_at)
+        early = msgspec.structs.replace(PROJECT, datasets=[dataset])
+        [stream] = streams_of(early, {"flights": rows})
+        [landed] = stream.between(START_US + 3 * HOUR_US, START_US + 4 * HOUR_US).to_dicts()
+        assert (landed["is_late"], landed["delay"], landed["landed_at"]) == (False, None, START + timedelta(hours=4))

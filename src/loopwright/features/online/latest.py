@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.data import KnownAt, known
 from loopwright.features.online.base import Bodies, Lookup
 from loopwright.features.online.retention import answerable_since
 from loopwright.features.pointintime import NEVER, NO_ROW, Ints, Owned, Winners, latest_known
@@ -173,13 +172,14 @@ def look_up_latest(
     owned = Owned(table[:, _IDENTITY], own) if view.is_own and (own != NO_ROW).any() else None
     code_of = {entity: code for code, entity in enumerate(bodies)}
     asked = np.array([-1 if entity is None else code_of.get(entity, -1) for entity in entities], np.int64)
-    winners: dict[KnownAt, Winners] = {}
+    winners: dict[bytes, Winners] = {}
     for place, column in enumerate(spec.columns):
-        moment = known.known_moment(view.dataset, column)
-        if moment not in winners:
-            times = table[:, _EVENT_AT], table[:, 2 + place], table[:, _SEQUENCE]
-            winners[moment] = latest_known(owner, *times, asked, at_us, spec.ttl_us, owned)
-        won, reasons = winners[moment]
+        known_at = table[:, 2 + place]
+        alike = known_at.tobytes()  # columns of one declared moment may differ: one of them was completed or corrected
+        if alike not in winners:
+            times = table[:, _EVENT_AT], known_at, table[:, _SEQUENCE]
+            winners[alike] = latest_known(owner, *times, asked, at_us, spec.ttl_us, owned)
+        won, reasons = winners[alike]
         values = [None if index < 0 else rows[index][-1][place] for index in won.tolist()]
         name = view.names[column]
         served.columns[name] = _as_column(values, view.dataset.dtypes.get(column, ""))

@@ -55,7 +55,7 @@ def _late_columns(dataset: DatasetSpec) -> dict[KnownAt, list[str]]:
     for column, known in dataset.known_at.items():
         if column != "*":
             late.setdefault(known, []).append(column)
-    for known, columns in late.items():
+    for known, columns in sorted(late.items(), key=lambda each: each[0].after_us):  # a moment comes with the first
         if known.column not in early and not any(known.column in named for named in late.values()):
             columns.append(known.column)
     return late
