@@ -11,6 +11,14 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.server.loops import Loops
 
 Call = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def _sealed(dispatcher: Dispatcher) -> None:
+    """Nothing of what the database's own set-up told waits for its sealer, which is another thread's work."""
+    dispatcher.database.seal()
+
+
 GARBAGE = "collecting garbage"
 
 

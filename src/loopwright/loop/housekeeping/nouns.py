@@ -156,6 +156,7 @@ STAYS: dict[str, str] = {
     "idempotency_keys": "go when they are old",
     "incidents": "what was told",
     "jobs": "go when they are old",
+    "label_feeds": "how far labels of a deployment were taken, and a deployment is retired, not deleted",
     "leases": "of the platform itself",
     "lineage": "still leads to what is gone",
     "low_disks": "of the platform itself",
