@@ -8,7 +8,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
-from loopwright.kernel.errors import Conflict
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.loop import When
 from loopwright.monitoring import MonitorSpec
 from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
@@ -133,3 +133,23 @@ def serve_with(loop: Loop, name: str, metric: str, by: float, held_out: float) -
     )
     version = loop.register(name, task, metrics={metric: held_out})
     loop("loop.deploy", deployment=name, version=version)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"retrains": [POLICY, msgspec.structs.replace(POLICY, most=100)]}, "retrains declares late twice"),
+        ({"retrains": [msgspec.structs.replace(POLICY, most=0)]}, "would never train"),
+        ({"retrains": [msgspec.structs.replace(POLICY, most=-5)]}, "would never train"),
+        (
+            {"retrains": [msgspec.structs.replace(POLICY, when=[When("older_than", {"age_us": "60d"})])]},
+            "older_than cannot read this",
+        ),
+        ({"datasets": [*PROJECT.datasets, *PROJECT.datasets]}, "datasets declares flights twice"),
+    ],
+)
+def test_a_declaration_that_says_two_things_or_nothing_is_refused(
+    loop: Loop, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        loop.apply(**changes)

@@ -7,6 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loopwright.governance import Actor, Dispatcher
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import PermissionDenied
+from loopwright.kernel.verbs import Role
 from loopwright.monitoring import Monitor, MonitorSpec, reference_from_bytes
 from tests.monitoring.conftest import DAY, Worker, make_traffic
 
@@ -30,6 +34,19 @@ def test_a_reference_is_profiled_from_a_blob(worker: Worker, served: Callable[..
     reference = reference_from_bytes(worker.blobs.get(found.reference))
     assert (reference.every_us, reference.over_us, reference.metric) == (DAY, 2 * DAY, "psi")
     assert reference.usual
+
+
+def test_an_editor_does_not_choose_what_a_model_that_is_served_here_is_compared_with(
+    worker: Worker, served: Callable[..., Monitor], dispatcher: Dispatcher
+) -> None:
+    served(MonitorSpec(DAY))
+    path = worker.state_dir / "train.parquet"
+    make_traffic(100, np.random.default_rng(0)).write_parquet(path)
+    blob = worker.blobs.put_file(path)
+    args = {"deployment": "late", "blob": to_builtins(blob), "metrics": {"roc_auc": 0.01}}
+    editor = Actor("person:eve", {"flights": Role.EDITOR})
+    with pytest.raises(PermissionDenied, match="compare a model that is served here"):
+        dispatcher.call("monitoring.start_reference", args, actor=editor, project="flights")
 
 
 def test_channels_hear_when_an_incident_opens_and_ends(

@@ -24,7 +24,7 @@ def told(changes: dict[str, Any]) -> str:
         {"above": 0.1, "persist": 1, "decay": 0.01},
         {"usual": False},
         {"segments": ["carrier", "origin"], "channels": [*SPEC.channels, "webhook:https://b/…2"]},
-        {"value": "true_positive", "unit": "EUR", "threshold": 0.9},
+        {"value": "true_positive", "unit": "EUR"},
     ],
 )
 def test_what_is_as_strict_loosens_nothing(changes: dict[str, Any]) -> None:
@@ -37,6 +37,7 @@ def test_what_is_as_strict_loosens_nothing(changes: dict[str, Any]) -> None:
         ({"above": 1000.0}, "above: 0.2 -> 1000.0"),
         ({"above": float("nan")}, "above: 0.2 -> nan"),
         ({"persist": 3}, "persist: 2 -> 3"),
+        ({"threshold": 0.0001}, "threshold: 0.5 -> 0.0001"),
         ({"decay": 0.5}, "decay: 0.03 -> 0.5"),
         ({"drift": "ks"}, "drift: psi -> ks"),
         ({"performance": "brier"}, "performance: roc_auc -> brier"),

@@ -37,3 +37,14 @@ def test_a_text_counts_as_often_as_it_comes() -> None:
     with pytest.raises(TooLarge):
         check_texts_fit(frame, most_bytes=1_001_997)
     check_texts_fit(pl.DataFrame({"n": [1]}), most_bytes=0)
+
+
+def test_lists_count_with_all_that_is_in_them(tmp_path: Path) -> None:
+    """Lists that repeat are a few kilobytes on the disk."""
+    path = tmp_path / "lists.parquet"
+    pl.DataFrame({"x": [[1.0] * 10_000] * 100}).write_parquet(path)
+    assert path.stat().st_size < 100_000
+    rows = pl.scan_parquet(path)
+    with pytest.raises(TooLarge):
+        check_rows_fit(rows, most_bytes=7_900_000)
+    check_rows_fit(rows, most_bytes=8_100_000)

@@ -8,6 +8,7 @@ import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -66,6 +67,20 @@ def read_again(context: JobContext, given: Path, out: Path, *, what: str) -> Non
     context.read("loopwright.data.reading:write_again", {"place": what}, {"0": given}, out, what=what)
 
 
+def read_frame(context: JobContext, given: Path, *, what: str) -> pl.DataFrame:
+    """Return the rows of a Parquet file that user code wrote or somebody sent, read by a child first.
+
+    Args:
+        context: Of the job.
+        given: The file.
+        what: What it is, for errors.
+    """
+    with TemporaryDirectory(dir=context.state_dir) as folder:
+        out = Path(folder) / "rows.parquet"
+        read_again(context, given, out, what=what)
+        return pl.read_parquet(out, glob=False)
+
+
 def write_again(out: Path, scratch: Path, files: Mapping[str, Path], *, place: str) -> None:
     """Write the rows of Parquet to ``out``, as they are.
 
@@ -74,7 +89,9 @@ def write_again(out: Path, scratch: Path, files: Mapping[str, Path], *, place: s
     """
     del scratch
     with _telling(place):
-        pl.scan_parquet(list(files.values()), glob=False).sink_parquet(out, **_PACKED)
+        rows = pl.scan_parquet(list(files.values()), glob=False)
+        check_rows_fit(rows)
+        rows.sink_parquet(out, **_PACKED)
 
 
 def read(

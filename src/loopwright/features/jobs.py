@@ -9,7 +9,7 @@ import msgspec
 import polars as pl
 
 from loopwright import data
-from loopwright.data import DatasetVersion, Fragment, layers, read
+from loopwright.data import DatasetVersion, Fragment, layers, read, reading
 from loopwright.features import materialize as fills
 from loopwright.features import plans, training_sets
 from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
@@ -187,7 +187,7 @@ def _transformed(context: JobContext, rows: pl.DataFrame, transform: CodeRef | N
         raw, out = Path(folder) / "raw.parquet", Path(folder) / "out.parquet"
         rows.write_parquet(raw)
         context.transform(transform, raw, out)
-        return pl.read_parquet(out)
+        return reading.read_frame(context, out, what="what the transform returned")
 
 
 def _since(pushed: pl.LazyFrame, since: int) -> pl.LazyFrame:

@@ -301,6 +301,7 @@ def check_spec(spec: ProjectSpec) -> None:
         registry.check_specs(
             deployment_spec.gates, f"deployments.{deployment_spec.name}.gates", task=deployment_spec.task
         )
+    _require_once(spec)
     for policy in spec.retrains:
         check_policy(policy, spec)
     declared_retention.check(spec.retentions)
@@ -312,6 +313,14 @@ def check_spec(spec: ProjectSpec) -> None:
                 value=train.alias,
                 rule=f"not {serving.CHAMPION} or {serving.CANDIDATE}: rollouts move them, past gates and approvals",
             )
+
+
+def _require_once(spec: ProjectSpec) -> None:
+    """Refuse two declarations of one name: which of them holds would be a question of who reads them."""
+    for kind in _KINDS:
+        names = [_name(each) for each in getattr(spec, kind)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InvalidInput(f"{kind} declares {twice} twice", field=kind, value=twice, rule="each name once")
 
 
 def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> None:

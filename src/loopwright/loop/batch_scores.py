@@ -94,7 +94,7 @@ def _ask_model(
         model = f"{version.model}/{version.version}"
         error.message = f"{model} did not answer rows {begin:,} to {begin + count - 1:,}: {error.message}"
         raise
-    return pl.read_parquet(context.blobs.path(called.output["blob"]))
+    return reading.read_frame(context, context.blobs.path(called.output["blob"]), what="the model's answers")
 
 
 def score_ids(job_id: str, at_us: int, begin: int, count: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from loopwright import data, registry, serving
-from loopwright.data import read
+from loopwright.data import read, reading
 from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set, online
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
@@ -221,7 +221,8 @@ def ask_child(context: Any, request: RequestSpec, rows: pl.DataFrame) -> pl.Data
     answer = pool.children.call(request.function, {"": document}, **asked).output
     if not isinstance(answer, dict) or answer.get("codec") != "frame":
         raise StepFailed(f"{request.name} returned no frame", field="return", next_step="return one row for each row")
-    return pl.read_parquet(context.blobs.path(answer["blob"])).select(request.outputs)
+    path = context.blobs.path(answer["blob"])
+    return reading.read_frame(context, path, what=f"what {request.name} returned").select(request.outputs)
 
 
 @job(ForgetProject)

@@ -94,6 +94,17 @@ def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
     )
     train = next(train_spec for train_spec in spec.trains if train_spec.name == policy.train)
     field = f"retrains.{policy.deployment}"
+    if policy.most < 1 or policy.per_us < 1:
+        rule = "at least one training in some time; to end a policy leave it out"
+        raise InvalidInput("this policy would never train", field=f"{field}.most", value=policy.most, rule=rule)
+    for trigger in policy.when:
+        for name, value in trigger.args.items():
+            is_text = name in ("metric", "against")
+            if not (isinstance(value, str) if is_text else isinstance(value, int | float)):
+                rule = "a text" if is_text else "a number"
+                raise InvalidInput(
+                    f"{trigger.kind} cannot read this", field=f"{field}.when.{name}", value=value, rule=rule
+                )
     if train.alias or train.model != deployment.model:
         what = f"sets the alias {train.alias}" if train.alias else f"trains {train.model}"
         raise InvalidInput(

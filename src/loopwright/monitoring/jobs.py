@@ -2,9 +2,7 @@
 
 from typing import Any, Literal
 
-import polars as pl
-
-from loopwright.data import profiles
+from loopwright.data import profiles, reading
 from loopwright.kernel.plugins import load_plugin
 from loopwright.monitoring import monitors, watched
 from loopwright.monitoring.channels import Notice
@@ -107,7 +105,7 @@ def profile_chunks(context: JobContext, _args: ProfileChunks) -> dict[str, int]:
 def profile_reference(context: JobContext, args: BuildReference) -> dict[str, Any]:
     """Profile the rows of a Parquet blob and set them as the reference of a deployment."""
     spec = context.call(watched.get, deployment=args.deployment).spec
-    frame = pl.read_parquet(context.blobs.path(args.digest))
+    frame = reading.read_frame(context, context.blobs.path(args.digest), what="the reference rows")
     columns = args.columns or [name for name in frame.columns if name not in (args.time, args.score)]
     reference = build_reference(
         frame,

@@ -3,14 +3,14 @@
 import msgspec
 
 from loopwright import registry, serving
-from loopwright.governance import Approval, Loosening, loosening
+from loopwright.governance import Approval, Loosening, loosening, require_role
 from loopwright.kernel.clock import HOUR_US, MINUTE_US, format_duration
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.expressions import parse_expression
 from loopwright.kernel.plugins import plugin_names
-from loopwright.kernel.verbs import SERVER_ALONE, verb
+from loopwright.kernel.verbs import SERVER_ALONE, Role, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.channels import NEED_TARGET
 from loopwright.monitoring.events import MonitorDeclared, ReferenceSet, ReferenceStarted, WindowsOpened
@@ -185,8 +185,14 @@ def start_reference(
         score: Its column of scores, to watch drift of the answers too.
         model_version: The version that was trained on these rows.
         metrics: Held-out metrics of a model that is not in the registry; decay is judged against them.
+
+    Raises:
+        PermissionDenied: The model is served here, where its training says what is compared with, and the caller is no
+            approver.
     """
     get(tx, deployment=deployment)
+    if not serving.get(tx, deployment=deployment).spec.is_external:
+        require_role(tx, Role.APPROVER, "compare a model that is served here with other rows than it was trained on")
     tx.keep_blobs(blob)
     work = BuildReference(deployment, blob.digest, columns, time, score, model_version, metrics)
     job = tx.start_job(work, tx.ref("deployment", deployment))

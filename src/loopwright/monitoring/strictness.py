@@ -8,7 +8,7 @@ from loopwright.monitoring.types import DecayLimit, MonitorSpec, PolicyAnswers
 
 _LIMITS = ("above", "persist", "decay")
 """The higher, the less is told."""
-_OTHER_MEASURES = ("drift", "performance")
+_OTHER_MEASURES = ("drift", "performance", "threshold")
 """What is measured; by another measure the old limits mean something else."""
 _STRETCHES = ("every_us", "over_us", "span_us", "label_lag_us", "grace_us")
 """Longer ones tell later and spread what is short over more rows, shorter ones may hold too few rows or labels to be

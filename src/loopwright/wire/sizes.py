@@ -20,13 +20,22 @@ _OF_OTHERS = 8
 
 
 def check_rows_fit(rows: pl.LazyFrame, *, most_bytes: int | None = None) -> None:
-    """Let Parquet pass that will fit into memory, by the number of rows that its files state; none is read.
+    """Let Parquet pass that will fit into memory, by the number of rows that its files state; of lists each is counted.
 
     Raises:
         TooLarge: It will not.
     """
-    widths = [_width(dtype) for dtype in rows.collect_schema().values()]
-    _check(rows.select(pl.len()).collect().item() * sum(widths), most_bytes)
+    schema = rows.collect_schema()
+    lists = {name: dtype.inner for name, dtype in schema.items() if isinstance(dtype, pl.List)}
+    widths = [_width(dtype) for dtype in schema.values()]
+    size = rows.select(pl.len()).collect().item() * sum(widths)
+    _check(size, most_bytes)
+    if lists:  # how long lists are only they themselves say
+        lengths = [pl.col(name).list.len().cast(pl.UInt64).sum() for name in lists]
+        counted = rows.select(lengths).collect(engine="streaming").row(0)
+        inner = [_width(dtype) for dtype in lists.values() if isinstance(dtype, pl.DataType)]
+        size += sum(count * width for count, width in zip(counted, inner, strict=False))
+        _check(size, most_bytes)
 
 
 def check_texts_fit(frame: pl.DataFrame, *, most_bytes: int | None = None) -> None:
