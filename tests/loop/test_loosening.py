@@ -91,7 +91,10 @@ def test_what_loosens_a_rule_is_shown_refused_and_let_in_by_an_approver(
 def test_the_person_of_an_open_server_is_asked_nothing(loop: Loop) -> None:
     loop("loop.apply", spec=STRICT)
     for _, looser, _, _ in LOOSER:
-        loop("loop.apply", spec=looser)
+        assert loop("loop.apply", spec=looser).project == "flights"
+        assert loop("loop.spec") == looser
+        assert loop("approvals.list") == []
+        loop("loop.apply", spec=STRICT)
 
 
 def test_each_approval_lets_its_own_change_in_once(loop: Loop) -> None:

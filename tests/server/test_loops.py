@@ -100,5 +100,10 @@ def test_a_database_that_takes_nothing_is_asked_to_take_no_word(
 ) -> None:
     """Readiness tells of that, and a try would wait for what is away."""
     monkeypatch.setattr(dispatcher.database, "failure", "the database did not answer")
-    monkeypatch.setattr(dispatcher.database, "write", None)
+    asked: list[object] = []
+    monkeypatch.setattr(dispatcher.database, "write", asked.append)
     fail(Loops(dispatcher.database, wall))
+    assert asked == []
+    monkeypatch.setattr(dispatcher.database, "failure", None)
+    fail(Loops(dispatcher.database, wall))
+    assert len(asked) == 1

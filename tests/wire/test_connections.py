@@ -143,6 +143,11 @@ def test_an_answer_that_nobody_reads_ends(server: ThreadedServer, monkeypatch: p
         line.sendall(b"GET /long HTTP/1.1\r\nhost: a\r\n\r\n")
         wait_until(lambda: line.recv(1))  # it has begun, and is longer than what lies in buffers on the way
         wait_until(lambda: not server.connections)
+        line.settimeout(PATIENCE_S)
+        came = b"".join(iter(lambda: line.recv(1 << 20), b""))
+    head, _, body = came.partition(b"\r\n\r\n")
+    declared = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    assert len(body) < declared  # cut off, so that no reader takes it for the whole answer
 
 
 def test_more_connections_than_may_be_are_told_to_come_back(

@@ -20,6 +20,7 @@ from loopwright.data.fingerprints import hash_columns, row_hashes, sum_rows
 from loopwright.data.imports import (
     check_rows,
     drop_repeats,
+    fragments_with,
     refuse_keys,
     refuse_schema,
     time_range,
@@ -86,7 +87,8 @@ def build_change(
     height, frame = frame.height, _take_known(frame, request, parent, now_us)
     frame, schema = _fit(frame, request, parent)
     frame = drop_repeats(frame.sort(spec.key), spec)
-    layers = _layers_with(frame, spec, parent, schema, blobs, index)
+    opened = fragments_with(frame, row_hashes(frame.select(spec.key)), spec, parent, blobs, index)
+    layers = Layers(opened, {column.name: parse_dtype(column.dtype) for column in schema}, blobs)
     change = _find_change(frame, request, parent, layers, [column.name for column in schema], now_us)
     added = write_fragments(change.new, spec.time, blobs)
     if spec.time not in spec.key:
@@ -159,23 +161,6 @@ def _fit(
     return frame.hstack(hidden), [*merged, *(column for name, column in now.items() if name not in known)]
 
 
-def _layers_with(
-    frame: pl.DataFrame,
-    spec: DatasetSpec,
-    parent: DatasetVersion,
-    schema: Sequence[ColumnSchema],
-    blobs: BlobStore,
-    index: KeyIndex,
-) -> Layers:
-    """Open the fragments that may have a key of these rows, and all that lies above them."""
-    if spec.time in spec.key:
-        holding = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
-    else:
-        holding = index.fragments_with(row_hashes(frame.select(spec.key)), parent, blobs)
-    opened = [part for part in parent.fragments if part.kind != "rows" or part in holding]
-    return Layers(opened, {column.name: parse_dtype(column.dtype) for column in schema}, blobs)
-
-
 def _find_change(
     frame: pl.DataFrame,
     request: ImportRequest,
@@ -212,14 +197,9 @@ def _find_change(
 
 
 def _whole(rows: pl.DataFrame, like: pl.DataFrame) -> pl.DataFrame:
-    return rows.select(
-        [pl.col(name).cast(dtype) for name, dtype in like.schema.items() if name in rows.columns]
-    ).select(
-        [
-            pl.col(name) if name in rows.columns else pl.lit(None, dtype).alias(name)
-            for name, dtype in like.schema.items()
-        ]
-    )
+    """Return rows with the columns and dtypes of others; what they do not say is null."""
+    said = [pl.col(name).cast(dtype) for name, dtype in like.schema.items() if name in rows.columns]
+    return pl.concat([like.clear(), rows.select(said)], how="diagonal")
 
 
 def _given(

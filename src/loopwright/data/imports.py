@@ -156,6 +156,33 @@ def drop_repeats(frame: pl.DataFrame, spec: DatasetSpec) -> pl.DataFrame:
     return frame
 
 
+def fragments_with(
+    frame: pl.DataFrame,
+    keys: Hashes,
+    spec: DatasetSpec,
+    version: DatasetVersion,
+    blobs: BlobStore,
+    index: KeyIndex,
+) -> list[Fragment]:
+    """Return the fragments of a version that may hold a key of these rows, and what lies above any; none if none does.
+
+    Args:
+        frame: The rows.
+        keys: uint64 (rows,), hashes of their keys.
+        spec: The declaration.
+        version: With its fragments in the ``key_range`` of the rows, at least.
+        blobs: Where they are stored.
+        index: What is known of their keys.
+    """
+    if spec.time in spec.key:
+        span = time_range(frame, spec.time)
+        holding = [part for part in version.fragments if part.kind == "rows" and read.overlaps(part, *span)]
+    else:
+        holding = index.fragments_with(keys, version, blobs)
+    held = set(map(id, holding))
+    return [part for part in version.fragments if part.kind != "rows" or id(part) in held] if held else []
+
+
 def _find_known(
     frame: pl.DataFrame,
     hashed: Mapping[str, Hashes],
@@ -170,13 +197,9 @@ def _find_known(
     Only fragments that may have a key of the new rows are opened.
     """
     is_known = np.zeros(frame.height, np.bool_)
-    if spec.time in spec.key:
-        holding = [part for part in parent.fragments if read.overlaps(part, *time_range(frame, spec.time))]
-    else:
-        holding = index.fragments_with(keys, parent, blobs)
-    if not holding or not frame.height:
+    opened = fragments_with(frame, keys, spec, parent, blobs, index)
+    if not opened or not frame.height:
         return is_known
-    opened = [part for part in parent.fragments if part.kind != "rows" or part in holding]
     meeting = msgspec.structs.replace(parent, fragments=opened)
     known = read.scan(meeting, blobs).join(frame.lazy().select(spec.key), on=spec.key, how="semi").collect()
     if known.height:
