@@ -1,6 +1,7 @@
 """Which server is meant, and whose token goes there."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,5 +123,11 @@ def test_a_token_of_the_environment_goes_to_the_server_of_this_user_on_this_mach
     listeners = finding._listeners
     assert listeners(int(door.rpartition(":")[2])) == {cloned.stat().st_uid}
     monkeypatch.setattr(finding, "_listeners", lambda port: {64_001} | listeners(port))
+    with pytest.raises(PermissionDenied, match="another user's"):
+        find_caller()
+    # Nor to the server of whoever wrote the file, who may have left the folder where this user looks.
+    written = cloned.stat()
+    monkeypatch.setattr(finding, "_listeners", lambda port: {64_001})
+    monkeypatch.setattr(Path, "stat", lambda path, **how: os.stat_result((*written[:4], 64_001, *written[5:])))
     with pytest.raises(PermissionDenied, match="another user's"):
         find_caller()

@@ -6,7 +6,7 @@ import pytest
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import Conflict, InvalidInput, PermissionDenied
 from loopwright.monitoring import MonitorSpec
-from loopwright.serving import ApproveSpec
+from loopwright.serving import ApproveSpec, CanaryStep
 from tests.loop.conftest import LATE, POLICY, PROJECT, Loop
 
 ASKED_FIRST = msgspec.structs.replace(LATE, name="other", approve=ApproveSpec("person", "policy"))
@@ -51,6 +51,32 @@ def test_a_monitor_watches_what_its_own_deployment_serves(serving: Loop) -> None
     watched = serving("monitoring.get", deployment="other")
     assert (watched.model_version, watched.next_at) == (None, None)
     assert serving("monitoring.get", deployment="late").model_version == 1
+
+
+def test_a_deployment_with_fewer_steps_moves_nobody_elses_champion(serving: Loop) -> None:
+    serving.apply(deployments=[LATE, msgspec.structs.replace(LATE, name="quick", rollout=[])])
+    serving("loop.deploy", deployment="quick", version=1)
+    serving.train()
+    assert serving("serving.status", deployment="quick").champion == 2
+    assert serving("registry.get_version", model="late", alias="champion").version == 1
+    serving("loop.rollback", deployment="quick", reason="it was worse")
+    serving.promote()
+    assert serving("registry.get_version", model="late", alias="champion").version == 2
+    serving("serving.retire", deployment="late", reason="the desk is closed")
+    serving("loop.deploy", deployment="quick", version=serving.register())
+    assert serving("registry.get_version", model="late", alias="champion").version == 3
+
+
+def test_of_two_ways_that_differ_the_one_that_served_first_moves_the_champion(serving: Loop) -> None:
+    canary = CanaryStep(0.1, 7 * DAY_US, ["error_rate"])
+    serving.apply(deployments=[LATE, msgspec.structs.replace(LATE, name="other", rollout=[canary])])
+    serving("loop.deploy", deployment="other", version=1)
+    serving.train()
+    serving.promote("other")
+    assert serving("serving.status", deployment="other").champion == 2
+    assert serving("registry.get_version", model="late", alias="champion").version == 1
+    serving.promote()
+    assert serving("registry.get_version", model="late", alias="champion").version == 2
 
 
 def test_nobody_rolls_back_without_a_reason(serving: Loop) -> None:

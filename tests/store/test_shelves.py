@@ -1,5 +1,6 @@
 """Shelves: documents come back, whole; what does not answer is named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,22 @@ def test_a_name_that_leads_elsewhere_is_none(tmp_path: Path, name: str) -> None:
         with pytest.raises(Corrupt, match="no note is called so"):
             ask(name)
     assert (tmp_path / "out.json").read_bytes() == b"precious"
+
+
+def test_what_is_no_plain_file_is_neither_listed_nor_read_nor_written_to(tmp_path: Path) -> None:
+    """Whoever may write in a folder of backups would choose what a platform reads, writes over or waits for."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    shelf = open_shelf(str(tmp_path / "shelf"), "note")
+    shelf.put("a.json", b"whole")
+    os.mkfifo(tmp_path / "shelf" / "pipe.json")
+    (tmp_path / "shelf" / "link.json").symlink_to(tmp_path / "precious")
+    (tmp_path / "shelf" / "folder.json").mkdir()
+    (tmp_path / "shelf" / f".a.json.{os.getpid()}.tmp").symlink_to(tmp_path / "precious")
+    assert shelf.names() == ["a.json"]
+    for name in ("pipe.json", "link.json", "folder.json"):
+        with pytest.raises(Unavailable, match="cannot be read"):
+            shelf.get(name)
+    shelf.put("a.json", b"new")
+    shelf.put("link.json", b"its own")
+    assert (shelf.get("a.json"), shelf.get("link.json")) == (b"new", b"its own")
+    assert (tmp_path / "precious").read_bytes() == b"precious"

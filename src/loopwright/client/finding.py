@@ -2,8 +2,8 @@
 
 Tokens belong to addresses. One that ``loopwright login`` kept is shown to the address that it was kept for, and to
 gateways that this server or ``LOOPWRIGHT_GATEWAY_URL`` names. ``LOOPWRIGHT_TOKEN`` is for ``LOOPWRIGHT_URL``; where
-none is set, for the server of the state folder, if that is on this machine and nobody else's: a folder may have come
-with somebody's files, and its ``server.json`` name any address.
+none is set, for the server of the state folder, if that is on this machine and runs as this user or root: a folder may
+be another user's or have come with somebody's files, and its ``server.json`` name any address.
 """
 
 import ipaddress
@@ -71,7 +71,7 @@ def check_addressee(settings: Settings, url: str) -> None:
     Raises:
         PermissionDenied: The state folder names an address of another machine, or where another user listens.
     """
-    if settings.url or all(_is_own(one, settings.server_file) for one in Addresses(url).urls):
+    if settings.url or all(_is_own(one) for one in Addresses(url).urls):
         return
     raise PermissionDenied(
         f"no token is shown to {url}: it is not on this machine, or another user's, and only a file names it",
@@ -81,8 +81,8 @@ def check_addressee(settings: Settings, url: str) -> None:
     )
 
 
-def _is_own(url: str, server_file: Path) -> bool:
-    """Say whether an address is one of this machine, at which nobody listens but this user, root, or who wrote it."""
+def _is_own(url: str) -> bool:
+    """Say whether an address is one of this machine, at which nobody listens but this user or root."""
     parts = urlsplit(url)
     host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname or ""
     try:
@@ -92,7 +92,7 @@ def _is_own(url: str, server_file: Path) -> bool:
         port = parts.port or 0
     except (ValueError, OSError):
         return False
-    return _listeners(port) <= {os.getuid(), 0, server_file.stat().st_uid}
+    return _listeners(port) <= {os.getuid(), 0}
 
 
 def _listeners(port: int) -> set[int]:

@@ -53,10 +53,11 @@ def promote(tx: Tx, deployment: str, version: int, reason: str) -> None:
 
 
 def set_champion(tx: Tx, deployment: str, version: int, reason: str) -> None:
-    """Move the champion alias and monitoring's reference to a version."""
+    """Move monitoring's reference to a version, and the model's alias where this deployment is one that does."""
     spec = serving.get(tx, deployment=deployment).spec
     model_version = registry.get_version(tx, model=spec.model, version=version)
-    registry.set_alias(tx, model=spec.model, alias=registry.CHAMPION, version=version, reason=reason)
+    if serving.moves_champion(tx, spec):
+        registry.set_alias(tx, model=spec.model, alias=registry.CHAMPION, version=version, reason=reason)
     if model_version.monitoring_profile:
         monitoring.set_reference(
             tx, deployment=deployment, profile_digest=model_version.monitoring_profile, model_version=version

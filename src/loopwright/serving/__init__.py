@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from loopwright.kernel.doors import later
 from loopwright.serving import ledgers
 from loopwright.serving.declarations import declare, find_loosening
-from loopwright.serving.deployments import external_deployments, get, list_deployments, status
+from loopwright.serving.deployments import external_deployments, get, list_deployments, moves_champion, status
 from loopwright.serving.events import (
     DeploymentDeclared,
     Released,
@@ -138,6 +138,7 @@ __all__ = [
     "list_looks",
     "list_releases",
     "list_rollouts",
+    "moves_champion",
     "on_approved",
     "on_rejected",
     "pause",

@@ -5,7 +5,8 @@ from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import query
 from loopwright.serving import sql
 from loopwright.serving.gateways import gateways
-from loopwright.serving.types import Deployment, DeploymentStatus
+from loopwright.serving.strictness import loosened_on_the_way
+from loopwright.serving.types import Deployment, DeploymentSpec, DeploymentStatus
 from loopwright.store.tx import Tx
 
 
@@ -46,6 +47,29 @@ def status(tx: Tx, *, deployment: str) -> DeploymentStatus:
 def external_deployments(tx: Tx) -> list[Deployment]:
     """Return the deployments of every project whose model runs elsewhere; gateways only log for them."""
     return [deployment for deployment in sql.every_deployment(tx.connection) if deployment.spec.is_external]
+
+
+def moves_champion(tx: Tx, spec: DeploymentSpec) -> bool:
+    """Say whether what a deployment promotes becomes its model's champion, for whoever asks for the model.
+
+    Of several that serve a model, only those do whose way there is as strict as that of each other. Where neither of
+    two is, the one that served first goes before, so that a later declaration takes the alias from nobody.
+    """
+    served_since = _served_since(tx, spec.name)
+    for other in sql.list_deployments(tx, model=spec.model):
+        since = _served_since(tx, other.spec.name)
+        if since is None or other.spec.name == spec.name or not loosened_on_the_way(other.spec, spec):
+            continue
+        is_looser = not loosened_on_the_way(spec, other.spec)
+        if is_looser or served_since is None or since < served_since:
+            return False
+    return True
+
+
+def _served_since(tx: Tx, deployment: str) -> int | None:
+    """Return the place of a deployment's first release in the order of all; None before that, and once it ended."""
+    first, newest = sql.find_release(tx, deployment, 1), sql.find_release(tx, deployment)
+    return None if first is None or newest is None else first.position
 
 
 def lock_served(tx: Tx, deployment: str) -> Deployment:

@@ -50,8 +50,8 @@ def loosened_decisions(before: DeploymentSpec, after: DeploymentSpec) -> list[st
     return found
 
 
-def loosened(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:
-    """Return in words what falls away or gets weaker: gates, approvals, steps, guards, what the log leaves out."""
+def loosened_on_the_way(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:
+    """Return in words what of the way of a version to champion falls away or gets weaker: decisions, steps, guards."""
     found = loosened_decisions(before, after)
     left = list(after.rollout)
     for number, step in enumerate(before.rollout, 1):
@@ -60,6 +60,12 @@ def loosened(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:
             found.append(f"step {number} of the rollout is gone or weaker")
         else:
             del left[: place + 1]
+    return found
+
+
+def loosened(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:
+    """Return in words what falls away or gets weaker: gates, approvals, steps, guards, what the log leaves out."""
+    found = loosened_on_the_way(before, after)
     if gone := sorted({*before.personal} - {*after.personal}):
         found.append(f"the log keeps {', '.join(gone)}")
     return found

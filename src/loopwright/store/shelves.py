@@ -1,11 +1,14 @@
 """Shelves: small named documents in a folder or under a prefix of an object store, each written whole or not at all."""
 
+import errno
 import os
 import re
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from loopwright.kernel.errors import Corrupt, NotFound, Unavailable
 from loopwright.store.blobs.local import sync_folder
@@ -56,28 +59,31 @@ def is_remote(url: str) -> bool:
 
 
 class _Folder:
-    """Named documents in a folder."""
+    """Named documents in a folder, each a plain file: others may write there too, links and pipes for instance."""
 
     def __init__(self, folder: Path, what: str) -> None:
         self._folder, self._what = folder, what
 
     def names(self) -> list[str]:
-        with self._answering("read"):
-            return [file.name for file in self._folder.glob("*.json")] if self._folder.exists() else []
+        with self._answering("read"), suppress(FileNotFoundError), os.scandir(self._folder) as entries:
+            return [one.name for one in entries if one.name.endswith(".json") and one.is_file(follow_symlinks=False)]
+        return []
 
     def get(self, name: str) -> bytes:
         with self._answering("read"):
             try:
-                return (self._folder / _plain(name, self._what)).read_bytes()
+                with _open_plain(self._folder / _plain(name, self._what)) as file:
+                    return file.read()
             except FileNotFoundError:
                 raise _missing(self._what, name) from None
 
     def put(self, name: str, body: bytes) -> None:
-        # Two processes may write the same name at once: each its own draft, and the last one stays, whole.
-        draft = self._folder / f".{_plain(name, self._what)}.{os.getpid()}.tmp"
+        # Two processes may write the same name at once: each its own draft, and the last one stays, whole. Nobody knows
+        # beforehand what a draft is called, and one that is there already, maybe a link, is not written to.
+        draft = self._folder / f".{_plain(name, self._what)}.{secrets.token_hex(8)}.tmp"
         with self._answering("written"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with draft.open("wb") as file:
+            with draft.open("xb") as file:
                 file.write(body)
                 file.flush()
                 os.fsync(file.fileno())
@@ -156,3 +162,12 @@ def _plain(name: str, what: str) -> str:
 
 def _missing(what: str, name: str) -> NotFound:
     return NotFound(f"there is no such {what}", field=what, value=name)
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    """Open a file of a folder in which others write; a pipe that nobody writes to would keep a reader for ever."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, f"{path.name} is no plain file")
+    return os.fdopen(handle, "rb")
