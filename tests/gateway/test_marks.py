@@ -34,3 +34,13 @@ def test_on_a_full_disk_a_page_is_in_memory_and_nothing_is_mapped_that_has_no_ro
     page.bytes[0:4] = b"\x03abc"
     assert page.read() == b"abc"
     assert file.read_bytes() == bytes(64)
+
+
+def test_a_page_that_was_cut_off_says_nothing_and_ends_nobody() -> None:
+    """A child shares its page with the gateway: what is mapped and has no byte behind it ends whoever touches it."""
+    page = Page.new()
+    page.bytes[0:4] = b"\x03abc"
+    assert page.read() == b"abc"
+    os.ftruncate(page.handle, 0)
+    assert page.read() is None
+    page.close()

@@ -83,9 +83,12 @@ class Page:
         return cls(handle)
 
     def read(self) -> bytes | None:
-        """Return the label of what began and has not ended; None where all is through."""
-        length = self.bytes[0]
-        return bytes(self.bytes[1 : 1 + length]) if length else None
+        """Return the label of what began and has not ended; None where all is through.
+
+        Read as a file: whoever shares the page may have cut it off, and touching what is mapped of it would be fatal.
+        """
+        told = os.pread(self.handle, _BYTES, 0)
+        return told[1 : 1 + told[0]] if told and told[0] else None
 
     def clear(self) -> None:
         """Say that nothing runs."""

@@ -116,6 +116,8 @@ class Host(Duty):
     def blame(self, end: End) -> None:
         """Leave the variant alone that was at work."""
         place = end.mark[0] if end.mark else champion_place(self.release)
+        if place >= len(self.release.variants):  # a child marks what it likes
+            place = champion_place(self.release)
         variant, why = self.release.variants[place], f"its process {end.how}"
         log.error("%s of %s, release %s: %s", variant.name, self.name, self.release.number, why)
         self._pauses.blame(place, why, self._now())

@@ -141,8 +141,9 @@ class Launcher:
         try:
             row_us = self._in_loop(host.start(sample))
         except ChildCrashed as error:
-            if error.is_own_fault and error.place is not None:
-                self._bars.bar(release.variants[error.place], error.message)
+            place = error.place  # a child marks what it likes
+            if error.is_own_fault and place is not None and place < len(release.variants):
+                self._bars.bar(release.variants[place], error.message)
             raise
         self._proven.update(dict.fromkeys(map(_part, release.variants), row_us))
         return row_us
