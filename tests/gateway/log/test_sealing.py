@@ -11,7 +11,7 @@ import pytest
 from loopwright.data import DatasetSpec, SourceSpec
 from loopwright.gateway.log import sealing
 from loopwright.gateway.log.batches import Batch, Layout, StreamKey
-from loopwright.gateway.log.sealing import ChunkSealer, to_frame
+from loopwright.gateway.log.sealing import ChunkSealer, NoRows, to_frame
 from loopwright.gateway.log.segments import read_segment
 from loopwright.gateway.log.spool import Spool
 from loopwright.governance import SERVICE_ACTOR
@@ -337,3 +337,31 @@ def test_of_pushes_to_a_dataset_that_was_declared_anew_those_since_are_kept(
     assert (kept.rows, kept.id_first, kept.id_last) == (2, *since)
     assert spool.streams[key].closed() == []
     assert caplog.text.count("2 rows of flights/pushes/flights are dropped: dataset flights was deleted at") == 2
+
+
+OTHER_DTYPE = Layout((("label_id", "str"), ("prediction_id", "i64"), ("event_at", "i64")))
+
+
+@pytest.mark.parametrize("is_panic", [True, False])
+def test_a_panic_over_rows_is_a_failure_of_their_stream_as_any_other(
+    world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch, *, is_panic: bool
+) -> None:
+    """What Polars raises then is no Exception: it would end the thread that seals the rows of every project."""
+    monkeypatch.setattr("loopwright.gateway.log.sealing.SEAL_EVERY_S", 3600.0)
+    odd = StreamKey("flights", "labels", "odd")
+    spool.append(odd, [Batch(OTHER_DTYPE, 1, [["a"], [1], [0]])])
+
+    def panicking(batches: list[Batch]) -> pl.DataFrame | None:
+        if is_panic and batches[0].layout == OTHER_DTYPE:
+            raise pl.exceptions.PanicException("index out of bounds")
+        return to_frame(batches)
+
+    monkeypatch.setattr("loopwright.gateway.log.sealing.to_frame", panicking)
+    sealer = sealer_of(world, spool)
+    with pytest.raises(NoRows):
+        sealer.seal().result(20)
+    spool.append(LATE, [labels("a")])
+    assert sealer.seal(Streams(stream="late")).result(20) == {"chunks": 1, "rows": 1}
+    sealer.stop()
+    assert world.chunks("labels")["label_id"].to_list() == ["a"]
+    assert spool.streams[odd].closed() == [1]

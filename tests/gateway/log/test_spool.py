@@ -9,6 +9,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -351,3 +352,37 @@ def test_what_the_disk_did_not_confirm_is_not_sealed(
     stream = spool.streams[KEY]
     assert [id for number in stream.closed() for id in ids_of(stream.path(number))] == ["a", "b"]
     spool.close()
+
+
+def test_a_record_that_nobody_can_read_is_damage_and_keeps_no_gateway_from_starting(tmp_path: Path) -> None:
+    """A child hands its columns over as MessagePack, which is written as it is."""
+    spool = Spool(tmp_path / "spool")
+    spool.append(KEY, [wide("a")])
+    columns: Any = msgspec.Raw(b"\x91\x91\xa1\xff")  # a text that is no UTF-8
+    spool.append(KEY, [Batch(NARROW, 1, columns)])
+    path = spool.streams[KEY].path(1)
+    spool.close()
+    assert ids_of(path) == ["a"]
+    assert read_segment(path).damaged_bytes
+    again = Spool(tmp_path / "spool")
+    again.close()
+    assert ids_of(path) == ["a"]
+    assert again.kept_aside == ["flights/predictions/late/000000000001.bad"]
+
+
+def test_rows_that_would_make_too_large_a_frame_together_lie_in_several_segments(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has the columns of all others: callers that name ever others would have the gateway run out of memory."""
+    monkeypatch.setattr(segments, "MOST_CELLS", 100)
+    for number in range(20):
+        layout = Layout((("prediction_id", "str"), (f"f.{number}", "f64")))
+        spool.append(KEY, [Batch(layout, 2, [[f"{number}a", f"{number}b"], [0.5, 0.5]])])
+    spool.roll(KEY)
+    stream = spool.streams[KEY]
+    found = [read_segment(stream.path(number)).batches for number in stream.closed()]
+    assert [batch.rows for batches in found for batch in batches] == [2] * 20
+    for batches in found:
+        names = {name for batch in batches for name, _ in batch.layout.columns}
+        assert len(names) * sum(batch.rows for batch in batches) <= 100
+    assert len(found) == 4

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
-from loopwright.gateway.children.messages import Frames, FromChild, Message, TooLong, framed, read_from_child
+from loopwright.gateway.children.messages import Frames, FromChild, Message, Senseless, framed, read_from_child
 from loopwright.gateway.children.nursery import Nursery
 from loopwright.gateway.marks import Page
 from loopwright.wire.endings import how_ended
@@ -111,7 +111,7 @@ class Child(asyncio.Protocol):
                 if message is None:
                     return
                 self._on_message(message)
-        except TooLong as error:
+        except Senseless as error:
             self._stop_listening(f"says {error}")
 
     def _read(self, body: bytes) -> Any:

@@ -10,12 +10,15 @@ from loopwright.features import BoundView, DatasetPushSpec
 from loopwright.gateway.answering.questions import Question
 from loopwright.gateway.children.surroundings import Surroundings
 from loopwright.gateway.log.batches import Batch, Layout
+from loopwright.gateway.log.segments import MOST_CELLS
 from loopwright.gateway.taking.ingest import Labels
 from loopwright.serving import Release
 
 HEAD = struct.Struct("<I")
 _MOST_LAYOUTS = 256
 """How many layouts a packer remembers; callers name the features of models served elsewhere."""
+_MOST_LETTERS = 500
+"""Of a text that stands in every row of a batch."""
 
 
 class Message(msgspec.Struct, array_like=True, tag_field="what"):
@@ -156,6 +159,7 @@ FromChild = Loaded | Answers | Owed | Settled | Taken | Done
 _encoder = msgspec.msgpack.Encoder()
 read_to_child = msgspec.msgpack.Decoder(ToChild)
 read_from_child = msgspec.msgpack.Decoder(FromChild)
+_read_columns = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
 def framed(message: Message) -> bytes:
@@ -164,7 +168,11 @@ def framed(message: Message) -> bytes:
     return HEAD.pack(len(body)) + body
 
 
-class TooLong(ValueError):
+class Senseless(ValueError):
+    """What no child of ours says; one that runs what a user wrote may say anything."""
+
+
+class TooLong(Senseless):
     """A message that is longer than its reader takes."""
 
 
@@ -227,12 +235,45 @@ class BatchUnpacker:
         self._layouts: dict[int, Layout] = {}
 
     def unpack(self, packed: Sequence[Packed]) -> list[Batch]:
-        """Return batches for the spool, their columns as MessagePack."""
+        """Return batches for the spool, their columns as MessagePack.
+
+        Raises:
+            Senseless: One does not hold the rows and columns that it names.
+        """
         batches = []
         for batch in packed:
             if batch.layout is not None:
+                if not all(map(_is_small, batch.layout.constants)):
+                    raise Senseless("a value for every row that is none of ours")
                 self._layouts[batch.layout_id] = batch.layout
+            layout = self._layouts.get(batch.layout_id)
+            if layout is None or not layout.columns or _sizes(batch.columns) != [batch.rows] * len(layout.columns):
+                raise Senseless("a batch of other rows or columns than it names")
+            if batch.rows * len(layout.columns) > MOST_CELLS:
+                raise Senseless(f"a batch of {batch.rows * len(layout.columns)} cells")
             # The spool writes what is MessagePack already as it is.
             columns: Any = batch.columns
-            batches.append(Batch(self._layouts[batch.layout_id], batch.rows, columns))
+            batches.append(Batch(layout, batch.rows, columns))
         return batches
+
+
+def _is_small(constant: tuple[str, str, Any]) -> bool:
+    """Say whether a value that stands in every row of a batch is a number or a short text."""
+    value = constant[2]
+    return isinstance(value, int | float | None) or (isinstance(value, str) and len(value) <= _MOST_LETTERS)
+
+
+def _sizes(columns: msgspec.Raw) -> list[int]:
+    """Return how many entries each column has; none of what are no columns."""
+    try:
+        return [_entries(column) for column in _read_columns(columns)]
+    except msgspec.MsgspecError:
+        return []
+
+
+def _entries(column: msgspec.Raw) -> int:
+    """Return how many entries an array of MessagePack has, by its head; -1 of what is no array."""
+    head = bytes(memoryview(column)[:5])
+    if head[0] & 0xF0 == 0x90:
+        return head[0] & 0x0F
+    return int.from_bytes(head[1 : 3 if head[0] == 0xDC else 5]) if head[0] in (0xDC, 0xDD) else -1

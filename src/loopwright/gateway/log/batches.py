@@ -14,6 +14,11 @@ class Layout(msgspec.Struct, frozen=True):
     columns: tuple[tuple[str, str], ...]
     constants: tuple[tuple[str, str, Any], ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        """The names of all columns, those of values for every row among them."""
+        return [name for name, *_ in (*self.columns, *self.constants)]
+
     @classmethod
     def of(
         cls, stream: Declared, constants: Mapping[str, Any] | None = None, further: Iterable[tuple[str, str]] = ()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from loopwright.gateway.log.batches import Batch, StreamKey
-from loopwright.gateway.log.segments import Stream, read_segment
+from loopwright.gateway.log.segments import Segment, Stream, read_segment
 from loopwright.gateway.log.spool import Spool
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, TooBusy, Unavailable
 from loopwright.store import chunks
@@ -35,6 +35,10 @@ DRAFT_KEPT_S = 600.0
 Asked = Future[dict[str, int]]
 Piece = tuple[str, Iterable[Any]]
 """A column of the rows of one layout: dtype and values."""
+
+
+class NoRows(Exception):
+    """What a segment holds makes no rows of its stream."""
 
 
 class Draft(NamedTuple):
@@ -204,12 +208,9 @@ class ChunkSealer:
         """Store the rows of a closed segment, from an id on, as a Parquet blob."""
         stream = self._spool.streams[key]
         segment = read_segment(stream.path(number))
-        frame, id_column = to_frame(segment.batches), STREAMS[key.kind].id_column
-        if frame is not None and first_kept:
-            frame = frame.filter(frame.get_column(id_column) >= first_kept)
+        frame = _frame_of(segment, key, first_kept)
         if frame is None or frame.is_empty():
             return Draft(key, stream, number, segment.damaged_bytes, None)
-        frame = frame.sort(id_column)
         blob = self._blobs.put(chunks.pack_rows(frame))
         place = {"kind": key.kind, "stream": key.stream, "writer": self._writer}
         chunk = chunks.describe_chunk(frame, blob, seq=number, **place)
@@ -286,6 +287,28 @@ class ChunkSealer:
             self._spool.let_go(draft.stream, draft.number)
         self.sealed_rows += rows
         return rows
+
+
+def _frame_of(segment: Segment, key: StreamKey, first_kept: str) -> "pl.DataFrame | None":
+    """Return the rows of a segment from an id on, in the order of their ids; None where there are none.
+
+    Raises:
+        NoRows: They are none of this stream.
+    """
+    import polars as pl
+
+    stream = STREAMS[key.kind]
+    try:
+        frame = to_frame(segment.batches)
+        if frame is None:
+            return None
+        frame = frame.sort(stream.id_column)
+        declared = stream.schema().items()
+        if wrong := [name for name, dtype in declared if frame.schema.get(name, dtype) not in (dtype, pl.Null())]:
+            raise NoRows(f"{', '.join(wrong)}: of other dtypes than the stream has")
+        return frame.filter(pl.col(stream.id_column) >= first_kept) if first_kept else frame
+    except pl.exceptions.PanicException as error:  # it is no Exception, and would end the thread that seals
+        raise NoRows(str(error)) from None
 
 
 def to_frame(batches: Sequence[Batch]) -> "pl.DataFrame | None":

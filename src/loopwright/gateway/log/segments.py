@@ -32,6 +32,8 @@ _LEVELS = 4
 """Folders above a stream's own that may be new with it: kind, project, spool, and the gateway's."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_FILES = {errno.EMFILE, errno.ENFILE}
+MOST_CELLS = 50_000_000
+"""Rows times columns of a segment: all its rows become one frame, in which each has the columns of every other."""
 _PASSING = {*_FULL, *_NO_FILES, errno.ENOMEM, errno.EAGAIN, errno.EINTR}
 """What keeps a process from reading a file that is sound: it lacks room, memory or handles."""
 _SEGMENT = re.compile(r"[0-9]{12}\.log")
@@ -54,10 +56,11 @@ def read_records(path: Path) -> Iterator[tuple[int, Any]]:
         while len(head := file.read(HEAD.size)) == HEAD.size:
             length, checksum = HEAD.unpack(head)
             body = file.read(length) if length <= _LARGEST_RECORD else b""
-            if not length or len(body) != length or zlib.crc32(body) != checksum:
+            payload = _payload(body) if length and len(body) == length and zlib.crc32(body) == checksum else None
+            if payload is None:
                 return
             end += HEAD.size + length
-            yield end, msgspec.msgpack.decode(body)
+            yield end, payload
 
 
 def records_within(body: bytes, begin: int) -> Iterator[tuple[int, int, Any]]:
@@ -66,11 +69,19 @@ def records_within(body: bytes, begin: int) -> Iterator[tuple[int, int, Any]]:
         start = first.start() - HEAD.size
         length, checksum = HEAD.unpack_from(body, start)
         end = first.start() + length
-        if end <= len(body) and zlib.crc32(memoryview(body)[first.start() : end]) == checksum:
-            yield start, end, msgspec.msgpack.decode(body[first.start() : end])
-            begin = end
-        else:
-            begin = start + 1
+        is_whole = end <= len(body) and zlib.crc32(memoryview(body)[first.start() : end]) == checksum
+        payload = _payload(body[first.start() : end]) if is_whole else None
+        if payload is not None:
+            yield start, end, payload
+        begin = start + 1 if payload is None else end
+
+
+def _payload(body: bytes) -> Any:
+    """Return what a record holds; None where nobody can read it: its columns may be what user code wrote."""
+    try:
+        return msgspec.msgpack.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 class Segment(NamedTuple):
@@ -187,6 +198,7 @@ class Stream:
         handle = os.open(self.path(number), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.number, self.handle, self.size, self.rows = number, handle, os.fstat(handle).st_size, 0
         self._layouts: dict[Layout, int] = {}
+        self._names: set[str] = set()
 
     def append(self, batches: Sequence[Batch]) -> int:
         """Write batches with one ``write()``, all or nothing; return the bytes.
@@ -197,6 +209,7 @@ class Stream:
         """
         with self.lock:
             self._mend()
+            self._make_room(batches)
             parts: list[bytes] = []
             fresh: list[Layout] = []
             for batch in batches:
@@ -218,7 +231,22 @@ class Stream:
                 raise translate(error, self.folder) from None
             self.size += len(body)
             self.rows += sum(batch.rows for batch in batches)
+            self._names.update(*(layout.names for layout in fresh))
             return len(body)
+
+    def _make_room(self, batches: Sequence[Batch]) -> None:
+        """Begin the next segment where the rows of this one, and these, would be too large a frame.
+
+        Raises:
+            StorageFull: There is no room for another file.
+            Unavailable: The disk cannot be written.
+        """
+        names = self._names.union(*(batch.layout.names for batch in batches if batch.layout not in self._layouts))
+        if self.rows and len(names) * (self.rows + sum(batch.rows for batch in batches)) > MOST_CELLS:
+            try:
+                self._begin_next()
+            except OSError as error:
+                raise translate(error, self.folder) from None
 
     def _write(self, body: bytes) -> None:
         written = os.write(self.handle, body)
@@ -237,24 +265,25 @@ class Stream:
         try:
             os.ftruncate(self.handle, self.size)
         except OSError as why:
-            old, number = self.handle, self.number
+            begun = self.path(self.number)
             try:
-                self._open(number + 1)
+                self._begin_next()
             except OSError as error:
                 raise translate(error, self.folder) from None
-            log.error("what was written in part stays at the end of %s: %s", self.path(number), why)
-            self._unconfirmed[number] = old
-            self._unflushed.append(self.folder)
+            log.error("what was written in part stays at the end of %s: %s", begun, why)
         self._is_torn = False
 
     def roll(self) -> None:
         """Start the next segment if this one holds anything; ``flush`` closes the file before it."""
         with self.lock:
             if self.size:
-                old, number = self.handle, self.number
-                self._open(number + 1)  # or the disk is full, and this one goes on
-                self._unconfirmed[number] = old
-                self._unflushed.append(self.folder)
+                self._begin_next()
+
+    def _begin_next(self) -> None:
+        old, number = self.handle, self.number
+        self._open(number + 1)  # or the disk is full, and this one goes on
+        self._unconfirmed[number] = old
+        self._unflushed.append(self.folder)
 
     def flush(self) -> None:
         """Return once what was appended is on the disk, and so are the entries of the folders that lead there.
