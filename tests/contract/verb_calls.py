@@ -94,6 +94,7 @@ class Prepared:
             ("data.declare", {"spec": msgspec.structs.replace(PROJECT.datasets[0], name="more")}),
             ("data.start_import", {"dataset": "flights", "blobs": [self.loop.blobs.put(b"rows of a pair")]}),
             ("data.start_diff", {"dataset": "flights", "before": 1, "after": 2}),
+            ("data.restore", {"dataset": "flights", "version": 1, "reason": "the second was a hoax"}),
             ("retention.set", {"kind": "predictions", "keep": "30d", **reason}),
             ("retention.apply", {}),
             ("pipelines.declare", {"spec": msgspec.structs.replace(NIGHTLY, params={"depth": 3})}),

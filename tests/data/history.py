@@ -8,9 +8,9 @@ import polars as pl
 from loopwright.data import DatasetSpec, DatasetVersion
 from loopwright.data.changes import build_change
 from loopwright.data.columns import admit
+from loopwright.data.commits import content_digest
 from loopwright.data.imports import ImportRequest, build_version
 from loopwright.data.row_sums import add_row_sums
-from loopwright.data.versions import content_digest
 from loopwright.store.blobs import BlobStore
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.data.fingerprints import row_hashes, sum_rows
-from loopwright.data.versions import add_row_sums
+from loopwright.data.row_sums import add_row_sums
 
 ROWS = st.lists(st.tuples(st.integers(-3, 3), st.one_of(st.none(), st.text(max_size=2)), st.floats()), max_size=20)
 SCHEMA = {"a": pl.Int64, "t": pl.String, "x": pl.Float64}

@@ -9,9 +9,9 @@ import pytest
 
 from loopwright.data import DatasetSpec, DatasetVersion, ImportedRows, SourceSpec
 from loopwright.data.columns import admit
+from loopwright.data.commits import content_digest
 from loopwright.data.imports import MOST_FRAGMENT_ROWS, ImportRequest, build_version
 from loopwright.data.keys import KeyIndex
-from loopwright.data.versions import content_digest
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore
 from tests.data.conftest import weather, weather_spec

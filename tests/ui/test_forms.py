@@ -70,6 +70,20 @@ def test_a_rollout_is_aborted_and_a_quarantine_released(fresh: Site) -> None:
     assert httpx.get(fresh.page("/data/weather/40.json")).json()["version"]["state"] == "ready"
 
 
+def test_older_rows_are_restored_from_their_page(fresh: Site) -> None:
+    newest = httpx.get(fresh.page("/data/weather.json")).json()["dataset"]["newest"]
+    assert "/do/data.restore" not in httpx.get(fresh.page(f"/data/weather/{newest}")).text
+    assert "/do/data.restore" in httpx.get(fresh.page("/data/weather/1")).text
+    fields = {"dataset": "weather", "version": "1", "reason": "the rest was a hoax"}
+    done = post(fresh, "data.restore", fields)
+    assert done.status_code == 303, done.text
+    restored = httpx.get(fresh.page("/data/weather.json")).json()["versions"][0]
+    assert (restored["rows"], restored["state"]) == (
+        httpx.get(fresh.page("/data/weather/1.json")).json()["version"]["rows"],
+        "ready",
+    )
+
+
 @pytest.mark.parametrize(
     "changed", [{"version": "9" * 5000}, {"version": "9" * 19}, {"key": "a\0b"}, {"dataset": "a\0b"}]
 )

@@ -86,6 +86,19 @@ class RemoteDataset:
         """
         return self._import(keys, "delete", reason)
 
+    def restore(self, version: int, *, reason: str) -> DatasetVersion:
+        """Make the content of an older version the newest again, at once; what came in between stays readable.
+
+        Args:
+            version: Its number.
+            reason: Why, for the audit trail.
+
+        Raises:
+            PermissionDenied: It was held to looser checks than are declared now, and you are no approver.
+        """
+        restored: DatasetVersion = self._remote.call("data.restore", dataset=self.name, version=version, reason=reason)
+        return restored
+
     def delete(self, version: int | None = None, *, reason: str) -> Tombstone:
         """Delete the dataset with all its versions, or one of them.
 

@@ -6,7 +6,8 @@ What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, `
 
 from typing import TYPE_CHECKING
 
-from loopwright.data import datasets, declarations, known, row_keys, source_specs, versions
+from loopwright.data import commits, datasets, declarations, known, row_keys, source_specs, versions
+from loopwright.data.commits import finish_import, restore
 from loopwright.data.datasets import declare, find_loosening, get, list_datasets
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.events import (
@@ -45,7 +46,6 @@ from loopwright.data.types import (
 from loopwright.data.versions import (
     built_on,
     diff_result,
-    finish_import,
     get_head,
     get_version,
     list_versions,
@@ -96,6 +96,7 @@ __all__ = [
     "VersionReady",
     "built_on",
     "check_usable",
+    "commits",
     "datasets",
     "declarations",
     "declare",
@@ -121,6 +122,7 @@ __all__ = [
     "release_quarantine",
     "released_versions",
     "require_version",
+    "restore",
     "row_keys",
     "source_specs",
     "sources",

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
-from loopwright.data import sources, versions
+from loopwright.data import commits, sources, versions
 from loopwright.data.changes import build_change
 from loopwright.data.columns import admit
 from loopwright.data.diff import diff_versions
@@ -30,13 +30,13 @@ _TRIES = 20
 def run_import(context: JobContext, args: ImportRequest) -> dict[str, Any]:
     """Read, transform, check and store rows, then make them a version. Running again changes nothing more."""
     job_id = context.job.job_id
-    done = context.call(versions.import_result, job_id=job_id)
+    done = context.call(commits.import_result, job_id=job_id)
     if done is not None and done.state != "failed":
         return dict(to_builtins(done))
     try:
         result = _import(context, args)
     except LoopwrightError as error:
-        context.call(versions.fail_import, job_id=job_id, dataset=args.spec.name, error=error.to_dict())
+        context.call(commits.fail_import, job_id=job_id, dataset=args.spec.name, error=error.to_dict())
         raise
     return dict(to_builtins(result))
 
@@ -76,7 +76,7 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
             whole = _without_known_at(frame, request) if parent is None else frame
             imported = build_version(whole, request, parent, context.blobs, job.event_at, index)
         imported = msgspec.structs.replace(imported, raw=raw)
-        result = context.call(versions.finish_import, job_id=job.job_id, imported=imported)
+        result = context.call(commits.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
             return result
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")

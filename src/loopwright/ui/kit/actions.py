@@ -51,6 +51,15 @@ ACTIONS = _by_verb(
         is_danger=True,
     ),
     Action(
+        data.restore,
+        "Restore",
+        "These rows become the newest version again; what came since stays, as older versions.",
+        "Restored: a new version has this content.",
+        ("dataset",),
+        ("version",),
+        is_danger=True,
+    ),
+    Action(
         data.start_diff,
         "Compare",
         "Counts added, removed and changed rows.",

@@ -84,6 +84,7 @@ def show_version(ask: Ask) -> View:
         "fragments_count": len(dataset_version.fragments),
         "downstream": ask(lineage.downstream, ref=ref, depth=1)[:PAGE_ROWS],
         "missing": _missing(ask, dataset_version),
+        "is_older": dataset_version.state == "ready" and ask(data.get, dataset=name).newest != number,
     }
     return View("data/dataset_version.html", f"{name} v{number}", "Data", facts)
 
