@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -137,12 +136,12 @@ def test_clearing_that_was_broken_off_leaves_nothing_that_looks_like_a_platform(
     (settings.state_dir / "blobs" / "ab").mkdir(parents=True)
     (settings.state_dir / "loopwright.db").write_text("rows")
 
-    def die(folder: Path, **_: object) -> None:
+    def die(folder: Path) -> None:
         if folder.exists():
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "rmtree", die)
+        patch.setattr("loopwright.server.ownership.remove", die)
         with pytest.raises(KeyboardInterrupt):
             clear_state(settings)
     left = {child.name for child in settings.state_dir.iterdir()}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import Unavailable
+from loopwright.store.garbage.folders import remove
 from loopwright.wire.folders import hold_folder, is_held
 
 _LOCK = "server.lock"
@@ -80,12 +80,14 @@ def clear_state(settings: Settings) -> None:
     """
     with nobody_else(settings):
         leaving = settings.state_dir / _LEAVING
-        shutil.rmtree(leaving, ignore_errors=True)  # of a time before
+        remove(leaving)  # of a time before
         leaving.mkdir(mode=0o700)
         for child in sorted(settings.state_dir.iterdir(), key=_when_it_leaves):
             if child.name not in (_LOCK, _LEAVING):
                 child.rename(leaving / child.name)
-        shutil.rmtree(leaving)
+        remove(leaving)
+        if leaving.exists():
+            leaving.rmdir()  # which says why it is still there
 
 
 def _when_it_leaves(child: Path) -> tuple[bool, bool]:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from loopwright.server.listening import check_address, listening
 from loopwright.server.logs import begin_anew, last_lines
 from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
 from loopwright.server.restarts import Restarts
+from loopwright.store.garbage.folders import remove
 from loopwright.store.unwritable import unwritable_state
 from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token
@@ -282,10 +282,7 @@ def service_token(state_dir: Path) -> str:
 def _empty(folder: Path) -> None:
     """Delete what a folder holds; the folder stays for those who begin to use it meanwhile."""
     for left in folder.iterdir() if folder.is_dir() else ():
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+        remove(left)
 
 
 def _is_healthy(line: HttpLine, url: str) -> bool:

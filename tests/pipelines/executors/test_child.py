@@ -72,6 +72,14 @@ CODE = """
     def connects():
         import socket
         socket.create_connection(("127.0.0.1", 9))
+    def digs(depth):
+        for place in (".", os.environ["TMPDIR"]):
+            os.chdir(place)
+            for _ in range(depth):
+                os.mkdir("x")
+                os.chdir("x")
+        os.chdir("/")
+        return depth
     def temporary():
         import tempfile
         with tempfile.NamedTemporaryFile("w+") as file:
@@ -450,6 +458,27 @@ def test_projects_with_the_same_code_share_no_child(pool: ChildPool, code: Calla
     assert pool.call(code("remembers"), {"what": "a"}, owner="flights").output == ["a"]
     assert pool.call(code("remembers"), {"what": "b"}, owner="other").output == ["b"]
     assert pool.call(code("remembers"), {"what": "c"}, owner="flights").output == ["a", "c"]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_however_deep_a_step_digs_it_keeps_no_worker_from_work(
+    tmp_path: Path,
+    blob_store: BlobStore,
+    code: Callable[[str], CodeRef],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_killed: bool,
+) -> None:
+    """Who cleans up after one project does it on the way of another's call, or as the worker starts."""
+    pool = ChildPool(tmp_path / "deep", blob_store)
+    assert pool.call(code("digs"), {"depth": 2000}, owner="flights").output == 2000
+    with monkeypatch.context() as patch:
+        if is_killed:
+            patch.setattr(child, "remove", lambda _: None)
+        pool.close()
+    if is_killed:
+        ChildPool(tmp_path / "deep", blob_store).close()
+    assert not list(tmp_path.glob("deep/children/*"))
 
 
 LETS_GO = """

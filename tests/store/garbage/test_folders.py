@@ -5,6 +5,7 @@ from pathlib import Path
 
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage import Freed, sweep_folders
+from loopwright.store.garbage.folders import newest_in, remove
 
 
 def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
@@ -54,3 +55,32 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     assert [file.name for file in (tmp_path / "keys" / "flights").iterdir()] == ["young"]
     assert (copies.has(old.digest), copies.has(young.digest)) == (False, True)
     assert sweep_folders(tmp_path, 2_000_000, **asked) == []
+
+
+def test_a_folder_goes_however_deep_it_is_and_what_links_lead_to_stays(tmp_path: Path) -> None:
+    """User code digs as deep as it likes: going down by calls ends at a thousand folders, by handles too."""
+    kept, scratch = tmp_path / "kept", tmp_path / "scratch"
+    (kept / "inside").mkdir(parents=True)
+    (kept / "file").write_bytes(b"kept")
+    (scratch / "flat" / "empty").mkdir(parents=True)
+    home = os.getcwd()
+    os.chdir(scratch)
+    for _ in range(3000):
+        os.mkdir("x")
+        os.chdir("x")
+        Path("file").write_bytes(b"x")
+    os.symlink(kept, "link")
+    os.chdir(home)
+    (scratch / "link").symlink_to(kept)
+    (scratch / "file").write_bytes(b"x")
+    handles = len(os.listdir("/proc/self/fd"))
+    assert newest_in(scratch) > 0
+    remove(scratch)
+    assert not scratch.exists()
+    assert (kept / "file").read_bytes() == b"kept"
+    assert len(os.listdir("/proc/self/fd")) == handles
+    link = tmp_path / "link"
+    link.symlink_to(kept)
+    remove(link)
+    remove(tmp_path / "never there")
+    assert (link.is_symlink(), (kept / "inside").is_dir()) == (False, True)

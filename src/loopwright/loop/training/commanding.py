@@ -20,6 +20,7 @@ from loopwright.loop.training.commands import CommandSpec, ModelOutput, fill_wor
 from loopwright.pipelines import StepContext, packing
 from loopwright.registry import SavedModel, artifacts
 from loopwright.store.chunks import keep_blobs
+from loopwright.store.garbage.folders import remove
 from loopwright.store.types import BlobRef
 from loopwright.tracking import Run
 from loopwright.wire.endings import how_ended
@@ -38,7 +39,7 @@ def run_command(context: StepContext, inputs: Document) -> Document:
         recording.finish(context, _run(context, spec, params, {}), {})
         return registered
     folder = context.state_dir / "worker" / "commands" / context.execution.execution_id
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     try:
         folder.mkdir(parents=True)
         versions = _write_rows(context, spec, folder)
@@ -62,7 +63,7 @@ def run_command(context: StepContext, inputs: Document) -> Document:
             )
         return _register(context, spec, run, made, folder)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 def _write_rows(context: StepContext, spec: CommandSpec, folder: Path) -> Versions:

@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from loopwright.kernel.errors import StepFailed
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.pipelines.executors.enclosure import Enclosure
 from loopwright.pipelines.executors.frames import Incoming, TooLong, read_frame, write_frame
+from loopwright.store.garbage.folders import remove
 from loopwright.wire import orphans
 from loopwright.wire.endings import how_ended
 
@@ -245,7 +245,7 @@ class Child:
             with contextlib.suppress(OSError):
                 os.close(handle)
         self._to_child = self._from_child = -1
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove(self._folder)
 
 
 def marked(folders: Sequence[Path]) -> Roots:

@@ -22,6 +22,7 @@ from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
+from loopwright.store.garbage.folders import remove
 from loopwright.wire import orphans
 from loopwright.wire.memory import memory_bytes
 
@@ -93,7 +94,7 @@ class ChildPool(Executor):
         self._numbers = itertools.count(1)
         self._reaper: threading.Timer | None = None
         for left_over in ("children", "code"):
-            shutil.rmtree(folder / left_over, ignore_errors=True)
+            remove(folder / left_over)
 
     def call(
         self,
@@ -214,7 +215,7 @@ class ChildPool(Executor):
             finally:
                 os.close(handle)
                 for left_over in (scratch, *child.inputs.glob("*")):
-                    shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink(missing_ok=True)
+                    remove(left_over)
 
     def _handed_in(self, child: Child, call: dict[str, Any]) -> dict[str, Any]:
         """Return a call whose files the child may open."""
