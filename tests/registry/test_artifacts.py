@@ -11,7 +11,7 @@ import pytest
 
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound
 from loopwright.registry import InputColumn, Signature
-from loopwright.registry.artifacts import columns_of, load_model, save_model, store_files
+from loopwright.registry.artifacts import columns_of, load_model, save_model
 from loopwright.registry.flavours.constant import ConstantModel
 from loopwright.store.blobs import BlobStore
 
@@ -28,7 +28,7 @@ def test_a_swapped_signature_is_not_loaded(tmp_path: Path, blob_store: BlobStore
     saved = save_model(ConstantModel(0.25), tmp_path, np.zeros((1, 2)), "binary")
     with pytest.raises(NotFound):
         load_model(saved, blob_store)
-    store_files(blob_store, tmp_path, saved)
+    blob_store.put_file(tmp_path / "constant.json")
     load_model(saved, blob_store)
     swapped = msgspec.structs.replace(saved, signature=Signature([InputColumn("z", "number")], "binary"))
     with pytest.raises(Corrupt, match="not the one"):

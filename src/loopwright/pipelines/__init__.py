@@ -29,7 +29,7 @@ from loopwright.pipelines.executions import (
     start_scheduled,
     unanswered,
 )
-from loopwright.pipelines.executors.enclosure import Enclosure
+from loopwright.pipelines.executors.enclosure import Enclosure, open_inside
 from loopwright.pipelines.executors.pool import ChildPool
 from loopwright.pipelines.step_runs import advance, take
 from loopwright.pipelines.steps import PipelineContext, StepContext
@@ -104,6 +104,7 @@ __all__ = [
     "list_pipelines",
     "named_blobs",
     "open_executions",
+    "open_inside",
     "packing",
     "retry",
     "schedule_key",

@@ -47,7 +47,7 @@ from loopwright.registry.versions import (
 
 if TYPE_CHECKING:
     from loopwright.registry import artifacts, encoding, importing, metrics
-    from loopwright.registry.artifacts import SavedModel, columns_of, load_model, save_model, store_files
+    from loopwright.registry.artifacts import SavedModel, columns_of, load_model, save_model
     from loopwright.registry.encoding import encode
     from loopwright.registry.flavours.base import Predictor, TrainingColumn
     from loopwright.registry.flavours.constant import ConstantModel
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 __getattr__ = later(
     __name__,
     {
-        "artifacts": ("SavedModel", "columns_of", "load_model", "save_model", "store_files"),
+        "artifacts": ("SavedModel", "columns_of", "load_model", "save_model"),
         "encoding": ("encode",),
         "flavours.base": ("Predictor", "TrainingColumn"),
         "flavours.constant": ("ConstantModel",),
@@ -119,6 +119,5 @@ __all__ = [
     "run_gates",
     "save_model",
     "set_alias",
-    "store_files",
     "versions",
 ]

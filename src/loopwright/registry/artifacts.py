@@ -137,21 +137,6 @@ def _unreadable(path: Path) -> InvalidInput:
     return InvalidInput("no flavour reads this file", field="file", value=path.name, rule=rule, next_step=step)
 
 
-def store_files(blobs: BlobStore, out_dir: Path, saved: SavedModel) -> None:
-    """Put the files of a saved model into a blob store.
-
-    Raises:
-        Corrupt: A file is a link, or not the one that was saved.
-    """
-    check_files(saved.files)
-    for file in saved.files:
-        path = out_dir / file.path
-        # Whoever wrote the folder may be user's code, and this process can read more than it can.
-        is_plain = path.is_file() and path.resolve() == out_dir.resolve() / file.path
-        if not is_plain or blobs.put_file(path).digest != file.digest:
-            raise Corrupt("a model file changed after it was saved", field=file.path, value=file.digest)
-
-
 def load_model(parts: ModelParts, source: BlobStore | Path) -> Predictor:
     """Load a model from a blob store, or from a folder that holds its files by path.
 

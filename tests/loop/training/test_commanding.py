@@ -1,6 +1,7 @@
 """The command itself, and the files it made; the whole of it: tests/flows/test_command.py."""
 
 import importlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import polars as pl
 import pytest
 
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.kernel.errors import InvalidInput, StepFailed
+from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound, StepFailed
 from loopwright.loop import CommandSpec, ModelOutput
 from loopwright.loop.training.commanding import run_and_inspect, run_command
 from loopwright.pipelines.executors.base import CallResult
-from loopwright.registry import SavedModel, load_model
+from loopwright.registry import ModelFile, SavedModel, Signature, load_model, model_digest
+from loopwright.store import sql as store_sql
 from tests.loop.conftest import Loop
 from tests.loop.crashing import Killed, Worker
 
@@ -74,6 +76,39 @@ class Children:
     def call(self, target: str, inputs: dict[str, Any], **limits: Any) -> CallResult:
         module, _, name = target.partition(":")
         return CallResult(getattr(importlib.import_module(module), name)(**inputs), b"")
+
+
+class Liar(Children):
+    """A child that a command speaks for, in the name of the platform's own function: it may write to its pipe."""
+
+    def __init__(self, made: dict[str, Any], link: Path | None = None) -> None:
+        self.made, self.link = made, link
+
+    def call(self, target: str, inputs: dict[str, Any], **limits: Any) -> CallResult:
+        models = Path(inputs["folder"]) / "models"
+        models.mkdir()
+        if self.link is not None:
+            (models / "out").symlink_to(self.link)
+        return CallResult(self.made, b"")
+
+
+@pytest.mark.parametrize("way", ["a link", "a name"])
+def test_a_command_opens_no_blob_that_it_only_knows_by_name(loop: Loop, tmp_path: Path, way: str) -> None:
+    foreign = loop.blobs.put(b"rows of another project")
+    place = loop.blobs.path(foreign.digest)
+    file = ModelFile(place.name, foreign.digest, foreign.size_bytes)
+    signature = Signature([], "binary")
+    saved = SavedModel("constant", [file], signature, model_digest("constant", [file], signature))
+    name = "out" if way == "a link" else f"../../../../{os.path.relpath(place.parent, tmp_path)}"
+    children = Liar({name: to_builtins(saved)}, place.parent if way == "a link" else None)
+    spec = CommandSpec("train", ["true"], {}, {"out": ModelOutput("churn", "m.json", "binary")})
+    worker = Worker(loop, tmp_path, children)
+    with pytest.raises((Corrupt, InvalidInput)):
+        run_command(worker.step("train", "loop.command"), {"command": to_builtins(spec)})
+    with pytest.raises(NotFound):
+        loop("registry.get_version", model="churn")
+    with loop.dispatcher.database.reading() as connection:
+        assert store_sql.find_blob(connection, "flights", foreign.digest) is None
 
 
 @pytest.mark.parametrize("dies_after", ["tracking.start_run", "registry.register", "tracking.finish_run"])

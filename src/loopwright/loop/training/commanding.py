@@ -1,6 +1,7 @@
 """The step ``loop.command``: rows to a file, the command in a child process, what it made into the registry."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -13,12 +14,13 @@ import polars as pl
 from loopwright import data, registry, tracking
 from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, StepFailed
+from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, NotFound, StepFailed
 from loopwright.loop.apply import current_spec
 from loopwright.loop.training import recording
 from loopwright.loop.training.commands import CommandSpec, ModelOutput, fill_word
-from loopwright.pipelines import StepContext, packing
+from loopwright.pipelines import StepContext, open_inside, packing
 from loopwright.registry import SavedModel, artifacts
+from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import keep_blobs
 from loopwright.store.garbage.folders import remove
 from loopwright.store.types import BlobRef
@@ -166,11 +168,11 @@ def _told_names(file: Path, out_dir: Path, output: ModelOutput) -> list[str]:
 def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document, folder: Path) -> Document:
     """Register what the command made, but for what it had registered before a crash."""
     registered = _registered(context, spec)
-    for name, document in made.items():
+    for name in spec.outputs:
         if name in registered:
             continue
-        saved = convert(document, SavedModel)
-        artifacts.store_files(context.blobs, folder / "models" / name, saved)
+        saved = convert(made.get(name), SavedModel, f"outputs.{name}")
+        _store_files(context.blobs, folder, f"models/{name}", saved)
         context.call(keep_blobs, blobs=[BlobRef(file.digest, file.size_bytes) for file in saved.files])
         version = context.call(
             registry.register,
@@ -185,6 +187,26 @@ def _register(context: StepContext, spec: CommandSpec, run: Run, made: Document,
         registered[name] = {"model": version.model, "version": version.version}
     recording.finish(context, run, {})
     return registered
+
+
+def _store_files(blobs: BlobStore, folder: Path, inside: str, saved: SavedModel) -> None:
+    """Put the files of a model into the blob store, from a folder that a command could write to.
+
+    Which files those are is the command's word too: a name alone, or a link, opens nothing.
+
+    Raises:
+        Corrupt: A file does not lie there, a link leads to it, or it is not the one that was saved.
+    """
+    registry.check_files(saved.files)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for file in saved.files:
+            with open_inside(handle, f"{inside}/{file.path}", file.path) as opened:
+                stored = blobs.put_file(opened)
+            if stored.digest != file.digest:
+                raise Corrupt("a model file changed after it was saved", field=file.path, value=file.digest)
+    finally:
+        os.close(handle)
 
 
 def _token(context: StepContext, output: str) -> str:
