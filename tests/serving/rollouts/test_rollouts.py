@@ -220,6 +220,23 @@ def test_who_had_a_hand_in_a_version_does_not_approve_it(
     assert ana("approvals.approve", approval_id=approval.approval_id).state == "approved"
 
 
+def test_a_team_of_one_that_forces_is_an_approver(
+    declare: Call, serving_one: int, call: Call, service: Call, dispatcher: Dispatcher
+) -> None:
+    """What a declaration allows those who approve it allows no editor, by whatever verb."""
+    declare(
+        gates=[GateSpec("at_least", {"metric": "roc_auc", "value": 0.65})],
+        approve={"first": "policy", "retrain": "policy", "allows_own": True},
+    )
+    gated(service, "failed")
+    ana, ed = as_person(dispatcher, "ana"), as_person(dispatcher, "ed", Role.EDITOR)
+    asked = {"deployment": "late", "version": 2, "reason": "x", "forced_reason": "I say so"}
+    rollout = ed("serving.start_rollout", **asked)
+    assert rollout.state == "waiting_approval"
+    call("serving.abort", rollout_id=rollout.rollout_id, reason="no")
+    assert ana("serving.start_rollout", **asked).state == "running"
+
+
 @pytest.mark.parametrize("deleted", ["", "run", "execution", "experiment", "pipeline", "run execution"])
 def test_who_wrote_or_started_a_training_does_not_approve_it_whatever_they_delete_first(
     declare: Call, call: Call, service: Call, dispatcher: Dispatcher, blob_store: Any, deleted: str

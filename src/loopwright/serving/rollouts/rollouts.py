@@ -47,7 +47,8 @@ def start_rollout(
         steps: Other steps than the declared ones; an editor who asks for them needs an approval.
         needs_approval: None follows the declaration; where that asks for a person, only approvers who had no hand in
             the version may say False.
-        forced_reason: Why the version may go past gates it failed; that always waits for the approval of another.
+        forced_reason: Why the version may go past gates it failed; that waits for the approval of another, or of any
+            approver where the declaration allows their own.
 
     Raises:
         Conflict: It serves already, or a declared gate did not pass and nobody forces it.
@@ -117,8 +118,12 @@ def _is_asked(
 
 
 def _may_decide_alone(tx: Tx, deployment: Deployment) -> bool:
-    """Say whether one actor may do what else takes two: the platform, an open server's person, a team of one."""
-    return tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name or deployment.spec.approve.allows_own
+    """Say whether one actor may do what else takes two: the platform, an open server's person, a team of one.
+
+    Such a team is an approver: whoever may not approve decides nothing by having had a hand in it.
+    """
+    is_team = deployment.spec.approve.allows_own and has_role(tx, Role.APPROVER)
+    return tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name or is_team
 
 
 def _approved_digest(tx: Tx, deployment: Deployment, candidate: ModelVersion, rollout: Rollout) -> str:
