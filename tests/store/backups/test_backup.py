@@ -1,11 +1,13 @@
 """A backup holds everything acknowledged when it began, and stores only what is new."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from loopwright.store.backups import list_backups
 from loopwright.store.blobs import open_blob_store
+from loopwright.store.tables import blobs
 from tests.store.backups.conftest import Platform
 
 
@@ -52,6 +54,29 @@ def test_a_blob_that_changed_is_told_and_the_rest_is_kept(platform: Platform) ->
     backup = platform.back_up()
     assert [broken[:12] in problem for problem in backup.problems] == [True]
     assert platform.place.objects.has(whole)
+
+
+def test_a_blob_that_is_lost_is_told(platform: Platform) -> None:
+    lost, whole = platform.register(b"a model"), platform.register(b"another")
+    (Path(platform.blobs.url) / lost[:2] / lost).unlink()
+    backup = platform.back_up()
+    assert [lost[:12] in problem for problem in backup.problems] == [True]
+    assert platform.place.objects.has(whole)
+
+
+def test_a_blob_that_is_freed_meanwhile_is_none_that_is_lost(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed = platform.register(b"a model")
+    platform.register(b"another")
+
+    def free() -> Iterator[str]:
+        platform.database.write(lambda connection: connection.execute(blobs.delete().where(blobs.c.digest == freed)))
+        (Path(platform.blobs.url) / freed[:2] / freed).unlink()
+        return open_blob_store(platform.blobs.url).digests()
+
+    monkeypatch.setattr(platform.blobs, "digests", free)
+    assert platform.back_up().problems == []
 
 
 def test_a_backup_that_broke_off_is_not_there(platform: Platform, tmp_path: Path) -> None:

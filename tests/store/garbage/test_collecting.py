@@ -100,6 +100,24 @@ def test_a_blob_whose_row_went_stays_for_those_who_had_looked_it_up(
     assert not blob_store.has(ref.digest)
 
 
+def test_of_a_blob_that_was_lost_the_row_goes_once_nothing_names_it(
+    database: Database, blob_store: BlobStore, collect: Callable[..., Garbage], name: Callable[[BlobRef], Any],
+    now: FixedClock,
+) -> None:  # fmt: skip
+    ref = put(blob_store, b"lost")
+    name(ref)
+    blob_store.path(ref.digest).unlink()
+    for _ in range(2):
+        collect()
+        now.at_us += GRACE_US + 1
+        assert len(database.read(sql.all_blobs)) == 1, "what misses it is to be told of it"
+    database.write(lambda connection: connection.exec_driver_sql("DELETE FROM chunks"))
+    for _ in range(2):
+        collect()
+        now.at_us += GRACE_US + 1
+    assert database.read(sql.all_blobs) == []
+
+
 def test_bytes_that_are_put_again_between_mark_and_sweep_stay(
     database: Database, blob_store: BlobStore, name: Callable[[BlobRef], Any], now: FixedClock
 ) -> None:

@@ -41,7 +41,7 @@ class Backup(msgspec.Struct, frozen=True):
 
     ``created_at`` is wall time, microseconds UTC. ``revision`` is the schema its rows are of. ``blob_pages`` name
     objects that list the digests of blobs. ``copied_bytes`` is what this backup stored that the place did not have.
-    ``problems`` are blobs that the backup should hold and could not read.
+    ``problems`` are blobs that the backup should hold and could not read, or that are lost.
     """
 
     backup_id: str
@@ -85,7 +85,13 @@ def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: Ba
     with database.reading(without_deadline=True) as connection:
         tables = [_dump(connection, table, store, named) for table in tables_of(connection)]
         spool = not_sealed(spool, sql.sealed_segments(connection))
-    kept, problems = _copy_blobs(blobs, store, named)
+        recorded = _recorded(connection)
+    stored = set(blobs.digests())
+    kept, problems = _copy_blobs(blobs, store, named & stored)
+    if lost := recorded - stored:  # a collection of garbage beside this takes the row first, then the blob
+        with database.reading(without_deadline=True) as connection:
+            lost &= _recorded(connection)
+        problems += [f"blob {digest[:12]}: this blob is not stored here" for digest in sorted(lost)]
     pages = [store.put(to_json(kept[at : at + _DIGESTS_A_PAGE])) for at in range(0, len(kept), _DIGESTS_A_PAGE)]
     store.look_again(blobs)
     backup = Backup(
@@ -210,6 +216,11 @@ def _dump(connection: Connection, table: Table, store: _Store, named: set[str]) 
     return TableDump(str(table.name), columns, rows, pages)
 
 
+def _recorded(connection: Connection) -> set[str]:
+    """Return the digests of all blobs that projects refer to: each of them must be stored."""
+    return {ref.digest for _, ref in sql.all_blobs(connection)}
+
+
 def _copy_blobs(blobs: BlobStore, store: _Store, named: set[str]) -> tuple[list[str], list[str]]:
     """Copy the blobs that rows name; return their digests and what could not be read.
 
@@ -217,7 +228,7 @@ def _copy_blobs(blobs: BlobStore, store: _Store, named: set[str]) -> tuple[list[
     that is stored belongs to the backup: no list of columns can then miss one.
     """
     kept, problems = [], []
-    for digest in sorted(named.intersection(blobs.digests())):
+    for digest in sorted(named):
         try:
             store.copy(blobs, digest)
             kept.append(digest)

@@ -92,10 +92,11 @@ def mark_blobs(database: Database, blobs: BlobStore, clock: Clock, *, is_plan: b
     with database.reading(without_deadline=True) as connection:
         named = named_blobs(connection)
         condemned = sql.all_condemned(connection)
+        recorded = {ref.digest: 0 for _, ref in sql.all_blobs(connection)}  # of what was lost only the row is left
     now_us = clock.now_us()
     unnamed = {
         digest: condemned.get(digest, (size, now_us))
-        for digest, size in stored.items()
+        for digest, size in (recorded | stored).items()
         if bytes.fromhex(digest) not in named
     }
     kept = _sum_up_kept(stored, named)
