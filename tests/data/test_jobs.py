@@ -22,6 +22,9 @@ import polars as pl
 def celsius(rows):
     return rows.with_columns(temp=(pl.col("temp") - 32) / 1.8)
 
+def locally(rows):
+    return rows.with_columns(pl.col("seen", "told").dt.replace_time_zone("Europe/Berlin"))
+
 def broken(rows):
     raise ValueError("no such station")
 """
@@ -60,6 +63,28 @@ def test_rows_are_read_transformed_and_kept(
         "message": "",
         "changed_rows": 0,
     }
+
+
+def test_a_column_without_a_value_comes_to_the_transform_as_it_did_before(
+    call: Call, worker: InProcessWorker, source: SourceSpec, tmp_path: Path
+) -> None:
+    """New rows have no outcome yet, in a file as in a frame."""
+    spec = weather_spec(name="cases", key=["id"], time="seen", known_at={}, checks=[], source=source)
+    spec = msgspec.structs.replace(spec, transform=CodeRef("0" * 64, "stations", "locally", "f" * 64))
+    call("data.declare", spec=spec)
+    (tmp_path / "rows" / "1.csv").write_text("id,seen,told\n1,2025-01-01T00:00,2025-01-02T00:00\n")
+    call("data.start_import", dataset="cases")
+    assert [job.error for job in worker.run_all()] == [None]
+    (tmp_path / "rows" / "1.csv").write_text("id,seen,told\n2,2025-01-03T00:00,\n")
+    call("data.start_import", dataset="cases")
+    assert [job.error for job in worker.run_all()] == [None]
+    sent = tmp_path / "sent.parquet"
+    pl.DataFrame({"id": [3], "seen": ["2025-01-04T00:00"], "told": [None]}).with_columns(
+        pl.col("seen").str.to_datetime()
+    ).write_parquet(sent)
+    call("data.start_import", dataset="cases", blobs=[worker.blobs.put(sent.read_bytes())])
+    assert [job.error for job in worker.run_all()] == [None]
+    assert rows_of(call("data.get_version", dataset="cases"), worker.blobs).sort("id")["told"].null_count() == 2
 
 
 def test_the_users_error_is_what_the_user_reads(call: Call, worker: InProcessWorker, source: SourceSpec) -> None:

@@ -94,11 +94,13 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     """Return the rows after the transform, and the columns as they were before."""
     spec, given, out = request.spec, folder / "raw.parquet", folder / "out.parquet"
     before = context.call(versions.newest_version, dataset=spec.name, start_at=0, end_at=0)
-    known = {} if before is None else {column.name: parse_dtype(column.dtype) for column in before.raw}
+    is_made = request.operation in ("complete", "delete")  # they speak of rows as they are after the transform
+    stored = [] if before is None else before.schema if is_made else before.raw
+    known = {column.name: parse_dtype(column.dtype) for column in stored}
     if request.operation == "replace":  # its types are told anew; what was text before stays so
         known = {name: dtype for name, dtype in known.items() if dtype == pl.String}
     raw = read_apart(context, request, known, given)
-    if request.operation in ("complete", "delete"):  # they speak of rows as they are after the transform
+    if is_made:
         raw = [] if before is None else before.raw
     elif spec.transform is not None:
         context.transform(spec.transform, given, out)

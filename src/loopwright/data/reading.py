@@ -156,18 +156,23 @@ def _telling(place: str) -> Iterator[None]:
 
 
 def _write(rows: pl.LazyFrame, known: Mapping[str, pl.DataType], out: Path) -> list[dict[str, Any]]:
+    rows = _as_before(rows, known)
     check_rows_fit(rows)
     columns = _columns(rows, known)
     rows.sink_parquet(out, **_PACKED)
     return columns
 
 
+def _as_before(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> pl.LazyFrame:
+    """Return rows whose columns without a value are of the dtype they had: a transform that reads one meets it again."""
+    empty = [name for name, dtype in rows.collect_schema().items() if dtype == pl.Null()]
+    return rows.cast({name: known[name] for name in empty if name in known})
+
+
 def _columns(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> list[dict[str, Any]]:
-    """Return columns as they were read; what is open here, and what was there before alone, is as it was before."""
-    found = dict(rows.collect_schema())
-    merged = {name: known.get(name, dtype) if dtype == pl.Null() else dtype for name, dtype in found.items()}
+    """Return columns as they were read; what was there before alone is as it was before."""
     columns = []
-    for name, dtype in {**known, **merged}.items():
+    for name, dtype in {**known, **rows.collect_schema()}.items():
         with suppress(InvalidInput):  # what no dataset can hold the transform has to replace
             columns.append(dict(to_builtins(ColumnSchema(name, dtype_text(dtype)))))
     return columns

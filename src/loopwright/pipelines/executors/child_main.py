@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,8 +27,21 @@ from loopwright.pipelines.functions import unwrap
 from loopwright.wire.walls import raise_walls
 
 _PLATFORM = str(Path(__file__).resolve().parents[2])
+_PLAN = "\n\nResolved plan until failure"
 OUT = "out.parquet"
 """What a transform writes into its scratch folder."""
+
+
+class _ReturnedError(Exception):
+    """What a function returned raised, which is not what its author can see in a traceback.
+
+    Args:
+        function: The function.
+    """
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self.function = function
 
 
 def main() -> None:
@@ -72,7 +86,9 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     files = Files(Path(call["scratch"]), call["paths"])
     inputs = {name: decode(document, files) for name, document in call["inputs"].items()}
     positional = [inputs.pop("")] if "" in inputs else []
-    output = encode(function(*positional, **inputs), files)
+    returned = function(*positional, **inputs)
+    with _returned_by(function):
+        output = encode(returned, files)
     return {"output": output, "files": {digest: str(path) for digest, path in files.kept.items()}}
 
 
@@ -90,7 +106,8 @@ def _transform(call: dict[str, Any]) -> dict[str, Any]:
             rule="a polars LazyFrame or DataFrame",
             next_step="return the frame that the function made",
         )
-    made.sink_parquet(Path(call["scratch"]) / OUT, compression="zstd")
+    with _returned_by(function):
+        made.sink_parquet(Path(call["scratch"]) / OUT, compression="zstd")
     return {"output": None, "files": {}}
 
 
@@ -110,6 +127,16 @@ def _read(call: dict[str, Any]) -> dict[str, Any]:
 _OPERATIONS = {"call": _call, "transform": _transform, "read": _read}
 
 
+@contextlib.contextmanager
+def _returned_by(function: Any) -> Iterator[None]:
+    try:
+        yield
+    except LoopwrightError:
+        raise
+    except Exception as error:
+        raise _ReturnedError(function) from error
+
+
 def _be_the_first_to_go() -> None:
     """Have the system take this process, not its worker, where memory ends before anybody has looked."""
     with contextlib.suppress(OSError):
@@ -127,14 +154,23 @@ def _describe(error: BaseException, code: str) -> dict[str, Any]:
     """Return an error with the frames of the user's own files."""
     if isinstance(error, LoopwrightError):
         return error.to_dict()
+    lines = []
+    if isinstance(error, _ReturnedError):
+        made, error = error.function.__code__, error.__cause__ or error
+        lines = [f"{_shown(made.co_filename, code)}, line {made.co_firstlineno}, in {made.co_name}: what it returned"]
     kind = type(error)
     name = kind.__name__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
-    lines = _user_frames(error.__traceback__, code)
+    lines += _user_frames(error.__traceback__, code)
     if isinstance(error, SyntaxError) and error.filename:
         lines.append(f"{_shown(error.filename, code)}, line {error.lineno}: {(error.text or '').strip()}")
-    described = {"code": "step_failed", "message": f"{name}: {error}".strip(), "details": {"traceback": lines}}
+    described = {"code": "step_failed", "message": f"{name}: {_words(error)}".strip(), "details": {"traceback": lines}}
     hint = _about_missing(error, code)
     return {**described, "next_step": hint} if hint else described
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, without the query plan that Polars appends: it names files of ours."""
+    return str(error).partition(_PLAN)[0]
 
 
 def _about_missing(error: BaseException, code: str) -> str:
