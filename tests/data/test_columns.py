@@ -35,10 +35,31 @@ def test_a_naive_moment_needs_a_zone_and_a_date_is_midnight() -> None:
     assert "str.to_datetime(" in str(refused.value.next_step)
     assert admit(naive, spec("America/New_York"))["at"][0] == NOON
     twice = pl.DataFrame({"id": [1], "at": [datetime(2013, 11, 3, 1, 30)]})  # noqa: DTZ001
-    with pytest.raises(InvalidInput, match="has not, or has twice"):
+    with pytest.raises(InvalidInput, match="has not, or has twice: 2013-11-03T01:30:00") as refused:
         admit(twice, spec("America/New_York"))
+    step = str(refused.value.next_step).partition("transform: ")[2]
+    chosen = twice.with_columns(eval(step, {"pl": pl}))  # what the error says to write
+    assert admit(chosen, spec())["at"][0] == datetime(2013, 11, 3, 5, 30, tzinfo=UTC)
     days = pl.DataFrame({"id": [1], "at": [date(2013, 3, 1)]})
     assert [admit(days, spec(zone))["at"][0].hour for zone in (None, "UTC", "America/New_York")] == [0, 0, 5]
+
+
+@pytest.mark.parametrize(
+    ("texts", "says"),
+    [
+        (["2025-01-01T00:00Z", "total"], "column at is String, not a moment: 'total'; field: at; value: total"),
+        (["2025-01-01T00:00+01:00", "2025-01-02T00:00"], "at names a time zone in some rows alone: '2025-01-02T00:00'"),
+        (["31.12.25"], "not a moment: '31.12.25'"),
+    ],
+)
+def test_the_text_that_is_no_moment_is_shown_unless_it_is_personal(texts: list[str], says: str) -> None:
+    rows = pl.DataFrame({"id": range(len(texts)), "at": texts})
+    with pytest.raises(InvalidInput) as refused:
+        admit(rows, spec())
+    assert says in str(refused.value)
+    with pytest.raises(InvalidInput) as refused:
+        admit(rows, spec(personal=["at"]))
+    assert not any(text in str(refused.value) for text in texts)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.layers import is_own
-from loopwright.data.sources.unclear import refuse_unclear
+from loopwright.data.sources.unclear import MOMENTS, refuse_texts
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import near_column
@@ -103,26 +103,36 @@ def _as_moment(column: pl.Series, spec: DatasetSpec) -> pl.Series:
         return column.cast(_UTC)
     if column.dtype == pl.Date():  # a day begins at midnight of its zone, as it does where it is pushed
         column = column.cast(pl.Datetime("us"))
+    is_hidden = column.name in spec.personal
     if isinstance(column.dtype, pl.Datetime) and spec.source.zone is not None:
-        try:
-            return column.dt.replace_time_zone(spec.source.zone).dt.convert_time_zone("UTC")
-        except pl.exceptions.PolarsError:
-            rule = "each local time happens exactly once; write UTC where clocks change"
-            message = f"column {column.name} holds a local time that {spec.source.zone} has not, or has twice"
-            raise _misfit(message, column.name, rule) from None
-    is_local = isinstance(column.dtype, pl.Datetime)
+        return _in_zone(column, spec.source.zone, is_hidden=is_hidden)
     if column.dtype == pl.String():
-        refuse_unclear(column, is_hidden=column.name in spec.personal)
-    what = "names no time zone" if is_local else f"is {column.dtype}, not a moment"
+        refuse_texts(column, is_hidden=is_hidden)
+    is_local = isinstance(column.dtype, pl.Datetime)
     zone = 'say zone="UTC" (or the right one) at the source, or convert it in the transform'
-    text = f'pl.col("{column.name}").str.to_datetime(time_zone="UTC"), in the transform or before'
-    other = "make moments of it in the transform, such as pl.from_epoch"
     raise InvalidInput(
-        f"column {column.name} {what}",
+        f"column {column.name} {'names no time zone' if is_local else f'is {column.dtype}, not a moment'}",
         field=column.name,
         value=str(column.dtype),
-        rule="declared times are moments in a time zone",
-        next_step=zone if is_local else text if column.dtype == pl.String else other,
+        rule=MOMENTS,
+        next_step=zone if is_local else "make moments of it in the transform, such as pl.from_epoch",
+    )
+
+
+def _in_zone(column: pl.Series, zone: str, *, is_hidden: bool) -> pl.Series:
+    moments = column.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    is_open = moments.is_null() & column.is_not_null()
+    if not is_open.any():
+        return moments.dt.convert_time_zone("UTC")
+    first = column.gather(is_open.arg_true()).dt.to_string("%Y-%m-%dT%H:%M:%S")[0]
+    told = "" if is_hidden else f": {first}"
+    choice = f'dt.replace_time_zone("{zone}", ambiguous="earliest", non_existent="null")'
+    raise InvalidInput(
+        f"column {column.name} holds a local time that {zone} has not, or has twice{told}",
+        field=column.name,
+        value=None if is_hidden else first,
+        rule="each local time happens exactly once; write UTC where clocks change",
+        next_step=f'choose in the dataset\'s transform: pl.col("{column.name}").{choice}',
     )
 
 

@@ -164,7 +164,7 @@ def _write(rows: pl.LazyFrame, known: Mapping[str, pl.DataType], out: Path) -> l
 
 
 def _as_before(rows: pl.LazyFrame, known: Mapping[str, pl.DataType]) -> pl.LazyFrame:
-    """Return rows whose columns without a value are of the dtype they had: a transform that reads one meets it again."""
+    """Return rows whose columns without a value have the dtype of before: what a transform does to them still works."""
     empty = [name for name, dtype in rows.collect_schema().items() if dtype == pl.Null()]
     return rows.cast({name: known[name] for name in empty if name in known})
 

@@ -186,7 +186,9 @@ def test_files_agree_in_their_columns_and_later_ones_may_have_more(read: Read) -
         (b"PK\x03\x04rest", "cannot be unpacked"),
         (b"\x1f\x8brest", "that is damaged"),
         ("id,x\nMüller,1\n".encode("cp1252"), 'a.csv is no UTF-8: line 2.*encoding="cp1252"'),
-        (b"", "it is empty"),
+        (b"", "a.csv is empty.*take the file away"),
+        (b"sep=;\r\nid;x\r\n1;2\r\n", r"separator=';', skip=1"),
+        (b'\xef\xbb\xbf"sep=,"\nid,x\n1,2\n', r"separator=',', skip=1"),
         (b"\n\n", "no line that names columns"),
     ],
 )

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import re
 import sys
 import zipfile
 import zlib
@@ -296,7 +297,12 @@ def _check_kind(head: bytes, file: SourceFile, separator: str, dialect: Dialect)
         raise refused(file, "is Parquet", "CSV is plain text", "declare it as such: source.parquet(...)")
     if b"\0" in head:
         raise refused(file, "is no text", "CSV is plain text", "declare its encoding, or what it is")
+    if not head:
+        raise refused(file, "is empty", "a header line, or rows", "take the file away, or write its header line")
     header = _header(head, dialect)
+    if said := re.fullmatch(rb"(?:\xef\xbb\xbf)?\"?sep=(.)\"?\s*", header):  # spreadsheets write and read it
+        skip = f"say so: source.csv(..., separator={said[1].decode('latin-1')!r}, skip={dialect.skip + 1})"
+        raise refused(file, "begins with a line that names its separator", "the first line names columns", skip)
     mark = next((mark for mark in (*_MARKS, ",") if mark != separator and mark.encode() in header), "")
     if mark and separator.encode() not in header and len(dialect.columns) != 1:
         hint = f"say so: source.csv(..., separator={mark!r})"
