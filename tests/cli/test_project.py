@@ -11,7 +11,9 @@ from click.testing import CliRunner
 from loopwright.cli.examples import example_folder
 from loopwright.cli.main import cli
 from loopwright.cli.project import _is_wanted, load_project
+from loopwright.governance import SERVICE_ACTOR
 from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.store.compacting import Compact
 from tests.cli.conftest import loopwright
 from tests.server.site import Site
 
@@ -131,3 +133,15 @@ def test_an_apply_says_whether_it_changed_anything(
     assert loopwright("apply", "--plan", str(file)).endswith("nothing was changed\n")
     assert loopwright("apply", "--yes", str(file)).endswith("\napplied\n")
     assert loopwright("apply", str(file)).endswith("nothing to change: this is applied already\n")
+
+
+@pytest.mark.parametrize("job_id", [None, "window-late-1689933600000000-closed", "labels-late-1689933600000000"])
+def test_a_job_is_ended_and_done_again_by_the_id_that_it_has(
+    guarded: Site, monkeypatch: pytest.MonkeyPatch, job_id: str | None
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["admin"])
+    job = guarded.context.dispatcher.write(
+        "flights", SERVICE_ACTOR, lambda tx: tx.start_job(Compact(), tx.ref("project", tx.project), job_id=job_id)
+    )
+    assert loopwright("cancel", job.job_id) == f"{job.job_id} cancelled\n"
+    assert loopwright("retry", job.job_id, "--detach") == f"{job.job_id} queued\n"

@@ -143,7 +143,7 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
     It runs the code it was started with: what is mended in the code wants `loopwright apply` and `loopwright start`.
     ID is what `loopwright status` names.
     """
-    is_job = name.startswith("job_")
+    is_job = _is_job(name)
     query, field = ("jobs.get", "job_id") if is_job else ("pipelines.get", "execution_id")
     remote, _ = remote_with(project, query, **{field: name})
     if not is_job:
@@ -163,7 +163,7 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
 @json_option
 def cancel(name: str, reason: str, project: str | None, as_json: bool) -> None:
     """End an execution or a job: what waits is skipped, what runs is stopped."""
-    if name.startswith("job_"):
+    if _is_job(name):
         remote, _ = remote_with(project, "jobs.get", job_id=name)
         job = remote.call("jobs.cancel", job_id=name, reason=reason)
         ends = "" if job.state == "cancelled" else ", ends as soon as its worker hears of it"
@@ -172,6 +172,11 @@ def cancel(name: str, reason: str, project: str | None, as_json: bool) -> None:
     remote, _ = remote_with(project, "pipelines.get", execution_id=name)
     execution = remote.call("pipelines.cancel", execution_id=name, reason=reason)
     print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
+
+
+def _is_job(name: str) -> bool:
+    """Say whether an id is one of a job: ids of executions are alike, those of jobs often say what they do."""
+    return not name.startswith("exe_")
 
 
 def _follow(found: Remote, execution: Any, *, detach: bool, as_json: bool) -> None:
