@@ -226,6 +226,27 @@ def test_a_failed_import_is_on_record_and_may_be_tried_again(worker: InProcessWo
     assert job.error is not None, "the declaration is the one of the time it was asked for"
 
 
+def test_an_import_that_waits_is_held_to_what_is_declared_by_then(worker: InProcessWorker, call: Call) -> None:
+    """Else whoever has an old job fail and asks for it again once checks are declared goes past them."""
+    call("data.declare", spec=weather_spec(name="loose", checks=[]))
+    hot = put_frame(worker.blobs, weather(1, temp=80.0))
+    for job_id in [call("data.start_import", dataset="loose", blobs=[hot]).job_id for _ in range(2)]:
+        call("jobs.cancel", job_id=job_id)
+    call("data.declare", spec=weather_spec(name="loose"))
+    call("jobs.retry", job_id=job_id)
+    [job] = worker.run_all()
+    assert job.error is not None
+    assert "declared anew" in job.error["message"]
+    assert "between(temp, high=60, low=-60) -> nothing" in job.error["value"]
+    assert call("data.versions", dataset="loose") == []
+    moved = weather_spec(name="loose", key=["origin"], time=None, known_at={})
+    call("data.start_import", dataset="loose", blobs=[put_frame(worker.blobs, weather(1, 1))])
+    call("data.declare", spec=moved)
+    [job] = worker.run_all()
+    assert job.error is not None
+    assert job.error["value"] == "key; time"
+
+
 def test_unknown_versions_and_pushes_without_rows_are_refused(call: Call) -> None:
     with pytest.raises(NotFound, match="no version yet"):
         call("data.get_version", dataset="weather")

@@ -28,6 +28,9 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
 
     Returns:
         ``stale`` and nothing done, if a version became ready since the job looked.
+
+    Raises:
+        Conflict: The rows were held to looser rules than are declared by now, or have another key or time.
     """
     done = sql.find_import(tx, job_id)
     if done is not None and done.state != "failed":
@@ -46,6 +49,7 @@ def finish_import(tx: Tx, *, job_id: str, imported: ImportedRows) -> ImportResul
         result = ImportResult("unchanged", newest.version, 0, imported.dropped_rows, message)
         tx.emit(ImportUnchanged(job_id=job_id), tx.ref("dataset", imported.dataset, newest.version))
     else:
+        _require_rules(tx, imported)
         result = _record(tx, job_id, imported, version)
     sql.put_import(tx, job_id, imported.dataset, result, tx.wall_us)
     return result
@@ -79,6 +83,24 @@ def _require_import(tx: Tx, job_id: str, dataset: str) -> None:
         rule = f"an import into {dataset}"
         raise InvalidInput(
             "this job imports something else", field="job_id", value=f"{job.kind} of {job.ref}", rule=rule
+        )
+
+
+def _require_rules(tx: Tx, imported: ImportedRows) -> None:
+    """Refuse rows that are not what is declared by now.
+
+    A job keeps the declaration that it was asked under, and may wait or be done again for as long as anybody likes.
+    """
+    declared, spec = datasets.get(tx, dataset=imported.dataset).spec, imported.spec
+    told = [rule.told for rule in loosened(declared, spec)]
+    told += [name for name in ("key", "time") if getattr(declared, name) != getattr(spec, name)]
+    if told:
+        raise Conflict(
+            f"dataset {imported.dataset} was declared anew since this import was asked for",
+            field="spec",
+            value="; ".join(told),
+            rule="rows are held to what is declared when they become a version",
+            next_step="import them again",
         )
 
 
