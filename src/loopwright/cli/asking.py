@@ -83,6 +83,23 @@ def datasets(project: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("dataset")
+@click.option("--version", type=int, help="Of this version; without it, of the newest that may be used.")
+@project_option
+@json_option
+def suggest_checks(dataset: str, version: int | None, project: str | None, as_json: bool) -> None:
+    """Suggest checks that the rows of a dataset would have passed, as lines for its declaration."""
+    found = remote(project).dataset(dataset).suggest_checks(version)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        click.echo(f"{one.code},  # {one.why}")
+    if not found:
+        click.echo("nothing: too few rows, or all that their profile tells is declared")
+
+
+@click.command()
 @click.option("--experiment", "-e", help="Only runs of this one.")
 @click.option("--filter", "where", default="", help="Such as: metrics.roc_auc > 0.7 and params.trees = 100")
 @click.option("--order-by", default="", help="Such as: metrics.roc_auc desc")

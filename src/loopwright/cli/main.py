@@ -34,6 +34,7 @@ COMMANDS = {
     "status": ("loopwright.cli.processes:status", "What runs, what waits, what needs me."),
     "projects": ("loopwright.cli.asking:projects", "List projects."),
     "datasets": ("loopwright.cli.asking:datasets", "List datasets and their versions."),
+    "suggest-checks": ("loopwright.cli.asking:suggest_checks", "Suggest checks of a dataset by its rows."),
     "runs": ("loopwright.cli.asking:runs", "List or search runs."),
     "incidents": ("loopwright.cli.asking:incidents", "List incidents; acknowledge or resolve one."),
     "delete": ("loopwright.cli.ending:delete", "Delete a thing by its ref, or a project; --plan says what goes."),

@@ -1,6 +1,6 @@
 """Columns that a project file names, looked up where its files are at hand: a typo is told before anything is sent."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +10,7 @@ import msgspec
 
 from loopwright import data
 from loopwright.client.handles import Dataset, Service, View
+from loopwright.data import CheckSpec, read_rule
 from loopwright.features import ColumnViewSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import suggest
@@ -94,11 +95,13 @@ def _of_dataset(dataset: Dataset) -> Named:
             yield f"{field}.known_at", name
     yield from ((f"{field}.personal", name) for name in spec.personal)
     for check in spec.checks:
-        yield from ((f"{field}.checks.{check.kind}", name) for name in _of_check(check.column, check.args))
+        yield from ((f"{field}.checks.{check.kind}", name) for name in _of_check(check))
 
 
-def _of_check(column: str | None, args: Mapping[str, Any]) -> list[str]:
-    return [*([column] if column else []), *args.get("columns", [])]
+def _of_check(check: CheckSpec) -> list[str]:
+    rules = [rule for rule in (check.where, check.args.get("rule", "")) if rule]
+    named = [name for rule in rules for name in read_rule(rule)]
+    return [*([check.column] if check.column else []), *check.args.get("columns", []), *named]
 
 
 def _of_view(view: View) -> Named:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from loopwright import data
 from loopwright.client.frames import Table, to_parquet
 from loopwright.client.waiting import RemoteJob
-from loopwright.data import DatasetVersion, parse_dtype
+from loopwright.data import DatasetVersion, Suggestion, parse_dtype
 from loopwright.kernel.clock import parse_moment
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import Tombstone
@@ -98,6 +98,18 @@ class RemoteDataset:
         """
         restored: DatasetVersion = self._remote.call("data.restore", dataset=self.name, version=version, reason=reason)
         return restored
+
+    def suggest_checks(self, version: int | None = None) -> list[Suggestion]:
+        """Return checks that the rows of a version would have passed and that are not declared yet.
+
+        Args:
+            version: Its number; None for the newest that may be used.
+
+        Returns:
+            Each with its ``code`` for the project file and why; columns that tell of persons are among them.
+        """
+        found: list[Suggestion] = self._remote.call("data.suggest_checks", dataset=self.name, version=version)
+        return found
 
     def delete(self, version: int | None = None, *, reason: str) -> Tombstone:
         """Delete the dataset with all its versions, or one of them.

@@ -30,13 +30,25 @@ class source:  # noqa: N801 - a namespace, written lw.source.parquet
 
 
 class check:  # noqa: N801
-    """Data-quality assertions. ``severity="warn"`` lets pass and tells; ``most_share`` tolerates a share of rows."""
+    """Data-quality assertions about the rows that are imported together.
+
+    ``severity="warn"`` lets pass and tells; ``most_share`` tolerates a share of rows; ``where`` is a condition in SQL,
+    such as ``country = 'de'``: rows of which it is not true are left out.
+    """
 
     not_null = staticmethod(declarations.not_null)
     between = staticmethod(declarations.between)
     is_in = staticmethod(declarations.is_in)
     unique = staticmethod(declarations.unique)
     matches = staticmethod(declarations.matches)
+    length = staticmethod(declarations.length)
+    dated = staticmethod(declarations.dated)
+    increasing = staticmethod(declarations.increasing)
+    holds = staticmethod(declarations.holds)
+    refers_to = staticmethod(declarations.refers_to)
+    statistic = staticmethod(declarations.statistic)
+    usual = staticmethod(declarations.usual)
+    usual_rows = staticmethod(declarations.usual_rows)
     row_count = staticmethod(declarations.row_count)
     fresh = staticmethod(declarations.fresh)
 

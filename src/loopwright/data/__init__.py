@@ -1,12 +1,13 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
 What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``reading``,
-``sources``) loads Polars, so it is imported only when somebody asks for it.
+``sources``, ``suggestions``) loads Polars, so it is imported only when somebody asks for it.
 """
 
 from typing import TYPE_CHECKING
 
 from loopwright.data import commits, datasets, declarations, known, row_keys, source_specs, versions
+from loopwright.data.checks import read_rule
 from loopwright.data.commits import finish_import, restore
 from loopwright.data.datasets import declare, find_loosening, get, list_datasets
 from loopwright.data.dtypes import parse_dtype
@@ -42,6 +43,7 @@ from loopwright.data.types import (
     Operation,
     SourceSpec,
     SpecChange,
+    Suggestion,
 )
 from loopwright.data.versions import (
     built_on,
@@ -59,10 +61,10 @@ from loopwright.data.versions import (
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, reading, sources
+    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, reading, sources, suggestions
 
 __getattr__ = later(
-    __name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources")
+    __name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources", "suggestions")
 )
 
 __all__ = [
@@ -92,6 +94,7 @@ __all__ = [
     "Operation",
     "SourceSpec",
     "SpecChange",
+    "Suggestion",
     "VersionQuarantined",
     "VersionReady",
     "built_on",
@@ -118,6 +121,7 @@ __all__ = [
     "profiles",
     "quality",
     "read",
+    "read_rule",
     "reading",
     "release_quarantine",
     "released_versions",
@@ -128,6 +132,7 @@ __all__ = [
     "sources",
     "start_diff",
     "start_import",
+    "suggestions",
     "version_before",
     "versions",
 ]

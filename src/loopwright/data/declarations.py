@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from loopwright.data.checks import check_args
+from loopwright.data.checks import FALSE_ALARMS, LEAST, check_args
 from loopwright.data.source_specs import check_source
 from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt
 from loopwright.kernel.clock import parse_duration
@@ -17,9 +17,9 @@ def after(column: str, delay: str | int = 0) -> KnownAt:
     return KnownAt(column, parse_duration(delay, "known_at"))
 
 
-def not_null(column: str, *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+def not_null(column: str, *, severity: Severity = "block", most_share: float = 0.0, where: str = "") -> CheckSpec:
     """Check that a column has no missing values."""
-    return _check("not_null", column, {}, severity, most_share)
+    return _check("not_null", column, {}, severity, most_share, where)
 
 
 def between(
@@ -29,34 +29,145 @@ def between(
     *,
     severity: Severity = "block",
     most_share: float = 0.0,
+    where: str = "",
 ) -> CheckSpec:
     """Check that values lie between two bounds, both included; moments are ISO 8601 texts."""
-    return _check("between", column, {"low": low, "high": high}, severity, most_share)
+    return _check("between", column, {"low": low, "high": high}, severity, most_share, where)
 
 
-def is_in(column: str, values: list[Any], *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+def is_in(
+    column: str, values: list[Any], *, severity: Severity = "block", most_share: float = 0.0, where: str = ""
+) -> CheckSpec:
     """Check that values are among the given ones."""
-    return _check("is_in", column, {"values": list(values)}, severity, most_share)
+    return _check("is_in", column, {"values": list(values)}, severity, most_share, where)
 
 
-def unique(column: str, *columns: str, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+def unique(
+    column: str, *columns: str, severity: Severity = "block", most_share: float = 0.0, where: str = ""
+) -> CheckSpec:
     """Check that no value (or combination of values) occurs twice among the rows that are imported together."""
-    return _check("unique", column, {"columns": list(columns)}, severity, most_share)
+    return _check("unique", column, {"columns": list(columns)}, severity, most_share, where)
 
 
-def matches(column: str, pattern: str, *, severity: Severity = "block", most_share: float = 0.0) -> CheckSpec:
+def matches(
+    column: str, pattern: str, *, severity: Severity = "block", most_share: float = 0.0, where: str = ""
+) -> CheckSpec:
     """Check that texts match a regular expression from beginning to end."""
-    return _check("matches", column, {"pattern": pattern}, severity, most_share)
+    return _check("matches", column, {"pattern": pattern}, severity, most_share, where)
 
 
-def row_count(low: int = 0, high: int | None = None, *, severity: Severity = "block") -> CheckSpec:
+def length(
+    column: str,
+    low: int = 0,
+    high: int | None = None,
+    *,
+    severity: Severity = "block",
+    most_share: float = 0.0,
+    where: str = "",
+) -> CheckSpec:
+    """Check that texts have ``low`` to ``high`` letters."""
+    return _check("length", column, {"low": low, "high": high}, severity, most_share, where)
+
+
+def dated(
+    column: str, format: str, *, severity: Severity = "block", most_share: float = 0.0, where: str = ""
+) -> CheckSpec:
+    """Check that texts are days or moments as ``format`` writes them, such as ``%d.%m.%Y``."""
+    return _check("dated", column, {"format": format}, severity, most_share, where)
+
+
+def increasing(
+    column: str,
+    *,
+    of_each: str | list[str] = (),  # type: ignore[assignment]
+    strictly: bool = False,
+    severity: Severity = "block",
+    most_share: float = 0.0,
+    where: str = "",
+) -> CheckSpec:
+    """Check that values never fall in order of time, or ``strictly`` rise; ``of_each`` tells which are compared."""
+    columns = [of_each] if isinstance(of_each, str) else list(of_each)
+    return _check("increasing", column, {"columns": columns, "strictly": strictly}, severity, most_share, where)
+
+
+def holds(rule: str, *, severity: Severity = "block", most_share: float = 0.0, where: str = "") -> CheckSpec:
+    """Check that a condition on several columns is true, in SQL: ``landed_at >= scheduled_at``."""
+    return _check("holds", None, {"rule": rule}, severity, most_share, where)
+
+
+def refers_to(
+    column: str,
+    dataset: str,
+    other_column: str | None = None,
+    *,
+    severity: Severity = "block",
+    most_share: float = 0.0,
+    where: str = "",
+) -> CheckSpec:
+    """Check that values are those of a column of another dataset's newest version; None for one of the same name."""
+    args = {"dataset": dataset, "other_column": other_column or column}
+    return _check("refers_to", column, args, severity, most_share, where)
+
+
+def statistic(
+    column: str,
+    of: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    q: float | None = None,
+    severity: Severity = "block",
+    where: str = "",
+) -> CheckSpec:
+    """Check that a number about all rows of an import lies between two bounds.
+
+    ``of`` is mean, median, std, min, max, sum, quantile (at ``q``), distinct or missing (a share).
+    """
+    return _check("statistic", column, {"of": of, "low": low, "high": high, "q": q}, severity, 0.0, where)
+
+
+def usual(
+    column: str,
+    of: str = "mean",
+    *,
+    q: float | None = None,
+    least: int = LEAST,
+    false_alarms: float = FALSE_ALARMS,
+    severity: Severity = "block",
+    where: str = "",
+) -> CheckSpec:
+    """Check that a number about all rows is as it was in the imports before: see ``statistic`` for which.
+
+    Args:
+        column: Of which column.
+        of: What of it.
+        q: Place of a quantile, 0..1.
+        least: With fewer imports before it the check passes and says so.
+        false_alarms: In what share of imports that are as usual it fails, by what the last 28 imports were, each by
+            itself; where they follow a season or a trend it fails more often.
+        severity: What a failure does.
+        where: Only rows of which this is true.
+    """
+    return _check(
+        "usual", column, {"of": of, "q": q, "least": least, "false_alarms": false_alarms}, severity, 0.0, where
+    )
+
+
+def usual_rows(
+    *, least: int = LEAST, false_alarms: float = FALSE_ALARMS, severity: Severity = "block", where: str = ""
+) -> CheckSpec:
+    """Check that about as many rows come together as in the imports before; see ``usual``."""
+    return _check("usual_rows", None, {"least": least, "false_alarms": false_alarms}, severity, 0.0, where)
+
+
+def row_count(low: int = 0, high: int | None = None, *, severity: Severity = "block", where: str = "") -> CheckSpec:
     """Check how many rows are imported together."""
-    return _check("row_count", None, {"low": low, "high": high}, severity, 0.0)
+    return _check("row_count", None, {"low": low, "high": high}, severity, 0.0, where)
 
 
-def fresh(column: str | None, within: str | int, *, severity: Severity = "block") -> CheckSpec:
+def fresh(column: str | None, within: str | int, *, severity: Severity = "block", where: str = "") -> CheckSpec:
     """Check that the newest moment in a column (None for the dataset's time) is at most ``within`` old."""
-    return _check("fresh", column, {"within_us": parse_duration(within, "within")}, severity, 0.0)
+    return _check("fresh", column, {"within_us": parse_duration(within, "within")}, severity, 0.0, where)
 
 
 def check_spec(spec: DatasetSpec) -> DatasetSpec:
@@ -81,10 +192,11 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
     return spec
 
 
-def _check(kind: str, column: str | None, args: dict[str, Any], severity: Severity, most_share: float) -> CheckSpec:
-    spec = CheckSpec(
-        kind, column, {name: value for name, value in args.items() if value is not None}, severity, most_share
-    )
+def _check(
+    kind: str, column: str | None, args: dict[str, Any], severity: Severity, most_share: float, where: str
+) -> CheckSpec:
+    given = {name: value for name, value in args.items() if value is not None}
+    spec = CheckSpec(kind, column, given, severity, most_share, where)
     _check_check(spec, f"check.{kind}")
     return spec
 

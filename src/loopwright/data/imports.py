@@ -13,6 +13,7 @@ from loopwright.data.columns import align, schema_of
 from loopwright.data.fingerprints import Hashes, hash_columns, row_hashes, sum_rows
 from loopwright.data.keys import KeyIndex
 from loopwright.data.layers import MOST_FRAGMENT_ROWS
+from loopwright.data.quality import Around
 from loopwright.data.quarantine import blocking
 from loopwright.data.types import (
     CheckResult,
@@ -40,6 +41,7 @@ def build_version(
     blobs: BlobStore,
     now_us: int,
     index: KeyIndex | None = None,
+    around: Around | None = None,
 ) -> ImportedRows:
     """Turn admitted rows into fragments, check results and a profile on top of ``parent``, the newest ready version.
 
@@ -50,6 +52,7 @@ def build_version(
         blobs: Where fragments are stored.
         now_us: The project's present moment, microseconds UTC.
         index: What is known of the keys of the parent's fragments; added to.
+        around: What checks may ask for beside the rows.
 
     Raises:
         InvalidInput: There are no rows, the schema does not fit an append, or a key comes twice with different values.
@@ -72,8 +75,8 @@ def build_version(
             hashed = {name: hashes[is_new] for name, hashes in hashed.items()}
     elif not height:
         raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
-    checks = [] if not frame.height else check_rows(frame, spec, now_us)
-    failing = quality.failing_rows(frame, checks, time=spec.time) if blocking(checks) else None
+    checks = [] if not frame.height else check_rows(frame, spec, now_us, around)
+    failing = quality.failing_rows(frame, checks, time=spec.time, around=around) if blocking(checks) else None
     fragments = write_fragments(frame, spec.time, blobs)
     if spec.time not in spec.key:
         index.remember(fragments, keys)
@@ -111,9 +114,11 @@ def key_range(frame: pl.DataFrame, spec: DatasetSpec) -> tuple[int | None, int |
     return time_range(frame, spec.time) if spec.time in spec.key else (None, None)
 
 
-def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int) -> list[CheckResult]:
+def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int, around: Around | None) -> list[CheckResult]:
     """Run the declared checks over new rows; samples do not show personal columns."""
-    return quality.run_checks(frame, spec.checks, now_us, key=spec.key, time=spec.time, masked=spec.personal)
+    return quality.run_checks(
+        frame, spec.checks, now_us, key=spec.key, time=spec.time, masked=spec.personal, around=around
+    )
 
 
 def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> list[Fragment]:

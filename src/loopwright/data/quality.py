@@ -1,47 +1,81 @@
-"""Running checks: every declared check of a frame in one pass; a second pass only where something failed."""
+"""Running checks: every declared check of a frame in one pass; a second pass only where something failed.
+
+A number about all rows may be compared with what it was before, and values with those of another dataset: whoever runs
+the checks says how they are found (``Around``).
+"""
 
 import math
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
 
 import msgspec
 import polars as pl
 
-from loopwright.data.checks import Check, RowCheck, open_check
+from loopwright.data.checks import (
+    AggregateCheck,
+    Check,
+    Holds,
+    RefersTo,
+    RowCheck,
+    lift_columns,
+    lifted,
+    open_check,
+    read_rule,
+    rule_expr,
+)
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import near_column
 
 MOST_SAMPLES = 20
 MOST_FAILING_ROWS = 10_000
+_PLACE = "__place"
 FAILED_CHECKS = "failed_checks"
 """Column of ``failing_rows`` that names what each row failed."""
 
 
+class Around:
+    """What checks may ask for beside the rows: nothing, where nobody says more."""
+
+    def values(self, dataset: str, column: str) -> pl.Series:
+        """Return the different values of a column of another dataset's newest version.
+
+        Raises:
+            InvalidInput: It has no such column.
+            NotFound: It has no version.
+        """
+        raise InvalidInput("no other dataset is at hand here", field="check.dataset", value=dataset)
+
+    def past(self, spec: CheckSpec) -> list[float]:
+        """Return what this very check measured of the last imports of the same kind, newest first."""
+        return []
+
+
 class _Opened(msgspec.Struct, frozen=True):
-    """One check bound to a frame."""
+    """One check bound to the rows that it is for."""
 
     place: int
     spec: CheckSpec
     check: Check
     dtype: Any
+    columns: list[str]
+    subject: str
 
     @property
-    def subject(self) -> str:
-        return f"{self.spec.column} {self.check.claim()}" if self.spec.column else self.check.claim()
+    def column(self) -> pl.Expr:
+        return pl.col(self.spec.column) if self.check.needs_column and self.spec.column else pl.len()
 
     def failing(self) -> pl.Expr:
         assert isinstance(self.check, RowCheck)
-        assert self.spec.column is not None
-        return self.check.failing(pl.col(self.spec.column), self.dtype).fill_null(False)
+        return self.check.failing(self.column, self.dtype).fill_null(False)
 
     def measures(self) -> list[pl.Expr]:
-        column = pl.col(self.spec.column) if self.check.needs_column and self.spec.column else pl.len()
         if isinstance(self.check, RowCheck):
-            evaluated = pl.len() if self.check.counts_nulls else column.count()
+            evaluated = self.check.evaluated(self.column)
             return [self.failing().sum().alias(f"{self.place}:failed"), evaluated.alias(f"{self.place}:evaluated")]
-        return [self.check.measure(column, self.dtype).alias(f"{self.place}:value")]
+        return [self.check.measure(self.column, self.dtype).alias(f"{self.place}:value")]
 
 
 def run_checks(
@@ -52,8 +86,9 @@ def run_checks(
     key: Sequence[str] = (),
     time: str | None = None,
     masked: Collection[str] = (),
+    around: Around | None = None,
 ) -> list[CheckResult]:
-    """Return what each check found, in order.
+    """Return what each check found, in order; all in one pass over the rows, and one more for each ``where``.
 
     Nulls neither pass nor fail a rule about values; NaN fails ``not_null`` and ``between``. What cannot be evaluated
     says so.
@@ -65,25 +100,45 @@ def run_checks(
         key: Columns that name a row, shown in samples.
         time: The column of checks that name none and are about time.
         masked: Columns whose values samples do not show.
+        around: What checks may ask for beside the rows.
 
     Raises:
         InvalidInput: A check or column is unknown, or a check does not fit its column's dtype.
     """
-    opened = [_open(index, spec, frame, time) for index, spec in enumerate(specs)]
-    values = _measure(frame, opened)
+    around = around or Around()
+    frame = _with_lifted(frame, specs)
+    opened = [_open(index, spec, frame, time, around) for index, spec in enumerate(specs)]
     shown = [name for name in key if name in frame.columns]
-    return [_judge(frame, each, values, now_us, shown, masked) for each in opened]
+    found: dict[int, CheckResult] = {}
+    for where in dict.fromkeys(each.spec.where for each in opened):
+        alike = [each for each in opened if each.spec.where == where]
+        rows = _rows_where(frame, where, [*shown, *(name for each in alike for name in each.columns)])
+        values = _measure(rows, alike)
+        for each in alike:
+            found[each.place] = _judge(rows, each, values, now_us, shown, masked, around)
+    return [found[each.place] for each in opened]
 
 
-def failing_rows(frame: pl.DataFrame, results: Sequence[CheckResult], *, time: str | None = None) -> pl.DataFrame:
+def failing_rows(
+    frame: pl.DataFrame, results: Sequence[CheckResult], *, time: str | None = None, around: Around | None = None
+) -> pl.DataFrame:
     """Return up to 10,000 rows that failed a blocking check, with a column ``failed_checks`` that says which."""
     failed = [result.check for result in results if not result.passed and result.check.severity == "block"]
-    opened = [_open(index, spec, frame, time) for index, spec in enumerate(failed)]
-    marks = [pl.when(each.failing()).then(pl.lit(each.subject)) for each in opened if isinstance(each.check, RowCheck)]
+    names, frame = frame.columns, _with_lifted(frame, failed)
+    opened = [_open(index, spec, frame, time, around or Around()) for index, spec in enumerate(failed)]
+    numbered = frame.lazy().with_row_index(_PLACE)
+    marks = [
+        numbered.filter(rule_expr(_on(frame, each.spec.where)) if each.spec.where else pl.lit(True))
+        .filter(each.failing())
+        .select(_PLACE, pl.lit(each.subject).alias(FAILED_CHECKS))
+        for each in opened
+        if isinstance(each.check, RowCheck)
+    ]
     if not marks:
-        return frame.clear().with_columns(pl.lit("").alias(FAILED_CHECKS))
-    marked = frame.with_columns(pl.concat_str(marks, separator="; ", ignore_nulls=True).alias(FAILED_CHECKS))
-    return marked.filter(pl.col(FAILED_CHECKS) != "").head(MOST_FAILING_ROWS)
+        return frame.select(names).clear().with_columns(pl.lit("").alias(FAILED_CHECKS))
+    together = pl.concat(marks).group_by(_PLACE, maintain_order=True).agg(pl.col(FAILED_CHECKS).str.join("; "))
+    marked = numbered.join(together.sort(_PLACE).head(MOST_FAILING_ROWS), on=_PLACE, maintain_order="right")
+    return marked.select(*names, FAILED_CHECKS).collect()
 
 
 def show_value(value: Any) -> Any:
@@ -97,13 +152,13 @@ def show_value(value: Any) -> Any:
     return value if isinstance(value, str | int | bool | None) else str(value)
 
 
-def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) -> _Opened:
+def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None, around: Around) -> _Opened:
     field = f"checks[{index}]"
     check = open_check(spec, field)
     if check.needs_column and spec.column is None:
         spec = msgspec.structs.replace(spec, column=time)
-    columns = [spec.column] if spec.column is not None else []
-    for name in (*columns, *getattr(check, "columns", [])):
+    columns = [*([] if spec.column is None else [spec.column]), *getattr(check, "columns", [])]
+    for name in (*columns, *(read_rule(spec.where) if spec.where else [])):
         if name not in frame.columns:
             raise InvalidInput(
                 f"the check {spec.kind} names a column that the rows do not have",
@@ -111,9 +166,59 @@ def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None) ->
                 value=name,
                 next_step=f"{near_column(name, frame.columns)}correct the check",
             )
-    if check.needs_column and not columns:
+    if check.needs_column and spec.column is None:
         raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")
-    return _Opened(index, spec, check, frame.schema[columns[0]] if columns else None)
+    claim = check.claim() if spec.column is None else f"{spec.column} {check.claim()}"
+    subject = f"{claim} where {spec.where}" if spec.where else claim
+    if spec.where:
+        _check_condition(frame, spec.where, f"{field}.where")
+    if isinstance(check, Holds):
+        _check_condition(frame, check.rule, f"{field}.args.rule")
+        check = Holds(_on(frame, check.rule))
+    if isinstance(check, RefersTo):
+        check = check.among(around.values(check.dataset, check.other_column))
+    dtype = None if spec.column is None else frame.schema[spec.column]
+    return _Opened(index, spec, check, dtype, columns, subject)
+
+
+def _with_lifted(frame: pl.DataFrame, specs: Sequence[CheckSpec]) -> pl.DataFrame:
+    """Return the rows with a second column beside each that rules name and that holds NaN: see ``lifted``."""
+    rules = [rule for spec in specs for rule in (spec.where, str(spec.args.get("rule", ""))) if rule]
+    with suppress(ValueError):  # which is told where the check is opened
+        named = {name for rule in rules for name in read_rule(rule)}
+        floats = [name for name in named if frame.schema.get(name) in (pl.Float64, pl.Float32)]
+        holding = [name for name in floats if frame[name].is_nan().any()]
+        return frame.with_columns(pl.col(name).fill_nan(None).alias(lifted(name)) for name in holding)
+    return frame
+
+
+def _on(frame: pl.DataFrame, rule: str) -> str:
+    """Return a rule in which NaN is missing."""
+    return lift_columns(rule, [name for name in read_rule(rule) if lifted(name) in frame.columns])
+
+
+def _rows_where(frame: pl.DataFrame, where: str, columns: Sequence[str]) -> pl.DataFrame:
+    """Return the rows of which a rule is true, of columns those that are asked for; all of both where there is none."""
+    if not where:
+        return frame
+    kept = [name for name in frame.columns if name in columns or name == lifted(name.removeprefix(lifted("")))]
+    return frame.lazy().filter(rule_expr(_on(frame, where))).select(kept).collect()
+
+
+def _check_condition(frame: pl.DataFrame, rule: str, field: str) -> None:
+    try:
+        dtype: Any = frame.lazy().select(rule_expr(rule)).collect_schema().dtypes()[0]
+        frame.head(0).select(rule_expr(rule))
+    except (pl.exceptions.PolarsError, ValueError) as error:
+        dtype = str(error) if isinstance(error, ValueError) else "nothing, for types that do not fit"
+    if dtype != pl.Boolean:
+        raise InvalidInput(
+            "this rule cannot be applied to the rows",
+            field=field,
+            value=rule,
+            rule=f"a condition, true or false of each row, not {dtype}",
+            next_step="correct the rule, or convert the column in the transform",
+        )
 
 
 def _measure(frame: pl.DataFrame, opened: Sequence[_Opened]) -> dict[str, Any]:
@@ -141,24 +246,36 @@ def _judge(
     now_us: int,
     key: Sequence[str],
     masked: Collection[str],
+    around: Around,
 ) -> CheckResult:
     if not isinstance(each.check, RowCheck):
-        if each.check.needs_rows and not frame.height:
-            return CheckResult(each.spec, False, 0, 0, message=f"{each.subject}: not evaluated, there are no rows")
-        passed, finding = each.check.judge(values[f"{each.place}:value"], now_us)
-        message = "" if passed else f"{each.subject} failed: {finding}"
-        return CheckResult(each.spec, passed, frame.height, 0 if passed else frame.height, message=message)
+        return _judge_number(frame, each, values[f"{each.place}:value"], now_us, around)
     failed, evaluated = values[f"{each.place}:failed"], values[f"{each.place}:evaluated"]
     if not evaluated:
         return CheckResult(each.spec, True, 0, 0, message=f"{each.subject}: not evaluated, there are no values")
     if not failed:
         return CheckResult(each.spec, True, evaluated, 0)
-    columns = list(dict.fromkeys([*key, str(each.spec.column), *getattr(each.check, "columns", [])]))
+    columns = list(dict.fromkeys([*key, *each.columns]))
     samples = sample_rows(frame.lazy().filter(each.failing()).select(columns).head(MOST_SAMPLES).collect(), masked)
     named = [name for name in key or columns if name in samples[0]]
     first = ", ".join(f"{name}={samples[0][name]}" for name in named)
     message = f"{each.subject} failed for {failed} of {evaluated} rows (first: {first})"
     return CheckResult(each.spec, failed / evaluated <= each.spec.most_share, evaluated, failed, samples, message)
+
+
+def _judge_number(frame: pl.DataFrame, each: _Opened, value: Any, now_us: int, around: Around) -> CheckResult:
+    assert isinstance(each.check, AggregateCheck)
+    if each.check.needs_rows and not frame.height:
+        is_part = bool(each.spec.where)  # of a segment that this import brings nothing of, nothing is wrong
+        return CheckResult(each.spec, is_part, 0, 0, message=f"{each.subject}: not evaluated, there are no rows")
+    passed, finding = each.check.judge(value, now_us, around.past(each.spec))
+    message = f"{each.subject} failed: {finding}" if not passed else ""
+    if passed and finding.startswith("not evaluated"):
+        message = f"{each.subject}: {finding}"
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    measured = float(value) if is_number else None
+    failed = 0 if passed else frame.height
+    return CheckResult(each.spec, passed, frame.height, failed, message=message, value=measured)
 
 
 def sample_rows(rows: pl.DataFrame, masked: Collection[str] = ()) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ def is_as_strict(check: CheckSpec, before: CheckSpec) -> bool:
     >>> is_as_strict(CheckSpec("between", "temp", {"low": -60}), before)
     False
     """
-    if (check.kind, check.column) != (before.kind, before.column):
+    if (check.kind, check.column, check.where) != (before.kind, before.column, before.where):
         return False
     if before.severity == "block" and check.severity != "block":
         return False
@@ -46,7 +46,8 @@ def describe_check(check: CheckSpec) -> str:
     words = [*([] if check.column is None else [check.column])]
     words += [f"{name}={value}" for name, value in sorted(check.args.items())]
     share = f" for all but {check.most_share:.3g} of the rows" if check.most_share else ""
-    return f"{check.kind}({', '.join(words)}){share}{', warns only' if check.severity == 'warn' else ''}"
+    where = f" where {check.where}" if check.where else ""
+    return f"{check.kind}({', '.join(words)}){where}{share}{', warns only' if check.severity == 'warn' else ''}"
 
 
 def _is_number(value: object) -> bool:
@@ -81,6 +82,7 @@ def _is_fresher(args: Args, before: Args) -> bool:
 _NARROWER: dict[str, Callable[[Args, Args], bool]] = {
     "between": _lies_within,
     "row_count": _lies_within,
+    "length": _lies_within,
     "is_in": _names_fewer,
     "fresh": _is_fresher,
 }

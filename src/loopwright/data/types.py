@@ -73,7 +73,7 @@ class CheckSpec(msgspec.Struct, frozen=True):
     """One declared data-quality assertion: a plugin of kind ``checks``, its column and its arguments.
 
     ``severity`` is ``block`` (the version is quarantined) or ``warn``. ``most_share`` is the tolerated share of failing
-    rows, 0..1.
+    rows, 0..1. ``where`` is a rule such as ``country = 'de'``: rows of which it is not true are left out.
     """
 
     kind: str
@@ -81,6 +81,7 @@ class CheckSpec(msgspec.Struct, frozen=True):
     args: dict[str, Any] = {}
     severity: Literal["block", "warn"] = "block"
     most_share: float = 0.0
+    where: str = ""
 
 
 class KnownAt(msgspec.Struct, frozen=True):
@@ -119,7 +120,10 @@ class ColumnSchema(msgspec.Struct, frozen=True):
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """What one check found: how many rows failed of how many, and the keys of the first of them."""
+    """What one check found: how many rows failed of how many, and the keys of the first of them.
+
+    ``value`` is what a check measured that looks at one number about all rows.
+    """
 
     check: CheckSpec
     passed: bool
@@ -127,6 +131,16 @@ class CheckResult(msgspec.Struct, frozen=True):
     failed_rows: int
     samples: list[dict[str, Any]] = []
     message: str = ""
+    value: float | None = None
+
+
+class Suggestion(msgspec.Struct, frozen=True):
+    """A check, or (``personal``) a column that should be declared personal; ``code`` is how a project file says it."""
+
+    code: str
+    why: str
+    check: CheckSpec | None = None
+    personal: str = ""
 
 
 FragmentPlace = tuple[int, int]

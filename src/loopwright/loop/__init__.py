@@ -6,7 +6,7 @@ What plays and measures a stretch of history loads Polars, so it is imported onl
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.loop import apply, attention, exports, fills, ledgers, reactions, status, verifying, why
+from loopwright.loop import apply, attention, exports, fills, ledgers, reactions, status, suggesting, verifying, why
 from loopwright.loop.attention import Attention, find_needs
 from loopwright.loop.backtest import backtests
 from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
@@ -134,6 +134,7 @@ __all__ = [
     "start_backtest",
     "start_retrain",
     "status",
+    "suggesting",
     "tidying",
     "verifying",
     "why",

@@ -1,10 +1,12 @@
 """The contract of a check, and opening one by its declaration."""
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
+from loopwright.data.checks.rules import read_rule
 from loopwright.data.types import CheckSpec
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
@@ -24,6 +26,14 @@ add_built_in(
         "matches": "loopwright.data.checks.matches:Matches",
         "row_count": "loopwright.data.checks.row_count:RowCount",
         "fresh": "loopwright.data.checks.fresh:Fresh",
+        "holds": "loopwright.data.checks.holds:Holds",
+        "length": "loopwright.data.checks.length:Length",
+        "dated": "loopwright.data.checks.dated:Dated",
+        "increasing": "loopwright.data.checks.increasing:Increasing",
+        "refers_to": "loopwright.data.checks.refers_to:RefersTo",
+        "statistic": "loopwright.data.checks.statistic:Statistic",
+        "usual": "loopwright.data.checks.usual:Usual",
+        "usual_rows": "loopwright.data.checks.usual:UsualRows",
     },
 )
 
@@ -33,7 +43,11 @@ class _AbstractStruct(msgspec.StructMeta, ABCMeta):
 
 
 class RowCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclass=_AbstractStruct):
-    """A check that every value of a column passes or fails by itself. Its fields are the arguments."""
+    """A check that every row passes or fails by itself. Its fields are the arguments.
+
+    Where it needs no column, the expression that it is given says nothing. A field or property ``columns`` names those
+    that it reads beside.
+    """
 
     needs_column: ClassVar[bool] = True
     counts_nulls: ClassVar[bool] = False
@@ -45,6 +59,12 @@ class RowCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, metaclas
     @abstractmethod
     def failing(self, column: "pl.Expr", dtype: "pl.DataType") -> "pl.Expr":
         """Return a boolean expression: True where the value fails; null counts as not failing."""
+
+    def evaluated(self, column: "pl.Expr") -> "pl.Expr":
+        """Return the number of values that pass or fail, as an expression."""
+        import polars as pl
+
+        return pl.len() if self.counts_nulls else column.count()
 
     @abstractmethod
     def claim(self) -> str:
@@ -66,8 +86,14 @@ class AggregateCheck(msgspec.Struct, frozen=True, forbid_unknown_fields=True, me
         """Return an expression of one value; without a column it is given one that counts rows."""
 
     @abstractmethod
-    def judge(self, value: Any, now_us: int) -> tuple[bool, str]:
-        """Return whether the value passes, and what was found in words."""
+    def judge(self, value: Any, now_us: int, past: Sequence[float]) -> tuple[bool, str]:
+        """Return whether the value passes, and what was found in words.
+
+        Args:
+            value: What was measured.
+            now_us: The project's present moment, microseconds UTC.
+            past: What this very check measured of the last imports of the same kind, newest first.
+        """
 
     @abstractmethod
     def claim(self) -> str:
@@ -103,7 +129,13 @@ def open_check(spec: CheckSpec, field: str = "check") -> Check:
 
 
 def check_args(spec: CheckSpec, field: str = "check") -> None:
-    """Raise InvalidInput if a declared check cannot be opened or lacks its column."""
+    """Raise InvalidInput if a declared check cannot be opened, lacks its column, or is for rows that no rule tells."""
     opened = open_check(spec, field)
+    if spec.where:
+        try:
+            read_rule(spec.where)
+        except ValueError as error:
+            told = InvalidInput("this is no rule", field=f"{field}.where", value=spec.where[:200], rule=str(error))
+            raise told from None
     if opened.needs_column and spec.column is None and spec.kind != "fresh":
         raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")

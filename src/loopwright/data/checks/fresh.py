@@ -1,5 +1,6 @@
 """Check: the newest moment is not too old."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from loopwright.data.checks.base import AggregateCheck
@@ -28,7 +29,7 @@ class Fresh(AggregateCheck, frozen=True):
             raise ValueError(f"a column of moments, not {dtype}")
         return column.max().dt.timestamp("us")
 
-    def judge(self, value: Any, now_us: int) -> tuple[bool, str]:
+    def judge(self, value: Any, now_us: int, past: Sequence[float]) -> tuple[bool, str]:
         """Return whether the newest moment passes."""
         if value is None:
             return False, "not evaluated: no moment is there"

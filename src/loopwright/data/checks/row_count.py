@@ -1,5 +1,6 @@
 """Check: how many rows come together."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from loopwright.data.checks.base import AggregateCheck
@@ -26,7 +27,7 @@ class RowCount(AggregateCheck, frozen=True):
         """Return the number of rows."""
         return column
 
-    def judge(self, value: Any, now_us: int) -> tuple[bool, str]:
+    def judge(self, value: Any, now_us: int, past: Sequence[float]) -> tuple[bool, str]:
         """Return whether the number of rows passes."""
         return self.low <= value and (self.high is None or value <= self.high), f"{value} rows"
 
