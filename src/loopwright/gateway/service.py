@@ -206,7 +206,7 @@ class Service:
             InvalidInput: A row breaks a rule; names ``predictions[i].field``. Nothing was taken.
             Conflict: The deployment is served here.
         """
-        if (project, name) in self._keeper.served:
+        if (project, name) not in self._keeper.known.external:  # retired ones, and those still to be loaded, are ours
             raise Conflict(
                 f"{name} is served here", field="deployment", value=name, rule="only models served elsewhere are told"
             )

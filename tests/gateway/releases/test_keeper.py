@@ -46,6 +46,14 @@ def test_releases_are_swapped_under_load_without_a_failed_request(world: World) 
         assert {one["model_version"] for one in answer["predictions"]} == {answer["release"]}
 
 
+def test_labels_of_a_release_that_is_still_to_be_loaded_are_those_of_its_task(tmp_path: Path) -> None:
+    keeper = ReleaseKeeper(tmp_path, SimpleNamespace(), SimpleNamespace(), "g", "http://g")  # type: ignore[arg-type]
+    release = runtime(GOOD).release
+    keeper._expect(release)
+    wanted = keeper.labels_of((release.project, release.deployment))
+    assert (wanted.task, wanted.are_ids_ours) == (release.task, True)
+
+
 def test_a_release_that_cannot_be_loaded_for_days_stops_no_other(tmp_path: Path) -> None:
     """The pause grows with each try: a number too large for it was raised instead, and kept all others from loading."""
 
@@ -154,7 +162,10 @@ def test_a_retired_endpoint_refuses_requests_and_takes_labels_through_a_restart(
     retired = world.server.call("serving.retire", deployment="late", reason="the desk is closed")
     wait_until(lambda: acknowledged(world) >= retired.position)
     labels = {"labels": [{"prediction_id": answered["prediction_id"], "label": 1}]}
+    forged = {"predictions": [{"id": answered["prediction_id"], "score": 0.9}]}
     for _ in range(2):
+        told = gateway.post(PREDICT.replace("predict", "predictions"), forged)
+        assert (told.status_code, told.json()["error"]["message"]) == (409, "late is served here")
         refused = gateway.post(PREDICT, {"rows": [x_row(3)]})
         assert refused.status_code == 404
         assert refused.json()["error"]["message"] == "late was retired: the desk is closed"

@@ -152,8 +152,9 @@ class ReleaseKeeper:
 
     def labels_of(self, name: Name) -> Labels:
         """Return what labels of a deployment look like."""
-        served = self.served.get(name)
-        release = self.retired.get(name) if served is None else served.release
+        served, waiting = self.served.get(name), self._waiting.get(name)
+        coming = self.retired.get(name) if waiting is None else waiting.release
+        release = coming if served is None else served.release
         if release is None:
             return Labels(self.known.tasks.get("/".join(name), ""))
         champion = release.variants[champion_place(release)]
