@@ -364,6 +364,13 @@ def test_a_lightgbm_model_reads_columns_by_name_whatever_order_it_was_fitted_in(
     assert refused.value.value == "log_a"
 
 
+@pytest.mark.parametrize("make", [lightgbm.LGBMClassifier, LogisticRegression])
+def test_a_model_that_was_never_fitted_is_told_so(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="this model is not fitted") as refused:
+        save_model(make(), tmp_path, columns_of(pd.DataFrame(numbers()[0])), "binary")
+    assert refused.value.value == make.__name__
+
+
 def test_a_lightgbm_model_that_answers_margins_is_no_classifier(tmp_path: Path) -> None:
     def margins(y: Any, raw: Any) -> Any:
         p = 1 / (1 + np.exp(-raw))

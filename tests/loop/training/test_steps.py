@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from loopwright.features import TrainingSetSpec, TrainingSetVersion
-from loopwright.kernel.clock import DAY_US, format_duration
+from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import TrainSpec
@@ -83,3 +83,14 @@ def test_a_part_without_rows_says_which_setting_to_change(
         steps.cut(step, {"train": to_builtins(train), "at": at, "part": part, "rows": rows})
     assert (told.value.field, told.value.value) == ("holdout", format_duration(holdout_us))
     assert "another holdout" in told.value.next_step
+    assert f"{format_moment(at - 3 * DAY_US)} to {format_moment(at - 2 * DAY_US)}" in told.value.message
+    assert ('mature="1d"' in told.value.next_step) == (part == "holdout")
+
+
+@pytest.mark.parametrize("returned", [None, "a model", {"params": 3}])
+def test_a_fit_that_returns_no_model_is_told_so(loop: Loop, tmp_path: Path, returned: object) -> None:
+    worker, train = Worker(loop, tmp_path), to_builtins(TRAIN)
+    with pytest.raises(InvalidInput, match=f"{CODE.qualname} returned no model"):
+        steps.evaluate(worker.step("evaluate", "loop.evaluate"), {"model": returned, "rows": {}, "train": train})
+    with pytest.raises(InvalidInput, match=f"{CODE.qualname} returned no model"):
+        steps.register(worker.step("register", "loop.register"), {"model": returned, "train": train})

@@ -6,8 +6,8 @@ import polars as pl
 
 from loopwright import features, registry
 from loopwright.data import profiles
-from loopwright.features import cut_training_set, freeze_training_set
-from loopwright.kernel.clock import DAY_US, format_duration
+from loopwright.features import TrainingSetVersion, cut_training_set, freeze_training_set
+from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop.apply import current_spec
@@ -53,10 +53,37 @@ def cut(context: StepContext, inputs: Document) -> Document:
         part = cut_training_set(context.job, whole, start_at=start_at, end_at=end_at, reason=reason)
     except InvalidInput as error:
         if error.field == "start_at":  # a user has no word for the part's time but the holdout
-            error.field, error.value = "holdout", format_duration(train.holdout_us or 0)
-            error.next_step = "choose another holdout, or wait until more labels are known"
+            raise _empty_part(train, whole, inputs["part"], holdout_at) from None
         raise
     return evidence.rows_document(context, part)
+
+
+def _empty_part(train: TrainSpec, whole: TrainingSetVersion, part: str, holdout_at: int) -> InvalidInput:
+    """Return the error for a holdout, or what is before it, in which no row has a label; says when rows have one."""
+    first, last = (format_moment(moment) for moment in (whole.event_at_min, whole.event_at_max))
+    time = f"since {format_moment(holdout_at)}" if part == "holdout" else f"before {format_moment(holdout_at)}"
+    late_us = (whole.spec.end_at - whole.event_at_max - 1) // DAY_US * DAY_US
+    is_late = part == "holdout" and late_us > 0
+    older = f', or leave out what is younger: mature="{format_duration(train.embargo_us + late_us)}"' if is_late else ""
+    return InvalidInput(
+        f"no row has a label in this time, {time}: those with one are from {first} to {last}",
+        field="holdout",
+        value=format_duration(train.holdout_us or 0),
+        rule="rows with a label in the holdout and before it",
+        next_step=f"choose another holdout, or wait until more labels are known{older}",
+    )
+
+
+def _require_model(train: TrainSpec, document: Any) -> None:
+    if not isinstance(document, dict) or "saved" not in document:
+        name = train.function.qualname
+        raise InvalidInput(
+            f"{name} returned no model",
+            field=f"{train.function.module}.{name}",
+            value=repr(document)[:100],
+            rule="a fitted model",
+            next_step=f"return the model that {name} has fitted",
+        )
 
 
 def _now(context: StepContext, inputs: Document) -> int:
@@ -91,6 +118,7 @@ def profile(context: StepContext, inputs: Document) -> Document:
 
 def evaluate(context: StepContext, inputs: Document) -> Document:
     """Measure the fitted model on the held-out rows."""
+    _require_model(convert(inputs["train"], TrainSpec), inputs["model"])
     found: Document = context.child(
         "loopwright.loop.training.scoring:evaluate", {"model": inputs["model"], "rows": inputs["rows"]}
     )
@@ -100,6 +128,7 @@ def evaluate(context: StepContext, inputs: Document) -> Document:
 def register(context: StepContext, inputs: Document) -> Document:
     """Record the run and register the fitted model as the next version."""
     train = convert(inputs["train"], TrainSpec)
+    _require_model(train, inputs["model"])
     saved = convert(inputs["model"]["saved"], SavedModel)
     rows: Document = inputs["rows"]
     metrics: dict[str, float] = (inputs["metrics"] or {}).get("metrics", {})

@@ -114,5 +114,20 @@ def check_width(found: int, columns: list[TrainingColumn]) -> None:
     """
     if found != len(columns):
         raise InvalidInput(
-            "the model reads another number of columns", field="columns", value=len(columns), rule=f"{found}"
+            f"the model reads another number of columns: {found}, not {len(columns)}",
+            field="columns",
+            value=found,
+            rule=f"{len(columns)}: {', '.join(column.name for column in columns[:50])}",
+            next_step="fit on all columns, or leave out of the feature service what the model does not read",
         )
+
+
+def unfitted(model: Any) -> InvalidInput:
+    """Return the error for a model that was made and never fitted."""
+    return InvalidInput(
+        "this model is not fitted",
+        field="model",
+        value=type(model).__name__,
+        rule="a fitted model",
+        next_step="fit it before it is returned: return model.fit(X, y)",
+    )

@@ -8,7 +8,7 @@ import numpy as np
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.tasks import class_name
-from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of
+from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of, unfitted
 from loopwright.registry.flavours.lightgbm_text import check_text
 from loopwright.registry.types import InputColumn, Signature, Task
 
@@ -72,6 +72,8 @@ class LightGbmFlavour:
     def save(self, model: Any, folder: Path, columns: list[TrainingColumn], task: Task) -> Saved:
         """Write the booster as text."""
         booster = getattr(model, "booster_", model)
+        if not hasattr(booster, "num_feature"):
+            raise unfitted(model)
         saved = _describe(booster, columns, task, [class_name(label) for label in getattr(model, "classes_", [])])
         (folder / FILE).write_text(booster.model_to_string(), "utf-8")
         return saved

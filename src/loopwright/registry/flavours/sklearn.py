@@ -15,7 +15,15 @@ import numpy as np
 from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.tasks import class_name
-from loopwright.registry.flavours.base import Matrix, Saved, TrainingColumn, check_width, library_of, match_columns
+from loopwright.registry.flavours.base import (
+    Matrix,
+    Saved,
+    TrainingColumn,
+    check_width,
+    library_of,
+    match_columns,
+    unfitted,
+)
 from loopwright.registry.types import Signature, Task
 
 FILE, FRAME_FILE = "model.skops", "frame.json"
@@ -127,6 +135,8 @@ class SklearnFlavour:
     def save(self, model: Any, folder: Path, columns: list[TrainingColumn], task: Task) -> Saved:
         """Write the estimator, and read it back as the gateway will."""
         import skops.io
+        from sklearn.exceptions import NotFittedError
+        from sklearn.utils.validation import check_is_fitted
 
         ordered, frame = _describe(model, columns)
         if task != "regression" and not hasattr(model, "predict_proba"):
@@ -139,6 +149,10 @@ class SklearnFlavour:
         skops.io.dump(model, folder / FILE)
         (folder / FRAME_FILE).write_bytes(to_json(frame))
         _read(folder / FILE)
+        try:
+            check_is_fitted(model)
+        except NotFittedError:
+            raise unfitted(model) from None
         return Saved(
             [column.to_input() for column in ordered], [class_name(label) for label in getattr(model, "classes_", [])]
         )
