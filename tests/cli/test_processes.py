@@ -25,7 +25,7 @@ from tests.server.site import Site, serve
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S
 
-FAILURE = {"code": "step_failed", "message": "no such column"}
+FAILURE = {"code": "step_failed", "message": "no such column", "field": "flights.late", "rule": "one of them"}
 
 
 def test_login_keeps_the_token_that_is_given(guarded: Site) -> None:
@@ -125,7 +125,9 @@ def test_the_steps_of_an_execution_are_followed_until_it_ends(guarded: Site, mon
         "--- load: done",
         "read 7 rows",
         "--- fit: failed",
-        "no such column",
+        "error: no such column",
+        "  field: flights.late",
+        "  rule: one of them",
         f"{execution_id} failed",
         "next: mended in the code: loopwright apply FILE, then loopwright start train; "
         f"mended elsewhere: loopwright retry {execution_id}",

@@ -59,6 +59,9 @@ def test_a_failed_step_names_file_line_and_function_of_the_user() -> None:
         RemoteExecution(server, EXECUTION).wait()  # type: ignore[arg-type]
     assert (told.value.field, told.value.value) == ("step fit", frame)
     assert told.value.next_step == "loopwright logs exe_1; fewer rows"
+    error = {"message": "cannot be summed", "step": "training_set", "field": "orders.returned", "value": "String"}
+    told_of = RemoteExecution(server, msgspec.structs.replace(EXECUTION, state="failed", error=error)).error()  # type: ignore[arg-type]
+    assert (told_of.field, told_of.value) == ("step training_set: orders.returned", "String")
 
 
 def test_handles_say_what_they_are() -> None:

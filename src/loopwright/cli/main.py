@@ -96,7 +96,7 @@ def main() -> None:
     try:
         cli.main(prog_name="loopwright", standalone_mode=False)
     except LoopwrightError as error:
-        sys.stderr.write(_document(error) if as_json else _explain(error))
+        sys.stderr.write(_document(error) if as_json else error.explain())
         sys.exit(1)
     except click.ClickException as error:
         sys.stderr.write(_document(_misused(error))) if as_json else error.show()
@@ -104,12 +104,6 @@ def main() -> None:
     except click.Abort:
         sys.stderr.write(_document(LoopwrightError("stopped")) if as_json else "stopped\n")
         sys.exit(130)
-
-
-def _explain(error: LoopwrightError) -> str:
-    parts = (("field", error.field), ("value", error.value), ("rule", error.rule), ("next", error.next_step))
-    lines = [f"error: {error.message}", *(f"  {name}: {text}" for name, text in parts if text is not None)]
-    return "\n".join(lines) + "\n"
 
 
 def _document(error: LoopwrightError) -> str:

@@ -17,7 +17,7 @@ from loopwright.client import HttpCaller, Remote, check_addressee, find_caller, 
 from loopwright.config import load_settings
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
-from loopwright.kernel.errors import NotFound, Unauthenticated
+from loopwright.kernel.errors import NotFound, Unauthenticated, error_from_dict
 from loopwright.kernel.suggestions import nearest
 from loopwright.pipelines import Execution, StepRun
 from loopwright.server import ROLES, older_part
@@ -136,9 +136,10 @@ class _StepTeller:
         if self._is_quiet:
             return
         click.echo(f"--- {step_run.step}: {step_run.state}")
-        for part in (log, (step_run.error or {}).get("message", "")):
-            if part:
-                click.echo(part)
+        if log:
+            click.echo(log)
+        if step_run.error:
+            click.echo(error_from_dict(step_run.error).explain(), nl=False)
 
 
 def _follow_log(place: Path, lines: int) -> None:

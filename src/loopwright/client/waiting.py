@@ -219,7 +219,7 @@ class RemoteExecution:
         frames = list((error.get("details") or {}).get("traceback") or [])
         return StepFailed(
             str(error["message"]),
-            field=f"step {error['step']}" if error.get("step") else None,
+            field=": ".join(filter(None, (error.get("step") and f"step {error['step']}", error.get("field")))) or None,
             value=frames[-1] if frames else error.get("value"),
             rule=error.get("rule"),
             next_step="; ".join(filter(None, (f"loopwright logs {self.execution_id}", error.get("next_step")))),

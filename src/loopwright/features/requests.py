@@ -76,6 +76,7 @@ def check_answer(request: RequestSpec, answer: Any, rows: int) -> pl.DataFrame:
         raise InvalidInput("an on-request function answers a frame", field=field, value=type(answer).__name__)
     if answer.height != rows:
         rule = f"one row for each of the {rows} it was given"
-        raise InvalidInput("this answer has another number of rows", field=field, value=answer.height, rule=rule)
+        told = f"the answer of {request.name} has another number of rows: {answer.height}"
+        raise InvalidInput(told, field=field, value=answer.height, rule=rule)
     check_columns(request.outputs, answer.columns, f"the answer of {request.name}", "outputs")
     return pl.DataFrame([as_feature(answer[name], f"{field}.{name}") for name in request.outputs])

@@ -99,7 +99,8 @@ class DatasetRows:
                 field = f"{self.dataset.name}.{column}"
                 if not series.dtype.is_numeric() and series.dtype not in (pl.Boolean, pl.Null):
                     rule = "mean and sum need numbers; count takes anything"
-                    raise InvalidInput("this column cannot be summed", field=field, value=str(series.dtype), rule=rule)
+                    told = f"column {column} of dataset {self.dataset.name} cannot be summed"
+                    raise InvalidInput(told, field=field, value=str(series.dtype), rule=rule)
                 numbers = series.cast(pl.Float64).to_numpy()
                 is_missing = np.isnan(numbers)
                 fixed = to_fixed(numbers, field)

@@ -37,16 +37,15 @@ class LoopwrightError(Exception):
         self.details = details or {}
 
     def __str__(self) -> str:
-        parts = [self.message]
-        if self.field is not None:
-            parts.append(f"field: {self.field}")
-        if self.value is not None:
-            parts.append(f"value: {self.value}")
-        if self.rule is not None:
-            parts.append(f"rule: {self.rule}")
-        if self.next_step is not None:
-            parts.append(f"next: {self.next_step}")
-        return "; ".join(parts)
+        return "; ".join([self.message, *self._parts()])
+
+    def explain(self) -> str:
+        """Return it as lines for a person."""
+        return "".join(f"{line}\n" for line in (f"error: {self.message}", *(f"  {part}" for part in self._parts())))
+
+    def _parts(self) -> list[str]:
+        parts = (("field", self.field), ("value", self.value), ("rule", self.rule), ("next", self.next_step))
+        return [f"{name}: {text}" for name, text in parts if text is not None]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form that travels over HTTP."""
