@@ -9,6 +9,7 @@ import msgspec
 import polars as pl
 import pytest
 
+import loopwright as lw
 from loopwright.data import read
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
@@ -81,6 +82,12 @@ class Feed:
     def says(self) -> dict[str, Any]:
         version = self.loop("data.get_version", dataset="flights")
         return dict(read.scan(version, self.loop.blobs, ["id", "is_late"]).collect().rows())
+
+    @property
+    def waiting(self) -> int:
+        """How many labels waited after the last feed."""
+        fed = [job for job in self.loop("jobs.list", states=["done"]) if job.kind == "loop.feed_labels"]
+        return int((fed[0].result or {})["waiting"])
 
     @property
     def versions(self) -> int:
@@ -162,6 +169,95 @@ def test_a_feed_that_is_killed_is_done_again(feed: Feed) -> None:
     feed.work()
     assert feed.says == {"F1": True}
     assert feed.versions == 2
+
+
+def test_a_label_waits_for_its_prediction_which_a_gateway_has_that_is_down(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F2", None)
+    feed.label(F1=1.0, none=1.0)
+    for _ in range(30):
+        feed.hour()
+        feed.label(F2=1.0)
+    assert feed.says == {"F1": None, "F2": True}
+    feed.predict("F1")
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": True}
+    assert feed.waiting == 0, "the prediction without a key is in the log"
+
+
+def test_a_label_whose_prediction_never_comes_waits_a_month(feed: Feed) -> None:
+    waited = []
+    feed.rows("F1", "F2")
+    feed.predict("F2")
+    feed.label(F1=1.0)
+    for _ in range(4):
+        feed.loop.pass_time(10 * DAY_US)
+        feed.label(F2=1.0)
+        feed.hour()
+        waited.append(feed.waiting)
+    assert waited == [1, 1, 1, 0]
+
+
+def test_labels_that_no_version_says_are_given_again_until_one_does(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2")
+    strict = [msgspec.structs.replace(TAKING[0], checks=[lw.check.not_null("landed_at")])]
+    feed.loop.apply(datasets=strict)
+    feed.label(F1=1.0)
+    for _ in range(3):
+        feed.loop.pass_time(2 * DAY_US)
+        feed.work()
+        feed.label(F2=1.0)
+    assert feed.says == {"F1": None, "F2": None}, "held back by the check"
+    feed.loop.apply(datasets=TAKING)
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": True}
+    count = feed.versions
+    feed.hour()
+    assert (feed.versions, feed.waiting) == (count, 0)
+
+
+def test_a_row_that_goes_while_its_label_is_under_way_keeps_no_other_from_its_own(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2")
+    feed.label(F1=1.0, F2=1.0)
+    feed.loop.pass_time(HOUR_US + 1)
+    (job,) = feed.loop("jobs.list", states=["queued"], kind="loop.feed_labels")
+    feed.worker.run_job(job)
+    (job,) = feed.loop("jobs.list", states=["queued"], kind="data.import")
+    feed.loop("jobs.cancel", job_id=job.job_id)
+    feed.put(pl.DataFrame({"id": ["F1"]}), "delete", reason="asked for")
+    feed.loop.pass_time(2 * DAY_US)
+    feed.work()
+    assert feed.says == {"F2": True}
+
+
+def test_labels_are_taken_after_a_clock_was_a_day_ahead(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2")
+    feed.loop.wall.at_us += DAY_US
+    feed.label(F1=1.0)
+    feed.hour()
+    feed.loop.wall.at_us -= DAY_US
+    feed.label(F2=1.0)
+    feed.loop.pass_time(2 * DAY_US)
+    feed.work()
+    assert feed.says == {"F1": True, "F2": True}
+
+
+def test_rows_that_take_the_place_of_all_get_the_labels_that_those_had(feed: Feed) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2")
+    feed.label(F1=1.0)
+    feed.loop.pass_time(3 * DAY_US)
+    feed.work()
+    feed.label(F2=1.0)
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": True}
+    feed.rows("F1", "F2", "F3", operation="replace")
+    assert feed.says == {"F1": None, "F2": None, "F3": None}
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": True, "F3": None}
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ gets those of the deployments that are trained on it, by the keys of their rows,
 """
 
 from loopwright import data
-from loopwright.data import Dataset
+from loopwright.data import Dataset, ImportRequest
 from loopwright.features import LabelSpec
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.loop import sql
 from loopwright.loop.types import FeedLabels, LabelFeed, ProjectSpec
+from loopwright.store import jobs
 from loopwright.store.timers import plans_next
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
+from loopwright.store.work import kind_of
 
 KNOWN_AT = "_known_at"
 """Column of what is fed that says when each label became known; no dataset has it."""
@@ -43,6 +45,14 @@ def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
         plan_feed(tx, deployment=deployment.name)
 
 
+def look_again(tx: Tx, *, dataset: str) -> None:
+    """Have every label looked at again that a dataset takes: the rows that said some of them were replaced."""
+    for deployment, waiting in sql.list_label_feeds(tx):
+        feed = label_feed(tx, deployment=deployment)
+        if feed is not None and feed.dataset == dataset:
+            sql.put_label_feed(tx, deployment, 0, waiting)
+
+
 @query("loop.label_feed", internal=True)
 def label_feed(tx: Tx, *, deployment: str) -> LabelFeed | None:
     """Return which dataset takes the labels of a deployment, and how far it has; None if none does."""
@@ -65,15 +75,16 @@ def _label_of(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
 
 @verb("loop.feed_labels", changes=Dataset, internal=True, parts=("job",))
 def feed_labels(
-    tx: Tx, *, deployment: str, since: int, waiting: BlobRef | None, rows: BlobRef | None, reason: str
+    tx: Tx, *, deployment: str, was: int, since: int, waiting: BlobRef | None, rows: BlobRef | None, reason: str
 ) -> Job | None:
     """Record how far a dataset has taken the labels of a deployment, and start completing it with those that came.
 
     Args:
         tx: The open transaction.
         deployment: Whose labels.
+        was: From when on chunks were looked at this time.
         since: From when on chunks are looked at the next time, wall time, microseconds UTC.
-        waiting: Parquet of labels whose rows the dataset does not have yet.
+        waiting: Parquet of labels that no version says yet, those of ``rows`` among them: imports may fail.
         rows: Parquet of keys, the label's column and ``KNOWN_AT``; None where there is nothing new.
         reason: What came, in words.
     """
@@ -81,9 +92,17 @@ def feed_labels(
     if feed is None:
         return None
     tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
-    sql.put_label_feed(tx, deployment, since, "" if waiting is None else waiting.digest)
-    if rows is None:
+    is_replaced = feed.since < was  # meanwhile: all are looked at again
+    sql.put_label_feed(tx, deployment, feed.since if is_replaced else since, "" if waiting is None else waiting.digest)
+    if rows is None or _is_importing(tx, feed.dataset):
         return None
     return data.start_import(
         tx, dataset=feed.dataset, operation="complete", blobs=[rows], known_at=KNOWN_AT, corrects=True, reason=reason
     )
+
+
+def _is_importing(tx: Tx, dataset: str) -> bool:
+    """Say whether labels that came before are still on their way into a dataset; the next feed brings the others."""
+    imports = jobs.list_jobs(tx, states=["queued", "running"], kind=kind_of(ImportRequest).name, limit=1000)
+    ref = tx.ref("dataset", dataset)
+    return any(job.ref == ref and job.args.get("known_at") == KNOWN_AT for job in imports)

@@ -6,7 +6,7 @@ from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import fills, promote, retrain, sql
+from loopwright.loop import fills, label_feed, promote, retrain, sql
 from loopwright.loop.attention import LASTING
 from loopwright.loop.backtest import backtests
 from loopwright.loop.engine.reactor import reaction
@@ -26,6 +26,16 @@ def fill_online_store(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     dataset, version = ready.dataset, ready.version
     if ready.operation != "append" or not fills.is_pushed(tx, dataset):
         fills.fill_from_version(tx, dataset, version, f"version {version} of {dataset} is ready")
+
+
+def _is_replacement(tx: Tx, event: Event) -> bool:
+    return event.read(data.VersionReady).operation == "replace"
+
+
+@reaction(data.VersionReady, only_if=_is_replacement)
+def feed_replaced_rows(tx: Tx, event: Event, ready: data.VersionReady) -> None:
+    """Rows that take the place of others get the labels that those had been given."""
+    label_feed.look_again(tx, dataset=ready.dataset)
 
 
 @reaction(features.PlanFrozen)

@@ -44,6 +44,12 @@ def find_label_feed(tx: Tx, deployment: str) -> tuple[int, str]:
     return (0, "") if row is None else (row.since, row.waiting)
 
 
+def list_label_feeds(tx: Tx) -> list[tuple[str, str]]:
+    """Return each deployment whose labels were taken, and the blob of those that wait."""
+    chosen = select(label_feeds.c.deployment, label_feeds.c.waiting).where(label_feeds.c.project_id == tx.project)
+    return [(row.deployment, row.waiting) for row in tx.execute(chosen)]
+
+
 def put_label_feed(tx: Tx, deployment: str, since: int, waiting: str) -> None:
     """Keep how far the labels of a deployment were taken."""
     row = {"project_id": tx.project, "deployment": deployment, "since": since, "waiting": waiting}

@@ -83,7 +83,7 @@ class LabelFeed(msgspec.Struct, frozen=True):
     """Which column of which dataset the labels of a deployment complete.
 
     Chunks stored since ``since`` (wall time, microseconds UTC) were not taken yet; ``waiting`` is a Parquet blob of
-    labels whose rows the dataset did not have.
+    labels that no version said yet: their row, their prediction or their import was still to come.
     """
 
     deployment: str
