@@ -124,6 +124,15 @@ def test_a_quarantine_and_its_incident_are_one(loop: Loop, importer: Importer) -
     assert needs(loop) == []
 
 
+def test_a_version_that_was_released_from_quarantine_needs_nobody(loop: Loop, importer: Importer) -> None:
+    loop.apply(datasets=[msgspec.structs.replace(PROJECT.datasets[0], checks=[CheckSpec("not_null", "carrier")])])
+    importer.load(carrier=None)
+    answer(loop, only(loop, "quarantine"), "data.release_quarantine")
+    assert needs(loop) == []
+    [incident] = loop("monitoring.incidents")
+    assert incident.state == "resolved"
+
+
 def test_a_failed_pipeline_is_told_until_it_runs_again_or_another_did(serving: Loop) -> None:
     execution = serving("pipelines.start", pipeline="fit")
     serving.service("pipelines.finish_execution", execution_id=execution.execution_id, error={"message": "no rows"})

@@ -1,5 +1,7 @@
 """From declarations to the one document that ``apply`` sends, and the packed code it names."""
 
+import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,16 @@ def _request(
     return RequestSpec(request_features.name, request_features.inputs, outputs, to_code(request_features.function))
 
 
+def _place_in(folder: Path, error: BaseException) -> str:
+    """Return file and line of the project where an error came up; empty where none of its files took part."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(folder) and not frame.filename.startswith(sys.prefix)
+    ]
+    return f"{Path(frames[-1].filename).relative_to(folder)}:{frames[-1].lineno}" if frames else ""
+
+
 def _place(read: Dataset | None) -> str:
     if read is None:
         return "a service's label dataset, and the project has none"
@@ -199,9 +211,10 @@ def _dry_run(
     try:
         made = request_features.function(pl.DataFrame(schema={name: schema[name] for name in request_features.inputs}))
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        place = _place_in(folder, error)
         raise InvalidInput(
             f"{request_features.name} failed on an empty frame: {type(error).__name__}: {error}",
-            field="outputs",
-            next_step=hint,
+            field=place or f"{request_features.name}.outputs",
+            next_step=f"mend it; code that needs rows names its columns beside: {hint}",
         ) from None
     return list(made.columns)

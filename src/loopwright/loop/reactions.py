@@ -70,6 +70,13 @@ def report_quarantine(tx: Tx, event: Event, quarantined: data.VersionQuarantined
     )
 
 
+@reaction(data.VersionReady)
+def close_quarantine(tx: Tx, event: Event, ready: data.VersionReady) -> None:
+    """A version that a person released from quarantine needs nobody any more."""
+    if ready.is_released:
+        settle_incident(tx, event.ref, "data", event.reason)
+
+
 @reaction(Trained)
 def roll_out_trained(tx: Tx, event: Event, trained: Trained) -> None:
     """A version that passed its gates is rolled out in every deployment of its model; others are refused."""
