@@ -175,7 +175,7 @@ def test_a_column_that_is_text_in_one_file_is_as_it_stands_in_all(tmp_path: Path
         (b"PK\x03\x04rest", "a zip archive"),
         (b"id\0x\0", "is no text"),
         ("id,x\nM\u00fcller,1\n".encode("cp1252"), "no UTF-8: line 2"),
-        (b"", "cannot be read"),
+        (b"", "is empty"),
         (b"id,x\na,1,2\n", "line 2: 3 fields where there are 2 columns"),
     ],
 )

@@ -6,11 +6,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from loopwright import data
 from loopwright.client.frames import Table, to_parquet
 from loopwright.client.waiting import RemoteJob
-from loopwright.data import DatasetVersion, Suggestion, parse_dtype
+from loopwright.data import DatasetVersion, SourceSpec, Suggestion, parse_dtype
 from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import Tombstone
 from loopwright.wire.endpoints import push_rows
@@ -46,7 +49,8 @@ class RemoteDataset:
         """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
 
         Args:
-            rows: A frame, or a file: Parquet, CSV as the dataset's source is written, JSON lines, Arrow, a workbook.
+            rows: A frame; a file: Parquet, CSV as the dataset's source is written, JSON lines, Arrow, a workbook; or
+                files that are written otherwise: ``lw.source.csv("may/*.csv", separator=";")``.
             reason: Why, for the audit trail.
             replace: True if these rows are all there is now.
         """
@@ -192,9 +196,14 @@ class RemoteDataset:
 
     def _encoded(self, rows: Table, operation: str) -> bytes:
         """Return rows as Parquet; those of a file are read as the dataset's own files are, and were before."""
-        if not isinstance(rows, str | Path):
+        if not isinstance(rows, str | Path | SourceSpec):
             return to_parquet(rows)
         declared = self._remote.call("data.get", dataset=self.name)
+        if isinstance(rows, SourceSpec) and rows.zone not in (None, zone := declared.spec.source.zone):
+            rule = f"{zone}, as the dataset is declared" if zone else "none: declare it with the dataset's own source"
+            raise InvalidInput("a dataset has one time zone", field="source.zone", value=rows.zone, rule=rule)
+        if isinstance(rows, SourceSpec):
+            rows = msgspec.structs.replace(rows, zone=declared.spec.source.zone)
         known = {}
         if declared.newest is not None and operation != "replace":
             newest = self._remote.call("data.get_version", dataset=self.name, version=declared.newest)

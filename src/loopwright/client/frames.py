@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-Table = Framelike | str | Path
-"""A frame, or the path of a file that a source could be: Parquet, CSV, JSON lines, Arrow, a workbook."""
+Table = Framelike | str | Path | SourceSpec
+"""A frame; the path of a file that a source could be: Parquet, CSV, JSON lines, Arrow, a workbook; or files as a source
+of their own, which says how they are written: ``lw.source.csv("may/*.csv", separator=";")``."""
 Known = Mapping[str, "pl.DataType"]
 
 
@@ -29,7 +30,7 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
     """Return a frame, and the name that messages call it by.
 
     Args:
-        rows: A frame, or the path of a file.
+        rows: A frame, the path of a file, or files that say themselves how they are written.
         source: How such a file is written, where a declaration says so; else it is told by its name.
         known: Dtypes of its columns as they were read before.
 
@@ -40,6 +41,8 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
 
     if isinstance(rows, pl.DataFrame):
         return rows, "the frame"
+    if isinstance(rows, SourceSpec):
+        return _read_source(rows, known or {}), rows.location
     if not isinstance(rows, str | Path):
         return _from_pandas(rows), "the frame"
     path = Path(rows)
@@ -56,6 +59,15 @@ def read_table(rows: Table, source: SourceSpec | None = None, known: Known | Non
             ) from None
 
 
+def _read_source(source: SourceSpec, known: Known) -> "pl.DataFrame":
+    with TemporaryDirectory() as scratch, data.sources.find_files(source, None) as files:
+        try:
+            return data.sources.open_files(files, data.sources.Asked(source, Path(scratch), known)).collect()
+        except reader_errors() as error:
+            told = str(error).partition("\n")[0]
+            raise InvalidInput(f"{source.location} cannot be read", field="file", value=told) from None
+
+
 def _source_of(path: Path, declared: SourceSpec | None) -> SourceSpec:
     """Return what a file is, by how its name ends or as it was declared; a blob of the platform has no ending."""
     if _is_parquet(path):
@@ -67,7 +79,7 @@ def _source_of(path: Path, declared: SourceSpec | None) -> SourceSpec:
     if found is None:
         rule = ", ".join(ending for endings in kinds.values() for ending in endings)
         raise InvalidInput("this kind of file is not read", field="file", value=path.name, rule=rule)
-    return SourceSpec(found)
+    return SourceSpec(found, zone=None if declared is None else declared.zone)
 
 
 def _is_parquet(path: Path) -> bool:

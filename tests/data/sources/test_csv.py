@@ -129,6 +129,21 @@ def test_an_append_is_read_as_what_was_there_before(read: Read) -> None:
     assert read("csv", days, known={"x": pl.Datetime("us")}).schema["x"] == pl.Datetime("us")
 
 
+def test_moments_with_and_without_a_zone_go_together_where_the_zone_is_known(read: Read) -> None:
+    """One office writes its own clock, the next one writes Z: the second file is no error, and no hour is guessed."""
+    zoned = {"a.csv": HEAD + "1,2024-07-01T08:00:00Z\n2,2024-01-01T08:00:00+05:00\n"}
+    local = {"a.csv": HEAD + "1,2024-07-01 10:00:00\n"}
+    as_local = read("csv", zoned, known={"x": pl.Datetime("us")}, zone="Europe/Berlin")["x"]
+    assert as_local.to_list() == [datetime(2024, 7, 1, 10), datetime(2024, 1, 1, 4)]  # noqa: DTZ001 - local on purpose
+    moments = read("csv", local, known={"x": pl.Datetime("us", "UTC")}, zone="Europe/Berlin")["x"]
+    assert moments.to_list() == [datetime(2024, 7, 1, 8, tzinfo=UTC)]
+    twice = {"a.csv": HEAD + "1,2024-10-27T00:30:00Z\n"}
+    with pytest.raises(InvalidInput, match="is no Datetime"):
+        read("csv", twice, known={"x": pl.Datetime("us")}, zone="Europe/Berlin")
+    with pytest.raises(InvalidInput, match="is no Datetime"):
+        read("csv", zoned, known={"x": pl.Datetime("us")})
+
+
 @pytest.mark.parametrize(
     ("text", "options", "told"),
     [

@@ -81,6 +81,7 @@ class _Table:
 
     def __init__(self, files: Sequence[PlainText], asked: Asked) -> None:
         self._files, self._dialect, self._hidden = files, asked.spec.dialect, asked.hidden
+        self._zone = asked.spec.zone
         self._words = texts.missing_words(self._dialect)
         blank = [look_at_lines(file, self._dialect) for file in files]
         self._columns = [header_of(file, self._dialect) for file in files]
@@ -131,7 +132,7 @@ class _Table:
         Raises:
             InvalidInput: A text of it is none of that dtype; names file, line and column.
         """
-        way = texts.reading_of(dtype, self._dialect, may_lose=is_strict)
+        way = texts.reading_of(dtype, self._dialect, may_lose=is_strict, zone=self._zone)
         if way is None:
             return pl.String()
         is_misfit = ~(texts.trimmed(name).is_null() | texts.trimmed(name).is_in(list(self._words)))

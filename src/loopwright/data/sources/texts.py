@@ -87,13 +87,14 @@ def directives(form: str) -> list[str]:
     return re.findall(r"%([A-Za-z%])", form)
 
 
-def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Reading | None:
+def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool, zone: str | None = None) -> Reading | None:
     """Return the way to read a column as a dtype that somebody named; None for text, and what is no text in a file.
 
     Args:
         dtype: Which.
         dialect: How values are written.
         may_lose: What is written with noughts or a plus before it is a number all the same.
+        zone: That of moments without one, where it is known: then moments with one, among them, are moments too.
     """
     if dtype.is_integer():
         return Reading(dtype, lambda text: _as_whole(text, dialect, dtype, may_lose))
@@ -101,7 +102,25 @@ def reading_of(dtype: pl.DataType, dialect: Dialect, *, may_lose: bool) -> Readi
         return Reading(dtype, lambda text: _of_size(_float(text, dialect, may_lose), dtype))
     if isinstance(dtype, pl.Decimal):
         return Reading(dtype, lambda text: _decimal(_without_groups(text, dialect), dtype))
-    return next((way for way in reversed(readings(dialect)) if way.dtype == dtype), None)
+    ways = {way.dtype: way for way in readings(dialect)}
+    found = ways.get(dtype)
+    if found is None or zone is None or dtype not in (LOCAL, UTC):
+        return found
+    plain, other, convert = found.values, ways[UTC if dtype == LOCAL else LOCAL].values, _in_zone(dtype, zone)
+    return Reading(dtype, lambda text: pl.coalesce(plain(text), convert(other(text))))
+
+
+def _in_zone(dtype: pl.DataType, zone: str) -> Callable[[pl.Expr], pl.Expr]:
+    """Return how moments of the other kind become those of a dtype; null where a clock shows a time twice or never."""
+
+    def moments_of(local: pl.Expr) -> pl.Expr:
+        return local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+
+    def locals_of(moments: pl.Expr) -> pl.Expr:
+        local = moments.dt.convert_time_zone(zone).dt.replace_time_zone(None)
+        return pl.when(moments_of(local).is_not_null()).then(local)
+
+    return locals_of if dtype == LOCAL else lambda local: moments_of(local).dt.convert_time_zone("UTC")
 
 
 def missing_words(dialect: Dialect) -> Sequence[str]:
