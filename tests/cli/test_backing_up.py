@@ -1,10 +1,12 @@
 """Backups from the command line: what is said can be typed as it stands."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from loopwright.config import load_settings
+from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.errors import Conflict, Unavailable
 from loopwright.server.process import open_database
 from loopwright.store.engine import Database
@@ -73,3 +75,15 @@ def test_a_half_restored_platform_is_neither_verified_nor_backed_up(backups: str
             open_database(load_settings(None))
         loopwright("restore", backups)
         assert "everything holds" in loopwright("verify")
+
+
+def test_a_platform_whose_log_cannot_be_signed_is_backed_up(backups: str, tmp_path: Path) -> None:
+    """A full disk is one more reason for a backup."""
+    database = Database(load_settings(None).database_url)
+    named = {"name": "flights", "owner": "ana"}
+    Dispatcher(database).call("projects.create", named, actor=LOCAL_ACTOR, project="_system")
+    database.close()
+    shutil.rmtree(tmp_path / "state" / "checkpoints", ignore_errors=True)
+    (tmp_path / "state" / "checkpoints").write_text("in the way")
+    assert "were new to" in loopwright("backup", backups)
+    assert "everything holds" in loopwright("backup", backups, "--verify", "newest")

@@ -208,6 +208,15 @@ def test_a_blob_comes_back_to_its_own_project_only(guarded: Site) -> None:
     assert list((guarded.context.settings.state_dir / "uploads").iterdir()) == []
 
 
+def test_a_blob_that_the_disk_has_no_room_for_is_refused_as_such(opened: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full")
+    monkeypatch.setattr("loopwright.server.api.blobs.tempfile.NamedTemporaryFile", lambda **_: full.open("wb"))
+    with opened.http() as http:
+        for body in (b"hello", b"hello" * 100_000):  # the first fills no buffer
+            answer = http.put("/v1/flights/blobs", content=body)
+            assert (answer.status_code, answer.json()["error"]["code"]) == (507, "storage_full")
+
+
 @pytest.mark.parametrize("credential", [worker_token, lambda secret: gateway_token(secret, "http://127.0.0.1:8401")])
 def test_parts_of_the_platform_that_have_the_store_put_no_blobs_into_projects(
     guarded: Site, credential: Callable[[str], str]

@@ -20,6 +20,7 @@ from loopwright.store import sealer as sealers
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
 from tests.databases import Postgres
+from tests.servers import settings_in
 from tests.waiting import PATIENCE_S, wait_until
 
 
@@ -40,7 +41,7 @@ def servers(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             signal=CommitSignal(database),
             reactor=Reactor(dispatcher),
             blobs=open_blob_store(str(tmp_path / "blobs")),
-            settings=SimpleNamespace(state_dir=tmp_path, blobs_url=str(tmp_path / "blobs")),
+            settings=settings_in(tmp_path, 0, ""),
         )
         opened.append(database)
         made.append(Background(parts))
@@ -141,7 +142,7 @@ def alone(dispatcher: Dispatcher, tmp_path: Path) -> Background:
         signal=CommitSignal(dispatcher.database),
         reactor=Reactor(dispatcher),
         blobs=open_blob_store(str(tmp_path / "blobs")),
-        settings=SimpleNamespace(state_dir=tmp_path, blobs_url=str(tmp_path / "blobs")),
+        settings=settings_in(tmp_path, 0, ""),
     )
     return Background(parts)
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from loopwright.kernel.errors import Unavailable
 from loopwright.server import background
 from loopwright.server.background import Background
-from loopwright.server.disk import BlobWatch, DiskWatch
+from loopwright.server.disk import BlobWatch, DiskWatch, disks_of
 from loopwright.store.blobs import open_blob_store
 from tests.server.site import Site, serve
+from tests.servers import settings_in
 
 
 def writer_of(site: Site) -> Any:
@@ -59,6 +61,16 @@ def test_a_database_that_became_read_only_is_told_survived_and_left_behind(
     assert len(site.call("tracking.search_runs").json()) == 2
 
 
+def test_each_disk_that_is_written_to_is_looked_at(site: Site, tmp_path: Path) -> None:
+    there = site.context.settings
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("this machine has one disk alone")
+    assert disks_of(there) == [there.state_dir]
+    away = msgspec.structs.replace(there, blobs_url=str(shared / "not made yet" / "blobs"))
+    assert disks_of(away) == [there.state_dir, shared]
+
+
 def test_a_blob_store_that_cannot_be_used_is_told_until_it_can(
     site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -101,9 +113,7 @@ def test_what_keeps_a_loop_from_its_work_is_logged_once_however_long_it_lasts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(background, "PAUSE_S", 0.0)
-    parts: Any = SimpleNamespace(
-        settings=SimpleNamespace(state_dir=Path()), database=SimpleNamespace(note=lambda _: None)
-    )
+    parts: Any = SimpleNamespace(settings=settings_in(Path(), 0, ""), database=SimpleNamespace(note=lambda _: None))
     parts.dispatcher = SimpleNamespace(wall=None)
     loops, turns = Background(parts), iter(range(12))
 

@@ -1,5 +1,6 @@
 """Shelves: documents come back, whole; what does not answer is named."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_a_draft_that_was_cut_off_is_no_document(tmp_path: Path) -> None:
     shelf = open_shelf(str(tmp_path), "note")
     (tmp_path / ".a.json.7.tmp").write_bytes(b"hal")
     assert shelf.names() == []
+
+
+def test_a_full_disk_leaves_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(Unavailable, match="cannot be written"):
+        open_shelf(str(tmp_path), "note").put("a.json", b"one")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

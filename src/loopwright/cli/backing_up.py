@@ -14,7 +14,7 @@ from loopwright.config import Settings, load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, Pacemaker, audit, projects
 from loopwright.kernel.clock import WallClock, format_moment
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.loop import fills, verifying
 from loopwright.rooms import import_rooms
 from loopwright.server import nobody_else, service_token
@@ -127,9 +127,13 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
 
 
 def sign_log(database: Database, settings: Settings) -> None:
-    """Have what is backed up under a checkpoint, where this command may sign: at its next start a server will."""
+    """Have what is backed up under a checkpoint, where this command can sign: at its next start a server will."""
     database.seal()
-    Pacemaker(open_checkpoints(settings)).keep_pace(database.read(audit.log_end), WallClock().now_us(), is_last=True)
+    pacemaker = Pacemaker(open_checkpoints(settings))
+    try:
+        pacemaker.keep_pace(database.read(audit.log_end), WallClock().now_us(), is_last=True)
+    except Unavailable as error:  # where a disk is full the rows are to get out all the same
+        click.echo(f"not signed: {error}", err=True)
 
 
 def tell_restored(database: Database, restored: Backup, settings: Settings) -> None:

@@ -4,6 +4,7 @@ import errno
 import json
 import shutil
 import sys
+import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +14,8 @@ import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.clock import WallClock, parse_moment
-from loopwright.kernel.errors import LoopwrightError, Unavailable
-from loopwright.server import check_port, find_dying, find_running
+from loopwright.kernel.errors import LoopwrightError
+from loopwright.server import check_port, disks_of, find_dying, find_running
 from loopwright.store.blobs import open_blob_store, try_out
 from loopwright.store.engine import Database
 from loopwright.wire.addresses import Addresses, base_url
@@ -44,7 +45,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_packages(),
         *_ports(settings),
         *_dying(settings),
-        _disk(settings.state_dir),
+        *map(_disk, disks_of(settings)),
         _state_folder(settings.state_dir),
         _database(settings),
         _blobs(settings),
@@ -110,17 +111,15 @@ def _answers(url: str) -> bool:
 
 
 def _disk(folder: Path) -> Finding:
-    path = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(path).free
-    return Finding("disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {path}", "free at least 2 GB")
+    free = shutil.disk_usage(folder).free
+    return Finding("disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {folder}", "free at least 2 GB")
 
 
 def _state_folder(folder: Path) -> Finding:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".doctor"
-        probe.write_text("ok")
-        probe.unlink()
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor") as probe:
+            probe.write(b"ok")
     except OSError as error:
         next_step = "free space" if error.errno == errno.ENOSPC else "check its owner, or set LOOPWRIGHT_STATE"
         return Finding("state folder", False, f"{folder}: {error.strerror}", next_step)
@@ -135,7 +134,7 @@ def _database(settings: Settings) -> Finding:
             pass
         database.close()
     except LoopwrightError as error:
-        return Finding("database", False, f"{shown}: {error}", "check LOOPWRIGHT_DATABASE")
+        return Finding("database", False, f"{shown}: {error.message}", error.next_step or "check LOOPWRIGHT_DATABASE")
     except Exception as error:  # noqa: BLE001 - whatever the driver raises is what the user needs to read
         return Finding("database", False, f"{shown}: {error}", "is it running? check LOOPWRIGHT_DATABASE")
     return Finding("database", True, shown)
@@ -146,9 +145,10 @@ def _blobs(settings: Settings) -> Finding:
         store = open_blob_store(settings.blobs_url, settings.state_dir / "blob-copies")
         started = time.perf_counter()
         try_out(store)
+    except LoopwrightError as error:
+        step = error.next_step or "check LOOPWRIGHT_BLOBS and its credentials"
+        return Finding("blob store", False, f"{settings.blobs_url}: {error.message}", step)
     except Exception as error:  # noqa: BLE001 - whatever the provider raises is what the user needs to read
-        if isinstance(error, Unavailable) and error.field == "LOOPWRIGHT_BLOBS":
-            return Finding("blob store", False, f"{settings.blobs_url}: {error.message}", str(error.next_step))
         return Finding(
             "blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials"
         )

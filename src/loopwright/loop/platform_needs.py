@@ -80,7 +80,7 @@ def _unsealed(tx: Tx) -> Iterator[Need]:
 
 def _disk(tx: Tx, low: LowDisk) -> Need:
     """Return a disk of a server that runs full, or a blob store out of use: whatever the project, it stands still."""
-    what = "no file is stored or read" if low.is_blob_store else "when it is full, no row and no event is taken"
+    what = "no file is stored or read" if low.is_blob_store else "when it is full, no row, event or file is taken"
     return Need(
         kind="blobs" if low.is_blob_store else "disk",
         ref=tx.ref("server", low.host),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from loopwright.server.answers import JsonAnswer, error_answer, read_body
     from loopwright.server.auth import SESSION_COOKIE
     from loopwright.server.context import ServerContext
+    from loopwright.server.disk import disks_of
 
 __getattr__ = later(
     __name__,
@@ -29,6 +30,7 @@ __getattr__ = later(
         "answers": ("JsonAnswer", "error_answer", "read_body"),
         "auth": ("SESSION_COOKIE",),
         "context": ("ServerContext",),
+        "disk": ("disks_of",),
     },
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "Supervisor",
     "check_port",
     "clear_state",
+    "disks_of",
     "error_answer",
     "find_dying",
     "find_running",

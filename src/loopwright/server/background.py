@@ -14,7 +14,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
-from loopwright.server.disk import BlobWatch, DiskWatch
+from loopwright.server.disk import BlobWatch, DiskWatch, disks_of
 from loopwright.server.loops import Loops
 from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
@@ -49,7 +49,7 @@ class Chore(msgspec.Struct, frozen=True):
 class Background:
     """Threads: one each that answers events, fires timers of wall-clock projects, tidies up, has chunks merged.
 
-    Two more look at the disk and at the blob store; those every server has for itself.
+    Two more look at the disks and at the blob store; those every server has for itself.
     """
 
     def __init__(self, context: ServerContext) -> None:
@@ -57,7 +57,8 @@ class Background:
         self._stop = threading.Event()
         self._loops = Loops(context.database, context.dispatcher.wall)
         self._disk_told = ""
-        self._disk = DiskWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
+        disks = disks_of(context.settings)
+        self._disks = [DiskWatch(folder, context.database, context.dispatcher.wall) for folder in disks]
         # Blobs not at once: a start has other things to do, and so have the servers that follow each other as leaders.
         # They come behind the rows each time: what was removed there names blobs no more.
         tidying = [
@@ -147,7 +148,8 @@ class Background:
     def _watch_disk(self) -> None:
         try:
             with self._loops.told("looking at the disk", is_own=True):
-                self._disk.look()
+                for disk in self._disks:
+                    disk.look()
         except (LoopwrightError, OSError) as error:
             why = error.message if isinstance(error, LoopwrightError) else str(error)
             if why != self._disk_told:

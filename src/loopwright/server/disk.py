@@ -5,6 +5,7 @@ import shutil
 import socket
 from pathlib import Path
 
+from loopwright.config import Settings, files_of_platform
 from loopwright.kernel.clock import MINUTE_US, Clock
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.store import sql
@@ -17,6 +18,15 @@ LEAST_FREE_BYTES, LEAST_FREE_SHARE = 2 << 30, 0.05
 TOLD_EVERY_US = MINUTE_US
 
 log = logging.getLogger("loopwright.disk")
+
+
+def disks_of(settings: Settings) -> list[Path]:
+    """Return a folder on each disk that the platform writes to here, that of the state folder first."""
+    found: dict[int, Path] = {}
+    for place in (settings.state_dir, *files_of_platform(settings)):
+        folder = next(part for part in (place, *place.parents) if part.is_dir())
+        found.setdefault(folder.stat().st_dev, folder)
+    return list(found.values())
 
 
 class DiskWatch:

@@ -83,11 +83,15 @@ class _Folder:
         draft = self._folder / f".{_plain(name, self._what)}.{secrets.token_hex(8)}.tmp"
         with self._answering("written"):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with draft.open("xb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._folder / name)
+            try:
+                with draft.open("xb") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(self._folder / name)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
             sync_folder(self._folder)
 
     def delete(self, name: str) -> None:

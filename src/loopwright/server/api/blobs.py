@@ -1,6 +1,5 @@
 """Blobs over HTTP: upload by content, read by digest, both inside one project."""
 
-import errno
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -11,12 +10,13 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from loopwright.governance import SERVICE_ACTOR, Actor
-from loopwright.kernel.errors import NotFound, PermissionDenied, StorageFull, TooLarge
+from loopwright.kernel.errors import NotFound, PermissionDenied, TooLarge
 from loopwright.kernel.verbs import Role
 from loopwright.server.answers import JsonAnswer
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
 from loopwright.store.types import BlobRef
+from loopwright.store.unwritable import TAKES_NOTHING, unwritable
 
 MOST_BLOB_BYTES = 1024 * 1024 * 1024
 _HEADERS = {"x-content-type-options": "nosniff", "content-disposition": "attachment"}
@@ -30,24 +30,24 @@ async def put_blob(request: Request) -> Response:
     actor = await _let_in(context, request, can_write=True)
     await run_in_threadpool(context.dispatcher.read, project, actor, lambda tx: tx.project)  # it must exist
     folder = context.settings.state_dir / "uploads"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=folder) as draft:
-        await _receive(request, draft)
-        return JsonAnswer(await run_in_threadpool(_store, context, project, actor, Path(draft.name)))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder) as draft:  # closing it writes what is left of it
+            await _receive(request, draft)
+            return JsonAnswer(await run_in_threadpool(_store, context, project, actor, Path(draft.name)))
+    except OSError as error:
+        if error.errno not in TAKES_NOTHING:
+            raise
+        raise unwritable(error, folder) from None
 
 
 async def _receive(request: Request, draft: IO[bytes]) -> None:
     """Write the body to a file part by part, so that no upload has to fit into memory."""
-    try:
-        async for part in request.stream():
-            draft.write(part)
-            if draft.tell() > MOST_BLOB_BYTES:
-                raise TooLarge("this blob is too large", field="body", rule=f"at most {MOST_BLOB_BYTES} bytes")
-        draft.flush()
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise StorageFull("the disk is full; nothing was written", next_step="free space and repeat") from None
+    async for part in request.stream():
+        draft.write(part)
+        if draft.tell() > MOST_BLOB_BYTES:
+            raise TooLarge("this blob is too large", field="body", rule=f"at most {MOST_BLOB_BYTES} bytes")
+    draft.flush()
 
 
 def _store(context: ServerContext, project: str, actor: Actor, draft: Path) -> BlobRef:
