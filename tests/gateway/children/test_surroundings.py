@@ -32,6 +32,18 @@ def write(path):
 def entries(path):
     return sorted(os.listdir(path))
 
+def handles():
+    held = []
+    for one in os.listdir("/proc/self/fd"):
+        try:
+            held.append(os.readlink("/proc/self/fd/" + one))
+        except OSError:
+            pass  # that of the listing itself
+    foreign = [one for one in held if one.startswith("socket:")]
+    if len(foreign) > 1:
+        return foreign
+    raise PermissionError("its line alone")
+
 def asked(r):
     if r["x"][0] == "attack":
         told = {{}}
@@ -52,6 +64,8 @@ def asked(r):
             "parent's environment": lambda: read("/proc/%d/environ" % os.getppid()),
             "parent's memory": lambda: open("/proc/%d/mem" % os.getppid(), "rb"),
             "parent's files": lambda: [os.readlink("/proc/%d/fd/%s" % (os.getppid(), one)) for one in "012"],
+            "handles of who forked it": handles,
+            "the gateway's log": lambda: [os.ftruncate(one, 0) for one in (1, 2)],
             "own code": lambda: entries(HERE),
             "own store": lambda: sqlite3.connect(STATE + "/online/flights/own").execute("CREATE TABLE x (y)") and 1,
             "temporary": lambda: tempfile.mkdtemp(),

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,8 @@ log = logging.getLogger("loopwright.gateway")
 IDLE_S = 60.0
 """A nursery without children is ended after this, and its memory goes back to the machine."""
 _BORN_S = 60.0
+_STDERR = 2
+_MOST_SAID = 1 << 16
 _PROGRAM = "from loopwright.gateway.children.nursery_main import main; main()"
 _read_news = msgspec.msgpack.Decoder(News)
 OnEnd = Callable[[int | None], None]
@@ -129,6 +131,8 @@ class Nursery:
                 cwd=self._scratch,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
@@ -141,6 +145,7 @@ class Nursery:
             raise Unavailable("no process could be started", value=str(error)) from None
         finally:
             theirs.close()
+        threading.Thread(target=_pass_on, args=(self._process.stdout,), name="words", daemon=True).start()
         ours.setblocking(False)
         self._control, self._frames = ours, Frames()
         loop.add_reader(ours.fileno(), self._listen)
@@ -185,6 +190,14 @@ class Nursery:
         ends, self._on_end = self._on_end, {}
         for on_end in ends.values():
             on_end(None)
+
+
+def _pass_on(words: IO[bytes]) -> None:
+    """Write what children say where this process does: with its file in hand they could cut off what stands there."""
+    with words, suppress(OSError):
+        while said := os.read(words.fileno(), _MOST_SAID):
+            while said:
+                said = said[os.write(_STDERR, said) :]
 
 
 def _environment() -> dict[str, str]:

@@ -58,6 +58,8 @@ class NurseryProcess:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self._own: list[socket.socket | selectors.BaseSelector] = [control]
+        """What no child may hold: it could wake this process without end, or keep it asleep."""
         self._frames = Frames()
         self._alive: set[int] = set()
         self._handles: list[int] = []
@@ -67,6 +69,7 @@ class NurseryProcess:
         orphans.adopt()
         woken, wake = socket.socketpair()
         wake.setblocking(False)
+        self._own += [woken, wake]
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         try:
@@ -80,6 +83,7 @@ class NurseryProcess:
 
     def _serve(self, woken: socket.socket) -> None:
         with selectors.DefaultSelector() as selector:
+            self._own.append(selector)
             selector.register(self._control, selectors.EVENT_READ)
             selector.register(woken, selectors.EVENT_READ)
             is_connected = True
@@ -126,7 +130,8 @@ class NurseryProcess:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.setsid()  # what it starts ends with it
             end_with_forker()
-            self._control.close()
+            for own in self._own:
+                own.close()
             child_main.serve(socket.socket(fileno=line), Page(page))
             code = 0
         except BaseException:  # noqa: BLE001 - nothing may return into the nursery's own loop
