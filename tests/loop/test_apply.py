@@ -1,11 +1,13 @@
 """What a spec must be before it is applied."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from loopwright import pipelines
+from loopwright.data import SourceSpec
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
@@ -13,7 +15,7 @@ from loopwright.loop import ProjectSpec, When
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.registry import GateSpec
-from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Loop
+from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Importer, Loop
 
 
 def decay(metric: str) -> list[Any]:
@@ -92,6 +94,34 @@ def test_a_training_declared_by_another_version_of_the_platform_is_declared_anew
     loop("loop.apply", spec=PROJECT, plan_digest=planned.digest)
     assert loop("pipelines.get_pipeline", pipeline="fit").digest == present.digest
     assert {one.change for one in loop("loop.plan", spec=PROJECT).changes} == {"unaffected"}
+
+
+def test_files_that_were_never_imported_are_tried_again_and_those_that_were_are_not(
+    loop: Loop, importer: Importer, tmp_path: Path
+) -> None:
+    """Whoever mends a file that could not be read has changed nothing in the declaration."""
+    [flights] = PROJECT.datasets
+    filed = msgspec.structs.replace(flights, source=SourceSpec("csv", str(tmp_path / "none.csv")))
+
+    def imports() -> list[str]:
+        return [job.state for job in loop("jobs.list", kind="data.import")]
+
+    loop.apply(datasets=[filed])
+    assert imports() == ["queued"]
+    loop.apply(datasets=[filed])
+    assert imports() == ["queued"]
+    [job] = loop("jobs.list", kind="data.import")
+    loop("jobs.cancel", job_id=job.job_id)
+    loop.apply(datasets=[filed])
+    assert imports() == ["queued", "cancelled"]
+    loop("jobs.cancel", job_id=loop("jobs.list", kind="data.import")[0].job_id)
+    importer.load()
+    loop.apply(datasets=[filed])
+    assert "queued" not in imports()
+    otherwise = msgspec.structs.replace(filed, source=SourceSpec("csv", str(tmp_path / "other.csv")))
+    planned = loop("loop.plan", spec=msgspec.structs.replace(PROJECT, datasets=[otherwise]))
+    [change] = [one for one in planned.changes if one.change == "changed" and one.ref == "flights/dataset:flights"]
+    assert change.details[-1].endswith("loopwright import flights --as replace -p flights")
 
 
 def test_the_plan_names_what_changes_inside_a_list(loop: Loop) -> None:

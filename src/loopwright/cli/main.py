@@ -16,6 +16,7 @@ COMMANDS = {
     "init": ("loopwright.cli.project:init", "Start a project from a template."),
     "up": ("loopwright.cli.starting:up", "Run server, worker, gateway and UI here."),
     "apply": ("loopwright.cli.project:apply", "Show the plan of a project file, then make it so."),
+    "import": ("loopwright.cli.importing:import_rows", "Bring rows into a dataset; or read its source again."),
     "start": ("loopwright.cli.project:start", "Run a pipeline now."),
     "retry": ("loopwright.cli.project:retry", "Run a failed execution on from the step that failed; or a failed job."),
     "cancel": ("loopwright.cli.project:cancel", "End an execution; what runs is killed."),

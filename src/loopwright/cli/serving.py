@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from loopwright.cli.show import json_option, print_json, print_table, project_op
 from loopwright.client import read_table, to_parquet
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import InvalidInput, NotFound, error_from_dict
+from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.registry import Task, importing
 
 
@@ -262,13 +261,7 @@ def wait_for_job(found: Any, job_id: str) -> Any:
     Raises:
         LoopwrightError: The job's own error.
     """
-    while True:
-        job = found.call("jobs.get", job_id=job_id)
-        if job.state == "done":
-            return job
-        if job.state in ("failed", "dismissed"):
-            raise error_from_dict(job.error or {"message": f"the job was {job.state}"})
-        time.sleep(0.05)
+    return found.job(job_id).wait().record
 
 
 @click.command()

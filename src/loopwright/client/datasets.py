@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from loopwright import data
 from loopwright.client.frames import Table, to_parquet
 from loopwright.client.waiting import RemoteJob
-from loopwright.data import DatasetVersion, SourceSpec, Suggestion, parse_dtype
+from loopwright.data import DatasetVersion, Operation, SourceSpec, Suggestion, parse_dtype
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.blobs import BlobStore, open_blob_store
@@ -54,7 +54,7 @@ class RemoteDataset:
             reason: Why, for the audit trail.
             replace: True if these rows are all there is now.
         """
-        return self._import(rows, "replace" if replace else "append", reason)
+        return self.start_import(rows, "replace" if replace else "append", reason=reason)
 
     def upsert(self, rows: Table, *, known_at: str | None = None, reason: str = "") -> RemoteJob:
         """Put rows in the place of those of the same key, and add those of new keys.
@@ -65,7 +65,7 @@ class RemoteDataset:
                 not tell. Rows of new keys are known as the dataset declares.
             reason: Why, for the audit trail.
         """
-        return self._import(rows, "upsert", reason, known_at=known_at)
+        return self.start_import(rows, "upsert", known_at=known_at, reason=reason)
 
     def complete(
         self, rows: Table, *, known_at: str | None = None, corrects: bool = False, reason: str = ""
@@ -79,7 +79,7 @@ class RemoteDataset:
             corrects: True if values that are there already may change.
             reason: Why, for the audit trail.
         """
-        return self._import(rows, "complete", reason, known_at=known_at, corrects=corrects)
+        return self.start_import(rows, "complete", known_at=known_at, corrects=corrects, reason=reason)
 
     def delete_rows(self, keys: Table, *, reason: str) -> RemoteJob:
         """Take rows away by their keys; versions before keep them.
@@ -88,7 +88,7 @@ class RemoteDataset:
             keys: A frame with the key columns; others are left out.
             reason: Why, for the audit trail.
         """
-        return self._import(keys, "delete", reason)
+        return self.start_import(keys, "delete", reason=reason)
 
     def restore(self, version: int, *, reason: str) -> DatasetVersion:
         """Make the content of an older version the newest again, at once; what came in between stays readable.
@@ -114,6 +114,32 @@ class RemoteDataset:
         """
         found: list[Suggestion] = self._remote.call("data.suggest_checks", dataset=self.name, version=version)
         return found
+
+    def start_import(
+        self,
+        rows: Table | None = None,
+        operation: Operation = "append",
+        *,
+        known_at: str | None = None,
+        corrects: bool = False,
+        reason: str = "",
+    ) -> RemoteJob:
+        """Bring rows; without any have the declared files read again: ``start_import().wait()`` adds what is new there.
+
+        Args:
+            rows: As ``append`` takes them; None for those of the declared source.
+            operation: ``append``, ``replace`` (all there is now, as after another transform), ``upsert``, ``complete``
+                or ``delete``.
+            known_at: As for ``upsert`` and ``complete``.
+            corrects: As for ``complete``.
+            reason: Why, for the audit trail.
+        """
+        blobs = None
+        if rows is not None:
+            blobs = [self._remote.caller.put_blob(self._remote.project, self._encoded(rows, operation))]
+        how = {"known_at": known_at, "corrects": corrects, "reason": reason}
+        job = self._remote.call("data.start_import", dataset=self.name, operation=operation, blobs=blobs, **how)
+        return RemoteJob(self._remote, job)
 
     def delete(self, version: int | None = None, *, reason: str) -> Tombstone:
         """Delete the dataset with all its versions, or one of them.
@@ -189,12 +215,7 @@ class RemoteDataset:
             if data.read.overlaps(fragment, start_us, end_us) and not blobs.has(fragment.digest):
                 blobs.put(self._remote.caller.get_blob(self._remote.project, fragment.digest))
 
-    def _import(self, rows: Table, operation: str, reason: str, **options: Any) -> RemoteJob:
-        blob = self._remote.caller.put_blob(self._remote.project, self._encoded(rows, operation))
-        asked = {"dataset": self.name, "operation": operation, "blobs": [blob], "reason": reason, **options}
-        return RemoteJob(self._remote, self._remote.call("data.start_import", **asked))
-
-    def _encoded(self, rows: Table, operation: str) -> bytes:
+    def _encoded(self, rows: Table, operation: Operation) -> bytes:
         """Return rows as Parquet; those of a file are read as the dataset's own files are, and were before."""
         if not isinstance(rows, str | Path | SourceSpec):
             return to_parquet(rows)

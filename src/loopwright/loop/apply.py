@@ -9,7 +9,7 @@ import msgspec
 from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.kernel.clock import format_duration
 from loopwright.kernel.digests import MaybeDigest
-from loopwright.kernel.documents import digest_of, to_builtins
+from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.refs import check_name
 from loopwright.kernel.verbs import Role, query, verb
@@ -23,6 +23,7 @@ from loopwright.loop.training.commands import check_command, command_spec, is_co
 from loopwright.loop.training.pipeline import training_pipeline
 from loopwright.loop.types import Plan, PlannedChange, ProjectSpec, RetrainSpec
 from loopwright.pipelines import PipelineSpec
+from loopwright.store import jobs
 from loopwright.store.tx import Tx
 
 _KINDS = ("datasets", "views", "requests", "services", "pipelines", "trains", "deployments", "retrains")
@@ -83,6 +84,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     found = sql.newest_spec(tx)
     is_same = found is not None and found[1] == digest_of(to_builtins(spec))
     if is_same and all(change.change == "unaffected" for change in planned.changes):
+        _import_first(tx, spec)
         return planned
     if found is not None and _declares_nothing(spec):
         # A project that is only named, as by lw.Project("churn").apply(), is not one that gives up what it declared.
@@ -156,8 +158,16 @@ def _declare_everything(tx: Tx, spec: ProjectSpec) -> None:
     for name, monitor in spec.monitors.items():
         monitoring.declare(tx, deployment=name, spec=monitor, policy=answers_of(policies.get(name)))
     declared_retention.make_so(tx, spec.retentions)
+    _import_first(tx, spec)
+
+
+def _import_first(tx: Tx, spec: ProjectSpec) -> None:
+    """Import the files of datasets without a version, unless that is under way: an import before may have failed."""
+    under_way = {job.ref for job in jobs.list_jobs(tx, states=["queued", "running"], kind="data.import")}
     for dataset in spec.datasets:
-        if not dataset.source.is_sent and not data.list_versions(tx, dataset=dataset.name, limit=1):
+        if dataset.source.is_sent or tx.ref("dataset", dataset.name) in under_way:
+            continue
+        if not data.list_versions(tx, dataset=dataset.name, limit=1):
             data.start_import(tx, dataset=dataset.name, operation="replace", reason="first import")
 
 
@@ -185,8 +195,19 @@ def _compare(tx: Tx, kind: str, before: dict[str, Any], after: dict[str, Any]) -
             changes.append(PlannedChange(ref, "undeclared", [_stays(kind, name)]))
         else:
             details = _differences(_without_code(before[name]), _without_code(after[name]))
+            if kind == "datasets" and any(told.startswith(("source", "transform")) for told in details):
+                details += _unread(tx, name, after[name]["source"])
             changes.append(PlannedChange(ref, "changed" if details else "unaffected", details))
     return changes
+
+
+def _unread(tx: Tx, dataset: str, source: dict[str, Any]) -> list[str]:
+    """Say that rows which were read before stay as they were read, and how files are read again."""
+    if not data.list_versions(tx, dataset=dataset, limit=1):
+        return []  # they are read for the first time as this is applied
+    is_sent = convert(source, data.SourceSpec).is_sent
+    again = "" if is_sent else f"; afterwards: loopwright import {dataset} --as replace -p {tx.project}"
+    return [f"rows that are there stay as they were read{again}"]
 
 
 def _stays(kind: str, name: str) -> str:
