@@ -80,6 +80,8 @@ CODE = """
                 os.chdir("x")
         os.chdir("/")
         return depth
+    def shared():
+        return os.environ["JOBLIB_TEMP_FOLDER"] == os.environ["TMPDIR"]
     def temporary():
         import tempfile
         with tempfile.NamedTemporaryFile("w+") as file:
@@ -349,6 +351,9 @@ def test_user_code_is_kept_from_the_platforms_files(
             walled.call(code("writes"), {"path": str(path)})
     with pytest.raises(StepFailed, match="PermissionError"):
         walled.call(code("signals"), {"pid": os.getpid()})
+    _, terminal = os.openpty()
+    with pytest.raises(StepFailed, match="PermissionError"):
+        walled.call(code("writes"), {"path": os.ttyname(terminal)})
     walled.call(code("writes"), {"path": str(tmp_path / "shared" / "made")})
     assert (tmp_path / "shared" / "made").read_text() == "x"
 
@@ -362,6 +367,7 @@ def test_walls_leave_room_to_work(
     output = walled.call(code("frame"), {"rows": given, "column": "x"}).output
     assert pl.read_parquet(blob_store.path(output["blob"]))["x"].to_list() == [2, 4]
     assert walled.call(code("temporary"), {}).output == "kept"
+    assert walled.call(code("shared"), {}).output
     assert walled.call(code("forks"), {}).output == [1, 4, 9]
     pl.DataFrame({"delay": [0, 20]}).write_parquet(tmp_path / "rows.parquet")
     walled.transform(code("late"), tmp_path / "rows.parquet", tmp_path / "out.parquet")

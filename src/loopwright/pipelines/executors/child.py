@@ -98,7 +98,7 @@ class Child:
             self._process = subprocess.Popen(
                 [*command, str(child_reads), str(child_writes)],
                 cwd=self.scratch,
-                env={**_environment(), "TMPDIR": str(temporary.absolute())},
+                env=_environment(temporary.absolute()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -260,14 +260,18 @@ def _mark(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _environment() -> dict[str, str]:
+def _environment(temporary: Path) -> dict[str, str]:
     """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray.
+
+    What joblib shares with its processes lies in that too, pickles among it: it takes ``/dev/shm`` by itself, which
+    children of all projects write.
 
     Threads of OpenMP that wait spin for some ten microseconds, unless the user says otherwise: beside other work on the
     same cores they are slower than one thread if they spin as long as they do by default, and in small fits if they do
     not spin at all.
     """
-    environment = {"GOMP_SPINCOUNT": "20000", **user_code_environment()}
+    own = {"TMPDIR": str(temporary), "JOBLIB_TEMP_FOLDER": str(temporary)}
+    environment = {"GOMP_SPINCOUNT": "20000", **user_code_environment(), **own}
     if places := environment.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join(
             str(Path(one).absolute()) for one in places.split(os.pathsep) if one

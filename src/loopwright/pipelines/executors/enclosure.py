@@ -15,7 +15,7 @@ import msgspec
 from loopwright.config import Settings, Walls, closed_places, home_secrets
 from loopwright.kernel.errors import Corrupt
 
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm", "pts")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "shm")
 _GRAPHICS = ("nvidia", "dri", "kfd", "infiniband")
 _SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc", "/opt", "/proc", "/sys/devices/system", "/sys/fs/cgroup")
 _CLONE = 0x40049409
