@@ -242,6 +242,13 @@ def test_a_new_column_may_come_by_completing(loans: Loans) -> None:
     assert loans.rows()[9]["score"] == 1.0
 
 
+def test_a_misspelt_column_does_not_come_by_completing(loans: Loans) -> None:
+    with pytest.raises(InvalidInput, match=r"has no column piad.*did you mean paid\?"):
+        loans.put("complete", [{"id": 1, "piad": 1.0}], us(50))
+    loans.put("complete", [{"id": 1, "paid": 1.0, "piad": 1.0}], us(50))  # somebody knows both
+    loans.put("complete", [{"id": 1, "paid_until": 1.0, "note2": "x"}], us(50))
+
+
 def test_only_what_a_stretch_of_time_needs_is_opened(loans: Loans, blob_store: BlobStore) -> None:
     loans.put("append", [loan(key, key) for key in range(100, 105)])
     loans.put("complete", [{"id": 1, "paid": 1.0}], us(200))

@@ -35,6 +35,7 @@ from loopwright.data.quarantine import blocking
 from loopwright.data.row_sums import add_row_sums, subtract_row_sums
 from loopwright.data.types import ColumnSchema, DatasetSpec, DatasetVersion, Fragment, ImportedRows, ImportRequest
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.suggestions import nearest
 from loopwright.store.blobs import BlobStore
 
 Flags = npt.NDArray[np.bool_]
@@ -157,10 +158,32 @@ def _fit(
     if request.operation == "complete" and len(frame.columns) == len(key):
         rule = f"{', '.join(key)} and a column to fill"
         raise InvalidInput("these rows say nothing but their keys", field="rows", rule=rule)
+    if request.operation == "complete":
+        _refuse_misspelt(frame.columns, request.spec.name, parent)
     now = {column.name: column for column in schema_of(frame)}
     merged = [now.get(column.name, column) if column.dtype == "Null" else column for column in parent.schema]
     known = {column.name for column in parent.schema}
     return frame.hstack(hidden), [*merged, *(column for name, column in now.items() if name not in known)]
+
+
+def _refuse_misspelt(names: Sequence[str], dataset: str, parent: DatasetVersion) -> None:
+    """Refuse a new column that is named nearly like one that is there: every later append would have to have it too."""
+    known = [column.name for column in parent.schema]
+    others = [name for name in known if name not in names]
+    for name in names:
+        if name not in known and (near := nearest(name, others)) and _is_slip(name, near):
+            raise InvalidInput(
+                f"dataset {dataset} has no column {name}",
+                field=name,
+                value=name,
+                rule="a column that is there, or a new one that is not named nearly like one",
+                next_step=f"did you mean {near}? A new column of such a name is sent together with {near}",
+            )
+
+
+def _is_slip(name: str, near: str) -> bool:
+    """Say whether one name is likely meant for the other: not ``paid_at`` for ``paid``, nor ``score_2`` for ``score_1``."""
+    return abs(len(name) - len(near)) <= 1 and name.rstrip("0123456789") != near.rstrip("0123456789")
 
 
 def _find_change(
