@@ -182,7 +182,7 @@ def _refuse_misspelt(names: Sequence[str], dataset: str, parent: DatasetVersion)
 
 
 def _is_slip(name: str, near: str) -> bool:
-    """Say whether one name is likely meant for the other: not ``paid_at`` for ``paid``, nor ``score_2`` for ``score_1``."""
+    """Say whether one name is likely meant for the other: ``piad`` for ``paid``, not ``paid_at``, nor ``score_2``."""
     return abs(len(name) - len(near)) <= 1 and name.rstrip("0123456789") != near.rstrip("0123456789")
 
 
