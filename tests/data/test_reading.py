@@ -12,7 +12,7 @@ import pytest
 
 from loopwright.data import SourceSpec, reading
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import InvalidInput, TooLarge, Unavailable
+from loopwright.kernel.errors import InvalidInput, StorageFull, TooLarge, Unavailable
 from loopwright.pipelines import ChildPool
 from tests.data.conftest import rows_of, weather, weather_spec
 from tests.data.sources.test_excel import workbook
@@ -102,6 +102,7 @@ def test_what_a_reader_says_of_a_file_ends_where_it_was_said(tmp_path: Path, mon
         (RuntimeError("secret"), InvalidInput, "RuntimeError"),
         (pl.exceptions.ComputeError("secret"), InvalidInput, "does not fit"),
         (pl.exceptions.ComputeError("secret: File too large (os error 27)"), TooLarge, "more room on the disk"),
+        (pl.exceptions.ComputeError("secret: No space left (os error 28)"), StorageFull, "the disk is full"),
     ):
         monkeypatch.setattr(pl.LazyFrame, "sink_parquet", fail(error))
         with pytest.raises(kind, match=told) as refused:

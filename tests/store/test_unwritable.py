@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 from loopwright.kernel.errors import LoopwrightError, StorageFull, Unavailable
-from loopwright.store.unwritable import unwritable, unwritable_state
+from loopwright.store.unwritable import tells_of_full_disk, unwritable, unwritable_state
+
+
+@pytest.mark.parametrize(
+    ("error", "is_full"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), True),
+        (OSError(errno.EACCES, os.strerror(errno.EACCES)), False),
+        (RuntimeError("underlying IO error: No space left on device (os error 28)"), True),
+        (RuntimeError("File too large (os error 27)"), False),
+    ],
+)
+def test_a_library_may_quote_the_disk_that_is_full(error: Exception, is_full: bool) -> None:
+    assert tells_of_full_disk(error) is is_full
 
 
 @pytest.mark.parametrize("told", [unwritable, unwritable_state])

@@ -1,5 +1,7 @@
 """A worker claims jobs, runs pipelines, and loses nothing when it or the server is killed."""
 
+import errno
+import os
 import signal
 import threading
 import time
@@ -237,6 +239,21 @@ def test_a_job_that_finds_a_part_missing_is_done_again(site: Site, work: Jobs) -
     ended = {job.args["times"]: (job.state, job.attempt) for job in site.call("jobs.list")}
     assert ended == {2: ("done", 3), 3: ("failed", 3)}
     assert set(tries.values()) == {3}
+
+
+def test_a_job_that_finds_the_disk_full_is_done_again(site: Site, work: Jobs) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    tries = iter([full, RuntimeError("underlying IO error: No space left on device (os error 28)")])
+
+    def write(context: Any, args: Times) -> dict[str, Any]:
+        if (error := next(tries, None)) is not None:
+            raise error
+        return {"rows": 3}
+
+    work(JobKind("test.full", Times, retry_after_s=(0.01, 0.01)), write, {})
+    site.wait_for(lambda: states_of(site)["test.full-0"] in ("done", "failed"))
+    (job,) = site.call("jobs.list")
+    assert (job.state, job.attempt) == ("done", 3)
 
 
 class Panic(BaseException):

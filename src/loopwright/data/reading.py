@@ -19,6 +19,7 @@ from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.types import ColumnSchema, ImportRequest, SourceSpec
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge, Unavailable
+from loopwright.store.unwritable import full_disk, tells_of_full_disk
 from loopwright.store.work import JobContext
 from loopwright.wire.reading import reader_errors
 from loopwright.wire.sizes import check_rows_fit
@@ -88,7 +89,7 @@ def write_again(out: Path, scratch: Path, files: Mapping[str, Path], *, place: s
         InvalidInput: It cannot be read.
     """
     del scratch
-    with _telling(place):
+    with _telling(place, out):
         rows = pl.scan_parquet(list(files.values()), glob=False)
         check_rows_fit(rows)
         rows.sink_parquet(out, **_PACKED)
@@ -127,7 +128,7 @@ def read(
     spec = SourceSpec("parquet") if source is None else msgspec.convert(source, SourceSpec)
     dtypes = {name: parse_dtype(dtype) for name, dtype in known.items()}
     asked = sources.Asked(spec, scratch, dtypes, hidden)
-    with _telling(place):
+    with _telling(place, out):
         if source is None:
             return _write(sources.open_sent(list(files.values())), dtypes, out)
         roots = sources.SourceRoots([Path(folder) for folder in allowed], [Path(one) for one in closed])
@@ -141,13 +142,15 @@ def read(
 
 
 @contextmanager
-def _telling(place: str) -> Iterator[None]:
+def _telling(place: str, out: Path) -> Iterator[None]:
     """Make errors of what a reader says of files, without its words: they may quote the file."""
     try:
         yield
     except LoopwrightError:
         raise
     except reader_errors() as error:
+        if tells_of_full_disk(error):
+            raise full_disk(out.parent) from None
         if _FULL in str(error) or getattr(error, "errno", 0) == 27:
             raise _too_large(place) from None
         raise sources.unreadable(place, error) from None

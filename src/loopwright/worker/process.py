@@ -16,6 +16,7 @@ from loopwright.kernel.lanes import LANES, Lane
 from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
+from loopwright.store.unwritable import full_disk, tells_of_full_disk
 from loopwright.store.work import KINDS, NotYet, Stopped, do_job
 from loopwright.wire import orphans
 from loopwright.wire.enclosing import check_walls
@@ -142,6 +143,8 @@ class Worker:
         except BaseException as error:
             if task.why:  # what is stopped in the middle may raise anything
                 raise Stopped from None
+            if not isinstance(error, LoopwrightError) and tells_of_full_disk(error):
+                error = full_disk(self._context.state_dir)
             if isinstance(error, LoopwrightError):
                 return fail, {"error": error.to_dict(), "may_retry": isinstance(error, Unavailable)}
             log.exception("job %s (%s) failed", task.job.job_id, task.job.kind)
