@@ -389,6 +389,21 @@ def test_rows_that_were_held_to_looser_checks_come_back_by_an_approver(
     assert [one.version for one in released] == [4]
 
 
+def test_rows_below_that_were_held_to_looser_checks_come_back_by_an_approver_too(
+    call: Call, import_rows: Import, dispatcher: Dispatcher
+) -> None:
+    call("data.declare", spec=weather_spec(name="loose", checks=[]))
+    import_rows("loose", weather(1, temp=80.0))
+    call("data.declare", spec=weather_spec(name="loose"))
+    import_rows("loose", weather(2))
+    import_rows("loose", weather(3), "replace")
+    args = {"dataset": "loose", "version": 2, "reason": "they were fine"}
+    editor = Actor("person:ed", {"flights": Role.EDITOR})
+    with pytest.raises(PermissionDenied, match="not held to today's rules"):
+        dispatcher.call("data.restore", args, actor=editor, project="flights")
+    assert call("data.restore", **args).version == 4
+
+
 def test_what_is_quarantined_is_not_restored(call: Call, import_rows: Import) -> None:
     import_rows("weather", weather(1))
     import_rows("weather", weather(2, temp=80.0))

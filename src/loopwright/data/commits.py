@@ -137,8 +137,9 @@ def restore(tx: Tx, *, dataset: str, version: int, reason: str) -> DatasetVersio
         )
     number = _next_number(tx, dataset)
     declared = datasets.get(tx, dataset=dataset).spec
-    if weaker := loosened(declared, old.spec or declared):
-        told = "; ".join(rule.told for rule in weaker)
+    specs = sql.list_specs(tx, dataset, version)
+    if weaker := dict.fromkeys(rule.told for spec in specs for rule in loosened(declared, spec)):
+        told = "; ".join(weaker)
         require_role(tx, Role.APPROVER, f"bring back rows that were not held to today's rules ({told})")
     # What a person released stays on record with the rows, though the versions that brought them are ancestors no more.
     below = [checks for came, checks in sql.list_checks(tx, dataset, version) if came != version]

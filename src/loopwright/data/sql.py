@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
 from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
 from loopwright.kernel.digests import Digest
-from loopwright.kernel.documents import convert
+from loopwright.kernel.documents import convert, to_json
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
 from loopwright.store.statements import Statement
@@ -209,10 +209,21 @@ def has_version(tx: Tx, dataset: str, version: int) -> bool:
 
 def list_checks(tx: Tx, dataset: str, version: int) -> list[tuple[int, list[CheckResult]]]:
     """Return number and checks of the ready versions whose rows a version holds, itself among them, newest first."""
-    base, number = find_base(tx, dataset, version), dataset_versions.c.version
-    statement = _versions(tx, dataset).with_only_columns(number, dataset_versions.c.checks)
-    statement = statement.where(number.between(base, version), dataset_versions.c.state == "ready")
-    return [(row.version, convert(row.checks, list[CheckResult], "checks")) for row in tx.execute(statement)]
+    asked = _whose_rows(tx, dataset, version).with_only_columns(dataset_versions.c.version, dataset_versions.c.checks)
+    return [(row.version, convert(row.checks, list[CheckResult], "checks")) for row in tx.execute(asked)]
+
+
+def list_specs(tx: Tx, dataset: str, version: int) -> list[DatasetSpec]:
+    """Return the declarations under which the rows of a version came, each once."""
+    asked = _whose_rows(tx, dataset, version).with_only_columns(dataset_versions.c.spec)
+    told = {to_json(row.spec): row.spec for row in tx.execute(asked) if row.spec is not None}
+    return [convert(spec, DatasetSpec, "spec") for spec in told.values()]
+
+
+def _whose_rows(tx: Tx, dataset: str, version: int) -> Select[Any]:
+    base = find_base(tx, dataset, version)
+    held = dataset_versions.c.version.between(base, version)
+    return _versions(tx, dataset).where(held, dataset_versions.c.state == "ready")
 
 
 def _versions(tx: Tx, dataset: str) -> Select[Any]:
