@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from loopwright.client.caller import LONG_S, SHORT_S, HttpCaller
@@ -67,6 +68,16 @@ def test_infinities_arrive_as_what_they_are(caller: HttpCaller) -> None:
     caller.call("tracking.log", {"run_id": run.run_id, "metrics": sent}, "flights")
     found = caller.call("tracking.get_run", {"run_id": run.run_id}, "flights")
     assert (found.metrics, found.non_finite) == ({"d": 0.5}, {"a": "inf", "b": "-inf", "c": "nan"})
+
+
+def test_numpys_scalars_arrive_as_numbers(caller: HttpCaller) -> None:
+    params = {"depth": np.int64(6), "limits": [np.float32(0.5), np.float64(math.inf)], "fast": np.bool_(True)}
+    run = caller.call("tracking.start_run", {"experiment": "x", "params": params}, "flights")
+    assert run.params == {"depth": 6, "limits": [0.5, "inf"], "fast": True}
+    caller.call("tracking.log", {"run_id": run.run_id, "metrics": {"loss": np.float32(0.25)}}, "flights")
+    assert caller.call("tracking.get_run", {"run_id": run.run_id}, "flights").metrics == {"loss": 0.25}
+    with pytest.raises(InvalidInput, match=r"tracking.log cannot be sent this.*ndarray"):
+        caller.call("tracking.log", {"run_id": run.run_id, "metrics": {"loss": np.ones(2)}}, "flights")
 
 
 @pytest.mark.parametrize("project", ["../x", "a/b", "a?b", "a#b", "%2e%2e", "..", "a b"])

@@ -88,7 +88,11 @@ class HttpCaller:
         is_operation = known is not None and known.is_operation
         is_once = known is None or not (known.is_query or is_operation)
         headers = {**_JSON, "idempotency-key": key or f"sdk-{os.urandom(16).hex()}"} if is_once else _JSON
-        body = to_json(name_infinities(args))
+        try:
+            body = to_json(name_infinities(args))
+        except TypeError as error:
+            rule = "what JSON holds: texts, numbers, truths, nothing, lists and dicts of them"
+            raise InvalidInput(f"{verb} cannot be sent this: {error}", field="args", rule=rule) from None
         sent = Sent("POST", path, body, headers, LONG_S if is_operation else SHORT_S, not is_operation)
         answer = self._request(self._servers, sent)
         try:

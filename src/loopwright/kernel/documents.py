@@ -25,18 +25,21 @@ def to_json(document: Any) -> bytes:
 
 
 def name_infinities(document: Any) -> Any:
-    """Return a document with its infinities as the texts ``inf`` and ``-inf``.
+    """Return a document with its infinities as the texts ``inf`` and ``-inf``, and scalars of NumPy as Python's.
 
-    JSON has no word for them and the encoder writes null, which means something else.
+    JSON has no word for the former and the encoder writes null, which means something else.
 
     >>> name_infinities({"loss": [1.0, float("inf")]})
     {'loss': [1.0, 'inf']}
     """
     if isinstance(document, float):
-        return str(document) if isinf(document) else document
+        return str(float(document)) if isinf(document) else document
     if isinstance(document, dict):
         return {key: name_infinities(value) for key, value in document.items()}
-    return [name_infinities(value) for value in document] if isinstance(document, list | tuple) else document
+    if isinstance(document, list | tuple):
+        return [name_infinities(value) for value in document]
+    is_scalar = type(document).__module__ == "numpy" and getattr(document, "ndim", None) == 0
+    return name_infinities(document.item()) if is_scalar else document
 
 
 def from_json(body: bytes | str, kind: type[T], field: str = "body") -> T:
