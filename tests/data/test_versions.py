@@ -13,8 +13,9 @@ from loopwright.data.row_sums import add_row_sums
 from loopwright.data.types import CheckSpec, ImportedRows
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined, TooBusy
 from loopwright.kernel.verbs import Role
+from loopwright.store.jobs import MOST_WAITING
 from loopwright.store.types import BlobRef
 from tests.data.conftest import put_frame, rows_of, weather, weather_spec
 from tests.inprocess import InProcessWorker
@@ -303,6 +304,19 @@ def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, wor
             "changes": {"temp": {"before": 12.0, "after": 1.5}},
         }
     ]
+
+
+def test_only_so_many_comparisons_wait(call: Call, import_rows: Import) -> None:
+    """A viewer asks for them, and there are as many as pairs of versions."""
+    for day in range(1, 9):
+        import_rows("weather", weather(day, 1))
+    pairs = [(before, after) for after in range(2, 9) for before in range(1, after)]
+    for before, after in pairs[:MOST_WAITING]:
+        call("data.start_diff", dataset="weather", before=before, after=after)
+    before, after = pairs[MOST_WAITING]
+    with pytest.raises(TooBusy, match="wait in the project"):
+        call("data.start_diff", dataset="weather", before=before, after=after)
+    assert call("data.start_diff", dataset="weather", before=1, after=2).state == "queued"
 
 
 def test_a_comparison_that_failed_is_tried_again_when_it_is_asked_for_again(

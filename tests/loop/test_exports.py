@@ -6,7 +6,7 @@ import pytest
 
 from loopwright.kernel.clock import format_moment
 from loopwright.kernel.errors import InvalidInput, TooBusy
-from loopwright.loop.exports import MOST_WAITING
+from loopwright.store.jobs import MOST_WAITING
 from tests.loop.conftest import Loop
 
 

@@ -201,7 +201,7 @@ def start_diff(tx: Tx, *, dataset: str, before: int, after: int) -> Job:
         known = jobs.get(tx, job_id=job_id)
     except NotFound:
         tx.emit(DiffStarted(job_id=job_id, before=before, after=after), ref)
-        return tx.start_job(DiffRequest(dataset=dataset, before=before, after=after), ref, job_id=job_id)
+        return jobs.start_asked(tx, DiffRequest(dataset=dataset, before=before, after=after), ref, job_id=job_id)
     return jobs.retry(tx, job_id=job_id, reason="it was asked for again") if known.state == "failed" else known
 
 

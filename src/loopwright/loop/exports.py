@@ -4,21 +4,15 @@ import msgspec
 
 from loopwright import serving
 from loopwright.kernel.clock import check_span, check_zone, parse_moment, parse_span
-from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import TooBusy
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.verbs import Count, Role, verb
 from loopwright.loop.apply import current_spec
 from loopwright.loop.backtest.scope import find_scope
 from loopwright.loop.events import ExportStarted
 from loopwright.loop.types import AuditSkew, Export, MakeClosingTable, ReplayPrediction
-from loopwright.store import sql as store_sql
+from loopwright.store import jobs
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
-from loopwright.store.work import Work, kind_of
-
-MOST_WAITING = 20
-"""Jobs of one kind that viewers of a project may have waiting."""
 
 
 @verb("loop.start_export", changes=Job, role=Role.VIEWER)
@@ -34,7 +28,7 @@ def start_export(tx: Tx, *, deployment: str, start_at: int | str, end_at: int | 
     begin, end = parse_span(start_at, end_at)
     serving.get(tx, deployment=deployment)
     ref = tx.ref("deployment", deployment)
-    started = _start(tx, Export(deployment, begin, end, features), ref)
+    started = jobs.start_asked(tx, Export(deployment, begin, end, features), ref)
     tx.emit(ExportStarted(started.job_id, begin, end, features), ref)
     return started
 
@@ -50,7 +44,7 @@ def start_skew_audit(
     if begin is not None and end is not None:
         check_span(begin, end)
     work = AuditSkew(deployment, min(rows, 100_000), begin, end)
-    return _start(tx, work, tx.ref("deployment", deployment))
+    return jobs.start_asked(tx, work, tx.ref("deployment", deployment))
 
 
 @verb("loop.start_closing_table", changes=Job, role=Role.VIEWER)
@@ -79,7 +73,7 @@ def start_closing_table(
     begin, end = parse_span(start_at, end_at)
     scope = find_scope(current_spec(tx), deployment, begin, end, check_zone(zone))
     named = msgspec.structs.replace(scope, rows=rows, short=short or scope.short)
-    return _start(tx, MakeClosingTable(named), tx.ref("deployment", deployment))
+    return jobs.start_asked(tx, MakeClosingTable(named), tx.ref("deployment", deployment))
 
 
 @verb("loop.start_replay", changes=Job, role=Role.VIEWER)
@@ -90,27 +84,4 @@ def start_replay(tx: Tx, *, prediction_id: str) -> Job:
         prediction_id: The id, or its ref, as ``flights/prediction:pred_…``.
     """
     named = parse_ref(prediction_id, tx.project, "prediction_id").name if ":" in prediction_id else prediction_id
-    return _start(tx, ReplayPrediction(named), tx.ref("prediction", named))
-
-
-def _start(tx: Tx, work: Work, ref: str) -> Job:
-    """Queue what a viewer may ask for; what waits already is not queued again, and only so much waits.
-
-    Raises:
-        TooBusy: As much of its kind is asked for as the project may have waiting, so that others' jobs come to their
-            turn.
-    """
-    kind, args = kind_of(type(work)).name, to_builtins(work)
-    waiting = store_sql.list_jobs(tx.connection, tx.project, states=("queued",), kind=kind, limit=MOST_WAITING)
-    if same := next((job for job in waiting if job.args == args), None):
-        return same
-    if len(waiting) >= MOST_WAITING:
-        raise TooBusy(
-            f"{MOST_WAITING} jobs of this kind wait in the project",
-            field="kind",
-            value=kind,
-            rule=f"at most {MOST_WAITING}",
-            next_step="ask again once one of them is done: loopwright call jobs.list",
-            details={"retry_after_s": 10},
-        )
-    return tx.start_job(work, ref)
+    return jobs.start_asked(tx, ReplayPrediction(named), tx.ref("prediction", named))

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, TooBusy
 from loopwright.kernel.lanes import LANES, Lane
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
@@ -17,13 +18,38 @@ from loopwright.store.events import JobCancelAsked, JobCancelled, JobDismissed, 
 from loopwright.store.news import JOBS
 from loopwright.store.tx import Tx
 from loopwright.store.types import JOB_STATES, HeldJob, Job, JobLease
-from loopwright.store.work import KINDS, kind_named
+from loopwright.store.work import KINDS, Work, kind_named, kind_of
 
 LEASE_US = 10 * SECOND_US
 """How long a claim holds without a sign of life; another worker may then take the job."""
 ONE_OF_EACH: dict[Lane, Count] = dict.fromkeys(LANES, 1)
+MOST_WAITING = 20
+"""Jobs of one kind that viewers of a project may have waiting."""
 MOST_FAILURES = 5
 """A job that kills its worker this often is failed."""
+
+
+def start_asked(tx: Tx, work: Work, ref: str, *, job_id: str | None = None) -> Job:
+    """Queue what a viewer may ask for; what waits already is not queued again, and only so much waits.
+
+    Raises:
+        TooBusy: As much of its kind is asked for as the project may have waiting, so that others' jobs come to their
+            turn.
+    """
+    kind, args = kind_of(type(work)).name, to_builtins(work)
+    waiting = sql.list_jobs(tx.connection, tx.project, states=("queued",), kind=kind, limit=MOST_WAITING)
+    if same := next((job for job in waiting if job.args == args), None):
+        return same
+    if len(waiting) >= MOST_WAITING:
+        raise TooBusy(
+            f"{MOST_WAITING} jobs of this kind wait in the project",
+            field="kind",
+            value=kind,
+            rule=f"at most {MOST_WAITING}",
+            next_step="ask again once one of them is done: loopwright call jobs.list",
+            details={"retry_after_s": 10},
+        )
+    return tx.start_job(work, ref, job_id=job_id)
 
 
 @query("jobs.get")
