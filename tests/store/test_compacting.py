@@ -178,10 +178,11 @@ def test_chunks_of_other_columns_or_writers_stay_apart(
     assert read(context, chunks).height == rows.height
 
 
+@pytest.mark.parametrize(("bound", "most"), [("MOST_ROWS", 40), ("MOST_CELLS", 40 * len(LABELS.columns))])
 def test_large_ones_are_left_alone_and_parts_stay_small(
-    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
 ) -> None:
-    monkeypatch.setattr("loopwright.store.compacting.MOST_ROWS", 40)
+    monkeypatch.setattr(compacting, bound, most)
     rows = read(context, log(10))
     wall.at_us += HOUR_US
     assert compact(context, Compact()) == {"before": 10, "after": 3, "rows": 100}

@@ -23,6 +23,8 @@ from loopwright.store.work import JobContext, Work, job, job_kind
 
 MOST_ROWS = 250_000
 """Rows of a merged chunk: what a merge holds in memory, and a reader of one id opens."""
+MOST_CELLS = 50_000_000
+"""Rows times columns of a merged chunk: callers name features by the thousand, and what they repeat takes no bytes."""
 MOST_BYTES = 64 * 1024 * 1024
 """Stored bytes of the chunks that are merged at once."""
 _GROUPS_AT_ONCE = 200
@@ -141,7 +143,7 @@ def tell_merged(tx: Tx, *, facts: ChunksMerged) -> None:
 
 @job(Compact)
 def compact(context: JobContext, _args: Compact) -> dict[str, int]:
-    """Merge group by group until nothing is left to merge; memory is bounded by ``MOST_ROWS``."""
+    """Merge group by group until nothing is left to merge; memory is bounded by ``MOST_ROWS`` and ``MOST_CELLS``."""
     before = after = rows = skip = 0
     while groups := context.call(mergeable, limit=_GROUPS_AT_ONCE, skip=skip):
         for group in groups:
@@ -164,9 +166,11 @@ def _parts(context: JobContext, group: MergeGroup) -> Iterator[list[Chunk]]:
 
     open_runs: dict[str, list[Chunk]] = {}
     for chunk in group.chunks:
-        columns = str(pl.read_parquet_schema(context.blobs.path(chunk.digest)))
+        schema = pl.read_parquet_schema(context.blobs.path(chunk.digest))
+        most_rows = min(MOST_ROWS, MOST_CELLS // len(schema))
+        columns = str(schema)
         run = open_runs.setdefault(columns, [])
-        if run and (_rows(run) + chunk.rows > MOST_ROWS or _bytes(run) + chunk.size_bytes > MOST_BYTES):
+        if run and (_rows(run) + chunk.rows > most_rows or _bytes(run) + chunk.size_bytes > MOST_BYTES):
             if len(run) > 1:
                 yield run
             open_runs[columns] = run = []
