@@ -10,7 +10,7 @@ import msgspec
 
 from loopwright.config import Settings
 from loopwright.kernel.errors import Unavailable
-from loopwright.store.garbage.folders import remove
+from loopwright.kernel.removing import remove
 from loopwright.wire.folders import hold_folder, is_held
 
 _LOCK = "server.lock"

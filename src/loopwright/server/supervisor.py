@@ -17,11 +17,11 @@ import msgspec
 
 from loopwright.config import Settings, child_environment, files_of_platform, variables_of, write_secrets
 from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.removing import remove
 from loopwright.server.listening import check_address, listening
 from loopwright.server.logs import begin_anew, last_lines
 from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
 from loopwright.server.restarts import Restarts
-from loopwright.store.garbage.folders import remove
 from loopwright.store.unwritable import unwritable_state
 from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import gateway_token, worker_token

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from loopwright.kernel.removing import remove
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage import Freed, sweep_folders
-from loopwright.store.garbage.folders import newest_in, remove
+from loopwright.store.garbage.folders import newest_in
 
 
 def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:

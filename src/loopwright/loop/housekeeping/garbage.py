@@ -8,12 +8,13 @@ from loopwright import pipelines
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
 from loopwright.kernel.clock import DAY_US, parse_duration
 from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.kernel.removing import remove
 from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.engine.operations import OperationContext
 from loopwright.loop.events import GarbageFreed
 from loopwright.store.blobs import BlobStore
 from loopwright.store.garbage import GRACE_US, Freed, Garbage, collect_blobs, sweep_folders
-from loopwright.store.garbage.folders import measure, newest_in, remove
+from loopwright.store.garbage.folders import measure, newest_in
 from loopwright.wire.folders import hold_folder, is_held
 
 UNUSED_US = 30 * DAY_US

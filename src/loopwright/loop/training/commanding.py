@@ -15,6 +15,7 @@ from loopwright import data, registry, tracking
 from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, NotFound, StepFailed
+from loopwright.kernel.removing import remove
 from loopwright.loop.apply import current_spec
 from loopwright.loop.training import recording
 from loopwright.loop.training.commands import CommandSpec, ModelOutput, fill_word
@@ -22,7 +23,6 @@ from loopwright.pipelines import StepContext, open_inside, packing
 from loopwright.registry import SavedModel, artifacts
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import keep_blobs
-from loopwright.store.garbage.folders import remove
 from loopwright.store.types import BlobRef
 from loopwright.tracking import Run
 from loopwright.wire.endings import how_ended

@@ -17,9 +17,9 @@ import msgspec
 from loopwright.config import user_code_environment
 from loopwright.kernel.errors import StepFailed
 from loopwright.kernel.plugins import BUILT_IN
+from loopwright.kernel.removing import remove
 from loopwright.pipelines.executors.enclosure import Enclosure
 from loopwright.pipelines.executors.frames import Incoming, TooLong, read_frame, write_frame
-from loopwright.store.garbage.folders import remove
 from loopwright.wire import orphans
 from loopwright.wire.endings import how_ended
 

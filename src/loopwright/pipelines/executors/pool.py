@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.lanes import Lane
+from loopwright.kernel.removing import remove
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.base import CallResult, Executor
 from loopwright.pipelines.executors.child import ALIVE, Child, Ended, Roots, marked
@@ -22,7 +23,6 @@ from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
-from loopwright.store.garbage.folders import remove
 from loopwright.wire import orphans
 from loopwright.wire.memory import memory_bytes
 

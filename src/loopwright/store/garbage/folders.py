@@ -1,17 +1,15 @@
 """What no process needs of a state folder: broken-off uploads, killed workers' space, folders of deleted projects."""
 
 import os
-import secrets
 import stat
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
+from loopwright.kernel.removing import remove
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage.types import Freed
 
 UPLOADS, CHILDREN, COMMANDS, IMPORTS, KEYS = "uploads", "children", "commands", "imports", "keys"
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 COPIES = ("blob-copies", "blob-cache", "backup-copies")
 """Local copies of the blobs of an object store; who runs trims them. ``blob-cache`` was a worker's once."""
 
@@ -71,54 +69,6 @@ def _sweep_copies(state_dir: Path, before_us: int, *, is_plan: bool) -> Freed:
 def measure(what: str, folders: Iterable[Path]) -> Freed:
     """Return how many files there are in some folders, and their bytes."""
     return _measure(what, [path for folder in folders for path in _entries(folder)])
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a folder, as far as it can be removed; no link is followed.
-
-    User code may leave folders in folders by the thousand, in which whoever goes down by calls runs out of stack or of
-    handles: each folder's own are moved to the top before it goes.
-    """
-    if path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
-        return
-    with suppress(OSError):
-        top = os.open(path, _FOLDER)
-        try:
-            stuck: set[str] = set()
-            while left := [name for name in _without_files(top) if name not in stuck]:
-                stuck.update(name for name in left if not _remove_inner(top, name))
-        finally:
-            os.close(top)
-        path.rmdir()
-
-
-def _without_files(folder: int) -> list[str]:
-    """Remove the files of an open folder; return the names of its folders."""
-    found = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                found.append(entry.name)
-                continue
-            with suppress(OSError):
-                os.unlink(entry.name, dir_fd=folder)
-    return found
-
-
-def _remove_inner(top: int, name: str) -> bool:
-    """Remove a folder of an open one, and move those that are in it there; False where it cannot be done."""
-    try:
-        inner = os.open(name, _FOLDER, dir_fd=top)
-        try:
-            for deeper in _without_files(inner):
-                os.rename(deeper, f".{secrets.token_hex(16)}", src_dir_fd=inner, dst_dir_fd=top)
-        finally:
-            os.close(inner)
-        os.rmdir(name, dir_fd=top)
-    except OSError:
-        return False
-    return True
 
 
 def _old(before_us: int, *parents: Path) -> list[Path]:
