@@ -45,8 +45,9 @@ def test_the_same_bytes_are_one_blob(store: BlobStore, tmp_path: Path) -> None:
 
 def test_a_blob_that_is_not_there(store: BlobStore) -> None:
     for ask in (store.get, store.path):
-        with pytest.raises(NotFound):
+        with pytest.raises(NotFound) as told:
             ask("0" * 64)
+        assert "loopwright verify" in str(told.value.next_step)
     assert not store.has("0" * 64)
     store.delete("0" * 64)
 

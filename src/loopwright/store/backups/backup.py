@@ -27,6 +27,7 @@ from loopwright.store.backups.pages import TableDump, pages_of, tables_of
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.backups.spools import SpoolFile, not_sealed, segments
 from loopwright.store.blobs import BlobStore
+from loopwright.store.blobs.base import not_stored
 from loopwright.store.engine import Database
 from loopwright.store.migrate import current_revision
 
@@ -91,7 +92,7 @@ def make_backup(database: Database, blobs: BlobStore, state_dir: Path, place: Ba
     if lost := recorded - stored:  # a collection of garbage beside this takes the row first, then the blob
         with database.reading(without_deadline=True) as connection:
             lost &= _recorded(connection)
-        problems += [f"blob {digest[:12]}: this blob is not stored here" for digest in sorted(lost)]
+        problems += [f"blob {digest[:12]}: {not_stored(digest).message}" for digest in sorted(lost)]
     pages = [store.put(to_json(kept[at : at + _DIGESTS_A_PAGE])) for at in range(0, len(kept), _DIGESTS_A_PAGE)]
     store.look_again(blobs)
     backup = Backup(

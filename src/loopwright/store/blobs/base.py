@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from loopwright.kernel.digests import LETTERS
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.plugins import add_built_in, load_plugin
 from loopwright.store.types import BlobRef
 
@@ -96,6 +96,12 @@ def check_digest(digest: str) -> str:
     if not DIGEST.match(digest):
         raise InvalidInput("this is not a digest", field="digest", value=digest, rule=LETTERS)
     return digest
+
+
+def not_stored(digest: str) -> NotFound:
+    """Return the error for a blob that a row names and no store holds."""
+    step = "loopwright verify names all that is lost; a backup of before may hold it"
+    return NotFound("this blob is not stored here", field="digest", value=digest, next_step=step)
 
 
 def try_out(store: BlobStore) -> None:

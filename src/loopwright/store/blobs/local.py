@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from loopwright.kernel.documents import digest_bytes
-from loopwright.kernel.errors import Corrupt, NotFound
-from loopwright.store.blobs.base import DIGEST, check_digest
+from loopwright.kernel.errors import Corrupt
+from loopwright.store.blobs.base import DIGEST, check_digest, not_stored
 from loopwright.store.types import BlobRef
 from loopwright.store.unwritable import unwritable
 
@@ -52,7 +52,7 @@ class LocalBlobStore:
         try:
             body = self._place(digest).read_bytes()
         except FileNotFoundError:
-            raise NotFound("this blob is not stored here", field="digest", value=digest) from None
+            raise not_stored(digest) from None
         if digest_bytes(body) != digest:
             raise Corrupt("a stored blob has changed", field="digest", value=digest, next_step="restore it from a copy")
         return body
@@ -61,7 +61,7 @@ class LocalBlobStore:
         """Return the file of a blob."""
         place = self._place(digest)
         if not place.exists():
-            raise NotFound("this blob is not stored here", field="digest", value=digest)
+            raise not_stored(digest)
         return place
 
     def has(self, digest: str) -> bool:

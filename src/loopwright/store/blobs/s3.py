@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from loopwright.kernel.clock import DAY_US, HOUR_US, SECOND_US, WallClock
 from loopwright.kernel.documents import digest_bytes
-from loopwright.kernel.errors import Corrupt, NotFound, Unavailable
-from loopwright.store.blobs.base import DIGEST, check_digest
+from loopwright.kernel.errors import Corrupt, Unavailable
+from loopwright.store.blobs.base import DIGEST, check_digest, not_stored
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.types import BlobRef
 
@@ -100,7 +100,7 @@ class ObjectBlobStore:
         for item in self._written_again(digest):
             with contextlib.suppress(FileNotFoundError), self._answering(may_miss=True):
                 return bytes(self._objects.get(item["path"]).bytes())
-        raise NotFound("this blob is not stored here", field="digest", value=digest)
+        raise not_stored(digest)
 
     def path(self, digest: str) -> Path:
         """Return a local copy of a blob."""
