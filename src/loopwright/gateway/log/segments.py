@@ -231,7 +231,8 @@ class Stream:
                 raise translate(error, self.folder) from None
             self.size += len(body)
             self.rows += sum(batch.rows for batch in batches)
-            self._names.update(*(layout.names for layout in fresh))
+            for layout in fresh:
+                self._names.update(layout.names)
             return len(body)
 
     def _make_room(self, batches: Sequence[Batch]) -> None:
@@ -241,7 +242,8 @@ class Stream:
             StorageFull: There is no room for another file.
             Unavailable: The disk cannot be written.
         """
-        names = self._names.union(*(batch.layout.names for batch in batches if batch.layout not in self._layouts))
+        fresh = [batch.layout.names for batch in batches if batch.layout not in self._layouts]
+        names = self._names.union(*fresh) if fresh else self._names
         if self.rows and len(names) * (self.rows + sum(batch.rows for batch in batches)) > MOST_CELLS:
             try:
                 self._begin_next()
