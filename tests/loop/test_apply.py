@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from loopwright import pipelines
+from loopwright import features, pipelines
 from loopwright.data import SourceSpec
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
@@ -69,6 +69,14 @@ def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> No
         retrains=[msgspec.structs.replace(decay("rmse")[0], deployment="minutes")],
     )
     assert [policy.deployment for policy in loop("loop.spec").retrains] == ["minutes"]
+
+
+def test_a_segment_that_no_model_reads_is_refused(loop: Loop) -> None:
+    read = features.plan_columns(PROJECT.requests, PROJECT.views)[0]
+    loop.apply(monitors={"late": MonitorSpec(DAY_US, segments=[read])})
+    told = rf"has a column {read}x, so.*segments\[1\].*did you mean {read}\?"
+    with pytest.raises(InvalidInput, match=told):
+        loop.apply(monitors={"late": MonitorSpec(DAY_US, segments=[read, f"{read}x"])})
 
 
 def test_a_service_changes_with_its_views(loop: Loop) -> None:

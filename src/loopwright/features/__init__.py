@@ -24,7 +24,7 @@ from loopwright.features.materialize import (
     materializations,
     start_materialize,
 )
-from loopwright.features.plans import bind_views, freeze_plan, plan, plan_inputs, view_key
+from loopwright.features.plans import bind_views, freeze_plan, plan, plan_columns, plan_inputs, view_key
 from loopwright.features.training_sets import list_training_sets, record_training_set, rows_used, training_set
 from loopwright.features.types import (
     MISSING,
@@ -133,6 +133,7 @@ __all__ = [
     "materialize",
     "online",
     "plan",
+    "plan_columns",
     "plan_inputs",
     "plans",
     "record_training_set",

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 
 from loopwright import data, features, monitoring, pipelines, registry, serving
+from loopwright.features import ServiceSpec
 from loopwright.kernel.clock import format_duration
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.refs import check_name
+from loopwright.kernel.suggestions import suggest
 from loopwright.kernel.verbs import Role, query, verb
 from loopwright.loop import sql
 from loopwright.loop.events import ProjectApplied
@@ -323,6 +325,7 @@ def check_spec(spec: ProjectSpec) -> None:
             deployment_spec.gates, f"deployments.{deployment_spec.name}.gates", task=deployment_spec.task
         )
     _require_once(spec)
+    _require_segments(spec)
     for policy in spec.retrains:
         check_policy(policy, spec)
     declared_retention.check(spec.retentions)
@@ -342,6 +345,32 @@ def _require_once(spec: ProjectSpec) -> None:
         names = [_name(each) for each in getattr(spec, kind)]
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InvalidInput(f"{kind} declares {twice} twice", field=kind, value=twice, rule="each name once")
+
+
+def _require_segments(spec: ProjectSpec) -> None:
+    """Refuse a segment of a model that is trained here which no feature service has: it would never be told."""
+    trained = {train.model for train in spec.trains}
+    watched = [one for one in spec.deployments if one.model in trained and one.name in spec.monitors]
+    segments = [
+        (f"deployments.{one.name}.monitor.segments[{index}]", name)
+        for one in watched
+        for index, name in enumerate(spec.monitors[one.name].segments)
+    ]
+    columns = {name for service in spec.services for name in _columns(service, spec)} if segments else set()
+    for field, name in segments:
+        if name not in columns:
+            raise InvalidInput(
+                f"no feature service has a column {name}, so it is not in the log of predictions",
+                field=field,
+                value=name,
+                rule="a feature of the model",
+                next_step=suggest(name, columns),
+            )
+
+
+def _columns(service: ServiceSpec, spec: ProjectSpec) -> list[str]:
+    requests, views = {each.name: each for each in spec.requests}, {each.name: each for each in spec.views}
+    return features.plan_columns([requests[name] for name in service.requests], [views[name] for name in service.views])
 
 
 def _require(named: Iterable[tuple[str, str]], known: set[str], what: str) -> None:
