@@ -68,7 +68,7 @@ def test_a_caller_is_told_of_their_own_project_and_a_stranger_of_no_name() -> No
     assert troubles.hindering("other", "eta") == ["other/eta keeps ending"]
     [general] = troubles.hindering("")
     assert "recent" not in general
-    assert troubles.counts() == {"child": 1, "disk": 0, "spool": 0, "store": 1}
+    assert troubles.counts() == {"child": 1, "disk": 0, "sealing": 0, "spool": 0, "store": 1, "stranger": 0}
 
 
 def test_a_full_disk_is_seen_before_a_row_is_refused(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_strangers_in_the_spool_are_told_and_stop_nothing(tmp_path: Path) -> Non
     spool = Spool(tmp_path)
     assert [key.stream for key in spool.streams] == ["late"]
     signs = list(spool_signs(spool, IdleSealer()))  # type: ignore[arg-type]
-    assert len(signs) == 6
+    assert [sign.kind for sign in signs] == ["stranger"] * 6
     assert not any(sign.is_in_the_way for sign in signs)
     spool.close()
 
@@ -114,7 +114,15 @@ def test_a_text_under_a_segment_s_name_is_kept(tmp_path: Path) -> None:
     spool = Spool(tmp_path)
     assert spool.kept_aside == ["flights/labels/late/000000000001.bad"]
     [sign] = spool_signs(spool, IdleSealer())  # type: ignore[arg-type]
-    assert sign.project == "flights"
+    assert (sign.kind, sign.project) == ("spool", "flights")
+    spool.close()
+
+
+def test_rows_that_wait_for_a_blob_store_are_no_rows_that_are_kept_aside(tmp_path: Path) -> None:
+    """Whoever stops the gateway over them keeps everybody from their answers, and finds nothing to salvage."""
+    spool, sealer = Spool(tmp_path), IdleSealer()
+    sealer.fails_for_s, sealer.failure = 61.0, "the disk is full"
+    assert [sign.kind for sign in spool_signs(spool, sealer)] == ["sealing"]  # type: ignore[arg-type]
     spool.close()
 
 

@@ -276,15 +276,23 @@ def test_a_feed_is_late_where_it_used_to_come_regularly(loop: Loop, importer: Im
 
 
 @pytest.mark.parametrize(
-    ("kind", "severity"),
-    [("child", "warning"), ("disk", "critical"), ("spool", "warning"), ("store", "critical")],
+    ("kind", "severity", "step"),
+    [
+        ("child", "warning", "roll back"),
+        ("disk", "critical", "free space"),
+        ("sealing", "warning", "tried again by itself"),
+        ("spool", "warning", "loopwright salvage"),
+        ("store", "critical", "fill the view"),
+        ("stranger", "warning", "take it away"),
+    ],
 )
-def test_a_gateway_s_trouble_is_told_until_it_says_no_more(serving: Loop, kind: str, severity: str) -> None:
+def test_a_gateway_s_trouble_is_told_until_it_says_no_more(serving: Loop, kind: str, severity: str, step: str) -> None:
     trouble = {"kind": kind, "message": "something is wrong", "since": serving.wall.at_us - SECOND_US}
     acknowledge(serving, troubles=[trouble, {**trouble, "project": "other"}])
     need = only(serving, "gateway")
     assert (need.severity, need.sentence) == (severity, "gateway gw_1: something is wrong")
     assert (need.event_at, need.recorded_at) == (None, trouble["since"])
+    assert step in need.next_step
     acknowledge(serving)
     assert needs(serving) == []
 

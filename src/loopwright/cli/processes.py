@@ -52,7 +52,7 @@ def status(project: str | None, as_json: bool) -> None:
         answered_by = (
             _in_project(need.command, project) or f"{found.caller.url}{page_of(need.shown_at, answer.project)}"
         )
-        click.echo(f"needs you: {need.severity}: {need.sentence} ({answered_by})")
+        click.echo(f"needs you: {need.severity}: {need.sentence}; {need.next_step} ({answered_by})")
     if not answer.needs:
         click.echo("nothing needs you")
 

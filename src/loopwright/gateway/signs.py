@@ -36,9 +36,9 @@ def spool_signs(spool: Spool, sealer: ChunkSealer) -> Iterator[Sign]:
         project = name.partition("/")[0]
         yield Sign("spool", f"{name} is kept aside: it holds rows that could not be sealed", project)
     for name in spool.strangers:
-        yield Sign("spool", f"{name} in the spool is no segment and is left alone")
+        yield Sign("stranger", f"{name} in the spool is no segment and is left alone")
     if sealer.fails_for_s > SEALING_FAILS_S:
-        yield Sign("spool", f"rows wait in the spool and cannot be sealed: {sealer.failure}")
+        yield Sign("sealing", f"rows wait in the spool and cannot be sealed: {sealer.failure}")
 
 
 class StoreWatch:

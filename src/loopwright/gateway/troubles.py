@@ -12,13 +12,15 @@ from loopwright.kernel.clock import Clock
 from loopwright.serving import Trouble
 
 log = logging.getLogger("loopwright.gateway")
-Kind = Literal["child", "disk", "spool", "store"]
-KINDS: tuple[Kind, ...] = ("child", "disk", "spool", "store")
+Kind = Literal["child", "disk", "sealing", "spool", "store", "stranger"]
+KINDS: tuple[Kind, ...] = ("child", "disk", "sealing", "spool", "store", "stranger")
 _IN_GENERAL: dict[Kind, str] = {
     "child": "the process of a model keeps ending",
     "disk": "the disk takes no rows",
-    "spool": "rows wait to be sealed",
+    "sealing": "rows wait to be sealed",
+    "spool": "rows could not be sealed",
     "store": "an online store has lost its rows or was never filled",
+    "stranger": "a file lies in the spool that is none of its own",
 }
 """What somebody is told who may not know whose deployment it is."""
 

@@ -30,8 +30,10 @@ from loopwright.store.work import kind_of
 _MENDS = {
     "child": "deploy another version, or roll back",
     "disk": "free space, or give its folder back to it",
+    "sealing": "correct the cause; it is tried again by itself, and no row is lost meanwhile",
     "spool": "stop it, loopwright salvage, start it again",
     "store": "fill the view: loopwright call features.start_materialize view=…",
+    "stranger": "look whose file it is, and take it away",
 }
 """What a person does about a gateway's trouble."""
 _JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}

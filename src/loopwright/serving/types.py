@@ -294,12 +294,13 @@ def candidate_of(release: Release) -> Variant | None:
 class Trouble(msgspec.Struct, frozen=True):
     """What a gateway cannot mend by itself: it goes on, and a person should look.
 
-    ``kind`` is ``disk`` (it takes no rows, or hardly any room is left), ``spool`` (rows that could not be sealed are
-    kept aside), ``store`` (an online store lost its rows or was never filled) or ``child`` (the process of a model ends
-    again and again). ``project`` is empty where it concerns every project; ``since`` is wall time, microseconds UTC.
+    ``kind`` is ``disk`` (it takes no rows, or hardly any room is left), ``sealing`` (rows wait for a blob store or a
+    server), ``spool`` (rows that could not be sealed are kept aside), ``stranger`` (a file in the spool is none of its
+    own), ``store`` (an online store lost its rows or was never filled) or ``child`` (the process of a model ends again
+    and again). ``project`` is empty where it concerns every project; ``since`` is wall time, microseconds UTC.
     """
 
-    kind: Literal["child", "disk", "spool", "store"]
+    kind: Literal["child", "disk", "sealing", "spool", "store", "stranger"]
     message: str
     since: int
     project: str = ""
