@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
+from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, Dispatcher
 from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied
 from loopwright.kernel.lanes import LANES
+from loopwright.kernel.verbs import Role
 from loopwright.store import jobs, sql
 from loopwright.store.jobs import LEASE_US, MOST_FAILURES
 from loopwright.store.types import HeldJob, Job, JobLease
@@ -332,6 +333,19 @@ def test_what_waits_is_cancelled_at_once(dispatcher: Dispatcher, claim: Claim, c
     assert ended(call) == ["jobs.cancelled"]
     assert call("jobs.retry", job_id="job_a").state == "queued"
     assert claim()
+
+
+def test_what_rules_rest_on_an_approver_cancels(
+    dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]
+) -> None:
+    """Else an editor who may not loosen a monitor has no window of it measured."""
+    monkeypatch.setitem(KINDS, "x.duty", JobKind("x.duty", Work, is_duty=True))
+    start(dispatcher, "job_a", kind="x.duty")
+    ed, ana = (Actor(f"person:{role.value}", {"flights": role}) for role in (Role.EDITOR, Role.APPROVER))
+    with pytest.raises(PermissionDenied, match=r"may not cancel x\.duty"):
+        dispatcher.call("jobs.cancel", {"job_id": "job_a"}, actor=ed, project="flights")
+    assert call("jobs.get", job_id="job_a").state == "queued"
+    assert dispatcher.call("jobs.cancel", {"job_id": "job_a"}, actor=ana, project="flights").state == "cancelled"
 
 
 def test_what_is_under_way_is_cancelled_by_its_worker(

@@ -34,7 +34,7 @@ class Belongings(msgspec.Struct, frozen=True):
     rows: dict[str, int]
 
 
-@job_kind("loop.forget_project", lane="work")
+@job_kind("loop.forget_project", lane="work", is_duty=True)
 class ForgetProject(Work, frozen=True):
     """The rows of a deleted project are to be removed."""
 
@@ -62,7 +62,7 @@ class DeletionPlan(msgspec.Struct, frozen=True):
     made_of_it: list[str]
 
 
-@job_kind("loop.forget_deleted", lane="upkeep")
+@job_kind("loop.forget_deleted", lane="upkeep", is_duty=True)
 class ForgetDeleted(Work, frozen=True):
     """Rows that belonged to deleted things are to be removed."""
 

@@ -172,7 +172,7 @@ class SpanPart(msgspec.Struct, frozen=True):
     predictions: dict[str, int]
 
 
-@job_kind("monitoring.evaluate_window")
+@job_kind("monitoring.evaluate_window", is_duty=True)
 class EvaluateWindow(Work, frozen=True):
     """Measure one window: as it closes, or again once its labels have matured."""
 
@@ -216,7 +216,7 @@ class CountableChunk(msgspec.Struct, frozen=True):
     reference: Digest
 
 
-@job_kind("monitoring.deliver_alert", lane="looks")
+@job_kind("monitoring.deliver_alert", lane="looks", is_duty=True)
 class DeliverAlert(Work, frozen=True):
     """Tell one channel of a change of an incident."""
 

@@ -209,7 +209,7 @@ class Look(msgspec.Struct, frozen=True):
     event_at: int
 
 
-@job_kind("serving.judge_step", lane="looks")
+@job_kind("serving.judge_step", lane="looks", is_duty=True)
 class JudgeLook(Work, frozen=True):
     """What the job that judges a step is told: releases from ``release`` on, event times in ``[start_at, end_at]``."""
 

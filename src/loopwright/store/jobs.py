@@ -9,7 +9,7 @@ from typing import Any
 
 from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, TooBusy
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, TooBusy
 from loopwright.kernel.lanes import LANES, Lane
 from loopwright.kernel.states import check_change
 from loopwright.kernel.verbs import Count, Role, query, verb
@@ -205,9 +205,17 @@ def fail(tx: Tx, *, job_id: str, worker: str, error: dict[str, Any], may_retry: 
 def cancel(tx: Tx, *, job_id: str, reason: str = "") -> Job:
     """End a job: one that waits at once, one that is under way as soon as its worker hears of it.
 
-    Cancelling twice is once.
+    Cancelling twice is once. What rules and alarms rest on, as the measuring of a window, an approver cancels.
     """
     job = get(tx, job_id=job_id)
+    if kind_named(job.kind).is_duty and tx.role in (Role.VIEWER, Role.EDITOR):
+        raise PermissionDenied(
+            f"{tx.actor} may not cancel {job.kind} in {tx.project}",
+            field="role",
+            value=tx.role.value,
+            rule="at least approver: a rule, an alarm or an erasure rests on it",
+            next_step="ask an approver",
+        )
     if job.state == "cancelled" or job.cancel_reason is not None:
         return job
     if job.state == "queued":

@@ -44,6 +44,7 @@ class JobKind(msgspec.Struct, frozen=True):
         needs_person: Whether its failure needs somebody, as an incident and in ``loop.attention``; False where whoever
             started it waits for the answer, and where another row tells of it, as an execution does.
         powers: What its jobs may do that nobody else does.
+        is_duty: Whether a rule, an alarm or an erasure rests on its being done: only an approver cancels it.
     """
 
     name: str
@@ -54,6 +55,7 @@ class JobKind(msgspec.Struct, frozen=True):
     keep_days: int | None = 30
     needs_person: bool = True
     powers: frozenset[Power] = frozenset()
+    is_duty: bool = False
 
 
 W = TypeVar("W", bound=Work)
