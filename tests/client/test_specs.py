@@ -140,6 +140,7 @@ def test_the_same_files_make_the_same_spec(folder: Path) -> None:
             'request.select("town",',
             r"asked failed on an empty frame.*town.*field: \w+\.py:[0-9]+; next: mend",
         ),
+        ("data/trips.parquet", "data/trip.parquet", "trip.parquet, and no such file is here; next: correct the path"),
         ('env="requirements.lock"', 'env="requirement.lock"', "no such file; field: env"),
         ("tell(load(start))", "tell(load())", "step load is called wrongly"),
     ],

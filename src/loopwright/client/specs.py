@@ -206,7 +206,7 @@ def _dry_run(
             f"the columns that {request_features.name} makes cannot be found by a dry run",
             field="outputs",
             rule=f"a dry run reads the columns of {_place(read)}",
-            next_step=hint,
+            next_step=hint if read is None or read.spec.source.is_sent else f"correct the path, or name them: {hint}",
         )
     try:
         made = request_features.function(pl.DataFrame(schema={name: schema[name] for name in request_features.inputs}))
