@@ -14,6 +14,7 @@ from starlette.requests import Request as HttpRequest
 
 from loopwright.client import caller as client_caller
 from loopwright.client.caller import HttpCaller
+from loopwright.config import load_settings
 from loopwright.gateway.log import sealing, segments, spool
 from loopwright.governance import Dispatcher, check_permission, find_verb
 from loopwright.kernel import clock
@@ -105,10 +106,7 @@ class Server:
             simulation=life.simulation, database=database, dispatcher=dispatcher, signal=CommitSignal(database)
         )
         parts.gatekeeper = Gatekeeper(dispatcher, SERVICE_TOKEN, is_open=True)
-        parts.blobs, parts.settings = (
-            open_blob_store(str(self._folder / "blobs")),
-            SimpleNamespace(state_dir=self._folder),
-        )
+        parts.blobs, parts.settings = open_blob_store(str(self._folder / "blobs")), load_settings(self._folder)
         parts.reactor = self.reactor = Reactor(dispatcher)
         Background(parts).start()
         life.answers = lambda request: answer_verb(parts, request)

@@ -8,6 +8,7 @@ import msgspec
 import polars as pl
 import pytest
 
+from loopwright.config import load_settings
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import DAY_US, MINUTE_US
 from loopwright.kernel.documents import to_builtins
@@ -168,7 +169,7 @@ def test_rows_of_a_closed_project_go_when_they_are_as_old_as_was_declared(loop: 
     parts: Any = SimpleNamespace(
         database=loop.dispatcher.database,
         dispatcher=loop.dispatcher,
-        settings=SimpleNamespace(state_dir=tmp_path),
+        settings=load_settings(tmp_path),
     )
     server = Background(parts)
     loop("loop.close_project", reason="the desk moved on")
