@@ -50,6 +50,7 @@ LEFT_OUT = {
     "loop.delete_project": "of a closed project, in which no other verb is taken",
     "loop.start_evaluation": "starts a job, as loop.start_export does",
     "loop.note_restored": "of a database that nobody is on yet",
+    "loop.finish_skew_audit": "of a running job alone",
     "loop.start_replay": "starts a job, as loop.start_export does",
 }
 """Verbs that change something and are not called here, and why."""

@@ -23,8 +23,13 @@ def example(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("play")
 
 
-def test_held_out_and_served_agree_where_training_waits_for_labels(example: Any, caller: HttpCaller) -> None:
-    remote = apply_file(EXAMPLE / "late.py", caller)
+def test_held_out_and_served_agree_where_training_waits_for_labels(
+    example: Any, caller: HttpCaller, tmp_path: Path
+) -> None:
+    declared = (EXAMPLE / "late.py").read_text()
+    audited = declared.replace('p.deployment("fraud",', 'p.deployment("fraud", monitor=lw.Monitor(audit="4d"),')
+    (tmp_path / "late.py").write_text(audited)
+    remote = apply_file(tmp_path / "late.py", caller)
     serve_days = 12
     rows = example.claims(example.LEARN_DAYS + serve_days)
     played = example.play(remote, rows, serve_days)
@@ -38,6 +43,16 @@ def test_held_out_and_served_agree_where_training_waits_for_labels(example: Any,
     assert abs(played.held_out.auc - played.served.auc) <= math.hypot(*widths) / 2
     # Judged by the newest rows that have a label, the same recipe looks like another.
     assert played.hasty_held_out.high < played.held_out.low
+
+    # Outcomes are told at the end of the day on which they became known, so what was served did not know them yet: the
+    # audit says so, and of nothing else.
+    audits = [event.payload for event in remote.call("audit.list", type_prefix="loop.skew_audited")]
+    assert sum(audit["rows"] for audit in audits) > 20
+    found = [feature for audit in audits for feature in audit["features"]]
+    assert {(feature["column"], feature["cause"]) for feature in found} == {("broker_fraud_share_365d", "late")}
+    assert all(0 < feature["by_us"] <= DAY_US for feature in found)
+    (incident,) = remote.call("monitoring.incidents", kind="skew")
+    assert "it did not know yet what had become known up to" in incident.title
 
     # What became known late is what the dataset says now, and nothing else changed.
     stored = remote.dataset("claims").read().sort("claim_id")

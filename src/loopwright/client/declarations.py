@@ -202,6 +202,7 @@ def Monitor(  # noqa: N802
     threshold: float = 0.5,
     decay: float = 0.03,
     channels: Sequence[str] = (),
+    audit: str = "0s",
 ) -> MonitorSpec:
     """Say what to watch: windows of ``every``, drift above ``above``, quality over ``span``, ``value`` in ``unit``.
 
@@ -223,6 +224,8 @@ def Monitor(  # noqa: N802
         threshold: Score from which on the answer is yes, for ``value``.
         decay: How much worse than held out quality may certainly be.
         channels: Who hears of incidents: ``"log"``, ``"webhook:https://..."``.
+        audit: After each such stretch some rows that were served are computed again from the datasets; features that
+            are not equal to the bit are an incident which names the suspected cause. ``"0s"`` for never.
     """
     return MonitorSpec(
         every_us=parse_duration(every, "every"),
@@ -242,4 +245,5 @@ def Monitor(  # noqa: N802
         threshold=threshold,
         decay=decay,
         channels=list(channels),
+        audit_us=parse_duration(audit, "audit"),
     )

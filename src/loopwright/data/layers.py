@@ -227,6 +227,16 @@ def is_own(name: str) -> bool:
     return name in _OWN or name.startswith((KNOWN, SUPERSEDED, NEW))
 
 
+def is_moment(name: str) -> bool:
+    """Say whether a column of stages tells when a value became known, or when the one after it did."""
+    return name.startswith((KNOWN, SUPERSEDED))
+
+
+def is_known(name: str) -> bool:
+    """Say whether a column of stages tells when a value became known."""
+    return name.startswith(KNOWN)
+
+
 def hidden(columns: Collection[str], there: Collection[str]) -> list[str]:
     """Return the names that stages have beside these columns, as far as they are there."""
     names = [STAGE, *(prefix + name for name in columns for prefix in (KNOWN, SUPERSEDED))]

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from loopwright.features.requests import RunRequest, request_runner
     from loopwright.features.served import serve_features
     from loopwright.features.skew import SkewReport, compare_served
+    from loopwright.features.skew_causes import tell_skew
     from loopwright.features.training_rows import TrainingSet
 
 __getattr__ = later(
@@ -73,6 +74,7 @@ __getattr__ = later(
         "requests": ("RunRequest", "request_runner"),
         "served": ("serve_features",),
         "skew": ("SkewReport", "compare_served"),
+        "skew_causes": ("tell_skew",),
         "training_rows": ("TrainingSet",),
     },
     ("columns", "jobs", "requests", "skew"),
@@ -143,6 +145,7 @@ __all__ = [
     "serve_features",
     "skew",
     "start_materialize",
+    "tell_skew",
     "training_set",
     "training_sets",
     "typed_frame",

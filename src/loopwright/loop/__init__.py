@@ -6,7 +6,19 @@ What plays and measures a stretch of history loads Polars, so it is imported onl
 from typing import TYPE_CHECKING
 
 from loopwright.kernel.doors import later
-from loopwright.loop import apply, attention, exports, fills, ledgers, reactions, status, suggesting, verifying, why
+from loopwright.loop import (
+    apply,
+    attention,
+    audits,
+    exports,
+    fills,
+    ledgers,
+    reactions,
+    status,
+    suggesting,
+    verifying,
+    why,
+)
 from loopwright.loop.attention import Attention, find_needs
 from loopwright.loop.backtest import backtests
 from loopwright.loop.backtest.backtests import get_backtest, list_backtests, start_backtest
@@ -29,6 +41,7 @@ from loopwright.loop.events import (
     Restored,
     RetrainChanged,
     RetrainStarted,
+    SkewAudited,
     TimerFailed,
     Trained,
 )
@@ -104,6 +117,7 @@ __all__ = [
     "RetrainSpec",
     "RetrainStarted",
     "Scope",
+    "SkewAudited",
     "Stream",
     "TimerFailed",
     "TrainSpec",
@@ -112,6 +126,7 @@ __all__ = [
     "advance",
     "apply",
     "attention",
+    "audits",
     "backtests",
     "commands",
     "deletion",

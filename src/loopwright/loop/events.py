@@ -1,5 +1,7 @@
 """What the events of the loop tell: applied projects, trainings, retrains, backtests, what failed behind the scenes."""
 
+from typing import Any
+
 from loopwright.kernel.events import Facts, event
 
 
@@ -24,6 +26,21 @@ class ExportStarted(Facts, frozen=True):
     start_at: int
     end_at: int
     features: bool
+
+
+@event("loop.skew_audited")
+class SkewAudited(Facts, frozen=True):
+    """Of rows served in ``[start_at, until)`` some were computed again from the datasets.
+
+    ``features`` say of each that is not equal how many rows, and the suspected cause.
+    """
+
+    deployment: str
+    start_at: int
+    until: int
+    rows: int
+    unequal_rows: int
+    features: list[dict[str, Any]]
 
 
 @event("loop.restored")

@@ -6,15 +6,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from loopwright import data, registry, serving
 from loopwright.data import read, reading
-from loopwright.features import FeaturePlan, RequestSpec, SkewReport, compare_served, freeze_training_set, online
+from loopwright.features import (
+    FeaturePlan,
+    RequestSpec,
+    SkewReport,
+    compare_served,
+    freeze_training_set,
+    online,
+    tell_skew,
+)
 from loopwright.governance import projects
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import (
+    audits,
     batch_scores,  # noqa: F401 - a job in a file of its own
     feeding,  # noqa: F401 - another
     recompute,
@@ -92,7 +102,28 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
 
     Rows scored in a batch brought their features with them and are left out.
     """
-    return _audit_skew(context, args)
+    if not args.is_due:
+        return _audit_skew(context, args)
+    assert args.start_at is not None
+    assert args.end_at is not None
+    until = min(args.end_at, _held_until(context, args.deployment))
+    if until <= args.start_at:
+        return {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": args.start_at}
+    try:
+        found = _audit_skew(context, msgspec.structs.replace(args, end_at=until))
+    except _NothingToCompare:
+        return {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": until}
+    context.call(
+        audits.finish_skew_audit, deployment=args.deployment, start_at=args.start_at, until=until, report=found
+    )
+    return {**found, "until": until}
+
+
+def _held_until(context: JobContext, deployment: str) -> int:
+    """Return until when the datasets behind what serves hold what was known: the time of their last import."""
+    release = context.call(serving.get_release, deployment=deployment)
+    names = {dataset.name for plan in release.plans.values() for dataset in plan.datasets}
+    return min((context.call(data.versions.get_version, dataset=name).event_at for name in names), default=0)
 
 
 def _audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
@@ -101,11 +132,14 @@ def _audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
     rows = predictions.latest(_scan(context, args, _chunks(context, args)).filter(is_looked_up)).collect()
     sample = rows.sample(min(args.rows, rows.height), seed=0) if rows.height else rows
     reports = [_compare(context, *alike) for alike in _by_plan(context, args.deployment, sample)]
+    causes = [skew for report in reports for skew in report.features]
     return {
         "rows": sum(report.rows for report in reports),
         "unequal_rows": sum(report.unequal_rows for report in reports),
         "unmatched_rows": sum(report.unmatched_rows for report in reports),
         "first": [to_builtins(one) for report in reports for one in report.first][:20],
+        "features": [{**to_builtins(skew), "told": skew.tell()} for skew in causes],
+        "told": tell_skew(causes),
     }
 
 

@@ -6,7 +6,7 @@ from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import fills, label_feed, promote, retrain, sql
+from loopwright.loop import audits, fills, label_feed, promote, retrain, sql
 from loopwright.loop.attention import LASTING
 from loopwright.loop.backtest import backtests
 from loopwright.loop.engine.reactor import reaction
@@ -252,6 +252,12 @@ def end_retrain(tx: Tx, event: Event, retired: serving.Retired) -> None:
 def follow_rollback(tx: Tx, event: Event, rolled_back: serving.RolledBack) -> None:
     """A rollback moves the champion alias back to the version that serves again."""
     promote.set_champion(tx, rolled_back.deployment, rolled_back.version, event.reason)
+
+
+@reaction(monitoring.WindowClosed)
+def audit_what_was_served(tx: Tx, event: Event, window: monitoring.WindowClosed) -> None:
+    """A window that ends a stretch which its monitor has audited starts the audit."""
+    audits.start_due(tx, window)
 
 
 @reaction(monitoring.WindowClosed, monitoring.WindowSettled)

@@ -218,12 +218,13 @@ class Export(Work, frozen=True):
 
 @job_kind("loop.audit_skew", needs_person=False)
 class AuditSkew(Work, frozen=True):
-    """Compute so many served rows again; see ``start_skew_audit``."""
+    """Compute so many served rows again; see ``start_skew_audit``. One that is due was asked for by a monitor."""
 
     deployment: str
     rows: int
     start_at: int | None
     end_at: int | None
+    is_due: bool = False
 
 
 class Scope(msgspec.Struct, frozen=True):

@@ -236,6 +236,9 @@ def _check_stretches(spec: MonitorSpec) -> None:
     if spec.span_us < spec.every_us or min(spec.label_lag_us, spec.grace_us) < 0 or spec.persist < 1:
         rule = "span at least every; label_lag and grace not negative; persist at least 1"
         raise InvalidInput("these stretches do not fit", field="span", value=spec.span_us / HOUR_US, rule=rule)
+    if spec.audit_us and spec.audit_us < spec.every_us:
+        rule = f"0s for never, else at least a window: {format_duration(spec.every_us)}"
+        raise InvalidInput("audits come with windows", field="audit", value=format_duration(spec.audit_us), rule=rule)
     for field, stretch_us in (("span", spec.span_us), ("over", spec.over_us)):
         if stretch_us > MOST_PARTS * spec.every_us:
             raise InvalidInput(

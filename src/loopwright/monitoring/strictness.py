@@ -46,6 +46,9 @@ def _lists(before: MonitorSpec, after: MonitorSpec) -> Iterator[Weaker]:
     for field, words in _LISTS:
         if gone := sorted({*getattr(before, field)} - {*getattr(after, field)}):
             yield Weaker(field, f"{field}: {words} {', '.join(gone)}")
+    if before.audit_us and not 0 < after.audit_us <= before.audit_us:
+        now = format_duration(after.audit_us) if after.audit_us else "never"
+        yield loosening.changed("audit", format_duration(before.audit_us), now)
     if ignored := sorted({*after.ignore} - {*before.ignore}):
         yield Weaker("ignore", f"ignore: no drift is told of {', '.join(ignored)}")
 

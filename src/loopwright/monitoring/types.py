@@ -20,7 +20,8 @@ class MonitorSpec(msgspec.Struct, frozen=True):
     true_negative, false_negative (classification at ``threshold``), in ``unit``. ``ignore`` names columns whose
     distance means nothing. ``decay`` is how much worse than held out quality may become: absolute for metrics where
     more is better, a share of the held-out error otherwise. ``channels`` hear of incidents: ``log``, or
-    ``webhook:https://...``.
+    ``webhook:https://...``. Each ``audit_us`` of event time served features are compared with the datasets, never if
+    it is 0.
     """
 
     every_us: int
@@ -40,6 +41,7 @@ class MonitorSpec(msgspec.Struct, frozen=True):
     threshold: float = 0.5
     decay: float = 0.03
     channels: list[str] = []
+    audit_us: int = 0
 
 
 class DecayLimit(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ def narrow_spec(spec: ProjectSpec, deployment: str) -> ProjectSpec:
         trains=trains,
         deployments=[played],
         monitors={
-            name: msgspec.structs.replace(each, channels=[])
+            name: msgspec.structs.replace(each, channels=[], audit_us=0)
             for name, each in spec.monitors.items()
             if name == deployment
         },

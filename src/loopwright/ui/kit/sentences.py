@@ -116,6 +116,10 @@ SENTENCES = dict(
         ),
         _tell(loop.Deleted, lambda facts: f"deleted{_with_parts(facts.parts)}"),
         _says(loop.Restored, "platform restored from a backup"),
+        _tell(
+            loop.SkewAudited,
+            lambda facts: f"{number(facts.unequal_rows)} of {number(facts.rows)} served rows differ from the datasets",
+        ),
         _says(loop.ExportStarted, "predictions are written out"),
         _tell(loop.EvaluationStarted, lambda facts: f"measuring of v{facts.version} started"),
         _tell(
