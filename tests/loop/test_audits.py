@@ -51,8 +51,10 @@ def test_differences_are_an_incident_until_an_audit_finds_none(serving: Loop) ->
     assert incident.needs_person
     finish(serving, 0, DAY_US, unequal=4)  # a job that is done again tells nothing anew
     assert serving("monitoring.incidents", kind="skew")[0].alerts == 1
+    assert serving.service("loop.find_skews", model="late") == (True, [incident.title])
     finish(serving, DAY_US, 2 * DAY_US, unequal=0)
     assert serving("monitoring.incidents", kind="skew")[0].state == "resolved"
+    assert serving.service("loop.find_skews", model="late") == (True, [])
 
 
 def test_auditing_less_often_loosens_a_monitor() -> None:

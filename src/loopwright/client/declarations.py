@@ -100,6 +100,11 @@ class gate:  # noqa: N801
         """No dataset version behind the training set is quarantined."""
         return GateSpec("data_checks", {})
 
+    @staticmethod
+    def no_skew() -> GateSpec:
+        """Ask that no audit found served features otherwise than the datasets say: see ``Monitor(audit=…)``."""
+        return GateSpec("no_skew", {})
+
 
 class when:  # noqa: N801
     """Triggers of a retrain."""

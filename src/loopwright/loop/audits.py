@@ -12,7 +12,7 @@ from loopwright import monitoring, serving
 from loopwright.governance import audit
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.events import event_type
-from loopwright.kernel.verbs import verb
+from loopwright.kernel.verbs import query, verb
 from loopwright.loop.events import SkewAudited
 from loopwright.loop.types import AuditSkew
 from loopwright.monitoring import Incident
@@ -46,6 +46,15 @@ def start_due(tx: Tx, window: monitoring.WindowClosed) -> None:
 def _audited_until(tx: Tx, ref: str, otherwise: int) -> int:
     last = audit.list_events(tx, limit=1, ref=ref, type_prefix=event_type(SkewAudited))
     return last[0].read(SkewAudited).until if last else otherwise
+
+
+@query("loop.find_skews", internal=True)
+def find_skews(tx: Tx, *, model: str) -> tuple[bool, list[str]]:
+    """Say whether what a model's deployments served was audited, and what was found that nobody mended."""
+    refs = [tx.ref("deployment", one.spec.name) for one in serving.list_deployments(tx, model=model)]
+    live = [one for ref in refs for one in monitoring.incidents(tx, subject=ref, kind=KIND)]
+    is_audited = any(audit.list_events(tx, limit=1, ref=ref, type_prefix=event_type(SkewAudited)) for ref in refs)
+    return is_audited, [incident.title for incident in live if incident.state != "resolved"]
 
 
 @verb("loop.finish_skew_audit", changes=Incident, internal=True)

@@ -113,7 +113,8 @@ class Evidence(msgspec.Struct, frozen=True):
     ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's;
     None is not known, as of a model trained elsewhere, whose data is not known either (``is_data_known``).
     ``quarantined`` are newest versions of datasets, in whose place older ones were read; ``released`` are versions with
-    rows in what was read that a person let pass although checks failed.
+    rows in what was read that a person let pass although checks failed. ``skews`` are what audits of the model's
+    deployments found and nobody mended; ``is_audited`` says that there was one.
     """
 
     model: str
@@ -130,6 +131,8 @@ class Evidence(msgspec.Struct, frozen=True):
     evaluation: str = ""
     released: list[str] = []
     is_data_known: bool = True
+    skews: list[str] = []
+    is_audited: bool = False
 
 
 class GateResult(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from loopwright.features import TrainingSetVersion
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.refs import parse_ref
+from loopwright.loop import audits
 from loopwright.registry import Evidence, GateReport, GateSpec, ModelVersion, SavedModel, run_gates
 from loopwright.store.work import ProjectCaller
 
@@ -42,6 +43,7 @@ def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Do
         facts["champion_overlap_rows"] = _overlap(facts["champion_overlap_rows"], champion, measured_on)
     trained_on = _datasets(context, version)
     datasets = {**trained_on, **measured_on.spec.dataset_versions}
+    is_audited, skews = context.call(audits.find_skews, model=version.model)
     return Evidence(
         model=version.model,
         version=version.version,
@@ -49,6 +51,8 @@ def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Do
         quarantined=_quarantined(context, datasets),
         released=_released(context, {*trained_on.items(), *measured_on.spec.dataset_versions.items()}),
         is_data_known=bool(trained_on),
+        skews=skews,
+        is_audited=is_audited,
         evaluation=rows["ref"],
         **facts,
     )

@@ -14,6 +14,7 @@ add_built_in(
         "beats_champion": "loopwright.registry.gates.beats_champion:beats_champion",
         "latency": "loopwright.registry.gates.latency:latency",
         "data_checks": "loopwright.registry.gates.data_checks:data_checks",
+        "no_skew": "loopwright.registry.gates.no_skew:no_skew",
     },
 )
 
