@@ -23,7 +23,7 @@ def due(loop: Loop) -> list[Any]:
 
 def finish(loop: Loop, start_at: int, until: int, unequal: int) -> None:
     found = {"rows": 100, "unequal_rows": unequal, "features": [FEATURE] if unequal else [], "told": "it came late"}
-    loop.service("loop.finish_skew_audit", deployment="late", start_at=start_at, until=until, report=found)
+    loop.service("loop.finish_skew_audit", deployment="late", start_at=start_at, until=until, found=found)
 
 
 def test_an_audit_starts_with_the_window_that_ends_its_stretch_and_where_the_last_one_ended(serving: Loop) -> None:

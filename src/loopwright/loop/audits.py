@@ -6,7 +6,6 @@ as the datasets reach by then; what they do not hold yet waits for the next one.
 """
 
 from contextlib import suppress
-from typing import Any
 
 from loopwright import monitoring, serving
 from loopwright.governance import audit
@@ -14,7 +13,7 @@ from loopwright.kernel.errors import NotFound
 from loopwright.kernel.events import event_type
 from loopwright.kernel.verbs import query, verb
 from loopwright.loop.events import SkewAudited
-from loopwright.loop.types import AuditSkew
+from loopwright.loop.types import AuditSkew, SkewFound
 from loopwright.monitoring import Incident
 from loopwright.store import jobs
 from loopwright.store.tx import Tx
@@ -58,13 +57,13 @@ def find_skews(tx: Tx, *, model: str) -> tuple[bool, list[str]]:
 
 
 @verb("loop.finish_skew_audit", changes=Incident, internal=True)
-def finish_skew_audit(tx: Tx, *, deployment: str, start_at: int, until: int, report: dict[str, Any]) -> None:
+def finish_skew_audit(tx: Tx, *, deployment: str, start_at: int, until: int, found: SkewFound) -> None:
     """Tell what an audit that was due found of the rows served in ``[start_at, until)``."""
     subject = tx.ref("deployment", deployment)
-    facts = SkewAudited(deployment, start_at, until, report["rows"], report["unequal_rows"], report["features"])
+    facts = SkewAudited(deployment, start_at, until, found.rows, found.unequal_rows, found.features)
     tx.emit(facts, subject)
     if facts.unequal_rows:
-        message = f"{facts.unequal_rows} of {facts.rows} served rows are not what the datasets say: {report['told']}"
+        message = f"{facts.unequal_rows} of {facts.rows} served rows are not what the datasets say: {found.told}"
         monitoring.raise_alert(
             tx,
             subject=subject,

@@ -21,7 +21,7 @@ from loopwright.features import (
     tell_skew,
 )
 from loopwright.governance import projects
-from loopwright.kernel.documents import to_builtins
+from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import InvalidInput, StepFailed
 from loopwright.loop import (
     audits,
@@ -43,6 +43,7 @@ from loopwright.loop.types import (
     MakeClosingTable,
     PlayBacktest,
     ReplayPrediction,
+    SkewFound,
     TidyOnline,
 )
 from loopwright.pipelines import PipelineContext
@@ -113,9 +114,8 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
         found = _audit_skew(context, msgspec.structs.replace(args, end_at=until))
     except _NothingToCompare:
         return {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": until}
-    context.call(
-        audits.finish_skew_audit, deployment=args.deployment, start_at=args.start_at, until=until, report=found
-    )
+    told = convert(found, SkewFound)
+    context.call(audits.finish_skew_audit, deployment=args.deployment, start_at=args.start_at, until=until, found=told)
     return {**found, "until": until}
 
 

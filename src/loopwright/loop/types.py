@@ -227,6 +227,15 @@ class AuditSkew(Work, frozen=True):
     is_due: bool = False
 
 
+class SkewFound(msgspec.Struct, frozen=True):
+    """What an audit found: rows that were compared and that differ, and what is told of each feature and of all."""
+
+    rows: int
+    unequal_rows: int
+    features: list[dict[str, Any]]
+    told: str
+
+
 class Scope(msgspec.Struct, frozen=True):
     """What a closing table is about.
 
