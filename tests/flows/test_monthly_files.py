@@ -3,12 +3,14 @@
 One month is corrected, one is poisoned and caught by checks that the months before suggested, one is taken back.
 """
 
+import html
 import math
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import polars as pl
 import pytest
 
@@ -163,19 +165,20 @@ def correct(p: Remote, folder: Path, told: pl.DataFrame) -> pl.DataFrame:
 
 def stop_what_is_poisoned(p: Remote, caller: HttpCaller, folder: Path) -> None:
     """Take the checks over that what came suggests, as a person would paste them: metres are no miles."""
-    suggested = [
-        f"{one.code}  # {one.why}".replace("  #", ",  #") for one in p.dataset("flights").suggest_checks() if one.check
-    ]
+    found = p.dataset("flights").suggest_checks()
+    page = html.unescape(httpx.get(f"{caller.url}/p/year/data/flights").text)
+    assert all(one.code in page for one in found)
+    suggested = [f"{one.code},  # {one.why}" for one in found if one.check]
     assert any("'carrier'" in code and "is_in" in code for code in suggested)
     p = declare(folder, caller, suggested)
     dataset = p.dataset("flights")
     whole = pl.col("distance") * 1000
     poisoned = MONTHS[11].with_columns(whole, *UNKNOWN)
-    found = came(dataset.append(written(poisoned, folder / "metres.csv", DIALECTS[2])))
-    assert found.state == "quarantined"
-    assert "distance between" in found.message
-    found = came(dataset.append(written(MONTHS[11].with_columns(UNKNOWN), folder / "11.csv", DIALECTS[2])))
-    assert found.state == "ready", found.message
+    stopped = came(dataset.append(written(poisoned, folder / "metres.csv", DIALECTS[2])))
+    assert stopped.state == "quarantined"
+    assert "distance between" in stopped.message
+    right = came(dataset.append(written(MONTHS[11].with_columns(UNKNOWN), folder / "11.csv", DIALECTS[2])))
+    assert right.state == "ready", right.message
 
 
 def take_back(p: Remote, folder: Path, columns: list[str]) -> None:

@@ -20,7 +20,7 @@ _MOST_VALUES = 30
 """Different values of a column that may be all there are."""
 _ROWS_A_VALUE = 20
 _NEW_VALUES = 0.01
-"""Share of the rows in which values that were not seen are let pass."""
+"""Share of the rows in which values that were not seen, and gaps, are let pass."""
 
 
 def suggest(spec: DatasetSpec, version: DatasetVersion, profile: Profile) -> list[Suggestion]:
@@ -66,8 +66,10 @@ def _of_column(
     if not missing:
         found.append(_suggestion(declarations.not_null(name), f"none of {column.rows:,} values is missing"))
     elif name not in moments:
-        share = f"{column.missing:.1%} of {column.rows:,} values are missing"
-        found.append(_suggestion(declarations.usual(name, "missing", severity="warn"), share))
+        few = column.missing <= _NEW_VALUES / 2
+        rare = declarations.not_null(name, most_share=_NEW_VALUES)
+        check = rare if few else declarations.usual(name, "missing", severity="warn")
+        found.append(_suggestion(check, f"{missing:,} of {column.rows:,} values are missing"))
     if is_private or not column.count or name in moments:
         return found
     different = column.distinct_estimate

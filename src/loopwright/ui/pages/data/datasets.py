@@ -4,10 +4,11 @@ import re
 from contextlib import suppress
 
 from loopwright import data, features
-from loopwright.data import DatasetVersion, Diff, SourceSpec
+from loopwright.data import DatasetVersion, Diff, SourceSpec, Suggestion
 from loopwright.governance import lineage
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.loop import suggesting
 from loopwright.store import jobs
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
@@ -52,8 +53,11 @@ def _written(source: SourceSpec) -> list[tuple[str, str]]:
 
 
 def show_dataset(ask: Ask) -> View:
-    """Return the versions of a dataset, newest first."""
+    """Return the versions of a dataset, newest first, and the checks that its rows suggest."""
     name = ask.part("dataset")
+    suggestions: list[Suggestion] = []
+    with suppress(LoopwrightError):  # there is no version yet, or no profile any more
+        suggestions = ask.operate(suggesting.suggest_checks, dataset=name)
     dataset = ask(data.get, dataset=name)
     versions = ask(data.list_versions, dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before"))
     shown = versions[:PAGE_ROWS]
@@ -62,6 +66,7 @@ def show_dataset(ask: Ask) -> View:
         "versions": shown,
         "written": _written(dataset.spec.source),
         "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
+        "suggestions": suggestions,
         "views": [
             definition
             for definition in ask(features.list_definitions, kind="view")
