@@ -21,10 +21,14 @@ def open_database(settings: Settings) -> Database:
     """Open and migrate the metadata database."""
     import_rooms()
     database = Database(settings.database_url)
-    refuse_half_restored(database)
-    upgrade(database)
-    if not database.is_sqlite:
-        database.seal()  # what a killed server committed last
+    try:
+        refuse_half_restored(database)
+        upgrade(database)
+        if not database.is_sqlite:
+            database.seal()  # what a killed server committed last
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
