@@ -17,7 +17,9 @@ import pytest
 import loopwright as lw
 from loopwright.client.caller import HttpCaller
 from loopwright.client.remote import Remote
+from loopwright.client.waiting import RemoteJob
 from loopwright.data import Diff, ImportResult, SourceSpec
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
 from tests.flows.flights_slice import apply_file
 
@@ -97,8 +99,9 @@ def declare(folder: Path, caller: HttpCaller, checks: list[str]) -> Remote:
     return apply_file(file, caller)
 
 
-def came(job: Any) -> ImportResult:
-    return job.wait().result if isinstance(job.wait().result, ImportResult) else ImportResult(**job.result)
+def came(job: RemoteJob) -> ImportResult:
+    """Return what came of an import once it is done."""
+    return convert(job.wait().result, ImportResult, "result")
 
 
 def stored(p: Remote) -> pl.DataFrame:

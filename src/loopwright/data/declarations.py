@@ -1,5 +1,6 @@
 """Declarations: constructors of checks as users write them, and the rules every declaration must meet."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from loopwright.data.checks import FALSE_ALARMS, LEAST, check_args
@@ -79,7 +80,7 @@ def dated(
 def increasing(
     column: str,
     *,
-    of_each: str | list[str] = (),  # type: ignore[assignment]
+    of_each: str | Sequence[str] = (),
     strictly: bool = False,
     severity: Severity = "block",
     most_share: float = 0.0,

@@ -201,7 +201,7 @@ def _rows_where(frame: pl.DataFrame, where: str, columns: Sequence[str]) -> pl.D
     """Return the rows of which a rule is true, of columns those that are asked for; all of both where there is none."""
     if not where:
         return frame
-    kept = [name for name in frame.columns if name in columns or name == lifted(name.removeprefix(lifted("")))]
+    kept = [name for name in frame.columns if name in columns or name.startswith(lifted(""))]
     return frame.lazy().filter(rule_expr(_on(frame, where))).select(kept).collect()
 
 
