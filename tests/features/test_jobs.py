@@ -13,11 +13,13 @@ from loopwright.features.jobs import cut_training_set, freeze_training_set, load
 from loopwright.features.join import compute_features
 from loopwright.features.online import online_url, open_online_store
 from loopwright.features.online.sqlite import SqliteOnlineStore
+from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.store.chunks import describe_chunk
+from loopwright.store.work import NotYet
 
 Call = Callable[..., Any]
 MINUTES = """
@@ -267,3 +269,50 @@ def test_the_online_store_is_filled_with_what_came_and_what_was_corrected(
     worker.load("flights", flights[3:5].select("flight_id"), "delete")
     fill()
     check()
+
+
+def test_a_replacement_takes_out_of_the_online_store_what_it_no_longer_holds(
+    loaded: Call, worker: Any, small: Any
+) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    views = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
+    view: BoundView = views["recent_carrier"]
+
+    def fill(**more: Any) -> dict[str, int]:
+        job = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan, **more)
+        return dict(worker.run_job(job))
+
+    def landed() -> list[float]:
+        store = open_online_store(online_url(worker.state_dir, "flights"))
+        found = store.lookup([view], {"carrier": ["UA", "B6"]}, [10 * HOUR_US] * 2)
+        store.close()
+        return [float(value) for value in found.columns["carrier_landed_1d"]]
+
+    fill()
+    before = landed()
+    kept = [("F9", 8, 9, "UA", "JFK", 50.0)]
+    worker.load("flights", small.flights(kept), "replace")
+    assert fill(dataset_version=1)["rows"] == 0, "an older version takes nothing out"
+    assert landed() == before
+    assert fill() == {"rows": 1, "entities": 1}
+    assert before == [2.0, 1.0]
+    assert landed() == [1.0, 0.0]
+    loaded("data.restore", dataset="flights", version=1, reason="the replacement was wrong")
+    fill()
+    assert landed() == before
+
+
+def test_a_fill_waits_for_an_older_one_of_the_same_view(loaded: Call, worker: Any) -> None:
+    jobs = [loaded("features.start_materialize", view="recent_carrier") for _ in range(2)]
+    other = loaded("features.start_materialize", view="landed_origin")
+    running = worker.dispatcher.call(
+        "jobs.claim",
+        {"worker": "w", "kinds": ["features.materialize"], "slots": {"work": 3}},
+        actor=SERVICE_ACTOR,
+        project=SYSTEM,
+    )
+    assert {job.job_id for job in running} == {job.job_id for job in (*jobs, other)}
+    with pytest.raises(NotYet):
+        worker.run_job(jobs[1])
+    assert worker.run_job(other)["rows"] == 3
+    assert worker.run_job(jobs[0])["rows"] == 3

@@ -32,12 +32,13 @@ from loopwright.features.types import (
 )
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.code import CodeRef
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
-from loopwright.store import chunks
+from loopwright.store import chunks, jobs
 from loopwright.store.blobs import BlobStore
 from loopwright.store.slices import slices
 from loopwright.store.types import Streams
-from loopwright.store.work import JobContext, job
+from loopwright.store.work import JobContext, NotYet, job, kind_of
 
 PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
 """What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
@@ -47,33 +48,38 @@ _SEALED_WITHIN_US = DAY_US
 
 MOST_ROWS = 250_000
 """Rows that a fill holds at once; a fragment or a merged chunk has hardly more."""
+_LOOK_AGAIN_S = 1.0
 _Slice = tuple[pl.DataFrame, list[Fragment]]
 """Rows to fill in, and the fragments that are all in with them."""
 
 
 @job(MaterializeRequest)
 def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]:
-    """Fill the online store with one view; reads only fragments that the view was not filled from."""
+    """Fill the online store with one view; reads only fragments that the view was not filled from.
+
+    Where the store holds what has to go, the view is filled anew beside it and then takes its place.
+    """
     view = args.view
+    if _is_filled_by_another(context, view):
+        raise NotYet(_LOOK_AGAIN_S)
     version = context.call(data.get_version, dataset=view.view.dataset, version=args.dataset_version)
     store = open_project_store(context.state_dir, context.project)
     try:
-        if args.reset:
-            store.forget(view.key)
         marks = _marks(version)
         done = store.filled(view.key)
-        fresh = [fragment for fragment, mark in marks if mark not in done]
-        if _is_outdated(view, version, fresh, done, context.blobs):
-            store.forget(view.key)
-            fresh = version.fragments
+        fresh, generation = [fragment for fragment, mark in marks if mark not in done], None
+        if args.reset or _is_outdated(context, view, version, fresh, done - {mark for _, mark in marks}, bool(done)):
+            fresh, generation = version.fragments, store.grow(view.key)
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
         until_us, rows, entities = args.until_us + DAY_US, 0, 0
         of_version = _version_slices(view, version, fresh, context.blobs, until_us)
         mark_of = {fragment.place: mark for fragment, mark in marks}
         for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
-            filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us)
+            filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us, generation)
             rows, entities = rows + filled.rows, entities + filled.changed
             context.progress(f"{rows:,} rows")
+        if generation is not None:
+            store.switch(generation)
     finally:
         store.close()
     context.call(
@@ -86,6 +92,13 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
         reason=args.reason,
     )
     return {"rows": rows, "entities": entities}
+
+
+def _is_filled_by_another(context: JobContext, view: BoundView) -> bool:
+    """Say whether an older job fills this view right now: the two would begin anew in place of each other."""
+    running = context.call(jobs.list_jobs, states=["running"], kind=kind_of(MaterializeRequest).name)
+    older = [convert(each.args, MaterializeRequest) for each in running if each.job_id < context.job.job_id]
+    return any(each.view.key == view.key for each in older)
 
 
 def _marks(version: DatasetVersion) -> list[tuple[Fragment, str]]:
@@ -102,22 +115,31 @@ def _marks(version: DatasetVersion) -> list[tuple[Fragment, str]]:
 
 
 def _is_outdated(
-    view: BoundView, version: DatasetVersion, fresh: list[Fragment], done: set[str], blobs: BlobStore
+    context: JobContext,
+    view: BoundView,
+    version: DatasetVersion,
+    fresh: list[Fragment],
+    gone: set[str],
+    was_filled: bool,
 ) -> bool:
-    """Say whether the store holds what it cannot be told to take back: it is emptied then and filled anew.
+    """Say whether the store holds what it cannot be told to take back, so that it has to be filled anew.
 
     Nothing tells which of its values came from rows that went, nor that one was known only after another had replaced
     it: it was filled in as known when the declaration says.
     """
     if any(fragment.kind == "removed" for fragment in fresh):
         return True
+    if gone and context.call(data.get, dataset=version.dataset).newest == version.version:
+        return True  # it was replaced; an older version than the newest lacks what came since, and nothing has to go
     cells = [fragment for fragment in fresh if fragment.kind == "cells"]
-    if not cells or not done:
+    if not cells or not was_filled:
         return False
     there = {column.name for column in version.schema}
     columns = dict.fromkeys([*view.dataset.key, view.dataset.time, view.view.entity, *used_columns(view.view)])
     moments = [moment.column for moment in view.dataset.known_at.values()]
-    rows = read.stages(version, blobs, [name for name in (*columns, *moments) if name in there], cells).collect()
+    rows = read.stages(
+        version, context.blobs, [name for name in (*columns, *moments) if name in there], cells
+    ).collect()
     return DatasetRows(view.dataset, rows).has_overtaken(used_columns(view.view))
 
 

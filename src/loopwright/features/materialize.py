@@ -33,7 +33,7 @@ def start_materialize(
         view: Name of the view.
         dataset_version: Version to fill from; None for the newest.
         plan_digest: Fill the view as this plan means it; None for its present declaration.
-        reset: Drop the view's rows first, for a dataset that was repaired.
+        reset: Fill the view anew, for a dataset that was repaired; what it holds answers until that is done.
         reason: Why.
     """
     bound = _bound(tx, view, plan_digest)

@@ -193,7 +193,7 @@ class BoundView(msgspec.Struct, frozen=True):
 class MaterializeRequest(Work, frozen=True):
     """A fill of the online store to be made; rows with event time after ``until_us`` (microseconds UTC) stay out.
 
-    ``reset`` drops the view's rows first.
+    ``reset`` fills the view anew, beside what answers meanwhile.
     """
 
     view: BoundView

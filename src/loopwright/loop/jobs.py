@@ -287,16 +287,17 @@ def tidy_online(context: JobContext, args: TidyOnline) -> dict[str, int]:
     store = online.open_project_store(context.state_dir, context.project)
     try:
         read = {bound.key for bound in use.views}
-        unread = sorted(store.view_keys(context.project) - read)
+        unread = sorted(store.upkeep.view_keys(context.project) - read)
         gone = context.call(tidying.let_views_go, view_keys=unread) if unread else []
         entities, size_bytes = 0, 0
         for key in gone:
-            entities += store.forget(key)
+            entities += store.upkeep.forget(key)
         for bound in use.views:
-            expired = store.forget_expired(bound, use.now_us)
+            expired = store.upkeep.forget_expired(bound, use.now_us)
             entities, size_bytes = entities + expired.entities, size_bytes + expired.size_bytes
             context.progress(f"{entities:,} entities dropped")
-        freed_bytes = store.shrink()
+        store.upkeep.forget_left_over()
+        freed_bytes = store.upkeep.shrink()
     finally:
         store.close()
     context.call(tidying.finish_tidying, views=gone, entities=entities, size_bytes=size_bytes)

@@ -28,8 +28,7 @@ from loopwright.features import (
 )
 from loopwright.features.join import compute_features
 from loopwright.features.online import open_online_store, sqlite
-from loopwright.features.online.places import SCHEMA
-from loopwright.features.online.sqlite import LATE_REQUESTS_US, SqliteOnlineStore
+from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.plans import plan_columns
 from loopwright.features.served import serve_features
 from loopwright.features.skew import compare_served
@@ -199,7 +198,7 @@ def test_a_reading_does_not_tell_itself_in_either_world(
         for name in plan.columns:
             assert np.array_equal(alone.columns[name], served.columns[name][place : place + 1], equal_nan=True)
         for view in views:
-            before.forget(view.key)
+            before.upkeep.forget(view.key)
     before.close()
     store.close()
 
@@ -211,7 +210,7 @@ def test_bodies_of_older_versions_are_read_and_merged(small: Any, store: SqliteO
     store.push(views, rows)
     [(_, _, body)] = state(store)
     old = [(at, sequence, known_at[:-1], values) for at, sequence, known_at, values in msgspec.msgpack.decode(body)]
-    with store._writing() as connection:
+    with store._file.writing() as connection:
         connection.execute("UPDATE online SET body = ?", (msgspec.msgpack.encode(old),))
     asked = [2 * HOUR_US], row_keys.row_ids(rows, plan.key).to_list()[1:]
     serve = partial(serve_features, plan, views, store, rows[1:], asked[0], small.run_requests)
@@ -296,7 +295,7 @@ def test_a_flight_pushed_and_then_appended_counts_once(small: Any, store: Sqlite
     assert store.fill(recent, row, ["fragment"], DAY_US) == (1, 0)
     assert store.lookup([recent], {"carrier": ["UA"]}, [3 * HOUR_US]).columns["carrier_landed_3h"].tolist() == [1.0]
     assert store.filled(recent.key) == {"fragment"}
-    assert store.forget(recent.key) == 1
+    assert store.upkeep.forget(recent.key) == 1
     assert store.filled(recent.key) == set()
 
 
@@ -386,92 +385,3 @@ def test_a_file_that_is_no_store_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "online.sqlite").write_text("not a database" * 100)
     with pytest.raises(Unavailable, match="filled again"):
         SqliteOnlineStore(tmp_path / "online.sqlite")
-
-
-def test_entities_whose_values_are_long_over_go_and_answer_as_missing(small: Any, store: SqliteOnlineStore) -> None:
-    origin, recent = bind_views(small.plan, "p")[:2]
-    hour = 40 * 24
-    store.push([origin], small.weather([("JFK", 1, 20.0, "clear"), ("LGA", hour, 5.0, "snow")]))
-    store.push([recent], small.flights([("F1", 1, 2, "UA", "JFK", 0.0)]))
-    early = 1 * HOUR_US + origin.view.ttl_us + store.slack_us + LATE_REQUESTS_US
-    assert store.forget_expired(origin, early) == (0, 0)
-    before = {entity: len(body) for key, entity, body in state(store) if key == origin.key}
-    assert store.forget_expired(origin, early + 1) == (1, before["JFK"])
-    assert store.forget_expired(recent, 2 * early) == (0, 0)
-    assert [(key, entity) for key, entity, _ in state(store)] == [(origin.key, "LGA"), (recent.key, "UA")]
-    found = store.lookup([origin], {"origin": ["JFK", "LGA"]}, [(hour + 2) * HOUR_US] * 2)
-    assert found.columns["sky"] == [None, "snow"]
-    store.push([origin], small.weather([("JFK", hour, 7.0, "rain")]))
-    assert store.lookup([origin], {"origin": ["JFK"]}, [(hour + 2) * HOUR_US]).columns["sky"] == ["rain"]
-
-
-def test_views_are_listed_by_project_and_dropped_bit_by_bit(
-    small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_ENTITIES_AT_ONCE", 2)
-    mine, theirs = bind_views(small.plan, "p")[0], bind_views(small.plan, "p.q")[0]
-    rows = small.weather([(name, 1, 20.0, "clear") for name in ("JFK", "LGA", "EWR", "BOS", "ORD")])
-    store.fill(mine, rows, ["a" * 64], 9 * HOUR_US)
-    store.fill(theirs, rows, ["a" * 64], 9 * HOUR_US)
-    assert store.view_keys("p") == {mine.key}
-    assert store.forget(mine.key) == 5
-    assert store.view_keys("p") == set()
-    assert store.empty([mine.key, theirs.key]) == {mine.key}
-
-
-def filled(store: SqliteOnlineStore, small: Any, view: BoundView) -> None:
-    """Fill a view with some hundred pages."""
-    rows = [(f"{number:04}" * 20, 1, 20.0, "clear") for number in range(4_000)]
-    store.fill(view, small.weather(rows), [], 9 * HOUR_US)
-
-
-def made_before(path: Path) -> None:
-    """Make the file of a store that keeps the room of what is dropped."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(SCHEMA)
-    connection.close()
-
-
-@pytest.mark.parametrize("is_old", [False, True])
-def test_room_of_what_was_dropped_goes_back_to_the_disk(
-    small: Any, tmp_path: Path, is_old: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_PAGES_AT_ONCE", 7)
-    path = tmp_path / "online.sqlite"
-    if is_old:
-        made_before(path)
-    store, gateway = SqliteOnlineStore(path), SqliteOnlineStore(path)
-    dropped, kept = bind_views(small.plan, "p")[0], bind_views(small.plan, "p.q")[0]
-    for view in (dropped, kept):
-        filled(store, small, view)
-    before = state(gateway)
-    assert store.forget(dropped.key) == 4_000
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    connection.close()
-    size_bytes = path.stat().st_size
-    freed = store.shrink()
-    assert size_bytes - path.stat().st_size == freed > size_bytes // 3
-    assert state(gateway) == [row for row in before if row[0] == kept.key]
-    filled(gateway, small, dropped)
-    assert state(gateway) == before
-    assert store.forget(dropped.key) == 4_000
-    assert store.shrink() > 0
-    for opened in (store, gateway):
-        opened.close()
-
-
-def test_a_large_file_of_before_is_not_rewritten_while_pushes_wait(
-    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "online.sqlite"
-    made_before(path)
-    monkeypatch.setattr(sqlite, "MOST_REBUILT_BYTES", 1)
-    store, (view, other) = SqliteOnlineStore(path), (bind_views(small.plan, name)[0] for name in ("p", "p.q"))
-    filled(store, small, view)
-    filled(store, small, other)
-    store.forget(view.key)
-    assert store.shrink() == 0
-    assert store.view_keys("p.q") == {other.key}
-    store.close()

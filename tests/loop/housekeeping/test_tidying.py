@@ -59,14 +59,14 @@ def test_a_view_that_nobody_reads_leaves_and_is_filled_again_for_whoever_does(
     importer.load()
     importer.run()
     [key] = [bound.key for bound in loop.service("loop.online_use").views if bound.view.name == "latest"]
-    assert key in store.view_keys("flights")
+    assert key in store.upkeep.view_keys("flights")
     loop("deletion.delete", ref="view:latest", reason="nobody reads it")
     assert tidy(loop, importer)["views"] == 1
-    assert key not in store.view_keys("flights")
+    assert key not in store.upkeep.view_keys("flights")
     loop.apply(views=[*PROJECT.views, LATEST])
     loop("features.start_materialize", view="latest")
     importer.run()
-    assert key in store.view_keys("flights")
+    assert key in store.upkeep.view_keys("flights")
 
 
 def test_what_was_filled_for_a_training_waits_a_week_for_its_release(

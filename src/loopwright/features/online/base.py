@@ -59,11 +59,52 @@ class Part(NamedTuple):
     frame: "pl.DataFrame"
 
 
+class Upkeep(Protocol):
+    """What a store lets go of, some at a time, so that pushes get their turn."""
+
+    def forget(self, view_key: str) -> int:
+        """Drop every row of a view, some at a time, so that pushes get their turn; return how many entities it had."""
+        ...
+
+    def forget_left_over(self) -> int:
+        """Drop what neither answers nor is filled, of fills whose process ended; return how many entities it had."""
+        ...
+
+    def view_keys(self, project: str) -> set[str]:
+        """Return the keys of a project's views that hold rows or were filled."""
+        ...
+
+    def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
+        """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
+
+        What they would answer is missing either way: as never found from then on, no longer as expired. An aggregate
+        view loses none: an entity whose windows are empty counts 0, one that was never seen is missing.
+
+        Args:
+            view: The view.
+            now_us: The project's present moment, microseconds UTC.
+        """
+        ...
+
+    def shrink(self) -> int:
+        """Give the room of what was dropped back to the disk, some at a time, so that pushes get their turn.
+
+        Returns:
+            How many bytes the store is smaller.
+        """
+        ...
+
+
 class OnlineStore(Protocol):
     """Keeps recent rows of each (view, entity). The same rows in any order, and repeated, give the same state.
 
     Several processes may write to one store.
     """
+
+    @property
+    def upkeep(self) -> Upkeep:
+        """What lets go of what is no longer needed."""
+        ...
 
     def push(self, views: Sequence[BoundView], frame: "pl.DataFrame", now_us: int | None = None) -> Pushed:
         """Merge rows of one dataset, after its transform, into every view of it.
@@ -93,7 +134,14 @@ class OnlineStore(Protocol):
         """
         ...
 
-    def fill(self, view: BoundView, frame: "pl.DataFrame", fragments: Iterable[str], until_us: int) -> Pushed:
+    def fill(
+        self,
+        view: BoundView,
+        frame: "pl.DataFrame",
+        fragments: Iterable[str],
+        until_us: int,
+        generation: str | None = None,
+    ) -> Pushed:
         """Merge rows of a dataset version in bulk; rows after ``until_us`` are left out.
 
         Args:
@@ -101,6 +149,25 @@ class OnlineStore(Protocol):
             frame: The rows.
             fragments: Digests of the fragments that are all in with this, to be remembered.
             until_us: Latest event time, microseconds UTC.
+            generation: What ``grow`` returned, to fill that alone; None for what answers, and what is filled beside it.
+
+        Raises:
+            Unavailable: Another one was begun in place of this generation.
+        """
+        ...
+
+    def grow(self, view_key: str) -> str:
+        """Begin to fill a view anew beside what answers meanwhile, in place of one that was begun before.
+
+        What is pushed from now on goes into both.
+        """
+        ...
+
+    def switch(self, generation: str) -> int:
+        """Let what was filled beside answer from now on, at once, and drop what did; return how many entities it had.
+
+        Raises:
+            Unavailable: Another one was begun in place of this generation.
         """
         ...
 
@@ -110,34 +177,6 @@ class OnlineStore(Protocol):
 
     def empty(self, view_keys: Iterable[str]) -> set[str]:
         """Return those views that hold no rows and were never filled."""
-        ...
-
-    def forget(self, view_key: str) -> int:
-        """Drop every row of a view, some at a time, so that pushes get their turn; return how many entities it had."""
-        ...
-
-    def view_keys(self, project: str) -> set[str]:
-        """Return the keys of a project's views that hold rows or were filled."""
-        ...
-
-    def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
-        """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
-
-        What they would answer is missing either way: as never found from then on, no longer as expired. An aggregate
-        view loses none: an entity whose windows are empty counts 0, one that was never seen is missing.
-
-        Args:
-            view: The view.
-            now_us: The project's present moment, microseconds UTC.
-        """
-        ...
-
-    def shrink(self) -> int:
-        """Give the room of what was dropped back to the disk, some at a time, so that pushes get their turn.
-
-        Returns:
-            How many bytes the store is smaller.
-        """
         ...
 
     def lookup(

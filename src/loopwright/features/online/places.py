@@ -19,8 +19,9 @@ RETURNS_ROOM = "PRAGMA auto_vacuum=INCREMENTAL"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS generations (view_key TEXT PRIMARY KEY, held_as TEXT, grows_as TEXT) WITHOUT ROWID;
 """
-"""Tables of a store."""
+"""Tables of a store. Rows and fills of a view with generations stand under the key of theirs."""
 
 
 def online_folder(state_dir: Path, project: str) -> Path:
