@@ -33,6 +33,7 @@ from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
 from loopwright.store.blobs import open_blob_store
 from loopwright.store.engine import Database
+from loopwright.store.shared_clock import wall_of
 from loopwright.wire.checkpoints import open_checkpoints
 
 log = logging.getLogger("loopwright.server")
@@ -40,7 +41,7 @@ log = logging.getLogger("loopwright.server")
 
 def make_context(settings: Settings, database: Database, *, is_open: bool) -> ServerContext:
     """Put the parts of a server together on a migrated database."""
-    dispatcher = Dispatcher(database)
+    dispatcher = Dispatcher(database, wall_of(database))
     return ServerContext(
         settings=settings,
         database=database,

@@ -22,6 +22,7 @@ from loopwright.store.failures import translate
 from loopwright.store.jobs import LEASE_US
 from loopwright.store.lease import LEASE_S, Lease
 from loopwright.store.news import EVENTS
+from loopwright.store.shared_clock import SharedClock
 
 log = logging.getLogger("loopwright.background")
 
@@ -49,7 +50,7 @@ class Chore(msgspec.Struct, frozen=True):
 class Background:
     """Threads: one each that answers events, fires timers of wall-clock projects, tidies up, has chunks merged.
 
-    Two more look at the disks and at the blob store; those every server has for itself.
+    Two more look at the disks and the shared clock, and at the blob store; those every server has for itself.
     """
 
     def __init__(self, context: ServerContext) -> None:
@@ -157,6 +158,9 @@ class Background:
                 log.error("it cannot be told how full the disk is: %s", error)
         else:
             self._disk_told = ""
+        wall = self._context.dispatcher.wall
+        if isinstance(wall, SharedClock):
+            wall.measure()
         next_at = time.monotonic() + DISK_EVERY_S
         self._stop.wait(PAUSE_S)
         while time.monotonic() < next_at and not self._stop.is_set() and not self._context.database.failure:

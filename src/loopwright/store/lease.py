@@ -24,15 +24,16 @@ log = logging.getLogger("loopwright.lease")
 LEASE_S = 3.0
 """How long others wait for a holder that gives no sign of life."""
 
-_now_us = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint", leases.c.lease_until.type)
+now_us = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint", leases.c.lease_until.type)
+"""The database's clock, microseconds UTC."""
 _wanted = insert(leases).values(
-    name=bindparam("name"), holder=bindparam("holder"), lease_until=_now_us + bindparam("lease_us")
+    name=bindparam("name"), holder=bindparam("holder"), lease_until=now_us + bindparam("lease_us")
 )
 _claim = Statement(
     _wanted.on_conflict_do_update(
         index_elements=["name"],
         set_={"holder": _wanted.excluded.holder, "lease_until": _wanted.excluded.lease_until},
-        where=or_(leases.c.holder == _wanted.excluded.holder, leases.c.lease_until < _now_us),
+        where=or_(leases.c.holder == _wanted.excluded.holder, leases.c.lease_until < now_us),
     ).returning(leases.c.holder)
 )
 _let_go = Statement(

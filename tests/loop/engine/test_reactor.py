@@ -11,6 +11,7 @@ from loopwright.kernel.clock import DAY_US, SECOND_US, FixedClock
 from loopwright.kernel.errors import Conflict, Unavailable
 from loopwright.kernel.events import Event, Facts, event
 from loopwright.loop import Reactor
+from loopwright.loop.engine import reactor as reactor_module
 from loopwright.loop.engine.reactor import CONDITIONS, RULES, reaction
 from loopwright.loop.engine.retries import PAUSES_S
 from loopwright.store.tx import Tx
@@ -194,22 +195,69 @@ def test_a_condition_that_fails_is_its_rules_own_failure(
     assert len(answers(call)) == 1 + is_asked_for
 
 
-def test_trouble_of_the_database_is_no_answer(dispatcher: Dispatcher, emit: Callable[..., None], call: Any) -> None:
-    tries: list[int] = []
-
-    def shaky(tx: Tx, event: Event) -> None:
-        tries.append(event.position)
-        if len(tries) == 1:
-            raise Unavailable("the database did not answer")
-        answer(tx, event)
-
-    reaction("test.asked")(shaky)
+def test_trouble_of_the_database_is_no_answer(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reaction("test.asked")(answer)
     emit("test.asked")
     reactor = Reactor(dispatcher)
-    with pytest.raises(Unavailable):
-        reactor.drain()
+
+    def away(*_args: Any, **_named: Any) -> None:
+        raise Unavailable("the database did not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(dispatcher, "write", away)
+        with pytest.raises(Unavailable):
+            reactor.drain()
     reactor.drain()
     assert len(answers(call)) == 1
+
+
+def test_a_rule_that_meets_a_part_which_is_not_there_holds_nothing_up_and_is_tried_until_it_is(
+    dispatcher: Dispatcher, emit: Callable[..., None], call: Any, wall: FixedClock
+) -> None:
+    is_there: list[bool] = []
+
+    def shaky(tx: Tx, event: Event) -> None:
+        if not is_there:
+            raise Unavailable("another session of the database holds what this call needs")
+        answer(tx, event)
+
+    reaction("test.stuck")(shaky)
+    reaction("test.asked")(answer)
+    emit("test.stuck")
+    emit("test.asked")
+    reactor = Reactor(dispatcher)
+    reactor.drain()
+    assert len(answers(call)) == 1
+    for _ in range(20):
+        wall.at_us += DAY_US
+        reactor.drain()
+    (alert,) = call("monitoring.alerts")
+    assert "tried again and again" in alert.message
+    is_there.append(True)
+    wall.at_us += DAY_US
+    reactor.drain()
+    assert len(answers(call)) == 2
+    assert [each.state for each in call("monitoring.incidents")] == ["resolved"]
+
+
+def test_a_standby_goes_on_where_the_leader_was(
+    dispatcher: Dispatcher, emit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reactor_module, "_SAVE_EVERY", 10)
+    reaction("test.asked")(answer)
+    standby = Reactor(dispatcher)
+    emit("test.asked", 30)
+    leader = Reactor(dispatcher)
+    assert leader.drain() >= 60
+    assert standby.drain() <= 10, "only what came since the leader saved where it is"
+    emit("test.asked", 1)
+    assert leader.drain() >= 2
+    leader._position = 0  # one that was paused for long does not move back what the other saved
+    leader._saved = 0
+    leader._save()
+    assert Reactor(dispatcher).position >= 30
 
 
 def test_a_failure_undoes_nothing_that_another_reactor_answered(

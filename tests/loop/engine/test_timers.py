@@ -5,15 +5,17 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import event, text
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, HOUR_US, SECOND_US, FixedClock
-from loopwright.kernel.errors import StorageFull
+from loopwright.kernel.errors import StorageFull, Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import fire_due
 from loopwright.loop.engine.retries import PAUSES_S
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.store import sql
+from loopwright.store.engine import Database
 from loopwright.store.timers import PLANNERS
 from tests.loop.conftest import CODE, Loop
 
@@ -33,6 +35,12 @@ def break_verb(patched: pytest.MonkeyPatch, name: str) -> None:
         raise KeyError("a fault of ours")
 
     patched.setitem(VERBS, name, msgspec.structs.replace(VERBS[name], function=fail))
+
+
+def wait_briefly(database: Database) -> None:
+    """Let sessions wait a fifth of a second for a lock."""
+    database.engine.dispose()
+    event.listen(database.engine, "connect", lambda connection, _: connection.execute("SET lock_timeout = 200"))
 
 
 def left(dispatcher: Dispatcher, project: str = "flights") -> list[str]:
@@ -102,6 +110,49 @@ def test_a_full_disk_leaves_the_timer_for_later(
     assert left(dispatcher) == ["a"]
     fire_due(dispatcher)
     assert len(call("tracking.search_runs")) == 1
+
+
+def test_a_timer_that_meets_a_part_which_is_not_there_holds_nothing_up_and_is_tried_until_it_is(
+    dispatcher: Dispatcher, call: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = VERBS[START_RUN].function
+
+    def shaky(tx: Any, *, experiment: str, **more: Any) -> Any:
+        if experiment == "stuck":
+            raise Unavailable("another session of the database holds what this call needs")
+        return real(tx, experiment=experiment, **more)
+
+    plan(dispatcher, wall.at_us, "stuck")
+    plan(dispatcher, wall.at_us + 1, "healthy")
+    wall.at_us += 1
+    with monkeypatch.context() as patched:
+        patched.setitem(VERBS, START_RUN, msgspec.structs.replace(VERBS[START_RUN], function=shaky))
+        assert fire_due(dispatcher) == 1
+        assert left(dispatcher) == ["stuck"]
+        for _ in range(20):
+            wall.at_us += HOUR_US
+            assert fire_due(dispatcher) == 0
+        (alert,) = call("monitoring.alerts")
+        assert "tried again and again" in alert.message
+    wall.at_us += HOUR_US
+    assert fire_due(dispatcher) == 1
+    assert len(call("tracking.search_runs")) == 2
+    assert [each.state for each in call("monitoring.incidents")] == ["resolved"]
+
+
+def test_a_timer_that_another_session_holds_holds_nothing_else_up(dispatcher: Dispatcher, wall: FixedClock) -> None:
+    if dispatcher.database.is_sqlite:
+        pytest.skip("SQLite knows no locks of rows")
+    wait_briefly(dispatcher.database)
+    plan(dispatcher, wall.at_us, "held")
+    plan(dispatcher, wall.at_us + 1, "healthy")
+    wall.at_us += 1
+    with dispatcher.database.engine.connect() as other, other.begin():
+        other.execute(text("SELECT * FROM timers WHERE key = 'held' FOR UPDATE"))
+        with pytest.raises(Unavailable, match="another session"):
+            fire_due(dispatcher)
+        assert left(dispatcher) == ["held"]
+    assert fire_due(dispatcher) == 1
 
 
 def test_timers_of_replay_projects_wait_for_their_clock(dispatcher: Dispatcher, wall: FixedClock) -> None:

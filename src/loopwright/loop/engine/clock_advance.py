@@ -75,10 +75,16 @@ def _come_to_rest(context: OperationContext, until: int) -> Timer | None:
         else:
             return due[0] if due else None
         if time.monotonic() > deadline:
-            what = "its jobs did not end" if unrest.has_jobs else "the gateways did not load its newest release"
+            what = _what_keeps_it(unrest, retry_at)
             raise Unavailable(
                 f"{context.project} did not come to rest: {what}", next_step="loopwright status, loopwright logs worker"
             )
+
+
+def _what_keeps_it(unrest: Unrest, retry_at: int | None) -> str:
+    if retry_at is not None:
+        return "what follows from an event fails again and again, see loopwright incidents"
+    return "its jobs did not end" if unrest.has_jobs else "the gateways did not load its newest release"
 
 
 def _sleep_until(context: OperationContext, wall_us: int) -> None:

@@ -11,12 +11,13 @@ from typing import Any, TypeVar, overload
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Actor, Dispatcher, projects
 from loopwright.kernel.clock import SECOND_US
-from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.errors import LoopwrightError, StorageFull
 from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.loop import sql
-from loopwright.loop.engine.retries import next_try_at, tell_person
+from loopwright.loop.engine.retries import PAUSES_S, next_try, says, settle_incident, tell_person
 from loopwright.loop.events import ReactionFailed
 from loopwright.store import sql as store_sql
+from loopwright.store.engine import Connection
 from loopwright.store.tx import Tx
 
 log = logging.getLogger("loopwright.reactor")
@@ -95,6 +96,7 @@ class Reactor:
         count = 0
         with self._lock:
             has_more = True
+            self._catch_up()
             self._retry_waiting()
             while has_more:
                 page = self._next_page()
@@ -112,6 +114,11 @@ class Reactor:
     def position(self) -> int:
         """The position up to which every event has been answered."""
         return self._position
+
+    def _catch_up(self) -> None:
+        """Go on where another server's reactor is, where that is further: it led until now."""
+        saved = self._dispatcher.database.read(lambda connection: store_sql.get_cursor(connection, READER))
+        self._position, self._saved = max(self._position, saved), max(self._saved, saved)
 
     def _next_page(self) -> list[Event]:
         self._dispatcher.database.seal()
@@ -131,7 +138,8 @@ class Reactor:
             with self._dispatcher.database.reading() as connection:
                 [event] = store_sql.events_after(connection, waiting.position - 1, limit=1)
             rule = dict(RULES.get(event.type, [])).get(waiting.rule, _forgotten)
-            self._try(waiting.rule, event, _again(waiting.rule, rule, event), failures=waiting.failures)
+            answer = _again(waiting.rule, rule, event, waiting.failures)
+            self._try(waiting.rule, event, answer, failures=waiting.failures)
         first = self._dispatcher.database.read(sql.first_retry_at)
         self._look_again_at = min(wall_us + SECOND_US, wall_us + SECOND_US if first is None else first)
 
@@ -146,20 +154,24 @@ class Reactor:
                 self._dispatcher.write(event.project, policy_actor(name), answer, event.position, lasts="closed")
         except projects.ProjectGone:  # whatever went on there has ended with it
             return
-        except Unavailable:  # the database was the cause: the event is answered later
+        except StorageFull:  # the event is answered once there is room
             raise
         except Exception as error:
-            outcome = str(error)
             if not isinstance(error, LoopwrightError):
                 log.exception("reaction %s failed on event %s", name, event.position)
-                outcome = f"{type(error).__name__}: {error}"
             self._look_again_at = 0
-            put_off = _put_off(name, event, outcome, failures)
+            put_off = _put_off(name, event, error, failures)
+            # Where this cannot be written either, the database takes nothing: the event is answered later.
             self._dispatcher.write(event.project, policy_actor(name), put_off, event.position)
 
     def _save(self) -> None:
         position = self._position
-        self._dispatcher.database.write(lambda connection: store_sql.set_cursor(connection, READER, position))
+
+        def save(connection: Connection) -> None:
+            if store_sql.get_cursor(connection, READER) < position:  # another server's may be further
+                store_sql.set_cursor(connection, READER, position)
+
+        self._dispatcher.database.write(save)
         self._saved = position
 
 
@@ -177,10 +189,12 @@ def _once(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
     return work
 
 
-def _again(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
+def _again(name: str, rule: Rule, event: Event, failures: int) -> Callable[[Tx], None]:
     def work(tx: Tx) -> None:
         if not sql.retake_reaction(tx, name, event.position):
             return
+        if failures > len(PAUSES_S):  # a person was told
+            settle_incident(tx, event.ref, name, "the same went well at a later try")
         condition = CONDITIONS.get(name)  # it may be what failed, so that nobody knows yet what it says
         if condition is None or condition(tx, event):
             rule(tx, event)
@@ -188,18 +202,19 @@ def _again(name: str, rule: Rule, event: Event) -> Callable[[Tx], None]:
     return work
 
 
-def _put_off(name: str, event: Event, outcome: str, failures: int) -> Callable[[Tx], None]:
-    """Return what notes that a rule failed once more, and after the last time tells a person."""
+def _put_off(name: str, event: Event, error: Exception, failures: int) -> Callable[[Tx], None]:
+    """Return what notes that a rule failed once more, and tells a person where it is time."""
 
     def work(tx: Tx) -> None:
-        retry_at = next_try_at(tx, failures)
+        (retry_at, is_told), outcome = next_try(tx, failures, error), says(error)
         tries = failures + 1
         is_ours = sql.record_failed_reaction(tx, name, event.position, outcome, failures=tries, retry_at=retry_at)
-        if is_ours and retry_at is None:
-            tx.emit(ReactionFailed(name, event.type), event.ref, reason=outcome)
+        if is_ours and is_told:
+            if retry_at is None:
+                tx.emit(ReactionFailed(name, event.type), event.ref, reason=outcome)
             facts = {"rule": name, "answered": event.type, "position": event.position, "tries": tries}
-            message = f"what follows from {event.type} failed for good: {outcome}"
-            tell_person(tx, event.ref, name, message, facts)
+            end = "failed for good" if retry_at is None else "cannot be done and is tried again and again"
+            tell_person(tx, event.ref, name, f"what follows from {event.type} {end}: {outcome}", facts)
 
     return work
 

@@ -1,11 +1,11 @@
 """Trying again what the platform does by itself: how often, after which pauses, and who is told in the end."""
 
 import logging
-from typing import Any
+from typing import Any, NamedTuple
 
 from loopwright import monitoring
 from loopwright.kernel.clock import SECOND_US
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.store.tx import Tx
 
 log = logging.getLogger("loopwright.loop")
@@ -16,13 +16,30 @@ REPLAY_PAUSES_S = (0.05, 0.2, 0.5)
 """The same in a project on a replay clock, where somebody waits for its time to pass and nothing heals by waiting."""
 
 
-def next_try_at(tx: Tx, failures: int) -> int | None:
-    """Return when a call that failed so often before is tried again, wall clock; None if it is given up.
+class NextTry(NamedTuple):
+    """When a call that failed is tried again, wall clock, microseconds UTC; and whether a person is told of it now."""
 
-    No event time passes: on a replay clock it is tried again at the very moment at which it was due.
+    at_us: int | None
+    is_told: bool
+
+
+def next_try(tx: Tx, failures: int, error: Exception) -> NextTry:
+    """Return what becomes of a call that failed and had failed so often before.
+
+    After its last pause it is given up, and a person is told; what a part of the platform was not there for is told
+    then too, and goes on being tried: it is nobody's fault, and one day over. No event time passes: on a replay clock
+    it is tried again at the very moment at which it was due.
     """
     pauses = PAUSES_S if tx.clock is tx.wall else REPLAY_PAUSES_S
-    return tx.wall_us + int(pauses[failures] * SECOND_US) if failures < len(pauses) else None
+    is_passing = isinstance(error, Unavailable)
+    is_over = failures >= len(pauses)
+    at_us = None if is_over and not is_passing else tx.wall_us + int(pauses[min(failures, len(pauses) - 1)] * SECOND_US)
+    return NextTry(at_us, is_told=failures == len(pauses) if is_passing else is_over)
+
+
+def says(error: Exception) -> str:
+    """Return an error in words; of a fault of ours with its kind."""
+    return str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
 
 
 def tell_person(tx: Tx, subject: str, kind: str, message: str, facts: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ import msgspec
 from loopwright.governance import SERVICE_ACTOR, Actor, Dispatcher, find_verb, projects
 from loopwright.kernel.clock import HOUR_US, format_moment
 from loopwright.kernel.documents import convert
-from loopwright.kernel.errors import Conflict, LoopwrightError, Unavailable
-from loopwright.loop.engine.retries import next_try_at, settle_incident, tell_person
+from loopwright.kernel.errors import Conflict, LoopwrightError, StorageFull, Unavailable
+from loopwright.loop.engine.retries import next_try, says, settle_incident, tell_person
 from loopwright.loop.events import TimerFailed
 from loopwright.store import sql
 from loopwright.store.engine import Connection
@@ -34,8 +34,8 @@ _SUBJECTS = {"deployment": "deployment", "pipeline": "pipeline", "rollout_id": "
 def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
     """Call the verb of a due timer in one transaction with its removal; return whether that timer is history.
 
-    It is not where another process took it, or where its call failed and is tried again. Where the database was the
-    cause of a failure the timer stays as it is.
+    It is not where another process took it, or where its call failed and is tried again. Where the database takes
+    nothing at all the timer stays as it is, and so on a replay clock where any part of the platform was not there.
 
     Args:
         dispatcher: Opens the transactions.
@@ -44,6 +44,7 @@ def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
 
     Raises:
         Conflict: What comes after it could not be planned, and the replay clock goes no further than its moment.
+        Unavailable: The timer stays.
     """
     try:
         if _has_to_plan(timer):
@@ -54,17 +55,20 @@ def fire(dispatcher: Dispatcher, timer: Timer, *, moves_clock: bool) -> bool:
                 return False
             timer = planned
         return bool(dispatcher.write(timer.project, TIMER_ACTOR, lambda tx: _call(dispatcher, tx, timer, moves_clock)))
-    except Unavailable:
+    except StorageFull:
         raise
-    except Exception as error:
+    except Exception as failed:
+        error = failed
+        if moves_clock and isinstance(error, Unavailable):
+            raise
         if not isinstance(error, LoopwrightError):
             log.exception("timer %s failed", timer.key)
-        message = str(error) or type(error).__name__
+        # Where this cannot be written either, nothing can, or another session holds this very timer.
         is_last = dispatcher.write(
-            timer.project, TIMER_ACTOR, lambda tx: _put_off(dispatcher, tx, timer, moves_clock, message)
+            timer.project, TIMER_ACTOR, lambda tx: _put_off(dispatcher, tx, timer, moves_clock, error)
         )
         if is_last and moves_clock and _has_to_plan(timer):
-            raise _standing_still(timer, message) from error
+            raise _standing_still(timer, says(error)) from error
         return bool(is_last)
 
 
@@ -102,24 +106,24 @@ def _call(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool) -> bo
     return True
 
 
-def _put_off(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool, message: str) -> bool:
-    """Try a timer again later; after its last try a person is told. Return whether that was the last."""
-    retry_at = next_try_at(tx, timer.failures)
-    if retry_at is not None:
-        sql.put_off(tx.connection, timer, retry_at)
-        return False
-    tx = _moved(dispatcher, tx, timer) if moves_clock else tx
-    if _has_to_plan(timer):
+def _put_off(dispatcher: Dispatcher, tx: Tx, timer: Timer, moves_clock: bool, error: Exception) -> bool:
+    """Try a timer again later, or no more; tell a person where it is time. Return whether that was the last try."""
+    retry_at, is_told = next_try(tx, timer.failures, error)
+    is_last = retry_at is None
+    tx = _moved(dispatcher, tx, timer) if moves_clock and is_last else tx
+    if retry_at is None and _has_to_plan(timer):
         # The one after it cannot be planned: dropped, it would be the last one for ever.
-        is_ours = sql.put_off(tx.connection, timer, tx.wall_us + (0 if moves_clock else HOUR_US))
-    else:
-        is_ours = sql.take_timer(tx.connection, timer)
+        retry_at = tx.wall_us + (0 if moves_clock else HOUR_US)
+    is_ours = sql.take_timer(tx.connection, timer) if retry_at is None else sql.put_off(tx.connection, timer, retry_at)
     if not is_ours:
         return False
-    tx.emit(TimerFailed(timer.verb, timer.key), tx.ref("timer", "timer"), reason=message)
-    facts = {"verb": timer.verb, "args": timer.args, "tries": timer.failures + 1, "due_at": timer.due_at}
-    tell_person(tx, _subject(tx, timer), timer.verb, f"{timer.verb} failed for good: {message}", facts)
-    return True
+    if is_told:
+        if is_last:
+            tx.emit(TimerFailed(timer.verb, timer.key), tx.ref("timer", "timer"), reason=says(error))
+        facts = {"verb": timer.verb, "args": timer.args, "tries": timer.failures + 1, "due_at": timer.due_at}
+        end = "failed for good" if is_last else "cannot be done and is tried again and again"
+        tell_person(tx, _subject(tx, timer), timer.verb, f"{timer.verb} {end}: {says(error)}", facts)
+    return is_last
 
 
 def _moved(dispatcher: Dispatcher, tx: Tx, timer: Timer) -> Tx:
@@ -141,11 +145,23 @@ def _subject(tx: Tx, timer: Timer) -> str:
 
 
 def fire_due(dispatcher: Dispatcher) -> int:
-    """Fire the due timers of every project on the wall clock; return how many."""
-    count = 0
+    """Fire the due timers of every project on the wall clock; return how many.
+
+    Raises:
+        Unavailable: The database takes nothing; or one timer could neither be fired nor put off, and all others were.
+    """
+    count, refused = 0, None
     wall_us = dispatcher.wall.now_us()
     for timer in dispatcher.database.read(lambda connection: _due_on_wall(connection, wall_us)):
-        count += fire(dispatcher, timer, moves_clock=False)
+        try:
+            count += fire(dispatcher, timer, moves_clock=False)
+        except Unavailable as error:
+            if isinstance(error, StorageFull) or dispatcher.database.failure:
+                raise
+            log.error("the timer %s waits: %s", timer.key, error)
+            refused = error
+    if refused is not None:
+        raise refused
     return count
 
 
