@@ -34,7 +34,7 @@ LEFT_OUT = {
     "loop.finish_backtest": "of a running job alone",
     "loop.start_tidying": "starts the one job of its kind",
     "loop.start_label_feed": "starts a job, as loop.start_export does",
-    "loop.feed_labels": "of a running job alone",
+    "loop.finish_label_feed": "of a running job alone",
     "loop.start_closing_table": "starts a job, as loop.start_export does",
     "monitoring.start_profiling": "starts the one job of its kind",
     "projects.create": "one row of its own name, which the database keeps unique",

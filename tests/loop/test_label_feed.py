@@ -260,6 +260,33 @@ def test_rows_that_take_the_place_of_all_get_the_labels_that_those_had(feed: Fee
     assert feed.says == {"F1": True, "F2": True, "F3": None}
 
 
+def test_rows_that_are_replaced_again_while_labels_are_read_get_theirs(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed.rows("F1", "F2")
+    feed.predict("F1", "F2", "F9")
+    feed.label(F1=1.0, F2=0.0)
+    feed.hour()
+    feed.loop.pass_time(3 * DAY_US)
+    feed.work()
+    feed.label(F9=1.0)  # newer by more than is looked back
+    feed.hour()
+    for version in (1, 2):
+        feed.loop("data.restore", dataset="flights", version=version, reason="to look at it")
+    assert feed.says == {"F1": True, "F2": False}
+
+    def replace(verb: str) -> None:
+        if verb == "loop.finish_label_feed":
+            monkeypatch.setattr(feed.worker, "before_call", lambda verb: None)
+            feed.loop("data.restore", dataset="flights", version=1, reason="while the feed reads")
+
+    monkeypatch.setattr(feed.worker, "before_call", replace)
+    feed.hour()
+    assert feed.says == {"F1": None, "F2": None}
+    feed.hour()
+    assert feed.says == {"F1": True, "F2": False}
+
+
 @pytest.mark.parametrize(
     ("dtype", "expected"),
     [

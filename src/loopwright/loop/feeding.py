@@ -10,7 +10,7 @@ from loopwright.data import DatasetVersion, read, row_keys
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.tasks import class_name
-from loopwright.loop.label_feed import KNOWN_AT, feed_labels, label_feed
+from loopwright.loop.label_feed import KNOWN_AT, finish_label_feed, label_feed
 from loopwright.loop.types import FeedLabels, LabelFeed
 from loopwright.serving import predictions
 from loopwright.store import chunks
@@ -51,9 +51,9 @@ def feed(context: JobContext, args: FeedLabels) -> dict[str, Any]:
     count = 0 if fresh is None else fresh.height
     taken = [] if fresh is None else [keyed.join(fresh, left_on="row_key", right_on="row_id", how="semi")]
     context.call(
-        feed_labels,
+        finish_label_feed,
         deployment=args.deployment,
-        was=found.since,
+        replacements=found.replacements,
         since=since,
         waiting=_stored(context, pl.concat([unmet, absent, *taken])),
         rows=_stored(context, None if fresh is None else fresh.drop("row_id")),

@@ -22,7 +22,7 @@ KNOWN_AT = "_known_at"
 
 
 @verb("loop.start_label_feed", changes=Dataset, internal=True, parts=SERVER_ALONE)
-def start_feed(tx: Tx, *, deployment: str) -> Job | None:
+def start_label_feed(tx: Tx, *, deployment: str) -> Job | None:
     """Start completing a dataset with the labels of a deployment, and plan the next time; None if none takes them."""
     plan_feed(tx, deployment=deployment)
     feed = label_feed(tx, deployment=deployment)
@@ -32,11 +32,11 @@ def start_feed(tx: Tx, *, deployment: str) -> Job | None:
     return tx.start_job(FeedLabels(deployment), ref, job_id=job_id)
 
 
-@plans_next(start_feed)
+@plans_next(start_label_feed)
 def plan_feed(tx: Tx, *, deployment: str) -> None:
     """Plan the feed of an hour later, as long as a dataset takes labels of the deployment."""
     if label_feed(tx, deployment=deployment) is not None:
-        tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_feed, deployment=deployment)
+        tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_label_feed, deployment=deployment)
 
 
 def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
@@ -47,10 +47,10 @@ def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
 
 def look_again(tx: Tx, *, dataset: str) -> None:
     """Have every label looked at again that a dataset takes: the rows that said some of them were replaced."""
-    for deployment, waiting in sql.list_label_feeds(tx):
+    for deployment in sql.list_label_feeds(tx):
         feed = label_feed(tx, deployment=deployment)
         if feed is not None and feed.dataset == dataset:
-            sql.put_label_feed(tx, deployment, 0, waiting)
+            sql.put_label_feed(tx, deployment, since=0, replacements=feed.replacements + 1)
 
 
 @query("loop.label_feed", internal=True)
@@ -62,8 +62,7 @@ def label_feed(tx: Tx, *, deployment: str) -> LabelFeed | None:
         return None
     if label.dataset not in {dataset.name for dataset in found[2].datasets if dataset.takes_labels}:
         return None
-    since, waiting = sql.find_label_feed(tx, deployment)
-    return LabelFeed(deployment, label.dataset, label.column, since, waiting)
+    return LabelFeed(deployment, label.dataset, label.column, *sql.find_label_feed(tx, deployment))
 
 
 def _label_of(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
@@ -73,16 +72,23 @@ def _label_of(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
     return next((service.label for service in spec.services if service.name in services), None)
 
 
-@verb("loop.feed_labels", changes=Dataset, internal=True, parts=("job",))
-def feed_labels(
-    tx: Tx, *, deployment: str, was: int, since: int, waiting: BlobRef | None, rows: BlobRef | None, reason: str
+@verb("loop.finish_label_feed", changes=Dataset, internal=True, parts=("job",))
+def finish_label_feed(
+    tx: Tx,
+    *,
+    deployment: str,
+    replacements: int,
+    since: int,
+    waiting: BlobRef | None,
+    rows: BlobRef | None,
+    reason: str,
 ) -> Job | None:
     """Record how far a dataset has taken the labels of a deployment, and start completing it with those that came.
 
     Args:
         tx: The open transaction.
         deployment: Whose labels.
-        was: From when on chunks were looked at this time.
+        replacements: How often the dataset's rows had been replaced when the feed began.
         since: From when on chunks are looked at the next time, wall time, microseconds UTC.
         waiting: Parquet of labels that no version says yet, those of ``rows`` among them: imports may fail.
         rows: Parquet of keys, the label's column and ``KNOWN_AT``; None where there is nothing new.
@@ -92,8 +98,10 @@ def feed_labels(
     if feed is None:
         return None
     tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
-    is_replaced = feed.since < was  # meanwhile: all are looked at again
-    sql.put_label_feed(tx, deployment, feed.since if is_replaced else since, "" if waiting is None else waiting.digest)
+    # Rows that were replaced meanwhile may say nothing of what this feed found them to say: all are looked at again.
+    # Positions would not tell: a replacement puts ``since`` to where it may have been before.
+    since = since if replacements == feed.replacements else feed.since
+    sql.put_label_feed(tx, deployment, since=since, waiting="" if waiting is None else waiting.digest)
     if rows is None or _is_importing(tx, feed.dataset):
         return None
     return data.start_import(

@@ -37,23 +37,29 @@ def insert_spec(tx: Tx, number: int, digest: str, spec: ProjectSpec) -> None:
     tx.execute(insert(applied_specs), row)
 
 
-def find_label_feed(tx: Tx, deployment: str) -> tuple[int, str]:
-    """Return since when labels of a deployment were not taken, and the blob of those that wait."""
+def find_label_feed(tx: Tx, deployment: str) -> tuple[int, str, int]:
+    """Return since when labels of a deployment were not taken, the blob of those that wait, and how many replacements.
+
+    Of a deployment whose labels were never taken these are as little as can be.
+    """
     same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
-    row = tx.execute(select(label_feeds.c.since, label_feeds.c.waiting).where(*same)).first()
-    return (0, "") if row is None else (row.since, row.waiting)
+    row = tx.execute(select(label_feeds).where(*same)).first()
+    return (0, "", 0) if row is None else (row.since, row.waiting, row.replacements)
 
 
-def list_label_feeds(tx: Tx) -> list[tuple[str, str]]:
-    """Return each deployment whose labels were taken, and the blob of those that wait."""
-    chosen = select(label_feeds.c.deployment, label_feeds.c.waiting).where(label_feeds.c.project_id == tx.project)
-    return [(row.deployment, row.waiting) for row in tx.execute(chosen)]
+def list_label_feeds(tx: Tx) -> list[str]:
+    """Return each deployment whose labels were taken."""
+    rows = tx.execute(select(label_feeds.c.deployment).where(label_feeds.c.project_id == tx.project))
+    return [row.deployment for row in rows]
 
 
-def put_label_feed(tx: Tx, deployment: str, since: int, waiting: str) -> None:
-    """Keep how far the labels of a deployment were taken."""
-    row = {"project_id": tx.project, "deployment": deployment, "since": since, "waiting": waiting}
-    upsert(tx.connection, label_feeds, [row], key=("project_id", "deployment"), do_update=True)
+def put_label_feed(tx: Tx, deployment: str, **values: Any) -> None:
+    """Keep how far the labels of a deployment were taken; what is not given stays as it was."""
+    row = {"project_id": tx.project, "deployment": deployment}
+    first = {"since": 0, "waiting": "", "replacements": 0}
+    upsert(tx.connection, label_feeds, [row | first], key=("project_id", "deployment"), do_update=False)
+    same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
+    tx.execute(update(label_feeds).where(*same).values(**values))
 
 
 def take_reaction(tx: Tx, rule: str, position: int) -> bool:

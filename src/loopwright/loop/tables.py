@@ -57,6 +57,8 @@ label_feeds = Table(
     Column("deployment", Text, primary_key=True),
     Column("since", Moment, nullable=False),
     Column("waiting", Text, nullable=False),
+    # How often the dataset's rows were replaced, and so all labels were to be looked at again.
+    Column("replacements", Moment, nullable=False, server_default="0"),
 )
 
 backtests = Table(

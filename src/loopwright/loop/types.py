@@ -83,7 +83,8 @@ class LabelFeed(msgspec.Struct, frozen=True):
     """Which column of which dataset the labels of a deployment complete.
 
     Chunks stored since ``since`` (wall time, microseconds UTC) were not taken yet; ``waiting`` is a Parquet blob of
-    labels that no version said yet: their row, their prediction or their import was still to come.
+    labels that no version said yet: their row, their prediction or their import was still to come. ``replacements``
+    counts how often the dataset's rows were replaced.
     """
 
     deployment: str
@@ -91,6 +92,7 @@ class LabelFeed(msgspec.Struct, frozen=True):
     column: str
     since: int
     waiting: MaybeDigest
+    replacements: int
 
 
 @job_kind("loop.feed_labels", keep_days=7)
