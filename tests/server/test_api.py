@@ -58,10 +58,46 @@ def test_a_compressed_body_is_read_and_another_compression_is_told(opened: Site,
     assert (other.status_code, other.json()["error"]["field"]) == (415, "Content-Encoding")
 
 
-def test_a_body_beyond_the_limit_is_refused(opened: Site) -> None:
+@pytest.mark.parametrize("verb", ["tracking.start_run", "jobs.list"])
+def test_a_body_beyond_the_limit_is_refused(opened: Site, verb: str) -> None:
+    most = verbs.MOST_PUBLIC_BYTES
+    packed = {"content": gzip.compress(b" " * (most + 1)), "headers": {"content-encoding": "gzip"}}
+    for sent in ({"content": b" " * (most + 1)}, packed):
+        with opened.http() as http:
+            answer = http.post(f"/v1/flights/verbs/{verb}", **sent)
+        assert answer.status_code == 413
+
+
+def test_what_only_the_platform_says_may_be_larger_and_only_from_the_platform(
+    guarded: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verbs, "MOST_PUBLIC_BYTES", 1000)
+    body = b'{"experiment": "a"}' + b" " * 1000
+    statuses = []
+    for role in ("service", "viewer"):
+        with guarded.http(role) as http:
+            statuses.append(http.post("/v1/flights/verbs/chunks.register", content=body).status_code)
+    assert statuses == [422, 413]
+
+
+@pytest.mark.parametrize("verb", ["tracking.start_run", "jobs.list"])
+def test_a_large_body_is_not_read_where_everybody_would_wait(
+    opened: Site, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+    real = verbs.read_arguments
+
+    def read(called: Any, body: bytes) -> Any:
+        threads.append(threading.current_thread().name)
+        return real(called, body)
+
+    monkeypatch.setattr(verbs, "read_arguments", read)
     with opened.http() as http:
-        answer = http.post("/v1/flights/verbs/tracking.start_run", content=b" " * (64 * 1024 * 1024 + 1))
-    assert answer.status_code == 413
+        for size in (0, verbs.READ_HERE_BYTES):
+            http.post(f"/v1/flights/verbs/{verb}", content=b"{}" + b" " * size)
+    here, there = threads
+    assert "AnyIO worker thread" not in here
+    assert "AnyIO worker thread" in there
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**200])

@@ -129,10 +129,10 @@ def check_arguments(called: Verb, args: dict[str, Any]) -> dict[str, Any]:
         if name not in called.parameters:
             hint = suggest(name, called.parameters)
             raise InvalidInput(f"{called.name} knows no argument {name}", field=name, next_step=hint)
-        check_content(name, given)
         if called.surface != "internal" and isinstance(given, list | dict) and len(given) > MOST_ENTRIES:
             rule = f"at most {MOST_ENTRIES} entries"
             raise InvalidInput("this has too many entries", field=name, value=len(given), rule=rule)
+        check_content(name, given)
         values[name] = convert(given, called.types[name], field=name)
         if name == "limit" and values[name] < 0:  # "all" to SQLite
             raise InvalidInput("a limit is not negative", field=name, value=given, rule="0 or more")

@@ -43,6 +43,8 @@ class ServerContext:
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     operation_limits: WeakValueDictionary[str, CapacityLimiter] = field(default_factory=WeakValueDictionary)
     """By project, of those in which an operation runs or waits: whoever calls may name any number of projects."""
+    large_bodies: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(2))
+    """Threads that read what would hold up the event loop."""
     is_stopping: bool = field(default=False)
 
     @cached_property

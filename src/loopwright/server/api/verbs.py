@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from starlette.concurrency import run_in_threadpool
@@ -24,7 +24,7 @@ from loopwright.kernel.documents import from_json, to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, PermissionDenied
 from loopwright.kernel.verbs import Verb
 from loopwright.loop import OperationContext
-from loopwright.server.answers import JSON_HEADERS, crash_answer, error_answer, read_body
+from loopwright.server.answers import JSON_HEADERS, MOST_BODY_BYTES, crash_answer, error_answer, read_body
 from loopwright.server.context import ServerContext
 from loopwright.store import sql as store_sql
 from loopwright.store.jobs import ONE_OF_EACH
@@ -35,11 +35,16 @@ ROUTE = "/v1/{project}/verbs/{name}"
 MOST_WAIT_S = 30.0
 MOST_OPERATIONS = 4
 """Operations of one project that run at once."""
+MOST_PUBLIC_BYTES = 4 << 20
+"""Of the body of a call that people make; rows are sent as blobs."""
+READ_HERE_BYTES = 32 << 10
+"""A body up to this size is read in the event loop; more would let everybody else wait."""
 LOOK_EVERY_S = 2.0
 """How often a waiting call looks although nobody gave word: for leases that have run out, and words that were lost."""
 
 _EMPTY = (b"[]", b"{}", b"null", b'""', b"0", b"false")
 """Answers that hold nothing yet."""
+T = TypeVar("T")
 RawHeaders = list[tuple[bytes, bytes]]
 
 log = logging.getLogger("loopwright.server")
@@ -87,8 +92,8 @@ class VerbCalls:
         answer: Response
         try:
             actor = await self._context.find_actor("POST", headers, scope.get("client"), name, project)
-            sent = await read_body(request)
             called = find_verb(name)
+            sent = await read_body(request, _most_bytes(called, actor, project))
             asked = Asked(called, actor, project, sent, headers, request.is_disconnected)
             body = await _answer(self._context, asked, scope["query_string"])
         except LoopwrightError as error:
@@ -106,8 +111,8 @@ async def call_verb(request: Request) -> Response:
     context: ServerContext = request.app.state.context
     project, name = request.path_params["project"], request.path_params["name"]
     actor = await context.find_actor("POST", request.headers, request.scope.get("client"), name, project)
-    sent = await read_body(request)
     called = find_verb(name)
+    sent = await read_body(request, _most_bytes(called, actor, project))
     asked = Asked(called, actor, project, sent, request.headers, request.is_disconnected)
     body = await _answer(context, asked, request.scope["query_string"])
     return Response(body, media_type="application/json")
@@ -148,14 +153,37 @@ async def _answer_admitted(context: ServerContext, asked: Asked, query: bytes) -
 async def _answer_now(context: ServerContext, asked: Asked) -> bytes:
     called, key = asked.called, asked.headers.get("idempotency-key")
     if called.is_query or called.is_operation or key is None:
-        values = read_arguments(called, asked.body)
+        values = await _read(context, len(asked.body), lambda: read_arguments(called, asked.body))
         if called.is_query:
             return await _ask(context, asked, values)
         if called.is_operation:
             return await _operate_in_turn(context, asked, values)
         return to_json(await _change(context, asked, values))
-    args = from_json(asked.body or b"{}", dict[str, Any])
-    return to_json(await _change(context, asked, check_arguments(called, args), once=(key, args)))
+
+    def read_both() -> tuple[dict[str, Any], dict[str, Any]]:
+        given = from_json(asked.body or b"{}", dict[str, Any])
+        return given, check_arguments(called, given)
+
+    args, values = await _read(context, len(asked.body), read_both)
+    return to_json(await _change(context, asked, values, once=(key, args)))
+
+
+async def _read(context: ServerContext, size: int, read: Callable[[], T]) -> T:
+    """Read arguments of so many bytes: here where that takes no time, else in one of few threads."""
+    if size <= READ_HERE_BYTES:
+        return read()
+    return await to_thread.run_sync(read, limiter=context.large_bodies)
+
+
+def _most_bytes(called: Verb, actor: Actor, project: str) -> int:
+    """Return how large the body of a call may be; what only the platform itself says may hold rows."""
+    if called.surface != "internal":
+        return MOST_PUBLIC_BYTES
+    try:
+        check_permission(called, actor, project)
+    except PermissionDenied:  # which it is told once its body is there
+        return MOST_PUBLIC_BYTES
+    return MOST_BODY_BYTES
 
 
 async def _ask(context: ServerContext, asked: Asked, values: dict[str, Any]) -> bytes:
@@ -212,7 +240,7 @@ async def _answer_once_filled(context: ServerContext, asked: Asked, wait_s: floa
     name = asked.called.name
     if not asked.called.is_query and name != "jobs.claim":
         raise InvalidInput("only queries can wait", field="wait_s", value=name, next_step="leave wait_s out")
-    values = read_arguments(asked.called, asked.body)
+    values = await _read(context, len(asked.body), lambda: read_arguments(asked.called, asked.body))
     deadline = asyncio.get_running_loop().time() + wait_s
     # What a query may answer anew is told by events whose types begin as its name does.
     topic = JOBS if name == "jobs.claim" else name.partition(".")[0]
