@@ -1,12 +1,16 @@
 """Suggestions: they hold of the rows they were made of, let more of the same pass and stop what is not."""
 
+import math
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import loopwright as lw
 from loopwright.data import CheckSpec, DatasetSpec, SourceSpec, Suggestion, profiles
@@ -104,6 +108,49 @@ def test_what_is_declared_or_personal_is_not_suggested_again() -> None:
 
 def test_of_few_rows_nothing_is_suggested_but_their_number() -> None:
     assert [one.code for one in suggested(orders(1, 20).drop("email"))] == ["lw.check.usual_rows()"]
+
+
+_ODD = [
+    *(0.0, -0.0, 5e-324, 1e-322, 2.3e-308, 1e-9, 1.0, -1.0, 255.5, 2.0**53 + 2, 1e19, 1.7e308, -1.7e308),
+    *(math.nan, math.inf, -math.inf),
+]
+_INTEGERS = {
+    pl.Int64: [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), 10**18],
+    pl.UInt64: [0, 1, 2**53 + 1, 2**63, 2**64 - 1],
+    pl.Int8: [0, -128, 127],
+    pl.UInt8: [0, 255],
+}
+_PATTERNS = st.integers(0, 2**64 - 1).map(lambda bits: struct.unpack("d", struct.pack("Q", bits))[0])
+_VALUES = st.one_of(
+    st.tuples(st.just(pl.Float64), st.lists(st.none() | st.sampled_from(_ODD) | st.floats() | _PATTERNS, max_size=5)),
+    st.tuples(st.just(pl.Float32), st.lists(st.none() | st.floats(width=32), max_size=5)),
+    *(
+        st.tuples(st.just(dtype), st.lists(st.none() | st.sampled_from(values), max_size=5))
+        for dtype, values in _INTEGERS.items()
+    ),
+)
+
+
+def check_what_is_suggested_holds(dtype: type[pl.DataType], values: list[Any], size: int) -> None:
+    values = [values[place % len(values)] if values else None for place in range(size)]
+    frame = pl.DataFrame({"order": range(size), "odd": pl.Series(values, dtype=dtype, strict=False)})
+    found = suggested(frame, msgspec.structs.replace(SHOP, time=None))
+    for one in found:
+        assert eval(one.code, {"lw": lw}) == one.check
+    assert [one.message for one in run_checks(frame, checks_of(found)) if not one.passed] == []
+
+
+@given(_VALUES, st.sampled_from([0, 1, 99, 100, 250]))
+def test_whatever_numbers_are_there_what_is_suggested_holds_of_them(
+    column: tuple[type[pl.DataType], list[Any]], size: int
+) -> None:
+    check_what_is_suggested_holds(*column, size)
+
+
+@pytest.mark.parametrize("first", _ODD)
+def test_of_every_two_odd_numbers_what_is_suggested_holds(first: float) -> None:
+    for second in (None, *_ODD):
+        check_what_is_suggested_holds(pl.Float64, [first, second], 120)
 
 
 def test_a_poisoned_import_is_stopped_by_checks_that_were_suggested_before(call: Call, import_rows: Call) -> None:

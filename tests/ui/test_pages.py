@@ -11,6 +11,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
+from loopwright.data import suggestions
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.documents import to_builtins
@@ -96,6 +97,19 @@ def test_incidents_that_need_a_person_are_counted_alike_everywhere(web: httpx.Cl
     assert re.search(r'>Incidents<span class="count calls">1<', page)
     assert "1 incident needs you" in page
     assert re.search(r'>Overview<span class="count calls">3<', page)
+
+
+def test_rows_over_which_suggestions_fail_close_the_page_to_nobody(
+    web: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    assert "Suggested checks" in web.get("/p/flights/data/weather").text
+    monkeypatch.setattr(suggestions, "suggest", fail)
+    page = web.get("/p/flights/data/weather")
+    assert page.status_code == 200
+    assert "Suggested checks" not in page.text
 
 
 def test_the_only_project_is_shown_at_once(web: httpx.Client) -> None:

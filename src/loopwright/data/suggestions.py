@@ -6,7 +6,7 @@ turned round, a comparison with the imports before may.
 """
 
 import math
-from collections.abc import Callable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from loopwright.data import declarations
 from loopwright.data.checks import FALSE_ALARMS, LEAST
@@ -19,6 +19,8 @@ _LEAST_ROWS = 100
 _MOST_VALUES = 30
 """Different values of a column that may be all there are."""
 _ROWS_A_VALUE = 20
+_MOST_DIGITS = 1e15
+"""From here on a float without a fraction is written as one: its digits say nothing."""
 _NEW_VALUES = 0.01
 """Share of the rows in which values that were not seen, and gaps, are let pass."""
 
@@ -96,11 +98,13 @@ def _of_numbers(name: str, column: ColumnProfile, *, is_whole: bool) -> list[Sug
     assert column.low is not None
     assert column.high is not None
     room = (column.high - column.low) / 2 or abs(column.high) / 2 or 1.0
-    low, high = _rounded(column.low - room, math.floor), _rounded(column.high + room, math.ceil)
+    low, high = _rounded(column.low - room, ROUND_FLOOR), _rounded(column.high + room, ROUND_CEILING)
     low = 0.0 if column.low >= 0 > low else low
-    bounds = (int(low), int(high)) if is_whole or (low.is_integer() and high.is_integer()) else (low, high)
+    is_plain = low.is_integer() and high.is_integer() and max(-low, high) < _MOST_DIGITS
+    bounds = (int(low), int(high)) if is_whole or is_plain else (low, high)
     seen = f"{column.low:g} to {column.high:g} were seen"
-    is_bounded = all(map(math.isfinite, bounds))
+    outside = column.infinities + column.nans  # which lie between no bounds
+    is_bounded = all(map(math.isfinite, bounds)) and outside <= _NEW_VALUES / 2 * column.count
     found = [_suggestion(declarations.between(name, *bounds, most_share=_NEW_VALUES), seen)] if is_bounded else []
     mean = column.mean
     if mean is not None and math.isfinite(mean):
@@ -109,12 +113,12 @@ def _of_numbers(name: str, column: ColumnProfile, *, is_whole: bool) -> list[Sug
     return found
 
 
-def _rounded(number: float, towards: Callable[[float], int]) -> float:
+def _rounded(number: float, towards: str) -> float:
     """Return a number of two digits that lies outside of another."""
-    if not number or not math.isfinite(number):
+    if not math.isfinite(number):
         return number
-    unit = 10.0 ** (math.floor(math.log10(abs(number))) - 1)
-    return float(f"{towards(number / unit) * unit:.12g}")
+    # Powers of ten as floats end before floats do: 10.0 ** -324 is 0.
+    return float(Context(prec=2, rounding=towards).create_decimal(Decimal(number)))
 
 
 def _suggestion(check: CheckSpec, why: str) -> Suggestion:

@@ -1,5 +1,6 @@
 """What data is there, is it good, and what changed?"""
 
+import logging
 import re
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from loopwright.loop import suggesting
 from loopwright.store import jobs
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
+
+log = logging.getLogger("loopwright.ui")
 
 _SPAN = re.compile(r"^(\d{1,9})\.\.(\d{1,9})$")
 
@@ -55,9 +58,7 @@ def _written(source: SourceSpec) -> list[tuple[str, str]]:
 def show_dataset(ask: Ask) -> View:
     """Return the versions of a dataset, newest first, and the checks that its rows suggest."""
     name = ask.part("dataset")
-    suggestions: list[Suggestion] = []
-    with suppress(LoopwrightError):  # there is no version yet, or no profile any more
-        suggestions = ask.operate(suggesting.suggest_checks, dataset=name)
+    suggestions = _suggestions(ask, name)
     dataset = ask(data.get, dataset=name)
     versions = ask(data.list_versions, dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before"))
     shown = versions[:PAGE_ROWS]
@@ -74,6 +75,17 @@ def show_dataset(ask: Ask) -> View:
         ],
     }
     return View("data/dataset.html", name, "Data", facts)
+
+
+def _suggestions(ask: Ask, dataset: str) -> list[Suggestion]:
+    """Return suggested checks; none where there is nothing to read them from."""
+    try:
+        return ask.operate(suggesting.suggest_checks, dataset=dataset)
+    except LoopwrightError:  # there is no version yet, or no profile any more
+        return []
+    except Exception:  # over rows that nobody thought of; whoever imports some closes the page to nobody
+        log.exception("no checks could be suggested for dataset %s of project %s", dataset, ask.project)
+        return []
 
 
 def show_version(ask: Ask) -> View:
