@@ -53,7 +53,7 @@ FENCES = (
     Fence(
         "web",
         ("starlette", "uvicorn", "fastapi"),
-        ("server/*", "gateway/*", "worker/*", "wire/*", "ui/*"),
+        ("server/*", "gateway/*", "wire/*", "ui/*"),
         "rooms are called in process and over HTTP alike and know nothing of requests",
         "raise an error of kernel/errors.py and let server/, ui/ or gateway/ translate",
     ),

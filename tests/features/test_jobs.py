@@ -9,7 +9,6 @@ import pytest
 
 from loopwright.data import read
 from loopwright.features import BoundView, DatasetPushSpec, jobs
-from loopwright.features.jobs import cut_training_set, freeze_training_set, load_training_set
 from loopwright.features.join import compute_features
 from loopwright.features.online import online_url, open_online_store
 from loopwright.features.online.sqlite import SqliteOnlineStore
@@ -17,7 +16,7 @@ from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes, to_builtins
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.errors import NotFound
 from loopwright.store.chunks import describe_chunk
 from loopwright.store.work import NotYet
 
@@ -174,46 +173,6 @@ def test_a_view_the_plan_lacks_is_named(loaded: Call) -> None:
     plan = loaded("features.freeze_plan", service="late")
     with pytest.raises(NotFound, match="did you mean at_origin"):
         loaded("features.start_materialize", view="at_origins", plan_digest=plan)
-
-
-def test_a_training_set_is_frozen_once_and_reads_back(loaded: Call, worker: Any, small: Any) -> None:
-    plan = loaded("features.freeze_plan", service="late")
-    assert loaded("features.plan", digest=plan).datasets[0].dtypes["is_late"] == "Boolean"
-
-    def freeze(**more: Any) -> Any:
-        return freeze_training_set(
-            worker, plan_digest=plan, end_at=24 * HOUR_US, run_requests=small.run_requests, **more
-        )
-
-    first = freeze(known_by=24 * HOUR_US, reason="fit")
-    assert freeze(known_by=24 * HOUR_US) == first
-    assert (first.rows, first.event_at_min, first.event_at_max) == (3, HOUR_US, 8 * HOUR_US)
-    assert first.spec.dataset_versions == {"flights": 1, "weather": 1}
-    rows = load_training_set(worker.blobs, first, params={"rate": 1})
-    assert rows.columns == first.columns
-    assert rows.row_ids.to_list() == ["F1", "F2", "F3"]
-    assert rows.polars()["carrier_late_share_3h"].to_list() == [None, 1.0, None]
-
-    worker.load("flights", small.flights([("F0", 0, 1, "UA", "JFK", 60.0)]))
-    assert freeze(known_by=24 * HOUR_US, dataset_versions={"flights": 1}) == first
-    second = freeze(known_by=24 * HOUR_US)
-    assert (second.version, second.rows) == (2, 4)
-    with pytest.raises(InvalidInput, match="no row has a label"):
-        freeze(known_by=0)
-
-
-def test_a_part_cut_out_of_a_training_set_is_what_would_be_frozen_for_its_time(
-    loaded: Call, worker: Any, small: Any
-) -> None:
-    plan = loaded("features.freeze_plan", service="late")
-    place = {"plan_digest": plan, "known_by": 24 * HOUR_US, "run_requests": small.run_requests}
-    whole = freeze_training_set(worker, end_at=24 * HOUR_US, **place)
-    for start_at, end_at in ((None, 8 * HOUR_US), (8 * HOUR_US, 24 * HOUR_US)):
-        part = cut_training_set(worker, whole, start_at=start_at, end_at=end_at)
-        assert 0 < part.rows < whole.rows
-        assert part == freeze_training_set(worker, start_at=start_at, end_at=end_at, **place)
-    with pytest.raises(InvalidInput, match="no row has a label"):
-        cut_training_set(worker, whole, start_at=9 * HOUR_US, end_at=24 * HOUR_US)
 
 
 def test_a_plan_frozen_before_any_version_knows_no_dtypes(declared: Call) -> None:

@@ -52,12 +52,7 @@ from loopwright.kernel.doors import later
 if TYPE_CHECKING:
     from loopwright.features import columns, jobs, requests, skew
     from loopwright.features.columns import dtype_of, is_other_kind, typed_frame
-    from loopwright.features.jobs import (
-        build_from_versions,
-        cut_training_set,
-        freeze_training_set,
-        load_training_set,
-    )
+    from loopwright.features.freezing import cut_training_set, freeze_training_set
     from loopwright.features.join import build_training_set
     from loopwright.features.requests import RunRequest, request_runner
     from loopwright.features.served import serve_features
@@ -69,7 +64,7 @@ __getattr__ = later(
     __name__,
     {
         "columns": ("dtype_of", "is_other_kind", "typed_frame"),
-        "jobs": ("build_from_versions", "cut_training_set", "freeze_training_set", "load_training_set"),
+        "freezing": ("cut_training_set", "freeze_training_set"),
         "join": ("build_training_set",),
         "requests": ("RunRequest", "request_runner"),
         "served": ("serve_features",),
@@ -110,7 +105,6 @@ __all__ = [
     "ViewDeclared",
     "ViewSpec",
     "bind_views",
-    "build_from_versions",
     "build_training_set",
     "columns",
     "compare_served",
@@ -130,7 +124,6 @@ __all__ = [
     "jobs",
     "list_definitions",
     "list_training_sets",
-    "load_training_set",
     "materializations",
     "materialize",
     "online",

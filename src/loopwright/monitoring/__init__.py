@@ -24,7 +24,6 @@ from loopwright.monitoring.events import (
     WindowsOpened,
     WindowStarted,
 )
-from loopwright.monitoring.external import evaluate_range, parse_period, report
 from loopwright.monitoring.incidents import (
     acknowledge,
     assign,
@@ -45,6 +44,7 @@ from loopwright.monitoring.monitors import (
     start_reference,
 )
 from loopwright.monitoring.profiling import countable_chunks, start_profiling
+from loopwright.monitoring.ranges import evaluate_range, parse_period, report
 from loopwright.monitoring.targets import channel_target, keep_targets, shown_spec
 from loopwright.monitoring.types import (
     INCIDENT_STATES,

@@ -1,7 +1,7 @@
 """Check: one number about a column lies between two bounds."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 from loopwright.data.checks.base import AggregateCheck
 
@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 Statistic_ = Literal["mean", "median", "std", "min", "max", "sum", "quantile", "distinct", "missing"]
-STATISTICS = get_args(Statistic_)
 
 
 def measure(of: str, column: "pl.Expr", dtype: "pl.DataType | None", q: float | None = None) -> "pl.Expr":

@@ -61,7 +61,6 @@ from loopwright.store.sql.retention import (
     list_removals,
     list_retentions,
     remove_chunks,
-    removed_until,
     save_retention,
 )
 from loopwright.store.sql.rows import begins_with, update_as_read, upsert
@@ -149,7 +148,6 @@ __all__ = [
     "read_unrest",
     "remember_merged",
     "remove_chunks",
-    "removed_until",
     "renew_job",
     "rescue_blobs",
     "save_profile",

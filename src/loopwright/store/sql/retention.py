@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Row, delete, func, select
+from sqlalchemy import Connection, Row, delete, select
 
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql.chunks import read_chunk
@@ -71,13 +71,6 @@ def find_removal(tx: "Tx", kind: str, item_id: str) -> Removal | None:
     statement = select(removals).where(removals.c.project_id == tx.project, removals.c.kind == kind, *holds)
     row = tx.execute(statement.order_by(removals.c.removal_id).limit(1)).first()
     return None if row is None else _removal(row)
-
-
-def removed_until(tx: "Tx", kind: str, stream: str) -> int | None:
-    """Return up to which event time rows of a stream were removed; None where none were."""
-    of = (removals.c.project_id == tx.project, removals.c.kind == kind, removals.c.stream == stream)
-    found = tx.execute(select(func.max(removals.c.end_at)).where(*of)).scalar()
-    return None if found is None else int(found)
 
 
 def _removal(row: "Row[tuple[object, ...]]") -> Removal:

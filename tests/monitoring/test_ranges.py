@@ -9,7 +9,7 @@ import pytest
 from loopwright.governance import SERVICE_ACTOR, Dispatcher
 from loopwright.kernel.errors import InvalidInput
 from loopwright.monitoring import FeatureDrift, Monitor, MonitorSpec, Performance, Report, Window
-from loopwright.monitoring.external import parse_period
+from loopwright.monitoring.ranges import parse_period
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import Removal
