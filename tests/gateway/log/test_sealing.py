@@ -155,6 +155,11 @@ def test_rows_under_a_number_that_is_taken_are_kept_and_the_next_go_on(
     older.close()
 
 
+def test_many_streams_are_sealed_more_seldom_so_that_requests_keep_most_of_the_processor() -> None:
+    assert sealing.pause_s(0.1) == sealing.SEAL_EVERY_S
+    assert sealing.pause_s(1.7) == 1.7 / sealing.MOST_SHARE
+
+
 def test_a_seal_that_names_streams_leaves_the_others_alone(
     world: World, spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

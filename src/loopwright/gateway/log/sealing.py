@@ -28,6 +28,8 @@ SEAL_EVERY_S = 2.0
 ROWS_A_CHUNK = 10_000
 BYTES_A_SEGMENT = 64 << 20
 """A segment of this size is closed even while the server is down, so that one file never grows without end."""
+MOST_SHARE = 0.2
+"""Of the time that sealing may take a processor, where streams are so many that every two seconds would be more."""
 LONGEST_PAUSE_S = 15.0
 REFUSED_PAUSE_S = 60.0
 DRAFT_KEPT_S = 600.0
@@ -52,8 +54,13 @@ class Draft(NamedTuple):
     stored_at: float = 0.0
 
 
+def pause_s(busy_s: float) -> float:
+    """Return how long after the beginning of a round the next one begins, by the seconds of processor that it took."""
+    return max(SEAL_EVERY_S, busy_s / MOST_SHARE)
+
+
 class ChunkSealer:
-    """Seals every stream every two seconds, and those that are asked for at once.
+    """Seals every stream every two seconds, of many streams more seldom, and those that are asked for at once.
 
     Args:
         spool: Where the rows are.
@@ -127,8 +134,9 @@ class ChunkSealer:
 
     def _round(self, streams: Streams, asked: Sequence[Asked] = ()) -> None:
         is_whole = streams == EVERY_STREAM
+        began, busy_s = time.monotonic(), time.thread_time()
         if is_whole:
-            self._due = time.monotonic() + SEAL_EVERY_S
+            self._due = began + SEAL_EVERY_S
         try:
             answer = self._seal_streams(streams, is_asked=bool(asked))
         except Exception as error:
@@ -139,6 +147,8 @@ class ChunkSealer:
             for future in asked:
                 future.set_exception(error)
             return
+        if is_whole and self._due:  # else somebody has asked for the next round meanwhile
+            self._due = began + pause_s(time.thread_time() - busy_s)
         if self.failure:  # the others may go through as well: they are tried now
             self._due = 0.0
         self._pause_s, self.failure = 0.0, "" if is_whole else self.failure
