@@ -89,6 +89,13 @@ FENCES = (
         "loading a pickle runs its author's code",
         "use a codec, msgspec, or a flavour's own format",
     ),
+    Fence(
+        "printing",
+        ("click.echo", "click.secho"),
+        ("cli/show.py", "demo/*"),
+        "names and reasons are others' words, and would begin lines of their own",
+        "call say or say_lines of cli/show.py",
+    ),
 )
 
 

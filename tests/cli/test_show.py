@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from loopwright.cli import show
-from loopwright.cli.show import Progress
+from loopwright.cli.show import Progress, say, say_lines
+from loopwright.kernel.errors import InvalidInput
 
 
 def test_in_a_file_progress_is_a_plain_line_now_and_then(
@@ -22,6 +23,15 @@ def test_in_a_file_progress_is_a_plain_line_now_and_then(
     progress.done("retrained")
     progress.done()
     assert capsys.readouterr().err == "hour 14\nhour 29\nretrained\n"
+
+
+def test_in_a_file_too_a_name_begins_no_line_and_steers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "email\nimport os\r\x1b[2J\u2028rm"
+    say(f"checks of {name}")
+    say_lines("fit: \x1b[1A\nended\n", nl=False)
+    assert capsys.readouterr().out == "checks of email\\nimport os\\r\\x1b[2J\\u2028rm\nfit: \\x1b[1A\nended\n"
+    told = InvalidInput(f"no column {name}", next_step="see --help").explain()
+    assert told == "error: no column email\n    import os\\r\\x1b[2J\\u2028rm\n  next: see --help\n"
 
 
 SAYS = """

@@ -1,5 +1,6 @@
 """Suggestions: they hold of the rows they were made of, let more of the same pass and stop what is not."""
 
+import ast
 import math
 import random
 import struct
@@ -81,6 +82,20 @@ def test_what_is_suggested_reads_as_a_project_file_says_it() -> None:
     for one in found:
         if one.check is not None:
             assert eval(one.code, {"lw": lw}) == one.check
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x0c", "\u2028", "'", '"', "\\"])
+def test_what_is_suggested_is_one_line_of_code_whatever_columns_and_values_are_called(end: str) -> None:
+    """Whoever names columns of a file would else write the project file of whoever pastes the lines."""
+    name = f'email{end}import os; os.system("touch pwned")  #'
+    columns = {name: [f"a{number}@example.org" for number in range(3)] * 50, f"kind {name}": [name, "b"] * 75}
+    found = suggested(pl.DataFrame({"order": range(150), **columns}))
+    assert {kind for one in found for kind in (one.personal, one.check and one.check.kind)} >= {name, "is_in"}
+    for one in found:
+        line = f"{one.code},  # {one.why}"
+        assert line.isprintable()
+        (statement,) = ast.parse(f"[\n{line}\n]" if one.check else one.code).body
+        assert one.personal in (ast.literal_eval(statement.value) if one.personal else "")
 
 
 @pytest.mark.parametrize(

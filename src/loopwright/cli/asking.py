@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from loopwright.cli.connection import remote
-from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.cli.show import json_option, print_json, print_table, project_option, say
 from loopwright.client import find_caller
 from loopwright.config import load_settings
 from loopwright.governance import SYSTEM, Project
@@ -29,7 +29,7 @@ def call(verb: str, arguments: tuple[str, ...], project: str | None, as_json: bo
     above projects (projects.list, projects.create) are called with -p _system.
     """
     answer = remote(project).call(verb, **read_arguments(arguments, "arguments"))
-    print_json(answer) if as_json or answer is not None else click.echo("done")
+    print_json(answer) if as_json or answer is not None else say("done")
 
 
 def read_arguments(pairs: tuple[str, ...], field: str) -> dict[str, Any]:
@@ -94,9 +94,9 @@ def suggest_checks(dataset: str, version: int | None, project: str | None, as_js
         print_json(found)
         return
     for one in found:
-        click.echo(f"{one.code},  # {one.why}")
+        say(f"{one.code},  # {one.why}")
     if not found:
-        click.echo("nothing: too few rows, or all that their profile tells is declared")
+        say("nothing: too few rows, or all that their profile tells is declared")
 
 
 @click.command()
@@ -146,7 +146,7 @@ def incidents(
         states = [] if is_all else ["open", "acknowledged"]
         _show_incidents(found.call("monitoring.incidents", states=states), is_all, as_json)
         return
-    print_json(changed) if as_json else click.echo(f"{changed.incident_id} {changed.state}")
+    print_json(changed) if as_json else say(f"{changed.incident_id} {changed.state}")
 
 
 def _show_incidents(listed: list[Any], is_all: bool, as_json: bool) -> None:
@@ -154,7 +154,7 @@ def _show_incidents(listed: list[Any], is_all: bool, as_json: bool) -> None:
         print_json(listed)
         return
     if not listed:
-        click.echo("there was no incident" if is_all else "no incident is open")
+        say("there was no incident" if is_all else "no incident is open")
         return
     rows = [
         (one.incident_id, one.severity, one.state, format_moment(one.opened_at), one.owner, one.title) for one in listed
@@ -186,17 +186,17 @@ def tokens(
         settings = load_settings()
         root = settings.service_token or service_token(settings.state_dir)
         credential = gateway_token(root, gateway)
-        print_json({"credential": credential}) if as_json else click.echo(
+        print_json({"credential": credential}) if as_json else say(
             f"export LOOPWRIGHT_GATEWAY_URL={gateway} LOOPWRIGHT_SERVICE_TOKEN={credential}"
         )
         return
     found = remote(project)
     if actor:
         made = found.call("tokens.create", actor=actor, role=role, expires_in=expires_in)
-        print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
+        print_json(made) if as_json else say(f"export LOOPWRIGHT_TOKEN={made.secret}")
     elif revoke:
         found.call("tokens.revoke", token_id=revoke, reason=reason)
-        print_json({"token_id": revoke, "state": "revoked"}) if as_json else click.echo(f"{revoke} is revoked")
+        print_json({"token_id": revoke, "state": "revoked"}) if as_json else say(f"{revoke} is revoked")
     else:
         listed = found.call("tokens.list")
         rows = [

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from loopwright.cli.opening import open_platform
-from loopwright.cli.show import json_option, print_json, print_table
+from loopwright.cli.show import json_option, print_json, print_table, say
 from loopwright.config import Settings, load_settings
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, Dispatcher, Pacemaker, audit, projects
 from loopwright.kernel.clock import WallClock, format_moment
@@ -64,14 +64,14 @@ def _back_up(settings: Settings, place: BackupPlace, keep: int | None, as_json: 
         print_json(made if thinned is None else {**to_builtins(made), "thinned": to_builtins(thinned)})
     else:
         rows = sum(table.rows for table in made.tables)
-        click.echo(f"{made.backup_id}: {rows} rows, {made.blobs} blobs, {len(made.spool)} spool files;")
-        click.echo(f"{made.copied_bytes / 1e6:.1f} MB were new to {place.url}")
+        say(f"{made.backup_id}: {rows} rows, {made.blobs} blobs, {len(made.spool)} spool files;")
+        say(f"{made.copied_bytes / 1e6:.1f} MB were new to {place.url}")
         for problem in made.problems:
-            click.echo(f"wrong: {problem}")
+            say(f"wrong: {problem}")
         if thinned is not None:
             freed, spare = thinned.freed_bytes / 1e6, thinned.spare_bytes / 1e6
-            click.echo(f"older backups let go of: {', '.join(thinned.backups) or 'none'};")
-            click.echo(f"{freed:.1f} MB freed, {spare:.1f} MB to free once no backup has named them for a day")
+            say(f"older backups let go of: {', '.join(thinned.backups) or 'none'};")
+            say(f"{freed:.1f} MB freed, {spare:.1f} MB to free once no backup has named them for a day")
     sys.exit(1 if made.problems else 0)
 
 
@@ -86,10 +86,10 @@ def _verify(place: BackupPlace, backup_id: str, as_json: bool) -> None:
     if as_json:
         print_json({"backup_id": chosen.backup_id, "problems": problems})
     else:
-        click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)}")
+        say(f"{chosen.backup_id} of {format_moment(chosen.created_at)}")
         for problem in problems:
-            click.echo(f"wrong: {problem}")
-        click.echo("everything holds" if not problems else f"{len(problems)} things are wrong")
+            say(f"wrong: {problem}")
+        say("everything holds" if not problems else f"{len(problems)} things are wrong")
     sys.exit(1 if problems else 0)
 
 
@@ -120,10 +120,10 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
     if as_json:
         print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
     else:
-        click.echo(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
-        click.echo("what was deleted since then is back, and tokens revoked since then open again: loopwright tokens")
+        say(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
+        say("what was deleted since then is back, and tokens revoked since then open again: loopwright tokens")
         where = "" if state is None else f"LOOPWRIGHT_STATE={shlex.quote(str(state))} "
-        click.echo(f"next: {where}loopwright verify, then {where}loopwright up")
+        say(f"next: {where}loopwright verify, then {where}loopwright up")
 
 
 def sign_log(database: Database, settings: Settings) -> None:
@@ -133,7 +133,7 @@ def sign_log(database: Database, settings: Settings) -> None:
     try:
         pacemaker.keep_pace(database.read(audit.log_end), WallClock().now_us(), is_last=True)
     except Unavailable as error:  # where a disk is full the rows are to get out all the same
-        click.echo(f"not signed: {error}", err=True)
+        say(f"not signed: {error}", err=True)
 
 
 def tell_restored(database: Database, restored: Backup, settings: Settings) -> None:

@@ -2,11 +2,9 @@
 
 from pathlib import Path
 
-import click
-
 from loopwright.cli.closing import print_table
 from loopwright.cli.project import load_project
-from loopwright.cli.show import Progress, print_json
+from loopwright.cli.show import Progress, print_json, say
 from loopwright.client import Remote, RemoteBacktest
 from loopwright.kernel.clock import parse_moment
 
@@ -48,7 +46,7 @@ def run_backtest(
     print_table(closing)
     kept = backtest.record.scratch
     if kept is not None:
-        click.echo(f"every step of it is on record in project {kept}; loopwright delete {kept} --reason WHY removes it")
+        say(f"every step of it is on record in project {kept}; loopwright delete {kept} --reason WHY removes it")
 
 
 def _follow(backtest: RemoteBacktest) -> None:
@@ -57,7 +55,8 @@ def _follow(backtest: RemoteBacktest) -> None:
         backtest.wait(tell=progress.show)
     except KeyboardInterrupt:
         job_id = backtest.record.job_id
-        click.echo(f"\nthe backtest goes on at the server; to end it: loopwright cancel {job_id}", err=True)
+        say(err=True)
+        say(f"the backtest goes on at the server; to end it: loopwright cancel {job_id}", err=True)
         raise
     finally:
         progress.done()
@@ -68,5 +67,5 @@ def _tell_started(backtest: RemoteBacktest, *, as_json: bool) -> None:
     if as_json:
         print_json(record)
         return
-    click.echo(f"{record.backtest_id} plays as job {record.job_id}")
-    click.echo(f"its table: loopwright call loop.get_backtest backtest_id={record.backtest_id}")
+    say(f"{record.backtest_id} plays as job {record.job_id}")
+    say(f"its table: loopwright call loop.get_backtest backtest_id={record.backtest_id}")

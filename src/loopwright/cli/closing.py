@@ -2,8 +2,7 @@
 
 from typing import Any
 
-import click
-
+from loopwright.cli.show import say
 from loopwright.kernel.clock import format_duration
 from loopwright.loop import SERVED, ClosingTable, Scope
 
@@ -13,11 +12,11 @@ _METRIC_WORDS = {"roc_auc": "ROC AUC", "rmse": "RMSE", "mae": "MAE"}
 def print_table(closing: ClosingTable) -> None:
     """Print the closing table and the sentences that say what it means."""
     table, scope = closing.table, closing.scope
-    click.echo("")
+    say()
     widths = [max(8, len(series) + 1) for series in (*scope.series, SERVED)]
     heads = "".join(f"{series:>{width}}" for series, width in zip((*scope.series, SERVED), widths, strict=True))
     right = f"{'right warnings':>15}" if scope.task == "binary" else ""
-    click.echo(
+    say(
         f"{'month':8}{scope.rows:>{len(scope.rows) + 1}} {heads}  {'95 % interval':15}"
         f"{right}{'retrains':>14}{'promoted':>9}{'rolled back':>12}{'incidents':>10}"
     )
@@ -25,12 +24,12 @@ def print_table(closing: ClosingTable) -> None:
         named, count = (row, row[scope.rows]) if row else (table, table["predictions"])
         cells = [_number(named[name if row else f"mean_{name}"]) for name in scope.columns()]
         values = "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        click.echo(f"{row['month'] if row else 'mean':8}{count:>{len(scope.rows) + 1}} {values}{_rest(row, scope)}")
-    click.echo("")
-    click.echo(_meaning(table, scope))
+        say(f"{row['month'] if row else 'mean':8}{count:>{len(scope.rows) + 1}} {values}{_rest(row, scope)}")
+    say()
+    say(_meaning(table, scope))
     unmatched = table["skew_rows_unmatched"]
     left_out = f" {unmatched} more of the sample have no row in the datasets yet." if unmatched else ""
-    click.echo(
+    say(
         f"{table['skew_rows_checked']} served feature rows computed again from the datasets: "
         f"{table['skew_rows_unequal']} differ.{left_out}"
     )

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from loopwright.cli.connection import remote
-from loopwright.cli.show import json_option, print_json
+from loopwright.cli.show import json_option, print_json, say
 from loopwright.client import Remote, find_caller
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import parse_ref
@@ -48,25 +48,26 @@ def _delete_thing(ref: str, reason: str, project: str | None, *, is_plan: bool, 
         planned = found.deletion_plan(ref)
         _show_plan(planned, err=True)
         if not planned.holds and not _is_confirmed(f"delete {planned.ref}?"):
-            click.echo("nothing was changed")
+            say("nothing was changed")
             return
     left = found.delete(ref, reason=reason)
-    print_json(left) if as_json else click.echo(f"{left.ref} is deleted")
+    print_json(left) if as_json else say(f"{left.ref} is deleted")
 
 
 def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
     """Say what would go with a thing, what of it stays, and what needs it."""
     parts = ((name if rows == 1 else f"{name}s", rows) for name, rows in planned.parts.items())
     counts = [*parts, *((table.replace("_", " "), rows) for table, rows in planned.rows.items())]
-    click.echo(f"{planned.ref} would go for good" + (", and with it:" if counts else ""), err=err)
+    say(f"{planned.ref} would go for good" + (", and with it:" if counts else ""), err=err)
     for name, rows in counts:
-        click.echo(f"  {rows:>9,}  {name}", err=err)
+        say(f"  {rows:>9,}  {name}", err=err)
     if planned.made_of_it:
-        click.echo(f"stays, and says that it is gone: {', '.join(planned.made_of_it)}", err=err)
+        say(f"stays, and says that it is gone: {', '.join(planned.made_of_it)}", err=err)
     if planned.holds:
-        click.echo("cannot go yet, for something needs it:", err=err)
+        say("cannot go yet, for something needs it:", err=err)
     for hold in planned.holds:
-        click.echo(f"  {hold.ref}: {hold.why}\n    next: {hold.next_step}", err=err)
+        say(f"  {hold.ref}: {hold.why}", err=err)
+        say(f"    next: {hold.next_step}", err=err)
 
 
 def _delete_project(
@@ -80,24 +81,24 @@ def _delete_project(
     if not yes:
         _show_belongings(remote.call("loop.belongings"), is_closed_only)
         if not _is_confirmed(f"close {project}?" if is_closed_only else f"delete {project}?"):
-            click.echo("nothing was changed")
+            say("nothing was changed")
             return
     verb, named = ("loop.close_project", {}) if is_closed_only else ("loop.delete_project", {"name": project})
     ended: Any = remote.call(verb, reason=reason, **named)
     what = "is closed" if is_closed_only else "is closed; its rows are being removed"
-    print_json(ended) if as_json else click.echo(f"{project} {what}")
+    print_json(ended) if as_json else say(f"{project} {what}")
 
 
 def _show_belongings(belongings: Belongings, is_closed_only: bool) -> None:
     """Say what would end with a project."""
     if belongings.serving:
-        click.echo(f"retires {', '.join(belongings.serving)}: requests are refused from then on", err=True)
+        say(f"retires {', '.join(belongings.serving)}: requests are refused from then on", err=True)
     if belongings.jobs:
-        click.echo(f"cancels what is queued or runs: {belongings.jobs}", err=True)
+        say(f"cancels what is queued or runs: {belongings.jobs}", err=True)
     if belongings.rows and not is_closed_only:
-        click.echo("removes for good:", err=True)
+        say("removes for good:", err=True)
         for table, rows in sorted(belongings.rows.items()):
-            click.echo(f"  {rows:>9,}  {table.replace('_', ' ')}", err=True)
+            say(f"  {rows:>9,}  {table.replace('_', ' ')}", err=True)
 
 
 def _is_confirmed(question: str) -> bool:

@@ -1,7 +1,6 @@
 """Printing a provenance, and what computing the answer again gave."""
 
-import click
-
+from loopwright.cli.show import say
 from loopwright.loop import Provenance, ProvenanceNode
 
 _MOST_FILES = 3
@@ -11,15 +10,15 @@ _MOST_FILES = 3
 def print_provenance(provenance: Provenance) -> None:
     """Print one sentence a node, nearest first, with its ref and its Parquet files below; then the replay."""
     for node in provenance.nodes:
-        click.echo(node.sentence)
-        click.echo(f"    {node.ref}")
+        say(node.sentence)
+        say(f"    {node.ref}")
         digests = _file_digests(node)
         for digest in digests[:_MOST_FILES]:
-            click.echo(f"    blobs/{digest[:2]}/{digest}")
+            say(f"    blobs/{digest[:2]}/{digest}")
         if len(digests) > _MOST_FILES:
-            click.echo(f"    and {len(digests) - _MOST_FILES} more files: --json names them")
+            say(f"    and {len(digests) - _MOST_FILES} more files: --json names them")
     if provenance.replay is not None:
-        click.echo(provenance.replay.sentence)
+        say(provenance.replay.sentence)
 
 
 def _file_digests(node: ProvenanceNode) -> list[str]:

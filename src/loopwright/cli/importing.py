@@ -6,7 +6,7 @@ import click
 
 from loopwright.cli.connection import remote
 from loopwright.cli.serving import wait_for_job
-from loopwright.cli.show import json_option, print_json, project_option
+from loopwright.cli.show import json_option, print_json, project_option, say
 from loopwright.data import ImportResult, Operation
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
@@ -47,10 +47,10 @@ def import_rows(
     found = remote(project)
     job = found.dataset(dataset).start_import(file, operation, known_at=known_at, corrects=corrects, reason=reason)
     if detach:
-        print_json(job.record) if as_json else click.echo(f"{job.job_id} {job.state}")
+        print_json(job.record) if as_json else say(f"{job.job_id} {job.state}")
         return
     result = convert(wait_for_job(found, job.job_id).result, ImportResult, "result")
-    print_json(result) if as_json else click.echo(tell_import(dataset, result))
+    print_json(result) if as_json else say(tell_import(dataset, result))
     if result.state == "quarantined":
         raise SystemExit(1)
 

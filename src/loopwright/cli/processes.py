@@ -11,7 +11,7 @@ import msgspec
 from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.examining import examine
 from loopwright.cli.project import follow_execution
-from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.cli.show import json_option, print_json, print_table, project_option, say, say_lines
 from loopwright.cli.verifying import put_log_back, verify_state
 from loopwright.client import HttpCaller, Remote, check_addressee, find_caller, keep_token
 from loopwright.config import load_settings
@@ -38,23 +38,23 @@ def status(project: str | None, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    click.echo(f"project {answer.project}, {answer.clock} clock at {format_moment(answer.clock_at)}")
+    say(f"project {answer.project}, {answer.clock} clock at {format_moment(answer.clock_at)}")
     print_table(
         ("deployment", "serving", "state", "logged", "scored"),
         [(one.name, one.serving, one.state, one.predictions, one.scored) for one in answer.deployments],
     )
     for one in answer.deployments:
         if one.progress:
-            click.echo(f"{one.name}: {one.progress}")
+            say(f"{one.name}: {one.progress}")
         if one.refused:
-            click.echo(f"{one.name}: the newest training was refused: {one.refused}")
+            say(f"{one.name}: the newest training was refused: {one.refused}")
     for need in answer.needs:
         answered_by = (
             _in_project(need.command, project) or f"{found.caller.url}{page_of(need.shown_at, answer.project)}"
         )
-        click.echo(f"needs you: {need.severity}: {need.sentence}; {need.next_step} ({answered_by})")
+        say(f"needs you: {need.severity}: {need.sentence}; {need.next_step} ({answered_by})")
     if not answer.needs:
-        click.echo("nothing needs you")
+        say("nothing needs you")
 
 
 def _in_project(command: str, project: str | None) -> str:
@@ -88,7 +88,7 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
             print_json({"file": str(path), "lines": last})
         else:
             nothing = f"no log yet at {path}" if text is None else f"{path} is empty so far"
-            click.echo("\n".join(last) or nothing)
+            say_lines("\n".join(last) or nothing)
         return
     if near := nearest(name, ROLES):
         rule = f"one of {', '.join(ROLES)}, or the id of an execution"
@@ -102,9 +102,9 @@ def logs(name: str, lines: int, follow: bool, project: str | None, as_json: bool
     if as_json:
         print_json(tell.told)
         return
-    click.echo(f"{name} {execution.state}")
+    say(f"{name} {execution.state}")
     if how_on := (execution.error or {}).get("next_step"):
-        click.echo(f"next: {how_on}")
+        say(f"next: {how_on}")
 
 
 class _StepTeller:
@@ -135,17 +135,17 @@ class _StepTeller:
         self.told.append({"step": step_run.step, "state": step_run.state, "log": log, "error": step_run.error})
         if self._is_quiet:
             return
-        click.echo(f"--- {step_run.step}: {step_run.state}")
+        say(f"--- {step_run.step}: {step_run.state}")
         if log:
-            click.echo(log)
+            say_lines(log)
         if step_run.error:
-            click.echo(error_from_dict(step_run.error).explain(), nl=False)
+            say_lines(error_from_dict(step_run.error).explain(), nl=False)
 
 
 def _follow_log(place: Path, lines: int) -> None:
     """Print the last lines of a file and what is appended to it; a file that is begun anew is read from its start."""
     before = place.read_text(errors="replace") if place.exists() else ""
-    click.echo("\n".join(before.splitlines()[-lines:]))
+    say_lines("\n".join(before.splitlines()[-lines:]))
     read_to = len(before.encode())
     while True:
         size = place.stat().st_size if place.exists() else 0
@@ -153,7 +153,7 @@ def _follow_log(place: Path, lines: int) -> None:
         if size > read_to:
             with place.open("rb") as file:
                 file.seek(read_to)
-                click.echo(file.read(size - read_to).decode(errors="replace"), nl=False)
+                say_lines(file.read(size - read_to).decode(errors="replace"), nl=False)
             read_to = size
         time.sleep(_LOOK_EVERY_S)
 
@@ -165,20 +165,20 @@ def verify(put_back: str | None, as_json: bool) -> None:
     """Re-check the event log, its signed checkpoints, rows against events, blobs and chunks; name what is wrong."""
     if put_back:
         given_up = put_log_back(load_settings(), put_back)
-        click.echo(f"signed: this log stands in the place of another; {given_up} checkpoints are given up", err=True)
+        say(f"signed: this log stands in the place of another; {given_up} checkpoints are given up", err=True)
     report = verify_state(load_settings())
     if as_json:
         print_json(report)
     else:
-        click.echo(
+        say(
             f"{report.events} events chained, {report.checkpoints} checkpoints, {report.blobs} blobs, "
             f"{report.chunks} chunks with {report.rows} rows checked"
         )
         for problem in report.problems:
-            click.echo(f"wrong: {problem}")
+            say(f"wrong: {problem}")
         for note in report.notes:
-            click.echo(f"note: {note}")
-        click.echo("everything holds" if not report.problems else f"{len(report.problems)} things are wrong")
+            say(f"note: {note}")
+        say("everything holds" if not report.problems else f"{len(report.problems)} things are wrong")
     sys.exit(1 if report.problems else 0)
 
 
@@ -191,9 +191,9 @@ def doctor(as_json: bool) -> None:
         print_json(findings)
     else:
         for finding in findings:
-            click.echo(f"{'ok  ' if finding.is_fine else 'BAD '} {finding.what}: {finding.found}")
+            say(f"{'ok  ' if finding.is_fine else 'BAD '} {finding.what}: {finding.found}")
             if not finding.is_fine:
-                click.echo(f"     {finding.next_step}")
+                say(f"     {finding.next_step}")
     sys.exit(0 if all(finding.is_fine for finding in findings) else 1)
 
 
@@ -211,20 +211,20 @@ def login(actor: str | None, role: str, forget: bool, project: str | None, as_js
     caller = find_caller()
     if forget:
         keep_token(caller.url, "")
-        print_json({"url": caller.url, "kept_in": None}) if as_json else click.echo(f"no token of {caller.url} is kept")
+        print_json({"url": caller.url, "kept_in": None}) if as_json else say(f"no token of {caller.url} is kept")
         return
     if actor:
         args = {"actor": actor, "role": role, "every_project": project is None}
         made = caller.call("tokens.create", args, project or SYSTEM)
-        print_json(made) if as_json else click.echo(f"export LOOPWRIGHT_TOKEN={made.secret}")
+        print_json(made) if as_json else say(f"export LOOPWRIGHT_TOKEN={made.secret}")
         return
     names, path = _log_in(caller)
     if as_json:
         print_json({"url": caller.url, "projects": names, "kept_in": None if path is None else str(path)})
         return
-    click.echo(f"logged in at {caller.url}; projects: {', '.join(names) or '–'}")
+    say(f"logged in at {caller.url}; projects: {', '.join(names) or '–'}")
     if path is not None:
-        click.echo(f"the token is kept in {path}")
+        say(f"the token is kept in {path}")
 
 
 def _log_in(caller: HttpCaller) -> tuple[list[str], Path | None]:

@@ -13,7 +13,7 @@ import click
 from loopwright.cli.asking import read_arguments
 from loopwright.cli.connection import remote, remote_with
 from loopwright.cli.serving import wait_for_job
-from loopwright.cli.show import Progress, json_option, print_json, project_option
+from loopwright.cli.show import Progress, json_option, print_json, project_option, say
 from loopwright.cli.templates import write_template
 from loopwright.client import Applied, Project, Remote, RemoteExecution, apply_project
 from loopwright.kernel.errors import InvalidInput, StepFailed
@@ -32,8 +32,8 @@ def init(folder: Path, template: str, as_json: bool) -> None:
         print_json([str(path) for path in written])
         return
     for path in written:
-        click.echo(f"wrote {path}")
-    click.echo(f"next: loopwright up (in another terminal), then loopwright apply {shlex.quote(str(written[0]))}")
+        say(f"wrote {path}")
+    say(f"next: loopwright up (in another terminal), then loopwright apply {shlex.quote(str(written[0]))}")
 
 
 @click.command()
@@ -59,7 +59,7 @@ def apply(file: Path, yes: bool, only_plan: bool, as_json: bool) -> None:
     if as_json:
         print_json(applied)
     else:
-        click.echo(_tell_applied(applied))
+        say(_tell_applied(applied))
     if applied.is_applied:
         _follow_imports(project.name)
 
@@ -100,17 +100,17 @@ def _follow_imports(name: str) -> None:
 
 
 def _print_plan(plan: Any) -> None:
-    click.echo(f"plan for project {plan.project}:")
+    say(f"plan for project {plan.project}:")
     for change in plan.changes:
         if change.change != "unaffected":
-            click.echo(f"  {_MARKS[change.change]} {change.ref.split('/', 1)[1]} ({change.change})")
+            say(f"  {_MARKS[change.change]} {change.ref.split('/', 1)[1]} ({change.change})")
             for detail in change.details:
-                click.echo(f"      {detail}")
+                say(f"      {detail}")
             for told in change.needs_approver:
-                click.echo(f"      takes an approver, or an approval: {told}")
+                say(f"      takes an approver, or an approval: {told}")
     quiet = sum(change.change == "unaffected" for change in plan.changes)
     if quiet:
-        click.echo(f"    {quiet} unaffected")
+        say(f"    {quiet} unaffected")
 
 
 @click.command()
@@ -153,7 +153,7 @@ def retry(name: str, reason: str, detach: bool, project: str | None, as_json: bo
     job = remote.call("jobs.retry", job_id=name, reason=reason)
     if not detach:
         job = wait_for_job(remote, name)
-    print_json(job) if as_json else click.echo(f"{name} {job.state}")
+    print_json(job) if as_json else say(f"{name} {job.state}")
 
 
 @click.command()
@@ -167,11 +167,11 @@ def cancel(name: str, reason: str, project: str | None, as_json: bool) -> None:
         remote, _ = remote_with(project, "jobs.get", job_id=name)
         job = remote.call("jobs.cancel", job_id=name, reason=reason)
         ends = "" if job.state == "cancelled" else ", ends as soon as its worker hears of it"
-        print_json(job) if as_json else click.echo(f"{name} {job.state}{ends}")
+        print_json(job) if as_json else say(f"{name} {job.state}{ends}")
         return
     remote, _ = remote_with(project, "pipelines.get", execution_id=name)
     execution = remote.call("pipelines.cancel", execution_id=name, reason=reason)
-    print_json(execution) if as_json else click.echo(f"{execution.execution_id} {execution.state}")
+    print_json(execution) if as_json else say(f"{execution.execution_id} {execution.state}")
 
 
 def _is_job(name: str) -> bool:
@@ -190,7 +190,8 @@ def _follow(found: Remote, execution: Any, *, detach: bool, as_json: bool) -> No
             execution = follow_execution(found, execution.execution_id)
         except KeyboardInterrupt:
             name = execution.execution_id
-            click.echo(f"\n{name} goes on at the server; to end it: loopwright cancel {name}", err=True)
+            say(err=True)
+            say(f"{name} goes on at the server; to end it: loopwright cancel {name}", err=True)
             raise
     if as_json:
         print_json(execution)
@@ -200,19 +201,19 @@ def _follow(found: Remote, execution: Any, *, detach: bool, as_json: bool) -> No
         error = RemoteExecution(found, execution).error()
         if not as_json:
             for frame in error.details.get("traceback", []):
-                click.echo(f"  {frame}", err=True)
+                say(f"  {frame}", err=True)
         raise error
 
 
 def _tell_end(execution: Any) -> None:
-    click.echo(f"{execution.execution_id} {execution.state}")
+    say(f"{execution.execution_id} {execution.state}")
     outputs = [step.output for step in execution.steps if step.state == "done" and isinstance(step.output, dict)]
     made = [f"{one['model']} version {one['version']}" for one in outputs if {"model", "version"} <= set(one)]
     if made:
-        click.echo(f"registered: {', '.join(made)}; where they go: loopwright status")
+        say(f"registered: {', '.join(made)}; where they go: loopwright status")
     skipped = [step for step in execution.steps if step.state == "skipped" and step.output]
     if skipped:
-        click.echo(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
+        say(f"left out: {', '.join(step.step for step in skipped)} ({skipped[0].output['why']})")
 
 
 def follow_execution(found: Remote, execution_id: str, tell_ended: Callable[[Any], None] = lambda _: None) -> Any:

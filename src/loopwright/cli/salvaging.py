@@ -2,7 +2,7 @@
 
 import click
 
-from loopwright.cli.show import json_option, print_json
+from loopwright.cli.show import json_option, print_json, say
 from loopwright.config import load_settings
 from loopwright.gateway import salvage_spools
 
@@ -21,5 +21,5 @@ def salvage(as_json: bool) -> None:
         return
     for salvaged in done:
         lost = f", {salvaged.lost_bytes} bytes cannot be read" if salvaged.lost_bytes else ""
-        click.echo(f"{salvaged.segment}: {salvaged.rows} rows are back{lost}")
-    click.echo(f"{len(done)} segments" if done else "nothing was set aside")
+        say(f"{salvaged.segment}: {salvaged.rows} rows are back{lost}")
+    say(f"{len(done)} segments" if done else "nothing was set aside")

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from loopwright.cli.connection import remote
-from loopwright.cli.show import json_option, print_json, print_table, project_option
+from loopwright.cli.show import json_option, print_json, print_table, project_option, say
 from loopwright.client import read_table, to_parquet
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.plain import plain_line
 from loopwright.registry import Task, importing
 
 
@@ -52,9 +53,9 @@ def evaluate(
         print_json(result)
         return
     for one in result["results"]:
-        click.echo(f"{one['verdict']:<10}{one['gate']}: {one['message']}")
+        say(f"{one['verdict']:<10}{one['gate']}: {one['message']}")
     anyway = "loopwright deploy NAME --version N --force REASON lets a version through"
-    click.echo("passed" if result["passed"] else f"not passed: {anyway}")
+    say("passed" if result["passed"] else f"not passed: {anyway}")
 
 
 @click.command()
@@ -72,9 +73,9 @@ def deploy(deployment: str, version: int, reason: str, force_reason: str, projec
     if as_json:
         print_json(rollout)
     elif rollout.state == "waiting_approval":
-        click.echo(f"{rollout.rollout_id} waits for a person: loopwright approve")
+        say(f"{rollout.rollout_id} waits for a person: loopwright approve")
     else:
-        click.echo(f"{rollout.rollout_id} {rollout.state}")
+        say(f"{rollout.rollout_id} {rollout.state}")
 
 
 @click.command()
@@ -104,13 +105,13 @@ def _decide(verb: str, approval_id: str | None, reason: str, project: str | None
         if not waiting:
             raise NotFound("nothing waits for an approval", field="project", value=found.project)
         if len(waiting) > 1:
-            listed = "\n".join(f"    {one.approval_id}  {one.question}" for one in waiting)
+            listed = "\n".join(plain_line(f"{one.approval_id}  {one.question}") for one in waiting)
             raise InvalidInput(
                 f"{len(waiting)} approvals wait", field="approval_id", rule=f"one of\n{listed}", next_step="name one"
             )
         approval_id = waiting[0].approval_id
     decided = found.call(verb, approval_id=approval_id, reason=reason)
-    print_json(decided) if as_json else click.echo(f"{decided.state}: {decided.question}")
+    print_json(decided) if as_json else say(f"{decided.state}: {decided.question}")
 
 
 @click.command()
@@ -127,9 +128,9 @@ def rollback(deployment: str, reason: str, project: str | None, as_json: bool) -
     if as_json:
         print_json(after.deployment)
     elif tried is not None and tried.state in ("running", "paused"):
-        click.echo(f"the rollout of v{tried.version} is aborted; v{after.champion} serves as before")
+        say(f"the rollout of v{tried.version} is aborted; v{after.champion} serves as before")
     else:
-        click.echo(f"{deployment} is back on v{after.champion}")
+        say(f"{deployment} is back on v{after.champion}")
 
 
 @click.command()
@@ -143,7 +144,7 @@ def retire(deployment: str, reason: str, project: str | None, as_json: bool) -> 
     A version that is deployed later begins it anew, as a first one.
     """
     retired = remote(project).call("serving.retire", deployment=deployment, reason=reason)
-    print_json(retired) if as_json else click.echo(
+    print_json(retired) if as_json else say(
         f"{deployment} is retired; loopwright deploy {deployment} --version N begins it anew"
     )
 
@@ -191,7 +192,7 @@ def predict(deployment: str, rows: list[dict[str, Any]], project: str | None, as
     print_table(shown, [[row.get(name) for name in shown] for row in rows])
     for answer in answers:
         if gaps := answer.get("missing"):
-            click.echo(f"{answer['prediction_id']}: {_describe_gaps(gaps)}")
+            say(f"{answer['prediction_id']}: {_describe_gaps(gaps)}")
 
 
 def _class_of(answer: dict[str, Any]) -> dict[str, Any]:
@@ -252,7 +253,7 @@ def score(
     if as_json:
         print_json({"rows": result["rows"], "file": str(path)})
     else:
-        click.echo(f"{result['rows']} rows scored into {path}")
+        say(f"{result['rows']} rows scored into {path}")
 
 
 def wait_for_job(found: Any, job_id: str) -> Any:
@@ -275,9 +276,7 @@ def label(deployment: str, rows: list[dict[str, Any]], project: str | None, as_j
     event_at is when the outcome became known: needed in replay projects, elsewhere now.
     """
     accepted = remote(project).deployment(deployment).label(rows)
-    print_json({"accepted": accepted}) if as_json else click.echo(
-        f"{accepted} label{'' if accepted == 1 else 's'} taken"
-    )
+    print_json({"accepted": accepted}) if as_json else say(f"{accepted} label{'' if accepted == 1 else 's'} taken")
 
 
 @click.command("import-model")
@@ -300,4 +299,4 @@ def import_model(
     kind: Task = convert(task, Task, "--task")  # type: ignore[arg-type]
     facts = {"file": file, "task": kind, "service": service, "flavour": flavour, "reason": reason}
     version = importing.import_model(found.caller, found.project, model=model, **facts)  # type: ignore[arg-type]
-    print_json(version) if as_json else click.echo(f"{model} version {version.version} is registered")
+    print_json(version) if as_json else say(f"{model} version {version.version} is registered")

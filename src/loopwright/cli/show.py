@@ -11,7 +11,7 @@ import click
 from loopwright.cli.terminals import Terminal
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
-from loopwright.kernel.plain import plain_line
+from loopwright.kernel.plain import plain_line, plain_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,6 +43,20 @@ def _check_project(_context: click.Context, _option: click.Parameter, value: str
     return value
 
 
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print one line, whatever stands in the names and reasons that it tells of; the only way a command prints one.
+
+    A terminal is guarded beside (``guard_terminals``), but knows no line break of ours from one in a name; and what is
+    printed into a file, or pasted from it, is guarded by nothing else.
+    """
+    click.echo(plain_line(text), err=err)
+
+
+def say_lines(text: str, *, nl: bool = True) -> None:
+    """Print a text of several lines, such as a log."""
+    click.echo(plain_lines(text), nl=nl)
+
+
 def print_json(document: Any) -> None:
     """Print a struct or document as indented JSON."""
     click.echo(json.dumps(to_builtins(document), indent=2, default=str))
@@ -58,7 +72,7 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(line, widths, is_number, strict=True)
         ]
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _text(value: Any) -> str:
@@ -87,7 +101,7 @@ class Progress:
             sys.stderr.flush()
         elif (now := time.monotonic()) - self._told_at >= _LINE_EVERY_S:
             self._told_at = now
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(plain_line(text) + "\n")
             sys.stderr.flush()
 
     def done(self, text: str = "") -> None:
@@ -99,7 +113,7 @@ class Progress:
             else:
                 self._write_over("")
         elif text:
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(plain_line(text) + "\n")
         self._width = 0
         sys.stderr.flush()
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import msgspec
 
-from loopwright.cli.show import json_option, print_json
+from loopwright.cli.show import json_option, print_json, say
 from loopwright.config import check_gateway_name, load_settings, unknown_settings
 from loopwright.server import ROLES, Supervisor
 
@@ -36,11 +36,11 @@ def up(
     changes["gateway_name"] = None if gateway_name is None else check_gateway_name(gateway_name)
     settings = msgspec.structs.replace(settings, **{key: value for key, value in changes.items() if value is not None})
     for name, meant in unknown_settings().items():
-        click.echo(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
-    supervisor = Supervisor(settings, role or ROLES, lambda told: click.echo(told, err=True))
+        say(f"nothing reads {name}{f'; did you mean {meant}?' if meant else ''}", err=True)
+    supervisor = Supervisor(settings, role or ROLES, lambda told: say(told, err=True))
     supervisor.start()
     if supervisor.warning:
-        click.echo(supervisor.warning, err=True)
+        say(supervisor.warning, err=True)
     if as_json:
         where = {"url": supervisor.server_url, "gateway_url": supervisor.gateway_url, "state": str(settings.state_dir)}
         print_json({**where, "logs": str(settings.state_dir / "logs")})
@@ -49,15 +49,15 @@ def up(
     try:
         supervisor.watch()
     except (KeyboardInterrupt, SystemExit):
-        click.echo("stopping", err=as_json)
+        say("stopping", err=as_json)
     finally:
         supervisor.stop()
 
 
 def _tell_where(supervisor: Supervisor) -> None:
     state_dir = supervisor.settings.state_dir
-    click.echo(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
-    click.echo(f"state in {state_dir}, logs in {state_dir / 'logs'}; Ctrl C stops")
+    say(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
+    say(f"state in {state_dir}, logs in {state_dir / 'logs'}; Ctrl C stops")
     if supervisor.settings.auth == "on":
-        click.echo("auth is on: create tokens with the service token, for example")
-        click.echo(f'  LOOPWRIGHT_TOKEN="$(cat {state_dir / "service.token"})" loopwright login --create person:you')
+        say("auth is on: create tokens with the service token, for example")
+        say(f'  LOOPWRIGHT_TOKEN="$(cat {state_dir / "service.token"})" loopwright login --create person:you')

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import click
 
-from loopwright.cli.show import json_option, print_json, print_table
+from loopwright.cli.show import json_option, print_json, print_table, say
 from loopwright.client import find_caller
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import format_moment
@@ -30,7 +30,7 @@ def gc(is_plan: bool, grace: str, unused: str, as_json: bool) -> None:
     _show("would be freed" if is_plan else "freed", garbage.freed)
     if garbage.waiting.files:
         since = "" if garbage.next_at is None else f"; the first may go at {format_moment(garbage.next_at)}"
-        click.echo(f"waiting: {garbage.waiting.files} blobs, {_megabytes(garbage.waiting)} MB{since}")
+        say(f"waiting: {garbage.waiting.files} blobs, {_megabytes(garbage.waiting)} MB{since}")
     _show("kept", garbage.kept)
 
 

@@ -28,6 +28,8 @@ _NEW_VALUES = 0.01
 def suggest(spec: DatasetSpec, version: DatasetVersion, profile: Profile) -> list[Suggestion]:
     """Return what a dataset's declaration lacks, judged by the rows of a version.
 
+    Its lines are pasted into code: names and values stand in them as Python writes them, in reasons too.
+
     Args:
         spec: What is declared; its checks are not suggested again.
         version: The newest version.
@@ -57,7 +59,7 @@ def _personal(name: str, column: ColumnProfile) -> list[Suggestion]:
     if kind is None and not (is_named_personal(name) and column.count):
         return []
     share = f"most of its commonest values are {kind}" if kind else "its name says so"
-    return [Suggestion(f"personal=[{name!r}]", f"{name} may tell of persons: {share}", personal=name)]
+    return [Suggestion(f"personal=[{name!r}]", f"{name!r} may tell of persons: {share}", personal=name)]
 
 
 def _of_column(

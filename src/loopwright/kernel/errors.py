@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from loopwright.kernel.plain import plain_lines
+
 
 class LoopwrightError(Exception):
     """Base of every error that is raised on purpose.
@@ -40,8 +42,9 @@ class LoopwrightError(Exception):
         return "; ".join([self.message, *self._parts()])
 
     def explain(self) -> str:
-        """Return it as lines for a person."""
-        return "".join(f"{line}\n" for line in (f"error: {self.message}", *(f"  {part}" for part in self._parts())))
+        """Return it as lines for a person; further lines of a part, which may be others' words, are set in."""
+        lines = (f"error: {self.message}", *(f"  {part}" for part in self._parts()))
+        return "".join(plain_lines(line).replace("\n", "\n    ") + "\n" for line in lines)
 
     def _parts(self) -> list[str]:
         parts = (("field", self.field), ("value", self.value), ("rule", self.rule), ("next", self.next_step))
