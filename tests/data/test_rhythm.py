@@ -31,6 +31,19 @@ def test_only_the_newest_versions_make_the_rhythm(
     assert (late.dataset, late.newest_at, late.usual_us) == ("weather", wall.at_us - 4 * HOUR_US - 1, 2 * HOUR_US)
 
 
+def test_a_feed_that_stopped_is_late_whatever_is_restored(
+    call: Call, import_rows: Callable[..., Any], dispatcher: Dispatcher, wall: FixedClock
+) -> None:
+    call("data.declare", spec=weather_spec())
+    for day in range(1, 9):
+        wall.at_us += HOUR_US
+        import_rows("weather", weather(day))
+    wall.at_us += 3 * HOUR_US
+    call("data.restore", dataset="weather", version=7, reason="the last day was a hoax")
+    [late] = dispatcher.read("flights", LOCAL_ACTOR, late_feeds)
+    assert late.newest_at == wall.at_us - 3 * HOUR_US
+
+
 @pytest.mark.parametrize("moments", [[], [1], [5, 4, 3, 2, 1], [9, 9, 9, 9, 9, 9]])
 def test_few_versions_or_all_at_once_make_no_rhythm(moments: list[int]) -> None:
     assert longest_usual_gap(moments) is None

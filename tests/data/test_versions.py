@@ -10,7 +10,7 @@ import pytest
 
 from loopwright.data import ImportResult, check_usable
 from loopwright.data.row_sums import add_row_sums
-from loopwright.data.types import CheckSpec, ImportedRows
+from loopwright.data.types import ImportedRows
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, PermissionDenied, Quarantined, TooBusy
@@ -349,77 +349,3 @@ def test_what_is_no_row_sum_makes_no_version(row_sum: str) -> None:
 def test_row_sums_add_up_in_two_lanes() -> None:
     assert add_row_sums("", "") == "0" * 32
     assert add_row_sums("f" * 32, "0" * 15 + "1" + "0" * 15 + "2") == "0" * 31 + "1"
-
-
-def test_older_rows_are_the_newest_again(call: Call, import_rows: Import, worker: InProcessWorker) -> None:
-    import_rows("weather", weather(1))
-    import_rows("weather", weather(1)[:6].with_columns(temp=pl.lit(20.0)), "upsert")
-    good = call("data.get_version", dataset="weather")
-    import_rows("weather", weather(2))
-    import_rows("weather", weather(1)[:3], "delete")
-    restored = call("data.restore", dataset="weather", version=2, reason="the second day was a hoax")
-    assert (restored.version, restored.parent, restored.digest) == (5, 4, good.digest)
-    assert rows_of(call("data.get_version", dataset="weather"), worker.blobs).equals(rows_of(good, worker.blobs))
-    told = call("audit.list", type_prefix="data.version_ready")[0]
-    assert told.reason == "version 2 again: the second day was a hoax"
-    # What comes next stands on it, corrections of corrected rows among them, and the versions between are as they were.
-    import_rows("weather", weather(1)[:6].with_columns(temp=pl.lit(21.0)), "upsert")
-    import_rows("weather", weather(3))
-    newest = rows_of(call("data.get_version", dataset="weather"), worker.blobs)
-    wanted = pl.concat([weather(1)[:6].with_columns(temp=pl.lit(21.0)), weather(1)[6:], weather(3)])
-    order = ["observed_at", "origin"]
-    assert newest.sort(order).equals(wanted.sort(order))
-    between = rows_of(call("data.get_version", dataset="weather", version=4), worker.blobs)
-    assert between.height == 45
-    for args, error in (
-        ({"version": 2, "reason": " "}, InvalidInput),
-        ({"version": 9, "reason": "gone"}, NotFound),
-        ({"version": 7, "reason": "it is there"}, Conflict),
-    ):
-        with pytest.raises(error):
-            call("data.restore", dataset="weather", **args)
-    # The old ones may go: what stands on their rows names them itself.
-    for version in (4, 3, 2):
-        call("deletion.delete", ref=f"dataset:weather/{version}", reason="a hoax")
-    newest = rows_of(call("data.get_version", dataset="weather"), worker.blobs)
-    assert newest.sort(order).equals(wanted.sort(order))
-
-
-def test_rows_that_were_held_to_looser_checks_come_back_by_an_approver(
-    call: Call, import_rows: Import, dispatcher: Dispatcher
-) -> None:
-    import_rows("weather", weather(1, temp=80.0))
-    call("data.release_quarantine", dataset="weather", version=1, reason="hot")
-    import_rows("weather", weather(2))
-    import_rows("weather", weather(3), "replace")
-    stricter = CheckSpec("between", "temp", {"low": -60, "high": 50})
-    call("data.declare", spec=msgspec.structs.replace(weather_spec(), checks=[stricter]))
-    args = {"dataset": "weather", "version": 2, "reason": "the third was worse"}
-    editor = Actor("person:ed", {"flights": Role.EDITOR})
-    with pytest.raises(PermissionDenied, match="not held to today's rules"):
-        dispatcher.call("data.restore", args, actor=editor, project="flights")
-    assert call("data.restore", **args).version == 4
-    released = call("data.released_versions", dataset="weather", version=4)
-    assert [one.version for one in released] == [4]
-
-
-def test_rows_below_that_were_held_to_looser_checks_come_back_by_an_approver_too(
-    call: Call, import_rows: Import, dispatcher: Dispatcher
-) -> None:
-    call("data.declare", spec=weather_spec(name="loose", checks=[]))
-    import_rows("loose", weather(1, temp=80.0))
-    call("data.declare", spec=weather_spec(name="loose"))
-    import_rows("loose", weather(2))
-    import_rows("loose", weather(3), "replace")
-    args = {"dataset": "loose", "version": 2, "reason": "they were fine"}
-    editor = Actor("person:ed", {"flights": Role.EDITOR})
-    with pytest.raises(PermissionDenied, match="not held to today's rules"):
-        dispatcher.call("data.restore", args, actor=editor, project="flights")
-    assert call("data.restore", **args).version == 4
-
-
-def test_what_is_quarantined_is_not_restored(call: Call, import_rows: Import) -> None:
-    import_rows("weather", weather(1))
-    import_rows("weather", weather(2, temp=80.0))
-    with pytest.raises(Quarantined):
-        call("data.restore", dataset="weather", version=2, reason="why not")

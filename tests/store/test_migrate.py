@@ -196,3 +196,21 @@ def test_targets_leave_the_jobs_and_answers_of_before(empty: Database) -> None:
     assert "/left" not in everything
     targets = dict(ask("SELECT channel, target FROM channel_targets"))
     assert targets == {shown: url, shown_channel(f"webhook:{gone}"): gone}, "what waits is still delivered"
+
+
+def test_versions_that_were_restored_before_say_so(empty: Database) -> None:
+    upgrade(empty, to="0035")
+    with empty.engine.connect() as connection:
+        columns = "project_id, dataset, version, state, operation, base, digest, row_sum, schema, rows, size_bytes"
+        rest = "checks, raw, spec, event_at, recorded_at, reason"
+        values = "'a', 'weather', :version, 'ready', 'replace', 1, 'd', '', '[]', 1, 1, '[]', '[]', '{}', 0, 0, ''"
+        for version in (12, 13):
+            insert = f"INSERT INTO dataset_versions ({columns}, {rest}) VALUES ({values})"
+            connection.execute(text(insert), {"version": version})
+        edge = "'a', 'a/dataset:weather/13', 'a/dataset:weather/10', 'restored_from', 0"
+        connection.execute(text(f"INSERT INTO lineage VALUES ({edge})"))
+        connection.commit()
+    upgrade(empty)
+    asked = text("SELECT version, restored_from, restored_as FROM dataset_versions ORDER BY version")
+    found = empty.read(lambda connection: connection.execute(asked).all())
+    assert found == [(12, None, ""), (13, 10, "")]

@@ -98,7 +98,8 @@ class RemoteDataset:
             reason: Why, for the audit trail.
 
         Raises:
-            PermissionDenied: It was held to looser checks than are declared now, and you are no approver.
+            PermissionDenied: You are no approver, and its rows were held to looser checks than are declared now, failed
+                one, have other columns than the newest, or an approver moved off them.
         """
         restored: DatasetVersion = self._remote.call("data.restore", dataset=self.name, version=version, reason=reason)
         return restored

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from loopwright.data import commits, datasets, declarations, known, row_keys, source_specs, versions
 from loopwright.data.checks import read_rule
-from loopwright.data.commits import finish_import, restore
+from loopwright.data.commits import finish_import
 from loopwright.data.datasets import declare, find_loosening, get, list_datasets
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.events import (
@@ -21,6 +21,7 @@ from loopwright.data.events import (
     VersionReady,
 )
 from loopwright.data.quarantine import check_usable, explain_quarantine
+from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.types import (
     VERSION_STATES,

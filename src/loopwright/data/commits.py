@@ -1,20 +1,18 @@
-"""How versions come to be: an import ends, or the content of an older version is the newest again."""
+"""How versions come to be: an import ends."""
 
 from typing import Any
 
-import msgspec
-
 from loopwright.data import datasets, sql
 from loopwright.data.events import ImportFailed, ImportUnchanged, VersionQuarantined
-from loopwright.data.quarantine import blocking, check_usable, explain_quarantine
+from loopwright.data.quarantine import blocking, explain_quarantine
 from loopwright.data.row_sums import add_row_sums
 from loopwright.data.strictness import loosened
-from loopwright.data.types import ColumnSchema, DatasetVersion, Fragment, ImportedRows, ImportRequest, ImportResult
-from loopwright.data.versions import emit_ready, get_version, last_version
-from loopwright.governance import lineage, require_role
+from loopwright.data.types import ColumnSchema, DatasetVersion, ImportedRows, ImportRequest, ImportResult
+from loopwright.data.versions import emit_ready, last_version
+from loopwright.governance import lineage
 from loopwright.kernel.documents import digest_of
 from loopwright.kernel.errors import Conflict, InvalidInput, error_from_dict
-from loopwright.kernel.verbs import Role, query, verb
+from loopwright.kernel.verbs import query, verb
 from loopwright.store import jobs
 from loopwright.store.sql import last_deleted_version
 from loopwright.store.tx import Tx
@@ -110,78 +108,13 @@ def import_result(tx: Tx, *, job_id: str) -> ImportResult | None:
     return sql.find_import(tx, job_id)
 
 
-@verb("data.restore", changes=DatasetVersion)
-def restore(tx: Tx, *, dataset: str, version: int, reason: str) -> DatasetVersion:
-    """Make the content of an older version that of a new one, at once; the versions in between stay as they are.
-
-    No row is read or written: the new version names the files of the old one. Imports that are under way build on it.
-
-    Raises:
-        InvalidInput: No reason is given.
-        Quarantined: That version may not be used.
-        PermissionDenied: It was held to looser checks than are declared now, and the caller is no approver.
-        Conflict: The newest version has this content already.
-    """
-    if not reason.strip():
-        raise InvalidInput("a return to older rows needs a reason", field="reason", rule="at least one word")
-    sql.lock_dataset(tx, dataset)
-    old = get_version(tx, dataset=dataset, version=version)
-    check_usable(old)
-    newest = last_version(tx, dataset, "ready")
-    if newest is not None and newest.digest == old.digest:
-        raise Conflict(
-            f"dataset {dataset} has the content of version {version} already, as version {newest.version}",
-            field="version",
-            value=version,
-            rule="a version with another content",
-        )
-    number = _next_number(tx, dataset)
-    declared = datasets.get(tx, dataset=dataset).spec
-    specs = sql.list_specs(tx, dataset, version)
-    if weaker := dict.fromkeys(rule.told for spec in specs for rule in loosened(declared, spec)):
-        told = "; ".join(weaker)
-        require_role(tx, Role.APPROVER, f"bring back rows that were not held to today's rules ({told})")
-    # What a person released stays on record with the rows, though the versions that brought them are ancestors no more.
-    below = [checks for came, checks in sql.list_checks(tx, dataset, version) if came != version]
-    released = [result for checks in below for result in blocking(checks)]
-    restored = msgspec.structs.replace(
-        old,
-        version=number,
-        operation="replace",
-        parent=None if newest is None else newest.version,
-        fragments=_as_own(old.fragments, number),
-        checks=[*old.checks, *released],
-        event_at=tx.now_us,
-        recorded_at=tx.wall_us,
-        reason=f"version {version} again: {reason}",
-        spec=msgspec.structs.replace(old.spec or declared, personal=declared.personal),
-    )
-    sql.insert_version(tx, restored, number)
-    ref = tx.ref("dataset", dataset, number)
-    lineage.link(tx, ref, "version_of", tx.ref("dataset", dataset))
-    lineage.link(tx, ref, "restored_from", tx.ref("dataset", dataset, version))
-    emit_ready(tx, restored, restored.reason, rows_added=restored.rows)
-    return restored
-
-
-def _as_own(fragments: list[Fragment], version: int) -> list[Fragment]:
-    """Return fragments as those that a version added itself; what corrects others names their new places."""
-    places = {fragment.place: (version, ordinal) for ordinal, fragment in enumerate(fragments)}
-    return [
-        msgspec.structs.replace(
-            fragment, place=places[fragment.place], targets=[places[target] for target in fragment.targets]
-        )
-        for fragment in fragments
-    ]
-
-
 def content_digest(schema: list[ColumnSchema], rows: int, row_sum: str) -> str:
     """Return the digest of a content: schema by name, number of rows, and the order-free sum of their hashes."""
     columns = sorted((column.name, column.dtype) for column in schema)
     return digest_of({"schema": columns, "rows": rows, "row_sum": row_sum})
 
 
-def _next_number(tx: Tx, dataset: str) -> int:
+def next_number(tx: Tx, dataset: str) -> int:
     """Return a number that is given once: refs to a deleted version lead to its tombstone, never to another version."""
     last = last_version(tx, dataset)
     return 1 + max(0 if last is None else last.version, last_deleted_version(tx, "dataset", dataset))
@@ -193,7 +126,7 @@ def _next_version(tx: Tx, imported: ImportedRows, newest: DatasetVersion | None)
     row_sum = add_row_sums(below.row_sum if below else "", imported.row_sum)
     return DatasetVersion(
         dataset=imported.dataset,
-        version=_next_number(tx, imported.dataset),
+        version=next_number(tx, imported.dataset),
         state="quarantined" if blocking(imported.checks) else "ready",
         operation=imported.operation,
         parent=imported.parent,

@@ -41,7 +41,8 @@ class ImportFailed(Facts, frozen=True):
 class VersionReady(Facts, frozen=True, omit_defaults=True):
     """A version may be used: its checks passed, or a person released it from quarantine (``is_released``).
 
-    ``warnings`` are the messages of failed checks that hold nothing back. ``job_id`` names the import, if one did it.
+    ``warnings`` are the messages of failed checks that hold nothing back. ``job_id`` names the import, if one did it,
+    ``restored_from`` the version whose content it is, where none did.
     """
 
     dataset: str
@@ -55,6 +56,7 @@ class VersionReady(Facts, frozen=True, omit_defaults=True):
     job_id: str = ""
     is_released: bool = False
     rows_changed: int = 0
+    restored_from: int | None = None
 
 
 @event("data.version_quarantined")

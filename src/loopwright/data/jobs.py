@@ -110,8 +110,8 @@ class _Stored(Around):
 
     @cached_property
     def _results(self) -> list[CheckResult]:
-        found = self._context.call(versions.list_versions, dataset=self._request.spec.name, limit=2 * PAST)
-        alike = [one for one in found if (one.state, one.operation) == ("ready", self._request.operation)]
+        name, operation = self._request.spec.name, self._request.operation
+        alike = self._context.call(versions.imported_alike, dataset=name, operation=operation, limit=2 * PAST)
         return [result for one in alike for result in one.checks]
 
 

@@ -183,9 +183,12 @@ def list_versions(
     before: int | None = None,
     state: str | None = None,
     operations: Sequence[str] = (),
+    is_imported: bool = False,
 ) -> list[DatasetVersion]:
     """Return versions, newest first, without their fragments; of some operations alone, if they are named."""
     statement = _versions(tx, dataset).limit(limit)
+    if is_imported:
+        statement = statement.where(dataset_versions.c.restored_from.is_(None))
     if operations:
         statement = statement.where(dataset_versions.c.operation.in_(operations))
     if state is not None:
@@ -200,6 +203,18 @@ def built_on(tx: Tx, dataset: str, version: int) -> list[int]:
     v = dataset_versions
     statement = select(v.c.version).where(v.c.project_id == tx.project, v.c.dataset == dataset, v.c.parent == version)
     return list(tx.connection.scalars(statement.where(v.c.operation != "replace").order_by(v.c.version)))
+
+
+def list_restored(tx: Tx, dataset: str) -> list[DatasetVersion]:
+    """Return the versions that have the content of older ones, newest first, without their fragments."""
+    statement = _versions(tx, dataset).where(dataset_versions.c.restored_from.is_not(None))
+    return [read_row(row, DatasetVersion, fragments=[]) for row in tx.execute(statement)]
+
+
+def has_content(tx: Tx, dataset: str, digest: Digest, between: tuple[int, int]) -> bool:
+    """Say whether one of the versions from a number to another has a content."""
+    held = (dataset_versions.c.digest == digest, dataset_versions.c.version.between(*between))
+    return tx.execute(_versions(tx, dataset).where(*held).limit(1)).first() is not None
 
 
 def has_version(tx: Tx, dataset: str, version: int) -> bool:
@@ -278,13 +293,14 @@ _ready_times = (
         dataset_versions.c.project_id == bindparam("project"),
         dataset_versions.c.version > _newest_numbers.c.newest - bindparam("most"),
         dataset_versions.c.state == "ready",
+        dataset_versions.c.restored_from.is_(None),
     )
     .order_by(dataset_versions.c.dataset, dataset_versions.c.version.desc())
 )
 
 
 def ready_times(tx: Tx, most: int) -> dict[str, list[int]]:
-    """Return when the ready ones among the ``most`` newest versions of each dataset were made, newest first."""
+    """Return when imports made the ready ones of each dataset's ``most`` newest versions, newest first."""
     times: dict[str, list[int]] = {}
     for row in tx.execute(_ready_times, {"project": tx.project, "most": most}):
         times.setdefault(row.dataset, []).append(row.event_at)

@@ -38,6 +38,8 @@ dataset_versions = Table(
     Column("event_at", Moment, nullable=False),
     Column("recorded_at", Moment, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("restored_from", Moment),
+    Column("restored_as", Text, nullable=False, server_default=""),
     Index("ix_dataset_versions_state", "project_id", "dataset", "state", "version"),
 )
 

@@ -180,7 +180,9 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     ``digest`` covers schema and content, not their order of arrival in fragments. ``raw`` are the columns as they were
     read, before the transform; the next append reads its files so. ``spec`` is the declaration it was
     imported under, ``row_sum`` the order-free sum of row hashes behind the digest, ``failing_digest`` a Parquet blob of
-    the rows that failed a blocking check. Lists of versions leave ``fragments`` empty.
+    the rows that failed a blocking check. ``restored_from`` is the version whose content it has, None where an import
+    made it; ``restored_as`` the role of whoever restored it, empty where that is not on record. Lists of versions leave
+    ``fragments`` empty.
     """
 
     dataset: str
@@ -202,6 +204,8 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     row_sum: str = ""
     failing_digest: Digest | None = None
     raw: list[ColumnSchema] = []
+    restored_from: int | None = None
+    restored_as: str = ""
 
 
 class Dataset(msgspec.Struct, frozen=True):

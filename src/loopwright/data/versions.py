@@ -138,6 +138,15 @@ def list_versions(tx: Tx, *, dataset: str, limit: int = 100, before: int | None 
     return sql.list_versions(tx, dataset, limit=min(limit, _MOST_LISTED), before=before)
 
 
+@query("data.imported_alike", internal=True)
+def imported_alike(tx: Tx, *, dataset: str, operation: Operation, limit: int) -> list[DatasetVersion]:
+    """Return the ready versions that imports of one kind made, newest first, without their fragments.
+
+    What was restored is left out: it was measured once, and people choose how often they restore.
+    """
+    return sql.list_versions(tx, dataset, limit=limit, state="ready", operations=[operation], is_imported=True)
+
+
 @query("data.released_versions")
 def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVersion]:
     """Return the versions with rows in this one that a person released from quarantine, newest first."""
@@ -247,5 +256,6 @@ def emit_ready(
         rows_changed=rows_changed,
         job_id=job_id,
         is_released=is_released,
+        restored_from=version.restored_from,
     )
     tx.emit(facts, tx.ref("dataset", version.dataset, version.version), reason=reason)
