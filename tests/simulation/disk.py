@@ -2,6 +2,7 @@
 
 What a process writes stays when it dies; when its machine loses power, only what was flushed stays for certain. Of what
 was not, a part stays: the beginning of the changes to folders, in their order, and the beginning of what was written.
+After a flush that failed no other of the same file helps: the kernel takes what it could not write for written.
 """
 
 import errno
@@ -33,6 +34,8 @@ class Disk:
         self._lives: dict[int, Life] = {}
         self._flushed: dict[str, int] = {}
         """By file: how many bytes are on the disk for certain."""
+        self._refused: set[str] = set()
+        """Files of which a flush failed."""
         self._changes: list[Change] = []
         self._real: dict[str, Callable[..., Any]] = {}
 
@@ -52,6 +55,7 @@ class Disk:
         self._flushed.setdefault(name, 0 if is_new else os.path.getsize(name))
         if is_new:
             self._flushed[name] = 0
+            self._refused.discard(name)
             self._note_change(name, lambda: os.path.exists(name) and self._real["unlink"](name))
         self._may_crash("after opening", path)
         return handle
@@ -93,7 +97,7 @@ class Disk:
         self._simulation.pause()
         if os.path.isdir(path):
             self._changes = [change for change in self._changes if change.folder != path]
-        else:
+        elif path not in self._refused:
             self._flushed[path] = os.fstat(handle).st_size
         self._may_crash("after flushing", path)
 
@@ -115,11 +119,13 @@ class Disk:
             self._real[name](path, target, **rest)
             return
         self._may_crash("before renaming", path)
-        self._real[name](path, target, **rest)
         before, after = str(path), str(target)
+        replaced = (Path(after).read_bytes(), self._flushed.get(after, 0)) if os.path.isfile(after) else None
+        self._real[name](path, target, **rest)
         if before in self._flushed:
             self._flushed[after] = self._flushed.pop(before)
-        self._note_change(after, lambda: os.path.exists(after) and self._real["rename"](after, before))
+        self._refused = {after if name == before else name for name in self._refused if name != after}
+        self._note_change(after, lambda: self._name_back(before, after, replaced))
         self._may_crash("after renaming", path)
 
     def mkdir(self, path: Any, mode: int = 0o777, **rest: Any) -> None:
@@ -148,6 +154,7 @@ class Disk:
             stays = chance.randint(min(self._flushed[name], size), size)
             os.truncate(name, stays)
             self._flushed[name] = stays
+            self._refused.discard(name)
         self._simulation.note(f"of {len(below)} changes to folders {kept} stay")
 
     # --- inside ---
@@ -176,6 +183,7 @@ class Disk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if what == "sync" and self._simulation.draws("disk.sync"):
             self._simulation.note(f"the disk does not confirm {_short(path)}")
+            self._refused.add(str(path))
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def _may_crash(self, where: str, path: Any) -> None:
@@ -184,6 +192,12 @@ class Disk:
 
     def _note_change(self, name: str, undo: Callable[[], Any]) -> None:
         self._changes.append(Change(str(Path(name).parent), undo))
+
+    def _name_back(self, before: str, after: str, replaced: tuple[bytes, int] | None) -> None:
+        if os.path.exists(after):
+            self._real["rename"](after, before)
+        if replaced is not None:
+            self._bring_back(after, *replaced)
 
     def _bring_back(self, name: str, body: bytes, flushed: int) -> None:
         Path(name).write_bytes(body)

@@ -111,6 +111,18 @@ def folder_entries_not_flushed() -> Planted:
     return {(segments.Stream, "flush_entries"): lambda _: None}
 
 
+def flush_believed_after_one_that_failed() -> Planted:
+    flush_one = segments.Stream._flush_one
+
+    def flush(stream: segments.Stream, number: int, handle: int) -> None:
+        try:
+            flush_one(stream, number, handle)
+        finally:
+            stream._refused.clear()
+
+    return {(segments.Stream, "_flush_one"): flush}
+
+
 def new_name_after_each_start() -> Planted:
     return {(process, "_writer"): process._new_writer}
 
@@ -139,6 +151,7 @@ PLANTS = [
     Plant(rows_answered_before_they_are_written, "were answered and are lost", 1),
     Plant(segment_deleted_before_it_is_registered, "were answered and are lost", 9),
     Plant(folder_entries_not_flushed, "were said to be sealed and are in no chunk", 170),
+    Plant(flush_believed_after_one_that_failed, "were answered and are lost", 192),
     Plant(new_name_after_each_start, "are there 2 times", 3),
 ]
 

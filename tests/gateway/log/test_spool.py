@@ -304,6 +304,102 @@ def test_what_the_disk_did_not_confirm_is_durable_for_nobody(spool: Spool, monke
     assert wait_until_durable(spool, ticket) is None
 
 
+def test_a_segment_that_an_append_closes_during_a_flush_is_flushed_too(
+    spool: Spool, flushed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever waits for its rows is told that they are on the disk once this flush is through."""
+    wait_until_durable(spool, spool.append(KEY, [wide("warm")]))
+    stream, flush_closed = spool.streams[KEY], segments.Stream.flush_closed
+
+    def close_another(flushing: segments.Stream) -> None:
+        flush_closed(flushing)
+        if flushing.number == 1:
+            with monkeypatch.context() as narrow:
+                narrow.setattr(segments, "MOST_CELLS", 1)
+                flushing.append([wide("b")])
+
+    stream.append([wide("a")])
+    flushed.clear()
+    monkeypatch.setattr(segments.Stream, "flush_closed", close_another)
+    stream.flush()
+    assert ids_of(stream.path(1)) == ["warm", "a"]
+    assert {str(stream.path(1)), str(stream.path(2))} <= set(flushed)
+
+
+def test_a_flush_that_succeeds_after_one_that_failed_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel takes for written what it could not write: only rows in a file that was never refused are safe."""
+    flush, refused, confirmed = os.fdatasync, set[int](), dict[int, int]()
+    is_broken = False
+
+    def fdatasync(handle: int) -> None:
+        status = os.fstat(handle)
+        if is_broken:
+            refused.add(status.st_ino)
+            raise OSError(errno.EIO, "the disk is broken")
+        flush(handle)
+        if status.st_ino not in refused:
+            confirmed[status.st_ino] = status.st_size
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    spool = Spool(tmp_path)
+    wait_until_durable(spool, spool.append(KEY, [wide("a")]))
+    is_broken = True
+    assert isinstance(wait_until_durable(spool, spool.append(KEY, [wide("b")])), Unavailable)
+    is_broken = False
+    assert wait_until_durable(spool, spool.append(KEY, [wide("c")])) is None
+    files = sorted(spool.streams[KEY].folder.iterdir())
+    assert [id for path in files for id in ids_of(path)] == ["a", "b", "c"]
+    for path in files:
+        assert confirmed[path.stat().st_ino] == path.stat().st_size
+    assert spool.strangers == []
+    spool.close()
+
+
+def test_what_was_refused_and_cannot_be_read_again_is_kept_for_a_person_and_holds_nobody_up(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "the disk is broken")))
+        assert wait_until_durable(spool, spool.append(KEY, [wide("a")])) is not None
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "read_bytes", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "the disk is broken")))
+        assert wait_until_durable(spool, spool.append(KEY, [wide("b")])) is not None, "it went where a was"
+    assert spool.kept_aside == ["flights/predictions/late/000000000001.bad"]
+    assert wait_until_durable(spool, spool.append(KEY, [wide("c")])) is None
+    spool.roll(KEY)
+    assert [ids_of(spool.streams[KEY].path(number)) for number in spool.streams[KEY].closed()] == [["c"]]
+
+
+def test_an_empty_segment_of_another_life_that_the_disk_refused_takes_rows_that_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Spool(tmp_path)
+    before.append(KEY, [wide("a")])
+    before.roll(KEY)
+    before.let_go(before.streams[KEY], 1)
+    before.close()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "the disk is broken")))
+        again = Spool(tmp_path)
+    assert wait_until_durable(again, again.append(KEY, [wide("b")])) is None
+    assert wait_until_durable(again, again.append(KEY, [wide("c")])) is None
+    assert [id for path in sorted(again.streams[KEY].folder.iterdir()) for id in ids_of(path)] == ["b", "c"]
+    again.close()
+
+
+def test_a_file_that_was_to_take_a_segments_place_is_let_go_at_the_next_start(tmp_path: Path) -> None:
+    spool = started_after(tmp_path, lambda body: body)
+    spool.close()
+    unfinished = spool.streams[KEY].path(1).with_suffix(".again")
+    unfinished.write_bytes(b"half a segm")
+    again = Spool(tmp_path)
+    assert not unfinished.exists()
+    assert ids_of(again.streams[KEY].path(1)) == ["a", "b", "c"]
+    again.close()
+
+
 def test_a_segment_that_cannot_be_flushed_anew_stays_in_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = Spool(tmp_path)
     before.append(KEY, [wide("a")])

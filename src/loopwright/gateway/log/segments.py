@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loopwright.gateway.log.batches import Batch, Layout
+from loopwright.gateway.log.renewing import ENDING, renew, write_whole
 from loopwright.kernel.errors import StorageFull, Unavailable
 from loopwright.store.blobs.local import sync_folder
 
@@ -171,12 +172,18 @@ class Stream:
         self.lock = threading.Lock()
         # Segments that the disk has not confirmed, with their handles; those of another life are opened to be flushed.
         self._unconfirmed: dict[int, int | None] = dict.fromkeys(segment_numbers(folder))
+        self._refused: set[int] = set()
         self._is_torn = False
         self._unflushed = [folder, *folder.parents[:_LEVELS]]
+        for unfinished in folder.glob(f"*{ENDING}"):
+            with suppress(OSError):  # the next that is made takes its place
+                unfinished.unlink()
         newest = max(self._unconfirmed, default=0)
         if newest:
             self._recover(newest)
         is_empty = newest > 0 and self.path(newest).exists() and self.path(newest).stat().st_size == 0
+        if is_empty:
+            self._unconfirmed.pop(newest)  # it is the open one again, whose file must not be replaced
         self._open(newest if is_empty else newest + 1)
         if newest:
             with suppress(OSError):  # the next flush asks again
@@ -221,7 +228,7 @@ class Stream:
                 parts.append(frame([layout_id, batch.rows, batch.columns]))
             body = b"".join(parts)
             try:
-                self._write(body)
+                write_whole(self.handle, body)
             except OSError as error:
                 for layout in fresh:
                     del self._layouts[layout]
@@ -249,11 +256,6 @@ class Stream:
                 self._begin_next()
             except OSError as error:
                 raise translate(error, self.folder) from None
-
-    def _write(self, body: bytes) -> None:
-        written = os.write(self.handle, body)
-        if written != len(body):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _mend(self) -> None:
         """Cut off what was written in part; where the disk will not, nothing may follow it in this segment.
@@ -293,7 +295,12 @@ class Stream:
         What the disk did not confirm is asked for again the next time, also of a segment that is closed by then.
         """
         self.flush_closed()
-        os.fdatasync(self.handle)
+        with self.lock:  # an append may begin a segment at any time
+            if self.number in self._refused:
+                self._begin_next()
+            number, handle = self.number, self.handle
+        self._flush_one(number, handle)
+        self.flush_closed()  # one that an append closed meanwhile
         self.flush_entries()
 
     def flush_closed(self) -> None:
@@ -307,9 +314,37 @@ class Stream:
                 except FileNotFoundError:  # it was put aside
                     del self._unconfirmed[number]
                     continue
-            os.fdatasync(handle)
+            lost = None
+            if number in self._refused:
+                lost = self._renew(number)
+            else:
+                self._flush_one(number, handle)
             os.close(handle)
             del self._unconfirmed[number]
+            if lost is not None:
+                raise lost
+
+    def _flush_one(self, number: int, handle: int) -> None:
+        try:
+            os.fdatasync(handle)
+        except OSError:
+            self._refused.add(number)
+            raise
+
+    def _renew(self, number: int) -> OSError | None:
+        """Write a segment again that the disk refused to flush; return why it cannot be read, so that a person must."""
+        path = self.path(number)
+        try:
+            body = path.read_bytes()
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise
+            log.error("the disk did not take all of %s, which stays in %s: %s", path, self.put_aside(number), error)
+            return error
+        renew(path, body)
+        log.warning("the disk did not confirm %s, so it was written again", path)
+        self._refused.discard(number)
+        return None
 
     def flush_entries(self) -> None:
         """Flush what is new in folders: rows on the disk in a file that has no name after a power cut are lost."""
@@ -341,8 +376,8 @@ class Stream:
 
 
 def is_own(path: Path) -> bool:
-    """Say whether what lies in a stream's folder is a segment, or one that is kept for a person."""
-    return is_segment(path) or _ASIDE.fullmatch(path.name) is not None
+    """Say whether what lies in a stream's folder is a segment, one to be, or one that is kept for a person."""
+    return is_segment(path) or path.suffix == ENDING or _ASIDE.fullmatch(path.name) is not None
 
 
 def translate(error: OSError, place: Path) -> Exception:
