@@ -63,6 +63,8 @@ def _show_plan(planned: DeletionPlan, *, err: bool = False) -> None:
         say(f"  {rows:>9,}  {name}", err=err)
     if planned.made_of_it:
         say(f"stays, and says that it is gone: {', '.join(planned.made_of_it)}", err=err)
+    if planned.also_in:
+        say(f"its rows stay readable in what holds the same files: {', '.join(planned.also_in)}", err=err)
     if planned.holds:
         say("cannot go yet, for something needs it:", err=err)
     for hold in planned.holds:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, bindparam, func, insert, not_, or_, select, update
 
 from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
 from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
@@ -215,6 +215,16 @@ def has_content(tx: Tx, dataset: str, digest: Digest, between: tuple[int, int]) 
     """Say whether one of the versions from a number to another has a content."""
     held = (dataset_versions.c.digest == digest, dataset_versions.c.version.between(*between))
     return tx.execute(_versions(tx, dataset).where(*held).limit(1)).first() is not None
+
+
+def list_sharing(tx: Tx, dataset: str, version: int | None, *, limit: int) -> list[tuple[str, int]]:
+    """Return dataset and number of the versions that added files which a version added too, or any of a dataset."""
+    f = dataset_fragments
+    is_it = and_(f.c.dataset == dataset, *([] if version is None else [f.c.version == version]))
+    files = select(f.c.digest).where(f.c.project_id == tx.project, is_it)
+    statement = select(f.c.dataset, f.c.version).distinct().order_by(f.c.dataset, f.c.version).limit(limit)
+    found = tx.execute(statement.where(f.c.project_id == tx.project, not_(is_it), f.c.digest.in_(files)))
+    return [(row.dataset, row.version) for row in found]
 
 
 def has_version(tx: Tx, dataset: str, version: int) -> bool:

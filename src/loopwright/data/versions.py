@@ -160,6 +160,14 @@ def built_on(tx: Tx, *, dataset: str, version: int) -> list[int]:
     return sql.built_on(tx, dataset, version)
 
 
+def sharing(tx: Tx, *, dataset: str, version: int | None, limit: int) -> list[tuple[str, int]]:
+    """Return dataset and number of the versions that name files of a version, or of a whole dataset, as their own.
+
+    What was restored does, and what was imported again: who deletes rows so that nobody reads them has to know.
+    """
+    return sql.list_sharing(tx, dataset, version, limit=limit)
+
+
 def require_version(tx: Tx, *, dataset: str, version: int) -> None:
     """Make sure that a version is there, without reading its fragments.
 

@@ -52,7 +52,8 @@ class DeletionPlan(msgspec.Struct, frozen=True):
     """What would go with a thing: its parts by kind, and rows that belong to them by table, where they are counted.
 
     ``holds`` keep it from being deleted. ``made_of_it`` are refs of what was made of it, needed by nothing alive: they
-    stay, and tell of what is gone.
+    stay, and tell of what is gone. ``also_in`` are dataset versions that hold files of it, such as restored ones: there
+    its rows stay readable, and in what was built on them.
     """
 
     ref: str
@@ -60,6 +61,7 @@ class DeletionPlan(msgspec.Struct, frozen=True):
     rows: dict[str, int]
     holds: list[Hold]
     made_of_it: list[str]
+    also_in: list[str] = []
 
 
 @job_kind("loop.forget_deleted", lane="upkeep", is_duty=True)

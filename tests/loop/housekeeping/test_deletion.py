@@ -308,3 +308,16 @@ def test_who_may_delete_what(loop: Loop) -> None:
     for ref, message in (("deployment:late", "nothing of this kind"), ("other/run:x", "another project")):
         with pytest.raises(InvalidInput, match=message):
             loop("deletion.delete", ref=ref, **GONE)
+
+
+def test_a_plan_names_the_versions_that_hold_the_same_rows(loop: Loop, importer: Importer) -> None:
+    """Who deletes rows so that nobody reads them has to know where they stay."""
+    for operation in ("append", "append", "replace"):
+        importer.load(operation)
+    assert loop("deletion.plan", ref="dataset:flights/2").also_in == []
+    loop("data.restore", dataset="flights", version=2, reason="the third was a hoax")
+    importer.load()
+    for version in (1, 2):
+        assert loop("deletion.plan", ref=f"dataset:flights/{version}").also_in == ["flights/dataset:flights/4"]
+    assert loop("deletion.plan", ref="dataset:flights/3").also_in == []
+    assert loop("deletion.plan", ref="dataset:flights").also_in == []

@@ -5,7 +5,7 @@ then on nobody sees it and everybody who follows its ref is told. What belonged 
 else bit by bit by a job that works off the tombstones: a kill anywhere leaves the thing there or gone.
 """
 
-from loopwright import monitoring
+from loopwright import data, monitoring
 from loopwright.governance import require_role
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, TooLarge
@@ -151,7 +151,13 @@ def _plan(tx: Tx, subjects: list[Subject]) -> DeletionPlan:
         counts[NOUNS[part.noun].words] = counts.get(NOUNS[part.noun].words, 0) + 1
     # Of much it is not counted what belongs to it: that would take longer than to remove it.
     rows = nouns.count_belongings(tx, subjects) if len(subjects) <= _THINGS_AT_ONCE else {}
-    return DeletionPlan(str(target.ref), counts, rows, holds, made_of_it[:_MOST_SHOWN])
+    also_in = _also_in(tx, target.ref) if target.ref.kind == "dataset" else []
+    return DeletionPlan(str(target.ref), counts, rows, holds, made_of_it[:_MOST_SHOWN], also_in)
+
+
+def _also_in(tx: Tx, ref: Ref) -> list[str]:
+    found = data.sharing(tx, dataset=ref.name, version=ref.version, limit=_MOST_SHOWN)
+    return [tx.ref("dataset", name, number) for name, number in found]
 
 
 def _needed(planned: DeletionPlan) -> Conflict:
