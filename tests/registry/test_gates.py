@@ -61,6 +61,8 @@ def verdict(kind: str, args: dict[str, Any], **changed: Any) -> str:
         ("no_skew", {}, {}, "passed"),
         ("no_skew", {}, {"is_audited": True}, "passed"),
         ("no_skew", {}, {"skews": ["4 of 100 served rows differ"], "is_audited": True}, "failed"),
+        ("no_skew", {}, {"unaudited": ["late"], "is_audited": True}, "undecided"),
+        ("no_skew", {}, {"unaudited": ["late"], "skews": ["4 of 100 differ"]}, "failed"),
         ("data_checks", {}, {}, "passed"),
         ("data_checks", {}, {"quarantined": ["dataset:weather/3"]}, "failed"),
         ("data_checks", {}, {"is_data_known": False}, "undecided"),

@@ -147,6 +147,13 @@ def imported_alike(tx: Tx, *, dataset: str, operation: Operation, limit: int) ->
     return sql.list_versions(tx, dataset, limit=limit, state="ready", operations=[operation], is_imported=True)
 
 
+@query("data.last_imported", internal=True)
+def last_imported(tx: Tx, *, dataset: str) -> DatasetVersion | None:
+    """Return the last version that an import made, whatever its state, without its fragments."""
+    newest = sql.list_versions(tx, dataset, limit=1, is_imported=True)
+    return newest[0] if newest else None
+
+
 @query("data.released_versions")
 def released_versions(tx: Tx, *, dataset: str, version: int) -> list[DatasetVersion]:
     """Return the versions with rows in this one that a person released from quarantine, newest first."""

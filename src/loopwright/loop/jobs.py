@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import polars as pl
 
 from loopwright import data, registry, serving
@@ -34,6 +33,7 @@ from loopwright.loop.backtest.closing import closing_table, read_changes, with_s
 from loopwright.loop.housekeeping import deletion, tidying
 from loopwright.loop.training import evidence
 from loopwright.loop.types import (
+    AuditDue,
     AuditSkew,
     ClosingTable,
     Evaluate,
@@ -103,17 +103,20 @@ def audit_skew(context: JobContext, args: AuditSkew) -> dict[str, Any]:
 
     Rows scored in a batch brought their features with them and are left out.
     """
-    if not args.is_due:
-        return _audit_skew(context, args)
-    assert args.start_at is not None
-    assert args.end_at is not None
+    return _audit_skew(context, args)
+
+
+@job(AuditDue)
+def audit_due(context: JobContext, args: AuditDue) -> dict[str, Any]:
+    """Audit what was served as far as the datasets reach, and tell what was found."""
     until = min(args.end_at, _held_until(context, args.deployment))
+    nothing = {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": max(until, args.start_at)}
     if until <= args.start_at:
-        return {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": args.start_at}
+        return nothing
     try:
-        found = _audit_skew(context, msgspec.structs.replace(args, end_at=until))
+        found = _audit_skew(context, AuditSkew(args.deployment, args.rows, args.start_at, until))
     except _NothingToCompare:
-        return {"rows": 0, "unequal_rows": 0, "unmatched_rows": 0, "first": [], "until": until}
+        return nothing
     told = convert(found, SkewFound)
     context.call(audits.finish_skew_audit, deployment=args.deployment, start_at=args.start_at, until=until, found=told)
     return {**found, "until": until}

@@ -222,13 +222,30 @@ class Export(Work, frozen=True):
 
 @job_kind("loop.audit_skew", needs_person=False)
 class AuditSkew(Work, frozen=True):
-    """Compute so many served rows again; see ``start_skew_audit``. One that is due was asked for by a monitor."""
+    """Compute so many served rows again; see ``start_skew_audit``."""
 
     deployment: str
     rows: int
     start_at: int | None
     end_at: int | None
-    is_due: bool = False
+
+
+@job_kind("loop.audit_due", is_duty=True)
+class AuditDue(Work, frozen=True):
+    """Compute so many of the rows served in ``[start_at, end_at)`` again: a monitor says so, and gates rest on it."""
+
+    deployment: str
+    rows: int
+    start_at: int
+    end_at: int
+
+
+class Skews(msgspec.Struct, frozen=True):
+    """What the newest audits of a model's deployments say: of one that ``found`` differences, or did not happen."""
+
+    is_audited: bool
+    found: list[str]
+    unaudited: list[str]
 
 
 class SkewFound(msgspec.Struct, frozen=True):

@@ -113,8 +113,9 @@ class Evidence(msgspec.Struct, frozen=True):
     ``overlap_rows`` counts evaluation rows that the version was trained on, ``champion_overlap_rows`` the champion's;
     None is not known, as of a model trained elsewhere, whose data is not known either (``is_data_known``).
     ``quarantined`` are newest versions of datasets, in whose place older ones were read; ``released`` are versions with
-    rows in what was read that a person let pass although checks failed. ``skews`` are what audits of the model's
-    deployments found and nobody mended; ``is_audited`` says that there was one.
+    rows in what was read that a person let pass although checks failed. ``skews`` are what the newest audits of the
+    model's deployments found, ``is_audited`` says that there was one; ``unaudited`` are deployments of which the last
+    that was due did not happen.
     """
 
     model: str
@@ -133,6 +134,7 @@ class Evidence(msgspec.Struct, frozen=True):
     is_data_known: bool = True
     skews: list[str] = []
     is_audited: bool = False
+    unaudited: list[str] = []
 
 
 class GateResult(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Do
         facts["champion_overlap_rows"] = _overlap(facts["champion_overlap_rows"], champion, measured_on)
     trained_on = _datasets(context, version)
     datasets = {**trained_on, **measured_on.spec.dataset_versions}
-    is_audited, skews = context.call(audits.find_skews, model=version.model)
+    skews = context.call(audits.find_skews, model=version.model)
     return Evidence(
         model=version.model,
         version=version.version,
@@ -51,8 +51,9 @@ def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Do
         quarantined=_quarantined(context, datasets),
         released=_released(context, {*trained_on.items(), *measured_on.spec.dataset_versions.items()}),
         is_data_known=bool(trained_on),
-        skews=skews,
-        is_audited=is_audited,
+        skews=skews.found,
+        is_audited=skews.is_audited,
+        unaudited=skews.unaudited,
         evaluation=rows["ref"],
         **facts,
     )
@@ -130,9 +131,12 @@ def _datasets(context: ProjectCaller, version: ModelVersion) -> dict[str, int]:
 
 
 def _quarantined(context: ProjectCaller, names: Iterable[str]) -> list[str]:
-    """Return the newest versions that are quarantined: what was read in their place is older than it should be."""
-    datasets = [context.call(data.get, dataset=name) for name in names]
-    return [f"{dataset.name}/{dataset.latest}" for dataset in datasets if dataset.latest_state == "quarantined"]
+    """Return the newest imports that are quarantined: what was read in their place is older than it should be.
+
+    To restore an older version over them says nothing of the rows that failed.
+    """
+    newest = [context.call(data.versions.last_imported, dataset=name) for name in names]
+    return [f"{one.dataset}/{one.version}" for one in newest if one is not None and one.state == "quarantined"]
 
 
 def _released(context: ProjectCaller, read: Iterable[tuple[str, int]]) -> list[str]:
