@@ -16,8 +16,9 @@ from loopwright import features, monitoring, pipelines, serving
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.loop.attention import LASTING
-from loopwright.store import jobs, sql
+from loopwright.store import compacting, jobs, sql
 from loopwright.store.tx import Tx
+from loopwright.store.types import MergeGroup
 from tests.databases import open_sqlite
 
 LONG = (
@@ -58,6 +59,7 @@ ASKED: dict[str, Ask] = {
         tx.connection, "flights", "pushes", stream="weather", recorded_since=1
     ),
     "chunks of labels": lambda tx: sql.find_label_chunks(tx.connection, "flights", "late", ids=[(ID, ID)], start_at=0),
+    "chunks to be merged": lambda tx: compacting.of_group(tx, group=MergeGroup(1, "labels", "late", "gateway", 0)),
     "live gateways": lambda tx: serving.gateways(tx),
     "have gateways caught up": lambda tx: serving.is_acknowledged(tx),
     "releases of a deployment": lambda tx: serving.list_releases(tx, deployment="late", limit=10),
@@ -68,8 +70,8 @@ ASKED: dict[str, Ask] = {
     "since when nobody seals": sql.oldest_unsealed,
     "newest windows": lambda tx: monitoring.windows(tx, deployment="late", limit=10),
 }
-SORTED = {"events of a thing"}
-"""What is sorted on purpose: the events under one ref, which lie side by side, instead of a walk through the log."""
+SORTED = {"events of a thing", "chunks to be merged"}
+"""What is sorted on purpose: the events under one ref, and the chunks of an hour, which lie side by side."""
 BY_INDEX = {
     "newest failed jobs": "ix_jobs_state",
     "live jobs of a kind": "ix_jobs_kind",
@@ -79,6 +81,7 @@ BY_INDEX = {
     "chunks of an id": "ix_chunks_ids",
     "chunks of a window": "ix_chunks_span",
     "chunks of labels": "ix_chunks_about",
+    "chunks to be merged": "ix_chunks_span",
 }
 """Where another index would do as well for a reader of plans, and walk through all that the project has."""
 

@@ -1,6 +1,6 @@
 """Small chunks become large ones: the same rows, found as fast, whoever reads meanwhile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -21,7 +21,7 @@ from loopwright.store.chunks import describe_chunk, pack_rows, register
 from loopwright.store.compacting import Compact, compact, merge
 from loopwright.store.events import ChunksMerged
 from loopwright.store.streams import LABELS
-from loopwright.store.types import Chunk, MergeGroup, StoredChunk
+from loopwright.store.types import Chunk, StoredChunk
 
 
 class Context:
@@ -199,13 +199,85 @@ def test_what_cannot_be_merged_keeps_nothing_else_waiting(
     early, late = log(10), log(10, at_us=wall.at_us + 2 * HOUR_US, writer="gateway-1")
     parts_of = compacting._parts
 
-    def parts(of: Any, group: MergeGroup) -> Any:
-        return iter(()) if group.chunks[0].chunk_id == early[0].chunk_id else parts_of(of, group)
+    def parts(of: Any, chunks: Iterable[Chunk]) -> Any:
+        found = list(chunks)
+        return iter(()) if found[0].chunk_id == early[0].chunk_id else parts_of(of, found)
 
     monkeypatch.setattr(compacting, "_GROUPS_AT_ONCE", 1)
     monkeypatch.setattr(compacting, "_parts", parts)
     wall.at_us += 4 * HOUR_US
     assert compact(context, Compact()) == {"before": len(late), "after": 1, "rows": 100}
+
+
+def test_after_a_pause_of_days_hours_are_merged_and_then_their_day(
+    context: Context, log: Callable[..., Any], wall: FixedClock
+) -> None:
+    """No worker ran over a weekend: the chunks of an hour are due to be merged with it, and with its day."""
+    rows = read(context, log(90, at_us=wall.at_us // DAY_US * DAY_US))
+    wall.at_us += 4 * DAY_US
+    assert compact(context, Compact()) == {"before": 93, "after": 4, "rows": 1800}
+    [day] = find(context, stream="late")
+    assert (day.level, read(context, [day]).equals(rows)) == (2, True)
+
+
+def test_chunks_that_go_while_they_are_merged_keep_no_others_small(
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Retention takes what is old whenever its round comes."""
+    before = log(20)
+    wall.at_us += HOUR_US
+    merge_parts = compacting._merge
+
+    def merge_late(of: Any, part: list[Chunk]) -> StoredChunk:
+        gone = {"chunk_id": before[3].chunk_id}
+        context.dispatcher.write("flights", SERVICE_ACTOR, lambda tx: forgetting.remove_matching(tx, "chunks", gone))
+        return merge_parts(of, part)
+
+    monkeypatch.setattr(compacting, "_merge", merge_late)
+    assert compact(context, Compact()) == {"before": 19, "after": 1, "rows": 190}
+
+
+def test_a_group_that_cannot_be_merged_is_left_for_the_next_round(
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = log(10)
+    log(10, writer="gateway-1")
+    wall.at_us += HOUR_US
+    describe = compacting.describe_chunk
+
+    def wrongly(*rows: Any, writer: str, **place: Any) -> StoredChunk:
+        told = describe(*rows, writer=writer, **place)
+        return msgspec.structs.replace(told, rows=told.rows - (writer == "gateway-0"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(compacting, "describe_chunk", wrongly)
+        assert compact(context, Compact()) == {"before": 10, "after": 1, "rows": 100}
+    assert compact(context, Compact())["before"] == len(early)
+
+
+def test_a_backlog_is_told_in_pages(
+    context: Context, log: Callable[..., Any], wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much waits, an answer names so many groups, or so many chunks of one."""
+    rows = read(context, [*log(60, writer="gateway-1"), *log(60)])
+    wall.at_us += 4 * HOUR_US
+    answers: list[list[Any]] = []
+    call = context.call
+
+    def counted(function: Callable[..., Any], /, **args: Any) -> Any:
+        answer = call(function, **args)
+        if isinstance(answer, list):
+            answers.append(answer)
+        return answer
+
+    monkeypatch.setattr(context, "call", counted)
+    monkeypatch.setattr(compacting, "_GROUPS_AT_ONCE", 3)
+    monkeypatch.setattr(compacting, "_CHUNKS_AT_ONCE", 7)
+    assert compact(context, Compact()) == {"before": 120, "after": 4, "rows": 1200}
+    sizes = [len(answer) for answer in answers]
+    assert max(sizes) == 7
+    assert max(len(answer) for answer in answers if answer and not isinstance(answer[0], Chunk)) == 3
+    assert read(context, find(context, stream="late")).equals(rows)
 
 
 def test_what_changed_meanwhile_is_not_replaced(context: Context, log: Callable[..., Any], wall: FixedClock) -> None:

@@ -6,7 +6,8 @@ why so: the decision note on compaction.
 """
 
 import io
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -21,13 +22,15 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Chunk, Job, MergeGroup, StoredChunk
 from loopwright.store.work import JobContext, Work, job, job_kind
 
+log = logging.getLogger("loopwright.worker")
 MOST_ROWS = 250_000
 """Rows of a merged chunk: what a merge holds in memory, and a reader of one id opens."""
 MOST_CELLS = 50_000_000
 """Rows times columns of a merged chunk: callers name features by the thousand, and what they repeat takes no bytes."""
 MOST_BYTES = 64 * 1024 * 1024
 """Stored bytes of the chunks that are merged at once."""
-_GROUPS_AT_ONCE = 200
+_GROUPS_AT_ONCE, _CHUNKS_AT_ONCE = 200, 1_000
+_LOOKS = 3
 COMPACT = "chunks.compact"
 
 
@@ -60,29 +63,46 @@ def start_compaction(tx: Tx) -> Job:
 
 
 @query("chunks.mergeable", internal=True)
-def mergeable(tx: Tx, *, limit: Count = _GROUPS_AT_ONCE, skip: Count = 0) -> list[MergeGroup]:
-    """Return chunks that may become one, by writer and stretch of event time, each in the order of its ids.
+def mergeable(tx: Tx, *, limit: Count = _GROUPS_AT_ONCE, after: MergeGroup | None = None) -> list[MergeGroup]:
+    """Return by what chunks may become one, level by level and in the order of event time.
+
+    An answer is of one level: what merges hours takes chunks away that would have been merged into their day.
 
     Args:
         tx: The open transaction.
         limit: How many groups.
-        skip: How many of the first are left out, which are known by now not to be small enough together, or not alike.
+        after: The last that is known; those behind it.
     """
-    return [group for stage in STAGES for group in _groups(tx, stage, skip + limit)][skip : skip + limit]
+    for stage in STAGES:
+        if after is None or stage.level >= after.level:
+            known = after if after is not None and after.level == stage.level else None
+            found = sql.merge_groups(tx.connection, _small(tx, stage), least=stage.least, after=known, limit=limit)
+            if found:
+                return found
+    return []
 
 
-def _groups(tx: Tx, stage: Stage, limit: int) -> list[MergeGroup]:
-    keys = sql.merge_keys(
-        tx.connection,
-        tx.project,
-        level=stage.level,
-        stretch_us=stage.stretch_us,
-        before_us=tx.wall_us - stage.settled_us,
-        least=stage.least,
-        most_rows=MOST_ROWS // 2,
-        limit=limit,
-    )
-    return [MergeGroup(stage.level, sql.chunks_of_key(tx.connection, key)) for key in keys]
+@query("chunks.of_group", internal=True)
+def of_group(
+    tx: Tx, *, group: MergeGroup, limit: Count = _CHUNKS_AT_ONCE, after_id: str = "", after_seq: int = 0
+) -> list[Chunk]:
+    """Return chunks that may become one, in the order of their ids.
+
+    Args:
+        tx: The open transaction.
+        group: What they have in common.
+        limit: How many.
+        after_id: First id of the last that is known; empty for the first page.
+        after_seq: That one's number.
+    """
+    small = next((_small(tx, stage) for stage in STAGES if stage.level == group.level), None)
+    if small is None:
+        return []
+    return sql.chunks_of_group(tx.connection, small, group, after=(after_id, after_seq), limit=limit)
+
+
+def _small(tx: Tx, stage: Stage) -> sql.Small:
+    return sql.Small(tx.project, stage.level, stage.stretch_us, tx.wall_us - stage.settled_us, MOST_ROWS // 2)
 
 
 @verb("chunks.merge", changes=Chunk, internal=True)
@@ -144,28 +164,56 @@ def tell_merged(tx: Tx, *, facts: ChunksMerged) -> None:
 @job(Compact)
 def compact(context: JobContext, _args: Compact) -> dict[str, int]:
     """Merge group by group until nothing is left to merge; memory is bounded by ``MOST_ROWS`` and ``MOST_CELLS``."""
-    before = after = rows = skip = 0
-    while groups := context.call(mergeable, limit=_GROUPS_AT_ONCE, skip=skip):
-        for group in groups:
-            parts = list(_parts(context, group))
-            skip += not parts
-            for part in parts:
-                stored = _merge(context, part)
-                ids = [chunk.chunk_id for chunk in part]
-                context.call(merge, merged=stored, level=group.level, chunk_ids=ids)
-                before, after, rows = before + len(part), after + 1, rows + stored.rows
-                context.progress(f"{before:,} chunks became {after:,}")
+    before = after = rows = 0
+    for group in _groups(context):
+        for chunks, merged in _merge_group(context, group):
+            before, after, rows = before + chunks, after + 1, rows + merged.rows
+            context.progress(f"{before:,} chunks became {after:,}")
     if before:
         context.call(tell_merged, facts=ChunksMerged(before, after, rows))
     return {"before": before, "after": after, "rows": rows}
 
 
-def _parts(context: JobContext, group: MergeGroup) -> Iterator[list[Chunk]]:
+def _groups(context: JobContext) -> Iterator[MergeGroup]:
+    last = None
+    while page := context.call(mergeable, limit=_GROUPS_AT_ONCE, after=last):
+        yield from page
+        last = page[-1]
+
+
+def _merge_group(context: JobContext, group: MergeGroup) -> Iterator[tuple[int, StoredChunk]]:
+    """Merge what is in a group; yield how many chunks became which.
+
+    Retention, or a deletion, may have taken some of them meanwhile: then it is looked what is left.
+    """
+    for look in range(_LOOKS):
+        try:
+            for part in _parts(context, _chunks_of(context, group)):
+                stored = _merge(context, part)
+                chunk_ids = [chunk.chunk_id for chunk in part]
+                context.call(merge, merged=stored, level=group.level, chunk_ids=chunk_ids)
+                yield len(part), stored
+        except Conflict as error:
+            if look == _LOOKS - 1:
+                log.warning("chunks of %s %s stay small until the next round: %s", group.kind, group.stream, error)
+        else:
+            return
+
+
+def _chunks_of(context: JobContext, group: MergeGroup) -> Iterator[Chunk]:
+    """Yield the chunks of a group, read page by page: those that are merged meanwhile lie behind."""
+    after_id, after_seq = "", 0
+    while page := context.call(of_group, group=group, limit=_CHUNKS_AT_ONCE, after_id=after_id, after_seq=after_seq):
+        yield from page
+        after_id, after_seq = page[-1].id_first, page[-1].seq
+
+
+def _parts(context: JobContext, chunks: Iterable[Chunk]) -> Iterator[list[Chunk]]:
     """Yield runs of two or more chunks that are small enough together and have the same columns."""
     import polars as pl
 
     open_runs: dict[str, list[Chunk]] = {}
-    for chunk in group.chunks:
+    for chunk in chunks:
         schema = pl.read_parquet_schema(context.blobs.path(chunk.digest))
         most_rows = min(MOST_ROWS, MOST_CELLS // len(schema))
         columns = str(schema)

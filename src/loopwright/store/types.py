@@ -161,10 +161,16 @@ class StoredChunk(msgspec.Struct, frozen=True):
 
 
 class MergeGroup(msgspec.Struct, frozen=True):
-    """Chunks of one writer that may become one of a level, in the order of their ids."""
+    """What small chunks have in common that may become one of a level: a writer, and where they begin in event time.
+
+    ``start_at`` is the beginning of the hour, or the day, microseconds UTC.
+    """
 
     level: int
-    chunks: list["Chunk"]
+    kind: str
+    stream: str
+    writer: str
+    start_at: int
 
 
 class Chunk(StoredChunk, frozen=True, kw_only=True):

@@ -44,12 +44,12 @@ from loopwright.store.sql.jobs import (
 )
 from loopwright.store.sql.keys import delete_keys, get_answer, insert_key, keep_answer
 from loopwright.store.sql.merges import (
-    MergeKey,
+    Small,
     chunks_named,
-    chunks_of_key,
+    chunks_of_group,
     delete_chunks,
     find_merged,
-    merge_keys,
+    merge_groups,
     next_merged_seq,
     remember_merged,
     sealed_segments,
@@ -84,15 +84,15 @@ from loopwright.store.sql.tombstones import (
 
 __all__ = [
     "FailedJobs",
-    "MergeKey",
     "Prospect",
+    "Small",
     "Untaken",
     "all_blobs",
     "all_chunks",
     "all_condemned",
     "begins_with",
     "chunks_named",
-    "chunks_of_key",
+    "chunks_of_group",
     "condemn_blobs",
     "count_failed_jobs",
     "count_held",
@@ -137,7 +137,7 @@ __all__ = [
     "look_for_jobs",
     "lost_jobs",
     "mark_forgotten",
-    "merge_keys",
+    "merge_groups",
     "move_leases",
     "newest_events",
     "next_merged_seq",

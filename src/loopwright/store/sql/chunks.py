@@ -21,7 +21,7 @@ from loopwright.store.types import Chunk
 
 LEVELS = (0, 1, 2)
 """How often a chunk may have been merged: not at all, into an hour's, into a day's."""
-_EARLIEST, _LATEST = -(1 << 62), 1 << 62
+EARLIEST, LATEST = -(1 << 62), 1 << 62
 _FIELDS = [name for name in Chunk.__struct_fields__ if name != "project"]
 
 
@@ -149,8 +149,8 @@ def _rows_holding(connection: Connection, project: str, kind: str, item_id: str)
 def _rows_between(
     connection: Connection, project: str, kind: str, stream: str, start_at: int | None, end_at: int | None
 ) -> list[Any]:
-    start_at, end_at = _EARLIEST if start_at is None else start_at, _LATEST if end_at is None else end_at
-    lowest = {f"from_{each}": max(_EARLIEST, start_at - longest_span(each)) for each in range(SPAN_CLASSES)}
+    start_at, end_at = EARLIEST if start_at is None else start_at, LATEST if end_at is None else end_at
+    lowest = {f"from_{each}": max(EARLIEST, start_at - longest_span(each)) for each in range(SPAN_CLASSES)}
     stretch = {"start_at": start_at, "end_at": end_at}
     return _find_between.all(connection, of_project=project, of_kind=kind, of_stream=stream, **stretch, **lowest)
 

@@ -1,74 +1,88 @@
 """Statements of merged chunks: what may become one, and what each one was."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, and_, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, text, tuple_, update
 
-from loopwright.store.sql.chunks import read_chunk
+from loopwright.store.intervals import SPAN_CLASSES
+from loopwright.store.sql.chunks import EARLIEST, LATEST, read_chunk
 from loopwright.store.sql.rows import upsert
 from loopwright.store.tables import chunks, merged_chunks
-from loopwright.store.types import Chunk
+from loopwright.store.types import Chunk, MergeGroup
 
 
-class MergeKey(NamedTuple):
-    """What chunks have in common that may become one, and the conditions each of them meets."""
-
-    kind: str
-    stream: str
-    writer: str
-    stretch: int
-    conditions: Any
-
-
-def merge_keys(
-    connection: Connection,
-    project: str,
-    *,
-    level: int,
-    stretch_us: int,
-    before_us: int,
-    least: int,
-    most_rows: int,
-    limit: int,
-) -> list[MergeKey]:
-    """Return what chunks have in common of which there are ``least`` below a level, in one stretch of event time.
+class Small(NamedTuple):
+    """Which chunks of a project are to be merged.
 
     Args:
-        connection: To read on.
         project: Whose.
-        level: That of what they become.
-        stretch_us: How long a stretch is; a chunk belongs to the one in which it begins.
+        level: That of what they become; they are below it.
+        stretch_us: How long a stretch of event time is; a chunk belongs to the one in which it begins.
         before_us: They were stored before, wall time.
-        least: How many there must be.
         most_rows: Those that have more are large enough.
-        limit: How many keys.
     """
-    stretch = chunks.c.event_at_min - chunks.c.event_at_min % stretch_us
-    conditions = and_(
-        chunks.c.project_id == project,
-        chunks.c.level < level,
-        chunks.c.recorded_at < before_us,
-        chunks.c.rows <= most_rows,
-    )
+
+    project: str
+    level: int
+    stretch_us: int
+    before_us: int
+    most_rows: int
+
+    @property
+    def stretch(self) -> ColumnElement[int]:
+        """Where the stretch of a chunk begins."""
+        return chunks.c.event_at_min - chunks.c.event_at_min % self.stretch_us
+
+    @property
+    def conditions(self) -> ColumnElement[bool]:
+        """What each of them meets."""
+        return and_(
+            chunks.c.project_id == self.project,
+            chunks.c.level + 0 < self.level,  # the sum keeps SQLite from reading whole streams by their levels
+            chunks.c.recorded_at < self.before_us,
+            chunks.c.rows <= self.most_rows,
+        )
+
+
+def merge_groups(
+    connection: Connection, small: Small, *, least: int, after: MergeGroup | None, limit: int
+) -> list[MergeGroup]:
+    """Return what ``least`` or more of some chunks have in common, by time, from behind one group on."""
+    named = (chunks.c.kind, chunks.c.stream, chunks.c.writer)
     statement = (
-        select(chunks.c.kind, chunks.c.stream, chunks.c.writer, stretch.label("stretch"))
-        .where(conditions)
-        .group_by(chunks.c.kind, chunks.c.stream, chunks.c.writer, text("stretch"))
+        select(*named, small.stretch.label("stretch"))
+        .where(small.conditions)
+        .group_by(*named, text("stretch"))
         .having(func.count() >= least)
-        .order_by(text("stretch"))
+        .order_by(text("stretch"), *named)
         .limit(limit)
     )
+    if after is not None:
+        here = tuple_(after.start_at, after.kind, after.stream, after.writer)
+        statement = statement.where(tuple_(small.stretch, *named) > here)
     return [
-        MergeKey(row.kind, row.stream, row.writer, row.stretch, and_(conditions, stretch == row.stretch))
-        for row in connection.execute(statement)
+        MergeGroup(small.level, row.kind, row.stream, row.writer, row.stretch) for row in connection.execute(statement)
     ]
 
 
-def chunks_of_key(connection: Connection, key: MergeKey) -> list[Chunk]:
-    """Return the chunks that have a key in common, in the order of their ids."""
-    named = (chunks.c.kind == key.kind, chunks.c.stream == key.stream, chunks.c.writer == key.writer)
-    statement = select(chunks).where(key.conditions, *named).order_by(chunks.c.id_first, chunks.c.seq)
-    return [read_chunk(row) for row in connection.execute(statement)]
+def chunks_of_group(
+    connection: Connection, small: Small, group: MergeGroup, *, after: tuple[str, int], limit: int
+) -> list[Chunk]:
+    """Return chunks of a group in the order of their ids, those behind an id and its writer's number."""
+    statement = select(chunks).where(
+        small.conditions,
+        small.stretch == group.start_at,
+        chunks.c.kind == group.kind,
+        chunks.c.stream == group.stream,
+        chunks.c.writer == group.writer,
+        # For the index; every class is named, for it leads with them.
+        chunks.c.span_class.in_(range(SPAN_CLASSES)),
+        chunks.c.event_at_min > max(EARLIEST, group.start_at - small.stretch_us),
+        chunks.c.event_at_min < min(LATEST, group.start_at + small.stretch_us),
+        tuple_(chunks.c.id_first, chunks.c.seq) > tuple_(*after),
+    )
+    rows = connection.execute(statement.order_by(chunks.c.id_first, chunks.c.seq).limit(limit))
+    return [read_chunk(row) for row in rows]
 
 
 def chunks_named(connection: Connection, project: str, chunk_ids: list[str]) -> list[Chunk]:
