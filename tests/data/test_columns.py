@@ -111,3 +111,17 @@ def test_what_does_not_fit_names_column_and_both_dtypes() -> None:
     ]
     _, misfits = align(pl.DataFrame({"a": [1], "f": [2**53 + 1], "e": [None]}), OLD)
     assert misfits == ["column f is Int64, was Float64"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ({"id": [1], "at": [NOON], "a\0b": [1]}, r"the column a\\x00b cannot be named so"),
+        ({"id": [1], "at": [NOON], "c" * 501: [1]}, "letters left out"),
+        ({"id": ["a", "b\0"], "at": [NOON, NOON]}, "a NUL stands in the key id of 1 of 2 rows"),
+    ],
+)
+def test_what_names_a_row_or_a_column_holds_no_nul(rows: dict[str, list[object]], told: str) -> None:
+    with pytest.raises(InvalidInput, match=told):
+        admit(pl.DataFrame(rows), SPEC)
+    assert admit(pl.DataFrame({"id": [1], "at": [NOON], "a": ["b\0"]}), SPEC)["a"][0] == "b\0"

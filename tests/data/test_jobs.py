@@ -8,7 +8,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from loopwright.data import SourceSpec
+from loopwright.data import CheckSpec, SourceSpec
 from loopwright.data.sources.csv import CsvFiles
 from loopwright.kernel.code import CodeRef
 from loopwright.wire import sizes
@@ -191,3 +191,28 @@ def test_an_append_reads_its_files_as_they_were_read_before(
         "n": "String",
         "late": "Float64",
     }
+
+
+def test_a_cell_with_a_nul_is_kept_as_it_came(call: Call, worker: InProcessWorker, tmp_path: Path) -> None:
+    """Also where a check quotes it."""
+    rows = weather(1).with_columns(note=pl.lit("a\0b"))
+    (tmp_path / "files").mkdir()
+    rows.write_parquet(tmp_path / "files" / "1.parquet")
+    check = CheckSpec("is_in", "note", {"values": ["dry"]}, "warn")
+    spec = weather_spec(source=SourceSpec("parquet", str(tmp_path / "files")), checks=[check])
+    call("data.declare", spec=spec)
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert (job.state, job.error) == ("done", None)
+    version = call("data.get_version", dataset="weather")
+    assert version.checks[0].samples[0]["note"] == "a\\x00b"
+    assert set(rows_of(version, worker.blobs)["note"]) == {"a\0b"}
+
+
+def test_a_column_that_no_database_names_is_told(call: Call, worker: InProcessWorker, tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    weather(1).with_columns(pl.lit(1).alias("a\0b")).write_parquet(tmp_path / "files" / "1.parquet")
+    call("data.declare", spec=weather_spec(source=SourceSpec("parquet", str(tmp_path / "files"))))
+    call("data.start_import", dataset="weather")
+    (job,) = worker.run_all()
+    assert job.error["message"] == "the column a\\x00b cannot be named so"

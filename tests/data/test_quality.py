@@ -9,7 +9,9 @@ import pytest
 
 from loopwright.data import CheckResult, CheckSpec
 from loopwright.data.quality import failing_rows, run_checks
+from loopwright.governance.arguments import check_content
 from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 
 FRAME = pl.DataFrame(
@@ -52,6 +54,14 @@ def test_rows_fail_one_by_one(kind: str, column: str, args: dict[str, Any], fail
     found = run(kind, column, **args)
     assert (found.failed_rows, found.evaluated_rows, found.passed) == (failed, evaluated, failed == 0)
     assert len(found.samples) == failed
+
+
+def test_what_failed_is_kept_however_it_reads() -> None:
+    frame = pl.DataFrame({"id": ["a\0", "b"], "x": ["\0" * 10, "y" * 300_000]})
+    found = run("is_in", "x", frame, values=["z"])
+    check_content("imported", to_builtins(found))
+    assert found.samples[0] == {"id": "a\\x00", "x": "\\x00" * 10}
+    assert "letters left out" in found.samples[1]["x"]
 
 
 def test_what_failed_is_said_with_the_first_key() -> None:

@@ -112,3 +112,12 @@ def test_what_no_server_took_is_told_later_as_far_as_it_is_kept(
     assert caplog.text.count("could not be told to the server") == 10
     denials.send(control, {"flights"})
     assert len(told(line)) == MOST_WAITING // 2
+
+
+def test_a_name_that_no_database_takes_keeps_no_other_call_from_being_told(line: Line, control: VerbCaller) -> None:
+    denials = Denials(FixedClock(1))
+    denials.note(EVE, "predict", "a\0b", "10.0.0.1")
+    denials.note(EVE, "predict", "flights", "10.0.0.1")
+    denials.send(control, {"flights"})
+    assert [verb for _, verb, _ in told(line, SYSTEM)] == ["predict"]
+    assert [verb for _, verb, _ in told(line)] == ["predict"]

@@ -18,6 +18,7 @@ from loopwright.gateway.releases.keeper import Known
 from loopwright.gateway.signs import disk_signs, spool_signs
 from loopwright.gateway.troubles import Sign, Troubles
 from loopwright.governance import EVERY_PROJECT
+from loopwright.governance.arguments import check_content
 from loopwright.kernel.clock import FixedClock
 from loopwright.kernel.documents import to_json
 from loopwright.registry import InputColumn
@@ -30,6 +31,16 @@ from tests.gateway.read_only import read_only
 from tests.waiting import PATIENCE_S, wait_until
 
 EMPTY = Sign("store", "the view recent holds no rows", "flights", "late", is_in_the_way=True)
+
+
+def test_a_trouble_is_told_in_what_can_be_stored() -> None:
+    """The signs of a gateway are refused or taken as a whole: a lease would end over one letter."""
+    troubles = Troubles(FixedClock(10))
+    troubles.watch(lambda: [Sign("stranger", "caf\udce9\0" + "x" * 300_000)])
+    (trouble,) = troubles.look()
+    check_content("troubles", [trouble.message])
+    assert trouble.message.startswith("caf\\udce9\\x00xx")
+    assert troubles.look()[0].since == 10
 
 
 def test_a_trouble_lasts_since_it_was_first_seen() -> None:

@@ -27,6 +27,20 @@ def test_a_body_is_read_as_its_builtins_are(verb: str, sent: dict[str, Any]) -> 
     assert read_arguments(called, json.dumps(sent).encode()) == check_arguments(called, sent)
 
 
+def test_what_a_step_returned_and_the_levels_of_a_model_stay_as_they_are() -> None:
+    """They are kept as JSON alone; a NUL in one row of many would else end every training on them."""
+    signature = {"inputs": [{"name": "carrier", "kind": "category", "categories": ["A\0A"]}], "task": "binary"}
+    model = {"model": "late", "flavour": "constant", "files": [], "signature": signature}
+    body = json.dumps(model).encode()
+    assert read_arguments(find_verb("registry.register"), body)["signature"].inputs[0].categories == ["A\0A"]
+    claim = {"execution_id": "exe_1", "round": 1, "attempt": 1}
+    ended = [{"step": "load", "attempt": 1, "output": {"first": "A\0A"}}]
+    sent = {"claim": claim, "environment": "e", "free": 1, "running": [], "ended": ended}
+    assert check_arguments(find_verb("pipelines.advance"), sent)["ended"][0].output == {"first": "A\0A"}
+    with pytest.raises(InvalidInput, match="a NUL"):
+        check_arguments(find_verb("pipelines.advance"), {**sent, "running": ["A\0A"]})
+
+
 def test_an_empty_body_holds_no_arguments() -> None:
     assert read_arguments(find_verb("projects.list"), b"") == {}
 

@@ -126,3 +126,9 @@ def test_threads_may_be_the_first_to_read_a_struct_at_the_same_time() -> None:
     """Where one still learned how a struct is built, msgspec 0.22 ended the process of those that read it meanwhile."""
     ended = subprocess.run([sys.executable, "-c", FIRST_USE], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "all read\n", "")
+
+
+def test_half_of_a_surrogate_pair_is_refused_with_what_stands_around_it() -> None:
+    with pytest.raises(InvalidInput, match="cannot be written as UTF-8") as refused:
+        to_json({"path": "data/caf\udce9.csv"})
+    assert refused.value.value == "data/caf\\udce9.csv"

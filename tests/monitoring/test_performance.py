@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from loopwright.governance.arguments import check_content
 from loopwright.monitoring.performance import REST, measure, score_rows, segment_performance
 from loopwright.monitoring.types import MonitorSpec
 
@@ -114,3 +115,15 @@ def test_a_small_segment_shows_no_number() -> None:
     small = [one for [one] in found.values() if one.labels < 100]
     assert small
     assert all(one.value is None for one in small)
+
+
+def test_every_level_has_a_name_that_can_be_stored() -> None:
+    """Who may ask for a prediction chooses what stands in the log; one row must not keep a window from settling."""
+    levels = pl.Series(["A\0A", "A\\x00A", "b" * 300_000, *["UA"] * 1_997])
+    rows = labelled().with_columns(levels.alias("f.carrier"))
+    spec = MonitorSpec(DAY, performance="roc_auc", segments=["carrier"])
+    found = segment_performance(score_rows(rows, "binary", ["carrier"]), "champion", spec, "binary")
+    check_content("window", found)
+    assert found["carrier=A\\x00A"][0].labels == 2
+    assert sum(one.labels for (one,) in found.values()) == 2_000
+    assert max(map(len, found)) < 200

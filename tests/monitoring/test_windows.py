@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from loopwright.kernel.documents import to_builtins
@@ -50,6 +51,18 @@ def test_a_window_closes_then_settles_with_its_labels(
     assert window.span[0].labels == 900
     assert set(window.segments) == {"carrier=AA", "carrier=UA", "carrier=DL", "carrier=B6"}
     assert worker.sealed == 3 * [Streams("flights", ("predictions", "labels"), "late")]
+
+
+def test_no_row_of_a_caller_keeps_a_window_from_settling(
+    worker: Worker, log: Log, served: Served, champion: Champion, call: Call
+) -> None:
+    begin = start(worker, served, champion)
+    levels = pl.Series(["A\0A", "b" * 300_000, *["UA"] * 898])
+    log.day(begin, make_traffic(900, np.random.default_rng(1)).with_columns(levels.alias("carrier")))
+    worker.advance(begin + 2 * DAY)
+    window = call("monitoring.window", deployment="late", start_at=begin)
+    assert (window.state, window.labels) == ("settled", 900)
+    assert window.segments["carrier=A\\x00A"][0].labels == 1
 
 
 def test_the_span_grows_over_windows(worker: Worker, log: Log, served: Served, champion: Champion, call: Call) -> None:

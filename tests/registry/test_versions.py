@@ -50,6 +50,14 @@ def test_a_version_keeps_everything_and_its_lineage(call: Call, dispatcher: Disp
     assert (event.type, event.ref) == ("registry.version_registered", "flights/model:late/2")
 
 
+def test_levels_are_those_that_the_model_was_fitted_on_however_they_read(call: Call) -> None:
+    carrier = {"name": "carrier", "kind": "category", "categories": ["A\0A", "UA"]}
+    signature = {"inputs": [carrier], "task": "multiclass", "classes": ["late\0", "on time"]}
+    call("registry.register", **parts(signature=signature))
+    known = call("registry.get_version", model="late").signature
+    assert (known.inputs[0].categories, known.classes) == (["A\0A", "UA"], ["late\0", "on time"])
+
+
 @pytest.mark.parametrize(
     "claimed", [{"run": "run_1"}, {"training_set": "training_set:late/3"}, {"code_digest": "c" * 64}]
 )

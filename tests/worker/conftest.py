@@ -171,6 +171,25 @@ CODE = """
     def broken(rows):
         print("there are", len(rows), "rows")
         return rows["delay"]
+    def nul():
+        note("nul")
+        raise ValueError("bad field 'ab\\0cd'")
+    def surrogate():
+        note("surrogate")
+        raise OSError("no such file: " + b"caf\\xe9.csv".decode("utf-8", "surrogateescape"))
+    def long():
+        note("long")
+        raise ValueError("begin " + "x" * 3_000_000 + " end")
+    def mute():
+        note("mute")
+        class Mute(Exception):
+            def __str__(self):
+                raise RuntimeError("nothing to say")
+        raise Mute
+    def odd():
+        return ["a\\0b", "caf\\udce9", "z" * 300_000]
+    def count(odd):
+        return [len(text) for text in odd] + [odd[0] == "a\\0b", odd[1] == "caf\\udce9"]
     def nothing_new():
         return {"skip": True, "why": "no new rows"}
     def tick(x=0):

@@ -14,14 +14,14 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import SECOND_US
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.kernel.lanes import LANES
 from loopwright.store import jobs
 from loopwright.store.work import JOBS, KINDS, JobKind, NotYet, Work
 from loopwright.worker import Worker
 from loopwright.worker.context import make_context
 from tests.waiting import PATIENCE_S, wait_until
-from tests.worker.conftest import Site
+from tests.worker.conftest import CODE, Site
 
 pytestmark = pytest.mark.slow
 ROWS: dict[str, Any] = {"rows": {"step": "load"}}
@@ -95,6 +95,33 @@ def test_a_failing_function_gives_a_readable_error_and_can_be_retried(site: Site
     again = site.wait(failed.execution_id)
     assert (again.state, again.round, again.steps[0].attempt, again.steps[1].attempt) == ("failed", 2, 1, 2)
     assert site.done == ["load"]
+
+
+TOLD = {
+    "nul": "ValueError: bad field 'ab\\x00cd'",
+    "surrogate": "OSError: no such file: caf\\udce9.csv",
+    "long": "letters left out",
+    "mute": "project.Mute: <a Mute that cannot be told: RuntimeError>",
+}
+
+
+def test_whatever_a_step_raises_is_told_and_it_runs_once(site: Site) -> None:
+    """An error that was refused as no text of a database reached nobody, and the step ran again and again."""
+    site.write_code(CODE.replace("class Mute", "global Mute\n        class Mute"))
+    site.start_worker()
+    failed = {name: site.wait(site.begin(site.step(name))) for name in TOLD}
+    assert {name: execution.state for name, execution in failed.items()} == dict.fromkeys(TOLD, "failed")
+    for name, words in TOLD.items():
+        assert words in failed[name].error["message"]
+    assert failed["long"].error["message"].endswith("xx end")
+    assert sorted(site.done) == sorted(TOLD)
+    site.wait_for(lambda: {job.state for job in site.call("jobs.list")} == {"done"})
+
+
+def test_whatever_texts_a_step_returns_reach_the_next_one(site: Site) -> None:
+    site.start_worker()
+    ended = site.wait(site.begin(site.step("odd"), site.step("count", inputs={"odd": {"step": "odd"}})))
+    assert (ended.state, ended.steps[1].output) == ("done", [3, 4, 300_000, True, True])
 
 
 def test_a_step_is_retried_with_back_off(site: Site) -> None:
@@ -254,6 +281,55 @@ def test_a_job_that_finds_the_disk_full_is_done_again(site: Site, work: Jobs) ->
     site.wait_for(lambda: states_of(site)["test.full-0"] in ("done", "failed"))
     (job,) = site.call("jobs.list")
     assert (job.state, job.attempt) == ("done", 3)
+
+
+def test_whatever_a_job_raises_or_answers_is_told(site: Site, work: Jobs) -> None:
+    tries: list[int] = []
+
+    def speak(context: Any, args: Times) -> dict[str, Any]:
+        tries.append(args.times)
+        context.progress("row ab\0cd of caf\udce9.csv" + "x" * 300_000)
+        time.sleep(0.3)  # a sign of life says so meanwhile
+        if args.times == 0:
+            raise ValueError("ab\0cd caf\udce9" + "x" * 300_000)
+        if args.times == 1:
+            raise InvalidInput("no such row", value="ab\0cd", details={"rows": ["ab\0cd"]})
+        return {"first": "ab\0cd", "rows": 2**70}
+
+    work(JobKind("test.speak", Times), speak, *({"times": times} for times in range(3)))
+    site.wait_for(lambda: set(states_of(site).values()) <= {"done", "failed"})
+    ended = {job.args["times"]: job for job in site.call("jobs.list")}
+    assert {times: job.state for times, job in ended.items()} == {0: "failed", 1: "failed", 2: "done"}
+    assert "ValueError: ab\\x00cd caf\\udce9xx" in ended[0].error["message"]
+    assert (ended[1].error["value"], ended[1].error["details"]) == ("ab\\x00cd", {"rows": ["ab\\x00cd"]})
+    assert ended[2].result == {"first": "ab\\x00cd", "rows": str(2**70)}
+    assert sorted(tries) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("is_good", [True, False])
+def test_a_job_whose_end_is_refused_ends_all_the_same(
+    site: Site, work: Jobs, monkeypatch: pytest.MonkeyPatch, is_good: bool
+) -> None:
+    """Untold, it would be taken again when its lease ends, and what it did would be done again."""
+    tries: list[int] = []
+
+    def end(_context: Any, args: Times) -> dict[str, Any]:
+        tries.append(args.times)
+        if is_good:
+            return {"rows": "refused"}
+        raise InvalidInput("refused")
+
+    def refuse(name: str, given: Any, depth: int = 0) -> None:
+        if given in ({"rows": "refused"}, {"code": "invalid_input", "message": "refused"}):
+            raise InvalidInput("this is not taken", field=name)
+
+    monkeypatch.setattr("loopwright.governance.arguments.check_content", refuse)
+    monkeypatch.setattr("loopwright.governance.arguments._decoder", lambda called: None)
+    work(JobKind("test.refused", Times), end, {})
+    site.wait_for(lambda: states_of(site) == {"test.refused-0": "failed"})
+    (job,) = site.call("jobs.list")
+    assert job.error["message"] == "test.refused ended, and what it had to tell was refused: this is not taken"
+    assert (tries, job.attempt) == ([0], 1)
 
 
 class Panic(BaseException):

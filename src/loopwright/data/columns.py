@@ -1,5 +1,7 @@
 """Columns at the door: bringing a frame into the shape that a dataset stores."""
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
@@ -7,8 +9,10 @@ from loopwright.data.layers import is_own
 from loopwright.data.sources.unclear import MOMENTS, refuse_texts
 from loopwright.data.types import ColumnSchema, DatasetSpec
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.storable import storable_text
 from loopwright.kernel.suggestions import near_column
 
+MOST_LETTERS_OF_NAME = 500
 _UTC = pl.Datetime("us", "UTC")
 
 
@@ -29,6 +33,7 @@ def admit(frame: pl.DataFrame, spec: DatasetSpec, *, is_part: bool = False) -> p
         InvalidInput: A declared column is missing, a moment names no zone, a key is null or a float, or a dtype
             cannot be held.
     """
+    require_names(frame.columns)
     _require_columns(frame, spec, is_part=is_part)
     if own := [name for name in frame.columns if is_own(name)]:
         raise _misfit(f"the column {own[0]} is named like one of the platform's own", own[0], "another name")
@@ -40,7 +45,23 @@ def admit(frame: pl.DataFrame, spec: DatasetSpec, *, is_part: bool = False) -> p
     for name in spec.key:
         if frame.schema[name].is_float():
             raise _misfit(f"the key column {name} is {frame.schema[name]}", name, "whole numbers, texts or moments")
+        if frame.schema[name] == pl.String and (found := frame[name].str.contains("\0", literal=True)).any():
+            rows = f"{found.sum()} of {frame.height} rows"
+            raise _misfit(f"a NUL stands in the key {name} of {rows}", name, "keys without NUL: they name rows")
     return frame
+
+
+def require_names(names: Sequence[str]) -> None:
+    """Refuse a column whose name no database takes.
+
+    Raises:
+        InvalidInput: There is one; names it.
+    """
+    for name in names:
+        if "\0" in name or len(name) > MOST_LETTERS_OF_NAME:
+            rule = f"at most {MOST_LETTERS_OF_NAME} letters, none of them NUL"
+            told = storable_text(name, 80)
+            raise InvalidInput(f"the column {told} cannot be named so", field=told, rule=rule, next_step="name it anew")
 
 
 def align(frame: pl.DataFrame, schema: list[ColumnSchema]) -> tuple[pl.DataFrame, list[str]]:

@@ -11,7 +11,7 @@ import polars as pl
 from loopwright.data import commits, read, sources, versions
 from loopwright.data.changes import build_change
 from loopwright.data.checks import PAST, measured_as
-from loopwright.data.columns import admit
+from loopwright.data.columns import admit, require_names
 from loopwright.data.diff import diff_versions
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.imports import build_version, key_range
@@ -133,6 +133,7 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     if request.operation == "replace":  # its types are told anew; what was text before stays so
         known = {name: dtype for name, dtype in known.items() if dtype == pl.String}
     raw = read_apart(context, request, known, given)
+    require_names([column.name for column in raw])
     if is_made:
         raw = [] if before is None else before.raw
     elif spec.transform is not None:

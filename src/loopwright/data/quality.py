@@ -27,10 +27,13 @@ from loopwright.data.checks import (
 )
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.storable import storable
 from loopwright.kernel.suggestions import near_column
 
 MOST_SAMPLES = 20
 MOST_FAILING_ROWS = 10_000
+_LETTERS_SHOWN = 1000
+"""Of a value in a sample, which is kept with the version for ever."""
 _PLACE = "__place"
 FAILED_CHECKS = "failed_checks"
 """Column of ``failing_rows`` that names what each row failed."""
@@ -142,14 +145,17 @@ def failing_rows(
 
 
 def show_value(value: Any) -> Any:
-    """Return a value as JSON can hold it: moments as ISO 8601, NaN and infinities as text, bytes as hexadecimal."""
+    """Return a value as it is told and kept: moments as ISO 8601, NaN and infinities as text, bytes as hexadecimal.
+
+    What no database stores in a text is shown, and the middle of a long one left out.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if isinstance(value, datetime | date):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, bytes):
-        return value.hex()
-    return value if isinstance(value, str | int | bool | None) else str(value)
+        value = value.hex()
+    return storable(value if isinstance(value, str | int | bool | None) else str(value), _LETTERS_SHOWN)
 
 
 def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None, around: Around) -> _Opened:

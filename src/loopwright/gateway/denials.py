@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from loopwright.governance import SYSTEM, RefusedCall, Token, denials
 from loopwright.kernel.clock import Clock
 from loopwright.kernel.errors import NotFound
+from loopwright.kernel.storable import storable_text
 from loopwright.wire.caller import VerbCaller
 from loopwright.wire.denials import DenialFilter
 
@@ -40,7 +41,7 @@ class Denials:
             project: As the caller named it.
             client: The address that asked.
         """
-        project = project[:_LONGEST_NAME]
+        project = storable_text(project[:_LONGEST_NAME])  # a call that is refused itself would be told again and again
         if token is None:
             is_news = self._filter.is_news_of_stranger(client, verb)
         else:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
+from loopwright.kernel.storable import storable_text
 from loopwright.serving import Trouble
 
 log = logging.getLogger("loopwright.gateway")
@@ -69,7 +70,8 @@ class Troubles:
         signs: list[Sign] = []
         for source in self._sources:
             try:
-                signs += source()
+                # A sign of life is refused or taken as a whole, with all of them.
+                signs += [sign._replace(message=storable_text(sign.message)) for sign in source()]
             except Exception as error:
                 if self._blind.get(source) != str(error):  # told once, however long it lasts
                     self._blind[source] = str(error)

@@ -12,6 +12,7 @@ from loopwright.gateway.once import Work
 from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.service import Service
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.storable import storable_text
 
 
 class ModelPath(NamedTuple):
@@ -108,7 +109,7 @@ async def _answer_model(service: Service, request: V2Request, path: ModelPath, s
 def v2_error(error: LoopwrightError) -> Reply:
     """Return an error as the protocol has it: one text, and 400 for what a caller can mend."""
     status = 400 if error.http_status in (409, 422) else error.http_status
-    return _reply(status, {"error": str(error)})
+    return _reply(status, {"error": storable_text(str(error))})
 
 
 def _reply(status: int, document: Any) -> Reply:

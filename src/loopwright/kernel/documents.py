@@ -10,6 +10,7 @@ from msgspec import inspect
 
 from loopwright.kernel.digests import LETTERS
 from loopwright.kernel.errors import InvalidInput, shorten
+from loopwright.kernel.storable import storable_text
 
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(order="deterministic")
@@ -20,8 +21,17 @@ _PATH_PART = re.compile(r"\.(\w+)|\[")
 
 
 def to_json(document: Any) -> bytes:
-    """Return canonical JSON: sorted keys, no spaces, UTF-8. Structs, lists, dicts and scalars."""
-    return _encoder.encode(document)
+    """Return canonical JSON: sorted keys, no spaces, UTF-8. Structs, lists, dicts and scalars.
+
+    Raises:
+        InvalidInput: Half of a surrogate pair stands in a text, as in the name of a file that is no UTF-8.
+    """
+    try:
+        return _encoder.encode(document)
+    except UnicodeEncodeError as error:
+        told = storable_text(error.object[max(0, error.start - 20) : error.end + 20])
+        what, rule = "this text cannot be written as UTF-8", "text without lone surrogates"
+        raise InvalidInput(what, field="text", value=told, rule=rule) from None
 
 
 def name_infinities(document: Any) -> Any:

@@ -2,7 +2,15 @@
 
 from typing import Any, ClassVar
 
+import msgspec
+
 from loopwright.kernel.plain import plain_lines
+from loopwright.kernel.storable import storable
+
+_MOST_LETTERS_OF_DETAILS = 100_000
+"""Of one text: the end of a step's log may be among them."""
+_MOST_BYTES_OF_DETAILS = 1_000_000
+"""As JSON: what is longer than a call may be would keep the whole error from being told."""
 
 
 class LoopwrightError(Exception):
@@ -51,7 +59,7 @@ class LoopwrightError(Exception):
         return [f"{name}: {text}" for name, text in parts if text is not None]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form that travels over HTTP."""
+        """Return the JSON form that travels over HTTP and can be stored, whatever the words of others in it hold."""
         fields = {
             "code": self.code,
             "message": self.message,
@@ -59,9 +67,13 @@ class LoopwrightError(Exception):
             "value": self.value,
             "rule": self.rule,
             "next_step": self.next_step,
-            "details": self.details or None,
         }
-        return {name: value for name, value in fields.items() if value is not None}
+        told = {name: storable(value) for name, value in fields.items() if value is not None}
+        if not self.details:
+            return told
+        details = storable(self.details, _MOST_LETTERS_OF_DETAILS)
+        size = len(msgspec.json.encode(details))
+        return {**told, "details": details if size <= _MOST_BYTES_OF_DETAILS else {"left_out": f"{size:,} bytes"}}
 
 
 class InvalidInput(LoopwrightError):

@@ -6,6 +6,7 @@ from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import parse_ref
 from loopwright.kernel.states import check_change
+from loopwright.kernel.storable import storable, storable_text
 from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.monitoring import sql
 from loopwright.monitoring.events import (
@@ -55,6 +56,7 @@ def raise_alert(
     known = sql.find_alert_by_key(tx, key) if key else None
     if known is not None:
         return known
+    message, facts = storable_text(message), storable(facts)  # what an event quotes of rows must alarm all the same
     event_at = tx.now_us if at is None else at
     incident = _gathering_incident(tx, subject, kind, severity, event_at)
     is_new = incident is None

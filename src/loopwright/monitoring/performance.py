@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from loopwright.kernel.expressions import evaluate_expression
+from loopwright.kernel.storable import storable_text
 from loopwright.kernel.tasks import class_name
 from loopwright.monitoring.types import MonitorSpec, Performance
 from loopwright.registry import metrics
@@ -24,6 +25,8 @@ LEAST_SEGMENT_LABELS = 100
 """A segment with fewer labels shows no number."""
 MOST_LEVELS = 20
 REST = "(rest)"
+_LETTERS_OF_LEVEL = 100
+"""Of a level's name: whoever may ask for a prediction chooses what stands in the log."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -136,7 +139,7 @@ def _by_level(column: pl.Series) -> dict[str, npt.NDArray[np.uint32]]:
     common = set(sorted(places, key=lambda name: (-len(places[name]), name))[:MOST_LEVELS])
     named: dict[str, list[npt.NDArray[np.uint32]]] = {}
     for name, at in places.items():
-        named.setdefault(name if name in common else REST, []).append(at)
+        named.setdefault(storable_text(name, _LETTERS_OF_LEVEL) if name in common else REST, []).append(at)
     return {name: np.sort(np.concatenate(parts)) for name, parts in named.items()}
 
 

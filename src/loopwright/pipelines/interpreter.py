@@ -12,6 +12,7 @@ from contextvars import copy_context
 from typing import Any
 
 from loopwright.kernel.errors import LoopwrightError, StepFailed
+from loopwright.kernel.storable import words_of
 from loopwright.pipelines.cache import environment_digest
 from loopwright.pipelines.executions import OPEN
 from loopwright.pipelines.executors.pool import blob_digests
@@ -114,13 +115,15 @@ class _Run:
         # A fault of ours in a platform step, or a library's panic, must end the step and not the worker.
         except BaseException as error:
             log.exception("step %s of %s failed", step.name, self._execution.execution_id)
-            failed = StepFailed(f"{type(error).__name__}: {error}", next_step="the worker's log has the details")
+            failed = StepFailed(
+                f"{type(error).__name__}: {words_of(error)}", next_step="the worker's log has the details"
+            )
             return self._failed(begun, failed, context.log)
         logged = self._keep_log(context.log)
         return EndedStep(begun.step, begun.attempt, output, log_digest=_digest(logged), blobs=blobs + logged)
 
     def _failed(self, begun: BegunStep, error: LoopwrightError, log_tail: bytes) -> EndedStep:
-        log_tail += str(error.details.get("log", "")).encode()
+        log_tail += str(error.details.get("log", "")).encode(errors="replace")
         document = error.to_dict()
         document.get("details", {}).pop("log", None)
         may_retry = isinstance(error, StepFailed) or error.http_status >= 500

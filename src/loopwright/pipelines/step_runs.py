@@ -14,6 +14,7 @@ from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import Conflict, NotFound
 from loopwright.kernel.states import check_change
+from loopwright.kernel.storable import storable_text
 from loopwright.kernel.verbs import Count, query, verb
 from loopwright.pipelines import sql
 from loopwright.pipelines.agenda import Agenda, is_over, next_retry_at, resolve_inputs, why_skipped
@@ -201,7 +202,7 @@ class _Board:
         self._change(run, state="failed", error=error, failures=run.failures + 1, due_at=due_at, **now)
         facts = StepAttemptFailed(run.execution_id, run.step, run.attempt, error, will_retry)
         ref = self._tx.ref("execution", run.execution_id)
-        self._tx.emit(facts, ref, reason=str(error.get("message", "")))
+        self._tx.emit(facts, ref, reason=storable_text(str(error.get("message", ""))))
 
     def _finish(self, run: StepRun, state: str, **values: Any) -> StepRun:
         check_change("step", STEP_STATES, run.state, state)

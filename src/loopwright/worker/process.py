@@ -13,6 +13,7 @@ from loopwright.governance import SYSTEM
 from loopwright.kernel.errors import Conflict, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.ids import new_id
 from loopwright.kernel.lanes import LANES, Lane
+from loopwright.kernel.storable import storable, storable_text, words_of
 from loopwright.rooms import import_rooms
 from loopwright.store.jobs import claim, fail, finish, hand_back, let_go, renew
 from loopwright.store.types import Job
@@ -39,6 +40,8 @@ STUCK_AFTER_S = 15.0
 """So long after its deadline an attempt that does not stop is given up; its thread cannot be ended."""
 MOST_STUCK = 3
 """With so many threads given up the worker ends, and its successor begins without them."""
+_MOST_LETTERS_OF_RESULT = 200_000
+"""Of one text in what a job answers."""
 _PAUSES_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -133,7 +136,8 @@ class Worker:
         """Do a job; return the verb that tells of its end, with its arguments."""
         try:
             import_rooms("jobs")  # with the first job: what they need (Polars) takes more memory than all else here
-            return finish, {"result": do_job(self._context.for_task(task), task.job)}
+            result = do_job(self._context.for_task(task), task.job)
+            return finish, {"result": storable(result, _MOST_LETTERS_OF_RESULT)}  # it may quote rows
         except NotYet as wait:
             return hand_back, {"after_s": wait.after_s}
         except Stopped:
@@ -148,9 +152,8 @@ class Worker:
             if isinstance(error, LoopwrightError):
                 return fail, {"error": error.to_dict(), "may_retry": isinstance(error, Unavailable)}
             log.exception("job %s (%s) failed", task.job.job_id, task.job.kind)
-            message = f"{task.job.kind} failed: {type(error).__name__}: {error}"
-            hint = "the worker's log has the details; loopwright logs worker"
-            return fail, {"error": {"code": "internal", "message": message, "next_step": hint}}
+            message = f"{task.job.kind} failed: {type(error).__name__}: {words_of(error)}"
+            return fail, {"error": _ours(message)}
 
     def _end(self, task: Task, verb: Any, outcome: dict[str, Any]) -> bool:
         """End a task and tell of it; False if that is told already, for it was given up."""
@@ -166,14 +169,31 @@ class Worker:
         """Tell how a job ended, as soon as the server answers; not of a job that another worker has by now."""
         if task.why == "lost":
             return
-        job = task.job
         try:
-            told = {"job_id": job.job_id, "worker": self.name, **outcome}
-            self._context.caller.call(verb, job.project, lambda: task.why == "lost", **told)
+            self._tell(task, verb, outcome)
         except Stopped:
             return
-        except (Conflict, NotFound) as error:
-            log.warning("the end of %s was not taken: %s", job.job_id, error)
+        except (Conflict, NotFound, Unavailable) as error:
+            log.warning("the end of %s was not taken: %s", task.job.job_id, error)
+        except Exception as error:
+            # Untold, the job would be taken again when its lease ends: its user's code would run again, and end so.
+            log.exception("how %s (%s) ended was refused", task.job.job_id, task.job.kind)
+            self._tell_refused(task, error)
+
+    def _tell(self, task: Task, verb: Any, outcome: dict[str, Any]) -> None:
+        told = {"job_id": task.job.job_id, "worker": self.name, **outcome}
+        self._context.caller.call(verb, task.job.project, lambda: task.why == "lost", **told)
+
+    def _tell_refused(self, task: Task, refusal: Exception) -> None:
+        """End a job of whose end nothing was taken, in words of ours and those of the refusal."""
+        why = refusal.message if isinstance(refusal, LoopwrightError) else type(refusal).__name__
+        message = f"{task.job.kind} ended, and what it had to tell was refused: {why}"
+        try:
+            self._tell(task, fail, {"error": _ours(message)})
+        except Stopped:
+            return
+        except Exception:
+            log.exception("nothing could be told of the end of %s (%s)", task.job.job_id, task.job.kind)
 
     def _renew_loop(self) -> None:
         while not self._is_over.wait(RENEW_EVERY_S):
@@ -184,6 +204,8 @@ class Worker:
                 continue
             except LoopwrightError as error:
                 log.warning("leases were not renewed: %s", error)
+            except Exception:  # without this thread every job here would be taken by another worker
+                log.exception("leases were not renewed")
 
     def _renew(self) -> None:
         """Give signs of life of what goes on; an attempt past its deadline gets none, so that its lease runs out."""
@@ -235,6 +257,12 @@ def _outcome_of_stopped(task: Task) -> tuple[Any, dict[str, Any]]:
     message = f"{task.job.kind} took longer than {task.deadline_s:g} s and was stopped"
     hint = "look what it waits for (loopwright logs worker), then retry it"
     return fail, {"error": {"code": "too_long", "message": message, "next_step": hint}}
+
+
+def _ours(message: str) -> dict[str, Any]:
+    """Return the error of a job that failed by no fault of whoever asked for it."""
+    hint = "the worker's log has the details; loopwright logs worker"
+    return {"code": "internal", "message": storable_text(message), "next_step": hint}
 
 
 def slots_of(settings: Settings) -> dict[Lane, int]:

@@ -4,9 +4,12 @@ import threading
 import time
 from typing import Literal
 
+from loopwright.kernel.storable import storable_text
 from loopwright.store.types import HeldJob, Job
 from loopwright.store.work import kind_named
 
+_MOST_LETTERS = 500
+"""Of what a job says of how far it is."""
 Why = Literal["", "cancelled", "lost", "late", "draining"]
 """Why a task is to stop: somebody cancelled the job; another worker has it, or nobody may hold it any more; the attempt
 passed its deadline; the worker stops."""
@@ -30,7 +33,7 @@ class Task:
 
     def say(self, text: str) -> None:
         """Say how far the job is; it goes out with the next sign of life."""
-        self._said = text
+        self._said = storable_text(text, _MOST_LETTERS)  # a sign of life that is refused is none, of any job
 
     def held(self) -> HeldJob:
         """Return the job as this worker names it to the server."""

@@ -7,7 +7,8 @@ import pytest
 
 from loopwright.data import KnownAt, row_keys
 from loopwright.features import DatasetPushSpec, FeaturePlan
-from loopwright.gateway.answering.inputs import RowKeys
+from loopwright.gateway.answering.inputs import ColumnReader, RowKeys
+from loopwright.registry import InputColumn, Signature
 
 NOON = "2013-03-01T12:00:00Z"
 MOMENT = pl.Datetime("us", "UTC")
@@ -38,3 +39,11 @@ def test_a_row_without_its_whole_key_brings_its_own() -> None:
     rows = [{"carrier": "UA", "flight": None, "row_key": 7}, {"carrier": "UA"}, {"carrier": "UA", "flight": 1}]
     assert keys.read(rows) == ["7", None, "UA|1"]
     assert RowKeys(None).read([{"row_key": "a"}, {}]) == ["a", None]
+
+
+def test_a_text_is_answered_and_logged_as_it_came() -> None:
+    """Datasets hold such values too, and models are fitted on them."""
+    reader = ColumnReader(Signature([InputColumn("carrier", "category", ["A\0A", "UA"])], "binary"))
+    encoded = reader.read([{"carrier": "A\0A"}, {"carrier": "B\0"}])
+    assert reader.logged(encoded) == [["A\0A", "B\0"]]
+    assert (encoded.matrix[0, 0], encoded.missing) == (0.0, {1: {"carrier": "UNKNOWN_CATEGORY"}})

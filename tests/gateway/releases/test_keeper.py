@@ -12,6 +12,7 @@ from loopwright.data.datasets import personal_columns
 from loopwright.gateway.disk import read_document
 from loopwright.gateway.releases.keeper import KNOWN_FILE, LONGEST_RETRY_S, Known, ReleaseKeeper, Waiting
 from loopwright.governance import Token, tokens
+from loopwright.governance.arguments import check_content
 from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.verbs import Role
 from loopwright.registry import InputColumn
@@ -66,6 +67,20 @@ def test_a_release_that_cannot_be_loaded_for_days_stops_no_other(tmp_path: Path)
     before = time.monotonic()
     assert not keeper._launch(waiting)
     assert before < waiting.due_at <= time.monotonic() + LONGEST_RETRY_S
+
+
+def test_why_a_release_cannot_be_loaded_can_be_told(tmp_path: Path) -> None:
+    """It goes with every sign of life: one that is refused ends the lease of the whole gateway."""
+
+    def launch(*_: Any) -> Any:
+        raise ValueError("bad field 'ab\0cd' of caf\udce9" + "x" * 300_000)
+
+    launcher: Any = SimpleNamespace(launch=launch)
+    keeper = ReleaseKeeper(tmp_path, SimpleNamespace(), launcher, "g", "http://g")  # type: ignore[arg-type]
+    assert not keeper._launch(Waiting(runtime(GOOD).release))
+    (why,) = keeper.failures.values()
+    check_content("why", why)
+    assert why.startswith("ValueError: bad field 'ab\\x00cd' of caf\\udce9xx")
 
 
 def test_an_older_answer_makes_no_revoked_token_known_again(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_a_class_may_be_the_answer() -> None:
         ({"id": "a", "score": 0.5, "features": {"x": 2**60 + 1}}, r"would be rounded"),
         ({"id": "a\0", "score": 0.5}, r"not an id; field: predictions\[0\].id"),
         ({"id": True, "score": 0.5}, r"not an id"),
+        ({"id": "a", "score": 0.5, "features": {"x\0": 1}}, r"cannot be named so; field: predictions\[0\].features"),
+        ({"id": "a", "score": 0.5, "features": {"x" * 501: 1}}, r"at most 500 letters"),
         ({"id": "a", "score": 0.5, "row_key": [1]}, r"not a key"),
     ],
 )

@@ -12,6 +12,7 @@ from loopwright.gateway.answering.inputs import ColumnReader, Columns, Encoded, 
 from loopwright.gateway.answering.splitting import find_failures
 from loopwright.gateway.log.batches import Layout
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, shorten
+from loopwright.kernel.storable import storable_text, words_of
 from loopwright.serving import Release, Variant
 from loopwright.store.streams import FEATURE_PREFIX, OTHER_ROW_FAILED, PREDICTIONS
 
@@ -150,15 +151,15 @@ class LoadedVariant:
                 part = self._encode(rows[own], at_us[own], {}) if encoded is None else encoded.take(own)
                 scores[own], answers[own] = self._predict(part, len(block))
             except LoopwrightError as error:
-                return shorten(error.message, 500)
+                return _told(error.message)
             except Exception as error:  # noqa: BLE001 - what plans raise beside is these rows' own now
-                return shorten(f"{type(error).__name__}: {error}", 500)
+                return _told(f"{type(error).__name__}: {words_of(error)}")
             missing.update({block.start + row: reasons for row, reasons in part.missing.items()})
             for column, values in zip(logged, self._logged(part), strict=True):
                 column[own] = values
             return None
 
-        errors = find_failures(len(rows), shorten(why, 500), attempt, until)
+        errors = find_failures(len(rows), _told(why), attempt, until)
         return Scored(scores, answers, missing, logged, errors, 0)
 
     def check(self, rows: Sequence[Row], at_us: Sequence[int]) -> None:
@@ -173,7 +174,7 @@ class LoadedVariant:
     def failed(self, rows: int, why: str, started: float) -> Scored:
         """Return what is logged of rows that this variant could not answer, since ``started``."""
         nothing: list[Any] = [None] * rows
-        errors = dict.fromkeys(range(rows), shorten(why, 500))
+        errors = dict.fromkeys(range(rows), _told(why))
         return Scored(nothing, nothing, {}, [nothing for _ in self._kept], errors, _since(started))
 
     def _encode(self, rows: Sequence[Row], at_us: Sequence[int], features: FeatureCache) -> Encoded:
@@ -251,6 +252,11 @@ class LoadedVariant:
                 next_step="register it again with the columns that it was trained on",
             ) from error
         return quickest
+
+
+def _told(why: str) -> str:
+    """Return why rows were not answered as the log keeps it with each."""
+    return storable_text(shorten(why, 500))
 
 
 def _since(started: float) -> int:

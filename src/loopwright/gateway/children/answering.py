@@ -25,7 +25,8 @@ from loopwright.gateway.marks import Page, PageMarker
 from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.stamps import Stamp
 from loopwright.kernel.clock import WallClock
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, StepFailed
+from loopwright.kernel.storable import words_of
 
 log = logging.getLogger("loopwright.gateway")
 _MOST_DEBTS = 16
@@ -153,4 +154,4 @@ def load(line: Line, message: Load, page: Page) -> DeploymentRuntime | None:
 def _why_not(error: Exception) -> dict[str, Any]:
     if isinstance(error, LoopwrightError):
         return error.to_dict()
-    return {"code": "step_failed", "message": f"{type(error).__name__}: {error}"}
+    return StepFailed(f"{type(error).__name__}: {words_of(error)}").to_dict()

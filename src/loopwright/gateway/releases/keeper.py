@@ -21,6 +21,7 @@ from loopwright.gateway.taking.ingest import Labels
 from loopwright.governance import Token, projects, tokens
 from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.storable import storable_text, words_of
 from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
 
@@ -326,7 +327,10 @@ class ReleaseKeeper:
             served = self._launcher.launch(release, before)
         except Exception as error:  # noqa: BLE001 - models and user code may raise anything
             # The old release stays; the reason is told on /healthz, in the log and after some tries to the server.
-            why = str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
+            why = (
+                words_of(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {words_of(error)}"
+            )
+            why = storable_text(why)  # it goes with every sign of life, and those are refused or taken as a whole
             if self.failures.get(name) != why:
                 log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)
             self.failures[name] = why

@@ -19,6 +19,7 @@ MOST_ROWS = 100_000
 MOST_FEATURES = 2_000
 MOST_CELLS = 10_000_000
 """Most rows times features of one body; callers name the features of models served elsewhere."""
+MOST_LETTERS_OF_NAME = 500
 _LABELS = Layout.of(LABELS)
 _ELSEWHERE = {"release": 0, "variant": "external", "model_version": 0, "is_shadow": False}
 Kind = Literal["text", "number", "boolean"]
@@ -217,11 +218,20 @@ def _features(rows: Sequence[Row], personal: Sequence[str]) -> tuple[list[tuple[
                 continue
             column = columns.get(name)
             if column is None:
+                _check_name(name, index)
                 _check_width(len(columns) + 1, len(rows))
                 column = columns[name] = [None] * len(rows)
             column[index] = _feature(name, value, kinds, f"predictions[{index}].features.{name}")
     names = [(FEATURE_PREFIX + name, "str" if kinds[name] == "text" else "f64") for name in columns]
     return names, list(columns.values())
+
+
+def _check_name(name: str, index: int) -> None:
+    """Refuse a feature that no page, reference or table could name."""
+    if "\0" in name or len(name) > MOST_LETTERS_OF_NAME:
+        rule = f"names of at most {MOST_LETTERS_OF_NAME} letters, none of them NUL"
+        field = f"predictions[{index}].features"
+        raise InvalidInput("a feature cannot be named so", field=field, value=name, rule=rule)
 
 
 def _feature(name: str, value: Any, kinds: dict[str, Kind], field: str) -> float | str:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from loopwright import monitoring
 from loopwright.kernel.clock import SECOND_US
 from loopwright.kernel.errors import LoopwrightError, Unavailable
+from loopwright.kernel.storable import storable_text
 from loopwright.store.tx import Tx
 
 log = logging.getLogger("loopwright.loop")
@@ -38,8 +39,8 @@ def next_try(tx: Tx, failures: int, error: Exception) -> NextTry:
 
 
 def says(error: Exception) -> str:
-    """Return an error in words; of a fault of ours with its kind."""
-    return str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}"
+    """Return an error in words that can be stored; of a fault of ours with its kind."""
+    return storable_text(str(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {error}")
 
 
 def tell_person(tx: Tx, subject: str, kind: str, message: str, facts: dict[str, Any]) -> None:

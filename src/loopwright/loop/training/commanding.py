@@ -16,6 +16,7 @@ from loopwright.data import DatasetVersion, read
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, NotFound, StepFailed
 from loopwright.kernel.removing import remove
+from loopwright.kernel.storable import storable_text
 from loopwright.loop.apply import current_spec
 from loopwright.loop.training import recording
 from loopwright.loop.training.commands import CommandSpec, ModelOutput, fill_word
@@ -30,6 +31,8 @@ from loopwright.wire.endings import how_ended
 Document = dict[str, Any]
 Versions = dict[str, DatasetVersion]
 _PYTHON = {"python", "python3"}
+_MOST_LETTERS_OF_TAG = 5000
+"""Of the command: a run that is begun after it ran must not be refused over its length."""
 
 
 def run_command(context: StepContext, inputs: Document) -> Document:
@@ -224,7 +227,7 @@ def _registered(context: StepContext, spec: CommandSpec) -> Document:
 
 
 def _run(context: StepContext, spec: CommandSpec, params: Document, versions: Versions) -> Run:
-    tags = {"command": " ".join(spec.words)}
+    tags = {"command": storable_text(" ".join(spec.words), _MOST_LETTERS_OF_TAG)}
     if spec.environment is not None:
         tags |= {"environment_file": spec.environment[0], "environment_digest": spec.environment[1]}
     inputs = [

@@ -10,6 +10,7 @@ from loopwright.features import TrainingSetVersion, cut_training_set, freeze_tra
 from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.storable import storable_text
 from loopwright.loop.apply import current_spec
 from loopwright.loop.jobs import ask_child
 from loopwright.loop.training import evidence, pipeline, recording
@@ -176,7 +177,7 @@ def gates(context: StepContext, inputs: Document) -> Document:
         model=train.model,
         version=number,
         passed=False,
-        reason=failed,
+        reason=storable_text(failed),
     )
     return {"skip": True, "why": f"gates: {failed}", "passed": False, "report_id": report.report_id}
 

@@ -19,8 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from loopwright.kernel.errors import InvalidInput, LoopwrightError
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed
 from loopwright.kernel.plugins import add_built_in
+from loopwright.kernel.storable import storable, words_of
+from loopwright.pipelines.agenda import why_skipped
 from loopwright.pipelines.codecs import Files, decode, encode
 from loopwright.pipelines.executors.frames import read_frame, write_frame
 from loopwright.pipelines.functions import unwrap
@@ -69,7 +71,12 @@ def main() -> None:
             answer = {"error": _describe(error, code)}
         sys.stdout.flush()
         sys.stderr.flush()
-        write_frame(outgoing, answer)
+        try:
+            write_frame(outgoing, answer)
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - what cannot be said is told, and was not begun to be sent
+            write_frame(outgoing, {"error": _describe(error, code)})
 
 
 def _listen(incoming: int, calls: "queue.SimpleQueue[dict[str, Any]]") -> None:
@@ -87,6 +94,8 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     inputs = {name: decode(document, files) for name, document in call["inputs"].items()}
     positional = [inputs.pop("")] if "" in inputs else []
     returned = function(*positional, **inputs)
+    if why_skipped(returned) is not None:
+        returned = storable(returned)  # by a codec's name it would skip nothing
     with _returned_by(function):
         output = encode(returned, files)
     return {"output": output, "files": {digest: str(path) for digest, path in files.kept.items()}}
@@ -163,14 +172,15 @@ def _describe(error: BaseException, code: str) -> dict[str, Any]:
     lines += _user_frames(error.__traceback__, code)
     if isinstance(error, SyntaxError) and error.filename:
         lines.append(f"{_shown(error.filename, code)}, line {error.lineno}: {(error.text or '').strip()}")
-    described = {"code": "step_failed", "message": f"{name}: {_words(error)}".strip(), "details": {"traceback": lines}}
     hint = _about_missing(error, code)
-    return {**described, "next_step": hint} if hint else described
+    return StepFailed(
+        f"{name}: {_words(error)}".strip(), next_step=hint or None, details={"traceback": lines}
+    ).to_dict()
 
 
 def _words(error: BaseException) -> str:
     """Return what an error says, without the query plan that Polars appends: it names files of ours."""
-    return str(error).partition(_PLAN)[0]
+    return words_of(error).partition(_PLAN)[0]
 
 
 def _about_missing(error: BaseException, code: str) -> str:

@@ -9,6 +9,7 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.plugins import load_plugin
+from loopwright.kernel.storable import storable_text, words_of
 from loopwright.kernel.suggestions import nearest
 from loopwright.registry.types import MEASURES, Evidence, GateResult, GateSpec, Verdict
 
@@ -48,9 +49,10 @@ def _run(spec: GateSpec, evidence: Evidence) -> Finding:
         gate, arguments = _bind(spec, "gates")
         return gate(evidence, **arguments)
     except LoopwrightError as error:
-        return "invalid", str(error)
+        return "invalid", storable_text(str(error))
     except Exception as error:  # noqa: BLE001 - a gate is a plugin; what it breaks must not read as passed or stop the rest
-        return "invalid", f"the gate {spec.kind} broke: {type(error).__name__}: {error}"
+        told = storable_text(words_of(error))
+        return "invalid", f"the gate {spec.kind} broke: {type(error).__name__}: {told}"
 
 
 def _bind(spec: GateSpec, field: str) -> tuple[Gate, dict[str, Any]]:
