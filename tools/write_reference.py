@@ -60,8 +60,8 @@ SETTINGS = {
     "LOOPWRIGHT_SLOTS": "Jobs a worker does at once, by lane: `looks=2,work=2,training=2,upkeep=2,backtests=2`; "
     "what is not named is 2. Of several projects the one with the fewest jobs at work is next. As many children with "
     "user code are at work for a lane; as many steps of one execution run at once as `training` has slots.",
-    "LOOPWRIGHT_WALLS": "How user code is shut in where the kernel can (Linux with Landlock): `on`, `strict` or `off`; "
-    "see [the threat model](../explanation/threat-model.md).",
+    "LOOPWRIGHT_WALLS": "How user code is shut in where the kernel can (Linux with Landlock and seccomp): `on`, "
+    "`strict` or `off`; see [the threat model](../explanation/threat-model.md).",
     "LOOPWRIGHT_USER_FOLDERS": "Folders that user code may write to beside its own scratch space, and read where walls "
     "are strict; separated by `:`.",
     "LOOPWRIGHT_HIDDEN": "Further files and folders that are closed to user code and to sources, separated by `:`.",

@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from loopwright.cli import examining
 from loopwright.cli.examining import Finding, examine
-from loopwright.config import Settings, load_settings
+from loopwright.config import Settings, Walls, load_settings
 from tests.servers import free_port, s3_server
 
 
@@ -99,3 +100,30 @@ def test_a_bucket_that_is_missing_or_silent_is_named_with_the_setting_and_what_t
         f"s3://models/blobs: bucket models does not answer at {silent}",
         "check LOOPWRIGHT_BLOBS, and AWS_ENDPOINT_URL where it is a store other than Amazon's",
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "can_filter", "mode", "is_fine", "told"),
+    [
+        (6, True, "on", True, "files, processes and signals"),
+        (5, True, "on", True, "but for signals"),
+        (5, True, "strict", True, "signals to its own"),
+        (6, False, "on", True, "no system calls are filtered"),
+        (6, False, "strict", False, "no system calls are filtered"),
+        (0, True, "strict", False, "no Landlock"),
+    ],
+)
+def test_what_walls_keep_is_said(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    version: int,
+    can_filter: bool,
+    mode: Walls,
+    is_fine: bool,
+    told: str,
+) -> None:
+    monkeypatch.setattr(examining, "landlock_version", lambda: version)
+    monkeypatch.setattr(examining, "can_filter", lambda: can_filter)
+    [found] = [one for one in examine(msgspec.structs.replace(settings, walls=mode)) if one.what == "user code"]
+    assert found.is_fine == is_fine
+    assert told in found.found

@@ -11,15 +11,19 @@ from typing import Any
 
 import pytest
 
+from loopwright.wire.system_calls import can_filter
 from loopwright.wire.walls import carve, landlock_version
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 needs_scopes = pytest.mark.skipif(landlock_version() < 6, reason="this kernel has no scopes of Landlock")
 
 PROGRAM = """
-import json, os, socket, subprocess, sys
-from loopwright.wire.walls import raise_walls
-print(json.dumps({"holds": raise_walls(json.loads(sys.argv[1]))}), flush=True)
+import ctypes, fcntl, json, os, resource, signal, socket, subprocess, sys
+from loopwright.wire import walls
+asked = json.loads(sys.argv[1])
+if version := asked.pop("version", None):
+    walls.landlock_version = lambda: version  # an older kernel
+print(json.dumps({"holds": walls.raise_walls(asked)}), flush=True)
 def tried(work):
     try:
         return {"got": str(work())}
@@ -52,6 +56,7 @@ def behind(state: Path) -> Callable[..., list[dict[str, str]]]:
             "writes": [str(own / "scratch"), "/dev/null"],
             "hidden": [str(state), "/dev"],
             "network": True,
+            "signals": True,
             **changes,
         }
         command = [sys.executable, "-c", textwrap.dedent(PROGRAM), json.dumps(walls), *expressions]
@@ -122,6 +127,22 @@ def test_the_process_outside_hears_no_signal(behind: Callable[..., Any]) -> None
     assert behind("os.kill(parent, 0)") == [{"refused": "PermissionError"}]
 
 
+def test_where_the_kernel_has_no_scopes_a_filter_keeps_signals_in(behind: Callable[..., Any]) -> None:
+    if not landlock_version() or not can_filter():
+        pytest.skip("this kernel has no Landlock, or filters no system calls (seccomp)")
+    outside = (
+        "os.kill(parent, 0)",
+        "os.kill(-1, 0)",
+        "os.killpg(os.getppid(), 0)",
+        "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, parent)",
+        "subprocess.run(['sleep', '60'], timeout=0.1)",
+    )
+    assert behind(*outside, version=5, signals=False) == [{"refused": "PermissionError"}] * len(outside)
+    own = ("os.kill(os.getpid(), 0)", "os.kill(0, 0)", "signal.raise_signal(signal.SIGCHLD)")
+    assert behind(*own, version=5, signals=False) == [{"got": "None"}] * len(own)
+    assert behind("os.kill(parent, 0)", version=5) == [{"got": "None"}]
+
+
 @needs_landlock
 def test_without_a_network_no_socket_is_had(behind: Callable[..., Any]) -> None:
     connect = "socket.create_connection(('127.0.0.1', 9))"
@@ -140,7 +161,7 @@ def test_a_second_thread_would_stand_outside(tmp_path: Path) -> None:
         import threading, time
         from loopwright.wire.walls import raise_walls
         threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-        raise_walls({"reads": ["/"], "writes": [], "hidden": [], "network": True})
+        raise_walls({"reads": ["/"], "writes": [], "hidden": [], "network": True, "signals": True})
     """
     if landlock_version():
         command = [sys.executable, "-c", textwrap.dedent(program)]

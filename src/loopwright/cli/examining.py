@@ -20,7 +20,8 @@ from loopwright.store.blobs import open_blob_store, try_out
 from loopwright.store.engine import Database
 from loopwright.wire.addresses import Addresses, base_url
 from loopwright.wire.line import HttpLine
-from loopwright.wire.walls import landlock_version
+from loopwright.wire.system_calls import can_filter
+from loopwright.wire.walls import WITH_SCOPES, landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
 ANSWER_WITHIN_S = 2.0
@@ -164,9 +165,19 @@ def _walls(settings: Settings) -> Finding:
         found = "no walls: this system has no Landlock, so it reads what the worker can"
         next_step = "Linux 5.13 or newer with Landlock in its list of security modules, or run only code that you trust"
         return Finding("user code", settings.walls != "strict", found, next_step)
-    kept = "files, processes and signals" if version >= 6 else "files and the memory of processes"
-    found = f"walls {settings.walls}, Landlock {version}: it is kept from the platform's {kept}"
-    return Finding("user code", True, found + ("; no network" if settings.walls == "strict" else "; network open"))
+    is_strict = settings.walls == "strict"
+    found = f"walls {settings.walls}, Landlock {version}: it is kept from the platform's"
+    if not can_filter():
+        found += " files and the memory of processes, and can slow and starve these: no system calls are filtered"
+        next_step = "a kernel with seccomp, on x86-64 or ARM64, in a container that allows it"
+        return Finding("user code", not is_strict, found, next_step)
+    if version >= WITH_SCOPES:
+        found += " files, processes and signals"
+    elif is_strict:
+        found += " files, processes and signals, and from signals to its own, for this kernel cannot tell them apart"
+    else:
+        found += " files and processes, but for signals, which takes Linux 6.12 or strict walls"
+    return Finding("user code", True, found + ("; no network" if is_strict else "; network open"))
 
 
 def _clock() -> Finding:

@@ -1,26 +1,28 @@
-"""Walls around user code: what its process may open, as the kernel enforces it (Linux, Landlock).
+"""Walls around user code: what its process may open and whom it may touch, as the kernel enforces it (Linux).
 
 A process raises its own walls and cannot lower them again; what it starts lives behind them too. They hold whatever its
 user is: root in a container as well as an ordinary account. Behind walls a process can neither trace nor signal one
-outside, so that the memory and the environment of the worker are out of reach. Imports nothing but the standard
-library: walls must stand before a thread of any other library runs. See docs/explanation/threat-model.md.
+outside, so that the memory and the environment of the worker are out of reach. Landlock keeps files, memory and
+signals; what it lets pass is refused by a filter, see ``wire.system_calls``. Imports nothing but the standard library:
+walls must stand before a thread of any other library runs. See docs/explanation/threat-model.md.
 """
 
 import ctypes
 import errno
 import os
-import platform
 import struct
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from loopwright.wire import system_calls
+
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """Numbers of the system calls; the same on every machine Linux runs on."""
 _PATH_BENEATH = 1
 _VERSION = 1
-_NO_NEW_PRIVILEGES, _DROP_BOUND, _SECCOMP = 38, 24, 22
+_NO_NEW_PRIVILEGES, _DROP_BOUND = 38, 24
 
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _MAKE_DEVICES = 1 << 6 | 1 << 11
@@ -29,11 +31,8 @@ _ALL_OF = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 
 _ALL = (1 << 16) - 1
 """Rights by version of Landlock: each later one handles more."""
 _OF_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _DEVICE_CONTROL
-_SCOPED = 1 << 0 | 1 << 1
-"""No abstract sockets of, and no signals to, processes outside."""
-
-_SOCKET_CALLS = {"x86_64": (0xC000003E, 41, 425), "aarch64": (0xC00000B7, 198, 425)}
-"""Architecture's mark, ``socket`` and ``io_uring_setup``."""
+_SCOPED, WITH_SCOPES = 1 << 0 | 1 << 1, 6
+"""No abstract sockets of, and no signals to, processes outside; Landlock knows of them from this version on."""
 
 
 def landlock_version() -> int:
@@ -43,42 +42,45 @@ def landlock_version() -> int:
     return max(0, int(_libc().syscall(_CREATE, None, 0, _VERSION)))
 
 
-def can_close_network() -> bool:
-    """Say whether the calls of this processor by which a socket is opened are known."""
-    return platform.machine() in _SOCKET_CALLS
-
-
 def raise_walls(walls: dict[str, Any]) -> list[str]:
-    """Shut this process in, as far as the system can; return what holds: ``files``, ``processes``, ``network``.
+    """Shut this process in, as far as the system can; return what holds.
 
     Args:
         walls: ``reads`` and ``writes`` are folders or files; ``hidden`` those inside them that are closed all the same;
-            ``network`` False closes it.
+            ``network`` False closes it; ``signals`` False refuses them to all others where the kernel cannot tell who
+            is outside, to the process's own children too.
+
+    Returns:
+        Of ``files``, ``processes`` (no signals to those outside), ``calls`` (see ``wire.system_calls``), ``network``.
 
     Raises:
         OSError: The system has walls and refuses these.
         RuntimeError: A second thread runs already; walls would not stand around it.
     """
-    version = landlock_version()
-    libc = _libc()
-    if version and len(os.listdir("/proc/self/task")) > 1:
+    if sys.platform != "linux":
+        return []
+    version, libc = landlock_version(), _libc()
+    if len(os.listdir("/proc/self/task")) > 1:
         raise RuntimeError("walls must be raised before a second thread starts")
     _check(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
     holds = []
     if version:
         _raise_landlock(libc, version, walls)
-        holds = ["files", "processes"] if version >= 6 else ["files"]
+        holds = ["files", "processes"] if version >= WITH_SCOPES else ["files"]
     if os.geteuid() == 0:
         _drop_capabilities(libc)
-    if not walls["network"] and _close_network(libc):
-        holds.append("network")
+    if system_calls.can_filter():
+        signals = walls["signals"] or version >= WITH_SCOPES
+        system_calls.refuse(system_calls.refused_to(os.getpid(), network=walls["network"], signals=signals))
+        refused = {"calls": True, "network": not walls["network"], "processes": not signals}
+        holds += [what for what, is_refused in refused.items() if is_refused]
     return holds
 
 
 def _raise_landlock(libc: ctypes.CDLL, version: int, walls: dict[str, Any]) -> None:
     handled = _ALL_OF.get(version, _ALL)
-    attributes = struct.pack("=QQQ", handled, 0, _SCOPED if version >= 6 else 0)
-    size = 24 if version >= 6 else 16 if version >= 4 else 8
+    attributes = struct.pack("=QQQ", handled, 0, _SCOPED if version >= WITH_SCOPES else 0)
+    size = 24 if version >= WITH_SCOPES else 16 if version >= 4 else 8
     ruleset = _check(libc.syscall(_CREATE, attributes, size, 0))
     try:
         hidden = [os.path.realpath(one) for one in walls["hidden"]]
@@ -133,26 +135,6 @@ def _drop_capabilities(libc: ctypes.CDLL) -> None:
         libc.prctl(_DROP_BOUND, number, 0, 0, 0)
     header, none = struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", 0, 0, 0, 0, 0, 0)
     _check(libc.capset(header, none))
-
-
-def _close_network(libc: ctypes.CDLL) -> bool:
-    """Refuse every new socket but pairs between threads and children; False where that cannot be done here."""
-    known = _SOCKET_CALLS.get(platform.machine())
-    if known is None:
-        return False
-    mark, *calls = known
-    load, jump_equal, give = 0x20, 0x15, 0x06
-    allow, refuse = 0x7FFF0000, 0x00050000 | errno.EACCES
-    lines = [(load, 0, 0, 4), (jump_equal, 1, 0, mark), (give, 0, 0, refuse), (load, 0, 0, 0)]
-    for call in calls:
-        lines += [(jump_equal, 0, 1, call), (give, 0, 0, refuse)]
-    if mark == 0xC000003E:  # the x32 calls of x86_64 have numbers of their own
-        lines += [(0x35, 0, 1, 0x40000000), (give, 0, 0, refuse)]
-    lines.append((give, 0, 0, allow))
-    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in lines))
-    filters = struct.pack("@HP", len(lines), ctypes.addressof(program))
-    _check(libc.prctl(_SECCOMP, 2, filters, 0, 0))
-    return True
 
 
 def _libc() -> ctypes.CDLL:

@@ -15,7 +15,7 @@ from tests.waiting import wait_until
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 ATTACK = """
-import glob, json, os, sqlite3, tempfile
+import glob, json, os, resource, sqlite3, tempfile
 import polars as pl
 
 STATE = {state!r}
@@ -64,6 +64,7 @@ def asked(r):
             "parent's environment": lambda: read("/proc/%d/environ" % os.getppid()),
             "parent's memory": lambda: open("/proc/%d/mem" % os.getppid(), "rb"),
             "parent's files": lambda: [os.readlink("/proc/%d/fd/%s" % (os.getppid(), one)) for one in "012"],
+            "parent's limits": lambda: resource.prlimit(os.getppid(), resource.RLIMIT_NOFILE),
             "handles of who forked it": handles,
             "the gateway's log": lambda: [os.ftruncate(one, 0) for one in (1, 2)],
             "own code": lambda: entries(HERE),

@@ -5,9 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from loopwright.config import Settings, load_settings
-from loopwright.pipelines import Enclosure
-from loopwright.wire.walls import carve
+from loopwright.config import Settings, Walls, load_settings
+from loopwright.kernel.code import CodeRef
+from loopwright.pipelines import ChildPool, Enclosure, packing
+from loopwright.store.blobs import BlobStore
+from loopwright.wire.walls import carve, landlock_version
 
 
 def hidden_by(settings: Settings) -> set[Path]:
@@ -50,3 +52,38 @@ def test_of_a_database_its_files_alone_are_closed(settings: Settings, tmp_path: 
     (tmp_path / "rows.csv").touch()
     assert str(tmp_path / "rows.csv") in list(carve(str(tmp_path), map(str, closed)))
     assert str(tmp_path / "meta.db") not in list(carve(str(tmp_path), map(str, closed)))
+
+
+TRAINING = """
+import os
+import numpy as np
+
+def by_threads():
+    import lightgbm
+    x = np.arange(4000.0).reshape(-1, 2)
+    made = lightgbm.train({"num_threads": 2, "verbose": -1}, lightgbm.Dataset(x, x[:, 0]), 3)
+    return made.num_trees()
+
+def by_processes():
+    from joblib import Parallel, delayed
+    pids = Parallel(2)(delayed(os.getpid)() for _ in range(4))
+    return os.getpid() not in pids
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+@pytest.mark.parametrize("mode", ["on", "strict"])
+def test_libraries_that_bind_threads_and_start_processes_work_behind_walls(
+    tmp_path: Path, blob_store: BlobStore, monkeypatch: pytest.MonkeyPatch, mode: Walls
+) -> None:
+    monkeypatch.setenv("OMP_PROC_BIND", "true")  # OpenMP ends a process whose threads it cannot bind
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "training.py").write_text(TRAINING)
+    digest = blob_store.put(packing.pack_project(tmp_path / "project")).digest
+    pool = ChildPool(tmp_path / "worker", blob_store, enclosure=Enclosure(mode, [tmp_path / "worker"]))
+    try:
+        assert pool.call(CodeRef(digest, "training", "by_threads", "0" * 64), {}).output == 3
+        assert pool.call(CodeRef(digest, "training", "by_processes", "0" * 64), {}).output is True
+    finally:
+        pool.close()

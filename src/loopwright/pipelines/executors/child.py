@@ -31,6 +31,8 @@ MOST_ANSWER_BYTES = 32 * 1024 * 1024
 """Of JSON that a child answers: what user code may say at once, for read it takes this worker many times that."""
 Roots = tuple[tuple[Path, tuple[int, int] | None], ...]
 """Folders, with device and number of each on the disk: walls stand around what a folder was, not around its name."""
+_NEEDED = {"files": "the kernel has no Landlock", "calls": "no system calls are filtered here"}
+"""What walls are made of, and what it means where that does not hold."""
 ALIVE: set[int] = set()
 """Numbers of the children of this process; changed while ``orphans.LOCK`` is held."""
 _GLANCE_S = 0.25
@@ -137,13 +139,14 @@ class Child:
 
     def _check_walls(self, enclosure: Enclosure, answer: dict[str, Any]) -> None:
         holds = answer.get("holds", [])
-        if "error" not in answer and ("files" in holds or enclosure.mode != "strict"):
-            if "files" not in holds:
-                log.warning("user code reads whatever this worker can: the kernel has no Landlock")
+        missing = [said for what, said in _NEEDED.items() if what not in holds]
+        if "error" not in answer and not (missing and enclosure.mode == "strict"):
+            for said in missing:
+                log.warning("walls around user code are not whole: %s", said)
             return
         self.kill()
         raise StepFailed(
-            f"no walls can be raised around user code: {answer.get('error', 'the kernel has no Landlock')}",
+            f"no walls can be raised around user code: {answer.get('error') or ', '.join(missing)}",
             rule=f"LOOPWRIGHT_WALLS={enclosure.mode}",
             next_step="loopwright doctor says what this machine can; on or off for code that you trust",
         )

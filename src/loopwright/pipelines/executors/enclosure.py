@@ -58,6 +58,7 @@ class Enclosure(msgspec.Struct, frozen=True):
             "writes": [*map(str, [*writes, *self.folders]), *devices],
             "hidden": [*map(str, self._closed())],
             "network": self.mode != "strict",
+            "signals": self.mode != "strict",
         }
 
     def walls_of_reader(self, roots: Sequence[Path], reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
@@ -73,6 +74,7 @@ class Enclosure(msgspec.Struct, frozen=True):
             "writes": [*map(str, writes), *devices],
             "hidden": [*map(str, hidden)],
             "network": False,
+            "signals": False,
         }
 
     def _closed(self) -> list[Path]:
