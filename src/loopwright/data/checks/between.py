@@ -1,8 +1,9 @@
 """Check: values lie between two bounds."""
 
 import functools
+import math
 import operator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loopwright.data.checks.base import RowCheck
 from loopwright.kernel.clock import parse_moment
@@ -10,6 +11,8 @@ from loopwright.kernel.clock import parse_moment
 if TYPE_CHECKING:
     import polars as pl
 
+_WIDEST, _LARGEST = 2**100, 1.7e308
+"""Beyond all whole numbers of a column; the largest bound of floats, for a longer whole number is no float."""
 Bound = int | float | str | None
 
 
@@ -33,10 +36,13 @@ class Between(RowCheck, frozen=True):
 
     def failing(self, column: "pl.Expr", dtype: "pl.DataType") -> "pl.Expr":
         """Return True where the value is outside."""
-        low, high = self.low, self.high
+        low: Any = self.low
+        high: Any = self.high
         if dtype.is_temporal():
             column = column.dt.cast_time_unit("us").to_physical() if str(dtype) != "Date" else _midnight(column)
-            low, high = (None if bound is None else parse_moment(bound, "between") for bound in (low, high))  # type: ignore[arg-type]
+            low, high = (None if bound is None else parse_moment(bound, "between") for bound in (low, high))
+        elif dtype.is_integer() or dtype.is_float():
+            low, high = (_bound(bound, is_low=is_low, dtype=dtype) for bound, is_low in ((low, True), (high, False)))
         outside = [column.is_nan()] if dtype.is_float() else []
         outside += [column < low] if low is not None else []
         outside += [column > high] if high is not None else []
@@ -47,6 +53,24 @@ class Between(RowCheck, frozen=True):
         if self.low is None:
             return f"at most {self.high}"
         return f"at least {self.low}" if self.high is None else f"between {self.low} and {self.high}"
+
+
+def _bound(bound: Bound, *, is_low: bool, dtype: "pl.DataType") -> "Bound | pl.Expr":
+    """Return a bound as a number of a column's kind that parts its values exactly so.
+
+    Compared with a float, whole numbers would become floats, of which neighbours above 2**53 are the same one.
+    """
+    import polars as pl
+
+    if bound is None or isinstance(bound, str):
+        return bound
+    if dtype.is_integer():
+        within = max(-_WIDEST, min(bound, _WIDEST))
+        return pl.lit(math.ceil(within) if is_low else math.floor(within), dtype=pl.Int128)
+    near = bound if isinstance(bound, float) else float(max(-_LARGEST, min(bound, _LARGEST)))
+    if near < bound if is_low else near > bound:
+        return math.nextafter(near, math.inf if is_low else -math.inf)
+    return near
 
 
 def _midnight(column: "pl.Expr") -> "pl.Expr":
