@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from loopwright import features, pipelines
-from loopwright.data import SourceSpec
+from loopwright.data import CheckSpec, SourceSpec
+from loopwright.features import Aggregate, AggregateViewSpec
 from loopwright.governance import LOCAL_ACTOR
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
@@ -15,6 +16,7 @@ from loopwright.loop import ProjectSpec, When
 from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec, StepSpec
 from loopwright.registry import GateSpec
+from loopwright.serving import CanaryStep
 from tests.loop.conftest import LATE, POLICY, PROJECT, RECENT, Importer, Loop
 
 
@@ -57,6 +59,47 @@ def test_what_has_no_name_is_refused_by_its_place(loop: Loop, verb: str, kind: s
     nameless = msgspec.structs.replace(one, **{"deployment" if kind == "retrains" else "name": ""})
     with pytest.raises(InvalidInput, match=rf"name cannot be used; field: {kind}\[1\].name"):
         loop(verb, spec=msgspec.structs.replace(PROJECT, **{kind: [one, nameless]}))
+
+
+def many(spec: Any, field: str, entries: list[Any]) -> list[Any]:
+    return [msgspec.structs.replace(spec, **{field: entries})]
+
+
+WEATHER, (VIEW,), STEP = PROJECT.datasets[0], PROJECT.views, StepSpec("s", "call")
+MEAN = Aggregate("mean", "mean", "x")
+CANARY = CanaryStep(0.05, DAY_US, ["error_rate"])
+NAMES = [f"c{number}" for number in range(10_001)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"datasets": [msgspec.structs.replace(WEATHER, name=name) for name in NAMES[:201]]}, "datasets"),
+        ({"datasets": many(WEATHER, "checks", [CheckSpec("not_null", name) for name in NAMES[:201]])}, "checks"),
+        ({"datasets": many(WEATHER, "key", NAMES[:201])}, "key"),
+        ({"datasets": many(WEATHER, "personal", NAMES)}, "personal"),
+        (
+            {
+                "views": many(
+                    AggregateViewSpec(VIEW.name, WEATHER.name, "k", [1], [MEAN]), "windows_us", [*range(1, 202)]
+                )
+            },
+            "windows_us",
+        ),
+        ({"services": many(PROJECT.services[0], "views", [VIEW.name] * 201)}, "views"),
+        ({"pipelines": [PipelineSpec("p", [STEP] * 201)]}, "steps"),
+        ({"deployments": many(LATE, "gates", [GateSpec("data_checks")] * 31)}, "deployments.late.gates"),
+        ({"deployments": many(LATE, "rollout", [CANARY] * 201)}, "spec.rollout"),
+        ({"deployments": many(LATE, "follow", NAMES[:201])}, "spec.follow"),
+        ({"monitors": {"late": MonitorSpec(DAY_US, ignore=NAMES)}}, "ignore"),
+        ({"retrains": many(POLICY, "when", [When("older_than", {"age_us": 1})] * 201)}, "retrains.late.when"),
+    ],
+)
+def test_a_list_that_is_longer_than_anybody_needs_is_refused(loop: Loop, changes: dict[str, Any], field: str) -> None:
+    """It is looked through while every other change of the server waits."""
+    with pytest.raises(InvalidInput, match="these are too many") as refused:
+        loop.apply(**changes)
+    assert refused.value.field == field
 
 
 def test_decay_of_the_metric_that_is_watched_by_default_passes(loop: Loop) -> None:

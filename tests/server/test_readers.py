@@ -39,6 +39,15 @@ def test_what_proves_brief_is_answered_where_it_was_asked() -> None:
     assert set(run(ask, may_answer_at_once=False)[:-1]) == {"loopwright-reader"}
 
 
+def test_what_was_sent_much_is_answered_beside_the_loop_however_brief_others_were() -> None:
+    async def ask(readers: Readers) -> list[str]:
+        for _ in range(40):
+            await readers.answer("loop.plan", who_answers)
+        return [await readers.answer("loop.plan", who_answers, is_large=is_large) for is_large in (False, True)]
+
+    assert run(ask) == [threading.main_thread().name, "loopwright-reader"]
+
+
 def test_what_exceeds_its_budget_is_begun_anew_beside_the_loop() -> None:
     budgets: list[float | None] = []
 

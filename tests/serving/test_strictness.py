@@ -8,7 +8,7 @@ import pytest
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.registry import GateSpec
 from loopwright.serving import ApproveSpec, CanaryStep, DeploymentSpec, ShadowStep
-from loopwright.serving.strictness import is_as_strict, loosened
+from loopwright.serving.strictness import is_as_strict, loosened, missing_gates
 
 AUC = GateSpec("at_least", {"metric": "roc_auc", "value": 0.65})
 BEATS = GateSpec("beats_champion", {"metric": "roc_auc"})
@@ -34,6 +34,17 @@ def at_least(value: float, metric: str = "roc_auc") -> GateSpec:
 )
 def test_what_is_as_strict_loosens_nothing(changes: dict[str, Any]) -> None:
     assert loosened(SPEC, msgspec.structs.replace(SPEC, **changes)) == []
+
+
+def test_of_gates_that_differ_in_a_limit_the_strictest_counts() -> None:
+    several = [at_least(0.1), at_least(0.9), at_least(0.5), at_least(0.99, "f1")]
+    assert missing_gates(several, [at_least(0.8), at_least(0.2), at_least(0.9)]) == []
+    assert missing_gates(several, [at_least(0.95), at_least(0.3, "accuracy")]) == [
+        *(at_least(0.95), at_least(0.3, "accuracy"))
+    ]
+    latency = [GateSpec("latency", {"p99_ms": limit}) for limit in (9, 5, 7)]
+    assert missing_gates(latency, [GateSpec("latency", {"p99_ms": 6.0})]) == []
+    assert missing_gates(latency, [GateSpec("latency", {"p99_ms": 4})])
 
 
 @pytest.mark.parametrize(

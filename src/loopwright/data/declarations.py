@@ -6,6 +6,7 @@ from typing import Any, Literal
 from loopwright.data.checks import FALSE_ALARMS, LEAST, check_args
 from loopwright.data.source_specs import check_source
 from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt
+from loopwright.kernel.bounds import MOST_COLUMNS, check_count
 from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
@@ -178,6 +179,10 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
         InvalidInput: Names the field, the value and the rule.
     """
     check_name(spec.name, "name")
+    check_count(spec.checks, "checks")
+    check_count(spec.key, "key")
+    check_count(spec.known_at, "known_at", MOST_COLUMNS)
+    check_count(spec.personal, "personal", MOST_COLUMNS)
     check_source(spec.source)
     _columns(spec.key, "key", least=1)
     _columns(spec.personal, "personal", least=0)

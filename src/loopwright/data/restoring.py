@@ -13,6 +13,7 @@ from loopwright.data.strictness import describe_check, loosened
 from loopwright.data.types import CheckResult, DatasetVersion, Fragment
 from loopwright.data.versions import emit_ready, get_version, last_version
 from loopwright.governance import lineage, require_role
+from loopwright.kernel.bounds import first_few
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Role, verb
 from loopwright.store.tx import Tx
@@ -77,11 +78,11 @@ def _decided(tx: Tx, old: DatasetVersion, newest: DatasetVersion, checks: list[C
     declared, whys = datasets.get(tx, dataset=old.dataset).spec, []
     specs = sql.list_specs(tx, old.dataset, old.version)
     if weaker := dict.fromkeys(rule.told for spec in specs for rule in loosened(declared, spec)):
-        whys.append(f"were not held to today's rules ({'; '.join(weaker)})")
+        whys.append(f"were not held to today's rules ({first_few(weaker)})")
     if failed := dict.fromkeys(describe_check(result.check) for result in blocking(checks)):
-        whys.append(f"failed a check: {'; '.join(failed)}")
+        whys.append(f"failed a check: {first_few(failed)}")
     if other := _other_columns(old, newest):
-        whys.append(f"have other columns than version {newest.version} ({'; '.join(other)})")
+        whys.append(f"have other columns than version {newest.version} ({first_few(other)})")
     if (left_by := _left_by(tx, old)) is not None:
         whys.append(f"an approver moved off: version {left_by} left them")
     return whys

@@ -5,18 +5,24 @@ from typing import Any
 
 from loopwright.data.types import CheckSpec, DatasetSpec
 from loopwright.governance import Weaker
+from loopwright.kernel.errors import shorten
 
 Args = dict[str, Any]
+_SHOWN = 200
+"""Letters of a check in words."""
 
 
 def loosened(before: DatasetSpec, after: DatasetSpec) -> list[Weaker]:
     """Return what falls away or gets weaker; a check that only warns holds nothing back, so it is no such rule."""
     found = []
+    alike: dict[tuple[str, str | None], list[CheckSpec]] = {}
+    for check in after.checks:
+        alike.setdefault((check.kind, check.column), []).append(check)
     for check in before.checks:
-        if check.severity == "block" and not any(is_as_strict(other, check) for other in after.checks):
-            nearest = next((one for one in after.checks if (one.kind, one.column) == (check.kind, check.column)), None)
-            is_now = "nothing" if nearest is None else describe_check(nearest)
-            found.append(Weaker("checks", f"checks: {describe_check(check)} -> {is_now}"))
+        others = alike.get((check.kind, check.column), [])
+        if check.severity == "block" and not any(is_as_strict(other, check) for other in others):
+            is_now = _describe_after(others[0], check) if others else "nothing"
+            found.append(Weaker("checks", f"checks: {shorten(describe_check(check), _SHOWN)} -> {is_now}"))
     if gone := sorted({*before.personal} - {*after.personal}):
         found.append(Weaker("personal", f"personal: {', '.join(gone)} is no longer"))
     return found
@@ -39,6 +45,13 @@ def is_as_strict(check: CheckSpec, before: CheckSpec) -> bool:
         return False
     is_narrower = _NARROWER.get(before.kind)
     return check.args == before.args or (is_narrower is not None and is_narrower(check.args, before.args))
+
+
+def _describe_after(check: CheckSpec, before: CheckSpec) -> str:
+    """Return a check in words; before words that are cut off, the values that it lets pass and no check did."""
+    words = shorten(describe_check(check), _SHOWN)
+    more = [value for _, value in sorted(_values(check.args) - _values(before.args), key=str)]
+    return f"lets pass {shorten(more, _SHOWN)}: {words}" if more and len(words) == _SHOWN else words
 
 
 def describe_check(check: CheckSpec) -> str:
@@ -69,10 +82,11 @@ def _lies_within(args: Args, before: Args) -> bool:
 
 def _names_fewer(args: Args, before: Args) -> bool:
     """Say whether values are among those before, told apart as ``1`` and ``True`` are."""
-    allowed, allowed_before = (
-        {(isinstance(value, bool), value) for value in one.get("values", [])} for one in (args, before)
-    )
-    return allowed <= allowed_before
+    return _values(args) <= _values(before)
+
+
+def _values(args: Args) -> set[tuple[bool, Any]]:
+    return {(isinstance(value, bool), value) for value in args.get("values", [])}
 
 
 def _is_fresher(args: Args, before: Args) -> bool:

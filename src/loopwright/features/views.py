@@ -15,6 +15,7 @@ from loopwright.features.types import (
     ServiceSpec,
     ViewSpec,
 )
+from loopwright.kernel.bounds import MOST_COLUMNS, MOST_RULES, check_count
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.refs import check_name
@@ -80,6 +81,8 @@ def declare_service(tx: Tx, *, spec: ServiceSpec) -> Definition:
     data.get(tx, dataset=spec.label.dataset)
     if not spec.views and not spec.requests:
         raise InvalidInput("a service needs a view or a request", field="views", rule="at least one")
+    check_count(spec.views, "views")
+    check_count(spec.requests, "requests")
     for kind, names in (("view", spec.views), ("request", spec.requests)):
         for name in names:
             find(tx, kind, name)
@@ -128,7 +131,7 @@ def check_columns(wanted: Iterable[str], known: Iterable[str], place: str, field
     Raises:
         InvalidInput: One does not; names it, its place and the nearest there is.
     """
-    names = list(known)
+    names = dict.fromkeys(known)
     for column in wanted:
         if column not in names:
             hint = suggest(column, names)
@@ -165,14 +168,16 @@ def _check_columns(spec: ColumnViewSpec) -> list[str]:
 
 
 def _check_aggregates(spec: AggregateViewSpec) -> list[str]:
-    _check_named([aggregate.name for aggregate in spec.aggregates], "aggregates")
+    _check_named([aggregate.name for aggregate in spec.aggregates], "aggregates", MOST_RULES)
+    check_count(spec.windows_us, "windows_us")
     if not spec.windows_us or min(spec.windows_us) <= 0 or len(set(spec.windows_us)) < len(spec.windows_us):
         rule = "one or more different lengths above 0"
         raise InvalidInput("these windows cannot be", field="windows_us", value=spec.windows_us, rule=rule)
     return [aggregate.column for aggregate in spec.aggregates]
 
 
-def _check_named(names: list[str], field: str) -> None:
+def _check_named(names: list[str], field: str, most: int = MOST_COLUMNS) -> None:
+    check_count(names, field, most)
     if not names or not all(names) or len(set(names)) < len(names):
         raise InvalidInput(
             "these names cannot be used", field=field, value=names, rule="one or more, each once, none empty"

@@ -9,10 +9,14 @@ import msgspec
 from loopwright.governance import approvals
 from loopwright.governance.dispatch import has_role
 from loopwright.governance.types import Approval
+from loopwright.kernel.bounds import first_few
 from loopwright.kernel.documents import digest_of
-from loopwright.kernel.errors import InvalidInput, PermissionDenied
+from loopwright.kernel.errors import InvalidInput, PermissionDenied, shorten
 from loopwright.kernel.verbs import Role
 from loopwright.store.tx import Tx
+
+_SHOWN = 500
+"""Letters of what one rule was and would be."""
 
 
 class Weaker(msgspec.Struct, frozen=True):
@@ -42,8 +46,8 @@ class Loosening(msgspec.Struct, frozen=True):
 
     @property
     def told(self) -> str:
-        """All of it in words."""
-        return "; ".join(one.told for one in self.weaker)
+        """All of it in words, each rule shortened: an approver is told of every one."""
+        return "; ".join(shorten(one.told, _SHOWN) for one in self.weaker)
 
 
 def changed(field: str, before: object, after: object) -> Weaker:
@@ -73,7 +77,7 @@ def require_allowed(tx: Tx, loosening: Loosening) -> None:
     if is_allowed(tx, loosening):
         return
     raise PermissionDenied(
-        f"this declaration loosens the rules of {loosening.name}: {loosening.told}",
+        f"this declaration loosens the rules of {loosening.name}: {first_few([one.told for one in loosening.weaker])}",
         field=loosening.weaker[0].field,
         value=tx.actor,
         rule="what loosens a rule is declared by an approver, or with an approval of this very change",

@@ -8,6 +8,7 @@ import msgspec
 
 from loopwright import data, features, monitoring, pipelines, registry, serving
 from loopwright.features import ServiceSpec
+from loopwright.kernel.bounds import check_count, first_repeated
 from loopwright.kernel.clock import format_duration
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.documents import convert, digest_of, to_builtins
@@ -28,6 +29,8 @@ from loopwright.pipelines import PipelineSpec
 from loopwright.store import jobs
 from loopwright.store.tx import Tx
 
+MOST_CHECKS = 5_000
+"""Of all datasets together."""
 _KINDS = ("datasets", "views", "requests", "services", "pipelines", "trains", "deployments", "retrains")
 _REF_KIND = {
     "datasets": "dataset",
@@ -294,6 +297,9 @@ def _short(value: Any, is_duration: bool = False) -> str:
 
 def check_spec(spec: ProjectSpec) -> None:
     """Check that everything a declaration names is declared too, and may be named so."""
+    for kind in (*_KINDS, "monitors", "retentions"):
+        check_count(getattr(spec, kind), kind)
+    check_count([check for dataset in spec.datasets for check in dataset.checks], "datasets.checks", MOST_CHECKS)
     for kind in _KINDS:
         for index, declared in enumerate(getattr(spec, kind)):
             check_name(_name(declared), f"{kind}[{index}].name")
@@ -342,8 +348,7 @@ def check_spec(spec: ProjectSpec) -> None:
 def _require_once(spec: ProjectSpec) -> None:
     """Refuse two declarations of one name: which of them holds would be a question of who reads them."""
     for kind in _KINDS:
-        names = [_name(each) for each in getattr(spec, kind)]
-        if twice := next((name for name in names if names.count(name) > 1), None):
+        if twice := first_repeated(_name(each) for each in getattr(spec, kind)):
             raise InvalidInput(f"{kind} declares {twice} twice", field=kind, value=twice, rule="each name once")
 
 

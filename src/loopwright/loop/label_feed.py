@@ -36,19 +36,26 @@ def start_label_feed(tx: Tx, *, deployment: str) -> Job | None:
 def plan_feed(tx: Tx, *, deployment: str) -> None:
     """Plan the feed of an hour later, as long as a dataset takes labels of the deployment."""
     if label_feed(tx, deployment=deployment) is not None:
-        tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_label_feed, deployment=deployment)
+        _plan(tx, deployment)
+
+
+def _plan(tx: Tx, deployment: str) -> None:
+    tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_label_feed, deployment=deployment)
 
 
 def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
     """Plan the first feed of each deployment whose labels a dataset takes since now."""
     for deployment in spec.deployments:
-        plan_feed(tx, deployment=deployment.name)
+        if _taken(spec, deployment.name) is not None:
+            _plan(tx, deployment.name)
 
 
 def look_again(tx: Tx, *, dataset: str) -> None:
     """Have every label looked at again that a dataset takes: the rows that said some of them were replaced."""
+    if (found := sql.newest_spec(tx)) is None:
+        return
     for deployment in sql.list_label_feeds(tx):
-        feed = label_feed(tx, deployment=deployment)
+        feed = _feed(tx, found[2], deployment)
         if feed is not None and feed.dataset == dataset:
             sql.put_label_feed(tx, deployment, since=0, replacements=feed.replacements + 1)
 
@@ -57,12 +64,21 @@ def look_again(tx: Tx, *, dataset: str) -> None:
 def label_feed(tx: Tx, *, deployment: str) -> LabelFeed | None:
     """Return which dataset takes the labels of a deployment, and how far it has; None if none does."""
     found = sql.newest_spec(tx)
-    label = None if found is None else _label_of(found[2], deployment)
-    if found is None or label is None:
-        return None
-    if label.dataset not in {dataset.name for dataset in found[2].datasets if dataset.takes_labels}:
+    return None if found is None else _feed(tx, found[2], deployment)
+
+
+def _feed(tx: Tx, spec: ProjectSpec, deployment: str) -> LabelFeed | None:
+    label = _taken(spec, deployment)
+    if label is None:
         return None
     return LabelFeed(deployment, label.dataset, label.column, *sql.find_label_feed(tx, deployment))
+
+
+def _taken(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
+    """Return the label of a deployment that a dataset takes."""
+    label = _label_of(spec, deployment)
+    takes = label is not None and any(one.name == label.dataset and one.takes_labels for one in spec.datasets)
+    return label if takes else None
 
 
 def _label_of(spec: ProjectSpec, deployment: str) -> LabelSpec | None:

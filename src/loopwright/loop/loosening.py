@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 from loopwright import data, monitoring, serving
 from loopwright.governance import Approval, Loosening, loosening
+from loopwright.kernel.errors import shorten
 from loopwright.kernel.verbs import verb
 from loopwright.loop import sql
 from loopwright.loop.retrain import answers_of, find_policy
 from loopwright.loop.strictness import loosened
 from loopwright.loop.types import ProjectSpec, RetrainSpec
 from loopwright.store.tx import Tx
+
+_SHOWN = 500
+"""Letters of what one rule was and would be."""
 
 
 @verb("loop.ask_to_loosen", changes=Approval)
@@ -41,7 +45,7 @@ def require_policies(tx: Tx, spec: ProjectSpec) -> None:
 def needs_approver(tx: Tx, spec: ProjectSpec) -> dict[str, list[str]]:
     """Return what a declaration would loosen that the caller may not, by ref."""
     return {
-        found.subject: [one.told for one in found.weaker]
+        found.subject: [shorten(one.told, _SHOWN) for one in found.weaker]
         for found in _all(tx, spec)
         if not loosening.is_allowed(tx, found)
     }
@@ -58,18 +62,27 @@ def _all(tx: Tx, spec: ProjectSpec) -> Iterator[Loosening]:
 
 def _of_policies(tx: Tx, spec: ProjectSpec) -> Iterator[Loosening]:
     """Yield what becomes of each policy that holds now; one that is no longer declared holds no longer."""
-    found = sql.newest_spec(tx)
+    if (found := sql.newest_spec(tx)) is None:
+        return
+    number, _, applied = found
     declared = {policy.deployment: policy for policy in spec.retrains}
-    for policy in [] if found is None else found[2].retrains:
-        yield _of_policy(tx, policy.deployment, declared.get(policy.deployment))
+    for before in applied.retrains:
+        yield _change(tx, before.deployment, before, declared.get(before.deployment), number)
 
 
 def _of_policy(tx: Tx, deployment: str, policy: RetrainSpec | None) -> Loosening:
     before, found = find_policy(tx, deployment), sql.newest_spec(tx)
+    return _change(tx, deployment, before, policy, None if found is None else found[0])
+
+
+def _change(
+    tx: Tx, deployment: str, before: RetrainSpec | None, policy: RetrainSpec | None, number: int | None
+) -> Loosening:
+    """Return what becomes of a policy; ``number`` is that of the declaration by which it holds."""
     return Loosening(
         tx.ref("retrain_policy", deployment),
         f"the retrain policy of {deployment}",
         [] if before is None else loosened(before, policy),
-        loosening.change_digest(before, None if found is None else found[0], policy),
+        loosening.change_digest(before, number, policy),
         "loop.ask_to_loosen",
     )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from loopwright import monitoring, pipelines, registry, serving
+from loopwright.kernel.bounds import check_count
 from loopwright.kernel.clock import DAY_US, format_duration, format_moment
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import query, verb
@@ -94,6 +95,7 @@ def check_policy(policy: RetrainSpec, spec: ProjectSpec) -> None:
     )
     train = next(train_spec for train_spec in spec.trains if train_spec.name == policy.train)
     field = f"retrains.{policy.deployment}"
+    check_count(policy.when, f"{field}.when")
     if policy.most < 1 or policy.per_us < 1:
         rule = "at least one training in some time; to end a policy leave it out"
         raise InvalidInput("this policy would never train", field=f"{field}.most", value=policy.most, rule=rule)

@@ -4,6 +4,7 @@ import msgspec
 
 from loopwright import registry, serving
 from loopwright.governance import Approval, Loosening, loosening, require_role
+from loopwright.kernel.bounds import MOST_COLUMNS, MOST_RULES, check_count
 from loopwright.kernel.clock import HOUR_US, MINUTE_US, format_duration
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import digest_of, to_builtins
@@ -206,6 +207,12 @@ def check_spec(spec: MonitorSpec, task: str) -> MonitorSpec:
     Raises:
         InvalidInput: Something in it cannot work; names the field.
     """
+    for names, field, most in (
+        (spec.segments, "segments", MOST_RULES),
+        (spec.channels, "channels", MOST_RULES),
+        (spec.ignore, "ignore", MOST_COLUMNS),
+    ):
+        check_count(names, field, most)
     known = METRICS.get(task, ())
     if spec.performance and spec.performance not in known:
         rule = f"for {task}: {', '.join(known) or 'none'}"

@@ -1,7 +1,9 @@
 """Definitions: what a pipeline is, a checked DAG that is kept by its digest."""
 
 import graphlib
+from collections.abc import Collection
 
+from loopwright.kernel.bounds import check_count, first_repeated
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.kernel.plugins import add_built_in, plugin_names
@@ -55,16 +57,17 @@ def check_definition(spec: PipelineSpec) -> None:
         InvalidInput: Names the step and the rule.
     """
     check_name(spec.name, "name")
+    check_count(spec.steps, "steps")
+    check_count(spec.params, "params")
     if not spec.steps:
         raise InvalidInput("a pipeline needs a step", field="steps", next_step="call a @p.step inside the pipeline")
     names = [check_name(step.name, f"steps[{index}].name") for index, step in enumerate(spec.steps)]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise InvalidInput("two steps have one name", field="steps", value=sorted(repeated)[0])
+    if repeated := first_repeated(names):
+        raise InvalidInput("two steps have one name", field="steps", value=repeated)
     if spec.schedule_us is not None and spec.schedule_us <= 0:
         raise InvalidInput("a schedule goes forward", field="schedule_us", value=spec.schedule_us, rule="> 0")
     for step in spec.steps:
-        _check_step(step, spec, names)
+        _check_step(step, spec, {*names})
     topological(spec)
 
 
@@ -88,9 +91,11 @@ def waits_for(step: StepSpec) -> set[str]:
     return {str(source["step"]) for source in step.inputs.values() if "step" in source} | set(step.after)
 
 
-def _check_step(step: StepSpec, spec: PipelineSpec, names: list[str]) -> None:
+def _check_step(step: StepSpec, spec: PipelineSpec, names: Collection[str]) -> None:
     field = f"steps.{step.name}"
     _check_kind(step, field)
+    check_count(step.inputs, f"{field}.inputs")
+    check_count(step.after, f"{field}.after")
     for parameter, source in step.inputs.items():
         if len(source) != 1 or not set(source) <= _SOURCES:
             raise InvalidInput(
@@ -100,14 +105,14 @@ def _check_step(step: StepSpec, spec: PipelineSpec, names: list[str]) -> None:
                 rule="step, param or value",
             )
         if "param" in source:
-            _check_known(str(source["param"]), list(spec.params), "param", f"{field}.inputs.{parameter}")
+            _check_known(str(source["param"]), spec.params, "param", f"{field}.inputs.{parameter}")
     for name in sorted(waits_for(step)):
         _check_known(name, names, "step", f"{field}.inputs")
     if step.retries < 0 or step.timeout_s <= 0:
         raise InvalidInput("this cannot be run", field=field, rule="retries >= 0, timeout_s > 0")
 
 
-def _check_known(name: str, known: list[str], what: str, field: str) -> None:
+def _check_known(name: str, known: Collection[str], what: str, field: str) -> None:
     if name not in known:
         message = f"no {what} is named {name}"
         raise InvalidInput(message, field=field, value=name, next_step=suggest(name, known))

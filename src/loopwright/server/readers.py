@@ -59,9 +59,15 @@ class Readers:
         self._credit: Counter[str] = Counter()
         self._distrusted_until: dict[str, float] = {}
 
-    async def answer(self, name: str, ask: Ask) -> Any:
-        """Return the answer of a query of this name, from the event loop in which this is called or from a thread."""
-        if self._may_answer_at_once and self._credit[name] >= TRIALS:
+    async def answer(self, name: str, ask: Ask, *, is_large: bool = False) -> Any:
+        """Return the answer of a query of this name, from the event loop in which this is called or from a thread.
+
+        Args:
+            name: Of the query.
+            ask: Asks.
+            is_large: It was sent more than is looked through in no time, whatever others of its name were.
+        """
+        if self._may_answer_at_once and not is_large and self._credit[name] >= TRIALS:
             began_at, worked_s = time.perf_counter(), time.thread_time()
             try:
                 return ask(BUDGET_S)

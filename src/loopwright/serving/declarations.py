@@ -2,6 +2,7 @@
 
 from loopwright import registry
 from loopwright.governance import Approval, Loosening, Weaker, loosening
+from loopwright.kernel.bounds import MOST_COLUMNS, check_count
 from loopwright.kernel.clock import MINUTE_US, format_duration
 from loopwright.kernel.documents import digest_of, to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput
@@ -17,6 +18,8 @@ from loopwright.serving.strictness import loosened, loosened_decisions
 from loopwright.serving.types import CANDIDATE, CHAMPION, Deployment, DeploymentSpec
 from loopwright.store.tx import Tx
 
+MOST_OF_A_MODEL = 50
+"""Deployments of one model beside a new one, which is held to the gates of all of them."""
 SHORTEST_TIMEOUT_US, LONGEST_TIMEOUT_US = 10_000, 10 * MINUTE_US
 
 
@@ -82,6 +85,7 @@ def _loosened(tx: Tx, before: Deployment | None, spec: DeploymentSpec) -> list[s
     if spec.is_external:
         return []
     others = sql.list_deployments(tx, model=spec.model)
+    check_count(others, "spec.model", MOST_OF_A_MODEL)
     return [
         f"{change} (as {deployment.name} has it)"
         for deployment in others
@@ -94,6 +98,9 @@ def _check(spec: DeploymentSpec) -> None:
     check_name(spec.name, "spec.name")
     check_name(spec.model, "spec.model")
     check_task(spec.task, "spec.task")
+    check_count(spec.rollout, "spec.rollout")
+    check_count(spec.follow, "spec.follow")
+    check_count(spec.personal, "spec.personal", MOST_COLUMNS)
     registry.check_specs(spec.gates, "spec.gates", task=spec.task)
     for alias in spec.follow:
         check_name(alias, "spec.follow")

@@ -1,7 +1,9 @@
 """What of a deployment's rules a new declaration would loosen. Pure functions."""
 
 from collections.abc import Sequence
+from typing import Any
 
+from loopwright.kernel.documents import to_json
 from loopwright.registry import GateSpec
 from loopwright.serving.types import CanaryStep, DeploymentSpec, RolloutStep, ShadowStep
 
@@ -12,6 +14,8 @@ _LIMITS: dict[str, tuple[str, int]] = {
     "latency": ("p99_ms", -1),
 }
 """The argument in which a gate is stricter, and whether more of it is (1) or less (-1)."""
+_PLAIN = (str, int, float, type(None))
+"""Arguments that tell gates apart as they are: 1 is 1.0 there, as where gates are compared."""
 
 
 def is_as_strict(gate: GateSpec, before: GateSpec) -> bool:
@@ -35,8 +39,24 @@ def is_as_strict(gate: GateSpec, before: GateSpec) -> bool:
 
 
 def missing_gates(gates: Sequence[GateSpec], asked: Sequence[GateSpec]) -> list[GateSpec]:
-    """Return the gates asked for that none of ``gates`` stands for."""
-    return [before for before in asked if not any(is_as_strict(gate, before) for gate in gates)]
+    """Return the gates asked for that none of ``gates`` stands for.
+
+    Of those that differ in a limit alone the strictest is compared: every change of others waits meanwhile.
+    """
+    strictest: dict[Any, GateSpec] = {}
+    for gate in gates:
+        known = strictest.setdefault(_apart_from_limit(gate), gate)
+        if known is not gate and is_as_strict(gate, known):
+            strictest[_apart_from_limit(gate)] = gate
+    alike = ((strictest.get(_apart_from_limit(before)), before) for before in asked)
+    return [before for gate, before in alike if gate is None or not is_as_strict(gate, before)]
+
+
+def _apart_from_limit(gate: GateSpec) -> Any:
+    """Return what tells gates apart that cannot stand for each other."""
+    limit = _LIMITS.get(gate.kind, ("", 0))[0]
+    rest = sorted((name, value) for name, value in gate.args.items() if name != limit)
+    return gate.kind, tuple((name, value if isinstance(value, _PLAIN) else to_json(value)) for name, value in rest)
 
 
 def loosened_decisions(before: DeploymentSpec, after: DeploymentSpec) -> list[str]:

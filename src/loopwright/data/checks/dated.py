@@ -8,6 +8,7 @@ from loopwright.data.checks.base import RowCheck
 if TYPE_CHECKING:
     import polars as pl
 
+MOST_LETTERS = 100
 _TIME = ("%H", "%I", "%T", "%R", "%X")
 
 
@@ -18,6 +19,8 @@ class Dated(RowCheck, frozen=True):
 
     def validate(self) -> None:
         """Refuse what names no day."""
+        if len(self.format) > MOST_LETTERS:
+            raise ValueError(f"a format of at most {MOST_LETTERS} letters")
         first, second = (datetime(year, 2, 3, tzinfo=UTC).strftime(self.format) for year in (2001, 2002))
         if first == second:
             raise ValueError("a format that tells the year, such as %d.%m.%Y")

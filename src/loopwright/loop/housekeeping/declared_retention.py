@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from loopwright.governance import require_role
+from loopwright.kernel.bounds import first_repeated
 from loopwright.kernel.clock import format_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.verbs import Role
@@ -22,9 +23,7 @@ def check(declared: Sequence[Retention]) -> None:
     """
     for each in declared:
         retention.check_declared(each, f"retentions.{_name(each)}")
-    names = [_name(each) for each in declared]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
+    if repeated := first_repeated(_name(each) for each in declared):
         raise InvalidInput("this is declared twice", field="retentions", value=repeated)
 
 

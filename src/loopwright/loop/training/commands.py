@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from loopwright.kernel.bounds import check_count, first_repeated
 from loopwright.kernel.digests import Digest, MaybeDigest
 from loopwright.kernel.documents import convert, digest_of, to_builtins
 from loopwright.kernel.errors import InvalidInput
@@ -152,8 +153,9 @@ def check_command(pipeline: PipelineSpec) -> None:
     for name in (*spec.inputs, *spec.outputs):
         check_name(name, f"{field}.command")
     names = [*spec.inputs, *spec.outputs, *pipeline.params]
-    if repeated := sorted(name for name in {*names} if names.count(name) > 1):
-        raise InvalidInput("this name is used twice", field=f"{field}.command", value=repeated[0])
+    check_count(names, f"{field}.command")
+    if repeated := first_repeated(names):
+        raise InvalidInput("this name is used twice", field=f"{field}.command", value=repeated)
     check_words(spec.words, {*names}, {*spec.outputs})
     for name, output in spec.outputs.items():
         _check_inside(output.file, f"{field}.outputs.{name}.file")

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from loopwright.kernel.bounds import check_count
 from loopwright.kernel.errors import InvalidInput, LoopwrightError
 from loopwright.kernel.plugins import load_plugin
 from loopwright.kernel.storable import storable_text, words_of
@@ -15,6 +16,8 @@ from loopwright.registry.types import MEASURES, Evidence, GateResult, GateSpec, 
 
 Finding = tuple[Verdict, str]
 Gate = Callable[..., Finding]
+MOST_GATES = 30
+"""Of a deployment: each is compared with those of every other deployment of its model."""
 _ON_METRICS = ("at_least", "at_most", "beats_champion")
 
 
@@ -25,6 +28,7 @@ def check_specs(specs: Sequence[GateSpec], field: str = "gates", *, task: str = 
         NotFound: No such gate is installed.
         InvalidInput: An argument is missing, unknown or of the wrong type, or a metric is none of the task.
     """
+    check_count(specs, field, MOST_GATES)
     for index, spec in enumerate(specs):
         _, arguments = _bind(spec, f"{field}[{index}]")
         metric, known = arguments.get("metric"), MEASURES.get(task, ())

@@ -191,7 +191,9 @@ async def _ask(context: ServerContext, asked: Asked, values: dict[str, Any]) -> 
     called, actor, project = asked.called, asked.actor, asked.project
     ask = context.dispatcher.ask
     body: bytes = await context.readers.answer(
-        called.name, lambda budget_s: to_json(ask(called, values, actor, project, budget_s=budget_s))
+        called.name,
+        lambda budget_s: to_json(ask(called, values, actor, project, budget_s=budget_s)),
+        is_large=len(asked.body) > READ_HERE_BYTES,
     )
     return body
 

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from loopwright.kernel.bounds import check_count
 from loopwright.kernel.clock import DAY_US, HOUR_US, format_duration, format_moment
 from loopwright.kernel.errors import InvalidInput
 from loopwright.serving.types import CanaryStep, Rollout, RolloutStep, ShadowStep, StepVerdict
@@ -159,6 +160,7 @@ def _check_shadow(step: ShadowStep, task: str, here: str) -> None:
 
 
 def _check_canary(step: CanaryStep, guards: set[str], here: str) -> None:
+    check_count(step.guard, f"{here}.guard")
     for guard in step.guard:
         if guard not in guards:
             rule = f"one of {', '.join(sorted(guards))}"
