@@ -24,7 +24,7 @@ TRAINING := tests/flows/test_regression.py
 PYTEST := $(BIN)/pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder -q
 TOOLS  := $(sort $(notdir $(basename $(wildcard tools/check_*.py))))
 
-.PHONY: help setup lock sbom check lint test race fuzz pythons on-one-python demo bench simulate docs browser clean
+.PHONY: help setup lock sbom check lint test race fuzz pythons on-one-python demo bench simulate docs browser redis clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -43,7 +43,7 @@ check: $(VENV)/.dev ## format, lint, types, import line, fences, doctests and fa
 	failed=0; $(PYTEST) -m "not slow and not ui" || failed=1; \
 	wait $$! || failed=1; cat "$$said"; exit $$failed
 
-test: browser lint ## everything
+test: browser redis lint ## everything
 	@$(PYTEST)
 
 race: $(VENV)/.dev ## many processes that are killed for DAYS=30 of flights (SEED=8 draws other kills), and every pair of verbs at every statement
@@ -97,6 +97,14 @@ browser: ## install Debian's Chromium for the page tests, where apt can
 	       || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }; } >/dev/null 2>&1; \
 	then echo "browser: Chromium installed"; \
 	else echo "browser: no Chromium and no way to install it here; the page tests will be skipped"; fi
+
+redis: ## install Debian's Redis for the tests of the online store, where apt can
+	@if command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	  && { apt-get install -y -qq --no-install-recommends redis-server \
+	       || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }; } >/dev/null 2>&1; \
+	then echo "redis: installed"; \
+	else echo "redis: no Redis and no way to install it here; the tests of the store in it will be skipped"; fi
 
 clean: ## remove the environment and everything tools leave behind; state in .loopwright* stays
 	@rm -rf $(VENV) .venv-* build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis benchmarks/.envs

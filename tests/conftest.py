@@ -16,6 +16,7 @@ from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Database
 from loopwright.store.tx import Tx
 from tests.databases import Postgres, open_sqlite, running_postgres
+from tests.redis_server import running_redis
 
 hypothesis.settings.register_profile("patient", deadline=None)  # how long an example takes tells of the machine
 hypothesis.settings.load_profile("patient")
@@ -130,3 +131,19 @@ def tx(dispatcher: Dispatcher) -> Iterator[Tx]:
 def blob_store(tmp_path: Path) -> BlobStore:
     """A folder of blobs."""
     return open_blob_store(str(tmp_path / "blobs"))
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_redis(redis_url: str) -> str:
+    import redis
+
+    client = redis.Redis.from_url(redis_url)
+    client.flushall()
+    client.close()
+    return redis_url

@@ -55,6 +55,7 @@ class InProcessWorker:
     sealed: list[Streams] = field(default_factory=list)
     source_roots: Sequence[Path] = ()
     closed: Sequence[Path] = field(init=False)
+    online_url: str = ""
     children: Any = None
     read: Callable[..., Any] = read_here
     before_call: Callable[[str], None] = lambda verb: None

@@ -32,6 +32,7 @@ CONTRACTS = {
     "gates": "Function `(evidence: Evidence, **args) -> (verdict, sentence)`; pure.",
     "guards": "Class with the methods of `serving/rollouts/guards.py` `Guard`; one guard of a canary step.",
     "surfaces": "Function `() -> list of Starlette routes`: what a server answers beside verbs, blobs and pages.",
+    "online_servers": "`StoreServer` of `features/online/base.py`: holds the stores of several projects; by scheme.",
     "online_stores": "Class with the methods of `features/online/base.py`; the name is the scheme of the URL.",
 }
 """What a plugin of each kind is."""
@@ -40,6 +41,8 @@ PRIVATE_KINDS = {"gateway_parts", "step_kinds"}
 SETTINGS = {
     "LOOPWRIGHT_STATE": "State folder: database, blobs, spool, online store, logs, tokens.",
     "LOOPWRIGHT_DATABASE": "Metadata database: `sqlite:///path` or `postgresql://user:password@host/name`.",
+    "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/number`, or `rediss://`; empty: files in the "
+    "state folder.",
     "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",
     "LOOPWRIGHT_PORT": "Port of server and UI.",

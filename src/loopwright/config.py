@@ -15,11 +15,12 @@ from loopwright.kernel.lanes import LANES
 from loopwright.kernel.suggestions import nearest
 
 Walls = Literal["on", "strict", "off"]
-_SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE"}
+_SECRETS = {"LOOPWRIGHT_SERVICE_TOKEN", "LOOPWRIGHT_TOKEN", "LOOPWRIGHT_DATABASE", "LOOPWRIGHT_ONLINE"}
 """Variables that no other process is to see."""
 _READ = """
-STATE DATABASE BLOBS HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY SOURCE_ROOTS
-WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME CHECKPOINTS CHECKPOINT_KEY
+STATE DATABASE BLOBS ONLINE HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY
+SOURCE_ROOTS WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME CHECKPOINTS
+CHECKPOINT_KEY
 """
 _NAMES = {f"LOOPWRIGHT_{name}" for name in _READ.split()}
 """Every variable that is read."""
@@ -48,6 +49,7 @@ class Settings(msgspec.Struct, frozen=True):
     to it and to sources; ``rate`` says how many requests a second one token may send to a server or
     a gateway, 0 for any number; ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key``
     the file with the keys they are signed with, None where the service token is that;
+    ``online_url`` is the server that holds the online stores, empty for files in the state folder;
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -74,6 +76,7 @@ class Settings(msgspec.Struct, frozen=True):
     checkpoints_url: str = ""
     checkpoint_key: Path | None = None
     is_supervised: bool = False
+    online_url: str = ""
 
     @property
     def server_file(self) -> Path:
@@ -118,6 +121,7 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         checkpoint_key=next(iter(_folders(read("LOOPWRIGHT_CHECKPOINT_KEY"))), None),
         rate=_whole("LOOPWRIGHT_RATE", 1000, 10**9, "requests a second; 0 for no limit"),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
+        online_url=_online_url("LOOPWRIGHT_ONLINE"),
     )
 
 
@@ -169,6 +173,23 @@ def _urls(name: str) -> str:
         if not _URL.fullmatch(url.strip()):
             rule = "http:// or https:// and a host, such as http://server:8400; several are separated by commas"
             raise InvalidInput("this is no address of a server or gateway", field=name, value=url, rule=rule)
+    return text
+
+
+def _online_url(name: str) -> str:
+    """Return the server of the online stores; children behind strict walls could not reach it."""
+    text = os.environ.get(name) or ""
+    rule = "redis://user:password@host:port/number, or rediss:// for TLS"
+    if text and not re.fullmatch(r"rediss?://[^\s#]+", text):
+        shown = re.sub(r"//.*@", "//", text)
+        raise InvalidInput("this is no address of an online store", field=name, value=shown, rule=rule)
+    if text and os.environ.get("LOOPWRIGHT_WALLS") == "strict":
+        raise InvalidInput(
+            "behind strict walls no code reaches a store over the network",
+            field="LOOPWRIGHT_WALLS",
+            value="strict",
+            next_step="leave LOOPWRIGHT_ONLINE out, or set LOOPWRIGHT_WALLS=on",
+        )
     return text
 
 

@@ -9,7 +9,7 @@ import pytest
 from loopwright.data import read
 from loopwright.features import BoundView
 from loopwright.features.join import compute_features
-from loopwright.features.online import online_url, open_online_store
+from loopwright.features.online import OnlineStores
 from loopwright.kernel.clock import HOUR_US
 from tests.features import conftest
 from tests.features.conftest import Small, Worker
@@ -50,7 +50,7 @@ class Served:
         asked = pl.DataFrame({"carrier": ["UA"] * len(at_us), "origin": ["JFK"] * len(at_us)})
         asked = asked.with_columns(pl.lit(None, MOMENT).alias("scheduled_at"))
         found = compute_features(self.small.plan, scans, asked, pl.Series(at_us).to_numpy(), self.small.run_requests)
-        store = open_online_store(online_url(self.worker.state_dir, "flights"))
+        store = OnlineStores(self.worker.state_dir).open("flights")
         for name, entity in VIEWS.items():
             served = store.lookup([self.views[name]], {entity: asked[entity].to_list()}, list(at_us))
             for column, values in served.columns.items():

@@ -10,7 +10,7 @@ import pytest
 from loopwright.data import read
 from loopwright.features import BoundView, DatasetPushSpec, jobs
 from loopwright.features.join import compute_features
-from loopwright.features.online import online_url, open_online_store
+from loopwright.features.online import OnlineStores
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import HOUR_US, parse_moment
@@ -51,7 +51,7 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     again = loaded("features.start_materialize", view="recent_carrier", reset=True)
     assert worker.run_job(again) == {"rows": 4, "entities": 2}
 
-    store = open_online_store(online_url(worker.state_dir, "flights"))
+    store = OnlineStores(worker.state_dir).open("flights")
     found = store.lookup([view], {"carrier": ["UA"]}, [10 * HOUR_US])
     assert found.columns["carrier_late_share_1d"].tolist() == [2 / 3]
     store.close()
@@ -83,7 +83,7 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     assert worker.run_job(job)["rows"] == 6
     assert worker.sealed
     bound = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
-    store = open_online_store(online_url(worker.state_dir, "flights"))
+    store = OnlineStores(worker.state_dir).open("flights")
     found = store.lookup([bound["recent_carrier"]], {"carrier": ["UA", "DL", "B6"]}, [10 * HOUR_US] * 3)
     store.close()
     assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
@@ -114,7 +114,7 @@ def test_a_fill_holds_few_rows_at_a_time_and_finds_what_all_of_them_say(
         held.clear()
         job = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan, reset=True)
         done = worker.run_job(job)
-        store = open_online_store(online_url(worker.state_dir, "flights"))
+        store = OnlineStores(worker.state_dir).open("flights")
         answers.append((done["rows"], {name: str(found) for name, found in store.lookup(*asked).columns.items()}))
         store.close()
     assert answers[0] == answers[1]
@@ -163,7 +163,7 @@ def test_rows_of_the_future_come_in_when_it_is_time(loaded: Call, worker: Any, s
     assert worker.run_job(again)["rows"] == 0
     plan = loaded("features.freeze_plan", service="late")
     view = worker.call("features.bound_views", {"plan_digest": plan}, "flights")[0]
-    store = open_online_store(online_url(worker.state_dir, "flights"))
+    store = OnlineStores(worker.state_dir).open("flights")
     found = store.lookup([view], {"origin": ["JFK"]}, [worker.wall.now_us() + HOUR_US])
     store.close()
     assert found.columns["sky"] == ["hail"]
@@ -204,7 +204,7 @@ def test_the_online_store_is_filled_with_what_came_and_what_was_corrected(
         asked = asked.with_columns(pl.col("scheduled_at").cast(pl.Datetime("us", "UTC")))
         at = [hour * HOUR_US for hour in (1, 3, 5, 8, 11, 12, 13, 20, 30)]
         found = compute_features(small.plan, scans, asked, pl.Series(at).to_numpy(), small.run_requests)
-        store = open_online_store(online_url(worker.state_dir, "flights"))
+        store = OnlineStores(worker.state_dir).open("flights")
         for name, entity in (("recent_carrier", "carrier"), ("landed_origin", "origin")):
             view = bound[name]
             served = store.lookup([view], {entity: asked[entity].to_list()}, at)
@@ -242,7 +242,7 @@ def test_a_replacement_takes_out_of_the_online_store_what_it_no_longer_holds(
         return dict(worker.run_job(job))
 
     def landed() -> list[float]:
-        store = open_online_store(online_url(worker.state_dir, "flights"))
+        store = OnlineStores(worker.state_dir).open("flights")
         found = store.lookup([view], {"carrier": ["UA", "B6"]}, [10 * HOUR_US] * 2)
         store.close()
         return [float(value) for value in found.columns["carrier_landed_1d"]]

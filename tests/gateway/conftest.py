@@ -157,8 +157,8 @@ class World:
         self.blobs: BlobStore = open_blob_store(str(state / "blobs"))
         self.gateways: list[GatewayProcess] = []
 
-    def gateway(self, **environment: str) -> GatewayProcess:
-        made = GatewayProcess(self.state, self.server.url, **environment)
+    def gateway(self, state: Path | None = None, /, **environment: str) -> GatewayProcess:
+        made = GatewayProcess(state or self.state, self.server.url, **environment)
         self.gateways.append(made)
         return made
 

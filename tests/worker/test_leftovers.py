@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from loopwright.features.online import online_url, stored_projects
+from loopwright.features.online import OnlineStores
 from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.store.types import Job
 from loopwright.worker.context import make_context
@@ -22,7 +22,7 @@ def test_stores_of_closed_and_deleted_projects_go(site: Site) -> None:
     call("projects.create", {"name": "closed"}, actor=LOCAL_ACTOR, project=SYSTEM)
     call("loop.close_project", {"reason": "done"}, actor=LOCAL_ACTOR, project="closed")
     for name in ("gone", "closed", "busy", "flights", "of-another-server"):
-        online_url(site.state, name)
+        OnlineStores(site.state).address(name)
     [job] = call("jobs.list", {}, actor=LOCAL_ACTOR, project="busy")
     assert isinstance(job, Job)
     tasks = Tasks()
@@ -30,7 +30,7 @@ def test_stores_of_closed_and_deleted_projects_go(site: Site) -> None:
     settings = msgspec.structs.replace(site.server.context.settings, url=site.server.url)
     context = make_context(settings, site.state / "worker", {})
     sweep_stores(context, tasks)
-    assert stored_projects(site.state) == {"busy", "flights", "of-another-server"}
+    assert OnlineStores(site.state).projects() == {"busy", "flights", "of-another-server"}
     sweep_stores(context, Tasks())
-    assert stored_projects(site.state) == {"flights", "of-another-server"}
+    assert OnlineStores(site.state).projects() == {"flights", "of-another-server"}
     context.children.close()

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from loopwright.config import Settings
+from loopwright.features import online
 from loopwright.kernel.clock import WallClock, parse_moment
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.server import check_port, disks_of, find_dying, find_running
@@ -50,6 +52,7 @@ def examine(settings: Settings) -> list[Finding]:
         _state_folder(settings.state_dir),
         _database(settings),
         _blobs(settings),
+        *([_online(settings)] if settings.online_url else []),
         _walls(settings),
         _clock(),
     ]
@@ -154,6 +157,19 @@ def _blobs(settings: Settings) -> Finding:
             "blob store", False, f"{settings.blobs_url}: {error}", "check LOOPWRIGHT_BLOBS and its credentials"
         )
     return Finding("blob store", True, f"{settings.blobs_url}, {1000 * (time.perf_counter() - started):.0f} ms a round")
+
+
+def _online(settings: Settings) -> Finding:
+    shown = re.sub(r"//.*@", "//", settings.online_url)
+    stores = online.OnlineStores(settings.state_dir, settings.online_url, is_walled=settings.walls != "off")
+    try:
+        started = time.perf_counter()
+        held = len(stores.projects())
+        took_ms = 1000 * (time.perf_counter() - started)
+        stores.try_out()
+    except LoopwrightError as error:
+        return Finding("online store", False, f"{shown}: {error.message}", error.next_step or "check LOOPWRIGHT_ONLINE")
+    return Finding("online store", True, f"{shown} holds {held} projects, {took_ms:.0f} ms a round")
 
 
 def _walls(settings: Settings) -> Finding:

@@ -12,7 +12,7 @@ from loopwright import data
 from loopwright.data import DatasetVersion, Fragment, read, reading
 from loopwright.features import materialize as fills
 from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
-from loopwright.features.online import SLACK_US, open_project_store
+from loopwright.features.online import SLACK_US, OnlineStores
 from loopwright.features.plans import used_columns
 from loopwright.features.rows import DatasetRows
 from loopwright.features.types import (
@@ -53,7 +53,7 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     if _is_filled_by_another(context, view):
         raise NotYet(_LOOK_AGAIN_S)
     version = context.call(data.get_version, dataset=view.view.dataset, version=args.dataset_version)
-    store = open_project_store(context.state_dir, context.project)
+    store = OnlineStores(context.state_dir, context.online_url).open(context.project)
     try:
         marks = _marks(version)
         done = store.filled(view.key)

@@ -102,17 +102,19 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     sealer = ChunkSealer(spool, blobs, control, writer, lambda: _new_writer(root, clock))
     journal = Journal(spool, sealer, is_durable=settings.durability == "power")
     online.part_projects(settings.state_dir)
+    enclosure = Enclosure.of(settings)
+    stores = online.OnlineStores(settings.state_dir, settings.online_url, is_walled=enclosure is not None)
     files, nursery, loader = ReleaseFiles(root, blobs), Nursery(root / "scratch"), Loader(root, clock)
-    place = Place(root, settings.state_dir, Enclosure.of(settings))
+    place = Place(root, stores, enclosure)
     launcher = Launcher(files, nursery, place, loader, bars, watchdog.page, journal, metrics)
     troubles, denials = Troubles(clock), Denials(clock)
-    forget = partial(let_go, root, settings.state_dir)
+    forget = partial(let_go, root, stores)
     keeper = ReleaseKeeper(
         root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, forget, denials.send
     )
-    stores = StoreWatch(root / "held-views.json", keeper.releases, settings.state_dir)
+    watch = StoreWatch(root / "held-views.json", keeper.releases, stores)
     troubles.watch(
-        lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), stores.signs, lambda: child_signs(keeper.served)
+        lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), watch.signs, lambda: child_signs(keeper.served)
     )
     keeper.recover()
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock, rate=settings.rate)

@@ -47,11 +47,11 @@ class StoreWatch:
     Args:
         path: Where it is remembered which views have held rows.
         releases: Returns what is live.
-        state_dir: The folder with the stores; one is opened only where a live plan reads it.
+        stores: The stores; one is opened only where a live plan reads it.
     """
 
-    def __init__(self, path: Path, releases: Callable[[], Iterable[Release]], state_dir: Path) -> None:
-        self._path, self._releases, self._state_dir = path, releases, state_dir
+    def __init__(self, path: Path, releases: Callable[[], Iterable[Release]], stores: online.OnlineStores) -> None:
+        self._path, self._releases, self._all = path, releases, stores
         self._stores: dict[str, online.OnlineStore] = {}
         self._held = set(read_document(path, list[str]) or ())
 
@@ -69,6 +69,7 @@ class StoreWatch:
         keys, empty = {view.key for _, view in read}, set[str]()
         for project in {release.project for release, _ in read}:
             try:
+                self._all.address_for_code(project)
                 empty |= self._store(project).empty({view.key for release, view in read if release.project == project})
             except LoopwrightError as error:
                 yield Sign("store", f"features cannot be looked up: {error}", project, is_in_the_way=True)
@@ -82,7 +83,7 @@ class StoreWatch:
 
     def _store(self, project: str) -> "online.OnlineStore":
         if project not in self._stores:
-            self._stores[project] = online.open_online_store(online.online_url(self._state_dir, project))
+            self._stores[project] = self._all.open(project)
         return self._stores[project]
 
     def _close_all_but(self, projects: set[str]) -> None:

@@ -272,7 +272,8 @@ def forget_project(context: JobContext, args: ForgetProject) -> dict[str, int]:
     while removed := context.call(projects.forget_rows):
         rows += removed
         context.progress(f"{rows:,} rows removed")
-    online.remove_stores(context.state_dir, [context.project])  # other state folders are swept by who works there
+    stores = online.OnlineStores(context.state_dir, context.online_url)
+    stores.remove([context.project])  # other state folders are swept by who works there
     return {"rows": rows}
 
 
@@ -287,7 +288,7 @@ def forget_deleted(context: JobContext, args: ForgetDeleted) -> None:
 def tidy_online(context: JobContext, args: TidyOnline) -> dict[str, int]:
     """Drop what nobody can ask for any more from the online store of this worker's state folder."""
     use = context.call(tidying.online_use)
-    store = online.open_project_store(context.state_dir, context.project)
+    store = online.OnlineStores(context.state_dir, context.online_url).open(context.project)
     try:
         read = {bound.key for bound in use.views}
         unread = sorted(store.upkeep.view_keys(context.project) - read)

@@ -182,6 +182,8 @@ class Supervisor:
         secrets = {"LOOPWRIGHT_SERVICE_TOKEN": self._credential(role)}
         if role == "server":
             secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
+        elif settings.online_url:
+            secrets["LOOPWRIGHT_ONLINE"] = settings.online_url
         pipe = write_secrets(**secrets)
         try:
             with log_file.open("ab") as log:

@@ -138,11 +138,13 @@ class OtherProject(ProjectCaller, Protocol):
 class JobContext(ProjectCaller, Protocol):
     """What a job may use, in its own project. It never opens the metadata database: it calls verbs over HTTP.
 
-    ``source_roots`` are the folders whose files datasets may read, ``closed`` what is closed inside them all the same.
+    ``source_roots`` are the folders whose files datasets may read, ``closed`` what is closed inside them all the same;
+    ``online_url`` is the server of the online stores, empty for files in ``state_dir``.
     """
 
     blobs: BlobStore
     state_dir: Path
+    online_url: str
     source_roots: Sequence[Path]
     closed: Sequence[Path]
     wall: Clock

@@ -32,6 +32,7 @@ class WorkerContext:
         caller: Reaches the server.
         blobs: The blob store that server and gateways use too.
         state_dir: Folder of local state.
+        online_url: Server of the online stores, empty for files in ``state_dir``.
         children: Pool of child processes.
         source_roots: Folders whose files datasets may read.
         closed: What is closed inside them all the same.
@@ -44,6 +45,7 @@ class WorkerContext:
         caller: ServerCaller,
         blobs: BlobStore,
         state_dir: Path,
+        online_url: str,
         children: ChildPool,
         source_roots: Sequence[Path],
         closed: Sequence[Path],
@@ -52,6 +54,7 @@ class WorkerContext:
     ) -> None:
         self.blobs: BlobStore = blobs
         self.state_dir: Path = state_dir
+        self.online_url: str = online_url
         self.source_roots: Sequence[Path] = source_roots
         self.closed: Sequence[Path] = closed
         self.wall: Clock = WallClock()
@@ -79,7 +82,7 @@ class WorkerContext:
         """Return the context of one job, whose calls end when it is to stop."""
         job = task.job
         caller = self.caller.for_job(JobClaim(job.project, job.job_id, job.attempt))
-        places = self.state_dir, self.children, self.source_roots, self.closed
+        places = self.state_dir, self.online_url, self.children, self.source_roots, self.closed
         return WorkerContext(caller, self.blobs, *places, task, task.job.project)
 
     @overload
@@ -144,4 +147,5 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
     caller = ServerCaller(url, worker_token(settings.service_token))
     children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))
     closed = closed_places(settings)
-    return WorkerContext(caller, blobs, settings.state_dir, children, settings.source_roots, closed)
+    places = settings.state_dir, settings.online_url, children, settings.source_roots, closed
+    return WorkerContext(caller, blobs, *places)

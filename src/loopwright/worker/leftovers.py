@@ -21,11 +21,12 @@ def sweep_stores(context: WorkerContext, tasks: Tasks) -> None:
     Raises:
         LoopwrightError: The server does not say which they are.
     """
-    idle = online.stored_projects(context.state_dir) - {task.job.project for task in tasks.active()}
+    stores = online.OnlineStores(context.state_dir, context.online_url)
+    idle = stores.projects() - {task.job.project for task in tasks.active()}
     if not idle:
         return
     listed = context.caller.try_once(projects.list_projects, SYSTEM, 0.0, with_closed=True)
-    online.remove_stores(context.state_dir, idle & {each.name for each in listed if each.closed_at is not None})
+    stores.remove(idle & {each.name for each in listed if each.closed_at is not None})
 
 
 def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -> None:

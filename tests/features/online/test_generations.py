@@ -1,15 +1,13 @@
 """A view is filled anew beside what answers: nobody misses a value, nothing that came meanwhile is lost."""
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from loopwright.features import BoundView, bind_views
-from loopwright.features.online import upkeep
-from loopwright.features.online.sqlite import SqliteOnlineStore
+from loopwright.features.online import OnlineStore
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import Unavailable
 
@@ -17,10 +15,8 @@ UNTIL_US = 99 * HOUR_US
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteOnlineStore]:
-    opened = SqliteOnlineStore(tmp_path / "online.sqlite")
-    yield opened
-    opened.close()
+def store(open_store: Callable[[], OnlineStore]) -> OnlineStore:
+    return open_store()
 
 
 @pytest.fixture
@@ -28,14 +24,12 @@ def view(small: Any) -> BoundView:
     return bind_views(small.plan, "p")[0]
 
 
-def temperature(store: SqliteOnlineStore, view: BoundView, *origins: str) -> list[Any]:
+def temperature(store: OnlineStore, view: BoundView, *origins: str) -> list[Any]:
     found = store.lookup([view], {"origin": list(origins)}, [3 * HOUR_US] * len(origins))
     return [None if value != value else value for value in found.columns["temp"].tolist()]
 
 
-def test_the_old_rows_answer_until_the_new_ones_are_all_in(
-    small: Any, store: SqliteOnlineStore, view: BoundView
-) -> None:
+def test_the_old_rows_answer_until_the_new_ones_are_all_in(small: Any, store: OnlineStore, view: BoundView) -> None:
     store.fill(view, small.weather([("JFK", 1, 20.0, "clear"), ("LGA", 1, 10.0, "clear")]), ["a"], UNTIL_US)
     generation = store.grow(view.key)
     store.fill(view, small.weather([("JFK", 1, 21.0, "clear")]), ["b"], UNTIL_US, generation)
@@ -53,9 +47,7 @@ def test_the_old_rows_answer_until_the_new_ones_are_all_in(
     assert temperature(store, view, "JFK") == [20.0]
 
 
-def test_what_is_pushed_or_filled_in_meanwhile_is_in_both(
-    small: Any, store: SqliteOnlineStore, view: BoundView
-) -> None:
+def test_what_is_pushed_or_filled_in_meanwhile_is_in_both(small: Any, store: OnlineStore, view: BoundView) -> None:
     store.fill(view, small.weather([("JFK", 1, 20.0, "clear")]), ["a"], UNTIL_US)
     generation = store.grow(view.key)
     assert store.push([view], small.weather([("LGA", 1, 5.0, "snow")])) == (1, 1)
@@ -69,7 +61,7 @@ def test_what_is_pushed_or_filled_in_meanwhile_is_in_both(
 
 
 def test_a_fill_in_whose_place_another_began_ends_and_changes_nothing(
-    small: Any, store: SqliteOnlineStore, view: BoundView
+    small: Any, store: OnlineStore, view: BoundView
 ) -> None:
     rows = small.weather([("JFK", 1, 20.0, "clear")])
     store.fill(view, rows, ["a"], UNTIL_US)
@@ -88,26 +80,10 @@ def test_a_fill_in_whose_place_another_began_ends_and_changes_nothing(
         store.switch(second)
 
 
-def test_what_a_killed_process_left_is_dropped_later(
-    small: Any, store: SqliteOnlineStore, view: BoundView, monkeypatch: pytest.MonkeyPatch
+def test_readers_and_pushes_beside_refills_miss_nothing(
+    small: Any, open_store: Callable[[], OnlineStore], view: BoundView
 ) -> None:
-    monkeypatch.setattr(upkeep, "_ENTITIES_AT_ONCE", 1)
-    store.fill(view, small.weather([("JFK", 1, 20.0, "clear"), ("LGA", 1, 10.0, "clear")]), ["a"], UNTIL_US)
-    generation = store.grow(view.key)
-    store.fill(view, small.weather([("JFK", 1, 21.0, "clear")]), ["b"], UNTIL_US, generation)
-    assert store.upkeep.forget_left_over() == 0, "neither what answers nor what is filled is left over"
-    with monkeypatch.context() as killed:
-        killed.setattr(store.upkeep, "forget_left_over", lambda view_keys: 0)
-        store.switch(generation)
-    assert temperature(store, view, "JFK", "LGA") == [21.0, None]
-    assert store.upkeep.forget_left_over() == 2
-    assert store.upkeep.forget_left_over() == 0
-    assert temperature(store, view, "JFK", "LGA") == [21.0, None]
-
-
-def test_readers_and_pushes_beside_refills_miss_nothing(small: Any, tmp_path: Path, view: BoundView) -> None:
-    path = tmp_path / "online.sqlite"
-    filler, pusher, reader = (SqliteOnlineStore(path) for _ in range(3))
+    filler, pusher, reader = (open_store() for _ in range(3))
     names = [f"A{number}" for number in range(40)]
     rows = small.weather([(name, 1, 20.0, "clear") for name in names])
     filler.fill(view, rows, ["a"], UNTIL_US)
@@ -139,5 +115,3 @@ def test_readers_and_pushes_beside_refills_miss_nothing(small: Any, tmp_path: Pa
     assert missed == []
     assert set(temperature(reader, view, *pushed)) == {7.0}
     assert filler.upkeep.forget_left_over() == 0
-    for each in (filler, pusher, reader):
-        each.close()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from loopwright.features.online import online_url, part_projects
-from loopwright.features.online.places import SCHEMA
+from loopwright.features.online import part_projects
+from loopwright.features.online.places import SCHEMA, online_url
 
 
 @pytest.fixture

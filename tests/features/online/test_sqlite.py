@@ -27,7 +27,7 @@ from loopwright.features import (
     bind_views,
 )
 from loopwright.features.join import compute_features
-from loopwright.features.online import open_online_store, sqlite
+from loopwright.features.online import arrivals, open_online_store, sqlite
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.plans import plan_columns
 from loopwright.features.served import serve_features
@@ -359,21 +359,21 @@ def test_several_writers_lose_nothing(small: Any, tmp_path: Path) -> None:
 def test_pushes_get_their_turn_while_a_view_is_filled(
     small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "_ENTITIES_AT_ONCE", 2)
-    origin, merge = bind_views(small.plan, "p")[0], sqlite.merge
+    monkeypatch.setattr(sqlite, "ENTITIES_AT_ONCE", 2)
+    origin, merge = bind_views(small.plan, "p")[0], arrivals.merge
     names = ["BOS", "EWR", "JFK", "LGA", "ORD"]
     old, new = (small.weather([(name, hour, float(hour), "clear") for name in names]) for hour in (1, 2))
     other, pushes = SqliteOnlineStore(store.path), []
 
-    def push_meanwhile(arrivals: Any, bodies: Any, most_rows: int) -> Any:
-        merged = merge(arrivals, bodies, most_rows)
+    def push_meanwhile(arrived: Any, bodies: Any, most_rows: int) -> Any:
+        merged = merge(arrived, bodies, most_rows)
         if not pushes:
             pushes.append(threading.Thread(target=other.push, args=([origin], new)))
             pushes[0].start()
             pushes[0].join()
         return merged
 
-    monkeypatch.setattr(sqlite, "merge", push_meanwhile)
+    monkeypatch.setattr(arrivals, "merge", push_meanwhile)
     assert store.fill(origin, old, ["a" * 64], 9 * HOUR_US) == (5, 5)
     other.close()
     assert store.filled(origin.key) == {"a" * 64}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loopwright.features import BoundView, bind_views
-from loopwright.features.online import upkeep
+from loopwright.features.online import SLACK_US, upkeep
 from loopwright.features.online.places import SCHEMA
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
@@ -35,7 +35,7 @@ def test_entities_whose_values_are_long_over_go_and_answer_as_missing(small: Any
     hour = 40 * 24
     store.push([origin], small.weather([("JFK", 1, 20.0, "clear"), ("LGA", hour, 5.0, "snow")]))
     store.push([recent], small.flights([("F1", 1, 2, "UA", "JFK", 0.0)]))
-    early = 1 * HOUR_US + origin.view.ttl_us + store.slack_us + LATE_REQUESTS_US
+    early = 1 * HOUR_US + origin.view.ttl_us + SLACK_US + LATE_REQUESTS_US
     assert store.upkeep.forget_expired(origin, early) == (0, 0)
     before = {entity: len(body) for key, entity, body in state(store) if key == origin.key}
     assert store.upkeep.forget_expired(origin, early + 1) == (1, before["JFK"])
@@ -59,6 +59,11 @@ def test_views_are_listed_by_project_and_dropped_bit_by_bit(
     assert store.upkeep.forget(mine.key) == 5
     assert store.upkeep.view_keys("p") == set()
     assert store.empty([mine.key, theirs.key]) == {mine.key}
+
+
+def temperature(store: SqliteOnlineStore, view: BoundView, *origins: str) -> list[Any]:
+    found = store.lookup([view], {"origin": list(origins)}, [3 * HOUR_US] * len(origins))
+    return [None if value != value else value for value in found.columns["temp"].tolist()]
 
 
 def filled(store: SqliteOnlineStore, small: Any, view: BoundView) -> None:
@@ -117,3 +122,21 @@ def test_a_large_file_of_before_is_not_rewritten_while_pushes_wait(
     assert store.upkeep.shrink() == 0
     assert store.upkeep.view_keys("p.q") == {other.key}
     store.close()
+
+
+def test_what_a_killed_process_left_is_dropped_later(
+    small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = bind_views(small.plan, "p")[0]
+    monkeypatch.setattr(upkeep, "_ENTITIES_AT_ONCE", 1)
+    store.fill(view, small.weather([("JFK", 1, 20.0, "clear"), ("LGA", 1, 10.0, "clear")]), ["a"], 99 * HOUR_US)
+    generation = store.grow(view.key)
+    store.fill(view, small.weather([("JFK", 1, 21.0, "clear")]), ["b"], 99 * HOUR_US, generation)
+    assert store.upkeep.forget_left_over() == 0, "neither what answers nor what is filled is left over"
+    with monkeypatch.context() as killed:
+        killed.setattr(store.upkeep, "forget_left_over", lambda view_keys: 0)
+        store.switch(generation)
+    assert temperature(store, view, "JFK", "LGA") == [21.0, None]
+    assert store.upkeep.forget_left_over() == 2
+    assert store.upkeep.forget_left_over() == 0
+    assert temperature(store, view, "JFK", "LGA") == [21.0, None]

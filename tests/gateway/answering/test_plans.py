@@ -1,5 +1,6 @@
 """Requests whose features are looked up: pushes are seen at once, the user's function runs, reasons are told."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from loopwright.data import DatasetSpec, KnownAt, SourceSpec
 from loopwright.features import Aggregate, AggregateViewSpec, ColumnViewSpec, LabelSpec, RequestSpec, ServiceSpec
+from loopwright.features.online import OnlineStores
 from loopwright.kernel.clock import HOUR_US, parse_moment
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import digest_bytes
@@ -46,7 +48,7 @@ INPUTS = [
 
 
 @pytest.fixture
-def gateway(world: World) -> GatewayProcess:
+def planned(world: World) -> World:
     """A replayed project with a plan: an on-request function, a column view and an aggregate view."""
     world.project("past", "replay")
     digest = world.code(flights=CODE)
@@ -76,10 +78,18 @@ def gateway(world: World) -> GatewayProcess:
     version = world.register(ConstantModel(0.3), INPUTS, **options)
     world.declare(project="past")
     world.release(version, project="past")
-    made = world.gateway()
-    made.start()
-    made.wait_for(lambda health: bool(health["releases"]))
-    return made
+    return world
+
+
+@pytest.fixture
+def gateway(planned: World) -> GatewayProcess:
+    return started(planned.gateway())
+
+
+def started(gateway: GatewayProcess) -> GatewayProcess:
+    gateway.start()
+    gateway.wait_for(lambda health: bool(health["releases"]))
+    return gateway
 
 
 def flight(**fields: Any) -> dict[str, Any]:
@@ -122,6 +132,29 @@ def test_pushes_become_features_of_the_next_request(world: World, gateway: Gatew
     assert kept["flight_id"].to_list() == ["a", "b", "c"]
     assert str(kept["landed_at"].dtype) == "Datetime(time_unit='us', time_zone='UTC')"
     assert kept["event_at"][0] == NOON - 2 * HOUR_US
+
+
+def test_gateways_of_two_machines_share_what_is_pushed_through_a_redis(
+    planned: World, empty_redis: str, tmp_path: Path
+) -> None:
+    gateways = []
+    for name in ("one", "two"):
+        state = tmp_path / name
+        state.mkdir()
+        blobs = {"LOOPWRIGHT_BLOBS": str(planned.state / "blobs"), "LOOPWRIGHT_ONLINE": empty_redis}
+        gateways.append(started(planned.gateway(state, **blobs)))
+    first, second = gateways
+    pushed = [landed("a", 30.0), landed("b", 0.0)]
+    assert first.post("/v1/past/datasets/flights/push", {"rows": pushed}).json() == {"accepted": 2}
+    observed = [{"origin": "JFK", "observed_at": "2013-03-01T11:00:00Z", "temp": 4.5}]
+    assert second.post("/v1/past/datasets/weather/push", {"rows": observed}).json() == {"accepted": 1}
+    for gateway in gateways:
+        (answer,) = gateway.post(PREDICT, {"rows": [flight()]}).json()["predictions"]
+        assert "missing" not in answer
+    assert OnlineStores(planned.state, empty_redis).projects() == {"past"}
+    for gateway in gateways:
+        assert "sesame" not in gateway.log
+        assert not (gateway.state / "online").exists()
 
 
 def test_what_is_personal_is_in_no_log(world: World, gateway: GatewayProcess) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from loopwright.config import load_settings
+from loopwright.features.online import OnlineStores
 from loopwright.gateway.children.surroundings import Place
 from loopwright.pipelines import Enclosure
 from loopwright.wire.walls import landlock_version
@@ -126,11 +127,11 @@ def test_without_walls_it_does_and_the_gateway_says_so(world: World) -> None:
 
 def test_what_surrounds_a_child_is_its_projects_alone(tmp_path: Path) -> None:
     root = tmp_path / "gateway-0"
-    place = Place(root, tmp_path, Enclosure.of(load_settings(tmp_path)))
+    place = Place(root, OnlineStores(tmp_path), Enclosure.of(load_settings(tmp_path)))
     around = place.around("flights", ["m1"])
     assert around.walls is not None
     inside = {Path(one).relative_to(tmp_path).as_posix() for one in around.walls["reads"] if str(tmp_path) in one}
     assert inside == {"gateway-0/code/flights", "gateway-0/models/m1", "gateway-0/scratch/flights", "online/flights"}
     assert str(tmp_path) in around.walls["hidden"]
     assert Path(around.online_url).parent == tmp_path / "online" / "flights"
-    assert Place(root, tmp_path, None).around("flights").walls is None
+    assert Place(root, OnlineStores(tmp_path), None).around("flights").walls is None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from loopwright.features.online import online_url
+from loopwright.features.online import OnlineStores
 from loopwright.gateway.releases.leftovers import let_go_of_spools
 from loopwright.registry.flavours.constant import ConstantModel
 from tests.gateway.answering.test_host import FUNCTION
@@ -26,7 +26,7 @@ def test_a_project_that_was_deleted_meanwhile_serves_no_more_and_leaves_the_disk
     root = world.state / "gateway-0"
     places = [root / name / "eta" for name in ("releases", "code", "scratch")] + [world.state / "online" / "eta"]
     assert all(place.is_dir() for place in [*places, root / "spool" / "eta"])
-    online_url(world.state, "flights")
+    OnlineStores(world.state).address("flights")
     gateway.kill()
     world.server.call("loop.delete_project", "eta", name="eta", reason="done with it")
     while world.server.call("projects.forget_rows", "eta"):

@@ -54,10 +54,10 @@ def test_a_deleted_project_leaves_its_events_and_no_rows_and_others_keep_theirs(
     assert rows["model_versions"] == 1
     serving("loop.delete_project", name="flights", reason="done with it")
     for project in ("flights", "other"):
-        online.open_project_store(tmp_path, project).close()
+        online.OnlineStores(tmp_path).open(project).close()
     worker = InProcessWorker(dispatcher, serving.blobs, tmp_path, serving.wall)
     worker.run()
-    assert online.stored_projects(tmp_path) == {"other"}
+    assert online.OnlineStores(tmp_path).projects() == {"other"}
     [job] = serving("jobs.list", kind="loop.forget_project")
     assert job.state == "done"
     assert job.result["rows"] >= sum(rows.values()) - rows.get("timers", 0)

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from loopwright.features import ColumnViewSpec
-from loopwright.features.online import OnlineStore, open_project_store
+from loopwright.features.online import OnlineStore, OnlineStores
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.loop.housekeeping import tidying
 from tests.loop.conftest import PROJECT, Importer, Loop
@@ -17,7 +17,7 @@ LATEST = ColumnViewSpec("latest", "flights", "carrier", ["is_late"], ttl_us=HOUR
 
 @pytest.fixture
 def store(importer: Importer) -> Iterator[OnlineStore]:
-    opened = open_project_store(Path(importer.state_dir), "flights")
+    opened = OnlineStores(Path(importer.state_dir)).open("flights")
     yield opened
     opened.close()
 

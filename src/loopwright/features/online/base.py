@@ -20,7 +20,12 @@ Bodies = Mapping[str, bytes]
 Entities = Mapping[str, Sequence[str | None]]
 """Join key column of a view -> entities as text, None where there is none."""
 
-add_built_in("online_stores", {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore"})
+_REDIS = "loopwright.features.online.redis:RedisOnlineStore"
+add_built_in(
+    "online_stores",
+    {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore", "redis": _REDIS, "rediss": _REDIS},
+)
+add_built_in("online_servers", dict.fromkeys(("redis", "rediss"), "loopwright.features.online.redis:RedisServer"))
 
 
 class Lookup(NamedTuple):
@@ -198,6 +203,22 @@ class OnlineStore(Protocol):
 
     def close(self) -> None:
         """Let go of the store."""
+        ...
+
+
+class StoreServer(Protocol):
+    """What holds the stores of several projects, by an address of its own."""
+
+    def restricted_url(self, url: str, project: str) -> str:
+        """Return the address by which code of a project opens its store, and can open nothing else there."""
+        ...
+
+    def projects(self, url: str) -> set[str]:
+        """Return the projects of which it holds stores."""
+        ...
+
+    def remove(self, url: str, project: str) -> None:
+        """Remove what it holds of a project."""
         ...
 
 

@@ -21,6 +21,11 @@ UPDATE generations SET held_as = grows_as, grows_as = NULL WHERE view_key = ? AN
 _NEXT_KEY = "SELECT min(view_key) FROM online WHERE view_key > ?"
 
 
+def next_of(view_key: str) -> str:
+    """Return a key for the next generation of a view, that no other has."""
+    return f"{view_key}{_MARK}{secrets.token_hex(4)}"
+
+
 def view_of(generation: str) -> str:
     """Return the key of the view that a generation is of."""
     return generation.partition(_MARK)[0]
@@ -43,13 +48,13 @@ def taking(connection: sqlite3.Connection, key: str) -> list[str]:
     if key == view_key:
         return generations
     if key not in generations[1:]:
-        raise _overtaken(key)
+        raise overtaken(key)
     return [key]
 
 
 def grow(connection: sqlite3.Connection, view_key: str) -> str:
     """Begin the next generation of a view, in place of one that was begun and not finished; return it."""
-    generation = f"{view_key}{_MARK}{secrets.token_hex(4)}"
+    generation = next_of(view_key)
     connection.execute(_GROW, {"key": view_key, "next": generation})
     return generation
 
@@ -61,7 +66,7 @@ def switch(connection: sqlite3.Connection, generation: str) -> None:
         Unavailable: It is no longer the next one.
     """
     if connection.execute(_SWITCH, (view_of(generation), generation)).rowcount == 0:
-        raise _overtaken(generation)
+        raise overtaken(generation)
 
 
 def forget(connection: sqlite3.Connection, view_key: str) -> None:
@@ -81,5 +86,6 @@ def left_over(connection: sqlite3.Connection, view_keys: Sequence[str] | None = 
     return found
 
 
-def _overtaken(generation: str) -> Unavailable:
+def overtaken(generation: str) -> Unavailable:
+    """Return the error of a fill in whose place another was begun."""
     return Unavailable("another fill of this view from its beginning began meanwhile", value=view_of(generation))

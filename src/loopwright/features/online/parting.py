@@ -5,7 +5,6 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from loopwright.features.online.base import OnlineStore, open_online_store
 from loopwright.features.online.places import FILE, RETURNS_ROOM, SCHEMA, online_url
 from loopwright.kernel.errors import Unavailable
 from loopwright.wire.folders import hold_folder
@@ -38,16 +37,6 @@ def part_projects(state_dir: Path) -> list[str]:
         for leftover in (old, *(old.with_name(f"{FILE}-{end}") for end in ("wal", "shm"))):
             leftover.unlink(missing_ok=True)
         return projects
-
-
-def open_project_store(state_dir: Path, project: str) -> OnlineStore:
-    """Open the store of a project in a state folder; one of an older version is parted first.
-
-    Raises:
-        Unavailable: The store does not answer, or another process is parting the old one.
-    """
-    part_projects(state_dir)
-    return open_online_store(online_url(state_dir, project))
 
 
 def _part(old: Path, state_dir: Path) -> list[str]:

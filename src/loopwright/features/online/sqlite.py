@@ -9,23 +9,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from loopwright.data import known
 from loopwright.features.online import generations
+from loopwright.features.online.arrivals import (
+    ENTITIES_AT_ONCE,
+    MOST_ROWS,
+    Merging,
+    count_entities,
+    into_generations,
+)
 from loopwright.features.online.base import SLACK_US, Entities, Lookup, Part, Pushed
 from loopwright.features.online.file import StoreFile
-from loopwright.features.online.latest import LatestArrival
-from loopwright.features.online.state import Arrival, in_parts, look_up, merge
+from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import SqliteUpkeep
-from loopwright.features.online.windows import WindowArrival
-from loopwright.features.plans import used_columns
-from loopwright.features.pointintime import NEVER
-from loopwright.features.rows import DatasetRows, aggregate_rows, latest_rows
-from loopwright.features.types import AggregateViewSpec, BoundView, ColumnViewSpec
-from loopwright.kernel.clock import DAY_US, format_moment
-from loopwright.kernel.errors import InvalidInput
+from loopwright.features.types import BoundView
 
-MOST_ROWS = 2048
-"""How many newest rows of an entity a column view answers from at most, where rows are denser than the slack."""
 _READ = """
 SELECT wanted.key, entity, body FROM json_each(?) AS wanted
 LEFT JOIN generations ON generations.view_key = wanted.key
@@ -42,7 +39,6 @@ WHERE EXISTS (SELECT 1 FROM online WHERE view_key = held) OR EXISTS (SELECT 1 FR
 _FILLED = """
 SELECT fragment FROM fills WHERE view_key = ifnull((SELECT held_as FROM generations WHERE view_key = ?1), ?1)
 """
-_ENTITIES_AT_ONCE = 2_000
 _WRITE = "INSERT INTO online VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body"
 
 
@@ -56,8 +52,7 @@ class SqliteOnlineStore:
     """
 
     def __init__(self, url: str | Path, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
-        self.slack_us = slack_us
-        self.most_rows = most_rows
+        self._merging = Merging(slack_us, most_rows)
         self.path = Path(str(url).removeprefix("sqlite:///"))
         self._file = StoreFile(self.path)
         self.upkeep = SqliteUpkeep(self._file, slack_us)
@@ -70,18 +65,11 @@ class SqliteOnlineStore:
         self, parts: Sequence[Part], now_us: int | None = None, before_commit: Callable[[], None] = lambda: None
     ) -> Pushed:
         """Merge several frames of one dataset, all or none; ``before_commit`` may still refuse."""
-        arrivals: dict[str, Arrival] = {}
-        for views, frame in parts:
-            if not views or frame.is_empty():
-                continue
-            rows = DatasetRows(views[0].dataset, frame)
-            if now_us is not None:
-                _refuse_future(rows, now_us)
-            arrivals |= {view.key: self._arrival(view, rows) for view in views}
+        arrivals = self._merging.arrived(parts, now_us)
         changed = 0
         if arrivals:
             with self._file.writing() as connection:
-                changed = self._merge(connection, list(arrivals.values()))
+                changed = self._merge(connection, arrivals)
                 before_commit()
         else:
             before_commit()
@@ -99,19 +87,15 @@ class SqliteOnlineStore:
 
         Some entities at a time, so that pushes get their turn; broken off, the next fill merges the same rows again.
         """
-        rows = DatasetRows(view.dataset, frame)
-        is_early = rows.event_at <= until_us
-        if not is_early.all():
-            rows = DatasetRows(view.dataset, frame.filter(pl.Series(is_early)))
-        arrival = self._arrival(view, rows)
+        arrival, height = self._merging.filled_in(view, frame, until_us)
         if generation is not None:
             arrival = arrival._replace(view_key=generation)
-        changed = sum(self._merge_meanwhile(part) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
+        changed = sum(self._merge_meanwhile(part) for part in in_parts(arrival, ENTITIES_AT_ONCE))
         with self._file.writing() as connection:
             into = generations.taking(connection, arrival.view_key)
             marks = [(each, fragment) for fragment in fragments for each in into]
             connection.executemany("INSERT OR IGNORE INTO fills VALUES (?, ?)", marks)
-        return Pushed(rows.frame.height, changed)
+        return Pushed(height, changed)
 
     def grow(self, view_key: str) -> str:
         """Begin to fill a view anew beside what answers meanwhile; what is pushed goes into both."""
@@ -154,40 +138,24 @@ class SqliteOnlineStore:
         """Let go of the file."""
         self._file.close()
 
-    def _arrival(self, view: BoundView, rows: DatasetRows) -> Arrival:
-        if isinstance(view.view, ColumnViewSpec):
-            return LatestArrival(view.key, latest_rows(view.view, rows), self.slack_us)
-        return WindowArrival(view.key, aggregate_rows(view.view, rows), _window_us(view, view.view) + self.slack_us)
-
     def _merge_meanwhile(self, arrival: Arrival) -> int:
         """Merge what arrived while others may write; what they change meanwhile is merged again."""
         with self._file.reading() as connection:
-            into = _into_generations(connection, [arrival])
+            into = _into(connection, [arrival])
             before = self._stored(connection, into)
-        changed = self._changes(into, before)
+        changed = self._merging.changes(into, before)
         with self._file.writing() as connection:
             # Another generation has another key, so that its rows are not the same either.
-            if self._stored(connection, _into_generations(connection, [arrival])) != before:
+            if self._stored(connection, _into(connection, [arrival])) != before:
                 return self._merge(connection, [arrival])
             connection.executemany(_WRITE, changed)
-        return _count_entities(changed)
+        return count_entities(changed)
 
     def _merge(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> int:
-        into = _into_generations(connection, arrivals)
-        changed = self._changes(into, self._stored(connection, into))
+        into = _into(connection, arrivals)
+        changed = self._merging.changes(into, self._stored(connection, into))
         connection.executemany(_WRITE, changed)
-        return _count_entities(changed)
-
-    def _changes(
-        self, arrivals: Sequence[Arrival], before: Mapping[str, Mapping[str, bytes]]
-    ) -> list[tuple[str, str, bytes]]:
-        """Return what changes by what arrived: view key, entity and new body."""
-        return [
-            (view_key, entity, body)
-            for view_key, bodies in merge(arrivals, before, self.most_rows).items()
-            for entity, body in bodies.items()
-            if before[view_key].get(entity) != body
-        ]
+        return count_entities(changed)
 
     def _stored(self, connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> dict[str, dict[str, bytes]]:
         return self._read(connection, {arrival.view_key: arrival.rows.entity.to_list() for arrival in arrivals})
@@ -204,34 +172,5 @@ class SqliteOnlineStore:
         return bodies
 
 
-def _into_generations(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Return what arrived, by the keys under which it is kept."""
-    return [
-        arrival._replace(view_key=key)
-        for arrival in arrivals
-        for key in generations.taking(connection, arrival.view_key)
-    ]
-
-
-def _count_entities(changed: Sequence[tuple[str, str, bytes]]) -> int:
-    return len({(generations.view_of(key), entity) for key, entity, _ in changed})
-
-
-def _window_us(view: BoundView, spec: AggregateViewSpec) -> int:
-    """Return how long a row of an aggregate view may count after it arrived, at most."""
-    longest = max(spec.windows_us)
-    if spec.counts == "event":
-        return longest
-    return longest + max(known.known_moment(view.dataset, column).after_us for column in used_columns(spec))
-
-
-def _refuse_future(rows: DatasetRows, now_us: int) -> None:
-    is_future = (rows.event_at > now_us + DAY_US) & (rows.event_at != NEVER)
-    if is_future.any():
-        first = int(np.argmax(is_future))
-        raise InvalidInput(
-            "this row lies in the future",
-            field=f"rows[{first}].{rows.dataset.time}",
-            value=format_moment(int(rows.event_at[first])),
-            rule=f"at most a day after {format_moment(now_us)}",
-        )
+def _into(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    return into_generations(arrivals, lambda key: generations.taking(connection, key))

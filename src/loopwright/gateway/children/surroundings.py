@@ -29,10 +29,10 @@ class Surroundings(msgspec.Struct, array_like=True):
 
 
 class Place(NamedTuple):
-    """Where a gateway and its children find things: its folder, the state folder, and how children are shut in."""
+    """Where a gateway and its children find things: its folder, the online stores, and how children are shut in."""
 
     root: Path
-    state_dir: Path
+    stores: online.OnlineStores
     enclosure: Enclosure | None
 
     def around(self, project: str, models: Iterable[str] = ()) -> Surroundings:
@@ -43,11 +43,10 @@ class Place(NamedTuple):
         code, scratch = code_folder(self.root, project), self.root / "scratch" / project
         for folder in (code, scratch):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = online.online_folder(self.state_dir, project)
         reads = [code, *(self.root / "models" / key for key in models)]
-        walls = None if self.enclosure is None else self.enclosure.walls(reads, [scratch, store])
-        url = online.online_url(self.state_dir, project)
-        return Surroundings(project, str(self.root), url, str(scratch), walls)
+        writes = [scratch, *self.stores.folders(project)]
+        walls = None if self.enclosure is None else self.enclosure.walls(reads, writes)
+        return Surroundings(project, str(self.root), self.stores.address_for_code(project), str(scratch), walls)
 
 
 def settle_in(around: Surroundings) -> None:

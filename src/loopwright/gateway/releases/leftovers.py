@@ -15,17 +15,17 @@ from loopwright.store.garbage.folders import remove_projects
 _FOLDERS = ("releases", "code", "scratch")
 
 
-def let_go(root: Path, state_dir: Path, deleted: Collection[str], closed: Collection[str]) -> None:
+def let_go(root: Path, stores: online.OnlineStores, deleted: Collection[str], closed: Collection[str]) -> None:
     """Remove the folders of ended projects of which nothing is served here; nobody asks for features of a closed one.
 
     Args:
         root: The gateway's folder.
-        state_dir: The folder with the online stores.
+        stores: The online stores.
         deleted: Names of deleted projects.
         closed: Names of closed projects, deleted or not.
     """
     remove_projects([root / name for name in _FOLDERS], deleted)
-    online.remove_stores(state_dir, closed)
+    stores.remove(closed)
 
 
 def let_go_of_spools(root: Path) -> None:

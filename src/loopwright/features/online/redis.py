@@ -1,0 +1,379 @@
+"""The online store in a Redis, or what speaks its protocol, for gateways and workers on several machines.
+
+Each look-up is one round trip, to a script that reads the generation that answers and its bodies at one moment. Who
+writes reads, merges here, and has a script put down the result if nobody changed these bodies meanwhile; else it
+merges again. All keys of a project bear its name in braces: a cluster keeps them together, and a user of Redis may be
+given them alone.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import msgspec
+import numpy as np
+
+from loopwright.features.online import generations
+from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
+from loopwright.features.online.base import SLACK_US, Entities, Forgotten, Lookup, Part, Pushed
+from loopwright.features.online.latest import newest_event_at
+from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
+from loopwright.features.online.state import Arrival, in_parts, look_up
+from loopwright.features.online.upkeep import LATE_REQUESTS_US
+from loopwright.features.types import BoundView, ColumnViewSpec
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StorageFull, Unavailable
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+TRIES = 50
+"""How often what others changed meanwhile is merged again, before a caller is told to come again."""
+_ENTITIES_AT_ONCE = 200
+"""What one script changes: a Redis does nothing else meanwhile."""
+_ANSWER_S, _CONNECT_S = 10.0, 3.0
+
+
+class RedisOnlineStore:
+    """Recent rows of each (view, entity) of one project in a Redis.
+
+    Args:
+        url: ``redis://user:password@host:port/number#project``, or ``rediss`` for TLS.
+        slack_us: How far moments may lie behind an entity's newest row.
+        most_rows: How many newest rows of an entity a column view answers from at most.
+
+    Raises:
+        InvalidInput: The address names no project, or the library is missing.
+    """
+
+    def __init__(self, url: str, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
+        address, _, project = url.partition("#")
+        if not project:
+            raise InvalidInput("this address names no project", field="url", value=_shown(url), rule="…#project")
+        self._at = _Project(address, project)
+        self._merging = Merging(slack_us, most_rows)
+        self.upkeep = RedisUpkeep(self._at, slack_us)
+
+    def push(self, views: Sequence[BoundView], frame: "pl.DataFrame", now_us: int | None = None) -> Pushed:
+        """Merge rows of one dataset, after its transform, into every view of it."""
+        return self.push_together([Part(views, frame)], now_us)
+
+    def push_together(
+        self, parts: Sequence[Part], now_us: int | None = None, before_commit: Callable[[], None] = lambda: None
+    ) -> Pushed:
+        """Merge several frames of one dataset, all or none; ``before_commit`` may still refuse.
+
+        Where Redis goes away right after that, the caller hears of it although whatever that did stays: the same rows
+        sent again, or the next fill, bring the store to where it would be.
+        """
+        arrivals = self._merging.arrived(parts, now_us)
+        changed = self._merge(arrivals, [], before_commit)
+        return Pushed(max((part.frame.height for part in parts), default=0), changed)
+
+    def fill(
+        self,
+        view: BoundView,
+        frame: "pl.DataFrame",
+        fragments: Iterable[str],
+        until_us: int,
+        generation: str | None = None,
+    ) -> Pushed:
+        """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments.
+
+        Some entities at a time, so that pushes get their turn; broken off, the next fill merges the same rows again.
+        """
+        arrival, height = self._merging.filled_in(view, frame, until_us)
+        if generation is not None:
+            arrival = arrival._replace(view_key=generation)
+        changed = sum(self._merge([part], []) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
+        self._merge([arrival.of_rows(np.empty(0, np.int64))], list(fragments))
+        return Pushed(height, changed)
+
+    def grow(self, view_key: str) -> str:
+        """Begin to fill a view anew beside what answers meanwhile; what is pushed goes into both."""
+        generation = generations.next_of(view_key)
+        self._at.run("grow", generation)
+        return generation
+
+    def switch(self, generation: str) -> int:
+        """Let what was filled beside answer from now on, and drop what did, at once."""
+        return int(self._at.run("switch", generation))
+
+    def filled(self, view_key: str) -> set[str]:
+        """Return the digests of the fragments that a view was filled from."""
+        return {mark.decode() for mark in self._at.run("filled", view_key)}
+
+    def empty(self, view_keys: Iterable[str]) -> set[str]:
+        """Return those views that hold no rows and were never filled."""
+        asked = set(view_keys)
+        return asked - {key.decode() for key in self._at.run("holding", msgspec.msgpack.encode(sorted(asked)))}
+
+    def lookup(
+        self,
+        views: Sequence[BoundView],
+        entities: Entities,
+        at_us: "Sequence[int] | NDArray[np.int64]",
+        own: "NDArray[np.int64] | None" = None,
+    ) -> Lookup:
+        """Return the views' features at n moments, by the same rule that builds training sets."""
+        wanted = [
+            (view.key, [name for name in dict.fromkeys(entities[view.view.entity]) if name is not None])
+            for view in views
+        ]
+        found = self._at.run("look_up", msgspec.msgpack.encode(wanted))
+        bodies = {key: _there(names, read) for (key, names), read in zip(wanted, found, strict=True)}
+        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own)
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._at.close()
+
+    def _merge(
+        self, arrivals: Sequence[Arrival], marks: Sequence[str], before_commit: Callable[[], None] = lambda: None
+    ) -> int:
+        """Merge what arrived; what others change meanwhile is merged again. Say how many entities changed."""
+        is_first = True
+        for _ in range(TRIES):
+            read = self._read(arrivals)
+            changes = self._merging.changes(into_generations(arrivals, read.taking.__getitem__), read.bodies)
+            if is_first:
+                before_commit()
+                is_first = False
+            marked = [(key, mark) for keys in read.taking.values() for key in keys for mark in marks]
+            if self._write(read, changes, marked):
+                return count_entities(changes)
+        raise Unavailable("others change the same features all the time", next_step="send these rows again")
+
+    def _read(self, arrivals: Sequence[Arrival]) -> "_Read":
+        asked = [(each.view_key, each.rows.entity.unique().drop_nulls().to_list()) for each in arrivals]
+        found = self._at.run("read", msgspec.msgpack.encode(asked)) if asked else []
+        read = _Read({}, {}, {})
+        for (key, names), (entry, into, *bodies) in zip(asked, found, strict=True):
+            read.entries[generations.view_of(key)] = entry
+            read.taking[key] = [each.decode() for each in into]
+            for generation, held in zip(read.taking[key], bodies, strict=True):
+                read.bodies[generation] = _there(names, held)
+        return read
+
+    def _write(self, read: "_Read", changes: Sequence[Change], marks: Sequence[tuple[str, str]]) -> bool:
+        if not changes and not marks:
+            return True
+        told: list[str | bytes | int] = [len(read.entries)]
+        for view_key, entry in read.entries.items():
+            told += [view_key, entry]
+        told.append(len(changes))
+        for key, entity, body in changes:
+            told += [key, entity, _sha1(read.bodies[key].get(entity)), body]
+        return bool(self._at.run("write", *told, len(marks), *chain.from_iterable(marks)))
+
+
+class _Read(NamedTuple):
+    """What was read: a view's entry in the table of generations, those that take its rows, and their bodies."""
+
+    entries: dict[str, bytes]
+    taking: dict[str, list[str]]
+    bodies: dict[str, dict[str, bytes]]
+
+
+class RedisUpkeep:
+    """Drops rows of a store. What is dropped whole goes at once, its room is freed by Redis beside other work."""
+
+    def __init__(self, project: "_Project", slack_us: int) -> None:
+        self._at = project
+        self._slack_us = slack_us
+
+    def forget(self, view_key: str) -> int:
+        """Drop every row of a view; return how many entities it had."""
+        return int(self._at.run("forget", view_key))
+
+    def forget_left_over(self) -> int:
+        """Return 0: what no longer answers was dropped in the moment in which it no longer did."""
+        return 0
+
+    def view_keys(self, project: str) -> set[str]:
+        """Return the keys of the project's views that hold rows or were filled; of another project none."""
+        return self._at.views() if project == self._at.project else set()
+
+    def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
+        """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
+
+        Some at a time; one that a push changes meanwhile stays.
+        """
+        spec = view.view
+        if not isinstance(spec, ColumnViewSpec) or spec.ttl_us is None:
+            return Forgotten(0, 0)
+        before_us = now_us - spec.ttl_us - self._slack_us - LATE_REQUESTS_US
+        generation, sizes = self._at.run("held", view.key).decode(), list[int]()
+        for some in self._at.bodies(generation, _ENTITIES_AT_ONCE):
+            old = [(entity, _sha1(body)) for entity, body in some.items() if newest_event_at(body) < before_us]
+            if old:
+                sizes += self._at.run("drop_bodies", generation, msgspec.msgpack.encode(old))
+        return Forgotten(len(sizes), sum(sizes))
+
+    def shrink(self) -> int:
+        """Return 0: Redis has its room back already."""
+        return 0
+
+
+class _Project:
+    """What a Redis holds of one project, and how it is asked."""
+
+    def __init__(self, address: str, project: str) -> None:
+        self.project = project
+        self._of_project = f"lw:{{{project}}}:"
+        self._client = _client(address)
+        self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
+        with _translated(address):
+            self._client.ping()
+        self._address = address
+
+    def run(self, script: str, *args: Any) -> Any:
+        """Run a script; raises as ``_translated`` does."""
+        with _translated(self._address):
+            return self._scripts[script](keys=[f"{self._of_project}g"], args=[self._of_project, *args])
+
+    def views(self) -> set[str]:
+        """Return the keys of the views there are."""
+        with _translated(self._address):
+            return {generations.view_of(each.decode()) for each in self._client.smembers(f"{self._of_project}v")}
+
+    def bodies(self, generation: str, at_once: int) -> Iterator[dict[str, bytes]]:
+        """Yield the bodies of a generation, some at a time, by entity."""
+        cursor = 0
+        while True:
+            with _translated(self._address):
+                cursor, some = self._client.hscan(f"{self._of_project}b:{generation}", cursor, count=at_once)
+            yield {entity.decode(): body for entity, body in some.items()}
+            if cursor == 0:
+                return
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._client.close()
+
+
+def restricted_url(url: str, project: str) -> str:
+    """Return the address under which user code of a project reaches its store, and nothing else of that Redis.
+
+    Its user in Redis is made, or made again. The password follows from that of the address, so that several gateways
+    give it the same.
+
+    Args:
+        url: As the platform reaches it, without a project.
+        project: Whose code it is.
+
+    Raises:
+        InvalidInput: That address bears no password: whoever runs code there would need none either.
+        Unavailable: Redis does not answer, or its user may make no others.
+    """
+    parts = urlsplit(url)
+    if not parts.password:
+        raise InvalidInput(
+            "user code may reach only what is its project's, and this Redis asks nobody for a password",
+            field="LOOPWRIGHT_ONLINE",
+            value=_shown(url),
+            next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
+        )
+    user = f"lw-{project}"
+    password = hmac.new(parts.password.encode(), f"online {project}".encode(), hashlib.sha256).hexdigest()
+    rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
+    client = _client(url)
+    with _translated(url):
+        client.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+    client.close()
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user)}:{password}@{host}", fragment=project))
+
+
+def projects(url: str) -> set[str]:
+    """Return the projects of which a Redis holds features.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    client = _client(url)
+    with _translated(url):
+        found = {key.decode() for key in client.scan_iter(match="lw:{*}:v", count=1000)}
+    client.close()
+    return {key.removeprefix("lw:{").removesuffix("}:v") for key in found}
+
+
+def remove(url: str, project: str) -> None:
+    """Remove what a Redis holds of a project, and the user of its code.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    client = _client(url)
+    of_project = f"lw:{{{project}}}:"
+    with _translated(url):
+        held = [each.decode() for each in client.smembers(f"{of_project}v")]
+        keys = [f"{of_project}{kind}:{each}" for each in held for kind in "bf"]
+        client.unlink(f"{of_project}g", f"{of_project}v", *keys)
+        if urlsplit(url).password:
+            client.execute_command("ACL", "DELUSER", f"lw-{project}")
+    client.close()
+
+
+class RedisServer:
+    """A Redis as what holds the stores of several projects."""
+
+    restricted_url = staticmethod(restricted_url)
+    projects = staticmethod(projects)
+    remove = staticmethod(remove)
+
+
+def _client(address: str) -> Any:
+    try:
+        import redis
+        from redis.backoff import ExponentialBackoff
+        from redis.retry import Retry
+    except ImportError:
+        step = "pip install 'loopwright[redis]'"
+        raise InvalidInput("the library of Redis is missing", value=_shown(address), next_step=step) from None
+    return redis.Redis.from_url(
+        address,
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=_CONNECT_S,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        protocol=2,
+    )
+
+
+@contextmanager
+def _translated(address: str) -> Iterator[None]:
+    from redis import exceptions
+
+    try:
+        yield
+    except exceptions.RedisError as error:
+        raise _our_own(error, address) from None
+
+
+def _our_own(error: Exception, address: str) -> LoopwrightError:
+    message = str(error)
+    if "OVERTAKEN" in message:
+        return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
+    if "used memory > 'maxmemory'" in message:
+        return StorageFull("the Redis of the online store has no room; nothing was written", value=_shown(address))
+    step = "see whether it is up and LOOPWRIGHT_ONLINE is right; loopwright doctor looks at it"
+    return Unavailable(f"the online store did not answer: {message}", value=_shown(address), next_step=step)
+
+
+def _there(names: Sequence[str], bodies: Sequence[bytes | None]) -> dict[str, bytes]:
+    return {name: body for name, body in zip(names, bodies, strict=True) if body is not None}
+
+
+def _sha1(body: bytes | None) -> str:
+    return "" if body is None else hashlib.sha1(body, usedforsecurity=False).hexdigest()
+
+
+def _shown(url: str) -> str:
+    """Return an address without what opens it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

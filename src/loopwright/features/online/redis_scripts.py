@@ -1,0 +1,162 @@
+"""What a Redis does at one moment for an online store. Each script is handed the project's table of generations as key.
+
+Its first argument is what the names of the project's other keys begin with: ``b:`` and a generation has the bodies by
+entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are. A view's entry in the table is the
+generation that answers, a tab, and the one that is filled beside it.
+"""
+
+_GENERATIONS = """
+local at, of_project = KEYS[1], ARGV[1]
+local function entry(key)
+  local view = key:match('^[^~]*')
+  local raw = redis.call('HGET', at, view) or ''
+  if raw == '' then return raw, view, '' end
+  return raw, raw:match('^(.-)\\t(.*)$')
+end
+local function taking(key)
+  local raw, held, grows = entry(key)
+  if key:find('~', 1, true) then
+    if key ~= grows then return nil end
+    return raw, {key}
+  end
+  if grows == '' then return raw, {held} end
+  return raw, {held, grows}
+end
+local function drop(generation)
+  local entities = redis.call('HLEN', of_project .. 'b:' .. generation)
+  redis.call('UNLINK', of_project .. 'b:' .. generation, of_project .. 'f:' .. generation)
+  redis.call('SREM', of_project .. 'v', generation)
+  return entities
+end
+"""
+_READ = """
+local function bodies(generation, names)
+  local found = {}
+  for first = 1, #names, 1000 do
+    local last = math.min(first + 999, #names)
+    local some = redis.call('HMGET', of_project .. 'b:' .. generation, unpack(names, first, last))
+    for _, body in ipairs(some) do found[#found + 1] = body end
+  end
+  return found
+end
+"""
+SCRIPTS = {
+    # Bodies of entities, by view: of the generation that answers.
+    "look_up": _GENERATIONS
+    + _READ
+    + """
+local found = {}
+for place, asked in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local _, held = entry(asked[1])
+  found[place] = bodies(held, asked[2])
+end
+return found
+""",
+    # Bodies of entities, by view: of each generation that takes rows, with the view's entry.
+    "read": _GENERATIONS
+    + _READ
+    + """
+local found = {}
+for place, asked in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local raw, into = taking(asked[1])
+  if not raw then return redis.error_reply('OVERTAKEN ' .. asked[1]) end
+  local each = {raw, into}
+  for _, generation in ipairs(into) do each[#each + 1] = bodies(generation, asked[2]) end
+  found[place] = each
+end
+return found
+""",
+    # Puts down new bodies and marks where entries and bodies are as they were read; says whether they are.
+    "write": _GENERATIONS
+    + """
+local place = 2
+local function next_argument()
+  place = place + 1
+  return ARGV[place]
+end
+for _ = 1, tonumber(ARGV[2]) do  -- a view, its entry
+  local view = next_argument()
+  if entry(view) ~= next_argument() then return 0 end
+end
+local changes = tonumber(next_argument())
+local first = place
+for _ = 1, changes do  -- a generation, an entity, the digest of its body or nothing, its new body
+  local generation, entity, digest = next_argument(), next_argument(), next_argument()
+  next_argument()
+  local before = redis.call('HGET', of_project .. 'b:' .. generation, entity)
+  if (before and redis.sha1hex(before) or '') ~= digest then return 0 end
+end
+place = first
+for _ = 1, changes do
+  local generation, entity, _, body = next_argument(), next_argument(), next_argument(), next_argument()
+  redis.call('HSET', of_project .. 'b:' .. generation, entity, body)
+  redis.call('SADD', of_project .. 'v', generation)
+end
+for _ = 1, tonumber(next_argument()) do  -- a generation, what it was filled from
+  local generation = next_argument()
+  redis.call('SADD', of_project .. 'f:' .. generation, next_argument())
+  redis.call('SADD', of_project .. 'v', generation)
+end
+return 1
+""",
+    "filled": _GENERATIONS
+    + """
+local _, held = entry(ARGV[2])
+return redis.call('SMEMBERS', of_project .. 'f:' .. held)
+""",
+    # The views that hold rows or were filled.
+    "holding": _GENERATIONS
+    + """
+local found = {}
+for _, view in ipairs(cmsgpack.unpack(ARGV[2])) do
+  local _, held = entry(view)
+  if redis.call('EXISTS', of_project .. 'b:' .. held, of_project .. 'f:' .. held) > 0 then found[#found + 1] = view end
+end
+return found
+""",
+    "grow": _GENERATIONS
+    + """
+local _, held, grows = entry(ARGV[2])
+if grows ~= '' then drop(grows) end
+redis.call('HSET', at, ARGV[2]:match('^[^~]*'), held .. '\\t' .. ARGV[2])
+return 1
+""",
+    # Lets the next generation answer; says how many entities the one before it had.
+    "switch": _GENERATIONS
+    + """
+local _, held, grows = entry(ARGV[2])
+if grows ~= ARGV[2] then return redis.error_reply('OVERTAKEN ' .. ARGV[2]) end
+redis.call('HSET', at, ARGV[2]:match('^[^~]*'), grows .. '\\t')
+return drop(held)
+""",
+    "forget": _GENERATIONS
+    + """
+local _, held, grows = entry(ARGV[2])
+redis.call('HDEL', at, ARGV[2])
+if grows ~= '' then drop(grows) end
+return drop(held)
+""",
+    "held": _GENERATIONS
+    + """
+local _, held = entry(ARGV[2])
+return held
+""",
+    # Drops bodies that are as they were read; says how long each of those was.
+    "drop_bodies": _GENERATIONS
+    + """
+local sizes = {}
+for _, old in ipairs(cmsgpack.unpack(ARGV[3])) do
+  local body = redis.call('HGET', of_project .. 'b:' .. ARGV[2], old[1])
+  if body and redis.sha1hex(body) == old[2] then
+    redis.call('HDEL', of_project .. 'b:' .. ARGV[2], old[1])
+    sizes[#sizes + 1] = #body
+  end
+end
+return sizes
+""",
+}
+COMMANDS = (
+    *("ping", "eval", "evalsha", "script|load", "hget", "hmget", "hset", "hdel", "hlen", "hscan"),
+    *("exists", "unlink", "sadd", "srem", "smembers"),
+)
+"""Every command that a store sends, by itself or in a script."""
