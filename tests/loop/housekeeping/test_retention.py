@@ -106,6 +106,28 @@ def test_what_is_older_than_declared_goes_and_is_told(loop: Loop, monkeypatch: p
         why(context, prediction_id="pred_unknown")
 
 
+def test_chunks_that_were_merged_from_many_go_a_few_at_a_time(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each chunk that was merged a row stays with it: they go in one transaction, for which others wait."""
+    answer_daily(loop, 10)
+    free_of_pins(loop, monkeypatch)
+    old = chunks(loop)
+    loop("retention.set", kind="predictions", keep="1d")
+
+    def remember(tx: Tx) -> None:
+        for chunk in old:
+            sql.remember_merged(
+                tx.connection, chunk, [msgspec.structs.replace(chunk, seq=chunk.seq + n * 100) for n in range(3)]
+            )
+
+    loop.dispatcher.write("flights", LOCAL_ACTOR, remember)
+    monkeypatch.setattr(retention, "MOST_MERGED", 7)
+    assert [planned.chunks for planned in loop("retention.plan")] == [9]
+    assert [removal.chunks for _ in range(6) for removal in loop("retention.apply")] == [2, 2, 2, 2, 1]
+    monkeypatch.setattr(retention, "MOST_MERGED", 0)
+    loop.wall.at_us += 2 * DAY_US
+    assert [removal.chunks for removal in loop("retention.apply")] == [1], "one goes however many it is of"
+
+
 def test_a_stream_of_its_own_declaration_is_kept_by_that(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     answer_daily(loop, 10)
     free_of_pins(loop, monkeypatch)

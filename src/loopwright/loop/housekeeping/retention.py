@@ -21,6 +21,8 @@ from loopwright.store.types import Chunk, Removal, Retention
 
 MOST_CHUNKS = 1_000
 """Chunks of a stream that are removed in one transaction; the rest goes in the next round."""
+MOST_MERGED = 5_000
+"""What they were merged from, together: a row each, which goes with them; one chunk of a day may be of 43,200."""
 _MOST_JOBS = 1_000
 _BOTH = ("predictions", "labels")
 
@@ -62,14 +64,11 @@ def plan(tx: Tx) -> list[Expired]:
         Expired(
             kind,
             stream,
-            len(old),
-            sum(chunk.rows for chunk in old),
-            sum(chunk.size_bytes for chunk in old),
+            *store_sql.sum_expired(tx, _expiring(tx, kind, stream, cutoff, pins)),
             [pin for pin in pins if pin.start_at < cutoff],
         )
         for kind, stream, cutoff in _declared(tx)
         for pins in [_pins(tx, kind, stream)]
-        for old in [_expired(tx, kind, stream, cutoff, pins)]
     ]
     return expired + old_points.plan(tx)
 
@@ -82,7 +81,8 @@ def apply(tx: Tx, *, most_chunks: Count = MOST_CHUNKS) -> list[Removal]:
     """
     removed = []
     for kind, stream, cutoff in _declared(tx):
-        old = _expired(tx, kind, stream, cutoff, _pins(tx, kind, stream), most_chunks)
+        which = _expiring(tx, kind, stream, cutoff, _pins(tx, kind, stream))
+        old = store_sql.expired_chunks(tx, which, limit=most_chunks, most_merged=MOST_MERGED)
         if old:
             removed.append(_remove(tx, kind, stream, old))
     return removed + old_points.apply(tx)
@@ -111,15 +111,13 @@ def _now_us(tx: Tx) -> int:
     return tx.now_us + tx.wall_us - project.closed_at
 
 
-def _expired(tx: Tx, kind: str, stream: str, cutoff: int, pins: list[Pin], limit: int = 1_000_000) -> list[Chunk]:
+def _expiring(tx: Tx, kind: str, stream: str, cutoff: int, pins: list[Pin]) -> store_sql.Expiring:
     recorded_before = tx.wall_us - DAY_US  # what was brought in just now is to be seen for a day, however old it is
     if kind == "pushes":
         recorded_before = min([recorded_before, *(pin.start_at for pin in pins)])
     else:
         cutoff = min([cutoff, *(pin.start_at for pin in pins)])
-    return store_sql.expired_chunks(
-        tx.connection, tx.project, kind, stream, end_at=cutoff, recorded_before=recorded_before, limit=limit
-    )
+    return store_sql.Expiring(kind, stream, cutoff, recorded_before)
 
 
 def _remove(tx: Tx, kind: str, stream: str, old: list[Chunk]) -> Removal:

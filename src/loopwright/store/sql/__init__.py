@@ -55,6 +55,7 @@ from loopwright.store.sql.merges import (
     sealed_segments,
 )
 from loopwright.store.sql.retention import (
+    Expiring,
     expired_chunks,
     find_removal,
     keep_removal,
@@ -62,6 +63,7 @@ from loopwright.store.sql.retention import (
     list_retentions,
     remove_chunks,
     save_retention,
+    sum_expired,
 )
 from loopwright.store.sql.rows import begins_with, update_as_read, upsert
 from loopwright.store.sql.timers import (
@@ -83,6 +85,7 @@ from loopwright.store.sql.tombstones import (
 )
 
 __all__ = [
+    "Expiring",
     "FailedJobs",
     "Prospect",
     "Small",
@@ -156,6 +159,7 @@ __all__ = [
     "set_aside",
     "set_cursor",
     "size_bytes",
+    "sum_expired",
     "take_condemned",
     "take_timer",
     "tombstones_with_rows",

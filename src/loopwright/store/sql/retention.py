@@ -1,8 +1,9 @@
 """Statements of retention: what is declared, what is old enough, what was removed."""
 
-from typing import TYPE_CHECKING
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import ColumnElement, Row, and_, delete, func, select
 
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql.chunks import read_chunk
@@ -27,19 +28,60 @@ def list_retentions(tx: "Tx") -> list[Retention]:
     return [read_row(row, Retention) for row in tx.execute(ordered)]
 
 
-def expired_chunks(
-    connection: Connection, project: str, kind: str, stream: str, *, end_at: int, recorded_before: int, limit: int
-) -> list[Chunk]:
-    """Return the oldest chunks whose rows all lie before a moment of event time, stored before one of wall time."""
-    statement = select(chunks).where(
-        chunks.c.project_id == project,
-        chunks.c.kind == kind,
-        chunks.c.stream == stream,
-        chunks.c.event_at_max < end_at,
-        chunks.c.recorded_at < recorded_before,
+class Expiring(NamedTuple):
+    """Which chunks of a stream are old enough.
+
+    Args:
+        kind: Of rows.
+        stream: Of one stream.
+        end_at: All their rows lie before, event time.
+        recorded_before: They were stored before, wall time.
+    """
+
+    kind: str
+    stream: str
+    end_at: int
+    recorded_before: int
+
+    def within(self, project: str) -> ColumnElement[bool]:
+        """Return the condition on chunks of a project."""
+        return and_(
+            chunks.c.project_id == project,
+            chunks.c.kind == self.kind,
+            chunks.c.stream == self.stream,
+            chunks.c.event_at_max < self.end_at,
+            chunks.c.recorded_at < self.recorded_before,
+        )
+
+
+def sum_expired(tx: "Tx", which: Expiring) -> tuple[int, int, int]:
+    """Return how many chunks are old enough, and their rows and bytes."""
+    sums = (
+        func.count().label("chunks"),
+        func.sum(chunks.c.rows).label("rows"),
+        func.sum(chunks.c.size_bytes).label("size"),
     )
-    rows = connection.execute(statement.order_by(chunks.c.event_at_min, chunks.c.chunk_id).limit(limit))
-    return [read_chunk(row) for row in rows]
+    row = tx.execute(select(*sums).where(which.within(tx.project))).one()
+    return int(row.chunks), int(row.rows or 0), int(row.size or 0)
+
+
+def expired_chunks(tx: "Tx", which: Expiring, *, limit: int, most_merged: int) -> list[Chunk]:
+    """Return the oldest chunks that are old enough, one at least where there is any.
+
+    Args:
+        tx: The open transaction.
+        which: Of which stream, and how old.
+        limit: How many at most.
+        most_merged: From how many they were merged, together.
+    """
+    oldest = select(chunks).where(which.within(tx.project)).order_by(chunks.c.event_at_min, chunks.c.chunk_id)
+    found = [read_chunk(row) for row in tx.execute(oldest.limit(limit))]
+    own = (merged_chunks.c.project_id == tx.project, merged_chunks.c.chunk_id.in_([each.chunk_id for each in found]))
+    of = merged_chunks.c.chunk_id
+    counted = select(of, func.count().label("merged")).where(*own).group_by(of)
+    merged = {row.chunk_id: row.merged for row in tx.execute(counted)}
+    until = list(accumulate(merged.get(each.chunk_id, 0) for each in found))
+    return [each for place, each in enumerate(found) if place == 0 or until[place] <= most_merged]
 
 
 def remove_chunks(tx: "Tx", removal: Removal, chunk_ids: list[str]) -> None:
