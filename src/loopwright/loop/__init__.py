@@ -45,7 +45,7 @@ from loopwright.loop.events import (
     TimerFailed,
     Trained,
 )
-from loopwright.loop.housekeeping import deletion, ending, garbage, retention, tidying
+from loopwright.loop.housekeeping import answers, deletion, ending, garbage, retention, tidying
 from loopwright.loop.needs import Need, NeedKind
 from loopwright.loop.promote import deploy, rollback
 from loopwright.loop.retrain import list_retrains, start_retrain
@@ -124,6 +124,7 @@ __all__ = [
     "Trained",
     "When",
     "advance",
+    "answers",
     "apply",
     "attention",
     "audits",

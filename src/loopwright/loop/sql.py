@@ -3,13 +3,30 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    tuple_,
+    update,
+)
 
 from loopwright.kernel.documents import convert, to_builtins
 from loopwright.loop.tables import applied_specs, label_feeds, reactions, retrains
 from loopwright.loop.types import ProjectSpec, RetrainRecord, WaitingReaction
 from loopwright.store.sql import upsert
+from loopwright.store.statements import Statement
+from loopwright.store.tables import cursors
 from loopwright.store.tx import Tx
+
+READER, DONE = "reactor", "done"
+"""Name of the reactor's cursor, up to which every event is answered; and the outcome of an answer that was given."""
 
 
 def newest_spec(tx: Tx) -> tuple[int, str, ProjectSpec] | None:
@@ -64,11 +81,13 @@ def put_label_feed(tx: Tx, deployment: str, **values: Any) -> None:
 
 def take_reaction(tx: Tx, rule: str, position: int) -> bool:
     """Record that a rule answers an event; False if it already did."""
+    if _is_answered(tx, rule, position):
+        return False
     row = {
         "rule": rule,
         "position": position,
         "project_id": tx.project,
-        "outcome": "done",
+        "outcome": DONE,
         "recorded_at": tx.wall_us,
     }
     return upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False) == 1
@@ -91,14 +110,55 @@ def record_failed_reaction(
         "retry_at": retry_at,
     }
     if failures == 1:
+        if _is_answered(tx, rule, position):
+            return False
         return upsert(tx.connection, reactions, [row], key=("rule", "position"), do_update=False) == 1
     is_as_read = _is_waiting(rule, position) & (reactions.c.failures == failures - 1)
     return tx.execute(update(reactions).where(is_as_read).values(row)).rowcount == 1
 
 
+_answered = Statement(
+    select(
+        exists()
+        .where(reactions.c.rule == bindparam("rule"), reactions.c.position == bindparam("position"))
+        .label("own"),
+        exists().where(cursors.c.reader == READER, cursors.c.position >= bindparam("position")).label("all"),
+    )
+)
+
+
+def _is_answered(tx: Tx, rule: str, position: int) -> bool:
+    """Say whether a rule answered an event, or the cursor is past it: what was done that far is forgotten.
+
+    A reactor that is behind reads such events too. Both are one look: a row that is gone was below the cursor before.
+    """
+    row = _answered.first(tx.connection, rule=rule, position=position)
+    return bool(row.own or row.all)
+
+
+_forgettable = (
+    select(reactions.c.rule, reactions.c.position)
+    .where(
+        reactions.c.position <= select(cursors.c.position).where(cursors.c.reader == READER).scalar_subquery(),
+        reactions.c.outcome == DONE,
+        reactions.c.recorded_at < bindparam("before_us"),
+    )
+    .limit(bindparam("most"))
+)
+_forget = delete(reactions).where(tuple_(reactions.c.rule, reactions.c.position).in_(_forgettable))
+
+
+def forget_reactions(connection: Connection, before_us: int, limit: int) -> int:
+    """Drop up to ``limit`` records of answers given before a moment to events that no reactor reads again.
+
+    What failed stays: it is tried again, or a person was told.
+    """
+    return connection.execute(_forget, {"before_us": before_us, "most": limit}).rowcount
+
+
 def retake_reaction(tx: Tx, rule: str, position: int) -> bool:
     """Record that a rule that failed on an event answers it after all; False if nobody waits for that any more."""
-    answered = {"outcome": "done", "retry_at": None, "recorded_at": tx.wall_us}
+    answered = {"outcome": DONE, "retry_at": None, "recorded_at": tx.wall_us}
     return tx.execute(update(reactions).where(_is_waiting(rule, position)).values(answered)).rowcount == 1
 
 

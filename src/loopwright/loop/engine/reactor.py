@@ -27,7 +27,7 @@ B = TypeVar("B", bound=Facts)
 Rule = Callable[[Tx, Event], None]
 FactsRule = Callable[[Tx, Event, A], None]
 Condition = Callable[[Tx, Event], bool]
-READER = "reactor"
+READER = sql.READER
 _PAGE = 200
 _SAVE_EVERY = 1000
 
