@@ -130,11 +130,20 @@ def test_idempotency_keys_are_forgotten_after_a_month(dispatcher: Dispatcher, wa
     args, options = {"experiment": "late"}, {"actor": LOCAL_ACTOR, "project": "flights"}
     first = dispatcher.call("tracking.start_run", args, idempotency_key="k1", **options)
     wall.at_us += 29 * DAY_US
-    assert dispatcher.forget_old_keys() == 0
+    assert dispatcher.forget_old_keys(500) == 0
     assert dispatcher.call("tracking.start_run", args, idempotency_key="k1", **options) == first
     wall.at_us += 2 * DAY_US
-    assert dispatcher.forget_old_keys() == 1
+    assert dispatcher.forget_old_keys(500) == 1
     assert dispatcher.call("tracking.start_run", args, idempotency_key="k1", **options) != first
+
+
+def test_idempotency_keys_are_forgotten_some_at_a_time(dispatcher: Dispatcher, wall: FixedClock) -> None:
+    """All at once would keep every other call waiting, for SQLite has one writer."""
+    for number in range(5):
+        key = {"idempotency_key": f"k{number}", "actor": LOCAL_ACTOR, "project": "flights"}
+        dispatcher.call("tracking.start_run", {"experiment": "late"}, **key)
+    wall.at_us += 31 * DAY_US
+    assert [dispatcher.forget_old_keys(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_a_secret_is_not_kept_for_an_idempotency_key(dispatcher: Dispatcher) -> None:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
+from loopwright.kernel.clock import DAY_US, FixedClock
 from loopwright.kernel.errors import StorageFull
 from loopwright.loop import Reactor, garbage, retention
 from loopwright.server import background
 from loopwright.server.background import Background
 from loopwright.server.signal import CommitSignal
-from loopwright.store import compacting
+from loopwright.store import compacting, sql
 from loopwright.store import lease as leases
 from loopwright.store import sealer as sealers
 from loopwright.store.blobs import open_blob_store
@@ -174,3 +175,19 @@ def test_what_a_loop_cannot_do_needs_a_person_until_it_can(
     monkeypatch.setattr(garbage, "collect", lambda *_: alone._stop.set())
     alone._lead_chores("tidying", chores)
     assert told() == []
+
+
+def test_what_expired_goes_part_by_part_until_nothing_is_left(
+    alone: Background, wall: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "TIDY_BATCH", 2)
+    monkeypatch.setattr(background, "TIDY_PAUSE_S", 0.0)
+    dispatcher, parts = alone._context.dispatcher, list[int]()
+    for number in range(5):
+        key = {"idempotency_key": f"k{number}", "actor": LOCAL_ACTOR, "project": "flights"}
+        dispatcher.call("tracking.start_run", {"experiment": "late"}, **key)
+    wall.at_us += 31 * DAY_US
+    delete = sql.delete_keys
+    monkeypatch.setattr(sql, "delete_keys", lambda *which: parts.append(delete(*which)) or parts[-1])
+    alone._tidy_rows()
+    assert parts == [2, 2, 1, 0]

@@ -153,10 +153,10 @@ class Dispatcher:
         """Run several queries on one snapshot."""
         return self.database.read(lambda connection: work(self.tx(connection, project, actor)))
 
-    def forget_old_keys(self) -> int:
-        """Drop idempotency keys that no caller repeats any more; return how many."""
+    def forget_old_keys(self, limit: int) -> int:
+        """Drop up to ``limit`` idempotency keys that no caller repeats any more; return how many."""
         before_us = self.wall.now_us() - KEYS_KEPT_US
-        return self.database.write(lambda connection: store_sql.delete_keys(connection, before_us))
+        return self.database.write(lambda connection: store_sql.delete_keys(connection, before_us, limit))
 
     def authenticate(self, secret: str) -> Actor:
         """Return the actor of a token, or of a session."""

@@ -11,7 +11,7 @@ import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.loop import fire_due, garbage, retention, tidying
+from loopwright.loop import answers, fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import BlobWatch, DiskWatch, disks_of
@@ -182,10 +182,16 @@ class Background:
             self._stop.wait(TICK_S)
 
     def _tidy_rows(self) -> None:
-        self._context.dispatcher.forget_old_keys()
-        while self._drop_expired_jobs() == TIDY_BATCH and not self._stop.is_set():
-            self._stop.wait(TIDY_PAUSE_S)
+        dispatcher = self._context.dispatcher
+        self._in_parts(partial(dispatcher.forget_old_keys, TIDY_BATCH))
+        self._in_parts(self._drop_expired_jobs)
+        self._in_parts(partial(answers.forget, dispatcher, TIDY_BATCH))
         self._remove_what_is_old()
+
+    def _in_parts(self, remove: Callable[[], object]) -> None:
+        """Remove some at a time until nothing is left: SQLite has one writer, and whoever writes waits for it."""
+        while not self._stop.is_set() and remove():
+            self._stop.wait(TIDY_PAUSE_S)
 
     def _tidy_stores(self) -> None:
         self._context.dispatcher.write(SYSTEM, SERVICE_ACTOR, forget_gateways)
@@ -197,8 +203,7 @@ class Background:
         write = self._context.dispatcher.write
         for project in self._projects(with_closed=True):
             with self._told(project, "removing old rows"):
-                while not self._stop.is_set() and write(project, SERVICE_ACTOR, retention.apply):
-                    self._stop.wait(TIDY_PAUSE_S)
+                self._in_parts(partial(write, project, SERVICE_ACTOR, retention.apply))
 
     def _tidy_online(self) -> None:
         """Have the online store of each project tidied where it may hold what nobody asks for."""

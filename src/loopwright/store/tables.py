@@ -108,6 +108,7 @@ idempotency_keys = Table(
     Column("request_digest", Text, nullable=False),
     Column("answer", Json),
     Column("recorded_at", Moment, nullable=False),
+    Index("ix_idempotency_keys_recorded", "recorded_at"),
 )
 
 chunks = Table(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, select, tuple_, update
 
 from loopwright.store.sql.rows import upsert
 from loopwright.store.statements import Statement
@@ -30,6 +30,17 @@ def get_answer(connection: Connection, project: str, key: str) -> tuple[str, Any
     return row.request_digest, row.answer
 
 
-def delete_keys(connection: Connection, before_us: int) -> int:
-    """Drop the idempotency keys that were taken before a moment; return how many."""
-    return connection.execute(delete(idempotency_keys).where(idempotency_keys.c.recorded_at < before_us)).rowcount
+_expired = (
+    select(idempotency_keys.c.project_id, idempotency_keys.c.key)
+    .where(idempotency_keys.c.recorded_at < bindparam("before_us"))
+    .order_by(idempotency_keys.c.recorded_at)
+    .limit(bindparam("most"))
+)
+_delete_expired = delete(idempotency_keys).where(
+    tuple_(idempotency_keys.c.project_id, idempotency_keys.c.key).in_(_expired)
+)
+
+
+def delete_keys(connection: Connection, before_us: int, limit: int) -> int:
+    """Drop up to ``limit`` idempotency keys that were taken before a moment; return how many."""
+    return connection.execute(_delete_expired, {"before_us": before_us, "most": limit}).rowcount
