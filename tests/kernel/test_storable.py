@@ -65,3 +65,10 @@ def test_a_document_without_an_end_has_one() -> None:
 @pytest.mark.parametrize("kind", [str, np.str_])
 def test_a_text_of_a_kind_of_its_own_is_plain(kind: type[str]) -> None:
     assert type(storable_text(kind("a"))) is str
+
+
+def test_a_struct_is_what_its_json_is() -> None:
+    class Shape(msgspec.Struct, tag="circle", tag_field="kind", rename="camel"):
+        line_width: int
+
+    assert storable(Shape(3)) == {"kind": "circle", "lineWidth": 3} == msgspec.to_builtins(Shape(3))

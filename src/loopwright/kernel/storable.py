@@ -56,6 +56,14 @@ def words_of(value: object) -> str:
         return f"<a {type(value).__name__} that cannot be told: {type(error).__name__}>"
 
 
+def _fields_of(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return the fields of a struct by the names that JSON has for them, with what tells it apart from others."""
+    config = struct.__struct_config__
+    tag = {} if config.tag_field is None else {config.tag_field: config.tag}
+    names = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
+    return {**tag, **{told: getattr(struct, name) for told, name in names}}
+
+
 def _storable(document: Any, most: int, depth: int) -> Any:
     if document is None or isinstance(document, bool | float):
         return float(document) if isinstance(document, float) else document
@@ -66,7 +74,7 @@ def _storable(document: Any, most: int, depth: int) -> Any:
     if depth >= _DEEPEST:
         return "…"
     if isinstance(document, msgspec.Struct):
-        document = {name: getattr(document, name) for name in document.__struct_fields__}
+        document = _fields_of(document)
     if isinstance(document, dict):
         return {
             storable_text(words_of(key), most): _storable(value, most, depth + 1) for key, value in document.items()
