@@ -27,3 +27,15 @@ def test_a_model_file_of_any_ending_is_imported_as_the_flavour_it_is_called(
     assert (version["version"], version["flavour"], version["source"]) == (1, "constant", "imported")
     [event] = json.loads(loopwright("call", "audit.list", "type_prefix=registry.model_imported"))
     assert event["reason"] == "the rule of the old system"
+
+
+def test_a_rollout_that_waits_says_what_an_approver_is_asked(
+    guarded: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_TOKEN", guarded.tokens["admin"])
+    (tmp_path / "rule.json").write_text('{"value": 0.2}')
+    loopwright("import-model", "late", str(tmp_path / "rule.json"), "--task", "regression", "--flavour", "constant")
+    spec = {"name": "late", "model": "late", "task": "regression", "approve": {"first": "person", "retrain": "person"}}
+    loopwright("call", "serving.declare", f"spec={json.dumps(spec)}")
+    told = loopwright("deploy", "late", "--version", "1", "--reason", "the first")
+    assert "waits for a person: loopwright approve\nRelease version 1 of late on late" in told

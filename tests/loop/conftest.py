@@ -160,7 +160,7 @@ class Importer(InProcessWorker):
     loop: Loop = None  # type: ignore[assignment]
     imported: int = 0
 
-    def load(self, operation: str = "append", carrier: str | None = "UA") -> None:
+    def load(self, operation: str = "append", carrier: str | None = "UA", dataset: str = "flights") -> None:
         """Let a version with one more row be made."""
         self.imported += 1
         moment = pl.Series([self.loop.wall.at_us + self.imported], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
@@ -169,7 +169,7 @@ class Importer(InProcessWorker):
         body = io.BytesIO()
         frame.write_parquet(body)
         rows = [self.blobs.put(body.getvalue())]
-        job = self.loop("data.start_import", dataset="flights", operation=operation, blobs=rows)
+        job = self.loop("data.start_import", dataset=dataset, operation=operation, blobs=rows)
         self.run_job(job)
         end_job(self.loop, job)
 

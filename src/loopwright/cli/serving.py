@@ -67,13 +67,17 @@ def evaluate(
 @json_option
 def deploy(deployment: str, version: int, reason: str, force_reason: str, project: str | None, as_json: bool) -> None:
     """Roll VERSION out in DEPLOYMENT, through its shadow and canary steps."""
-    rollout = remote(project).call(
+    found = remote(project)
+    rollout = found.call(
         "loop.deploy", deployment=deployment, version=version, reason=reason, force_reason=force_reason
     )
     if as_json:
         print_json(rollout)
     elif rollout.state == "waiting_approval":
         say(f"{rollout.rollout_id} waits for a person: loopwright approve")
+        asked = f"{found.project}/rollout:{rollout.rollout_id}"
+        for approval in found.call("approvals.list", state="waiting", subject=asked):
+            say(approval.question)
     else:
         say(f"{rollout.rollout_id} {rollout.state}")
 

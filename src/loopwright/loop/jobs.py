@@ -225,7 +225,10 @@ def evaluate(context: PipelineContext, args: Evaluate) -> dict[str, Any]:
     def child(target: str, inputs: dict[str, Any]) -> Any:
         return context.children.call(target, inputs).output
 
-    report = evidence.run_and_record(context, child, version, rows, args.gates, args.reason)
+    is_chosen = args.is_stretch_chosen
+    report = evidence.run_and_record(
+        context, child, version, rows, args.gates, args.reason, is_stretch_chosen=is_chosen
+    )
     results = [
         {"gate": gate_result.gate.kind, "verdict": gate_result.verdict, "message": gate_result.message}
         for gate_result in report.results

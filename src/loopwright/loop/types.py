@@ -316,7 +316,10 @@ class ReplayPrediction(Work, frozen=True):
 
 @job_kind("loop.evaluate", powers=frozenset[Power]({"record_gates"}))
 class Evaluate(Work, frozen=True):
-    """Measure a version on the rows of ``[start_at, end_at)``, by the labels known by ``known_by``."""
+    """Measure a version on the rows of ``[start_at, end_at)``, by the labels known by ``known_by``.
+
+    ``is_stretch_chosen``: whoever asked for it left out rows that would have been measured, and is no approver.
+    """
 
     model: str
     version: int
@@ -326,6 +329,7 @@ class Evaluate(Work, frozen=True):
     end_at: int
     known_by: int
     reason: str
+    is_stretch_chosen: bool = False
 
 
 class RetrainRecord(msgspec.Struct, frozen=True):

@@ -115,7 +115,7 @@ class Evidence(msgspec.Struct, frozen=True):
     ``quarantined`` are newest versions of datasets, in whose place older ones were read; ``released`` are versions with
     rows in what was read that a person let pass although checks failed. ``skews`` are what the newest audits of the
     model's deployments found, ``is_audited`` says that there was one; ``unaudited`` are deployments of which the last
-    that was due did not happen.
+    that was due did not happen. ``is_stretch_chosen``: who started the measuring said which rows, and was no approver.
     """
 
     model: str
@@ -135,6 +135,7 @@ class Evidence(msgspec.Struct, frozen=True):
     skews: list[str] = []
     is_audited: bool = False
     unaudited: list[str] = []
+    is_stretch_chosen: bool = False
 
 
 class GateResult(msgspec.Struct, frozen=True):

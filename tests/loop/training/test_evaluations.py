@@ -7,14 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from loopwright.features import LabelSpec
+from loopwright.governance import Actor
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Conflict, InvalidInput
+from loopwright.kernel.verbs import Role
 from loopwright.pipelines import ChildPool
 from loopwright.registry import GateSpec, InputColumn, ModelFile, Signature
-from tests.loop.conftest import LATE, Importer, Loop
+from loopwright.serving import ApproveSpec
+from tests.loop.conftest import LATE, PROJECT, Importer, Loop
 from tests.loop.crashing import Worker
 
 GATED = msgspec.structs.replace(LATE, rollout=[], gates=[GateSpec("at_least", {"metric": "accuracy", "value": 0.5})])
+
+EDITOR = Actor("person:ed", {"flights": Role.EDITOR})
 
 
 @pytest.fixture
@@ -24,8 +30,8 @@ def worker(loop: Loop, tmp_path: Path) -> Iterator[Any]:
     children.close()
 
 
-def import_model(loop: Loop, **facts: Any) -> int:
-    body = loop.blobs.put(b'{"value": 0.9}')
+def import_model(loop: Loop, tells: bytes = b'{"value": 0.9}', **facts: Any) -> int:
+    body = loop.blobs.put(tells)
     plan = loop("features.plan", digest=loop("features.freeze_plan", service="late"))
     signature = Signature([InputColumn(name, "number") for name in plan.columns], "binary", ["0", "1"])
     files = [ModelFile("constant.json", body.digest, body.size_bytes)]
@@ -36,6 +42,7 @@ def import_model(loop: Loop, **facts: Any) -> int:
         files=files,
         signature=signature,
         reason="made by hand",
+        plan_digest=loop("features.freeze_plan", service=facts["service"]) if "service" in facts else "",
         **facts,
     )
     return int(made.version)
@@ -75,3 +82,70 @@ def test_what_an_evaluation_needs_is_said_before_it_starts(loop: Loop) -> None:
         loop("loop.start_evaluation", model="late")
     job = loop("loop.start_evaluation", model="late", service="late")
     assert (job.args["version"], job.args["end_at"] - job.args["start_at"]) == (version, 14 * DAY_US)
+
+
+@pytest.mark.slow
+def test_what_passed_on_other_labels_than_the_champions_waits_for_an_approver(
+    loop: Loop, importer: Importer, worker: Any
+) -> None:
+    """An editor declares which service is a version's own, and imports its labels."""
+    easy = [msgspec.structs.replace(PROJECT.datasets[0], name="easy")]
+    easy_service = msgspec.structs.replace(PROJECT.services[0], name="easy", label=LabelSpec("easy", "is_late"))
+    declared = {
+        "deployments": [msgspec.structs.replace(GATED, approve=ApproveSpec("policy", "policy"))],
+        "datasets": [*PROJECT.datasets, *easy],
+        "services": [*PROJECT.services, easy_service],
+    }
+    loop.apply(**declared)
+
+    def deploy(version: int) -> Any:
+        args = {"deployment": "late", "version": version, "reason": "it passed"}
+        rollout = loop.dispatcher.call("loop.deploy", args, actor=EDITOR, project="flights")
+        loop.reactor.drain()
+        return rollout
+
+    def measured(version: int, dataset: str, **args: Any) -> Any:
+        loop.wall.at_us += DAY_US
+        importer.load(dataset=dataset)
+        loop.wall.at_us += HOUR_US
+        asked = {"model": "late", "version": version, **args}
+        job = loop.dispatcher.call("loop.start_evaluation", asked, actor=EDITOR, project="flights")
+        return worker.do(job)
+
+    first = import_model(loop, service="late")
+    start_at = loop.wall.at_us
+    assert measured(first, "flights", start_at=start_at)["passed"]
+    assert deploy(first).state == "done", "a training of the model has these labels"
+    assert loop("serving.status", deployment="late").champion == first
+    loop.wall.at_us += HOUR_US
+    second = import_model(loop, service="easy", tells=b'{"value": 0.8}')
+    assert measured(second, "easy", start_at=loop.wall.at_us)["passed"]
+    # Neither a declaration of today nor a report on the champion from after it served makes the labels the usual ones.
+    train = msgspec.structs.replace(PROJECT.trains[0], name="easier", service="easy")
+    loop.apply(trains=[*PROJECT.trains, train], **declared)
+    assert measured(first, "easy", service="easy")["results"]
+    waiting = deploy(second)
+    assert waiting.state == "waiting_approval"
+    (approval,) = loop("approvals.list", state="waiting")
+    told = "It was measured on is_late of easy; the champion, version 1, was judged on is_late of flights."
+    assert approval.question.endswith(told)
+    loop("approvals.approve", approval_id=approval.approval_id, reason="we move to these labels")
+    assert loop("serving.status", deployment="late").champion == second
+
+
+def test_a_stretch_that_an_editor_chose_is_told(loop: Loop) -> None:
+    loop.apply(deployments=[GATED])
+    version = import_model(loop, service="late")
+    registered = loop.wall.at_us
+    loop.wall.at_us += 3 * DAY_US
+
+    def is_chosen(actor: Actor = EDITOR, **span: int) -> bool:
+        asked = {"model": "late", "version": version, **span}
+        job = loop.dispatcher.call("loop.start_evaluation", asked, actor=actor, project="flights")
+        return bool(job.args["is_stretch_chosen"])
+
+    assert not is_chosen()
+    assert not is_chosen(start_at=registered)
+    assert is_chosen(start_at=registered + 1)
+    assert is_chosen(end_at=loop.wall.at_us - 1)
+    assert not is_chosen(Actor("person:app", {"flights": Role.APPROVER}), start_at=registered + 1)

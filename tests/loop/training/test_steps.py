@@ -13,7 +13,7 @@ from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import TrainSpec
 from loopwright.loop.training import steps
-from loopwright.registry import InputColumn, ModelFile, SavedModel, Signature
+from loopwright.registry import Evidence, GateReport, InputColumn, ModelFile, SavedModel, Signature
 from loopwright.store.types import BlobRef
 from tests.loop.conftest import CODE, Importer, Loop
 from tests.loop.crashing import Killed, Worker
@@ -94,3 +94,23 @@ def test_a_fit_that_returns_no_model_is_told_so(loop: Loop, tmp_path: Path, retu
         steps.evaluate(worker.step("evaluate", "loop.evaluate"), {"model": returned, "rows": {}, "train": train})
     with pytest.raises(InvalidInput, match=f"{CODE.qualname} returned no model"):
         steps.register(worker.step("register", "loop.register"), {"model": returned, "train": train})
+
+
+@pytest.mark.parametrize(("at", "is_chosen"), [(None, False), (0, False), (-DAY_US, True)])
+def test_whoever_says_when_a_training_looks_chose_the_held_out_rows(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int | None, is_chosen: bool
+) -> None:
+    told: list[bool] = []
+
+    def record(*_: object, is_stretch_chosen: bool) -> GateReport:
+        told.append(is_stretch_chosen)
+        return GateReport(
+            "gate_1", "late", 1, True, [], Evidence("late", 1, 0, {}, {}, None, None, 0, 0, None, []), 0, 0
+        )
+
+    monkeypatch.setattr(steps.evidence, "run_and_record", record)
+    step = Worker(loop, tmp_path).step("gates", "loop.gates")
+    step.params["at"] = None if at is None else step.execution.event_at + at
+    inputs = {"train": to_builtins(TRAIN), "registered": {"version": loop.register()}, "gates": [], "rows": {}}
+    assert steps.gates(step, inputs)["passed"]
+    assert told == [is_chosen]

@@ -1,7 +1,7 @@
 """Evaluating a registered version: its gates on held-out rows, for one that no training here has judged."""
 
 from loopwright import features, registry, serving
-from loopwright.governance import require_role
+from loopwright.governance import has_role, require_role
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import parse_ref
@@ -38,8 +38,10 @@ def start_evaluation(
         service: The feature service whose labelled rows are measured; empty for the version's own, or its trainings'.
             Another than these is an approver's choice.
         start_at: First event time of the rows, microseconds UTC; None for the first after its training rows, or
-            where those are not known, as long before the end as trainings hold out.
+            where those are not known, as long before the end as trainings hold out. Where an editor begins after that
+            and after the registration of the version, an approver is asked before what passes is released.
         end_at: First event time that is out; None for now, or for when its own training found labels to be ripe.
+            Another is an editor's to say as a later start is.
         reason: Why, for the audit trail.
 
     Raises:
@@ -56,8 +58,12 @@ def start_evaluation(
             next_step="p.deployment(..., gates=[...]), then loopwright apply FILE",
         )
     trains = [train for train in current_spec(tx).trains if train.model == model]
-    end = tx.now_us - _embargo(tx, model_version) if end_at is None else end_at
-    start = _first_unseen(tx, model_version, end, trains) if start_at is None else start_at
+    last = tx.now_us - _embargo(tx, model_version)
+    end = last if end_at is None else end_at
+    first = _first_unseen(tx, model_version, end, trains)
+    start = first if start_at is None else start_at
+    # Rows from after its registration are the ones that are certainly new to it: to begin there chooses none.
+    is_chosen = end != last or start > max(first, model_version.event_at)
     own = [model_version.service, *(train.service for train in trains)]
     if service and service not in own:  # whoever chooses the labels chooses the verdict
         require_role(tx, Role.APPROVER, "let gates be judged on rows of another feature service")
@@ -74,6 +80,7 @@ def start_evaluation(
         end_at=end,
         known_by=tx.now_us,
         reason=reason,
+        is_stretch_chosen=is_chosen and not has_role(tx, Role.APPROVER),
     )
     job = tx.start_job(work, ref)
     tx.emit(EvaluationStarted(job.job_id, model, model_version.version), ref, reason=reason)

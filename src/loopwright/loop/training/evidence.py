@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from loopwright import data, features, registry, tracking
 from loopwright.features import TrainingSetVersion
 from loopwright.kernel.documents import to_builtins
@@ -60,10 +62,17 @@ def gather(context: ProjectCaller, child: Child, version: ModelVersion, rows: Do
 
 
 def run_and_record(
-    context: ProjectCaller, child: Child, version: ModelVersion, rows: Document, gates: list[GateSpec], reason: str = ""
+    context: ProjectCaller,
+    child: Child,
+    version: ModelVersion,
+    rows: Document,
+    gates: list[GateSpec],
+    reason: str = "",
+    *,
+    is_stretch_chosen: bool = False,
 ) -> GateReport:
     """Run gates over the evidence on a version and store what they said."""
-    evidence = gather(context, child, version, rows)
+    evidence = msgspec.structs.replace(gather(context, child, version, rows), is_stretch_chosen=is_stretch_chosen)
     return context.call(
         registry.record_gates,
         model=version.model,

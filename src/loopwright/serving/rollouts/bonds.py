@@ -10,15 +10,22 @@ from loopwright.store.tx import Tx
 
 
 def judged_by(tx: Tx, version: ModelVersion) -> GateReport | None:
-    """Return the newest gate report that speaks for a version.
+    """Return the newest gate report that speaks for a version."""
+    found = reports_of(tx, version, limit=1)
+    return found[0] if found else None
+
+
+def reports_of(tx: Tx, version: ModelVersion, limit: int = 1000) -> list[GateReport]:
+    """Return the gate reports that speak for a version, newest first.
 
     A refit is let through by the gates of the version whose recipe it repeats.
     """
     judged = [version.version] if version.refit_of is None else [version.version, version.refit_of]
-    for number in judged:
-        if found := registry.gate_reports(tx, model=version.model, version=number, limit=1):
-            return found[0]
-    return None
+    return [
+        report
+        for number in judged
+        for report in registry.gate_reports(tx, model=version.model, version=number, limit=limit)
+    ]
 
 
 def people_behind(tx: Tx, version: ModelVersion) -> set[str]:

@@ -12,6 +12,7 @@ from loopwright.serving.deployments import lock_served
 from loopwright.serving.events import RolledBack, RolloutPaused, RolloutResumed, RolloutStarted
 from loopwright.serving.releases import Shape, emit_release, refuse_while_live
 from loopwright.serving.rollouts.bonds import judged_by, people_behind
+from loopwright.serving.rollouts.measures import doubts_about
 from loopwright.serving.rollouts.planning import check_steps, describe_step, next_look_at
 from loopwright.serving.rollouts.steps import announce, begin_next_step, change, find, hold, plan_look, stop
 from loopwright.serving.strictness import describe_gate, missing_gates
@@ -50,6 +51,9 @@ def start_rollout(
         forced_reason: Why the version may go past gates it failed; that waits for the approval of another, or of any
             approver where the declaration allows their own.
 
+    What passed its gates on labels that are not the champion's, or before there is one on those of no training of the
+    model, or on a stretch of rows that somebody chose, waits for an approver.
+
     Raises:
         Conflict: It serves already, or a declared gate did not pass and nobody forces it.
         PermissionDenied: The caller would decide about what they had a hand in.
@@ -64,6 +68,8 @@ def start_rollout(
     is_asked = _is_asked(tx, found, candidate, champion, needs_approval, involved)
     is_asked = is_asked or (steps is not None and not has_role(tx, Role.APPROVER))
     is_asked = is_asked or (bool(forced_reason) and not _may_decide_alone(tx, found))
+    doubts = doubts_about(tx, candidate) if found.spec.gates and not forced_reason else []
+    is_asked = is_asked or (bool(doubts) and not _is_approver(tx))
     rollout = Rollout(
         rollout_id=tx.new_id("roll"),
         deployment=deployment,
@@ -86,7 +92,7 @@ def start_rollout(
         excluded = [] if found.spec.approve.allows_own else involved | {tx.actor}
         digest = _approved_digest(tx, found, candidate, rollout)
         ref = tx.ref("rollout", rollout.rollout_id)
-        approvals.ask(tx, ref, _question(rollout), digest, excluded=excluded)
+        approvals.ask(tx, ref, _question(rollout, doubts), digest, excluded=excluded)
         return rollout
     return begin_next_step(tx, rollout, reason)
 
@@ -126,6 +132,12 @@ def _may_decide_alone(tx: Tx, deployment: Deployment) -> bool:
     return tx.role is Role.SERVICE or tx.actor == LOCAL_ACTOR.name or is_team
 
 
+def _is_approver(tx: Tx) -> bool:
+    """Say whether a person decides by acting: a policy has every role and looks at nothing."""
+    is_person = tx.role is not Role.SERVICE or tx.actor == LOCAL_ACTOR.name
+    return is_person and has_role(tx, Role.APPROVER)
+
+
 def _approved_digest(tx: Tx, deployment: Deployment, candidate: ModelVersion, rollout: Rollout) -> str:
     """Return the name of all that an approval is about: the version, its report, the steps, the declaration."""
     report = judged_by(tx, candidate)
@@ -133,14 +145,14 @@ def _approved_digest(tx: Tx, deployment: Deployment, candidate: ModelVersion, ro
     return digest_of([*facts, rollout.forced_reason])
 
 
-def _question(rollout: Rollout) -> str:
+def _question(rollout: Rollout, doubts: list[str]) -> str:
     if rollout.champion is None or not rollout.steps:
         way = "at once with all traffic"
     else:
         way = ", then ".join(describe_step(step) for step in rollout.steps)
     forced = f" It failed its gates; forced because: {rollout.forced_reason}." if rollout.forced_reason else ""
     what = f"version {rollout.version} of {rollout.model} on {rollout.deployment}"
-    return f"Release {what} ({way})? {rollout.reason}{forced}"
+    return " ".join([f"Release {what} ({way})? {rollout.reason}{forced}", *doubts])
 
 
 def _champion(tx: Tx, deployment: str) -> int | None:
