@@ -6,8 +6,6 @@ surrogate in no UTF-8, and what is longer than anything of its kind is refused.
 
 from typing import Any
 
-import msgspec
-
 MOST_LETTERS = 10_000
 """Of a text that tells of something, such as an error: a page shows it, and it is kept more than once."""
 _DEEPEST = 50
@@ -56,8 +54,8 @@ def words_of(value: object) -> str:
         return f"<a {type(value).__name__} that cannot be told: {type(error).__name__}>"
 
 
-def _fields_of(struct: msgspec.Struct) -> dict[str, Any]:
-    """Return the fields of a struct by the names that JSON has for them, with what tells it apart from others."""
+def _fields_of(struct: Any) -> dict[str, Any]:
+    """Return the fields of a msgspec struct by the names that JSON has for them, with what tells it apart from others."""
     config = struct.__struct_config__
     tag = {} if config.tag_field is None else {config.tag_field: config.tag}
     names = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
@@ -73,7 +71,7 @@ def _storable(document: Any, most: int, depth: int) -> Any:
         return int(document) if _LEAST <= document <= _MOST else storable_text(words_of(document), most)
     if depth >= _DEEPEST:
         return "…"
-    if isinstance(document, msgspec.Struct):
+    if hasattr(type(document), "__struct_config__"):  # errors load this file, and `--help` no msgspec
         document = _fields_of(document)
     if isinstance(document, dict):
         return {
