@@ -1,8 +1,7 @@
 """The one error tree. Each error names the field, the value, the rule and the next step."""
 
+import json
 from typing import Any, ClassVar
-
-import msgspec
 
 from loopwright.kernel.plain import plain_lines
 from loopwright.kernel.storable import storable
@@ -72,7 +71,7 @@ class LoopwrightError(Exception):
         if not self.details:
             return told
         details = storable(self.details, _MOST_LETTERS_OF_DETAILS)
-        size = len(msgspec.json.encode(details))
+        size = len(json.dumps(details))
         return {**told, "details": details if size <= _MOST_BYTES_OF_DETAILS else {"left_out": f"{size:,} bytes"}}
 
 

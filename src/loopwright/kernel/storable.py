@@ -55,7 +55,7 @@ def words_of(value: object) -> str:
 
 
 def _fields_of(struct: Any) -> dict[str, Any]:
-    """Return the fields of a msgspec struct by the names that JSON has for them, with what tells it apart from others."""
+    """Return the fields of a struct by the names that JSON has for them, with what tells it apart from others."""
     config = struct.__struct_config__
     tag = {} if config.tag_field is None else {config.tag_field: config.tag}
     names = zip(struct.__struct_encode_fields__, struct.__struct_fields__, strict=True)
