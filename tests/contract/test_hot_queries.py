@@ -61,6 +61,9 @@ ASKED: dict[str, Ask] = {
     ),
     "chunks of labels": lambda tx: sql.find_label_chunks(tx.connection, "flights", "late", ids=[(ID, ID)], start_at=0),
     "chunks to be merged": lambda tx: compacting.of_group(tx, group=MergeGroup(1, "labels", "late", "gateway", 0)),
+    "chunks that end with some ids": lambda tx: sql.chunks_ending(
+        tx.connection, "flights", "predictions", "late", ids=(ID, ID), after="", limit=10
+    ),
     "live gateways": lambda tx: serving.gateways(tx),
     "have gateways caught up": lambda tx: serving.is_acknowledged(tx),
     "releases of a deployment": lambda tx: serving.list_releases(tx, deployment="late", limit=10),
@@ -84,6 +87,7 @@ BY_INDEX = {
     "chunks of a window": "ix_chunks_span",
     "chunks of labels": "ix_chunks_about",
     "chunks to be merged": "ix_chunks_span",
+    "chunks that end with some ids": "ix_chunks_end",
 }
 """Where another index would do as well for a reader of plans, and walk through all that the project has."""
 

@@ -11,7 +11,8 @@ import pytest
 
 import loopwright as lw
 from loopwright.data import read
-from loopwright.kernel.clock import DAY_US, HOUR_US
+from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US
+from loopwright.loop import feeding
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
 from loopwright.loop.feeding import _as_column
 from loopwright.store.blobs import BlobStore
@@ -258,6 +259,103 @@ def test_rows_that_take_the_place_of_all_get_the_labels_that_those_had(feed: Fee
     assert feed.says == {"F1": None, "F2": None, "F3": None}
     feed.hour()
     assert feed.says == {"F1": True, "F2": True, "F3": None}
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So little is held at once that every row, label and chunk is looked at by itself."""
+    for name in ("MOST_ROWS", "MOST_CHUNKS"):
+        monkeypatch.setattr(feeding, name, 1)
+
+
+@pytest.mark.usefixtures("few")
+def test_labels_are_taken_however_few_are_held_at_once(feed: Feed) -> None:
+    names = [f"F{number}" for number in range(9)]
+    for name in names:
+        feed.rows(name)
+    for name in [*names, "F9"]:
+        feed.predict(name, f"{name}X")
+    feed.label(**dict.fromkeys(names[:5], 1.0), none=1.0)
+    feed.label(F9=1.0, **dict.fromkeys(names[3:], 0.0))
+    feed.hour()
+    expected = {name: name in names[:3] for name in names}
+    assert (feed.says, feed.waiting) == (expected, 2)
+    feed.rows("F9")
+    feed.predict("none")
+    feed.hour()
+    assert (feed.says, feed.waiting) == (expected | {"F9": True}, 1)
+
+
+@pytest.mark.usefixtures("few")
+def test_the_last_of_two_labels_of_a_row_counts_though_another_prediction_got_it(feed: Feed) -> None:
+    feed.rows("F1")
+    feed.put(pl.DataFrame({"id": ["F1"], "is_late": [False]}), "complete")
+    feed._store("predictions", PREDICTIONS, _served(pred_a="F1", pred_b="F1"))
+    feed.loop.wall.at_us += 1
+    feed._store("labels", LABELS, pl.DataFrame({"prediction_id": ["pred_b"], "label": [1.0]}))
+    feed.loop.wall.at_us += 1
+    feed._store("labels", LABELS, pl.DataFrame({"prediction_id": ["pred_a"], "label": [0.0]}))
+    feed.hour()
+    assert (feed.says, feed.versions) == ({"F1": False}, 2)
+
+
+def _served(**keys: str) -> pl.DataFrame:
+    return pl.DataFrame({"prediction_id": list(keys), "row_key": list(keys.values()), "is_shadow": False})
+
+
+@pytest.mark.usefixtures("few")
+def test_more_labels_than_an_import_takes_come_by_the_next(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feeding, "MOST_FED", 2)
+    names = [f"F{number}" for number in range(9)]
+    feed.rows(*names)
+    feed.predict(*names)
+    feed.label(**dict.fromkeys(names, 1.0))
+    feed.hour()
+    known = [sum(value is not None for value in feed.says.values())]
+    while known[-1] < 9:
+        feed.loop.pass_time(MINUTE_US)
+        feed.work()
+        known.append(sum(value is not None for value in feed.says.values()))
+        assert known[-1] > known[-2], "each import is followed by another at once"
+    assert len(known) > 2
+    feed.loop.pass_time(MINUTE_US)
+    feed.work()
+    feed.loop.pass_time(MINUTE_US)
+    assert not feed.loop("jobs.list", states=["queued"]), "where none is left the next comes in an hour"
+
+
+@pytest.mark.usefixtures("few")
+def test_a_column_without_any_outcome_takes_names_and_numbers_as_names(feed: Feed) -> None:
+    names = [f"F{number}" for number in range(9)]
+    nothing = {"carrier": "UA", "is_late": None, "landed_at": None}
+    at = pl.lit(feed.loop.wall.at_us).cast(pl.Datetime("us", "UTC"))
+    feed.put(pl.DataFrame({"id": names, **nothing}).with_columns(scheduled_at=at), "append")
+    feed.predict(*names)
+    feed.label(**dict.fromkeys(names[:8], 1.0))
+    named = pl.DataFrame({"prediction_id": ["pred_F8"], "label_text": ["very"]})
+    feed._store("labels", LABELS, named)
+    feed.hour()
+    assert feed.says == {**dict.fromkeys(names[:8], "1"), "F8": "very"}
+
+
+def test_chunks_that_cannot_hold_what_a_label_waits_for_are_not_listed(feed: Feed) -> None:
+    feed.rows("F1")
+    feed.predict("A1", "A2")
+    feed.predict("N0", "P0")
+    feed.predict("Z1", "Z2")
+    feed.label(O9=1.0)
+    listed: list[str] = []
+    read = feed.loop.dispatcher.call
+
+    def call(verb: str, args: Any, **how: Any) -> Any:
+        answer = read(verb, args, **how)
+        if verb.startswith("chunks.find") and args["kind"] == "predictions":
+            listed.extend(chunk.id_first for chunk in answer)
+        return answer
+
+    feed.loop.dispatcher.call = call  # type: ignore[method-assign]
+    feed.hour()
+    assert set(listed) == {"pred_N0"}
 
 
 def test_rows_that_are_replaced_again_while_labels_are_read_get_theirs(

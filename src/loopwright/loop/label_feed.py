@@ -40,7 +40,11 @@ def plan_feed(tx: Tx, *, deployment: str) -> None:
 
 
 def _plan(tx: Tx, deployment: str) -> None:
-    tx.later(tx.now_us + HOUR_US, f"loop.label_feed/{deployment}", start_label_feed, deployment=deployment)
+    tx.later(tx.now_us + HOUR_US, _timer(deployment), start_label_feed, deployment=deployment)
+
+
+def _timer(deployment: str) -> str:
+    return f"loop.label_feed/{deployment}"
 
 
 def plan_feeds(tx: Tx, spec: ProjectSpec) -> None:
@@ -60,6 +64,19 @@ def look_again(tx: Tx, *, dataset: str) -> None:
             sql.put_label_feed(tx, deployment, since=0, replacements=feed.replacements + 1)
 
 
+def feed_on(tx: Tx, *, dataset: str) -> None:
+    """Let the next labels be taken where there were more than one import takes, now that one has said its own.
+
+    Where none does, as its version is quarantined, they are taken in an hour, as ever.
+    """
+    if (found := sql.newest_spec(tx)) is None:
+        return
+    for deployment in sql.list_label_feeds(tx, has_more=True):
+        label = _taken(found[2], deployment)
+        if label is not None and label.dataset == dataset:  # a moment later: jobs are named after theirs
+            tx.later(tx.now_us + 1, _timer(deployment), start_label_feed, deployment=deployment)
+
+
 @query("loop.label_feed", internal=True)
 def label_feed(tx: Tx, *, deployment: str) -> LabelFeed | None:
     """Return which dataset takes the labels of a deployment, and how far it has; None if none does."""
@@ -71,7 +88,7 @@ def _feed(tx: Tx, spec: ProjectSpec, deployment: str) -> LabelFeed | None:
     label = _taken(spec, deployment)
     if label is None:
         return None
-    return LabelFeed(deployment, label.dataset, label.column, *sql.find_label_feed(tx, deployment))
+    return LabelFeed(deployment, label.dataset, label.column, **sql.find_label_feed(tx, deployment))
 
 
 def _taken(spec: ProjectSpec, deployment: str) -> LabelSpec | None:
@@ -95,8 +112,10 @@ def finish_label_feed(
     deployment: str,
     replacements: int,
     since: int,
+    looked_at: int,
     waiting: BlobRef | None,
     rows: BlobRef | None,
+    has_more: bool,
     reason: str,
 ) -> Job | None:
     """Record how far a dataset has taken the labels of a deployment, and start completing it with those that came.
@@ -106,8 +125,10 @@ def finish_label_feed(
         deployment: Whose labels.
         replacements: How often the dataset's rows had been replaced when the feed began.
         since: From when on chunks are looked at the next time, wall time, microseconds UTC.
+        looked_at: When the log was looked into for their predictions, wall time, microseconds UTC.
         waiting: Parquet of labels that no version says yet, those of ``rows`` among them: imports may fail.
         rows: Parquet of keys, the label's column and ``KNOWN_AT``; None where there is nothing new.
+        has_more: Whether more labels could be given than one import takes.
         reason: What came, in words.
     """
     feed = label_feed(tx, deployment=deployment)
@@ -117,7 +138,8 @@ def finish_label_feed(
     # Rows that were replaced meanwhile may say nothing of what this feed found them to say: all are looked at again.
     # Positions would not tell: a replacement puts ``since`` to where it may have been before.
     since = since if replacements == feed.replacements else feed.since
-    sql.put_label_feed(tx, deployment, since=since, waiting="" if waiting is None else waiting.digest)
+    digest = "" if waiting is None else waiting.digest
+    sql.put_label_feed(tx, deployment, since=since, looked_at=looked_at, waiting=digest, has_more=has_more)
     if rows is None or _is_importing(tx, feed.dataset):
         return None
     return data.start_import(

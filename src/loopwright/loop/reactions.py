@@ -38,6 +38,16 @@ def feed_replaced_rows(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     label_feed.look_again(tx, dataset=ready.dataset)
 
 
+def _is_completion(tx: Tx, event: Event) -> bool:
+    return event.read(data.VersionReady).operation == "complete"
+
+
+@reaction(data.VersionReady, only_if=_is_completion)
+def feed_more_labels(tx: Tx, event: Event, ready: data.VersionReady) -> None:
+    """Rows that were completed with as many labels as one import takes get the others next."""
+    label_feed.feed_on(tx, dataset=ready.dataset)
+
+
 @reaction(features.PlanFrozen)
 def fill_new_plan(tx: Tx, event: Event, frozen: features.PlanFrozen) -> None:
     """A plan with views that are new or changed brings their past into the online store before a model reads it."""

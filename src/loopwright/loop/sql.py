@@ -54,27 +54,27 @@ def insert_spec(tx: Tx, number: int, digest: str, spec: ProjectSpec) -> None:
     tx.execute(insert(applied_specs), row)
 
 
-def find_label_feed(tx: Tx, deployment: str) -> tuple[int, str, int]:
-    """Return since when labels of a deployment were not taken, the blob of those that wait, and how many replacements.
+_FIRST_FEED = {"since": 0, "waiting": "", "replacements": 0, "looked_at": 0}
 
-    Of a deployment whose labels were never taken these are as little as can be.
-    """
+
+def find_label_feed(tx: Tx, deployment: str) -> dict[str, Any]:
+    """Return how far the labels of a deployment were taken, by column."""
     same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
-    row = tx.execute(select(label_feeds).where(*same)).first()
-    return (0, "", 0) if row is None else (row.since, row.waiting, row.replacements)
+    row = tx.execute(select(*(label_feeds.c[name] for name in _FIRST_FEED)).where(*same)).first()
+    return dict(_FIRST_FEED) if row is None else dict(row._mapping)
 
 
-def list_label_feeds(tx: Tx) -> list[str]:
-    """Return each deployment whose labels were taken."""
-    rows = tx.execute(select(label_feeds.c.deployment).where(label_feeds.c.project_id == tx.project))
+def list_label_feeds(tx: Tx, *, has_more: bool = False) -> list[str]:
+    """Return each deployment whose labels were taken; only those of which there were more, if so asked."""
+    statement = select(label_feeds.c.deployment).where(label_feeds.c.project_id == tx.project)
+    rows = tx.execute(statement.where(label_feeds.c.has_more) if has_more else statement)
     return [row.deployment for row in rows]
 
 
 def put_label_feed(tx: Tx, deployment: str, **values: Any) -> None:
     """Keep how far the labels of a deployment were taken; what is not given stays as it was."""
     row = {"project_id": tx.project, "deployment": deployment}
-    first = {"since": 0, "waiting": "", "replacements": 0}
-    upsert(tx.connection, label_feeds, [row | first], key=("project_id", "deployment"), do_update=False)
+    upsert(tx.connection, label_feeds, [row | _FIRST_FEED], key=("project_id", "deployment"), do_update=False)
     same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
     tx.execute(update(label_feeds).where(*same).values(**values))
 

@@ -1,6 +1,6 @@
 """Tables of the loop: applied project specs, reactions that were taken, retrains and backtests that were started."""
 
-from sqlalchemy import Boolean, Column, Index, Table, Text, text
+from sqlalchemy import Boolean, Column, Index, Table, Text, false, text
 
 from loopwright.store.columns import METADATA, Json, Moment, project_key
 
@@ -59,6 +59,10 @@ label_feeds = Table(
     Column("waiting", Text, nullable=False),
     # How often the dataset's rows were replaced, and so all labels were to be looked at again.
     Column("replacements", Moment, nullable=False, server_default="0"),
+    # When the log was looked into for their predictions.
+    Column("looked_at", Moment, nullable=False, server_default="0"),
+    # Whether there were more than one import takes.
+    Column("has_more", Boolean, nullable=False, server_default=false()),
 )
 
 backtests = Table(

@@ -86,7 +86,7 @@ class LabelFeed(msgspec.Struct, frozen=True):
 
     Chunks stored since ``since`` (wall time, microseconds UTC) were not taken yet; ``waiting`` is a Parquet blob of
     labels that no version said yet: their row, their prediction or their import was still to come. ``replacements``
-    counts how often the dataset's rows were replaced.
+    counts how often the dataset's rows were replaced; ``looked_at`` is when the log was looked into, wall time.
     """
 
     deployment: str
@@ -95,6 +95,7 @@ class LabelFeed(msgspec.Struct, frozen=True):
     since: int
     waiting: MaybeDigest
     replacements: int
+    looked_at: int
 
 
 @job_kind("loop.feed_labels", keep_days=7)

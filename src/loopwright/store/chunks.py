@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from loopwright.kernel.errors import Conflict, InvalidInput
-from loopwright.kernel.verbs import query, verb
+from loopwright.kernel.verbs import Count, query, verb
 from loopwright.store import sql
 from loopwright.store.intervals import join_ranges
 from loopwright.store.streams import PUSHES, STREAMS
@@ -142,6 +142,40 @@ def find(
         end_at=end_at,
         recorded_since=recorded_since,
     )
+
+
+@query("chunks.find_recorded", internal=True)
+def find_recorded(tx: Tx, *, kind: str, stream: str, since: int, after: str = "", limit: Count) -> list[Chunk]:
+    """Return the next chunks of a stream in the order in which they were stored, which merged ones keep.
+
+    Args:
+        tx: The open transaction.
+        kind: ``predictions``, ``labels`` or ``pushes``.
+        stream: Deployment or dataset.
+        since: Stored then or later, wall time, microseconds UTC.
+        after: Of those that were stored at that very time, the id of the last that is left out.
+        limit: How many at most.
+    """
+    return sql.chunks_recorded(tx.connection, tx.project, kind, stream, since=since, after=after, limit=limit)
+
+
+@query("chunks.find_ending", internal=True)
+def find_ending(tx: Tx, *, kind: str, stream: str, first: str, last: str, after: str = "", limit: Count) -> list[Chunk]:
+    """Return the next chunks of a stream whose last id lies in a range, in the order of their last ids.
+
+    With those that hold ``last`` these are all that hold an id of the range.
+
+    Args:
+        tx: The open transaction.
+        kind: ``predictions``, ``labels`` or ``pushes``.
+        stream: Deployment or dataset.
+        first: Lowest id of the range.
+        last: Highest id of the range.
+        after: Of those that end with ``first``, the id of the last that is left out.
+        limit: How many at most.
+    """
+    ids = first, last
+    return sql.chunks_ending(tx.connection, tx.project, kind, stream, ids=ids, after=after, limit=limit)
 
 
 @query("chunks.find_labels", internal=True)

@@ -141,6 +141,7 @@ chunks = Table(
     Column("about_prefix", Text, nullable=False, server_default=""),
     UniqueConstraint("project_id", "writer", "seq", "kind", "stream"),
     Index("ix_chunks_ids", "project_id", "kind", "id_prefix", "id_first", "id_last"),
+    Index("ix_chunks_end", "project_id", "kind", "stream", "id_last", "chunk_id"),
     Index("ix_chunks_span", "project_id", "kind", "stream", "span_class", "event_at_min", "event_at_max"),
     Index("ix_chunks_level", "project_id", "kind", "stream", "level", "recorded_at"),
     Index("ix_chunks_about", "project_id", "kind", "stream", "about_first", "event_at_max"),

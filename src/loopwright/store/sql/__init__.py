@@ -3,6 +3,8 @@
 from loopwright.store.sql.blobs import all_blobs, find_blob, upsert_blobs
 from loopwright.store.sql.chunks import (
     all_chunks,
+    chunks_ending,
+    chunks_recorded,
     count_rows,
     count_rows_from,
     find_chunks,
@@ -94,8 +96,10 @@ __all__ = [
     "all_chunks",
     "all_condemned",
     "begins_with",
+    "chunks_ending",
     "chunks_named",
     "chunks_of_group",
+    "chunks_recorded",
     "condemn_blobs",
     "count_failed_jobs",
     "count_held",

@@ -120,6 +120,26 @@ def find_chunks(
     return [read_chunk(row) for row in sorted(kept, key=lambda row: (row.id_first, row.chunk_id))]
 
 
+def chunks_recorded(
+    connection: Connection, project: str, kind: str, stream: str, *, since: int, after: str, limit: int
+) -> list[Chunk]:
+    """Return chunks of a stream by when they were stored: at ``since`` with an id behind ``after``, or later."""
+    at, chunk_id = chunks.c.recorded_at, chunks.c.chunk_id
+    is_behind = or_(at > since, and_(at == since, chunk_id > after))
+    statement = _select(project, kind, stream, since).where(is_behind).order_by(at, chunk_id).limit(limit)
+    return [read_chunk(row) for row in connection.execute(statement)]
+
+
+def chunks_ending(
+    connection: Connection, project: str, kind: str, stream: str, *, ids: tuple[str, str], after: str, limit: int
+) -> list[Chunk]:
+    """Return chunks by their last ids, which lie in a range; of those that end with its first some are left out."""
+    end, chunk_id = chunks.c.id_last, chunks.c.chunk_id
+    is_inside = and_(end >= ids[0], end <= ids[1], or_(end > ids[0], chunk_id > after))
+    statement = _select(project, kind, stream, None).where(is_inside).order_by(end, chunk_id).limit(limit)
+    return [read_chunk(row) for row in connection.execute(statement)]
+
+
 def find_label_chunks(
     connection: Connection, project: str, stream: str, *, ids: Sequence[tuple[str, str]], start_at: int
 ) -> list[Chunk]:
