@@ -18,7 +18,7 @@ from loopwright.data import DatasetVersion, read, row_keys
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.tasks import class_name
-from loopwright.loop.label_feed import KNOWN_AT, finish_label_feed, label_feed
+from loopwright.loop.label_feed import KNOWN_AT, UNSEALED_US, finish_label_feed, label_feed
 from loopwright.loop.types import FeedLabels, LabelFeed
 from loopwright.serving import predictions
 from loopwright.store import chunks
@@ -35,8 +35,6 @@ MOST_FED = 1_000_000
 """Labels that one import takes, for it holds their rows as a whole; it is soon followed by the next."""
 _LATE_US = DAY_US
 """Chunks that were stored this much before the newest are looked at again: a server's clock may have been wrong."""
-_UNSEALED_US = 30 * DAY_US
-"""How long a label waits for its prediction, which may lie in the spool of a gateway that is down."""
 _MOST_RANGES, _MOST_RUNS = 16, 1_000
 _WAITING = {
     "prediction_id": pl.String(),
@@ -125,7 +123,7 @@ def _finish(look: _Look, since: int) -> dict[str, Any]:
     for _, rows in look.unmet.parts():
         first_at = pl.col("came_at").min().over("prediction_id")
         unmet = _newest(rows.with_columns(first_at), "prediction_id")
-        unmet = unmet.filter(pl.col("came_at") > context.job.recorded_at - _UNSEALED_US)
+        unmet = unmet.filter(pl.col("came_at") > context.job.recorded_at - UNSEALED_US)
         waiting += unmet.height
         look.waiting.add(unmet)
     count = given.height

@@ -7,7 +7,7 @@ gets those of the deployments that are trained on it, by the keys of their rows,
 from loopwright import data
 from loopwright.data import Dataset, ImportRequest
 from loopwright.features import LabelSpec
-from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.loop import sql
 from loopwright.loop.types import FeedLabels, LabelFeed, ProjectSpec
@@ -19,6 +19,8 @@ from loopwright.store.work import kind_of
 
 KNOWN_AT = "_known_at"
 """Column of what is fed that says when each label became known; no dataset has it."""
+UNSEALED_US = 30 * DAY_US
+"""How long a label waits for its prediction, which may lie in the spool of a gateway that is down."""
 
 
 @verb("loop.start_label_feed", changes=Dataset, internal=True, parts=SERVER_ALONE)

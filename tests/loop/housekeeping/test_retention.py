@@ -10,7 +10,7 @@ import pytest
 
 from loopwright.config import load_settings
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
-from loopwright.kernel.clock import DAY_US, MINUTE_US
+from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.loop import OperationContext
@@ -21,12 +21,15 @@ from loopwright.monitoring import Window
 from loopwright.monitoring.sql import save_window
 from loopwright.server.background import Background
 from loopwright.store import sql
+from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk, pack_rows
 from loopwright.store.streams import PREDICTIONS
 from loopwright.store.tx import Tx
 from loopwright.store.types import Removal, Retention
+from tests.inprocess import InProcessWorker
 from tests.loop.answering import answer
 from tests.loop.conftest import LATE, Loop
+from tests.loop.test_label_feed import Feed
 
 
 @pytest.fixture
@@ -163,6 +166,81 @@ def test_windows_rollouts_and_jobs_pin_what_they_need(loop: Loop) -> None:
     loop.train(reason="better")  # its version rolls out by policy
     pins = loop.dispatcher.read("flights", LOCAL_ACTOR, lambda tx: _pins(tx, "labels", "late"))
     assert any("rollout" in pin.why for pin in pins)
+
+
+@pytest.fixture
+def feed(loop: Loop, blob_store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Feed:
+    """A dataset that takes labels, where predictions and labels are kept for two days and nothing else needs them."""
+    free_of_pins(loop, monkeypatch)
+    for kind in ("predictions", "labels"):
+        loop("retention.set", kind=kind, keep="2d")
+    return Feed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall))
+
+
+def pass_days_without_feeds(feed: Feed, days: int) -> None:
+    """Let days pass in which no worker takes labels."""
+    for _ in range(days):
+        feed.loop.pass_time(DAY_US)
+        for job in feed.loop("jobs.list", states=["queued"], kind="loop.feed_labels"):
+            feed.loop("jobs.cancel", job_id=job.job_id, reason="the worker is broken")
+
+
+def told_pins(feed: Feed) -> dict[str, list[str]]:
+    return {each.kind: [pin.why for pin in each.pins] for each in feed.loop("retention.plan") if each.pins}
+
+
+def test_labels_that_no_feed_took_stay_and_so_do_their_predictions(feed: Feed) -> None:
+    feed.rows("F1")
+    feed.predict("E1")
+    feed.loop.pass_time(HOUR_US)
+    feed.predict("F1", "F2")
+    feed.hour()
+    feed.label(F1=1.0)
+    pass_days_without_feeds(feed, 10)
+    assert told_pins(feed) == {
+        "labels": ["labels that flights has not taken yet"],
+        "predictions": ["predictions of labels that flights has not taken yet"],
+    }
+    assert [(one.kind, one.rows) for one in feed.loop("retention.apply")] == [("predictions", 1)]
+    feed.hour()
+    assert feed.says == {"F1": True}
+    assert told_pins(feed) == {}
+    assert {one.kind for one in feed.loop("retention.apply")} == {"predictions", "labels"}
+
+
+def test_predictions_that_came_late_stay_for_the_labels_that_waited(feed: Feed) -> None:
+    feed.rows("F1")
+    feed.label(F1=1.0)
+    feed.hour()
+    pass_days_without_feeds(feed, 1)
+    feed.predict("F1")
+    pass_days_without_feeds(feed, 10)
+    waiting = "labels that wait for flights may be of predictions that came late"
+    assert told_pins(feed) == {"predictions": [waiting]}
+    assert {one.kind for one in feed.loop("retention.apply")} == {"labels"}
+    feed.hour()
+    assert feed.says == {"F1": True}
+
+
+def test_labels_that_waited_for_a_month_keep_no_predictions(feed: Feed) -> None:
+    feed.label(F1=1.0)
+    feed.hour()
+    feed.predict("F2")
+    pass_days_without_feeds(feed, 29)
+    assert "predictions" in told_pins(feed)
+    pass_days_without_feeds(feed, 2)
+    assert "predictions" not in told_pins(feed)
+
+
+def test_labels_of_predictions_that_nobody_knows_keep_none_while_feeds_keep_up(feed: Feed) -> None:
+    feed.predict("F1")
+    feed.label(A0=1.0, Z0=1.0)
+    feed.loop.pass_time(5 * DAY_US)
+    feed.work()
+    feed.label(A0=1.0, Z0=1.0)
+    assert told_pins(feed) == {}
+    feed.hour()
+    assert "predictions" in {one.kind for one in feed.loop("retention.apply")}
 
 
 def test_the_oldest_window_pins_its_rows_however_many_wait_for_labels(loop: Loop) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 from loopwright import data, monitoring, serving
 from loopwright.governance import projects
-from loopwright.kernel.clock import DAY_US
+from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.loop.housekeeping import old_points
 from loopwright.loop.housekeeping.streams import require_stream
+from loopwright.loop.label_feed import UNSEALED_US, label_feed
 from loopwright.loop.types import Expired, Pin
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
@@ -24,6 +25,8 @@ MOST_CHUNKS = 1_000
 MOST_MERGED = 5_000
 """What they were merged from, together: a row each, which goes with them; one chunk of a day may be of 43,200."""
 _MOST_JOBS = 1_000
+_BEHIND_US = 2 * HOUR_US
+"""How long labels are stored without being taken, every hour, when something is wrong."""
 _BOTH = ("predictions", "labels")
 
 
@@ -146,7 +149,9 @@ def _pins(tx: Tx, kind: str, stream: str) -> list[Pin]:
     """Return what still needs rows of a stream."""
     if projects.find(tx, tx.project).closed_at is not None:
         return []  # no window closes there any more, and no fill begins
-    return list(_pins_of_pushes(tx, stream) if kind == "pushes" else _pins_of_deployment(tx, stream))
+    if kind == "pushes":
+        return list(_pins_of_pushes(tx, stream))
+    return [*_pins_of_deployment(tx, stream), *_pins_of_labels(tx, kind, stream)]
 
 
 def _pins_of_pushes(tx: Tx, dataset: str) -> Iterator[Pin]:
@@ -180,3 +185,27 @@ def _pins_of_deployment(tx: Tx, deployment: str) -> Iterator[Pin]:
         if job.ref == about and job.lane != "upkeep":
             start_at = job.args.get("start_at")
             yield Pin((start_at if isinstance(start_at, int) else 0) - DAY_US, f"job {job.job_id} runs")
+
+
+def _pins_of_labels(tx: Tx, kind: str, deployment: str) -> Iterator[Pin]:
+    """Labels that a dataset is still to take are there alone, and their rows are found by the predictions."""
+    feed = label_feed(tx, deployment=deployment)
+    if feed is None:
+        return
+    if kind == "labels":
+        # What was stored within a day stays as it is, whatever its event time.
+        oldest = store_sql.oldest_stored(tx, kind, deployment, since=feed.since + 1, before=tx.wall_us - DAY_US)
+        if oldest is not None:
+            yield Pin(oldest, f"labels that {feed.dataset} has not taken yet")
+        return
+    # While it keeps up its labels pin no predictions: whoever sends one of an unknown id each hour would pin them all.
+    ids = store_sql.told_of(tx, deployment, since=feed.since + 1, before=tx.wall_us - _BEHIND_US)
+    oldest = None if ids is None else store_sql.oldest_of_ids(tx, kind, deployment, ids)
+    if oldest is not None:
+        yield Pin(oldest, f"predictions of labels that {feed.dataset} has not taken yet")
+    # Of those that wait for their predictions, the log was looked through up to the last time.
+    if feed.waiting and tx.wall_us < feed.looked_at + UNSEALED_US:
+        since, before = feed.looked_at - DAY_US, tx.wall_us - DAY_US
+        oldest = store_sql.oldest_stored(tx, kind, deployment, since=since, before=before)
+        if oldest is not None:
+            yield Pin(oldest, f"labels that wait for {feed.dataset} may be of predictions that came late")

@@ -63,9 +63,12 @@ from loopwright.store.sql.retention import (
     keep_removal,
     list_removals,
     list_retentions,
+    oldest_of_ids,
+    oldest_stored,
     remove_chunks,
     save_retention,
     sum_expired,
+    told_of,
 )
 from loopwright.store.sql.rows import begins_with, update_as_read, upsert
 from loopwright.store.sql.timers import (
@@ -148,6 +151,8 @@ __all__ = [
     "move_leases",
     "newest_events",
     "next_merged_seq",
+    "oldest_of_ids",
+    "oldest_stored",
     "oldest_unsealed",
     "put_off",
     "put_tombstones",
@@ -166,6 +171,7 @@ __all__ = [
     "sum_expired",
     "take_condemned",
     "take_timer",
+    "told_of",
     "tombstones_with_rows",
     "unprofiled_chunks",
     "untaken_jobs",

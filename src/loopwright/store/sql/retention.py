@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import ColumnElement, Row, and_, delete, func, select
 
 from loopwright.store.rows import read_row, row_of
-from loopwright.store.sql.chunks import read_chunk
+from loopwright.store.sql.chunks import LEVELS, read_chunk
 from loopwright.store.sql.rows import upsert
+from loopwright.store.streams import LABELS
 from loopwright.store.tables import chunks, merged_chunks, removals, retentions
 from loopwright.store.types import Chunk, Removal, Retention
 
@@ -82,6 +83,43 @@ def expired_chunks(tx: "Tx", which: Expiring, *, limit: int, most_merged: int) -
     merged = {row.chunk_id: row.merged for row in tx.execute(counted)}
     until = list(accumulate(merged.get(each.chunk_id, 0) for each in found))
     return [each for place, each in enumerate(found) if place == 0 or until[place] <= most_merged]
+
+
+def oldest_stored(tx: "Tx", kind: str, stream: str, *, since: int, before: int) -> int | None:
+    """Return the oldest event time in the chunks of a stream that were stored from one moment to another, wall time."""
+    of, told = _stored(tx, kind, stream, since, before), func.min(chunks.c.event_at_min)
+    found = tx.execute(select(told).where(of)).scalar()
+    return None if found is None else int(found)
+
+
+def told_of(tx: "Tx", stream: str, *, since: int, before: int) -> tuple[str, str] | None:
+    """Return between which ids lies what labels tell of that were stored from one moment to another, wall time."""
+    ends = func.min(chunks.c.about_first).label("begin"), func.max(chunks.c.about_last).label("end")
+    row = tx.execute(select(*ends).where(_stored(tx, LABELS.kind, stream, since, before))).one()
+    return None if row.begin is None else (str(row.begin), str(row.end))
+
+
+def oldest_of_ids(tx: "Tx", kind: str, stream: str, ids: tuple[str, str]) -> int | None:
+    """Return the oldest event time in the chunks of a stream that may hold some of the ids from one to another.
+
+    A first id that is empty stands for ids that nobody knows.
+    """
+    of = (chunks.c.project_id == tx.project, chunks.c.kind == kind, chunks.c.stream == stream)
+    is_met = (chunks.c.id_last >= ids[0], chunks.c.id_first <= ids[1]) if ids[0] else ()
+    found = tx.execute(select(func.min(chunks.c.event_at_min)).where(*of, *is_met)).scalar()
+    return None if found is None else int(found)
+
+
+def _stored(tx: "Tx", kind: str, stream: str, since: int, before: int) -> ColumnElement[bool]:
+    return and_(
+        chunks.c.project_id == tx.project,
+        chunks.c.kind == kind,
+        chunks.c.stream == stream,
+        # Every level is named, for the index leads with it.
+        chunks.c.level.in_(LEVELS),
+        chunks.c.recorded_at >= since,
+        chunks.c.recorded_at < before,
+    )
 
 
 def remove_chunks(tx: "Tx", removal: Removal, chunk_ids: list[str]) -> None:
