@@ -31,9 +31,11 @@ frame.lazy().collect().write_parquet(out)
 """
 
 
-def read_here(function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+def read_here(
+    function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str, timeout_s: float = 0
+) -> Any:
     """Read in this process, with what travels as JSON both ways; children are tested where they live."""
-    del what
+    del what, timeout_s
     module, _, name = function.partition(":")
     with tempfile.TemporaryDirectory() as scratch:
         given = msgspec.json.decode(msgspec.json.encode(inputs))

@@ -160,6 +160,9 @@ def test_values_refer_to_another_dataset() -> None:
 @pytest.mark.parametrize(
     "rule",
     [
+        "\"rpad\"(c, 2000000000, 'x') <> 'q'",
+        '"length" (c) > 0',
+        f"length({'+'.join(['c'] * 32)}) > 0",
         "",
         "a >",
         "a + b",

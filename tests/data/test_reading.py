@@ -140,7 +140,7 @@ def test_what_a_transform_returns_is_read_apart_too(
     call("data.declare", spec=weather_spec(source=SourceSpec("csv", str(tmp_path / "rows")), transform=code))
     call("data.start_import", dataset="weather")
 
-    def crash(function: str, inputs: Any, files: Any, out: Path, *, what: str) -> Any:
+    def crash(function: str, inputs: Any, files: Any, out: Path, *, what: str, **_: Any) -> Any:
         if what.startswith("what the transform"):
             raise InvalidInput(f"{what} could not be read: the reader ended by SIGABRT")
         return read_here(function, inputs, files, out, what=what)

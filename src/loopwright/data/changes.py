@@ -14,11 +14,11 @@ import numpy.typing as npt
 import polars as pl
 
 from loopwright.data import profiles, read
+from loopwright.data.checking import Checked, Checker, check_here
 from loopwright.data.columns import align, schema_of
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.fingerprints import hash_columns, row_hashes, sum_rows
 from loopwright.data.imports import (
-    check_rows,
     drop_repeats,
     fragments_with,
     refuse_keys,
@@ -30,8 +30,6 @@ from loopwright.data.imports import (
 from loopwright.data.keys import KeyIndex
 from loopwright.data.known import known_moment
 from loopwright.data.layers import CAME, KNOWN, MOST_FRAGMENT_ROWS, PLACE, ROW, TARGET, Layers
-from loopwright.data.quality import Around, failing_rows
-from loopwright.data.quarantine import blocking
 from loopwright.data.row_sums import add_row_sums, subtract_row_sums
 from loopwright.data.types import ColumnSchema, DatasetSpec, DatasetVersion, Fragment, ImportedRows, ImportRequest
 from loopwright.kernel.errors import InvalidInput
@@ -68,7 +66,7 @@ def build_change(
     blobs: BlobStore,
     now_us: int,
     index: KeyIndex | None = None,
-    around: Around | None = None,
+    check: Checker = check_here,
 ) -> ImportedRows:
     """Turn rows into what they change of ``parent``, the newest ready version.
 
@@ -79,7 +77,7 @@ def build_change(
         blobs: Where fragments are stored.
         now_us: The project's present moment, microseconds UTC.
         index: What is known of the keys of the parent's fragments; added to.
-        around: What checks may ask for beside the rows.
+        check: Runs the checks.
 
     Raises:
         InvalidInput: A column or dtype does not fit; a key comes twice or, of ``complete``, is not there, or has
@@ -99,8 +97,7 @@ def build_change(
         index.save([*parent.fragments, *added])
     stored = [*_store_cells(change.cells, layers, spec, blobs), *_store_gone(change, layers, spec, blobs), *added]
     shown = pl.concat([change.cells.after, change.new])
-    checks = check_rows(shown, spec, now_us, around) if shown.height else []
-    failing = failing_rows(shown, checks, time=spec.time, around=around) if blocking(checks) else None
+    checks, failing = check(shown, spec, now_us) if shown.height else Checked([], None)
     came = add_row_sums(_sum(change.cells.after), _sum(change.new))
     went = add_row_sums(_sum(change.cells.before), _sum(change.gone))
     return ImportedRows(

@@ -9,12 +9,11 @@ import numpy.typing as npt
 import polars as pl
 
 from loopwright.data import profiles, quality, read
+from loopwright.data.checking import Checked, Checker, check_here
 from loopwright.data.columns import align, schema_of
 from loopwright.data.fingerprints import Hashes, hash_columns, row_hashes, sum_rows
 from loopwright.data.keys import KeyIndex
 from loopwright.data.layers import MOST_FRAGMENT_ROWS
-from loopwright.data.quality import Around
-from loopwright.data.quarantine import blocking
 from loopwright.data.types import (
     CheckResult,
     CheckSpec,
@@ -41,7 +40,7 @@ def build_version(
     blobs: BlobStore,
     now_us: int,
     index: KeyIndex | None = None,
-    around: Around | None = None,
+    check: Checker = check_here,
 ) -> ImportedRows:
     """Turn admitted rows into fragments, check results and a profile on top of ``parent``, the newest ready version.
 
@@ -52,7 +51,7 @@ def build_version(
         blobs: Where fragments are stored.
         now_us: The project's present moment, microseconds UTC.
         index: What is known of the keys of the parent's fragments; added to.
-        around: What checks may ask for beside the rows.
+        check: Runs the checks.
 
     Raises:
         InvalidInput: There are no rows, the schema does not fit an append, or a key comes twice with different values.
@@ -75,8 +74,7 @@ def build_version(
             hashed = {name: hashes[is_new] for name, hashes in hashed.items()}
     elif not height:
         raise InvalidInput(f"there are no rows to import into {spec.name}", field="source", rule="at least one row")
-    checks = [] if not frame.height else check_rows(frame, spec, now_us, around)
-    failing = quality.failing_rows(frame, checks, time=spec.time, around=around) if blocking(checks) else None
+    checks, failing = check(frame, spec, now_us) if frame.height else Checked([], None)
     fragments = write_fragments(frame, spec.time, blobs)
     if spec.time not in spec.key:
         index.remember(fragments, keys)
@@ -112,13 +110,6 @@ def key_range(frame: pl.DataFrame, spec: DatasetSpec) -> tuple[int | None, int |
     Without the time in the key, a row of any time may have it.
     """
     return time_range(frame, spec.time) if spec.time in spec.key else (None, None)
-
-
-def check_rows(frame: pl.DataFrame, spec: DatasetSpec, now_us: int, around: Around | None) -> list[CheckResult]:
-    """Run the declared checks over new rows; samples do not show personal columns."""
-    return quality.run_checks(
-        frame, spec.checks, now_us, key=spec.key, time=spec.time, masked=spec.personal, around=around
-    )
 
 
 def write_fragments(frame: pl.DataFrame, time: str | None, blobs: BlobStore) -> list[Fragment]:

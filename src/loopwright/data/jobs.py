@@ -10,13 +10,13 @@ import polars as pl
 
 from loopwright.data import commits, read, sources, versions
 from loopwright.data.changes import build_change
+from loopwright.data.checking import ChecksApart
 from loopwright.data.checks import PAST, measured_as
 from loopwright.data.columns import admit, require_names
 from loopwright.data.diff import diff_versions
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
-from loopwright.data.quality import Around
 from loopwright.data.reading import read_again, read_apart
 from loopwright.data.types import CheckResult, CheckSpec, ColumnSchema, DiffRequest, ImportRequest, ImportResult
 from loopwright.kernel.documents import to_builtins
@@ -68,17 +68,17 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     is_change = request.operation in ("upsert", "complete", "delete")
     start_at, end_at = (None, None) if is_change else key_range(frame, request.spec)
     index = KeyIndex(request.spec.key, context.state_dir / "keys" / context.project / dataset)
-    around = _Stored(context, request)
+    check = ChecksApart(context, _Stored(context, request))
     for _ in range(_TRIES):
         parent = context.call(versions.newest_version, dataset=dataset, start_at=start_at, end_at=end_at)
         if is_change and parent is not None:
-            imported = build_change(frame, request, parent, context.blobs, job.event_at, index, around)
+            imported = build_change(frame, request, parent, context.blobs, job.event_at, index, check)
         elif request.operation in ("complete", "delete"):
             step = "import rows first"
             raise NotFound(f"dataset {dataset} has no version to {request.operation}", field="dataset", next_step=step)
         else:
             whole = _without_known_at(frame, request) if parent is None else frame
-            imported = build_version(whole, request, parent, context.blobs, job.event_at, index, around)
+            imported = build_version(whole, request, parent, context.blobs, job.event_at, index, check)
         imported = msgspec.structs.replace(imported, raw=raw)
         result = context.call(commits.finish_import, job_id=job.job_id, imported=imported)
         if result.state != "stale":
@@ -86,13 +86,13 @@ def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     raise Conflict(f"dataset {dataset} changes faster than this import can follow", next_step="import again")
 
 
-class _Stored(Around):
+class _Stored:
     """What checks may ask for, as it is stored."""
 
     def __init__(self, context: JobContext, request: ImportRequest) -> None:
         self._context, self._request = context, request
 
-    def values(self, dataset: str, column: str) -> pl.Series:
+    def write_values(self, dataset: str, column: str, out: Path) -> None:
         version = self._context.call(versions.get_version, dataset=dataset)
         if column not in [one.name for one in version.schema]:
             raise InvalidInput(
@@ -101,8 +101,7 @@ class _Stored(Around):
                 value=column,
                 rule=f"one of {', '.join(one.name for one in version.schema[:20])}",
             )
-        rows = read.scan(version, self._context.blobs, columns=[column])
-        return rows.unique().collect()[column].drop_nulls()
+        read.scan(version, self._context.blobs, columns=[column]).drop_nulls().sink_parquet(out)
 
     def past(self, spec: CheckSpec) -> list[float]:
         found = [one.value for one in self._results if measured_as(one.check) == measured_as(spec)]

@@ -15,6 +15,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _LEAST_VALUES, _LEAST_SHARE = 3, 0.5
+_LONGEST = 320
+"""Letters of the longest address that mail is sent to; longer texts are none, and would be looked through for long."""
 
 
 def find_personal(values: Sequence[str]) -> str | None:
@@ -27,8 +29,9 @@ def find_personal(values: Sequence[str]) -> str | None:
     """
     if len(values) < _LEAST_VALUES:
         return None
+    short = [value for value in values if len(value) <= _LONGEST]
     for kind, is_one in _KINDS.items():
-        if sum(map(is_one, values)) >= _LEAST_SHARE * len(values):
+        if sum(map(is_one, short)) >= _LEAST_SHARE * len(values):
             return kind
     return None
 

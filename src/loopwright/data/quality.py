@@ -1,11 +1,14 @@
-"""Running checks: every declared check of a frame in one pass; a second pass only where something failed.
+"""Running checks: each declared check of a frame in a pass of its own; a second pass only where something failed.
+
+All in one pass would take a tenth less time. But what ends the process, for it takes too long or too much memory, has
+a name so: whoever runs the checks is told which one is next.
 
 A number about all rows may be compared with what it was before, and values with those of another dataset: whoever runs
 the checks says how they are found (``Around``).
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Any
@@ -25,6 +28,7 @@ from loopwright.data.checks import (
     read_rule,
     rule_expr,
 )
+from loopwright.data.quarantine import blocking
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.storable import storable
@@ -77,8 +81,8 @@ class _Opened(msgspec.Struct, frozen=True):
     def measures(self) -> list[pl.Expr]:
         if isinstance(self.check, RowCheck):
             evaluated = self.check.evaluated(self.column)
-            return [self.failing().sum().alias(f"{self.place}:failed"), evaluated.alias(f"{self.place}:evaluated")]
-        return [self.check.measure(self.column, self.dtype).alias(f"{self.place}:value")]
+            return [self.failing().sum().alias("failed"), evaluated.alias("evaluated")]
+        return [self.check.measure(self.column, self.dtype).alias("value")]
 
 
 def run_checks(
@@ -90,8 +94,9 @@ def run_checks(
     time: str | None = None,
     masked: Collection[str] = (),
     around: Around | None = None,
+    tell: Callable[[int], None] = lambda place: None,
 ) -> list[CheckResult]:
-    """Return what each check found, in order; all in one pass over the rows, and one more for each ``where``.
+    """Return what each check found, in order; a pass over the rows for each, and one more for each ``where``.
 
     Nulls neither pass nor fail a rule about values; NaN fails ``not_null`` and ``between``. What cannot be evaluated
     says so.
@@ -104,21 +109,23 @@ def run_checks(
         time: The column of checks that name none and are about time.
         masked: Columns whose values samples do not show.
         around: What checks may ask for beside the rows.
+        tell: Told the place of each check before it runs.
 
     Raises:
         InvalidInput: A check or column is unknown, or a check does not fit its column's dtype.
     """
     around = around or Around()
     frame = _with_lifted(frame, specs)
-    opened = [_open(index, spec, frame, time, around) for index, spec in enumerate(specs)]
+    opened = list(_open_each(specs, frame, time, around, tell))
     shown = [name for name in key if name in frame.columns]
     found: dict[int, CheckResult] = {}
     for where in dict.fromkeys(each.spec.where for each in opened):
         alike = [each for each in opened if each.spec.where == where]
+        tell(alike[0].place)
         rows = _rows_where(frame, where, [*shown, *(name for each in alike for name in each.columns)])
-        values = _measure(rows, alike)
         for each in alike:
-            found[each.place] = _judge(rows, each, values, now_us, shown, masked, around)
+            tell(each.place)
+            found[each.place] = _judge(rows, each, _measure(rows, each), now_us, shown, masked, around)
     return [found[each.place] for each in opened]
 
 
@@ -126,22 +133,50 @@ def failing_rows(
     frame: pl.DataFrame, results: Sequence[CheckResult], *, time: str | None = None, around: Around | None = None
 ) -> pl.DataFrame:
     """Return up to 10,000 rows that failed a blocking check, with a column ``failed_checks`` that says which."""
-    failed = [result.check for result in results if not result.passed and result.check.severity == "block"]
-    names, frame = frame.columns, _with_lifted(frame, failed)
-    opened = [_open(index, spec, frame, time, around or Around()) for index, spec in enumerate(failed)]
+    return pick(frame, failing_places(frame, results, time=time, around=around))
+
+
+def failing_places(
+    frame: pl.DataFrame,
+    results: Sequence[CheckResult],
+    *,
+    time: str | None = None,
+    around: Around | None = None,
+    tell: Callable[[int], None] = lambda place: None,
+) -> pl.DataFrame:
+    """Return the places of up to 10,000 rows that failed a blocking check, in order, and ``failed_checks``."""
+    held = {id(result) for result in blocking(results)}
+    failed = {place: result.check for place, result in enumerate(results) if id(result) in held}
+    frame = _with_lifted(frame, list(failed.values()))
     numbered = frame.lazy().with_row_index(_PLACE)
-    marks = [
-        numbered.filter(rule_expr(_on(frame, each.spec.where)) if each.spec.where else pl.lit(True))
-        .filter(each.failing())
-        .select(_PLACE, pl.lit(each.subject).alias(FAILED_CHECKS))
-        for each in opened
-        if isinstance(each.check, RowCheck)
-    ]
-    if not marks:
-        return frame.select(names).clear().with_columns(pl.lit("").alias(FAILED_CHECKS))
+    marks = [pl.DataFrame(schema={_PLACE: numbered.collect_schema()[_PLACE], FAILED_CHECKS: pl.String})]
+    for place, spec in failed.items():
+        tell(place)
+        each = _open(place, spec, frame, time, around or Around())
+        if isinstance(each.check, RowCheck):
+            asked = numbered.filter(rule_expr(_on(frame, each.spec.where))) if each.spec.where else numbered
+            found = asked.filter(each.failing()).select(_PLACE, pl.lit(each.subject).alias(FAILED_CHECKS))
+            marks.append(found.head(MOST_FAILING_ROWS).collect())
     together = pl.concat(marks).group_by(_PLACE, maintain_order=True).agg(pl.col(FAILED_CHECKS).str.join("; "))
-    marked = numbered.join(together.sort(_PLACE).head(MOST_FAILING_ROWS), on=_PLACE, maintain_order="right")
-    return marked.select(*names, FAILED_CHECKS).collect()
+    return together.sort(_PLACE).head(MOST_FAILING_ROWS)
+
+
+def pick(frame: pl.DataFrame, places: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a frame at ``failing_places``, with their ``failed_checks``."""
+    return frame[places[_PLACE]].with_columns(places[FAILED_CHECKS])
+
+
+def columns_of(specs: Sequence[CheckSpec], frame: pl.DataFrame, key: Sequence[str], time: str | None) -> list[str]:
+    """Return the columns of a frame that checks look at or show, in its order.
+
+    Raises:
+        InvalidInput: A check is unknown, or names a column that the rows do not have.
+    """
+    named = {*key, *([time] if time else [])}
+    for place, spec in enumerate(specs):
+        named |= {*_columns(open_check(spec, f"checks[{place}]"), place, spec, frame.columns)}
+        named |= {*(read_rule(spec.where) if spec.where else [])}
+    return [name for name in frame.columns if name in named]
 
 
 def show_value(value: Any) -> Any:
@@ -158,20 +193,34 @@ def show_value(value: Any) -> Any:
     return storable(value if isinstance(value, str | int | bool | None) else str(value), _LETTERS_SHOWN)
 
 
+def _open_each(
+    specs: Sequence[CheckSpec], frame: pl.DataFrame, time: str | None, around: Around, tell: Callable[[int], None]
+) -> Iterator[_Opened]:
+    for place, spec in enumerate(specs):
+        tell(place)
+        yield _open(place, spec, frame, time, around)
+
+
+def _columns(check: Check, place: int, spec: CheckSpec, there: Sequence[str]) -> list[str]:
+    """Return the columns that a check is about; refuse one that the rows do not have, in its ``where`` too."""
+    columns = [*([] if spec.column is None else [spec.column]), *getattr(check, "columns", [])]
+    for name in (*columns, *(read_rule(spec.where) if spec.where else [])):
+        if name not in there:
+            raise InvalidInput(
+                f"the check {spec.kind} names a column that the rows do not have",
+                field=f"checks[{place}].column",
+                value=name,
+                next_step=f"{near_column(name, there)}correct the check",
+            )
+    return columns
+
+
 def _open(index: int, spec: CheckSpec, frame: pl.DataFrame, time: str | None, around: Around) -> _Opened:
     field = f"checks[{index}]"
     check = open_check(spec, field)
     if check.needs_column and spec.column is None:
         spec = msgspec.structs.replace(spec, column=time)
-    columns = [*([] if spec.column is None else [spec.column]), *getattr(check, "columns", [])]
-    for name in (*columns, *(read_rule(spec.where) if spec.where else [])):
-        if name not in frame.columns:
-            raise InvalidInput(
-                f"the check {spec.kind} names a column that the rows do not have",
-                field=f"{field}.column",
-                value=name,
-                next_step=f"{near_column(name, frame.columns)}correct the check",
-            )
+    columns = _columns(check, index, spec, frame.columns)
     if check.needs_column and spec.column is None:
         raise InvalidInput(f"{spec.kind} checks a column", field=f"{field}.column", rule="the name of a column")
     claim = check.claim() if spec.column is None else f"{spec.column} {check.claim()}"
@@ -227,19 +276,13 @@ def _check_condition(frame: pl.DataFrame, rule: str, field: str) -> None:
         )
 
 
-def _measure(frame: pl.DataFrame, opened: Sequence[_Opened]) -> dict[str, Any]:
-    if not opened:
-        return {}
+def _measure(frame: pl.DataFrame, each: _Opened) -> dict[str, Any]:
     try:
-        return frame.select(measure for each in opened for measure in each.measures()).row(0, named=True)
+        return frame.select(each.measures()).row(0, named=True)
     except (pl.exceptions.PolarsError, ValueError, AttributeError) as error:
-        if len(opened) > 1:
-            # Alone, the one that does not fit its column fails again and is named.
-            return {name: value for each in opened for name, value in _measure(frame, [each]).items()}
-        (only,) = opened
         raise InvalidInput(
-            f"the check {only.subject} cannot be applied to a column of {only.dtype}",
-            field=f"checks[{only.place}]",
+            f"the check {each.subject} cannot be applied to a column of {each.dtype}",
+            field=f"checks[{each.place}]",
             value=type(error).__name__,  # its words may quote rows
             next_step="choose another check, or convert the column in the transform",
         ) from None
@@ -255,8 +298,8 @@ def _judge(
     around: Around,
 ) -> CheckResult:
     if not isinstance(each.check, RowCheck):
-        return _judge_number(frame, each, values[f"{each.place}:value"], now_us, around)
-    failed, evaluated = values[f"{each.place}:failed"], values[f"{each.place}:evaluated"]
+        return _judge_number(frame, each, values["value"], now_us, around)
+    failed, evaluated = values["failed"], values["evaluated"]
     if not evaluated:
         return CheckResult(each.spec, True, 0, 0, message=f"{each.subject}: not evaluated, there are no values")
     if not failed:

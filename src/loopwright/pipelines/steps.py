@@ -18,7 +18,7 @@ from loopwright.pipelines.executors.base import CallResult, Executor
 from loopwright.pipelines.types import Execution, StepSpec
 from loopwright.store.blobs import BlobStore
 from loopwright.store.types import EVERY_STREAM, Streams
-from loopwright.store.work import JobContext
+from loopwright.store.work import READ_S, JobContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,9 +75,18 @@ class StepContext:
         """Run a user's LazyFrame function over a Parquet file in a child process."""
         self.job.transform(code, rows, out)
 
-    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+    def read(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        *,
+        what: str,
+        timeout_s: float = READ_S,
+    ) -> Any:
         """Have files read by a function of the platform in a child process."""
-        return self.job.read(function, inputs, files, out, what=what)
+        return self.job.read(function, inputs, files, out, what=what, timeout_s=timeout_s)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool."""

@@ -23,6 +23,10 @@ Power = Literal["register_trained", "record_gates", "finish_training", "play_bac
 """What only a job may do, while it is under way: each kind of job says which of these it is for."""
 
 
+READ_S = 3000.0
+"""How long a child may read for a job."""
+
+
 class Work(msgspec.Struct, frozen=True):
     """What one kind of job is to do: its arguments; each kind has a struct, in its room's ``types.py``.
 
@@ -192,7 +196,16 @@ class JobContext(ProjectCaller, Protocol):
         """
         ...
 
-    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+    def read(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        *,
+        what: str,
+        timeout_s: float = READ_S,
+    ) -> Any:
         """Have files read by a function of the platform in a child process; return what it tells of them.
 
         What crashes it, fills its memory or never ends is an error of this job alone.
@@ -203,10 +216,11 @@ class JobContext(ProjectCaller, Protocol):
             files: What it is handed; beside them it reads below ``source_roots``.
             out: Where what it wrote comes.
             what: What is read, for errors.
+            timeout_s: Seconds until it is ended.
 
         Raises:
             LoopwrightError: What the function raised.
-            InvalidInput: The child ended.
+            ReaderEnded: The child ended.
         """
         ...
 

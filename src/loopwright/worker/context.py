@@ -14,7 +14,7 @@ from loopwright.pipelines import ChildPool, Enclosure
 from loopwright.serving import gateways
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.types import EVERY_STREAM, Job, Streams
-from loopwright.store.work import kind_named
+from loopwright.store.work import READ_S, kind_named
 from loopwright.wire.addresses import base_url
 from loopwright.wire.credentials import JobClaim, worker_token
 from loopwright.worker.calling import ServerCaller
@@ -116,12 +116,20 @@ class WorkerContext:
         lane = kind_named(self.job.kind).lane
         self.children.transform(code, rows, out, should_stop=self.should_stop, lane=lane, owner=self.project)
 
-    def read(self, function: str, inputs: dict[str, Any], files: Mapping[str, Path], out: Path, *, what: str) -> Any:
+    def read(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        out: Path,
+        *,
+        what: str,
+        timeout_s: float = READ_S,
+    ) -> Any:
         """Have files read by a function of the platform in a child process; return what it tells of them."""
         lane, roots = kind_named(self.job.kind).lane, self.source_roots
-        return self.children.read(
-            function, inputs, files, out, roots=roots, what=what, should_stop=self.should_stop, lane=lane
-        )
+        ends: dict[str, Any] = {"timeout_s": timeout_s, "should_stop": self.should_stop}
+        return self.children.read(function, inputs, files, out, roots=roots, what=what, lane=lane, **ends)
 
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.

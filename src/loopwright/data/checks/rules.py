@@ -1,7 +1,7 @@
 """Rules about rows as text: the part of SQL that costs no more than a look at the columns it names."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 500
 _MOST_DEPTH = 20
+_MOST_SUMS = 30
+"""Of ``+`` in a rule: of texts it makes longer ones, each as long as both."""
 _FUNCTIONS = frozenset(
     ["abs", "ceil", "coalesce", "floor", "greatest", "least", "length", "lower", "round", "sign", "upper"]
 )
@@ -36,23 +38,31 @@ def read_rule(rule: str) -> list[str]:
     if not rule.strip() or len(rule) > MOST_LETTERS:
         raise ValueError(f"1 to {MOST_LETTERS} letters: {HELP}")
     tokens = [(str(token.lastgroup), token[0]) for token in _tokens(rule) if token.lastgroup != "gap"]
-    columns, depth = [], 0
+    _check_brackets([text for _, text in tokens])
+    columns = []
     for (kind, text), following in zip(tokens, [*(text for _, text in tokens[1:]), ""], strict=True):
+        is_word = kind == "word" and text.lower() not in _WORDS and not _is_date(text, following)
+        if following == "(" and (kind == "quoted" or (is_word and text.lower() not in _FUNCTIONS)):
+            raise ValueError(f"no function {text}: {HELP}")
+        if kind == "quoted":
+            columns.append(text[1:-1])
+        elif is_word and following != "(":
+            columns.append(text)
+    if not columns:
+        raise ValueError(f"a column at least: {HELP}")
+    if sum(text == "+" for _, text in tokens) > _MOST_SUMS:
+        raise ValueError(f"at most {_MOST_SUMS} times +")
+    return list(dict.fromkeys(columns))
+
+
+def _check_brackets(texts: Iterable[str]) -> None:
+    depth = 0
+    for text in texts:
         depth += (text == "(") - (text == ")")
         if not 0 <= depth <= _MOST_DEPTH:
             raise ValueError(f"brackets that close, at most {_MOST_DEPTH} deep")
-        if kind == "quoted":
-            columns.append(text[1:-1])
-        elif kind == "word" and text.lower() not in _WORDS and not _is_date(text, following):
-            if following != "(":
-                columns.append(text)
-            elif text.lower() not in _FUNCTIONS:
-                raise ValueError(f"no function {text}: {HELP}")
     if depth:
         raise ValueError("brackets that close")
-    if not columns:
-        raise ValueError(f"a column at least: {HELP}")
-    return list(dict.fromkeys(columns))
 
 
 def rule_expr(rule: str) -> "pl.Expr":

@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.lanes import Lane
+from loopwright.store.work import READ_S
 
 
 class CallResult(msgspec.Struct, frozen=True):
@@ -85,7 +86,7 @@ class Executor(Protocol):
         *,
         roots: Sequence[Path],
         what: str,
-        timeout_s: float = 3000.0,
+        timeout_s: float = READ_S,
         should_stop: Callable[[], bool] | None = None,
         lane: Lane = "work",
     ) -> Any:
@@ -107,6 +108,6 @@ class Executor(Protocol):
 
         Raises:
             LoopwrightError: What the function raised.
-            InvalidInput: It crashed, took too long or too much memory. What the system killed is tried once more.
+            ReaderEnded: It crashed, took too long or too much memory. What the system killed is tried once more.
         """
         ...

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import Corrupt, InvalidInput, LoopwrightError, StepFailed, error_from_dict
+from loopwright.kernel.errors import Corrupt, LoopwrightError, StepFailed, error_from_dict
 from loopwright.kernel.lanes import Lane
 from loopwright.kernel.removing import remove
 from loopwright.pipelines import packing
@@ -23,7 +23,9 @@ from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
 from loopwright.store.blobs.base import DIGEST, check_digest
+from loopwright.store.work import READ_S
 from loopwright.wire import orphans
+from loopwright.wire.endings import ReaderEnded
 from loopwright.wire.memory import memory_bytes
 
 log = logging.getLogger("loopwright.pipelines")
@@ -155,7 +157,7 @@ class ChildPool(Executor):
         *,
         roots: Sequence[Path],
         what: str,
-        timeout_s: float = 3000.0,
+        timeout_s: float = READ_S,
         should_stop: Callable[[], bool] | None = None,
         lane: Lane = "work",
     ) -> Any:
@@ -358,10 +360,12 @@ def _copy_out(handle: int, out: Path | None) -> None:
             shutil.copyfile(opened, out)
 
 
-def _unread(what: str, ended: Ended) -> InvalidInput:
+def _unread(what: str, ended: Ended) -> ReaderEnded:
     """Return the error for files at which their reader ended."""
-    return InvalidInput(
+    return ReaderEnded(
         f"{what} could not be read: the reader {ended.how}",
+        how=ended.how,
+        said=ended.details.get("log", ""),
         field="source",
         value=what,
         rule=ended.rule or "files that take no more time and memory than there is",
