@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from loopwright.data import CheckResult, CheckSpec, Fragment, ImportedRows
+from loopwright.data.fingerprints import row_hashes, sum_rows
 from loopwright.features import RequestSpec, TrainingSetSpec
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM, Actor, RefusedCall
 from loopwright.kernel.clock import DAY_US, HOUR_US
@@ -26,7 +28,6 @@ NIGHTLY = PipelineSpec("nightly", [StepSpec("load", "call", {}, CODE)], schedule
 LEFT_OUT = {
     "data.ask_to_loosen": "asks as serving.ask_to_loosen does",
     "chunks.start_compaction": "starts the one job of its kind, as retention and fills do",
-    "chunks.merge": "of a running job alone, and a project has one such job",
     "chunks.tell_merged": "appends one event",
     "chunks.set_profile": "one update of one row, which says so where merging or retention took that row",
     "loop.start_backtest": "starts a job, as loop.start_export does",
@@ -34,7 +35,6 @@ LEFT_OUT = {
     "loop.finish_backtest": "of a running job alone",
     "loop.start_tidying": "starts the one job of its kind",
     "loop.start_label_feed": "starts a job, as loop.start_export does",
-    "loop.finish_label_feed": "of a running job alone",
     "loop.start_closing_table": "starts a job, as loop.start_export does",
     "monitoring.start_profiling": "starts the one job of its kind",
     "projects.create": "one row of its own name, which the database keeps unique",
@@ -42,8 +42,6 @@ LEFT_OUT = {
     "projects.delete": "loop.delete_project calls it",
     "projects.forget_rows": "deletes rows of projects that are deleted already",
     "projects.set_clock": "of a replay project, whose clock one caller moves",
-    "data.finish_import": "its rows are read by a worker first; tests/data/test_versions.py plays two at once",
-    "data.release_quarantine": "changes one version, which no other verb changes any more",
     "pipelines.advance": "of a running attempt alone; tests/pipelines/test_step_runs.py plays late and double calls",
     "features.finish_materialize": "of a running job alone",
     "serving.finish_score": "of a running job alone",
@@ -96,6 +94,7 @@ class Prepared:
             ("data.start_import", {"dataset": "flights", "blobs": [self.loop.blobs.put(b"rows of a pair")]}),
             ("data.start_diff", {"dataset": "flights", "before": 1, "after": 2}),
             ("data.restore", {"dataset": "flights", "version": 1, "reason": "the second was a hoax"}),
+            ("data.release_quarantine", {"dataset": "flights", "version": 3, **reason}),
             ("retention.set", {"kind": "predictions", "keep": "30d", **reason}),
             ("retention.apply", {}),
             ("pipelines.declare", {"spec": msgspec.structs.replace(NIGHTLY, params={"depth": 3})}),
@@ -200,6 +199,9 @@ class Prepared:
             ("pipelines.start_scheduled", {"pipeline": "nightly", "due_at": day}),
             ("pipelines.take", {"claim": Claim(ids["execution"], 1, 1)}),
             ("chunks.register", {"chunks": [_chunk(self.loop)]}),
+            ("chunks.merge", {"merged": _chunk(self.loop, 6, 12, 30), "level": 1, "chunk_ids": ids["small"].split()}),
+            ("data.finish_import", {"job_id": ids["import"], "imported": _imported(self.loop, passed=True)}),
+            ("loop.finish_label_feed", {"deployment": "late", "since": at, "looked_at": at, **_fed(self.loop)}),
             ("data.fail_import", {"job_id": ids["import"], "dataset": "flights", "error": {"message": "no"}}),
             ("deletion.forget_rows", {}),
             ("access.note_refused", {"calls": [RefusedCall("predict", "flights", "10.0.0.1", at)]}),
@@ -239,7 +241,9 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     retrains = [*PROJECT.retrains, msgspec.structs.replace(PROJECT.retrains[0], deployment="free")]
     monitors = {**PROJECT.monitors, "free": PROJECT.monitors["late"]}
     held = msgspec.structs.replace(LATE, name="held")
-    loop.apply(deployments=[LATE, ASKED, everyone, held], retrains=retrains, monitors=monitors)
+    taking = [msgspec.structs.replace(PROJECT.datasets[0], takes_labels=True)]
+    parts = {"retrains": retrains, "monitors": monitors, "datasets": taking}
+    loop.apply(deployments=[LATE, ASKED, everyone, held], **parts)
     for _ in range(2):
         importer.load()
     loop.train("exe_1")
@@ -277,6 +281,10 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     loop("pipelines.declare", spec=NIGHTLY)
     ids["import"] = loop("data.start_import", dataset="flights", blobs=[loop.blobs.put(b"no rows")]).job_id
     ids["execution"] = loop("pipelines.start", pipeline="fit", params={}, reason="to have one").execution_id
+    doubtful = loop("data.start_import", dataset="flights", blobs=[loop.blobs.put(b"rows in doubt")]).job_id
+    loop.service("data.finish_import", job_id=doubtful, imported=_imported(loop, passed=False))
+    small = loop.service("chunks.register", chunks=[_chunk(loop, 3, seq, 3 * seq) for seq in (10, 11)])
+    ids["small"] = " ".join(chunk.chunk_id for chunk in small)
     return Prepared(ids, loop)
 
 
@@ -303,11 +311,35 @@ def _evidence(version: int) -> dict[str, Any]:
     return {"model": "late", "version": version, **counted, **dict.fromkeys(unknown)}
 
 
-def _chunk(loop: Loop) -> StoredChunk:
-    """Return three stored predictions, as a gateway registers them."""
-    ids = [f"pred_{number}" for number in range(3)]
-    frame = pl.DataFrame(
-        {"prediction_id": ids, "event_at": [loop.wall.at_us] * 3, "recorded_at": [loop.wall.at_us] * 3}
-    )
+def _chunk(loop: Loop, rows: int = 3, seq: int = 1, first: int = 0) -> StoredChunk:
+    """Return stored predictions, as a gateway registers them."""
+    ids = [f"pred_{first + number:03}" for number in range(rows)]
+    at = pl.lit(loop.wall.at_us)
+    frame = pl.DataFrame({"prediction_id": ids}).with_columns(event_at=at, recorded_at=at)
     blob = loop.blobs.put(pack_rows(frame))
-    return describe_chunk(frame, blob, kind="predictions", stream="late", writer="w", seq=1)
+    return describe_chunk(frame, blob, kind="predictions", stream="late", writer="w", seq=seq)
+
+
+def _imported(loop: Loop, *, passed: bool) -> ImportedRows:
+    """Return what an import job made: one more row, with a check that it passed or did not."""
+    newest = loop("data.get_version", dataset="flights", version=2)
+    rows, name = loop.blobs.put(f"a row that passed: {passed}".encode()), "passed" if passed else "failed"
+    return ImportedRows(
+        dataset="flights",
+        operation="append",
+        parent=2,
+        spec=newest.spec,
+        schema=newest.schema,
+        fragments=[Fragment(rows.digest, rows.size_bytes, 1, loop.wall.at_us, loop.wall.at_us)],
+        rows=1,
+        row_sum=sum_rows(row_hashes(pl.DataFrame({"id": [name]}))),
+        profile=loop.blobs.put(f"profile of what {name}".encode()),
+        checks=[CheckResult(CheckSpec("not_null", "id"), passed, 1, int(not passed))],
+        reason=name,
+    )
+
+
+def _fed(loop: Loop) -> dict[str, Any]:
+    """Return what a feed of labels found."""
+    waiting, rows = loop.blobs.put(b"labels that wait"), loop.blobs.put(b"rows with labels")
+    return {"replacements": 0, "waiting": waiting, "rows": rows, "has_more": False, "reason": "1 label of late"}
