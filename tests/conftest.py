@@ -1,6 +1,6 @@
 """The fixtures that every room shares: a transaction on SQLite and on a real PostgreSQL, blobs, a clock to move."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     folder, file = item.path.parts[-2:]
     return next((rank for rank, name in enumerate(LONGEST) if name in (folder, f"{folder}/{file}")), len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show half characters in what a test logged: pytest-xdist sends reports as UTF-8, and ends where it cannot."""
+    report = yield
+    report.sections = [
+        (name, content.encode("utf-8", "backslashreplace").decode()) for name, content in report.sections
+    ]
+    return report
 
 
 @pytest.fixture(scope="session")
