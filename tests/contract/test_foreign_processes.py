@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from loopwright.config import Walls, load_settings
+from loopwright.features.online import OnlineStores
 from loopwright.gateway.children.surroundings import Place
 from loopwright.kernel.code import CodeRef
 from loopwright.pipelines import ChildPool, Enclosure, packing
@@ -98,7 +99,7 @@ def test_the_child_of_a_worker_harms_and_reaches_no_process_outside(
 def test_nor_does_the_child_of_a_gateway(tmp_path: Path, outside: int, mode: Walls) -> None:
     before = reaching_out.state_of(outside)
     settings = msgspec.structs.replace(load_settings(tmp_path), walls=mode)
-    around = Place(tmp_path / "gateway-0", tmp_path, Enclosure.of(settings)).around("flights")
+    around = Place(tmp_path / "gateway-0", OnlineStores(tmp_path), Enclosure.of(settings)).around("flights")
     code = tmp_path / "gateway-0" / "code" / "flights"
     shutil.copy(reaching_out.__file__, code)
     text = msgspec.json.encode(around).decode()

@@ -46,6 +46,8 @@ def test_a_misspelt_auth_opens_nothing(value: str, monkeypatch: pytest.MonkeyPat
         ("LOOPWRIGHT_SLOTS", "training"),
         ("LOOPWRIGHT_SLOTS", "trainning=1"),
         ("LOOPWRIGHT_GATEWAY_NAME", "../x"),
+        ("LOOPWRIGHT_ONLINE", "http://features:6379"),
+        ("LOOPWRIGHT_ONLINE", "redis://features:6379/0#flights"),
     ],
 )
 def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -56,12 +58,21 @@ def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.Monk
     assert told.value.rule
 
 
+def test_behind_strict_walls_features_are_in_no_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LOOPWRIGHT_ONLINE", "redis://:sesame@features:6379/0")
+    assert load_settings(tmp_path).online_url
+    monkeypatch.setenv("LOOPWRIGHT_WALLS", "strict")
+    with pytest.raises(InvalidInput, match="behind strict walls"):
+        load_settings(tmp_path)
+
+
 def test_a_process_that_is_started_reads_the_settings_of_who_started_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name in [name for name in os.environ if name.startswith("LOOPWRIGHT_")]:
         monkeypatch.delenv(name)
     secrets = {"database_url": "sqlite:///elsewhere.db", "token": "mine", "service_token": "ours"}
+    secrets["online_url"] = "redis://:sesame@features:6379/0"
     given = Settings(
         state_dir=tmp_path / "state",
         blobs_url="s3://blobs",
