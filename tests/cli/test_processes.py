@@ -12,14 +12,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from loopwright.cli import starting
 from loopwright.client.tokens import tokens_file
 from loopwright.config import STATE, load_settings
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, approvals
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import NotFound, Unauthenticated
 from loopwright.pipelines import Claim, EndedStep, PipelineSpec, StepSpec
+from loopwright.server import Supervisor
 from tests.cli.conftest import loopwright
 from tests.server.site import Site, serve
 from tests.servers import free_port
@@ -160,6 +163,23 @@ def test_up_says_where_it_is_and_its_logs_can_be_read(tmp_path: Path) -> None:
     assert isinstance(found["lines"], list)
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=PATIENCE_S)[0] == ""
+
+
+@pytest.mark.parametrize(
+    ("roles", "said"),
+    [
+        (("server", "worker", "gateway"), "Loopwright is up: http://server (predictions: http://gateway)"),
+        (("server",), "Loopwright is up: http://server"),
+        (("gateway",), "up: gateway (predictions: http://gateway), of the server at http://server"),
+        (("worker",), "up: worker, of the server at http://server"),
+    ],
+)
+def test_up_names_what_runs_here(
+    roles: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = msgspec.structs.replace(load_settings(tmp_path), url="http://server", gateway_url="http://gateway")
+    starting.tell_where(Supervisor(settings, roles))
+    assert capsys.readouterr().out.splitlines()[0] == said
 
 
 def test_a_state_folder_above_is_found_and_up_begins_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,7 +176,7 @@ def test_a_worker_beside_a_platform_does_not_take_over_its_address(settings: Set
     beside.stop()
     assert json.loads(settings.server_file.read_text()) == place
     settings.server_file.write_text(json.dumps({**place, "pid": _pid_of_nobody()}))
-    beside = Supervisor(settings, ("worker",))
+    beside = Supervisor(msgspec.structs.replace(settings, url="http://a"), ("worker",))
     beside.start()
     told = json.loads(settings.server_file.read_text())
     beside.stop()

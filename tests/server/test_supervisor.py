@@ -1,5 +1,6 @@
 """The supervisor's secret and ports."""
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from loopwright.config import child_environment, load_settings, write_secrets
 from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.server.ownership import sole_owner
 from loopwright.server.supervisor import (
     Supervisor,
     make_private,
@@ -102,6 +104,25 @@ def worker_alone(state: Path, told: list[str]) -> Supervisor:
     """Return what runs one worker, which needs nobody to come up."""
     settings = load_settings(state)
     return Supervisor(msgspec.structs.replace(settings, url="http://127.0.0.1:1"), ("worker",), told.append)
+
+
+def test_what_runs_without_a_server_belongs_to_that_of_its_state_folder(tmp_path: Path) -> None:
+    """The ports of these settings say where a server started here would be, not where the one that runs is."""
+    settings = load_settings(tmp_path)
+    with pytest.raises(Unavailable, match="no server works on this state folder") as refused:
+        Supervisor(settings, ("gateway",)).start()
+    assert "LOOPWRIGHT_URL" in str(refused.value.next_step)
+    place = {"url": "http://127.0.0.1:8500", "gateway_url": "", "pid": 0, "pids": {"server": 2}}
+    with sole_owner(settings):
+        settings.server_file.write_text(json.dumps(place))
+        assert Supervisor(settings, ("gateway",)).server_url == "http://127.0.0.1:8500"
+        named = msgspec.structs.replace(settings, url="http://elsewhere")
+        assert Supervisor(named, ("worker",)).server_url == "http://elsewhere"
+    settings.server_file.write_text(json.dumps({**place, "pid": os.getpid()}))
+    assert Supervisor(settings, ("worker",)).server_url == "http://127.0.0.1:8500", "it is started again meanwhile"
+    settings.server_file.write_text(json.dumps({**place, "pid": os.getpid(), "pids": {"worker": 2}}))
+    with pytest.raises(Unavailable, match="no server works"):
+        Supervisor(settings, ("gateway",)).start()
 
 
 @pytest.mark.slow

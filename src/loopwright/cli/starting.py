@@ -42,10 +42,10 @@ def up(
     if supervisor.warning:
         say(supervisor.warning, err=True)
     if as_json:
-        where = {"url": supervisor.server_url, "gateway_url": supervisor.gateway_url, "state": str(settings.state_dir)}
-        print_json({**where, "logs": str(settings.state_dir / "logs")})
+        where = {"url": supervisor.server_url, "gateway_url": _gateway_here(supervisor) or None}
+        print_json({**where, "state": str(settings.state_dir), "logs": str(settings.state_dir / "logs")})
     else:
-        _tell_where(supervisor)
+        tell_where(supervisor)
     try:
         supervisor.watch()
     except (KeyboardInterrupt, SystemExit):
@@ -54,9 +54,18 @@ def up(
         supervisor.stop()
 
 
-def _tell_where(supervisor: Supervisor) -> None:
-    state_dir = supervisor.settings.state_dir
-    say(f"Loopwright is up: {supervisor.server_url} (predictions: {supervisor.gateway_url})")
+def _gateway_here(supervisor: Supervisor) -> str:
+    return supervisor.gateway_url if "gateway" in supervisor.runs else ""
+
+
+def tell_where(supervisor: Supervisor) -> None:
+    """Name what runs here, and the server that it belongs to."""
+    state_dir, gateway = supervisor.settings.state_dir, _gateway_here(supervisor)
+    if "server" in supervisor.runs:
+        say(f"Loopwright is up: {supervisor.server_url}" + (f" (predictions: {gateway})" if gateway else ""))
+    else:
+        what = " and ".join(supervisor.runs) + (f" (predictions: {gateway})" if gateway else "")
+        say(f"up: {what}, of the server at {supervisor.server_url}")
     say(f"state in {state_dir}, logs in {state_dir / 'logs'}; Ctrl C stops")
     if supervisor.settings.auth == "on":
         say("auth is on: create tokens with the service token, for example")

@@ -22,7 +22,7 @@ class Place(msgspec.Struct, frozen=True):
 
     Args:
         url: Of the server.
-        gateway_url: Of the gateway.
+        gateway_url: Of the gateway; empty where none runs there and the server is to be asked.
         pids: Process ids of each role that runs there.
         pid: Of what started them.
         dying: How those roles ended lastly that keep dying.
@@ -97,6 +97,26 @@ def _when_it_leaves(child: Path) -> tuple[bool, bool]:
 def find_running(settings: Settings) -> Place | None:
     """Return where the platform of a state folder answers; None where no server works on it."""
     return read_place(settings.server_file) if is_held(settings.state_dir / _LOCK) else None
+
+
+def find_server(settings: Settings) -> str:
+    """Return where the server of a state folder answers, also while it is started again; empty where there is none."""
+    place = find_running(settings) or read_place(settings.server_file)
+    if place is None:
+        return ""
+    is_kept_up = "server" in place.pids and place.pid and is_alive(place.pid)
+    return place.url if is_kept_up or is_held(settings.state_dir / _LOCK) else ""
+
+
+def no_server(settings: Settings, roles: tuple[str, ...]) -> Unavailable:
+    """Return the error of processes that need a server, where none works on the state folder and none was named."""
+    return Unavailable(
+        f"no server works on this state folder that {' and '.join(roles)} could belong to",
+        field="state_dir",
+        value=str(settings.state_dir),
+        next_step="set LOOPWRIGHT_URL to where the server is, name its state folder with --state, or start one there "
+        "first: loopwright up --role server",
+    )
 
 
 def _owned(settings: Settings) -> Unavailable:

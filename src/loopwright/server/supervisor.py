@@ -20,7 +20,7 @@ from loopwright.kernel.errors import Unavailable
 from loopwright.kernel.removing import remove
 from loopwright.server.listening import check_address, listening
 from loopwright.server.logs import begin_anew, last_lines
-from loopwright.server.ownership import is_alive, is_worked_on, read_place, refuse_if_owned
+from loopwright.server.ownership import find_server, is_alive, is_worked_on, no_server, read_place, refuse_if_owned
 from loopwright.server.restarts import Restarts
 from loopwright.store.unwritable import unwritable_state
 from loopwright.wire.addresses import base_url
@@ -49,6 +49,8 @@ class Supervisor:
     ) -> None:
         token = settings.service_token or service_token(settings.state_dir)
         self.settings = msgspec.structs.replace(settings, service_token=token)
+        self._served_at = settings.url or ("" if "server" in roles else find_server(settings))
+        """Where a server answers that others started, or that was named; empty where nobody has said so."""
         self._roles = roles
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._logged_before: dict[str, int] = {}
@@ -61,8 +63,13 @@ class Supervisor:
 
     @property
     def server_url(self) -> str:
-        """Where the server answers."""
-        return self.settings.url or base_url(self.settings.host, self.settings.port)
+        """Where the server answers: the one that was named, started here, or runs on the state folder."""
+        return self._served_at or base_url(self.settings.host, self.settings.port)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The roles that run here."""
+        return self._roles
 
     @property
     def gateway_url(self) -> str:
@@ -74,8 +81,8 @@ class Supervisor:
 
         Raises:
             InvalidInput: Clients could not be told where the gateway is, or nothing can listen there.
-            Unavailable: A server works on the state folder, a port is taken or a process does not come up; the message
-                says which and what to do. None is left running then.
+            Unavailable: A server works on the state folder, or none does that is needed; a port is taken or a process
+                does not come up; the message says which and what to do. None is left running then.
         """
         for role in {"server", "gateway"}.intersection(self._roles):
             may_run_open(self.settings, role)  # said here, and not only in a log
@@ -83,6 +90,8 @@ class Supervisor:
             self.warning = check_walls(self.settings.walls)
         if "server" in self._roles:
             refuse_if_owned(self.settings)
+        elif not self._served_at:
+            raise no_server(self.settings, self._roles)
         check_address(self.settings, self._roles)
         make_private(self.settings.state_dir)
         if not is_worked_on(self.settings.state_dir):
@@ -239,7 +248,10 @@ class Supervisor:
         if before is not None and before.pid != os.getpid() and "server" not in self._roles and is_alive(before.pid):
             return
         pids = {role: child.pid for role, child in self._children.items()}
-        document = {"url": self.server_url, "gateway_url": self.gateway_url, "pid": os.getpid(), "pids": pids}
+        gateway_url = (
+            self.gateway_url if "gateway" in self._roles else self.settings.gateway_url
+        )  # empty: ask the server
+        document = {"url": self.server_url, "gateway_url": gateway_url, "pid": os.getpid(), "pids": pids}
         document["dying"] = self._restarts.dying()
         draft = place.with_suffix(".tmp")
         draft.write_text(json.dumps(document))
