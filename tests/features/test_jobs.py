@@ -275,3 +275,34 @@ def test_a_fill_waits_for_an_older_one_of_the_same_view(loaded: Call, worker: An
         worker.run_job(jobs[1])
     assert worker.run_job(other)["rows"] == 3
     assert worker.run_job(jobs[0])["rows"] == 3
+
+
+def test_pushed_rows_that_no_version_holds_stay_in_the_features_through_a_restore(
+    loaded: Call, worker: Any, small: Any
+) -> None:
+    plan = loaded("features.freeze_plan", service="late")
+    views = {view.view.name: view for view in worker.call("features.bound_views", {"plan_digest": plan}, "flights")}
+
+    def landed() -> float:
+        worker.run_job(loaded("features.start_materialize", view="recent_carrier", plan_digest=plan))
+        store = OnlineStores(worker.state_dir).open("flights")
+        found = store.lookup([views["recent_carrier"]], {"carrier": ["UA"]}, [10 * HOUR_US])
+        store.close()
+        return float(found.columns["carrier_landed_1d"][0])
+
+    def later() -> None:
+        worker.wall.at_us += HOUR_US
+
+    later()
+    push(worker, "flights", small.flights([(f"P{each}", 5, 6, "UA", "JFK", 0.0) for each in range(5)]))
+    assert landed() == 7.0
+    later()
+    worker.load("flights", small.flights([("F9", 8, 9, "UA", "JFK", 50.0)]), "replace")
+    later()
+    loaded("data.restore", dataset="flights", version=1, reason="the replacement was wrong")
+    assert landed() == 7.0
+    later()
+    worker.load("flights", small.flights([("F8", 8, 9, "UA", "JFK", 50.0)]))
+    assert landed() == 8.0
+    worker.run_job(loaded("features.start_materialize", view="recent_carrier", plan_digest=plan, reset=True))
+    assert landed() == 8.0

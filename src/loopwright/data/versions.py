@@ -125,10 +125,20 @@ def newest_version(
 def version_before(tx: Tx, *, dataset: str, version: int) -> DatasetVersion | None:
     """Return the version before the one whose rows a version brought, without its fragments; None if it is the first.
 
-    Versions that complete rows or take some away bring none.
+    Versions that complete rows or take some away bring none. Of one that was restored it is the version that it repeats
+    which did, when it did: what the restore withdrew never counts.
     """
-    brought = sql.list_versions(tx, dataset, limit=2, before=version + 1, state="ready", operations=_BRINGING)
-    return brought[1] if len(brought) > 1 else None
+    brought = _bringing(tx, dataset, version)
+    return None if brought is None else _bringing(tx, dataset, brought.version - 1)
+
+
+def _bringing(tx: Tx, dataset: str, version: int) -> DatasetVersion | None:
+    """Return the version that brought the rows of one, as an import made it; None where none did, or none any more."""
+    while found := sql.list_versions(tx, dataset, limit=1, before=version + 1, state="ready", operations=_BRINGING):
+        if found[0].restored_from is None:
+            return found[0]
+        version = found[0].restored_from
+    return None
 
 
 @query("data.versions")
