@@ -10,7 +10,7 @@ import pytest
 
 from loopwright.governance import LOCAL_ACTOR, SYSTEM, Dispatcher
 from loopwright.kernel.clock import DAY_US, FixedClock
-from loopwright.kernel.errors import StorageFull
+from loopwright.kernel.errors import StorageFull, Unavailable
 from loopwright.loop import Reactor, garbage, retention
 from loopwright.server import background
 from loopwright.server.background import Background
@@ -159,22 +159,55 @@ def test_what_a_loop_cannot_do_needs_a_person_until_it_can(
     def told() -> list[str]:
         return [need.sentence for need in call("loop.attention").needs if need.kind == "background"]
 
-    chores = [background.Chore("collecting garbage", alone._tidy_stores, 0.0, 3600.0)]
+    chores = [
+        background.Chore("collecting garbage", alone._tidy_stores, 0.0, 3600.0),
+        background.Chore("ending", lambda: alone._stop.set() or True, 0.1, 3600.0),
+    ]
     with monkeypatch.context() as broken:
         broken.setattr(garbage, "collect", fail)
         broken.setattr(compacting, "mergeable", fail)
         broken.setattr(retention, "apply", fail)
-        with pytest.raises(StorageFull):
-            alone._lead_chores("tidying", chores)
-        alone._keep_up()
-        alone._tidy_rows()
+        alone._lead_chores("tidying", chores)
+        alone._stop.clear()
+        assert not alone._keep_up()
+        assert not alone._tidy_rows()
     whats = ("collecting garbage", "merging and counting chunks", "removing old rows")
     assert sorted(told()) == [f"{what} fails: no room for a list of names" for what in whats]
-    alone._keep_up()
-    alone._tidy_rows()
-    monkeypatch.setattr(garbage, "collect", lambda *_: alone._stop.set())
+    alone._stop.clear()
+    assert alone._keep_up()
+    assert alone._tidy_rows()
+    monkeypatch.setattr(garbage, "collect", lambda *_: None)
     alone._lead_chores("tidying", chores)
     assert told() == []
+
+
+def test_a_chore_that_failed_is_tried_again_soon_and_then_ever_later(
+    alone: Background, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One lock that was waited for in vain needs nobody for an hour, whether it met one project or the whole chore."""
+    now = [0.0]
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(alone._stop, "wait", lambda left_s: now.__setitem__(0, now[0] + left_s))
+    tries, at, outcomes = list[str](), list[float](), iter(("project", "whole", "project", "done", "whole", "done"))
+
+    def look(*_: Any, **__: Any) -> list[str]:
+        if tries[-1] == "project":
+            raise Unavailable("another session of the database holds what this call needs")
+        return []
+
+    def keep_up() -> bool:
+        at.append(now[0])
+        tries.append(next(outcomes, "end"))
+        if tries[-1] == "end":
+            alone._stop.set()
+        elif tries[-1] == "whole":
+            raise Unavailable("another session of the database holds what this call needs")
+        return alone._keep_up()
+
+    monkeypatch.setattr(compacting, "mergeable", look)
+    alone._lead_chores("upkeep", [background.Chore("merging", keep_up, 0.0, 200.0)])
+    assert at == [0.0, 60.0, 180.0, 380.0, 580.0, 640.0, 840.0]
+    assert [need for need in call("loop.attention").needs if need.kind == "background"] == []
 
 
 def test_what_expired_goes_part_by_part_until_nothing_is_left(

@@ -10,6 +10,7 @@ from functools import partial
 import msgspec
 
 from loopwright.governance import SERVICE_ACTOR, SYSTEM, projects
+from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import answers, fire_due, garbage, retention, tidying
 from loopwright.monitoring import countable_chunks, start_profiling
@@ -33,16 +34,21 @@ DISK_EVERY_S = 20.0
 BLOBS_EVERY_S = 300.0
 """A remote store asks money for each of three requests; one that was found out of use is tried as often as the disk."""
 TIDY_EVERY_S = 6 * 3600.0
+AGAIN_S = 60.0
+"""What failed is tried again after so long, then after ever longer: it needs a person until it succeeds."""
 LATER_S = 600.0
 TIDY_BATCH, TIDY_PAUSE_S = 500, 0.5
 """What is tidied up goes in parts, with a pause for others between them."""
 
 
 class Chore(msgspec.Struct, frozen=True):
-    """What the leading server does now and then, first some time after it began to lead."""
+    """What the leading server does now and then, first some time after it began to lead.
+
+    ``work`` says whether all of it could be done.
+    """
 
     name: str
-    work: Callable[[], None]
+    work: Callable[[], bool]
     after_s: float
     every_s: float
 
@@ -125,16 +131,28 @@ class Background:
     def _lead_chores(self, name: str, chores: list[Chore]) -> None:
         """Do each chore when it is due. Who leads goes on leading between them, or each server would do them all."""
         with self._leading(name) as lease:
-            due = [time.monotonic() + chore.after_s for chore in chores]
+            due, failures = [time.monotonic() + chore.after_s for chore in chores], [0 for _ in chores]
             while (lease is None or lease.hold()) and not self._stop.is_set():
                 left_s = min(due) - time.monotonic()
                 if left_s > 0:
                     self._stop.wait(left_s if lease is None else min(left_s, LEASE_S / 3))
                     continue
                 which = due.index(min(due))
-                with nullcontext() if lease is None else lease.kept(), self._loops.told(chores[which].name):
-                    chores[which].work()
-                due[which] = time.monotonic() + chores[which].every_s
+                chore = chores[which]
+                with nullcontext() if lease is None else lease.kept():
+                    is_done = self._do(chore)
+                pause_s = chore.every_s if is_done else backoff_s(failures[which], AGAIN_S, chore.every_s)
+                failures[which] = 0 if is_done else failures[which] + 1
+                due[which] = time.monotonic() + pause_s
+
+    def _do(self, chore: Chore) -> bool:
+        """Say whether all of a chore could be done; one that fails holds up none of the others."""
+        try:
+            with self._loops.told(chore.name):
+                return chore.work()
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is tried again
+            self._tell(chore.name, translate(error))
+            return False
 
     @contextmanager
     def _leading(self, name: str) -> Iterator[Lease | None]:
@@ -181,49 +199,56 @@ class Background:
         if fire_due(self._context.dispatcher) == 0:
             self._stop.wait(TICK_S)
 
-    def _tidy_rows(self) -> None:
+    def _tidy_rows(self) -> bool:
         dispatcher = self._context.dispatcher
         self._in_parts(partial(dispatcher.forget_old_keys, TIDY_BATCH))
         self._in_parts(self._drop_expired_jobs)
         self._in_parts(partial(answers.forget, dispatcher, TIDY_BATCH))
-        self._remove_what_is_old()
+        return self._remove_what_is_old()
 
     def _in_parts(self, remove: Callable[[], object]) -> None:
         """Remove some at a time until nothing is left: SQLite has one writer, and whoever writes waits for it."""
         while not self._stop.is_set() and remove():
             self._stop.wait(TIDY_PAUSE_S)
 
-    def _tidy_stores(self) -> None:
+    def _tidy_stores(self) -> bool:
         self._context.dispatcher.write(SYSTEM, SERVICE_ACTOR, forget_gateways)
-        self._tidy_online()
+        is_done = self._tidy_online()
         garbage.collect(self._context.dispatcher, self._context.blobs, self._context.settings.state_dir)
+        return is_done
 
-    def _remove_what_is_old(self) -> None:
+    def _remove_what_is_old(self) -> bool:
         """Remove rows that nobody wants to keep any longer, some at a time."""
         write = self._context.dispatcher.write
-        for project in self._projects(with_closed=True):
-            with self._told(project, "removing old rows"):
-                self._in_parts(partial(write, project, SERVICE_ACTOR, retention.apply))
 
-    def _tidy_online(self) -> None:
+        def remove(project: str) -> None:
+            self._in_parts(partial(write, project, SERVICE_ACTOR, retention.apply))
+
+        return self._in_each(self._projects(with_closed=True), "removing old rows", remove)
+
+    def _tidy_online(self) -> bool:
         """Have the online store of each project tidied where it may hold what nobody asks for."""
         dispatcher = self._context.dispatcher
-        for project in self._projects():
-            with self._told(project, "tidying the online store"):
-                if dispatcher.read(project, SERVICE_ACTOR, tidying.is_wanted):
-                    dispatcher.write(project, SERVICE_ACTOR, tidying.start_tidying)
 
-    def _keep_up(self) -> None:
+        def tidy(project: str) -> None:
+            if dispatcher.read(project, SERVICE_ACTOR, tidying.is_wanted):
+                dispatcher.write(project, SERVICE_ACTOR, tidying.start_tidying)
+
+        return self._in_each(self._projects(), "tidying the online store", tidy)
+
+    def _keep_up(self) -> bool:
         """Have every project merge its small chunks and count what was merged; no job is started for nothing."""
         dispatcher = self._context.dispatcher
-        for project in self._projects():
-            with self._told(project, "merging and counting chunks"):
-                is_merging = dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1))
-                if is_merging:
-                    dispatcher.write(project, SERVICE_ACTOR, compacting.start_compaction)
-                # Behind the merging in its lane: what is merged has to be counted.
-                if is_merging or dispatcher.read(project, SERVICE_ACTOR, lambda tx: countable_chunks(tx, limit=1)):
-                    dispatcher.write(project, SERVICE_ACTOR, start_profiling)
+
+        def keep_up(project: str) -> None:
+            is_merging = dispatcher.read(project, SERVICE_ACTOR, lambda tx: compacting.mergeable(tx, limit=1))
+            if is_merging:
+                dispatcher.write(project, SERVICE_ACTOR, compacting.start_compaction)
+            # Behind the merging in its lane: what is merged has to be counted.
+            if is_merging or dispatcher.read(project, SERVICE_ACTOR, lambda tx: countable_chunks(tx, limit=1)):
+                dispatcher.write(project, SERVICE_ACTOR, start_profiling)
+
+        return self._in_each(self._projects(), "merging and counting chunks", keep_up)
 
     def _projects(self, *, with_closed: bool = False) -> list[str]:
         """Return the projects in which things go on; deleted ones are none of those."""
@@ -237,11 +262,14 @@ class Background:
         wall_us = self._context.dispatcher.wall.now_us()
         return self._context.database.write(lambda connection: sql.delete_expired_jobs(connection, wall_us, TIDY_BATCH))
 
-    @contextmanager
-    def _told(self, project: str, what: str) -> Iterator[None]:
-        """Tell of an error of one project and go on: the others are not to wait for it."""
-        try:
-            with self._loops.told(what, project):
-                yield
-        except LoopwrightError:
-            log.exception("%s of %s failed", what, project)
+    def _in_each(self, names: list[str], what: str, work: Callable[[str], None]) -> bool:
+        """Work in each project and say whether all of it could be done; what fails in one is told, others go on."""
+        is_done = True
+        for project in names:
+            try:
+                with self._loops.told(what, project):
+                    work(project)
+            except LoopwrightError:
+                log.exception("%s of %s failed", what, project)
+                is_done = False
+        return is_done
