@@ -8,13 +8,20 @@ from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound
 from loopwright.loop import is_scratch
 
 
-def remote(project: str | None) -> Remote:
+def remote(project: str | None, *, answers_within_s: float | None = None) -> Remote:
     """Return the project on the running server; the only one where none is named, backtests left aside.
 
+    Args:
+        project: The project, where one was named.
+        answers_within_s: How long the server may take to say that it lives; None for as long as a call may take.
+
     Raises:
+        Unavailable: No server answers.
         InvalidInput: There are several projects, or none.
     """
     caller = find_caller()
+    if answers_within_s is not None:
+        caller.require_answer(answers_within_s)
     return Remote(project or _only_project(caller), caller)
 
 

@@ -24,6 +24,8 @@ from loopwright.server import ROLES, older_part
 from loopwright.ui import page_of
 
 _LOOK_EVERY_S = 0.2
+_ANSWERS_WITHIN_S = 5.0
+"""A server that lives says so at once, on a machine with too much to do within seconds."""
 _ENDED = ("done", "failed", "skipped")
 """States of steps that do not run any more."""
 
@@ -33,7 +35,7 @@ _ENDED = ("done", "failed", "skipped")
 @json_option
 def status(project: str | None, as_json: bool) -> None:
     """Show what runs, what waits and what needs a person."""
-    found = remote(project)
+    found = remote(project, answers_within_s=_ANSWERS_WITHIN_S)
     answer = found.call("loop.status")
     if as_json:
         print_json(answer)

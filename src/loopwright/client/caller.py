@@ -100,6 +100,28 @@ class HttpCaller:
         except InvalidInput:
             raise _foreign(self._servers.current + path, answer) from None
 
+    def require_answer(self, within_s: float) -> None:
+        """Make sure that a server is not stopped or stuck; one that is down is told by the call that follows.
+
+        Args:
+            within_s: How long each may take to say that it lives, which needs no database.
+
+        Raises:
+            Unavailable: One that listens says nothing, and no other answers.
+        """
+        silent = ""
+        for _ in self._servers.urls:
+            address = self._servers.current
+            try:
+                self._http.send("GET", f"{address}/healthz", timeout_s=within_s)
+                return
+            except OSError as error:
+                silent = address if isinstance(error, TimeoutError) else silent
+                self._servers.pass_over(address)
+        if silent:
+            what = f"the server at {silent} listens and does not answer: it stands still, or has more to do than it can"
+            raise Unavailable(what, next_step="loopwright doctor, and loopwright logs server, on its machine")
+
     def gateway(self, path: str, document: Any) -> Any:
         """Post a document to a gateway; where those are gone that the server named, it is asked anew.
 
