@@ -76,6 +76,15 @@ def test_what_is_wrong_is_named_with_what_to_do(settings: Settings, tmp_path: Pa
     assert "hunter2" not in str(found)
 
 
+def test_a_database_that_is_down_is_named_with_its_reason_and_not_with_this_command(settings: Settings) -> None:
+    broken = msgspec.structs.replace(settings, database_url=f"postgresql://ana:hunter2@127.0.0.1:{free_port()}/d")
+    [found] = [one for one in examine(broken) if one.what == "database"]
+    assert "Connection refused" in found.found
+    assert "doctor" not in found.next_step
+    assert "LOOPWRIGHT_DATABASE" in found.next_step
+    assert "hunter2" not in str(found)
+
+
 @pytest.mark.slow
 def test_a_bucket_that_is_missing_or_silent_is_named_with_the_setting_and_what_to_do(
     settings: Settings, monkeypatch: pytest.MonkeyPatch

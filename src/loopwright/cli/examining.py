@@ -20,6 +20,7 @@ from loopwright.kernel.errors import LoopwrightError
 from loopwright.server import check_port, disks_of, find_dying, find_running
 from loopwright.store.blobs import open_blob_store, try_out
 from loopwright.store.engine import Database
+from loopwright.store.unwritable import HOW_TO_FREE
 from loopwright.wire.addresses import Addresses, base_url
 from loopwright.wire.line import HttpLine
 from loopwright.wire.system_calls import can_filter
@@ -27,6 +28,7 @@ from loopwright.wire.walls import WITH_SCOPES, landlock_version
 
 LEAST_FREE_BYTES = 2_000_000_000
 ANSWER_WITHIN_S = 2.0
+_CHECK_DATABASE = "is it running? check LOOPWRIGHT_DATABASE"
 _PORTS = {"server": "port", "gateway": "gateway_port"}
 """The setting that holds each role's port."""
 RELEASED_AT = parse_moment("2026-01-01")
@@ -116,7 +118,9 @@ def _answers(url: str) -> bool:
 
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free
-    return Finding("disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {folder}", "free at least 2 GB")
+    return Finding(
+        "disk", free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free at {folder}", f"have at least 2 GB: {HOW_TO_FREE}"
+    )
 
 
 def _state_folder(folder: Path) -> Finding:
@@ -125,7 +129,7 @@ def _state_folder(folder: Path) -> Finding:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor") as probe:
             probe.write(b"ok")
     except OSError as error:
-        next_step = "free space" if error.errno == errno.ENOSPC else "check its owner, or set LOOPWRIGHT_STATE"
+        next_step = HOW_TO_FREE if error.errno == errno.ENOSPC else "check its owner, or set LOOPWRIGHT_STATE"
         return Finding("state folder", False, f"{folder}: {error.strerror}", next_step)
     return Finding("state folder", True, str(folder))
 
@@ -138,9 +142,11 @@ def _database(settings: Settings) -> Finding:
             pass
         database.close()
     except LoopwrightError as error:
-        return Finding("database", False, f"{shown}: {error.message}", error.next_step or "check LOOPWRIGHT_DATABASE")
+        why = f"{error.message}: {error.value}" if error.value else error.message
+        step = error.next_step if error.next_step and "loopwright doctor" not in error.next_step else _CHECK_DATABASE
+        return Finding("database", False, f"{shown}: {why}", step)
     except Exception as error:  # noqa: BLE001 - whatever the driver raises is what the user needs to read
-        return Finding("database", False, f"{shown}: {error}", "is it running? check LOOPWRIGHT_DATABASE")
+        return Finding("database", False, f"{shown}: {error}", _CHECK_DATABASE)
     return Finding("database", True, shown)
 
 

@@ -3,6 +3,7 @@
 from sqlalchemy import exc
 
 from loopwright.kernel.errors import Conflict, Corrupt, InvalidInput, LoopwrightError, StorageFull, Unavailable
+from loopwright.store.unwritable import HOW_TO_FREE
 
 LOST_A_RACE = ("40001", "40P01")
 """SQLSTATE of a transaction that would not have been serial, and of a deadlock: nothing was written."""
@@ -65,7 +66,7 @@ def translate(error: Exception) -> Exception:
             "a value does not fit its column", value=message, rule="whole numbers of 64 bits, text without NUL"
         )
     if any(sign in message for sign in _FULL):
-        return StorageFull("the disk is full; nothing was written", next_step="free space, then repeat the call")
+        return StorageFull("the disk is full; nothing was written", next_step=f"{HOW_TO_FREE}, then repeat the call")
     if any(sign in message for sign in _UNWRITABLE) or sqlstate(error) == _READ_ONLY:
         step = "check the folder's owner and permissions, and whether its disk or the database has become read-only"
         return Unavailable("the database cannot be written", value=message, next_step=step)

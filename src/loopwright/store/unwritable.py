@@ -5,6 +5,8 @@ from pathlib import Path
 
 from loopwright.kernel.errors import LoopwrightError, StorageFull, Unavailable
 
+HOW_TO_FREE = "free space (what df still counts after it was deleted: start worker and gateway again)"
+"""The walls around user code hold files beside the state folder open: df shows their room no sooner."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _NOT_OURS = (errno.EACCES, errno.EROFS, errno.EPERM)
 TAKES_NOTHING = (*_FULL, *_NOT_OURS, errno.EEXIST, errno.ENOTDIR)
@@ -18,7 +20,9 @@ def tells_of_full_disk(error: BaseException) -> bool:
 
 def full_disk(folder: Path) -> StorageFull:
     """Return what to tell of a folder whose disk is full."""
-    return StorageFull("the disk is full; nothing was written", value=str(folder), next_step="free space and repeat")
+    return StorageFull(
+        "the disk is full; nothing was written", value=str(folder), next_step=f"{HOW_TO_FREE}, then repeat"
+    )
 
 
 def unwritable(error: OSError, folder: Path) -> LoopwrightError:

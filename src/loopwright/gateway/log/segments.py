@@ -25,6 +25,7 @@ from loopwright.gateway.log.batches import Batch, Layout
 from loopwright.gateway.log.renewing import ENDING, renew, write_whole
 from loopwright.kernel.errors import StorageFull, Unavailable
 from loopwright.store.blobs.local import sync_folder
+from loopwright.store.unwritable import HOW_TO_FREE
 
 log = logging.getLogger("loopwright.gateway")
 HEAD = struct.Struct("<II")
@@ -384,7 +385,7 @@ def translate(error: OSError, place: Path) -> Exception:
     """Return an error of the disk in our own words."""
     if error.errno in _FULL:
         return StorageFull(
-            "the disk is full; nothing was written", value=str(place), next_step="free space, then send it again"
+            "the disk is full; nothing was written", value=str(place), next_step=f"{HOW_TO_FREE}, then send it again"
         )
     next_step = "check owner and permissions of the state folder"
     if error.errno in _NO_FILES:
