@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,13 +15,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from sqlalchemy import exc
 
-from loopwright.cli import starting
+from loopwright.cli import processes, starting
 from loopwright.client.tokens import tokens_file
 from loopwright.config import STATE, load_settings
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, approvals
 from loopwright.kernel.code import CodeRef
-from loopwright.kernel.errors import NotFound, Unauthenticated
+from loopwright.kernel.errors import NotFound, Unauthenticated, Unavailable
 from loopwright.pipelines import Claim, EndedStep, PipelineSpec, StepSpec
 from loopwright.server import Supervisor
 from tests.cli.conftest import loopwright
@@ -140,6 +142,28 @@ def test_the_steps_of_an_execution_are_followed_until_it_ends(guarded: Site, mon
         ("load", "done", "read 7 rows"),
         ("fit", "failed", ""),
     ]
+
+
+def test_status_waits_for_no_server_that_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is stopped takes connections, and never answers."""
+    monkeypatch.setattr(processes, "_ANSWERS_WITHIN_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as stopped:
+        monkeypatch.setenv("LOOPWRIGHT_URL", f"http://127.0.0.1:{stopped.getsockname()[1]}")
+        with pytest.raises(Unavailable, match="does not answer") as told:
+            loopwright("status")
+    assert "loopwright doctor" in str(told.value.next_step)
+    with pytest.raises(Unavailable, match="cannot reach"):
+        loopwright("status")
+
+
+def test_status_says_first_that_nothing_can_be_written(open_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, disk = open_site.context.database, OSError("No space left on device")
+    monkeypatch.setattr(database._doubts, "ended", lambda: None)  # the server finds out that this disk is not full
+    database.note(exc.OperationalError("insert", None, disk))
+    first = next(line for line in loopwright("status", "-p", "flights").splitlines() if "needs you" in line)
+    assert first.startswith("needs you: critical: nothing can be written to the database since ")
+    assert "the disk is full" in first
+    assert "start worker and gateway again" in first
 
 
 @pytest.mark.slow

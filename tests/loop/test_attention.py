@@ -11,10 +11,12 @@ import pytest
 from loopwright.data import CheckSpec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US
+from loopwright.kernel.errors import StorageFull, Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import attention
 from loopwright.loop.attention import NEED_KINDS, SEVERITIES, Attention, Need
 from loopwright.server.disk import DiskWatch
+from loopwright.store import doubts
 from loopwright.store.types import Job
 from tests.loop.conftest import BY_POLICY, PROJECT, Importer, Loop, end_job
 
@@ -76,6 +78,9 @@ def test_jobs_that_no_worker_takes_are_told_until_one_does(loop: Loop) -> None:
     assert (need.severity, need.command) == ("critical", "loopwright logs worker")
     assert "1 job waits" in need.sentence
     assert "no worker does jobs of the lane work" in need.sentence
+    loop.dispatcher.database._doubts.failed(StorageFull("the disk is full"))
+    assert only(loop, "database").severity == "critical", "no worker can take one while nothing can be written"
+    loop.dispatcher.database._doubts.ended()
     other = loop("data.start_import", dataset="flights", blobs=[blob])
     assert only(loop, "worker").recorded_at == need.recorded_at
     claim = {"worker": "wrk_1", "kinds": [job.kind], "slots": {"work": 1}}
@@ -306,6 +311,37 @@ def test_predictions_without_any_gateway_are_told(serving: Loop) -> None:
     assert need.sentence.startswith("no gateway is alive")
     acknowledge(serving)
     assert needs(serving) == []
+
+
+def test_a_gateway_is_not_called_dead_while_it_cannot_be_written_that_it_lives(
+    serving: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk it answers predictions, and its leases end all the same; so do they while a lock is held."""
+    acknowledge(serving)
+    serving.wall.at_us += 11 * SECOND_US
+    database = serving.dispatcher.database
+    database._doubts.failed(StorageFull("the disk is full", next_step="free space"))
+    first, then = needs(serving)
+    assert (first.kind, first.severity, first.next_step) == ("database", "critical", "free space")
+    assert "nothing can be written" in first.sentence
+    assert "the disk is full" in first.sentence
+    assert (then.kind, then.severity) == ("gateway", "warning")
+    assert then.sentence.startswith("whether a gateway is alive is not known since ")
+    database._doubts.ended()
+    assert "no gateway is alive" in only(serving, "gateway").sentence
+    database._doubts.locked_out(Unavailable("another session holds it", next_step="end that session"))
+    held = only(serving, "gateway")
+    assert "is not known since" in held.sentence
+    assert held.next_step == "end that session"
+    monkeypatch.setattr(doubts, "LOCKED_OUT_S", -1.0)
+    database._doubts.locked_out(Unavailable("another session holds it"))
+    assert "no gateway is alive" in only(serving, "gateway").sentence, "that was long ago"
+
+
+def test_a_view_that_holds_no_rows_is_filled_by_the_command_that_is_told(serving: Loop) -> None:
+    trouble = {"kind": "store", "message": "the view recent that late reads holds no rows in the online store"}
+    acknowledge(serving, troubles=[{**trouble, "since": serving.wall.at_us}])
+    assert only(serving, "gateway").command == "loopwright call features.start_materialize view=recent"
 
 
 def test_a_disk_that_runs_full_is_told_as_long_as_a_server_sees_it(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,10 +251,13 @@ def test_a_database_that_takes_no_writes_says_so_until_it_does(database: Databas
         with pytest.raises(Unavailable, match="the database cannot be written"):
             database.submit(lock).result(PATIENCE_S)
         assert "cannot be written" in database.failure
+        assert database.doubt is not None
+        assert database.doubt.is_of_all
     if database.is_sqlite:
         writer.execute("PRAGMA query_only=OFF")
     database.probe(add("found"))
     assert database.failure == ""
+    assert database.doubt is None
     with pytest.raises(ZeroDivisionError):
         database.write(lambda _: 1 / 0)
     assert database.failure == ""

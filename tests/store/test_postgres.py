@@ -161,6 +161,8 @@ def test_a_session_that_is_stuck_stops_only_who_needs_its_rows(database: Databas
             with pytest.raises(Unavailable, match="another session") as told:
                 refused.result()
         assert "pg_stat_activity" in str(told.value.next_step)
+        assert impatient.doubt is not None
+        assert not impatient.doubt.is_of_all
         stuck.rollback()
     assert database.write(move("held")) == 1
 

@@ -123,8 +123,8 @@ class Dispatcher:
         is_replay = known is not None and known.clock == "replay"
         clock: Clock = FixedClock(known.clock_at) if known is not None and is_replay else self.wall
         scope, role = frozenset(actor.roles), actor.role_in(project)
-        origin = {"token_id": actor.token_id, "client": actor.client}
-        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds, **origin)
+        around: dict[str, Any] = {"token_id": actor.token_id, "client": actor.client, "doubt": self.database.doubt}
+        return Tx(connection, project, actor.name, clock, self.wall, cause, scope, role, actor.bounds, **around)
 
     def write(
         self,

@@ -4,6 +4,7 @@ The only place that says so: ``loopwright status``, the pages, their JSON twins 
 is told once: where an incident tells of what stands here with an answer of its own, the two are one need.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,19 +24,22 @@ from loopwright.loop.platform_needs import platform_needs
 from loopwright.monitoring import DeliverAlert, EvaluateRange, EvaluateWindow, Incident
 from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec
 from loopwright.store import jobs
+from loopwright.store.doubts import Doubt
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
+from loopwright.store.unwritable import HOW_TO_FREE
 from loopwright.store.work import kind_of
 
 _MENDS = {
     "child": "deploy another version, or roll back",
-    "disk": "free space, or give its folder back to it",
+    "disk": f"give its folder back to it, or {HOW_TO_FREE}",
     "sealing": "correct the cause; it is tried again by itself, and no row is lost meanwhile",
     "spool": "stop it, loopwright salvage, start it again",
-    "store": "fill the view: loopwright call features.start_materialize view=…",
+    "store": "fill the view",
     "stranger": "look whose file it is, and take it away",
 }
 """What a person does about a gateway's trouble."""
+_LOGS = "loopwright logs gateway"
 _JOB_KINDS: dict[str, NeedKind] = {kind_of(ImportRequest).name: "import", kind_of(MaterializeRequest).name: "fill"}
 LASTING = tuple(kind_of(work).name for work in (DeliverAlert, EvaluateRange, EvaluateWindow, ScoreSpec))
 """Kinds of jobs of which each does something else: a window that was never evaluated stays so when the next one is."""
@@ -66,7 +70,13 @@ def find_needs(tx: Tx) -> list[Need]:
     leases = serving.gateways(tx)
     found = [*_approvals(tx), *_with_incidents(tx, leases), *_late_feeds(tx), *_gateways(tx, leases)]
     found += platform_needs(tx)
-    return sorted(found, key=lambda need: (SEVERITIES.index(need.severity), -(need.event_at or need.recorded_at or 0)))
+    return sorted(found, key=_urgency)
+
+
+def _urgency(need: Need) -> tuple[bool, int, int]:
+    """Return what needs are told by: a database that cannot be written first, for what rows say of now is old then."""
+    at = need.event_at or need.recorded_at or 0
+    return need.kind != "database", SEVERITIES.index(need.severity), -at
 
 
 def _with_incidents(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
@@ -284,10 +294,13 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
                 event_at=None,
                 recorded_at=trouble.since,
                 next_step=_MENDS[trouble.kind],
-                command="loopwright logs gateway",
+                command=_fill_command(trouble.message) if trouble.kind == "store" else _LOGS,
             )
     heard_at = None if leases else serving.last_heard_of(tx)
     if heard_at is None or not _serves(tx):
+        return
+    if tx.doubt is not None:
+        yield _unheard(tx, heard_at, tx.doubt)
         return
     yield Need(
         kind="gateway",
@@ -298,6 +311,26 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
         recorded_at=heard_at,
         next_step="start one: loopwright up --role gateway",
         command="loopwright logs gateway",
+    )
+
+
+def _fill_command(message: str) -> str:
+    """Return what fills the view that a gateway's trouble names; where it names none, how to read its log."""
+    named = re.match(r"the view (\S+) that ", message)
+    return f"loopwright call features.start_materialize view={named.group(1)}" if named else _LOGS
+
+
+def _unheard(tx: Tx, heard_at: int, doubt: Doubt) -> Need:
+    """Return that nobody can say whether a gateway lives: what it would be known by could not be written."""
+    return Need(
+        kind="gateway",
+        ref=tx.ref("gateway", "any"),
+        severity="warning",
+        sentence=f"whether a gateway is alive is not known since {format_moment(heard_at)}: {doubt.why}",
+        event_at=None,
+        recorded_at=heard_at,
+        next_step=doubt.next_step or "correct the cause; gateways that live say so again then",
+        command="loopwright doctor",
     )
 
 

@@ -8,6 +8,7 @@ NeedKind = Literal[
     "approval",
     "background",
     "blobs",
+    "database",
     "disk",
     "feed",
     "fill",
@@ -21,7 +22,7 @@ NeedKind = Literal[
     "worker",
 ]
 NEED_KINDS: tuple[NeedKind, ...] = (
-    *("approval", "background", "blobs", "disk", "feed", "fill", "gateway"),
+    *("approval", "background", "blobs", "database", "disk", "feed", "fill", "gateway"),
     *("import", "incident", "job", "pipeline", "quarantine", "release", "worker"),
 )
 Severity = Literal["critical", "warning"]

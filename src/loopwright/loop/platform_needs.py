@@ -11,6 +11,7 @@ from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.tx import Tx
 from loopwright.store.types import LowDisk
+from loopwright.store.unwritable import HOW_TO_FREE
 
 _UNTAKEN_US = 2 * MINUTE_US
 """A worker that lives takes what is due at once; one that begins needs seconds, on a busy machine a minute."""
@@ -23,8 +24,27 @@ _MOVES_ALL = frozenset({"answering events", "firing timers"})
 
 
 def platform_needs(tx: Tx) -> list[Need]:
-    """Return what the platform needs, as a project is told of it."""
-    return [*_servers(tx), *_unsealed(tx), *_untaken(tx)]
+    """Return what the platform needs, as a project is told of it.
+
+    While nothing can be written no job is taken either, whoever lives.
+    """
+    is_writable = tx.doubt is None or not tx.doubt.is_of_all
+    return [*_database(tx), *_servers(tx), *_unsealed(tx), *(_untaken(tx) if is_writable else ())]
+
+
+def _database(tx: Tx) -> Iterator[Need]:
+    """Yield that nothing can be written: no row can tell of it, so the server that is asked does."""
+    if tx.doubt is not None and tx.doubt.is_of_all:
+        yield Need(
+            kind="database",
+            ref=tx.ref("server", "any"),
+            severity="critical",
+            sentence=f"nothing can be written to the database since {format_moment(tx.doubt.since)}: {tx.doubt.why}",
+            event_at=None,
+            recorded_at=tx.doubt.since,
+            next_step=tx.doubt.next_step or "look at the database",
+            command="loopwright doctor",
+        )
 
 
 def _untaken(tx: Tx) -> Iterator[Need]:
@@ -88,6 +108,8 @@ def _disk(tx: Tx, low: LowDisk) -> Need:
         sentence=f"{low.message}: {what}",
         event_at=None,
         recorded_at=low.since,
-        next_step="loopwright doctor says why" if low.is_blob_store else "free space; loopwright gc says what may go",
+        next_step="loopwright doctor says why"
+        if low.is_blob_store
+        else f"{HOW_TO_FREE}; loopwright gc says what may go",
         command="loopwright doctor" if low.is_blob_store else "loopwright gc --plan",
     )

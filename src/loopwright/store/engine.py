@@ -11,7 +11,16 @@ from sqlalchemy import Engine, exc
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store import postgres
-from loopwright.store.failures import OverBudget, closed, does_not_answer, keeps_from_writing, too_long, translate
+from loopwright.store.doubts import Doubt, Doubts
+from loopwright.store.failures import (
+    OverBudget,
+    closed,
+    does_not_answer,
+    is_locked_out,
+    keeps_from_writing,
+    too_long,
+    translate,
+)
 from loopwright.store.news import EVENTS, Listener
 from loopwright.store.sealer import Sealer
 from loopwright.store.sqlite import Answer, GroupWriter, Snapshots, open_sqlite
@@ -45,6 +54,7 @@ class Database:
         """Why nothing can be written, as the last write told that could not; a later ``probe`` says that it can."""
         self.is_away = False
         """Whether that is because the database does not answer; the next write that succeeds says that it does."""
+        self._doubts = Doubts()
         self._writer: GroupWriter | None = None
         self._snapshots: Snapshots | None = None
         self._sealer: Sealer | None = None
@@ -55,6 +65,11 @@ class Database:
         else:
             self.engine, self._reading_engine = postgres.open_writing(url), postgres.open_reading(url)
             self._sealer = Sealer(postgres.open_sealing(url), self._announce)
+
+    @property
+    def doubt(self) -> Doubt | None:
+        """Why rows may be missing now that somebody meant to write, as this process has met it; None for no reason."""
+        return self._doubts.now
 
     def submit(self, work: Callable[[Connection], T]) -> Future[T]:
         """Queue one unit of writing; the future ends once it is on the disk.
@@ -145,12 +160,16 @@ class Database:
         """Do some writing that changes a row for certain; where that can be done there is no ``failure`` any more."""
         self.write(work)
         self.failure = ""
+        self._doubts.ended()
 
     def note(self, error: BaseException) -> None:
         """Take note of an error that somebody met, where it is one that keeps everybody from writing."""
         is_away = not self.is_sqlite and does_not_answer(error)
+        if isinstance(error, Exception) and is_locked_out(error):
+            self._doubts.locked_out(translate(error))
         if not isinstance(error, Exception) or not (is_away or keeps_from_writing(error)):
             return
+        self._doubts.failed(translate(error))
         told, is_news = str(translate(error)), not (is_away and self.is_away)  # each lost connection says it otherwise
         self.is_away = is_away
         if told != self.failure and is_news:
@@ -174,6 +193,7 @@ class Database:
             return
         if self.is_away:
             self.failure, self.is_away = "", False
+            self._doubts.ended()
         if news:
             self._sealer.pass_on(news)
         if now := news - {EVENTS}:  # those of events follow when they are sealed

@@ -14,6 +14,7 @@ from loopwright.kernel.ids import new_id
 from loopwright.kernel.refs import Ref
 from loopwright.kernel.verbs import EVERY_PROJECT, Role, verb_of
 from loopwright.store import sql
+from loopwright.store.doubts import Doubt
 from loopwright.store.news import JOBS, tell
 from loopwright.store.types import BlobRef, Bounds, Job
 from loopwright.store.work import Work, kind_named, kind_of
@@ -29,7 +30,8 @@ class Tx:
     ``service:worker`` or ``policy:late``. ``cause`` is the position of the event that this call answers, if any.
     ``roles`` names the projects the actor has a role in, ``role`` is the one in this project. ``bounds`` say what a
     part of the platform is bound to, None for everybody else. ``token_id`` and ``client`` name the token and the
-    address that a call came with, None where there is none.
+    address that a call came with, None where there is none. ``doubt`` is why rows may be missing here that somebody
+    meant to write, None for no reason.
     """
 
     connection: Connection
@@ -43,6 +45,7 @@ class Tx:
     bounds: Bounds | None = None
     token_id: str | None = None
     client: str | None = None
+    doubt: Doubt | None = None
 
     @property
     def now_us(self) -> int:

@@ -44,6 +44,7 @@ _WORDS: dict[NeedKind, tuple[str, str, str]] = {
     "approval": ("waits", "approval", ""),
     "background": ("failing", "failing loop of the platform", "failing loops of the platform"),
     "blobs": ("out of use", "blob store out of use", "blob stores out of use"),
+    "database": ("takes nothing", "database that cannot be written", "databases that cannot be written"),
     "disk": ("nearly full", "disk nearly full", "disks nearly full"),
     "feed": ("late", "late feed", ""),
     "fill": ("failed", "failed fill", ""),
