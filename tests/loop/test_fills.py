@@ -19,11 +19,20 @@ class Fills:
 
     loop: Loop
     load: Callable[..., None]
+    pushed: int = 0
 
     def push(self) -> None:
         """Register a chunk of pushed rows."""
-        chunk = {"kind": "pushes", "stream": "flights", "writer": "w", "seq": 1, "digest": "0" * 64, "rows": 1}
-        ends = {"size_bytes": 1, "id_first": "a", "id_last": "b", "event_at_min": 0, "event_at_max": 0}
+        self.pushed += 1
+        chunk = {
+            "kind": "pushes",
+            "stream": "flights",
+            "writer": "w",
+            "seq": self.pushed,
+            "digest": "0" * 64,
+            "rows": 1,
+        }
+        ends = {"rows": 1, "size_bytes": 1, "id_first": "a", "id_last": "b", "event_at_min": 0, "event_at_max": 0}
         self.loop.service("chunks.register", chunks=[{**chunk, **ends}])
 
     def asked(self) -> list[Any]:
@@ -72,6 +81,20 @@ def test_a_changed_view_of_a_pushed_dataset_is_filled_before_a_model_reads_it(fi
     fills.loop("features.freeze_plan", service="late")
     fills.loop("features.freeze_plan", service="late")
     assert fills.asked() == [("a new plan of late reads it", 168)]
+
+
+def test_rows_of_a_pushed_dataset_that_nobody_pushed_are_filled_in(fills: Fills) -> None:
+    fills.release()
+    fills.push()
+    fills.loop.wall.at_us += HOUR_US
+    fills.load()
+    assert fills.asked() == []
+    fills.loop.wall.at_us += HOUR_US
+    fills.load()
+    assert fills.asked() == [("version 3 of flights is ready", 3)]
+    fills.push()
+    fills.load()
+    assert fills.asked() == []
 
 
 def test_what_lay_in_a_spool_while_a_release_was_loaded_is_filled_in(fills: Fills) -> None:

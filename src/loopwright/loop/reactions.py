@@ -24,7 +24,7 @@ from loopwright.store.work import kind_named, kind_of
 def fill_online_store(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     """A new dataset version feeds the views over it, unless programs push the same rows themselves."""
     dataset, version = ready.dataset, ready.version
-    if ready.operation != "append" or not fills.is_pushed(tx, dataset):
+    if ready.operation != "append" or not fills.were_pushed(tx, dataset, version, ready.rows_added):
         fills.fill_from_version(tx, dataset, version, f"version {version} of {dataset} is ready")
 
 
