@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from loopwright.cli.examining import examine
 from loopwright.config import load_settings
 from loopwright.governance import LOCAL_ACTOR, Dispatcher
 from loopwright.kernel.errors import Conflict, Unavailable
@@ -36,6 +37,28 @@ def test_what_follows_a_restore_names_the_state_folder_where_another_was_asked_f
     assert f"next: LOOPWRIGHT_STATE='{there}' loopwright verify, then LOOPWRIGHT_STATE='{there}' loopwright up" in said
     monkeypatch.setenv("LOOPWRIGHT_STATE", str(tmp_path / "here"))
     assert "next: loopwright verify, then loopwright up" in loopwright("restore", backups)
+
+
+def test_what_a_restore_puts_into_spools_is_told_with_what_seals_it(backups: str, tmp_path: Path) -> None:
+    """A gateway of another folder never sees it, and the log would lack rows that were acknowledged."""
+    state = tmp_path / "state"
+    for gateway, name in (("0", "000000000007.log"), ("0", "000000000009.log"), ("two", "000000000001.bad")):
+        segment = state / f"gateway-{gateway}" / "spool" / "flights" / "labels" / "late" / name
+        segment.parent.mkdir(parents=True, exist_ok=True)
+        segment.write_bytes(b"rows")
+        (state / f"gateway-{gateway}" / "writer.id").write_text(f"gw_{gateway}")
+    loopwright("backup", backups)
+    there = tmp_path / "there"
+    said = loopwright("restore", backups, "--state", str(there))
+    assert f"2 spool files wait in {there}/gateway-0: " in said
+    assert f"loopwright up --role gateway --state {there} --gateway-name 0" in said
+    assert f"1 set aside in {there}/gateway-two; first: LOOPWRIGHT_STATE={there} loopwright salvage" in said
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOOPWRIGHT_STATE", str(there))
+        [told] = [one for one in examine(load_settings()) if one.what == "spool"]
+    assert not told.is_fine
+    assert "2 spool files wait" in told.found
+    assert "--gateway-name 0" in told.next_step
 
 
 @pytest.mark.parametrize(("lock", "who"), [("server.lock", "another server"), ("gateway-0/lock", "a gateway")])

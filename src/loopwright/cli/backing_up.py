@@ -18,7 +18,17 @@ from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.loop import fills, verifying
 from loopwright.rooms import import_rooms
 from loopwright.server import nobody_else, service_token
-from loopwright.store.backups import Backup, list_backups, make_backup, restore_backup, thin, verify_backup
+from loopwright.store.backups import (
+    Backup,
+    Waiting,
+    list_backups,
+    make_backup,
+    restore_backup,
+    sealing_command,
+    thin,
+    verify_backup,
+    waiting,
+)
 from loopwright.store.backups.place import BackupPlace
 from loopwright.store.blobs import BlobStore, open_blob_store
 from loopwright.store.engine import Connection, Database
@@ -117,13 +127,25 @@ def restore(source: str, backup_id: str, state: Path | None, as_json: bool) -> N
             settings.state_dir,
             lambda: tell_restored(database, chosen, settings),
         )
+    spools = waiting(settings.state_dir.resolve())
     if as_json:
-        print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir)})
+        told = [{**to_builtins(one), "command": sealing_command(one.folder)} for one in spools]
+        print_json({"backup_id": chosen.backup_id, "state": str(settings.state_dir), "spools": told})
     else:
         say(f"{chosen.backup_id} of {format_moment(chosen.created_at)} is restored to {settings.state_dir}")
         say("what was deleted since then is back, and tokens revoked since then open again: loopwright tokens")
         where = "" if state is None else f"LOOPWRIGHT_STATE={shlex.quote(str(state))} "
+        _tell_waiting(spools, where)
         say(f"next: {where}loopwright verify, then {where}loopwright up")
+
+
+def _tell_waiting(spools: list[Waiting], where: str) -> None:
+    """Say which gateways have rows to seal: those of other folders seal none of them."""
+    for one in spools:
+        if one.aside:
+            say(f"{one.aside} set aside in {one.folder}; first: {where}loopwright salvage")
+        if one.files:
+            say(f"{one.sentence}: where loopwright up starts none there, {sealing_command(one.folder)}")
 
 
 def sign_log(database: Database, settings: Settings) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,7 +18,8 @@ from loopwright.config import Settings
 from loopwright.features import online
 from loopwright.kernel.clock import WallClock, parse_moment
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.server import check_port, disks_of, find_dying, find_running
+from loopwright.server import check_port, disks_of, find_dying, find_running, untended
+from loopwright.store.backups import sealing_command
 from loopwright.store.blobs import open_blob_store, try_out
 from loopwright.store.engine import Database
 from loopwright.store.unwritable import HOW_TO_FREE
@@ -52,6 +54,7 @@ def examine(settings: Settings) -> list[Finding]:
         *_dying(settings),
         *map(_disk, disks_of(settings)),
         _state_folder(settings.state_dir),
+        *_spools(settings.state_dir),
         _database(settings),
         _blobs(settings),
         *([_online(settings)] if settings.online_url else []),
@@ -134,13 +137,19 @@ def _state_folder(folder: Path) -> Finding:
     return Finding("state folder", True, str(folder))
 
 
+def _spools(state_dir: Path) -> list[Finding]:
+    """Look for rows that no gateway seals: of a gateway that is gone, or put there by a restore."""
+    return [
+        Finding("spool", False, one.sentence, f"once a server runs: {sealing_command(one.folder)}")
+        for one in untended(state_dir.resolve())
+    ]
+
+
 def _database(settings: Settings) -> Finding:
     shown = settings.database_url.rsplit("@", 1)[-1]
     try:
-        database = Database(settings.database_url)
-        with database.reading():
+        with closing(Database(settings.database_url)) as database, database.reading():
             pass
-        database.close()
     except LoopwrightError as error:
         why = f"{error.message}: {error.value}" if error.value else error.message
         step = error.next_step if error.next_step and "loopwright doctor" not in error.next_step else _CHECK_DATABASE

@@ -9,6 +9,7 @@ from loopwright.kernel.clock import MINUTE_US, format_moment
 from loopwright.loop.needs import Need
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
+from loopwright.store.backups.spools import sealing_command
 from loopwright.store.tx import Tx
 from loopwright.store.types import LowDisk
 from loopwright.store.unwritable import HOW_TO_FREE
@@ -66,7 +67,9 @@ def _untaken(tx: Tx) -> Iterator[Need]:
 def _servers(tx: Tx) -> Iterator[Need]:
     """Yield what servers tell of themselves; of a project only here what is done for it alone."""
     for low in store_sql.find_low_disks(tx.connection, tx.wall_us - _DISK_HEARD_US):
-        if not low.loop:
+        if low.spool_of:
+            yield _spool(tx, low)
+        elif not low.loop:
             yield _disk(tx, low)
         elif low.project in ("", tx.project):
             yield Need(
@@ -95,6 +98,20 @@ def _unsealed(tx: Tx) -> Iterator[Need]:
         recorded_at=oldest_at,
         next_step="restart the servers one after the other; their logs say why",
         command="loopwright logs server",
+    )
+
+
+def _spool(tx: Tx, low: LowDisk) -> Need:
+    """Return rows that wait where nobody seals them, such as those that a restore put there; they may be anybody's."""
+    return Need(
+        kind="gateway",
+        ref=tx.ref("gateway", "any"),
+        severity="warning",
+        sentence=f"{low.message} ({low.host})",
+        event_at=None,
+        recorded_at=low.since,
+        next_step="start a gateway on that folder; it may be stopped when this is told no more",
+        command=sealing_command(low.spool_of),
     )
 
 

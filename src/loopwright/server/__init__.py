@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loopwright.server.auth import SESSION_COOKIE
     from loopwright.server.context import ServerContext
     from loopwright.server.disk import disks_of
+    from loopwright.server.spools import untended
 
 __getattr__ = later(
     __name__,
@@ -31,6 +32,7 @@ __getattr__ = later(
         "auth": ("SESSION_COOKIE",),
         "context": ("ServerContext",),
         "disk": ("disks_of",),
+        "spools": ("untended",),
     },
 )
 
@@ -54,4 +56,5 @@ __all__ = [
     "running",
     "service_token",
     "sole_owner",
+    "untended",
 ]

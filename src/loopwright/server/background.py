@@ -17,6 +17,7 @@ from loopwright.monitoring import countable_chunks, start_profiling
 from loopwright.server.context import ServerContext
 from loopwright.server.disk import BlobWatch, DiskWatch, disks_of
 from loopwright.server.loops import Loops
+from loopwright.server.spools import SpoolWatch
 from loopwright.serving import forget_gateways
 from loopwright.store import compacting, sql
 from loopwright.store.failures import translate
@@ -66,6 +67,7 @@ class Background:
         self._disk_told = ""
         disks = disks_of(context.settings)
         self._disks = [DiskWatch(folder, context.database, context.dispatcher.wall) for folder in disks]
+        self._spools = SpoolWatch(context.settings.state_dir, context.database, context.dispatcher.wall)
         # Blobs not at once: a start has other things to do, and so have the servers that follow each other as leaders.
         # They come behind the rows each time: what was removed there names blobs no more.
         tidying = [
@@ -169,6 +171,7 @@ class Background:
             with self._loops.told("looking at the disk", is_own=True):
                 for disk in self._disks:
                     disk.look()
+                self._spools.look()
         except (LoopwrightError, OSError) as error:
             why = error.message if isinstance(error, LoopwrightError) else str(error)
             if why != self._disk_told:

@@ -240,6 +240,10 @@ BLOB_STORE = "blobs of "
 """How a blob store is named where the low disks are."""
 
 
+SPOOL = "spool in "
+"""How the folder of a gateway is named there, in whose spool rows wait while nobody works on it."""
+
+
 LOOP = "loop "
 """How something that servers do again and again is named there."""
 
@@ -256,8 +260,9 @@ def loop_key(what: str, project: str = "", host: str = "") -> str:
 class LowDisk(msgspec.Struct, frozen=True):
     """A disk of a server with hardly any room left, its blob store, which cannot be used, or a loop that fails.
 
-    ``disk`` names host and folder, host and the address of the store, or as ``loop_key`` does; ``since`` and
-    ``heard_at``, the first and the last time it was seen so, are wall time in microseconds UTC.
+    Or a spool on its disk that nobody seals. ``disk`` names host and folder, host and the address of the store or the
+    gateway's folder, or as ``loop_key`` does; ``since`` and ``heard_at``, the first and the last time it was seen so,
+    are wall time in microseconds UTC.
     """
 
     disk: str
@@ -274,6 +279,12 @@ class LowDisk(msgspec.Struct, frozen=True):
     def is_blob_store(self) -> bool:
         """Whether it is no disk."""
         return self.disk.startswith(f"{self.host}:{BLOB_STORE}")
+
+    @property
+    def spool_of(self) -> str:
+        """The folder of a gateway that nobody works on and whose spool holds rows; empty for what is no spool."""
+        what = self.disk.partition(":")[2]
+        return what.removeprefix(SPOOL) if what.startswith(SPOOL) else ""
 
     @property
     def loop(self) -> str:

@@ -3,7 +3,7 @@
 from loopwright.store.backups.backup import Backup, list_backups, make_backup
 from loopwright.store.backups.pages import TableDump
 from loopwright.store.backups.restore import refuse_half_restored, restore_backup
-from loopwright.store.backups.spools import SpoolFile
+from loopwright.store.backups.spools import SpoolFile, Waiting, sealing_command, waiting
 from loopwright.store.backups.thinning import Thinned, thin
 from loopwright.store.backups.verify import verify_backup
 
@@ -12,10 +12,13 @@ __all__ = [
     "SpoolFile",
     "TableDump",
     "Thinned",
+    "Waiting",
     "list_backups",
     "make_backup",
     "refuse_half_restored",
     "restore_backup",
+    "sealing_command",
     "thin",
     "verify_backup",
+    "waiting",
 ]

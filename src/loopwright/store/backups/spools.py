@@ -1,6 +1,7 @@
 """Rows that were answered and are not sealed yet: the gateways' spool files beside the database."""
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,56 @@ def segments(state_dir: Path) -> Iterator[tuple[Path, str]]:
         for file in sorted((writer_file.parent / SPOOL).glob("*/*/*/*")):
             if file.suffix in (".log", ".bad"):
                 yield file, writer
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A gateway's folder in whose spool rows wait to be sealed.
+
+    Args:
+        folder: The gateway's.
+        files: Segments that hold rows; what was sealed leaves none.
+        aside: Segments that were kept aside for a person.
+    """
+
+    folder: str
+    files: int
+    aside: int
+
+    @property
+    def sentence(self) -> str:
+        """What waits where."""
+        many = "1 spool file waits" if self.files == 1 else f"{self.files} spool files wait"
+        return f"{many} in {self.folder}: their rows were acknowledged, and are in no log until a gateway runs there"
+
+
+def waiting(state_dir: Path) -> list[Waiting]:
+    """Return the folders of gateways, whoever works on them, in whose spools rows wait to be sealed."""
+    found = []
+    for folder in sorted(state_dir.glob("gateway-*")):
+        files = [file.suffix for file in (folder / SPOOL).glob("*/*/*/*") if _size(file)]
+        one = Waiting(str(folder), files.count(".log"), files.count(".bad"))
+        if one.files or one.aside:
+            found.append(one)
+    return found
+
+
+def sealing_command(folder: str) -> str:
+    """Return what starts a gateway on its folder, once a server runs.
+
+    >>> sealing_command("/srv/lw/gateway-0")
+    'loopwright up --role gateway --state /srv/lw --gateway-name 0'
+    """
+    place = Path(folder)
+    name = place.name.removeprefix("gateway-")
+    return f"loopwright up --role gateway --state {shlex.quote(str(place.parent))} --gateway-name {shlex.quote(name)}"
+
+
+def _size(file: Path) -> int:
+    """Return how large a file is; one that goes meanwhile holds nothing."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def not_sealed(files: list[SpoolFile], sealed: set[tuple[str, str, str, str, int]]) -> list[SpoolFile]:
