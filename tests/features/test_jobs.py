@@ -44,10 +44,10 @@ def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worke
     view: BoundView = bound["recent_carrier"]
     job = loaded("features.start_materialize", view="recent_carrier", reason="first")
     assert worker.run_job(job) == {"rows": 3, "entities": 2}
-    assert worker.run_job(job) == {"rows": 0, "entities": 0}
+    assert worker.run_job(job) == {"rows": 0, "entities": 2}
     worker.load("flights", small.flights([("F4", 9, 10, "UA", "JFK", 50.0)]))
     more = loaded("features.start_materialize", view="recent_carrier", plan_digest=plan)
-    assert worker.run_job(more) == {"rows": 1, "entities": 1}
+    assert worker.run_job(more) == {"rows": 1, "entities": 2}
     again = loaded("features.start_materialize", view="recent_carrier", reset=True)
     assert worker.run_job(again) == {"rows": 4, "entities": 2}
 
@@ -87,7 +87,7 @@ def test_a_fill_takes_pushed_rows_that_no_version_holds_yet_and_each_row_once(
     found = store.lookup([bound["recent_carrier"]], {"carrier": ["UA", "DL", "B6"]}, [10 * HOUR_US] * 3)
     store.close()
     assert found.columns["carrier_landed_1d"].tolist() == [3, 1, 1]
-    assert worker.run_job(job) == {"rows": 3, "entities": 0}
+    assert worker.run_job(job) == {"rows": 3, "entities": 3}
 
 
 def test_a_fill_holds_few_rows_at_a_time_and_finds_what_all_of_them_say(

@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from loopwright.data import DatasetSpec, SourceSpec
-from loopwright.features import ColumnViewSpec, LabelSpec, ServiceSpec
+from loopwright.features import ColumnViewSpec, LabelSpec, ServiceSpec, online
 from loopwright.gateway.http import Gateway
 from loopwright.gateway.log.segments import read_segment
 from loopwright.gateway.log.spool import Spool
+from loopwright.gateway.releases.faults import Fault
 from loopwright.gateway.releases.keeper import Known
 from loopwright.gateway.signs import disk_signs, spool_signs
 from loopwright.gateway.troubles import Sign, Troubles
@@ -174,7 +175,7 @@ def told(world: World) -> list[Any]:
 
 
 @pytest.mark.slow
-def test_an_emptied_online_store_is_told_until_it_has_rows_again(world: World) -> None:
+def test_an_emptied_online_store_is_told_until_it_is_filled_whatever_is_pushed(world: World) -> None:
     gateway = served_by_a_view(world)
     assert [status(gateway, path) for path in READY] == [200, 200, 200]
     assert push(gateway).status_code == 200
@@ -186,8 +187,32 @@ def test_an_emptied_online_store_is_told_until_it_has_rows_again(world: World) -
     assert "the view recent that late reads holds no rows" in gateway.health["why"][0]
     wait_until(lambda: [one.kind for one in told(world)] == ["store"], lambda: told(world))
     assert push(gateway).status_code == 200
+    wait_until(lambda: ["lost its rows" in one.message for one in told(world)] == [True], lambda: told(world))
+    assert "features.start_materialize view=recent plan_digest=" in told(world)[0].next_step
+    assert status(gateway, READY[-1]) == 503
+    store = online.OnlineStores(world.state).open("flights")
+    [key] = store.upkeep.view_keys("flights")
+    store.finish(key)
+    store.close()
     wait_until(lambda: [status(gateway, path) for path in READY] == [200, 200, 200], lambda: gateway.health)
     wait_until(lambda: told(world) == [], lambda: told(world))
+
+
+def test_a_gateway_that_could_load_nothing_of_a_deployment_is_not_ready(tmp_path: Path) -> None:
+    for gateway in served(tmp_path, is_open=True):
+        life: Any = gateway._life
+        assert ask(gateway, "/healthz").status_code == 200
+        life.keeper.has_asked = True
+        life.keeper.failures["flights", "late"] = Fault("the online store did not answer")
+        health = ask(gateway, "/healthz")
+        assert (health.status_code, health.json()["failures"]) == (
+            503,
+            {"flights/late": "the online store did not answer"},
+        )
+        assert life.service.why_not_ready("other", must_serve=True) == []
+        assert life.service.why_not_ready("") == ["a deployment has no release that this gateway could load"]
+        life.keeper.failures.clear()
+        assert ask(gateway, "/healthz").status_code == 200
 
 
 @pytest.mark.slow

@@ -259,6 +259,24 @@ def test_a_release_that_cannot_be_loaded_is_told_until_a_newer_one(serving: Loop
     assert needs(serving) == []
 
 
+def test_a_fault_of_the_online_store_is_told_as_such_and_rolls_nothing_back(serving: Loop) -> None:
+    fault = {"next_step": "see whether it is up", "is_of_store": True, "number": 1}
+    acknowledge(serving, failures=[{**FAILURE, **fault, "project": "flights"}])
+    need = only(serving, "release")
+    assert "nothing is served" in need.sentence
+    assert (need.next_step, need.command, need.answers) == ("see whether it is up", "loopwright doctor", [])
+    acknowledge(serving, failures=[{**FAILURE, "serves": 7, "project": "flights"}])
+    need = only(serving, "release")
+    assert "release 7 serves on" in need.sentence
+    assert [answer.verb for answer in need.answers] == ["loop.rollback"]
+
+
+def test_a_trouble_that_says_what_to_do_is_told_with_that(serving: Loop) -> None:
+    trouble = {"kind": "store", "message": "lost", "since": serving.wall.at_us, "next_step": "fill it: this call"}
+    acknowledge(serving, troubles=[trouble])
+    assert only(serving, "gateway").next_step == "fill it: this call"
+
+
 def test_a_feed_is_late_where_it_used_to_come_regularly(loop: Loop, importer: Importer) -> None:
     def load(pauses: list[int]) -> None:
         for days in pauses:
@@ -287,7 +305,7 @@ def test_a_feed_is_late_where_it_used_to_come_regularly(loop: Loop, importer: Im
         ("disk", "critical", "free space"),
         ("sealing", "warning", "tried again by itself"),
         ("spool", "warning", "loopwright salvage"),
-        ("store", "critical", "fill the view"),
+        ("store", "critical", "loopwright doctor"),
         ("stranger", "warning", "take it away"),
     ],
 )

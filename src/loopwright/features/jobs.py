@@ -56,20 +56,23 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     store = OnlineStores(context.state_dir, context.online_url).open(context.project)
     try:
         marks = _marks(version)
-        done = store.filled(view.key)
+        name, done = store.try_out(), store.filled(view.key)
         fresh, generation = [fragment for fragment, mark in marks if mark not in done], None
         if args.reset or _is_outdated(context, view, version, fresh, done - {mark for _, mark in marks}, bool(done)):
             fresh, generation = version.fragments, store.grow(view.key)
         context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
-        until_us, rows, entities = args.until_us + DAY_US, 0, 0
+        until_us, rows = args.until_us + DAY_US, 0
         of_version = _version_slices(view, version, fresh, context.blobs, until_us)
         mark_of = {fragment.place: mark for fragment, mark in marks}
         for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
             filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us, generation)
-            rows, entities = rows + filled.rows, entities + filled.changed
+            rows += filled.rows
             context.progress(f"{rows:,} rows")
         if generation is not None:
             store.switch(generation)
+        if name and store.try_out() != name:
+            raise NotYet(_LOOK_AGAIN_S)  # it lost what was filled in until then
+        entities = store.finish(view.key)
     finally:
         store.close()
     context.call(

@@ -215,7 +215,10 @@ class Definition(msgspec.Struct, frozen=True):
 
 
 class Materialization(msgspec.Struct, frozen=True):
-    """A fill of the online store with one view from one dataset version: rows merged and entities they belong to."""
+    """A fill of the online store with one view from one dataset version.
+
+    ``rows`` were read and merged; ``entities`` is how many the view held when that was done, pushed ones too.
+    """
 
     view: str
     view_key: str

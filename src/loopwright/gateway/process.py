@@ -28,7 +28,8 @@ from loopwright.gateway.releases.launching import Launcher
 from loopwright.gateway.releases.leftovers import let_go, let_go_of_spools
 from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.service import Parts, Service
-from loopwright.gateway.signs import StoreWatch, child_signs, disk_signs, spool_signs
+from loopwright.gateway.signs import child_signs, disk_signs, spool_signs
+from loopwright.gateway.storewatch import StoreWatch
 from loopwright.gateway.troubles import Troubles
 from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock
@@ -112,13 +113,15 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     keeper = ReleaseKeeper(
         root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, forget, denials.send
     )
-    watch = StoreWatch(root / "held-views.json", keeper.releases, stores)
+    watch = StoreWatch(root / "held-views.json", keeper.releases, stores, lambda: keeper.known.deleted)
     troubles.watch(
         lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), watch.signs, lambda: child_signs(keeper.served)
     )
     keeper.recover()
     gatekeeper = Gatekeeper(lambda: keeper.known.tokens, credential, is_open=is_open, clock=clock, rate=settings.rate)
-    service = Service(Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles))
+    service = Service(
+        Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles, watch)
+    )
     metrics.watch(service.gauges())
     metrics.watch_troubles(troubles.counts)
     life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from loopwright.features import online
 from loopwright.gateway.answering.batching import Asked, Batcher
 from loopwright.gateway.answering.questions import Question, read_question, write_answer
 from loopwright.gateway.bodies import decoded
@@ -24,6 +25,7 @@ from loopwright.gateway.releases.inquiry import Inquiry
 from loopwright.gateway.releases.keeper import Name, ReleaseKeeper
 from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.stamps import Stamp
+from loopwright.gateway.storewatch import StoreWatch
 from loopwright.gateway.taking.datasets import Datasets
 from loopwright.gateway.taking.ingest import IngestBody, Labels, read_external, read_labels, rows_of
 from loopwright.gateway.taking.taker import Taker
@@ -57,6 +59,7 @@ class Parts(NamedTuple):
     nursery: Nursery
     place: Place
     troubles: Troubles
+    stores: StoreWatch
 
 
 class Service:
@@ -89,7 +92,9 @@ class Service:
             return await self._arrival(key)
         why = self._keeper.failures.get(key)
         if why is not None:
-            raise NotFound(f"{name} has no release that this gateway could load: {why}", field="deployment", value=name)
+            raise NotFound(
+                f"{name} has no release that this gateway could load: {why.why}", field="deployment", value=name
+            )
         retired = self._keeper.retired.get(key)
         if retired is not None:
             raise NotFound(f"{name} was retired: {retired.reason}", field="deployment", value=name)
@@ -140,7 +145,7 @@ class Service:
         live = {"/".join(key): served.release.number for key, served in self._visible(scope).items()}
         failures = {"/".join(key): served.host.failure for key, served in self._visible(scope).items()}
         failures |= {
-            "/".join(key): why for key, why in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)
+            "/".join(key): fault.why for key, fault in self._keeper.failures.items() if scope in (key[0], EVERY_PROJECT)
         }
         document: dict[str, object] = {
             "releases": live,
@@ -162,9 +167,20 @@ class Service:
         why = self._parts.troubles.hindering(scope, deployment)
         if self._parts.spool.failure and not why:  # seen by a request, before it was looked for
             why = [self._parts.spool.failure if scope else "the disk takes no rows"]
+        if not deployment:
+            why = [*why, *self._unserved(scope)]
         if must_serve and not (why or self._keeper.served or self._keeper.has_asked):
             why = ["nothing is served yet"]
         return why
+
+    def _unserved(self, scope: str) -> list[str]:
+        """Return deployments that have a release and of which none could be loaded, with why."""
+        failures = [
+            f"{'/'.join(key)} has no release that this gateway could load: {fault.why}"
+            for key, fault in list(self._keeper.failures.items())
+            if key not in self._keeper.served and scope in ("", EVERY_PROJECT, key[0])
+        ]
+        return failures if scope else ["a deployment has no release that this gateway could load"][: len(failures)]
 
     async def predict(self, served: Served, question: Question, stamp: Stamp | None = None) -> bytes:
         """Answer a question; what is returned is in the log, under ids of the stamp where there is one.
@@ -232,7 +248,14 @@ class Service:
         taker = self._taker(project)
         take = self._take(taker, StreamKey(project, "pushes", name), body, stamp or self._stamp())
         take.target = taker.target(*facts)
-        return await taker.take(take, name)
+        try:
+            rows = await taker.take(take, name)
+        except Unavailable as error:
+            if online.is_of_store(error):
+                self._parts.stores.refused(project, error)
+            raise
+        self._parts.stores.taken(project)
+        return rows
 
     async def _take_rows(
         self, key: StreamKey, body: bytes, stamp: Stamp, labels: Labels | None = None, personal: Sequence[str] = ()

@@ -20,7 +20,7 @@ _IN_GENERAL: dict[Kind, str] = {
     "disk": "the disk takes no rows",
     "sealing": "rows wait to be sealed",
     "spool": "rows could not be sealed",
-    "store": "an online store has lost its rows or was never filled",
+    "store": "an online store has lost its rows, was never filled, or takes none",
     "stranger": "a file lies in the spool that is none of its own",
 }
 """What somebody is told who may not know whose deployment it is."""
@@ -35,6 +35,7 @@ class Sign(NamedTuple):
         project: Whose; empty where it is everybody's.
         deployment: Which; empty where it is all of them.
         is_in_the_way: True where requests are answered wrongly, or not at all, while it lasts.
+        next_step: What to do about it, where that is more than what is said of every trouble of its kind.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Sign(NamedTuple):
     project: str = ""
     deployment: str = ""
     is_in_the_way: bool = False
+    next_step: str = ""
 
 
 Source = Callable[[], Iterable[Sign]]
@@ -71,7 +73,7 @@ class Troubles:
         for source in self._sources:
             try:
                 # A sign of life is refused or taken as a whole, with all of them.
-                signs += [sign._replace(message=storable_text(sign.message)) for sign in source()]
+                signs += [_storable(sign) for sign in source()]
             except Exception as error:
                 if self._blind.get(source) != str(error):  # told once, however long it lasts
                     self._blind[source] = str(error)
@@ -83,7 +85,9 @@ class Troubles:
         for sign in since.keys() - self._since.keys():
             log.error("trouble: %s", sign.message)
         self._signs, self._since = list(since), since
-        troubles = [Trouble(sign.kind, sign.message, at_us, sign.project) for sign, at_us in since.items()]
+        troubles = [
+            Trouble(sign.kind, sign.message, at_us, sign.project, sign.next_step) for sign, at_us in since.items()
+        ]
         return sorted(troubles, key=lambda trouble: trouble.since)
 
     def hindering(self, scope: str, deployment: str = "") -> list[str]:
@@ -109,3 +113,7 @@ class Troubles:
     def counts(self) -> dict[str, int]:
         """Return how many troubles of each kind last."""
         return {str(kind): sum(sign.kind == kind for sign in self._signs) for kind in KINDS}
+
+
+def _storable(sign: Sign) -> Sign:
+    return sign._replace(message=storable_text(sign.message), next_step=storable_text(sign.next_step))

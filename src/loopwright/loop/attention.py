@@ -22,7 +22,7 @@ from loopwright.loop import sql
 from loopwright.loop.needs import NEED_KINDS, SEVERITIES, Answer, Need, NeedKind
 from loopwright.loop.platform_needs import platform_needs
 from loopwright.monitoring import DeliverAlert, EvaluateRange, EvaluateWindow, Incident
-from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec
+from loopwright.serving import GatewayLease, ReleaseFailed, ScoreSpec, Trouble
 from loopwright.store import jobs
 from loopwright.store.doubts import Doubt
 from loopwright.store.tx import Tx
@@ -35,7 +35,7 @@ _MENDS = {
     "disk": f"give its folder back to it, or {HOW_TO_FREE}",
     "sealing": "correct the cause; it is tried again by itself, and no row is lost meanwhile",
     "spool": "stop it, loopwright salvage, start it again",
-    "store": "fill the view",
+    "store": "see what it says; loopwright doctor looks at the store",
     "stranger": "look whose file it is, and take it away",
 }
 """What a person does about a gateway's trouble."""
@@ -248,7 +248,13 @@ def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
             continue  # a newer release answered it
         ref = tx.ref("release", deployment, number)
         told = audit.list_events(tx, ref=ref, type_prefix=event_type(ReleaseFailed), limit=1)
-        before = f"release {number - 1} serves on" if number > 1 else "nothing is served"
+        before = "nothing is served" if one.serves is None else f"release {one.serves} serves on"
+        mend = (
+            "deploy another version, or roll back"
+            if one.next_step
+            else "correct the model and deploy again, or roll back"
+        )
+        mends = [one.next_step] if one.next_step else []
         yield Need(
             kind="release",
             ref=ref,
@@ -256,9 +262,9 @@ def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
             sentence=f"release {number} of {deployment} cannot be loaded by {one.gateway}, {before}: {one.why}",
             event_at=told[0].event_at if told else status.release.event_at,
             recorded_at=told[0].recorded_at if told else status.release.recorded_at,
-            next_step="correct the model and deploy again, or roll back",
-            command=f'loopwright rollback {deployment} --reason "…"',
-            answers=[Answer("loop.rollback", {"deployment": deployment})],
+            next_step=one.next_step if one.is_of_store else "; or ".join([*mends, mend]),
+            command="loopwright doctor" if one.is_of_store else f'loopwright rollback {deployment} --reason "…"',
+            answers=[] if one.is_of_store else [Answer("loop.rollback", {"deployment": deployment})],
         )
 
 
@@ -293,8 +299,8 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
                 sentence=f"gateway {lease.gateway}: {trouble.message}",
                 event_at=None,
                 recorded_at=trouble.since,
-                next_step=_MENDS[trouble.kind],
-                command=_fill_command(trouble.message) if trouble.kind == "store" else _LOGS,
+                next_step=trouble.next_step or _MENDS[trouble.kind],
+                command=_fill_command(trouble) if trouble.kind == "store" else _LOGS,
             )
     heard_at = None if leases else serving.last_heard_of(tx)
     if heard_at is None or not _serves(tx):
@@ -314,9 +320,11 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
     )
 
 
-def _fill_command(message: str) -> str:
+def _fill_command(trouble: Trouble) -> str:
     """Return what fills the view that a gateway's trouble names; where it names none, how to read its log."""
-    named = re.match(r"the view (\S+) that ", message)
+    if told := re.search(r"loopwright call features\.start_materialize [^;]+", trouble.next_step):
+        return told.group()
+    named = re.match(r"the view (\S+) that ", trouble.message)
     return f"loopwright call features.start_materialize view={named.group(1)}" if named else _LOGS
 
 

@@ -16,7 +16,9 @@ def report_failure(tx: Tx, *, gateway: str, deployment: str, number: int, why: s
     """
     failure = ReleaseFailure(gateway, tx.project, deployment, number, why)
     leases = sql.list_gateways(tx)
-    if failure not in [one for lease in leases for one in lease.failures]:
+    if (gateway, *_address(failure), why) not in [
+        (one.gateway, *_address(one), one.why) for lease in leases for one in lease.failures
+    ]:
         ref = tx.ref("release", deployment, number)
         tx.emit(ReleaseFailed(deployment, number, gateway), ref, reason=why)
     address = (tx.project, deployment, number)

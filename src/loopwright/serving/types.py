@@ -253,13 +253,20 @@ class Deployment(msgspec.Struct, frozen=True):
 
 
 class ReleaseFailure(msgspec.Struct, frozen=True):
-    """A release that a gateway could not load, again and again; it goes on serving the one before, if there is one."""
+    """A release that a gateway could not load, again and again; it goes on serving the one before, if it has one.
+
+    ``serves`` is the number of the release that this gateway serves instead, None where it serves none. ``next_step``
+    is what the error says to do. Where ``is_of_store``, the online store is to blame: no other release fares better.
+    """
 
     gateway: str
     project: str
     deployment: str
     number: int
     why: str
+    serves: int | None = None
+    next_step: str = ""
+    is_of_store: bool = False
 
 
 class DeploymentStatus(msgspec.Struct, frozen=True):
@@ -296,14 +303,16 @@ class Trouble(msgspec.Struct, frozen=True):
 
     ``kind`` is ``disk`` (it takes no rows, or hardly any room is left), ``sealing`` (rows wait for a blob store or a
     server), ``spool`` (rows that could not be sealed are kept aside), ``stranger`` (a file in the spool is none of its
-    own), ``store`` (an online store lost its rows or was never filled) or ``child`` (the process of a model ends again
-    and again). ``project`` is empty where it concerns every project; ``since`` is wall time, microseconds UTC.
+    own), ``store`` (an online store lost its rows, was never filled, or takes none) or ``child`` (the process of a
+    model ends again and again). ``project`` is empty where it concerns every project; ``since`` is wall time,
+    microseconds UTC. ``next_step`` is empty where what is done about every trouble of its kind is all there is to say.
     """
 
     kind: Literal["child", "disk", "sealing", "spool", "store", "stranger"]
     message: str
     since: int
     project: str = ""
+    next_step: str = ""
 
 
 class GatewayLease(msgspec.Struct, frozen=True):

@@ -39,9 +39,9 @@ def test_the_old_rows_answer_until_the_new_ones_are_all_in(small: Any, store: On
     assert temperature(store, view, "JFK", "LGA") == [21.0, None]
     assert store.filled(view.key) == {"b"}
     assert store.upkeep.view_keys("p") == {view.key}
-    assert store.empty([view.key]) == set()
+    assert store.held([view.key]) == {view.key: "begun"}
     assert store.upkeep.forget(view.key) == 1
-    assert store.empty([view.key]) == {view.key}
+    assert store.held([view.key]) == {}
     assert store.upkeep.view_keys("p") == set()
     store.fill(view, small.weather([("JFK", 1, 20.0, "clear")]), ["a"], UNTIL_US)
     assert temperature(store, view, "JFK") == [20.0]

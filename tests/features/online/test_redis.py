@@ -2,6 +2,7 @@
 
 import random
 import threading
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from loopwright.features import bind_views
-from loopwright.features.online import OnlineStore, Part, open_online_store
+from loopwright.features.online import OnlineStore, OnlineStores, Part, open_online_store
 from loopwright.features.online.redis import RedisOnlineStore, remove, restricted_url
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
@@ -41,7 +42,7 @@ def test_it_holds_and_answers_what_a_file_does_to_the_bit(
     small: Any, tmp_path_factory: Any, empty_redis: str, flown: list[Any], seen: list[Any], seed: int, hours: list[int]
 ) -> None:
     chance = random.Random(seed)
-    project = f"p{chance.getrandbits(60)}"
+    project = f"p{uuid.uuid4().hex}"  # the Redis keeps what examples before this one put there
     plan = with_both_entities(small.plan)
     views = bind_views(plan, project)
     file = SqliteOnlineStore(tmp_path_factory.mktemp("online") / "online.sqlite")
@@ -71,7 +72,7 @@ def test_it_holds_and_answers_what_a_file_does_to_the_bit(
         assert file.filled(view.key) == store.filled(view.key)
     assert file.upkeep.view_keys(project) == store.upkeep.view_keys(project)
     keys = {view.key for view in views} | {f"{project}/other@1"}
-    assert file.empty(keys) == store.empty(keys)
+    assert file.held(keys) == store.held(keys)
     file.close()
     store.close()
 
@@ -103,7 +104,7 @@ def test_a_push_that_is_refused_at_the_end_changes_nothing(small: Any, store: Re
 
     with pytest.raises(Unavailable, match="log is full"):
         store.push_together([Part([view], small.flights([("F1", 1, 2, "UA", "JFK", 30.0)]))], None, refuse)
-    assert store.empty([view.key]) == {view.key}
+    assert store.held([view.key]) == {}
 
 
 def test_what_is_long_over_goes(small: Any, store: RedisOnlineStore) -> None:
@@ -149,9 +150,9 @@ def test_code_of_a_project_reaches_its_own_features_and_nothing_else(small: Any,
             attempt()
     assert restricted_url(empty_redis, "p") == url, "another gateway gives the same"
     remove(empty_redis, "p")
-    assert mine.empty([bind_views(small.plan, "p")[1].key]) == {bind_views(small.plan, "p")[1].key}
+    assert mine.held([bind_views(small.plan, "p")[1].key]) == {}
     assert landed(theirs.__class__(f"{empty_redis}#q"), small) != 1.0, "keys are by project"
-    assert theirs.empty([bind_views(small.plan, "q")[1].key]) == set()
+    assert set(theirs.held([bind_views(small.plan, "q")[1].key])) == {bind_views(small.plan, "q")[1].key}
     for each in (mine, theirs):
         each.close()
 
@@ -169,6 +170,10 @@ def test_one_that_is_gone_or_full_is_told_without_its_password(small: Any, tmp_p
         rows = [(f"F{each}", 1, 2, f"C{each}", "JFK", 30.0) for each in range(40_000)]
         with pytest.raises(StorageFull):
             store.fill(view, small.flights(rows), [], 24 * HOUR_US)
+        with pytest.raises(StorageFull, match="no room"):
+            store.try_out()
+        with pytest.raises(StorageFull):
+            OnlineStores(tmp_path, url).try_out()
     with pytest.raises(Unavailable, match="did not answer") as gone:
         store.lookup([view], {"carrier": ["UA"]}, [0])
     assert "sesame" not in str(gone.value)

@@ -78,7 +78,7 @@ def test_why_a_release_cannot_be_loaded_can_be_told(tmp_path: Path) -> None:
     launcher: Any = SimpleNamespace(launch=launch)
     keeper = ReleaseKeeper(tmp_path, SimpleNamespace(), launcher, "g", "http://g")  # type: ignore[arg-type]
     assert not keeper._launch(Waiting(runtime(GOOD).release))
-    (why,) = keeper.failures.values()
+    ((why, _, _),) = keeper.failures.values()
     check_content("why", why)
     assert why.startswith("ValueError: bad field 'ab\\x00cd' of caf\\udce9xx")
 

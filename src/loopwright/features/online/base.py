@@ -1,10 +1,11 @@
 """The contract of an online store and the choice of one by URL."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from loopwright.features.types import BoundView
 from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.errors import LoopwrightError
 from loopwright.kernel.plugins import add_built_in, load_plugin
 
 SLACK_US = 48 * HOUR_US
@@ -19,6 +20,12 @@ Bodies = Mapping[str, bytes]
 """Entity -> what is kept of it for one view."""
 Entities = Mapping[str, Sequence[str | None]]
 """Join key column of a view -> entities as text, None where there is none."""
+Level = Literal["rows", "begun", "filled"]
+"""What a store has of a view: pushed rows alone, a fill that has begun (or of an older version), one that has ended."""
+FILLED = "#filled"
+"""Stands among the marks of a view of which a fill has ended."""
+OF_STORE: dict[str, Any] = {"part": "online store"}
+"""Details of an error for which the store is to blame: whoever sent the rows, or made the model, cannot mend it."""
 
 _REDIS = "loopwright.features.online.redis:RedisOnlineStore"
 add_built_in(
@@ -180,8 +187,23 @@ class OnlineStore(Protocol):
         """Return the digests of the fragments that a view was filled from."""
         ...
 
-    def empty(self, view_keys: Iterable[str]) -> set[str]:
-        """Return those views that hold no rows and were never filled."""
+    def finish(self, view_key: str) -> int:
+        """Remember that a fill of a view has ended; return how many entities the view holds."""
+        ...
+
+    def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
+        """Return what there is of those views that hold rows or were filled."""
+        ...
+
+    def try_out(self) -> str:
+        """Write a little, and return by what this store is known: another one tells that it lost all it held.
+
+        It is empty where others write all the time and nobody has given it a name yet.
+
+        Raises:
+            StorageFull: It has no room.
+            Unavailable: It takes no rows.
+        """
         ...
 
     def lookup(
@@ -220,6 +242,13 @@ class StoreServer(Protocol):
     def remove(self, url: str, project: str) -> None:
         """Remove what it holds of a project."""
         ...
+
+
+def is_of_store(error: Exception) -> bool:
+    """Say whether an online store is to blame for an error, or how it is set up."""
+    if not isinstance(error, LoopwrightError):
+        return False
+    return error.details.get("part") == OF_STORE["part"] or error.field == "LOOPWRIGHT_ONLINE"
 
 
 def open_online_store(url: str) -> OnlineStore:

@@ -1,15 +1,22 @@
 """The SQLite file of an online store: a connection for each thread, and transactions in turns."""
 
+import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from loopwright.features.online.base import OF_STORE
 from loopwright.features.online.places import RETURNS_ROOM, SCHEMA
 from loopwright.kernel.errors import StorageFull, Unavailable
 
 _WAL_BYTES = 32 << 20
+_WAITS_MS, _TRIES_MS = 30_000, 500
+_NAME = "SELECT name FROM identity"
+_TRY_OUT = """
+INSERT INTO identity VALUES (1, ?, 1) ON CONFLICT DO UPDATE SET tried = tried + 1
+"""
 
 
 class StoreFile:
@@ -42,10 +49,12 @@ class StoreFile:
             yield self._connection()
         except sqlite3.Error as error:
             if "full" in str(error):
-                raise StorageFull("the disk is full; nothing was written", value=str(self.path)) from None
+                raise StorageFull(
+                    "the disk is full; nothing was written", value=str(self.path), details=OF_STORE
+                ) from None
             step = "run loopwright doctor; the file may be deleted and filled again by features.start_materialize"
             message = f"the online store did not answer: {error}"
-            raise Unavailable(message, value=str(self.path), next_step=step) from None
+            raise Unavailable(message, value=str(self.path), next_step=step, details=OF_STORE) from None
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -63,6 +72,24 @@ class StoreFile:
                 connection.execute("ROLLBACK")
                 raise
             connection.execute("COMMIT")
+
+    def try_out(self) -> str:
+        """Write a little, and return by what the file is known; who writes meanwhile is not waited for.
+
+        Raises:
+            StorageFull: The disk is full.
+            Unavailable: The file takes no rows.
+        """
+        with self.reading() as connection:
+            connection.execute(f"PRAGMA busy_timeout={_TRIES_MS}")
+            try:
+                connection.execute(_TRY_OUT, (secrets.token_hex(8),))
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # others write, so it can be written
+                    raise
+            finally:
+                connection.execute(f"PRAGMA busy_timeout={_WAITS_MS}")
+            return str(next(iter(connection.execute(_NAME).fetchone() or ()), ""))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -91,7 +118,12 @@ class StoreFile:
         # A power cut may take the last rows under NORMAL; everything here can be filled again.
         if pragma(connection, "page_count") == 0:  # ahead of all others, which make the file
             connection.execute(RETURNS_ROOM)
-        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=30000", "wal_autocheckpoint=8000"):
+        for setting in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            f"busy_timeout={_WAITS_MS}",
+            "wal_autocheckpoint=8000",
+        ):
             connection.execute(f"PRAGMA {setting}")
         connection.execute(f"PRAGMA journal_size_limit={_WAL_BYTES}")
         connection.executescript(SCHEMA)

@@ -20,6 +20,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS online (view_key TEXT, entity TEXT, body BLOB, PRIMARY KEY (view_key, entity)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fills (view_key TEXT, fragment TEXT, PRIMARY KEY (view_key, fragment)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS generations (view_key TEXT PRIMARY KEY, held_as TEXT, grows_as TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS identity (one INTEGER PRIMARY KEY CHECK (one = 1), name TEXT, tried INTEGER);
 """
 """Tables of a store. Rows and fills of a view with generations stand under the key of theirs."""
 

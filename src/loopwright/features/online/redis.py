@@ -8,6 +8,7 @@ given them alone.
 
 import hashlib
 import hmac
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -19,7 +20,7 @@ import numpy as np
 
 from loopwright.features.online import generations
 from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
-from loopwright.features.online.base import SLACK_US, Entities, Forgotten, Lookup, Part, Pushed
+from loopwright.features.online.base import FILLED, OF_STORE, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
 from loopwright.features.online.latest import newest_event_at
 from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
 from loopwright.features.online.state import Arrival, in_parts, look_up
@@ -36,6 +37,8 @@ TRIES = 50
 _ENTITIES_AT_ONCE = 200
 """What one script changes: a Redis does nothing else meanwhile."""
 _ANSWER_S, _CONNECT_S = 10.0, 3.0
+_PUSH_BYTES = 256 << 10
+"""What has to have room for a moment when a store is tried out: less would pass where no push does."""
 
 
 class RedisOnlineStore:
@@ -105,12 +108,20 @@ class RedisOnlineStore:
 
     def filled(self, view_key: str) -> set[str]:
         """Return the digests of the fragments that a view was filled from."""
-        return {mark.decode() for mark in self._at.run("filled", view_key)}
+        return {mark.decode() for mark in self._at.run("filled", view_key)} - {FILLED}
 
-    def empty(self, view_keys: Iterable[str]) -> set[str]:
-        """Return those views that hold no rows and were never filled."""
-        asked = set(view_keys)
-        return asked - {key.decode() for key in self._at.run("holding", msgspec.msgpack.encode(sorted(asked)))}
+    def finish(self, view_key: str) -> int:
+        """Remember that a fill of a view has ended; return how many entities the view holds."""
+        return int(self._at.run("finish", view_key, FILLED))
+
+    def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
+        """Return what there is of those views that hold rows or were filled."""
+        found = self._at.run("holding", msgspec.msgpack.encode(sorted(set(view_keys))), FILLED)
+        return {key.decode(): level.decode() for key, level in zip(found[::2], found[1::2], strict=True)}
+
+    def try_out(self) -> str:
+        """Write a little, and return by what this store is known: another one tells that it lost all it held."""
+        return str(self._at.run("try_out", secrets.token_hex(8), bytes(_PUSH_BYTES)).decode())
 
     def lookup(
         self,
@@ -313,7 +324,7 @@ def remove(url: str, project: str) -> None:
     with _translated(url):
         held = [each.decode() for each in client.smembers(f"{of_project}v")]
         keys = [f"{of_project}{kind}:{each}" for each in held for kind in "bf"]
-        client.unlink(f"{of_project}g", f"{of_project}v", *keys)
+        client.unlink(*(f"{of_project}{kind}" for kind in "giv"), *keys)
         if urlsplit(url).password:
             client.execute_command("ACL", "DELUSER", f"lw-{project}")
     client.close()
@@ -360,9 +371,15 @@ def _our_own(error: Exception, address: str) -> LoopwrightError:
     if "OVERTAKEN" in message:
         return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
     if "used memory > 'maxmemory'" in message:
-        return StorageFull("the Redis of the online store has no room; nothing was written", value=_shown(address))
+        return StorageFull(
+            "the Redis of the online store has no room; nothing was written",
+            value=_shown(address),
+            next_step="give it more memory (maxmemory), or remove what else it holds",
+            details=OF_STORE,
+        )
     step = "see whether it is up and LOOPWRIGHT_ONLINE is right; loopwright doctor looks at it"
-    return Unavailable(f"the online store did not answer: {message}", value=_shown(address), next_step=step)
+    why = f"the online store did not answer: {message}"
+    return Unavailable(why, value=_shown(address), next_step=step, details=OF_STORE)
 
 
 def _there(names: Sequence[str], bodies: Sequence[bytes | None]) -> dict[str, bytes]:

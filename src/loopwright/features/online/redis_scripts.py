@@ -1,8 +1,8 @@
 """What a Redis does at one moment for an online store. Each script is handed the project's table of generations as key.
 
 Its first argument is what the names of the project's other keys begin with: ``b:`` and a generation has the bodies by
-entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are. A view's entry in the table is the
-generation that answers, a tab, and the one that is filled beside it.
+entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are, ``i`` the store's name. A view's
+entry in the table is the generation that answers, a tab, and the one that is filled beside it.
 """
 
 _GENERATIONS = """
@@ -104,15 +104,37 @@ return 1
 local _, held = entry(ARGV[2])
 return redis.call('SMEMBERS', of_project .. 'f:' .. held)
 """,
-    # The views that hold rows or were filled.
+    # The views that hold rows or were filled, each with which of these it is.
     "holding": _GENERATIONS
     + """
 local found = {}
 for _, view in ipairs(cmsgpack.unpack(ARGV[2])) do
   local _, held = entry(view)
-  if redis.call('EXISTS', of_project .. 'b:' .. held, of_project .. 'f:' .. held) > 0 then found[#found + 1] = view end
+  local marks, level = of_project .. 'f:' .. held, nil
+  if redis.call('EXISTS', of_project .. 'b:' .. held) > 0 then level = 'rows' end
+  if redis.call('EXISTS', marks) > 0 then level = 'begun' end
+  if redis.call('SISMEMBER', marks, ARGV[3]) == 1 then level = 'filled' end
+  if level then
+    found[#found + 1] = view
+    found[#found + 1] = level
+  end
 end
 return found
+""",
+    # Remembers that a fill has ended; says how many entities the view has.
+    "finish": _GENERATIONS
+    + """
+local _, held = entry(ARGV[2])
+redis.call('SADD', of_project .. 'f:' .. held, ARGV[3])
+redis.call('SADD', of_project .. 'v', held)
+return redis.call('HLEN', of_project .. 'b:' .. held)
+""",
+    # Writes a little; says the store's name, which is the one handed in where it has none.
+    "try_out": _GENERATIONS
+    + """
+local name = redis.call('HGET', of_project .. 'i', 'name') or ARGV[2]
+redis.call('HSET', of_project .. 'i', 'name', name)
+return name
 """,
     "grow": _GENERATIONS
     + """
@@ -157,6 +179,6 @@ return sizes
 }
 COMMANDS = (
     *("ping", "eval", "evalsha", "script|load", "hget", "hmget", "hset", "hdel", "hlen", "hscan"),
-    *("exists", "unlink", "sadd", "srem", "smembers"),
+    *("exists", "unlink", "sadd", "sismember", "srem", "smembers"),
 )
 """Every command that a store sends, by itself or in a script."""

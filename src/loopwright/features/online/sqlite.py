@@ -17,7 +17,7 @@ from loopwright.features.online.arrivals import (
     count_entities,
     into_generations,
 )
-from loopwright.features.online.base import SLACK_US, Entities, Lookup, Part, Pushed
+from loopwright.features.online.base import FILLED, SLACK_US, Entities, Level, Lookup, Part, Pushed
 from loopwright.features.online.file import StoreFile
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import SqliteUpkeep
@@ -31,10 +31,13 @@ CROSS JOIN online ON online.view_key = ifnull(held_as, wanted.key) AND entity = 
 """
 """Bodies by JSON of view keys and their entities; the joins are crossed so that they are looked up in this order."""
 _HOLDS = """
-SELECT value FROM (
+SELECT value, CASE
+  WHEN EXISTS (SELECT 1 FROM fills WHERE view_key = held AND fragment = '#filled') THEN 'filled'
+  WHEN EXISTS (SELECT 1 FROM fills WHERE view_key = held) THEN 'begun'
+  WHEN EXISTS (SELECT 1 FROM online WHERE view_key = held) THEN 'rows'
+END FROM (
   SELECT value, ifnull(held_as, value) AS held FROM json_each(?) LEFT JOIN generations ON view_key = value
 )
-WHERE EXISTS (SELECT 1 FROM online WHERE view_key = held) OR EXISTS (SELECT 1 FROM fills WHERE view_key = held)
 """
 _FILLED = """
 SELECT fragment FROM fills WHERE view_key = ifnull((SELECT held_as FROM generations WHERE view_key = ?1), ?1)
@@ -113,13 +116,25 @@ class SqliteOnlineStore:
     def filled(self, view_key: str) -> set[str]:
         """Return the digests of the fragments that a view was filled from."""
         with self._file.reading() as connection:
-            return {fragment for (fragment,) in connection.execute(_FILLED, (view_key,))}
+            return {fragment for (fragment,) in connection.execute(_FILLED, (view_key,))} - {FILLED}
 
-    def empty(self, view_keys: Iterable[str]) -> set[str]:
-        """Return those views that hold no rows and were never filled."""
-        asked = set(view_keys)
+    def finish(self, view_key: str) -> int:
+        """Remember that a fill of a view has ended; return how many entities the view holds."""
+        with self._file.writing() as connection:
+            held = generations.kept(connection, view_key)[0]
+            connection.execute("INSERT OR IGNORE INTO fills VALUES (?, ?)", (held, FILLED))
         with self._file.reading() as connection:
-            return asked - {key for (key,) in connection.execute(_HOLDS, (json.dumps(sorted(asked)),))}
+            return int(connection.execute("SELECT count(*) FROM online WHERE view_key = ?", (held,)).fetchone()[0])
+
+    def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
+        """Return what there is of those views that hold rows or were filled."""
+        asked = json.dumps(sorted(set(view_keys)))
+        with self._file.reading() as connection:
+            return {key: level for key, level in connection.execute(_HOLDS, (asked,)) if level is not None}
+
+    def try_out(self) -> str:
+        """Write a little, and return by what this store is known: another one tells that it lost all it held."""
+        return self._file.try_out()
 
     def lookup(
         self,

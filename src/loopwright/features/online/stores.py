@@ -60,14 +60,20 @@ class OnlineStores(msgspec.Struct, frozen=True):
         return self._server().projects(self.url) if self.url else stored_projects(self.state_dir)
 
     def try_out(self) -> None:
-        """Do at the server what gateways do there.
+        """Do at the stores what gateways do there; each file is written to, of a server one project alone.
 
         Raises:
             InvalidInput: As ``address_for_code``.
-            Unavailable: As ``address_for_code``.
+            StorageFull: There is no room.
+            Unavailable: As ``address_for_code``, or rows are not taken.
         """
+        for address in [self.address_for_code(_PROBE)] if self.url else map(self.address, self.projects()):
+            store = open_online_store(address)
+            try:
+                store.try_out()
+            finally:
+                store.close()
         if self.url:
-            open_online_store(self.address_for_code(_PROBE)).close()
             self._server().remove(self.url, _PROBE)
 
     def remove(self, gone: Collection[str]) -> None:

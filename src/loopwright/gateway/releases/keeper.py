@@ -16,12 +16,12 @@ from loopwright.gateway.answering.runtime import champion_place
 from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.pauses import ChildCrashed
 from loopwright.gateway.releases.bars import ReleaseBarred
+from loopwright.gateway.releases.faults import Fault, fault_of
 from loopwright.gateway.releases.launching import Launcher, Served
 from loopwright.gateway.taking.ingest import Labels
 from loopwright.governance import Token, projects, tokens
 from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.errors import LoopwrightError
-from loopwright.kernel.storable import storable_text, words_of
 from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
 
@@ -94,7 +94,7 @@ class ReleaseKeeper:
     ) -> None:
         self.served: dict[Name, Served] = {}
         self.known = Known()
-        self.failures: dict[Name, str] = {}
+        self.failures: dict[Name, Fault] = {}
         self.retired: dict[Name, Release] = {}
         """Releases that ended an endpoint: labels of what it answered still come."""
         self.has_asked = False
@@ -307,7 +307,10 @@ class ReleaseKeeper:
         for name, waiting in self._waiting.items():
             if name in self._reported or waiting.tries < TRIES:
                 continue
-            failure = ReleaseFailure(self._gateway, *name, waiting.release.number, self.failures[name])
+            fault, number = self.failures[name], waiting.release.number
+            failure = ReleaseFailure(
+                self._gateway, *name, number, fault.why, next_step=fault.next_step, is_of_store=fault.is_of_store
+            )
             self._control.within(name[0]).call(
                 serving.report_failure,
                 gateway=self._gateway,
@@ -327,13 +330,10 @@ class ReleaseKeeper:
             served = self._launcher.launch(release, before)
         except Exception as error:  # noqa: BLE001 - models and user code may raise anything
             # The old release stays; the reason is told on /healthz, in the log and after some tries to the server.
-            why = (
-                words_of(error) if isinstance(error, LoopwrightError) else f"{type(error).__name__}: {words_of(error)}"
-            )
-            why = storable_text(why)  # it goes with every sign of life, and those are refused or taken as a whole
-            if self.failures.get(name) != why:
-                log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, why)
-            self.failures[name] = why
+            fault = fault_of(error)
+            if self.failures.get(name) != fault:
+                log.warning("release %s of %s/%s cannot be loaded: %s", release.number, *name, fault.why)
+            self.failures[name] = fault
             # What has crashed a process will do so again, and is told at once.
             is_lost = isinstance(error, ReleaseBarred) or (isinstance(error, ChildCrashed) and error.is_own_fault)
             waiting.tries = TRIES if is_lost else waiting.tries + 1
@@ -372,7 +372,7 @@ class ReleaseKeeper:
 
     def _acknowledge(self) -> None:
         with self._lease_lock:
-            reported = dict(self._reported)
+            reported, served = dict(self._reported), self.served
             late = [waiting.release for name, waiting in list(self._waiting.items()) if name not in reported]
             position = min([self._position, *(release.position - 1 for release in late)])
             self._control.call(
@@ -380,7 +380,10 @@ class ReleaseKeeper:
                 gateway=self._gateway,
                 address=self._address,
                 position=position,
-                failures=list(reported.values()),
+                failures=[
+                    msgspec.structs.replace(one, serves=served[name].release.number if name in served else None)
+                    for name, one in reported.items()
+                ],
                 troubles=self._troubles,
             )
 

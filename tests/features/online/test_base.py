@@ -1,0 +1,80 @@
+"""A store says when it is another than it was, what it has of a view, and whether it takes rows."""
+
+import resource
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.features import bind_views
+from loopwright.features.online import OnlineStore, OnlineStores
+from loopwright.features.online.sqlite import SqliteOnlineStore
+from loopwright.kernel.clock import HOUR_US
+from loopwright.kernel.errors import Unavailable
+
+
+def test_it_says_what_it_has_of_a_view(small: Any, open_store: Callable[[], OnlineStore]) -> None:
+    store, view = open_store(), bind_views(small.plan, "p")[0]
+    rows = small.weather([("JFK", 1, 20.0, "clear"), ("LGA", 1, 10.0, "clear")])
+    assert store.held([view.key]) == {}
+    store.push([view], rows[:1])
+    assert store.held([view.key, "p/other@1"]) == {view.key: "rows"}
+    generation = store.grow(view.key)
+    store.fill(view, rows, ["a"], 99 * HOUR_US, generation)
+    assert store.held([view.key]) == {view.key: "rows"}
+    store.switch(generation)
+    assert store.held([view.key]) == {view.key: "begun"}
+    assert store.finish(view.key) == 2
+    assert store.held([view.key]) == {view.key: "filled"}
+    assert store.filled(view.key) == {"a"}
+
+
+def test_it_is_known_by_one_name_to_all(open_store: Callable[[], OnlineStore]) -> None:
+    store, other = open_store(), open_store()
+    assert store.try_out() == other.try_out() == store.try_out() != ""
+
+
+def test_a_redis_that_was_emptied_has_another_name(empty_redis: str) -> None:
+    import redis
+
+    from loopwright.features.online import open_online_store
+
+    store = open_online_store(f"{empty_redis}#p")
+    before = store.try_out()
+    redis.Redis.from_url(empty_redis).flushall()
+    assert store.try_out() not in ("", before)
+    store.close()
+
+
+def test_a_file_that_was_removed_has_another_name(tmp_path: Path) -> None:
+    store = SqliteOnlineStore(tmp_path / "online.sqlite")
+    before = store.try_out()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    assert store.try_out() not in ("", before)
+    store.close()
+
+
+def test_a_file_that_takes_no_rows_says_so_and_one_that_others_write_to_does(tmp_path: Path) -> None:
+    stores = OnlineStores(tmp_path)
+    store = stores.open("p")
+    name = store.try_out()
+    with sqlite3.connect(stores.address("p"), isolation_level=None) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        assert store.try_out() == name
+        writer.execute("ROLLBACK")
+    writer.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(Unavailable):
+            store.try_out()
+        with pytest.raises(Unavailable):
+            stores.try_out()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.try_out() == name
+    stores.try_out()
+    store.close()

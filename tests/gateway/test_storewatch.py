@@ -1,0 +1,126 @@
+"""What an online store lost, or does not take, is told until it is mended, whatever is pushed meanwhile."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+
+from loopwright.data import KnownAt
+from loopwright.features import (
+    BoundView,
+    ColumnViewSpec,
+    DatasetPushSpec,
+    FeaturePlan,
+    LabelSpec,
+    bind_views,
+    online,
+)
+from loopwright.gateway.disk import write_document
+from loopwright.gateway.storewatch import StoreWatch
+from loopwright.kernel.errors import StorageFull
+
+
+def a_plan(**dtypes: str) -> FeaturePlan:
+    weather = DatasetPushSpec("weather", ["id", "at"], "at", {"*": KnownAt("at", 0)}, dtypes=dtypes)
+    view = ColumnViewSpec("recent", "weather", "id", ["value"])
+    return FeaturePlan(
+        "late", "at", ["id"], [], [view], [weather], ["value"], LabelSpec("weather", "value"), "binary", "c"
+    )
+
+
+class Watched:
+    """A watch over the file of one project, of which one plan is live."""
+
+    def __init__(self, folder: Path, plan: FeaturePlan) -> None:
+        self.folder, self.stores = folder, online.OnlineStores(folder)
+        release: Any = SimpleNamespace(project="p", deployment="late", plans={"abc": plan})
+        self.view: BoundView = bind_views(plan, "p")[0]
+        self.watch = StoreWatch(folder / "held-views.json", lambda: [release], self.stores)
+
+    def told(self) -> list[tuple[str, bool]]:
+        return [(sign.message, sign.is_in_the_way) for sign in self.watch.signs()]
+
+    def push(self) -> None:
+        store = self.stores.open("p")
+        row = pl.DataFrame({"id": ["a"], "at": ["2026-03-01T12:00:00Z"], "value": [1.0]})
+        store.push([self.view], row.with_columns(pl.col("at").str.to_datetime(time_zone="UTC")))
+        store.close()
+
+    def fill(self) -> None:
+        store = self.stores.open("p")
+        store.finish(self.view.key)
+        store.close()
+
+
+@pytest.fixture(params=["running", "stopped"])
+def lost(request: Any, tmp_path: Path) -> Watched:
+    """One whose store was filled, then removed under a running gateway, or a stopped one, and pushed to again."""
+    plan = a_plan(value="Float64")
+    watched = Watched(tmp_path, plan)
+    watched.push()
+    watched.fill()
+    assert watched.told() == []
+    shutil.rmtree(tmp_path / "online")
+    if request.param == "stopped":
+        watched = Watched(tmp_path, plan)
+    watched.push()
+    return watched
+
+
+def test_a_lost_store_is_told_by_view_until_a_fill_has_ended(lost: Watched) -> None:
+    for _ in range(2):
+        [sign] = lost.watch.signs()
+        assert sign.is_in_the_way
+        assert "the view recent that late reads lost its rows" in sign.message
+        assert "features.start_materialize view=recent plan_digest=abc -p p" in sign.next_step
+        lost.push()
+    lost.fill()
+    assert lost.told() == []
+
+
+def test_a_view_with_a_past_that_was_never_filled_is_told(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, a_plan(value="Float64"))
+    watched.push()
+    [(message, is_in_the_way)] = watched.told()
+    assert ("was never filled" in message, is_in_the_way) == (True, True)
+
+
+def test_a_view_of_rows_that_were_only_ever_pushed_lacks_nothing_until_they_are_lost(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, a_plan())
+    assert watched.told() == []
+    watched.push()
+    assert watched.told() == []
+    shutil.rmtree(tmp_path / "online")
+    [(message, is_in_the_way)] = watched.told()
+    assert ("holds no rows" in message, is_in_the_way) == (True, True)
+    watched.push()
+    [(message, is_in_the_way)] = watched.told()
+    assert ("lost its rows" in message, is_in_the_way) == (True, False)
+
+
+def test_what_an_older_version_remembered_counts(tmp_path: Path) -> None:
+    write_document(tmp_path / "held-views.json", [bind_views(a_plan(), "p")[0].key])
+    [(message, _)] = Watched(tmp_path, a_plan()).told()
+    assert "holds no rows" in message
+
+
+def test_a_store_that_takes_no_rows_is_told_and_so_is_a_refused_push(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(tmp_path, a_plan())
+
+    def full(_store: Any) -> str:
+        raise StorageFull("the disk is full", next_step="free space")
+
+    watched.watch.refused("p", StorageFull("no room"))
+    assert watched.told() == [("a push was refused: no room", False)]
+    watched.watch.taken("p")
+    assert watched.told() == []
+    with monkeypatch.context() as patch:
+        patch.setattr("loopwright.features.online.sqlite.SqliteOnlineStore.try_out", full)
+        [sign] = watched.watch.signs()
+        assert ("takes no rows" in sign.message, sign.is_in_the_way, sign.next_step) == (True, True, "free space")
+    assert watched.told() == []
