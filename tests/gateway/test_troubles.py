@@ -211,6 +211,10 @@ def test_a_gateway_that_could_load_nothing_of_a_deployment_is_not_ready(tmp_path
         )
         assert life.service.why_not_ready("other", must_serve=True) == []
         assert life.service.why_not_ready("") == ["a deployment has no release that this gateway could load"]
+        life.keeper.served["other", "fine"] = None  # of another team, which goes on being answered
+        assert life.service.why_not_ready("") == life.service.why_not_ready("other") == []
+        assert len(life.service.why_not_ready("flights")) == 1
+        life.keeper.served.clear()
         life.keeper.failures.clear()
         assert ask(gateway, "/healthz").status_code == 200
 

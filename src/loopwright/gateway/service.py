@@ -164,6 +164,8 @@ class Service:
             deployment: One of that project alone; empty for all.
             must_serve: True where a gateway that serves nothing yet, and has not asked the server, is not ready either.
         """
+        if scope in ("", EVERY_PROJECT) and not deployment and self._answers_some():
+            return []  # whoever spreads requests would keep those of every project away for the trouble of one
         why = self._parts.troubles.hindering(scope, deployment)
         if self._parts.spool.failure and not why:  # seen by a request, before it was looked for
             why = [self._parts.spool.failure if scope else "the disk takes no rows"]
@@ -172,6 +174,11 @@ class Service:
         if must_serve and not (why or self._keeper.served or self._keeper.has_asked):
             why = ["nothing is served yet"]
         return why
+
+    def _answers_some(self) -> bool:
+        """Say whether there is a deployment of which nothing is known that keeps it from being answered rightly."""
+        hindering = self._parts.troubles.hindering
+        return not self._parts.spool.failure and any(not hindering(*key) for key in list(self._keeper.served))
 
     def _unserved(self, scope: str) -> list[str]:
         """Return deployments that have a release and of which none could be loaded, with why."""
