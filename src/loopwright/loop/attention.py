@@ -322,7 +322,8 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
 
 def _fill_command(trouble: Trouble) -> str:
     """Return what fills the view that a gateway's trouble names; where it names none, how to read its log."""
-    if told := re.search(r"loopwright call features\.start_materialize [^;]+", trouble.next_step):
+    told = re.search(r"loopwright \S+ features\.start_materialize [^;]+", trouble.next_step)
+    if told:
         return told.group()
     named = re.match(r"the view (\S+) that ", trouble.message)
     return f"loopwright call features.start_materialize view={named.group(1)}" if named else _LOGS
