@@ -103,7 +103,8 @@ redis: ## install Debian's Redis for the tests of the online store, where apt ca
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
 	  && { apt-get install -y -qq --no-install-recommends redis-server \
 	       || { apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; }; } >/dev/null 2>&1; \
-	then echo "redis: installed"; \
+	then { systemctl disable --now redis-server || service redis-server stop; } >/dev/null 2>&1; \
+	  echo "redis: installed, and not running: tests start their own"; \
 	else echo "redis: no Redis and no way to install it here; the tests of the store in it will be skipped"; fi
 
 clean: ## remove the environment and everything tools leave behind; state in .loopwright* stays
