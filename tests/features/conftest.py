@@ -144,3 +144,14 @@ def declared(call: Callable[..., Any]) -> Callable[..., Any]:
 @pytest.fixture
 def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, wall: Clock) -> Worker:
     return Worker(dispatcher, blob_store, tmp_path, wall)
+
+
+FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
+
+
+@pytest.fixture
+def loaded(declared: Callable[..., Any], worker: Worker) -> Callable[..., Any]:
+    """The project's ``call``, with three flights and the weather of two airports imported."""
+    worker.load("flights", flights(FLOWN))
+    worker.load("weather", weather([("JFK", 1, 20.0, "clear"), ("EWR", 6, 10.0, None)]))
+    return declared

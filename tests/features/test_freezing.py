@@ -12,14 +12,6 @@ from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import InvalidInput
 
 Call = Callable[..., Any]
-FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
-
-
-@pytest.fixture
-def loaded(declared: Call, worker: Any, small: Any) -> Call:
-    worker.load("flights", small.flights(FLOWN))
-    worker.load("weather", small.weather([("JFK", 1, 20.0, "clear"), ("EWR", 6, 10.0, None)]))
-    return declared
 
 
 def test_a_training_set_is_frozen_once_and_reads_back(loaded: Call, worker: Any, small: Any) -> None:

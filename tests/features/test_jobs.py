@@ -19,6 +19,7 @@ from loopwright.kernel.documents import digest_bytes, to_builtins
 from loopwright.kernel.errors import NotFound
 from loopwright.store.chunks import describe_chunk
 from loopwright.store.work import NotYet
+from tests.features.conftest import FLOWN
 
 Call = Callable[..., Any]
 MINUTES = """
@@ -28,14 +29,6 @@ def minutes(frame):
     return frame.with_columns(pl.col("delay").str.replace(",", ".").cast(pl.Float64))
 """
 OUTCOME = ["flight_id", "landed_at", "delay", "is_late"]
-FLOWN = [("F1", 1, 2, "UA", "JFK", 30.0), ("F2", 2, 5, "UA", "JFK", 0.0), ("F3", 8, 9, "B6", "EWR", 5.0)]
-
-
-@pytest.fixture
-def loaded(declared: Call, worker: Any, small: Any) -> Call:
-    worker.load("flights", small.flights(FLOWN))
-    worker.load("weather", small.weather([("JFK", 1, 20.0, "clear"), ("EWR", 6, 10.0, None)]))
-    return declared
 
 
 def test_a_view_is_filled_and_what_is_done_is_not_read_again(loaded: Call, worker: Any, small: Any) -> None:

@@ -143,6 +143,10 @@ def test_code_of_a_project_reaches_its_own_features_and_nothing_else(small: Any,
         lambda: raw.set("x", 1),
         lambda: raw.eval("return redis.call('HGETALL', 'lw:{q}:g')", 0),
         lambda: raw.eval("return redis.call('KEYS', '*')", 0),
+        lambda: raw.eval("while true do end", 0),
+        lambda: raw.script_load("while true do end"),
+        lambda: raw.script_flush(),
+        lambda: raw.script_kill(),
         lambda: raw.publish("a", "b"),
     ]
     for attempt in attempts:

@@ -270,8 +270,8 @@ class _Project:
 def restricted_url(url: str, project: str) -> str:
     """Return the address under which user code of a project reaches its store, and nothing else of that Redis.
 
-    Its user in Redis is made, or made again. The password follows from that of the address, so that several gateways
-    give it the same.
+    Its user in Redis is made, or made again, and what it may run there is brought. The password follows from that of
+    the address, so that several gateways give it the same.
 
     Args:
         url: As the platform reaches it, without a project.
@@ -293,8 +293,11 @@ def restricted_url(url: str, project: str) -> str:
     password = hmac.new(parts.password.encode(), f"online {project}".encode(), hashlib.sha256).hexdigest()
     rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
     client = _client(url)
-    with _translated(url):
-        client.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+    with _translated(url), client.pipeline(transaction=False) as several:
+        for script in SCRIPTS.values():  # which this user may run and not bring
+            several.script_load(script)
+        several.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+        several.execute()
     client.close()
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{quote(user)}:{password}@{host}", fragment=project))
