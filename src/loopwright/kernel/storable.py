@@ -23,7 +23,7 @@ def storable_text(text: str, most: int = MOST_LETTERS) -> str:
     >>> print(storable_text("caf" + chr(0xdce9) + chr(0)))
     caf\udce9\x00
     >>> storable_text("first " + "x" * 5000 + " last", 12)
-    'first  … 4,999 letters left out …  last'
+    'first  … 4,999 letters left out … x last'
     """
     shown = str.replace(text, "\0", "\\x00").encode("utf-8", "backslashreplace").decode()
     if len(shown) <= most:
