@@ -9,7 +9,7 @@ import click
 
 from loopwright.cli.connection import remote
 from loopwright.cli.show import json_option, print_json, print_table, project_option, say
-from loopwright.client import read_table, to_parquet
+from loopwright.client import Remote, read_table, to_parquet
 from loopwright.kernel.clock import parse_moment
 from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import InvalidInput, NotFound
@@ -22,7 +22,9 @@ from loopwright.registry import Task, importing
 @click.option("--version", type=int, help="Version of the model; default the newest.")
 @click.option("--service", default="", help="Feature service whose labelled rows are measured; default its own.")
 @click.option(
-    "--from", "start", help="First moment of the rows, such as 2013-03-01; default the first it has not seen."
+    "--from",
+    "start",
+    help="First moment of the rows, such as 2013-03-01, or: registered; default the first it has not seen.",
 )
 @click.option("--to", "end", help="Moment after the last of the rows; default now.")
 @click.option("--reason", default="", help="Why, for the audit trail.")
@@ -44,7 +46,7 @@ def evaluate(
     """
     found = remote(project)
     span = {
-        "start_at": None if start is None else parse_moment(start, "--from"),
+        "start_at": None if start is None else _start_of(found, start, model, version),
         "end_at": None if end is None else parse_moment(end, "--to"),
     }
     job = found.call("loop.start_evaluation", model=model, version=version, service=service, **span, reason=reason)
@@ -56,6 +58,13 @@ def evaluate(
         say(f"{one['verdict']:<10}{one['gate']}: {one['message']}")
     anyway = "loopwright deploy NAME --version N --force REASON lets a version through"
     say("passed" if result["passed"] else f"not passed: {anyway}")
+
+
+def _start_of(found: Remote, start: str, model: str, version: int | None) -> int:
+    """Return the moment that ``--from`` names; by its word, the one at which the version was registered."""
+    if start != "registered":
+        return parse_moment(start, "--from")
+    return int(found.call("registry.get_version", model=model, version=version).event_at)
 
 
 @click.command()

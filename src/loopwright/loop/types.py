@@ -319,7 +319,7 @@ class ReplayPrediction(Work, frozen=True):
 class Evaluate(Work, frozen=True):
     """Measure a version on the rows of ``[start_at, end_at)``, by the labels known by ``known_by``.
 
-    ``is_stretch_chosen``: whoever asked for it left out rows that would have been measured, and is no approver.
+    ``is_stretch_chosen``: whoever asked for it said which rows are measured, and is no approver.
     """
 
     model: str

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from loopwright.features import LabelSpec
+from loopwright.features.freezing import freeze_training_set
 from loopwright.governance import Actor
 from loopwright.kernel.clock import DAY_US, HOUR_US
 from loopwright.kernel.errors import Conflict, InvalidInput
@@ -133,19 +134,82 @@ def test_what_passed_on_other_labels_than_the_champions_waits_for_an_approver(
     assert loop("serving.status", deployment="late").champion == second
 
 
+def is_chosen(loop: Loop, version: int, actor: Actor = EDITOR, **span: int) -> bool:
+    asked = {"model": "late", "version": version, **span}
+    job = loop.dispatcher.call("loop.start_evaluation", asked, actor=actor, project="flights")
+    return bool(job.args["is_stretch_chosen"])
+
+
 def test_a_stretch_that_an_editor_chose_is_told(loop: Loop) -> None:
     loop.apply(deployments=[GATED])
     version = import_model(loop, service="late")
     registered = loop.wall.at_us
     loop.wall.at_us += 3 * DAY_US
+    first = loop.wall.at_us - 14 * DAY_US
+    assert not is_chosen(loop, version)
+    for start_at in (registered, first):
+        assert not is_chosen(loop, version, start_at=start_at)
+        assert is_chosen(loop, version, start_at=start_at + 1)
+        assert is_chosen(loop, version, start_at=start_at - 1)
+    assert is_chosen(loop, version, end_at=loop.wall.at_us - 1)
+    assert not is_chosen(loop, version, Actor("person:app", {"flights": Role.APPROVER}), start_at=registered + 1)
 
-    def is_chosen(actor: Actor = EDITOR, **span: int) -> bool:
+
+def test_a_holdout_that_is_declared_later_leaves_out_nothing_from_after_the_registration(loop: Loop) -> None:
+    brief = msgspec.structs.replace(PROJECT.trains[0], holdout_us=HOUR_US)
+    loop.apply(deployments=[GATED], trains=[brief])
+    version = import_model(loop, service="late")
+    registered = loop.wall.at_us
+    loop.wall.at_us += DAY_US
+    job = loop("loop.start_evaluation", model="late", version=version)
+    assert job.args["start_at"] == registered
+    assert is_chosen(loop, version, start_at=loop.wall.at_us - HOUR_US)
+
+
+@pytest.mark.slow
+def test_a_version_that_passes_on_a_part_of_its_holdout_waits_for_an_approver(
+    loop: Loop, importer: Importer, worker: Any
+) -> None:
+    loop.apply(deployments=[msgspec.structs.replace(GATED, approve=ApproveSpec("policy", "policy"))])
+    version, first = train_on_a_row(loop, importer, worker)
+    importer.load()  # rows of the holdout, from before the registration as from after it
+    loop.wall.at_us += HOUR_US
+
+    def deployed(**span: int) -> Any:
         asked = {"model": "late", "version": version, **span}
-        job = loop.dispatcher.call("loop.start_evaluation", asked, actor=actor, project="flights")
-        return bool(job.args["is_stretch_chosen"])
+        assert worker.do(loop.dispatcher.call("loop.start_evaluation", asked, actor=EDITOR, project="flights"))[
+            "passed"
+        ]
+        args = {"deployment": "late", "version": version, "reason": "it passed"}
+        return loop.dispatcher.call("loop.deploy", args, actor=EDITOR, project="flights")
 
-    assert not is_chosen()
-    assert not is_chosen(start_at=registered)
-    assert is_chosen(start_at=registered + 1)
-    assert is_chosen(end_at=loop.wall.at_us - 1)
-    assert not is_chosen(Actor("person:app", {"flights": Role.APPROVER}), start_at=registered + 1)
+    waiting = deployed(start_at=first + 1)
+    assert waiting.state == "waiting_approval"
+    (approval,) = loop("approvals.list", state="waiting")
+    assert "The stretch of rows that it was measured on was chosen" in approval.question
+    loop("approvals.reject", approval_id=approval.approval_id, reason="all of it, please")
+    loop.wall.at_us += 1
+    assert deployed().state != "waiting_approval"
+
+
+def train_on_a_row(loop: Loop, importer: Importer, worker: Any) -> tuple[int, int]:
+    """Register what was trained on one row, a day before; return its number, and where its holdout begins."""
+    importer.load()
+    loop.wall.at_us += HOUR_US
+    plan = loop("features.freeze_plan", service="late")
+    columns = loop("features.plan", digest=plan).columns
+    frozen = freeze_training_set(worker, plan_digest=plan, end_at=loop.wall.at_us, run_requests=None)  # type: ignore[arg-type]
+    importer.load()
+    loop.wall.at_us += DAY_US
+    body = loop.blobs.put(b'{"value": 0.9}')
+    made = loop.service(
+        "registry.register",
+        model="late",
+        flavour="constant",
+        files=[ModelFile("constant.json", body.digest, body.size_bytes)],
+        signature=Signature([InputColumn(name, "number") for name in columns], "binary", ["0", "1"]),
+        service="late",
+        plan_digest=plan,
+        training_set=f"flights/training_set:late/{frozen.version}",
+    )
+    return int(made.version), frozen.event_at_max + 1

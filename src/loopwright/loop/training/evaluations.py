@@ -38,10 +38,11 @@ def start_evaluation(
         service: The feature service whose labelled rows are measured; empty for the version's own, or its trainings'.
             Another than these is an approver's choice.
         start_at: First event time of the rows, microseconds UTC; None for the first after its training rows, or
-            where those are not known, as long before the end as trainings hold out. Where an editor begins after that
-            and after the registration of the version, an approver is asked before what passes is released.
+            where those are not known, as long before the end as trainings hold out, and not after its registration.
+            Where an editor begins elsewhere than there or at the registration of the version, an approver is asked
+            before what passes is released.
         end_at: First event time that is out; None for now, or for when its own training found labels to be ripe.
-            Another is an editor's to say as a later start is.
+            Another is an editor's to say as another start is.
         reason: Why, for the audit trail.
 
     Raises:
@@ -63,7 +64,7 @@ def start_evaluation(
     first = _first_unseen(tx, model_version, end, trains)
     start = first if start_at is None else start_at
     # Rows from after its registration are the ones that are certainly new to it: to begin there chooses none.
-    is_chosen = end != last or start > max(first, model_version.event_at)
+    is_chosen = end != last or start not in (first, model_version.event_at)
     own = [model_version.service, *(train.service for train in trains)]
     if service and service not in own:  # whoever chooses the labels chooses the verdict
         require_role(tx, Role.APPROVER, "let gates be judged on rows of another feature service")
@@ -99,7 +100,8 @@ def _first_unseen(tx: Tx, version: ModelVersion, end_at: int, trains: list[Train
     if version.training_set:
         ref = parse_ref(version.training_set)
         return features.training_set(tx, service=ref.name, version=ref.version).event_at_max + 1
-    return end_at - next((train.holdout_us for train in trains if train.holdout_us), HOLDOUT_US)
+    held_out_us = next((train.holdout_us for train in trains if train.holdout_us), HOLDOUT_US)
+    return min(end_at - held_out_us, version.event_at)  # a holdout may be declared anew, once rows are known
 
 
 def _plan(tx: Tx, model: str, services: list[str]) -> str:
