@@ -13,6 +13,7 @@ import pytest
 from loopwright.wire.system_calls import Line, Rule, can_filter, program, refused_to
 
 ALLOWED, REFUSED, DONE = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000
+UNSUPPORTED = 0x00050000 | errno.EOPNOTSUPP
 MARKS = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 PID = 4711
 needs_filter = pytest.mark.skipif(not can_filter(), reason="this kernel filters no system calls (seccomp)")
@@ -79,8 +80,15 @@ def test_network_and_signals_are_refused_only_where_they_are_closed(machine: str
     for name, opened in (("socket", {"network": True}), ("kill", {"signals": True}), ("fcntl", {"signals": True})):
         assert ask(machine, name, 1, 8) == REFUSED
         assert ask(machine, name, 1, 8, **opened) == ALLOWED
-    for name in ("shmget", "keyctl", "ptrace", "pidfd_open"):
+    for name in ("shmget", "keyctl", "ptrace", "pidfd_open", "inotify_add_watch", "fanotify_init", "io_uring_setup"):
         assert ask(machine, name, network=True, signals=True) == REFUSED
+
+
+@machines
+def test_attributes_of_files_are_answered_as_where_the_file_system_keeps_none(machine: str) -> None:
+    names = ("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr")
+    for name in (*names, "setxattrat", "removexattrat", "file_setattr"):
+        assert ask(machine, name, network=True, signals=True) == UNSUPPORTED
 
 
 @machines

@@ -15,10 +15,11 @@ from loopwright.wire.system_calls import can_filter
 from loopwright.wire.walls import carve, landlock_version
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
+needs_filter = pytest.mark.skipif(not can_filter(), reason="this kernel filters no system calls (seccomp)")
 needs_scopes = pytest.mark.skipif(landlock_version() < 6, reason="this kernel has no scopes of Landlock")
 
 PROGRAM = """
-import ctypes, fcntl, json, os, resource, signal, socket, subprocess, sys
+import ctypes, fcntl, json, os, resource, shutil, signal, socket, subprocess, sys
 from loopwright.wire import walls
 asked = json.loads(sys.argv[1])
 if version := asked.pop("version", None):
@@ -29,6 +30,12 @@ def tried(work):
         return {"got": str(work())}
     except OSError as error:
         return {"refused": type(error).__name__}
+libc = ctypes.CDLL(None, use_errno=True)
+def called(name, *arguments):
+    answer = getattr(libc, name)(*arguments)
+    if answer < 0:
+        raise OSError(ctypes.get_errno(), name)
+    return answer
 parent = os.getppid()
 print(json.dumps([tried(eval("lambda: " + one)) for one in sys.argv[2:]]))
 """
@@ -108,6 +115,39 @@ def test_what_is_open_can_be_used(behind: Callable[..., Any], state: Path) -> No
         f"open({str(state.parent / 'new')!r}, 'w')",
     )
     assert all("refused" in answer for answer in refused), refused
+
+
+@needs_landlock
+@needs_filter
+def test_nobody_watches_what_happens_in_folders(behind: Callable[..., Any], state: Path) -> None:
+    answers = behind(
+        f"called('inotify_add_watch', called('inotify_init1', 0), {str(state)!r}.encode(), 0xfff)",
+        "called('inotify_add_watch', called('inotify_init1', 0), b'.', 0xfff)",
+        "called('fanotify_init', 0x200, 0)",
+        "called('syscall', 425, 1, None)",  # io_uring does calls that no filter sees
+    )
+    assert answers == [{"refused": "PermissionError"}] * len(answers)
+
+
+@needs_landlock
+@needs_filter
+def test_files_keep_their_attributes_and_programs_that_copy_them_go_on(behind: Callable[..., Any], state: Path) -> None:
+    token, plain = str(state / "service.token"), str(state.parent / "plain")
+    answers = behind(
+        f"os.setxattr({token!r}, 'user.x', b'y')",
+        f"os.setxattr({token!r}, 'user.x', b'y', follow_symlinks=False)",
+        f"os.setxattr(os.open({plain!r}, os.O_RDONLY), 'user.x', b'y')",
+        f"os.removexattr({token!r}, 'user.x')",
+    )
+    assert answers == [{"refused": "OSError"}] * len(answers), answers
+    assert os.listxattr(token) == os.listxattr(plain) == []
+    shown = behind(
+        f"shutil.copy2({plain!r}, 'copied')",
+        f"subprocess.run(['cp', '-a', {plain!r}, 'whole'], check=True)",
+        "subprocess.run(['install', '-m', '755', 'whole', 'installed'], check=True)",
+        "subprocess.run(['sed', '-i', 's/p/q/', 'whole'], check=True, capture_output=True).stderr",
+    )
+    assert all("got" in answer for answer in shown), shown
 
 
 @needs_landlock

@@ -1,9 +1,9 @@
 """Calls of the system that user code goes without, refused by the kernel's filter (Linux, seccomp; x86-64 and ARM64).
 
-Landlock stands around files, memory and signals. It lets a process bound, slow and pin another of the same user, and
-share what has a key and no path with it. Who tries is told ``EPERM``, which Python raises as ``PermissionError``. The
-filter holds for all that the process starts, and is never lifted. Imports nothing but the standard library, see
-``wire.walls``.
+Landlock stands around files, memory and signals. It lets a process bound, slow and pin another of the same user, share
+what has a key and no path with it, watch folders and change attributes of files. Who tries is told ``EPERM``, which
+Python raises as ``PermissionError``. The filter holds for all that the process starts, and is never lifted. Imports
+nothing but the standard library, see ``wire.walls``.
 """
 
 import ctypes
@@ -61,6 +61,7 @@ _OF_ANOTHER = {
     "perf_event_open": Rule(298, 241),
     "bpf": Rule(321, 280),
     "userfaultfd": Rule(323, 282),
+    "io_uring_setup": Rule(425, 425),  # does calls that no filter sees, those on sockets and attributes among them
 }
 _SHARED = {
     "shmget": Rule(29, 194),
@@ -85,7 +86,23 @@ _SHARED = {
     "keyctl": Rule(250, 219),
 }
 """Memory, queues and keys of the system that every process of a user finds by a number or a name."""
-_NETWORK = {"socket": Rule(41, 198), "io_uring_setup": Rule(425, 425)}
+_WATCHES = {
+    "inotify_add_watch": Rule(254, 27),
+    "fanotify_init": Rule(300, 262),
+    "fanotify_mark": Rule(301, 263),
+}
+"""What tells of folders that cannot be opened, and by whom they are used."""
+_ATTRIBUTES = {
+    name: Rule(x86_64, aarch64, told=errno.EOPNOTSUPP)
+    for name, x86_64, aarch64 in (
+        *(("setxattr", 188, 5), ("lsetxattr", 189, 6), ("fsetxattr", 190, 7), ("setxattrat", 463, 463)),
+        *(("removexattr", 197, 14), ("lremovexattr", 198, 15), ("fremovexattr", 199, 16)),
+        *(("removexattrat", 466, 466), ("file_setattr", 469, 469)),
+    )
+}
+"""What changes attributes and access lists of files by their path; ``cp -p`` and ``sed -i`` go on without them where
+the file system is said to keep none, and end where they are told no."""
+_NETWORK = {"socket": Rule(41, 198)}
 """A pair of sockets between threads and children stays."""
 
 
@@ -147,7 +164,7 @@ def refused_to(pid: int, *, network: bool, signals: bool) -> dict[str, Rule]:
         signals: Whether it may signal others, as far as this filter goes.
     """
     more = {**({} if network else _NETWORK), **({} if signals else _signals(pid))}
-    return {**_OF_ANOTHER, **_SHARED, **_of_itself(pid), **more}
+    return {**_OF_ANOTHER, **_SHARED, **_WATCHES, **_ATTRIBUTES, **_of_itself(pid), **more}
 
 
 def refuse(rules: dict[str, Rule]) -> None:
