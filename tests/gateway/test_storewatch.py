@@ -76,6 +76,7 @@ def test_a_lost_store_is_told_by_view_until_a_fill_has_ended(lost: Watched) -> N
         assert sign.is_in_the_way
         assert "the view recent that late reads lost its rows" in sign.message
         assert "features.start_materialize view=recent plan_digest=abc -p p" in sign.next_step
+        assert (sign.view, sign.plan_digest) == ("recent", "abc")
         lost.push()
     lost.fill()
     assert lost.told() == []

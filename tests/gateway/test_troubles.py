@@ -188,7 +188,9 @@ def test_an_emptied_online_store_is_told_until_it_is_filled_whatever_is_pushed(w
     wait_until(lambda: [one.kind for one in told(world)] == ["store"], lambda: told(world))
     assert push(gateway).status_code == 200
     wait_until(lambda: ["lost its rows" in one.message for one in told(world)] == [True], lambda: told(world))
-    assert "features.start_materialize view=recent plan_digest=" in told(world)[0].next_step
+    [trouble] = told(world)
+    assert trouble.view == "recent"
+    assert f"features.start_materialize view=recent plan_digest={trouble.plan_digest} " in trouble.next_step
     assert status(gateway, READY[-1]) == 503
     store = online.OnlineStores(world.state).open("flights")
     [key] = store.upkeep.view_keys("flights")

@@ -11,7 +11,7 @@ import pytest
 from loopwright.data import CheckSpec
 from loopwright.governance import SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.clock import DAY_US, MINUTE_US, SECOND_US
-from loopwright.kernel.errors import StorageFull, Unavailable
+from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
 from loopwright.kernel.verbs import VERBS
 from loopwright.loop import attention
 from loopwright.loop.attention import NEED_KINDS, SEVERITIES, Attention, Need
@@ -358,8 +358,33 @@ def test_a_gateway_is_not_called_dead_while_it_cannot_be_written_that_it_lives(
 
 def test_a_view_that_holds_no_rows_is_filled_by_the_command_that_is_told(serving: Loop) -> None:
     trouble = {"kind": "store", "message": "the view recent that late reads holds no rows in the online store"}
-    acknowledge(serving, troubles=[{**trouble, "since": serving.wall.at_us}])
-    assert only(serving, "gateway").command == "loopwright call features.start_materialize view=recent"
+    named = {"view": "recent", "plan_digest": "ab" * 32}
+    acknowledge(serving, troubles=[{**trouble, **named, "since": serving.wall.at_us}])
+    told = f"loopwright call features.start_materialize view=recent plan_digest={'ab' * 32}"
+    assert only(serving, "gateway").command == told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"message": "lost", "next_step": "fill it: loopwright call features.start_materialize view=x $(id)"},
+        {"message": "the view $(id) that late reads holds no rows in the online store"},
+    ],
+)
+def test_no_command_is_made_of_what_a_gateway_says_in_words(serving: Loop, words: dict[str, str]) -> None:
+    acknowledge(serving, troubles=[{"kind": "store", "since": serving.wall.at_us, **words}])
+    assert only(serving, "gateway").command == "loopwright logs gateway"
+
+
+@pytest.mark.parametrize("named", [{"view": "$(id)"}, {"view": "x y"}, {"view": "x", "plan_digest": "$(id)"}])
+def test_a_gateway_names_what_to_fill_by_name_and_digest_alone(serving: Loop, named: dict[str, str]) -> None:
+    with pytest.raises(InvalidInput):
+        acknowledge(serving, troubles=[{"kind": "store", "message": "lost", "since": 1, **named}])
+
+
+def test_a_failure_of_what_nobody_declared_is_told_to_nobody(serving: Loop) -> None:
+    acknowledge(serving, failures=[{**FAILURE, "deployment": "$(id)", "project": "flights"}])
+    assert needs(serving) == []
 
 
 def test_a_disk_that_runs_full_is_told_as_long_as_a_server_sees_it(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:

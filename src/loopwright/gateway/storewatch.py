@@ -146,7 +146,7 @@ class StoreWatch:
             step += f"; where {dataset.name} has no version yet, import one first, which reads what was pushed too"
         told = f"the view {name} that {release.deployment} reads {why}"
         is_in_the_way = level is None or has_past
-        return Sign("store", told, release.project, release.deployment, is_in_the_way=is_in_the_way, next_step=step)
+        return Sign("store", told, release.project, release.deployment, is_in_the_way, step, name, read.plan_digest)
 
     def _store(self, project: str) -> online.OnlineStore:
         if project not in self._stores:

@@ -36,6 +36,8 @@ class Sign(NamedTuple):
         deployment: Which; empty where it is all of them.
         is_in_the_way: True where requests are answered wrongly, or not at all, while it lasts.
         next_step: What to do about it, where that is more than what is said of every trouble of its kind.
+        view: To be filled; empty where that is not what helps.
+        plan_digest: Of the plan by which it is filled.
     """
 
     kind: Kind
@@ -44,6 +46,8 @@ class Sign(NamedTuple):
     deployment: str = ""
     is_in_the_way: bool = False
     next_step: str = ""
+    view: str = ""
+    plan_digest: str = ""
 
 
 Source = Callable[[], Iterable[Sign]]
@@ -86,7 +90,8 @@ class Troubles:
             log.error("trouble: %s", sign.message)
         self._signs, self._since = list(since), since
         troubles = [
-            Trouble(sign.kind, sign.message, at_us, sign.project, sign.next_step) for sign, at_us in since.items()
+            Trouble(sign.kind, sign.message, at_us, sign.project, sign.next_step, sign.view, sign.plan_digest)
+            for sign, at_us in since.items()
         ]
         return sorted(troubles, key=lambda trouble: trouble.since)
 

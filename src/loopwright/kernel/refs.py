@@ -1,6 +1,7 @@
 """Refs: the printable address of any object, ``project/kind:name/version``."""
 
 import re
+from typing import Annotated
 
 import msgspec
 
@@ -8,6 +9,8 @@ from loopwright.kernel.errors import InvalidInput
 
 NAME = re.compile(r"^[A-Za-z0-9_][A-Za-z0-9_.\-]{0,127}\Z")
 """Names of objects: letters, digits, ``_ . -``; never empty, never a path."""
+MaybeName = Annotated[str, msgspec.Meta(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.\-]{0,127})?\Z")]
+"""A name as it crosses the wire, or the empty text where there is none."""
 
 _REF = re.compile(
     r"^(?:(?P<project>[A-Za-z0-9_][A-Za-z0-9_.\-]*)/)?"

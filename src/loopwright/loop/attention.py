@@ -4,7 +4,6 @@ The only place that says so: ``loopwright status``, the pages, their JSON twins 
 is told once: where an incident tells of what stands here with an answer of its own, the two are one need.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -243,9 +242,9 @@ def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
     """Yield the newest releases that live gateways could not load, one a release."""
     failures = {(one.deployment, one.number): one for lease in leases for one in lease.failures}
     for (deployment, number), one in sorted(failures.items()):
-        status = serving.status(tx, deployment=deployment)
-        if status.release is None or status.release.number != number:
-            continue  # a newer release answered it
+        newest = next(iter(serving.list_releases(tx, deployment=deployment, limit=1)), None)
+        if newest is None or newest.is_retired or newest.number != number:
+            continue  # a newer release answered it, or it is gone
         ref = tx.ref("release", deployment, number)
         told = audit.list_events(tx, ref=ref, type_prefix=event_type(ReleaseFailed), limit=1)
         before = "nothing is served" if one.serves is None else f"release {one.serves} serves on"
@@ -260,8 +259,8 @@ def _releases(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
             ref=ref,
             severity="critical",
             sentence=f"release {number} of {deployment} cannot be loaded by {one.gateway}, {before}: {one.why}",
-            event_at=told[0].event_at if told else status.release.event_at,
-            recorded_at=told[0].recorded_at if told else status.release.recorded_at,
+            event_at=told[0].event_at if told else newest.event_at,
+            recorded_at=told[0].recorded_at if told else newest.recorded_at,
             next_step=one.next_step if one.is_of_store else "; or ".join([*mends, mend]),
             command="loopwright doctor" if one.is_of_store else f'loopwright rollback {deployment} --reason "…"',
             answers=[] if one.is_of_store else [Answer("loop.rollback", {"deployment": deployment})],
@@ -321,12 +320,14 @@ def _gateways(tx: Tx, leases: Sequence[GatewayLease]) -> Iterator[Need]:
 
 
 def _fill_command(trouble: Trouble) -> str:
-    """Return what fills the view that a gateway's trouble names; where it names none, how to read its log."""
-    told = re.search(r"loopwright \S+ features\.start_materialize [^;]+", trouble.next_step)
-    if told:
-        return told.group()
-    named = re.match(r"the view (\S+) that ", trouble.message)
-    return f"loopwright call features.start_materialize view={named.group(1)}" if named else _LOGS
+    """Return what fills the view that a gateway's trouble names; where it names none, how to read its log.
+
+    It is made of a name and a digest alone, for people run it: of words that others wrote nothing goes into a command.
+    """
+    if not trouble.view:
+        return _LOGS
+    plan = f" plan_digest={trouble.plan_digest}" if trouble.plan_digest else ""
+    return f"loopwright call features.start_materialize view={trouble.view}{plan}"
 
 
 def _unheard(tx: Tx, heard_at: int, doubt: Doubt) -> Need:

@@ -6,6 +6,7 @@ import msgspec
 
 from loopwright.features import FeaturePlan
 from loopwright.kernel.digests import MaybeDigest
+from loopwright.kernel.refs import MaybeName
 from loopwright.registry import GateSpec, ModelFile, Signature
 from loopwright.store.types import BlobRef
 from loopwright.store.work import Work, job_kind
@@ -306,6 +307,7 @@ class Trouble(msgspec.Struct, frozen=True):
     own), ``store`` (an online store lost its rows, was never filled, or takes none) or ``child`` (the process of a
     model ends again and again). ``project`` is empty where it concerns every project; ``since`` is wall time,
     microseconds UTC. ``next_step`` is empty where what is done about every trouble of its kind is all there is to say.
+    ``view`` and ``plan_digest`` name what is to be filled, where that is what helps.
     """
 
     kind: Literal["child", "disk", "sealing", "spool", "store", "stranger"]
@@ -313,6 +315,8 @@ class Trouble(msgspec.Struct, frozen=True):
     since: int
     project: str = ""
     next_step: str = ""
+    view: MaybeName = ""
+    plan_digest: MaybeDigest = ""
 
 
 class GatewayLease(msgspec.Struct, frozen=True):
