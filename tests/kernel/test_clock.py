@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from loopwright.kernel.clock import (
     DAY_US,
     FixedClock,
+    SteadyClock,
     WallClock,
     check_span,
     format_duration,
@@ -74,6 +75,8 @@ def test_clocks() -> None:
     fixed.at_us += 1
     assert fixed.now_us() == 6
     assert WallClock().now_us() > parse_moment("2024-01-01")
+    steady = SteadyClock()
+    assert 0 < steady.now_us() <= steady.now_us()
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ _DURATION = re.compile(r"([0-9]{1,18})(us|ms|s|m|h|d|w)")
 _LONGEST_US = 1000 * 366 * DAY_US
 _FIRST_US, _LAST_US = -62_135_596_800 * SECOND_US, 253_402_300_800 * SECOND_US - 1
 """The years 1 to 9999."""
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Not every system has one that goes on while the machine sleeps."""
 
 
 class Clock(Protocol):
@@ -37,6 +39,14 @@ class WallClock:
     def now_us(self) -> int:
         """Return microseconds since the epoch, UTC."""
         return time.time_ns() // 1000
+
+
+class SteadyClock:
+    """Time since the machine started, its sleep included: no moment, but nobody sets it, so it tells how long ago."""
+
+    def now_us(self) -> int:
+        """Return microseconds since then."""
+        return time.clock_gettime_ns(_STEADY) // 1000
 
 
 class FixedClock:
