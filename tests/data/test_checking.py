@@ -1,8 +1,9 @@
 """Checks apart from the worker: they find the same, and what ends them ends one import, with the name of the check."""
 
 import random
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import polars as pl
 import pytest
 
 from loopwright.data import CheckSpec, DatasetSpec, SourceSpec, checking, quality
-from loopwright.data.checking import ChecksApart, check_here
+from loopwright.data.checking import ChecksApart, check_here, values_among
 from loopwright.data.quality import Around
 from loopwright.kernel.errors import InvalidInput
 from loopwright.pipelines import ChildPool
 from loopwright.wire.endings import ReaderEnded
 from tests.data.conftest import put_frame
-from tests.inprocess import InProcessWorker
+from tests.inprocess import InProcessWorker, read_here
 
 Call = Callable[..., Any]
 ENDLESS = CheckSpec("matches", "text", {"pattern": "[abc]*a[ab]{1000}[^ab][ab]*c[abc]*[xyz]?"})
@@ -120,8 +121,8 @@ class _Countries(Around):
     def past(self, spec: CheckSpec) -> list[float]:
         return [5.0 + number / 10 for number in range(10)]
 
-    def write_values(self, dataset: str, column: str, out: Path) -> None:
-        self.values(dataset, column).to_frame().write_parquet(out)
+    def write_values(self, dataset: str, column: str, among: Sequence[pl.Series], out: Path) -> None:
+        values_among(self.values(dataset, column).to_frame().lazy(), column, among).sink_parquet(out)
 
 
 def test_what_checks_find_apart_is_what_they_find_here(worker: InProcessWorker) -> None:
@@ -161,6 +162,81 @@ def test_what_checks_find_apart_is_what_they_find_here(worker: InProcessWorker) 
     assert not list(worker.state_dir.glob("tmp*"))
     nothing = ChecksApart(worker, _Countries())(frame, spec_of(), 0)
     assert (nothing.results, nothing.failing) == ([], None)
+
+
+VALUES = {
+    "small": pl.Series([1, 2, None, -1], dtype=pl.Int8),
+    "whole": pl.Series([1, 2**53 + 1, None, 2**62]),
+    "positive": pl.Series([1, 2**63, 5], dtype=pl.UInt64),
+    "numbers": pl.Series([1.0, 1.5, float("nan"), -0.0, 2.0**53, None, float("inf"), 0.1]),
+    "short": pl.Series([1.0, 0.1, 0.0, float("nan")], dtype=pl.Float32),
+    "truths": pl.Series([True, None, False]),
+    "texts": pl.Series(["1", "a", None, "2020-01-01", ""]),
+    "bytes": pl.Series([b"1", b"a"]),
+    "days": pl.Series([date(2020, 1, 1), None]),
+    "times": pl.Series([time(1)]),
+    "nothing": pl.Series([None, None]),
+    "local": pl.Series([datetime(2020, 1, 1, 5, tzinfo=UTC), datetime(2020, 1, 1, tzinfo=UTC)]).dt.replace_time_zone(
+        None
+    ),
+    "moments": pl.Series([datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1, 5, tzinfo=UTC)]),
+    "spans": pl.Series([timedelta(1)]),
+    "money": pl.Series([Decimal("1.00"), Decimal("1.10")], dtype=pl.Decimal(10, 2)),
+    "finer": pl.Series([Decimal("1.000"), Decimal("0.100"), Decimal("1.105")], dtype=pl.Decimal(10, 3)),
+    "lists": pl.Series([[1], [1, 2], []], dtype=pl.List(pl.Int64)),
+    "words": pl.Series([["a"], [], None], dtype=pl.List(pl.String)),
+}
+
+
+class _Column(Around):
+    """A column of another dataset: all of it here, to a child what the rows have of it."""
+
+    def __init__(self, held: pl.Series) -> None:
+        self.held = held.alias("held").drop_nulls()
+
+    def values(self, dataset: str, column: str) -> pl.Series:
+        return self.held.unique()
+
+    def write_values(self, dataset: str, column: str, among: Sequence[pl.Series], out: Path) -> None:
+        values_among(self.held.to_frame().lazy(), column, among).sink_parquet(out)
+
+
+@pytest.mark.parametrize("held", VALUES)
+def test_whatever_the_dtypes_a_part_of_the_other_column_is_enough(worker: InProcessWorker, held: str) -> None:
+    def found(check: Callable[[pl.DataFrame, DatasetSpec, int], Any], name: str) -> Any:
+        frame = VALUES[name].alias("asked").to_frame().with_row_index("id")
+        try:
+            return check(frame, spec_of(CheckSpec("refers_to", "asked", refers)), 0).results
+        except InvalidInput as error:
+            return str(error)
+
+    refers, other = {"dataset": "others", "other_column": "held"}, _Column(VALUES[held])
+    here = {name: found(partial(check_here, around=other), name) for name in VALUES}
+    assert here == {name: found(ChecksApart(worker, other), name) for name in VALUES}
+    assert here[held][0].passed
+    nested = {"lists", "words"}
+    assert all("cannot be applied" in here[name] for name in VALUES if (name in nested) != (held in nested))
+
+
+def test_a_child_is_handed_what_the_rows_have_of_a_large_dataset(call: Call, worker: InProcessWorker) -> None:
+    """Its memory, the disk and the time it is given would not know how large that is."""
+    handed: list[list[dict[str, Any]]] = []
+
+    def look(function: str, inputs: Any, files: dict[str, Path], *args: Any, **options: Any) -> Any:
+        handed.extend(pl.read_parquet(path).to_dicts() for name, path in files.items() if name.startswith("values"))
+        return read_here(function, inputs, files, *args, **options)
+
+    worker.read = look
+    call("data.declare", spec=DatasetSpec("codes", SourceSpec("frame"), ["code"]))
+    codes = put_frame(worker.blobs, pl.select(code=pl.int_range(100_000).cast(pl.String)))
+    call("data.start_import", dataset="codes", blobs=[codes])
+    worker.run_all()
+    refers = {"dataset": "codes", "other_column": "code"}
+    call("data.declare", spec=spec_of(CheckSpec("refers_to", "text", refers), CheckSpec("refers_to", "more", refers)))
+    rows = pl.DataFrame({"id": range(4), "text": ["7", "8", None, "7"], "more": [*"890", "none"]})
+    job = import_texts(call, worker, rows)
+    assert [sorted(row["code"] for row in each) for each in handed] == [[*"0789"]]
+    assert job.result["message"].endswith("more one of codes.code failed for 1 of 4 rows (first: id=3)")
 
 
 def test_what_a_check_names_and_rows_lack_is_told_with_what_they_have(worker: InProcessWorker) -> None:

@@ -7,6 +7,7 @@ is handed the columns that checks look at, and what ends it ends the import that
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Protocol
@@ -57,9 +58,25 @@ class Other(Protocol):
         """See ``Around``."""
         ...
 
-    def write_values(self, dataset: str, column: str, out: Path) -> None:
-        """Write the values of a column of another dataset as Parquet, however many they are."""
+    def write_values(self, dataset: str, column: str, among: Sequence[pl.Series], out: Path) -> None:
+        """Write those of some values that a column of another dataset has as Parquet, however many that has."""
         ...
+
+
+def values_among(rows: pl.LazyFrame, column: str, among: Sequence[pl.Series]) -> pl.LazyFrame:
+    """Return those of some values that a column has, each once. Read as a stream it holds only what these values take.
+
+    Args:
+        rows: With the column.
+        column: Which.
+        among: The values, of any dtype.
+    """
+    dtype = rows.collect_schema()[column]
+    asked = [pl.Series(column, [], dtype=dtype)]
+    for values in among:
+        with suppress(pl.exceptions.PolarsError):  # of these dtypes no value equals one of the other
+            asked.append(values.unique().cast(dtype, strict=False).drop_nulls().alias(column))
+    return rows.select(column).join(pl.concat(asked).unique().to_frame().lazy(), on=column, how="semi").unique()
 
 
 class ChecksApart:
@@ -86,7 +103,7 @@ class ChecksApart:
         with TemporaryDirectory(dir=self._context.state_dir) as folder:
             files, out = {"rows": Path(folder) / "rows.arrow"}, Path(folder) / "failing.parquet"
             asked.write_ipc(files["rows"], compression="uncompressed")
-            referred = self._write_referred(spec.checks, Path(folder), files)
+            referred = self._write_referred(spec, asked, Path(folder), files)
             inputs = {
                 "specs": to_builtins(spec.checks),
                 "past": [self._past(each) for each in spec.checks],
@@ -111,14 +128,23 @@ class ChecksApart:
         return self._other.past(spec) if isinstance(open_check(spec), AggregateCheck) else []
 
     def _write_referred(
-        self, specs: Sequence[CheckSpec], folder: Path, files: dict[str, Path]
+        self, spec: DatasetSpec, rows: pl.DataFrame, folder: Path, files: dict[str, Path]
     ) -> list[tuple[str, str, str]]:
-        """Write the columns of other datasets that checks refer to; return dataset, column and file of each."""
-        named = [(spec.args["dataset"], spec.args["other_column"]) for spec in specs if spec.kind == "refers_to"]
+        """Write what columns of other datasets that checks refer to have of the rows' values: no more than the rows do.
+
+        Returns:
+            Dataset, column and file of each.
+        """
+        asked: dict[tuple[str, str], list[str]] = {}
+        for each in spec.checks:
+            name = each.column or spec.time
+            if each.kind == "refers_to" and name is not None:
+                asked.setdefault((each.args["dataset"], each.args["other_column"]), []).append(name)
         referred = []
-        for place, (dataset, column) in enumerate(dict.fromkeys(named)):
+        for place, ((dataset, column), names) in enumerate(asked.items()):
             files[f"values{place}"] = folder / f"values{place}.parquet"
-            self._other.write_values(dataset, column, files[f"values{place}"])
+            among = [rows[name] for name in dict.fromkeys(names)]
+            self._other.write_values(dataset, column, among, files[f"values{place}"])
             referred.append((dataset, column, f"values{place}"))
         return referred
 
@@ -137,7 +163,7 @@ class _Handed(Around):
         self._past = [(measured_as(spec), values) for spec, values in zip(specs, past, strict=True)]
 
     def values(self, dataset: str, column: str) -> pl.Series:
-        return pl.read_parquet(self._files[dataset, column]).to_series().unique()
+        return pl.read_parquet(self._files[dataset, column]).to_series()
 
     def past(self, spec: CheckSpec) -> list[float]:
         return next((values for measured, values in self._past if measured == measured_as(spec)), [])
@@ -161,7 +187,7 @@ def check(
     Args:
         out: Where to write them.
         scratch: An empty folder.
-        files: ``rows``, as Arrow, and the columns of other datasets, as Parquet.
+        files: ``rows``, as Arrow, and what columns of other datasets have of their values, as Parquet.
         specs: The checks.
         past: What each measured of the imports before.
         referred: Dataset, column and file of each column of another dataset.

@@ -1,6 +1,7 @@
 """Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
 
 import shutil
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import polars as pl
 
 from loopwright.data import commits, read, sources, versions
 from loopwright.data.changes import build_change
-from loopwright.data.checking import ChecksApart
+from loopwright.data.checking import ChecksApart, values_among
 from loopwright.data.checks import PAST, measured_as
 from loopwright.data.columns import admit, require_names
 from loopwright.data.diff import diff_versions
@@ -92,7 +93,7 @@ class _Stored:
     def __init__(self, context: JobContext, request: ImportRequest) -> None:
         self._context, self._request = context, request
 
-    def write_values(self, dataset: str, column: str, out: Path) -> None:
+    def write_values(self, dataset: str, column: str, among: Sequence[pl.Series], out: Path) -> None:
         version = self._context.call(versions.get_version, dataset=dataset)
         if column not in [one.name for one in version.schema]:
             raise InvalidInput(
@@ -101,7 +102,8 @@ class _Stored:
                 value=column,
                 rule=f"one of {', '.join(one.name for one in version.schema[:20])}",
             )
-        read.scan(version, self._context.blobs, columns=[column]).drop_nulls().sink_parquet(out)
+        rows = read.scan(version, self._context.blobs, columns=[column])
+        values_among(rows, column, among).sink_parquet(out)
 
     def past(self, spec: CheckSpec) -> list[float]:
         found = [one.value for one in self._results if measured_as(one.check) == measured_as(spec)]

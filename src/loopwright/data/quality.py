@@ -47,7 +47,7 @@ class Around:
     """What checks may ask for beside the rows: nothing, where nobody says more."""
 
     def values(self, dataset: str, column: str) -> pl.Series:
-        """Return the different values of a column of another dataset's newest version.
+        """Return the different values of a column of another dataset's newest version, those the rows have at least.
 
         Raises:
             InvalidInput: It has no such column.

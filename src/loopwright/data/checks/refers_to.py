@@ -32,6 +32,8 @@ class _Among(RowCheck, frozen=True):
     told: str
 
     def failing(self, column: "pl.Expr", dtype: "pl.DataType | None") -> "pl.Expr":
+        if dtype is not None and dtype.is_nested() != self.values.dtype.is_nested():
+            raise ValueError("a list is none of single values, nor one of them a list")
         return ~column.is_in(self.values.implode())
 
     def claim(self) -> str:
