@@ -1,7 +1,8 @@
 """A worker for the tests of data: real verbs through the dispatcher, real blobs, user code in a real child process."""
 
 import io
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ from tests.inprocess import InProcessWorker
 
 
 @pytest.fixture
-def worker(dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path) -> InProcessWorker:
+def worker(
+    dispatcher: Dispatcher, blob_store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[InProcessWorker]:
+    """A worker whose temporary files lie where no others do, and which leaves none."""
     (tmp_path / "state").mkdir()
-    return InProcessWorker(dispatcher, blob_store, tmp_path / "state", dispatcher.wall, source_roots=[tmp_path])
+    (temporary := tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    yield InProcessWorker(dispatcher, blob_store, tmp_path / "state", dispatcher.wall, source_roots=[tmp_path])
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture

@@ -73,9 +73,11 @@ def test_a_killed_worker_resumes_at_the_unfinished_step(site: Site) -> None:
     execution_id = site.begin(site.step("load"), site.step("slow", inputs=ROWS), site.step("tick", after=("slow",)))
     site.wait_for(lambda: "slow-begins" in site.done)
     site.kill_worker()
+    (left := site.state / "worker" / "tmp" / "rows.arrow").write_bytes(b"rows")
     site.let_go()
     site.start_worker()
     ended = site.wait(execution_id)
+    assert not left.exists()
     assert site.done == ["load", "slow-begins", "slow-begins", "slow-ends"]
     assert (ended.state, ended.steps[1].output, ended.steps[1].attempt) == ("done", 3, 2)
     site.wait_for(lambda: site.call("jobs.list")[0].state == "done")

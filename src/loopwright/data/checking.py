@@ -100,7 +100,7 @@ class ChecksApart:
         if not spec.checks:
             return Checked([], None)
         asked = frame.select(quality.columns_of(spec.checks, frame, spec.key, spec.time))
-        with TemporaryDirectory(dir=self._context.state_dir) as folder:
+        with TemporaryDirectory() as folder:
             files, out = {"rows": Path(folder) / "rows.arrow"}, Path(folder) / "failing.parquet"
             asked.write_ipc(files["rows"], compression="uncompressed")
             referred = self._write_referred(spec, asked, Path(folder), files)

@@ -1,9 +1,9 @@
 """Jobs of data: import rows as a version, compare two versions. The worker runs them; the server never imports this."""
 
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -56,15 +56,10 @@ def run_diff(context: JobContext, args: DiffRequest) -> dict[str, Any]:
 
 def _import(context: JobContext, request: ImportRequest) -> ImportResult:
     job, dataset = context.job, request.spec.name
-    folder = context.state_dir / "imports" / job.job_id
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        rows, raw = _read_rows(context, request, folder)
+    with TemporaryDirectory() as folder:
+        rows, raw = _read_rows(context, request, Path(folder))
         frame = admit(rows, request.spec, is_part=request.operation in ("complete", "delete"))
         check_texts_fit(frame)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     context.progress(f"{frame.height} rows read")
     is_change = request.operation in ("upsert", "complete", "delete")
     start_at, end_at = (None, None) if is_change else key_range(frame, request.spec)

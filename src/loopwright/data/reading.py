@@ -76,7 +76,7 @@ def read_frame(context: JobContext, given: Path, *, what: str) -> pl.DataFrame:
         given: The file.
         what: What it is, for errors.
     """
-    with TemporaryDirectory(dir=context.state_dir) as folder:
+    with TemporaryDirectory() as folder:
         out = Path(folder) / "rows.parquet"
         read_again(context, given, out, what=what)
         return pl.read_parquet(out, glob=False)

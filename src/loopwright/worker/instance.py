@@ -1,5 +1,6 @@
 """The folder of one worker: who holds it lives, and so who is written in it and does not hold it is dead."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.removing import remove
+from loopwright.store.garbage import TEMPORARY
 from loopwright.wire.folders import hold_folder
 
 MOST_INSTANCES = 64
@@ -18,6 +21,16 @@ class Instance(msgspec.Struct, frozen=True):
     """The folder that a worker holds."""
 
     folder: Path
+
+    def take_temporary(self) -> None:
+        """Have this process put temporary files into a folder of its own, empty by now: killed ones left theirs there.
+
+        Rows are among them, which nothing but the walls of the state folder protects.
+        """
+        folder = self.folder / TEMPORARY
+        remove(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        tempfile.tempdir = str(folder.absolute())
 
     def succeed(self, name: str) -> str:
         """Write the name of the worker that holds the folder now; return that of the one before, empty for none."""

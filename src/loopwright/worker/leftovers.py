@@ -1,4 +1,7 @@
-"""What this worker's state folder holds of projects that were closed or deleted: a worker removes it now and then."""
+"""What this worker's state folder holds for nobody: of closed or deleted projects, and of workers that were killed.
+
+A worker removes it now and then. The latter a server removes too, but only where the state folder is its own.
+"""
 
 import logging
 import threading
@@ -6,6 +9,8 @@ import threading
 from loopwright.features import online
 from loopwright.governance import SYSTEM, projects
 from loopwright.kernel.errors import LoopwrightError
+from loopwright.loop import garbage
+from loopwright.store.garbage import GRACE_US
 from loopwright.worker.context import WorkerContext
 from loopwright.worker.tasks import Tasks
 
@@ -35,6 +40,7 @@ def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -
     while not is_over.wait(pause_s):
         pause_s = EVERY_S
         try:
+            garbage.sweep_workers(context.state_dir, context.wall.now_us() - GRACE_US)
             sweep_stores(context, tasks)
         except (LoopwrightError, OSError) as error:
-            log.info("stores of closed projects are looked for later: %s", error)
+            log.info("what nobody needs is looked for later: %s", error)

@@ -282,6 +282,7 @@ def run(settings: Settings) -> None:
         log.warning("%s", missing)
     orphans.adopt()
     with hold_instance(settings.state_dir) as instance:
+        instance.take_temporary()
         context = make_context(settings, instance.folder, slots)
         worker = Worker(context, slots)
 

@@ -11,7 +11,7 @@ from loopwright.kernel.errors import InvalidInput, Unavailable
 from loopwright.kernel.verbs import VERBS, Role
 from loopwright.loop import OperationContext, Reactor
 from loopwright.loop.events import GarbageFreed
-from loopwright.loop.housekeeping.garbage import collect_garbage, sweep_gateways
+from loopwright.loop.housekeeping.garbage import collect_garbage, sweep_gateways, sweep_workers
 from loopwright.pipelines import StepRun, sql
 from loopwright.pipelines.cache import find_hit
 from loopwright.store.blobs import BlobStore
@@ -68,6 +68,24 @@ def test_models_of_a_gateway_that_is_gone_go_and_its_rows_stay(tmp_path: Path) -
     left = {name: sorted(path.name for path in (tmp_path / f"gateway-{name}").iterdir()) for name in ("gone", "runs")}
     assert left == {"gone": ["lock", "spool"], "runs": ["code", "lock", "models", "spool"]}
     assert (tmp_path / "gateway-young" / "models").exists()
+
+
+def test_what_a_killed_worker_had_for_a_moment_goes_and_that_of_one_that_lives_stays(tmp_path: Path) -> None:
+    for name in ("worker", "worker-2", "worker-3"):
+        for file in ("children/1/in/rows", "tmp/tmp_1/rows.arrow", "code/file", "lock"):
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_bytes(b"12")
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (1, 1))
+    (tmp_path / "worker-3" / "tmp" / "tmp_1" / "rows.arrow").write_bytes(b"34")
+    with hold_folder(tmp_path / "worker" / "lock", 0.0, lambda: Unavailable("taken")):
+        planned = sweep_workers(tmp_path, 2_000_000, is_plan=True)
+        assert planned.size_bytes == 4
+        assert (tmp_path / "worker-2" / "tmp").exists()
+        assert sweep_workers(tmp_path, 2_000_000) == planned
+    left = {root.name: sorted(path.name for path in root.iterdir()) for root in tmp_path.iterdir()}
+    whole = ["children", "code", "lock", "tmp"]
+    assert left == {"worker": whole, "worker-2": ["code", "lock"], "worker-3": whole}
 
 
 def test_outputs_that_spared_no_step_for_a_month_are_forgotten(

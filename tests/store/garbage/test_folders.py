@@ -10,18 +10,25 @@ from loopwright.store.garbage.folders import newest_in
 
 
 def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
-    uploads, children = tmp_path / "uploads", tmp_path / "worker-2" / "children"
-    for folder, body in ((uploads, b"half"), (children / "1" / "code", b"code"), (children / "2" / "code", b"in use")):
-        folder.mkdir(parents=True)
-        (folder / "file").write_bytes(body)
-    (uploads / "young").write_bytes(b"now")
-    for old in (uploads / "file", *(children / "1").rglob("*"), children / "1", children / "2"):
-        os.utime(old, (1, 1))
-    expected = [Freed("uploads that broke off", 1, 4), Freed("scratch space of workers", 2, 4)]
+    old = {
+        "uploads/file": b"half",
+        "tmp/tmp_1/rows": b"12",
+        "imports/job_1/raw.parquet": b"123",
+        "tmpabcd_123/a": b"1234",
+    }
+    young = {"uploads/young": b"now", "tmp/young": b"now", "imports/job_2/young": b"now", "tmpabcd_124/young": b"now"}
+    for name, body in {**old, **young}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(body)
+    for path in tmp_path.rglob("*"):
+        if path.name != "young":
+            os.utime(path, (1, 1))
+    killed = "temporary files of processes that were killed"
+    expected = [Freed("uploads that broke off", 1, 4), Freed(killed, 3, 9)]
     assert sweep_folders(tmp_path, 2_000_000, is_plan=True) == expected
-    assert (children / "1").exists()
+    assert all((tmp_path / name).exists() for name in old)
     assert sweep_folders(tmp_path, 2_000_000) == expected
-    assert sorted(path.name for path in (*uploads.iterdir(), *children.iterdir())) == ["2", "young"]
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == set(young)
     assert sweep_folders(tmp_path, 2_000_000) == []
 
 
@@ -29,7 +36,6 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     copies = LocalBlobStore(str(tmp_path / "blob-copies"))
     old, young = copies.put(b"old"), copies.put(b"young")
     places = {
-        "imports/job_1/raw.parquet": b"12",
         "worker/commands/exe_over/rows.parquet": b"123",
         "worker/commands/exe_open/rows.parquet": b"1234",
         "keys/flights/weather": b"12345",
@@ -44,7 +50,6 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     asked = {"unused_before_us": 2_000_000, "in_use": {"exe_open"}}
     expected = [
         Freed("commands that broke off", 1, 3),
-        Freed("imports that broke off", 1, 2),
         Freed("indexes of keys that no import used", 1, 5),
         Freed("copies of blobs that nobody read", 1, old.size_bytes),
     ]

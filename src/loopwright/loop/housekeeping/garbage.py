@@ -1,5 +1,6 @@
 """Collecting garbage: blobs that no row names and files that no process needs, told as one event."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,14 @@ from loopwright.kernel.verbs import Role, operation
 from loopwright.loop.engine.operations import OperationContext
 from loopwright.loop.events import GarbageFreed
 from loopwright.store.blobs import BlobStore
-from loopwright.store.garbage import GRACE_US, Freed, Garbage, collect_blobs, sweep_folders
+from loopwright.store.garbage import GRACE_US, TEMPORARY, Freed, Garbage, collect_blobs, sweep_folders
 from loopwright.store.garbage.folders import measure, newest_in
 from loopwright.wire.folders import hold_folder, is_held
 
 UNUSED_US = 30 * DAY_US
 """How long what is kept to be faster stays that nobody uses."""
 _GATEWAY_CACHES = ("models", "code", "scratch")
+_WORKER_SCRATCH = ("children", TEMPORARY)
 
 
 @operation("storage.collect_garbage", role=Role.ADMIN)
@@ -80,6 +82,7 @@ def collect(
             in_use=pipelines.open_executions(dispatcher.database),
             is_plan=is_plan,
         )
+        freed.append(sweep_workers(state_dir, now_us - grace_us, is_plan=is_plan))
         freed.append(sweep_gateways(state_dir, unused_before_us, is_plan=is_plan))
     garbage = msgspec.structs.replace(garbage, freed=[*garbage.freed, *(each for each in freed if each.files)])
     if not is_plan and any(each.files for each in garbage.freed):
@@ -92,6 +95,18 @@ def collect(
     return garbage
 
 
+def sweep_workers(state_dir: Path, before_us: int, *, is_plan: bool = False) -> Freed:
+    """Remove rows and code that workers had which were killed and did not come back; return what was freed.
+
+    Args:
+        state_dir: The state folder of this machine.
+        before_us: Wall time, microseconds UTC; what was written since stays.
+        is_plan: True to remove nothing.
+    """
+    roots = sorted(state_dir.glob("worker*"))
+    return _sweep_gone("scratch space of workers that are gone", roots, _WORKER_SCRATCH, before_us, is_plan=is_plan)
+
+
 def sweep_gateways(state_dir: Path, before_us: int, *, is_plan: bool = False) -> Freed:
     """Remove models and code of gateways that run no longer and wrote nothing since a moment; return what was freed.
 
@@ -102,24 +117,29 @@ def sweep_gateways(state_dir: Path, before_us: int, *, is_plan: bool = False) ->
         before_us: Wall time, microseconds UTC.
         is_plan: True to remove nothing.
     """
+    roots = sorted(state_dir.glob("gateway-*"))
+    return _sweep_gone("models and code of gateways that are gone", roots, _GATEWAY_CACHES, before_us, is_plan=is_plan)
+
+
+def _sweep_gone(what: str, roots: list[Path], names: Sequence[str], before_us: int, *, is_plan: bool) -> Freed:
+    """Remove what is in folders by these names of processes that run no longer and wrote nothing since a moment."""
     freed = []
-    for root in sorted(state_dir.glob("gateway-*")):
+    for root in roots:
         if is_held(root / "lock") or newest_in(root) >= before_us:
             continue
-        caches = [root / name for name in _GATEWAY_CACHES]
-        found = measure("", caches)
-        if not is_plan and found.files and not _removed(root, caches):
+        folders = [root / name for name in names]
+        found = measure("", folders)
+        if not is_plan and found.files and not _removed(root, folders):
             continue
         freed.append(found)
-    files, size_bytes = sum(each.files for each in freed), sum(each.size_bytes for each in freed)
-    return Freed("models and code of gateways that are gone", files, size_bytes)
+    return Freed(what, sum(each.files for each in freed), sum(each.size_bytes for each in freed))
 
 
-def _removed(root: Path, caches: list[Path]) -> bool:
-    """Remove folders of a gateway; False if it came back meanwhile."""
+def _removed(root: Path, folders: list[Path]) -> bool:
+    """Remove folders of a process; False if it came back meanwhile."""
     try:
-        with hold_folder(root / "lock", 0.0, lambda: Unavailable("a gateway works in this folder", value=str(root))):
-            for folder in caches:
+        with hold_folder(root / "lock", 0.0, lambda: Unavailable("a process works in this folder", value=str(root))):
+            for folder in folders:
                 remove(folder)
     except Unavailable:
         return False

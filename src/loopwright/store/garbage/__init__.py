@@ -1,7 +1,7 @@
 """Garbage collection: blobs that no row names, and files that no process needs again."""
 
 from loopwright.store.garbage.collecting import GRACE_US, collect_blobs
-from loopwright.store.garbage.folders import sweep_folders
+from loopwright.store.garbage.folders import TEMPORARY, sweep_folders
 from loopwright.store.garbage.pins import NO_PINS, PINS, columns_to_scan, undeclared
 from loopwright.store.garbage.types import Freed, Garbage
 
@@ -9,6 +9,7 @@ __all__ = [
     "GRACE_US",
     "NO_PINS",
     "PINS",
+    "TEMPORARY",
     "Freed",
     "Garbage",
     "collect_blobs",

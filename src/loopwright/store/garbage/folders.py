@@ -1,4 +1,4 @@
-"""What no process needs of a state folder: broken-off uploads, killed workers' space, folders of deleted projects."""
+"""What no process needs of a state folder: what broke off, what killed ones left, folders of deleted projects."""
 
 import os
 import stat
@@ -9,7 +9,9 @@ from loopwright.kernel.removing import remove
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage.types import Freed
 
-UPLOADS, CHILDREN, COMMANDS, IMPORTS, KEYS = "uploads", "children", "commands", "imports", "keys"
+UPLOADS, COMMANDS, KEYS, TEMPORARY = "uploads", "commands", "keys", "tmp"
+_TEMPORARY_ONCE = ("imports/*", "tmp????????")
+"""Where workers of before had rows for a moment."""
 COPIES = ("blob-copies", "blob-cache", "backup-copies")
 """Local copies of the blobs of an object store; who runs trims them. ``blob-cache`` was a worker's once."""
 
@@ -24,8 +26,7 @@ def sweep_folders(
 ) -> list[Freed]:
     """Remove what was last written before a moment and nobody holds; return what was or would be freed.
 
-    A process names its scratch folders anew in each life and removes its own when it begins: what is left belongs to
-    one that was killed and did not come back. Indexes of keys and copies of blobs are made again when they are needed.
+    Indexes of keys and copies of blobs are made again when they are needed.
 
     Args:
         state_dir: The state folder of this machine.
@@ -35,22 +36,20 @@ def sweep_folders(
         is_plan: True to remove nothing.
     """
     uploads = [file for file in _entries(state_dir / UPLOADS) if _written_at(file) < before_us]
-    workers = sorted(state_dir.glob("worker*"))
-    children = _old(before_us, *(worker / CHILDREN for worker in workers))
-    commands = _old(unused_before_us, *(worker / COMMANDS for worker in workers))
+    temporary = [*_entries(state_dir / TEMPORARY), *(path for name in _TEMPORARY_ONCE for path in state_dir.glob(name))]
+    temporary = [path for path in temporary if newest_in(path) < before_us]
+    commands = _old(unused_before_us, *(worker / COMMANDS for worker in sorted(state_dir.glob("worker*"))))
     commands = [folder for folder in commands if folder.name not in in_use]
-    imports = _old(unused_before_us, state_dir / IMPORTS)
     indexes = [file for project in _entries(state_dir / KEYS) for file in _entries(project)]
     unused = [file for file in indexes if _written_at(file) < unused_before_us]
     freed = [
         _measure("uploads that broke off", uploads),
-        _measure("scratch space of workers", children),
+        _measure("temporary files of processes that were killed", temporary),
         _measure("commands that broke off", commands),
-        _measure("imports that broke off", imports),
         _measure("indexes of keys that no import used", unused),
         _sweep_copies(state_dir, unused_before_us, is_plan=is_plan),
     ]
-    for path in () if is_plan else (*uploads, *children, *commands, *imports, *unused):
+    for path in () if is_plan else (*uploads, *temporary, *commands, *unused):
         remove(path)
     return [each for each in freed if each.files]
 
