@@ -144,7 +144,7 @@ def test_a_script_becomes_a_pipeline(platform: Supervisor, p: Remote, folder: Pa
     booster = lightgbm.Booster(model_file=tmp_path / "loaded" / "model.txt")
     assert booster.num_trees() == 30
     np.testing.assert_array_equal(found, booster.predict(np.array([[3.0, 12.0, 1.0]])))
-    assert list((platform.settings.state_dir / "worker" / "commands").iterdir()) == []
+    assert list((platform.settings.state_dir / "worker" / "tmp").iterdir()) == []
 
 
 def test_a_script_that_writes_onnx(p: Remote, tmp_path: Path) -> None:

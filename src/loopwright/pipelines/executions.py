@@ -19,7 +19,6 @@ from loopwright.pipelines.events import (
 )
 from loopwright.pipelines.executors.pool import blob_digests
 from loopwright.pipelines.types import EXECUTION_STATES, Execute, Execution
-from loopwright.store.engine import Database
 from loopwright.store.timers import plans_next
 from loopwright.store.tombstones import missing
 from loopwright.store.tx import Tx
@@ -234,9 +233,3 @@ def _queue(tx: Tx, execution: Execution) -> None:
         job_id = f"{job_id}.{execution.round}"
     work = Execute(execution.execution_id, execution.round)
     tx.start_job(work, tx.ref("execution", execution.execution_id), job_id=job_id)
-
-
-def open_executions(database: Database) -> set[str]:
-    """Return the ids of the executions of every project that are not over."""
-    with database.reading() as connection:
-        return sql.open_executions(connection, OPEN)

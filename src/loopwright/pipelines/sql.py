@@ -103,12 +103,6 @@ def list_executions(tx: Tx, *, pipeline: str | None, states: Sequence[str], limi
     return [_execution(row) for row in tx.execute(statement)]
 
 
-def open_executions(connection: Connection, states: Sequence[str]) -> set[str]:
-    """Return the ids of the executions of every project that are in some states."""
-    statement = select(executions.c.execution_id).where(executions.c.state.in_(states))
-    return set(connection.execute(statement).scalars())
-
-
 def update_execution(tx: Tx, execution_id: str, **values: Any) -> None:
     """Change columns of one execution."""
     tx.execute(

@@ -13,6 +13,7 @@ def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
     old = {
         "uploads/file": b"half",
         "tmp/tmp_1/rows": b"12",
+        "worker/commands/exe_1/rows": b"12345",
         "imports/job_1/raw.parquet": b"123",
         "tmpabcd_123/a": b"1234",
     }
@@ -24,7 +25,7 @@ def test_old_leftovers_go_and_young_ones_stay(tmp_path: Path) -> None:
         if path.name != "young":
             os.utime(path, (1, 1))
     killed = "temporary files of processes that were killed"
-    expected = [Freed("uploads that broke off", 1, 4), Freed(killed, 3, 9)]
+    expected = [Freed("uploads that broke off", 1, 4), Freed(killed, 4, 14)]
     assert sweep_folders(tmp_path, 2_000_000, is_plan=True) == expected
     assert all((tmp_path / name).exists() for name in old)
     assert sweep_folders(tmp_path, 2_000_000) == expected
@@ -36,8 +37,6 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     copies = LocalBlobStore(str(tmp_path / "blob-copies"))
     old, young = copies.put(b"old"), copies.put(b"young")
     places = {
-        "worker/commands/exe_over/rows.parquet": b"123",
-        "worker/commands/exe_open/rows.parquet": b"1234",
         "keys/flights/weather": b"12345",
         "keys/flights/young": b"123456",
     }
@@ -47,9 +46,8 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     for path in tmp_path.rglob("*"):
         if "young" not in path.name and path.name != young.digest:
             os.utime(path, (1, 1))
-    asked = {"unused_before_us": 2_000_000, "in_use": {"exe_open"}}
+    asked = {"unused_before_us": 2_000_000}
     expected = [
-        Freed("commands that broke off", 1, 3),
         Freed("indexes of keys that no import used", 1, 5),
         Freed("copies of blobs that nobody read", 1, old.size_bytes),
     ]
@@ -57,7 +55,6 @@ def test_what_is_kept_to_be_faster_goes_once_nobody_uses_it(tmp_path: Path) -> N
     assert sweep_folders(tmp_path, 2_000_000, **asked, is_plan=True) == expected
     assert copies.has(old.digest)
     assert sweep_folders(tmp_path, 2_000_000, **asked) == expected
-    assert (tmp_path / "worker/commands/exe_open").exists()
     assert [file.name for file in (tmp_path / "keys" / "flights").iterdir()] == ["young"]
     assert (copies.has(old.digest), copies.has(young.digest)) == (False, True)
     assert sweep_folders(tmp_path, 2_000_000, **asked) == []

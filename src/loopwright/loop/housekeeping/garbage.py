@@ -79,7 +79,6 @@ def collect(
             state_dir,
             now_us - grace_us,
             unused_before_us=unused_before_us,
-            in_use=pipelines.open_executions(dispatcher.database),
             is_plan=is_plan,
         )
         freed.append(sweep_workers(state_dir, now_us - grace_us, is_plan=is_plan))

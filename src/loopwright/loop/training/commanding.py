@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,8 @@ def run_command(context: StepContext, inputs: Document) -> Document:
     if spec.outputs and len(registered) == len(spec.outputs):  # it was killed after its work
         recording.finish(context, _run(context, spec, params, {}), {})
         return registered
-    folder = context.state_dir / "worker" / "commands" / context.execution.execution_id
-    remove(folder)
+    folder = Path(tempfile.mkdtemp()).absolute()
     try:
-        folder.mkdir(parents=True)
         versions = _write_rows(context, spec, folder)
         code = _unpack(context, spec, folder)
         lock = _store_lock(context, spec, code)

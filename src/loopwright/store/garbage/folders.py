@@ -9,8 +9,8 @@ from loopwright.kernel.removing import remove
 from loopwright.store.blobs.local import LocalBlobStore
 from loopwright.store.garbage.types import Freed
 
-UPLOADS, COMMANDS, KEYS, TEMPORARY = "uploads", "commands", "keys", "tmp"
-_TEMPORARY_ONCE = ("imports/*", "tmp????????")
+UPLOADS, KEYS, TEMPORARY = "uploads", "keys", "tmp"
+_TEMPORARY_ONCE = ("imports/*", "worker*/commands/*", "tmp????????")
 """Where workers of before had rows for a moment."""
 COPIES = ("blob-copies", "blob-cache", "backup-copies")
 """Local copies of the blobs of an object store; who runs trims them. ``blob-cache`` was a worker's once."""
@@ -21,7 +21,6 @@ def sweep_folders(
     before_us: int,
     *,
     unused_before_us: int = 0,
-    in_use: Collection[str] = (),
     is_plan: bool = False,
 ) -> list[Freed]:
     """Remove what was last written before a moment and nobody holds; return what was or would be freed.
@@ -31,25 +30,21 @@ def sweep_folders(
     Args:
         state_dir: The state folder of this machine.
         before_us: Wall time, microseconds UTC; longer ago than anything runs.
-        unused_before_us: The same for what is kept to be faster, and what a job may leave untouched while it runs.
-        in_use: Executions that are not over: their commands' folders stay.
+        unused_before_us: The same for what is kept to be faster.
         is_plan: True to remove nothing.
     """
     uploads = [file for file in _entries(state_dir / UPLOADS) if _written_at(file) < before_us]
     temporary = [*_entries(state_dir / TEMPORARY), *(path for name in _TEMPORARY_ONCE for path in state_dir.glob(name))]
     temporary = [path for path in temporary if newest_in(path) < before_us]
-    commands = _old(unused_before_us, *(worker / COMMANDS for worker in sorted(state_dir.glob("worker*"))))
-    commands = [folder for folder in commands if folder.name not in in_use]
     indexes = [file for project in _entries(state_dir / KEYS) for file in _entries(project)]
     unused = [file for file in indexes if _written_at(file) < unused_before_us]
     freed = [
         _measure("uploads that broke off", uploads),
         _measure("temporary files of processes that were killed", temporary),
-        _measure("commands that broke off", commands),
         _measure("indexes of keys that no import used", unused),
         _sweep_copies(state_dir, unused_before_us, is_plan=is_plan),
     ]
-    for path in () if is_plan else (*uploads, *temporary, *commands, *unused):
+    for path in () if is_plan else (*uploads, *temporary, *unused):
         remove(path)
     return [each for each in freed if each.files]
 
@@ -68,12 +63,6 @@ def _sweep_copies(state_dir: Path, before_us: int, *, is_plan: bool) -> Freed:
 def measure(what: str, folders: Iterable[Path]) -> Freed:
     """Return how many files there are in some folders, and their bytes."""
     return _measure(what, [path for folder in folders for path in _entries(folder)])
-
-
-def _old(before_us: int, *parents: Path) -> list[Path]:
-    """Return the folders in some folders in which nothing was written since a moment."""
-    found = [folder for parent in parents for folder in _entries(parent)]
-    return [folder for folder in found if folder.is_dir() and newest_in(folder) < before_us]
 
 
 def remove_projects(parents: Iterable[Path], gone: Collection[str]) -> list[Path]:
