@@ -9,7 +9,7 @@ import math
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 
 from loopwright.data import declarations
-from loopwright.data.checks import FALSE_ALARMS, LEAST
+from loopwright.data.check_code import check_code
 from loopwright.data.personal import find_personal, is_named_personal
 from loopwright.data.profiles.columns import ColumnProfile, Profile
 from loopwright.data.types import CheckSpec, DatasetSpec, DatasetVersion, Suggestion
@@ -124,17 +124,4 @@ def _rounded(number: float, towards: str) -> float:
 
 
 def _suggestion(check: CheckSpec, why: str) -> Suggestion:
-    return Suggestion(_code(check), why, check)
-
-
-def _code(check: CheckSpec) -> str:
-    """Return how a project file declares a check; arguments that are the usual ones are left out."""
-    args = {name: value for name, value in check.args.items() if (name, value) not in _USUAL}
-    words = [*([] if check.column is None else [repr(check.column)])]
-    words += [f"{name}={value!r}" for name, value in args.items()]
-    words += [f"most_share={check.most_share}"] if check.most_share else []
-    words += [f"severity={check.severity!r}"] if check.severity != "block" else []
-    return f"lw.check.{check.kind}({', '.join(words)})"
-
-
-_USUAL = [("least", LEAST), ("false_alarms", FALSE_ALARMS)]
+    return Suggestion(check_code(check), why, check)
