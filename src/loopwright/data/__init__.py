@@ -1,7 +1,7 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
 What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``reading``,
-``sources``, ``suggestions``) loads Polars, so it is imported only when somebody asks for it.
+``sources``, ``suggestions``) loads Polars, so it is imported only when somebody asks for it; ``contracts`` loads YAML.
 """
 
 from typing import TYPE_CHECKING
@@ -63,10 +63,23 @@ from loopwright.data.versions import (
 from loopwright.kernel.doors import later
 
 if TYPE_CHECKING:
-    from loopwright.data import diff, fingerprints, layers, profiles, quality, read, reading, sources, suggestions
+    from loopwright.data import (
+        contracts,
+        diff,
+        fingerprints,
+        layers,
+        profiles,
+        quality,
+        read,
+        reading,
+        sources,
+        suggestions,
+    )
 
 __getattr__ = later(
-    __name__, {}, ("diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources", "suggestions")
+    __name__,
+    {},
+    ("contracts", "diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources", "suggestions"),
 )
 
 __all__ = [
@@ -102,6 +115,7 @@ __all__ = [
     "built_on",
     "check_usable",
     "commits",
+    "contracts",
     "datasets",
     "declarations",
     "declare",
