@@ -36,6 +36,8 @@ COMMANDS = {
     "projects": ("loopwright.cli.asking:projects", "List projects."),
     "datasets": ("loopwright.cli.asking:datasets", "List datasets and their versions."),
     "suggest-checks": ("loopwright.cli.asking:suggest_checks", "Suggest checks of a dataset by its rows."),
+    "export-contract": ("loopwright.cli.contracts:export_contract", "Print a dataset as an open data contract."),
+    "import-contract": ("loopwright.cli.contracts:import_contract", "Print the declaration that a contract asks for."),
     "runs": ("loopwright.cli.asking:runs", "List or search runs."),
     "incidents": ("loopwright.cli.asking:incidents", "List incidents; acknowledge or resolve one."),
     "delete": ("loopwright.cli.ending:delete", "Delete a thing by its ref, or a project; --plan says what goes."),

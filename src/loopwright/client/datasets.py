@@ -116,6 +116,18 @@ class RemoteDataset:
         found: list[Suggestion] = self._remote.call("data.suggest_checks", dataset=self.name, version=version)
         return found
 
+    def contract(self) -> str:
+        """Return the dataset as it stands as a contract of the Open Data Contract Standard 3.1.0, in YAML.
+
+        Raises:
+            NotFound: There is no such dataset.
+        """
+        declared = self._remote.call("data.get", dataset=self.name)
+        newest = None
+        if declared.newest is not None:
+            newest = self._remote.call("data.get_version", dataset=self.name, version=declared.newest)
+        return data.contracts.write_yaml(data.contracts.to_contract(self._remote.project, declared, newest))
+
     def start_import(
         self,
         rows: Table | None = None,
