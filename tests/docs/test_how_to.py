@@ -52,6 +52,10 @@ def test_own_data(platform: Supervisor, tmp_path: Path, monkeypatch: pytest.Monk
     row = json.loads(line.split("'")[1])
     wait_until(lambda: "returns" in str(httpx.get(f"{platform.gateway_url}/healthz").json()["releases"]))
     assert 0 < deployment.predict([row])[0]["score"] < 1
+    (exported, imported), _ = _run(HOW_TO / "share-a-contract.md", tmp_path)
+    assert "has the contract of orders" in exported
+    assert "lw.check.between('amount', low=0, high=100000)" in imported
+    assert "logicalType: timestamp" in (tmp_path / "orders.odcs.yaml").read_text("utf-8")
 
 
 @pytest.mark.slow
