@@ -5,7 +5,7 @@ import pytest
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, Actor, Dispatcher
 from loopwright.kernel.errors import StorageFull
 from loopwright.kernel.verbs import Role
-from loopwright.server.reads import QUIET_S, BlobReads
+from loopwright.server.reads import QUIET_S, NotedReads
 from tests.server.site import Site
 
 
@@ -64,19 +64,19 @@ def test_an_export_is_on_record(dispatcher: Dispatcher) -> None:
 
 def test_it_is_told_again_after_an_hour_and_for_each_token(dispatcher: Dispatcher) -> None:
     now = Now()
-    reads = BlobReads(dispatcher, now)
+    reads = NotedReads(dispatcher, now)
     first, second = (Actor("person:ana", {"flights": Role.VIEWER}, token_id=name) for name in ("tok_1", "tok_2"))
     for actor in (first, first, second, SERVICE_ACTOR):
-        reads.note(actor, "flights", "d" * 64)
+        reads.note_blob(actor, "flights", "d" * 64)
     now.at_s += QUIET_S
-    reads.note(first, "flights", "d" * 64)
+    reads.note_blob(first, "flights", "d" * 64)
     assert [token for _, token, _ in events(dispatcher, "access.")] == ["tok_1", "tok_2", "tok_1"]
 
 
 def test_a_read_that_cannot_be_noted_is_tried_again(
     dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reads = BlobReads(dispatcher)
+    reads = NotedReads(dispatcher)
     actor = Actor("person:ana", {"flights": Role.VIEWER})
 
     def fail(*_: object) -> None:
@@ -84,7 +84,7 @@ def test_a_read_that_cannot_be_noted_is_tried_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(dispatcher, "write", fail)
-        reads.note(actor, "flights", "d" * 64)
+        reads.note_blob(actor, "flights", "d" * 64)
     assert "could not be noted" in caplog.text
-    reads.note(actor, "flights", "d" * 64)
+    reads.note_blob(actor, "flights", "d" * 64)
     assert len(events(dispatcher, "access.")) == 1

@@ -1,7 +1,8 @@
 """Datasets: sources, immutable versions, schemas, profiles, checks, diffs.
 
-What computes on frames (``diff``, ``fingerprints``, ``layers``, ``profiles``, ``quality``, ``read``, ``reading``,
-``sources``, ``suggestions``) loads Polars, so it is imported only when somebody asks for it; ``contracts`` loads YAML.
+What computes on frames (``diff``, ``fingerprints``, ``layers``, ``preview``, ``profiles``, ``quality``, ``read``,
+``reading``, ``sources``, ``suggestions``) loads Polars, so it is imported only when somebody asks for it;
+``contracts`` loads YAML.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from loopwright.data.events import (
     ImportFailed,
     ImportStarted,
     ImportUnchanged,
+    RowsRead,
     VersionQuarantined,
     VersionReady,
 )
@@ -42,6 +44,8 @@ from loopwright.data.types import (
     ImportResult,
     KnownAt,
     Operation,
+    Preview,
+    PreviewPart,
     SourceSpec,
     SpecChange,
     Suggestion,
@@ -68,6 +72,7 @@ if TYPE_CHECKING:
         diff,
         fingerprints,
         layers,
+        preview,
         profiles,
         quality,
         read,
@@ -79,7 +84,8 @@ if TYPE_CHECKING:
 __getattr__ = later(
     __name__,
     {},
-    ("contracts", "diff", "fingerprints", "layers", "profiles", "quality", "read", "reading", "sources", "suggestions"),
+    ("contracts", "diff", "fingerprints", "layers", "preview", "profiles", "quality", "read", "reading", "sources")
+    + ("suggestions",),
 )
 
 __all__ = [
@@ -107,6 +113,9 @@ __all__ = [
     "KnownAt",
     "LateFeed",
     "Operation",
+    "Preview",
+    "PreviewPart",
+    "RowsRead",
     "SourceSpec",
     "SpecChange",
     "Suggestion",
@@ -134,6 +143,7 @@ __all__ = [
     "list_datasets",
     "list_versions",
     "parse_dtype",
+    "preview",
     "profiles",
     "quality",
     "read",

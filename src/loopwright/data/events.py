@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from loopwright.data.types import CheckSpec, Operation, SpecChange
+from loopwright.data.types import CheckSpec, Operation, PreviewPart, SpecChange
 from loopwright.kernel.events import Facts, event
 
 
@@ -76,3 +76,10 @@ class DiffStarted(Facts, frozen=True):
     job_id: str
     before: int
     after: int
+
+
+@event("data.rows_read")
+class RowsRead(Facts, frozen=True):
+    """Somebody read rows of a version beyond its first ones; told once an hour for each token and version."""
+
+    part: PreviewPart

@@ -156,6 +156,60 @@ class Layers:
         rest = rows.join(touched, on=PLACE, how="anti", maintain_order="left").with_columns(_FIRST)
         return pl.concat([rest, changed], how="diagonal").drop(PLACE)
 
+    def standing(self, offset: int, limit: int) -> Ints:
+        """Return the places of up to ``limit`` rows that are still there, after ``offset`` others, int64 (n,), ascending.
+
+        Of the removals only those are read that speak of the rows up to there.
+        """
+        found: list[Ints] = []
+        for fragment in self.whole:
+            start, gone = self._starts[fragment.place], self._gone_from(fragment)
+            stays = fragment.rows - len(gone)
+            if offset >= stays:
+                offset -= stays
+                continue
+            taken = min(limit, stays - offset)
+            if len(gone):
+                there = np.setdiff1d(np.arange(start, start + fragment.rows), gone, assume_unique=True)
+                found.append(there[offset : offset + taken])
+            else:
+                found.append(np.arange(start + offset, start + offset + taken))
+            offset, limit = 0, limit - taken
+            if not limit:
+                break
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def rows_at(self, columns: Sequence[str], places: Ints) -> pl.DataFrame:
+        """Return the rows of a few places as they are now; of each file only the stretch is read that they lie in.
+
+        Args:
+            columns: Which, in their order.
+            places: int64 (n,), ascending.
+        """
+        parts = []
+        for fragment in self.whole:
+            start = self._starts[fragment.place]
+            low, high = (int(at) for at in np.searchsorted(places, [start, start + fragment.rows]))
+            if low < high:
+                scan = pl.scan_parquet(
+                    self._blobs.path(fragment.digest), schema=self._schema, missing_columns="insert", glob=False
+                )
+                parts.append(_picked(scan.select(columns), places[low:high] - start))
+        if not parts:
+            return pl.DataFrame(schema={name: self._schema[name] for name in columns})
+        frame = pl.concat(parts)
+        for cells in self._newest_cells(columns, places):
+            frame = _laid_over(frame, cells.values, np.searchsorted(places, cells.place))
+        return frame.select(columns)
+
+    def _gone_from(self, fragment: Fragment) -> Ints:
+        """Return the places of the rows of a fragment that are no more, int64 (n,), ascending."""
+        start = self._starts[fragment.place]
+        speaking = [part for part in self.removals if fragment.place in part.targets]
+        parts = [self.places_of(part).to_numpy().astype(np.int64) for part in speaking]
+        places = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        return places[(places >= start) & (places < start + fragment.rows)]
+
     def _whole_rows(self) -> pl.LazyFrame:
         if not self.whole:
             return pl.LazyFrame(schema=self._schema)
@@ -173,10 +227,14 @@ class Layers:
         parts = [self.places_of(fragment).to_numpy().astype(np.int64) for fragment in self.removals]
         return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
-    def _newest_cells(self, columns: Collection[str]) -> list[_Newest]:
-        """Return the last given values by place; columns that were given together stand together."""
+    def _newest_cells(self, columns: Collection[str], among: Ints | None = None) -> list[_Newest]:
+        """Return the last given values by place; columns that were given together stand together.
+
+        ``among`` are the places that are asked for, None for all: fragments that speak of none are not opened.
+        """
         given: dict[tuple[tuple[int, int], ...], list[str]] = {}
-        layers = [self._read_cells(fragment, columns) for fragment in self.cells]
+        opened = self.cells if among is None else self._speaking_of(among)
+        layers = [self._read_cells(fragment, columns, among) for fragment in opened]
         for name in columns:
             # Values were given together where the same layers gave them for the same number of rows, which are all.
             by = [(index, frame.height) for index, frame in enumerate(layers) if KNOWN + name in frame.columns]
@@ -194,24 +252,47 @@ class Layers:
             newest.append(_Newest(last[PLACE].to_numpy().astype(np.int64), last.drop(PLACE)))
         return newest
 
-    def _read_cells(self, fragment: Fragment, columns: Collection[str]) -> pl.DataFrame:
+    def _speaking_of(self, places: Ints) -> list[Fragment]:
+        """Return the fragments of cells whose targets hold some of these places."""
+        held = set(self.targets_of(places)[0])
+        return [part for part in self.cells if not held.isdisjoint(part.targets)]
+
+    def _read_cells(self, fragment: Fragment, columns: Collection[str], among: Ints | None = None) -> pl.DataFrame:
         """Return ``PLACE`` and of these columns those that the fragment gives, with ``KNOWN``."""
-        frame = self._read(fragment, columns)
+        frame = self._read(fragment, columns, among)
         names = [name for name in columns if KNOWN + name in frame.columns]
         return frame.select(
             PLACE, *(pl.col(name).cast(self._schema[name]) for name in names), *(KNOWN + n for n in names)
         )
 
-    def _read(self, fragment: Fragment, columns: Collection[str]) -> pl.DataFrame:
+    def _read(self, fragment: Fragment, columns: Collection[str], among: Ints | None = None) -> pl.DataFrame:
         scan = pl.scan_parquet(self._blobs.path(fragment.digest), glob=False)
         there = scan.collect_schema().names()
         wanted = [name for name in columns if KNOWN + name in there]
-        frame = scan.select(TARGET, ROW, *wanted, *(KNOWN + name for name in wanted)).collect()
+        named = [TARGET, ROW, *wanted, *(KNOWN + name for name in wanted)]
+        if among is None:
+            frame = scan.select(named).collect()
+        else:
+            place = self._placed(fragment, scan.select(TARGET, ROW).collect())
+            frame = _picked(scan.select(named), np.flatnonzero(np.isin(place, among)))
+        place = self._placed(fragment, frame)
+        opened = pl.Series(PLACE, np.maximum(place, 0), pl.UInt32)
+        frame = frame.drop(TARGET, ROW).with_columns(opened)
+        return frame if (place >= 0).all() else frame.filter(pl.Series(place >= 0))
+
+    def _placed(self, fragment: Fragment, frame: pl.DataFrame) -> Ints:
+        """Return the place of each row that a fragment speaks of, int64 (n,), -1 where its target is not opened."""
         starts = np.array([self._starts.get(target, -1) for target in fragment.targets], np.int64)
         start = starts[frame[TARGET].to_numpy()]
-        place = pl.Series(PLACE, np.where(start < 0, 0, start + frame[ROW].to_numpy()), pl.UInt32)
-        frame = frame.drop(TARGET, ROW).with_columns(place)
-        return frame if (start >= 0).all() else frame.filter(pl.Series(start >= 0))
+        return np.where(start < 0, -1, start + frame[ROW].to_numpy())
+
+
+def _picked(rows: pl.LazyFrame, at: Ints) -> pl.DataFrame:
+    """Return some rows of a file by their numbers in it, int64 (n,), ascending."""
+    if not len(at):
+        return rows.head(0).collect()
+    first, last = int(at[0]), int(at[-1])
+    return rows.slice(first, last - first + 1).collect()[at - first]
 
 
 def _laid_over(frame: pl.DataFrame, values: pl.DataFrame, rows: Ints) -> pl.DataFrame:

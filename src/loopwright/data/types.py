@@ -17,6 +17,8 @@ in the place of those of the same key; ``complete`` fills in columns of rows tha
 of these keys away.
 """
 
+PreviewPart = Literal["rows", "failing"]
+
 RowSum = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """A sum of row hashes: two lanes of 64 bits in hexadecimal."""
 
@@ -314,7 +316,11 @@ class ColumnChange(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What changed between two versions: row counts by key, schema and statistics, and samples of each."""
+    """What changed between two versions: row counts by key, schema and statistics, and samples of each.
+
+    ``changed_columns`` says of each column that both have in how many of the changed rows it differs, the key left out;
+    None where the comparison was made before that was counted.
+    """
 
     dataset: str
     before: int
@@ -325,3 +331,22 @@ class Diff(msgspec.Struct, frozen=True):
     schema: list[ColumnChange]
     statistics: list[ColumnChange]
     samples: dict[str, list[dict[str, Any]]] = {}
+    changed_columns: dict[str, int] | None = None
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """A few rows of a version, in stored order.
+
+    ``part`` is ``rows``, or ``failing``: those that failed a check which held the version back, with why in a column of
+    their own. There are ``total`` rows of it, and these begin after ``offset``. Each of ``values`` is a row in the order
+    of ``columns``; the values of ``masked`` columns show that there is one, not which.
+    """
+
+    dataset: str
+    version: int
+    part: PreviewPart
+    offset: int
+    total: int
+    columns: list[ColumnSchema]
+    masked: list[str]
+    values: list[list[Any]]

@@ -28,7 +28,7 @@ from loopwright.server.checkpointing import Checkpointing
 from loopwright.server.context import ServerContext
 from loopwright.server.denials import Denials
 from loopwright.server.metrics import CONTENT_TYPE, OTHER, CountRequests, write_metrics
-from loopwright.server.reads import BlobReads
+from loopwright.server.reads import NotedReads
 from loopwright.server.signal import CommitSignal
 from loopwright.server.surfaces import surface_routes
 from loopwright.store.blobs import open_blob_store
@@ -52,7 +52,7 @@ def make_context(settings: Settings, database: Database, *, is_open: bool) -> Se
         reactor=Reactor(dispatcher),
         denials=Denials(dispatcher),
         checkpoints=open_checkpoints(settings),
-        blob_reads=BlobReads(dispatcher),
+        noted_reads=NotedReads(dispatcher),
     )
 
 

@@ -19,7 +19,7 @@ from loopwright.server.denials import Denials
 from loopwright.server.mailbox import Mailbox
 from loopwright.server.metrics import ServerMetrics
 from loopwright.server.readers import Readers
-from loopwright.server.reads import BlobReads
+from loopwright.server.reads import NotedReads
 from loopwright.server.signal import CommitSignal
 from loopwright.store.blobs import BlobStore
 from loopwright.store.engine import Database
@@ -39,7 +39,7 @@ class ServerContext:
     reactor: Reactor
     denials: Denials
     checkpoints: Checkpoints
-    blob_reads: BlobReads
+    noted_reads: NotedReads
     metrics: ServerMetrics = field(default_factory=ServerMetrics)
     operation_limits: WeakValueDictionary[str, CapacityLimiter] = field(default_factory=WeakValueDictionary)
     """By project, of those in which an operation runs or waits: whoever calls may name any number of projects."""

@@ -9,6 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from loopwright import serving
 from loopwright.governance import SERVICE_ACTOR, Actor, Checkpoints, Dispatcher
 from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.events import Facts
 from loopwright.kernel.verbs import verb_of
 from loopwright.loop.engine.reactor import Reactor
 from loopwright.store.blobs import BlobStore
@@ -32,6 +33,7 @@ class OperationContext:
 
     ``wait(seen, seconds)`` blocks until a commit after number ``seen`` and returns the number of the newest.
     ``state_dir`` is the server's state folder, ``checkpoints`` are those of its event log, None where it has none.
+    ``note_read`` tells of what it hands out of a ref, where the trail is to name who read it.
     """
 
     dispatcher: Dispatcher
@@ -43,6 +45,7 @@ class OperationContext:
     actor: Actor
     state_dir: Path | None = None
     checkpoints: Checkpoints | None = None
+    note_read: Callable[[Facts, str], None] = lambda facts, ref: None
 
     def read(self, work: Callable[[Tx], T]) -> T:
         """Run queries on one snapshot."""

@@ -69,7 +69,7 @@ async def get_blob(request: Request) -> Response:
     if found is None:
         raise NotFound("this project has no such blob", field="digest", value=digest)
     path = await run_in_threadpool(context.blobs.path, digest)
-    await run_in_threadpool(context.blob_reads.note, actor, project, digest)
+    await run_in_threadpool(context.noted_reads.note_blob, actor, project, digest)
     return FileResponse(path, media_type="application/octet-stream", headers=_HEADERS | {"etag": f'"{digest}"'})
 
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -234,6 +235,7 @@ def _operate(context: ServerContext, asked: Asked, values: dict[str, Any]) -> An
         actor=asked.actor,
         state_dir=context.settings.state_dir,
         checkpoints=context.checkpoints,
+        note_read=partial(context.noted_reads.note, asked.actor, asked.project),
     )
     return asked.called.function(inside, **values)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from starlette.requests import Request
@@ -86,6 +86,7 @@ class Ask:
             actor=self.actor,
             state_dir=context.settings.state_dir,
             checkpoints=context.checkpoints,
+            note_read=partial(context.noted_reads.note, self.actor, self.project),
         )
         return operation(inside, *args, **kwargs)
 

@@ -91,6 +91,7 @@ SENTENCES = dict(
         ),
         _says(data.VersionQuarantined, "quarantined, a check failed"),
         _tell(data.DiffStarted, lambda facts: f"comparison of v{facts.before} and v{facts.after} started"),
+        _tell(data.RowsRead, lambda facts: "rows read" if facts.part == "rows" else "failing rows read"),
         _says(features.ViewDeclared, "view declared"),
         _says(features.RequestDeclared, "on-request function declared"),
         _says(features.ServiceDeclared, "service declared"),
