@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loopwright.data import ColumnChange, ColumnSchema
-from loopwright.data.diff import diff_profiles, diff_rows, diff_schemas
+from loopwright.data.diff import MOST_SAMPLED_VALUES, MOST_SAMPLES, diff_profiles, diff_rows, diff_schemas
 from loopwright.data.profiles import profile_frame
 
 CONTENT = st.dictionaries(st.integers(0, 12), st.one_of(st.none(), st.floats()), max_size=12)
@@ -37,7 +37,8 @@ def test_samples_show_what_changed() -> None:
     assert found.samples["added"] == [{"id": 4, "x": "•••", "new": 0}]
     assert found.samples["removed"] == [{"id": 1, "x": "•••", "gone": None}]
     changes = {row["id"]: row["changes"] for row in found.samples["changed"]}
-    assert changes[2] == {"new": {"before": None, "after": 7}, "gone": {"before": 5, "after": None}}
+    hidden = {"before": "•••", "after": "•••"}
+    assert changes[2] == {"x": hidden, "new": {"before": None, "after": 7}, "gone": {"before": 5, "after": None}}
     assert changes[3] == {"gone": {"before": 6, "after": None}}
 
 
@@ -54,3 +55,34 @@ def test_schemas_and_statistics() -> None:
         "mean": (1.5, 1.0),
         "high": (2.0, 1.0),
     }
+
+
+def test_columns_are_counted_in_the_rows_they_changed_in() -> None:
+    before = pl.DataFrame({"id": [1, 2, 3, 4], "x": [1.0, None, float("nan"), 0.0], "gone": [None, "a", None, None]})
+    after = pl.DataFrame({"id": [4, 3, 2, 1], "x": [-0.0, float("nan"), 2.0, 1.5], "new": [None, 1, None, 7]})
+    found = diff_rows(before, after, ["id"])
+    assert found.changed == 3, "of a row that differs in no value nothing is told"
+    assert found.columns == {"x": 2, "new": 2, "gone": 1}
+
+
+def test_a_change_is_told_also_where_its_values_are_masked_or_cut_in_the_middle() -> None:
+    before = pl.DataFrame({"id": [1], "email": ["ann@example.org"], "text": ["a" * 5000 + "b" + "a" * 5000]})
+    after = pl.DataFrame({"id": [1], "email": ["bo@example.org"], "text": ["a" * 5000 + "c" + "a" * 5000]})
+    [sample] = diff_rows(before, after, ["id"], masked=["email"]).samples["changed"]
+    assert sample["changes"]["email"] == {"before": "•••", "after": "•••"}
+    assert set(sample["changes"]) == {"email", "text"}
+    assert len(str(sample)) < 3000
+
+
+def test_wide_rows_are_sampled_less_often() -> None:
+    rows = pl.DataFrame({"id": range(200)})
+    wide = rows.with_columns(pl.lit(1).alias(f"c{number}") for number in range(300))
+    assert len(diff_rows(rows.head(0), rows, ["id"]).samples["added"]) == MOST_SAMPLES
+    assert len(diff_rows(wide.head(0), wide, ["id"]).samples["added"]) == MOST_SAMPLED_VALUES // 301
+
+
+def test_statistics_of_masked_columns_tell_of_no_value() -> None:
+    old, new = (profile_frame(pl.DataFrame({"age": ages})) for ages in ([20, 30], [20, 93, None]))
+    told = {change.what for change in diff_profiles(old, new, ["age"])}
+    assert told == {"nulls", "rows"}
+    assert {"low", "high", "mean"} & {change.what for change in diff_profiles(old, new)}

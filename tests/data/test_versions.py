@@ -305,6 +305,21 @@ def test_two_versions_are_compared_by_a_job(call: Call, import_rows: Import, wor
     ]
 
 
+def test_a_comparison_of_before_masks_what_is_personal_by_now(
+    call: Call, import_rows: Import, worker: InProcessWorker
+) -> None:
+    import_rows("weather", weather(1, 1))
+    import_rows("weather", weather(1, 1, temp=11.0), "replace")
+    job = call("data.start_diff", dataset="weather", before=1, after=2)
+    worker.run_all()
+    [told] = call("data.diff_result", job_id=job.job_id).samples["changed"]
+    assert told["changes"]["temp"] == {"before": 10.0, "after": 11.0}
+    call("data.declare", spec=weather_spec(personal=["temp"]))
+    found = call("data.diff_result", job_id=job.job_id)
+    assert found.samples["changed"][0]["changes"]["temp"] == {"before": "•••", "after": "•••"}
+    assert not {"low", "high", "mean"} & {one.what for one in found.statistics if one.column == "temp"}
+
+
 def test_only_so_many_comparisons_wait(call: Call, import_rows: Import) -> None:
     """A viewer asks for them, and there are as many as pairs of versions."""
     for day in range(1, 9):

@@ -22,6 +22,8 @@ from loopwright.data.events import (
     VersionQuarantined,
     VersionReady,
 )
+from loopwright.data.masking import mask_checks
+from loopwright.data.origins import list_origins
 from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
@@ -49,6 +51,7 @@ from loopwright.data.types import (
     SourceSpec,
     SpecChange,
     Suggestion,
+    VersionOrigin,
 )
 from loopwright.data.versions import (
     built_on,
@@ -119,6 +122,7 @@ __all__ = [
     "SourceSpec",
     "SpecChange",
     "Suggestion",
+    "VersionOrigin",
     "VersionQuarantined",
     "VersionReady",
     "built_on",
@@ -141,7 +145,9 @@ __all__ = [
     "late_feeds",
     "layers",
     "list_datasets",
+    "list_origins",
     "list_versions",
+    "mask_checks",
     "parse_dtype",
     "preview",
     "profiles",

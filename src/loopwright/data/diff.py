@@ -5,29 +5,34 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from loopwright.data import read
 from loopwright.data.dtypes import parse_dtype
-from loopwright.data.fingerprints import row_hashes
+from loopwright.data.fingerprints import hash_columns, row_hashes
 from loopwright.data.layers import PLACE, Layers
+from loopwright.data.masking import TELLING
 from loopwright.data.profiles import ColumnProfile, Profile
 from loopwright.data.quality import sample_rows, show_value
 from loopwright.data.types import ColumnChange, ColumnSchema, DatasetVersion, Diff, Fragment
 from loopwright.store.blobs import BlobStore
 
-MOST_SAMPLES = 20
+MOST_SAMPLES = 50
+MOST_SAMPLED_VALUES = 6000
+"""Of the samples of one kind together: of wide rows there are fewer."""
 _HASH = "__row_hash"
 _PLACE = "__place"
 
 
 class RowChanges(msgspec.Struct, frozen=True):
-    """Numbers of rows by key, and samples of each kind."""
+    """Numbers of rows by key, samples of each kind, and in how many changed rows each column differs."""
 
     added: int
     removed: int
     changed: int
     samples: dict[str, list[dict[str, Any]]]
+    columns: dict[str, int]
 
 
 def diff_rows(
@@ -40,13 +45,18 @@ def diff_rows(
     removed = old.join(new, on=keys, how="anti", maintain_order="left")
     both = old.join(new, on=keys, how="inner", suffix="_after", maintain_order="left")
     changed = both.filter(pl.col(_HASH) != pl.col(f"{_HASH}_after")).head(both.height)
-    pairs = changed.head(MOST_SAMPLES)
+    most = max(1, min(MOST_SAMPLES, MOST_SAMPLED_VALUES // max(1, before.width, after.width)))
+    pairs = changed.head(most)
     samples = {
-        "added": sample_rows(after[added[_PLACE].head(MOST_SAMPLES)], masked),
-        "removed": sample_rows(before[removed[_PLACE].head(MOST_SAMPLES)], masked),
+        "added": sample_rows(after[added[_PLACE].head(most)], masked),
+        "removed": sample_rows(before[removed[_PLACE].head(most)], masked),
         "changed": _changed_samples(before[pairs[_PLACE]], after[pairs[f"{_PLACE}_after"]], keys, masked),
     }
-    return RowChanges(added.height, removed.height, changed.height, samples)
+    names = [name for name in dict.fromkeys([*after.columns, *before.columns]) if name not in keys]
+    places = changed[_PLACE], changed[f"{_PLACE}_after"]
+    counts = {name: int(_differing(before, after, name, *places).sum()) for name in names}
+    columns = {name: count for name, count in counts.items() if count}
+    return RowChanges(added.height, removed.height, changed.height, samples, columns)
 
 
 def diff_schemas(before: Sequence[ColumnSchema], after: Sequence[ColumnSchema]) -> list[ColumnChange]:
@@ -56,12 +66,13 @@ def diff_schemas(before: Sequence[ColumnSchema], after: Sequence[ColumnSchema]) 
     return [ColumnChange(name, "dtype", old.get(name), new.get(name)) for name in names]
 
 
-def diff_profiles(before: Profile, after: Profile) -> list[ColumnChange]:
-    """Return the statistics of each column that are not what they were."""
+def diff_profiles(before: Profile, after: Profile, masked: Collection[str] = ()) -> list[ColumnChange]:
+    """Return the statistics of each column that are not what they were; of masked ones those that tell of no value."""
     changes = []
     for name in before.columns.keys() & after.columns.keys():
         old, new = _statistics(before.columns[name]), _statistics(after.columns[name])
-        changes += [ColumnChange(name, what, old[what], new[what]) for what in old if old[what] != new[what]]
+        told = [what for what in old if not (name in masked and what in TELLING)]
+        changes += [ColumnChange(name, what, old[what], new[what]) for what in told if old[what] != new[what]]
     return sorted(changes, key=lambda change: (change.column, change.what))
 
 
@@ -69,9 +80,11 @@ def diff_versions(before: DatasetVersion, after: DatasetVersion, blobs: BlobStor
     """Return what changed between two versions of a dataset; either may be quarantined."""
     old, new = _differing_rows(before, after, blobs), _differing_rows(after, before, blobs)
     spec = after.spec or before.spec
-    rows = diff_rows(old, new, spec.key if spec else [], spec.personal if spec else [])
+    masked = {name for one in (before, after) if one.spec for name in one.spec.personal}
+    rows = diff_rows(old, new, spec.key if spec else [], masked)
     profiles = [read.read_profile(version, blobs) for version in (before, after)]
-    statistics = diff_profiles(*profiles) if profiles[0] and profiles[1] else []  # type: ignore[arg-type]
+    is_profiled = profiles[0] is not None and profiles[1] is not None
+    statistics = diff_profiles(profiles[0], profiles[1], masked) if is_profiled else []  # type: ignore[arg-type]
     return Diff(
         before.dataset,
         before.version,
@@ -82,6 +95,7 @@ def diff_versions(before: DatasetVersion, after: DatasetVersion, blobs: BlobStor
         diff_schemas(before.schema, after.schema),
         statistics,
         rows.samples,
+        rows.columns,
     )
 
 
@@ -121,13 +135,37 @@ def _hashed(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
 def _changed_samples(
     before: pl.DataFrame, after: pl.DataFrame, keys: list[str], masked: Collection[str]
 ) -> list[dict[str, Any]]:
+    """Return keys and changes of pairs of rows: also of values that look alike once they are masked or cut."""
+    names = [name for name in dict.fromkeys([*after.columns, *before.columns]) if name not in keys]
+    differing = {name: _differing(before, after, name) for name in names}
     samples = []
-    for old, new in zip(sample_rows(before, masked), sample_rows(after, masked), strict=True):
-        differing = {name: value for name, value in new.items() if name not in keys and old.get(name) != value}
-        gone = {name: None for name in old if name not in new and old[name] is not None}
-        changes = {name: {"before": old.get(name), "after": value} for name, value in {**differing, **gone}.items()}
+    for place, (old, new) in enumerate(zip(sample_rows(before, masked), sample_rows(after, masked), strict=True)):
+        changes = {name: {"before": old.get(name), "after": new.get(name)} for name in names if differing[name][place]}
         samples.append({**{name: new[name] for name in keys}, "changes": changes})
     return samples
+
+
+def _differing(
+    before: pl.DataFrame, after: pl.DataFrame, name: str, old: pl.Series | None = None, new: pl.Series | None = None
+) -> npt.NDArray[np.bool_]:
+    """Say of pairs of rows whether a column differs, bool (pairs,); one that is not there has no values.
+
+    Args:
+        before: The old rows.
+        after: The new ones.
+        name: Of the column, which at least one of them has.
+        old: Numbers of the rows that are compared; None for all.
+        new: Those they are compared with.
+    """
+    columns = [
+        frame.select(name) if places is None else frame.select(name)[places]
+        for frame, places in ((before, old), (after, new))
+        if name in frame.columns
+    ]
+    if len(columns) == 1:
+        return columns[0][name].is_not_null().to_numpy()
+    earlier, later = (hash_columns(column)[name] for column in columns)
+    return np.asarray(earlier != later)
 
 
 def _statistics(profile: ColumnProfile) -> dict[str, Any]:

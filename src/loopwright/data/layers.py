@@ -157,7 +157,7 @@ class Layers:
         return pl.concat([rest, changed], how="diagonal").drop(PLACE)
 
     def standing(self, offset: int, limit: int) -> Ints:
-        """Return the places of up to ``limit`` rows that are still there, after ``offset`` others, int64 (n,), ascending.
+        """Return the places of up to ``limit`` rows that are still there, after ``offset`` others, int64 (n,).
 
         Of the removals only those are read that speak of the rows up to there.
         """

@@ -8,6 +8,7 @@ import polars as pl
 
 from loopwright.data.dtypes import dtype_text, parse_dtype
 from loopwright.data.layers import Layers
+from loopwright.data.masking import MASK
 from loopwright.data.quality import FAILED_CHECKS, show_value
 from loopwright.data.types import ColumnSchema, DatasetVersion, Preview
 from loopwright.kernel.errors import Corrupt, InvalidInput, NotFound
@@ -20,7 +21,6 @@ MOST_COLUMNS = 300
 """Columns of one preview."""
 FIRST_ROWS = 20
 """Rows that a page shows of whatever version somebody looks at."""
-MASK = "•••"
 
 
 def preview_rows(

@@ -28,6 +28,7 @@ from loopwright.data.checks import (
     read_rule,
     rule_expr,
 )
+from loopwright.data.masking import MASK
 from loopwright.data.quarantine import blocking
 from loopwright.data.types import CheckResult, CheckSpec
 from loopwright.kernel.errors import InvalidInput
@@ -330,6 +331,6 @@ def _judge_number(frame: pl.DataFrame, each: _Opened, value: Any, now_us: int, a
 def sample_rows(rows: pl.DataFrame, masked: Collection[str] = ()) -> list[dict[str, Any]]:
     """Return rows as JSON-able dicts; masked columns show that there is a value, not which."""
     return [
-        {name: "•••" if name in masked and value is not None else show_value(value) for name, value in row.items()}
+        {name: MASK if name in masked and value is not None else show_value(value) for name, value in row.items()}
         for row in rows.iter_rows(named=True)
     ]

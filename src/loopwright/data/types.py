@@ -210,6 +210,22 @@ class DatasetVersion(msgspec.Struct, frozen=True):
     restored_as: str = ""
 
 
+class VersionOrigin(msgspec.Struct, frozen=True):
+    """How a version came to be: whose doing it was, and what it did to the rows of the one it was built on.
+
+    ``by`` asked for the import or restored; ``released_by`` let it out of quarantine. ``added``, ``changed`` and
+    ``removed`` count rows by key; None where only a comparison tells, as of rows that replaced all others.
+    """
+
+    version: int
+    by: str | None = None
+    released_by: str | None = None
+    released_reason: str = ""
+    added: int | None = None
+    changed: int | None = None
+    removed: int | None = None
+
+
 class Dataset(msgspec.Struct, frozen=True):
     """A declared dataset.
 
@@ -318,8 +334,8 @@ class ColumnChange(msgspec.Struct, frozen=True):
 class Diff(msgspec.Struct, frozen=True):
     """What changed between two versions: row counts by key, schema and statistics, and samples of each.
 
-    ``changed_columns`` says of each column that both have in how many of the changed rows it differs, the key left out;
-    None where the comparison was made before that was counted.
+    ``changed_columns`` says in how many of the changed rows each column differs, those in none left out; None where
+    the comparison was made before that was counted.
     """
 
     dataset: str
@@ -337,9 +353,9 @@ class Diff(msgspec.Struct, frozen=True):
 class Preview(msgspec.Struct, frozen=True):
     """A few rows of a version, in stored order.
 
-    ``part`` is ``rows``, or ``failing``: those that failed a check which held the version back, with why in a column of
-    their own. There are ``total`` rows of it, and these begin after ``offset``. Each of ``values`` is a row in the order
-    of ``columns``; the values of ``masked`` columns show that there is one, not which.
+    ``part`` is ``rows``, or ``failing``: those that failed a check which held the version back, with why in a column
+    of their own. There are ``total`` rows of it, and these begin after ``offset``. Each of ``values`` is a row in the
+    order of ``columns``; the values of ``masked`` columns show that there is one, not which.
     """
 
     dataset: str

@@ -6,6 +6,7 @@ from loopwright.data.events import (
     ImportStarted,
     VersionReady,
 )
+from loopwright.data.masking import mask_diff
 from loopwright.data.quarantine import blocking, check_usable
 from loopwright.data.types import (
     VERSION_STATES,
@@ -241,7 +242,7 @@ def start_diff(tx: Tx, *, dataset: str, before: int, after: int) -> Job:
 
 @query("data.diff_result")
 def diff_result(tx: Tx, *, job_id: str) -> Diff | None:
-    """Return what a diff job found; None while it works.
+    """Return what a diff job found; None while it works. What is declared personal by now is masked, whenever it ran.
 
     Raises:
         LoopwrightError: The error the job ended with.
@@ -249,7 +250,10 @@ def diff_result(tx: Tx, *, job_id: str) -> Diff | None:
     job = jobs.get(tx, job_id=job_id)
     if job.error is not None:
         raise error_from_dict(job.error)
-    return None if job.result is None else convert(job.result, Diff, "result")
+    if job.result is None:
+        return None
+    found = convert(job.result, Diff, "result")
+    return mask_diff(found, datasets.get(tx, dataset=found.dataset).spec.personal)
 
 
 def last_version(tx: Tx, dataset: str, state: str | None = None) -> DatasetVersion | None:

@@ -1,6 +1,7 @@
 """Statements of the event log, except sealing."""
 
 import heapq
+from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,21 @@ def events_of(tx: "Tx", facts: type[Facts], ref: str) -> list[Event]:
     """
     rows = _EVENTS_OF.all(tx.connection, project=tx.project, ref=ref, type=event_type(facts))
     return [event_from_row(row) for row in rows]
+
+
+def events_about(tx: "Tx", refs: Sequence[str], *kinds: type[Facts]) -> list[Event]:
+    """Return what was told of each of some objects in some types of event, sealed or not, oldest first."""
+    table, types = events.c, [event_type(facts) for facts in kinds]
+    asked = select(events).where(table.project_id == tx.project, table.ref.in_(refs), table.type.in_(types))
+    return [event_from_row(row) for row in tx.execute(asked.order_by(table.event_id))]
+
+
+def newest_before(tx: "Tx", facts: type[Facts], ref: str, before: Event, limit: int) -> list[Event]:
+    """Return what was told of one object in one type of event before another event was, sealed or not, newest first."""
+    table = events.c
+    same = (table.project_id == tx.project, table.ref == ref, table.type == event_type(facts))
+    asked = select(events).where(*same, table.recorded_at <= before.recorded_at).order_by(table.event_id.desc())
+    return [event_from_row(row) for row in tx.execute(asked.limit(limit))]
 
 
 def get_cursor(connection: Connection, reader: str) -> int:

@@ -1,0 +1,54 @@
+"""What is shown of personal values: that there is one, not which. Pure.
+
+Samples are masked where they are made, by what was declared then. Whoever shows them later masks them again, by what is
+declared now: a column may have become personal since.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from loopwright.data.types import CheckResult, ColumnChange, Diff
+
+MASK = "•••"
+TELLING = ("low", "high", "mean")
+"""Statistics that say something of single values."""
+
+
+def mask_row(row: Mapping[str, Any], masked: Collection[str]) -> dict[str, Any]:
+    """Return a row whose masked columns show that there is a value.
+
+    >>> mask_row({"id": 1, "email": "a@b.c", "phone": None}, ["email", "phone"])
+    {'id': 1, 'email': '•••', 'phone': None}
+    """
+    return {name: MASK if name in masked and value is not None else value for name, value in row.items()}
+
+
+def mask_checks(results: Sequence[CheckResult], masked: Collection[str]) -> list[CheckResult]:
+    """Return results whose samples show no masked value."""
+    return [
+        msgspec.structs.replace(result, samples=[mask_row(row, masked) for row in result.samples]) for result in results
+    ]
+
+
+def mask_diff(diff: Diff, masked: Collection[str]) -> Diff:
+    """Return a comparison whose samples show no masked value, and whose statistics tell of none."""
+    samples = {kind: [_mask_sample(row, masked) for row in rows] for kind, rows in diff.samples.items()}
+    statistics = [one for one in diff.statistics if not _tells(one, masked)]
+    return msgspec.structs.replace(diff, samples=samples, statistics=statistics)
+
+
+def _mask_sample(row: Mapping[str, Any], masked: Collection[str]) -> dict[str, Any]:
+    shown = mask_row(row, masked)
+    changes = row.get("changes")
+    if isinstance(changes, dict):  # unless a column of the rows has this name
+        shown["changes"] = {
+            name: mask_row({**change}, ("before", "after") if name in masked else ())
+            for name, change in changes.items()
+        }
+    return shown
+
+
+def _tells(change: ColumnChange, masked: Collection[str]) -> bool:
+    return change.column in masked and change.what in TELLING
