@@ -9,6 +9,7 @@ from loopwright.data.profiles.columns import BINS, CATEGORIES, Bins, ColumnProfi
 from loopwright.data.profiles.counting import place_rows, profile_column, profile_frame, profile_like
 from loopwright.data.profiles.distinct import EXACT_DISTINCT, Distinct
 from loopwright.data.profiles.merging import merge
+from loopwright.data.profiles.spread import Spread
 from loopwright.data.profiles.stored import decode, from_bytes, to_bytes, upgrade_profile
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ColumnProfile",
     "Distinct",
     "Profile",
+    "Spread",
     "decode",
     "from_bytes",
     "merge",

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from loopwright.data.profiles.distinct import Distinct, estimate_distinct
+from loopwright.data.profiles.spread import Spread
 
 BINS = 64
 """Bins of a number with more different values than that."""
@@ -35,7 +36,8 @@ class ColumnProfile(msgspec.Struct, frozen=True):
     ``negative_infinities`` are below all else. Of ``edges`` and ``categories``: see ``Bins``. ``bin_counts`` and
     ``bin_sums`` have one place more than there are edges: below the first. The sum of a bin is ``bin_sums`` and
     ``bin_rests`` together, without any rounding; each alone is the nearest float of what those before it leave.
-    ``other`` counts values that are no category. Moments are int64 microseconds, in ``low`` and ``high`` alone.
+    ``other`` counts values that are no category. Moments are int64 microseconds, in ``low`` and ``high``, and counted
+    in ``spread``, which is None where a part of the rows was profiled before that was kept.
     ``distinct`` is None where different values were not counted.
     """
 
@@ -56,6 +58,7 @@ class ColumnProfile(msgspec.Struct, frozen=True):
     categories: list[str] = []
     category_counts: list[int] = []
     other: int = 0
+    spread: Spread | None = None
 
     @property
     def bins(self) -> Bins:

@@ -12,6 +12,7 @@ import polars as pl
 from loopwright.data.fingerprints import Hashes, hash_columns
 from loopwright.data.profiles.columns import BINS, CATEGORIES, Bins, ColumnProfile, Kind, Profile
 from loopwright.data.profiles.distinct import count_distinct
+from loopwright.data.profiles.spread import count_spread
 from loopwright.data.profiles.sums import exact_sums
 from loopwright.kernel.errors import InvalidInput
 
@@ -90,7 +91,8 @@ def profile_column(column: pl.Series, bins: Bins | None = None, categories: int 
     if kind == "moment" and counted.count:
         moments = column.cast(pl.Datetime("us")) if column.dtype == pl.Date else column
         ticks = moments.cast(pl.Int64)
-        return msgspec.structs.replace(counted, low=_number(ticks.min()), high=_number(ticks.max()))
+        spread = count_spread(ticks.drop_nulls().to_numpy())
+        return msgspec.structs.replace(counted, low=_number(ticks.min()), high=_number(ticks.max()), spread=spread)
     return counted
 
 

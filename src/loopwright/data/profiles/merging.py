@@ -7,6 +7,7 @@ import numpy as np
 
 from loopwright.data.profiles.columns import ColumnProfile, Profile
 from loopwright.data.profiles.distinct import Distinct, merge_distinct
+from loopwright.data.profiles.spread import Spread, merge_spreads
 from loopwright.data.profiles.sums import exact_sums
 from loopwright.kernel.errors import InvalidInput
 
@@ -60,7 +61,15 @@ def _merge_column(name: str, parts: Sequence[ColumnProfile]) -> ColumnProfile:
         categories=base.categories,
         category_counts=_add([part.category_counts for part in alike if part.category_counts]),
         other=sum(part.other for part in parts),
+        spread=_merge_spread(parts),
     )
+
+
+def _merge_spread(parts: Sequence[ColumnProfile]) -> Spread | None:
+    """Return how the moments of all parts spread; None where a part with values does not say it."""
+    filled = [part for part in parts if part.count]
+    spreads = [part.spread for part in filled if part.spread is not None]
+    return merge_spreads(spreads) if len(spreads) == len(filled) else None
 
 
 def _has_counted(part: ColumnProfile) -> bool:
