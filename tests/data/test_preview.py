@@ -41,13 +41,26 @@ def test_pages_together_are_the_rows_as_they_are_now(changed: Any, worker: InPro
     assert preview_rows(changed, worker.blobs, offset=changed.rows).values == []
 
 
+def test_wide_rows_are_seen_a_hundred_columns_at_a_time(
+    call: Callable[..., Any], import_rows: Callable[..., ImportResult], worker: InProcessWorker
+) -> None:
+    call("data.declare", spec=weather_spec(name="wide", key=["id"], time=None, known_at={}, checks=[]))
+    names = [f"c{number}" for number in range(249)]
+    import_rows("wide", pl.DataFrame({"id": [7, 8], **{name: [name, None] for name in names}}))
+    version = call("data.get_version", dataset="wide")
+    pages = [preview_rows(version, worker.blobs, columns_offset=offset) for offset in (0, 100, 200, 300)]
+    assert [column.name for page in pages for column in page.columns] == ["id", *names]
+    assert [value for page in pages for row in page.values[:1] for value in row] == [7, *names]
+    assert [len(page.columns) for page in pages] == [100, 100, 50, 0]
+
+
 def test_only_the_files_are_opened_that_the_rows_lie_in(changed: Any, worker: InProcessWorker) -> None:
     first = next(part for part in changed.fragments if part.kind == "rows")
     for part in changed.fragments:
         if part.place != first.place and first.place not in part.targets:
             worker.blobs.delete(part.digest)
     assert len(preview_rows(changed, worker.blobs, limit=10).values) == 10
-    with pytest.raises(NotFound):
+    with pytest.raises(Corrupt, match="a file of them is lost"):
         preview_rows(changed, worker.blobs, offset=30)
 
 
@@ -97,6 +110,7 @@ def test_values_are_shown_as_samples_are(
         ({"limit": 0}, "limit"),
         ({"limit": 101}, "limit"),
         ({"columns": ["tmp"]}, "columns"),
+        ({"columns_offset": -1}, "columns_offset"),
         ({"columns": [str(number) for number in range(MOST_COLUMNS + 1)]}, "columns"),
     ],
 )

@@ -22,7 +22,7 @@ from loopwright.data.events import (
     VersionQuarantined,
     VersionReady,
 )
-from loopwright.data.masking import mask_checks
+from loopwright.data.masking import is_masked, mask_checks, masked_columns
 from loopwright.data.origins import list_origins
 from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.restoring import restore
@@ -141,6 +141,7 @@ __all__ = [
     "get",
     "get_head",
     "get_version",
+    "is_masked",
     "known",
     "late_feeds",
     "layers",
@@ -148,6 +149,7 @@ __all__ = [
     "list_origins",
     "list_versions",
     "mask_checks",
+    "masked_columns",
     "parse_dtype",
     "preview",
     "profiles",

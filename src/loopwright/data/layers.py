@@ -207,8 +207,9 @@ class Layers:
         start = self._starts[fragment.place]
         speaking = [part for part in self.removals if fragment.place in part.targets]
         parts = [self.places_of(part).to_numpy().astype(np.int64) for part in speaking]
-        places = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
-        return places[(places >= start) & (places < start + fragment.rows)]
+        places: Ints = np.unique(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        low, high = np.searchsorted(places, [start, start + fragment.rows])
+        return places[low:high]
 
     def _whole_rows(self) -> pl.LazyFrame:
         if not self.whole:

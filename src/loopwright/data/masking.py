@@ -9,11 +9,22 @@ from typing import Any
 
 import msgspec
 
-from loopwright.data.types import CheckResult, ColumnChange, Diff
+from loopwright.data.types import CheckResult, ColumnChange, DatasetSpec, DatasetVersion, Diff
 
 MASK = "•••"
 TELLING = ("low", "high", "mean")
 """Statistics that say something of single values."""
+
+
+def masked_columns(spec: DatasetSpec, *versions: DatasetVersion) -> set[str]:
+    """Return the columns that are personal by what is declared now, or was when the rows of some versions came."""
+    specs = [spec, *(version.spec for version in versions if version.spec is not None)]
+    return {name for one in specs for name in one.personal}
+
+
+def is_masked(value: Any) -> bool:
+    """Say whether a value of a kept sample is the mask; a text that is written so is taken for it."""
+    return isinstance(value, str) and value == MASK
 
 
 def mask_row(row: Mapping[str, Any], masked: Collection[str]) -> dict[str, Any]:

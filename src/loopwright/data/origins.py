@@ -1,16 +1,20 @@
 """Where versions came from: who asked for them, who let them pass, and what they did to the rows."""
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import TypeVar
 
 from loopwright.data import sql
 from loopwright.data.events import ImportStarted, VersionQuarantined, VersionReady
 from loopwright.data.types import DatasetVersion, VersionOrigin
 from loopwright.data.versions import list_versions
-from loopwright.kernel.events import Event
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.events import Event, Facts, event_type
 from loopwright.kernel.verbs import Count, query
 from loopwright.store.sql import events as event_log
 from loopwright.store.tx import Tx
 
+F = TypeVar("F", bound=Facts)
 _MOST_IMPORTS = 1000
 """Imports that are looked through for those that made the listed versions; more came to nothing in between."""
 
@@ -39,7 +43,14 @@ def _askers(tx: Tx, dataset: str, told: list[Event]) -> dict[str, str]:
         return {}
     newest = max(told, key=lambda event: event.recorded_at)
     started = event_log.newest_before(tx, ImportStarted, tx.ref("dataset", dataset), newest, _MOST_IMPORTS)
-    return {event.read(ImportStarted).job_id: event.actor for event in started}
+    return {facts.job_id: event.actor for event in started if (facts := _read(event, ImportStarted)) is not None}
+
+
+def _read(event: Event, kind: type[F]) -> F | None:
+    """Return the facts of an event, None of one whose facts were others in its day."""
+    with suppress(InvalidInput):
+        return event.read(kind)
+    return None
 
 
 def _rows(tx: Tx, dataset: str, versions: list[DatasetVersion]) -> dict[int, int]:
@@ -57,13 +68,12 @@ def _origin(
     by = released_by = changed = None
     released_reason = ""
     for event in told:
-        if event.type == "data.version_quarantined":
-            by = askers.get(event.read(VersionQuarantined).job_id)
-            continue
-        ready = event.read(VersionReady)
-        if ready.is_released:
+        held, ready = _read(event, VersionQuarantined), _read(event, VersionReady)
+        if event.type == event_type(VersionQuarantined):
+            by = askers.get(held.job_id) if held is not None else None
+        elif ready is not None and ready.is_released:
             released_by, released_reason = event.actor, event.reason
-        else:
+        elif ready is not None:
             by = event.actor if ready.restored_from is not None else askers.get(ready.job_id)
             changed = ready.rows_changed
     added, removed = _moved(version, rows)

@@ -1,6 +1,7 @@
 """A few rows of a version as people look at them: only the files and columns are read that they lie in."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from loopwright.wire.reading import reader_errors
 
 MOST_ROWS = 100
 """Rows of one preview."""
-MOST_COLUMNS = 300
+MOST_COLUMNS = 100
 """Columns of one preview."""
 FIRST_ROWS = 20
 """Rows that a page shows of whatever version somebody looks at."""
@@ -28,6 +29,7 @@ def preview_rows(
     blobs: BlobStore,
     *,
     columns: Sequence[str] | None = None,
+    columns_offset: int = 0,
     offset: int = 0,
     limit: int = FIRST_ROWS,
     masked: Collection[str] = (),
@@ -37,7 +39,8 @@ def preview_rows(
     Args:
         version: With its fragments.
         blobs: Where they are stored.
-        columns: Which, at most 300; None for the first ones.
+        columns: Which, at most 100; None for the first ones after ``columns_offset`` others.
+        columns_offset: Columns before them, where none are named.
         offset: Rows before them.
         limit: At most 100.
         masked: Columns whose values are not shown.
@@ -47,13 +50,11 @@ def preview_rows(
         Corrupt: A file of the version cannot be read.
     """
     schema = {column.name: parse_dtype(column.dtype) for column in version.schema}
-    wanted = _wanted(version.dataset, list(schema), columns)
+    wanted = _wanted(version.dataset, list(schema), columns, columns_offset)
     _check_stretch(offset, limit)
     layers = Layers(version.fragments, schema, blobs)
-    try:
-        frame = layers.rows_at(wanted, layers.standing(offset, limit))
-    except reader_errors() as error:
-        raise Corrupt(f"rows of {version.dataset} v{version.version} cannot be read", value=str(error)) from None
+    with _reading(f"rows of {version.dataset} v{version.version}"):
+        frame = layers.rows_at(wanted, layers.standing(offset, limit)) if wanted else pl.DataFrame()
     shown = [column for column in version.schema if column.name in set(wanted)]
     hidden = [name for name in wanted if name in masked]
     total, values = version.rows, _values(frame.select(column.name for column in shown), hidden)
@@ -85,23 +86,37 @@ def preview_failing(
             rule="a version that a check about single rows held back",
             next_step="look at its checks",
         )
-    try:
+    with _reading(f"failing rows of {version.dataset} v{version.version}"):
         scan = pl.scan_parquet(blobs.path(version.failing_digest), glob=False)
         names = [name for name in scan.collect_schema().names() if name != FAILED_CHECKS]
         total = int(scan.select(pl.len()).collect().item())
         frame = scan.select(FAILED_CHECKS, *names[: MOST_COLUMNS - 1]).slice(offset, limit).collect()
-    except reader_errors() as error:
-        what = f"failing rows of {version.dataset} v{version.version}"
-        raise Corrupt(f"{what} cannot be read", value=str(error)) from None
     columns = [ColumnSchema(name, dtype_text(dtype)) for name, dtype in frame.schema.items()]
     hidden = [name for name in names[: MOST_COLUMNS - 1] if name in masked]
     values = _values(frame, hidden)
     return Preview(version.dataset, version.version, "failing", offset, total, columns, hidden, values)
 
 
-def _wanted(dataset: str, there: Sequence[str], columns: Sequence[str] | None) -> list[str]:
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Tell as one error that a file cannot be read, whatever is the matter with it."""
+    next_step = "loopwright doctor says what else is lost; restore a backup, or import the rows again"
+    try:
+        yield
+    except NotFound as error:
+        raise Corrupt(
+            f"{what} cannot be read: a file of them is lost", value=error.value, next_step=next_step
+        ) from None
+    except reader_errors() as error:
+        raise Corrupt(f"{what} cannot be read", value=str(error)[:200], next_step=next_step) from None
+
+
+def _wanted(dataset: str, there: Sequence[str], columns: Sequence[str] | None, offset: int) -> list[str]:
+    if offset < 0:
+        said, step = "no column comes before the first", "leave it out for the first columns"
+        raise InvalidInput(said, field="columns_offset", value=offset, rule="0 or more", next_step=step)
     if columns is None:
-        return list(there[:MOST_COLUMNS])
+        return list(there[offset : offset + MOST_COLUMNS])
     wanted = list(dict.fromkeys(columns))
     if len(wanted) > MOST_COLUMNS:
         raise InvalidInput(

@@ -4,7 +4,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import BaseRoute, Route
 
 from loopwright.ui.kit import assets, forms
-from loopwright.ui.pages.data import datasets
+from loopwright.ui.pages.data import datasets, diffs, versions
 from loopwright.ui.pages.features import views
 from loopwright.ui.pages.governance import audit, home, lineage
 from loopwright.ui.pages.loop import overview, search
@@ -17,6 +17,8 @@ from loopwright.ui.pages.tracking import experiments
 PAGES = (
     overview,
     datasets,
+    diffs,
+    versions,
     views,
     experiments,
     models,

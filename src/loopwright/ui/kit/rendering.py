@@ -19,7 +19,7 @@ from loopwright.governance import SYSTEM, Actor, projects
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, NotFound, PermissionDenied, Unauthenticated
 from loopwright.server import JsonAnswer, ServerContext, error_answer
-from loopwright.ui.kit import addresses, assets, graph, svg, words
+from loopwright.ui.kit import addresses, assets, distributions, graph, svg, words
 from loopwright.ui.kit.actions import ACTIONS
 from loopwright.ui.kit.asking import Ask
 
@@ -218,8 +218,15 @@ def environment() -> jinja2.Environment:
         auto_reload=False,
     )
     made.globals.update(
-        NAVIGATION=NAVIGATION, THEMES=THEMES, ACTIONS=ACTIONS, asset=assets.asset_path, svg=svg, w=words
+        NAVIGATION=NAVIGATION,
+        THEMES=THEMES,
+        ACTIONS=ACTIONS,
+        asset=assets.asset_path,
+        svg=svg,
+        w=words,
+        draw=distributions,
     )
+    made.globals.update(svg=svg, w=words, draw=distributions)
     made.globals.update(address=addresses.address, draw_graph=graph.draw_graph, heat_step=svg.heat_step)
     made.globals.update(new_key=lambda: secrets.token_hex(12), as_json=lambda value: to_json(value).decode())
     made.globals.update(

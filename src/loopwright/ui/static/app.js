@@ -82,3 +82,15 @@ async function drawMetric(place) {
 }
 
 for (const place of document.querySelectorAll("[data-chart]")) drawMetric(place);
+
+const LOOK_AGAIN_MS = 2000;
+
+/** Put the page's new state in the place of the old one once the work that it waits for has ended. */
+async function lookAgain(place) {
+  const answer = await fetch(place.dataset.wait, { headers: { accept: "text/html" } }).catch(() => null);
+  const next = answer?.ok ? new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("main") : null;
+  if (next && !next.querySelector("[data-wait]")) document.querySelector("main").replaceWith(next);
+  else setTimeout(() => lookAgain(place), LOOK_AGAIN_MS);
+}
+
+for (const place of document.querySelectorAll("[data-wait]")) setTimeout(() => lookAgain(place), LOOK_AGAIN_MS);

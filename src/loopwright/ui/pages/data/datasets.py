@@ -1,22 +1,20 @@
-"""What data is there, is it good, and what changed?"""
+"""What data is there, and how did it come to be?"""
 
 import logging
-import re
-from contextlib import suppress
 
 from loopwright import data, features
-from loopwright.data import DatasetVersion, Diff, SourceSpec, Suggestion
-from loopwright.governance import lineage
+from loopwright.data import DatasetVersion, Preview, SourceSpec, Suggestion
 from loopwright.kernel.documents import to_builtins
-from loopwright.kernel.errors import LoopwrightError, NotFound
+from loopwright.kernel.errors import LoopwrightError
 from loopwright.loop import suggesting
-from loopwright.store import jobs
 from loopwright.ui.kit.asking import PAGE_ROWS, Ask
 from loopwright.ui.kit.rendering import View, page
+from loopwright.ui.pages.data.versions import cells_of, column_looks, look_at_rows, without_personal
+
+VERSIONS_SHOWN = 25
+"""Of a dataset at once: its rows are to be seen without a long way."""
 
 log = logging.getLogger("loopwright.ui")
-
-_SPAN = re.compile(r"^(\d{1,9})\.\.(\d{1,9})$")
 
 
 def show_datasets(ask: Ask) -> View:
@@ -56,25 +54,38 @@ def _written(source: SourceSpec) -> list[tuple[str, str]]:
 
 
 def show_dataset(ask: Ask) -> View:
-    """Return the versions of a dataset, newest first, and the checks that its rows suggest."""
-    name = ask.part("dataset")
+    """Return the versions of a dataset, newest first, rows of the newest, and the checks that its rows suggest."""
+    name, before = ask.part("dataset"), ask.asked_number("before")
     suggestions = _suggestions(ask, name)
+    rows = look_at_rows(ask, name, None)
     dataset = ask(data.get, dataset=name)
-    versions = ask(data.list_versions, dataset=name, limit=PAGE_ROWS + 1, before=ask.asked_number("before"))
-    shown = versions[:PAGE_ROWS]
+    versions = ask(data.list_versions, dataset=name, limit=VERSIONS_SHOWN + 1, before=before)
+    origins = ask(data.list_origins, dataset=name, limit=VERSIONS_SHOWN, before=before)
+    shown, personal = versions[:VERSIONS_SHOWN], data.masked_columns(dataset.spec)
+    looked_at = _looked_at(ask, name, rows["preview"], shown)
+    definitions = ask(features.list_definitions, kind="view")
     facts = {
         "dataset": dataset,
-        "versions": shown,
+        "versions": [without_personal(version, personal) for version in shown],
+        "origins": origins,
         "written": _written(dataset.spec.source),
-        "next": shown[-1].version if len(versions) > PAGE_ROWS else None,
+        "next": shown[-1].version if len(versions) > VERSIONS_SHOWN else None,
         "suggestions": suggestions,
-        "views": [
-            definition
-            for definition in ask(features.list_definitions, kind="view")
-            if definition.spec.get("dataset") == name
-        ],
+        "views": [definition for definition in definitions if definition.spec.get("dataset") == name],
+        "rows": rows,
+        "columns": {} if looked_at is None else column_looks(ask, dataset.spec, looked_at, rows["preview"]),
     }
-    return View("data/dataset.html", name, "Data", facts)
+    drawn = {"cells": cells_of(rows["preview"]), "origin_of": {origin.version: origin for origin in origins}}
+    return View("data/dataset.html", name, "Data", facts, drawn)
+
+
+def _looked_at(ask: Ask, dataset: str, preview: Preview | None, listed: list[DatasetVersion]) -> DatasetVersion | None:
+    """Return the version whose rows are shown, without its fragments."""
+    if preview is None:
+        return None
+    found = [version for version in listed if version.version == preview.version]
+    found = found or ask(data.list_versions, dataset=dataset, limit=1, before=preview.version + 1)
+    return found[0] if found else None
 
 
 def _suggestions(ask: Ask, dataset: str) -> list[Suggestion]:
@@ -88,68 +99,7 @@ def _suggestions(ask: Ask, dataset: str) -> list[Suggestion]:
         return []
 
 
-def show_version(ask: Ask) -> View:
-    """Return one version: its checks with the rows that failed, its schema, where it came from."""
-    name, number = ask.part("dataset"), ask.part_number("version")
-    dataset_version = ask(data.get_version, dataset=name, version=number)
-    ref = f"{ask.project}/dataset:{name}/{number}"
-    newest_first = sorted(dataset_version.fragments, key=lambda one: one.event_at_max or 0, reverse=True)
-    facts = {
-        "version": dataset_version,
-        "ref": ref,
-        "fragments": newest_first[:PAGE_ROWS],
-        "fragments_count": len(dataset_version.fragments),
-        "downstream": ask(lineage.downstream, ref=ref, depth=1)[:PAGE_ROWS],
-        "missing": _missing(ask, dataset_version),
-        "is_older": dataset_version.state == "ready" and ask(data.get, dataset=name).newest != number,
-    }
-    return View("data/dataset_version.html", f"{name} v{number}", "Data", facts)
-
-
-def _missing(ask: Ask, version: DatasetVersion) -> dict[str, int]:
-    """Return how many values of each column are missing, by the version's profile; nothing where there is none."""
-    with suppress(LoopwrightError):
-        profile = data.read.read_profile(version, ask.blobs)
-        return (
-            {}
-            if profile is None
-            else {name: column_profile.nulls + column_profile.nans for name, column_profile in profile.columns.items()}
-        )
-    return {}
-
-
-def show_diff(ask: Ask) -> View:
-    """Return what changed between two versions, or the button that starts the comparison."""
-    name, text = ask.part("dataset"), ask.part("span")
-    match = _SPAN.match(text)
-    if match is None:
-        raise NotFound("this names no two versions", field="span", value=text, rule="before..after, such as 3..4")
-    before, after = int(match[1]), int(match[2])
-    for number in (before, after):
-        ask(data.get_version, dataset=name, version=number)
-    problem = None
-    found: Diff | None = None
-    job_id = f"job_diff-{name}-{before}-{after}"
-    job = ask.find(jobs.get, job_id=job_id)
-    if job is not None:
-        try:
-            found = ask(data.diff_result, job_id=job_id)
-        except LoopwrightError as error:
-            problem = error.to_dict()
-    facts = {
-        "dataset": name,
-        "before": before,
-        "after": after,
-        "diff": found,
-        "job": None if job is None else {"state": job.state, "progress": job.progress},
-        "problem": problem,
-    }
-    return View("data/diff.html", f"{name} {before}..{after}", "Data", facts)
-
-
 ROUTES = [
     *page("/data", show_datasets),
-    *page("/data/{dataset}/diff/{span}", show_diff),
-    *page("/data/{dataset}/{version}", show_version),
     *page("/data/{dataset}", show_dataset),
 ]
