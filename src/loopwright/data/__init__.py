@@ -87,8 +87,10 @@ if TYPE_CHECKING:
 __getattr__ = later(
     __name__,
     {},
-    ("contracts", "diff", "fingerprints", "layers", "preview", "profiles", "quality", "read", "reading", "sources")
-    + ("suggestions",),
+    (
+        *("contracts", "diff", "fingerprints", "layers", "preview", "profiles", "quality", "read", "reading"),
+        *("sources", "suggestions"),
+    ),
 )
 
 __all__ = [
