@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from loopwright.features import bind_views
 from loopwright.features.online import OnlineStore, OnlineStores, Part, open_online_store
-from loopwright.features.online.redis import RedisOnlineStore, remove, restricted_url
+from loopwright.features.online.redis import RedisOnlineStore
+from loopwright.features.online.redis_server import remove, restricted_url
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
 from loopwright.kernel.clock import HOUR_US

@@ -32,7 +32,9 @@ add_built_in(
     "online_stores",
     {"sqlite": "loopwright.features.online.sqlite:SqliteOnlineStore", "redis": _REDIS, "rediss": _REDIS},
 )
-add_built_in("online_servers", dict.fromkeys(("redis", "rediss"), "loopwright.features.online.redis:RedisServer"))
+add_built_in(
+    "online_servers", dict.fromkeys(("redis", "rediss"), "loopwright.features.online.redis_server:RedisServer")
+)
 
 
 class Lookup(NamedTuple):

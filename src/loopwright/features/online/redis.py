@@ -7,26 +7,24 @@ given them alone.
 """
 
 import hashlib
-import hmac
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import msgspec
 import numpy as np
 
 from loopwright.features.online import generations
 from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
-from loopwright.features.online.base import FILLED, OF_STORE, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
+from loopwright.features.online.base import FILLED, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
 from loopwright.features.online.latest import newest_event_at
-from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
+from loopwright.features.online.redis_client import client_of, shown, translated
+from loopwright.features.online.redis_scripts import SCRIPTS
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
 from loopwright.features.types import BoundView, ColumnViewSpec
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, StorageFull, Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +34,6 @@ TRIES = 50
 """How often what others changed meanwhile is merged again, before a caller is told to come again."""
 _ENTITIES_AT_ONCE = 200
 """What one script changes: a Redis does nothing else meanwhile."""
-_ANSWER_S, _CONNECT_S = 10.0, 3.0
 _PUSH_BYTES = 256 << 10
 """What has to have room for a moment when a store is tried out: less would pass where no push does."""
 
@@ -56,7 +53,7 @@ class RedisOnlineStore:
     def __init__(self, url: str, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
         address, _, project = url.partition("#")
         if not project:
-            raise InvalidInput("this address names no project", field="url", value=_shown(url), rule="…#project")
+            raise InvalidInput("this address names no project", field="url", value=shown(url), rule="…#project")
         self._at = _Project(address, project)
         self._merging = Merging(slack_us, most_rows)
         self.upkeep = RedisUpkeep(self._at, slack_us)
@@ -236,27 +233,27 @@ class _Project:
     def __init__(self, address: str, project: str) -> None:
         self.project = project
         self._of_project = f"lw:{{{project}}}:"
-        self._client = _client(address)
+        self._client = client_of(address)
         self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
-        with _translated(address):
+        with translated(address):
             self._client.ping()
         self._address = address
 
     def run(self, script: str, *args: Any) -> Any:
-        """Run a script; raises as ``_translated`` does."""
-        with _translated(self._address):
+        """Run a script; raises as ``translated`` does."""
+        with translated(self._address):
             return self._scripts[script](keys=[f"{self._of_project}g"], args=[self._of_project, *args])
 
     def views(self) -> set[str]:
         """Return the keys of the views there are."""
-        with _translated(self._address):
+        with translated(self._address):
             return {generations.view_of(each.decode()) for each in self._client.smembers(f"{self._of_project}v")}
 
     def bodies(self, generation: str, at_once: int) -> Iterator[dict[str, bytes]]:
         """Yield the bodies of a generation, some at a time, by entity."""
         cursor = 0
         while True:
-            with _translated(self._address):
+            with translated(self._address):
                 cursor, some = self._client.hscan(f"{self._of_project}b:{generation}", cursor, count=at_once)
             yield {entity.decode(): body for entity, body in some.items()}
             if cursor == 0:
@@ -267,133 +264,9 @@ class _Project:
         self._client.close()
 
 
-def restricted_url(url: str, project: str) -> str:
-    """Return the address under which user code of a project reaches its store, and nothing else of that Redis.
-
-    Its user in Redis is made, or made again, and what it may run there is brought. The password follows from that of
-    the address, so that several gateways give it the same.
-
-    Args:
-        url: As the platform reaches it, without a project.
-        project: Whose code it is.
-
-    Raises:
-        InvalidInput: That address bears no password: whoever runs code there would need none either.
-        Unavailable: Redis does not answer, or its user may make no others.
-    """
-    parts = urlsplit(url)
-    if not parts.password:
-        raise InvalidInput(
-            "user code may reach only what is its project's, and this Redis asks nobody for a password",
-            field="LOOPWRIGHT_ONLINE",
-            value=_shown(url),
-            next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
-        )
-    user = f"lw-{project}"
-    password = hmac.new(parts.password.encode(), f"online {project}".encode(), hashlib.sha256).hexdigest()
-    rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
-    client = _client(url)
-    with _translated(url), client.pipeline(transaction=False) as several:
-        for script in SCRIPTS.values():  # which this user may run and not bring
-            several.script_load(script)
-        several.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
-        several.execute()
-    client.close()
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{quote(user)}:{password}@{host}", fragment=project))
-
-
-def projects(url: str) -> set[str]:
-    """Return the projects of which a Redis holds features.
-
-    Raises:
-        Unavailable: Redis does not answer.
-    """
-    client = _client(url)
-    with _translated(url):
-        found = {key.decode() for key in client.scan_iter(match="lw:{*}:v", count=1000)}
-    client.close()
-    return {key.removeprefix("lw:{").removesuffix("}:v") for key in found}
-
-
-def remove(url: str, project: str) -> None:
-    """Remove what a Redis holds of a project, and the user of its code.
-
-    Raises:
-        Unavailable: Redis does not answer.
-    """
-    client = _client(url)
-    of_project = f"lw:{{{project}}}:"
-    with _translated(url):
-        held = [each.decode() for each in client.smembers(f"{of_project}v")]
-        keys = [f"{of_project}{kind}:{each}" for each in held for kind in "bf"]
-        client.unlink(*(f"{of_project}{kind}" for kind in "giv"), *keys)
-        if urlsplit(url).password:
-            client.execute_command("ACL", "DELUSER", f"lw-{project}")
-    client.close()
-
-
-class RedisServer:
-    """A Redis as what holds the stores of several projects."""
-
-    restricted_url = staticmethod(restricted_url)
-    projects = staticmethod(projects)
-    remove = staticmethod(remove)
-
-
-def _client(address: str) -> Any:
-    try:
-        import redis
-        from redis.backoff import ExponentialBackoff
-        from redis.retry import Retry
-    except ImportError:
-        step = "pip install 'loopwright[redis]'"
-        raise InvalidInput("the library of Redis is missing", value=_shown(address), next_step=step) from None
-    return redis.Redis.from_url(
-        address,
-        socket_timeout=_ANSWER_S,
-        socket_connect_timeout=_CONNECT_S,
-        health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
-        protocol=2,
-    )
-
-
-@contextmanager
-def _translated(address: str) -> Iterator[None]:
-    from redis import exceptions
-
-    try:
-        yield
-    except exceptions.RedisError as error:
-        raise _our_own(error, address) from None
-
-
-def _our_own(error: Exception, address: str) -> LoopwrightError:
-    message = str(error)
-    if "OVERTAKEN" in message:
-        return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
-    if "used memory > 'maxmemory'" in message:
-        return StorageFull(
-            "the Redis of the online store has no room; nothing was written",
-            value=_shown(address),
-            next_step="give it more memory (maxmemory), or remove what else it holds",
-            details=OF_STORE,
-        )
-    step = "see whether it is up and LOOPWRIGHT_ONLINE is right; loopwright doctor looks at it"
-    why = f"the online store did not answer: {message}"
-    return Unavailable(why, value=_shown(address), next_step=step, details=OF_STORE)
-
-
 def _there(names: Sequence[str], bodies: Sequence[bytes | None]) -> dict[str, bytes]:
     return {name: body for name, body in zip(names, bodies, strict=True) if body is not None}
 
 
 def _sha1(body: bytes | None) -> str:
     return "" if body is None else hashlib.sha1(body, usedforsecurity=False).hexdigest()
-
-
-def _shown(url: str) -> str:
-    """Return an address without what opens it."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

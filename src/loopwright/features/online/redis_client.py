@@ -1,0 +1,73 @@
+"""Reaching the Redis of online stores: a client for an address, and its errors in words of ours."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from loopwright.features.online import generations
+from loopwright.features.online.base import OF_STORE
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, StorageFull, Unavailable
+
+_ANSWER_S, _CONNECT_S = 10.0, 3.0
+
+
+def client_of(address: str) -> Any:
+    """Return a client that connects when it is first used.
+
+    Raises:
+        InvalidInput: The library is missing.
+    """
+    try:
+        import redis
+        from redis.backoff import ExponentialBackoff
+        from redis.retry import Retry
+    except ImportError:
+        step = "pip install 'loopwright[redis]'"
+        raise InvalidInput("the library of Redis is missing", value=shown(address), next_step=step) from None
+    return redis.Redis.from_url(
+        address,
+        socket_timeout=_ANSWER_S,
+        socket_connect_timeout=_CONNECT_S,
+        health_check_interval=30,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        protocol=2,
+    )
+
+
+@contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Raise what the library raises as errors of ours.
+
+    Raises:
+        StorageFull: Redis has no room.
+        Unavailable: It does not answer, or another fill began meanwhile.
+    """
+    from redis import exceptions
+
+    try:
+        yield
+    except exceptions.RedisError as error:
+        raise _our_own(error, address) from None
+
+
+def _our_own(error: Exception, address: str) -> LoopwrightError:
+    message = str(error)
+    if "OVERTAKEN" in message:
+        return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
+    if "used memory > 'maxmemory'" in message:
+        return StorageFull(
+            "the Redis of the online store has no room; nothing was written",
+            value=shown(address),
+            next_step="give it more memory (maxmemory), or remove what else it holds",
+            details=OF_STORE,
+        )
+    step = "see whether it is up and LOOPWRIGHT_ONLINE is right; loopwright doctor looks at it"
+    why = f"the online store did not answer: {message}"
+    return Unavailable(why, value=shown(address), next_step=step, details=OF_STORE)
+
+
+def shown(url: str) -> str:
+    """Return an address without what opens it."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

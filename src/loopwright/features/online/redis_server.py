@@ -1,0 +1,83 @@
+"""A Redis as what holds the stores of several projects: who may reach what there, and what goes with a project."""
+
+import hashlib
+import hmac
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from loopwright.features.online.redis_client import client_of, shown, translated
+from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
+from loopwright.kernel.errors import InvalidInput
+
+
+def restricted_url(url: str, project: str) -> str:
+    """Return the address under which user code of a project reaches its store, and nothing else of that Redis.
+
+    Its user in Redis is made, or made again, and what it may run there is brought. The password follows from that of
+    the address, so that several gateways give it the same.
+
+    Args:
+        url: As the platform reaches it, without a project.
+        project: Whose code it is.
+
+    Raises:
+        InvalidInput: That address bears no password: whoever runs code there would need none either.
+        Unavailable: Redis does not answer, or its user may make no others.
+    """
+    parts = urlsplit(url)
+    if not parts.password:
+        raise InvalidInput(
+            "user code may reach only what is its project's, and this Redis asks nobody for a password",
+            field="LOOPWRIGHT_ONLINE",
+            value=shown(url),
+            next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
+        )
+    user = f"lw-{project}"
+    password = hmac.new(parts.password.encode(), f"online {project}".encode(), hashlib.sha256).hexdigest()
+    rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
+    client = client_of(url)
+    with translated(url), client.pipeline(transaction=False) as several:
+        for script in SCRIPTS.values():  # which this user may run and not bring
+            several.script_load(script)
+        several.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
+        several.execute()
+    client.close()
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user)}:{password}@{host}", fragment=project))
+
+
+def projects(url: str) -> set[str]:
+    """Return the projects of which a Redis holds features.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    client = client_of(url)
+    with translated(url):
+        found = {key.decode() for key in client.scan_iter(match="lw:{*}:v", count=1000)}
+    client.close()
+    return {key.removeprefix("lw:{").removesuffix("}:v") for key in found}
+
+
+def remove(url: str, project: str) -> None:
+    """Remove what a Redis holds of a project, and the user of its code.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    client = client_of(url)
+    of_project = f"lw:{{{project}}}:"
+    with translated(url):
+        held = [each.decode() for each in client.smembers(f"{of_project}v")]
+        keys = [f"{of_project}{kind}:{each}" for each in held for kind in "bf"]
+        client.unlink(*(f"{of_project}{kind}" for kind in "giv"), *keys)
+        if urlsplit(url).password:
+            client.execute_command("ACL", "DELUSER", f"lw-{project}")
+    client.close()
+
+
+class RedisServer:
+    """A Redis as what holds the stores of several projects."""
+
+    restricted_url = staticmethod(restricted_url)
+    projects = staticmethod(projects)
+    remove = staticmethod(remove)
