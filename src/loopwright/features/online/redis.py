@@ -9,8 +9,9 @@ given them alone.
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from loopwright.features.online import generations
 from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
 from loopwright.features.online.base import FILLED, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
 from loopwright.features.online.latest import newest_event_at
-from loopwright.features.online.redis_client import client_of, shown, translated
+from loopwright.features.online.redis_client import TooMuch, client_of, shown, translated
 from loopwright.features.online.redis_scripts import SCRIPTS
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
@@ -34,8 +35,14 @@ TRIES = 50
 """How often what others changed meanwhile is merged again, before a caller is told to come again."""
 _ENTITIES_AT_ONCE = 200
 """What one script changes: a Redis does nothing else meanwhile."""
+_MARKS_AT_ONCE = 1_000
 _PUSH_BYTES = 256 << 10
 """What has to have room for a moment when a store is tried out: less would pass where no push does."""
+
+
+_Wanted = tuple[str, Sequence[str]]
+"""Key of a view, and entities."""
+_T = TypeVar("_T")
 
 
 class RedisOnlineStore:
@@ -71,7 +78,7 @@ class RedisOnlineStore:
         sent again, or the next fill, bring the store to where it would be.
         """
         arrivals = self._merging.arrived(parts, now_us)
-        changed = self._merge(arrivals, [], before_commit)
+        changed = self._merge_in_parts(arrivals, cache(before_commit))
         return Pushed(max((part.frame.height for part in parts), default=0), changed)
 
     def fill(
@@ -89,8 +96,10 @@ class RedisOnlineStore:
         arrival, height = self._merging.filled_in(view, frame, until_us)
         if generation is not None:
             arrival = arrival._replace(view_key=generation)
-        changed = sum(self._merge([part], []) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
-        self._merge([arrival.of_rows(np.empty(0, np.int64))], list(fragments))
+        changed = sum(self._merge_in_parts([part]) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
+        marks, nothing = list(fragments), arrival.of_rows(np.empty(0, np.int64))
+        for first in range(0, len(marks), _MARKS_AT_ONCE):
+            self._merge([nothing], marks[first : first + _MARKS_AT_ONCE])
         return Pushed(height, changed)
 
     def grow(self, view_key: str) -> str:
@@ -132,25 +141,49 @@ class RedisOnlineStore:
             (view.key, [name for name in dict.fromkeys(entities[view.view.entity]) if name is not None])
             for view in views
         ]
-        found = self._at.run("look_up", msgspec.msgpack.encode(wanted))
-        bodies = {key: _there(names, read) for (key, names), read in zip(wanted, found, strict=True)}
+        bodies: dict[str, dict[str, bytes]] = {key: {} for key, _ in wanted}
+        for (key, names), read in self._bodies(wanted):
+            bodies[key] |= _there(names, read)
         return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own)
 
     def close(self) -> None:
         """Let go of the connections."""
         self._at.close()
 
+    def _bodies(self, wanted: Sequence[_Wanted]) -> "Iterator[tuple[_Wanted, list[bytes | None]]]":
+        """Yield what is kept of entities of views; what is too much for one script is read by several."""
+        try:
+            found = self._at.run("look_up", msgspec.msgpack.encode(wanted))
+        except TooMuch:
+            halves = _halved(wanted, _halves_of_wanted)
+            if not halves:
+                raise
+            for half in halves:
+                yield from self._bodies(half)
+        else:
+            yield from zip(wanted, found, strict=True)
+
+    def _merge_in_parts(self, arrivals: Sequence[Arrival], before_commit: Callable[[], None] = lambda: None) -> int:
+        """Merge what arrived; what is too much for one script is done by several, and not at one moment."""
+        try:
+            return self._merge(arrivals, [], before_commit)
+        except TooMuch:
+            halves = _halved(arrivals, _halves_of_arrival)
+            if not halves:
+                raise
+            return sum(self._merge_in_parts(half, before_commit) for half in halves)
+
     def _merge(
         self, arrivals: Sequence[Arrival], marks: Sequence[str], before_commit: Callable[[], None] = lambda: None
     ) -> int:
-        """Merge what arrived; what others change meanwhile is merged again. Say how many entities changed."""
-        is_first = True
+        """Merge what arrived; what others change meanwhile is merged again. Say how many entities changed.
+
+        ``before_commit`` is called each time.
+        """
         for _ in range(TRIES):
             read = self._read(arrivals)
             changes = self._merging.changes(into_generations(arrivals, read.taking.__getitem__), read.bodies)
-            if is_first:
-                before_commit()
-                is_first = False
+            before_commit()
             marked = [(key, mark) for keys in read.taking.values() for key in keys for mark in marks]
             if self._write(read, changes, marked):
                 return count_entities(changes)
@@ -218,9 +251,19 @@ class RedisUpkeep:
         generation, sizes = self._at.run("held", view.key).decode(), list[int]()
         for some in self._at.bodies(generation, _ENTITIES_AT_ONCE):
             old = [(entity, _sha1(body)) for entity, body in some.items() if newest_event_at(body) < before_us]
-            if old:
-                sizes += self._at.run("drop_bodies", generation, msgspec.msgpack.encode(old))
+            sizes += self._drop(generation, old)
         return Forgotten(len(sizes), sum(sizes))
+
+    def _drop(self, generation: str, old: Sequence[tuple[str, str]]) -> list[int]:
+        """Drop bodies, by entity and digest, that are as they were read; return the sizes of those."""
+        try:
+            sizes: list[int] = self._at.run("drop_bodies", generation, msgspec.msgpack.encode(old)) if old else []
+        except TooMuch:
+            if len(old) == 1:
+                raise
+            middle = len(old) // 2
+            sizes = self._drop(generation, old[:middle]) + self._drop(generation, old[middle:])
+        return sizes
 
     def shrink(self) -> int:
         """Return 0: Redis has its room back already."""
@@ -246,8 +289,7 @@ class _Project:
 
     def views(self) -> set[str]:
         """Return the keys of the views there are."""
-        with translated(self._address):
-            return {generations.view_of(each.decode()) for each in self._client.smembers(f"{self._of_project}v")}
+        return {generations.view_of(each.decode()) for each in self.run("generations")}
 
     def bodies(self, generation: str, at_once: int) -> Iterator[dict[str, bytes]]:
         """Yield the bodies of a generation, some at a time, by entity."""
@@ -262,6 +304,26 @@ class _Project:
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
+
+
+def _halved(some: Sequence[_T], divide: Callable[[_T], Sequence[_T]]) -> list[Sequence[_T]]:
+    """Return the halves of several; of a single one what it is divided into; none where that is one alone."""
+    if len(some) > 1:
+        middle = len(some) // 2
+        return [some[:middle], some[middle:]]
+    parts = divide(some[0])
+    return [[part] for part in parts] if len(parts) > 1 else []
+
+
+def _halves_of_wanted(wanted: _Wanted) -> list[_Wanted]:
+    key, names = wanted
+    middle = len(names) // 2
+    return [(key, half) for half in (names[:middle], names[middle:]) if half]
+
+
+def _halves_of_arrival(arrival: Arrival) -> list[Arrival]:
+    entities: int = arrival.rows.entity.n_unique()
+    return list(in_parts(arrival, max(1, -(-entities // 2))))
 
 
 def _there(names: Sequence[str], bodies: Sequence[bytes | None]) -> dict[str, bytes]:

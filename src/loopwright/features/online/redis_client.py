@@ -7,9 +7,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from loopwright.features.online import generations
 from loopwright.features.online.base import OF_STORE
+from loopwright.features.online.redis_scripts import MOST_BYTES
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StorageFull, Unavailable
 
 _ANSWER_S, _CONNECT_S = 10.0, 3.0
+
+
+class TooMuch(Unavailable):
+    """More was asked of one script than it does; less at a time may be taken."""
 
 
 def client_of(address: str) -> Any:
@@ -55,6 +60,13 @@ def _our_own(error: Exception, address: str) -> LoopwrightError:
     message = str(error)
     if "OVERTAKEN" in message:
         return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
+    if "TOOMUCH" in message:
+        return TooMuch(
+            "more is kept of these features than a Redis reads at once",
+            value=shown(address),
+            rule=f"{MOST_BYTES >> 20} MB of one entity, which may be one of too many rows",
+            details=OF_STORE,
+        )
     if "used memory > 'maxmemory'" in message:
         return StorageFull(
             "the Redis of the online store has no room; nothing was written",

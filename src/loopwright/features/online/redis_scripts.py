@@ -3,12 +3,52 @@
 Its first argument is what the names of the project's other keys begin with: ``b:`` and a generation has the bodies by
 entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are, ``i`` the store's name. A view's
 entry in the table is the generation that answers, a tab, and the one that is filled beside it.
+
+User code may run each script with whatever arguments, over whatever it put into its project's keys, and a Redis does
+nothing else meanwhile: so what a script is to read, hash or change is added up before, and told ``TOOMUCH`` beyond a
+bound. Whoever has more to do has it done in parts.
 """
 
-_GENERATIONS = """
+MOST_ENTRIES, MOST_BYTES = 5_000, 64 << 20
+"""What one script does: views and entities together, and the bytes of their names, keys and bodies."""
+MOST_TEXT_BYTES, MOST_MEMBERS = 4 << 20, 1_000_000
+"""Of what is asked for in one text, and entries of a set, of which each is there once."""
+NAME_LETTERS = 16
+"""How long the name of a store is; what is longer or shorter is none."""
+
+_BOUNDS = f"""
+local MOST_TEXT_BYTES, MOST_MEMBERS, NAME_LETTERS = {MOST_TEXT_BYTES}, {MOST_MEMBERS}, {NAME_LETTERS}
+local entries_left, bytes_left = {MOST_ENTRIES}, {MOST_BYTES}
+"""
+_GENERATIONS = (
+    _BOUNDS
+    + """
 local at, of_project = KEYS[1], ARGV[1]
+local function spend(entries, bytes)
+  entries_left, bytes_left = entries_left - entries, bytes_left - bytes
+  if entries_left < 0 or bytes_left < 0 then error('TOOMUCH') end
+end
+if #at + #of_project > 400 then error('TOOMUCH') end
+local function unpacked(text)
+  if #text > MOST_TEXT_BYTES then error('TOOMUCH') end
+  return cmsgpack.unpack(text)
+end
+local function key_of(kind, generation)
+  spend(0, #generation)
+  return of_project .. kind .. ':' .. generation
+end
+local function size_of(key, entity)
+  local size = redis.call('HSTRLEN', key, entity)
+  spend(1, #key + #entity + size)
+  return size
+end
+local function members(key)
+  if redis.call('SCARD', key) > MOST_MEMBERS then error('TOOMUCH') end
+  return redis.call('SMEMBERS', key)
+end
 local function entry(key)
   local view = key:match('^[^~]*')
+  if size_of(at, view) > 2000 then error('TOOMUCH') end
   local raw = redis.call('HGET', at, view) or ''
   if raw == '' then return raw, view, '' end
   return raw, raw:match('^(.-)\\t(.*)$')
@@ -23,19 +63,20 @@ local function taking(key)
   return raw, {held, grows}
 end
 local function drop(generation)
-  local entities = redis.call('HLEN', of_project .. 'b:' .. generation)
-  redis.call('UNLINK', of_project .. 'b:' .. generation, of_project .. 'f:' .. generation)
+  local entities = redis.call('HLEN', key_of('b', generation))
+  redis.call('UNLINK', key_of('b', generation), key_of('f', generation))
   redis.call('SREM', of_project .. 'v', generation)
   return entities
 end
 """
+)
 _READ = """
 local function bodies(generation, names)
-  local found = {}
-  for first = 1, #names, 1000 do
-    local last = math.min(first + 999, #names)
-    local some = redis.call('HMGET', of_project .. 'b:' .. generation, unpack(names, first, last))
-    for _, body in ipairs(some) do found[#found + 1] = body end
+  local key, found = key_of('b', generation), {}
+  if #names > entries_left then error('TOOMUCH') end
+  for place, name in ipairs(names) do
+    size_of(key, name)
+    found[place] = redis.call('HGET', key, name)
   end
   return found
 end
@@ -46,7 +87,7 @@ SCRIPTS = {
     + _READ
     + """
 local found = {}
-for place, asked in ipairs(cmsgpack.unpack(ARGV[2])) do
+for place, asked in ipairs(unpacked(ARGV[2])) do
   local _, held = entry(asked[1])
   found[place] = bodies(held, asked[2])
 end
@@ -57,7 +98,7 @@ return found
     + _READ
     + """
 local found = {}
-for place, asked in ipairs(cmsgpack.unpack(ARGV[2])) do
+for place, asked in ipairs(unpacked(ARGV[2])) do
   local raw, into = taking(asked[1])
   if not raw then return redis.error_reply('OVERTAKEN ' .. asked[1]) end
   local each = {raw, into}
@@ -69,6 +110,7 @@ return found
     # Puts down new bodies and marks where entries and bodies are as they were read; says whether they are.
     "write": _GENERATIONS
     + """
+spend(#ARGV / 4, 0)  -- a change is four of them
 local place = 2
 local function next_argument()
   place = place + 1
@@ -82,19 +124,21 @@ local changes = tonumber(next_argument())
 local first = place
 for _ = 1, changes do  -- a generation, an entity, the digest of its body or nothing, its new body
   local generation, entity, digest = next_argument(), next_argument(), next_argument()
+  local key = key_of('b', generation)
   next_argument()
-  local before = redis.call('HGET', of_project .. 'b:' .. generation, entity)
+  size_of(key, entity)
+  local before = redis.call('HGET', key, entity)
   if (before and redis.sha1hex(before) or '') ~= digest then return 0 end
 end
 place = first
 for _ = 1, changes do
   local generation, entity, _, body = next_argument(), next_argument(), next_argument(), next_argument()
-  redis.call('HSET', of_project .. 'b:' .. generation, entity, body)
+  redis.call('HSET', key_of('b', generation), entity, body)
   redis.call('SADD', of_project .. 'v', generation)
 end
 for _ = 1, tonumber(next_argument()) do  -- a generation, what it was filled from
   local generation = next_argument()
-  redis.call('SADD', of_project .. 'f:' .. generation, next_argument())
+  redis.call('SADD', key_of('f', generation), next_argument())
   redis.call('SADD', of_project .. 'v', generation)
 end
 return 1
@@ -102,16 +146,20 @@ return 1
     "filled": _GENERATIONS
     + """
 local _, held = entry(ARGV[2])
-return redis.call('SMEMBERS', of_project .. 'f:' .. held)
+return members(key_of('f', held))
+""",
+    "generations": _GENERATIONS
+    + """
+return members(of_project .. 'v')
 """,
     # The views that hold rows or were filled, each with which of these it is.
     "holding": _GENERATIONS
     + """
 local found = {}
-for _, view in ipairs(cmsgpack.unpack(ARGV[2])) do
+for _, view in ipairs(unpacked(ARGV[2])) do
   local _, held = entry(view)
-  local marks, level = of_project .. 'f:' .. held, nil
-  if redis.call('EXISTS', of_project .. 'b:' .. held) > 0 then level = 'rows' end
+  local marks, level = key_of('f', held), nil
+  if redis.call('EXISTS', key_of('b', held)) > 0 then level = 'rows' end
   if redis.call('EXISTS', marks) > 0 then level = 'begun' end
   if redis.call('SISMEMBER', marks, ARGV[3]) == 1 then level = 'filled' end
   if level then
@@ -125,9 +173,9 @@ return found
     "finish": _GENERATIONS
     + """
 local _, held = entry(ARGV[2])
-redis.call('SADD', of_project .. 'f:' .. held, ARGV[3])
+redis.call('SADD', key_of('f', held), ARGV[3])
 redis.call('SADD', of_project .. 'v', held)
-return redis.call('HLEN', of_project .. 'b:' .. held)
+return redis.call('HLEN', key_of('b', held))
 """,
     # Writes a little; says the store's name, which is the one handed in where it has none.
     "try_out": _GENERATIONS
@@ -166,19 +214,20 @@ return held
     # Drops bodies that are as they were read; says how long each of those was.
     "drop_bodies": _GENERATIONS
     + """
-local sizes = {}
-for _, old in ipairs(cmsgpack.unpack(ARGV[3])) do
-  local body = redis.call('HGET', of_project .. 'b:' .. ARGV[2], old[1])
+local key, all, sizes = key_of('b', ARGV[2]), unpacked(ARGV[3]), {}
+for _, old in ipairs(all) do size_of(key, old[1]) end
+for _, old in ipairs(all) do
+  local body = redis.call('HGET', key, old[1])
   if body and redis.sha1hex(body) == old[2] then
-    redis.call('HDEL', of_project .. 'b:' .. ARGV[2], old[1])
+    redis.call('HDEL', key, old[1])
     sizes[#sizes + 1] = #body
   end
 end
 return sizes
 """,
 }
-COMMANDS = (
-    *("ping", "evalsha", "hget", "hmget", "hset", "hdel", "hlen", "hscan"),
-    *("exists", "unlink", "sadd", "sismember", "srem", "smembers"),
-)
-"""Every command that a store sends, by itself or in a script. None brings a script: one of a user might never end."""
+COMMANDS = ("ping", "evalsha", "hget", "hstrlen", "hset", "sadd")
+"""Every command that user code sends, by itself or in the scripts that look up and push.
+
+None brings a script, one of a user might never end; none reads or drops a whole key, or looks for a pattern.
+"""
