@@ -20,8 +20,8 @@ from loopwright.features.online import generations
 from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
 from loopwright.features.online.base import FILLED, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
 from loopwright.features.online.latest import newest_event_at
-from loopwright.features.online.redis_client import TooMuch, client_of, shown, translated
-from loopwright.features.online.redis_scripts import SCRIPTS
+from loopwright.features.online.redis_client import TooMuch, client_of, shown, text_of, translated
+from loopwright.features.online.redis_scripts import NAME_LETTERS, SCRIPTS
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
 from loopwright.features.types import BoundView, ColumnViewSpec
@@ -114,7 +114,7 @@ class RedisOnlineStore:
 
     def filled(self, view_key: str) -> set[str]:
         """Return the digests of the fragments that a view was filled from."""
-        return {mark.decode() for mark in self._at.run("filled", view_key)} - {FILLED}
+        return set(map(text_of, self._at.run("filled", view_key))) - {FILLED}
 
     def finish(self, view_key: str) -> int:
         """Remember that a fill of a view has ended; return how many entities the view holds."""
@@ -123,11 +123,11 @@ class RedisOnlineStore:
     def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
         """Return what there is of those views that hold rows or were filled."""
         found = self._at.run("holding", msgspec.msgpack.encode(sorted(set(view_keys))), FILLED)
-        return {key.decode(): level.decode() for key, level in zip(found[::2], found[1::2], strict=True)}
+        return {text_of(key): level.decode() for key, level in zip(found[::2], found[1::2], strict=True)}
 
     def try_out(self) -> str:
         """Write a little, and return by what this store is known: another one tells that it lost all it held."""
-        return str(self._at.run("try_out", secrets.token_hex(8), bytes(_PUSH_BYTES)).decode())
+        return text_of(self._at.run("try_out", secrets.token_hex(NAME_LETTERS // 2), bytes(_PUSH_BYTES)))
 
     def lookup(
         self,
@@ -195,7 +195,7 @@ class RedisOnlineStore:
         read = _Read({}, {}, {})
         for (key, names), (entry, into, *bodies) in zip(asked, found, strict=True):
             read.entries[generations.view_of(key)] = entry
-            read.taking[key] = [each.decode() for each in into]
+            read.taking[key] = list(map(text_of, into))
             for generation, held in zip(read.taking[key], bodies, strict=True):
                 read.bodies[generation] = _there(names, held)
         return read
@@ -237,7 +237,7 @@ class RedisUpkeep:
 
     def view_keys(self, project: str) -> set[str]:
         """Return the keys of the project's views that hold rows or were filled; of another project none."""
-        return self._at.views() if project == self._at.project else set()
+        return {key for key in self._at.views() if key.startswith(f"{project}/")}
 
     def forget_expired(self, view: BoundView, now_us: int) -> Forgotten:
         """Drop entities of a column view whose every value is older than its time to live, with room for late requests.
@@ -248,7 +248,7 @@ class RedisUpkeep:
         if not isinstance(spec, ColumnViewSpec) or spec.ttl_us is None:
             return Forgotten(0, 0)
         before_us = now_us - spec.ttl_us - self._slack_us - LATE_REQUESTS_US
-        generation, sizes = self._at.run("held", view.key).decode(), list[int]()
+        generation, sizes = text_of(self._at.run("held", view.key)), list[int]()
         for some in self._at.bodies(generation, _ENTITIES_AT_ONCE):
             old = [(entity, _sha1(body)) for entity, body in some.items() if newest_event_at(body) < before_us]
             sizes += self._drop(generation, old)
@@ -289,7 +289,7 @@ class _Project:
 
     def views(self) -> set[str]:
         """Return the keys of the views there are."""
-        return {generations.view_of(each.decode()) for each in self.run("generations")}
+        return {generations.view_of(text_of(each)) for each in self.run("generations")}
 
     def bodies(self, generation: str, at_once: int) -> Iterator[dict[str, bytes]]:
         """Yield the bodies of a generation, some at a time, by entity."""
@@ -297,7 +297,7 @@ class _Project:
         while True:
             with translated(self._address):
                 cursor, some = self._client.hscan(f"{self._of_project}b:{generation}", cursor, count=at_once)
-            yield {entity.decode(): body for entity, body in some.items()}
+            yield {text_of(entity): body for entity, body in some.items()}
             if cursor == 0:
                 return
 

@@ -79,6 +79,11 @@ def _our_own(error: Exception, address: str) -> LoopwrightError:
     return Unavailable(why, value=shown(address), next_step=step, details=OF_STORE)
 
 
+def text_of(raw: bytes) -> str:
+    """Return what was put there as text; what is none, which a project's code may put there too, is not its own."""
+    return raw.decode(errors="replace")
+
+
 def shown(url: str) -> str:
     """Return an address without what opens it."""
     parts = urlsplit(url)

@@ -180,7 +180,8 @@ return redis.call('HLEN', key_of('b', held))
     # Writes a little; says the store's name, which is the one handed in where it has none.
     "try_out": _GENERATIONS
     + """
-local name = redis.call('HGET', of_project .. 'i', 'name') or ARGV[2]
+local name = ARGV[2]
+if size_of(of_project .. 'i', 'name') == NAME_LETTERS then name = redis.call('HGET', of_project .. 'i', 'name') end
 redis.call('HSET', of_project .. 'i', 'name', name)
 return name
 """,

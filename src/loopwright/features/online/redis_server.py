@@ -2,11 +2,16 @@
 
 import hashlib
 import hmac
+from contextlib import suppress
+from itertools import islice
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from loopwright.features.online.redis_client import client_of, shown, translated
+from loopwright.features.online.redis_client import client_of, shown, text_of, translated
 from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
 from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.refs import check_name
+
+_KEYS_AT_ONCE = 1000
 
 
 def restricted_url(url: str, project: str) -> str:
@@ -53,26 +58,37 @@ def projects(url: str) -> set[str]:
     """
     client = client_of(url)
     with translated(url):
-        found = {key.decode() for key in client.scan_iter(match="lw:{*}:v", count=1000)}
+        found = {_project_of(key) for key in client.scan_iter(match="lw:{*", count=_KEYS_AT_ONCE)}
     client.close()
-    return {key.removeprefix("lw:{").removesuffix("}:v") for key in found}
+    return found - {""}
 
 
 def remove(url: str, project: str) -> None:
-    """Remove what a Redis holds of a project, and the user of its code.
+    """Remove what a Redis holds of a project, and before that the user of its code, which would put more there.
 
     Raises:
         Unavailable: Redis does not answer.
     """
+    from redis.exceptions import NoPermissionError
+
     client = client_of(url)
-    of_project = f"lw:{{{project}}}:"
     with translated(url):
-        held = [each.decode() for each in client.smembers(f"{of_project}v")]
-        keys = [f"{of_project}{kind}:{each}" for each in held for kind in "bf"]
-        client.unlink(*(f"{of_project}{kind}" for kind in "giv"), *keys)
         if urlsplit(url).password:
-            client.execute_command("ACL", "DELUSER", f"lw-{project}")
+            with suppress(NoPermissionError):  # whoever may make no users has made none
+                client.execute_command("ACL", "DELUSER", f"lw-{project}")
+        keys = client.scan_iter(match=f"lw:{{{project}}}:*", count=_KEYS_AT_ONCE)
+        while some := list(islice(keys, _KEYS_AT_ONCE)):
+            client.unlink(*some)
     client.close()
+
+
+def _project_of(key: bytes) -> str:
+    """Return the project that a key is of; nothing of one that no project has, which others' code may put there."""
+    name = text_of(key).removeprefix("lw:{").partition("}:")[0]
+    try:
+        return check_name(name) if key.startswith(f"lw:{{{name}}}:".encode()) else ""
+    except InvalidInput:
+        return ""
 
 
 class RedisServer:

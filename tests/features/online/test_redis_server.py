@@ -1,0 +1,75 @@
+"""What one project's code puts into a Redis changes nothing for another, and goes with its project."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loopwright.features import bind_views
+from loopwright.features.online import OnlineStores
+from loopwright.features.online.redis import RedisOnlineStore
+from loopwright.features.online.redis_server import projects, remove, restricted_url
+
+
+@pytest.fixture
+def code(empty_redis: str) -> Iterator[Any]:
+    """A client with what user code of the project ``p`` is given."""
+    redis = pytest.importorskip("redis")
+    client = redis.Redis.from_url(restricted_url(empty_redis, "p"), protocol=2)
+    yield client
+    client.close()
+
+
+def test_names_that_are_none_of_ours_are_passed_over(small: Any, code: Any, empty_redis: str) -> None:
+    for project in "pq":
+        RedisOnlineStore(f"{empty_redis}#{project}").push(
+            [bind_views(small.plan, project)[1]], small.flights([("F1", 1, 2, "UA", "JFK", 30.0)])
+        )
+    code.sadd(b"lw:{p}:\xff}:v", "x")
+    code.sadd("lw:{p}:v}:v", "x")
+    code.sadd("lw:{p}:v", b"\xff", "other/view@1", "p/more@1")
+    for name in (b"\xff" * 16, b"z" * (1 << 20), b"", b"0123456789abcde"):
+        code.hset("lw:{p}:i", "name", name)
+        assert len(RedisOnlineStore(f"{empty_redis}#p").try_out()) == 16
+    code.hset("lw:{p}:b:p/more@1", b"\xff", b"\xff")
+    code.hset("lw:{p}:g", "p/more@1", b"\xff\t\xfe")
+    store = RedisOnlineStore(f"{empty_redis}#p")
+    assert store.upkeep.view_keys("p") == {bind_views(small.plan, "p")[1].key, "p/more@1"}
+    assert store.held(["p/more@1"]) == {}
+    code.sadd("lw:{p}:f:p/more@1", b"\xff")
+    code.hset("lw:{p}:g", "p/more@1", "p/more@1\t")
+    assert len(store.filled("p/more@1")) == 1
+    assert projects(empty_redis) == {"p", "q"}
+    OnlineStores(Path("unused"), empty_redis).remove({"q"})
+    assert projects(empty_redis) == {"p"}
+    store.close()
+
+
+def test_everything_of_a_project_goes_with_it_and_its_user_first(code: Any, empty_redis: str) -> None:
+    import redis
+
+    platform = redis.Redis.from_url(empty_redis)
+    code.hset("lw:{p}:kept", "passenger", "name and address")
+    code.hset("lw:{p}:b:p/view@1", "e", "row")
+    platform.hset("lw:{p2}:b:p2/view@1", "e", "row")
+    assert projects(empty_redis) == {"p", "p2"}, "whatever it holds of them"
+    remove(empty_redis, "p")
+    assert platform.keys("lw:{p}*") == []
+    assert platform.keys("lw:{p2}*") != []
+    with pytest.raises(redis.exceptions.RedisError):
+        code.hset("lw:{p}:kept", "passenger", "name and address")
+    assert "lw-p" not in platform.execute_command("ACL", "USERS")
+
+
+def test_whoever_may_make_no_users_removes_keys_all_the_same(empty_redis: str) -> None:
+    import redis
+
+    platform = redis.Redis.from_url(empty_redis)
+    platform.execute_command("ACL", "SETUSER", "plain", "reset", "on", ">sesame2", "~*", "+@all", "-acl")
+    platform.hset("lw:{p}:b:p/view@1", "e", "row")
+    try:
+        remove(empty_redis.replace("//:sesame@", "//plain:sesame2@"), "p")
+    finally:
+        platform.execute_command("ACL", "DELUSER", "plain")
+    assert platform.keys("lw:{p}*") == []
