@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from loopwright.features import bind_views
-from loopwright.features.online import OnlineStores
+from loopwright.features.online import OnlineStores, redis_server
 from loopwright.features.online.redis import RedisOnlineStore
-from loopwright.features.online.redis_server import projects, remove, restricted_url
+from loopwright.features.online.redis_server import SECRET, projects, remove, restricted_url
+from tests.redis_server import running_redis
 
 
 @pytest.fixture
@@ -73,3 +75,23 @@ def test_whoever_may_make_no_users_removes_keys_all_the_same(empty_redis: str) -
     finally:
         platform.execute_command("ACL", "DELUSER", "plain")
     assert platform.keys("lw:{p}*") == []
+
+
+def test_what_user_code_is_given_tells_nothing_of_the_platforms_password(empty_redis: str, tmp_path: Path) -> None:
+    import redis
+
+    given = restricted_url(empty_redis, "p")
+    with running_redis(tmp_path) as url:
+        other = restricted_url(url, "p")
+        assert restricted_url(url, "p") == other, "two gateways give the same"
+    assert urlsplit(given).password != urlsplit(other).password, "of the same password of the platform"
+    platform, raw = redis.Redis.from_url(empty_redis), redis.Redis.from_url(given)
+    for attempt in (lambda: raw.get(SECRET), lambda: raw.hget(SECRET, "x"), lambda: raw.hstrlen(SECRET, "x")):
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            attempt()
+    platform.flushall()
+    platform.execute_command("ACL", "DELUSER", "lw-p")
+    assert restricted_url(empty_redis, "p") == given, "code that runs goes on where a Redis lost what it held"
+    own = redis_server._kept_secret(platform, f"{empty_redis}?of=a-process-that-starts-later")
+    assert own == redis_server._kept_secret(platform, empty_redis)
+    assert projects(empty_redis) == set()

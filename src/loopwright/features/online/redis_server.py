@@ -2,8 +2,10 @@
 
 import hashlib
 import hmac
+import secrets
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from loopwright.features.online.redis_client import client_of, shown, text_of, translated
@@ -11,14 +13,19 @@ from loopwright.features.online.redis_scripts import COMMANDS, SCRIPTS
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
 
+SECRET = "lw:secret"
+"""Key of what passwords of user code follow from; no user of a project may read it."""
+_secrets: dict[str, bytes] = {}
+"""What each Redis kept last, by its address."""
 _KEYS_AT_ONCE = 1000
 
 
 def restricted_url(url: str, project: str) -> str:
     """Return the address under which user code of a project reaches its store, and nothing else of that Redis.
 
-    Its user in Redis is made, or made again, and what it may run there is brought. The password follows from that of
-    the address, so that several gateways give it the same.
+    Its user in Redis is made, or made again, and what it may run there is brought. The password follows from a secret
+    that this Redis keeps, so that several gateways give it the same, and not from that of the address, which whoever
+    has the one could guess at.
 
     Args:
         url: As the platform reaches it, without a project.
@@ -36,11 +43,10 @@ def restricted_url(url: str, project: str) -> str:
             value=shown(url),
             next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
         )
-    user = f"lw-{project}"
-    password = hmac.new(parts.password.encode(), f"online {project}".encode(), hashlib.sha256).hexdigest()
     rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
-    client = client_of(url)
+    client, user = client_of(url), f"lw-{project}"
     with translated(url), client.pipeline(transaction=False) as several:
+        password = hmac.new(_kept_secret(client, url), project.encode(), hashlib.sha256).hexdigest()
         for script in SCRIPTS.values():  # which this user may run and not bring
             several.script_load(script)
         several.execute_command("ACL", "SETUSER", user, "reset", "on", f">{password}", *rights)
@@ -48,6 +54,18 @@ def restricted_url(url: str, project: str) -> str:
     client.close()
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{quote(user)}:{password}@{host}", fragment=project))
+
+
+def _kept_secret(client: Any, url: str) -> bytes:
+    """Return the secret that a Redis keeps; one that lost it is given that which this process knows, else a new one."""
+    found: bytes | None = client.get(SECRET)  # one without room takes none, and answers
+    if found is None:
+        with client.pipeline() as both:
+            both.setnx(SECRET, _secrets.get(url) or secrets.token_hex(32))
+            _, found = both.get(SECRET).execute()
+    assert found is not None
+    _secrets[url] = found
+    return found
 
 
 def projects(url: str) -> set[str]:
