@@ -41,7 +41,7 @@ PRIVATE_KINDS = {"gateway_parts", "step_kinds"}
 SETTINGS = {
     "LOOPWRIGHT_STATE": "State folder: database, blobs, spool, online store, logs, tokens.",
     "LOOPWRIGHT_DATABASE": "Metadata database: `sqlite:///path` or `postgresql://user:password@host/name`.",
-    "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/number`, or `rediss://`; empty: files in the "
+    "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/0`, or `rediss://`; empty: files in the "
     "state folder.",
     "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",

@@ -35,6 +35,7 @@ _OF_THE_MACHINE = ("/dev", "/run/secrets", "/var/run/secrets", "/etc/shadow", "/
 """Raw devices, and the places where machines keep secrets."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _URL = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+_ONLINE = re.compile(r"rediss?://[^\s/?#]+(/0?)?(\?(?!([^\s#]*&)?db=)[^\s#]*)?")
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -177,10 +178,13 @@ def _urls(name: str) -> str:
 
 
 def _online_url(name: str) -> str:
-    """Return the server of the online stores; children behind strict walls could not reach it."""
+    """Return the server of the online stores; children behind strict walls could not reach it.
+
+    Users of a Redis are of all its databases by number, and installations would take each other's.
+    """
     text = os.environ.get(name) or ""
-    rule = "redis://user:password@host:port/number, or rediss:// for TLS"
-    if text and not re.fullmatch(r"rediss?://[^\s#]+", text):
+    rule = "redis://user:password@host:port/0, or rediss:// for TLS; database 0, which user code is let into"
+    if text and not _ONLINE.fullmatch(text):
         shown = re.sub(r"//.*@", "//", text)
         raise InvalidInput("this is no address of an online store", field=name, value=shown, rule=rule)
     if text and os.environ.get("LOOPWRIGHT_WALLS") == "strict":

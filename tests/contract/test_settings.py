@@ -48,6 +48,9 @@ def test_a_misspelt_auth_opens_nothing(value: str, monkeypatch: pytest.MonkeyPat
         ("LOOPWRIGHT_GATEWAY_NAME", "../x"),
         ("LOOPWRIGHT_ONLINE", "http://features:6379"),
         ("LOOPWRIGHT_ONLINE", "redis://features:6379/0#flights"),
+        ("LOOPWRIGHT_ONLINE", "redis://features:6379/1"),
+        ("LOOPWRIGHT_ONLINE", "redis://features:6379?db=1"),
+        ("LOOPWRIGHT_ONLINE", "redis://features:6379/0?timeout=1&db=1"),
     ],
 )
 def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -59,8 +62,13 @@ def test_so_is_every_other_value(name: str, value: str, monkeypatch: pytest.Monk
 
 
 def test_behind_strict_walls_features_are_in_no_redis(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LOOPWRIGHT_ONLINE", "redis://:sesame@features:6379/0")
-    assert load_settings(tmp_path).online_url
+    for url in (
+        "redis://features:6379",
+        "rediss://a:b@features/?ssl_cert_reqs=none",
+        "redis://:sesame@features:6379/0",
+    ):
+        monkeypatch.setenv("LOOPWRIGHT_ONLINE", url)
+        assert load_settings(tmp_path).online_url == url
     monkeypatch.setenv("LOOPWRIGHT_WALLS", "strict")
     with pytest.raises(InvalidInput, match="behind strict walls"):
         load_settings(tmp_path)

@@ -49,7 +49,7 @@ class RedisOnlineStore:
     """Recent rows of each (view, entity) of one project in a Redis.
 
     Args:
-        url: ``redis://user:password@host:port/number#project``, or ``rediss`` for TLS.
+        url: ``redis://user:password@host:port/0#project``, or ``rediss`` for TLS.
         slack_us: How far moments may lie behind an entity's newest row.
         most_rows: How many newest rows of an entity a column view answers from at most.
 
