@@ -8,9 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from loopwright.features import bind_views
-from loopwright.features.online import OnlineStores, redis_server
+from loopwright.features.online import OnlineStores, redis_server, stores
 from loopwright.features.online.redis import RedisOnlineStore
 from loopwright.features.online.redis_server import SECRET, projects, remove, restricted_url
+from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.refs import check_name
 from tests.redis_server import running_redis
 
 
@@ -61,7 +63,7 @@ def test_everything_of_a_project_goes_with_it_and_its_user_first(code: Any, empt
     assert platform.keys("lw:{p2}*") != []
     with pytest.raises(redis.exceptions.RedisError):
         code.hset("lw:{p}:kept", "passenger", "name and address")
-    assert "lw-p" not in platform.execute_command("ACL", "USERS")
+    assert b"lw-p" not in platform.execute_command("ACL", "USERS")
 
 
 def test_whoever_may_make_no_users_removes_keys_all_the_same(empty_redis: str) -> None:
@@ -95,3 +97,20 @@ def test_what_user_code_is_given_tells_nothing_of_the_platforms_password(empty_r
     own = redis_server._kept_secret(platform, f"{empty_redis}?of=a-process-that-starts-later")
     assert own == redis_server._kept_secret(platform, empty_redis)
     assert projects(empty_redis) == set()
+
+
+def test_to_try_it_out_takes_the_name_of_no_project(empty_redis: str, tmp_path: Path) -> None:
+    import redis
+
+    platform = redis.Redis.from_url(empty_redis)
+    platform.execute_command("ACL", "SETUSER", "lw-loopwright-doctor", "reset", "on")
+    platform.hset("lw:{loopwright-doctor}:b:x", "e", "row")
+    OnlineStores(tmp_path, empty_redis).try_out()
+    assert platform.hget("lw:{loopwright-doctor}:b:x", "e") == b"row"
+    users = platform.execute_command("ACL", "USERS")
+    assert b"lw-loopwright-doctor" in users
+    platform.execute_command("ACL", "DELUSER", "lw-loopwright-doctor")
+    with pytest.raises(InvalidInput):
+        check_name(stores._PROBE)
+    assert platform.keys(f"lw:{{{stores._PROBE}}}*") == []
+    assert f"lw-{stores._PROBE}".encode() not in users

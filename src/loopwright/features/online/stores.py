@@ -10,7 +10,8 @@ from loopwright.features.online.parting import part_projects
 from loopwright.features.online.places import online_folder, online_url, remove_stores, stored_projects
 from loopwright.kernel.plugins import load_plugin
 
-_PROBE = "loopwright-doctor"
+_PROBE = "-doctor"
+"""Stands for a project where a server is tried out; none can be named so."""
 
 
 class OnlineStores(msgspec.Struct, frozen=True):
