@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from loopwright.gateway.http import Gateway
-from loopwright.gateway.releases.keeper import Known
+from loopwright.gateway.releases.known import Known
 from loopwright.governance import Token
 from loopwright.kernel.documents import digest_bytes
 from loopwright.kernel.verbs import Role

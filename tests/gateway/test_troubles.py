@@ -15,7 +15,7 @@ from loopwright.gateway.http import Gateway
 from loopwright.gateway.log.segments import read_segment
 from loopwright.gateway.log.spool import Spool
 from loopwright.gateway.releases.faults import Fault
-from loopwright.gateway.releases.keeper import Known
+from loopwright.gateway.releases.known import Known
 from loopwright.gateway.signs import disk_signs, spool_signs
 from loopwright.gateway.troubles import Sign, Troubles
 from loopwright.governance import EVERY_PROJECT

@@ -6,6 +6,8 @@ And what workers left there that were killed.
 import os
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,7 +17,7 @@ from loopwright.governance import LOCAL_ACTOR, SYSTEM
 from loopwright.store.types import Job
 from loopwright.worker import leftovers
 from loopwright.worker.context import WorkerContext, make_context
-from loopwright.worker.leftovers import sweep_stores
+from loopwright.worker.leftovers import keep_swept, sweep_stores
 from loopwright.worker.tasks import Tasks
 from tests.waiting import wait_until
 from tests.worker.conftest import Site
@@ -66,3 +68,21 @@ def test_stores_of_closed_and_deleted_projects_go(site: Site, context: WorkerCon
     assert OnlineStores(site.state).projects() == {"busy", "flights", "of-another-server"}
     sweep_stores(context, Tasks())
     assert OnlineStores(site.state).projects() == {"flights", "of-another-server"}
+
+
+def test_whatever_a_store_holds_the_next_sweep_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over, sweeps = threading.Event(), list[int]()
+
+    def sweep(*_: Any) -> None:
+        sweeps.append(1)
+        if len(sweeps) == 2:
+            is_over.set()
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "of a project's code")
+
+    monkeypatch.setattr(leftovers, "sweep_stores", sweep)
+    monkeypatch.setattr(leftovers.garbage, "sweep_workers", lambda *_: None)
+    monkeypatch.setattr(leftovers, "FIRST_AFTER_S", 0.0)
+    monkeypatch.setattr(leftovers, "EVERY_S", 0.0)
+    context: Any = SimpleNamespace(state_dir=None, wall=SimpleNamespace(now_us=lambda: 0))
+    keep_swept(context, Tasks(), is_over)
+    assert len(sweeps) == 2

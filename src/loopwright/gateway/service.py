@@ -22,7 +22,8 @@ from loopwright.gateway.log.spool import Spool
 from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.releases.files import ReleaseFiles
 from loopwright.gateway.releases.inquiry import Inquiry
-from loopwright.gateway.releases.keeper import Name, ReleaseKeeper
+from loopwright.gateway.releases.keeper import ReleaseKeeper
+from loopwright.gateway.releases.known import Name
 from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.storewatch import StoreWatch

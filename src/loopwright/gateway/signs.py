@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from loopwright.gateway.log.sealing import ChunkSealer
 from loopwright.gateway.log.spool import Spool
-from loopwright.gateway.releases.keeper import Name
+from loopwright.gateway.releases.known import Name
 from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.troubles import Sign
 

@@ -35,7 +35,7 @@ def sweep_stores(context: WorkerContext, tasks: Tasks) -> None:
 
 
 def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -> None:
-    """Sweep again and again until the worker is over."""
+    """Sweep again and again until the worker is over, whatever a store holds."""
     pause_s = FIRST_AFTER_S
     while not is_over.wait(pause_s):
         pause_s = EVERY_S
@@ -44,3 +44,5 @@ def keep_swept(context: WorkerContext, tasks: Tasks, is_over: threading.Event) -
             sweep_stores(context, tasks)
         except (LoopwrightError, OSError) as error:
             log.info("what nobody needs is looked for later: %s", error)
+        except Exception:
+            log.exception("what nobody needs is looked for later")

@@ -10,7 +10,8 @@ import pytest
 
 from loopwright.data.datasets import personal_columns
 from loopwright.gateway.disk import read_document
-from loopwright.gateway.releases.keeper import KNOWN_FILE, LONGEST_RETRY_S, Known, ReleaseKeeper, Waiting
+from loopwright.gateway.releases.keeper import LEASE_S, LONGEST_RETRY_S, ReleaseKeeper, Waiting
+from loopwright.gateway.releases.known import KNOWN_FILE, Known
 from loopwright.governance import Token, tokens
 from loopwright.governance.arguments import check_content
 from loopwright.kernel.errors import Unavailable
@@ -81,6 +82,47 @@ def test_why_a_release_cannot_be_loaded_can_be_told(tmp_path: Path) -> None:
     ((why, _, _),) = keeper.failures.values()
     check_content("why", why)
     assert why.startswith("ValueError: bad field 'ab\\x00cd' of caf\\udce9xx")
+
+
+def test_what_ended_projects_left_holds_up_neither_signs_of_life_nor_denials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("loopwright.gateway.releases.keeper.LEASE_S", LEASE_S / 100)
+    called, told, may_go_on = list[str](), list[int](), threading.Event()
+
+    def answer(function: Any, **_: Any) -> Any:
+        called.append(function.__name__)
+        return {} if function in (tokens.live, personal_columns) else []
+
+    def let_go(*_: Any) -> None:
+        may_go_on.wait()
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "of a project's code")
+
+    def tell(*_: Any) -> None:
+        told.append(1)
+        raise ValueError("of a project's code")
+
+    control = SimpleNamespace(call=answer, waiting=lambda _: control, timeout_s=1)
+    keeper = ReleaseKeeper(
+        tmp_path,
+        control,
+        SimpleNamespace(keep_only=len),
+        "g",
+        "http://g",
+        let_go=let_go,
+        tell_denials=tell,  # type: ignore[arg-type]
+    )
+    keeper.has_asked = True
+    threads = [threading.Thread(target=loop, daemon=True) for loop in (keeper._keep_alive, keeper._keep_clear)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: called.count("acknowledge") > 3 and len(told) > 3)
+    may_go_on.set()
+    wait_until(lambda: called.count("acknowledge") > 6)
+    assert all(thread.is_alive() for thread in threads)
+    keeper.stop()
+    for thread in threads:
+        thread.join()
 
 
 def test_an_older_answer_makes_no_revoked_token_known_again(tmp_path: Path) -> None:

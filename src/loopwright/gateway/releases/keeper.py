@@ -17,16 +17,16 @@ from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.pauses import ChildCrashed
 from loopwright.gateway.releases.bars import ReleaseBarred
 from loopwright.gateway.releases.faults import Fault, fault_of
+from loopwright.gateway.releases.known import KNOWN_FILE, Known, Name
 from loopwright.gateway.releases.launching import Launcher, Served
 from loopwright.gateway.taking.ingest import Labels
-from loopwright.governance import Token, projects, tokens
+from loopwright.governance import projects, tokens
 from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release, ReleaseFailure, Trouble
 from loopwright.wire.caller import VerbCaller
 
 log = logging.getLogger("loopwright.gateway")
-KNOWN_FILE = "known.json"
 POLL_S = 10.0
 RETRY_S = 2.0
 LONGEST_RETRY_S = 60.0
@@ -35,26 +35,6 @@ CATCH_UP_S = 2.0
 """How long a gateway that starts waits for word of newer releases before it serves those on its disk."""
 TRIES = 3
 """A release that cannot be loaded so often is reported; the old one serves on, and it is still tried."""
-Name = tuple[str, str]
-"""Project and deployment."""
-
-
-class Known(msgspec.Struct):
-    """What the server said last, beside releases: live tokens by digest, clocks by project, models served elsewhere."""
-
-    tokens: dict[str, Token] = {}
-    clocks: dict[str, str] = {}
-    closed: list[str] = []
-    """Projects in which nothing is changed any more."""
-    deleted: list[str] = []
-    """Those of them whose rows are gone, and are to be gone from this disk."""
-    external: list[Name] = []
-    personal: dict[str, list[str]] = {}
-    """Columns that are left out of the log, by ``project/deployment`` of models served elsewhere."""
-    tasks: dict[str, str] = {}
-    """What models served elsewhere answer, by ``project/deployment``."""
-    pushed: dict[str, list[str]] = {}
-    """Columns that are left out of the log of pushes, by ``project/dataset``."""
 
 
 class Waiting(msgspec.Struct):
@@ -127,7 +107,8 @@ class ReleaseKeeper:
 
     def start(self) -> None:
         """Launch what is on disk and follow the server, in threads."""
-        for name, loop in (("releases", self._follow), ("lease", self._keep_alive)):
+        loops = (("releases", self._follow), ("lease", self._keep_alive), ("leftovers", self._keep_clear))
+        for name, loop in loops:
             threading.Thread(target=loop, name=name, daemon=True).start()
 
     def stop(self) -> None:
@@ -349,19 +330,31 @@ class ReleaseKeeper:
     def _keep_alive(self) -> None:
         while not self._stopping.is_set():
             started = time.monotonic()
-            try:
-                self._troubles = self._look()
-                if self.has_asked and self._is_well():
-                    self._acknowledge()
-                self.refresh()
-                self._write_rest()
-                self._let_go_of_ended()
-                self._tell_denials(self._control, self.known.clocks)
-            except LoopwrightError as error:
-                log.info("lease: %s", error)
-            except Exception:
-                log.exception("renewing the lease failed")
+            self._try("lease", self._renew)
+            self._try("denials", lambda: self._tell_denials(self._control, self.known.clocks))
             self._stopping.wait(max(0.1, LEASE_S - (time.monotonic() - started)))
+
+    def _renew(self) -> None:
+        self._troubles = self._look()
+        if self.has_asked and self._is_well():
+            self._acknowledge()
+        self.refresh()
+        self._write_rest()
+
+    def _keep_clear(self) -> None:
+        """Let go of what ended, beside signs of life: how long that takes is up to what projects left behind."""
+        while not self._stopping.wait(LEASE_S):
+            self._try("leftovers", self._let_go_of_ended)
+
+    @staticmethod
+    def _try(what: str, work: Callable[[], None]) -> None:
+        """Do what must end no thread, nor keep what comes next from being done."""
+        try:
+            work()
+        except LoopwrightError as error:
+            log.info("%s: %s", what, error)
+        except Exception:
+            log.exception("%s failed", what)
 
     def _let_go_of_ended(self) -> None:
         """Let go of ended projects' files, once nothing of them serves; forget what deleted ones served."""

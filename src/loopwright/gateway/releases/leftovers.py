@@ -9,7 +9,7 @@ from pathlib import Path
 
 from loopwright.features import online
 from loopwright.gateway.disk import read_document
-from loopwright.gateway.releases.keeper import KNOWN_FILE, Known
+from loopwright.gateway.releases.known import KNOWN_FILE, Known
 from loopwright.store.garbage.folders import remove_projects
 
 _FOLDERS = ("releases", "code", "scratch")

@@ -9,7 +9,8 @@ from typing import NamedTuple
 from loopwright import data
 from loopwright.features import BoundView, DatasetPushSpec
 from loopwright.gateway.releases.files import ReleaseFiles
-from loopwright.gateway.releases.keeper import Known, Name, ReleaseKeeper
+from loopwright.gateway.releases.keeper import ReleaseKeeper
+from loopwright.gateway.releases.known import Known, Name
 from loopwright.gateway.releases.launching import Served
 from loopwright.gateway.releases.loading import views_of
 from loopwright.kernel.errors import LoopwrightError, TooBusy, Unavailable
