@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from loopwright.wire.system_calls import can_filter
-from loopwright.wire.walls import carve, landlock_version
+from loopwright.wire.walls import carve, do_within, landlock_version
 
 needs_landlock = pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 needs_filter = pytest.mark.skipif(not can_filter(), reason="this kernel filters no system calls (seccomp)")
@@ -47,6 +47,7 @@ def state(tmp_path: Path) -> Path:
     (folder / "own" / "scratch").mkdir(parents=True)
     (folder / "own" / "in").mkdir()
     (folder / "own" / "in" / "rows").write_text("rows")
+    (folder / "own" / "store").mkdir()
     (folder / "service.token").write_text("lws_secret")
     (tmp_path / "plain").write_text("plain")
     return folder
@@ -61,6 +62,7 @@ def behind(state: Path) -> Callable[..., list[dict[str, str]]]:
         walls = {
             "reads": ["/", str(own / "in")],
             "writes": [str(own / "scratch"), "/dev/null"],
+            "plain": [str(own / "store")],
             "hidden": [str(state), "/dev"],
             "network": True,
             "signals": True,
@@ -151,6 +153,53 @@ def test_files_keep_their_attributes_and_programs_that_copy_them_go_on(behind: C
 
 
 @needs_landlock
+def test_where_others_open_files_too_plain_ones_alone_are_made(behind: Callable[..., Any], state: Path) -> None:
+    store = state / "own" / "store"
+    answers = behind(
+        f"os.chdir({str(store)!r})",
+        "(open('made', 'w').write('x'), os.rename('made', 'file'), os.truncate('file', 0), os.listdir('.'))",
+        "(open('more', 'w').write('x'), os.unlink('more'), os.link('file', 'same'))",
+    )
+    assert all("got" in answer for answer in answers), answers
+    refused = behind(
+        f"os.symlink('/tmp/x', {str(store / 'link')!r})",
+        f"(os.symlink('/tmp/x', 'link'), os.rename('link', {str(store / 'link')!r}))",
+        f"os.mkfifo({str(store / 'pipe')!r})",
+        f"socket.socket(socket.AF_UNIX).bind({str(store / 'socket')!r})",
+        f"os.mkdir({str(store / 'folder')!r})",
+        f"(open('mine', 'w').close(), os.link('mine', {str(store / 'mine')!r}))",
+    )
+    assert all("refused" in answer for answer in refused), refused
+
+
+@needs_landlock
+def test_a_thread_that_is_to_write_in_one_folder_writes_nowhere_else(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.write_text("kept")
+    (inside / "link").symlink_to(outside)
+    (inside / "new").symlink_to(tmp_path / "made")
+
+    def attempt(work: Callable[[], Any]) -> str:
+        try:
+            return str(do_within(str(inside), work))
+        except OSError as error:
+            return type(error).__name__
+
+    assert attempt(lambda: (inside / "plain").write_text("x")) == "1"
+    assert attempt(lambda: (inside / "link").read_text()) == "kept"
+    for work in (
+        lambda: (inside / "link").write_text("x"),
+        lambda: (inside / "new").write_text("x"),
+        lambda: outside.unlink(),
+        lambda: (inside / "plain").rename(tmp_path / "moved"),
+    ):
+        assert attempt(work) in ("PermissionError", "OSError")
+    assert outside.read_text() == "kept"
+    (tmp_path / "made").write_text("this thread, and those that it starts later, go where they went")
+
+
+@needs_landlock
 def test_the_process_outside_is_out_of_reach(behind: Callable[..., Any]) -> None:
     answers = behind(
         "open(f'/proc/{parent}/environ').read()",
@@ -201,7 +250,7 @@ def test_a_second_thread_would_stand_outside(tmp_path: Path) -> None:
         import threading, time
         from loopwright.wire.walls import raise_walls
         threading.Thread(target=time.sleep, args=(9,), daemon=True).start()
-        raise_walls({"reads": ["/"], "writes": [], "hidden": [], "network": True, "signals": True})
+        raise_walls({"reads": ["/"], "writes": [], "plain": [], "hidden": [], "network": True, "signals": True})
     """
     if landlock_version():
         command = [sys.executable, "-c", textwrap.dedent(program)]

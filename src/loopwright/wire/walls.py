@@ -12,12 +12,15 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from loopwright.wire import system_calls
 
+_T = TypeVar("_T")
 _CREATE, _ADD, _RESTRICT = 444, 445, 446
 """Numbers of the system calls; the same on every machine Linux runs on."""
 _PATH_BENEATH = 1
@@ -25,12 +28,15 @@ _VERSION = 1
 _NO_NEW_PRIVILEGES, _DROP_BOUND = 38, 24
 
 _EXECUTE, _WRITE, _READ, _LIST = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+_REMOVE_FILE, _MAKE_FILE = 1 << 5, 1 << 8
 _MAKE_DEVICES = 1 << 6 | 1 << 11
 _TRUNCATE, _DEVICE_CONTROL = 1 << 14, 1 << 15
 _ALL_OF = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _ALL = (1 << 16) - 1
 """Rights by version of Landlock: each later one handles more."""
 _OF_FILES = _EXECUTE | _WRITE | _READ | _TRUNCATE | _DEVICE_CONTROL
+_PLAIN = _WRITE | _READ | _LIST | _REMOVE_FILE | _MAKE_FILE | _TRUNCATE
+"""Plain files in a folder, made there: no links, pipes, sockets and folders, and none that come from elsewhere."""
 _SCOPED, WITH_SCOPES = 1 << 0 | 1 << 1, 6
 """No abstract sockets of, and no signals to, processes outside; Landlock knows of them from this version on."""
 
@@ -46,7 +52,8 @@ def raise_walls(walls: dict[str, Any]) -> list[str]:
     """Shut this process in, as far as the system can; return what holds.
 
     Args:
-        walls: ``reads`` and ``writes`` are folders or files; ``hidden`` those inside them that are closed all the same;
+        walls: ``reads`` and ``writes`` are folders or files; ``plain`` folders in which plain files alone may be made,
+            which others open too; ``hidden`` those inside them that are closed all the same;
             ``network`` False closes it; ``signals`` False refuses them to all others where the kernel cannot tell who
             is outside, to the process's own children too.
 
@@ -85,13 +92,36 @@ def _raise_landlock(libc: ctypes.CDLL, version: int, walls: dict[str, Any]) -> N
     try:
         hidden = [os.path.realpath(one) for one in walls["hidden"]]
         reading, writing = _EXECUTE | _READ | _LIST, handled & ~_MAKE_DEVICES
-        granted = [(place, reading) for place in walls["reads"]] + [(place, writing) for place in walls["writes"]]
+        kinds = {"reads": reading, "writes": writing, "plain": handled & _PLAIN}
+        granted = [(place, rights) for kind, rights in kinds.items() for place in walls[kind]]
         opened = [(path, rights) for place, rights in granted for path in carve(os.path.realpath(place), hidden)]
         for path, rights in opened:
             _allow(libc, ruleset, path, rights)
         _check(libc.syscall(_RESTRICT, ruleset, 0))
     finally:
         os.close(ruleset)
+
+
+def do_within(folder: str, work: Callable[[], _T]) -> _T:
+    """Do something in a thread of its own, which can make and write plain files in one folder and nothing elsewhere.
+
+    So whatever code of a user left in that folder for who opens files there, a link say, leads to nothing outside of
+    it. Where this system has no Landlock no walls stand around that code either. What was opened stays open.
+    """
+    answer: Future[_T] = Future()
+
+    def shut_in() -> None:
+        try:
+            if version := landlock_version():
+                libc = _libc()
+                _check(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+                _raise_landlock(libc, version, {"reads": ["/"], "writes": [], "plain": [folder], "hidden": []})
+            answer.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever waits is told of it
+            answer.set_exception(error)
+
+    threading.Thread(target=shut_in, name="within", daemon=True).start()
+    return answer.result()
 
 
 def carve(place: str, hidden: Iterable[str]) -> Iterator[str]:

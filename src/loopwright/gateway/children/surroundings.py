@@ -44,8 +44,8 @@ class Place(NamedTuple):
         for folder in (code, scratch):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         reads = [code, *(self.root / "models" / key for key in models)]
-        writes = [scratch, *self.stores.folders(project)]
-        walls = None if self.enclosure is None else self.enclosure.walls(reads, writes)
+        stores = self.stores.folders(project)
+        walls = None if self.enclosure is None else self.enclosure.walls(reads, [scratch], stores)
         return Surroundings(project, str(self.root), self.stores.address_for_code(project), str(scratch), walls)
 
 

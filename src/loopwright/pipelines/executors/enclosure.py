@@ -43,19 +43,21 @@ class Enclosure(msgspec.Struct, frozen=True):
             return None
         return cls(settings.walls, closed_places(settings), settings.user_folders)
 
-    def walls(self, reads: Sequence[Path], writes: Sequence[Path]) -> dict[str, Any]:
+    def walls(self, reads: Sequence[Path], writes: Sequence[Path], plain: Sequence[Path] = ()) -> dict[str, Any]:
         """Return the walls of one child, see ``wire.walls.raise_walls``.
 
         Args:
             reads: What it is handed, its code among it.
             writes: Its own folders.
+            plain: Folders that processes of the platform open files in too: it makes plain files there alone.
         """
         devices = _devices()
-        own = [*map(str, [*reads, *writes, *self.folders])]
+        own = [*map(str, [*reads, *writes, *plain, *self.folders])]
         opened = [*(_SYSTEM if self.mode == "strict" else ("/",)), *_interpreter(), *own, *devices]
         return {
             "reads": opened,
             "writes": [*map(str, [*writes, *self.folders]), *devices],
+            "plain": [*map(str, plain)],
             "hidden": [*map(str, self._closed())],
             "network": self.mode != "strict",
             "signals": self.mode != "strict",
@@ -72,6 +74,7 @@ class Enclosure(msgspec.Struct, frozen=True):
         return {
             "reads": [*_SYSTEM, *_interpreter(), *map(str, [*roots, *reads, *writes]), *devices],
             "writes": [*map(str, writes), *devices],
+            "plain": [],
             "hidden": [*map(str, hidden)],
             "network": False,
             "signals": False,
