@@ -1,6 +1,7 @@
 """The online store: recent rows of each (view, entity), to be asked at a moment. Plugin kind ``online_stores``."""
 
 from loopwright.features.online.base import (
+    SHORT,
     SLACK_US,
     Forgotten,
     Level,
@@ -15,6 +16,7 @@ from loopwright.features.online.parting import part_projects
 from loopwright.features.online.stores import OnlineStores
 
 __all__ = [
+    "SHORT",
     "SLACK_US",
     "Forgotten",
     "Level",

@@ -37,6 +37,17 @@ add_built_in(
 )
 
 
+class Patience(NamedTuple):
+    """How long an online store is waited for, seconds: while others keep it busy, and for one answer of it."""
+
+    others_s: float
+    answer_s: float
+
+
+LONG, SHORT = Patience(30.0, 120.0), Patience(0.5, 3.0)
+"""Of whoever needs what a store has, and of whoever looks whether it answers."""
+
+
 class Lookup(NamedTuple):
     """Features by the plan's name: float64 (n,) with NaN where missing, or a list of texts and None.
 
@@ -253,8 +264,8 @@ def is_of_store(error: Exception) -> bool:
     return error.details.get("part") == OF_STORE["part"] or error.field == "LOOPWRIGHT_ONLINE"
 
 
-def open_online_store(url: str) -> OnlineStore:
+def open_online_store(url: str, patience: Patience = LONG) -> OnlineStore:
     """Open a store by URL; a path or ``sqlite:///path`` is a SQLite file."""
     scheme, is_url, _ = url.partition("://")
-    store: OnlineStore = load_plugin("online_stores", scheme if is_url else "sqlite")(url)
+    store: OnlineStore = load_plugin("online_stores", scheme if is_url else "sqlite")(url, patience=patience)
     return store

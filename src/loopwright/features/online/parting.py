@@ -47,12 +47,11 @@ def _part(old: Path, state_dir: Path) -> list[str]:
         for project in projects:
             target = Path(online_url(state_dir, project))
             if not target.exists():  # else a life before was killed on its way, after this one
-                _copy(connection, project, target)
+                _copy(connection, project, target, old.with_suffix(".draft"))
     return projects
 
 
-def _copy(connection: sqlite3.Connection, project: str, target: Path) -> None:
-    draft = target.with_suffix(".draft")
+def _copy(connection: sqlite3.Connection, project: str, target: Path, draft: Path) -> None:
     draft.unlink(missing_ok=True)
     with closing(sqlite3.connect(draft)) as made:
         made.execute(RETURNS_ROOM)

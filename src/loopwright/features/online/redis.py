@@ -18,7 +18,18 @@ import numpy as np
 
 from loopwright.features.online import generations
 from loopwright.features.online.arrivals import MOST_ROWS, Change, Merging, count_entities, into_generations
-from loopwright.features.online.base import FILLED, SLACK_US, Entities, Forgotten, Level, Lookup, Part, Pushed
+from loopwright.features.online.base import (
+    FILLED,
+    LONG,
+    SLACK_US,
+    Entities,
+    Forgotten,
+    Level,
+    Lookup,
+    Part,
+    Patience,
+    Pushed,
+)
 from loopwright.features.online.latest import newest_event_at
 from loopwright.features.online.redis_client import TooMuch, client_of, shown, text_of, translated
 from loopwright.features.online.redis_scripts import NAME_LETTERS, SCRIPTS
@@ -52,16 +63,19 @@ class RedisOnlineStore:
         url: ``redis://user:password@host:port/0#project``, or ``rediss`` for TLS.
         slack_us: How far moments may lie behind an entity's newest row.
         most_rows: How many newest rows of an entity a column view answers from at most.
+        patience: How long Redis is waited for.
 
     Raises:
         InvalidInput: The address names no project, or the library is missing.
     """
 
-    def __init__(self, url: str, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
+    def __init__(
+        self, url: str, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS, patience: Patience = LONG
+    ) -> None:
         address, _, project = url.partition("#")
         if not project:
             raise InvalidInput("this address names no project", field="url", value=shown(url), rule="…#project")
-        self._at = _Project(address, project)
+        self._at = _Project(address, project, patience.answer_s)
         self._merging = Merging(slack_us, most_rows)
         self.upkeep = RedisUpkeep(self._at, slack_us)
 
@@ -273,10 +287,10 @@ class RedisUpkeep:
 class _Project:
     """What a Redis holds of one project, and how it is asked."""
 
-    def __init__(self, address: str, project: str) -> None:
+    def __init__(self, address: str, project: str, answer_s: float) -> None:
         self.project = project
         self._of_project = f"lw:{{{project}}}:"
-        self._client = client_of(address)
+        self._client = client_of(address, answer_s)
         self._scripts = {name: self._client.register_script(text) for name, text in SCRIPTS.items()}
         with translated(address):
             self._client.ping()

@@ -17,8 +17,8 @@ class TooMuch(Unavailable):
     """More was asked of one script than it does; less at a time may be taken."""
 
 
-def client_of(address: str) -> Any:
-    """Return a client that connects when it is first used.
+def client_of(address: str, answer_s: float = _ANSWER_S) -> Any:
+    """Return a client that connects when it is first used; each answer may take ``answer_s``, and ten seconds at most.
 
     Raises:
         InvalidInput: The library is missing.
@@ -32,7 +32,7 @@ def client_of(address: str) -> Any:
         raise InvalidInput("the library of Redis is missing", value=shown(address), next_step=step) from None
     return redis.Redis.from_url(
         address,
-        socket_timeout=_ANSWER_S,
+        socket_timeout=min(_ANSWER_S, answer_s),
         socket_connect_timeout=_CONNECT_S,
         health_check_interval=30,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),

@@ -17,7 +17,7 @@ from loopwright.features.online.arrivals import (
     count_entities,
     into_generations,
 )
-from loopwright.features.online.base import FILLED, SLACK_US, Entities, Level, Lookup, Part, Pushed
+from loopwright.features.online.base import FILLED, LONG, SLACK_US, Entities, Level, Lookup, Part, Patience, Pushed
 from loopwright.features.online.file import StoreFile
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import SqliteUpkeep
@@ -52,12 +52,15 @@ class SqliteOnlineStore:
         url: A path, or ``sqlite:///path``.
         slack_us: How far moments may lie behind an entity's newest row.
         most_rows: How many newest rows of an entity a column view answers from at most.
+        patience: How long the file is waited for.
     """
 
-    def __init__(self, url: str | Path, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS) -> None:
+    def __init__(
+        self, url: str | Path, slack_us: int = SLACK_US, most_rows: int = MOST_ROWS, patience: Patience = LONG
+    ) -> None:
         self._merging = Merging(slack_us, most_rows)
         self.path = Path(str(url).removeprefix("sqlite:///"))
-        self._file = StoreFile(self.path)
+        self._file = StoreFile(self.path, patience)
         self.upkeep = SqliteUpkeep(self._file, slack_us)
 
     def push(self, views: Sequence[BoundView], frame: pl.DataFrame, now_us: int | None = None) -> Pushed:

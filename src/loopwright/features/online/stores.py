@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from loopwright.features.online.base import OnlineStore, StoreServer, open_online_store
+from loopwright.features.online.base import LONG, SHORT, OnlineStore, Patience, StoreServer, open_online_store
 from loopwright.features.online.parting import part_projects
 from loopwright.features.online.places import online_folder, online_url, remove_stores, stored_projects
 from loopwright.kernel.plugins import load_plugin
@@ -27,7 +27,7 @@ class OnlineStores(msgspec.Struct, frozen=True):
     url: str = ""
     is_walled: bool = True
 
-    def open(self, project: str) -> OnlineStore:
+    def open(self, project: str, patience: Patience = LONG) -> OnlineStore:
         """Open the store of a project.
 
         Raises:
@@ -35,7 +35,7 @@ class OnlineStores(msgspec.Struct, frozen=True):
         """
         if not self.url:
             part_projects(self.state_dir)
-        return open_online_store(self.address(project))
+        return open_online_store(self.address(project), patience)
 
     def address(self, project: str) -> str:
         """Return by which address the platform's own processes open a project's store."""
@@ -69,7 +69,7 @@ class OnlineStores(msgspec.Struct, frozen=True):
             Unavailable: As ``address_for_code``, or rows are not taken.
         """
         for address in [self.address_for_code(_PROBE)] if self.url else map(self.address, self.projects()):
-            store = open_online_store(address)
+            store = open_online_store(address, SHORT)
             try:
                 store.try_out()
             finally:

@@ -112,7 +112,7 @@ class SqliteUpkeep:
 
     def shrink(self) -> int:
         """Give the room of what was dropped back to the disk, some pages at a time; return how many bytes."""
-        with self._file.reading() as connection:
+        with self._file.opened() as connection:
             page_bytes, pages = pragma(connection, "page_size"), pragma(connection, "page_count")
             if pragma(connection, "auto_vacuum") == 0:
                 self._rebuild(connection, (pages - pragma(connection, "freelist_count")) * page_bytes)
