@@ -1,6 +1,9 @@
 """What an online store lost, or does not take, is told until it is mended, whatever is pushed meanwhile."""
 
 import shutil
+import sqlite3
+import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,9 +21,11 @@ from loopwright.features import (
     bind_views,
     online,
 )
+from loopwright.gateway import storewatch
 from loopwright.gateway.disk import write_document
 from loopwright.gateway.storewatch import StoreWatch
 from loopwright.kernel.errors import StorageFull
+from tests.waiting import wait_until
 
 
 def a_plan(**dtypes: str) -> FeaturePlan:
@@ -32,13 +37,13 @@ def a_plan(**dtypes: str) -> FeaturePlan:
 
 
 class Watched:
-    """A watch over the file of one project, of which one plan is live."""
+    """A watch over the files of projects, of each of which one plan is live."""
 
-    def __init__(self, folder: Path, plan: FeaturePlan) -> None:
+    def __init__(self, folder: Path, plan: FeaturePlan, projects: str = "p", waits_s: float = 60.0) -> None:
         self.folder, self.stores = folder, online.OnlineStores(folder)
-        release: Any = SimpleNamespace(project="p", deployment="late", plans={"abc": plan})
+        releases: Any = [SimpleNamespace(project=each, deployment="late", plans={"abc": plan}) for each in projects]
         self.view: BoundView = bind_views(plan, "p")[0]
-        self.watch = StoreWatch(folder / "held-views.json", lambda: [release], self.stores)
+        self.watch = StoreWatch(folder / "held-views.json", lambda: releases, self.stores, waits_s=waits_s)
 
     def told(self) -> list[tuple[str, bool]]:
         return [(sign.message, sign.is_in_the_way) for sign in self.watch.signs()]
@@ -125,3 +130,65 @@ def test_a_store_that_takes_no_rows_is_told_and_so_is_a_refused_push(
         [sign] = watched.watch.signs()
         assert ("takes no rows" in sign.message, sign.is_in_the_way, sign.next_step) == (True, True, "free space")
     assert watched.told() == []
+
+
+def told_of(watched: Watched) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for sign in watched.watch.signs():
+        found.setdefault(sign.project, []).append(sign.message)
+    return found
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_from_hearing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched, may_go_on, looks = Watched(tmp_path, a_plan(value="Float64"), "pq", 0.0), threading.Event(), list[str]()
+    look = storewatch._look
+
+    def look_long(stores: Any, project: str, keys: Any) -> Any:
+        looks.append(project)
+        if project == "p":
+            may_go_on.wait()
+        return look(stores, project, keys)
+
+    monkeypatch.setattr(storewatch, "_look", look_long)
+    assert told_of(watched) == {}, "nothing is known yet"
+    wait_until(lambda: "q" in told_of(watched))
+    assert set(told_of(watched)) == {"q"}
+    monkeypatch.setattr(storewatch, "ANSWERS_WITHIN_S", 0.0)
+    wait_until(lambda: "p" in told_of(watched))
+    wait_until(lambda: told_of(watched) and looks.count("q") > 2)
+    [message] = told_of(watched)["p"]
+    assert "does not answer" in message
+    assert looks.count("p") == 1, "nobody looks beside one who still looks"
+    may_go_on.set()
+    monkeypatch.setattr(storewatch, "ANSWERS_WITHIN_S", 60.0)
+    wait_until(lambda: "holds no rows" in str(told_of(watched).get("p")))
+
+
+def test_whatever_a_store_holds_others_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(tmp_path, a_plan(value="Float64"), "pq")
+    look = storewatch._look
+
+    def look_at_odd_bytes(stores: Any, project: str, keys: Any) -> Any:
+        return b"\xff".decode() if project == "p" else look(stores, project, keys)
+
+    monkeypatch.setattr(storewatch, "_look", look_at_odd_bytes)
+    told = told_of(watched)
+    assert "UnicodeDecodeError" in told["p"][0]
+    assert "holds no rows" in told["q"][0]
+
+
+def test_a_file_with_a_trigger_and_one_that_is_kept_locked_are_told(tmp_path: Path) -> None:
+    watched = Watched(tmp_path, a_plan(value="Float64"), "pqr")
+    for project in "pq":
+        watched.stores.open(project).close()
+    with closing(sqlite3.connect(watched.stores.address("p"))) as changed:
+        changed.execute("CREATE TRIGGER t AFTER UPDATE ON identity BEGIN DELETE FROM fills; END")
+    with closing(sqlite3.connect(watched.stores.address("q"), isolation_level=None)) as kept:
+        for statement in ("PRAGMA journal_mode=DELETE", "PRAGMA locking_mode=EXCLUSIVE", "BEGIN EXCLUSIVE"):
+            kept.execute(statement)
+        told = told_of(watched)
+    assert "it holds the trigger 't'" in told["p"][0]
+    assert "locked" in told["q"][0]
+    assert "holds no rows" in told["r"][0]

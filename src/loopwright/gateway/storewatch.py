@@ -1,7 +1,9 @@
 """Whether online stores still hold what live deployments read there, and take what is pushed."""
 
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +18,13 @@ from loopwright.serving import Release
 
 REFUSED_S = 60.0
 """How long a refused push is told where no other comes."""
+WAITS_S = 1.0
+"""How long all looks together are waited for; what they find later is told the next time."""
+ANSWERS_WITHIN_S = 5.0
+"""A store that takes longer does not answer."""
+_SEE = (
+    "see what the project's code does to its store; loopwright doctor looks at a Redis, and a file may be filled anew"
+)
 
 
 class Remembered(msgspec.Struct):
@@ -40,17 +49,37 @@ class _Read(NamedTuple):
     view: BoundView
 
 
+class _Found(NamedTuple):
+    """By what a store is known, why it takes no rows, and what it holds."""
+
+    name: str
+    refusal: LoopwrightError | None
+    held: dict[str, online.Level]
+
+
+class _Look(NamedTuple):
+    """A look at the store of a project: since when (monotonic seconds), for which views, and what it finds."""
+
+    since_s: float
+    read: list[_Read]
+    remembered: set[str]
+    found: "Future[_Found]"
+
+
 class StoreWatch:
     """Looks whether online stores hold what live deployments read there, and take rows.
 
     A view without rows is not the only one that lost them: the first push after a loss makes one that answers, wrongly.
     So each store has a name; another one tells that what the one before held is gone, until a fill has ended.
 
+    Code of a project may keep its store from answering: each is looked at in a thread of its own, that keeps nobody.
+
     Args:
         path: Where it is remembered which stores there were, and which views have held rows.
         releases: Returns what is live.
         stores: The stores; one is opened only where a live plan reads it.
         deleted: Returns projects that are gone, of which nothing is to be remembered.
+        waits_s: How long all looks together are waited for.
     """
 
     def __init__(
@@ -59,9 +88,12 @@ class StoreWatch:
         releases: Callable[[], Iterable[Release]],
         stores: online.OnlineStores,
         deleted: Callable[[], Collection[str]] = tuple,
+        waits_s: float = WAITS_S,
     ) -> None:
         self._path, self._releases, self._all, self._deleted = path, releases, stores, deleted
-        self._stores: dict[str, online.OnlineStore] = {}
+        self._waits_s = waits_s
+        self._looks: dict[str, _Look] = {}
+        self._told: dict[str, list[Sign]] = {}
         self._refused: dict[str, tuple[float, str]] = {}
         kind: type[Remembered | list[str]] = Remembered | list[str]  # type: ignore[assignment]
         known = read_document(path, kind)  # older versions kept the views alone
@@ -83,10 +115,19 @@ class StoreWatch:
             for digest, plan in release.plans.items():
                 views = [_Read(release, digest, view) for view in bind_views(plan, release.project)]
                 read.setdefault(release.project, []).extend(views)
-        self._close_all_but({project for project, views in read.items() if views})
+        read = {project: views for project, views in read.items() if views}
+        self._looks = {project: look for project, look in self._looks.items() if project in read}
         for project, views in read.items():
-            if views:
-                yield from self._of_project(project, views)
+            if project not in self._looks:
+                self._looks[project] = self._begin(project, views)
+        ended = wait([look.found for look in self._looks.values()], self._waits_s).done
+        self._told = {
+            project: self._of_project(look) if look.found in ended else self._meanwhile(project, look)
+            for project, look in self._looks.items()
+        }
+        self._looks = {project: look for project, look in self._looks.items() if look.found not in ended}
+        for told in self._told.values():
+            yield from told
         self._remember()
         for project, (until, why) in list(self._refused.items()):
             if until > time.monotonic():
@@ -94,24 +135,45 @@ class StoreWatch:
             else:
                 self._refused.pop(project, None)
 
-    def _of_project(self, project: str, read: list[_Read]) -> Iterator[Sign]:
+    def _begin(self, project: str, read: list[_Read]) -> _Look:
+        remembered = {key for key in self._held if key.startswith(f"{project}/")}
+        look = _Look(time.monotonic(), read, remembered, Future())
+        keys = {each.view.key for each in read} | remembered
+
+        def do() -> None:
+            try:
+                look.found.set_result(_look(self._all, project, keys))
+            except BaseException as error:  # noqa: BLE001 - it is told as what is wrong with this store
+                look.found.set_exception(error)
+
+        threading.Thread(target=do, name=f"store of {project}", daemon=True).start()
+        return look
+
+    def _meanwhile(self, project: str, look: _Look) -> list[Sign]:
+        """Return what is told of a store while a look at it is under way: what was, unless it takes too long."""
+        if time.monotonic() - look.since_s <= ANSWERS_WITHIN_S:
+            return self._told.get(project, [])
+        why = "features cannot be looked up: the online store does not answer"
+        return [Sign("store", why, project, is_in_the_way=True, next_step=_SEE)]
+
+    def _of_project(self, look: _Look) -> list[Sign]:
+        """Return what is wrong with a store by the look at it."""
+        project = look.read[0].release.project
         try:
-            self._all.address_for_code(project)
-            store = self._store(project)
-            name, refusal = _tried_out(store)
-            remembered = {key for key in self._held if key.startswith(f"{project}/")}
-            held = store.held({each.view.key for each in read} | remembered)
+            name, refusal, held = look.found.result()
         except LoopwrightError as error:
             why = f"features cannot be looked up: {error}"
-            yield Sign("store", why, project, is_in_the_way=True, next_step=error.next_step or "")
-            return
+            return [Sign("store", why, project, is_in_the_way=True, next_step=error.next_step or "")]
+        except Exception as error:  # noqa: BLE001 - code of the project may have put anything there
+            why = f"features cannot be looked up: {type(error).__name__}: {error}"
+            return [Sign("store", why, project, is_in_the_way=True, next_step=_SEE)]
+        signs = []
         if refusal is not None:
             why = f"the online store takes no rows: {refusal}"
-            yield Sign("store", why, project, is_in_the_way=True, next_step=refusal.next_step or "")
-        self._learn(project, name, held, remembered - {each.view.key for each in read})
-        for each in read:
-            if sign := self._sign(each, held.get(each.view.key)):
-                yield sign
+            signs = [Sign("store", why, project, is_in_the_way=True, next_step=refusal.next_step or "")]
+        self._learn(project, name, held, look.remembered - {each.view.key for each in look.read})
+        found = [self._sign(each, held.get(each.view.key)) for each in look.read]
+        return [*signs, *(sign for sign in found if sign)]
 
     def _learn(self, project: str, name: str, held: Mapping[str, online.Level], unread: set[str]) -> None:
         """Take note of what a store holds; views that nothing reads are remembered as long as it holds them."""
@@ -148,16 +210,6 @@ class StoreWatch:
         is_in_the_way = level is None or has_past
         return Sign("store", told, release.project, release.deployment, is_in_the_way, step, name, read.plan_digest)
 
-    def _store(self, project: str) -> online.OnlineStore:
-        if project not in self._stores:
-            self._stores[project] = self._all.open(project)
-        return self._stores[project]
-
-    def _close_all_but(self, projects: set[str]) -> None:
-        """Let go of stores that nothing reads any more: a file that is open stays on the disk, whoever removes it."""
-        for project in self._stores.keys() - projects:
-            self._stores.pop(project).close()
-
     def _remember(self) -> None:
         gone = tuple(f"{project}/" for project in self._deleted())
         stores = {project: name for project, name in self._names.items() if f"{project}/" not in gone}
@@ -167,6 +219,16 @@ class StoreWatch:
             with suppress(OSError):  # a full disk is told by another sign
                 write_document(self._path, known)
                 self._known = known
+
+
+def _look(stores: online.OnlineStores, project: str, keys: set[str]) -> _Found:
+    """Look at the store of a project, which is let go of at once: a file that is open stays, whoever removes it."""
+    stores.address_for_code(project)
+    store = stores.open(project, online.SHORT)
+    try:
+        return _Found(*_tried_out(store), store.held(keys))
+    finally:
+        store.close()
 
 
 def _tried_out(store: online.OnlineStore) -> tuple[str, LoopwrightError | None]:
