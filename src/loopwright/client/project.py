@@ -72,6 +72,7 @@ class Project:
         checks: Sequence[CheckSpec] = (),
         personal: Sequence[str] = (),
         takes_labels: bool = False,
+        takes_pushes: bool | None = None,
     ) -> Dataset:
         """Declare a dataset.
 
@@ -86,6 +87,8 @@ class Project:
             personal: Columns that no log of predictions or pushes holds, as inputs, keys or features.
             takes_labels: Outcomes that are sent to the deployments trained on it complete its rows, every hour, by the
                 keys that came with the requests: nobody has to send them twice.
+            takes_pushes: Rows that are pushed become a version, every hour, each once: nobody has to append them too.
+                None for yes where they come from a topic.
         """
         known = {"*": known_at} if isinstance(known_at, KnownAt) else dict(known_at or {})
         spec = DatasetSpec(
@@ -97,6 +100,7 @@ class Project:
             checks=list(checks),
             personal=list(personal),
             takes_labels=takes_labels,
+            takes_pushes=source.kind == "topic" if takes_pushes is None else takes_pushes,
         )
         return self._declare("dataset", name, Dataset(self, spec, transform))
 

@@ -28,6 +28,7 @@ from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.types import (
+    PUSHED_AT,
     VERSION_STATES,
     CheckResult,
     CheckSpec,
@@ -94,6 +95,7 @@ __getattr__ = later(
 )
 
 __all__ = [
+    "PUSHED_AT",
     "VERSION_STATES",
     "CheckResult",
     "CheckSpec",

@@ -31,7 +31,15 @@ from loopwright.data.keys import KeyIndex
 from loopwright.data.known import known_moment
 from loopwright.data.layers import CAME, KNOWN, MOST_FRAGMENT_ROWS, PLACE, ROW, TARGET, Layers
 from loopwright.data.row_sums import add_row_sums, subtract_row_sums
-from loopwright.data.types import ColumnSchema, DatasetSpec, DatasetVersion, Fragment, ImportedRows, ImportRequest
+from loopwright.data.types import (
+    PUSHED_AT,
+    ColumnSchema,
+    DatasetSpec,
+    DatasetVersion,
+    Fragment,
+    ImportedRows,
+    ImportRequest,
+)
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.suggestions import nearest
 from loopwright.store.blobs import BlobStore
@@ -205,6 +213,8 @@ def _find_change(
         what = f"are not in version {parent.version}, so there is nothing to complete"
         raise refuse_keys(others, spec, what, "a row is there before it is completed", "append or upsert whole rows")
     given = _given(before, rows, request, parent, now_us)
+    if request.known_at == PUSHED_AT:
+        given = _without_overtaken(given, rows, place, layers)
     is_moved = np.zeros(before.height, np.bool_) if spec.time not in given else given[spec.time][0]
     is_changed = np.zeros(before.height, np.bool_)
     for is_given, _ in given.values():
@@ -268,6 +278,18 @@ def _given(
                 at = np.where(came_with, moment + declared.after_us, np.maximum(moment + declared.after_us, now_us))
         given[name] = is_given, at
     return given
+
+
+def _without_overtaken(
+    given: dict[str, tuple[Flags, Ints]], rows: pl.DataFrame, place: Ints, layers: Layers
+) -> dict[str, tuple[Flags, Ints]]:
+    """Leave out values that were pushed before what is there came: they lay in a spool while others overtook them."""
+    came, kept = rows[CAME].to_numpy(), {}
+    for name, (is_given, at) in given.items():
+        newest = layers.known_at(name, place)
+        if (is_later := is_given & (came >= newest)).any():
+            kept[name] = is_later, at
+    return kept
 
 
 def _is_missing(column: pl.Series) -> Flags:

@@ -6,7 +6,7 @@ from loopwright.data import sql
 from loopwright.data.declarations import check_spec
 from loopwright.data.events import DatasetDeclared
 from loopwright.data.strictness import loosened
-from loopwright.data.types import Dataset, DatasetSpec, Declared, SpecChange
+from loopwright.data.types import Dataset, DatasetSpec, Declared, SourceSpec, SpecChange
 from loopwright.governance import Approval, Loosening, loosening
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, NotFound
@@ -97,8 +97,16 @@ def list_datasets(tx: Tx) -> list[Dataset]:
 @query("data.personal_columns", internal=True, parts=("gateway",), above_projects=True)
 def personal_columns(tx: Tx) -> dict[str, list[str]]:
     """Return the personal columns of every project's datasets, by ``project/dataset``; gateways do not log them."""
-    by_dataset = sql.every_personal(tx)
-    return {f"{project}/{name}": personal for (project, name), personal in by_dataset.items()}
+    declared = sql.every_spec(tx)
+    return {f"{project}/{name}": spec.personal for (project, name), spec in declared.items() if spec.personal}
+
+
+@query("data.topics", internal=True, parts=("gateway",), above_projects=True)
+def topics(tx: Tx) -> dict[str, SourceSpec]:
+    """Return the sources of every project's datasets that are topics, by ``project/dataset``; gateways read them."""
+    declared = sql.every_spec(tx)
+    sources = {f"{project}/{name}": spec.source for (project, name), spec in declared.items()}
+    return {key: source for key, source in sources.items() if source.kind == "topic"}
 
 
 def _changes(before: DatasetSpec, after: DatasetSpec) -> list[SpecChange]:

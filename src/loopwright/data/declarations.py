@@ -193,6 +193,14 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
         if spec.time is None:
             rule = "known_at needs a dataset with time"
             raise InvalidInput("this dataset has no time", field="time", rule=rule, next_step='say time="<column>"')
+    if spec.takes_pushes and spec.personal:
+        raise InvalidInput(
+            "what is pushed cannot become a version here",
+            field="takes_pushes",
+            value=", ".join(spec.personal),
+            rule="no personal columns: the log of pushes does not hold them",
+            next_step="append the rows",
+        )
     for index, check in enumerate(spec.checks):
         _check_check(check, f"checks[{index}]")
     return spec

@@ -19,7 +19,15 @@ from loopwright.data.dtypes import parse_dtype
 from loopwright.data.imports import build_version, key_range
 from loopwright.data.keys import KeyIndex
 from loopwright.data.reading import read_again, read_apart
-from loopwright.data.types import CheckResult, CheckSpec, ColumnSchema, DiffRequest, ImportRequest, ImportResult
+from loopwright.data.types import (
+    PUSHED_AT,
+    CheckResult,
+    CheckSpec,
+    ColumnSchema,
+    DiffRequest,
+    ImportRequest,
+    ImportResult,
+)
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store.work import JobContext, job
@@ -119,6 +127,27 @@ def _without_known_at(frame: pl.DataFrame, request: ImportRequest) -> pl.DataFra
     return frame if name is None or name in declared else frame.drop(name, strict=False)
 
 
+def _take_out_known_at(request: ImportRequest, given: Path) -> pl.DataFrame | None:
+    """Take what says when rows were pushed out of rows that a transform is to see; return it beside their keys.
+
+    None where they were not pushed.
+    """
+    if request.known_at != PUSHED_AT:
+        return None
+    rows, key = pl.read_parquet(given, glob=False), request.spec.key
+    rows.drop(PUSHED_AT).write_parquet(given)
+    return rows.select(*key, PUSHED_AT)
+
+
+def _put_back_known_at(came: pl.DataFrame, request: ImportRequest, given: Path) -> None:
+    """Put it back by the keys; of rows whose key the transform made it is that of the last."""
+    rows, key = pl.read_parquet(given, glob=False), request.spec.key
+    if set(key) <= set(rows.columns):
+        alike = came.cast({name: rows.schema[name] for name in key}, strict=False)
+        rows = rows.join(alike, on=key, how="left", maintain_order="left")
+        rows.with_columns(pl.col(PUSHED_AT).fill_null(came[PUSHED_AT].max())).write_parquet(given)
+
+
 def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:
     """Return the rows after the transform, and the columns as they were before."""
     spec, given, out = request.spec, folder / "raw.parquet", folder / "out.parquet"
@@ -133,9 +162,12 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     if is_made:
         raw = [] if before is None else before.raw
     elif spec.transform is not None:
+        came = _take_out_known_at(request, given)
         context.transform(spec.transform, given, out)
         given = folder / "rows.parquet"
         read_again(context, out, given, what="what the transform returned")  # user code may have written anything
+        if came is not None:
+            _put_back_known_at(came, request, given)
     try:
         check_rows_fit(pl.scan_parquet(given, glob=False))
         return pl.read_parquet(given, glob=False), raw

@@ -211,6 +211,21 @@ class Layers:
         low, high = np.searchsorted(places, [start, start + fragment.rows])
         return places[low:high]
 
+    def known_at(self, column: str, places: Ints) -> Ints:
+        """Return when the values of a column that rows have now came, int64 (n,); 0 where they came with the rows.
+
+        Args:
+            column: Which.
+            places: Of the rows, int64 (n,).
+        """
+        known = np.zeros(self.height, np.int64)
+        for fragment in self.cells:
+            cells = self._read_cells(fragment, [column])
+            if KNOWN + column in cells.columns:
+                said = cells.filter(pl.col(KNOWN + column).is_not_null())
+                known[said[PLACE].to_numpy()] = said[KNOWN + column].to_numpy()
+        return known[places]
+
     def _whole_rows(self) -> pl.LazyFrame:
         if not self.whole:
             return pl.LazyFrame(schema=self._schema)

@@ -11,6 +11,7 @@ from loopwright.data.dtypes import parse_dtype
 from loopwright.data.types import Dialect, SourceSpec
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, plugin_names
+from loopwright.kernel.refs import check_name
 
 add_built_in(
     "sources",
@@ -27,6 +28,7 @@ add_built_in(
 _DECLARABLE = re.compile(
     r"U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Date|Time|Datetime\(us(, UTC)?\)|Decimal\(([12]?\d|3[0-8]), \d+\)"
 )
+_LONGEST_TOPIC = 200
 _MOST_SKIPPED = 10_000
 """Lines before a header."""
 _PROBE = f'id,x\n{"1" * 100},"2 3"\r\n'
@@ -133,12 +135,29 @@ def frame(zone: str | None = None) -> SourceSpec:
     return check_source(SourceSpec("frame", "", zone))
 
 
+def topic(broker: str, name: str, zone: str | None = None, *, arrived: str = "") -> SourceSpec:
+    """Return a source whose rows come from a topic of a broker: gateways read it and push them.
+
+    Each message is a JSON object with the columns of one row. What comes becomes a version every hour.
+
+    Args:
+        broker: The name under which the operator told gateways of it (``LOOPWRIGHT_BROKERS``).
+        name: The stream of a Redis, subject of a NATS JetStream or topic of a Kafka.
+        zone: Time zone of moments that are written without one.
+        arrived: A column that is filled in with the moment at which the broker took the message: say
+            ``known_at={"*": arrived}`` where rows come late.
+    """
+    return check_source(SourceSpec("topic", f"{broker}/{name}", zone, arrived=arrived))
+
+
 def check_source(source: SourceSpec) -> SourceSpec:
     """Return a source if it can be used.
 
     Raises:
         InvalidInput: A file source without a place, or an unknown time zone.
     """
+    if source.kind == "topic":
+        _check_topic(source)
     if not source.is_sent:
         _check_files(source)
     if source.zone is not None:
@@ -152,10 +171,18 @@ def check_source(source: SourceSpec) -> SourceSpec:
     return source
 
 
+def _check_topic(source: SourceSpec) -> None:
+    broker, _, name = source.location.partition("/")
+    check_name(broker, "source.broker")
+    if not name or len(name) > _LONGEST_TOPIC or not name.isprintable() or " " in name:
+        rule = f"1 to {_LONGEST_TOPIC} printable letters, no blank among them"
+        raise InvalidInput("no topic can be named so", field="source.name", value=name[:_LONGEST_TOPIC], rule=rule)
+
+
 def _check_files(source: SourceSpec) -> None:
     """Refuse a source of files whose declaration cannot be meant."""
     if source.kind not in plugin_names("sources"):
-        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame'])}"
+        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame', 'topic'])}"
         raise InvalidInput("there is no such kind of source", field="source.kind", value=source.kind, rule=rule)
     if not source.location.strip():
         raise InvalidInput(

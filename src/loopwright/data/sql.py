@@ -54,11 +54,10 @@ def list_datasets(tx: Tx) -> list[Dataset]:
     return [read_row(row, Dataset) for row in tx.execute(_datasets(tx))]
 
 
-def every_personal(tx: Tx) -> dict[tuple[str, str], list[str]]:
-    """Return the personal columns of the datasets of all projects that have some, by project and name."""
+def every_spec(tx: Tx) -> dict[tuple[str, str], DatasetSpec]:
+    """Return what the datasets of all projects are declared as, by project and name."""
     rows = tx.execute(select(datasets.c.project_id, datasets.c.name, datasets.c.spec))
-    declared = {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec").personal for row in rows}
-    return {dataset: personal for dataset, personal in declared.items() if personal}
+    return {(row.project_id, row.name): convert(row.spec, DatasetSpec, "spec") for row in rows}
 
 
 def lock_dataset(tx: Tx, name: str) -> None:

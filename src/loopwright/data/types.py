@@ -19,6 +19,9 @@ of these keys away.
 
 PreviewPart = Literal["rows", "failing"]
 
+PUSHED_AT = "_pushed_at"
+"""Column of rows that were pushed which says when; no dataset has it."""
+
 RowSum = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 """A sum of row hashes: two lanes of 64 bits in hexadecimal."""
 
@@ -50,9 +53,11 @@ class Dialect(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SourceSpec(msgspec.Struct, frozen=True):
-    """Where rows come from: a file, folder or glob by path, or ``push``/``frame`` where a client sends them.
+    """Where rows come from: a file, folder or glob by path, or ``push``/``frame``/``topic`` where they are sent.
 
-    ``kind`` is a plugin of kind ``sources`` that reads files, else ``push`` or ``frame``. ``zone`` is the time zone of
+    ``kind`` is a plugin of kind ``sources`` that reads files, else one of these. ``location`` of a topic is the name
+    that the operator gave its broker, a slash and its name there, and ``arrived`` the column that says when the broker
+    took the row. ``zone`` is the time zone of
     moments that the source writes without one, such as ``America/New_York``. ``dialect`` is how text is written;
     ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values of all files.
     ``sheet`` names that of a workbook; empty for its first.
@@ -64,11 +69,12 @@ class SourceSpec(msgspec.Struct, frozen=True):
     dialect: Dialect = Dialect()
     types: dict[str, str] = {}
     sheet: str = ""
+    arrived: str = ""
 
     @property
     def is_sent(self) -> bool:
         """Whether programs send the rows, so that there is no place to read them from."""
-        return self.kind in ("push", "frame")
+        return self.kind in ("push", "frame", "topic")
 
 
 class CheckSpec(msgspec.Struct, frozen=True):
@@ -99,7 +105,7 @@ class DatasetSpec(msgspec.Struct, frozen=True):
     ``time`` names the event-time column. ``known_at`` says when a column's value became known: ``{"is_late": ...}``;
     the key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
     ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest. ``takes_labels`` lets labels
-    of the deployments that are trained on it complete its rows.
+    of the deployments that are trained on it complete its rows, ``takes_pushes`` makes what is pushed its versions.
     """
 
     name: str
@@ -111,6 +117,7 @@ class DatasetSpec(msgspec.Struct, frozen=True):
     checks: list[CheckSpec] = []
     personal: list[str] = []
     takes_labels: bool = False
+    takes_pushes: bool = False
 
 
 class ColumnSchema(msgspec.Struct, frozen=True):

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from loopwright.features.columns import dtype_of, is_other_kind, typed_frame
     from loopwright.features.freezing import cut_training_set, freeze_training_set
     from loopwright.features.join import build_training_set
+    from loopwright.features.pushed import as_sent
     from loopwright.features.requests import RunRequest, request_runner
     from loopwright.features.served import serve_features
     from loopwright.features.skew import SkewReport, compare_served
@@ -67,6 +68,7 @@ __getattr__ = later(
         "freezing": ("cut_training_set", "freeze_training_set"),
         "join": ("build_training_set",),
         "requests": ("RunRequest", "request_runner"),
+        "pushed": ("as_sent",),
         "served": ("serve_features",),
         "skew": ("SkewReport", "compare_served"),
         "skew_causes": ("tell_skew",),
@@ -104,6 +106,7 @@ __all__ = [
     "TrainingSetVersion",
     "ViewDeclared",
     "ViewSpec",
+    "as_sent",
     "bind_views",
     "build_training_set",
     "columns",

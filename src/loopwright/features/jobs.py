@@ -11,14 +11,14 @@ import polars as pl
 from loopwright import data
 from loopwright.data import DatasetVersion, Fragment, read, reading
 from loopwright.features import materialize as fills
-from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
+from loopwright.features import pushed
+from loopwright.features.columns import MOMENT
 from loopwright.features.online import SLACK_US, OnlineStores
 from loopwright.features.plans import used_columns
 from loopwright.features.rows import DatasetRows
 from loopwright.features.types import (
     AggregateViewSpec,
     BoundView,
-    DatasetPushSpec,
     MaterializeRequest,
 )
 from loopwright.kernel.clock import DAY_US
@@ -30,8 +30,6 @@ from loopwright.store.slices import slices
 from loopwright.store.types import Streams
 from loopwright.store.work import JobContext, NotYet, job, kind_of
 
-PUSH_COLUMNS, RAW = ("push_id", "event_at", "recorded_at"), "raw."
-"""What the log of pushes adds to a row, and what it puts before a column of the row that is named like that."""
 _SEALED_WITHIN_US = DAY_US
 """How much earlier than its chunk a push may be recorded: it waits in a spool while no server is up."""
 
@@ -190,7 +188,7 @@ def _pushed_slices(context: JobContext, view: BoundView, version: DatasetVersion
     schema = pl.concat(logged.values(), how="diagonal_relaxed").collect_schema() if logged else pl.Schema()
     for part in slices(recent, MOST_ROWS):
         frames = [pl.LazyFrame(schema=schema), *(_since(logged[chunk.chunk_id], since) for chunk in part)]
-        rows = _as_sent(pl.concat(frames, how="diagonal_relaxed").collect(), view.dataset)
+        rows = pushed.as_sent(pl.concat(frames, how="diagonal_relaxed").collect(), view.dataset)
         if rows.height:
             yield _transformed(context, rows, view.dataset.transform), []
 
@@ -205,18 +203,6 @@ def _transformed(context: JobContext, rows: pl.DataFrame, transform: CodeRef | N
         return reading.read_frame(context, out, what="what the transform returned")
 
 
-def _since(pushed: pl.LazyFrame, since: int) -> pl.LazyFrame:
+def _since(logged: pl.LazyFrame, since: int) -> pl.LazyFrame:
     """Leave out what was pushed before: a chunk that was merged holds hours of pushes."""
-    return pushed.filter(pl.col("recorded_at") >= since - _SEALED_WITHIN_US)
-
-
-def _as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
-    """Return logged pushes with the columns that were sent, in the dtypes in which the gateway took them."""
-    rows = logged.drop(name for name in PUSH_COLUMNS if name in logged.columns)
-    rows = rows.rename({name: name.removeprefix(RAW) for name in rows.columns if name.startswith(RAW)})
-    times = [dataset.time, *(moment.column for moment in dataset.known_at.values())]
-    dtypes = {**dict.fromkeys(times, MOMENT), **{name: dtype_of(text) for name, text in dataset.dtypes.items()}}
-    came = {name: dtype for name, dtype in rows.schema.items() if name in dtypes}
-    if dataset.transform is not None:  # what it is to make of a text is not there before it has run
-        came = {name: dtype for name, dtype in came.items() if not is_other_kind(dtype, dtypes[name])}
-    return rows.cast({name: dtypes[name] for name in came}, strict=False)
+    return logged.filter(pl.col("recorded_at") >= since - _SEALED_WITHIN_US)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import uvicorn
 
-from loopwright.config import Settings
+from loopwright.config import Settings, read_brokers
 from loopwright.features import online
 from loopwright.gateway.access import Gatekeeper
 from loopwright.gateway.children.nursery import Nursery
@@ -30,6 +30,7 @@ from loopwright.gateway.releases.loading import Loader
 from loopwright.gateway.service import Parts, Service
 from loopwright.gateway.signs import child_signs, disk_signs, spool_signs
 from loopwright.gateway.storewatch import StoreWatch
+from loopwright.gateway.topics.topics import Topics
 from loopwright.gateway.troubles import Troubles
 from loopwright.gateway.watchdog import Watchdog
 from loopwright.kernel.clock import WallClock
@@ -122,9 +123,11 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     service = Service(
         Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles, watch)
     )
+    topics = Topics(read_brokers(settings.brokers), lambda: keeper.known, service.push, writer, clock.now_us)
+    troubles.watch(topics.signs)
     metrics.watch(service.gauges())
     metrics.watch_troubles(troubles.counts)
-    life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog)
+    life = GatewayLife(service, launcher, keeper, sealer, spool, nursery, watchdog, topics)
     return Gateway(service, gatekeeper, metrics, life, Once(clock), denials)
 
 
@@ -138,6 +141,7 @@ class GatewayLife(NamedTuple):
     spool: Spool
     nursery: Nursery
     watchdog: Watchdog
+    topics: Topics
 
     def begin(self) -> None:
         """Launch releases, follow the server and seal, all beside the requests that come."""
@@ -145,10 +149,12 @@ class GatewayLife(NamedTuple):
         self.launcher.open()
         self.keeper.start()
         self.sealer.start()
+        self.topics.start()
 
     async def end(self) -> None:
         """Finish what is owed and let go of everything."""
         self.keeper.stop()
+        await self.topics.close()
         await self.service.close()
         self.nursery.close()
         self.watchdog.stop()

@@ -13,8 +13,8 @@ from loopwright.kernel.storable import storable_text
 from loopwright.serving import Trouble
 
 log = logging.getLogger("loopwright.gateway")
-Kind = Literal["child", "disk", "sealing", "spool", "store", "stranger"]
-KINDS: tuple[Kind, ...] = ("child", "disk", "sealing", "spool", "store", "stranger")
+Kind = Literal["child", "disk", "sealing", "spool", "store", "stranger", "topic"]
+KINDS: tuple[Kind, ...] = ("child", "disk", "sealing", "spool", "store", "stranger", "topic")
 _IN_GENERAL: dict[Kind, str] = {
     "child": "the process of a model keeps ending",
     "disk": "the disk takes no rows",
@@ -22,6 +22,7 @@ _IN_GENERAL: dict[Kind, str] = {
     "spool": "rows could not be sealed",
     "store": "an online store has lost its rows, was never filled, or takes none",
     "stranger": "a file lies in the spool that is none of its own",
+    "topic": "a topic cannot be read, or holds what are no rows",
 }
 """What somebody is told who may not know whose deployment it is."""
 

@@ -21,6 +21,7 @@ from loopwright.loop.events import ProjectApplied
 from loopwright.loop.housekeeping import declared_retention
 from loopwright.loop.label_feed import plan_feeds
 from loopwright.loop.loosening import needs_approver, require_policies
+from loopwright.loop.push_feed import plan_push_feeds
 from loopwright.loop.retrain import answers_of, check_policy
 from loopwright.loop.training.commands import check_command, command_spec, is_command
 from loopwright.loop.training.pipeline import training_pipeline
@@ -102,6 +103,7 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     digest = digest_of(to_builtins(spec))
     sql.insert_spec(tx, number, digest, spec)
     plan_feeds(tx, spec)
+    plan_push_feeds(tx, spec)
     new, changed = (sum(change.change == kind for change in planned.changes) for kind in ("new", "changed"))
     ref = tx.ref("project", tx.project, number)
     tx.emit(ProjectApplied(spec.code_digest, new, changed, digest), ref)

@@ -35,6 +35,7 @@ _MENDS = {
     "sealing": "correct the cause; it is tried again by itself, and no row is lost meanwhile",
     "spool": "stop it, loopwright salvage, start it again",
     "store": "see what it says; loopwright doctor looks at the store",
+    "topic": "see what it says; messages that were not read come as soon as they can be",
     "stranger": "look whose file it is, and take it away",
 }
 """What a person does about a gateway's trouble."""

@@ -88,17 +88,6 @@ def note_restored(tx: Tx, *, backup_id: str, backup_at: int) -> int:
     )
 
 
-def were_pushed(tx: Tx, dataset: str, version: int, rows: int) -> bool:
-    """Say whether so many rows that a version brought may be those that were pushed since the version before it.
-
-    They are counted, not compared, and some may lie in a spool still: a tenth more is taken for the same.
-    """
-    before = data.version_before(tx, dataset=dataset, version=version)
-    since = 0 if before is None else before.recorded_at
-    pushed = store_sql.count_rows_stored(tx.connection, tx.project, "pushes", dataset, since)
-    return pushed > 0 and rows <= pushed + pushed // 10
-
-
 def is_pushed(tx: Tx, dataset: str) -> bool:
     """Say whether rows of a dataset are known to be pushed, so that gateways keep its views up to date themselves."""
     return store_sql.has_chunks(tx.connection, tx.project, "pushes", dataset)

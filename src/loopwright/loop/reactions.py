@@ -6,7 +6,7 @@ from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import audits, fills, label_feed, promote, retrain, sql
+from loopwright.loop import audits, fills, label_feed, promote, push_feed, retrain, sql
 from loopwright.loop.attention import LASTING
 from loopwright.loop.backtest import backtests
 from loopwright.loop.engine.reactor import reaction
@@ -22,9 +22,13 @@ from loopwright.store.work import kind_named, kind_of
 
 @reaction(data.VersionReady)
 def fill_online_store(tx: Tx, event: Event, ready: data.VersionReady) -> None:
-    """A new dataset version feeds the views over it, unless programs push the same rows themselves."""
+    """A new dataset version feeds the views over it, unless it was made of rows that were pushed.
+
+    What is appended is filled in also where programs push: nobody can tell from the numbers of rows that they are the
+    same, and rows that came both ways count once.
+    """
     dataset, version = ready.dataset, ready.version
-    if ready.operation != "append" or not fills.were_pushed(tx, dataset, version, ready.rows_added):
+    if not push_feed.were_fed(tx, ready.job_id):
         fills.fill_from_version(tx, dataset, version, f"version {version} of {dataset} is ready")
 
 
@@ -46,6 +50,16 @@ def _is_completion(tx: Tx, event: Event) -> bool:
 def feed_more_labels(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     """Rows that were completed with as many labels as one import takes get the others next."""
     label_feed.feed_on(tx, dataset=ready.dataset)
+
+
+def _is_upsert(tx: Tx, event: Event) -> bool:
+    return event.read(data.VersionReady).operation == "upsert"
+
+
+@reaction(data.VersionReady, only_if=_is_upsert)
+def feed_more_pushes(tx: Tx, event: Event, ready: data.VersionReady) -> None:
+    """A dataset that was given as many pushed rows as one import takes gets the others next."""
+    push_feed.feed_on(tx, dataset=ready.dataset)
 
 
 @reaction(features.PlanFrozen)

@@ -105,6 +105,13 @@ class FeedLabels(Work, frozen=True):
     deployment: str
 
 
+@job_kind("loop.feed_pushes", keep_days=7)
+class FeedPushes(Work, frozen=True):
+    """Rows that were pushed to a dataset are to become a version of it."""
+
+    dataset: str
+
+
 class RetrainSpec(msgspec.Struct, frozen=True):
     """When the platform trains again by itself, and how often at most: ``most`` per ``per_us`` of event time."""
 

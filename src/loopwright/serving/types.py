@@ -304,13 +304,14 @@ class Trouble(msgspec.Struct, frozen=True):
 
     ``kind`` is ``disk`` (it takes no rows, or hardly any room is left), ``sealing`` (rows wait for a blob store or a
     server), ``spool`` (rows that could not be sealed are kept aside), ``stranger`` (a file in the spool is none of its
-    own), ``store`` (an online store lost its rows, was never filled, or takes none) or ``child`` (the process of a
-    model ends again and again). ``project`` is empty where it concerns every project; ``since`` is wall time,
-    microseconds UTC. ``next_step`` is empty where what is done about every trouble of its kind is all there is to say.
+    own), ``store`` (an online store lost its rows, was never filled, or takes none), ``topic`` (a topic cannot be read,
+    or holds what are no rows) or ``child`` (the process of a model ends again and again). ``project`` is empty where it
+    concerns every project; ``since`` is wall time, microseconds UTC. ``next_step`` is empty where what is done about
+    every trouble of its kind is all there is to say.
     ``view`` and ``plan_digest`` name what is to be filled, where that is what helps.
     """
 
-    kind: Literal["child", "disk", "sealing", "spool", "store", "stranger"]
+    kind: Literal["child", "disk", "sealing", "spool", "store", "stranger", "topic"]
     message: str
     since: int
     project: str = ""

@@ -82,8 +82,11 @@ def _register(tx: Tx, stored: StoredChunk) -> Chunk:
     if stored.kind == PUSHES.kind:
         refuse_rows_of_deleted_dataset(tx, stored)
     tx.keep_blobs(BlobRef(stored.digest, stored.size_bytes))
-    told = msgspec.structs.asdict(stored)
-    chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=tx.wall_us)
+    told, recorded_at = msgspec.structs.asdict(stored), tx.wall_us
+    cursor = sql.find_cursor(tx.connection, tx.project, stored.kind, stored.stream)
+    if cursor is not None:  # what somebody has read up to is closed: nothing joins it, by whatever clock
+        recorded_at = max(recorded_at, cursor.until + 1)
+    chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=recorded_at)
     was, known = _insert(tx, chunk)
     # The same rows may come again under another digest: they are packed anew after a crash. Other rows under a number
     # that is taken would be lost if this passed, for the gateway deletes what was registered.

@@ -120,6 +120,10 @@ def merge(tx: Tx, *, merged: StoredChunk, level: int, chunk_ids: list[str]) -> C
         if (chunk.digest, chunk.writer) == (merged.digest, merged.writer):
             return chunk
     _check_same_rows(merged, before, chunk_ids)
+    cursor = sql.find_cursor(tx.connection, tx.project, merged.kind, merged.stream)
+    if cursor is not None and len({chunk.recorded_at <= cursor.until for chunk in before}) > 1:
+        step = "merge what was read and what was not by themselves"
+        raise Conflict("some of these chunks were read by who takes each row once", field="chunk_ids", next_step=step)
     tx.keep_blobs(BlobRef(merged.digest, merged.size_bytes))
     sql.delete_chunks(tx.connection, tx.project, chunk_ids)
     told = {**msgspec.structs.asdict(merged), "seq": sql.next_merged_seq(tx.connection, tx.project, merged.writer)}

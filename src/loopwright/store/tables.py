@@ -195,6 +195,19 @@ retentions = Table(
     Column("recorded_at", Moment, nullable=False),
 )
 
+stream_cursors = Table(
+    "stream_cursors",
+    METADATA,
+    project_key(),
+    Column("kind", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    # When the last chunk was stored whose rows were taken: of the others none was stored by then.
+    Column("until", Moment, nullable=False),
+    # Parquet of rows that were taken and wait.
+    Column("waiting", Text, nullable=False),
+    Column("has_more", Boolean, nullable=False),
+)
+
 removals = Table(
     "removals",
     METADATA,

@@ -188,6 +188,21 @@ class Chunk(StoredChunk, frozen=True, kw_only=True):
     profile_digest: MaybeDigest = ""
 
 
+class StreamCursor(msgspec.Struct, frozen=True):
+    """How far a stream was read by whoever takes each of its rows once.
+
+    ``until`` is when the last chunk was stored that was read, wall time, microseconds UTC: chunks that are not read yet
+    were all stored later, and no chunk is merged of both. ``waiting`` is a Parquet blob of rows that were read and
+    wait; empty for none. ``has_more`` says that more was there than is taken at once.
+    """
+
+    kind: str
+    stream: str
+    until: int = 0
+    waiting: MaybeDigest = ""
+    has_more: bool = False
+
+
 class Retention(msgspec.Struct, frozen=True):
     """How long rows of a stream are kept by event time, microseconds; None for ever.
 

@@ -156,13 +156,14 @@ class ReleaseKeeper:
         listed = control.call(projects.list_projects, with_closed=True)
         external = control.call(serving.external_deployments)
         pushed = control.call(data.datasets.personal_columns)
+        read = control.call(data.datasets.topics)
         clocks = {project.name: project.clock for project in listed}
         personal = {f"{each.project}/{each.spec.name}": each.spec.personal for each in external}
         tasks = {f"{each.project}/{each.spec.name}": each.spec.task for each in external}
         names = [(each.project, each.spec.name) for each in external]
         closed = [project.name for project in listed if project.closed_at is not None]
         deleted = [project.name for project in listed if project.deleted_at is not None]
-        fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed)
+        fresh = Known(live, dict(clocks), closed, deleted, names, personal, tasks, pushed, read)
         with self._known_lock:
             if asked < self._newest_asked:
                 return

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from loopwright.data import SourceSpec
 from loopwright.governance import Token
 
 KNOWN_FILE = "known.json"
@@ -25,3 +26,5 @@ class Known(msgspec.Struct):
     """What models served elsewhere answer, by ``project/deployment``."""
     pushed: dict[str, list[str]] = {}
     """Columns that are left out of the log of pushes, by ``project/dataset``."""
+    topics: dict[str, SourceSpec] = {}
+    """Sources of datasets that are read from a topic, by ``project/dataset``."""

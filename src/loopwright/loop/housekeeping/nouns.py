@@ -64,6 +64,7 @@ NOUNS: dict[str, Noun] = {
             Rows("materializations", "dataset"),
             Rows("chunks", "stream", fixed={"kind": "pushes"}),
             Rows("retentions", "stream", fixed={"kind": "pushes"}),
+            Rows("stream_cursors", "stream", fixed={"kind": "pushes"}),
         ),
         parts="dataset/",
     ),

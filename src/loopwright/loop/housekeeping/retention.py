@@ -12,6 +12,7 @@ from loopwright.kernel.verbs import Count, Role, query, verb
 from loopwright.loop.housekeeping import old_points
 from loopwright.loop.housekeeping.streams import require_stream
 from loopwright.loop.label_feed import UNSEALED_US, label_feed
+from loopwright.loop.push_feed import push_feed
 from loopwright.loop.types import Expired, Pin
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
@@ -156,6 +157,9 @@ def _pins(tx: Tx, kind: str, stream: str) -> list[Pin]:
 
 def _pins_of_pushes(tx: Tx, dataset: str) -> Iterator[Pin]:
     """A fill reads what was pushed since the version before the newest; what no version holds yet is there alone."""
+    feed = push_feed(tx, dataset=dataset)
+    if feed is not None:
+        yield Pin(feed.until + 1, f"{dataset} has not taken all that was pushed")
     newest = data.get(tx, dataset=dataset).newest
     before = None if newest is None else data.version_before(tx, dataset=dataset, version=newest)
     if before is None:

@@ -7,7 +7,6 @@ from loopwright.store.sql.chunks import (
     chunks_recorded,
     count_rows,
     count_rows_from,
-    count_rows_stored,
     find_chunks,
     find_label_chunks,
     has_chunks,
@@ -15,6 +14,7 @@ from loopwright.store.sql.chunks import (
     save_profile,
     unprofiled_chunks,
 )
+from loopwright.store.sql.cursors import find_cursor, save_cursor
 from loopwright.store.sql.disks import delete_low_disk, find_low_disks, upsert_low_disk
 from loopwright.store.sql.events import events_after, events_of, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.garbage import (
@@ -109,7 +109,6 @@ __all__ = [
     "count_held",
     "count_rows",
     "count_rows_from",
-    "count_rows_stored",
     "count_unsealed",
     "delete_chunks",
     "delete_expired_jobs",
@@ -125,6 +124,7 @@ __all__ = [
     "failed_jobs",
     "find_blob",
     "find_chunks",
+    "find_cursor",
     "find_job",
     "find_label_chunks",
     "find_low_disks",
@@ -164,6 +164,7 @@ __all__ = [
     "remove_chunks",
     "renew_job",
     "rescue_blobs",
+    "save_cursor",
     "save_profile",
     "save_retention",
     "sealed_segments",

@@ -245,18 +245,6 @@ def count_rows(connection: Connection, project: str, kind: str, stream: str, wri
     return int(connection.execute(statement).scalar() or 0)
 
 
-def count_rows_stored(connection: Connection, project: str, kind: str, stream: str, since: int) -> int:
-    """Return how many rows hold the chunks of a stream that were stored since a moment, wall time, microseconds UTC."""
-    statement = select(func.sum(chunks.c.rows)).where(
-        chunks.c.project_id == project,
-        chunks.c.kind == kind,
-        chunks.c.stream == stream,
-        chunks.c.level.in_(LEVELS),  # each is named, for the index leads with it
-        chunks.c.recorded_at >= since,
-    )
-    return int(connection.execute(statement).scalar() or 0)
-
-
 def count_rows_from(connection: Connection, project: str, kind: str, stream: str, start_at: int, but: str) -> int:
     """Return how many rows hold the chunks of a stream whose first row is of ``start_at`` or later, microseconds UTC.
 

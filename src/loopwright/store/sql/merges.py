@@ -2,13 +2,25 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, not_, select, text, tuple_, update
 
 from loopwright.store.intervals import SPAN_CLASSES
 from loopwright.store.sql.chunks import EARLIEST, LATEST, read_chunk
 from loopwright.store.sql.rows import upsert
-from loopwright.store.tables import chunks, merged_chunks
+from loopwright.store.tables import chunks, merged_chunks, stream_cursors
 from loopwright.store.types import Chunk, MergeGroup
+
+_is_unread = (
+    select(stream_cursors.c.until)
+    .where(
+        stream_cursors.c.project_id == chunks.c.project_id,
+        stream_cursors.c.kind == chunks.c.kind,
+        stream_cursors.c.stream == chunks.c.stream,
+        stream_cursors.c.until < chunks.c.recorded_at,
+    )
+    .exists()
+)
+"""Whoever takes each row of the stream once has not come to this chunk: merged, it would hold rows that were taken."""
 
 
 class Small(NamedTuple):
@@ -41,6 +53,7 @@ class Small(NamedTuple):
             chunks.c.level + 0 < self.level,  # the sum keeps SQLite from reading whole streams by their levels
             chunks.c.recorded_at < self.before_us,
             chunks.c.rows <= self.most_rows,
+            not_(_is_unread),
         )
 
 

@@ -1,0 +1,27 @@
+"""Rows as they were pushed, from the log, which keeps them beside columns of its own."""
+
+import polars as pl
+
+from loopwright.features.columns import MOMENT, dtype_of, is_other_kind
+from loopwright.features.types import DatasetPushSpec
+from loopwright.store.streams import PUSHES
+
+RAW = "raw."
+"""What the log puts before a column of a row that is named like one of its own."""
+
+
+def as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
+    """Return logged pushes with the columns that were sent, in the dtypes in which the gateway took them.
+
+    Args:
+        logged: Rows of the log.
+        dataset: What the gateway knew of their dataset.
+    """
+    rows = logged.drop(name for name in PUSHES.names if name in logged.columns)
+    rows = rows.rename({name: name.removeprefix(RAW) for name in rows.columns if name.startswith(RAW)})
+    times = [dataset.time, *(moment.column for moment in dataset.known_at.values())]
+    dtypes = {**dict.fromkeys(times, MOMENT), **{name: dtype_of(text) for name, text in dataset.dtypes.items()}}
+    came = {name: dtype for name, dtype in rows.schema.items() if name in dtypes}
+    if dataset.transform is not None:  # what it is to make of a text is not there before it has run
+        came = {name: dtype for name, dtype in came.items() if not is_other_kind(dtype, dtypes[name])}
+    return rows.cast({name: dtypes[name] for name in came}, strict=False)

@@ -1,0 +1,109 @@
+"""The topics that a gateway follows: those of the datasets that are declared with one."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+
+from loopwright.data import SourceSpec
+from loopwright.gateway.releases.keeper import Known, Name
+from loopwright.gateway.topics.base import Reading, Topic, open_topic
+from loopwright.gateway.topics.follower import Follower, Push
+from loopwright.gateway.troubles import Sign
+from loopwright.kernel.errors import NotFound
+
+LOOK_AGAIN_S = 0.5
+EVERY_PROJECT = "*"
+Brokers = Mapping[tuple[str, str], str]
+"""Address of each broker by project, ``EVERY_PROJECT`` for all, and name."""
+
+
+class Topics:
+    """Follows topics as datasets are declared, and no longer than they are.
+
+    Args:
+        brokers: Those that the operator named.
+        known: What the server said last.
+        push: Takes rows of a dataset as a request's body.
+        reader: Name of this gateway among those that read the same topic.
+        now_us: Wall time, microseconds UTC.
+    """
+
+    def __init__(
+        self, brokers: Brokers, known: Callable[[], Known], push: Push, reader: str, now_us: Callable[[], int]
+    ) -> None:
+        self._brokers, self._known, self._push, self._reader, self._now_us = brokers, known, push, reader, now_us
+        self._followers: dict[Name, Follower] = {}
+        self._tasks: dict[Name, asyncio.Task[None]] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._unknown: dict[Name, str] = {}
+
+    def start(self) -> None:
+        """Follow, beside the requests that come."""
+        self._looking = asyncio.get_running_loop().create_task(self._look())
+
+    async def close(self) -> None:
+        """Follow no longer; what was read and not taken comes again."""
+        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def signs(self) -> Iterator[Sign]:
+        """Yield what of the topics somebody should know."""
+        for (project, dataset), broker in list(self._unknown.items()):
+            step = f"name it to the gateway: LOOPWRIGHT_BROKERS={project}/{broker}=redis://…, or change the dataset"
+            message = f"{project}/{dataset} is to be read from broker {broker}, which this gateway does not know"
+            yield Sign("topic", message, project, next_step=step)
+        for follower in list(self._followers.values()):
+            yield from follower.signs()
+
+    async def _look(self) -> None:
+        while True:
+            wanted = self._wanted()
+            for dataset in [*self._followers]:
+                is_same = wanted.get(dataset) == self._followers[dataset].source
+                if not is_same or self._tasks[dataset].done():
+                    await self._let_go(dataset)
+            for dataset, source in wanted.items():
+                if dataset not in self._followers:
+                    self._begin(dataset, source)
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    def _wanted(self) -> dict[Name, SourceSpec]:
+        """Return the topics to follow; remember those whose broker nobody named."""
+        known, wanted = self._known(), {}
+        unknown = {}
+        for key, source in known.topics.items():
+            project, _, dataset = key.partition("/")
+            if project in known.closed:
+                continue
+            if self._url(project, source) is None:
+                unknown[project, dataset] = source.location.partition("/")[0]
+            else:
+                wanted[project, dataset] = source
+        self._unknown = unknown
+        return wanted
+
+    def _url(self, project: str, source: SourceSpec) -> str | None:
+        broker = source.location.partition("/")[0]
+        return self._brokers.get((project, broker)) or self._brokers.get((EVERY_PROJECT, broker))
+
+    def _begin(self, dataset: Name, source: SourceSpec) -> None:
+        open_it = partial(self._open, dataset, source)
+        follower = Follower(dataset, source, open_it, self._push, self._now_us)
+        self._followers[dataset] = follower
+        self._tasks[dataset] = asyncio.get_running_loop().create_task(follower.run())
+
+    def _open(self, dataset: Name, source: SourceSpec) -> Topic:
+        project, name = dataset
+        url = self._url(project, source)
+        if url is None:
+            raise NotFound("no such broker is known", field="source", value=source.location)
+        group = f"loopwright.{project}.{name}"
+        return open_topic(Reading(url, source.location.partition("/")[2], group, self._reader))
+
+    async def _let_go(self, dataset: Name) -> None:
+        del self._followers[dataset]
+        task = self._tasks.pop(dataset)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

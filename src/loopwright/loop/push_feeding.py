@@ -1,0 +1,153 @@
+"""The job that reads what was pushed to a dataset since the last time, and gives it to an import.
+
+An import changes each row once. Where a row was pushed several times within the hour, its states follow each other in
+imports of their own, so that it stays known which was seen when.
+"""
+
+import io
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from loopwright import data, features
+from loopwright.data import PUSHED_AT, Dataset, DatasetVersion
+from loopwright.features import DatasetPushSpec
+from loopwright.kernel.errors import NotFound
+from loopwright.loop.push_feed import finish_push_feed, push_feed
+from loopwright.loop.types import FeedPushes
+from loopwright.store import chunks
+from loopwright.store.streams import PUSHES
+from loopwright.store.types import BlobRef, Chunk, StreamCursor, Streams
+from loopwright.store.work import JobContext, job
+
+MOST_CHUNKS = 5_000
+"""Chunks that are listed at once."""
+MOST_ROWS = 500_000
+"""Pushed rows that are taken at once, but for those of the last chunk."""
+MOST_STATES = 16
+"""States of a row that are told apart in one feed; of more the first ones and the last are."""
+_STATE = "__state"
+
+
+class _Taken(NamedTuple):
+    """What was read: rows, up to when, and whether there is more."""
+
+    rows: pl.DataFrame
+    until: int
+    has_more: bool
+
+
+@job(FeedPushes)
+def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
+    """Have what was pushed since the last time imported; twice is once."""
+    feed = context.call(push_feed, dataset=args.dataset)
+    if feed is None:
+        return {"rows": 0}
+    context.seal(Streams(context.project, (PUSHES.kind,), args.dataset))
+    dataset, version = context.call(data.get, dataset=args.dataset), _newest(context, args.dataset)
+    taken = _take(context, feed, _as_pushed(dataset, version))
+    rows = _one_of_each_state(taken.rows, dataset.spec.key)
+    now, later = rows.filter(pl.col(_STATE) == 0).drop(_STATE), rows.filter(pl.col(_STATE) > 0).drop(_STATE)
+    context.call(
+        finish_push_feed,
+        dataset=args.dataset,
+        since=feed.until,
+        until=taken.until,
+        waiting=_store(context, later),
+        rows=_store(context, _with_every_column(now, version)),
+        has_more=taken.has_more,
+        reason=f"{now.height} rows that were pushed",
+    )
+    return {"rows": now.height, "waiting": later.height}
+
+
+def _newest(context: JobContext, dataset: str) -> DatasetVersion | None:
+    try:
+        return context.call(data.get_version, dataset=dataset)
+    except NotFound:  # nothing was imported yet
+        return None
+
+
+def _as_pushed(dataset: Dataset, version: DatasetVersion | None) -> DatasetPushSpec:
+    """Return what tells in which dtypes pushed rows are meant."""
+    spec, schema = dataset.spec, [] if version is None else version.schema
+    dtypes = {column.name: column.dtype for column in schema}
+    return DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, spec.transform, dtypes)
+
+
+def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Taken:
+    """Read what waits and what was pushed since, in the order in which it was pushed."""
+    now = context.job.event_at
+    page = context.call(
+        chunks.find_recorded, kind=PUSHES.kind, stream=spec.name, since=feed.until + 1, limit=MOST_CHUNKS
+    )
+    read, has_more = _first_of(page)
+    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in read]
+    rows = pl.DataFrame()
+    if frames:
+        logged = pl.concat(frames, how="diagonal_relaxed").unique(PUSHES.id_column)
+        logged = logged.sort("recorded_at", PUSHES.id_column)
+        # What is played quickly was pushed after the moment that it plays.
+        at = pl.min_horizontal("recorded_at", pl.lit(now)).cast(pl.Datetime("us", "UTC"))
+        rows = features.as_sent(logged, spec).with_columns(logged.select(at.alias(PUSHED_AT)))
+    if feed.waiting:
+        waiting = pl.read_parquet(context.blobs.path(feed.waiting))
+        rows = pl.concat([waiting, rows], how="diagonal_relaxed") if rows.height else waiting
+    return _Taken(rows, read[-1].recorded_at if read else feed.until, has_more)
+
+
+def _first_of(page: list[Chunk]) -> tuple[list[Chunk], bool]:
+    """Return the first chunks of a page that one import takes, and whether more follow; none of a moment are parted."""
+    read: list[Chunk] = []
+    rows = 0
+    for together in _of_one_moment(page):
+        if rows >= MOST_ROWS:
+            return read, True
+        read += together
+        rows += sum(chunk.rows for chunk in together)
+    if len(page) < MOST_CHUNKS:
+        return read, False
+    last = page[-1].recorded_at  # others of that moment may stand on the next page
+    return [chunk for chunk in read if chunk.recorded_at < last], True
+
+
+def _of_one_moment(page: list[Chunk]) -> Iterator[list[Chunk]]:
+    together: list[Chunk] = []
+    for chunk in page:
+        if together and together[-1].recorded_at != chunk.recorded_at:
+            yield together
+            together = []
+        together.append(chunk)
+    if together:
+        yield together
+
+
+def _one_of_each_state(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Return rows without those that say again what the one before them of their key said, with ``_STATE``.
+
+    ``_STATE`` counts the rows of a key from 0 on, int, and is at most ``MOST_STATES - 1``: those between are left out.
+    """
+    if not rows.height:
+        return rows.with_columns(pl.lit(0).alias(_STATE)) if rows.width else pl.DataFrame(schema={_STATE: pl.Int64})
+    said = rows.drop(PUSHED_AT).hash_rows().alias("__said")
+    rows = rows.with_columns(said)
+    is_new = pl.col("__said").ne_missing(pl.col("__said").shift(1)).over(key) | (pl.int_range(pl.len()).over(key) == 0)
+    rows = rows.filter(is_new).drop("__said")
+    state, count = pl.int_range(pl.len()).over(key), pl.len().over(key)
+    is_kept = (state < MOST_STATES - 1) | (state == count - 1)
+    return rows.with_columns(is_kept.alias("__kept")).filter("__kept").drop("__kept").with_columns(state.alias(_STATE))
+
+
+def _with_every_column(rows: pl.DataFrame, version: DatasetVersion | None) -> pl.DataFrame:
+    """Return rows with the columns that the dataset was read with; of those that nobody sent there is no value."""
+    names = [] if version is None else [column.name for column in version.raw or version.schema]
+    return rows.with_columns(pl.lit(None).alias(name) for name in names if name not in rows.columns)
+
+
+def _store(context: JobContext, rows: pl.DataFrame) -> BlobRef | None:
+    if not rows.height:
+        return None
+    body = io.BytesIO()
+    rows.write_parquet(body, compression="zstd", compression_level=1)
+    return context.blobs.put(body.getvalue())

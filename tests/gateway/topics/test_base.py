@@ -1,0 +1,98 @@
+"""Topics of every broker: in order, again until they are done, and a place for what is refused."""
+
+import asyncio
+
+import pytest
+
+from loopwright.gateway.topics.base import Message, Reading, open_topic
+from loopwright.kernel.errors import InvalidInput, Unavailable
+from tests.gateway.topics.conftest import Broker, read_all
+from tests.servers import free_port
+
+pytestmark = pytest.mark.slow
+
+
+def test_what_is_not_done_comes_again_after_a_restart(broker: Broker) -> None:
+    broker.write([b'{"n": %d}' % number for number in range(5)])
+
+    async def play() -> None:
+        topic = broker.topic()
+        first = await topic.read(3, 10)
+        while len(first) < 3:
+            first = [*first, *await topic.read(3 - len(first), 10)]
+        await topic.done()
+        second = await read_all(topic, 2)
+        await topic.keep()
+        await topic.close()
+        assert [each.body for each in [*first, *second]] == [b'{"n": %d}' % number for number in range(5)]
+
+    async def begin_again() -> list[Message]:
+        topic = broker.topic()
+        found = await read_all(topic, 2)
+        await topic.done()
+        await topic.close()
+        return found
+
+    asyncio.run(play())
+    again = asyncio.run(begin_again())
+    assert [each.body for each in again] == [b'{"n": 3}', b'{"n": 4}']
+    assert all(each.at_us is not None and each.at_us > 1_500_000_000_000_000 for each in again)
+    broker.write([b'{"n": 5}'])
+    assert [each.body for each in asyncio.run(begin_again_with(broker, 1))] == [b'{"n": 5}']
+
+
+async def begin_again_with(broker: Broker, count: int) -> list[Message]:
+    topic = broker.topic()
+    found = await read_all(topic, count)
+    await topic.done()
+    await topic.close()
+    return found
+
+
+def test_nothing_comes_where_nothing_is(broker: Broker) -> None:
+    async def play() -> None:
+        topic = broker.topic()
+        await read_all(topic, 1)
+        await topic.done()
+        assert list(await topic.read(10, 0.2)) == []
+        await topic.done()
+        await topic.keep()
+        await topic.close()
+
+    broker.write([b"{}"])
+    asyncio.run(play())
+
+
+def test_what_is_refused_lies_in_a_topic_of_its_own(broker: Broker) -> None:
+    async def play() -> None:
+        topic = broker.topic()
+        message = (await read_all(topic, 1))[0]
+        await topic.refuse(message, "no row:\nit is a list")
+        await topic.done()
+        await topic.close()
+
+    broker.write([b"[1]"])
+    asyncio.run(play())
+    assert broker.refused() == [b"[1]"]
+
+
+@pytest.mark.parametrize("scheme", ["redis", "nats"])
+def test_a_broker_that_is_away_is_told_without_what_opens_it(scheme: str) -> None:
+    url = f"{scheme}://user:sesame@127.0.0.1:{free_port()}"
+
+    async def play() -> None:
+        topic = open_topic(Reading(url, "landings", "group", "reader"))
+        try:
+            with pytest.raises(Unavailable) as told:
+                await topic.read(1, 0.1)
+        finally:
+            await topic.close()
+        assert "sesame" not in str(told.value)
+
+    asyncio.run(play())
+
+
+def test_an_address_that_nobody_knows() -> None:
+    with pytest.raises(InvalidInput, match="no such broker") as told:
+        open_topic(Reading("carrier-pigeon://x", "t", "g", "r"))
+    assert "redis://" in str(told.value.rule)

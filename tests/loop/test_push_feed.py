@@ -1,0 +1,224 @@
+"""Rows that are pushed become versions of a dataset that takes them, each once, whatever the order they come in."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import polars as pl
+import pytest
+
+from loopwright.data import read
+from loopwright.kernel.clock import HOUR_US, MINUTE_US
+from loopwright.kernel.errors import InvalidInput
+from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
+from loopwright.loop import push_feeding
+from loopwright.store import compacting as _compacting  # noqa: F401 - another
+from loopwright.store.blobs import BlobStore
+from loopwright.store.chunks import describe_chunk, pack_rows
+from loopwright.store.streams import PUSHES
+from tests.inprocess import InProcessWorker
+from tests.loop.conftest import PROJECT, Loop
+
+TAKING = [msgspec.structs.replace(PROJECT.datasets[0], takes_pushes=True)]
+UTC = pl.Datetime("us", "UTC")
+
+
+class Pushed:
+    """A project to whose dataset a gateway's rows come, and what it says."""
+
+    def __init__(self, loop: Loop, worker: InProcessWorker) -> None:
+        self.loop, self.worker = loop, worker
+        self.seq = 0
+        loop.apply(datasets=TAKING)
+
+    def push(self, *rows: dict[str, Any], at_us: int | None = None, writer: str = "w") -> None:
+        """Log rows as a gateway does that took them at a moment."""
+        self.seq += 1
+        at = self.loop.wall.at_us if at_us is None else at_us
+        usual = {"carrier": "UA", "is_late": None, "landed_at": None, "scheduled_at": at}
+        frame = pl.DataFrame([{**usual, **row} for row in rows])
+        frame = frame.with_columns(
+            pl.col("is_late").cast(pl.Boolean),
+            pl.col("landed_at").cast(UTC),
+            pl.col("scheduled_at").cast(UTC),
+            pl.format("push_{}_{}", pl.lit(f"{self.seq:05}"), pl.int_range(pl.len())).alias("push_id"),
+            pl.lit(at).alias("event_at"),
+            pl.lit(at).alias("recorded_at"),
+        )
+        typed = PUSHES.typed(frame).sort("push_id")
+        blob = self.loop.blobs.put(pack_rows(typed))
+        chunk = describe_chunk(typed, blob, kind="pushes", stream="flights", writer=writer, seq=self.seq)
+        self.loop.service("chunks.register", chunks=[chunk])
+
+    def hour(self) -> None:
+        self.loop.pass_time(HOUR_US + 1)
+        self.work()
+
+    def work(self) -> None:
+        for _ in range(14):
+            self.worker.run_all()
+            self.loop.pass_time(2)
+
+    @property
+    def versions(self) -> list[tuple[int, str, int]]:
+        found = self.loop("data.versions", dataset="flights")
+        return [(each.version, each.operation, each.rows) for each in reversed(found)]
+
+    @property
+    def says(self) -> dict[str, Any]:
+        version = self.loop("data.get_version", dataset="flights")
+        return dict(read.scan(version, self.loop.blobs, ["id", "is_late"]).collect().rows())
+
+    def known(self, at_us: int) -> dict[str, Any]:
+        version = self.loop("data.get_version", dataset="flights")
+        return dict(read.as_known_at(version, self.loop.blobs, at_us, ["id", "carrier"]).collect().rows())
+
+
+@pytest.fixture
+def pushed(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Pushed:
+    return Pushed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall))
+
+
+def test_what_is_pushed_becomes_a_version_each_hour(pushed: Pushed) -> None:
+    pushed.push({"id": "F1", "is_late": True}, {"id": "F2"})
+    pushed.hour()
+    assert (pushed.versions, pushed.says) == ([(1, "upsert", 2)], {"F1": True, "F2": None})
+    assert pushed.worker.sealed[-1].kinds == ("pushes",)
+    pushed.hour()
+    assert len(pushed.versions) == 1
+    pushed.push({"id": "F3", "is_late": False})
+    pushed.hour()
+    assert pushed.says == {"F1": True, "F2": None, "F3": False}
+
+
+def test_a_row_that_comes_twice_counts_once(pushed: Pushed) -> None:
+    row = {"id": "F1", "scheduled_at": pushed.loop.wall.at_us}
+    pushed.push(row)
+    pushed.push(row)
+    pushed.hour()
+    pushed.push(row)
+    pushed.hour()
+    assert [rows for _, _, rows in pushed.versions] == [1]
+
+
+def test_each_state_of_a_row_stays_known_from_when_it_was_pushed(pushed: Pushed) -> None:
+    at = pushed.loop.wall.at_us
+    for minutes, carrier in ((0, "UA"), (5, "AA"), (9, "DL")):
+        when = at + minutes * MINUTE_US
+        pushed.push({"id": "F1", "carrier": carrier, "scheduled_at": at}, at_us=when)
+    pushed.hour()
+    assert [operation for _, operation, _ in pushed.versions] == ["upsert"] * 3
+    assert [pushed.known(at + minutes * MINUTE_US)["F1"] for minutes in (4, 5, 8, 9)] == ["UA", "AA", "AA", "DL"]
+
+
+def test_what_lay_in_a_spool_does_not_take_the_place_of_what_came_later(pushed: Pushed) -> None:
+    at = pushed.loop.wall.at_us
+    pushed.push({"id": "F1", "carrier": "UA", "scheduled_at": at}, at_us=at)
+    pushed.hour()
+    pushed.push({"id": "F1", "carrier": "DL", "scheduled_at": at}, at_us=at + 30 * MINUTE_US)
+    pushed.hour()
+    pushed.push({"id": "F1", "carrier": "AA", "scheduled_at": at}, at_us=at + 10 * MINUTE_US, writer="was down")
+    pushed.hour()
+    assert pushed.known(pushed.loop.wall.at_us)["F1"] == "DL"
+
+
+def test_more_than_one_import_takes_follows_at_once(pushed: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_feeding, "MOST_ROWS", 2)
+    for number in range(5):
+        pushed.loop.wall.at_us += 1
+        pushed.push({"id": f"A{number}"}, {"id": f"B{number}"})
+    pushed.hour()
+    assert len(pushed.says) == 10
+    assert len(pushed.versions) == 5
+
+
+def test_of_many_states_the_first_and_the_last_are_kept(pushed: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(push_feeding, "MOST_STATES", 3)
+    at = pushed.loop.wall.at_us
+    for number in range(6):
+        pushed.push({"id": "F1", "carrier": f"C{number}", "scheduled_at": at}, at_us=at + number)
+    pushed.hour()
+    assert [pushed.known(at + number)["F1"] for number in range(6)] == ["C0", "C1", "C1", "C1", "C1", "C5"]
+
+
+def test_a_chunk_that_is_stored_by_an_older_clock_is_taken_all_the_same(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    pushed.hour()
+    pushed.loop.wall.at_us -= 2 * HOUR_US
+    pushed.push({"id": "F2"})
+    pushed.loop.wall.at_us += 2 * HOUR_US
+    pushed.hour()
+    assert set(pushed.says) == {"F1", "F2"}
+
+
+def test_what_was_taken_is_not_merged_with_what_was_not(pushed: Pushed) -> None:
+    for number in range(4):
+        pushed.push({"id": f"A{number}"})
+    pushed.hour()
+    for number in range(9):
+        pushed.push({"id": f"B{number}"}, at_us=pushed.loop.wall.at_us - HOUR_US)
+    pushed.loop.wall.at_us += 20 * MINUTE_US
+    pushed.loop("chunks.start_compaction")
+    pushed.worker.run_all()
+    pushed.hour()
+    assert len(pushed.says) == 13
+    assert [rows for _, _, rows in pushed.versions] == [4, 13]
+
+
+def test_a_feed_that_ran_twice_takes_once(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    feed = pushed.loop.service("loop.push_feed", dataset="flights")
+    done = {"dataset": "flights", "since": feed.until, "until": feed.until + 5, "waiting": None, "rows": None}
+    pushed.loop.service("loop.finish_push_feed", **done, has_more=False, reason="once")
+    assert pushed.loop.service("loop.finish_push_feed", **done, has_more=True, reason="twice") is None
+    assert pushed.loop.service("loop.push_feed", dataset="flights").has_more is False
+
+
+def test_what_was_appended_before_is_not_taken_again(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> None:
+    worker = InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall)
+    loop.apply()
+    given = Pushed.__new__(Pushed)
+    given.loop, given.worker, given.seq = loop, worker, 0
+    given.push({"id": "F1"})
+    at = pl.Series([loop.wall.at_us]).cast(UTC)
+    rows = pl.DataFrame({"id": ["F1"], "carrier": ["UA"], "is_late": [True]})
+    body = tmp_path / "rows.parquet"
+    rows.with_columns(scheduled_at=at, landed_at=at).write_parquet(body)
+    loop("data.start_import", dataset="flights", blobs=[blob_store.put(body.read_bytes())])
+    worker.run_all()
+    loop.wall.at_us += MINUTE_US
+    loop.apply(datasets=TAKING)
+    given.push({"id": "F2"})
+    given.hour()
+    assert given.says == {"F1": True, "F2": None}
+
+
+def test_it_can_be_asked_for(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    pushed.loop("loop.take_pushes", dataset="flights")
+    pushed.work()
+    assert set(pushed.says) == {"F1"}
+
+
+def test_a_dataset_that_takes_nothing_says_how_it_would(loop: Loop) -> None:
+    loop.apply()
+    with pytest.raises(InvalidInput, match="becomes no version") as refused:
+        loop("loop.take_pushes", dataset="flights")
+    assert "takes_pushes=True" in str(refused.value.next_step)
+
+
+def test_features_have_seen_what_was_pushed(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    pushed.hour()
+    assert not [job for job in pushed.loop("jobs.list") if job.kind == "features.materialize"]
+
+
+def test_rows_that_were_not_taken_are_kept(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    pins = pushed.loop("retention.set", kind="pushes", stream="flights", keep="1d", reason="short")
+    del pins
+    pushed.loop.wall.at_us += 3 * 24 * HOUR_US
+    pushed.loop.service("retention.apply")
+    pushed.work()
+    pushed.hour()
+    assert set(pushed.says) == {"F1"}
