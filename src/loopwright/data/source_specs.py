@@ -145,7 +145,7 @@ def topic(broker: str, name: str, zone: str | None = None, *, arrived: str = "")
         name: The stream of a Redis, subject of a NATS JetStream or topic of a Kafka.
         zone: Time zone of moments that are written without one.
         arrived: A column that is filled in with the moment at which the broker took the message: say
-            ``known_at={"*": arrived}`` where rows come late.
+            ``known_at={"delay": "arrived_at"}`` of what is known no sooner.
     """
     return check_source(SourceSpec("topic", f"{broker}/{name}", zone, arrived=arrived))
 

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from loopwright.features.types import FeaturePlan
-from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, format_duration
+from loopwright.kernel.clock import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_duration
 
 Cause = Literal["missing", "early", "late", "clock", "rounding", "default", "function", "unknown"]
 Flags = NDArray[np.bool_]
@@ -27,6 +27,7 @@ ComputeRow = Callable[[int, int], Mapping[str, pl.Series]]
 """Computes features of the request of a number, as if what became known after a moment had not been told it yet."""
 
 LADDER_US = (
+    *(seconds * SECOND_US for seconds in (1, 10)),
     *(minutes * MINUTE_US for minutes in (1, 5, 15, 30)),
     *(hours * HOUR_US for hours in (1, 2, 3, 6, 12)),
     *(days * DAY_US for days in (1, 2, 7)),

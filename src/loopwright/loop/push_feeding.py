@@ -49,7 +49,7 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
     taken = _take(context, feed, _as_pushed(dataset, version))
     rows = _one_of_each_state(taken.rows, dataset.spec.key)
     now, later = rows.filter(pl.col(_STATE) == 0).drop(_STATE), rows.filter(pl.col(_STATE) > 0).drop(_STATE)
-    context.call(
+    started = context.call(
         finish_push_feed,
         dataset=args.dataset,
         since=feed.until,
@@ -59,7 +59,7 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
         has_more=taken.has_more,
         reason=f"{now.height} rows that were pushed",
     )
-    return {"rows": now.height, "waiting": later.height}
+    return {"rows": now.height, "waiting": later.height, "import": None if started is None else started.job_id}
 
 
 def _newest(context: JobContext, dataset: str) -> DatasetVersion | None:
