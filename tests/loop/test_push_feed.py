@@ -122,6 +122,17 @@ def test_what_lay_in_a_spool_does_not_take_the_place_of_what_came_later(pushed: 
     assert pushed.known(pushed.loop.wall.at_us)["F1"] == "DL"
 
 
+def test_a_row_that_was_known_earlier_does_not_take_the_place_of_a_newer_one(pushed: Pushed) -> None:
+    at = pushed.loop.wall.at_us
+    newer = {"id": "F1", "is_late": True, "landed_at": at + 9 * MINUTE_US, "scheduled_at": at}
+    pushed.push(newer, at_us=at + 10 * MINUTE_US)
+    pushed.push({**newer, "is_late": False, "landed_at": at + 8 * MINUTE_US}, at_us=at + 11 * MINUTE_US, writer="other")
+    pushed.hour()
+    assert pushed.says == {"F1": True}
+    version = pushed.loop("data.get_version", dataset="flights")
+    assert read.scan(version, pushed.loop.blobs, ["landed_at"]).collect().item().minute == 9
+
+
 def test_more_than_one_import_takes_follows_at_once(pushed: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(push_feeding, "MOST_ROWS", 2)
     for number in range(5):

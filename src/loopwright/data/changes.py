@@ -214,7 +214,7 @@ def _find_change(
         raise refuse_keys(others, spec, what, "a row is there before it is completed", "append or upsert whole rows")
     given = _given(before, rows, request, parent, now_us)
     if request.known_at == PUSHED_AT:
-        given = _without_overtaken(given, rows, place, layers)
+        given = _without_overtaken(given, before, rows, place, layers, spec)
     is_moved = np.zeros(before.height, np.bool_) if spec.time not in given else given[spec.time][0]
     is_changed = np.zeros(before.height, np.bool_)
     for is_given, _ in given.values():
@@ -281,13 +281,24 @@ def _given(
 
 
 def _without_overtaken(
-    given: dict[str, tuple[Flags, Ints]], rows: pl.DataFrame, place: Ints, layers: Layers
+    given: dict[str, tuple[Flags, Ints]],
+    before: pl.DataFrame,
+    rows: pl.DataFrame,
+    place: Ints,
+    layers: Layers,
+    spec: DatasetSpec,
 ) -> dict[str, tuple[Flags, Ints]]:
-    """Leave out values that were pushed before what is there came: they lay in a spool while others overtook them."""
+    """Leave out values that were pushed, and rows that by their own account were known, before what is there.
+
+    They lay in a spool, or went by another gateway, while others overtook them.
+    """
     came, kept = rows[CAME].to_numpy(), {}
+    is_old = np.zeros(rows.height, np.bool_)
+    for name in {moment.column for moment in spec.known_at.values()} & {*before.columns} & {*rows.columns}:
+        is_old |= (rows[name] < before[name].cast(rows.schema[name])).fill_null(value=False).to_numpy()
     for name, (is_given, at) in given.items():
-        newest = layers.known_at(name, place)
-        if (is_later := is_given & (came >= newest)).any():
+        is_later = is_given & ~is_old & (came >= layers.known_at(name, place))
+        if is_later.any():
             kept[name] = is_later, at
     return kept
 

@@ -109,10 +109,11 @@ def test_rows_are_pushed_in_order_and_say_when_they_arrived() -> None:
 def test_what_is_no_row_is_refused_and_the_others_are_taken() -> None:
     bodies = [b'{"n": %d}' % number for number in range(40)]
     bodies[3], bodies[17], bodies[18], bodies[39] = b"[1]", b'{"n": "x"}', b"\xff\xfe", b'{"n": null}'
+    bodies[4] = b'{"n": 4, "more": "%s"}' % (b"x" * 300_000)
     topic, taking = Paper(*bodies), Taking()
     follower = follow(topic, taking, lambda: topic.is_done == 40)
-    assert taking.numbers == [number for number in range(40) if number not in (3, 17, 18, 39)]
-    assert sorted(int(place) for place, _ in topic.refused) == [3, 17, 18, 39]
+    assert taking.numbers == [number for number in range(40) if number not in (3, 4, 17, 18, 39)]
+    assert sorted(int(place) for place, _ in topic.refused) == [3, 4, 17, 18, 39]
     sign = next(iter(follower.signs()))
     assert "has messages that are no rows, such as 3: this is no JSON object" in sign.message
     assert "landings.refused" in sign.next_step

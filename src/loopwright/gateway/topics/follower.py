@@ -22,8 +22,8 @@ from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import LoopwrightError, NotFound, TooBusy
 
 log = logging.getLogger("loopwright.gateway")
-MOST_MESSAGES = 500
-"""Messages that are pushed together."""
+MOST_MESSAGES, MOST_BYTES = 200, 256 << 10
+"""Messages that are pushed together, and how long one may be."""
 READ_S = 1.0
 """How long is waited for messages before it is looked whether anything changed."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
@@ -124,6 +124,9 @@ class Follower:
         for message in messages:
             if message.body is None:
                 self._lost += 1
+                continue
+            if len(message.body) > MOST_BYTES:
+                await self._refuse(topic, message, f"a row takes {MOST_BYTES >> 10} kB at most")
                 continue
             try:
                 rows.append((message, self._row_of(message)))
