@@ -57,6 +57,7 @@ class InProcessWorker:
     sealed: list[Streams] = field(default_factory=list)
     source_roots: Sequence[Path] = ()
     closed: Sequence[Path] = field(init=False)
+    addresses: Mapping[tuple[str, str], str] = field(default_factory=dict)
     online_url: str = ""
     children: Any = None
     read: Callable[..., Any] = read_here

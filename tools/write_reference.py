@@ -44,8 +44,9 @@ SETTINGS = {
     "LOOPWRIGHT_DATABASE": "Metadata database: `sqlite:///path` or `postgresql://user:password@host/name`.",
     "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/0`, or `rediss://`; empty: files in the "
     "state folder.",
-    "LOOPWRIGHT_BROKERS": "Brokers whose topics datasets may be read from, for gateways: `project/name=address`, "
-    "separated by blanks; `*/name` is for every project; addresses are `redis://`, `rediss://`, `nats://`, `kafka://`.",
+    "LOOPWRIGHT_SOURCES": "Brokers and databases that datasets may be read from, for gateways and workers: "
+    "`project/name=address`, separated by blanks; `*/name` is for every project; addresses are `redis://`, `rediss://`, "
+    "`nats://`, `kafka://`, or of databases, `postgresql://…`.",
     "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",
     "LOOPWRIGHT_PORT": "Port of server and UI.",

@@ -1,7 +1,7 @@
 """Predict whether a flight is late, where landings come one by one from a topic.
 
 Declares, does nothing; ``loopwright apply stream.py`` makes it so. The gateway has to know the broker, as in
-``LOOPWRIGHT_BROKERS="landings/events=redis://127.0.0.1:6379" loopwright up``.
+``LOOPWRIGHT_SOURCES="landings/events=redis://127.0.0.1:6379" loopwright up``.
 """
 
 import lightgbm

@@ -15,10 +15,10 @@ from loopwright.kernel.lanes import LANES
 from loopwright.kernel.suggestions import nearest
 
 Walls = Literal["on", "strict", "off"]
-_SECRETS = {f"LOOPWRIGHT_{name}" for name in ("SERVICE_TOKEN", "TOKEN", "DATABASE", "ONLINE", "BROKERS")}
+_SECRETS = {f"LOOPWRIGHT_{name}" for name in ("SERVICE_TOKEN", "TOKEN", "DATABASE", "ONLINE", "SOURCES")}
 """Variables that no other process is to see."""
 _READ = """
-STATE DATABASE BLOBS ONLINE BROKERS HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY
+STATE DATABASE BLOBS ONLINE SOURCES HOST PORT GATEWAY_PORT URL GATEWAY_URL TOKEN PROJECT SERVICE_TOKEN AUTH DURABILITY
 SOURCE_ROOTS WALLS USER_FOLDERS HIDDEN SLOTS RATE SUPERVISED SECRETS USER_ENVIRONMENT GATEWAY_NAME CHECKPOINTS
 CHECKPOINT_KEY
 """
@@ -51,7 +51,7 @@ class Settings(msgspec.Struct, frozen=True):
     a gateway, 0 for any number; ``checkpoints_url`` is where the event log's signed checkpoints are, ``checkpoint_key``
     the file with the keys they are signed with, None where the service token is that;
     ``online_url`` is the server that holds the online stores, empty for files in the state folder;
-    ``brokers`` names the brokers whose topics datasets may be read from (``read_brokers``);
+    ``sources`` names the brokers and databases that datasets may be read from (``read_addresses``);
     ``is_supervised`` marks a process that ends with its parent.
     """
 
@@ -79,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True):
     checkpoint_key: Path | None = None
     is_supervised: bool = False
     online_url: str = ""
-    brokers: str = ""
+    sources: str = ""
 
     @property
     def server_file(self) -> Path:
@@ -125,7 +125,7 @@ def load_settings(state_dir: str | Path | None = None, *, here: bool = False) ->
         rate=_whole("LOOPWRIGHT_RATE", 1000, 10**9, "requests a second; 0 for no limit"),
         is_supervised=read("LOOPWRIGHT_SUPERVISED") == "1",
         online_url=_online_url("LOOPWRIGHT_ONLINE"),
-        brokers=_brokers("LOOPWRIGHT_BROKERS"),
+        sources=_addresses("LOOPWRIGHT_SOURCES"),
     )
 
 
@@ -200,13 +200,13 @@ def _online_url(name: str) -> str:
     return text
 
 
-def _brokers(name: str) -> str:
+def _addresses(name: str) -> str:
     text = os.environ.get(name) or ""
-    read_brokers(text)
+    read_addresses(text)
     return text
 
 
-def read_brokers(text: str) -> dict[tuple[str, str], str]:
+def read_addresses(text: str) -> dict[tuple[str, str], str]:
     """Return the addresses of a list such as ``flights/events=redis://host:6379 */more=kafka://host:9092``.
 
     Returns:
@@ -215,16 +215,16 @@ def read_brokers(text: str) -> dict[tuple[str, str], str]:
     Raises:
         InvalidInput: One says not what it is for.
     """
-    brokers = {}
+    addresses = {}
     for part in text.split():
         head, _, url = part.partition("=")
-        project, _, broker = head.partition("/")
-        if not (re.fullmatch(r"\*|[a-z0-9][a-z0-9_-]*", project) and broker and re.match(r"[a-z]+://.", url)):
+        project, _, source = head.partition("/")
+        if not (re.fullmatch(r"\*|[a-z0-9][a-z0-9_-]*", project) and source and re.match(r"[a-z][a-z0-9+]*://.", url)):
             rule = "project/name=scheme://…, separated by blanks; */name is for every project"
             shown = f"{head}={re.sub(r'//.*@', '//', url)}"
-            raise InvalidInput("this names no broker", field="LOOPWRIGHT_BROKERS", value=shown, rule=rule)
-        brokers[project, broker] = url
-    return brokers
+            raise InvalidInput("this names no source", field="LOOPWRIGHT_SOURCES", value=shown, rule=rule)
+        addresses[project, source] = url
+    return addresses
 
 
 def _port(name: str, default: int) -> int:

@@ -47,6 +47,10 @@ def test_a_misspelt_auth_opens_nothing(value: str, monkeypatch: pytest.MonkeyPat
         ("LOOPWRIGHT_SLOTS", "trainning=1"),
         ("LOOPWRIGHT_GATEWAY_NAME", "../x"),
         ("LOOPWRIGHT_ONLINE", "http://features:6379"),
+        ("LOOPWRIGHT_SOURCES", "events=redis://host"),
+        ("LOOPWRIGHT_SOURCES", "flights/events=host:6379"),
+        ("LOOPWRIGHT_SOURCES", "flights/=redis://host"),
+        ("LOOPWRIGHT_SOURCES", "../x/events=redis://host"),
         ("LOOPWRIGHT_ONLINE", "redis://features:6379/0#flights"),
         ("LOOPWRIGHT_ONLINE", "redis://features:6379/1"),
         ("LOOPWRIGHT_ONLINE", "redis://features:6379?db=1"),
@@ -80,6 +84,7 @@ def test_a_process_that_is_started_reads_the_settings_of_who_started_it(
     for name in [name for name in os.environ if name.startswith("LOOPWRIGHT_")]:
         monkeypatch.delenv(name)
     secrets = {"database_url": "sqlite:///elsewhere.db", "token": "mine", "service_token": "ours"}
+    secrets["sources"] = "flights/shop=postgresql://me:sesame@shop/orders */events=redis://broker:6379"
     secrets["online_url"] = "redis://:sesame@features:6379/0"
     given = Settings(
         state_dir=tmp_path / "state",

@@ -31,6 +31,14 @@ def test_gateways_are_told_what_is_personal_in_every_project(call: Call, dispatc
     assert found == {"flights/weather": ["origin"]}
 
 
+def test_gateways_are_told_which_topics_to_read(call: Call, dispatcher: Dispatcher) -> None:
+    topic = SourceSpec("topic", "events/weather", arrived="came_at")
+    call("data.declare", spec=weather_spec(source=topic, takes_pushes=True))
+    call("data.declare", spec=weather_spec(name="other"))
+    found = dispatcher.call("data.topics", {}, actor=SERVICE_ACTOR, project=SYSTEM)
+    assert found == {"flights/weather": topic}
+
+
 def test_key_and_time_stay_once_there_are_versions(call: Call, import_rows: Callable[..., ImportResult]) -> None:
     call("data.declare", spec=weather_spec(key=["origin"]))
     call("data.declare", spec=weather_spec())
@@ -52,6 +60,10 @@ def test_key_and_time_stay_once_there_are_versions(call: Call, import_rows: Call
         ({"key": ["a", "a"]}, "key"),
         ({"source": SourceSpec("csv")}, "source.location"),
         ({"source": SourceSpec("push", "", "Mars/North")}, "source.zone"),
+        ({"source": SourceSpec("topic", "weather")}, "source.name"),
+        ({"source": SourceSpec("topic", "/weather")}, "source.broker"),
+        ({"source": SourceSpec("topic", "events/a b")}, "source.name"),
+        ({"takes_pushes": True, "personal": ["origin"]}, "takes_pushes"),
         ({"time": None}, "time"),
         ({"known_at": {"*": KnownAt("")}}, "known_at.*"),
         ({"checks": [CheckSpec("betwen", "x")]}, "checks[0].kind"),

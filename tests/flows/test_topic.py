@@ -123,7 +123,7 @@ def streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stream
         told = load_settings(state)
         brokers = f"landings/events={url}"
         told = msgspec.structs.replace(
-            told, port=free_port(), gateway_port=free_port(), online_url=url, brokers=brokers
+            told, port=free_port(), gateway_port=free_port(), online_url=url, sources=brokers
         )
         monkeypatch.setenv("LOOPWRIGHT_STATE", str(state))
         landings = Landings(client)

@@ -289,5 +289,5 @@ class Line:
 
     def post(self, url: str, body: bytes = b"", **_options: Any) -> bytes:
         project = {"name": "flights", "owner": "", "risk": "low", "clock": "wall", "clock_at": 0, "created_at": 1}
-        answers = {"tokens.live": {}, "projects.list": [project], "data.personal_columns": {}}
+        answers = {"tokens.live": {}, "projects.list": [project], "data.personal_columns": {}, "data.topics": {}}
         return to_json(answers.get(url.rpartition("/")[2], []))

@@ -76,7 +76,7 @@ def test_a_changed_view_of_a_pushed_dataset_is_filled_before_a_model_reads_it(fi
     fills.release()
     fills.push()
     fills.load()
-    assert fills.asked() == []
+    assert fills.asked() == [("version 2 of flights is ready", 3)]
     change_view(fills.loop)
     fills.loop("features.freeze_plan", service="late")
     fills.loop("features.freeze_plan", service="late")
@@ -84,17 +84,15 @@ def test_a_changed_view_of_a_pushed_dataset_is_filled_before_a_model_reads_it(fi
 
 
 def test_rows_of_a_pushed_dataset_that_nobody_pushed_are_filled_in(fills: Fills) -> None:
+    """Pushes failed on the first day and came again on the second: as many rows do not say that they are the same."""
     fills.release()
-    fills.push()
     fills.loop.wall.at_us += HOUR_US
+    fills.push()
     fills.load()
-    assert fills.asked() == []
+    assert fills.asked() == [("version 2 of flights is ready", 3)]
     fills.loop.wall.at_us += HOUR_US
     fills.load()
     assert fills.asked() == [("version 3 of flights is ready", 3)]
-    fills.push()
-    fills.load()
-    assert fills.asked() == []
 
 
 def test_what_lay_in_a_spool_while_a_release_was_loaded_is_filled_in(fills: Fills) -> None:
@@ -122,7 +120,7 @@ def test_what_was_pushed_before_a_release_reads_a_view_is_filled_in(fills: Fills
     fills.release()
     fills.load()
     fills.loop.pass_time(DAY_US)
-    assert fills.asked() == []
+    assert fills.asked() == [("version 2 of flights is ready", 168)]
     fills.loop("loop.rollback", deployment="late", reason="back to the first")
     fills.loop("loop.rollback", deployment="late", reason="back to the first")
     assert fills.asked() == [("release 5 of late reads it", 3)]

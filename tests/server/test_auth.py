@@ -198,7 +198,10 @@ def test_a_gateway_may_do_what_gateways_need_and_nothing_else(guarded: Site) -> 
     assert allowed(guarded, "gateway", "flights") == {
         *("access.note_refused", "chunks.register", "data.get", "projects.list", "serving.report_failure"),
     }
-    above = {"data.personal_columns", "serving.acknowledge", "serving.external_deployments", "serving.releases_after"}
+    above = {
+        *("data.personal_columns", "data.topics"),
+        *("serving.acknowledge", "serving.external_deployments", "serving.releases_after"),
+    }
     assert allowed(guarded, "gateway", SYSTEM) - allowed(guarded, "gateway", "flights") == {*above, "tokens.live"}
 
 

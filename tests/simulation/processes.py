@@ -166,7 +166,7 @@ class WorkerSeat:
         """Claim and do jobs until told to stop; then end."""
         nobody: Any = None
         caller = ServerCaller(SERVERS, worker_token(SERVICE_TOKEN))
-        context = WorkerContext(caller, open_blob_store(self._blobs), self._folder, "", nobody, (), ())
+        context = WorkerContext(caller, open_blob_store(self._blobs), self._folder, "", nobody, (), (), {})
         self.worker = Worker(context, {"looks": 1, "work": 2, "training": 1})
         before, self._name = self._name, self.worker.name
         life.worker = self._name

@@ -27,6 +27,7 @@ class source:  # noqa: N801 - a namespace, written lw.source.parquet
     excel = staticmethod(source_specs.excel)
     push = staticmethod(source_specs.push)
     frame = staticmethod(source_specs.frame)
+    sql = staticmethod(source_specs.sql)
     topic = staticmethod(source_specs.topic)
 
 

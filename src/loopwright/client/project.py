@@ -73,6 +73,7 @@ class Project:
         personal: Sequence[str] = (),
         takes_labels: bool = False,
         takes_pushes: bool | None = None,
+        every: str | None = None,
     ) -> Dataset:
         """Declare a dataset.
 
@@ -89,6 +90,7 @@ class Project:
                 keys that came with the requests: nobody has to send them twice.
             takes_pushes: Rows that are pushed become a version, every hour, each once: nobody has to append them too.
                 None for yes where they come from a topic.
+            every: How often the source is read again, such as ``1h``; None where somebody asks for it.
         """
         known = {"*": known_at} if isinstance(known_at, KnownAt) else dict(known_at or {})
         spec = DatasetSpec(
@@ -101,6 +103,7 @@ class Project:
             personal=list(personal),
             takes_labels=takes_labels,
             takes_pushes=source.kind == "topic" if takes_pushes is None else takes_pushes,
+            every_us=None if every is None else parse_duration(every, "every"),
         )
         return self._declare("dataset", name, Dataset(self, spec, transform))
 

@@ -27,6 +27,7 @@ from loopwright.data.origins import list_origins
 from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
+from loopwright.data.schedules import plan_import
 from loopwright.data.types import (
     PUSHED_AT,
     VERSION_STATES,
@@ -156,6 +157,7 @@ __all__ = [
     "masked_columns",
     "parse_dtype",
     "preview",
+    "plan_import",
     "profiles",
     "quality",
     "read",

@@ -7,7 +7,7 @@ from loopwright.data.checks import FALSE_ALARMS, LEAST, check_args
 from loopwright.data.source_specs import check_source
 from loopwright.data.types import CheckSpec, DatasetSpec, KnownAt
 from loopwright.kernel.bounds import MOST_COLUMNS, check_count
-from loopwright.kernel.clock import parse_duration
+from loopwright.kernel.clock import MINUTE_US, format_duration, parse_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.refs import check_name
 
@@ -193,6 +193,13 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
         if spec.time is None:
             rule = "known_at needs a dataset with time"
             raise InvalidInput("this dataset has no time", field="time", rule=rule, next_step='say time="<column>"')
+    if spec.every_us is not None and (spec.source.is_sent or spec.every_us < MINUTE_US):
+        raise InvalidInput(
+            "this source is not read on a schedule",
+            field="every",
+            value=format_duration(spec.every_us) if spec.every_us > 0 else spec.every_us,
+            rule="a source that is read, not one whose rows are sent; once a minute at most",
+        )
     if spec.takes_pushes and spec.personal:
         raise InvalidInput(
             "what is pushed cannot become a version here",

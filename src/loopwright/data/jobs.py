@@ -10,6 +10,7 @@ import msgspec
 import polars as pl
 
 from loopwright.data import commits, read, sources, versions
+from loopwright.data.asking import ask_database
 from loopwright.data.changes import build_change
 from loopwright.data.checking import ChecksApart, values_among
 from loopwright.data.checks import PAST, measured_as
@@ -157,7 +158,7 @@ def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tup
     known = {column.name: parse_dtype(column.dtype) for column in stored}
     if request.operation == "replace":  # its types are told anew; what was text before stays so
         known = {name: dtype for name, dtype in known.items() if dtype == pl.String}
-    raw = read_apart(context, request, known, given)
+    raw = read_apart(context, request, known, given, ask_database(context, request, folder))
     require_names([column.name for column in raw])
     if is_made:
         raw = [] if before is None else before.raw

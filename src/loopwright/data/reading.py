@@ -30,7 +30,11 @@ _FULL = "os error 27"
 
 
 def read_apart(
-    context: JobContext, request: ImportRequest, known: Mapping[str, pl.DataType], out: Path
+    context: JobContext,
+    request: ImportRequest,
+    known: Mapping[str, pl.DataType],
+    out: Path,
+    fetched: Sequence[Path] | None = None,
 ) -> list[ColumnSchema]:
     """Have the rows of an import written to ``out``, as Parquet; return their columns as they were read.
 
@@ -39,18 +43,20 @@ def read_apart(
         request: What is imported.
         known: The dtypes that columns had when they were read before.
         out: A file that is not there yet.
+        fetched: Parquet with the rows of the source, where the job has asked it itself.
     """
-    spec, sent = request.spec, request.blobs or []
-    what = f"{len(sent)} uploaded blobs" if request.blobs is not None else spec.source.location
+    spec, is_sent = request.spec, request.blobs is not None
+    sent = fetched if fetched is not None else [context.blobs.path(ref.digest) for ref in request.blobs or []]
+    what = f"{len(sent)} uploaded blobs" if is_sent else spec.source.location
     inputs = {
-        "source": to_builtins(spec.source) if request.blobs is None else None,
-        "place": "the rows that were sent" if request.blobs is not None else spec.source.location,
+        "source": None if is_sent or fetched is not None else to_builtins(spec.source),
+        "place": "the rows that were sent" if is_sent else spec.source.location,
         "known": {name: dtype_text(dtype) for name, dtype in known.items()},
         "hidden": list(spec.personal),
         "allowed": [str(folder.absolute()) for folder in context.source_roots],
         "closed": [str(place.absolute()) for place in context.closed],
     }
-    files = {f"{number}": context.blobs.path(ref.digest) for number, ref in enumerate(sent)}
+    files = {f"{number}": path for number, path in enumerate(sent)}
     return msgspec.convert(
         context.read("loopwright.data.reading:read", inputs, files, out, what=what), list[ColumnSchema]
     )

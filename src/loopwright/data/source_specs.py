@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from loopwright.data.dtypes import parse_dtype
 from loopwright.data.types import Dialect, SourceSpec
+from loopwright.kernel.clock import parse_duration
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.plugins import add_built_in, plugin_names
 from loopwright.kernel.refs import check_name
@@ -28,7 +29,10 @@ add_built_in(
 _DECLARABLE = re.compile(
     r"U?Int(8|16|32|64)|Float(32|64)|Boolean|String|Date|Time|Datetime\(us(, UTC)?\)|Decimal\(([12]?\d|3[0-8]), \d+\)"
 )
+EVERY_PROJECT = "*"
+"""In the operator's list of sources: what follows is for all of them."""
 _LONGEST_TOPIC = 200
+_SELECT = re.compile(r"(--[^\n]*\n|/\*.*?\*/|\s)*(select|with)\b", re.IGNORECASE | re.DOTALL)
 _MOST_SKIPPED = 10_000
 """Lines before a header."""
 _PROBE = f'id,x\n{"1" * 100},"2 3"\r\n'
@@ -135,19 +139,50 @@ def frame(zone: str | None = None) -> SourceSpec:
     return check_source(SourceSpec("frame", "", zone))
 
 
+def sql(
+    query: str,
+    database: str,
+    zone: str | None = None,
+    *,
+    watermark: str = "",
+    overlap: str | int = 0,
+) -> SourceSpec:
+    """Return a source that asks a database.
+
+    With a ``watermark`` an import brings what changed since the last one: of rows that are there already it takes the
+    place. Without one each import is all there is now.
+
+    Args:
+        query: One ``SELECT``; it runs in a transaction that only reads.
+        database: The name under which the operator told workers of it (``LOOPWRIGHT_SOURCES``).
+        zone: Time zone of moments that are stored without one.
+        watermark: The column that grows with each change of a row: a moment or a number, of the query and the dataset.
+        overlap: How much is asked for again, for rows that were committed late: ``10m``, or a number.
+    """
+    overlap_us = overlap if isinstance(overlap, int) else parse_duration(overlap, "overlap")
+    return check_source(
+        SourceSpec("sql", database, zone, query=query.strip().rstrip(";"), watermark=watermark, overlap_us=overlap_us)
+    )
+
+
 def topic(broker: str, name: str, zone: str | None = None, *, arrived: str = "") -> SourceSpec:
     """Return a source whose rows come from a topic of a broker: gateways read it and push them.
 
     Each message is a JSON object with the columns of one row. What comes becomes a version every hour.
 
     Args:
-        broker: The name under which the operator told gateways of it (``LOOPWRIGHT_BROKERS``).
+        broker: The name under which the operator told gateways of it (``LOOPWRIGHT_SOURCES``).
         name: The stream of a Redis, subject of a NATS JetStream or topic of a Kafka.
         zone: Time zone of moments that are written without one.
         arrived: A column that is filled in with the moment at which the broker took the message: say
             ``known_at={"delay": "arrived_at"}`` of what is known no sooner.
     """
     return check_source(SourceSpec("topic", f"{broker}/{name}", zone, arrived=arrived))
+
+
+def address_of(addresses: Mapping[tuple[str, str], str], project: str, name: str) -> str | None:
+    """Return the address of what the operator named for a project, or for every one; None where nobody did."""
+    return addresses.get((project, name)) or addresses.get((EVERY_PROJECT, name))
 
 
 def check_source(source: SourceSpec) -> SourceSpec:
@@ -158,7 +193,9 @@ def check_source(source: SourceSpec) -> SourceSpec:
     """
     if source.kind == "topic":
         _check_topic(source)
-    if not source.is_sent:
+    elif source.kind == "sql":
+        _check_query(source)
+    elif not source.is_sent:
         _check_files(source)
     if source.zone is not None:
         try:
@@ -179,10 +216,19 @@ def _check_topic(source: SourceSpec) -> None:
         raise InvalidInput("no topic can be named so", field="source.name", value=name[:_LONGEST_TOPIC], rule=rule)
 
 
+def _check_query(source: SourceSpec) -> None:
+    check_name(source.location, "source.database")
+    if not _SELECT.match(source.query):
+        rule = "one SELECT, or WITH ... SELECT"
+        raise InvalidInput("this asks for no rows", field="source.query", value=source.query[:200], rule=rule)
+    if source.overlap_us < 0:
+        raise InvalidInput("this is no overlap", field="source.overlap", value=source.overlap_us, rule="0 or more")
+
+
 def _check_files(source: SourceSpec) -> None:
     """Refuse a source of files whose declaration cannot be meant."""
     if source.kind not in plugin_names("sources"):
-        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame', 'topic'])}"
+        rule = f"one of {', '.join([*plugin_names('sources'), 'push', 'frame', 'sql', 'topic'])}"
         raise InvalidInput("there is no such kind of source", field="source.kind", value=source.kind, rule=rule)
     if not source.location.strip():
         raise InvalidInput(

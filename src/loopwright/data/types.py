@@ -57,10 +57,11 @@ class SourceSpec(msgspec.Struct, frozen=True):
 
     ``kind`` is a plugin of kind ``sources`` that reads files, else one of these. ``location`` of a topic is the name
     that the operator gave its broker, a slash and its name there, and ``arrived`` the column that says when the broker
-    took the row. ``zone`` is the time zone of
-    moments that the source writes without one, such as ``America/New_York``. ``dialect`` is how text is written;
-    ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values of all files.
-    ``sheet`` names that of a workbook; empty for its first.
+    took the row. That of ``sql`` is the operator's name of a database, ``query`` what is asked;
+    ``watermark`` is the column by whose largest value, less ``overlap_us``, an import knows what is new. ``zone``
+    is the time zone of moments that the source writes without one, such as ``America/New_York``. ``dialect`` is how
+    text is written; ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values of
+    all files. ``sheet`` names that of a workbook; empty for its first.
     """
 
     kind: str
@@ -70,6 +71,9 @@ class SourceSpec(msgspec.Struct, frozen=True):
     types: dict[str, str] = {}
     sheet: str = ""
     arrived: str = ""
+    query: str = ""
+    watermark: str = ""
+    overlap_us: int = 0
 
     @property
     def is_sent(self) -> bool:
@@ -106,6 +110,7 @@ class DatasetSpec(msgspec.Struct, frozen=True):
     the key ``"*"`` holds for every column without an entry of its own; without any, values are known at event time.
     ``transform`` is a user function from a Polars LazyFrame to a LazyFrame, run on ingest. ``takes_labels`` lets labels
     of the deployments that are trained on it complete its rows, ``takes_pushes`` makes what is pushed its versions.
+    ``every_us`` is how often its source is read again, microseconds; None where somebody asks for it.
     """
 
     name: str
@@ -118,6 +123,7 @@ class DatasetSpec(msgspec.Struct, frozen=True):
     personal: list[str] = []
     takes_labels: bool = False
     takes_pushes: bool = False
+    every_us: int | None = None
 
 
 class ColumnSchema(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import uvicorn
 
-from loopwright.config import Settings, read_brokers
+from loopwright.config import Settings, read_addresses
 from loopwright.features import online
 from loopwright.gateway.access import Gatekeeper
 from loopwright.gateway.children.nursery import Nursery
@@ -123,7 +123,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     service = Service(
         Parts(spool, sealer, journal, keeper, files, control, clock, metrics, nursery, place, troubles, watch)
     )
-    topics = Topics(read_brokers(settings.brokers), lambda: keeper.known, service.push, writer, clock.now_us)
+    topics = Topics(read_addresses(settings.sources), lambda: keeper.known, service.push, writer, clock.now_us)
     troubles.watch(topics.signs)
     metrics.watch(service.gauges())
     metrics.watch_troubles(troubles.counts)

@@ -104,6 +104,8 @@ def apply(tx: Tx, *, spec: ProjectSpec, plan_digest: MaybeDigest = "") -> Plan:
     sql.insert_spec(tx, number, digest, spec)
     plan_feeds(tx, spec)
     plan_push_feeds(tx, spec)
+    for dataset in spec.datasets:
+        data.plan_import(tx, dataset=dataset.name)
     new, changed = (sum(change.change == kind for change in planned.changes) for kind in ("new", "changed"))
     ref = tx.ref("project", tx.project, number)
     tx.emit(ProjectApplied(spec.code_digest, new, changed, digest), ref)

@@ -193,8 +193,8 @@ class Supervisor:
             secrets["LOOPWRIGHT_DATABASE"] = settings.database_url
         elif settings.online_url:
             secrets["LOOPWRIGHT_ONLINE"] = settings.online_url
-        if role == "gateway" and settings.brokers:
-            secrets["LOOPWRIGHT_BROKERS"] = settings.brokers
+        if role != "server" and settings.sources:
+            secrets["LOOPWRIGHT_SOURCES"] = settings.sources
         pipe = write_secrets(**secrets)
         try:
             with log_file.open("ab") as log:

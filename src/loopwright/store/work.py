@@ -151,6 +151,7 @@ class JobContext(ProjectCaller, Protocol):
     online_url: str
     source_roots: Sequence[Path]
     closed: Sequence[Path]
+    addresses: Mapping[tuple[str, str], str]
     wall: Clock
 
     @property

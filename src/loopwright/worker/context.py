@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
-from loopwright.config import Settings, closed_places
+from loopwright.config import Settings, closed_places, read_addresses
 from loopwright.governance import SYSTEM
 from loopwright.kernel.clock import Clock, WallClock
 from loopwright.kernel.code import CodeRef
@@ -36,6 +36,7 @@ class WorkerContext:
         children: Pool of child processes.
         source_roots: Folders whose files datasets may read.
         closed: What is closed inside them all the same.
+        addresses: Databases that datasets may be read from, by project and name.
         task: The job under way; None for the worker itself.
         project: Where verbs are called.
     """
@@ -49,6 +50,7 @@ class WorkerContext:
         children: ChildPool,
         source_roots: Sequence[Path],
         closed: Sequence[Path],
+        addresses: Mapping[tuple[str, str], str],
         task: Task | None = None,
         project: str = SYSTEM,
     ) -> None:
@@ -57,6 +59,7 @@ class WorkerContext:
         self.online_url: str = online_url
         self.source_roots: Sequence[Path] = source_roots
         self.closed: Sequence[Path] = closed
+        self.addresses: Mapping[tuple[str, str], str] = addresses
         self.wall: Clock = WallClock()
         self.children: ChildPool = children
         self.caller = caller
@@ -82,7 +85,7 @@ class WorkerContext:
         """Return the context of one job, whose calls end when it is to stop."""
         job = task.job
         caller = self.caller.for_job(JobClaim(job.project, job.job_id, job.attempt))
-        places = self.state_dir, self.online_url, self.children, self.source_roots, self.closed
+        places = self.state_dir, self.online_url, self.children, self.source_roots, self.closed, self.addresses
         return WorkerContext(caller, self.blobs, *places, task, task.job.project)
 
     @overload
@@ -156,4 +159,4 @@ def make_context(settings: Settings, folder: Path, slots: Mapping[Lane, int]) ->
     children = ChildPool(folder, blobs, slots=slots, enclosure=Enclosure.of(settings))
     closed = closed_places(settings)
     places = settings.state_dir, settings.online_url, children, settings.source_roots, closed
-    return WorkerContext(caller, blobs, *places)
+    return WorkerContext(caller, blobs, *places, read_addresses(settings.sources))

@@ -57,7 +57,7 @@ def test_a_broker_of_another_project_is_not_known(monkeypatch: pytest.MonkeyPatc
     sign = next(iter(following.topics.signs()))
     assert (following.read, sign.project) == ([], "flights")
     assert "broker events, which this gateway does not know" in sign.message
-    assert "LOOPWRIGHT_BROKERS=flights/events=" in sign.next_step
+    assert "LOOPWRIGHT_SOURCES=flights/events=" in sign.next_step
 
 
 def test_one_may_be_for_every_project(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,7 +84,7 @@ def open_topic(reading: Reading) -> Topic:
     scheme = urlsplit(reading.url).scheme
     if scheme not in plugin_names("brokers"):
         rule = f"an address that begins with one of {', '.join(f'{name}://' for name in plugin_names('brokers'))}"
-        raise InvalidInput("no such broker is known", field="LOOPWRIGHT_BROKERS", value=f"{scheme}://", rule=rule)
+        raise InvalidInput("no such broker is known", field="LOOPWRIGHT_SOURCES", value=f"{scheme}://", rule=rule)
     topic: Topic = load_plugin("brokers", scheme)(reading)
     return topic
 
@@ -92,4 +92,4 @@ def open_topic(reading: Reading) -> Topic:
 def missing_library(extra: str) -> InvalidInput:
     """Return what is told where the library of a broker is not installed."""
     step = f"install loopwright[{extra}] where the gateway runs"
-    return InvalidInput(f"the library for {extra} is not installed", field="LOOPWRIGHT_BROKERS", next_step=step)
+    return InvalidInput(f"the library for {extra} is not installed", field="LOOPWRIGHT_SOURCES", next_step=step)

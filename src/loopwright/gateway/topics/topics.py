@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from loopwright.data import SourceSpec
+from loopwright.data.source_specs import address_of
 from loopwright.gateway.releases.keeper import Known, Name
 from loopwright.gateway.topics.base import Reading, Topic, open_topic
 from loopwright.gateway.topics.follower import Follower, Push
@@ -12,9 +13,8 @@ from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import NotFound
 
 LOOK_AGAIN_S = 0.5
-EVERY_PROJECT = "*"
 Brokers = Mapping[tuple[str, str], str]
-"""Address of each broker by project, ``EVERY_PROJECT`` for all, and name."""
+"""Address of each broker by project, ``*`` for all, and name."""
 
 
 class Topics:
@@ -51,7 +51,7 @@ class Topics:
     def signs(self) -> Iterator[Sign]:
         """Yield what of the topics somebody should know."""
         for (project, dataset), broker in list(self._unknown.items()):
-            step = f"name it to the gateway: LOOPWRIGHT_BROKERS={project}/{broker}=redis://…, or change the dataset"
+            step = f"name it to the gateway: LOOPWRIGHT_SOURCES={project}/{broker}=redis://…, or change the dataset"
             message = f"{project}/{dataset} is to be read from broker {broker}, which this gateway does not know"
             yield Sign("topic", message, project, next_step=step)
         for follower in list(self._followers.values()):
@@ -85,8 +85,7 @@ class Topics:
         return wanted
 
     def _url(self, project: str, source: SourceSpec) -> str | None:
-        broker = source.location.partition("/")[0]
-        return self._brokers.get((project, broker)) or self._brokers.get((EVERY_PROJECT, broker))
+        return address_of(self._brokers, project, source.location.partition("/")[0])
 
     def _begin(self, dataset: Name, source: SourceSpec) -> None:
         open_it = partial(self._open, dataset, source)

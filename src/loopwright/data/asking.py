@@ -1,0 +1,71 @@
+"""Having a database asked for the rows of an import: which one, for what, and since when."""
+
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from loopwright.data import read, versions
+from loopwright.data.source_specs import address_of
+from loopwright.data.types import DatasetVersion, ImportRequest, SourceSpec
+from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.store.work import JobContext
+
+
+def ask_database(context: JobContext, request: ImportRequest, folder: Path) -> list[Path] | None:
+    """Return Parquet with the rows that a database has for an import; None where rows come otherwise.
+
+    Args:
+        context: Of the job.
+        request: What is imported.
+        folder: Where files may be written.
+
+    Raises:
+        InvalidInput: The operator named no such database for this project, or it refuses the query.
+        Unavailable: It does not answer.
+    """
+    spec = request.spec.source
+    if spec.kind != "sql" or request.blobs is not None:
+        return None
+    from loopwright.data.sources import sql
+
+    url = address_of(context.addresses, context.project, spec.location)
+    if url is None:
+        step = f"name it to the workers: LOOPWRIGHT_SOURCES={context.project}/{spec.location}=postgresql://…"
+        raise InvalidInput(
+            f"no database {spec.location} is known here", field="source.database", value=spec.location, next_step=step
+        )
+    into = folder / "asked"
+    into.mkdir()
+    since = None if request.operation == "replace" else _since(context, request, spec)
+    return sql.fetch(url, spec, since, into, context.should_stop)
+
+
+def _since(context: JobContext, request: ImportRequest, spec: SourceSpec) -> Any:
+    """Return the largest watermark that is there, less the overlap, as the database has it; None for the first time."""
+    if not spec.watermark:
+        return None
+    try:
+        version = context.call(versions.get_version, dataset=request.spec.name)
+    except NotFound:
+        return None
+    if spec.watermark not in [column.name for column in version.schema]:
+        rule = "a column of the query that is one of the dataset too"
+        raise InvalidInput("nobody can tell what is new", field="source.watermark", value=spec.watermark, rule=rule)
+    scan = read.scan(version, context.blobs, [spec.watermark])
+    largest = scan.select(pl.col(spec.watermark).max()).collect(engine="streaming").item()
+    if largest is None or isinstance(largest, str):
+        return largest
+    if not hasattr(largest, "tzinfo"):
+        return largest if hasattr(largest, "isoformat") else largest - spec.overlap_us
+    return _as_stored(largest - timedelta(microseconds=spec.overlap_us), version, spec)
+
+
+def _as_stored(moment: Any, version: DatasetVersion, spec: SourceSpec) -> Any:
+    """Return a moment as the database tells it: without a zone where it has none."""
+    dtype = next((column.dtype for column in version.raw if column.name == spec.watermark), "")
+    if "UTC" in dtype or not dtype:
+        return moment
+    return moment.astimezone(ZoneInfo(spec.zone) if spec.zone else UTC).replace(tzinfo=None)

@@ -1,0 +1,171 @@
+"""Rows of a database: one query in a transaction that only reads, its rows written down some at a time."""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Executable, column, create_engine, exc, make_url, select, text
+from sqlalchemy.pool import NullPool
+
+from loopwright.data.types import SourceSpec
+from loopwright.kernel.errors import InvalidInput, Unavailable
+
+ROWS_AT_ONCE = 50_000
+"""Rows that are held at once."""
+_CONNECT_S = 10
+_READING: dict[str, dict[str, Any]] = {
+    "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
+    "mysql": {"isolation_level": "REPEATABLE READ"},
+    "mariadb": {"isolation_level": "REPEATABLE READ"},
+}
+_FIRST: dict[str, str] = {
+    "sqlite": "PRAGMA query_only=ON",
+    "mysql": "SET SESSION TRANSACTION READ ONLY",
+    "mariadb": "SET SESSION TRANSACTION READ ONLY",
+}
+"""What is said first, so that nothing is written."""
+
+
+def fetch(
+    url: str, spec: SourceSpec, since: Any, folder: Path, should_stop: Callable[[], bool] = lambda: False
+) -> list[Path]:
+    """Return Parquet files with the rows of a query, written into an empty folder; at least one, which may be empty.
+
+    Args:
+        url: Of the database.
+        spec: The declaration.
+        since: Only rows whose watermark is not below; None for all.
+        folder: Where to write.
+        should_stop: Whether to give up.
+
+    Raises:
+        InvalidInput: The database refuses the query, or knows a value that no dataset can hold.
+        Unavailable: It cannot be reached, or went away.
+    """
+    with _telling(spec), _reading(url) as connection, closing(connection.execute(_asked(spec, since))) as result:
+        names = list(result.keys())
+        _refuse_twice(names)
+        files: list[Path] = []
+        while (rows := result.fetchmany(ROWS_AT_ONCE)) or not files:
+            if should_stop():
+                break
+            files.append(folder / f"{len(files):06}.parquet")
+            _frame(names, rows).write_parquet(files[-1], compression="zstd", compression_level=1)
+    _agree(files)
+    return files
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Connection]:
+    parsed = make_url(url)
+    kind = parsed.get_backend_name()
+    arguments: dict[str, Any] = {"connect_timeout": _CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
+    if kind == "postgresql" and parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    engine = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
+    options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE, **_READING.get(kind, {})}
+    try:
+        with engine.connect().execution_options(**options) as connection:
+            if first := _FIRST.get(kind):
+                connection.exec_driver_sql(first)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _telling(spec: SourceSpec) -> Iterator[None]:
+    """Make errors of what a database says: of its words, which may quote rows, the first line."""
+    try:
+        yield
+    except (exc.OperationalError, exc.InterfaceError) as error:
+        if error.statement is not None and not error.connection_invalidated:
+            raise _refused(spec, error) from None
+        step = "see that it is up, and that the worker reaches it"
+        raise Unavailable(
+            f"database {spec.location} does not answer, or went away: {_words(error)}", field="source", next_step=step
+        ) from None
+    except exc.NoSuchModuleError as error:
+        step = "install its SQLAlchemy driver where the worker runs"
+        raise InvalidInput(str(error), field="source.database", value=spec.location, next_step=step) from None
+    except (exc.SQLAlchemyError, ImportError) as error:
+        raise _refused(spec, error) from None
+
+
+def _refused(spec: SourceSpec, error: BaseException) -> InvalidInput:
+    return InvalidInput(
+        f"database {spec.location} refuses this query: {_words(error)}",
+        field="source.query",
+        value=spec.query[:200],
+        next_step="ask it yourself: its client tells more",
+    )
+
+
+def _words(error: BaseException) -> str:
+    said = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return (said[0] if said else type(error).__name__)[:300]
+
+
+def _asked(spec: SourceSpec, since: Any) -> Executable:
+    if since is None:
+        return text(spec.query)
+    asked = select(text("*")).select_from(text(f"({spec.query}\n) AS asked"))
+    return asked.where(column(spec.watermark) >= since)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            step = f"name one of them otherwise: {name} AS ..."
+            raise InvalidInput(
+                f"the query returns {name} twice",
+                field="source.query",
+                value=name,
+                rule="each column once",
+                next_step=step,
+            )
+
+
+def _frame(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
+    columns = list(zip(*rows, strict=True)) or [()] * len(names)
+    return pl.DataFrame([_series(name, values) for name, values in zip(names, columns, strict=True)])
+
+
+def _series(name: str, values: Sequence[Any]) -> pl.Series:
+    kinds = {type(value) for value in values} - {type(None)}
+    if kinds <= {uuid.UUID}:
+        return pl.Series(
+            name, [None if value is None else str(value) for value in values], pl.String if kinds else pl.Null
+        )
+    if kinds == {float, int} or kinds == {Decimal, int} or kinds == {Decimal, float}:
+        return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
+    try:
+        return pl.Series(name, values, strict=True)
+    except (TypeError, pl.exceptions.PolarsError, OverflowError):
+        said = ", ".join(sorted(kind.__name__ for kind in kinds))
+        step = f"have the database make one of it: CAST({name} AS ...)"
+        raise InvalidInput(
+            f"column {name} holds what no dataset does",
+            field="source.query",
+            value=said,
+            rule="numbers, texts, truths, days or moments, of one kind",
+            next_step=step,
+        ) from None
+
+
+def _agree(files: Sequence[Path]) -> None:
+    """Write numbers with as many decimals in all files, where a database tells them with each number."""
+    schemas = [pl.read_parquet_schema(file) for file in files]
+    widest: dict[str, int] = {}
+    for schema in schemas:
+        for name, dtype in schema.items():
+            if isinstance(dtype, pl.Decimal):
+                widest[name] = max(widest.get(name, 0), dtype.scale)
+    for file, schema in zip(files, schemas, strict=True):
+        moved = {name: pl.Decimal(38, scale) for name, scale in widest.items() if schema[name] != pl.Decimal(38, scale)}
+        if moved:
+            pl.read_parquet(file).cast({n: d for n, d in moved.items() if schema[n] != pl.Null}).write_parquet(file)
