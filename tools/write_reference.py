@@ -45,7 +45,7 @@ SETTINGS = {
     "LOOPWRIGHT_ONLINE": "Online stores: `redis://user:password@host:port/0`, or `rediss://`; empty: files in the "
     "state folder.",
     "LOOPWRIGHT_SOURCES": "Brokers and databases that datasets may be read from, for gateways and workers: "
-    "`project/name=address`, separated by blanks; `*/name` is for every project; addresses are `redis://`, `rediss://`, "
+    "`project/name=address`, separated by blanks; `*/name` is for every project. Addresses: `redis://`, `rediss://`, "
     "`nats://`, `kafka://`, or of databases, `postgresql://…`.",
     "LOOPWRIGHT_BLOBS": "Blob store: a folder, `s3://bucket/prefix`, `gs://…` or `az://…`.",
     "LOOPWRIGHT_HOST": "Address that server and gateway listen on; other than loopback needs auth.",

@@ -60,8 +60,8 @@ class SourceSpec(msgspec.Struct, frozen=True):
     took the row. That of ``sql`` is the operator's name of a database, ``query`` what is asked;
     ``watermark`` is the column by whose largest value, less ``overlap_us``, an import knows what is new. ``zone``
     is the time zone of moments that the source writes without one, such as ``America/New_York``. ``dialect`` is how
-    text is written; ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values of
-    all files. ``sheet`` names that of a workbook; empty for its first.
+    text is written; ``types`` are dtypes of columns, such as ``{"zip": "String"}``, which are else told by all values
+    of all files. ``sheet`` names that of a workbook; empty for its first.
     """
 
     kind: str
