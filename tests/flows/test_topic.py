@@ -86,7 +86,7 @@ class Streamed:
 
     def take(self) -> None:
         """Have what was pushed become versions, until the dataset says what is true."""
-        fed = self.p.dataset("flights").take_pushes().wait().result
+        fed = self.p.job(self.p.call("loop.take_pushes", dataset="flights").job_id).wait().result
         self.p.job(fed["import"]).wait()
         wait_until(
             lambda: self.stored().equals(self.true()), lambda: self.stored().join(self.true(), on=COLUMNS, how="anti")

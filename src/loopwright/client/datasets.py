@@ -45,14 +45,6 @@ class RemoteDataset:
         """
         return push_rows(self._remote.project, self.name, rows, self._remote.caller.gateway)
 
-    def take_pushes(self) -> RemoteJob:
-        """Have what was pushed become a version now, of a dataset that takes it: ``take_pushes().wait()``.
-
-        The ``result`` names the ``import`` that makes the version, None where nothing came. Where a row was pushed
-        several times, or more came than one import takes, further versions follow by themselves.
-        """
-        return RemoteJob(self._remote, self._remote.call("loop.take_pushes", dataset=self.name))
-
     def append(self, rows: Table, *, reason: str = "", replace: bool = False) -> RemoteJob:
         """Upload rows as a new version and return the job that checks and commits it: ``append(rows).wait()``.
 

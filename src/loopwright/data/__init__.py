@@ -28,6 +28,7 @@ from loopwright.data.quarantine import check_usable, explain_quarantine
 from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.schedules import plan_import
+from loopwright.data.source_specs import address_of
 from loopwright.data.types import (
     PUSHED_AT,
     VERSION_STATES,
@@ -130,6 +131,7 @@ __all__ = [
     "VersionOrigin",
     "VersionQuarantined",
     "VersionReady",
+    "address_of",
     "built_on",
     "check_usable",
     "commits",

@@ -9,6 +9,7 @@ import polars as pl
 
 from loopwright.data import read, versions
 from loopwright.data.source_specs import address_of
+from loopwright.data.sources import sql as databases
 from loopwright.data.types import DatasetVersion, ImportRequest, SourceSpec
 from loopwright.kernel.errors import InvalidInput, NotFound
 from loopwright.store.work import JobContext
@@ -29,8 +30,6 @@ def ask_database(context: JobContext, request: ImportRequest, folder: Path) -> l
     spec = request.spec.source
     if spec.kind != "sql" or request.blobs is not None:
         return None
-    from loopwright.data.sources import sql
-
     url = address_of(context.addresses, context.project, spec.location)
     if url is None:
         step = f"name it to the workers: LOOPWRIGHT_SOURCES={context.project}/{spec.location}=postgresql://…"
@@ -40,7 +39,7 @@ def ask_database(context: JobContext, request: ImportRequest, folder: Path) -> l
     into = folder / "asked"
     into.mkdir()
     since = None if request.operation == "replace" else _since(context, request, spec)
-    return sql.fetch(url, spec, since, into, context.should_stop)
+    return databases.fetch(url, spec, since, into, context.should_stop)
 
 
 def _since(context: JobContext, request: ImportRequest, spec: SourceSpec) -> Any:

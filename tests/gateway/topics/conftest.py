@@ -85,10 +85,10 @@ def _kafka(folder: Path) -> Iterator[Broker]:
     """The broker that librdkafka brings for tests: it speaks the protocol, and keeps what it has in memory."""
     del folder
     kafka = pytest.importorskip("confluent_kafka")
-    cluster: Any = kafka.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+    cluster: Any = kafka.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1, "log_level": 0})
     brokers = cluster.list_topics(timeout=30).brokers
     hosts = ",".join(f"{each.host}:{each.port}" for each in brokers.values())
-    writer = kafka.Producer({"bootstrap.servers": hosts})
+    writer = kafka.Producer({"bootstrap.servers": hosts, "log_level": 0})
 
     def write(bodies: Sequence[bytes]) -> None:
         for body in bodies:
@@ -96,7 +96,7 @@ def _kafka(folder: Path) -> Iterator[Broker]:
         assert writer.flush(60) == 0
 
     def refused() -> list[bytes]:
-        settings = {"bootstrap.servers": hosts, "group.id": "looking", "auto.offset.reset": "earliest"}
+        settings = {"bootstrap.servers": hosts, "group.id": "looking", "auto.offset.reset": "earliest", "log_level": 0}
         reader = kafka.Consumer(settings)
         reader.assign([kafka.TopicPartition("landings.refused", number, 0) for number in range(4)])
         found = [each.value() for each in reader.consume(100, 3) if each.error() is None]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from loopwright.data import SourceSpec
-from loopwright.gateway.releases.keeper import Known
+from loopwright.gateway.releases.known import Known
 from loopwright.gateway.topics import topics as module
 from loopwright.gateway.topics.topics import Topics
 from tests.gateway.topics.test_follower import Paper, Taking

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loopwright.data import SourceSpec
-from loopwright.gateway.releases.keeper import Name
+from loopwright.gateway.releases.known import Name
 from loopwright.gateway.topics.base import REFUSED, Message, Topic
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.backoff import backoff_s

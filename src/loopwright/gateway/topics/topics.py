@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from loopwright.data import SourceSpec
-from loopwright.data.source_specs import address_of
-from loopwright.gateway.releases.keeper import Known, Name
+from loopwright.data import SourceSpec, address_of
+from loopwright.gateway.releases.known import Known, Name
 from loopwright.gateway.topics.base import Reading, Topic, open_topic
 from loopwright.gateway.topics.follower import Follower, Push
 from loopwright.gateway.troubles import Sign
