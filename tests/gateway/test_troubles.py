@@ -80,7 +80,7 @@ def test_a_caller_is_told_of_their_own_project_and_a_stranger_of_no_name() -> No
     assert troubles.hindering("other", "eta") == ["other/eta keeps ending"]
     [general] = troubles.hindering("")
     assert "recent" not in general
-    assert troubles.counts() == {"child": 1, "disk": 0, "sealing": 0, "spool": 0, "store": 1, "stranger": 0}
+    assert troubles.counts() == {"child": 1, "disk": 0, "sealing": 0, "spool": 0, "store": 1, "stranger": 0, "topic": 0}
 
 
 def test_a_full_disk_is_seen_before_a_row_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from loopwright.kernel.refs import Ref
 
 API_VERSION = "v3.1.0"
 _LIMITS = (
-    "Rules of the engine loopwright are about the rows that come together in an import, not about the whole table."
+    "Rules of the engine `loopwright` are about the rows that come together in an import, not about the whole table."
 )
 _LOGICAL = (
     (re.compile(r"U?Int\d+"), "integer"),
