@@ -204,6 +204,18 @@ def test_what_was_appended_before_is_not_taken_again(loop: Loop, blob_store: Blo
     assert given.says == {"F1": True, "F2": None}
 
 
+def test_a_dataset_that_takes_nothing_any_more_holds_back_no_merging(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    pushed.hour()
+    pushed.loop.apply()
+    for number in range(9):
+        pushed.push({"id": f"B{number}"})
+    pushed.loop.wall.at_us += 20 * MINUTE_US
+    pushed.loop("chunks.start_compaction")
+    (merged,) = [job for job in pushed.worker.run_all() if job.kind == "chunks.compact"]
+    assert merged.result == {"before": 9, "after": 1, "rows": 9}
+
+
 def test_it_can_be_asked_for(pushed: Pushed) -> None:
     pushed.push({"id": "F1"})
     pushed.loop("loop.take_pushes", dataset="flights")

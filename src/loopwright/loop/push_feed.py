@@ -54,18 +54,21 @@ def _start(tx: Tx, dataset: str) -> Job:
 
 
 def plan_push_feeds(tx: Tx, spec: ProjectSpec) -> None:
-    """Plan the first feed of each dataset that takes what is pushed since now.
-
-    What was pushed before its newest version is taken to be there: whoever pushed it had to append it.
-    """
+    """Plan the first feed of each dataset that takes what is pushed since now, and end those of the others."""
     for dataset in spec.datasets:
         if dataset.takes_pushes:
-            if store_sql.find_cursor(tx.connection, tx.project, PUSHES.kind, dataset.name) is None:
-                newest = data.get(tx, dataset=dataset.name).newest
-                head = None if newest is None else data.get_head(tx, dataset=dataset.name, version=newest)[0]
-                until = 0 if head is None else head.recorded_at
-                store_sql.save_cursor(tx, StreamCursor(PUSHES.kind, dataset.name, until))
+            _begin(tx, dataset.name)
             _plan(tx, dataset.name, tx.now_us + HOUR_US)
+        else:  # what nobody is going to read holds back no merging
+            store_sql.delete_cursor(tx, PUSHES.kind, dataset.name)
+
+
+def _begin(tx: Tx, dataset: str) -> None:
+    """Begin to read behind the newest version: who pushed rows before had to append them."""
+    if store_sql.find_cursor(tx.connection, tx.project, PUSHES.kind, dataset) is None:
+        newest = data.get(tx, dataset=dataset).newest
+        head = None if newest is None else data.get_head(tx, dataset=dataset, version=newest)[0]
+        store_sql.save_cursor(tx, StreamCursor(PUSHES.kind, dataset, 0 if head is None else head.recorded_at))
 
 
 def _plan(tx: Tx, dataset: str, due_at: int) -> None:

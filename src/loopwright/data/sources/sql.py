@@ -14,8 +14,8 @@ from sqlalchemy.pool import NullPool
 from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput, Unavailable
 
-ROWS_AT_ONCE = 50_000
-"""Rows that are held at once."""
+ROWS_AT_ONCE, CELLS_AT_ONCE = 50_000, 1_000_000
+"""Rows, and rows times columns, that are held at once."""
 _CONNECT_S = 10
 _READING: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
@@ -50,7 +50,8 @@ def fetch(
         names = list(result.keys())
         _refuse_twice(names)
         files: list[Path] = []
-        while (rows := result.fetchmany(ROWS_AT_ONCE)) or not files:
+        most = min(ROWS_AT_ONCE, max(1, CELLS_AT_ONCE // len(names)))
+        while (rows := result.fetchmany(most)) or not files:
             if should_stop():
                 break
             files.append(folder / f"{len(files):06}.parquet")
@@ -67,7 +68,7 @@ def _reading(url: str) -> Iterator[Connection]:
     if kind == "postgresql" and parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     engine = create_engine(parsed, poolclass=NullPool, connect_args=arguments)
-    options = {"stream_results": True, "max_row_buffer": ROWS_AT_ONCE, **_READING.get(kind, {})}
+    options = {"stream_results": True, "max_row_buffer": 1_000, **_READING.get(kind, {})}
     try:
         with engine.connect().execution_options(**options) as connection:
             if first := _FIRST.get(kind):

@@ -14,7 +14,7 @@ from loopwright.store.sql.chunks import (
     save_profile,
     unprofiled_chunks,
 )
-from loopwright.store.sql.cursors import find_cursor, save_cursor
+from loopwright.store.sql.cursors import delete_cursor, find_cursor, save_cursor
 from loopwright.store.sql.disks import delete_low_disk, find_low_disks, upsert_low_disk
 from loopwright.store.sql.events import events_after, events_of, get_cursor, insert_event, newest_events, set_cursor
 from loopwright.store.sql.garbage import (
@@ -111,6 +111,7 @@ __all__ = [
     "count_rows_from",
     "count_unsealed",
     "delete_chunks",
+    "delete_cursor",
     "delete_expired_jobs",
     "delete_keys",
     "delete_low_disk",

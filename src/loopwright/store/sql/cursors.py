@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, bindparam, delete, select
 
 from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql.rows import upsert
@@ -26,6 +26,12 @@ def find_cursor(connection: Connection, project: str, kind: str, stream: str) ->
     """Return how far a stream was read; None where nobody takes its rows."""
     row = _find.first(connection, of_project=project, of_kind=kind, of_stream=stream)
     return None if row is None else read_row(row, StreamCursor)
+
+
+def delete_cursor(tx: "Tx", kind: str, stream: str) -> None:
+    """Forget how far a stream was read: nobody takes its rows any more."""
+    of = stream_cursors.c.kind == kind, stream_cursors.c.stream == stream
+    tx.execute(delete(stream_cursors).where(stream_cursors.c.project_id == tx.project, *of))
 
 
 def save_cursor(tx: "Tx", cursor: StreamCursor) -> None:
