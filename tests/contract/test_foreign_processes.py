@@ -21,6 +21,7 @@ from loopwright.store.blobs import BlobStore
 from loopwright.wire.system_calls import can_filter
 from loopwright.wire.walls import WITH_SCOPES, landlock_version
 from tests.contract import reaching_out
+from tests.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
@@ -48,10 +49,16 @@ with_walls = pytest.mark.parametrize("mode", MODES)
 def outside() -> Iterator[int]:
     """A process of the same user, outside of all walls."""
     process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    wait_until(lambda: _sleeps(process.pid))  # while it starts it has files to map and bytes to write
     yield process.pid
     assert process.poll() is None
     process.kill()
     process.wait()
+
+
+def _sleeps(pid: int) -> bool:
+    name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    return (name, rest.split()[0]) == ("sleep", "S")
 
 
 def check_refused(told: dict[str, dict[str, dict[str, int]]], mode: str) -> None:
