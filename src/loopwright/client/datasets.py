@@ -166,7 +166,7 @@ class RemoteDataset:
     def read(
         self,
         *,
-        version: int | None = None,
+        version: int | str | None = None,
         columns: Sequence[str] | None = None,
         start_at: Moment | None = None,
         end_at: Moment | None = None,
@@ -175,7 +175,7 @@ class RemoteDataset:
         """Return the rows of a version; only the files that are needed travel.
 
         Args:
-            version: Its number; None for the newest that may be used.
+            version: Its number, or a tag that names it; None for the newest that may be used.
             columns: Only these; None for all.
             start_at: Only rows with event time at or after this.
             end_at: Only rows with event time before this.
@@ -191,7 +191,7 @@ class RemoteDataset:
         self,
         folder: str | Path,
         *,
-        version: int | None = None,
+        version: int | str | None = None,
         columns: Sequence[str] | None = None,
         start_at: Moment | None = None,
         end_at: Moment | None = None,
@@ -201,7 +201,7 @@ class RemoteDataset:
 
         Args:
             folder: Where the files are kept, by digest: versions that share rows share files.
-            version: Its number; None for the newest that may be used.
+            version: Its number, or a tag that names it; None for the newest that may be used.
             columns: Only these; None for all.
             start_at: Only rows with event time at or after this.
             end_at: Only rows with event time before this.
@@ -209,7 +209,10 @@ class RemoteDataset:
         """
         import polars as pl
 
-        found = self._remote.call("data.get_version", dataset=self.name, version=version)
+        if isinstance(version, str):
+            found = self._remote.call("data.get_tagged", dataset=self.name, tag=version)
+        else:
+            found = self._remote.call("data.get_version", dataset=self.name, version=version)
         start_us = None if start_at is None else parse_moment(start_at, "start_at")
         end_us = None if end_at is None else parse_moment(end_at, "end_at")
         blobs = open_blob_store(str(folder))

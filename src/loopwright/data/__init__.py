@@ -29,6 +29,7 @@ from loopwright.data.restoring import restore
 from loopwright.data.rhythm import LateFeed, late_feeds
 from loopwright.data.schedules import plan_import
 from loopwright.data.source_specs import address_of
+from loopwright.data.tags import get_tagged, list_tags, tag_version, untag
 from loopwright.data.types import (
     PUSHED_AT,
     VERSION_STATES,
@@ -54,6 +55,7 @@ from loopwright.data.types import (
     SourceSpec,
     SpecChange,
     Suggestion,
+    Tag,
     VersionOrigin,
 )
 from loopwright.data.versions import (
@@ -128,6 +130,7 @@ __all__ = [
     "SourceSpec",
     "SpecChange",
     "Suggestion",
+    "Tag",
     "VersionOrigin",
     "VersionQuarantined",
     "VersionReady",
@@ -147,6 +150,7 @@ __all__ = [
     "finish_import",
     "get",
     "get_head",
+    "get_tagged",
     "get_version",
     "is_masked",
     "known",
@@ -154,6 +158,7 @@ __all__ = [
     "layers",
     "list_datasets",
     "list_origins",
+    "list_tags",
     "list_versions",
     "mask_checks",
     "masked_columns",
@@ -176,6 +181,8 @@ __all__ = [
     "start_diff",
     "start_import",
     "suggestions",
+    "tag_version",
+    "untag",
     "version_before",
     "versions",
 ]

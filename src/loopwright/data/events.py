@@ -83,3 +83,22 @@ class RowsRead(Facts, frozen=True):
     """Somebody read rows of a version beyond its first ones; told once an hour for each token and version."""
 
     part: PreviewPart
+
+
+@event("data.tag_set")
+class TagSet(Facts, frozen=True):
+    """A tag names another version than ``before``."""
+
+    dataset: str
+    tag: str
+    version: int
+    before: int | None
+
+
+@event("data.tag_removed")
+class TagRemoved(Facts, frozen=True):
+    """A tag names no version any more."""
+
+    dataset: str
+    tag: str
+    before: int

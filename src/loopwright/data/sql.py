@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, bindparam, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, delete, func, insert, not_, or_, select, update
 
-from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_versions, datasets
-from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult
+from loopwright.data.tables import dataset_fragments, dataset_imports, dataset_tags, dataset_versions, datasets
+from loopwright.data.types import CheckResult, Dataset, DatasetSpec, DatasetVersion, Fragment, ImportResult, Tag
 from loopwright.kernel.digests import Digest
 from loopwright.kernel.documents import convert, to_json
 from loopwright.store.rows import read_row, row_of
@@ -314,3 +314,30 @@ def ready_times(tx: Tx, most: int) -> dict[str, list[int]]:
     for row in tx.execute(_ready_times, {"project": tx.project, "most": most}):
         times.setdefault(row.dataset, []).append(row.event_at)
     return times
+
+
+def find_tag(tx: Tx, dataset: str, tag: str) -> Tag | None:
+    """Return which version a tag names."""
+    row = tx.execute(select(dataset_tags).where(*_of_tags(tx, dataset), dataset_tags.c.tag == tag)).first()
+    return None if row is None else read_row(row, Tag)
+
+
+def list_tags(tx: Tx, dataset: str) -> list[Tag]:
+    """Return the tags of a dataset by name."""
+    statement = select(dataset_tags).where(*_of_tags(tx, dataset)).order_by(dataset_tags.c.tag)
+    return [read_row(row, Tag) for row in tx.execute(statement)]
+
+
+def put_tag(tx: Tx, tag: Tag) -> None:
+    """Add a tag or move it."""
+    key = ("project_id", "dataset", "tag")
+    upsert(tx.connection, dataset_tags, [row_of(tx, dataset_tags, tag)], key=key, do_update=True)
+
+
+def delete_tag(tx: Tx, tag: Tag) -> None:
+    """Take a tag away."""
+    tx.execute(delete(dataset_tags).where(*_of_tags(tx, tag.dataset), dataset_tags.c.tag == tag.tag))
+
+
+def _of_tags(tx: Tx, dataset: str) -> tuple[ColumnElement[bool], ...]:
+    return dataset_tags.c.project_id == tx.project, dataset_tags.c.dataset == dataset

@@ -69,3 +69,13 @@ dataset_imports = Table(
     Column("result", Json, nullable=False),
     Column("recorded_at", Moment, nullable=False),
 )
+
+dataset_tags = Table(
+    "dataset_tags",
+    METADATA,
+    project_key(),
+    Column("dataset", Text, primary_key=True),
+    Column("tag", Text, primary_key=True),
+    Column("version", Moment, nullable=False),
+    Column("set_at", Moment, nullable=False),
+)

@@ -239,6 +239,15 @@ class VersionOrigin(msgspec.Struct, frozen=True):
     removed: int | None = None
 
 
+class Tag(msgspec.Struct, frozen=True):
+    """A name of one version of a dataset, which may be moved; ``set_at`` is event time, microseconds UTC."""
+
+    dataset: str
+    tag: str
+    version: int
+    set_at: int
+
+
 class Dataset(msgspec.Struct, frozen=True):
     """A declared dataset.
 

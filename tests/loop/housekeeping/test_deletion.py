@@ -258,6 +258,9 @@ def test_appended_versions_and_what_views_are_filled_from_hold(loop: Loop, impor
     importer.load()
     assert holds_of(loop, "dataset:flights/1") == ["version 2 was built on it and holds its rows"]
     assert holds_of(loop, "dataset:flights/2") == ["feature view recent is filled from it"]
+    loop("data.tag", dataset="flights", version=2, tag="gold")
+    assert "tag gold names it" in holds_of(loop, "dataset:flights/2")
+    loop("data.untag", dataset="flights", tag="gold")
     importer.load("replace")
     delete(loop, "dataset:flights/2", "dataset:flights/1")
     assert [one.version for one in loop("data.versions", dataset="flights")] == [3]

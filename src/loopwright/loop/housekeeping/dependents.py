@@ -127,6 +127,14 @@ def _later_versions(tx: Tx, refs: Refs) -> Iterator[Hold]:
             yield Hold(text, by, f"version {number} was built on it and holds its rows", f"delete {by} first")
 
 
+def _tagged_versions(tx: Tx, refs: Refs) -> Iterator[Hold]:
+    for name in {ref.name for ref in refs.values()}:
+        for tag in data.list_tags(tx, dataset=name):
+            if (text := tx.ref("dataset", name, tag.version)) in refs:
+                step = f"loopwright call data.untag dataset={name} tag={tag.tag}"
+                yield Hold(text, tx.ref("dataset", name), f"tag {tag.tag} names it", step)
+
+
 def _newest_content(tx: Tx, refs: Refs) -> Iterator[Hold]:
     """The newest version is what views are filled from: without it the online store would hold what no version does."""
     newest = {
@@ -232,7 +240,7 @@ def _declared(tx: Tx, ref: str, kind: str, name: str, how: str) -> Hold:
 
 LIFE: dict[str, tuple[Callable[[Tx, Refs], Iterator[Hold]], ...]] = {
     "dataset": (_views_of_datasets, _labels_of_datasets, _commands),
-    "dataset/": (_later_versions, _newest_content),
+    "dataset/": (_later_versions, _newest_content, _tagged_versions),
     "feature_view": (_services_of("feature_view"), _served_features),
     "feature_request": (_services_of("feature_request"), _served_features),
     "feature_service": (_trainings, _served_features),

@@ -61,6 +61,7 @@ NOUNS: dict[str, Noun] = {
         _SHARED,
         (
             Rows("dataset_imports", "dataset"),
+            Rows("dataset_tags", "dataset"),
             Rows("materializations", "dataset"),
             Rows("chunks", "stream", fixed={"kind": "pushes"}),
             Rows("retentions", "stream", fixed={"kind": "pushes"}),

@@ -98,6 +98,7 @@ NO_PINS: dict[str, str] = {
     "dataset_versions.*": "digests of rows and of schemas, which no blob holds, and words",
     "dataset_fragments.*": "names",
     "dataset_imports.*": "names",
+    "dataset_tags.*": "names",
     "datasets.*": "names",
     "deployments.*": "names",
     "executions.*": "names, and digests of definitions, which no blob holds",

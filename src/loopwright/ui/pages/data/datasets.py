@@ -75,6 +75,10 @@ def show_dataset(ask: Ask) -> View:
         "rows": rows,
         "columns": {} if looked_at is None else column_looks(ask, dataset.spec, looked_at, rows["preview"]),
     }
+    tags: dict[int, list[str]] = {}
+    for tag in ask(data.list_tags, dataset=name):
+        tags.setdefault(tag.version, []).append(tag.tag)
+    facts["tags"] = tags
     drawn = {"cells": cells_of(rows["preview"]), "origin_of": {origin.version: origin for origin in origins}}
     return View("data/dataset.html", name, "Data", facts, drawn)
 
