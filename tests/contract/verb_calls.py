@@ -98,7 +98,7 @@ class Prepared:
             ("data.start_import", {"dataset": "flights", "blobs": [self.loop.blobs.put(b"rows of a pair")]}),
             ("data.start_diff", {"dataset": "flights", "before": 1, "after": 2}),
             ("data.restore", {"dataset": "flights", "version": 1, "reason": "the second was a hoax"}),
-            ("data.tag", {"dataset": "flights", "version": 1, "tag": "gold", **reason}),
+            ("data.tag", {"dataset": "flights", "version": 1, "tag": "first", **reason}),
             ("data.tag", {"dataset": "flights", "version": 2, "tag": "gold", **reason}),
             ("data.untag", {"dataset": "flights", "tag": "gold", **reason}),
             ("data.release_quarantine", {"dataset": "flights", "version": 3, **reason}),
@@ -276,6 +276,7 @@ def prepare(loop: Loop, importer: Importer) -> Prepared:
     alert = {"subject": "flights/deployment:late", "kind": "drift", "message": "2 features drift"}
     ids["incident"] = loop.service("monitoring.raise_alert", **alert, at=loop.wall.at_us).incident_id
     loop("registry.set_alias", model="late", alias="favourite", version=2)
+    loop("data.tag", dataset="flights", version=1, tag="gold")
     failed = loop("loop.start_export", deployment="late", start_at=0, end_at=1)
     end_job(loop, failed, "jobs.fail", error={"code": "internal", "message": "no"})
     ids["failed"] = failed.job_id
