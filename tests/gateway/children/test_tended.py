@@ -1,19 +1,24 @@
 """A child that is tended: whoever waits for one that cannot be started is told."""
 
 import asyncio
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from loopwright.gateway.children.messages import Settle
+from loopwright.features import online
+from loopwright.gateway.children.messages import Settle, Take
+from loopwright.gateway.children.surroundings import Place
 from loopwright.gateway.children.tended import Tended
+from loopwright.gateway.taking.taker import Taker
 from loopwright.kernel.errors import Unavailable
 
 
 @pytest.mark.parametrize("error", [OSError(24, "Too many open files"), Unavailable("there is no process to be had")])
 def test_whoever_waits_is_told_why_a_child_cannot_be_started(error: Exception) -> None:
-    def hello() -> Any:
+    async def hello() -> Any:
         raise error
 
     async def ask() -> None:
@@ -25,3 +30,37 @@ def test_whoever_waits_is_told_why_a_child_cannot_be_started(error: Exception) -
         tended.close()
 
     asyncio.run(asyncio.wait_for(ask(), 60))
+
+
+class SlowStores(online.OnlineStores, frozen=True):
+    """One that does not answer for a while, and then says that it does not."""
+
+    def address_for_code(self, project: str) -> str:
+        time.sleep(1.0)
+        raise Unavailable("the online store did not answer")
+
+
+def test_a_store_that_does_not_answer_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            await asyncio.sleep(0.01)
+            beats += 1
+
+    async def ask() -> None:
+        taker = Taker("p", Any, Place(tmp_path, SlowStores(tmp_path), None), Any)  # type: ignore[arg-type]
+        beating = asyncio.create_task(beat())
+        with pytest.raises(Unavailable, match="did not answer"):
+            await taker.take(Take(taker.tended.next_number(), "pushes", b"[]", bytes(16), 0, False), "d")
+        beating.cancel()
+        taker.tended.close()
+
+    asyncio.run(asyncio.wait_for(ask(), 60))
+    assert beats > 5
+
+
+def test_who_reads_no_features_waits_for_no_store(tmp_path: Path) -> None:
+    place = Place(tmp_path, SlowStores(tmp_path), None)
+    assert place.around("p", has_store=False).online_url == ""

@@ -17,8 +17,13 @@ class TooMuch(Unavailable):
     """More was asked of one script than it does; less at a time may be taken."""
 
 
-def client_of(address: str, answer_s: float = _ANSWER_S) -> Any:
-    """Return a client that connects when it is first used; each answer may take ``answer_s``, and ten seconds at most.
+def client_of(address: str, answer_s: float = _ANSWER_S, tries: int = 3) -> Any:
+    """Return a client that connects when it is first used.
+
+    Args:
+        address: Of the Redis.
+        answer_s: How long each answer may take; ten seconds at most.
+        tries: How often a command is sent that is not answered.
 
     Raises:
         InvalidInput: The library is missing.
@@ -33,9 +38,9 @@ def client_of(address: str, answer_s: float = _ANSWER_S) -> Any:
     return redis.Redis.from_url(
         address,
         socket_timeout=min(_ANSWER_S, answer_s),
-        socket_connect_timeout=_CONNECT_S,
+        socket_connect_timeout=min(_CONNECT_S, answer_s),
         health_check_interval=30,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 2),
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), tries - 1),
         protocol=2,
     )
 

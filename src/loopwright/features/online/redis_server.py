@@ -18,6 +18,8 @@ SECRET = "lw:secret"
 _secrets: dict[str, bytes] = {}
 """What each Redis kept last, by its address."""
 _KEYS_AT_ONCE = 1000
+_LETS_IN_WITHIN_S = 1.5
+"""Whoever starts processes waits no longer for one to be let in, and asks once: it tries again by itself."""
 
 
 def restricted_url(url: str, project: str) -> str:
@@ -44,7 +46,7 @@ def restricted_url(url: str, project: str) -> str:
             next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
         )
     rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
-    client, user = client_of(url), f"lw-{project}"
+    client, user = client_of(url, _LETS_IN_WITHIN_S, tries=1), f"lw-{project}"
     with translated(url), client.pipeline(transaction=False) as several:
         password = hmac.new(_kept_secret(client, url), project.encode(), hashlib.sha256).hexdigest()
         for script in SCRIPTS.values():  # which this user may run and not bring

@@ -70,7 +70,7 @@ class Host(Duty):
             LoopwrightError: What keeps the release from being loaded.
             Unavailable: There is no process to be had.
         """
-        return (await self.tended.begin(Load(0, self.release, self._around(), sample))).row_us
+        return (await self.tended.begin(Load(0, self.release, await self._around(), sample))).row_us
 
     def ask(self, question: Question, stamp: Stamp) -> "asyncio.Future[bytes]":
         """Hand a question to the child; its future ends with the answer's body, or with why there is none.
@@ -92,13 +92,14 @@ class Host(Duty):
         names = [variant.name for variant in self.release.variants]
         return "; ".join(filter(None, [self.tended.failure, self._pauses.lasting(names, self._now())]))
 
-    def hello(self) -> Message:
+    async def hello(self) -> Message:
         """Return the release to load."""
         self._unpacker = BatchUnpacker()
-        return Load(0, self.release, self._around())
+        return Load(0, self.release, await self._around())
 
-    def _around(self) -> Surroundings:
-        return self._place.around(self.release.project, map(model_key, self.release.variants))
+    async def _around(self) -> Surroundings:
+        models = map(model_key, self.release.variants)
+        return await self._place.prepared(self.release.project, models, has_store=bool(self.release.plans))
 
     def receive(self, message: FromChild) -> None:
         """Take answers, and what shadows owed."""

@@ -12,8 +12,8 @@ class Duty(ABC):
     """One purpose of children. ``Tended`` keeps a child at it; this says what to tell it and takes what it says."""
 
     @abstractmethod
-    def hello(self) -> Message:
-        """Return what a child is told first."""
+    async def hello(self) -> Message:
+        """Return what a child is told first; what may take long to find out, a thread has to."""
 
     def ahead_of(self, message: Message) -> Iterable[Message]:
         """Return what the child that is there must have heard before a message."""

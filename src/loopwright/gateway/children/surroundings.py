@@ -1,5 +1,6 @@
 """What surrounds a child: its project's code, models, store and scratch space, and walls around all else."""
 
+import asyncio
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,10 +36,23 @@ class Place(NamedTuple):
     stores: online.OnlineStores
     enclosure: Enclosure | None
 
-    def around(self, project: str, models: Iterable[str] = ()) -> Surroundings:
+    async def prepared(self, project: str, models: Iterable[str] = (), *, has_store: bool = True) -> Surroundings:
+        """Return what ``around`` does, from a thread: what holds the stores may keep whoever asks it waiting."""
+        return await asyncio.to_thread(self.around, project, list(models), has_store=has_store)
+
+    def around(self, project: str, models: Iterable[str] = (), *, has_store: bool = True) -> Surroundings:
         """Return what surrounds a child of a project that serves these models; folders are made where they are missing.
 
         Behind its walls it may read the project's code and these models, and write the project's store and scratch.
+
+        Args:
+            project: Whose child it is.
+            models: Keys of the models it serves.
+            has_store: It may look features up, or push; one that does not is told of no store, and waits for none.
+
+        Raises:
+            InvalidInput: As ``OnlineStores.address_for_code``.
+            Unavailable: As ``OnlineStores.address_for_code``.
         """
         code, scratch = code_folder(self.root, project), self.root / "scratch" / project
         for folder in (code, scratch):
@@ -46,7 +60,8 @@ class Place(NamedTuple):
         reads = [code, *(self.root / "models" / key for key in models)]
         stores = self.stores.folders(project)
         walls = None if self.enclosure is None else self.enclosure.walls(reads, [scratch], stores)
-        return Surroundings(project, str(self.root), self.stores.address_for_code(project), str(scratch), walls)
+        address = self.stores.address_for_code(project) if has_store else ""
+        return Surroundings(project, str(self.root), address, str(scratch), walls)
 
 
 def settle_in(around: Surroundings) -> None:

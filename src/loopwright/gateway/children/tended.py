@@ -257,7 +257,7 @@ class Tended:
         """Start the next child and hand it what was under way."""
         try:
             await asyncio.sleep(self._delay_s)
-            await self.begin(self._duty.hello())
+            await self.begin(await self._duty.hello())
         except Exception as error:
             self._delay_s = min(max(2 * self._delay_s, 0.5), _LONGEST_DELAY_S)
             self.failure = str(error)

@@ -80,11 +80,12 @@ class Taker(Duty):
             self._numbered[known.number] = known
         return known.number
 
-    def hello(self) -> Message:
+    async def hello(self) -> Message:
         """Return where to find code and the online store."""
+        around = await self._place.prepared(self._project)
         self._told.clear()
         self._unpacker = BatchUnpacker()
-        return Open(0, self._place.around(self._project))
+        return Open(0, around)
 
     def ahead_of(self, message: Message) -> Iterable[Message]:
         """Return the dataset of a push that the child does not know yet."""
