@@ -33,7 +33,7 @@ from loopwright.gateway.taking.taker import Taker
 from loopwright.gateway.troubles import Troubles
 from loopwright.governance import EVERY_PROJECT
 from loopwright.kernel.clock import Clock
-from loopwright.kernel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, Unavailable
 from loopwright.kernel.suggestions import suggest
 from loopwright.store.types import EVERY_STREAM, Streams
 from loopwright.wire.caller import VerbCaller
@@ -258,7 +258,7 @@ class Service:
         take.target = taker.target(*facts)
         try:
             rows = await taker.take(take, name)
-        except Unavailable as error:
+        except LoopwrightError as error:
             if online.is_of_store(error):
                 self._parts.stores.refused(project, error)
             raise

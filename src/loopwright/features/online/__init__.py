@@ -1,6 +1,7 @@
 """The online store: recent rows of each (view, entity), to be asked at a moment. Plugin kind ``online_stores``."""
 
 from loopwright.features.online.base import (
+    OF_STORE,
     SHORT,
     SLACK_US,
     Forgotten,
@@ -16,6 +17,7 @@ from loopwright.features.online.parting import part_projects
 from loopwright.features.online.stores import OnlineStores
 
 __all__ = [
+    "OF_STORE",
     "SHORT",
     "SLACK_US",
     "Forgotten",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from loopwright.features import online
 from loopwright.gateway.children.child import Child, End
 from loopwright.gateway.children.duty import Duty
 from loopwright.gateway.children.messages import FromChild, Loaded, Message, Settle, Settled
@@ -52,6 +53,7 @@ class Tended:
     ) -> None:
         self.name, self.budget_s = name, budget_s
         self.failure = ""
+        self._cannot_start: Exception | None = None
         self._nursery, self._duty = nursery, duty
         self._first_look_s = budget_s if first_look_s is None else first_look_s
         self._is_resident = True
@@ -117,7 +119,7 @@ class Tended:
         if self._child is None and self._coming_back is None:
             self._coming_back = self._loop.create_task(self._come_back())
         if self._child is None and self._delay_s > 1:
-            done.set_exception(self._duty.refusal(self.failure or "its process starts again"))
+            done.set_exception(self._refusal(self.failure or "its process starts again", self._cannot_start))
             return done
         timer = self._loop.call_later(self.budget_s, self._on_late, message.number)
         self._pending[message.number] = Pending(message, done, timer)
@@ -260,23 +262,30 @@ class Tended:
             await self.begin(await self._duty.hello())
         except Exception as error:
             self._delay_s = min(max(2 * self._delay_s, 0.5), _LONGEST_DELAY_S)
-            self.failure = str(error)
+            self.failure, self._cannot_start = str(error), error
             unforeseen = None if isinstance(error, LoopwrightError) else error
             log.error("%s cannot be started again: %s", self.name, error, exc_info=unforeseen)
-            self._fail_all(str(error))
+            self._fail_all(str(error), error)
         else:
-            self.failure = ""
+            self.failure, self._cannot_start = "", None
         finally:
             self._coming_back = None
         if self._child is not None:
             for message in self._duty.messages_again([pending.message for pending in self._pending.values()]):
                 self.send(message)
 
-    def _fail_all(self, why: str) -> None:
+    def _fail_all(self, why: str, error: Exception | None = None) -> None:
         for number in list(self._pending):
-            self._fail(number, why)
+            self._fail(number, why, error)
 
-    def _fail(self, number: int, why: str) -> None:
+    def _fail(self, number: int, why: str, error: Exception | None = None) -> None:
         pending = self.take_off(number)
         if pending is not None and not pending.done.done():
-            pending.done.set_exception(self._duty.refusal(why))
+            pending.done.set_exception(self._refusal(why, error))
+
+    def _refusal(self, why: str, error: Exception | None) -> LoopwrightError:
+        """Return what callers are told; where an online store is to blame, that says so too."""
+        refusal = self._duty.refusal(why)
+        if error is not None and online.is_of_store(error):
+            refusal.details |= online.OF_STORE
+        return refusal
