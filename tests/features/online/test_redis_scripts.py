@@ -105,3 +105,17 @@ def test_what_is_much_for_one_script_is_done_by_several(small: Any, empty_redis:
     assert store.fill(view, rows[:1], [f"{place:064}" for place in range(12_000)], 24 * HOUR_US).rows == 1
     assert len(store.filled(view.key)) == 12_000
     store.close()
+
+
+def test_a_script_that_runs_again_changes_nothing(small: Any, empty_redis: str) -> None:
+    """A client that hears no answer sends it again, whoever pushed meanwhile."""
+    view = bind_views(small.plan, "p")[1]
+    store = RedisOnlineStore(f"{empty_redis}#p")
+    generation = store.grow(view.key)
+    store.push([view], small.flights([("F1", 1, 2, "UA", "JFK", 30.0)]))
+    store._at.run("grow", generation)
+    for entities in (1, 0):
+        assert store.switch(generation) == entities
+    found = store.lookup([view], {"carrier": ["UA"]}, [24 * HOUR_US])
+    assert found.columns["carrier_landed_1d"].tolist() == [1]
+    store.close()

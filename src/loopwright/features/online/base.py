@@ -191,6 +191,8 @@ class OnlineStore(Protocol):
     def switch(self, generation: str) -> int:
         """Let what was filled beside answer from now on, at once, and drop what did; return how many entities it had.
 
+        Said again it changes nothing, and returns 0.
+
         Raises:
             Unavailable: Another one was begun in place of this generation.
         """

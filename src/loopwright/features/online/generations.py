@@ -60,11 +60,13 @@ def grow(connection: sqlite3.Connection, view_key: str) -> str:
 
 
 def switch(connection: sqlite3.Connection, generation: str) -> None:
-    """Let the next generation answer from now on.
+    """Let the next generation answer from now on; one that does already goes on.
 
     Raises:
         Unavailable: It is no longer the next one.
     """
+    if kept(connection, view_of(generation))[0] == generation:
+        return
     if connection.execute(_SWITCH, (view_of(generation), generation)).rowcount == 0:
         raise overtaken(generation)
 

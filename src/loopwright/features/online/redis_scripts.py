@@ -7,6 +7,8 @@ entry in the table is the generation that answers, a tab, and the one that is fi
 User code may run each script with whatever arguments, over whatever it put into its project's keys, and a Redis does
 nothing else meanwhile: so what a script is to read, hash or change is added up before, and told ``TOOMUCH`` beyond a
 bound. Whoever has more to do has it done in parts.
+
+A client sends again what is not answered, and each script may have run already: to run it again changes nothing.
 """
 
 MOST_ENTRIES, MOST_BYTES = 5_000, 64 << 20
@@ -188,7 +190,7 @@ return name
     "grow": _GENERATIONS
     + """
 local _, held, grows = entry(ARGV[2])
-if grows ~= '' then drop(grows) end
+if grows ~= '' and grows ~= ARGV[2] then drop(grows) end
 redis.call('HSET', at, ARGV[2]:match('^[^~]*'), held .. '\\t' .. ARGV[2])
 return 1
 """,
@@ -196,6 +198,7 @@ return 1
     "switch": _GENERATIONS
     + """
 local _, held, grows = entry(ARGV[2])
+if held == ARGV[2] then return 0 end
 if grows ~= ARGV[2] then return redis.error_reply('OVERTAKEN ' .. ARGV[2]) end
 redis.call('HSET', at, ARGV[2]:match('^[^~]*'), grows .. '\\t')
 return drop(held)
