@@ -2,12 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from loopwright.features import BoundView, bind_views
 from loopwright.features.online import OnlineStore
+from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import Unavailable
 
@@ -78,6 +80,39 @@ def test_a_fill_in_whose_place_another_began_ends_and_changes_nothing(
     assert temperature(store, view, "JFK") == [21.0], "nothing of the first is left"
     assert store.switch(second) == 0, "whoever heard no answer says it again"
     assert temperature(store, view, "JFK") == [21.0]
+
+
+def test_a_view_that_was_filled_anew_again_and_again_is_forgotten_whole(
+    small: Any, store: OnlineStore, view: BoundView
+) -> None:
+    rows = small.weather([("JFK", 1, 20.0, "clear")])
+    store.fill(view, rows, ["a"], UNTIL_US)
+    store.fill(view, rows, ["a"], UNTIL_US, store.grow(view.key))
+    for _ in range(3):
+        generation = store.grow(view.key)
+        store.fill(view, rows, ["a", "b"], UNTIL_US, generation)
+        store.switch(generation)
+        store.finish(view.key)
+        assert store.filled(view.key) == {"a", "b"}
+        if isinstance(store, SqliteOnlineStore):
+            with store._file.reading() as connection:
+                assert connection.execute("SELECT count(*) FROM fills").fetchone() == (3,)
+    store.upkeep.forget(view.key)
+    assert store.upkeep.view_keys("p") == set()
+    assert store.upkeep.forget_left_over() == 0
+
+
+def test_marks_that_an_earlier_version_left_are_forgotten(small: Any, tmp_path: Path, view: BoundView) -> None:
+    store = SqliteOnlineStore(tmp_path / "online.sqlite")
+    store.fill(view, small.weather([("JFK", 1, 20.0, "clear")]), ["a"], UNTIL_US)
+    with store._file.writing() as connection:
+        left = [("p/gone@1~01234567", "a"), ("p/gone@2~01234567", "#filled")]
+        connection.executemany("INSERT INTO fills VALUES (?, ?)", left)
+    assert store.upkeep.view_keys("p") == {view.key, "p/gone@1", "p/gone@2"}
+    assert store.upkeep.forget_left_over() == 0
+    assert store.upkeep.view_keys("p") == {view.key}
+    assert store.filled(view.key) == {"a"}
+    store.close()
 
 
 def test_readers_and_pushes_beside_refills_miss_nothing(

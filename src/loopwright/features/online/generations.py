@@ -6,7 +6,8 @@ under the view's own key; the others are told apart by what stands after it.
 
 import secrets
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from loopwright.kernel.errors import Unavailable
 
@@ -18,7 +19,10 @@ INSERT INTO generations VALUES (:key, :key, :next) ON CONFLICT DO UPDATE SET gro
 _SWITCH = """
 UPDATE generations SET held_as = grows_as, grows_as = NULL WHERE view_key = ? AND grows_as = ?
 """
-_NEXT_KEY = "SELECT min(view_key) FROM online WHERE view_key > ?"
+_NEXT_KEY = {
+    "online": "SELECT min(view_key) FROM online WHERE view_key > ?",
+    "fills": "SELECT min(view_key) FROM fills WHERE view_key > ?",
+}
 
 
 def next_of(view_key: str) -> str:
@@ -73,15 +77,27 @@ def switch(connection: sqlite3.Connection, generation: str) -> None:
 
 def forget(connection: sqlite3.Connection, view_key: str) -> None:
     """Forget the generations of a view and what each was filled from; their rows are left over."""
-    for generation in (view_key, *kept(connection, view_key)):
-        connection.execute("DELETE FROM fills WHERE view_key = ?", (generation,))
+    _forget_marks(connection, (view_key, *kept(connection, view_key)))
     connection.execute("DELETE FROM generations WHERE view_key = ?", (view_key,))
 
 
-def left_over(connection: sqlite3.Connection, view_keys: Sequence[str] | None = None) -> list[str]:
-    """Return generations that hold rows and no longer answer, nor are the next, of these views or of all."""
+def forget_marks(connection: sqlite3.Connection, view_keys: Sequence[str] | None = None) -> None:
+    """Forget what generations were filled from that no longer answer, nor are the next, of these views or of all."""
+    _forget_marks(connection, left_over(connection, view_keys, "fills"))
+
+
+def _forget_marks(connection: sqlite3.Connection, generations: Iterable[str]) -> None:
+    connection.executemany("DELETE FROM fills WHERE view_key = ?", [(each,) for each in generations])
+
+
+def left_over(
+    connection: sqlite3.Connection,
+    view_keys: Sequence[str] | None = None,
+    table: Literal["online", "fills"] = "online",
+) -> list[str]:
+    """Return generations that stand in a table and no longer answer, nor are the next, of these views or of all."""
     found, key = [], ""
-    while (key := connection.execute(_NEXT_KEY, (key,)).fetchone()[0]) is not None:
+    while (key := connection.execute(_NEXT_KEY[table], (key,)).fetchone()[0]) is not None:
         view_key = view_of(key)
         if (view_keys is None or view_key in view_keys) and key not in kept(connection, view_key):
             found.append(key)

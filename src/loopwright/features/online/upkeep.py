@@ -62,6 +62,8 @@ class SqliteUpkeep:
 
     def forget_left_over(self, view_keys: Sequence[str] | None = None) -> int:
         """Drop what neither answers nor is filled, of these views or of all; return how many entities it had."""
+        with self._file.writing() as connection:
+            generations.forget_marks(connection, view_keys)
         with self._file.reading() as connection:
             left_over = generations.left_over(connection, view_keys)
         return sum(self._drop(generation) for generation in left_over)
