@@ -254,6 +254,26 @@ def test_a_replacement_takes_out_of_the_online_store_what_it_no_longer_holds(
     assert landed() == before
 
 
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_fill_whose_store_is_lost_meanwhile_begins_again(
+    loaded: Call, worker: Any, monkeypatch: pytest.MonkeyPatch, anew: bool
+) -> None:
+    job = loaded("features.start_materialize", view="recent_carrier", reset=anew)
+    fill = SqliteOnlineStore.fill
+
+    def fill_and_lose(store: SqliteOnlineStore, *args: Any) -> Any:
+        filled = fill(store, *args)
+        for path in store.path.parent.iterdir():
+            path.unlink()
+        return filled
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteOnlineStore, "fill", fill_and_lose)
+        with pytest.raises(NotYet):
+            worker.run_job(job)
+    assert worker.run_job(job) == {"rows": 3, "entities": 2}
+
+
 def test_a_fill_waits_for_an_older_one_of_the_same_view(loaded: Call, worker: Any) -> None:
     jobs = [loaded("features.start_materialize", view="recent_carrier") for _ in range(2)]
     other = loaded("features.start_materialize", view="landed_origin")

@@ -13,7 +13,7 @@ from loopwright.data import DatasetVersion, Fragment, read, reading
 from loopwright.features import materialize as fills
 from loopwright.features import pushed
 from loopwright.features.columns import MOMENT
-from loopwright.features.online import SLACK_US, OnlineStores
+from loopwright.features.online import SLACK_US, OnlineStore, OnlineStores
 from loopwright.features.plans import used_columns
 from loopwright.features.rows import DatasetRows
 from loopwright.features.types import (
@@ -24,6 +24,7 @@ from loopwright.features.types import (
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.documents import convert
+from loopwright.kernel.errors import Unavailable
 from loopwright.store import chunks, jobs
 from loopwright.store.blobs import BlobStore
 from loopwright.store.slices import slices
@@ -53,24 +54,7 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
     version = context.call(data.get_version, dataset=view.view.dataset, version=args.dataset_version)
     store = OnlineStores(context.state_dir, context.online_url).open(context.project)
     try:
-        marks = _marks(version)
-        name, done = store.try_out(), store.filled(view.key)
-        fresh, generation = [fragment for fragment, mark in marks if mark not in done], None
-        if args.reset or _is_outdated(context, view, version, fresh, done - {mark for _, mark in marks}, bool(done)):
-            fresh, generation = version.fragments, store.grow(view.key)
-        context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
-        until_us, rows = args.until_us + DAY_US, 0
-        of_version = _version_slices(view, version, fresh, context.blobs, until_us)
-        mark_of = {fragment.place: mark for fragment, mark in marks}
-        for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
-            filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us, generation)
-            rows += filled.rows
-            context.progress(f"{rows:,} rows")
-        if generation is not None:
-            store.switch(generation)
-        if name and store.try_out() != name:
-            raise NotYet(_LOOK_AGAIN_S)  # it lost what was filled in until then
-        entities = store.finish(view.key)
+        rows, entities = _fill(context, args, version, store)
     finally:
         store.close()
     context.call(
@@ -83,6 +67,47 @@ def materialize(context: JobContext, args: MaterializeRequest) -> dict[str, int]
         reason=args.reason,
     )
     return {"rows": rows, "entities": entities}
+
+
+def _fill(
+    context: JobContext, args: MaterializeRequest, version: DatasetVersion, store: OnlineStore
+) -> tuple[int, int]:
+    """Fill a store with one view; return how many rows were read and how many entities it holds.
+
+    Raises:
+        NotYet: It lost what was filled in until then, or nobody knows by what it is known.
+    """
+    if not (name := store.try_out()):
+        raise NotYet(_LOOK_AGAIN_S)  # others write all the time
+    try:
+        rows = _fill_rows(context, args, version, store, name)
+        entities = store.finish(args.view.key, name)
+    except Unavailable:
+        if store.try_out() != name:
+            raise NotYet(_LOOK_AGAIN_S) from None
+        raise
+    return rows, entities
+
+
+def _fill_rows(
+    context: JobContext, args: MaterializeRequest, version: DatasetVersion, store: OnlineStore, name: str
+) -> int:
+    view, marks = args.view, _marks(version)
+    done = store.filled(view.key)
+    fresh, generation = [fragment for fragment, mark in marks if mark not in done], None
+    if args.reset or _is_outdated(context, view, version, fresh, done - {mark for _, mark in marks}, bool(done)):
+        fresh, generation = version.fragments, store.grow(view.key)
+    context.progress(f"{len(fresh)} of {len(version.fragments)} fragments to read")
+    until_us, rows = args.until_us + DAY_US, 0
+    of_version = _version_slices(view, version, fresh, context.blobs, until_us)
+    mark_of = {fragment.place: mark for fragment, mark in marks}
+    for frame, whole in chain(of_version, _pushed_slices(context, view, version)):
+        filled = store.fill(view, frame, [mark_of[fragment.place] for fragment in whole], until_us, generation, name)
+        rows += filled.rows
+        context.progress(f"{rows:,} rows")
+    if generation is not None:
+        store.switch(generation)
+    return rows
 
 
 def _is_filled_by_another(context: JobContext, view: BoundView) -> bool:

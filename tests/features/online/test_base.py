@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loopwright.features import bind_views
-from loopwright.features.online import OnlineStore, OnlineStores
+from loopwright.features.online import OnlineStore, OnlineStores, sqlite
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import Unavailable
@@ -55,6 +55,45 @@ def test_a_file_that_was_removed_has_another_name(tmp_path: Path) -> None:
         path.unlink()
     assert store.try_out() not in ("", before)
     store.close()
+
+
+def lose(store: Any) -> None:
+    """Take from a store all that it holds."""
+    if isinstance(store, SqliteOnlineStore):
+        for path in store.path.parent.iterdir():
+            path.unlink()
+    else:
+        store._at._client.flushall()
+
+
+def test_what_is_lost_amid_a_fill_is_read_again(
+    small: Any, open_store: Callable[[], OnlineStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "ENTITIES_AT_ONCE", 200)
+    store: Any = open_store()
+    view, rows = bind_views(small.plan, "p")[0], small.weather([(f"A{n:04}", 1, 20.0, "clear") for n in range(600)])
+    merge_name = "_merge_meanwhile" if isinstance(store, SqliteOnlineStore) else "_merge"
+    merge, calls = getattr(store, merge_name), list[int]()
+
+    def merge_what_is_left(*args: Any, **more: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            lose(store)
+        return merge(*args, **more)
+
+    name = store.try_out()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, merge_name, merge_what_is_left)
+        with pytest.raises(Unavailable, match="lost what it held"):
+            store.fill(view, rows, ["a"], 99 * HOUR_US, None, name)
+    with pytest.raises(Unavailable, match="lost what it held"):
+        store.finish(view.key, name)
+    assert store.filled(view.key) == set()
+    assert store.held([view.key]) == {view.key: "rows"}
+    name = store.try_out()
+    store.fill(view, rows, ["a"], 99 * HOUR_US, None, name)
+    assert store.finish(view.key, name) == 600
+    assert store.held([view.key]) == {view.key: "filled"}
 
 
 def test_a_file_that_takes_no_rows_says_so_and_one_that_others_write_to_does(tmp_path: Path) -> None:

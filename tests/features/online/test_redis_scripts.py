@@ -61,7 +61,7 @@ def test_what_a_script_reads_hashes_and_writes_is_added_up_before(code: Any, emp
     before = platform.info("commandstats")
     for name, args in (
         ("drop_bodies", (generation, _pack([("e", "0")] * 60))),
-        ("write", (0, 60, *[generation, "e", digest, ""] * 60, 0)),
+        ("write", ("", 0, 60, *[generation, "e", digest, ""] * 60, 0)),
         ("look_up", (_pack([("v", ["e"] * 60)]),)),
         ("look_up", (_pack([("v", ["e"])] * 60),)),
         ("read", (_pack([("v", ["e"] * 60)]),)),
@@ -81,8 +81,8 @@ def test_many_small_pieces_are_too_much_too(code: Any) -> None:
         ("look_up", (_pack([("v", ["e"] * 6_000)]),)),
         ("read", (_pack([("v", [])] * 6_000),)),
         ("drop_bodies", ("x", _pack([("e", "0")] * 6_000))),
-        ("write", (0, 6_000, *["x", "e", "", ""] * 6_000, 0)),
-        ("write", (0, 0, 20_000, *["x", "e"] * 20_000)),
+        ("write", ("", 0, 6_000, *["x", "e", "", ""] * 6_000, 0)),
+        ("write", ("", 0, 0, 20_000, *["x", "e"] * 20_000)),
         ("look_up", (b"\xdd\x00\x60\x00\x00" + b"\x01" * (6 << 20),)),
     ):
         with pytest.raises(redis.exceptions.ResponseError, match="TOOMUCH"):

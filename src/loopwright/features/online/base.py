@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from loopwright.features.types import BoundView
 from loopwright.kernel.clock import HOUR_US
-from loopwright.kernel.errors import LoopwrightError
+from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.plugins import add_built_in, load_plugin
 
 SLACK_US = 48 * HOUR_US
@@ -166,6 +166,7 @@ class OnlineStore(Protocol):
         fragments: Iterable[str],
         until_us: int,
         generation: str | None = None,
+        name: str = "",
     ) -> Pushed:
         """Merge rows of a dataset version in bulk; rows after ``until_us`` are left out.
 
@@ -175,9 +176,11 @@ class OnlineStore(Protocol):
             fragments: Digests of the fragments that are all in with this, to be remembered.
             until_us: Latest event time, microseconds UTC.
             generation: What ``grow`` returned, to fill that alone; None for what answers, and what is filled beside it.
+            name: By what the store was known when the fill began; empty for whichever it is. What one that lost all it
+                held has of these rows may be the last of them, and no fragment is all in.
 
         Raises:
-            Unavailable: Another one was begun in place of this generation.
+            Unavailable: Another one was begun in place of this generation, or the store is known by another name.
         """
         ...
 
@@ -202,8 +205,16 @@ class OnlineStore(Protocol):
         """Return the digests of the fragments that a view was filled from."""
         ...
 
-    def finish(self, view_key: str) -> int:
-        """Remember that a fill of a view has ended; return how many entities the view holds."""
+    def finish(self, view_key: str, name: str = "") -> int:
+        """Remember that a fill of a view has ended; return how many entities the view holds.
+
+        Args:
+            view_key: The view.
+            name: As ``fill``.
+
+        Raises:
+            Unavailable: The store is known by another name.
+        """
         ...
 
     def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
@@ -257,6 +268,12 @@ class StoreServer(Protocol):
     def remove(self, url: str, project: str) -> None:
         """Remove what it holds of a project."""
         ...
+
+
+def lost_meanwhile() -> Unavailable:
+    """Return the error of a fill whose store is another than the one in which it began."""
+    step = "features.start_materialize fills the view from the beginning"
+    return Unavailable("the online store lost what it held meanwhile", next_step=step, details=OF_STORE)
 
 
 def is_of_store(error: Exception) -> bool:

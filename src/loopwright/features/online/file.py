@@ -126,7 +126,7 @@ class StoreFile:
             finally:
                 _wait(connection, self._patience.others_s)
         with self.reading() as connection:
-            return str(next(iter(connection.execute(_NAME).fetchone() or ()), ""))
+            return name_in(connection)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -242,6 +242,11 @@ class StoreFile:
         except OSError:
             return (0, 0)
         return (status.st_dev, status.st_ino)
+
+
+def name_in(connection: sqlite3.Connection) -> str:
+    """Return by what a store is known; empty where nobody has given it a name yet."""
+    return str(next(iter(connection.execute(_NAME).fetchone() or ()), ""))
 
 
 def pragma(connection: sqlite3.Connection, name: str) -> int:

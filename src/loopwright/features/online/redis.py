@@ -102,6 +102,7 @@ class RedisOnlineStore:
         fragments: Iterable[str],
         until_us: int,
         generation: str | None = None,
+        name: str = "",
     ) -> Pushed:
         """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments.
 
@@ -113,7 +114,7 @@ class RedisOnlineStore:
         changed = sum(self._merge_in_parts([part]) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
         marks, nothing = list(fragments), arrival.of_rows(np.empty(0, np.int64))
         for first in range(0, len(marks), _MARKS_AT_ONCE):
-            self._merge([nothing], marks[first : first + _MARKS_AT_ONCE])
+            self._merge([nothing], marks[first : first + _MARKS_AT_ONCE], name=name)
         return Pushed(height, changed)
 
     def grow(self, view_key: str) -> str:
@@ -130,9 +131,9 @@ class RedisOnlineStore:
         """Return the digests of the fragments that a view was filled from."""
         return set(map(text_of, self._at.run("filled", view_key))) - {FILLED}
 
-    def finish(self, view_key: str) -> int:
+    def finish(self, view_key: str, name: str = "") -> int:
         """Remember that a fill of a view has ended; return how many entities the view holds."""
-        return int(self._at.run("finish", view_key, FILLED))
+        return int(self._at.run("finish", view_key, FILLED, name))
 
     def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
         """Return what there is of those views that hold rows or were filled."""
@@ -188,18 +189,22 @@ class RedisOnlineStore:
             return sum(self._merge_in_parts(half, before_commit) for half in halves)
 
     def _merge(
-        self, arrivals: Sequence[Arrival], marks: Sequence[str], before_commit: Callable[[], None] = lambda: None
+        self,
+        arrivals: Sequence[Arrival],
+        marks: Sequence[str],
+        before_commit: Callable[[], None] = lambda: None,
+        name: str = "",
     ) -> int:
         """Merge what arrived; what others change meanwhile is merged again. Say how many entities changed.
 
-        ``before_commit`` is called each time.
+        ``before_commit`` is called each time. Where a name is given, the store has to have it.
         """
         for _ in range(TRIES):
             read = self._read(arrivals)
             changes = self._merging.changes(into_generations(arrivals, read.taking.__getitem__), read.bodies)
             before_commit()
             marked = [(key, mark) for keys in read.taking.values() for key in keys for mark in marks]
-            if self._write(read, changes, marked):
+            if self._write(read, changes, marked, name):
                 return count_entities(changes)
         raise Unavailable("others change the same features all the time", next_step="send these rows again")
 
@@ -214,10 +219,10 @@ class RedisOnlineStore:
                 read.bodies[generation] = _there(names, held)
         return read
 
-    def _write(self, read: "_Read", changes: Sequence[Change], marks: Sequence[tuple[str, str]]) -> bool:
+    def _write(self, read: "_Read", changes: Sequence[Change], marks: Sequence[tuple[str, str]], name: str) -> bool:
         if not changes and not marks:
             return True
-        told: list[str | bytes | int] = [len(read.entries)]
+        told: list[str | bytes | int] = [name, len(read.entries)]
         for view_key, entry in read.entries.items():
             told += [view_key, entry]
         told.append(len(changes))

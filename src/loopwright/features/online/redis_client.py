@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from loopwright.features.online import generations
-from loopwright.features.online.base import OF_STORE
+from loopwright.features.online.base import OF_STORE, lost_meanwhile
 from loopwright.features.online.redis_scripts import MOST_BYTES
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, StorageFull, Unavailable
 
@@ -51,7 +51,7 @@ def translated(address: str) -> Iterator[None]:
 
     Raises:
         StorageFull: Redis has no room.
-        Unavailable: It does not answer, or another fill began meanwhile.
+        Unavailable: It does not answer, or another fill began or all it held was lost meanwhile.
     """
     from redis import exceptions
 
@@ -65,6 +65,8 @@ def _our_own(error: Exception, address: str) -> LoopwrightError:
     message = str(error)
     if "OVERTAKEN" in message:
         return generations.overtaken(message.rpartition("OVERTAKEN ")[2].split()[0])
+    if "RENAMED" in message:
+        return lost_meanwhile()
     if "TOOMUCH" in message:
         return TooMuch(
             "more is kept of these features than a Redis reads at once",

@@ -44,6 +44,10 @@ local function size_of(key, entity)
   spend(1, #key + #entity + size)
   return size
 end
+local function store_name()
+  if size_of(of_project .. 'i', 'name') ~= NAME_LETTERS then return '' end
+  return redis.call('HGET', of_project .. 'i', 'name')
+end
 local function members(key)
   if redis.call('SCARD', key) > MOST_MEMBERS then error('TOOMUCH') end
   return redis.call('SMEMBERS', key)
@@ -109,16 +113,18 @@ for place, asked in ipairs(unpacked(ARGV[2])) do
 end
 return found
 """,
-    # Puts down new bodies and marks where entries and bodies are as they were read; says whether they are.
+    # Puts down new bodies and marks where entries and bodies are as they were read, and the store has the name that is
+    # handed in, or none is; says whether they are.
     "write": _GENERATIONS
     + """
 spend(#ARGV / 4, 0)  -- a change is four of them
-local place = 2
+local place = 3
 local function next_argument()
   place = place + 1
   return ARGV[place]
 end
-for _ = 1, tonumber(ARGV[2]) do  -- a view, its entry
+if ARGV[2] ~= '' and store_name() ~= ARGV[2] then return redis.error_reply('RENAMED') end
+for _ = 1, tonumber(ARGV[3]) do  -- a view, its entry
   local view = next_argument()
   if entry(view) ~= next_argument() then return 0 end
 end
@@ -171,9 +177,11 @@ for _, view in ipairs(unpacked(ARGV[2])) do
 end
 return found
 """,
-    # Remembers that a fill has ended; says how many entities the view has.
+    # Remembers that a fill has ended, where the store has the name that is handed in, or none is; says how many
+    # entities the view has.
     "finish": _GENERATIONS
     + """
+if ARGV[4] ~= '' and store_name() ~= ARGV[4] then return redis.error_reply('RENAMED') end
 local _, held = entry(ARGV[2])
 redis.call('SADD', key_of('f', held), ARGV[3])
 redis.call('SADD', of_project .. 'v', held)
@@ -182,8 +190,8 @@ return redis.call('HLEN', key_of('b', held))
     # Writes a little; says the store's name, which is the one handed in where it has none.
     "try_out": _GENERATIONS
     + """
-local name = ARGV[2]
-if size_of(of_project .. 'i', 'name') == NAME_LETTERS then name = redis.call('HGET', of_project .. 'i', 'name') end
+local name = store_name()
+if name == '' then name = ARGV[2] end
 redis.call('HSET', of_project .. 'i', 'name', name)
 return name
 """,

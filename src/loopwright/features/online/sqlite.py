@@ -17,8 +17,19 @@ from loopwright.features.online.arrivals import (
     count_entities,
     into_generations,
 )
-from loopwright.features.online.base import FILLED, LONG, SLACK_US, Entities, Level, Lookup, Part, Patience, Pushed
-from loopwright.features.online.file import StoreFile
+from loopwright.features.online.base import (
+    FILLED,
+    LONG,
+    SLACK_US,
+    Entities,
+    Level,
+    Lookup,
+    Part,
+    Patience,
+    Pushed,
+    lost_meanwhile,
+)
+from loopwright.features.online.file import StoreFile, name_in
 from loopwright.features.online.state import Arrival, in_parts, look_up
 from loopwright.features.online.upkeep import SqliteUpkeep
 from loopwright.features.types import BoundView
@@ -88,6 +99,7 @@ class SqliteOnlineStore:
         fragments: Iterable[str],
         until_us: int,
         generation: str | None = None,
+        name: str = "",
     ) -> Pushed:
         """Merge rows of a dataset version in bulk, without those after ``until_us``, and remember these fragments.
 
@@ -98,6 +110,7 @@ class SqliteOnlineStore:
             arrival = arrival._replace(view_key=generation)
         changed = sum(self._merge_meanwhile(part) for part in in_parts(arrival, ENTITIES_AT_ONCE))
         with self._file.writing() as connection:
+            _check_name(connection, name)
             into = generations.taking(connection, arrival.view_key)
             marks = [(each, fragment) for fragment in fragments for each in into]
             connection.executemany("INSERT OR IGNORE INTO fills VALUES (?, ?)", marks)
@@ -121,9 +134,10 @@ class SqliteOnlineStore:
         with self._file.reading() as connection:
             return {fragment for (fragment,) in connection.execute(_FILLED, (view_key,))} - {FILLED}
 
-    def finish(self, view_key: str) -> int:
+    def finish(self, view_key: str, name: str = "") -> int:
         """Remember that a fill of a view has ended; return how many entities the view holds."""
         with self._file.writing() as connection:
+            _check_name(connection, name)
             held = generations.kept(connection, view_key)[0]
             connection.execute("INSERT OR IGNORE INTO fills VALUES (?, ?)", (held, FILLED))
         with self._file.reading() as connection:
@@ -188,6 +202,12 @@ class SqliteOnlineStore:
         for view_key, entity, body in connection.execute(_READ, (wanted,)).fetchall():
             bodies[view_key][entity] = body
         return bodies
+
+
+def _check_name(connection: sqlite3.Connection, name: str) -> None:
+    """Check that a store is known by a name, where there is one."""
+    if name and name != name_in(connection):
+        raise lost_meanwhile()
 
 
 def _into(connection: sqlite3.Connection, arrivals: Sequence[Arrival]) -> list[Arrival]:
