@@ -47,3 +47,21 @@ def answers(client: Any) -> bool:
         return False
     except Exception as error:  # noqa: BLE001 - the library's own kinds are no OSError
         return "Connection" not in type(error).__name__ and "Busy" not in type(error).__name__
+
+
+def picture_of(url: str) -> dict[bytes, bytes]:
+    """Return all that a Redis holds, as it puts it on its disk."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        return {key: client.dump(key) for key in client.scan_iter()}
+
+
+def comes_back(url: str, picture: dict[bytes, bytes]) -> None:
+    """Let a Redis hold what it held when a picture was made of it, and nothing else."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+        for key, value in picture.items():
+            client.restore(key, 0, value)

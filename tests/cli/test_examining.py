@@ -11,6 +11,7 @@ import pytest
 from loopwright.cli import examining
 from loopwright.cli.examining import Finding, examine
 from loopwright.config import Settings, Walls, load_settings
+from tests.redis_server import running_redis
 from tests.servers import free_port, s3_server
 
 
@@ -136,3 +137,12 @@ def test_what_walls_keep_is_said(
     [found] = [one for one in examine(msgspec.structs.replace(settings, walls=mode)) if one.what == "user code"]
     assert found.is_fine == is_fine
     assert told in found.found
+
+
+def test_a_redis_that_keeps_no_log_of_writes_is_asked_to(settings: Settings, tmp_path: Path) -> None:
+    for options, is_asked in (([], True), (["--appendonly", "yes"], False)):
+        with running_redis(tmp_path, *options) as url:
+            there = msgspec.structs.replace(settings, online_url=url)
+            [found] = [one for one in examine(there) if one.what == "online store"]
+        assert (found.is_fine, "set appendonly yes" in found.found) == (True, is_asked)
+        assert "sesame" not in found.found

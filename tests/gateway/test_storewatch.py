@@ -25,6 +25,7 @@ from loopwright.gateway import storewatch
 from loopwright.gateway.disk import write_document
 from loopwright.gateway.storewatch import StoreWatch
 from loopwright.kernel.errors import StorageFull
+from tests.redis_server import comes_back, picture_of
 from tests.waiting import wait_until
 
 
@@ -39,8 +40,10 @@ def a_plan(**dtypes: str) -> FeaturePlan:
 class Watched:
     """A watch over the files of projects, of each of which one plan is live."""
 
-    def __init__(self, folder: Path, plan: FeaturePlan, projects: str = "p", waits_s: float = 60.0) -> None:
-        self.folder, self.stores = folder, online.OnlineStores(folder)
+    def __init__(
+        self, folder: Path, plan: FeaturePlan, projects: str = "p", waits_s: float = 60.0, url: str = ""
+    ) -> None:
+        self.folder, self.stores = folder, online.OnlineStores(folder, url)
         releases: Any = [SimpleNamespace(project=each, deployment="late", plans={"abc": plan}) for each in projects]
         self.view: BoundView = bind_views(plan, "p")[0]
         self.watch = StoreWatch(folder / "held-views.json", lambda: releases, self.stores, waits_s=waits_s)
@@ -56,7 +59,7 @@ class Watched:
 
     def fill(self) -> None:
         store = self.stores.open("p")
-        store.finish(self.view.key)
+        store.finish(self.view.key, store.try_out().name)
         store.close()
 
 
@@ -85,6 +88,29 @@ def test_a_lost_store_is_told_by_view_until_a_fill_has_ended(lost: Watched) -> N
         lost.push()
     lost.fill()
     assert lost.told() == []
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_a_redis_that_comes_back_older_is_told_until_a_fill_has_ended(
+    tmp_path: Path, empty_redis: str, is_stopped: bool
+) -> None:
+    plan = a_plan(value="Float64")
+    watched = Watched(tmp_path, plan, url=empty_redis)
+    watched.push()
+    watched.fill()
+    assert watched.told() == []
+    picture = picture_of(empty_redis)
+    watched.push()
+    assert watched.told() == []
+    comes_back(empty_redis, picture)
+    if is_stopped:
+        watched = Watched(tmp_path, plan, url=empty_redis)
+    for _ in range(2):
+        [(message, is_in_the_way)] = watched.told()
+        assert ("lost its rows" in message, is_in_the_way) == (True, True)
+        watched.push()
+    watched.fill()
+    assert watched.told() == []
 
 
 def test_a_view_with_a_past_that_was_never_filled_is_told(tmp_path: Path) -> None:
@@ -118,7 +144,7 @@ def test_a_store_that_takes_no_rows_is_told_and_so_is_a_refused_push(
 ) -> None:
     watched = Watched(tmp_path, a_plan())
 
-    def full(_store: Any) -> str:
+    def full(*_: Any) -> str:
         raise StorageFull("the disk is full", next_step="free space")
 
     watched.watch.refused("p", StorageFull("no room"))
@@ -145,11 +171,11 @@ def test_a_store_that_does_not_answer_keeps_nobody_from_hearing_of_others(
     watched, may_go_on, looks = Watched(tmp_path, a_plan(value="Float64"), "pq", 0.0), threading.Event(), list[str]()
     look = storewatch._look
 
-    def look_long(stores: Any, project: str, keys: Any) -> Any:
+    def look_long(stores: Any, project: str, *more: Any) -> Any:
         looks.append(project)
         if project == "p":
             may_go_on.wait()
-        return look(stores, project, keys)
+        return look(stores, project, *more)
 
     monkeypatch.setattr(storewatch, "_look", look_long)
     assert told_of(watched) == {}, "nothing is known yet"
@@ -170,8 +196,8 @@ def test_whatever_a_store_holds_others_are_told_of(tmp_path: Path, monkeypatch: 
     watched = Watched(tmp_path, a_plan(value="Float64"), "pq")
     look = storewatch._look
 
-    def look_at_odd_bytes(stores: Any, project: str, keys: Any) -> Any:
-        return b"\xff".decode() if project == "p" else look(stores, project, keys)
+    def look_at_odd_bytes(stores: Any, project: str, *more: Any) -> Any:
+        return b"\xff".decode() if project == "p" else look(stores, project, *more)
 
     monkeypatch.setattr(storewatch, "_look", look_at_odd_bytes)
     told = told_of(watched)

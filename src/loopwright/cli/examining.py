@@ -182,9 +182,11 @@ def _online(settings: Settings) -> Finding:
         held = len(stores.projects())
         took_ms = 1000 * (time.perf_counter() - started)
         stores.try_out()
+        caveat = stores.caveat()
     except LoopwrightError as error:
         return Finding("online store", False, f"{shown}: {error.message}", error.next_step or "check LOOPWRIGHT_ONLINE")
-    return Finding("online store", True, f"{shown} holds {held} projects, {took_ms:.0f} ms a round")
+    found = f"{shown} holds {held} projects, {took_ms:.0f} ms a round"
+    return Finding("online store", True, "; ".join(filter(None, [found, caveat])))
 
 
 def _walls(settings: Settings) -> Finding:

@@ -77,13 +77,15 @@ def _fill(
     Raises:
         NotYet: It lost what was filled in until then, or nobody knows by what it is known.
     """
-    if not (name := store.try_out()):
+    tried = store.try_out()
+    if not tried.name:
         raise NotYet(_LOOK_AGAIN_S)  # others write all the time
     try:
-        rows = _fill_rows(context, args, version, store, name)
-        entities = store.finish(args.view.key, name)
+        rows = _fill_rows(context, args, version, store, tried.name)
+        store.try_out(tried)
+        entities = store.finish(args.view.key, tried.name)
     except Unavailable:
-        if store.try_out() != name:
+        if store.try_out(tried).name != tried.name:
             raise NotYet(_LOOK_AGAIN_S) from None
         raise
     return rows, entities

@@ -32,11 +32,13 @@ class Remembered(msgspec.Struct):
 
     Args:
         stores: By which name each project's store was known last.
+        tried: What tells each apart from what it was before it was tried out last.
         held: Keys of views that have held rows.
         lost: Those of them that were in a store that is gone, and were not filled since.
     """
 
     stores: dict[str, str] = {}
+    tried: dict[str, str] = {}
     held: list[str] = []
     lost: list[str] = []
 
@@ -50,9 +52,9 @@ class _Read(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """By what a store is known, why it takes no rows, and what it holds."""
+    """What a store says that was tried out, why it takes no rows, and what it holds."""
 
-    name: str
+    tried: online.Tried
     refusal: LoopwrightError | None
     held: dict[str, online.Level]
 
@@ -70,7 +72,8 @@ class StoreWatch:
     """Looks whether online stores hold what live deployments read there, and take rows.
 
     A view without rows is not the only one that lost them: the first push after a loss makes one that answers, wrongly.
-    So each store has a name; another one tells that what the one before held is gone, until a fill has ended.
+    So each store has a name; another one tells that what the one before held is gone, or the newest of it, until a fill
+    has ended.
 
     Code of a project may keep its store from answering: each is looked at in a thread of its own, that keeps nobody.
 
@@ -98,7 +101,11 @@ class StoreWatch:
         kind: type[Remembered | list[str]] = Remembered | list[str]  # type: ignore[assignment]
         known = read_document(path, kind)  # older versions kept the views alone
         self._known = known if isinstance(known, Remembered) else Remembered(held=known or [])
-        self._names, self._held, self._lost = dict(self._known.stores), set(self._known.held), set(self._known.lost)
+        self._held, self._lost = set(self._known.held), set(self._known.lost)
+        tried = self._known.tried
+        self._tried = {
+            project: online.Tried(name, tried.get(project, "")) for project, name in self._known.stores.items()
+        }
 
     def refused(self, project: str, error: LoopwrightError) -> None:
         """Take note of a push that a store did not take."""
@@ -138,11 +145,11 @@ class StoreWatch:
     def _begin(self, project: str, read: list[_Read]) -> _Look:
         remembered = {key for key in self._held if key.startswith(f"{project}/")}
         look = _Look(time.monotonic(), read, remembered, Future())
-        keys = {each.view.key for each in read} | remembered
+        keys, seen = {each.view.key for each in read} | remembered, self._tried.get(project)
 
         def do() -> None:
             try:
-                look.found.set_result(_look(self._all, project, keys))
+                look.found.set_result(_look(self._all, project, keys, seen))
             except BaseException as error:  # noqa: BLE001 - it is told as what is wrong with this store
                 look.found.set_exception(error)
 
@@ -160,7 +167,7 @@ class StoreWatch:
         """Return what is wrong with a store by the look at it."""
         project = look.read[0].release.project
         try:
-            name, refusal, held = look.found.result()
+            tried, refusal, held = look.found.result()
         except LoopwrightError as error:
             why = f"features cannot be looked up: {error}"
             return [Sign("store", why, project, is_in_the_way=True, next_step=error.next_step or "")]
@@ -171,17 +178,17 @@ class StoreWatch:
         if refusal is not None:
             why = f"the online store takes no rows: {refusal}"
             signs = [Sign("store", why, project, is_in_the_way=True, next_step=refusal.next_step or "")]
-        self._learn(project, name, held, look.remembered - {each.view.key for each in look.read})
+        self._learn(project, tried, held, look.remembered - {each.view.key for each in look.read})
         found = [self._sign(each, held.get(each.view.key)) for each in look.read]
         return [*signs, *(sign for sign in found if sign)]
 
-    def _learn(self, project: str, name: str, held: Mapping[str, online.Level], unread: set[str]) -> None:
+    def _learn(self, project: str, tried: online.Tried, held: Mapping[str, online.Level], unread: set[str]) -> None:
         """Take note of what a store holds; views that nothing reads are remembered as long as it holds them."""
-        is_another = name and self._names.get(project, name) != name
-        if is_another:
+        before = self._tried.get(project, tried)
+        if tried.name and before.name != tried.name:
             self._lost |= {key for key in self._held if key.startswith(f"{project}/")}
-        if name:
-            self._names[project] = name
+        if tried.name:
+            self._tried[project] = tried
         self._lost -= {key for key, level in held.items() if level == "filled"}
         self._held = (self._held | held.keys()) - (unread - held.keys() - self._lost)
 
@@ -194,7 +201,7 @@ class StoreWatch:
                 return None  # nothing was ever there
             why = "holds no rows in the online store"
         elif key in self._lost:
-            why = "lost its rows with the online store, and answers from what was pushed since"
+            why = "lost its rows with the online store, all or the newest, and answers from what it has"
         elif has_past and level == "rows":
             why = "was never filled in the online store, and answers from what was pushed alone"
         else:
@@ -212,28 +219,30 @@ class StoreWatch:
 
     def _remember(self) -> None:
         gone = tuple(f"{project}/" for project in self._deleted())
-        stores = {project: name for project, name in self._names.items() if f"{project}/" not in gone}
+        tried = {project: tried for project, tried in self._tried.items() if f"{project}/" not in gone}
+        stores = {project: each.name for project, each in tried.items()}
+        signs = {project: each.at for project, each in tried.items() if each.at}
         held, lost = ({key for key in keys if not key.startswith(gone)} for keys in (self._held, self._lost))
-        known = Remembered(stores, sorted(held), sorted(lost))
+        known = Remembered(stores, signs, sorted(held), sorted(lost))
         if known != self._known:
             with suppress(OSError):  # a full disk is told by another sign
                 write_document(self._path, known)
                 self._known = known
 
 
-def _look(stores: online.OnlineStores, project: str, keys: set[str]) -> _Found:
+def _look(stores: online.OnlineStores, project: str, keys: set[str], seen: online.Tried | None) -> _Found:
     """Look at the store of a project, which is let go of at once: a file that is open stays, whoever removes it."""
     stores.address_for_code(project)
     store = stores.open(project, online.SHORT)
     try:
-        return _Found(*_tried_out(store), store.held(keys))
+        return _Found(*_tried_out(store, seen), store.held(keys))
     finally:
         store.close()
 
 
-def _tried_out(store: online.OnlineStore) -> tuple[str, LoopwrightError | None]:
-    """Return by what a store is known; empty, with the reason, where it takes no rows."""
+def _tried_out(store: online.OnlineStore, seen: online.Tried | None) -> tuple[online.Tried, LoopwrightError | None]:
+    """Return what a store says that is tried out; no name, with the reason, where it takes no rows."""
     try:
-        return store.try_out(), None
+        return store.try_out(seen), None
     except LoopwrightError as error:
-        return "", error
+        return online.Tried(""), error

@@ -33,7 +33,7 @@ def test_it_says_what_it_has_of_a_view(small: Any, open_store: Callable[[], Onli
 
 def test_it_is_known_by_one_name_to_all(open_store: Callable[[], OnlineStore]) -> None:
     store, other = open_store(), open_store()
-    assert store.try_out() == other.try_out() == store.try_out() != ""
+    assert store.try_out().name == other.try_out().name == store.try_out().name != ""
 
 
 def test_a_redis_that_was_emptied_has_another_name(empty_redis: str) -> None:
@@ -42,18 +42,18 @@ def test_a_redis_that_was_emptied_has_another_name(empty_redis: str) -> None:
     from loopwright.features.online import open_online_store
 
     store = open_online_store(f"{empty_redis}#p")
-    before = store.try_out()
+    before = store.try_out().name
     redis.Redis.from_url(empty_redis).flushall()
-    assert store.try_out() not in ("", before)
+    assert store.try_out().name not in ("", before)
     store.close()
 
 
 def test_a_file_that_was_removed_has_another_name(tmp_path: Path) -> None:
     store = SqliteOnlineStore(tmp_path / "online.sqlite")
-    before = store.try_out()
+    before = store.try_out().name
     for path in tmp_path.iterdir():
         path.unlink()
-    assert store.try_out() not in ("", before)
+    assert store.try_out().name not in ("", before)
     store.close()
 
 
@@ -81,7 +81,7 @@ def test_what_is_lost_amid_a_fill_is_read_again(
             lose(store)
         return merge(*args, **more)
 
-    name = store.try_out()
+    name = store.try_out().name
     with monkeypatch.context() as patch:
         patch.setattr(store, merge_name, merge_what_is_left)
         with pytest.raises(Unavailable, match="lost what it held"):
@@ -90,7 +90,7 @@ def test_what_is_lost_amid_a_fill_is_read_again(
         store.finish(view.key, name)
     assert store.filled(view.key) == set()
     assert store.held([view.key]) == {view.key: "rows"}
-    name = store.try_out()
+    name = store.try_out().name
     store.fill(view, rows, ["a"], 99 * HOUR_US, None, name)
     assert store.finish(view.key, name) == 600
     assert store.held([view.key]) == {view.key: "filled"}
@@ -99,10 +99,10 @@ def test_what_is_lost_amid_a_fill_is_read_again(
 def test_a_file_that_takes_no_rows_says_so_and_one_that_others_write_to_does(tmp_path: Path) -> None:
     stores = OnlineStores(tmp_path)
     store = stores.open("p")
-    name = store.try_out()
+    name = store.try_out().name
     with sqlite3.connect(stores.address("p"), isolation_level=None) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        assert store.try_out() == name
+        assert store.try_out().name == name
         writer.execute("ROLLBACK")
     writer.close()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -114,6 +114,6 @@ def test_a_file_that_takes_no_rows_says_so_and_one_that_others_write_to_does(tmp
             stores.try_out()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert store.try_out() == name
+    assert store.try_out().name == name
     stores.try_out()
     store.close()

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from loopwright.features import bind_views
 from loopwright.features.online import OnlineStore, OnlineStores, Part, open_online_store
 from loopwright.features.online.redis import RedisOnlineStore
+from loopwright.features.online.redis_scripts import SIGNS
 from loopwright.features.online.redis_server import remove, restricted_url
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.errors import InvalidInput, StorageFull, Unavailable
 from tests.features.online.test_sqlite import flight_rows, weather_rows, with_both_entities
-from tests.redis_server import running_redis
+from tests.redis_server import comes_back, picture_of, running_redis
 
 
 @pytest.fixture
@@ -197,3 +198,41 @@ def test_many_entities_and_odd_names_are_held(small: Any, store: RedisOnlineStor
     assert store.fill(view, rows, ["a" * 64], 24 * HOUR_US) == (len(names), len(names))
     found = store.lookup([view], {"carrier": names}, [3 * HOUR_US] * len(names))
     assert pl.Series(found.columns["carrier_landed_3h"]).sum() == len(names)
+
+
+def test_one_that_comes_back_older_has_another_name_and_was_filled_from_nothing(
+    small: Any, store: RedisOnlineStore, empty_redis: str
+) -> None:
+    view, rows = bind_views(small.plan, "p")[1], small.flights([("F1", 1, 2, "UA", "JFK", 30.0)])
+    mine, theirs = store.try_out(), store.try_out()
+    store.fill(view, rows, ["a"], 24 * HOUR_US, None, mine.name)
+    assert store.finish(view.key, mine.name) == 1
+    picture = picture_of(empty_redis)
+    store.push([view], small.flights([("F2", 1, 3, "UA", "JFK", 0.0)]))
+    mine, theirs = store.try_out(mine), store.try_out(theirs)
+    assert mine.name == theirs.name
+    comes_back(empty_redis, picture)
+    for _ in range(5):
+        assert store.try_out().name == mine.name, "whoever saw nothing of it misses nothing"
+    assert store.filled(view.key) == {"a"}
+    again = store.try_out(mine)
+    assert again.name != mine.name
+    assert [store.try_out(each).name for each in (theirs, mine, again)] == [again.name] * 3, "it has one for all"
+    assert store.filled(view.key) == set()
+    assert store.held([view.key]) == {view.key: "rows"}
+    assert landed(store, small) == 1.0
+    with pytest.raises(Unavailable, match="lost what it held"):
+        store.finish(view.key, mine.name)
+    store.fill(view, rows, ["b"], 24 * HOUR_US, None, again.name)
+    assert store.held([view.key]) == {view.key: "begun"}
+    assert store.filled(view.key) == {"b"}
+    store.finish(view.key, again.name)
+    assert store.held([view.key]) == {view.key: "filled"}
+
+
+def test_however_many_look_meanwhile_a_store_stays_what_it_is(store: RedisOnlineStore) -> None:
+    first = store.try_out()
+    for looks in (1, SIGNS - 2, 1, 1, 200):
+        for _ in range(looks):
+            store.try_out()
+        assert store.try_out(first).name == first.name

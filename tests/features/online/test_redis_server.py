@@ -35,13 +35,13 @@ def test_names_that_are_none_of_ours_are_passed_over(small: Any, code: Any, empt
     code.sadd("lw:{p}:v", b"\xff", "other/view@1", "p/more@1")
     for name in (b"\xff" * 16, b"z" * (1 << 20), b"", b"0123456789abcde"):
         code.hset("lw:{p}:i", "name", name)
-        assert len(RedisOnlineStore(f"{empty_redis}#p").try_out()) == 16
+        assert len(RedisOnlineStore(f"{empty_redis}#p").try_out().name) == 16
     code.hset("lw:{p}:b:p/more@1", b"\xff", b"\xff")
     code.hset("lw:{p}:g", "p/more@1", b"\xff\t\xfe")
     store = RedisOnlineStore(f"{empty_redis}#p")
     assert store.upkeep.view_keys("p") == {bind_views(small.plan, "p")[1].key, "p/more@1"}
     assert store.held(["p/more@1"]) == {}
-    code.sadd("lw:{p}:f:p/more@1", b"\xff")
+    code.sadd("lw:{p}:f:p/more@1", b"\xff", f"@{store.try_out().name}")
     code.hset("lw:{p}:g", "p/more@1", "p/more@1\t")
     assert len(store.filled("p/more@1")) == 1
     assert projects(empty_redis) == {"p", "q"}

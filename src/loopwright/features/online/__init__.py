@@ -10,6 +10,7 @@ from loopwright.features.online.base import (
     OnlineStore,
     Part,
     Pushed,
+    Tried,
     is_of_store,
     open_online_store,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "OnlineStores",
     "Part",
     "Pushed",
+    "Tried",
     "is_of_store",
     "open_online_store",
     "part_projects",

@@ -70,6 +70,18 @@ class Pushed(NamedTuple):
     changed: int
 
 
+class Tried(NamedTuple):
+    """What a store says that was tried out.
+
+    Args:
+        name: By what it is known; empty where others write all the time and nobody has given it a name yet.
+        at: What tells it apart from what it was before this; empty in a store that never comes back older.
+    """
+
+    name: str
+    at: str = ""
+
+
 class Forgotten(NamedTuple):
     """What was dropped: entities, and the bytes of what was kept of them."""
 
@@ -221,10 +233,12 @@ class OnlineStore(Protocol):
         """Return what there is of those views that hold rows or were filled."""
         ...
 
-    def try_out(self) -> str:
-        """Write a little, and return by what this store is known: another one tells that it lost all it held.
+    def try_out(self, seen: Tried | None = None) -> Tried:
+        """Write a little, and return by what this store is known: another name tells that it lost what it held.
 
-        It is empty where others write all the time and nobody has given it a name yet.
+        Args:
+            seen: What whoever asks was told the last time. A store that does not know of that any more came back as it
+                was before: it lost its newest rows, gets another name, and was filled from nothing.
 
         Raises:
             StorageFull: It has no room.
@@ -267,6 +281,10 @@ class StoreServer(Protocol):
 
     def remove(self, url: str, project: str) -> None:
         """Remove what it holds of a project."""
+        ...
+
+    def caveat(self, url: str) -> str:
+        """Return what of how it is set up loses rows that it took; empty for nothing, or where nobody may know."""
         ...
 
 

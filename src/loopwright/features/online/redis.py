@@ -29,6 +29,7 @@ from loopwright.features.online.base import (
     Part,
     Patience,
     Pushed,
+    Tried,
 )
 from loopwright.features.online.latest import newest_event_at
 from loopwright.features.online.redis_client import TooMuch, client_of, shown, text_of, translated
@@ -129,7 +130,8 @@ class RedisOnlineStore:
 
     def filled(self, view_key: str) -> set[str]:
         """Return the digests of the fragments that a view was filled from."""
-        return set(map(text_of, self._at.run("filled", view_key))) - {FILLED}
+        marks = map(text_of, self._at.run("filled", view_key))
+        return {mark for mark in marks if mark != FILLED and not mark.startswith("@")}
 
     def finish(self, view_key: str, name: str = "") -> int:
         """Remember that a fill of a view has ended; return how many entities the view holds."""
@@ -140,9 +142,15 @@ class RedisOnlineStore:
         found = self._at.run("holding", msgspec.msgpack.encode(sorted(set(view_keys))), FILLED)
         return {text_of(key): level.decode() for key, level in zip(found[::2], found[1::2], strict=True)}
 
-    def try_out(self) -> str:
-        """Write a little, and return by what this store is known: another one tells that it lost all it held."""
-        return text_of(self._at.run("try_out", secrets.token_hex(NAME_LETTERS // 2), bytes(_PUSH_BYTES)))
+    def try_out(self, seen: Tried | None = None) -> Tried:
+        """Write a little, and return by what this store is known: another name tells that it lost what it held.
+
+        A Redis may come back as it was minutes ago: where it starts again from its last picture of all it held, and
+        where another takes its place that had not heard of the newest.
+        """
+        name, sign = (secrets.token_hex(NAME_LETTERS // 2) for _ in range(2))
+        known = self._at.run("try_out", name, sign, *(seen or ("", "")), bytes(_PUSH_BYTES))
+        return Tried(*map(text_of, known))
 
     def lookup(
         self,

@@ -1,8 +1,9 @@
 """What a Redis does at one moment for an online store. Each script is handed the project's table of generations as key.
 
 Its first argument is what the names of the project's other keys begin with: ``b:`` and a generation has the bodies by
-entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are, ``i`` the store's name. A view's
-entry in the table is the generation that answers, a tab, and the one that is filled beside it.
+entity, ``f:`` the marks of what it was filled from, ``v`` the generations there are, ``i`` the store's name and the
+numbered signs of those who tried it out last. Marks count while the store has the name that stands among them, after
+an ``@``. A view's entry in the table is the generation that answers, a tab, and the one that is filled beside it.
 
 User code may run each script with whatever arguments, over whatever it put into its project's keys, and a Redis does
 nothing else meanwhile: so what a script is to read, hash or change is added up before, and told ``TOOMUCH`` beyond a
@@ -16,10 +17,13 @@ MOST_ENTRIES, MOST_BYTES = 5_000, 64 << 20
 MOST_TEXT_BYTES, MOST_MEMBERS = 4 << 20, 1_000_000
 """Of what is asked for in one text, and entries of a set, of which each is there once."""
 NAME_LETTERS = 16
-"""How long the name of a store is; what is longer or shorter is none."""
+"""How long the name of a store is, and a sign; what is longer or shorter is none."""
+SIGNS = 64
+"""So many are kept: one goes where as many others look before whoever left it looks again, some seconds later."""
 
 _BOUNDS = f"""
 local MOST_TEXT_BYTES, MOST_MEMBERS, NAME_LETTERS = {MOST_TEXT_BYTES}, {MOST_MEMBERS}, {NAME_LETTERS}
+local SIGNS = {SIGNS}
 local entries_left, bytes_left = {MOST_ENTRIES}, {MOST_BYTES}
 """
 _GENERATIONS = (
@@ -44,9 +48,24 @@ local function size_of(key, entity)
   spend(1, #key + #entity + size)
   return size
 end
+local function kept(field)
+  if size_of(of_project .. 'i', field) ~= NAME_LETTERS then return '' end
+  return redis.call('HGET', of_project .. 'i', field)
+end
 local function store_name()
-  if size_of(of_project .. 'i', 'name') ~= NAME_LETTERS then return '' end
-  return redis.call('HGET', of_project .. 'i', 'name')
+  return kept('name')
+end
+local function has_marks(generation)
+  return redis.call('SISMEMBER', key_of('f', generation), '@' .. store_name()) == 1
+end
+local function mark(generation, text)
+  local marks = key_of('f', generation)
+  if not has_marks(generation) then
+    redis.call('UNLINK', marks)
+    redis.call('SADD', marks, '@' .. store_name())
+  end
+  redis.call('SADD', marks, text)
+  redis.call('SADD', of_project .. 'v', generation)
 end
 local function members(key)
   if redis.call('SCARD', key) > MOST_MEMBERS then error('TOOMUCH') end
@@ -146,14 +165,14 @@ for _ = 1, changes do
 end
 for _ = 1, tonumber(next_argument()) do  -- a generation, what it was filled from
   local generation = next_argument()
-  redis.call('SADD', key_of('f', generation), next_argument())
-  redis.call('SADD', of_project .. 'v', generation)
+  mark(generation, next_argument())
 end
 return 1
 """,
     "filled": _GENERATIONS
     + """
 local _, held = entry(ARGV[2])
+if not has_marks(held) then return {} end
 return members(key_of('f', held))
 """,
     "generations": _GENERATIONS
@@ -168,8 +187,9 @@ for _, view in ipairs(unpacked(ARGV[2])) do
   local _, held = entry(view)
   local marks, level = key_of('f', held), nil
   if redis.call('EXISTS', key_of('b', held)) > 0 then level = 'rows' end
-  if redis.call('EXISTS', marks) > 0 then level = 'begun' end
-  if redis.call('SISMEMBER', marks, ARGV[3]) == 1 then level = 'filled' end
+  if has_marks(held) then
+    level = redis.call('SISMEMBER', marks, ARGV[3]) == 1 and 'filled' or 'begun'
+  end
   if level then
     found[#found + 1] = view
     found[#found + 1] = level
@@ -183,17 +203,24 @@ return found
     + """
 if ARGV[4] ~= '' and store_name() ~= ARGV[4] then return redis.error_reply('RENAMED') end
 local _, held = entry(ARGV[2])
-redis.call('SADD', key_of('f', held), ARGV[3])
-redis.call('SADD', of_project .. 'v', held)
+mark(held, ARGV[3])
 return redis.call('HLEN', key_of('b', held))
 """,
-    # Writes a little; says the store's name, which is the one handed in where it has none.
+    # Leaves a sign, which is handed in after a name for the store; says its name, and the sign with its number. Its
+    # name is the one handed in where it has none, or lost the sign that whoever asks left under the name it has.
     "try_out": _GENERATIONS
     + """
-local name = store_name()
+local name, sign, seen_name, seen = store_name(), ARGV[3], ARGV[4], ARGV[5] or ''
+local number = tonumber(kept('number'):match('^%d+$') or 0)
+local seen_number, seen_sign = seen:match('^(%d+) (%x+)$')
+if name == seen_name and seen_number then
+  local behind = number - tonumber(seen_number)
+  if behind < 0 or (behind < SIGNS and kept('sign' .. seen_number % SIGNS) ~= seen_sign) then name = '' end
+end
 if name == '' then name = ARGV[2] end
-redis.call('HSET', of_project .. 'i', 'name', name)
-return name
+number = (number + 1) % 1e15
+redis.call('HSET', of_project .. 'i', 'name', name, 'number', ('%016d'):format(number), 'sign' .. number % SIGNS, sign)
+return {name, ('%d '):format(number) .. sign}
 """,
     "grow": _GENERATIONS
     + """

@@ -18,6 +18,7 @@ SECRET = "lw:secret"
 _secrets: dict[str, bytes] = {}
 """What each Redis kept last, by its address."""
 _KEYS_AT_ONCE = 1000
+_NO_LOG = "where it ends it comes back older, and its views are to be filled again: set appendonly yes"
 _LETS_IN_WITHIN_S = 1.5
 """Whoever starts processes waits no longer for one to be let in, and asks once: it tries again by itself."""
 
@@ -102,6 +103,21 @@ def remove(url: str, project: str) -> None:
     client.close()
 
 
+def caveat(url: str) -> str:
+    """Return what of how a Redis is set up loses rows that it took; empty for nothing, or where nobody may know.
+
+    Raises:
+        Unavailable: Redis does not answer.
+    """
+    from redis.exceptions import NoPermissionError
+
+    found, client = {}, client_of(url)
+    with translated(url), suppress(NoPermissionError):
+        found = client.info("persistence")
+    client.close()
+    return "" if found.get("aof_enabled") != 0 else _NO_LOG
+
+
 def _project_of(key: bytes) -> str:
     """Return the project that a key is of; nothing of one that no project has, which others' code may put there."""
     name = text_of(key).removeprefix("lw:{").partition("}:")[0]
@@ -117,3 +133,4 @@ class RedisServer:
     restricted_url = staticmethod(restricted_url)
     projects = staticmethod(projects)
     remove = staticmethod(remove)
+    caveat = staticmethod(caveat)

@@ -27,6 +27,7 @@ from loopwright.features.online.base import (
     Part,
     Patience,
     Pushed,
+    Tried,
     lost_meanwhile,
 )
 from loopwright.features.online.file import StoreFile, name_in
@@ -149,9 +150,9 @@ class SqliteOnlineStore:
         with self._file.reading() as connection:
             return {key: level for key, level in connection.execute(_HOLDS, (asked,)) if level is not None}
 
-    def try_out(self) -> str:
-        """Write a little, and return by what this store is known: another one tells that it lost all it held."""
-        return self._file.try_out()
+    def try_out(self, seen: Tried | None = None) -> Tried:
+        """Write a little, and return by what this store is known: another name tells that it lost all it held."""
+        return Tried(self._file.try_out())
 
     def lookup(
         self,

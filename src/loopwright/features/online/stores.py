@@ -77,6 +77,14 @@ class OnlineStores(msgspec.Struct, frozen=True):
         if self.url:
             self._server().remove(self.url, _PROBE)
 
+    def caveat(self) -> str:
+        """Return what of how the stores are set up loses rows that they took; empty for nothing.
+
+        Raises:
+            Unavailable: They do not answer.
+        """
+        return self._server().caveat(self.url) if self.url else ""
+
     def remove(self, gone: Collection[str]) -> None:
         """Remove the stores of projects. Whoever has a file open keeps it until then."""
         if not self.url:
