@@ -23,6 +23,7 @@ from loopwright.features import (
 )
 from loopwright.gateway import storewatch
 from loopwright.gateway.disk import write_document
+from loopwright.gateway.releases.known import Known
 from loopwright.gateway.storewatch import StoreWatch
 from loopwright.kernel.errors import StorageFull
 from tests.redis_server import comes_back, picture_of
@@ -46,7 +47,10 @@ class Watched:
         self.folder, self.stores = folder, online.OnlineStores(folder, url)
         releases: Any = [SimpleNamespace(project=each, deployment="late", plans={"abc": plan}) for each in projects]
         self.view: BoundView = bind_views(plan, "p")[0]
-        self.watch = StoreWatch(folder / "held-views.json", lambda: releases, self.stores, waits_s=waits_s)
+        self.known = Known()
+        self.watch = StoreWatch(
+            folder / "held-views.json", lambda: releases, self.stores, lambda: self.known, waits_s=waits_s
+        )
 
     def told(self) -> list[tuple[str, bool]]:
         return [(sign.message, sign.is_in_the_way) for sign in self.watch.signs()]
@@ -111,6 +115,14 @@ def test_a_redis_that_comes_back_older_is_told_until_a_fill_has_ended(
         watched.push()
     watched.fill()
     assert watched.told() == []
+
+
+def test_what_no_fill_brings_back_is_told_with_what_is_lost(lost: Watched) -> None:
+    [sign] = lost.watch.signs()
+    assert "next version" not in sign.next_step
+    lost.known = Known(pushed={"p/weather": ["value"]})
+    [sign] = lost.watch.signs()
+    assert "what was pushed to weather, of which not all is logged, comes with its next version alone" in sign.next_step
 
 
 def test_a_view_with_a_past_that_was_never_filled_is_told(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def make_gateway(settings: Settings, root: Path, *, is_open: bool) -> Gateway:
     keeper = ReleaseKeeper(
         root, control, launcher, writer, address, lambda: watchdog.is_turning, troubles.look, forget, denials.send
     )
-    watch = StoreWatch(root / "held-views.json", keeper.releases, stores, lambda: keeper.known.deleted)
+    watch = StoreWatch(root / "held-views.json", keeper.releases, stores, lambda: keeper.known)
     troubles.watch(
         lambda: disk_signs(spool), lambda: spool_signs(spool, sealer), watch.signs, lambda: child_signs(keeper.served)
     )

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.features import BoundView, bind_views, online
 from loopwright.gateway.disk import read_document, write_document
+from loopwright.gateway.releases.known import Known
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import LoopwrightError
 from loopwright.serving import Release
@@ -81,7 +82,7 @@ class StoreWatch:
         path: Where it is remembered which stores there were, and which views have held rows.
         releases: Returns what is live.
         stores: The stores; one is opened only where a live plan reads it.
-        deleted: Returns projects that are gone, of which nothing is to be remembered.
+        known: Returns what the server said last: which projects are gone, and what of pushes is left out of the log.
         waits_s: How long all looks together are waited for.
     """
 
@@ -90,17 +91,17 @@ class StoreWatch:
         path: Path,
         releases: Callable[[], Iterable[Release]],
         stores: online.OnlineStores,
-        deleted: Callable[[], Collection[str]] = tuple,
+        known: Callable[[], Known] = Known,
         waits_s: float = WAITS_S,
     ) -> None:
-        self._path, self._releases, self._all, self._deleted = path, releases, stores, deleted
+        self._path, self._releases, self._all, self._said = path, releases, stores, known
         self._waits_s = waits_s
         self._looks: dict[str, _Look] = {}
         self._told: dict[str, list[Sign]] = {}
         self._refused: dict[str, tuple[float, str]] = {}
         kind: type[Remembered | list[str]] = Remembered | list[str]  # type: ignore[assignment]
-        known = read_document(path, kind)  # older versions kept the views alone
-        self._known = known if isinstance(known, Remembered) else Remembered(held=known or [])
+        found = read_document(path, kind)  # older versions kept the views alone
+        self._known = found if isinstance(found, Remembered) else Remembered(held=found or [])
         self._held, self._lost = set(self._known.held), set(self._known.lost)
         tried = self._known.tried
         self._tried = {
@@ -213,12 +214,16 @@ class StoreWatch:
         )
         if not has_past:
             step += f"; where {dataset.name} has no version yet, import one first, which reads what was pushed too"
+        if (level is None or key in self._lost) and self._said().pushed.get(f"{release.project}/{dataset.name}"):
+            step += (
+                f"; what was pushed to {dataset.name}, of which not all is logged, comes with its next version alone"
+            )
         told = f"the view {name} that {release.deployment} reads {why}"
         is_in_the_way = level is None or has_past
         return Sign("store", told, release.project, release.deployment, is_in_the_way, step, name, read.plan_digest)
 
     def _remember(self) -> None:
-        gone = tuple(f"{project}/" for project in self._deleted())
+        gone = tuple(f"{project}/" for project in self._said().deleted)
         tried = {project: tried for project, tried in self._tried.items() if f"{project}/" not in gone}
         stores = {project: each.name for project, each in tried.items()}
         signs = {project: each.at for project, each in tried.items() if each.at}
