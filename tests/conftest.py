@@ -155,5 +155,8 @@ def empty_redis(redis_url: str) -> str:
 
     client = redis.Redis.from_url(redis_url)
     client.flushall()
+    for user in client.execute_command("ACL", "USERS"):
+        if user.startswith(b"lw-"):
+            client.execute_command("ACL", "DELUSER", user)
     client.close()
     return redis_url

@@ -66,6 +66,21 @@ def test_everything_of_a_project_goes_with_it_and_its_user_first(code: Any, empt
     assert b"lw-p" not in platform.execute_command("ACL", "USERS")
 
 
+def test_a_user_that_a_gateway_makes_again_late_goes_too(code: Any, empty_redis: str, tmp_path: Path) -> None:
+    import redis
+
+    platform, stores = redis.Redis.from_url(empty_redis), OnlineStores(tmp_path, empty_redis)
+    code.hset("lw:{p}:b:p/view@1", "e", "row")
+    stores.remove({"p"})
+    stores.address_for_code("p")
+    assert stores.projects() == {"p"}
+    stores.remove({"q"})
+    assert b"lw-p" in platform.execute_command("ACL", "USERS")
+    stores.remove({"p"})
+    assert b"lw-p" not in platform.execute_command("ACL", "USERS")
+    assert stores.projects() == set()
+
+
 def test_whoever_may_make_no_users_removes_keys_all_the_same(empty_redis: str) -> None:
     import redis
 
@@ -96,7 +111,7 @@ def test_what_user_code_is_given_tells_nothing_of_the_platforms_password(empty_r
     assert restricted_url(empty_redis, "p") == given, "code that runs goes on where a Redis lost what it held"
     own = redis_server._kept_secret(platform, f"{empty_redis}?of=a-process-that-starts-later")
     assert own == redis_server._kept_secret(platform, empty_redis)
-    assert projects(empty_redis) == set()
+    assert projects(empty_redis) == {"p"}, "a secret is of no project"
 
 
 def test_to_try_it_out_takes_the_name_of_no_project(empty_redis: str, tmp_path: Path) -> None:

@@ -276,7 +276,7 @@ class StoreServer(Protocol):
         ...
 
     def projects(self, url: str) -> set[str]:
-        """Return the projects of which it holds stores."""
+        """Return the projects of which it holds stores, or lets code in."""
         ...
 
     def remove(self, url: str, project: str) -> None:

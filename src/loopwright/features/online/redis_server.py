@@ -15,6 +15,8 @@ from loopwright.kernel.refs import check_name
 
 SECRET = "lw:secret"
 """Key of what passwords of user code follow from; no user of a project may read it."""
+_USER = "lw-"
+"""What the names of users begin with that code of projects gets."""
 _secrets: dict[str, bytes] = {}
 """What each Redis kept last, by its address."""
 _KEYS_AT_ONCE = 1000
@@ -47,7 +49,7 @@ def restricted_url(url: str, project: str) -> str:
             next_step="give it one (requirepass, or a user that may use ACL), or LOOPWRIGHT_WALLS=off",
         )
     rights = [f"~lw:{{{project}}}:*", "resetchannels", "-@all", *(f"+{command}" for command in COMMANDS)]
-    client, user = client_of(url, _LETS_IN_WITHIN_S, tries=1), f"lw-{project}"
+    client, user = client_of(url, _LETS_IN_WITHIN_S, tries=1), f"{_USER}{project}"
     with translated(url), client.pipeline(transaction=False) as several:
         password = hmac.new(_kept_secret(client, url), project.encode(), hashlib.sha256).hexdigest()
         for script in SCRIPTS.values():  # which this user may run and not bring
@@ -72,14 +74,21 @@ def _kept_secret(client: Any, url: str) -> bytes:
 
 
 def projects(url: str) -> set[str]:
-    """Return the projects of which a Redis holds features.
+    """Return the projects of which a Redis holds features, or the user of their code.
+
+    Whoever has not heard yet that a project ended may let its code in again after all else was removed.
 
     Raises:
         Unavailable: Redis does not answer.
     """
+    from redis.exceptions import NoPermissionError
+
     client = client_of(url)
     with translated(url):
         found = {_project_of(key) for key in client.scan_iter(match="lw:{*", count=_KEYS_AT_ONCE)}
+        with suppress(NoPermissionError):  # whoever may make no users has made none
+            users = map(text_of, client.execute_command("ACL", "USERS"))
+            found |= {_named(user.removeprefix(_USER)) for user in users if user.startswith(_USER)}
     client.close()
     return found - {""}
 
@@ -96,7 +105,7 @@ def remove(url: str, project: str) -> None:
     with translated(url):
         if urlsplit(url).password:
             with suppress(NoPermissionError):  # whoever may make no users has made none
-                client.execute_command("ACL", "DELUSER", f"lw-{project}")
+                client.execute_command("ACL", "DELUSER", f"{_USER}{project}")
         keys = client.scan_iter(match=f"lw:{{{project}}}:*", count=_KEYS_AT_ONCE)
         while some := list(islice(keys, _KEYS_AT_ONCE)):
             client.unlink(*some)
@@ -121,8 +130,13 @@ def caveat(url: str) -> str:
 def _project_of(key: bytes) -> str:
     """Return the project that a key is of; nothing of one that no project has, which others' code may put there."""
     name = text_of(key).removeprefix("lw:{").partition("}:")[0]
+    return _named(name) if key.startswith(f"lw:{{{name}}}:".encode()) else ""
+
+
+def _named(name: str) -> str:
+    """Return a name that a project may have; nothing of another."""
     try:
-        return check_name(name) if key.startswith(f"lw:{{{name}}}:".encode()) else ""
+        return check_name(name)
     except InvalidInput:
         return ""
 
