@@ -82,7 +82,6 @@ def _fill(
         raise NotYet(_LOOK_AGAIN_S)  # others write all the time
     try:
         rows = _fill_rows(context, args, version, store, tried.name)
-        store.try_out(tried)
         entities = store.finish(args.view.key, tried.name)
     except Unavailable:
         if store.try_out(tried).name != tried.name:

@@ -236,3 +236,34 @@ def test_however_many_look_meanwhile_a_store_stays_what_it_is(store: RedisOnline
         for _ in range(looks):
             store.try_out()
         assert store.try_out(first).name == first.name
+
+
+def test_what_a_redis_lost_that_comes_back_older_amid_a_fill_is_read_again(
+    small: Any, store: RedisOnlineStore, empty_redis: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its picture has some of a fragment's rows, and the rest comes after it."""
+    view = bind_views(small.plan, "p")[1]
+    rows = small.flights([(f"F{n}", 1, 2, f"C{n:03}", "JFK", 30.0) for n in range(800)])
+    merge, pictures = store._merge, list[Any]()
+
+    def merge_and_come_back(*args: Any, **more: Any) -> Any:
+        pictures.append(picture_of(empty_redis))
+        if len(pictures) == 3:
+            comes_back(empty_redis, pictures[1])
+        return merge(*args, **more)
+
+    name = store.try_out().name
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_merge", merge_and_come_back)
+        with pytest.raises(Unavailable, match="lost what it held"):
+            store.fill(view, rows, ["a"], 24 * HOUR_US, None, name)
+    assert store.filled(view.key) == set()
+    again = store.try_out().name
+    assert again != name
+    store.fill(view, rows, ["a"], 24 * HOUR_US, None, again)
+    picture = picture_of(empty_redis)
+    store.fill(view, small.flights([("F", 1, 2, "C", "JFK", 30.0)]), [], 24 * HOUR_US, None, again)
+    comes_back(empty_redis, picture)
+    with pytest.raises(Unavailable, match="lost what it held"):
+        store.finish(view.key, again)
+    assert store.held([view.key]) == {view.key: "rows"}

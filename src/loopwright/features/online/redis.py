@@ -30,6 +30,7 @@ from loopwright.features.online.base import (
     Patience,
     Pushed,
     Tried,
+    lost_meanwhile,
 )
 from loopwright.features.online.latest import newest_event_at
 from loopwright.features.online.redis_client import TooMuch, client_of, shown, text_of, translated
@@ -79,6 +80,7 @@ class RedisOnlineStore:
         self._at = _Project(address, project, patience.answer_s)
         self._merging = Merging(slack_us, most_rows)
         self.upkeep = RedisUpkeep(self._at, slack_us)
+        self._seen: Tried | None = None
 
     def push(self, views: Sequence[BoundView], frame: "pl.DataFrame", now_us: int | None = None) -> Pushed:
         """Merge rows of one dataset, after its transform, into every view of it."""
@@ -112,7 +114,10 @@ class RedisOnlineStore:
         arrival, height = self._merging.filled_in(view, frame, until_us)
         if generation is not None:
             arrival = arrival._replace(view_key=generation)
-        changed = sum(self._merge_in_parts([part]) for part in in_parts(arrival, _ENTITIES_AT_ONCE))
+        changed = 0
+        for part in in_parts(arrival, _ENTITIES_AT_ONCE):
+            changed += self._merge_in_parts([part])
+            self._check_still(name)
         marks, nothing = list(fragments), arrival.of_rows(np.empty(0, np.int64))
         for first in range(0, len(marks), _MARKS_AT_ONCE):
             self._merge([nothing], marks[first : first + _MARKS_AT_ONCE], name=name)
@@ -135,6 +140,7 @@ class RedisOnlineStore:
 
     def finish(self, view_key: str, name: str = "") -> int:
         """Remember that a fill of a view has ended; return how many entities the view holds."""
+        self._check_still(name)
         return int(self._at.run("finish", view_key, FILLED, name))
 
     def held(self, view_keys: Iterable[str]) -> dict[str, Level]:
@@ -148,9 +154,8 @@ class RedisOnlineStore:
         A Redis may come back as it was minutes ago: where it starts again from its last picture of all it held, and
         where another takes its place that had not heard of the newest.
         """
-        name, sign = (secrets.token_hex(NAME_LETTERS // 2) for _ in range(2))
-        known = self._at.run("try_out", name, sign, *(seen or ("", "")), bytes(_PUSH_BYTES))
-        return Tried(*map(text_of, known))
+        self._seen = self._sign(seen, bytes(_PUSH_BYTES))
+        return self._seen
 
     def lookup(
         self,
@@ -172,6 +177,21 @@ class RedisOnlineStore:
     def close(self) -> None:
         """Let go of the connections."""
         self._at.close()
+
+    def _sign(self, seen: Tried | None, more: bytes = b"") -> Tried:
+        name, sign = (secrets.token_hex(NAME_LETTERS // 2) for _ in range(2))
+        return Tried(*map(text_of, self._at.run("try_out", name, sign, *(seen or ("", "")), more)))
+
+    def _check_still(self, name: str) -> None:
+        """Check that the store, where it is to have this name, holds what it did when it was asked last.
+
+        Raises:
+            Unavailable: It lost that, or the newest of it.
+        """
+        if name:
+            self._seen = self._sign(self._seen)
+            if self._seen.name != name:
+                raise lost_meanwhile()
 
     def _bodies(self, wanted: Sequence[_Wanted]) -> "Iterator[tuple[_Wanted, list[bytes | None]]]":
         """Yield what is kept of entities of views; what is too much for one script is read by several."""
