@@ -21,6 +21,7 @@ import pytest
 
 from loopwright.config import load_settings
 from loopwright.data import SourceSpec
+from loopwright.data.contracts import documents
 from loopwright.data.sources import SourceRoots, find_files
 from loopwright.governance import LOCAL_ACTOR, SERVICE_ACTOR, SYSTEM
 from loopwright.kernel.code import CodeRef
@@ -176,8 +177,13 @@ def test_04_no_model_is_unpickled() -> None:
 
 def test_05_no_message_is_unpickled(site: Site) -> None:
     loading = re.compile(r"^\s*(?:import|from) (?:pickle|cloudpickle|dill|marshal|shelve|yaml)\b", re.MULTILINE)
+    contracts = SOURCE / "loopwright/data/contracts/documents.py"
     for path in (SOURCE / "loopwright").rglob("*.py"):
-        assert not loading.search(path.read_text()), path
+        assert path == contracts or not loading.search(path.read_text()), path
+    assert not re.search(r"yaml\.(?:load|unsafe|full|Full|Unsafe|Loader|CLoader)", contracts.read_text())
+    for tag in ("!!python/object/apply:os.system [true]", "!!python/name:os.system", "!!python/object/new:set [[1]]"):
+        with pytest.raises(InvalidInput, match="tag"):
+            documents.read_document(f"kind: {tag}".encode())
     for role in WEAK:
         with site.http(role, **{"content-type": "application/octet-stream"}) as http:
             answer = http.post("/v1/flights/verbs/tracking.start_run", content=b"\x80\x04cos\nsystem\n(S'true'\ntR.")
