@@ -186,6 +186,8 @@ class Gateway:
         match steps:
             case "v1", project, "deployments", name, "predict":
                 return Route("predict", {"POST": partial(self._predict, project, name)})
+            case "v1", project, "deployments", name, "features":
+                return Route("features", {"POST": partial(self._features, project, name)})
             case "v1", project, "deployments", name, "labels":
                 return Route("labels", {"POST": partial(self._labels, project, name)})
             case "v1", project, "deployments", name, "predictions":
@@ -211,6 +213,16 @@ class Gateway:
         question = Question("v1", body, name, request.started)
         work = partial(self._service.predict, served, question)
         return Answer(200, await self._once_only(request, project, body, work))
+
+    async def _features(self, project: str, name: str, request: Request) -> Answer:
+        """Look features up. Nothing changes by it, so an idempotency key is not looked at."""
+        self._gatekeeper.check(request.headers, project)
+        served = await self._service.served(project, name)
+        request.target = f"{project}/{name}"
+        body = await request.body(served.most_body_bytes)
+        return Answer(
+            200, await self._service.lookups.answer(served, Question("features", body, name, request.started))
+        )
 
     async def _labels(self, project: str, name: str, request: Request) -> Answer:
         self._gatekeeper.check(request.headers, project, WRITERS)

@@ -19,6 +19,7 @@ from loopwright.gateway.log.batches import StreamKey
 from loopwright.gateway.log.journal import Journal
 from loopwright.gateway.log.sealing import ChunkSealer
 from loopwright.gateway.log.spool import Spool
+from loopwright.gateway.lookups import Lookups
 from loopwright.gateway.metrics import Gauge, Metrics
 from loopwright.gateway.releases.files import ReleaseFiles
 from loopwright.gateway.releases.inquiry import Inquiry
@@ -76,6 +77,7 @@ class Service:
         self._datasets = Datasets(parts.keeper, parts.control, parts.files)
         self._takers: dict[str, Taker] = {}
         self.inquiry = Inquiry(parts.keeper)
+        self.lookups = Lookups(parts.clock)
 
     async def served(self, project: str, name: str) -> Served:
         """Return what serves a deployment; one that is being loaded is waited for.

@@ -51,16 +51,20 @@ LONG, SHORT = Patience(30.0, 120.0), Patience(0.5, 3.0)
 class Lookup(NamedTuple):
     """Features by the plan's name: float64 (n,) with NaN where missing, or a list of texts and None.
 
-    ``reasons`` says why a value is missing, uint8 (n,), as places in ``types.MISSING``.
+    ``reasons`` says why a value is missing, uint8 (n,), as places in ``types.MISSING``. ``event_at`` says when the row
+    behind a value happened, int64 (n,), microseconds UTC, ``NEVER`` where no row is known; None unless asked for.
     """
 
     columns: "dict[str, NDArray[np.float64] | list[str | None]]"
     reasons: "dict[str, NDArray[np.uint8]]"
+    event_at: "dict[str, NDArray[np.int64]] | None" = None
 
     def only(self, names: Iterable[str]) -> "Lookup":
         """Return these features alone, in this order."""
         chosen = list(names)
-        return Lookup({name: self.columns[name] for name in chosen}, {name: self.reasons[name] for name in chosen})
+        event_at = None if self.event_at is None else {name: self.event_at[name] for name in chosen}
+        columns, reasons = ({name: found[name] for name in chosen} for found in (self.columns, self.reasons))
+        return Lookup(columns, reasons, event_at)
 
 
 class Pushed(NamedTuple):
@@ -252,6 +256,8 @@ class OnlineStore(Protocol):
         entities: Entities,
         at_us: "Sequence[int] | NDArray[np.int64]",
         own: "NDArray[np.int64] | None" = None,
+        *,
+        is_dated: bool = False,
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets.
 
@@ -260,6 +266,7 @@ class OnlineStore(Protocol):
             entities: n for each join key column of the views.
             at_us: int64 (n,), microseconds UTC.
             own: int64 (n,), identities of the rows that these requests are; views that are ``is_own`` leave them out.
+            is_dated: Say too when the row behind each value happened.
         """
         ...
 

@@ -184,6 +184,17 @@ def look_up_latest(
         name = view.names[column]
         served.columns[name] = _as_column(values, view.dataset.dtypes.get(column, ""))
         served.reasons[name] = reasons
+        if served.event_at is not None:
+            times = table[:, _EVENT_AT], known_at, table[:, _SEQUENCE]
+            served.event_at[name] = _happened_at(owner, times, asked, at_us, owned)
+
+
+def _happened_at(owner: Ints, times: tuple[Ints, Ints, Ints], asked: Ints, at_us: Ints, owned: Owned | None) -> Ints:
+    """Return when the rows happened that win, int64 (q,); also those that are older than they may be."""
+    won, _ = latest_known(owner, *times, asked, at_us, owned=owned)
+    happened_at = np.full(len(won), NEVER, np.int64)
+    happened_at[won >= 0] = times[0][won[won >= 0]]
+    return happened_at
 
 
 def _as_column(values: list[Any], dtype: str) -> NDArray[np.float64] | list[str | None]:

@@ -163,6 +163,8 @@ class RedisOnlineStore:
         entities: Entities,
         at_us: "Sequence[int] | NDArray[np.int64]",
         own: "NDArray[np.int64] | None" = None,
+        *,
+        is_dated: bool = False,
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets."""
         wanted = [
@@ -172,7 +174,7 @@ class RedisOnlineStore:
         bodies: dict[str, dict[str, bytes]] = {key: {} for key, _ in wanted}
         for (key, names), read in self._bodies(wanted):
             bodies[key] |= _there(names, read)
-        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own)
+        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own, is_dated=is_dated)
 
     def close(self) -> None:
         """Let go of the connections."""

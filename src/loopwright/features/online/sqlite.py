@@ -160,12 +160,14 @@ class SqliteOnlineStore:
         entities: Entities,
         at_us: Sequence[int] | NDArray[np.int64],
         own: NDArray[np.int64] | None = None,
+        *,
+        is_dated: bool = False,
     ) -> Lookup:
         """Return the views' features at n moments, by the same rule that builds training sets."""
         wanted = {view.key: entities[view.view.entity] for view in views}
         with self._file.reading() as connection:
             bodies = self._read(connection, wanted)
-        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own)
+        return look_up(views, entities, np.asarray(at_us, np.int64), bodies, own, is_dated=is_dated)
 
     def close(self) -> None:
         """Let go of the file."""

@@ -48,6 +48,8 @@ def look_up(
     at_us: Ints,
     bodies: Mapping[str, Bodies],
     own: Ints | None = None,
+    *,
+    is_dated: bool = False,
 ) -> Lookup:
     """Return features of views by the rule of training sets, in the order of the views.
 
@@ -57,8 +59,9 @@ def look_up(
         at_us: int64 (q,), the asked moments.
         bodies: View key -> the bodies of the asked entities.
         own: int64 (q,), identities of the rows that the requests are.
+        is_dated: Say too when the row behind each value happened.
     """
-    served = Lookup({}, {})
+    served = Lookup({}, {}, {} if is_dated else None)
     own = np.full(len(at_us), NO_ROW, np.int64) if own is None else own
     windowed = [view for view in views if not isinstance(view.view, ColumnViewSpec)]
     look_up_windows(windowed, entities, at_us, own, bodies, served)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from loopwright.features.aggregates import Partials, Sums, finish, sum_windows, superseded_at
+from loopwright.features.aggregates import Partials, finish, sum_windows, superseded_at
 from loopwright.features.online.base import Bodies, Entities, Lookup
 from loopwright.features.online.retention import answerable_since
 from loopwright.features.plans import used_columns, window_name
-from loopwright.features.pointintime import FOUND, NEVER, NO_ROW, NOT_FOUND, Ints, Owned, order_by, pack
+from loopwright.features.pointintime import FOUND, NEVER, NO_ROW, NOT_FOUND, Ints, Owned, latest_known, order_by, pack
 from loopwright.features.rows import AggregateRows
 from loopwright.features.types import AggregateViewSpec, BoundView
 
@@ -207,28 +207,46 @@ def _compute(
     """Add the features of views that compute the same."""
     asked = [(view.key, entity) for view in views for entity in entities[view.view.entity]]
     asked_rows = np.concatenate([own if view.is_own else np.full(len(own), NO_ROW) for view in views])
-    sums = _sum_asked(computation, views, asked, np.tile(at_us, len(views)), asked_rows, bodies)
+    at_us = np.tile(at_us, len(views))
+    rows = _rows_of(computation, views, asked, at_us, asked_rows, bodies)
+    sums = [
+        sum_windows(rows.owner, partials, rows.asked, at_us, computation.windows_us, rows.owned)
+        for partials in rows.columns
+    ]
+    newest = [] if served.event_at is None else [_newest_at(rows, partials, at_us) for partials in rows.columns]
     has_no_entity = np.array([entity is None for _, entity in asked], bool)
     windows = enumerate(computation.windows_us)
     for (ordinal, (function, column)), (window, window_us) in product(enumerate(computation.functions), windows):
         values = finish(function, sums[column], window)
         # Of an entity without rows nothing happened, which counts 0; without an entity there is nothing to count.
         values[has_no_entity] = np.nan
-        for view, found in zip(views, values.reshape(len(views), len(at_us)), strict=True):
-            name = view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)]
+        names = [view.names[window_name(_aggregates(view).aggregates[ordinal].name, window_us)] for view in views]
+        for name, found in zip(names, values.reshape(len(views), -1), strict=True):
             served.columns[name] = found
             served.reasons[name] = np.where(np.isnan(found), NOT_FOUND, FOUND).astype(np.uint8)
+        if served.event_at is not None:
+            counted_at = np.where(newest[column] > at_us - window_us, newest[column], NEVER)
+            served.event_at.update(zip(names, counted_at.reshape(len(views), -1), strict=True))
 
 
-def _sum_asked(
+class _Rows(NamedTuple):
+    """Rows that windows may count: whose they are, by column what each says, whose is asked for, and for which row."""
+
+    owner: Ints
+    columns: list[Partials]
+    asked: Ints
+    owned: Owned | None
+
+
+def _rows_of(
     computation: _Computation,
     views: Sequence[BoundView],
     asked: Sequence[tuple[str, str | None]],
     at_us: Ints,
     asked_rows: Ints,
     bodies: Mapping[str, Bodies],
-) -> list[Sums]:
-    """Return the sums of each column for each asked (view key, entity) at its moment."""
+) -> _Rows:
+    """Return the rows of each column that each asked (view key, entity) may count at its moment."""
     owned = {(view.key, entity): body for view in views for entity, body in bodies[view.key].items()}
     rows = _unpack(list(owned.values()), 1 + max(column for _, column in computation.functions))
     is_by_known = computation.counts == "known"
@@ -237,12 +255,31 @@ def _sum_asked(
         rows = rows.where(rows.table[:, _COUNTED_AT] > at_us.min() - max(computation.windows_us))
     code_of: dict[tuple[str, str | None], int] = {owner: code for code, owner in enumerate(owned)}
     asked_codes = np.array([code_of.get(owner, -1) for owner in asked], np.int64)
-    sums = []
+    columns = []
     identity = rows.table[:, _IDENTITY]
     whose = Owned(identity, asked_rows) if (asked_rows != NO_ROW).any() else None
     for known_at, value in zip(rows.table.T[_KNOWN_AT], rows.table.T[_VALUES], strict=True):
         counted_at = known_at if is_by_known else rows.table[:, _COUNTED_AT]
         partials = Partials(counted_at, known_at, known_at, value)
-        partials = partials._replace(until=superseded_at(rows.owner, identity, partials))
-        sums.append(sum_windows(rows.owner, partials, asked_codes, at_us, computation.windows_us, whose))
-    return sums
+        columns.append(partials._replace(until=superseded_at(rows.owner, identity, partials)))
+    return _Rows(rows.owner, columns, asked_codes, whose)
+
+
+def _newest_at(rows: _Rows, partials: Partials, at_us: Ints) -> Ints:
+    """Return when the newest row that counts happened, int64 (q,), whatever the window; ``NEVER`` where none does.
+
+    Where windows are cut by known time it is when that row became known. Where rows were replaced by newer versions and
+    several moments are asked for, it is not told: each moment would need a search of its own.
+    """
+    newest = np.full(len(at_us), NEVER, np.int64)
+    if len(at_us) == 0 or ((partials.until < NEVER).any() and at_us.min() < at_us.max()):
+        return newest
+    counts = np.flatnonzero(partials.until > at_us.min())
+    owned = None if rows.owned is None else rows.owned._replace(identity=rows.owned.identity[counts])
+    counted_at = partials.counted_at[counts]
+    no_order = np.zeros(len(counts), np.int64)
+    won, _ = latest_known(
+        rows.owner[counts], counted_at, partials.known_at[counts], no_order, rows.asked, at_us, owned=owned
+    )
+    newest[won >= 0] = counted_at[won[won >= 0]]
+    return newest

@@ -14,14 +14,14 @@ from loopwright.gateway.answering.runtime import Prediction
 from loopwright.gateway.bodies import decoded, encoded
 from loopwright.serving import Release
 
-Protocol = Literal["v1", "v2"]
+Protocol = Literal["v1", "v2", "features"]
 
 
 class Question(msgspec.Struct, frozen=True, array_like=True):
-    """A request for predictions.
+    """A request for predictions, or for the features that they would be given.
 
     Args:
-        protocol: ``v1`` for rows of JSON, ``v2`` for tensors.
+        protocol: ``v1`` for rows of JSON, ``v2`` for tensors, ``features`` for rows whose features are looked up.
         body: As it came.
         name: What the caller named the model.
         started: ``time.perf_counter()`` when it came.

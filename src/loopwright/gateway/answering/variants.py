@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from math import inf, isfinite
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ from loopwright.kernel.errors import InvalidInput, LoopwrightError, StepFailed, 
 from loopwright.kernel.storable import storable_text, words_of
 from loopwright.serving import Release, Variant
 from loopwright.store.streams import FEATURE_PREFIX, OTHER_ROW_FAILED, PREDICTIONS
+
+if TYPE_CHECKING:
+    from loopwright.gateway.answering.lookups import Found
 
 _WARM_CALLS = 3
 FeatureCache = dict[str, tuple[Columns, Missing]]
@@ -53,6 +56,15 @@ class PlanReader(Protocol):
 
         Raises:
             InvalidInput: A row lacks a field or holds a value of another kind.
+            StepFailed: The user's function raised.
+        """
+        ...
+
+    def look_up(self, rows: Sequence[Row], at_us: Sequence[int]) -> "Found":
+        """Return the features that can be computed of what rows carry, and how old they are.
+
+        Raises:
+            InvalidInput: No row carries anything that features are looked up by, or a value is of another kind.
             StepFailed: The user's function raised.
         """
         ...

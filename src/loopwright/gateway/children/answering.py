@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from loopwright.gateway.answering.batching import Asked, answer_requests, parts_of
-from loopwright.gateway.answering.failures import ModelFailed
+from loopwright.gateway.answering.failures import ModelFailed, ModelPaused
+from loopwright.gateway.answering.lookups import look_up_features
 from loopwright.gateway.answering.questions import Reading, read_question, write_answer
 from loopwright.gateway.answering.runtime import Answered, DeploymentRuntime, Down, ShadowWork
 from loopwright.gateway.children.line import Line
@@ -71,6 +72,9 @@ class AnsweringDesk:
         readings: dict[int, Reading] = {}
         requests: dict[int, Asked] = {}
         for number, ask in asks.items():
+            if ask.question.protocol == "features":
+                self._line.write(Answers(number, [self._look_up(ask)]))
+                continue
             try:
                 reading = readings[number] = read_question(ask.question, self._runtime.release)
             except LoopwrightError as error:
@@ -95,6 +99,16 @@ class AnsweringDesk:
             batches = self._packer.pack(answered.batches)
             is_owing = answered.shadow is not None
             self._line.write(Answers(numbers[0], replies, batches, len(answered.predictions), is_owing))
+
+    def _look_up(self, ask: Ask) -> Reply:
+        """Return the features that a prediction would be given, or why there are none."""
+        champion = self._runtime.champion
+        if champion in ask.down:
+            return Reply(ask.number, error=ModelPaused(f"nothing is looked up now: {ask.down[champion]}").to_dict())
+        try:
+            return Reply(ask.number, look_up_features(self._runtime, ask.question, ask.at_us))
+        except Exception as error:  # noqa: BLE001 - user code may raise anything
+            return Reply(ask.number, error=_told(error))
 
     def _owe_again(self, number: int, asked: Asked) -> None:
         try:
