@@ -23,12 +23,16 @@ from tests.gateway.conftest import GatewayProcess, World, booster, number_column
 from tests.waiting import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(0)]
-ADDED = ("x", "event_at", "row_key", "label", "", "score", "value")
+ADDED = ("x", "at", "event_at", "row_key", "label", "", "score", "value")
 """Names of fields that a mutation may add."""
 DOORS: dict[str, tuple[str, dict[str, Any]]] = {
     "predict": ("/v1/flights/deployments/late/predict", {"rows": [{**x_row(3), "row_key": "UA1"}, x_row(3, -2.5)]}),
     "category": ("/v1/flights/deployments/kinds/predict", {"rows": [{"carrier": "AA", "is_wet": True}]}),
     "looked_up": ("/v1/flights/deployments/recent/predict", {"rows": [{"id": "a", "at": "2026-03-01T13:00:00Z"}]}),
+    "features": (
+        "/v1/flights/deployments/recent/features",
+        {"rows": [{"id": "a"}, {"id": None}], "at": "2026-03-01T13:00:00Z"},
+    ),
     "v2": (
         "/v2/models/late/infer",
         {
@@ -139,6 +143,10 @@ def fits_looked_up(document: Any) -> bool:
     return all(not isinstance(row["id"], list | dict | float) for row in document["rows"])
 
 
+def fits_features(document: Any) -> bool:
+    return fits_looked_up(document) and (document.get("at") is None or is_moment(document["at"]))
+
+
 def fits_v2(document: Any) -> bool:
     values = [value for tensor in document["inputs"] for value in tensor["data"]]
     flat = [inner for value in values for inner in (value if isinstance(value, list) else [value])]
@@ -236,6 +244,7 @@ PIECES = [
     "deployments",
     "late",
     "predict",
+    "features",
     "models",
     "infer",
     "versions",

@@ -38,7 +38,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     yield from map(known, served(tmp_path_factory.mktemp("guarded"), is_open=False))
 
 
-@pytest.mark.parametrize("path", [PREDICT, "/v2/models/late/infer"])
+@pytest.mark.parametrize("path", [PREDICT, "/v1/flights/deployments/late/features", "/v2/models/late/infer"])
 def test_strangers_share_what_an_address_may_send_and_others_are_answered(
     guarded: Gateway, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +104,7 @@ def test_an_open_gateway_answers_through_no_proxy(opened: Gateway, name: str) ->
     assert ask(opened, PREDICT).status_code == 404
     for path in (
         PREDICT,
+        "/v1/flights/deployments/late/features",
         "/v2/models/late/infer",
         "/v1/flights/deployments/late/labels",
         "/v1/flights/datasets/d/push",

@@ -127,6 +127,8 @@ def test_unknown_names(gateway: GatewayProcess) -> None:
     assert error["message"] == "no deployment named lat is live"
     assert refused(gateway.post("/v1/flights/nothing", {}))["status"] == 404
     assert refused(gateway.post("/v1/flights/deployments/scorecard/predict", {"rows": [{}]}))["status"] == 409
+    error = refused(gateway.post("/v1/flights/deployments/late/features", {"rows": [x_row(3)]}))
+    assert (error["status"], error["field"]) == (409, "deployment"), "its requests carry all that its model reads"
 
 
 def test_a_bad_row_does_not_spoil_those_beside_it(gateway: GatewayProcess) -> None:
@@ -219,6 +221,7 @@ def raw(gateway: GatewayProcess, request: bytes) -> bytes:
     [
         ("GET", PREDICT, 405, "POST, OPTIONS"),
         ("DELETE", PREDICT, 405, "POST, OPTIONS"),
+        ("GET", "/v1/flights/deployments/late/features", 405, "POST, OPTIONS"),
         ("POST", "/healthz", 405, "GET, HEAD, OPTIONS"),
         ("GET", "/v2/models/late/infer", 405, "POST, OPTIONS"),
         ("POST", "/v2/models/late", 405, "GET, HEAD, OPTIONS"),
@@ -324,6 +327,9 @@ def test_tokens_decide_who_may(world: World) -> None:
         pass
     asked = {who: ask(who, PREDICT, rows) for who in ("viewer", "editor", "stranger", "wrong", "", TOKEN)}
     assert asked == {"viewer": 200, "editor": 200, "stranger": 403, "wrong": 401, "": 401, TOKEN: 200}
+    looked_up = "/v1/flights/deployments/late/features"
+    asked = {who: ask(who, looked_up, rows) for who in ("viewer", "editor", "stranger", "wrong", "", TOKEN)}
+    assert asked == {"viewer": 409, "editor": 409, "stranger": 403, "wrong": 401, "": 401, TOKEN: 409}
     path = "/v1/flights/deployments/late/labels"
     assert {who: ask(who, path, labels) for who in ("viewer", "editor")} == {"viewer": 403, "editor": 200}
     assert ask("editor", "/internal/seal", {}) == 403

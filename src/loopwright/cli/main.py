@@ -27,6 +27,7 @@ COMMANDS = {
     "rollback": ("loopwright.cli.serving:rollback", "Abort a live rollout, or return to the last good release."),
     "retire": ("loopwright.cli.serving:retire", "End an endpoint; its history stays."),
     "predict": ("loopwright.cli.serving:predict", "Ask a deployment for predictions."),
+    "features": ("loopwright.cli.features:features", "Look features up by key, as predictions would be given them."),
     "score": ("loopwright.cli.serving:score", "Score a file in one batch, into the same log."),
     "label": ("loopwright.cli.serving:label", "Send observed outcomes."),
     "why": ("loopwright.cli.loop:why", "Where did this answer come from?"),

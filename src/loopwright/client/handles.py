@@ -15,6 +15,7 @@ from loopwright.features import AggregateViewSpec, ColumnViewSpec
 from loopwright.loop import CommandSpec, RetrainSpec, TrainSpec
 from loopwright.monitoring import MonitorSpec
 from loopwright.serving import DeploymentSpec
+from loopwright.wire.endpoints import LookedUp
 from loopwright.wire.rows import Rows
 
 if TYPE_CHECKING:
@@ -180,6 +181,10 @@ class Deployment:
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return one answer a row."""
         return self.remote.predict(rows)
+
+    def features(self, rows: Rows, *, at: Moment | None = None) -> list[LookedUp]:
+        """Return what predictions for these rows would be given, with ages and reasons; nothing is logged."""
+        return self.remote.features(rows, at=at)
 
     def log(self, rows: Rows) -> int:
         """Send predictions that were made elsewhere."""

@@ -1,13 +1,42 @@
 """What a gateway takes, as whoever sends it sees it: requests, outcomes, rows that become known."""
 
+from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
+
+from loopwright.kernel.clock import parse_moment
+from loopwright.kernel.documents import convert
 from loopwright.kernel.errors import TooLarge
 from loopwright.wire.rows import Rows, to_rows
 
+WHY_MISSING = {
+    "NOT_FOUND": "nothing was known of this key by then",
+    "EXPIRED": "older than its view lets a value be",
+    "NOT_YET_KNOWN": "it had happened, and nobody knew it yet",
+    "NULL": "known to be empty",
+    "UNKNOWN_CATEGORY": "a value that the model has not learned",
+}
+"""What the reasons mean by which answers and logs say that a value is missing."""
 BATCH_ROWS = 5000
 """Rows of one request; a body that is too large still is halved until it fits."""
+
+
+class LookedUp(msgspec.Struct, frozen=True):
+    """The features of one row as a prediction at that moment would be given them.
+
+    ``at`` is the moment, ISO 8601. ``ages_s`` says how long before it what is behind each value happened, in seconds,
+    None where no row is behind it. ``missing`` says why a value is missing: ``NOT_FOUND`` (never known, or no key),
+    ``EXPIRED`` (older than its ttl), ``NOT_YET_KNOWN``, ``NULL``, ``UNKNOWN_CATEGORY``. ``left_out`` names the features
+    that were not looked up at all, and why.
+    """
+
+    at: str
+    values: dict[str, float | str | None]
+    ages_s: dict[str, float | None]
+    missing: dict[str, str]
+    left_out: dict[str, str] = {}
 
 
 class Post(Protocol):
@@ -39,6 +68,29 @@ class Endpoint:
         """
         answer = self._post(f"{self._path}/predict", {"rows": to_rows(rows)})
         return list(answer["predictions"])
+
+    def features(self, rows: Rows, *, at: int | str | datetime | None = None) -> list[LookedUp]:
+        """Look up what predictions for these rows would be given; no prediction is made and nothing is logged.
+
+        Args:
+            rows: Dicts or a frame with entity ids, and the fields that on-request functions read. What no row carries
+                is left out.
+            at: The moment, ISO 8601 or microseconds UTC, of rows that tell none of their own; default now. Replay
+                projects have to be told one. An online store answers the last two days before a key's newest row.
+
+        Returns:
+            One a row, in their order.
+
+        Raises:
+            InvalidInput: A row carries nothing that features are looked up by, or a value is of another kind.
+            Conflict: The deployment looks no features up.
+            NotFound: No such deployment is live.
+        """
+        asked: dict[str, Any] = {"rows": to_rows(rows)}
+        if at is not None:
+            asked["at"] = parse_moment(at, "at")
+        answer = self._post(f"{self._path}/features", asked)
+        return [convert({**row, "left_out": answer["left_out"]}, LookedUp) for row in answer["rows"]]
 
     def label(self, rows: Rows) -> int:
         """Send observed outcomes: dicts or a frame with prediction_id and label. Any order, any lateness.

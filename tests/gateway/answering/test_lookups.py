@@ -1,12 +1,17 @@
 """Features looked up by key: to the bit what a prediction is given, with ages and reasons; nothing is logged."""
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
+import loopwright as lw
 from loopwright.kernel.clock import HOUR_US, format_moment
+from tests.cli.conftest import loopwright
 from tests.gateway.answering.conftest import INPUTS, NOON, PREDICT, flight, landed, started
 from tests.gateway.conftest import GatewayProcess, World
 
@@ -85,6 +90,28 @@ def test_what_no_row_names_is_left_out_and_said(gateway: GatewayProcess) -> None
     (found,) = gateway.post(FEATURES, {"rows": rows, "at": NOON}).json()["rows"]
     assert found["at"] == format_moment(NOON - HOUR_US)
     assert found["values"]["carrier_landed_3h"] == 1.0
+
+
+def test_a_program_and_a_person_look_up_alike(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(gateway)
+    monkeypatch.setenv("LOOPWRIGHT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("LOOPWRIGHT_GATEWAY_URL", gateway.url)
+    deployment = lw.connect(project="past").deployment("late")
+    frame = pl.DataFrame({"origin": ["JFK", "LGA"]})
+    near, old = deployment.features(frame, at=datetime(2013, 3, 1, 13, tzinfo=UTC))
+    assert (near.values, near.ages_s, near.missing) == ({"temp": 0.1 + 0.2}, {"temp": 7200.0}, {})
+    assert (old.values, old.missing) == ({"temp": None}, {"temp": "EXPIRED"})
+    assert old.left_out["carrier_landed_3h"] == "no row carries carrier"
+    arguments = ("features", "late", "origin=LGA", "carrier=UA", "--at", "2013-03-01T12:10:00Z", "-p", "past")
+    assert loopwright(*arguments).splitlines() == [
+        "late at 2013-03-01T12:10:00Z",
+        "feature                value  age         missing",
+        "temp                       –  4 h 10 min  EXPIRED: older than its view lets a value be",
+        "carrier_late_share_3h    0.5  2 h 10 min  –",
+        "carrier_landed_3h          2  2 h 10 min  –",
+        "left out: carrier, hour, far (no row carries scheduled_at, distance)",
+    ]
+    assert json.loads(loopwright(*arguments, "--json"))["ages_s"]["temp"] == 4 * 3600.0 + 600.0
 
 
 def refused(answer: httpx.Response) -> tuple[int, str, str]:
