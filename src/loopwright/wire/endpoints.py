@@ -39,6 +39,16 @@ class LookedUp(msgspec.Struct, frozen=True):
     left_out: dict[str, str] = {}
 
 
+def read_looked_up(answer: dict[str, Any]) -> list[LookedUp]:
+    """Return the rows of a gateway's answer; each says what was left out."""
+    return [convert({**row, "left_out": answer["left_out"]}, LookedUp) for row in answer["rows"]]
+
+
+def deployment_path(project: str, name: str) -> str:
+    """Return the path of a deployment at a gateway."""
+    return f"/v1/{quote(project, safe='')}/deployments/{quote(name, safe='')}"
+
+
 class Post(Protocol):
     """Reaches a gateway."""
 
@@ -58,7 +68,7 @@ class Endpoint:
     def __init__(self, project: str, name: str, post: Post) -> None:
         self.name = name
         self._post = post
-        self._path = f"/v1/{quote(project, safe='')}/deployments/{quote(name, safe='')}"
+        self._path = deployment_path(project, name)
 
     def predict(self, rows: Rows) -> list[dict[str, Any]]:
         """Return one answer a row: prediction_id, variant, model_version, score.
@@ -90,7 +100,7 @@ class Endpoint:
         if at is not None:
             asked["at"] = parse_moment(at, "at")
         answer = self._post(f"{self._path}/features", asked)
-        return [convert({**row, "left_out": answer["left_out"]}, LookedUp) for row in answer["rows"]]
+        return read_looked_up(answer)
 
     def label(self, rows: Rows) -> int:
         """Send observed outcomes: dicts or a frame with prediction_id and label. Any order, any lateness.

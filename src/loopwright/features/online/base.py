@@ -63,8 +63,8 @@ class Lookup(NamedTuple):
         """Return these features alone, in this order."""
         chosen = list(names)
         event_at = None if self.event_at is None else {name: self.event_at[name] for name in chosen}
-        columns, reasons = ({name: found[name] for name in chosen} for found in (self.columns, self.reasons))
-        return Lookup(columns, reasons, event_at)
+        columns = {name: self.columns[name] for name in chosen}
+        return Lookup(columns, {name: self.reasons[name] for name in chosen}, event_at)
 
 
 class Pushed(NamedTuple):

@@ -130,6 +130,16 @@ class Ask:
             raise InvalidInput("a NUL stands in this text", field=name, value=text, rule="text without NUL")
         return text
 
+    def asked_under(self, prefix: str) -> dict[str, str]:
+        """Return the query parameters whose names begin with a prefix, by what follows; without empty ones.
+
+        Raises:
+            InvalidInput: One holds a NUL.
+        """
+        names = [name for name in self._request.query_params if name.startswith(prefix)]
+        found = {name.removeprefix(prefix): self.asked(name) for name in names}
+        return {name: text for name, text in found.items() if text}
+
     def asked_number(self, name: str) -> int | None:
         """Return a query parameter as a whole number, None where it is absent.
 
