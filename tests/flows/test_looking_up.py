@@ -1,6 +1,5 @@
 """Features looked up by key, on a running platform: by a program, over the server, and on the page."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
