@@ -38,11 +38,21 @@ def look_up(
     line, key = ServiceLine(), worker_token(context.service_token)
     try:
         for gateway in context.dispatcher.read(context.project, SERVICE_ACTOR, serving.gateways):
-            try:
-                return features_of(line, key, gateway.address, context.project, deployment, document)
-            except Unavailable as error:
-                if not isinstance(error.__cause__, ConnectionRefusedError):
-                    raise
+            found = _ask(line, key, gateway.address, context.project, deployment, document)
+            if found is not None:
+                return found
     finally:
         line.close()
     raise Unavailable("no gateway is live that could look features up", next_step="loopwright up, or loopwright status")
+
+
+def _ask(
+    line: ServiceLine, key: str, address: str, project: str, deployment: str, document: dict[str, Any]
+) -> list[LookedUp] | None:
+    """Return what one gateway answers, None where nobody listens at its address any more."""
+    try:
+        return features_of(line, key, address, project, deployment, document)
+    except Unavailable as error:
+        if not isinstance(error.__cause__, ConnectionRefusedError):
+            raise
+        return None
