@@ -55,3 +55,17 @@ def test_a_kind_that_nobody_reads_and_a_path_that_is_none() -> None:
         source_specs.parquet("")
     with pytest.raises(InvalidInput, match=r"source.kind.*one of arrow, csv, excel, jsonl, parquet, push, frame"):
         source_specs.check_source(SourceSpec("avro", "a.avro"))
+
+
+@pytest.mark.parametrize(
+    "query", ["", "DELETE FROM x", "/* select */ drop table x", "--select\nupdate x", "/*" * 4000, "selection x"]
+)
+def test_a_query_that_asks_for_no_rows_is_refused(query: str) -> None:
+    with pytest.raises(InvalidInput, match="asks for no rows"):
+        source_specs.sql(query, "warehouse")
+
+
+def test_a_query_may_begin_with_comments() -> None:
+    comments = "-- one\n/* two */" * 500
+    assert source_specs.sql(comments + "WITH x AS (SELECT 1) SELECT * FROM x;", "warehouse").query.endswith("x")
+    assert source_specs.sql("select(1) AS x", "warehouse").kind == "sql"

@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from loopwright.data import read
+from loopwright.data import CheckSpec, read
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
 from loopwright.kernel.errors import InvalidInput
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
@@ -35,6 +35,7 @@ class Pushed:
         """Log rows as a gateway does that took them at a moment."""
         self.seq += 1
         at = self.loop.wall.at_us if at_us is None else at_us
+        self.loop.wall.at_us = max(self.loop.wall.at_us, at)
         usual = {"carrier": "UA", "is_late": None, "landed_at": None, "scheduled_at": at}
         frame = pl.DataFrame([{**usual, **row} for row in rows])
         frame = frame.with_columns(
@@ -214,6 +215,63 @@ def test_a_dataset_that_takes_nothing_any_more_holds_back_no_merging(pushed: Pus
     pushed.loop("chunks.start_compaction")
     (merged,) = [job for job in pushed.worker.run_all() if job.kind == "chunks.compact"]
     assert merged.result == {"before": 9, "after": 1, "rows": 9}
+
+
+def test_a_column_without_a_value_so_far_takes_any(pushed: Pushed) -> None:
+    pushed.push({"id": "F1", "gate": None})
+    pushed.hour()
+    pushed.push({"id": "F2", "gate": 5.5})
+    pushed.hour()
+    version = pushed.loop("data.get_version", dataset="flights")
+    assert dict(read.scan(version, pushed.loop.blobs, ["id", "gate"]).collect().rows()) == {"F1": None, "F2": 5.5}
+
+
+def test_nothing_is_lost_with_a_row_that_fits_no_column(pushed: Pushed) -> None:
+    pushed.push({"id": "F1", "gate": 7})
+    pushed.hour()
+    pushed.push({"id": "F2", "gate": "seven"}, {"id": "F3", "gate": "8"})
+    pushed.hour()
+    pushed.push({"id": "F4", "gate": 9})
+    pushed.hour()
+    assert set(pushed.says) == {"F1"}
+    (failed,) = pushed.loop("jobs.list", states=["failed"])
+    pushed.loop("jobs.dismiss", job_id=failed.job_id, reason="whoever sent it has corrected it")
+    pushed.hour()
+    assert set(pushed.says) == {"F1", "F4"}
+
+
+def test_what_is_quarantined_holds_back_what_came_after_it(pushed: Pushed) -> None:
+    late = [CheckSpec("not_null", "carrier")]
+    pushed.loop.apply(datasets=[msgspec.structs.replace(TAKING[0], checks=late)])
+    pushed.push({"id": "F1"})
+    pushed.hour()
+    pushed.push({"id": "F2", "carrier": None})
+    pushed.hour()
+    pushed.push({"id": "F3"})
+    pushed.hour()
+    assert set(pushed.says) == {"F1"}
+    pushed.loop("data.release_quarantine", dataset="flights", version=2, reason="a ferry")
+    pushed.hour()
+    assert set(pushed.says) == {"F1", "F2", "F3"}
+
+
+def test_a_row_is_not_known_before_it_was_pushed(pushed: Pushed) -> None:
+    at = pushed.loop.wall.at_us
+    pushed.push({"id": "F1", "carrier": "UA", "scheduled_at": at})
+    pushed.hour()
+    pushed.loop("loop.take_pushes", dataset="flights")  # and no worker is there
+    pushed.loop.wall.at_us += 50 * MINUTE_US
+    pushed.push({"id": "F1", "carrier": "AA", "scheduled_at": at})
+    came_at = pushed.loop.wall.at_us
+    pushed.work()
+    assert (pushed.known(came_at - 1)["F1"], pushed.known(came_at)["F1"]) == ("UA", "AA")
+
+
+def test_columns_that_look_like_those_of_the_log_pass(pushed: Pushed) -> None:
+    pushed.push({"id": "F1", "raw.x": 1, "x": 2})
+    pushed.hour()
+    version = pushed.loop("data.get_version", dataset="flights")
+    assert read.scan(version, pushed.loop.blobs, ["raw.x", "x"]).collect().rows() == [(1, 2)]
 
 
 def test_it_can_be_asked_for(pushed: Pushed) -> None:

@@ -65,6 +65,11 @@ def _since(context: JobContext, request: ImportRequest, spec: SourceSpec) -> Any
 def _as_stored(moment: Any, version: DatasetVersion, spec: SourceSpec) -> Any:
     """Return a moment as the database tells it: without a zone where it has none."""
     dtype = next((column.dtype for column in version.raw if column.name == spec.watermark), "")
-    if "UTC" in dtype or not dtype:
+    if dtype == "String":
+        step = "choose a number, or a moment that the database knows as one"
+        raise InvalidInput(
+            "the database has these moments as texts", field="source.watermark", value=spec.watermark, next_step=step
+        )
+    if ", " in dtype or not dtype:
         return moment
     return moment.astimezone(ZoneInfo(spec.zone) if spec.zone else UTC).replace(tzinfo=None)

@@ -145,8 +145,10 @@ def _put_back_known_at(came: pl.DataFrame, request: ImportRequest, given: Path) 
     rows, key = pl.read_parquet(given, glob=False), request.spec.key
     if set(key) <= set(rows.columns):
         alike = came.cast({name: rows.schema[name] for name in key}, strict=False)
+        alike = alike.sort(PUSHED_AT).unique(key, keep="last")
         rows = rows.join(alike, on=key, how="left", maintain_order="left")
-        rows.with_columns(pl.col(PUSHED_AT).fill_null(came[PUSHED_AT].max())).write_parquet(given)
+        rows = rows.with_columns(pl.col(PUSHED_AT).fill_null(came[PUSHED_AT].max()))
+        rows.sort(PUSHED_AT, maintain_order=True).unique(key, keep="last", maintain_order=True).write_parquet(given)
 
 
 def _read_rows(context: JobContext, request: ImportRequest, folder: Path) -> tuple[pl.DataFrame, list[ColumnSchema]]:

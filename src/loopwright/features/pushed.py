@@ -18,7 +18,8 @@ def as_sent(logged: pl.DataFrame, dataset: DatasetPushSpec) -> pl.DataFrame:
         dataset: What the gateway knew of their dataset.
     """
     rows = logged.drop(name for name in PUSHES.names if name in logged.columns)
-    rows = rows.rename({name: name.removeprefix(RAW) for name in rows.columns if name.startswith(RAW)})
+    hidden = [name for name in rows.columns if name.startswith(RAW) and name.removeprefix(RAW) in PUSHES.names]
+    rows = rows.rename({name: name.removeprefix(RAW) for name in hidden})
     times = [dataset.time, *(moment.column for moment in dataset.known_at.values())]
     dtypes = {**dict.fromkeys(times, MOMENT), **{name: dtype_of(text) for name, text in dataset.dtypes.items()}}
     came = {name: dtype for name, dtype in rows.schema.items() if name in dtypes}

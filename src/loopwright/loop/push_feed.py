@@ -113,7 +113,7 @@ def finish_push_feed(
         reason: What came, in words.
     """
     feed = push_feed(tx, dataset=dataset)
-    if feed is None or feed.until != since or is_importing(tx, dataset):
+    if feed is None or feed.until != since or is_held(tx, dataset):
         return None
     tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
     digest = "" if waiting is None else waiting.digest
@@ -123,11 +123,16 @@ def finish_push_feed(
     return data.start_import(tx, dataset=dataset, operation="upsert", blobs=[rows], known_at=PUSHED_AT, reason=reason)
 
 
-def is_importing(tx: Tx, dataset: str) -> bool:
-    """Say whether rows that were pushed are on their way into a dataset; those that came after them wait."""
-    imports = jobs.list_jobs(tx, states=["queued", "running"], kind=kind_of(ImportRequest).name, limit=1000)
+def is_held(tx: Tx, dataset: str) -> bool:
+    """Say whether rows that were pushed before are not in yet: their import is under way, failed, or is quarantined.
+
+    Those that came after them wait, until somebody has retried or dismissed the import, or released or replaced the
+    version: taken before, they would stand below what came before them, and nobody could bring that any more.
+    """
+    imports = jobs.list_jobs(tx, states=["queued", "running", "failed"], kind=kind_of(ImportRequest).name, limit=1000)
     ref = tx.ref("dataset", dataset)
-    return any(job.ref == ref and _is_of_feed(job) for job in imports)
+    is_quarantined = data.get(tx, dataset=dataset).latest_state == "quarantined"
+    return is_quarantined or any(job.ref == ref and _is_of_feed(job) for job in imports)
 
 
 def were_fed(tx: Tx, job_id: str) -> bool:

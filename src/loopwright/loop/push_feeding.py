@@ -46,7 +46,7 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
         return {"rows": 0}
     context.seal(Streams(context.project, (PUSHES.kind,), args.dataset))
     dataset, version = context.call(data.get, dataset=args.dataset), _newest(context, args.dataset)
-    taken = _take(context, feed, _as_pushed(dataset, version))
+    taken = _take(context, feed, _as_pushed(dataset))
     rows = _one_of_each_state(taken.rows, dataset.spec.key)
     now, later = rows.filter(pl.col(_STATE) == 0).drop(_STATE), rows.filter(pl.col(_STATE) > 0).drop(_STATE)
     started = context.call(
@@ -69,16 +69,14 @@ def _newest(context: JobContext, dataset: str) -> DatasetVersion | None:
         return None
 
 
-def _as_pushed(dataset: Dataset, version: DatasetVersion | None) -> DatasetPushSpec:
-    """Return what tells in which dtypes pushed rows are meant."""
-    spec, schema = dataset.spec, [] if version is None else version.schema
-    dtypes = {column.name: column.dtype for column in schema}
-    return DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, spec.transform, dtypes)
+def _as_pushed(dataset: Dataset) -> DatasetPushSpec:
+    """Return what tells which columns of pushed rows are moments; the import casts others, where that loses nothing."""
+    spec = dataset.spec
+    return DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, spec.transform)
 
 
 def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Taken:
     """Read what waits and what was pushed since, in the order in which it was pushed."""
-    now = context.job.event_at
     page = context.call(
         chunks.find_recorded, kind=PUSHES.kind, stream=spec.name, since=feed.until + 1, limit=MOST_CHUNKS
     )
@@ -86,9 +84,11 @@ def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Ta
     frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in read]
     rows = pl.DataFrame()
     if frames:
+        # What is played quickly was pushed after the moment that it plays; elsewhere a gateway's clock may be ahead.
+        is_replay = context.job.event_at != context.job.recorded_at
+        now = context.job.event_at if is_replay else read[-1].recorded_at
         logged = pl.concat(frames, how="diagonal_relaxed").unique(PUSHES.id_column)
         logged = logged.sort("recorded_at", PUSHES.id_column)
-        # What is played quickly was pushed after the moment that it plays.
         at = pl.min_horizontal("recorded_at", pl.lit(now)).cast(pl.Datetime("us", "UTC"))
         rows = features.as_sent(logged, spec).with_columns(logged.select(at.alias(PUSHED_AT)))
     if feed.waiting:

@@ -12,11 +12,18 @@ from sqlalchemy import Connection, Executable, column, create_engine, exc, make_
 from sqlalchemy.pool import NullPool
 
 from loopwright.data.types import SourceSpec
-from loopwright.kernel.errors import InvalidInput, Unavailable
+from loopwright.kernel.errors import InvalidInput, TooLarge, Unavailable
 
-ROWS_AT_ONCE, CELLS_AT_ONCE = 50_000, 1_000_000
-"""Rows, and rows times columns, that are held at once."""
+FIRST_ROWS, ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 50_000, 32 << 20
+"""Rows that are asked for first, rows that are held at once at most, and about how many bytes they may take."""
+MOST_BYTES = 16 << 30
+"""What all rows of an import may take; they have to fit into memory in the end."""
 _CONNECT_S = 10
+_HELD = (
+    *(pl.Boolean, pl.String, pl.Null, pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Float64, pl.Float32),
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
+)
+"""Dtypes that columns of datasets have."""
 _READING: dict[str, dict[str, Any]] = {
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
     "mysql": {"isolation_level": "REPEATABLE READ"},
@@ -50,12 +57,17 @@ def fetch(
         names = list(result.keys())
         _refuse_twice(names)
         files: list[Path] = []
-        most = min(ROWS_AT_ONCE, max(1, CELLS_AT_ONCE // len(names)))
+        most, size_bytes = min(FIRST_ROWS, ROWS_AT_ONCE), 0
         while (rows := result.fetchmany(most)) or not files:
             if should_stop():
                 break
+            frame = _frame(names, rows)
             files.append(folder / f"{len(files):06}.parquet")
-            _frame(names, rows).write_parquet(files[-1], compression="zstd", compression_level=1)
+            frame.write_parquet(files[-1], compression="zstd", compression_level=1)
+            taken = int(frame.estimated_size())
+            if (size_bytes := size_bytes + taken) > MOST_BYTES:
+                raise _too_much(spec)
+            most = max(1, min(ROWS_AT_ONCE, 4 * most, BYTES_AT_ONCE * max(1, len(rows)) // max(1, taken)))
     _agree(files)
     return files
 
@@ -106,6 +118,16 @@ def _refused(spec: SourceSpec, error: BaseException) -> InvalidInput:
     )
 
 
+def _too_much(spec: SourceSpec) -> TooLarge:
+    return TooLarge(
+        f"database {spec.location} has more rows for this query than one import takes",
+        field="source.query",
+        value=spec.query[:200],
+        rule=f"{MOST_BYTES >> 30} GB",
+        next_step="ask for fewer columns, or for fewer rows by a watermark",
+    )
+
+
 def _words(error: BaseException) -> str:
     said = str(getattr(error, "orig", None) or error).strip().splitlines()
     return (said[0] if said else type(error).__name__)[:300]
@@ -145,17 +167,24 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
     if kinds == {float, int} or kinds == {Decimal, int} or kinds == {Decimal, float}:
         return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
     try:
-        return pl.Series(name, values, strict=True)
-    except (TypeError, pl.exceptions.PolarsError, OverflowError):
-        said = ", ".join(sorted(kind.__name__ for kind in kinds))
-        step = f"have the database make one of it: CAST({name} AS ...)"
-        raise InvalidInput(
-            f"column {name} holds what no dataset does",
-            field="source.query",
-            value=said,
-            rule="numbers, texts, truths, days or moments, of one kind",
-            next_step=step,
-        ) from None
+        column = pl.Series(name, values, strict=True)
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, SystemExit, MemoryError)):
+            raise
+        raise _unknown(name, kinds) from None
+    if column.dtype.is_nested() or not isinstance(column.dtype, _HELD):
+        raise _unknown(name, kinds)
+    return column
+
+
+def _unknown(name: str, kinds: set[type]) -> InvalidInput:
+    return InvalidInput(
+        f"column {name} holds what no dataset does",
+        field="source.query",
+        value=", ".join(sorted(kind.__name__ for kind in kinds)),
+        rule="numbers, texts, truths, days or moments, of one kind",
+        next_step=f"have the database make one of it: CAST({name} AS ...)",
+    )
 
 
 def _agree(files: Sequence[Path]) -> None:

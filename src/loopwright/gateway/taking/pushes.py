@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
+from loopwright.data import PUSHED_AT
 from loopwright.features import BoundView, DatasetPushSpec, dtype_of, is_other_kind, online, typed_frame
 from loopwright.gateway.answering.inputs import Row
 from loopwright.gateway.log.batches import Batch, Layout
@@ -22,6 +23,10 @@ from loopwright.store.streams import PUSHES
 MOST_COLUMNS = 2_000
 MOST_CELLS = 10_000_000
 _DTYPES: dict[Any, str] = {pl.String: "str", pl.Boolean: "bool", pl.Null: "null"}
+
+
+_OURS = {PUSHED_AT, *(f"raw.{name}" for name in PUSHES.names)}
+"""Names under which the log, and what reads it, keep what is theirs."""
 
 
 class Push(NamedTuple):
@@ -190,7 +195,11 @@ class PushTarget:
 
 def _check_width(rows: Sequence[Row]) -> None:
     """Refuse rows that name so many columns that reading them would cost rows times columns."""
-    columns = len({name for row in rows for name in row})
+    names = {name for row in rows for name in row}
+    if own := sorted(name for name in names if name.startswith("__") or name in _OURS):
+        rule = f"no name that begins with __, nor one of {', '.join(sorted(_OURS))}"
+        raise InvalidInput("this name is kept for the platform", field=f"rows.{own[0]}", value=own[0], rule=rule)
+    columns = len(names)
     if columns > MOST_COLUMNS or columns * len(rows) > MOST_CELLS:
         raise TooLarge(
             "these rows name too many columns",
