@@ -91,6 +91,22 @@ def test_a_spec_holds_all_that_is_declared(folder: Path) -> None:
     assert command.environment == ("requirements.lock", digest_bytes(b"lightgbm==4.7.0\n"))
 
 
+OUTSIDE = """
+import loopwright as lw
+
+p = lw.Project("shop")
+p.dataset("orders", lw.source.sql("SELECT * FROM orders", "warehouse", watermark="changed"), key="id", every="1h")
+p.dataset("landings", lw.source.topic("events", "landings", arrived="came_at"), key="id", time="came_at")
+"""
+
+
+def test_a_database_and_a_topic_are_no_places_beside_the_project_file(folder: Path) -> None:
+    spec, _ = load(folder, OUTSIDE).draft.to_spec()
+    named = {each.name: each for each in spec.datasets}
+    assert named["orders"].source.location == "warehouse"
+    assert (named["landings"].source.location, named["landings"].takes_pushes) == ("events/landings", True)
+
+
 PERSONAL = (
     TEXT.replace('time="started_at")', 'time="started_at", personal=["trip_id", "city", "km"])')
     .replace(

@@ -27,7 +27,7 @@ def find_schema(dataset: Dataset, folder: Path) -> dict[str, Any] | None:
         InvalidInput: The transform fails on the files' columns.
     """
     source = dataset.spec.source
-    if source.is_sent or source.kind == "sql":
+    if not source.has_files:
         return None
     source = msgspec.structs.replace(source, location=str(folder / source.location))
     unreadable: tuple[type[BaseException], ...] = (Exception, *reader_errors())  # whatever a transform raises, too

@@ -74,7 +74,7 @@ def _source_of(path: Path, declared: SourceSpec | None) -> SourceSpec:
         return SourceSpec("parquet")
     kinds = {name: data.sources.kind_of(SourceSpec(name)).endings for name in plugin_names("sources")}
     found = next((name for name, endings in kinds.items() if path.name.lower().endswith(tuple(endings))), None)
-    if declared is not None and not declared.is_sent and found in (None, declared.kind):
+    if declared is not None and declared.has_files and found in (None, declared.kind):
         return declared
     if found is None:
         rule = ", ".join(ending for endings in kinds.values() for ending in endings)

@@ -114,7 +114,7 @@ def _functions(of_kind: Mapping[str, list[Any]]) -> list[Callable[..., Any]]:
 
 def _dataset(dataset: Dataset, folder: Path, to_code: ToCode) -> DatasetSpec:
     source = dataset.spec.source
-    if not source.is_sent and source.location and not Path(source.location).is_absolute():
+    if source.has_files and source.location and not Path(source.location).is_absolute():
         source = msgspec.structs.replace(source, location=str(folder / source.location))
     transform = None if dataset.transform is None else to_code(dataset.transform)
     return msgspec.structs.replace(dataset.spec, source=source, transform=transform)
@@ -179,8 +179,8 @@ def _place(read: Dataset | None) -> str:
     if read is None:
         return "a service's label dataset, and the project has none"
     source = read.spec.source
-    if source.is_sent:
-        return f"dataset {read.spec.name}, whose rows are sent and are no file here"
+    if not source.has_files:
+        return f"dataset {read.spec.name}, whose rows stand in no file here"
     return f"dataset {read.spec.name}, {source.location}, and no such file is here"
 
 
@@ -206,7 +206,9 @@ def _dry_run(
             f"the columns that {request_features.name} makes cannot be found by a dry run",
             field="outputs",
             rule=f"a dry run reads the columns of {_place(read)}",
-            next_step=hint if read is None or read.spec.source.is_sent else f"correct the path, or name them: {hint}",
+            next_step=hint
+            if read is None or not read.spec.source.has_files
+            else f"correct the path, or name them: {hint}",
         )
     try:
         made = request_features.function(pl.DataFrame(schema={name: schema[name] for name in request_features.inputs}))

@@ -80,6 +80,11 @@ class SourceSpec(msgspec.Struct, frozen=True):
         """Whether programs send the rows, so that there is no place to read them from."""
         return self.kind in ("push", "frame", "topic")
 
+    @property
+    def has_files(self) -> bool:
+        """Whether its rows stand in files, which ``location`` names."""
+        return not self.is_sent and self.kind != "sql"
+
 
 class CheckSpec(msgspec.Struct, frozen=True):
     """One declared data-quality assertion: a plugin of kind ``checks``, its column and its arguments.
