@@ -22,7 +22,7 @@ class Broker:
     refused: Callable[[], list[bytes]]
 
     def topic(self, reader: str = "one") -> Topic:
-        return open_topic(Reading(self.url, "landings", "loopwright.flights.landings", reader))
+        return open_topic(Reading(self.url, "landings", "loopwright:flights:landings", reader))
 
 
 async def read_all(topic: Topic, count: int) -> list[Message]:

@@ -48,7 +48,7 @@ def test_a_declared_topic_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     following = Following(monkeypatch, flights="redis://one")
     following.until(lambda: following.paper.is_done == 1)
     assert following.taking.numbers == [1]
-    assert "url='redis://one', topic='landings', group='loopwright.flights.landings'" in following.read[0]
+    assert "url='redis://one', topic='landings', group='loopwright:flights:landings'" in following.read[0]
 
 
 def test_a_broker_of_another_project_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

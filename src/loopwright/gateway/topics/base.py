@@ -1,6 +1,7 @@
 """What a topic of a broker is to whoever reads it, and how one is opened."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -48,6 +49,11 @@ class Reading(NamedTuple):
     topic: str
     group: str
     reader: str
+
+    @property
+    def digest(self) -> str:
+        """Group and topic in letters that every broker allows in a name."""
+        return sha256(f"{self.group}\0{self.topic}".encode()).hexdigest()[:20]
 
 
 class Topic(Protocol):

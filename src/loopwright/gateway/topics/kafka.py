@@ -62,7 +62,7 @@ class KafkaTopic:
                 {
                     "group.id": self._reading.group,
                     # After a restart it has its partitions back at once.
-                    "group.instance.id": f"{self._reading.group}-{self._reading.reader}",
+                    "group.instance.id": f"{self._reading.digest}-{self._reading.reader}",
                     "enable.auto.commit": False,
                     "auto.offset.reset": "earliest",
                     **_address(self._reading.url),

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from loopwright.gateway.topics.base import REFUSED, Message, Reading, missing_library
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 
 _CONNECT_S = 3.0
 _ACK_WAIT_S = 60.0
@@ -86,10 +86,19 @@ class NatsTopic:
         config = ConsumerConfig(
             ack_policy=AckPolicy.EXPLICIT, ack_wait=_ACK_WAIT_S, deliver_policy=DeliverPolicy.ALL, max_deliver=-1
         )
-        named = self._reading.group.replace(".", "_").replace(":", "-")
-        self._consumer = await self._client.jetstream().pull_subscribe(
-            self._reading.topic, durable=named, config=config
-        )
+        subject, named = self._reading.topic, f"loopwright-{self._reading.digest}"
+        consumer = await self._client.jetstream().pull_subscribe(subject, durable=named, config=config)
+        there = (await consumer.consumer_info()).config
+        if there.filter_subject != subject or there.filter_subjects:
+            step = f"delete consumer {named} of the stream that takes {subject}; what it reads is read anew"
+            raise InvalidInput(
+                "the consumer of this topic reads another subject",
+                field="source",
+                value=there.filter_subject or there.filter_subjects,
+                rule=subject,
+                next_step=step,
+            )
+        self._consumer = consumer
 
     @contextmanager
     def _telling(self) -> Iterator[None]:

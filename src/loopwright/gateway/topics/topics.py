@@ -97,7 +97,7 @@ class Topics:
         url = self._url(project, source)
         if url is None:
             raise NotFound("no such broker is known", field="source", value=source.location)
-        group = f"loopwright.{project}.{name}"
+        group = f"loopwright:{project}:{name}"  # no name holds a colon
         return open_topic(Reading(url, source.location.partition("/")[2], group, self._reader))
 
     async def _let_go(self, dataset: Name) -> None:
