@@ -30,7 +30,7 @@ async def read_all(topic: Topic, count: int) -> list[Message]:
     found: list[Message] = []
     async with asyncio.timeout(120):
         while len(found) < count:
-            found += await topic.read(100, 0.2)
+            found += await topic.read(100, 0.2) or []
     return found
 
 

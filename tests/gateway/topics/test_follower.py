@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,6 +137,88 @@ def test_what_fails_for_long_is_told_and_ends(monkeypatch: pytest.MonkeyPatch) -
     topic.fails = 2
     follower = follow(topic, taking, lambda: topic.is_done == 1)
     assert (taking.numbers, list(follower.signs())) == ([1], [])
+
+
+@pytest.mark.parametrize("depth", [500, 940, 970, 985, 1_000, 5_000])
+def test_what_is_nested_deep_stops_nobody(depth: int) -> None:
+    deep = b'{"n": 1, "more": ' + b"[" * depth + b"]" * depth + b"}"
+    topic, taking = Paper(b'{"n": 0}', deep, b'{"n": 2}'), Taking()
+    follow(topic, taking, lambda: topic.is_done == 3)
+    assert [number for number in taking.numbers if number != 1] == [0, 2]
+    assert len(taking.rows) + len(topic.refused) == 3
+
+
+def test_whatever_fails_at_one_message_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(body: bytes) -> dict[str, Any]:
+        if body == b"odd":
+            raise OverflowError
+        return json.loads(body)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(module, "_read_row", SimpleNamespace(decode=read))
+    topic, taking = Paper(b"odd", b'{"n": 2}'), Taking()
+    follow(topic, taking, lambda: topic.is_done == 2)
+    assert (taking.numbers, topic.refused) == ([2], [("0", "this is no JSON object: OverflowError")])
+
+
+def test_what_fails_behind_a_good_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOLD_AFTER_S", 0.0)
+
+    async def refuse(message: Message, why: str) -> None:
+        raise Unavailable("landings.refused takes no message")
+
+    topic, taking = Paper(b"[1]", b'{"n": 2}'), Taking()
+    monkeypatch.setattr(topic, "refuse", refuse)
+    told: list[str] = []
+    follower = Follower(("flights", "landings"), SOURCE, topic.open, taking.push, lambda: 77)
+
+    async def play() -> None:
+        task = asyncio.get_running_loop().create_task(follower.run())
+        while topic.opened < 5:
+            await asyncio.sleep(0.001)
+            since = follower._fails_since
+            told.append(str(since))
+        task.cancel()
+
+    asyncio.run(asyncio.wait_for(play(), PATIENCE_S))
+    assert len(set(told) - {"None"}) == 1
+    assert "landings.refused takes no message" in next(iter(follower.signs())).message
+
+
+def test_a_broker_that_has_not_answered_is_no_good_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOLD_AFTER_S", 0.0)
+    topic, taking = Paper(), Taking()
+    reads = 0
+
+    async def read(most: int, wait_s: float) -> None:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(topic, "read", read)
+    follower = follow(topic, taking, lambda: reads > 3)
+    assert "cannot be read: the broker has not said yet" in next(iter(follower.signs())).message
+
+
+def test_who_swallows_that_it_is_cancelled_stops_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    topic, taking = Paper(), Taking()
+
+    async def read(most: int, wait_s: float) -> list[Message]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(0.01)
+        return []
+
+    monkeypatch.setattr(topic, "read", read)
+    follower = Follower(("flights", "landings"), SOURCE, topic.open, taking.push, lambda: 77)
+
+    async def play() -> None:
+        task = asyncio.get_running_loop().create_task(follower.run())
+        await asyncio.sleep(0.005)
+        follower.stop()
+        task.cancel()
+        await asyncio.wait([task], timeout=PATIENCE_S)
+        assert task.cancelled()
+
+    asyncio.run(play())
 
 
 def test_messages_that_were_lost_are_told() -> None:

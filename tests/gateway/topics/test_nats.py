@@ -18,7 +18,7 @@ GROUP = "loopwright:p:orders"
 async def read(url: str, topic: str, group: str) -> list[bytes | None]:
     reader = open_topic(Reading(url, topic, group, "gw"))
     try:
-        found = [each.body for _ in range(3) for each in await reader.read(100, 0.2)]
+        found = [each.body for _ in range(3) for each in await reader.read(100, 0.2) or []]
         await reader.done()
     finally:
         await reader.close()

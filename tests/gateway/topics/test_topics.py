@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
 from loopwright.data import SourceSpec
 from loopwright.gateway.releases.known import Known
 from loopwright.gateway.topics import topics as module
+from loopwright.gateway.topics.base import Message
 from loopwright.gateway.topics.topics import Topics
 from tests.gateway.topics.test_follower import Paper, Taking
 from tests.waiting import PATIENCE_S
@@ -99,3 +101,33 @@ def test_another_topic_takes_the_place_of_the_one_before(monkeypatch: pytest.Mon
 
     following.until(lambda: following.paper.is_done == 1, move, lambda: len(following.read) == 2)
     assert "topic='arrivals'" in following.read[1]
+
+
+def test_a_follower_that_does_not_end_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_S", 0.01)
+    following = Following(monkeypatch, **{"*": "redis://one"})
+    stuck, held, more = Paper(), asyncio.Event(), {"other/landings": SourceSpec("topic", "events/landings")}
+
+    async def read(most: int, wait_s: float) -> list[Message]:
+        while not held.is_set():
+            with suppress(asyncio.CancelledError):
+                await held.wait()
+        return []
+
+    monkeypatch.setattr(stuck, "read", read)
+    first, following.paper = following.paper, stuck
+
+    def move() -> bool:
+        following.paper = first
+        following.known = Known(topics={"flights/landings": SourceSpec("topic", "events/arrivals"), **more})
+        return True
+
+    def has_read(name: str) -> bool:
+        return any(name in each for each in following.read)
+
+    def free() -> bool:
+        assert not has_read("arrivals")
+        held.set()
+        return True
+
+    following.until(lambda: following.read, move, lambda: has_read("other"), free, lambda: has_read("arrivals"))

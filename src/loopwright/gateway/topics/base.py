@@ -62,8 +62,8 @@ class Topic(Protocol):
     A plugin of kind ``brokers``, named like the scheme of its address, is a class that is made of a ``Reading``.
     """
 
-    async def read(self, most: int, wait_s: float) -> Sequence[Message]:
-        """Return what comes next, in order; nothing where nothing comes meanwhile.
+    async def read(self, most: int, wait_s: float) -> Sequence[Message] | None:
+        """Return what comes next, in order; nothing where nothing comes meanwhile; None where no broker answered yet.
 
         What was read before and not said to be ``done`` comes first where this reader was started anew.
         """

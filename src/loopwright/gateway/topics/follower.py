@@ -19,7 +19,7 @@ from loopwright.gateway.topics.base import REFUSED, Message, Topic
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, NotFound, TooBusy
+from loopwright.kernel.errors import LoopwrightError, NotFound, TooBusy, Unavailable
 
 log = logging.getLogger("loopwright.gateway")
 MOST_MESSAGES, MOST_BYTES = 200, 256 << 10
@@ -29,10 +29,15 @@ READ_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 15.0
 TOLD_AFTER_S = 30.0
 """What fails for so long is told; brokers and stores restart."""
+_CLOSE_S = 30.0
+"""How long is waited for a broker to be let go of."""
 REFUSED_TOLD_S = 24 * 3600.0
 """How long it is told that messages were refused, after the last one."""
+_NO_ANSWER = Unavailable("the broker has not said yet what there is")
 _read_row = msgspec.json.Decoder(dict[str, Any])
 Push = Callable[[str, str, bytes], Awaitable[int]]
+_Rows = Sequence[tuple[Message, bytes]]
+"""Messages, and the row of each as JSON."""
 
 
 class _Refusal(NamedTuple):
@@ -68,11 +73,13 @@ class Follower:
         self._why = ""
         self._refused: _Refusal | None = None
         self._lost = 0
+        self._stopped, self.is_closing = False, False
 
     async def run(self) -> None:
-        """Follow the topic until cancelled, or until its dataset is no more."""
+        """Follow the topic until stopped or cancelled, or until its dataset is no more."""
         tries = 0
         while True:
+            self._heed()
             try:
                 await self._follow()
             except NotFound:
@@ -84,6 +91,10 @@ class Follower:
                 self._fail(error)
             await asyncio.sleep(backoff_s(tries, _FIRST_PAUSE_S, _LONGEST_PAUSE_S))
             tries = 0 if self._fails_since is None else tries + 1
+
+    def stop(self) -> None:
+        """Follow no longer than this round; cancelling is faster, but a broker's library may swallow it."""
+        self._stopped = True
 
     def signs(self) -> Iterator[Sign]:
         """Yield what somebody should know."""
@@ -105,22 +116,32 @@ class Follower:
     def _name(self) -> str:
         return self.source.location.partition("/")[2]
 
+    def _heed(self) -> None:
+        if self._stopped:
+            raise asyncio.CancelledError
+
     async def _follow(self) -> None:
-        topic = self._open()
+        topic, self.is_closing = self._open(), False
         try:
             while True:
+                self._heed()
                 messages = await topic.read(MOST_MESSAGES, READ_S)
-                self._fails_since = None
+                if messages is None:
+                    self._fail(_NO_ANSWER, is_guess=True)
+                    continue
                 if messages:
                     await self._take(topic, messages)
                     await topic.done()
+                self._fails_since = None
         finally:
-            with suppress(LoopwrightError):
-                await asyncio.shield(topic.close())
+            self.is_closing = True
+            with suppress(LoopwrightError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await asyncio.shield(topic.close())
 
     async def _take(self, topic: Topic, messages: Sequence[Message]) -> None:
         """Push what messages say; those that are no rows are refused."""
-        rows = []
+        rows: list[tuple[Message, bytes]] = []
         for message in messages:
             if message.body is None:
                 self._lost += 1
@@ -130,25 +151,31 @@ class Follower:
                 continue
             try:
                 rows.append((message, self._row_of(message)))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-                await self._refuse(topic, message, f"this is no JSON object: {error}")
+            except LoopwrightError as error:
+                await self._refuse(topic, message, str(error))
+            except Exception as error:  # such as one that is nested a thousand deep; the others are taken
+                await self._refuse(topic, message, f"this is no JSON object: {str(error) or type(error).__name__}")
         if rows:
             await self._push_rows(topic, rows)
 
-    def _row_of(self, message: Message) -> dict[str, Any]:
+    def _row_of(self, message: Message) -> bytes:
         row = _read_row.decode(message.body or b"")
         if self.source.arrived:
             row[self.source.arrived] = self._now_us() if message.at_us is None else message.at_us
-        return row
+        return to_json(row)
 
-    async def _push_rows(self, topic: Topic, rows: Sequence[tuple[Message, dict[str, Any]]]) -> None:
+    async def _push_rows(self, topic: Topic, rows: _Rows) -> None:
         """Push rows together; where they are not taken because of one of them, in halves."""
-        body, tries = to_json({"rows": [row for _, row in rows]}), 0
+        body, tries = b'{"rows":[%s]}' % b",".join(row for _, row in rows), 0
         while True:
+            self._heed()
             try:
                 self.rows += await self._push(*self._dataset, body)
             except NotFound:
                 raise
+            except RecursionError as error:
+                await self._split(topic, rows, error)
+                return
             except LoopwrightError as error:
                 if error.http_status < 500 and not isinstance(error, TooBusy):
                     await self._split(topic, rows, error)
@@ -159,12 +186,9 @@ class Follower:
                 await topic.keep()
                 tries += 1
             else:
-                self._fails_since = None
                 return
 
-    async def _split(
-        self, topic: Topic, rows: Sequence[tuple[Message, dict[str, Any]]], error: LoopwrightError
-    ) -> None:
+    async def _split(self, topic: Topic, rows: _Rows, error: Exception) -> None:
         if len(rows) == 1:
             await self._refuse(topic, rows[0][0], str(error))
             return
@@ -177,7 +201,9 @@ class Follower:
         first = self._refused or _Refusal(message.place, why, 0.0)
         self._refused = first._replace(last_at=time.monotonic())
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, *, is_guess: bool = False) -> None:
         if self._fails_since is None:
             self._fails_since = time.monotonic()
+        elif is_guess:  # what was told before says more
+            return
         self._why = error.message if isinstance(error, LoopwrightError) else type(error).__name__

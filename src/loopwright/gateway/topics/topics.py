@@ -12,6 +12,9 @@ from loopwright.gateway.troubles import Sign
 from loopwright.kernel.errors import NotFound
 
 LOOK_AGAIN_S = 0.5
+AGAIN_S = 1.0
+"""After so long a follower that goes on is cancelled again."""
+_CLOSE_S = 30.0
 Brokers = Mapping[tuple[str, str], str]
 """Address of each broker by project, ``*`` for all, and name."""
 
@@ -33,6 +36,7 @@ class Topics:
         self._brokers, self._known, self._push, self._reader, self._now_us = brokers, known, push, reader, now_us
         self._followers: dict[Name, Follower] = {}
         self._tasks: dict[Name, asyncio.Task[None]] = {}
+        self._ending: dict[Name, asyncio.Task[None]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._unknown: dict[Name, str] = {}
 
@@ -42,10 +46,13 @@ class Topics:
 
     async def close(self) -> None:
         """Follow no longer; what was read and not taken comes again."""
-        tasks = [*self._tasks.values(), *([self._looking] if self._looking else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+        for dataset in [*self._followers]:
+            self._let_go(dataset)
+        if self._ending:
+            await asyncio.wait(self._ending.values(), timeout=_CLOSE_S)
 
     def signs(self) -> Iterator[Sign]:
         """Yield what of the topics somebody should know."""
@@ -62,9 +69,10 @@ class Topics:
             for dataset in [*self._followers]:
                 is_same = wanted.get(dataset) == self._followers[dataset].source
                 if not is_same or self._tasks[dataset].done():
-                    await self._let_go(dataset)
+                    self._let_go(dataset)
+            self._ending = {dataset: task for dataset, task in self._ending.items() if not task.done()}
             for dataset, source in wanted.items():
-                if dataset not in self._followers:
+                if dataset not in self._followers and dataset not in self._ending:
                     self._begin(dataset, source)
             await asyncio.sleep(LOOK_AGAIN_S)
 
@@ -100,8 +108,16 @@ class Topics:
         group = f"loopwright:{project}:{name}"  # no name holds a colon
         return open_topic(Reading(url, source.location.partition("/")[2], group, self._reader))
 
-    async def _let_go(self, dataset: Name) -> None:
-        del self._followers[dataset]
-        task = self._tasks.pop(dataset)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+    def _let_go(self, dataset: Name) -> None:
+        """Have a follower end, aside; until then nobody else follows for its dataset."""
+        follower, task = self._followers.pop(dataset), self._tasks.pop(dataset)
+        self._ending[dataset] = asyncio.get_running_loop().create_task(_end(follower, task))
+
+
+async def _end(follower: Follower, task: asyncio.Task[None]) -> None:
+    """Stop a follower, and cancel it until it ends: a broker's library may swallow that."""
+    follower.stop()
+    while not task.done():
+        if not follower.is_closing:
+            task.cancel()
+        await asyncio.wait([task], timeout=AGAIN_S)
