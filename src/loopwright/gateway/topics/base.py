@@ -20,6 +20,25 @@ add_built_in(
 REFUSED = ".refused"
 """Behind a topic's name: where messages go that are no rows of the dataset."""
 
+_PORTION_BYTES, _FIRST_PORTION = 4 << 20, 4
+
+
+class Portion:
+    """How many messages to ask for: few at first, more while they are small, one by one while they are large."""
+
+    def __init__(self) -> None:
+        self._count = _FIRST_PORTION
+
+    def of(self, most: int) -> int:
+        """Return how many to ask for, where somebody wants so many at most."""
+        return min(most, self._count)
+
+    def saw(self, messages: Sequence["Message"]) -> None:
+        """Learn from what came: the largest message tells how many of them may come together."""
+        if messages:
+            largest = max(len(each.body or b"") for each in messages)
+            self._count = max(1, min(2 * self._count, _PORTION_BYTES // max(1, largest)))
+
 
 class Message(NamedTuple):
     """One message.

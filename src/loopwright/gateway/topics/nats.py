@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from loopwright.gateway.topics.base import REFUSED, Message, Reading, missing_library
+from loopwright.gateway.topics.base import REFUSED, Message, Portion, Reading, missing_library
 from loopwright.kernel.errors import InvalidInput, Unavailable
 
 _CONNECT_S = 3.0
@@ -30,17 +30,20 @@ class NatsTopic:
         self._client: Any = None
         self._consumer: Any = None
         self._read: list[Any] = []
+        self._portion = Portion()
 
     async def read(self, most: int, wait_s: float) -> Sequence[Message]:
         """Return what comes next."""
         with self._telling():
             await self._connect()
             try:
-                came = await self._consumer.fetch(most, timeout=max(wait_s, 0.05))
+                came = await self._consumer.fetch(self._portion.of(most), timeout=max(wait_s, 0.05))
             except TimeoutError:
                 return []
             self._read += came
-            return [_message(each) for each in came]
+            messages = [_message(each) for each in came]
+            self._portion.saw(messages)
+            return messages
 
     async def keep(self) -> None:
         """Ask for more time."""

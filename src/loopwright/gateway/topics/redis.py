@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from loopwright.gateway.topics.base import REFUSED, Message, Reading, missing_library
+from loopwright.gateway.topics.base import REFUSED, Message, Portion, Reading, missing_library
 from loopwright.kernel.errors import Unavailable
 
 _ANSWER_S, _CONNECT_S = 20.0, 3.0
@@ -36,12 +36,15 @@ class RedisTopic:
         self._is_member = False
         self._pending_from: str | None = "0"
         self._looked_at = time.monotonic()
+        self._counted_at: float | None = None
+        self._portion = Portion()
         self._read: list[bytes] = []
 
     async def read(self, most: int, wait_s: float) -> Sequence[Message]:
         """Return what comes next: own messages of before a restart, those left behind by others, new ones."""
         with self._telling():
             await self._join()
+            most = self._portion.of(most)
             if self._pending_from is not None:
                 entries = await self._read_group(self._pending_from, most)
                 self._pending_from = entries[-1][0].decode() if entries else None
@@ -51,7 +54,11 @@ class RedisTopic:
                 self._looked_at = time.monotonic()
                 if entries := await self._left_behind(most):
                     return self._messages(entries)
-            return self._messages(await self._read_group(">", most, wait_s))
+            lost = await self._lost()
+            entries = await self._read_group(">", most, 0 if lost else wait_s)
+            if len(entries) == most:  # more may wait, and be trimmed meanwhile
+                self._counted_at = None
+            return [*lost, *self._messages(entries)]
 
     async def keep(self) -> None:
         """Claim again what was read, so that it does not look left behind."""
@@ -103,9 +110,32 @@ class RedisTopic:
         found = await self._client.xautoclaim(of.topic, of.group, of.reader, _LEFT_BEHIND_MS, "0", count=most)
         return list(found[1])
 
+    async def _lost(self) -> list[Message]:
+        """Return a message without body where new ones were trimmed before any reader of the group had them."""
+        now = time.monotonic()
+        if self._counted_at is not None and now - self._counted_at < _LOOK_S:
+            return []
+        of, self._counted_at = self._reading, now
+        async with self._client.pipeline(transaction=True) as both:
+            both.xinfo_stream(of.topic)
+            both.xinfo_groups(of.topic)
+            stream, groups = await both.execute()
+        group = next((each for each in groups if each["name"] == of.group.encode()), {})
+        added, read = stream.get("entries-added"), group.get("entries-read")
+        if added is None or read is None:  # older than Redis 7, or nothing was read yet
+            return []
+        first, last = stream["first-entry"], group["last-delivered-id"]
+        if first is not None and _order(first[0]) <= _order(last):  # what was trimmed had been read
+            return []
+        if added - read <= stream["length"]:
+            return []
+        return [Message(f"behind {last.decode()}", None, None)]
+
     def _messages(self, entries: Sequence[Any]) -> list[Message]:
         self._read += [place for place, _ in entries]
-        return [_message(place, fields) for place, fields in entries]
+        messages = [_message(place, fields) for place, fields in entries]
+        self._portion.saw(messages)
+        return messages
 
     @contextmanager
     def _telling(self) -> Iterator[None]:
@@ -113,6 +143,11 @@ class RedisTopic:
             yield
         except (self._error, OSError) as error:
             raise Unavailable(f"the Redis of this topic does not answer: {type(error).__name__}: {error}") from None
+
+
+def _order(place: bytes) -> tuple[int, int]:
+    at_ms, _, number = place.partition(b"-")
+    return int(at_ms), int(number or 0)
 
 
 def _message(place: bytes, fields: dict[bytes, bytes] | None) -> Message:
