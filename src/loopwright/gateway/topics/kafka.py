@@ -7,12 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from loopwright.gateway.topics.base import REFUSED, Message, Reading, missing_library
+from loopwright.gateway.topics.base import REFUSED, Message, Portion, Reading, missing_library
 from loopwright.kernel.errors import Unavailable
 
 log = logging.getLogger("loopwright.kafka")
 T = TypeVar("T")
 _ANSWER_S = 20.0
+_QUIET = {
+    "reconnect.backoff.ms": 1_000,
+    "reconnect.backoff.max.ms": 15_000,
+    "log_level": 2,  # what it says of brokers that are away comes as errors too
+}
+_READING = {
+    "enable.auto.commit": False,
+    "auto.offset.reset": "earliest",
+    "enable.partition.eof": True,  # says that a partition was asked, and has no more
+    # What lies in memory beside what was handed over; a longer message comes all the same.
+    "fetch.message.max.bytes": 1 << 20,
+    "queued.max.messages.kbytes": 8 << 10,
+}
 
 
 class KafkaTopic:
@@ -33,9 +46,13 @@ class KafkaTopic:
         self._thread = ThreadPoolExecutor(1, "kafka")
         self._consumer: Any = None
         self._producer: Any = None
+        self._portion = Portion()
+        self._trouble: Any = None
+        self._answered = False
+        self._taken: dict[int, int] = {}
 
-    async def read(self, most: int, wait_s: float) -> Sequence[Message]:
-        """Return what comes next."""
+    async def read(self, most: int, wait_s: float) -> Sequence[Message] | None:
+        """Return what comes next; None until a partition said what it has."""
         return await self._call(lambda: self._consume(most, wait_s))
 
     async def keep(self) -> None:
@@ -43,7 +60,7 @@ class KafkaTopic:
         await self._call(self._stay)
 
     async def done(self) -> None:
-        """Commit the offsets of what was read."""
+        """Commit the offsets behind what was read, and no others."""
         await self._call(self._commit)
 
     async def refuse(self, message: Message, why: str) -> None:
@@ -56,46 +73,74 @@ class KafkaTopic:
             await self._call(self._consumer.close)
         self._thread.shutdown(wait=False)
 
-    def _consume(self, most: int, wait_s: float) -> list[Message]:
+    def _consume(self, most: int, wait_s: float) -> list[Message] | None:
         if self._consumer is None:
-            self._consumer = self._kafka.Consumer(
-                {
-                    "group.id": self._reading.group,
-                    # After a restart it has its partitions back at once.
-                    "group.instance.id": f"{self._reading.digest}-{self._reading.reader}",
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest",
-                    **_address(self._reading.url),
-                },
-                logger=log,
-            )
-            self._consumer.subscribe([self._reading.topic])
+            self._consumer = self._kafka.Consumer(self._settings(), logger=log)
+            self._consumer.subscribe([self._reading.topic], on_assign=self._assigned)
         self._consumer.resume(self._consumer.assignment())
         found: list[Message] = []
-        for each in self._consumer.consume(most, wait_s):
-            if (error := each.error()) is not None:
-                if error.code() in (self._kafka.KafkaError._PARTITION_EOF,):
-                    continue
-                if found:  # it is told again
-                    break
-                raise self._kafka.KafkaException(error)
-            found.append(_message(each))
-        return found
+        for each in self._consumer.consume(self._portion.of(most), wait_s):
+            error = each.error()
+            if error is None:
+                found.append(_message(each))
+                self._taken[each.partition()] = each.offset() + 1
+            elif error.code() == self._kafka.KafkaError._PARTITION_EOF:
+                self._answered = True
+            else:
+                self._trouble = error
+        if found:
+            self._portion.saw(found)
+            self._answered = True
+            return found
+        if self._trouble is not None:
+            error, self._trouble = self._trouble, None
+            raise self._kafka.KafkaException(error)
+        return [] if self._answered else None
+
+    def _settings(self) -> dict[str, Any]:
+        of = self._reading
+        return {
+            "group.id": of.group,
+            # After a restart it has its partitions back at once.
+            "group.instance.id": f"{of.digest}-{of.reader}",
+            "error_cb": self._failed,
+            **_READING,
+            **_QUIET,
+            **_address(of.url),
+        }
+
+    def _assigned(self, _consumer: Any, partitions: Sequence[Any]) -> None:
+        """Know that a member without a partition has been answered; offsets of lost partitions are others' now."""
+        self._answered = self._answered or not partitions
+        self._taken = {}
+
+    def _failed(self, error: Any) -> None:
+        """Keep what makes reading impossible until the next read; one broker of several may be away."""
+        codes = self._kafka.KafkaError
+        if error.fatal() or error.code() in (codes._ALL_BROKERS_DOWN, codes._AUTHENTICATION):
+            self._trouble = error
 
     def _stay(self) -> None:
         self._consumer.pause(self._consumer.assignment())
         self._consumer.poll(0)
 
     def _commit(self) -> None:
-        try:
-            self._consumer.commit(asynchronous=False)
-        except self._kafka.KafkaException as error:
-            if error.args[0].code() != self._kafka.KafkaError._NO_OFFSET:  # nothing new was read
-                raise
+        if not self._taken:
+            return
+        behind = [
+            self._kafka.TopicPartition(self._reading.topic, partition, offset)
+            for partition, offset in self._taken.items()
+        ]
+        for each in self._consumer.commit(offsets=behind, asynchronous=False):
+            if each.error is not None:
+                raise self._kafka.KafkaException(each.error)
+        self._taken = {}
 
     def _produce(self, message: Message, why: str) -> None:
         if self._producer is None:
-            self._producer = self._kafka.Producer(_address(self._reading.url), logger=log)
+            self._producer = self._kafka.Producer(
+                {"message.timeout.ms": 15_000, **_QUIET, **_address(self._reading.url)}, logger=log
+            )
         failed: list[Any] = []
         headers = {"loopwright-why": why.encode(), "loopwright-place": message.place.encode()}
         self._producer.produce(
