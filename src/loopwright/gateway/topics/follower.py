@@ -153,7 +153,7 @@ class Follower:
                 rows.append((message, self._row_of(message)))
             except LoopwrightError as error:
                 await self._refuse(topic, message, str(error))
-            except Exception as error:  # such as one that is nested a thousand deep; the others are taken
+            except Exception as error:  # noqa: BLE001 - such as one nested a thousand deep; others are taken
                 await self._refuse(topic, message, f"this is no JSON object: {str(error) or type(error).__name__}")
         if rows:
             await self._push_rows(topic, rows)

@@ -120,7 +120,7 @@ class RedisTopic:
             both.xinfo_stream(of.topic)
             both.xinfo_groups(of.topic)
             stream, groups = await both.execute()
-        group = next((each for each in groups if each["name"] == of.group.encode()), {})
+        group: dict[str, Any] = next((each for each in groups if each["name"] == of.group.encode()), {})
         added, read = stream.get("entries-added"), group.get("entries-read")
         if added is None or read is None:  # older than Redis 7, or nothing was read yet
             return []
