@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 EXAMPLE = Path("examples/stream/stream.py")
 HISTORY, LIVE = 1500, 40
-GROUP = "loopwright.landings.flights"
+GROUP = "loopwright:landings:flights"
 COLUMNS = ["flight_id", "scheduled_at", "carrier", "tail", "delay", "is_late"]
 
 
