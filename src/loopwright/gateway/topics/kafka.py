@@ -178,5 +178,6 @@ def _address(url: str) -> dict[str, str]:
 
 def _message(given: Any) -> Message:
     kind, at_ms = given.timestamp()
-    at_us = at_ms * 1000 if kind else None
+    # Of messages of one millisecond the offset says which came first; a later state of a row must be known later.
+    at_us = at_ms * 1000 + given.offset() % 1000 if kind else None
     return Message(f"{given.partition()}/{given.offset()}", given.value(), at_us)

@@ -151,8 +151,9 @@ def _order(place: bytes) -> tuple[int, int]:
 
 
 def _message(place: bytes, fields: dict[bytes, bytes] | None) -> Message:
-    at_ms = int(place.partition(b"-")[0])
-    at_us = at_ms * 1000 if at_ms >= _LEAST_MS else None
+    at_ms, number = _order(place)
+    # Of messages of one millisecond the number says which came first; a later state of a row must be known later.
+    at_us = at_ms * 1000 + min(number, 999) if at_ms >= _LEAST_MS else None
     if not fields:  # it was trimmed before it was read
         return Message(place.decode(), None, at_us)
     body = next(iter(fields.values())) if len(fields) == 1 else fields.get(_FIELD, b"")
