@@ -91,6 +91,13 @@ SENTENCES = dict(
         ),
         _says(data.VersionQuarantined, "quarantined, a check failed"),
         _tell(data.DiffStarted, lambda facts: f"comparison of v{facts.before} and v{facts.after} started"),
+        _tell(
+            data.TagSet,
+            lambda facts: (
+                f"tag {facts.tag} names v{facts.version} now" + (f", not v{facts.before}" if facts.before else "")
+            ),
+        ),
+        _tell(data.TagRemoved, lambda facts: f"tag {facts.tag} removed, it named v{facts.before}"),
         _tell(data.RowsRead, lambda facts: "rows read" if facts.part == "rows" else "failing rows read"),
         _says(features.ViewDeclared, "view declared"),
         _says(features.RequestDeclared, "on-request function declared"),
