@@ -9,7 +9,7 @@ import pytest
 
 from loopwright.data import CheckSpec, read
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
-from loopwright.kernel.errors import InvalidInput
+from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
 from loopwright.loop import push_feeding
 from loopwright.store import compacting as _compacting  # noqa: F401 - another
@@ -180,7 +180,8 @@ def test_what_was_taken_is_not_merged_with_what_was_not(pushed: Pushed) -> None:
 def test_a_feed_that_ran_twice_takes_once(pushed: Pushed) -> None:
     pushed.push({"id": "F1"})
     feed = pushed.loop.service("loop.push_feed", dataset="flights")
-    done = {"dataset": "flights", "since": feed.until, "until": feed.until + 5, "waiting": None, "rows": None}
+    done = {"dataset": "flights", "since": feed.until, "until": feed.until + 5, "waited": "", "waiting": None}
+    done["rows"] = None
     pushed.loop.service("loop.finish_push_feed", **done, has_more=False, reason="once")
     assert pushed.loop.service("loop.finish_push_feed", **done, has_more=True, reason="twice") is None
     assert pushed.loop.service("loop.push_feed", dataset="flights").has_more is False
@@ -235,6 +236,8 @@ def test_nothing_is_lost_with_a_row_that_fits_no_column(pushed: Pushed) -> None:
     pushed.hour()
     assert set(pushed.says) == {"F1"}
     (failed,) = pushed.loop("jobs.list", states=["failed"])
+    with pytest.raises(Conflict, match=f"could not be imported by job {failed.job_id}"):
+        pushed.loop("loop.take_pushes", dataset="flights")
     pushed.loop("jobs.dismiss", job_id=failed.job_id, reason="whoever sent it has corrected it")
     pushed.hour()
     assert set(pushed.says) == {"F1", "F4"}
@@ -253,6 +256,21 @@ def test_what_is_quarantined_holds_back_what_came_after_it(pushed: Pushed) -> No
     pushed.loop("data.release_quarantine", dataset="flights", version=2, reason="a ferry")
     pushed.hour()
     assert set(pushed.says) == {"F1", "F2", "F3"}
+
+
+def test_a_first_version_that_is_quarantined_holds_back_too(pushed: Pushed) -> None:
+    checked = [msgspec.structs.replace(TAKING[0], checks=[CheckSpec("not_null", "carrier")])]
+    pushed.loop.apply(datasets=checked)
+    pushed.push({"id": "F1", "carrier": None})
+    pushed.hour()
+    pushed.push({"id": "F2"})
+    pushed.hour()
+    assert pushed.loop("jobs.list", states=["failed"]) == []
+    with pytest.raises(Conflict, match="may be in the version that is quarantined"):
+        pushed.loop("loop.take_pushes", dataset="flights")
+    pushed.loop("data.release_quarantine", dataset="flights", version=1, reason="a ferry")
+    pushed.hour()
+    assert set(pushed.says) == {"F1", "F2"}
 
 
 def test_a_row_is_not_known_before_it_was_pushed(pushed: Pushed) -> None:

@@ -11,7 +11,7 @@ from loopwright.data import read, versions
 from loopwright.data.source_specs import address_of
 from loopwright.data.sources import sql as databases
 from loopwright.data.types import DatasetVersion, ImportRequest, SourceSpec
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.errors import InvalidInput
 from loopwright.store.work import JobContext
 
 
@@ -46,9 +46,8 @@ def _since(context: JobContext, request: ImportRequest, spec: SourceSpec) -> Any
     """Return the largest watermark that is there, less the overlap, as the database has it; None for the first time."""
     if not spec.watermark:
         return None
-    try:
-        version = context.call(versions.get_version, dataset=request.spec.name)
-    except NotFound:
+    version = context.call(versions.newest_version, dataset=request.spec.name)
+    if version is None:
         return None
     if spec.watermark not in [column.name for column in version.schema]:
         rule = "a column of the query that is one of the dataset too"

@@ -218,13 +218,15 @@ class Layers:
             column: Which.
             places: Of the rows, int64 (n,).
         """
-        known = np.zeros(self.height, np.int64)
+        known = np.zeros(len(places), np.int64)
+        order, asked = np.argsort(places, kind="stable"), pl.Series(places, dtype=pl.UInt32)
         for fragment in self.cells:
             cells = self._read_cells(fragment, [column])
             if KNOWN + column in cells.columns:
-                said = cells.filter(pl.col(KNOWN + column).is_not_null())
-                known[said[PLACE].to_numpy()] = said[KNOWN + column].to_numpy()
-        return known[places]
+                said = cells.filter(pl.col(KNOWN + column).is_not_null() & pl.col(PLACE).is_in(asked.implode()))
+                at = order[np.searchsorted(places, said[PLACE].to_numpy(), sorter=order)]
+                known[at] = said[KNOWN + column].to_numpy()
+        return known
 
     def _whole_rows(self) -> pl.LazyFrame:
         if not self.whole:

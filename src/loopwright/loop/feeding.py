@@ -134,14 +134,15 @@ def _finish(look: _Look, since: int) -> dict[str, Any]:
         since=since,
         looked_at=context.job.recorded_at,
         waiting=look.waiting.store(context),
-        rows=_store(context, given),
+        rows=store_rows(context, given),
         has_more=has_more,
         reason=f"{count} labels of {found.deployment}",
     )
     return {"labels": count, "waiting": waiting}
 
 
-def _store(context: JobContext, rows: pl.DataFrame) -> BlobRef | None:
+def store_rows(context: JobContext, rows: pl.DataFrame) -> BlobRef | None:
+    """Store rows that an import is given as a blob; None where there are none."""
     if not rows.height:
         return None
     body = io.BytesIO()

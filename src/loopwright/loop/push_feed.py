@@ -7,7 +7,8 @@ of pushes, which is what features saw, so that training reads the rows that serv
 from loopwright import data
 from loopwright.data import PUSHED_AT, Dataset, ImportRequest
 from loopwright.kernel.clock import HOUR_US
-from loopwright.kernel.errors import InvalidInput, NotFound
+from loopwright.kernel.digests import MaybeDigest
+from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
 from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.loop.types import FeedPushes, ProjectSpec
 from loopwright.store import jobs
@@ -18,12 +19,14 @@ from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job, StreamCursor
 from loopwright.store.work import kind_of
 
+_UNDER_WAY = "is on its way"
+
 
 @verb("loop.start_push_feed", changes=Dataset, internal=True, parts=SERVER_ALONE)
 def start_push_feed(tx: Tx, *, dataset: str) -> Job | None:
     """Start making what was pushed a version, and plan the next time; None if the dataset takes none."""
     plan_push_feed(tx, dataset=dataset)
-    return None if push_feed(tx, dataset=dataset) is None else _start(tx, dataset)
+    return None if push_feed(tx, dataset=dataset) is None or why_held(tx, dataset) else _start(tx, dataset)
 
 
 @plans_next(start_push_feed)
@@ -39,6 +42,7 @@ def take_pushes(tx: Tx, *, dataset: str) -> Job:
 
     Raises:
         InvalidInput: The dataset does not take what is pushed.
+        Conflict: What was pushed before is not in yet, and waits for somebody.
     """
     data.get(tx, dataset=dataset)
     if push_feed(tx, dataset=dataset) is None:
@@ -46,6 +50,9 @@ def take_pushes(tx: Tx, *, dataset: str) -> Job:
         raise InvalidInput(
             f"what is pushed to {dataset} becomes no version", field="dataset", value=dataset, rule=rule, next_step=step
         )
+    if (why := why_held(tx, dataset)) and why != _UNDER_WAY:
+        step = "retry or dismiss the import, or release the version or import another: loopwright status"
+        raise Conflict(f"what was pushed to {dataset} before {why}", field="dataset", value=dataset, next_step=step)
     return _start(tx, dataset)
 
 
@@ -95,6 +102,7 @@ def finish_push_feed(
     dataset: str,
     since: int,
     until: int,
+    waited: MaybeDigest,
     waiting: BlobRef | None,
     rows: BlobRef | None,
     has_more: bool,
@@ -107,13 +115,14 @@ def finish_push_feed(
         dataset: Which.
         since: How far it was taken when the feed began; where it is further now, another feed took the same.
         until: When the last chunk was stored that was read, wall time, microseconds UTC.
+        waited: Digest of the rows that waited when the feed began; where others do now, another feed took them.
         waiting: Parquet of rows of keys that ``rows`` has too: they follow in an import of their own.
         rows: Parquet of raw rows, each key once, with ``PUSHED_AT``; None where there is nothing new.
         has_more: Whether there is more than one import takes.
         reason: What came, in words.
     """
     feed = push_feed(tx, dataset=dataset)
-    if feed is None or feed.until != since or is_held(tx, dataset):
+    if feed is None or (feed.until, feed.waiting) != (since, waited) or why_held(tx, dataset):
         return None
     tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
     digest = "" if waiting is None else waiting.digest
@@ -123,16 +132,22 @@ def finish_push_feed(
     return data.start_import(tx, dataset=dataset, operation="upsert", blobs=[rows], known_at=PUSHED_AT, reason=reason)
 
 
-def is_held(tx: Tx, dataset: str) -> bool:
-    """Say whether rows that were pushed before are not in yet: their import is under way, failed, or is quarantined.
+def why_held(tx: Tx, dataset: str) -> str:
+    """Return why rows that were pushed before are not in yet, in words; empty where they are.
 
     Those that came after them wait, until somebody has retried or dismissed the import, or released or replaced the
     version: taken before, they would stand below what came before them, and nobody could bring that any more.
     """
-    imports = jobs.list_jobs(tx, states=["queued", "running", "failed"], kind=kind_of(ImportRequest).name, limit=1000)
+    if data.get(tx, dataset=dataset).latest_state == "quarantined":
+        return "may be in the version that is quarantined"
+    states = ["queued", "running", "failed"]
+    imports = jobs.list_jobs(tx, states=states, kind=kind_of(ImportRequest).name, limit=1000)
     ref = tx.ref("dataset", dataset)
-    is_quarantined = data.get(tx, dataset=dataset).latest_state == "quarantined"
-    return is_quarantined or any(job.ref == ref and _is_of_feed(job) for job in imports)
+    fed = [job for job in imports if job.ref == ref and _is_of_feed(job)]
+    failed = next((job for job in fed if job.state == "failed"), None)
+    if failed is not None:
+        return f"could not be imported by job {failed.job_id}"
+    return _UNDER_WAY if fed else ""
 
 
 def were_fed(tx: Tx, job_id: str) -> bool:

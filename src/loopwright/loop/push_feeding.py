@@ -4,7 +4,6 @@ An import changes each row once. Where a row was pushed several times within the
 imports of their own, so that it stays known which was seen when.
 """
 
-import io
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -13,12 +12,12 @@ import polars as pl
 from loopwright import data, features
 from loopwright.data import PUSHED_AT, Dataset, DatasetVersion
 from loopwright.features import DatasetPushSpec
-from loopwright.kernel.errors import NotFound
+from loopwright.loop.feeding import store_rows
 from loopwright.loop.push_feed import finish_push_feed, push_feed
 from loopwright.loop.types import FeedPushes
 from loopwright.store import chunks
 from loopwright.store.streams import PUSHES
-from loopwright.store.types import BlobRef, Chunk, StreamCursor, Streams
+from loopwright.store.types import Chunk, StreamCursor, Streams
 from loopwright.store.work import JobContext, job
 
 MOST_CHUNKS = 5_000
@@ -45,7 +44,8 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
     if feed is None:
         return {"rows": 0}
     context.seal(Streams(context.project, (PUSHES.kind,), args.dataset))
-    dataset, version = context.call(data.get, dataset=args.dataset), _newest(context, args.dataset)
+    dataset = context.call(data.get, dataset=args.dataset)
+    version = context.call(data.newest_version, dataset=args.dataset, start_at=0, end_at=0)
     taken = _take(context, feed, _as_pushed(dataset))
     rows = _one_of_each_state(taken.rows, dataset.spec.key)
     now, later = rows.filter(pl.col(_STATE) == 0).drop(_STATE), rows.filter(pl.col(_STATE) > 0).drop(_STATE)
@@ -54,19 +54,13 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
         dataset=args.dataset,
         since=feed.until,
         until=taken.until,
-        waiting=_store(context, later),
-        rows=_store(context, _with_every_column(now, version)),
+        waited=feed.waiting,
+        waiting=store_rows(context, later),
+        rows=store_rows(context, _with_every_column(now, version)),
         has_more=taken.has_more,
         reason=f"{now.height} rows that were pushed",
     )
     return {"rows": now.height, "waiting": later.height, "import": None if started is None else started.job_id}
-
-
-def _newest(context: JobContext, dataset: str) -> DatasetVersion | None:
-    try:
-        return context.call(data.get_version, dataset=dataset)
-    except NotFound:  # nothing was imported yet
-        return None
 
 
 def _as_pushed(dataset: Dataset) -> DatasetPushSpec:
@@ -143,11 +137,3 @@ def _with_every_column(rows: pl.DataFrame, version: DatasetVersion | None) -> pl
     """Return rows with the columns that the dataset was read with; of those that nobody sent there is no value."""
     names = [] if version is None else [column.name for column in version.raw or version.schema]
     return rows.with_columns(pl.lit(None).alias(name) for name in names if name not in rows.columns)
-
-
-def _store(context: JobContext, rows: pl.DataFrame) -> BlobRef | None:
-    if not rows.height:
-        return None
-    body = io.BytesIO()
-    rows.write_parquet(body, compression="zstd", compression_level=1)
-    return context.blobs.put(body.getvalue())
