@@ -1,7 +1,8 @@
 """Rows of databases: as they are typed there, some at a time, in a transaction that only reads; what fails is told."""
 
 import sqlite3
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,35 @@ def test_a_driver_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as told:
         fetched("firebird://host/shop", "SELECT 1 AS x", tmp_path)
     assert "driver" in str(told.value.next_step)
+
+
+def test_colons_are_no_parameters(sqlite: str, tmp_path: Path) -> None:
+    query = "SELECT id, ':x' AS mark, '12:30' AS at FROM orders WHERE country LIKE 'd%'"
+    rows = fetched(sqlite, query, tmp_path, since=299, watermark="id")
+    assert rows.rows() == [(299, ":x", "12:30")]
+
+
+@pytest.mark.slow
+def test_nor_are_casts_and_percents_of_postgresql(warehouse: str, tmp_path: Path) -> None:
+    query = "SELECT id, id::text AS said, '10:15' AS at FROM sales WHERE kind LIKE 'a%'"
+    assert fetched(warehouse, query, tmp_path, since=500, watermark="id").rows() == [(500, "500", "10:15")]
+
+
+def test_numbers_stay_exact() -> None:
+    exact = sql._series("n", [Decimal("0.1"), 3, None])
+    assert (str(exact[0]), str(exact[1])) == ("0.1", "3.0")
+    assert sql._series("n", [1, 0.5]).to_list() == [1.0, 0.5]
+    with pytest.raises(InvalidInput, match="column n holds"):
+        sql._series("n", [2**53 + 1, 0.5])
+
+
+@pytest.mark.parametrize("values", [[Decimal("NaN")], [Decimal("1e50")], [[1, 2]], [b"x"], [{"a": 1}], [timedelta(1)]])
+def test_what_no_dataset_holds_is_refused_by_its_column(values: list[Any]) -> None:
+    with pytest.raises(InvalidInput, match="column n holds"):
+        sql._series("n", values)
+
+
+def test_an_address_that_is_none_is_told_without_what_opens_it(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="no address of a database") as told:
+        fetched("postgresql://me:sesame@host:port/shop", "SELECT 1 AS x", tmp_path)
+    assert "sesame" not in str(told.value)

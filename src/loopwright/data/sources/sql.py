@@ -1,5 +1,6 @@
 """Rows of a database: one query in a transaction that only reads, its rows written down some at a time."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,6 +20,10 @@ FIRST_ROWS, ROWS_AT_ONCE, BYTES_AT_ONCE = 500, 50_000, 32 << 20
 MOST_BYTES = 16 << 30
 """What all rows of an import may take; they have to fit into memory in the end."""
 _CONNECT_S = 10
+_EXACT = 2**53
+"""Larger whole numbers would be rounded among decimals."""
+_COLON = re.compile(r"(?<!:):(?=\w)")
+"""What SQLAlchemy would take for a parameter; a query has none."""
 _HELD = (
     *(pl.Boolean, pl.String, pl.Null, pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Float64, pl.Float32),
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
@@ -74,7 +79,11 @@ def fetch(
 
 @contextmanager
 def _reading(url: str) -> Iterator[Connection]:
-    parsed = make_url(url)
+    try:
+        parsed = make_url(url)
+    except (exc.ArgumentError, ValueError):
+        rule = "scheme://user:password@host:port/name; what is no letter of a password is written as %40 and such"
+        raise InvalidInput("this is no address of a database", field="LOOPWRIGHT_SOURCES", rule=rule) from None
     kind = parsed.get_backend_name()
     arguments: dict[str, Any] = {"connect_timeout": _CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
     if kind == "postgresql" and parsed.drivername == "postgresql":
@@ -134,9 +143,10 @@ def _words(error: BaseException) -> str:
 
 
 def _asked(spec: SourceSpec, since: Any) -> Executable:
+    query = _COLON.sub(r"\:", spec.query)
     if since is None:
-        return text(spec.query)
-    asked = select(text("*")).select_from(text(f"({spec.query}\n) AS asked"))
+        return text(query)
+    asked = select(text("*")).select_from(text(f"({query}\n) AS asked"))
     return asked.where(column(spec.watermark) >= since)
 
 
@@ -164,7 +174,11 @@ def _series(name: str, values: Sequence[Any]) -> pl.Series:
         return pl.Series(
             name, [None if value is None else str(value) for value in values], pl.String if kinds else pl.Null
         )
-    if kinds == {float, int} or kinds == {Decimal, int} or kinds == {Decimal, float}:
+    if kinds == {Decimal, int}:
+        values = [value if value is None else Decimal(value) for value in values]
+    elif kinds in ({float, int}, {float, Decimal}):
+        if any(isinstance(value, int) and abs(value) > _EXACT for value in values):
+            raise _unknown(name, kinds)
         return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64)
     try:
         column = pl.Series(name, values, strict=True)
