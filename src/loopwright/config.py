@@ -12,6 +12,7 @@ import msgspec
 
 from loopwright.kernel.errors import InvalidInput
 from loopwright.kernel.lanes import LANES
+from loopwright.kernel.refs import NAME
 from loopwright.kernel.suggestions import nearest
 
 Walls = Literal["on", "strict", "off"]
@@ -219,7 +220,8 @@ def read_addresses(text: str) -> dict[tuple[str, str], str]:
     for part in text.split():
         head, _, url = part.partition("=")
         project, _, source = head.partition("/")
-        if not (re.fullmatch(r"\*|[a-z0-9][a-z0-9_-]*", project) and source and re.match(r"[a-z][a-z0-9+]*://.", url)):
+        is_named = project == "*" or (NAME.match(project) and ".." not in project)
+        if not (is_named and NAME.match(source) and re.match(r"[a-z][a-z0-9+]*://.", url)):
             rule = "project/name=scheme://…, separated by blanks; */name is for every project"
             shown = f"{head}={re.sub(r'//.*@', '//', url)}"
             raise InvalidInput("this names no source", field="LOOPWRIGHT_SOURCES", value=shown, rule=rule)

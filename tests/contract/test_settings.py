@@ -48,6 +48,7 @@ def test_a_misspelt_auth_opens_nothing(value: str, monkeypatch: pytest.MonkeyPat
         ("LOOPWRIGHT_GATEWAY_NAME", "../x"),
         ("LOOPWRIGHT_ONLINE", "http://features:6379"),
         ("LOOPWRIGHT_SOURCES", "events=redis://host"),
+        ("LOOPWRIGHT_SOURCES", "flights/a/b=redis://host"),
         ("LOOPWRIGHT_SOURCES", "flights/events=host:6379"),
         ("LOOPWRIGHT_SOURCES", "flights/=redis://host"),
         ("LOOPWRIGHT_SOURCES", "../x/events=redis://host"),
