@@ -33,7 +33,8 @@ def test_gateways_are_told_what_is_personal_in_every_project(call: Call, dispatc
 
 def test_gateways_are_told_which_topics_to_read(call: Call, dispatcher: Dispatcher) -> None:
     topic = SourceSpec("topic", "events/weather", arrived="came_at")
-    call("data.declare", spec=weather_spec(source=topic, takes_pushes=True))
+    known = {"temp": KnownAt("came_at")}
+    call("data.declare", spec=weather_spec(source=topic, takes_pushes=True, known_at=known))
     call("data.declare", spec=weather_spec(name="other"))
     found = dispatcher.call("data.topics", {}, actor=SERVICE_ACTOR, project=SYSTEM)
     assert found == {"flights/weather": topic}
@@ -63,6 +64,7 @@ def test_key_and_time_stay_once_there_are_versions(call: Call, import_rows: Call
         ({"source": SourceSpec("topic", "weather")}, "source.name"),
         ({"source": SourceSpec("topic", "/weather")}, "source.broker"),
         ({"source": SourceSpec("topic", "events/a b")}, "source.name"),
+        ({"source": SourceSpec("topic", "events/weather", arrived="came_at")}, "source.arrived"),
         ({"takes_pushes": True, "personal": ["origin"]}, "takes_pushes"),
         ({"time": None}, "time"),
         ({"known_at": {"*": KnownAt("")}}, "known_at.*"),

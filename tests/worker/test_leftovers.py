@@ -49,6 +49,7 @@ def test_what_another_worker_left_that_was_killed_goes(
     wait_until(lambda: not left.exists())
     is_over.set()
     sweeper.join()
+    assert not left.exists()
 
 
 def test_stores_of_closed_and_deleted_projects_go(site: Site, context: WorkerContext) -> None:

@@ -200,6 +200,11 @@ def check_spec(spec: DatasetSpec) -> DatasetSpec:
             value=format_duration(spec.every_us) if spec.every_us > 0 else spec.every_us,
             rule="a source that is read, not one whose rows are sent; once a minute at most",
         )
+    arrived = spec.source.arrived
+    if arrived and arrived not in (spec.time, *(known.column for known in spec.known_at.values())):
+        rule = "the time, or a moment at which something was known"
+        step = f'say known_at={{"<column>": "{arrived}"}} of what is known no sooner'
+        raise InvalidInput("nobody reads this moment", field="source.arrived", value=arrived, rule=rule, next_step=step)
     if spec.takes_pushes and spec.personal:
         raise InvalidInput(
             "what is pushed cannot become a version here",

@@ -13,7 +13,7 @@ from loopwright.data import SourceSpec
 from loopwright.gateway.topics import follower as module
 from loopwright.gateway.topics.base import Message
 from loopwright.gateway.topics.follower import Follower
-from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, TooBusy, Unavailable
+from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound, TooBusy, Unavailable
 from tests.waiting import PATIENCE_S
 
 SOURCE = SourceSpec("topic", "events/landings", arrived="arrived_at")
@@ -123,7 +123,7 @@ def test_what_is_no_row_is_refused_and_the_others_are_taken() -> None:
 
 def test_what_cannot_be_taken_now_waits() -> None:
     topic = Paper(b'{"n": 1}', b'{"n": 2}')
-    taking = Taking(Unavailable("the log takes nothing"), TooBusy("too much"), Unavailable("the log takes nothing"))
+    taking = Taking(Unavailable("the log takes nothing"), TooBusy("too much"), Conflict("the project is closed"))
     follow(topic, taking, lambda: topic.is_done == 2)
     assert (taking.numbers, topic.refused, topic.kept) == ([1, 2], [], 3)
 

@@ -65,6 +65,7 @@ def test_a_broker_of_another_project_is_not_known(monkeypatch: pytest.MonkeyPatc
 def test_one_may_be_for_every_project(monkeypatch: pytest.MonkeyPatch) -> None:
     following = Following(monkeypatch, **{"*": "redis://one"})
     following.until(lambda: following.paper.is_done == 1)
+    assert following.taking.numbers == [1]
 
 
 def test_what_is_declared_no_more_is_followed_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +78,7 @@ def test_what_is_declared_no_more_is_followed_no_longer(monkeypatch: pytest.Monk
 
     followers = following.topics._followers
     following.until(lambda: following.paper.is_done == 1, drop, lambda: not followers)
+    assert following.taking.numbers == [1]
 
 
 def test_a_closed_project_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:

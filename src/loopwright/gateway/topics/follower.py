@@ -19,7 +19,7 @@ from loopwright.gateway.topics.base import REFUSED, Message, Topic
 from loopwright.gateway.troubles import Sign
 from loopwright.kernel.backoff import backoff_s
 from loopwright.kernel.documents import to_json
-from loopwright.kernel.errors import LoopwrightError, NotFound, TooBusy, Unavailable
+from loopwright.kernel.errors import InvalidInput, LoopwrightError, NotFound, StepFailed, TooLarge, Unavailable
 
 log = logging.getLogger("loopwright.gateway")
 MOST_MESSAGES, MOST_BYTES = 200, 256 << 10
@@ -34,6 +34,8 @@ _CLOSE_S = 30.0
 REFUSED_TOLD_S = 24 * 3600.0
 """How long it is told that messages were refused, after the last one."""
 _NO_ANSWER = Unavailable("the broker has not said yet what there is")
+_THEIRS = (InvalidInput, StepFailed, TooLarge)
+"""Errors that one of the rows is to blame for; others pass, and the rows wait."""
 _read_row = msgspec.json.Decoder(dict[str, Any])
 Push = Callable[[str, str, bytes], Awaitable[int]]
 _Rows = Sequence[tuple[Message, bytes]]
@@ -177,7 +179,7 @@ class Follower:
                 await self._split(topic, rows, error)
                 return
             except LoopwrightError as error:
-                if error.http_status < 500 and not isinstance(error, TooBusy):
+                if isinstance(error, _THEIRS):
                     await self._split(topic, rows, error)
                     return
                 # Not theirs: features or the log take nothing at the moment.
