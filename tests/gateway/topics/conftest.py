@@ -15,11 +15,15 @@ from tests.redis_server import running_redis
 
 @dataclass
 class Broker:
-    """A running broker: its address, how to write messages, and what lies in the topic of refused ones."""
+    """A running broker: its address, how to write messages, and what lies in the topic of refused ones.
+
+    ``longest`` is about the longest message that it takes, as it is set up by itself.
+    """
 
     url: str
     write: Callable[[Sequence[bytes]], None]
     refused: Callable[[], list[bytes]]
+    longest: int = 1 << 20
 
     def topic(self, reader: str = "one") -> Topic:
         return open_topic(Reading(self.url, "landings", "loopwright:flights:landings", reader))
@@ -103,5 +107,5 @@ def _kafka(folder: Path) -> Iterator[Broker]:
         reader.close()
         return found
 
-    yield Broker(f"kafka://{hosts}?session.timeout.ms=6000", write, refused)
+    yield Broker(f"kafka://{hosts}?session.timeout.ms=6000", write, refused, 999_900)
     del cluster

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from loopwright.data import SourceSpec
 from loopwright.gateway.topics.base import Message, Reading, open_topic
+from loopwright.gateway.topics.follower import MOST_BYTES, Follower
 from loopwright.kernel.errors import InvalidInput, Unavailable
 from tests.gateway.topics.conftest import Broker, read_all
 from tests.servers import free_port
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +77,29 @@ def test_what_is_refused_lies_in_a_topic_of_its_own(broker: Broker) -> None:
     broker.write([b"[1]"])
     asyncio.run(play())
     assert broker.refused() == [b"[1]"]
+
+
+def test_a_message_as_long_as_a_broker_takes_stops_nobody(broker: Broker) -> None:
+    """It does not take it back with a word beside it."""
+    rows: list[bytes] = []
+
+    async def push(_project: str, _dataset: str, body: bytes) -> int:
+        rows.append(body)
+        return 1
+
+    async def play() -> None:
+        follower = Follower(("flights", "landings"), SourceSpec("topic", "events/landings"), broker.topic, push, int)
+        task = asyncio.get_running_loop().create_task(follower.run())
+        async with asyncio.timeout(PATIENCE_S):
+            while not rows:
+                await asyncio.sleep(0.01)
+        follower.stop()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    broker.write([b"x" * broker.longest, b'{"n": 1}'])
+    asyncio.run(play())
+    assert (rows, [len(body) for body in broker.refused()]) == ([b'{"rows":[{"n":1}]}'], [MOST_BYTES])
 
 
 @pytest.mark.parametrize("scheme", ["redis", "nats"])

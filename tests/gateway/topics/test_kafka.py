@@ -11,7 +11,7 @@ from loopwright.data import SourceSpec
 from loopwright.gateway.topics import follower as module
 from loopwright.gateway.topics.base import Reading, open_topic
 from loopwright.gateway.topics.follower import Follower
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 from tests.servers import free_port
 from tests.waiting import PATIENCE_S
 
@@ -82,6 +82,12 @@ def test_nothing_is_no_answer_until_a_partition_said_so() -> None:
         await topic.close()
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("name", ["^((((x{1,255}){1,255}){1,255}){1,255})", "^landings", "a/b"])
+def test_a_name_is_no_pattern(name: str) -> None:
+    with pytest.raises(InvalidInput, match="no topic of a Kafka"):
+        open_topic(Reading("kafka://x", name, "g", "r"))
 
 
 @pytest.mark.slow

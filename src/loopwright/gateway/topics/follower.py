@@ -149,7 +149,10 @@ class Follower:
                 self._lost += 1
                 continue
             if len(message.body) > MOST_BYTES:
-                await self._refuse(topic, message, f"a row takes {MOST_BYTES >> 10} kB at most")
+                # Whole it may be as long as the broker lets it be, which takes no word beside it then.
+                beginning = message._replace(body=message.body[:MOST_BYTES])
+                why = f"a row takes {MOST_BYTES >> 10} kB at most, and so much of it lies there"
+                await self._refuse(topic, beginning, why)
                 continue
             try:
                 rows.append((message, self._row_of(message)))

@@ -2,16 +2,20 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from loopwright.gateway.topics.base import REFUSED, Message, Portion, Reading, missing_library
-from loopwright.kernel.errors import Unavailable
+from loopwright.kernel.errors import InvalidInput, Unavailable
 
 log = logging.getLogger("loopwright.kafka")
 T = TypeVar("T")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]+")
+"""What else stands in a name no broker takes; with ``^`` ahead the library would look for it as a pattern, and there
+are patterns that take all memory of the process."""
 _ANSWER_S = 20.0
 _QUIET = {
     "reconnect.backoff.ms": 1_000,
@@ -34,6 +38,9 @@ class KafkaTopic:
     Args:
         reading: Who reads what; settings of librdkafka may stand behind the address:
             ``kafka://user:password@host:9092,other:9092?security.protocol=sasl_ssl``.
+
+    Raises:
+        InvalidInput: No topic can have this name, or the library is missing.
     """
 
     def __init__(self, reading: Reading) -> None:
@@ -41,6 +48,9 @@ class KafkaTopic:
             import confluent_kafka
         except ImportError:
             raise missing_library("kafka") from None
+        if not _TOPIC.fullmatch(reading.topic):
+            rule = "letters, digits, . _ -"
+            raise InvalidInput("no topic of a Kafka is called so", field="source", value=reading.topic, rule=rule)
         self._kafka, self._reading = confluent_kafka, reading
         # The library's calls wait; each topic has a thread for them, and they follow each other.
         self._thread = ThreadPoolExecutor(1, "kafka")
