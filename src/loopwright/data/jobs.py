@@ -10,7 +10,6 @@ import msgspec
 import polars as pl
 
 from loopwright.data import commits, read, sources, versions
-from loopwright.data.asking import ask_database
 from loopwright.data.changes import build_change
 from loopwright.data.checking import ChecksApart, values_among
 from loopwright.data.checks import PAST, measured_as
@@ -29,6 +28,7 @@ from loopwright.data.types import (
     ImportRequest,
     ImportResult,
 )
+from loopwright.data.watermarks import ask_database
 from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import Conflict, InvalidInput, LoopwrightError, NotFound
 from loopwright.store.work import JobContext, job

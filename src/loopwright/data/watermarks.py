@@ -1,4 +1,4 @@
-"""Having a database asked for the rows of an import: which one, for what, and since when."""
+"""Having a database asked for the rows of an import: which one, for what, and since which watermark."""
 
 from datetime import UTC, timedelta
 from pathlib import Path
