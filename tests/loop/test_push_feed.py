@@ -163,6 +163,16 @@ def test_a_chunk_that_is_stored_by_an_older_clock_is_taken_all_the_same(pushed: 
     assert set(pushed.says) == {"F1", "F2"}
 
 
+def test_who_applies_again_and_again_does_not_put_off_what_comes_every_hour(pushed: Pushed) -> None:
+    pushed.push({"id": "F1"})
+    for column in ("id", "carrier", "scheduled_at"):
+        pushed.loop.pass_time(HOUR_US // 2)
+        checks = [CheckSpec("not_null", column, severity="warn")]
+        pushed.loop.apply(datasets=[msgspec.structs.replace(TAKING[0], checks=checks)])
+    pushed.work()
+    assert set(pushed.says) == {"F1"}
+
+
 def test_what_was_taken_is_not_merged_with_what_was_not(pushed: Pushed) -> None:
     for number in range(4):
         pushed.push({"id": f"A{number}"})

@@ -8,7 +8,8 @@ import pytest
 from loopwright.governance import Actor, Dispatcher
 from loopwright.kernel.errors import NotFound
 from loopwright.kernel.verbs import Role
-from loopwright.store import sql
+from loopwright.store import compacting, sql
+from loopwright.store.timers import sooner
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef
 
@@ -30,6 +31,12 @@ def test_a_key_names_one_timer(tx: Tx) -> None:
     sql.upsert_timer(tx, 500, "things.do", {"n": 2}, "a")
     (timer,) = sql.due_timers(tx.connection, tx.project, 1_000, limit=9)
     assert (timer.due_at, timer.args) == (500, {"n": 2})
+
+
+def test_who_plans_again_puts_nothing_off(tx: Tx) -> None:
+    for due_at, planned in ((500, 500), (900, 500), (100, 100), (500, 100)):
+        sooner(tx, due_at, "a", compacting.start_compaction)
+        assert [timer.due_at for timer in sql.due_timers(tx.connection, tx.project, 1_000, limit=9)] == [planned]
 
 
 def test_timers_are_cancelled_by_prefix_letter_by_letter(tx: Tx) -> None:

@@ -4,7 +4,7 @@ from loopwright.data import sql, versions
 from loopwright.data.types import DatasetSpec, DatasetVersion, ImportRequest, Operation
 from loopwright.kernel.verbs import SERVER_ALONE, verb
 from loopwright.store import jobs
-from loopwright.store.timers import plans_next
+from loopwright.store.timers import plans_next, sooner
 from loopwright.store.tx import Tx
 from loopwright.store.types import Job
 from loopwright.store.work import kind_of
@@ -25,11 +25,11 @@ def start_scheduled_import(tx: Tx, *, dataset: str) -> Job | None:
 
 @plans_next(start_scheduled_import)
 def plan_import(tx: Tx, *, dataset: str) -> None:
-    """Plan when a source is read next, as long as the dataset says how often."""
+    """Plan when a source is read next, as long as the dataset says how often; what is planned is not put off."""
     spec = _scheduled(tx, dataset)
     if spec is not None and spec.every_us is not None:
         due_at = tx.now_us + spec.every_us
-        tx.later(due_at, f"data.import/{dataset}", start_scheduled_import, dataset=dataset)
+        sooner(tx, due_at, f"data.import/{dataset}", start_scheduled_import, dataset=dataset)
 
 
 def _scheduled(tx: Tx, dataset: str) -> DatasetSpec | None:

@@ -12,7 +12,7 @@ from loopwright.kernel.verbs import SERVER_ALONE, query, verb
 from loopwright.loop import sql
 from loopwright.loop.types import FeedLabels, LabelFeed, ProjectSpec
 from loopwright.store import jobs
-from loopwright.store.timers import plans_next
+from loopwright.store.timers import plans_next, sooner
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job
 from loopwright.store.work import kind_of
@@ -42,7 +42,7 @@ def plan_feed(tx: Tx, *, deployment: str) -> None:
 
 
 def _plan(tx: Tx, deployment: str) -> None:
-    tx.later(tx.now_us + HOUR_US, _timer(deployment), start_label_feed, deployment=deployment)
+    sooner(tx, tx.now_us + HOUR_US, _timer(deployment), start_label_feed, deployment=deployment)
 
 
 def _timer(deployment: str) -> str:

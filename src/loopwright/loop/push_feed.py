@@ -14,7 +14,7 @@ from loopwright.loop.types import FeedPushes, ProjectSpec
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
 from loopwright.store.streams import PUSHES
-from loopwright.store.timers import plans_next
+from loopwright.store.timers import plans_next, sooner
 from loopwright.store.tx import Tx
 from loopwright.store.types import BlobRef, Job, StreamCursor
 from loopwright.store.work import kind_of
@@ -79,7 +79,7 @@ def _begin(tx: Tx, dataset: str) -> None:
 
 
 def _plan(tx: Tx, dataset: str, due_at: int) -> None:
-    tx.later(due_at, f"loop.push_feed/{dataset}", start_push_feed, dataset=dataset)
+    sooner(tx, due_at, f"loop.push_feed/{dataset}", start_push_feed, dataset=dataset)
 
 
 @query("loop.push_feed", internal=True)

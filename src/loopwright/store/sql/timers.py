@@ -20,6 +20,13 @@ def upsert_timer(tx: "Tx", due_at: int, verb: str, args: dict[str, Any], key: st
     upsert(tx.connection, timers, [row], key=("project_id", "key"), do_update=True)
 
 
+def find_due(tx: "Tx", key: str) -> int | None:
+    """Return when the timer of a key is due; None where there is none."""
+    statement = select(timers.c.due_at).where(timers.c.project_id == tx.project, timers.c.key == key)
+    due_at: int | None = tx.execute(statement).scalar()
+    return due_at
+
+
 def delete_timers(tx: "Tx", key_prefix: str) -> int:
     """Drop timers by the beginning of their key."""
     statement = delete(timers).where(timers.c.project_id == tx.project, begins_with(timers.c.key, key_prefix))
