@@ -163,6 +163,33 @@ def test_a_chunk_that_is_stored_by_an_older_clock_is_taken_all_the_same(pushed: 
     assert set(pushed.says) == {"F1", "F2"}
 
 
+def test_a_chunk_whose_call_began_before_the_last_that_was_read_is_not_passed_over(
+    pushed: Pushed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = push_feeding._one_of_each_state
+
+    def meanwhile(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+        monkeypatch.undo()
+        pushed.loop.wall.at_us, now = read_at - 1, pushed.loop.wall.at_us
+        pushed.push({"id": "F2"})
+        pushed.loop.wall.at_us = now
+        return look(rows, key)
+
+    pushed.push({"id": "F1"})
+    read_at = pushed.loop.wall.at_us
+    monkeypatch.setattr(push_feeding, "_one_of_each_state", meanwhile)
+    pushed.hour()
+    assert set(pushed.says) == {"F1", "F2"}
+
+
+def test_who_asks_twice_at_a_moment_of_a_clock_that_stands_gets_what_came_between(pushed: Pushed) -> None:
+    for name in ("F1", "F2"):
+        pushed.push({"id": name})
+        pushed.loop("loop.take_pushes", dataset="flights")
+        pushed.worker.run_all()
+        assert name in pushed.says
+
+
 def test_who_applies_again_and_again_does_not_put_off_what_comes_every_hour(pushed: Pushed) -> None:
     pushed.push({"id": "F1"})
     for column in ("id", "carrier", "scheduled_at"):
@@ -190,8 +217,8 @@ def test_what_was_taken_is_not_merged_with_what_was_not(pushed: Pushed) -> None:
 def test_a_feed_that_ran_twice_takes_once(pushed: Pushed) -> None:
     pushed.push({"id": "F1"})
     feed = pushed.loop.service("loop.push_feed", dataset="flights")
-    done = {"dataset": "flights", "since": feed.until, "until": feed.until + 5, "waited": "", "waiting": None}
-    done["rows"] = None
+    done = {"dataset": "flights", "since": feed.until, "until": pushed.loop.wall.at_us, "waited": "", "waiting": None}
+    done |= {"rows": None, "chunks": 1}
     pushed.loop.service("loop.finish_push_feed", **done, has_more=False, reason="once")
     assert pushed.loop.service("loop.finish_push_feed", **done, has_more=True, reason="twice") is None
     assert pushed.loop.service("loop.push_feed", dataset="flights").has_more is False

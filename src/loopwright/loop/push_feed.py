@@ -9,7 +9,7 @@ from loopwright.data import PUSHED_AT, Dataset, ImportRequest
 from loopwright.kernel.clock import HOUR_US
 from loopwright.kernel.digests import MaybeDigest
 from loopwright.kernel.errors import Conflict, InvalidInput, NotFound
-from loopwright.kernel.verbs import SERVER_ALONE, query, verb
+from loopwright.kernel.verbs import SERVER_ALONE, Count, query, verb
 from loopwright.loop.types import FeedPushes, ProjectSpec
 from loopwright.store import jobs
 from loopwright.store import sql as store_sql
@@ -57,7 +57,7 @@ def take_pushes(tx: Tx, *, dataset: str) -> Job:
 
 
 def _start(tx: Tx, dataset: str) -> Job:
-    return tx.start_job(FeedPushes(dataset), tx.ref("dataset", dataset), job_id=f"pushes-{dataset}-{tx.now_us}")
+    return tx.start_job(FeedPushes(dataset), tx.ref("dataset", dataset))
 
 
 def plan_push_feeds(tx: Tx, spec: ProjectSpec) -> None:
@@ -103,6 +103,7 @@ def finish_push_feed(
     since: int,
     until: int,
     waited: MaybeDigest,
+    chunks: Count,
     waiting: BlobRef | None,
     rows: BlobRef | None,
     has_more: bool,
@@ -116,6 +117,8 @@ def finish_push_feed(
         since: How far it was taken when the feed began; where it is further now, another feed took the same.
         until: When the last chunk was stored that was read, wall time, microseconds UTC.
         waited: Digest of the rows that waited when the feed began; where others do now, another feed took them.
+        chunks: How many were read. Where more were stored by then, the calls that stored them began before and ended
+            after it was looked: all are taken in a moment.
         waiting: Parquet of rows of keys that ``rows`` has too: they follow in an import of their own.
         rows: Parquet of raw rows, each key once, with ``PUSHED_AT``; None where there is nothing new.
         has_more: Whether there is more than one import takes.
@@ -123,6 +126,9 @@ def finish_push_feed(
     """
     feed = push_feed(tx, dataset=dataset)
     if feed is None or (feed.until, feed.waiting) != (since, waited) or why_held(tx, dataset):
+        return None
+    if store_sql.count_recorded(tx.connection, tx.project, PUSHES.kind, dataset, since + 1, until) != chunks:
+        _plan(tx, dataset, tx.now_us + 1)
         return None
     tx.keep_blobs(*(blob for blob in (waiting, rows) if blob is not None))
     digest = "" if waiting is None else waiting.digest
@@ -166,4 +172,4 @@ def feed_on(tx: Tx, *, dataset: str) -> None:
     """Let what follows be taken at once where there was more than one import takes."""
     feed = push_feed(tx, dataset=dataset)
     if feed is not None and (feed.waiting or feed.has_more):
-        _plan(tx, dataset, tx.now_us + 1)  # a moment later: jobs are named after theirs
+        _plan(tx, dataset, tx.now_us + 1)

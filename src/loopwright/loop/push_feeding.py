@@ -30,9 +30,10 @@ _STATE = "__state"
 
 
 class _Taken(NamedTuple):
-    """What was read: rows, up to when, and whether there is more."""
+    """What was read: rows, of how many chunks, up to when, and whether there is more."""
 
     rows: pl.DataFrame
+    chunks: int
     until: int
     has_more: bool
 
@@ -55,6 +56,7 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
         since=feed.until,
         until=taken.until,
         waited=feed.waiting,
+        chunks=taken.chunks,
         waiting=store_rows(context, later),
         rows=store_rows(context, _with_every_column(now, version)),
         has_more=taken.has_more,
@@ -88,7 +90,7 @@ def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Ta
     if feed.waiting:
         waiting = pl.read_parquet(context.blobs.path(feed.waiting))
         rows = pl.concat([waiting, rows], how="diagonal_relaxed") if rows.height else waiting
-    return _Taken(rows, read[-1].recorded_at if read else feed.until, has_more)
+    return _Taken(rows, len(read), read[-1].recorded_at if read else feed.until, has_more)
 
 
 def _first_of(page: list[Chunk]) -> tuple[list[Chunk], bool]:

@@ -130,6 +130,12 @@ def chunks_recorded(
     return [read_chunk(row) for row in connection.execute(statement)]
 
 
+def count_recorded(connection: Connection, project: str, kind: str, stream: str, first: int, last: int) -> int:
+    """Return how many chunks of a stream were stored from one moment to another, microseconds UTC, both included."""
+    those = _select(project, kind, stream, first).where(chunks.c.recorded_at <= last).subquery()
+    return int(connection.execute(select(func.count()).select_from(those)).scalar() or 0)
+
+
 def chunks_ending(
     connection: Connection, project: str, kind: str, stream: str, *, ids: tuple[str, str], after: str, limit: int
 ) -> list[Chunk]:
