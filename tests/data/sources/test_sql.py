@@ -130,16 +130,17 @@ def test_a_driver_that_is_missing_is_named(tmp_path: Path) -> None:
     assert "driver" in str(told.value.next_step)
 
 
-def test_colons_are_no_parameters(sqlite: str, tmp_path: Path) -> None:
-    query = "SELECT id, ':x' AS mark, '12:30' AS at FROM orders WHERE country LIKE 'd%'"
-    rows = fetched(sqlite, query, tmp_path, since=299, watermark="id")
-    assert rows.rows() == [(299, ":x", "12:30")]
+@pytest.mark.parametrize("since", [None, 299])
+@pytest.mark.parametrize("words", [":x", "12:30", "a:b::c", r"\: x", r"\:y:z", "100% :s %(s)s"])
+def test_words_reach_the_database_as_they_are(words: str, since: int | None, sqlite: str, tmp_path: Path) -> None:
+    query = f"SELECT id, '{words}' AS said FROM orders WHERE country LIKE 'd%' AND id > 298"
+    assert fetched(sqlite, query, tmp_path, since=since, watermark="id").rows() == [(299, words)]
 
 
 @pytest.mark.slow
 def test_nor_are_casts_and_percents_of_postgresql(warehouse: str, tmp_path: Path) -> None:
-    query = "SELECT id, id::text AS said, '10:15' AS at FROM sales WHERE kind LIKE 'a%'"
-    assert fetched(warehouse, query, tmp_path, since=500, watermark="id").rows() == [(500, "500", "10:15")]
+    query = "SELECT id, id::text AS said, (ARRAY[5, 6])[1:2::int]::text AS some FROM sales WHERE kind LIKE 'a%'"
+    assert fetched(warehouse, query, tmp_path, since=500, watermark="id").rows() == [(500, "500", "{5,6}")]
 
 
 def test_numbers_stay_exact() -> None:

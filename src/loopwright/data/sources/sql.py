@@ -1,6 +1,5 @@
 """Rows of a database: one query in a transaction that only reads, its rows written down some at a time."""
 
-import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -9,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Executable, column, create_engine, exc, make_url, select, text
+from sqlalchemy import Connection, Executable, TextClause, column, create_engine, exc, make_url, select, text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from loopwright.data.types import SourceSpec
 from loopwright.kernel.errors import InvalidInput, TooLarge, Unavailable
@@ -22,8 +23,6 @@ MOST_BYTES = 16 << 30
 _CONNECT_S = 10
 _EXACT = 2**53
 """Larger whole numbers would be rounded among decimals."""
-_COLON = re.compile(r"(?<!:):(?=\w)")
-"""What SQLAlchemy would take for a parameter; a query has none."""
 _HELD = (
     *(pl.Boolean, pl.String, pl.Null, pl.Decimal, pl.Date, pl.Time, pl.Datetime, pl.Float64, pl.Float32),
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
@@ -143,11 +142,26 @@ def _words(error: BaseException) -> str:
 
 
 def _asked(spec: SourceSpec, since: Any) -> Executable:
-    query = _COLON.sub(r"\:", spec.query)
     if since is None:
-        return text(query)
-    asked = select(text("*")).select_from(text(f"({query}\n) AS asked"))
+        return _Verbatim(spec.query)
+    asked = select(text("*")).select_from(_Verbatim(f"({spec.query}\n) AS asked"))
     return asked.where(column(spec.watermark) >= since)
+
+
+class _Verbatim(TextClause):
+    """Words that reach the database as they are: a colon is no parameter in them, and a backslash escapes none."""
+
+    inherit_cache = False
+
+    def __init__(self, words: str) -> None:
+        super().__init__("")
+        self.text = words
+
+
+@compiles(_Verbatim)
+def _write(words: _Verbatim, compiler: SQLCompiler, **_: Any) -> str:
+    compiler.isplaintext = not compiler.stack  # what it returns is for the database to name
+    return words.text.replace("%", "%%") if compiler.preparer._double_percents else words.text
 
 
 def _refuse_twice(names: Sequence[str]) -> None:
