@@ -18,9 +18,9 @@ from tests.waiting import PATIENCE_S
 kafka = pytest.importorskip("confluent_kafka")
 
 
-def message(offset: int, error: object = None) -> SimpleNamespace:
+def message(offset: int, error: object = None, at_ms: int = 1_000) -> SimpleNamespace:
     body = b'{"n": %d}' % offset
-    given = {"error": error, "timestamp": (1, 1_000), "partition": 0, "offset": offset, "value": body}
+    given = {"error": error, "timestamp": (1, at_ms), "partition": 0, "offset": offset, "value": body}
     return SimpleNamespace(**{name: lambda value=value: value for name, value in given.items()})
 
 
@@ -67,6 +67,21 @@ def test_an_error_among_messages_drops_none_of_them() -> None:
         await topic.close()
 
     asyncio.run(play())
+
+
+def test_what_came_later_within_a_millisecond_is_known_later() -> None:
+    burst = [message(offset) for offset in range(1_990, 2_010)]
+
+    async def play() -> list[int | None]:
+        topic: Any = open_topic(Reading("kafka://x", "t", "g", "r"))
+        topic._consumer = Consumer(burst[:12], [*burst[12:], message(2_010, at_ms=1_001), message(2_011, at_ms=900)])
+        found = [each.at_us for _ in range(2) for each in await topic.read(200, 1)]
+        await topic.close()
+        return found
+
+    *moments, earlier = asyncio.run(play())
+    assert moments == sorted(set(moments))
+    assert earlier == 900_011
 
 
 def test_nothing_is_no_answer_until_a_partition_said_so() -> None:

@@ -60,6 +60,7 @@ class KafkaTopic:
         self._trouble: Any = None
         self._answered = False
         self._taken: dict[int, int] = {}
+        self._newest: dict[int, tuple[int, int]] = {}
 
     async def read(self, most: int, wait_s: float) -> Sequence[Message] | None:
         """Return what comes next; None until a partition said what it has."""
@@ -92,7 +93,7 @@ class KafkaTopic:
         for each in self._consumer.consume(self._portion.of(most), wait_s):
             error = each.error()
             if error is None:
-                found.append(_message(each))
+                found.append(self._message(each))
                 self._taken[each.partition()] = each.offset() + 1
             elif error.code() == self._kafka.KafkaError._PARTITION_EOF:
                 self._answered = True
@@ -162,6 +163,21 @@ class KafkaTopic:
         if self._producer.flush(_ANSWER_S) or failed:
             raise Unavailable(f"{self._reading.topic}{REFUSED} takes no message: {failed or 'it does not answer'}")
 
+    def _message(self, given: Any) -> Message:
+        kind, at_ms = given.timestamp()
+        place = f"{given.partition()}/{given.offset()}"
+        if not kind:
+            return Message(place, given.value(), None)
+        # Of messages of one millisecond the offset says which came first; a later state of a row must be known later.
+        at_us, (newest_ms, newest_us) = (
+            at_ms * 1000 + given.offset() % 1000,
+            self._newest.get(given.partition(), (0, 0)),
+        )
+        if at_ms >= newest_ms:  # in the middle of one its last digits begin anew
+            at_us = max(at_us, newest_us + 1)
+        self._newest[given.partition()] = at_ms, at_us
+        return Message(place, given.value(), at_us)
+
     async def _call(self, function: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, function)
@@ -184,10 +200,3 @@ def _address(url: str) -> dict[str, str]:
             **settings,
         }
     return settings
-
-
-def _message(given: Any) -> Message:
-    kind, at_ms = given.timestamp()
-    # Of messages of one millisecond the offset says which came first; a later state of a row must be known later.
-    at_us = at_ms * 1000 + given.offset() % 1000 if kind else None
-    return Message(f"{given.partition()}/{given.offset()}", given.value(), at_us)
