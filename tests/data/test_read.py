@@ -31,6 +31,17 @@ def test_a_stretch_of_time_opens_only_its_fragments(version: Any, worker: InProc
     assert read.scan(version, worker.blobs, start_at=DAY_2 + 9 * DAY_US).collect().height == 0
 
 
+def test_what_was_known_of_a_stretch_of_time_opens_only_its_fragments_too(
+    version: Any, worker: InProcessWorker
+) -> None:
+    worker.blobs.delete(version.fragments[0].digest)
+    stretch = DAY_2 + 1, DAY_2 + DAY_US + 1
+    rows = read.as_known_at(version, worker.blobs, DAY_2 + DAY_US // 2, ["temp"], *stretch).collect()
+    assert rows["temp"].drop_nulls().to_list() == [10.0 + hour for hour in range(1, 12)]
+    later = read.as_known_at(version, worker.blobs, DAY_2 + 9 * DAY_US, ["temp"], *stretch).collect()
+    assert later.equals(read.scan(version, worker.blobs, ["temp"], *stretch).collect())
+
+
 def test_an_older_version_does_not_know_a_later_column(
     call: Callable[..., Any], version: Any, worker: InProcessWorker
 ) -> None:

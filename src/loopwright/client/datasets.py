@@ -207,8 +207,6 @@ class RemoteDataset:
             end_at: Only rows with event time before this.
             as_known_at: Rows as they were known at this moment: what became known later is missing.
         """
-        import polars as pl
-
         if isinstance(version, str):
             found = self._remote.call("data.get_tagged", dataset=self.name, tag=version)
         else:
@@ -219,12 +217,7 @@ class RemoteDataset:
         self._fetch(found, blobs, start_us, end_us)
         if as_known_at is None:
             return data.read.scan(found, blobs, columns, start_us, end_us)
-        names = None if columns is None else list(columns)
-        rows = data.read.as_known_at(found, blobs, parse_moment(as_known_at, "as_known_at"), names)
-        time = pl.col(found.spec.time)
-        bounds = [time >= pl.lit(start_us).cast(pl.Datetime("us", "UTC"))] if start_us is not None else []
-        bounds += [time < pl.lit(end_us).cast(pl.Datetime("us", "UTC"))] if end_us is not None else []
-        return rows.filter(bounds) if bounds else rows
+        return data.read.as_known_at(found, blobs, parse_moment(as_known_at, "as_known_at"), columns, start_us, end_us)
 
     def _fetch(self, version: DatasetVersion, blobs: BlobStore, start_us: int | None, end_us: int | None) -> None:
         for fragment in version.fragments:

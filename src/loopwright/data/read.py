@@ -92,7 +92,12 @@ def newest_values(version: DatasetVersion, blobs: BlobStore, column: str) -> pl.
 
 
 def as_known_at(
-    version: DatasetVersion, blobs: BlobStore, at_us: int, columns: Sequence[str] | None = None
+    version: DatasetVersion,
+    blobs: BlobStore,
+    at_us: int,
+    columns: Sequence[str] | None = None,
+    start_at: int | None = None,
+    end_at: int | None = None,
 ) -> pl.LazyFrame:
     """Return the rows of a version as they were known at a moment, in no order.
 
@@ -104,6 +109,8 @@ def as_known_at(
         blobs: Where they are stored.
         at_us: Microseconds UTC.
         columns: Only these; None for all.
+        start_at: Only rows with event time at or after this, microseconds UTC. Fragments outside are not opened.
+        end_at: Only rows with event time before this.
 
     Raises:
         InvalidInput: The dataset has no time, so nobody can say when its rows became known.
@@ -111,8 +118,11 @@ def as_known_at(
     schema, wanted = _columns_of(version, columns)
     assert version.spec is not None
     spec, moments = version.spec, {name: known_moment(version.spec, name) for name in schema}
-    used = dict.fromkeys([*wanted, *spec.key, *(moment.column for moment in moments.values())])
-    rows = Layers(version.fragments, schema, blobs).stages(list(used))
+    time = _time_of(version, start_at, end_at)
+    used = dict.fromkeys([*wanted, *spec.key, *time, *(moment.column for moment in moments.values())])
+    rows = _open(version, blobs, schema, start_at, end_at).stages(list(used))
+    if time:
+        rows = rows.filter(_between(time[0], schema[time[0]], start_at, end_at))
     there = set(rows.collect_schema())
     at = {name: _known(name, moments[name], there) for name in dict.fromkeys([*wanted, *spec.key])}
     is_seen = pl.any_horizontal(known <= at_us for known in at.values())
