@@ -21,7 +21,7 @@ from loopwright.store.blobs import BlobStore
 MOST_SAMPLES = 50
 MOST_SAMPLED_VALUES = 6000
 """Of the samples of one kind together: of wide rows there are fewer."""
-_HASH = "__row_hash"
+_KEY, _HASH = "__key_hash", "__row_hash"
 _PLACE = "__place"
 
 
@@ -41,9 +41,9 @@ def diff_rows(
     """Compare two frames by key, which is unique in each. A changed sample shows old and new values of what changed."""
     keys = list(key)
     old, new = _hashed(before, keys), _hashed(after, keys)
-    added = new.join(old, on=keys, how="anti", maintain_order="left")
-    removed = old.join(new, on=keys, how="anti", maintain_order="left")
-    both = old.join(new, on=keys, how="inner", suffix="_after", maintain_order="left")
+    added = new.join(old, on=_KEY, how="anti", maintain_order="left")
+    removed = old.join(new, on=_KEY, how="anti", maintain_order="left")
+    both = old.join(new, on=_KEY, how="inner", suffix="_after", maintain_order="left")
     changed = both.filter(pl.col(_HASH) != pl.col(f"{_HASH}_after")).head(both.height)
     most = max(1, min(MOST_SAMPLES, MOST_SAMPLED_VALUES // max(1, before.width, after.width)))
     pairs = changed.head(most)
@@ -128,8 +128,9 @@ def _differing_rows(version: DatasetVersion, other: DatasetVersion, blobs: BlobS
 
 
 def _hashed(frame: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
-    places = pl.Series(_PLACE, np.arange(frame.height), dtype=pl.Int64)
-    return frame.select(keys).with_columns(pl.Series(_HASH, row_hashes(frame), dtype=pl.UInt64), places)
+    # Keys are compared by their hashes: of other dtypes than before they are other keys, and no join takes both.
+    hashes = {_KEY: row_hashes(frame.select(keys)), _HASH: row_hashes(frame)}
+    return pl.DataFrame({**hashes, _PLACE: np.arange(frame.height)})
 
 
 def _changed_samples(
