@@ -1,7 +1,8 @@
 """A dataset that is read from a database: what changed since, in the place of what was there; on a schedule."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import polars as pl
 import pytest
 
 from loopwright.data import DatasetSpec, SourceSpec, read
+from loopwright.data.sources import sql
 from loopwright.kernel.clock import HOUR_US
-from loopwright.kernel.errors import error_from_dict
+from loopwright.kernel.errors import InvalidInput, error_from_dict
+from loopwright.pipelines import ChildPool, Enclosure
 from tests.inprocess import InProcessWorker
 
 Call = Callable[..., Any]
@@ -33,8 +36,8 @@ class Shop:
     def put(self, *rows: tuple[Any, ...]) -> None:
         self.say("INSERT OR REPLACE INTO orders VALUES (?, ?, ?)", *rows)
 
-    def declare(self, every_us: int | None = None, **source: Any) -> None:
-        spec = DatasetSpec("orders", SourceSpec("sql", "shop", query=QUERY, **source), ["id"], every_us=every_us)
+    def declare(self, every_us: int | None = None, query: str = QUERY, **source: Any) -> None:
+        spec = DatasetSpec("orders", SourceSpec("sql", "shop", query=query, **source), ["id"], every_us=every_us)
         self.call("data.declare", spec=spec)
 
     def bring(self, operation: str) -> None:
@@ -67,6 +70,61 @@ def test_what_changed_takes_the_place_of_what_was_there(shop: Shop) -> None:
     assert shop.says == {1: 1.0, 2: 2.5, 3: 3.0}
     version = shop.call("data.get_version", dataset="orders")
     assert (version.operation, version.rows) == ("upsert", 3)
+
+
+MANY = "WITH RECURSIVE c (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c {}) SELECT {} AS id, 1.0 AS total FROM c"
+
+
+@pytest.fixture
+def asked_apart(shop: Shop, tmp_path: Path) -> Iterator[Shop]:
+    """The same, asked by a child behind walls, as workers have it done."""
+    hidden = [shop.worker.state_dir, tmp_path / "shop.db"]
+    pool = ChildPool(
+        shop.worker.state_dir / "children",
+        shop.worker.blobs,
+        most_bytes=600_000_000,
+        enclosure=Enclosure("strict", hidden),
+    )
+    shop.worker.ask = partial(pool.ask, timeout_s=20.0)
+    yield shop
+    pool.close()
+
+
+@pytest.mark.slow
+def test_a_child_asks_and_knows_since_when(asked_apart: Shop) -> None:
+    asked_apart.say("PRAGMA journal_mode=WAL")
+    asked_apart.declare(watermark="changed", overlap_us=1)
+    asked_apart.put((1, 1.0, 10))
+    asked_apart.bring("upsert")
+    asked_apart.put((2, 2.0, 9), (3, 3.0, 8))
+    asked_apart.bring("upsert")
+    assert asked_apart.says == {1: 1.0, 2: 2.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("query", "how"),
+    [
+        (MANY.format("WHERE n < 500", "hex(zeroblob(5000000)) || n"), "GB of memory"),
+        (MANY.format("", "max(n)"), "took longer than"),
+    ],
+    ids=["large", "endless"],
+)
+def test_an_answer_that_is_too_large_or_never_comes_ends_this_import_alone(
+    asked_apart: Shop, query: str, how: str
+) -> None:
+    """Drivers hold many rows at once, however large, and wait for the first one, however long."""
+    asked_apart.declare(query=query)
+    with pytest.raises(InvalidInput, match=f"database shop was not read to its end: the process that asked it .*{how}"):
+        asked_apart.bring("replace")
+
+
+def test_an_address_leads_to_the_same_file_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop.db").touch()
+    monkeypatch.chdir(tmp_path)
+    assert sql.place_of("sqlite:///shop.db") == (f"sqlite:///{tmp_path / 'shop.db'}", tmp_path / "shop.db")
+    for url in ("sqlite://", "postgresql://reader:a%40b@db.example/shop.db"):
+        assert sql.place_of(url) == (url, None)
 
 
 def test_what_was_committed_late_is_asked_for_again(shop: Shop) -> None:
@@ -108,7 +166,7 @@ def test_moments_are_compared_as_the_database_has_them(
 ) -> None:
     asked: list[Any] = []
 
-    def fetch(_url: str, _spec: SourceSpec, since: Any, folder: Path, _stop: Any) -> list[Path]:
+    def fetch(_url: str, _spec: SourceSpec, since: Any, folder: Path) -> list[Path]:
         asked.append(since)
         at = pl.datetime_range(pl.datetime(2024, 7, 1, 12), pl.datetime(2024, 7, 1, 13), "1h", eager=True)
         pl.DataFrame({"id": [1, 2], "at": at.cast(pl.Datetime("us"))}).write_parquet(folder / "0.parquet")

@@ -11,6 +11,7 @@ from loopwright.data import read, versions
 from loopwright.data.source_specs import address_of
 from loopwright.data.sources import sql as databases
 from loopwright.data.types import DatasetVersion, ImportRequest, SourceSpec
+from loopwright.kernel.documents import to_builtins
 from loopwright.kernel.errors import InvalidInput
 from loopwright.store.work import JobContext
 
@@ -25,6 +26,7 @@ def ask_database(context: JobContext, request: ImportRequest, folder: Path) -> l
 
     Raises:
         InvalidInput: The operator named no such database for this project, or it refuses the query.
+        ReaderEnded: Its answer took too much time or memory.
         Unavailable: It does not answer.
     """
     spec = request.spec.source
@@ -36,10 +38,17 @@ def ask_database(context: JobContext, request: ImportRequest, folder: Path) -> l
         raise InvalidInput(
             f"no database {spec.location} is known here", field="source.database", value=spec.location, next_step=step
         )
-    into = folder / "asked"
+    into, files = folder / "asked", {}
     into.mkdir()
     since = None if request.operation == "replace" else _since(context, request, spec)
-    return databases.fetch(url, spec, since, into, context.should_stop)
+    if since is not None:
+        files["since"] = folder / "since.parquet"
+        pl.DataFrame({"since": [since]}).write_parquet(files["since"])
+    url, file = databases.place_of(url)
+    inputs = {"url": url, "source": to_builtins(spec), "folder": str(into.absolute())}
+    what = f"database {spec.location}"
+    context.ask("loopwright.data.sources.sql:ask", inputs, files, into, file=file, what=what)
+    return sorted(into.glob("*.parquet"))
 
 
 def _since(context: JobContext, request: ImportRequest, spec: SourceSpec) -> Any:

@@ -225,6 +225,34 @@ class JobContext(ProjectCaller, Protocol):
         """
         ...
 
+    def ask(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        folder: Path,
+        *,
+        file: Path | None,
+        what: str,
+    ) -> Any:
+        """Have a database asked by a function of the platform in a child process; return what it tells.
+
+        An answer that fills its memory or never ends is an error of this job alone.
+
+        Args:
+            function: As of ``read``.
+            inputs: As of ``read``.
+            files: As of ``read``.
+            folder: Where it writes what it was answered.
+            file: The database, where it is a file of this machine; None where it is reached otherwise.
+            what: What is asked, for errors.
+
+        Raises:
+            LoopwrightError: What the function raised.
+            ReaderEnded: The child ended.
+        """
+        ...
+
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 

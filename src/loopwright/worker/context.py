@@ -134,6 +134,20 @@ class WorkerContext:
         ends: dict[str, Any] = {"timeout_s": timeout_s, "should_stop": self.should_stop}
         return self.children.read(function, inputs, files, out, roots=roots, what=what, lane=lane, **ends)
 
+    def ask(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        folder: Path,
+        *,
+        file: Path | None,
+        what: str,
+    ) -> Any:
+        """Have a database asked by a function of the platform in a child process; return what it tells."""
+        lane, stop = kind_named(self.job.kind).lane, self.should_stop
+        return self.children.ask(function, inputs, files, folder, file=file, what=what, should_stop=stop, lane=lane)
+
     def seal(self, streams: Streams = EVERY_STREAM) -> None:
         """Ask every live gateway to seal streams of its spool, so that what it took until now can be read.
 

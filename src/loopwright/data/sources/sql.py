@@ -1,14 +1,19 @@
-"""Rows of a database: one query in a transaction that only reads, its rows written down some at a time."""
+"""Rows of a database: one query in a transaction that only reads, its rows written down some at a time.
+
+How large a row is and how long the first is waited for say those who write the query, and no driver can be told to
+stop: so a child process of the worker asks, which may be ended.
+"""
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
-from sqlalchemy import Connection, Executable, TextClause, column, create_engine, exc, make_url, select, text
+from sqlalchemy import URL, Connection, Executable, TextClause, column, create_engine, exc, make_url, select, text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -41,9 +46,27 @@ _FIRST: dict[str, str] = {
 """What is said first, so that nothing is written."""
 
 
-def fetch(
-    url: str, spec: SourceSpec, since: Any, folder: Path, should_stop: Callable[[], bool] = lambda: False
-) -> list[Path]:
+def place_of(url: str) -> tuple[str, Path | None]:
+    """Return an address that is right in every folder, and the database where it is a file of this machine.
+
+    Raises:
+        InvalidInput: It is no address.
+    """
+    parsed = _parsed(url)
+    if parsed.host or not parsed.database or not Path(parsed.database).is_file():
+        return url, None
+    file = Path(parsed.database).resolve()
+    return parsed.set(database=str(file)).render_as_string(hide_password=False), file
+
+
+def ask(out: Path, scratch: Path, files: Mapping[str, Path], *, url: str, source: dict[str, Any], folder: str) -> None:
+    """Write what ``fetch`` returns, in a child process of a worker; ``files`` may hold one value as ``since``."""
+    del out, scratch
+    since = pl.read_parquet(files["since"], glob=False).item() if "since" in files else None
+    fetch(url, msgspec.convert(source, SourceSpec), since, Path(folder))
+
+
+def fetch(url: str, spec: SourceSpec, since: Any, folder: Path) -> list[Path]:
     """Return Parquet files with the rows of a query, written into an empty folder; at least one, which may be empty.
 
     Args:
@@ -51,7 +74,6 @@ def fetch(
         spec: The declaration.
         since: Only rows whose watermark is not below; None for all.
         folder: Where to write.
-        should_stop: Whether to give up.
 
     Raises:
         InvalidInput: The database refuses the query, or knows a value that no dataset can hold.
@@ -63,8 +85,6 @@ def fetch(
         files: list[Path] = []
         most, size_bytes = min(FIRST_ROWS, ROWS_AT_ONCE), 0
         while (rows := result.fetchmany(most)) or not files:
-            if should_stop():
-                break
             frame = _frame(names, rows)
             files.append(folder / f"{len(files):06}.parquet")
             frame.write_parquet(files[-1], compression="zstd", compression_level=1)
@@ -76,13 +96,17 @@ def fetch(
     return files
 
 
-@contextmanager
-def _reading(url: str) -> Iterator[Connection]:
+def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        return make_url(url)
     except (exc.ArgumentError, ValueError):
         rule = "scheme://user:password@host:port/name; what is no letter of a password is written as %40 and such"
         raise InvalidInput("this is no address of a database", field="LOOPWRIGHT_SOURCES", rule=rule) from None
+
+
+@contextmanager
+def _reading(url: str) -> Iterator[Connection]:
+    parsed = _parsed(url)
     kind = parsed.get_backend_name()
     arguments: dict[str, Any] = {"connect_timeout": _CONNECT_S} if kind in ("postgresql", "mysql", "mariadb") else {}
     if kind == "postgresql" and parsed.drivername == "postgresql":

@@ -111,3 +111,31 @@ class Executor(Protocol):
             ReaderEnded: It crashed, took too long or too much memory. What the system killed is tried once more.
         """
         ...
+
+    def ask(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        folder: Path,
+        *,
+        file: Path | None,
+        what: str,
+        timeout_s: float = READ_S,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> Any:
+        """Have a database asked by a function of the platform; arguments and errors else as of ``read``.
+
+        Args:
+            function: ``module:qualname``.
+            inputs: JSON by parameter name.
+            files: What it is handed.
+            folder: Where it writes what it was answered.
+            file: The database, where it is a file of this machine; others are reached over the network.
+            what: What is asked, for errors.
+            timeout_s: Seconds until it is ended.
+            should_stop: Asked now and then; it is ended once this says so.
+            lane: Of the job that asks.
+        """
+        ...

@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from loopwright.config import user_code_environment
+from loopwright.config import child_environment, user_code_environment
 from loopwright.kernel.errors import StepFailed
 from loopwright.kernel.plugins import BUILT_IN
 from loopwright.kernel.removing import remove
@@ -53,6 +53,12 @@ class Ended(StepFailed):
         self.how, self.may_be_chance = how, may_be_chance
 
 
+class Asked(NamedTuple):
+    """A database that a child asks: ``file`` is where it lies, None where it is reached otherwise."""
+
+    file: Path | None
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What a child answers a call: the output and the files that it names, by digest; or an error document."""
 
@@ -72,6 +78,7 @@ class Child:
         owner: The project whose code it is; empty for functions of the platform.
         roots: The folders below which it reads files of sources, and what each of them was as it began; None if it
             reads none.
+        asks: The database that it asks; None if it asks none.
     """
 
     def __init__(
@@ -83,8 +90,9 @@ class Child:
         more: Path | None = None,
         owner: str = "",
         roots: Roots | None = None,
+        asks: "Asked | None" = None,
     ) -> None:
-        self.digest, self.owner, self.roots = digest, owner, roots
+        self.digest, self.owner, self.roots, self.asks = digest, owner, roots, asks
         self.inputs, self.scratch, temporary = folder / "in", folder / "scratch", folder / "tmp"
         for own in (self.inputs, self.scratch, temporary):
             own.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -100,7 +108,9 @@ class Child:
             self._process = subprocess.Popen(
                 [*command, str(child_reads), str(child_writes)],
                 cwd=self.scratch,
-                env=_environment(temporary.absolute()),
+                env=_environment(
+                    temporary.absolute(), user_code_environment() if asks is None else child_environment()
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -115,6 +125,8 @@ class Child:
         walls = None
         if enclosure is not None and roots is not None:
             walls = enclosure.walls_of_reader([root for root, _ in roots], reads, writes)
+        elif enclosure is not None and asks is not None:
+            walls = enclosure.walls_of_asker(asks.file, writes)
         elif enclosure is not None:
             walls = enclosure.walls(reads, writes)
         write_frame(self._to_child, {"code": code, "plugins": {"codecs": BUILT_IN.get("codecs", {})}, "walls": walls})
@@ -263,8 +275,10 @@ def _mark(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _environment(temporary: Path) -> dict[str, str]:
-    """Return a child's environment; it runs in a folder of its own, where relative paths would lead astray.
+def _environment(temporary: Path, given: Mapping[str, str]) -> dict[str, str]:
+    """Return a child's environment.
+
+    It runs in a folder of its own, where relative paths would lead astray.
 
     What joblib shares with its processes lies in that too, pickles among it: it takes ``/dev/shm`` by itself, which
     children of all projects write.
@@ -274,7 +288,7 @@ def _environment(temporary: Path) -> dict[str, str]:
     not spin at all.
     """
     own = {"TMPDIR": str(temporary), "JOBLIB_TEMP_FOLDER": str(temporary)}
-    environment = {"GOMP_SPINCOUNT": "20000", **user_code_environment(), **own}
+    environment = {"GOMP_SPINCOUNT": "20000", **given, **own}
     if places := environment.get("PYTHONPATH"):
         environment["PYTHONPATH"] = os.pathsep.join(
             str(Path(one).absolute()) for one in places.split(os.pathsep) if one

@@ -80,6 +80,17 @@ class Enclosure(msgspec.Struct, frozen=True):
             "signals": False,
         }
 
+    def walls_of_asker(self, file: Path | None, writes: Sequence[Path]) -> dict[str, Any]:
+        """Return the walls of a child that asks a database.
+
+        One that is a file lies in the only folder that is open then, for its engine writes beside it, without network.
+        Others are asked over the network, with what their drivers read of the machine; the platform's own is closed.
+        """
+        if file is None:
+            walls = self.walls([], writes)
+            return {**walls, "reads": ["/", *walls["reads"]], "hidden": [*map(str, self.hidden)], "network": True}
+        return self.walls_of_reader([file.parent], [], [*writes, file.parent])
+
     def _closed(self) -> list[Path]:
         homes = [path for path in home_secrets() if not any(Path(one).is_relative_to(path) for one in _interpreter())]
         return [*self.hidden, *homes]

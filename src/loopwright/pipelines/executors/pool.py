@@ -18,7 +18,7 @@ from loopwright.kernel.lanes import Lane
 from loopwright.kernel.removing import remove
 from loopwright.pipelines import packing
 from loopwright.pipelines.executors.base import CallResult, Executor
-from loopwright.pipelines.executors.child import ALIVE, Child, Ended, Roots, marked
+from loopwright.pipelines.executors.child import ALIVE, Asked, Child, Ended, Roots, marked
 from loopwright.pipelines.executors.child_main import OUT
 from loopwright.pipelines.executors.enclosure import Enclosure, hand_in, open_inside
 from loopwright.store.blobs import BlobStore
@@ -40,23 +40,27 @@ RETIRE_BYTES = 700 * 1024 * 1024
 """A child that holds more than this after a call is ended, so that memory goes back to the machine."""
 
 
-Sort = Literal["code", "own", "files"]
-"""Children with user code, those with the platform's own, and those that read files: none waits for another sort."""
+Sort = Literal["code", "own", "files", "databases"]
+"""Children with user code, those with the platform's own, and those that read files or ask databases: none waits for
+another sort."""
 
 
 class _Sought(NamedTuple):
-    """What a child has to be: of which code and whose, and below which folders it reads files, if it does."""
+    """What a child has to be: of which code and whose; below which folders it reads files, and what it asks, if so."""
 
     digest: str
     owner: str
     roots: Roots | None
+    asks: Asked | None
 
     @classmethod
     def of(cls, child: Child) -> "_Sought":
-        return cls(child.digest, child.owner, child.roots)
+        return cls(child.digest, child.owner, child.roots, child.asks)
 
     @property
     def sort(self) -> Sort:
+        if self.asks is not None:
+            return "databases"
         return "code" if self.digest else "own" if self.roots is None else "files"
 
 
@@ -173,6 +177,28 @@ class ChildPool(Executor):
                     raise _unread(what, ended) from None
         raise AssertionError
 
+    def ask(
+        self,
+        function: str,
+        inputs: dict[str, Any],
+        files: Mapping[str, Path],
+        folder: Path,
+        *,
+        file: Path | None,
+        what: str,
+        timeout_s: float = READ_S,
+        should_stop: Callable[[], bool] | None = None,
+        lane: Lane = "work",
+    ) -> Any:
+        """Have a database asked by a function of the platform in a child that ends with it, as ``Executor`` says."""
+        paths = {name: str(path.absolute()) for name, path in files.items()}
+        call: dict[str, Any] = {"operation": "read", "inputs": inputs, "paths": paths, **_named(function)}
+        call["most_file_bytes"] = self._most_bytes
+        try:
+            return self._run("", call, lane, timeout_s, should_stop, folder=folder, asks=Asked(file)).output
+        except Ended as ended:
+            raise _unanswered(what, ended) from None
+
     def close(self) -> None:
         """End the idle children; running calls end with their process."""
         with self._changed:
@@ -192,11 +218,12 @@ class ChildPool(Executor):
         out: Path | None = None,
         owner: str = "",
         roots: Roots | None = None,
+        asks: Asked | None = None,
     ) -> CallResult:
         preparing = self._preparing.get(digest, threading.current_thread())
         if preparing is not threading.current_thread():
             preparing.join()
-        with self._borrowed(_Sought(digest, owner if digest else "", roots), lane, folder) as child:
+        with self._borrowed(_Sought(digest, owner if digest else "", roots, asks), lane, folder) as child:
             scratch = child.scratch / str(next(self._numbers))
             scratch.mkdir()
             handle = os.open(scratch, os.O_RDONLY | os.O_DIRECTORY)
@@ -205,7 +232,7 @@ class ChildPool(Executor):
                 asked = {**self._handed_in(child, call), "scratch": str(scratch.absolute())}
                 answer = child.ask(asked, should_stop=should_stop, **limits)
                 if answer.error is not None:
-                    raise _failure(answer.error) if roots is None else error_from_dict(answer.error)
+                    raise _failure(answer.error) if (roots, asks) == (None, None) else error_from_dict(answer.error)
                 self._keep(answer.files, scratch.absolute(), handle)
                 _copy_out(handle, out)
                 if digest and (strange := _claimed(answer.output) - {*answer.files, *call.get("paths", {})}):
@@ -306,9 +333,9 @@ class ChildPool(Executor):
         folder = self._folder / "children" / str(next(self._numbers))
         # A fresh copy for each child, from bytes that have just been checked: whatever user code wrote beside itself
         # before, or where another's code lies, is not what runs now.
-        digest, owner, roots = sought
+        digest, owner, roots, asks = sought
         code = str(packing.unpack(self._blobs.get(check_digest(digest)), folder.absolute() / "code")) if digest else ""
-        child = Child(folder.absolute(), digest, code, self._enclosure, more, owner, roots)
+        child = Child(folder.absolute(), digest, code, self._enclosure, more, owner, roots, asks)
         child.wait_ready()
         return child
 
@@ -370,6 +397,19 @@ def _unread(what: str, ended: Ended) -> ReaderEnded:
         value=what,
         rule=ended.rule or "files that take no more time and memory than there is",
         next_step="import it in parts; in a workbook, look for a cell far from all others, which makes a sheet huge",
+    )
+
+
+def _unanswered(what: str, ended: Ended) -> ReaderEnded:
+    """Return the error for a database at whose answer the child that asked it ended."""
+    return ReaderEnded(
+        f"{what} was not read to its end: the process that asked it {ended.how}",
+        how=ended.how,
+        said=ended.details.get("log", ""),
+        field="source.query",
+        value=what,
+        rule=ended.rule or "a query that takes no more time and memory than there is",
+        next_step="ask for fewer rows or columns, or for what changed, by a watermark",
     )
 
 
