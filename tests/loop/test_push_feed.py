@@ -123,6 +123,26 @@ def test_what_lay_in_a_spool_does_not_take_the_place_of_what_came_later(pushed: 
     assert pushed.known(pushed.loop.wall.at_us)["F1"] == "DL"
 
 
+def test_nor_of_what_brought_the_row(pushed: Pushed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole rows do not say when they were pushed: neither those of a first version, nor new ones, nor moved ones."""
+    monkeypatch.setattr(push_feeding, "MOST_CHUNKS", 2)
+    for name, is_moved in (("F1", False), ("F2", False), ("F3", True)):
+        at = pushed.loop.wall.at_us
+        if is_moved:
+            pushed.push({"id": name, "scheduled_at": at - HOUR_US})
+            pushed.hour()
+            at = pushed.loop.wall.at_us
+        pushed.push({"id": f"{name}-1"})
+        pushed.push({"id": name, "carrier": "AA", "scheduled_at": at}, at_us=at + 30 * MINUTE_US)
+        pushed.push({"id": f"{name}-2"}, at_us=at + 40 * MINUTE_US)
+        pushed.hour()
+        late = [{"id": each, "carrier": "UA", "scheduled_at": at} for each in (name, f"{name}-3")]
+        pushed.push(*late, at_us=at + 10 * MINUTE_US, writer="was down")
+        pushed.hour()
+        known = pushed.known(pushed.loop.wall.at_us)
+        assert (known[name], known[f"{name}-3"]) == ("AA", "UA")
+
+
 def test_a_row_that_was_known_earlier_does_not_take_the_place_of_a_newer_one(pushed: Pushed) -> None:
     at = pushed.loop.wall.at_us
     newer = {"id": "F1", "is_late": True, "landed_at": at + 9 * MINUTE_US, "scheduled_at": at}

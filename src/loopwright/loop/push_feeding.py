@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from loopwright import data, features
-from loopwright.data import PUSHED_AT, Dataset, DatasetVersion
+from loopwright.data import PUSHED_AT, Dataset, DatasetVersion, row_keys
 from loopwright.features import DatasetPushSpec
 from loopwright.loop.feeding import store_rows
 from loopwright.loop.push_feed import finish_push_feed, push_feed
@@ -87,10 +87,47 @@ def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Ta
         logged = logged.sort("recorded_at", PUSHES.id_column)
         at = pl.min_horizontal("recorded_at", pl.lit(now)).cast(pl.Datetime("us", "UTC"))
         rows = features.as_sent(logged, spec).with_columns(logged.select(at.alias(PUSHED_AT)))
+        keyed = pl.DataFrame([row_keys.row_ids(rows, spec.key).alias("key"), logged["recorded_at"].alias("at")])
+        rows = rows.filter(_is_last(context, keyed, feed, spec))
     if feed.waiting:
         waiting = pl.read_parquet(context.blobs.path(feed.waiting))
         rows = pl.concat([waiting, rows], how="diagonal_relaxed") if rows.height else waiting
     return _Taken(rows, len(read), read[-1].recorded_at if read else feed.until, has_more)
+
+
+def _is_last(context: JobContext, rows: pl.DataFrame, feed: StreamCursor, spec: DatasetPushSpec) -> pl.Series:
+    """Say of rows whether none of their key was pushed after them that is taken already, Boolean (n,).
+
+    They lay in a spool meanwhile. An import knows when a cell was pushed and not when a whole row was; the log does.
+
+    Args:
+        context: Of the job.
+        rows: ``key``, as ``row_keys`` writes it, and ``at``, when it was pushed, wall time, microseconds UTC.
+        feed: Up to where the dataset has taken what is pushed.
+        spec: What tells which columns of pushed rows are moments.
+    """
+    late = rows.filter(pl.col("at") <= feed.until)
+    taken = [rows.head(0)]
+    for chunk in _taken_since(context, feed, late["at"].to_list()):
+        logged = pl.read_parquet(context.blobs.path(chunk.digest))
+        key = row_keys.row_ids(features.as_sent(logged, spec), spec.key).alias("key")
+        at = logged.select(key, pl.min_horizontal("recorded_at", pl.lit(chunk.recorded_at)).alias("at"))
+        taken.append(at.join(late, on="key", how="semi"))
+    last = pl.concat(taken).group_by("key").agg(pl.col("at").max().alias("last"))
+    last = rows.join(last, on="key", how="left", maintain_order="left")
+    return last.select((pl.col("at") >= pl.col("last")).fill_null(value=True)).to_series()
+
+
+def _taken_since(context: JobContext, feed: StreamCursor, moments: list[int]) -> Iterator[Chunk]:
+    """Yield the chunks that are taken already and were stored since the first of some moments."""
+    asked: dict[str, Any] = {"kind": PUSHES.kind, "stream": feed.stream, "limit": MOST_CHUNKS}
+    since, after = min(moments, default=feed.until + 1), ""
+    while since <= feed.until:
+        page = context.call(chunks.find_recorded, **asked, since=since, after=after)
+        yield from (chunk for chunk in page if chunk.recorded_at <= feed.until)
+        if len(page) < MOST_CHUNKS:
+            return
+        since, after = page[-1].recorded_at, page[-1].chunk_id
 
 
 def _first_of(page: list[Chunk]) -> tuple[list[Chunk], bool]:
