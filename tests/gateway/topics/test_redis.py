@@ -9,6 +9,7 @@ import pytest
 
 from loopwright.data import SourceSpec
 from loopwright.gateway.releases.known import Known
+from loopwright.gateway.topics import redis as module
 from loopwright.gateway.topics.base import Message, Reading, open_topic
 from loopwright.gateway.topics.topics import Topics
 from tests.gateway.topics.conftest import read_all
@@ -66,6 +67,32 @@ def test_what_was_trimmed_after_it_was_read_is_not_lost(running: tuple[str, Any]
     assert [each.body is None for each in asyncio.run(read_until_empty(url))] == [False] * 30
     client.xtrim("s", maxlen=0, approximate=False)
     assert asyncio.run(read_until_empty(url)) == []
+
+
+def test_what_was_trimmed_after_a_reader_that_died_had_it_is_told(
+    running: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, client = running
+    monkeypatch.setattr(module, "_LEFT_BEHIND_MS", 1)
+    monkeypatch.setattr(module, "_LOOK_S", 0.0)
+
+    async def play() -> list[bytes | None]:
+        topic = open_topic(Reading(url, "s", "g", "dies"))
+        await read_all(topic, 10)
+        await topic.close()
+        client.xtrim("s", maxlen=4, approximate=False)
+        await asyncio.sleep(0.01)
+        topic = open_topic(Reading(url, "s", "g", "other"))
+        found: list[Message] = []
+        while client.xpending("s", "g")["pending"]:
+            found += await topic.read(200, 0.05) or []
+            await topic.done()
+        await topic.close()
+        return [each.body for each in found]
+
+    fill(client, 10)
+    bodies = asyncio.run(play())
+    assert (bodies.count(None), len(bodies)) == (6, 10)
 
 
 def test_a_reader_that_is_overtaken_tells_so(running: tuple[str, Any]) -> None:

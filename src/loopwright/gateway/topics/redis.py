@@ -108,7 +108,8 @@ class RedisTopic:
     async def _left_behind(self, most: int) -> list[Any]:
         of = self._reading
         found = await self._client.xautoclaim(of.topic, of.group, of.reader, _LEFT_BEHIND_MS, "0", count=most)
-        return list(found[1])
+        _, entries, *gone = found  # Redis 7 names apart what was trimmed meanwhile, and names it once
+        return [*((place, None) for places in gone for place in places), *entries]
 
     async def _lost(self) -> list[Message]:
         """Return a message without body where new ones were trimmed before any reader of the group had them."""
