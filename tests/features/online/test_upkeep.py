@@ -3,13 +3,16 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from loopwright.features import BoundView, bind_views
-from loopwright.features.online import SLACK_US, upkeep
+from loopwright.features.online import SLACK_US, file, upkeep
+from loopwright.features.online.base import LONG
 from loopwright.features.online.places import SCHEMA
 from loopwright.features.online.sqlite import SqliteOnlineStore
 from loopwright.features.online.upkeep import LATE_REQUESTS_US
@@ -107,6 +110,23 @@ def test_room_of_what_was_dropped_goes_back_to_the_disk(
     assert store.upkeep.shrink() > 0
     for opened in (store, gateway):
         opened.close()
+
+
+def test_giving_room_back_may_take_longer_than_an_answer(
+    small: Any, store: SqliteOnlineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = bind_views(small.plan, "p")[0]
+    filled(store, small, view)
+    store.upkeep.forget(view.key)
+    store.close()
+    monkeypatch.setattr(upkeep, "_PAGES_AT_ONCE", 7)
+    monkeypatch.setattr(file, "_STEPS", 1)
+    looks = count()
+    monkeypatch.setattr(file, "time", SimpleNamespace(monotonic=lambda: float(next(looks))))
+    patient = SqliteOnlineStore(store.path, patience=LONG._replace(answer_s=500.0))
+    assert patient.upkeep.shrink() > 0
+    assert next(looks) > 2 * 500
+    patient.close()
 
 
 def test_a_large_file_of_before_is_not_rewritten_while_pushes_wait(

@@ -118,14 +118,19 @@ class SqliteUpkeep:
             page_bytes, pages = pragma(connection, "page_size"), pragma(connection, "page_count")
             if pragma(connection, "auto_vacuum") == 0:
                 self._rebuild(connection, (pages - pragma(connection, "freelist_count")) * page_bytes)
-            free = pragma(connection, "freelist_count")
-            while free:
-                connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # ``execute`` takes one page
-                before, free = free, pragma(connection, "freelist_count")
-                if free >= before:  # others drop faster, or the file cannot shrink: the next time
-                    break
+        while self._return_some():
+            pass
+        with self._file.opened() as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()  # the file is cut off with it
             return max(0, pages - pragma(connection, "page_count")) * page_bytes
+
+    def _return_some(self) -> bool:
+        """Give some pages back, in the time of one answer; say whether there are more to give."""
+        with self._file.opened() as connection:
+            before = pragma(connection, "freelist_count")
+            connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")  # ``execute`` takes one page
+            # Where there are as many others drop faster, or the file cannot shrink: the next time.
+            return 0 < pragma(connection, "freelist_count") < before
 
     def _rebuild(self, connection: sqlite3.Connection, kept_bytes: int) -> None:
         """Rewrite the file of an older version, which keeps what room it has, unless pushes would wait too long."""
