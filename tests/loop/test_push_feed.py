@@ -1,5 +1,6 @@
 """Rows that are pushed become versions of a dataset that takes them, each once, whatever the order they come in."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import msgspec
 import polars as pl
 import pytest
 
-from loopwright.data import CheckSpec, read
+from loopwright.data import CheckSpec, DatasetSpec, read
 from loopwright.kernel.clock import HOUR_US, MINUTE_US
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.loop import jobs as _jobs  # noqa: F401 - the worker's part of the room
@@ -26,10 +27,19 @@ UTC = pl.Datetime("us", "UTC")
 class Pushed:
     """A project to whose dataset a gateway's rows come, and what it says."""
 
-    def __init__(self, loop: Loop, worker: InProcessWorker) -> None:
+    def __init__(self, loop: Loop, worker: InProcessWorker, datasets: list[DatasetSpec]) -> None:
         self.loop, self.worker = loop, worker
         self.seq = 0
-        loop.apply(datasets=TAKING)
+        loop.apply(datasets=datasets)
+
+    def append(self, **more: pl.Series) -> None:
+        """Make a version of F1, with more columns."""
+        at = pl.Series([self.loop.wall.at_us]).cast(UTC)
+        rows = pl.DataFrame({"id": ["F1"], "carrier": ["UA"], "is_late": [True]})
+        body = BytesIO()
+        rows.with_columns(scheduled_at=at, landed_at=at, **more).write_parquet(body)
+        self.loop("data.start_import", dataset="flights", blobs=[self.loop.blobs.put(body.getvalue())])
+        self.worker.run_all()
 
     def push(self, *rows: dict[str, Any], at_us: int | None = None, writer: str = "w") -> None:
         """Log rows as a gateway does that took them at a moment."""
@@ -77,7 +87,12 @@ class Pushed:
 
 @pytest.fixture
 def pushed(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Pushed:
-    return Pushed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall))
+    return Pushed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall), TAKING)
+
+
+@pytest.fixture
+def untaken(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> Pushed:
+    return Pushed(loop, InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall), PROJECT.datasets)
 
 
 def test_what_is_pushed_becomes_a_version_each_hour(pushed: Pushed) -> None:
@@ -244,23 +259,32 @@ def test_a_feed_that_ran_twice_takes_once(pushed: Pushed) -> None:
     assert pushed.loop.service("loop.push_feed", dataset="flights").has_more is False
 
 
-def test_what_was_appended_before_is_not_taken_again(loop: Loop, blob_store: BlobStore, tmp_path: Path) -> None:
-    worker = InProcessWorker(loop.dispatcher, blob_store, tmp_path, loop.wall)
-    loop.apply()
-    given = Pushed.__new__(Pushed)
-    given.loop, given.worker, given.seq = loop, worker, 0
-    given.push({"id": "F1"})
-    at = pl.Series([loop.wall.at_us]).cast(UTC)
-    rows = pl.DataFrame({"id": ["F1"], "carrier": ["UA"], "is_late": [True]})
-    body = tmp_path / "rows.parquet"
-    rows.with_columns(scheduled_at=at, landed_at=at).write_parquet(body)
-    loop("data.start_import", dataset="flights", blobs=[blob_store.put(body.read_bytes())])
-    worker.run_all()
+def test_what_was_appended_before_is_not_taken_again(untaken: Pushed) -> None:
+    untaken.push({"id": "F1"})
+    untaken.append()
+    untaken.loop.wall.at_us += MINUTE_US
+    untaken.loop.apply(datasets=TAKING)
+    untaken.push({"id": "F2"})
+    untaken.hour()
+    assert untaken.says == {"F1": True, "F2": None}
+
+
+@pytest.mark.parametrize(("said", "hour"), [("2013-07-01T10:00:00Z", 10), ("2013-07-01 10:00", 8), ("in July", None)])
+def test_moments_that_came_as_texts_are_those_of_the_dataset(said: str, hour: int | None, untaken: Pushed) -> None:
+    loop = untaken.loop
+    untaken.append(gone_at=pl.Series([loop.wall.at_us]).cast(UTC))
     loop.wall.at_us += MINUTE_US
-    loop.apply(datasets=TAKING)
-    given.push({"id": "F2"})
-    given.hour()
-    assert given.says == {"F1": True, "F2": None}
+    source = msgspec.structs.replace(TAKING[0].source, zone="Europe/Berlin")
+    loop.apply(datasets=[msgspec.structs.replace(TAKING[0], source=source)])
+    untaken.push({"id": "F2", "gone_at": said}, {"id": "F3", "gone_at": None})
+    untaken.hour()
+    version = loop("data.get_version", dataset="flights")
+    found = dict(read.scan(version, loop.blobs, ["id", "gone_at"]).collect().rows())
+    if hour is None:
+        (failed,) = loop("jobs.list", states=["failed"])
+        assert "gone_at is String" in failed.error["message"]
+    else:
+        assert (found["F2"].hour, found["F3"]) == (hour, None)
 
 
 def test_a_dataset_that_takes_nothing_any_more_holds_back_no_merging(pushed: Pushed) -> None:

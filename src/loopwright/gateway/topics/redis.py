@@ -1,5 +1,6 @@
 """A stream of a Redis: each message is one field with a JSON object, and stands under its id until it is trimmed."""
 
+import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,7 +44,9 @@ class RedisTopic:
     async def read(self, most: int, wait_s: float) -> Sequence[Message]:
         """Return what comes next: own messages of before a restart, those left behind by others, new ones."""
         with self._telling():
-            await self._join()
+            if not await self._join():
+                await asyncio.sleep(wait_s)
+                return []
             most = self._portion.of(most)
             if self._pending_from is not None:
                 entries = await self._read_group(self._pending_from, most)
@@ -85,15 +88,21 @@ class RedisTopic:
         with self._telling():
             await self._client.aclose()
 
-    async def _join(self) -> None:
-        if self._is_member:
-            return
-        try:
-            await self._client.xgroup_create(self._reading.topic, self._reading.group, id="0", mkstream=True)
-        except self._error as error:
-            if "BUSYGROUP" not in str(error):  # the group is there already
-                raise
-        self._is_member = True
+    async def _join(self) -> bool:
+        """Say whether this is one of the group; nobody is before the stream is there.
+
+        Who writes to it makes it: by a declaration alone a key would come to be under any name, that of another's too.
+        """
+        if not self._is_member:
+            try:
+                await self._client.xgroup_create(self._reading.topic, self._reading.group, id="0")
+            except self._error as error:
+                if "requires the key to exist" in str(error):
+                    return False
+                if "BUSYGROUP" not in str(error):  # the group is there already
+                    raise
+            self._is_member = True
+        return True
 
     async def _read_group(self, since: str, most: int, wait_s: float = 0) -> list[Any]:
         of, wait_ms = self._reading, int(wait_s * 1000) or None
