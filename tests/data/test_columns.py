@@ -1,6 +1,7 @@
 """Columns at the door: moments, keys, dtypes, and fitting an older schema."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import polars as pl
 import pytest
@@ -100,6 +101,23 @@ def test_a_frame_takes_an_older_schema_where_nothing_is_lost() -> None:
     assert aligned.schema == {"a": pl.Int64, "f": pl.Float64, "e": pl.String, "new": pl.String}
     nothing = pl.DataFrame({"a": [None], "f": [None], "e": [None]})
     assert align(nothing, OLD)[0].schema == {"a": pl.Int64, "f": pl.Float64, "e": pl.Null}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "fits"),
+    [
+        (["0.1", None, "-2.5"], True),
+        (["7"], True),
+        (["0.500"], True),
+        (["0.125"], False),
+        (["1" * 37 + ".5"], False),
+    ],
+)
+def test_exact_numbers_keep_the_decimals_of_before(numbers: list[str | None], fits: bool) -> None:
+    """Databases tell how many with each number, so that an import of a few may have fewer than those before."""
+    column = pl.Series("x", [None if number is None else Decimal(number) for number in numbers])
+    aligned, misfits = align(column.to_frame(), [ColumnSchema("x", "Decimal(38, 2)")])
+    assert (aligned["x"].equals(column.cast(pl.Decimal(38, 2))) and not misfits) if fits else misfits
 
 
 def test_what_does_not_fit_names_column_and_both_dtypes() -> None:

@@ -90,7 +90,7 @@ def _cast_without_loss(column: pl.Series, wanted: pl.DataType) -> pl.Series | No
     if column.dtype == pl.Null():
         return column.cast(wanted)
     numeric = column.dtype.is_numeric() and wanted.is_numeric()
-    if not numeric or isinstance(wanted, pl.Decimal) or isinstance(column.dtype, pl.Decimal):
+    if not numeric or isinstance(wanted, pl.Decimal) != isinstance(column.dtype, pl.Decimal):
         return None
     try:
         cast = column.cast(wanted)
