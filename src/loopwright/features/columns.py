@@ -6,6 +6,7 @@ query of Polars (``fill_null``, ``is_not_null``) takes longer than all the arith
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from itertools import chain
@@ -223,6 +224,22 @@ def _moment(value: Any, zone: str | None, field: str) -> int | None:
     if zone is None and isinstance(value, str) and _DAY.fullmatch(value):
         raise InvalidInput("this is a day and no moment", field=field, value=value, rule="ISO 8601 with a zone")
     return parse_moment(value, field, zone=zone)
+
+
+def read_moments(column: pl.Series, zone: str | None) -> pl.Series:
+    """Return moments that came as text, null where one cannot be read.
+
+    Args:
+        column: Of text.
+        zone: Time zone of moments that name none; without it they cannot be read.
+    """
+
+    def read(text: str | None) -> int | None:
+        with suppress(InvalidInput):
+            return _moment(text, zone, column.name)
+        return None
+
+    return pl.Series(column.name, map(read, column), pl.Int64).cast(MOMENT)
 
 
 def _check_value(value: Any, wanted: Any, field: str) -> None:

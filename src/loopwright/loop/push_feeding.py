@@ -47,7 +47,7 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
     context.seal(Streams(context.project, (PUSHES.kind,), args.dataset))
     dataset = context.call(data.get, dataset=args.dataset)
     version = context.call(data.newest_version, dataset=args.dataset, start_at=0, end_at=0)
-    taken = _take(context, feed, _as_pushed(dataset))
+    taken = _take(context, feed, _as_pushed(dataset, version))
     rows = _one_of_each_state(taken.rows, dataset.spec.key)
     now, later = rows.filter(pl.col(_STATE) == 0).drop(_STATE), rows.filter(pl.col(_STATE) > 0).drop(_STATE)
     started = context.call(
@@ -65,10 +65,12 @@ def feed_pushes(context: JobContext, args: FeedPushes) -> dict[str, Any]:
     return {"rows": now.height, "waiting": later.height, "import": None if started is None else started.job_id}
 
 
-def _as_pushed(dataset: Dataset) -> DatasetPushSpec:
+def _as_pushed(dataset: Dataset, version: DatasetVersion | None) -> DatasetPushSpec:
     """Return what tells which columns of pushed rows are moments; the import casts others, where that loses nothing."""
-    spec = dataset.spec
-    return DatasetPushSpec(spec.name, spec.key, spec.time or "", spec.known_at, spec.transform)
+    spec, columns = dataset.spec, [] if version is None else version.raw or version.schema
+    moments = {column.name: column.dtype for column in columns if column.dtype.startswith("Datetime")}
+    time = spec.time or ""
+    return DatasetPushSpec(spec.name, spec.key, time, spec.known_at, spec.transform, moments, spec.source.zone)
 
 
 def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Taken:
@@ -86,7 +88,7 @@ def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Ta
         logged = pl.concat(frames, how="diagonal_relaxed").unique(PUSHES.id_column)
         logged = logged.sort("recorded_at", PUSHES.id_column)
         at = pl.min_horizontal("recorded_at", pl.lit(now)).cast(pl.Datetime("us", "UTC"))
-        rows = features.as_sent(logged, spec).with_columns(logged.select(at.alias(PUSHED_AT)))
+        rows = features.as_sent(logged, spec, keeps_misfits=True).with_columns(logged.select(at.alias(PUSHED_AT)))
         keyed = pl.DataFrame([row_keys.row_ids(rows, spec.key).alias("key"), logged["recorded_at"].alias("at")])
         rows = rows.filter(_is_last(context, keyed, feed, spec))
     if feed.waiting:
