@@ -12,6 +12,7 @@ from loopwright.gateway.releases.known import Known
 from loopwright.gateway.topics import redis as module
 from loopwright.gateway.topics.base import Message, Reading, open_topic
 from loopwright.gateway.topics.topics import Topics
+from loopwright.kernel.errors import Unavailable
 from tests.gateway.topics.conftest import read_all
 from tests.redis_server import running_redis
 from tests.waiting import PATIENCE_S
@@ -42,6 +43,28 @@ async def read_until_empty(url: str) -> list[Message]:
         await topic.done()
     await topic.close()
     return found
+
+
+def test_a_stream_is_made_by_who_writes_to_it_and_read_from_its_beginning(running: tuple[str, Any]) -> None:
+    """A name that no stream has yet may be that of a key which others are about to make."""
+    url, client = running
+
+    async def play() -> list[Message]:
+        topic = open_topic(Reading(url, "s", "g", "one"))
+        assert await topic.read(200, 0.01) == []
+        assert client.keys() == []
+        fill(client, 3)
+        found = await read_all(topic, 3)
+        await topic.done()
+        client.delete("s")
+        with pytest.raises(Unavailable):
+            await topic.read(200, 0.01)
+        assert await topic.read(200, 0.01) == []
+        await topic.close()
+        return found
+
+    assert len(asyncio.run(play())) == 3
+    assert client.keys() == []
 
 
 @pytest.mark.parametrize("left", [0, 10])
