@@ -96,15 +96,14 @@ def test_what_was_trimmed_after_a_reader_that_died_had_it_is_told(
     running: tuple[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, client = running
-    monkeypatch.setattr(module, "_LEFT_BEHIND_MS", 1)
-    monkeypatch.setattr(module, "_LOOK_S", 0.0)
 
     async def play() -> list[bytes | None]:
         topic = open_topic(Reading(url, "s", "g", "dies"))
         await read_all(topic, 10)
         await topic.close()
         client.xtrim("s", maxlen=4, approximate=False)
-        await asyncio.sleep(0.01)
+        monkeypatch.setattr(module, "_LEFT_BEHIND_MS", 0)
+        monkeypatch.setattr(module, "_LOOK_S", 0.0)  # not before: it would take over what it has itself
         topic = open_topic(Reading(url, "s", "g", "other"))
         found: list[Message] = []
         while client.xpending("s", "g")["pending"]:
