@@ -1,15 +1,23 @@
 """Facts that gates look at, from rows in hand."""
 
+import multiprocessing
+import os
+import time
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import polars as pl
 import pytest
 
 from loopwright.features import TrainingSet
 from loopwright.kernel.errors import InvalidInput
+from loopwright.loop.training import scoring
 from loopwright.loop.training.codecs import LoadedModel
-from loopwright.loop.training.scoring import judge
+from loopwright.loop.training.scoring import judge, latency_p99_ms
 from loopwright.registry import InputColumn, Signature
 from loopwright.registry.flavours.constant import ConstantModel
+from tests.waiting import PATIENCE_S
 
 
 def rows(first: int, count: int) -> TrainingSet:
@@ -38,3 +46,47 @@ def test_rows_without_a_models_columns_do_not_measure_it() -> None:
     assert found["champion_metrics"] is None
     with pytest.raises(InvalidInput, match=r"the rows lack columns that the version reads.*wind"):
         judge(model("wind"), rows(0, 100))
+
+
+def spin(processor: int, is_up: Any) -> None:
+    os.sched_setaffinity(0, {processor})
+    is_up.set()
+    while os.getppid() != 1:
+        pass
+
+
+class Timed:
+    """A model that notes how long each of its answers took, by the clock on the wall."""
+
+    def __init__(self) -> None:
+        self.took: list[float] = []
+
+    def predict(self, matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        begun = time.perf_counter()
+        for _ in range(20_000):
+            pass
+        self.took.append(time.perf_counter() - begun)
+        return np.zeros(len(matrix))
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="this kernel does not tell who waited")
+def test_latency_is_the_models_own_however_busy_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scoring, "LATENCY_ROUNDS", 1)
+    monkeypatch.setattr(scoring, "LATENCY_CALLS", 50)
+    timed = Timed()
+    loaded = LoadedModel(timed, Signature([InputColumn("temp", "number")], "regression"))
+    allowed, context = os.sched_getaffinity(0), multiprocessing.get_context("spawn")
+    processor, is_up = min(allowed), [context.Event() for _ in range(2)]
+    spinning = [context.Process(target=spin, args=(processor, event)) for event in is_up]
+    try:
+        for each in spinning:
+            each.start()
+        assert all(event.wait(PATIENCE_S) for event in is_up)
+        os.sched_setaffinity(0, {processor})
+        measured = latency_p99_ms(loaded, rows(0, 1))
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for each in spinning:
+            each.kill()
+            each.join()
+    assert measured < 1000 * np.percentile(timed.took, 99) / 2
