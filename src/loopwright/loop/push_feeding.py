@@ -14,14 +14,13 @@ from loopwright.data import PUSHED_AT, Dataset, DatasetVersion, row_keys
 from loopwright.features import DatasetPushSpec
 from loopwright.loop.feeding import store_rows
 from loopwright.loop.push_feed import finish_push_feed, push_feed
+from loopwright.loop.stream_pages import MOST_CHUNKS, next_page
 from loopwright.loop.types import FeedPushes
 from loopwright.store import chunks
 from loopwright.store.streams import PUSHES
 from loopwright.store.types import Chunk, StreamCursor, Streams
 from loopwright.store.work import JobContext, job
 
-MOST_CHUNKS = 5_000
-"""Chunks that are listed at once."""
 MOST_ROWS = 500_000
 """Pushed rows that are taken at once, but for those of the last chunk."""
 MOST_STATES = 16
@@ -75,16 +74,13 @@ def _as_pushed(dataset: Dataset, version: DatasetVersion | None) -> DatasetPushS
 
 def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Taken:
     """Read what waits and what was pushed since, in the order in which it was pushed."""
-    page = context.call(
-        chunks.find_recorded, kind=PUSHES.kind, stream=spec.name, since=feed.until + 1, limit=MOST_CHUNKS
-    )
-    read, has_more = _first_of(page)
-    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in read]
+    page = next_page(context, feed, MOST_ROWS)
+    frames = [pl.read_parquet(context.blobs.path(chunk.digest)) for chunk in page.chunks]
     rows = pl.DataFrame()
     if frames:
         # What is played quickly was pushed after the moment that it plays; elsewhere a gateway's clock may be ahead.
         is_replay = context.job.event_at != context.job.recorded_at
-        now = context.job.event_at if is_replay else read[-1].recorded_at
+        now = context.job.event_at if is_replay else page.until
         logged = pl.concat(frames, how="diagonal_relaxed").unique(PUSHES.id_column)
         logged = logged.sort("recorded_at", PUSHES.id_column)
         at = pl.min_horizontal("recorded_at", pl.lit(now)).cast(pl.Datetime("us", "UTC"))
@@ -94,7 +90,7 @@ def _take(context: JobContext, feed: StreamCursor, spec: DatasetPushSpec) -> _Ta
     if feed.waiting:
         waiting = pl.read_parquet(context.blobs.path(feed.waiting))
         rows = pl.concat([waiting, rows], how="diagonal_relaxed") if rows.height else waiting
-    return _Taken(rows, len(read), read[-1].recorded_at if read else feed.until, has_more)
+    return _Taken(rows, len(page.chunks), page.until, page.has_more)
 
 
 def _is_last(context: JobContext, rows: pl.DataFrame, feed: StreamCursor, spec: DatasetPushSpec) -> pl.Series:
@@ -130,32 +126,6 @@ def _taken_since(context: JobContext, feed: StreamCursor, moments: list[int]) ->
         if len(page) < MOST_CHUNKS:
             return
         since, after = page[-1].recorded_at, page[-1].chunk_id
-
-
-def _first_of(page: list[Chunk]) -> tuple[list[Chunk], bool]:
-    """Return the first chunks of a page that one import takes, and whether more follow; none of a moment are parted."""
-    read: list[Chunk] = []
-    rows = 0
-    for together in _of_one_moment(page):
-        if rows >= MOST_ROWS:
-            return read, True
-        read += together
-        rows += sum(chunk.rows for chunk in together)
-    if len(page) < MOST_CHUNKS:
-        return read, False
-    last = page[-1].recorded_at  # others of that moment may stand on the next page
-    return [chunk for chunk in read if chunk.recorded_at < last], True
-
-
-def _of_one_moment(page: list[Chunk]) -> Iterator[list[Chunk]]:
-    together: list[Chunk] = []
-    for chunk in page:
-        if together and together[-1].recorded_at != chunk.recorded_at:
-            yield together
-            together = []
-        together.append(chunk)
-    if together:
-        yield together
 
 
 def _one_of_each_state(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
