@@ -153,10 +153,15 @@ def fits_v2(document: Any) -> bool:
     return all(value is None or isinstance(value, list) or type(value) in (int, float) for value in flat)
 
 
+def is_row_key(value: Any) -> bool:
+    return value not in (None, "") and not isinstance(value, list | dict)
+
+
 def fits_labels(document: Any) -> bool:
     rows = document.get("labels") or document.get("rows")
+    are_keyed = all(row.get("prediction_id") is None for row in rows)
     return all(
-        is_id(row["prediction_id"])
+        (is_row_key(row["row_key"]) if are_keyed else is_id(row["prediction_id"]))
         and (row.get("event_at") is None or is_moment(row["event_at"]))
         and row.get("label", row.get("label_text")) in (0, 1, True, False)
         for row in rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import polars as pl
 import pytest
 
 from loopwright.governance import SYSTEM
@@ -162,6 +163,17 @@ def test_labels_and_predictions_made_elsewhere(served: tuple[World, GatewayProce
     assert (found[1]["variant"], found[1]["f.age"], found[1]["f.region"]) == ("external", 30.0, "N")
     kept = world.chunks("labels", "scorecard").sort("prediction_id").to_dicts()
     assert [(row["label"], row["label_text"]) for row in kept] == [(1.0, None), (0.0, None)]
+
+
+@pytest.mark.parametrize("rows", [2, 20_000])
+def test_labels_by_key_go_to_a_stream_of_their_own(served: tuple[World, GatewayProcess], rows: int) -> None:
+    """Few are read by the gateway itself, many by a child."""
+    world, gateway = served
+    labels = [{"row_key": f"F{rows}_{number}", "label": number % 2} for number in range(rows)]
+    assert gateway.post("/v1/flights/deployments/late/labels", {"labels": labels}).json() == {"accepted": rows}
+    gateway.seal({"project": "flights", "kinds": ["keyed_labels"], "stream": "late"})
+    kept = world.chunks("keyed_labels").filter(pl.col("row_key").str.starts_with(f"F{rows}_"))
+    assert dict(kept.select("row_key", "label").iter_rows()) == {row["row_key"]: row["label"] for row in labels}
 
 
 def test_what_was_declared_a_moment_ago_is_known(served: tuple[World, GatewayProcess]) -> None:

@@ -278,7 +278,8 @@ class Service:
             return await taker.take(take, key.stream)
         rows, is_replay = rows_of(decoded(_read_ingest, body), key.kind), self._keeper.is_replay(key.project)
         if labels is not None:
-            batch = read_labels(rows, stamp, is_replay=is_replay, wanted=labels)
+            kind, batch = read_labels(rows, stamp, is_replay=is_replay, wanted=labels)
+            key = key._replace(kind=kind)
         else:
             batch = read_external(rows, stamp, is_replay=is_replay, personal=personal)
         await self._parts.journal.kept(key, [batch])

@@ -113,8 +113,22 @@ LABELS = Stream(
 )
 """Outcomes of predictions; the latest one counts."""
 
+KEYED_LABELS = Stream(
+    "keyed_labels",
+    "label_id",
+    (
+        Column("label_id", "str", "its own id"),
+        Column("row_key", "str", "the row whose outcome it is, by the key that its predictions were asked for with"),
+        Column("label", "f64", "the outcome, where it is a number"),
+        Column("label_text", "str", "the outcome, where it is a class by name"),
+        _EVENT,
+        _RECORDED,
+    ),
+)
+"""Outcomes of rows by their own key; they become labels of the predictions that were made for these rows."""
+
 PUSHES = Stream("pushes", "push_id", (Column("push_id", "str", "its own id"), _EVENT, _RECORDED), "")
 """Rows of datasets as they became known, with the dataset's raw columns."""
 
-STREAMS = {stream.kind: stream for stream in (PREDICTIONS, LABELS, PUSHES)}
+STREAMS = {stream.kind: stream for stream in (PREDICTIONS, LABELS, KEYED_LABELS, PUSHES)}
 """Every stream by its kind."""

@@ -103,7 +103,12 @@ class Endpoint:
         return read_looked_up(answer)
 
     def label(self, rows: Rows) -> int:
-        """Send observed outcomes: dicts or a frame with prediction_id and label. Any order, any lateness.
+        """Send observed outcomes. Any order, any lateness; the latest of a prediction or a row counts.
+
+        Args:
+            rows: Dicts or a frame with ``label`` and ``prediction_id``. Or, in all of them, with the fields that keys
+                of rows are made of, or ``row_key``: then a label is of each prediction that was made for the row
+                before its outcome was known. Replay projects want ``event_at``, when that was.
 
         Returns:
             How many labels were taken.

@@ -7,7 +7,7 @@ import pytest
 
 from loopwright.data import KnownAt, row_keys
 from loopwright.features import DatasetPushSpec, FeaturePlan
-from loopwright.gateway.answering.inputs import ColumnReader, RowKeys
+from loopwright.gateway.answering.inputs import ColumnReader, RowKey, RowKeys
 from loopwright.registry import InputColumn, Signature
 
 NOON = "2013-03-01T12:00:00Z"
@@ -31,14 +31,14 @@ def test_a_request_has_the_key_that_training_writes(row: dict[str, Any], dtypes:
     at = pl.Series("at", [row["at"]]).str.to_datetime(time_unit="us", time_zone="UTC").dt.convert_time_zone("UTC")
     frame = pl.DataFrame({**row, "flight": int(row["flight"])}).with_columns(at)
     for key in (["at", "flight", "carrier", "is_return"], ["is_return"], ["at"], ["flight"]):
-        assert RowKeys(plan(key, dtypes)).read([row]) == row_keys.row_ids(frame, key).to_list(), key
+        assert RowKeys(RowKey.of(plan(key, dtypes))).read([row]) == row_keys.row_ids(frame, key).to_list(), key
 
 
 def test_a_row_without_its_whole_key_brings_its_own() -> None:
-    keys = RowKeys(plan(["carrier", "flight"], {}))
+    keys = RowKeys(RowKey.of(plan(["carrier", "flight"], {})))
     rows = [{"carrier": "UA", "flight": None, "row_key": 7}, {"carrier": "UA"}, {"carrier": "UA", "flight": 1}]
     assert keys.read(rows) == ["7", None, "UA|1"]
-    assert RowKeys(None).read([{"row_key": "a"}, {}]) == ["a", None]
+    assert RowKeys(RowKey()).read([{"row_key": "a"}, {}]) == ["a", None]
 
 
 def test_a_text_is_answered_and_logged_as_it_came() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from loopwright.gateway.answering.inputs import RowKey, RowKeys
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.taking import ingest
 from loopwright.gateway.taking.ingest import Labels, read_external, read_labels
@@ -139,7 +140,8 @@ DIGITS, ANY_CLASS = Labels("multiclass", ["0", "1", "2"]), Labels("multiclass")
     ],
 )
 def test_a_label_is_kept_as_its_task_reads_it(wanted: Labels, label: Any, kept: Any) -> None:
-    batch = read_labels([{"prediction_id": "a", "label": label}], NOW, is_replay=False, wanted=wanted)
+    kind, batch = read_labels([{"prediction_id": "a", "label": label}], NOW, is_replay=False, wanted=wanted)
+    assert kind == "labels"
     found = {name: values[0] for (name, _), values in zip(batch.layout.columns, batch.columns, strict=True)}
     assert (found["label"], found["label_text"]) == kept
 
@@ -179,4 +181,48 @@ def test_an_id_that_no_prediction_of_ours_has_is_refused() -> None:
     with pytest.raises(InvalidInput, match="came with the answer"):
         read_labels([{"prediction_id": "case-1", "label": 1}], NOW, is_replay=False, wanted=ours)
     rows = [{"prediction_id": "pred_01HXZ0000000000000000000AA", "label": 1}]
-    assert read_labels(rows, NOW, is_replay=False, wanted=ours).rows == 1
+    assert read_labels(rows, NOW, is_replay=False, wanted=ours)[1].rows == 1
+
+
+KEYED = Labels("binary", are_ids_ours=True, key=RowKey(["carrier", "left_at"], ["left_at"], "Europe/Berlin"))
+
+
+def test_a_label_may_name_its_row_as_predictions_do() -> None:
+    rows = [
+        {"carrier": "UA|1", "left_at": "2013-03-01T01:00:00", "label": True, "tail": "N1"},
+        {"carrier": "DL", "left_at": "2013-03-01T00:00:00Z", "label": 0},
+        {"row_key": "as the log has it", "label": 1},
+    ]
+    kind, batch = read_labels(rows, NOW, is_replay=False, wanted=KEYED)
+    found = {name: values for (name, _), values in zip(batch.layout.columns, batch.columns, strict=True)}
+    assert kind == "keyed_labels"
+    midnight = parse_moment("2013-03-01T00:00:00Z")
+    assert found["row_key"] == [f"UA\\|1|{midnight}", f"DL|{midnight}", "as the log has it"]
+    assert found["row_key"] == RowKeys(KEYED.key).read(rows)
+    assert found["label"] == [1.0, 0.0, 1.0]
+    kind, batch = read_labels([{"row_key": 7, "label": 1}], NOW, is_replay=False, wanted=BINARY)
+    assert batch.columns[[name for name, _ in batch.layout.columns].index("row_key")] == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows", "field", "told"),
+    [
+        (KEYED, [{"carrier": "UA", "label": 1}], "labels[0].prediction_id", "the key of the row: carrier, left_at"),
+        (KEYED, [{"carrier": [1], "left_at": "x", "label": 1}], "labels[0].carrier", "not a key"),
+        (BINARY, [{"row_key": "a", "label": 1}, {"label": 1}], "labels[1].prediction_id", "row_key"),
+        (KEYED, [{"row_key": "a", "label": 1}, {"prediction_id": "pred_1", "label": 1}], "labels[0].prediction_id", ""),
+        (
+            Labels("binary", key=RowKey(["tax_id"], is_personal=True)),
+            [{"tax_id": 7, "label": 1}],
+            "labels[0].tax_id",
+            "",
+        ),
+    ],
+)
+def test_a_label_that_names_nothing_is_refused(
+    wanted: Labels, rows: list[dict[str, Any]], field: str, told: str
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_labels(rows, NOW, is_replay=False, wanted=wanted)
+    assert refused.value.field == field
+    assert told in str(refused.value)

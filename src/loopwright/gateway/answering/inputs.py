@@ -5,6 +5,7 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -150,20 +151,37 @@ class Moments:
         return read_moment(value, f"rows[{index}].{name}")
 
 
-class RowKeys:
-    """The caller's own id of each row: the plan's key as training writes it, else the field ``row_key``."""
+class RowKey(msgspec.Struct, frozen=True, array_like=True):
+    """What a row's key is made of: fields in order, those that are moments, and the zone of moments that tell none.
 
-    def __init__(self, plan: FeaturePlan | None) -> None:
-        self._key = plan.key if plan is not None else []
-        self._times: set[str] = set()
-        self._zone: str | None = None
-        if plan is not None and plan.datasets:
-            spine = plan.datasets[0]
-            self._zone = spine.zone
-            # Declared times are moments before the dataset has a version that says so.
-            moments = {spine.time, *(moment.column for moment in spine.known_at.values())}
-            moments |= {name for name, dtype in spine.dtypes.items() if dtype.startswith("Datetime")}
-            self._times = moments.intersection(self._key)
+    A key with a part that ``is_personal`` is in no log.
+    """
+
+    names: list[str] = []
+    times: list[str] = []
+    zone: str | None = None
+    is_personal: bool = False
+
+    @classmethod
+    def of(cls, plan: FeaturePlan | None, personal: Sequence[str] = ()) -> "RowKey":
+        """Return the key of a plan's rows; no fields where there is none."""
+        if plan is None:
+            return cls()
+        is_personal = not set(plan.key).isdisjoint(personal)
+        if not plan.datasets:
+            return cls(plan.key, is_personal=is_personal)
+        spine = plan.datasets[0]
+        # Declared times are moments before the dataset has a version that says so.
+        moments = {spine.time, *(moment.column for moment in spine.known_at.values())}
+        moments |= {name for name, dtype in spine.dtypes.items() if dtype.startswith("Datetime")}
+        return cls(plan.key, [name for name in plan.key if name in moments], spine.zone, is_personal)
+
+
+class RowKeys:
+    """The caller's own id of each row: the key as training writes it, else the field ``row_key``."""
+
+    def __init__(self, key: RowKey) -> None:
+        self._key, self._times, self._zone = key.names, set(key.times), key.zone
 
     def read(self, rows: Sequence[Row]) -> list[str | None]:
         """Return one text or None a row."""

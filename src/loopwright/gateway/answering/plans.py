@@ -21,7 +21,7 @@ from loopwright.features import (
     serve_features,
     typed_frame,
 )
-from loopwright.gateway.answering.inputs import Columns, Missing, Row, RowKeys, absent_field
+from loopwright.gateway.answering.inputs import Columns, Missing, Row, RowKey, RowKeys, absent_field
 from loopwright.gateway.answering.lookups import Found
 from loopwright.kernel.code import CodeRef
 from loopwright.kernel.errors import InvalidInput
@@ -46,7 +46,7 @@ class FeatureReader:
         self._plan = plan
         self._views = bind_views(plan, project)
         self._store = store
-        self._keys, self._has_own = RowKeys(plan), any(view.is_own for view in self._views)
+        self._keys, self._has_own = RowKeys(RowKey.of(plan)), any(view.is_own for view in self._views)
         functions = {request.name: load(request.function) for request in plan.requests}
         by_code = {request.function.function_digest: functions[request.name] for request in plan.requests}
         self._run = request_runner(lambda code: by_code[code.function_digest])

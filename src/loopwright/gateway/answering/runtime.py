@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from loopwright.gateway.answering.failures import ModelFailed, model_failure
-from loopwright.gateway.answering.inputs import Moments, Row, RowKeys
+from loopwright.gateway.answering.inputs import Moments, Row, RowKey, RowKeys
 from loopwright.gateway.answering.router import Router, bucket_of
 from loopwright.gateway.answering.variants import FeatureCache, LoadedVariant, ModelUnfit, PlanReader, Scored
 from loopwright.gateway.log.batches import Batch, StreamKey
@@ -120,8 +120,8 @@ class DeploymentRuntime:
         self.champion = champion_place(release)
         plan = release.plans.get(release.variants[self.champion].plan)
         self._moments = Moments(release.clock, plan.time if plan else "")
-        self._keys = RowKeys(plan)
-        self._hides_keys = plan is not None and any(name in release.personal for name in plan.key)
+        key = RowKey.of(plan, release.personal)
+        self._keys, self._hides_keys = RowKeys(key), key.is_personal
         self._layouts = [variant.layouts(release) for variant in self.variants]
         widest = max(len(whole.columns) for whole, _ in self._layouts)
         self.most_rows = min(release.limits.get("rows", MOST_ROWS), max(1, MOST_LOGGED_VALUES // widest))

@@ -129,11 +129,15 @@ class Answers(Message, tag="answers"):
 
 
 class Taken(Message, tag="taken"):
-    """Rows that are fit for the log. ``is_held``: they wait to hear that they are there."""
+    """Rows that are fit for the log. ``is_held``: they wait to hear that they are there.
+
+    ``is_keyed``: labels that name their rows by key, not their predictions.
+    """
 
     batch: Packed
     rows: int
     is_held: bool = False
+    is_keyed: bool = False
 
 
 class Done(Message, tag="done"):

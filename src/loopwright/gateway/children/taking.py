@@ -32,6 +32,7 @@ from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.taking.ingest import IngestBody, RowsNotTaken, read_external, read_labels, rows_of
 from loopwright.kernel.clock import WallClock
 from loopwright.kernel.errors import LoopwrightError, error_from_dict
+from loopwright.store.streams import KEYED_LABELS
 
 if TYPE_CHECKING:
     from loopwright.gateway.taking.pushes import Push
@@ -97,11 +98,13 @@ class TakingDesk:
         """Read labels or predictions; the gateway answers once they are in the log."""
         stamp = Stamp(int.from_bytes(take.base), take.at_us)
         rows = rows_of(decoded(_read_body, take.body), take.kind)
+        kind: str = take.kind
         if take.labels is not None:
-            batch = read_labels(rows, stamp, is_replay=take.is_replay, wanted=take.labels)
+            kind, batch = read_labels(rows, stamp, is_replay=take.is_replay, wanted=take.labels)
         else:
             batch = read_external(rows, stamp, is_replay=take.is_replay, personal=take.personal)
-        self._line.write(Taken(take.number, self._packer.pack([batch])[0], batch.rows))
+        is_keyed = kind == KEYED_LABELS.kind
+        self._line.write(Taken(take.number, self._packer.pack([batch])[0], batch.rows, is_keyed=is_keyed))
 
     def _take_push(self, take: Take) -> int:
         target: Target = self._targets[take.target]

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from loopwright import data, serving
+from loopwright.gateway.answering.inputs import RowKey
 from loopwright.gateway.answering.runtime import champion_place
 from loopwright.gateway.disk import read_document, write_document
 from loopwright.gateway.pauses import ChildCrashed
@@ -140,7 +141,8 @@ class ReleaseKeeper:
         if release is None:
             return Labels(self.known.tasks.get("/".join(name), ""))
         champion = release.variants[champion_place(release)]
-        return Labels(release.task, champion.signature.classes, are_ids_ours=True)
+        key = RowKey.of(release.plans.get(champion.plan), release.personal)
+        return Labels(release.task, champion.signature.classes, are_ids_ours=True, key=key)
 
     def refresh(self, control: VerbCaller | None = None) -> None:
         """Ask for tokens, clocks, external deployments and what is personal in pushes, and keep them.

@@ -6,21 +6,21 @@ from typing import Any, Literal
 
 import msgspec
 
-from loopwright.gateway.answering.inputs import Row
+from loopwright.gateway.answering.inputs import Row, RowKey, RowKeys
 from loopwright.gateway.log.batches import Batch, Layout
 from loopwright.gateway.stamps import Stamp
 from loopwright.gateway.values import Window, read_id, read_key, read_moment, read_number, window_at
 from loopwright.kernel.documents import to_json
 from loopwright.kernel.errors import InvalidInput, LoopwrightError, TooLarge
 from loopwright.kernel.tasks import class_name
-from loopwright.store.streams import FEATURE_PREFIX, LABELS, PREDICTIONS
+from loopwright.store.streams import FEATURE_PREFIX, KEYED_LABELS, LABELS, PREDICTIONS
 
 MOST_ROWS = 100_000
 MOST_FEATURES = 2_000
 MOST_CELLS = 10_000_000
 """Most rows times features of one body; callers name the features of models served elsewhere."""
 MOST_LETTERS_OF_NAME = 500
-_LABELS = Layout.of(LABELS)
+_LABELS, _KEYED_LABELS = Layout.of(LABELS), Layout.of(KEYED_LABELS)
 _ELSEWHERE = {"release": 0, "variant": "external", "model_version": 0, "is_shadow": False}
 Kind = Literal["text", "number", "boolean"]
 
@@ -47,11 +47,13 @@ class Labels(msgspec.Struct, frozen=True, array_like=True, dict=True):
         task: What its model answers; empty where it is not known.
         classes: Their names in the order of the model's outputs; empty where they are not known.
         are_ids_ours: True where its predictions are made here, so that their ids are ours.
+        key: What the keys of its rows are made of.
     """
 
     task: str
     classes: Sequence[str] = ()
     are_ids_ours: bool = False
+    key: RowKey = RowKey()
 
     def read(self, value: Any, field: str) -> tuple[float | None, str | None]:
         """Return a label as the log keeps it: a number, or the name of a class.
@@ -120,8 +122,11 @@ def rows_of(body: IngestBody, kind: str) -> Sequence[Row]:
     return rows
 
 
-def read_labels(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, wanted: Labels) -> Batch:
-    """Return labels as a spool batch: ``prediction_id``, ``label`` (number, boolean or text), ``event_at``.
+def read_labels(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, wanted: Labels) -> tuple[str, Batch]:
+    """Return labels as a spool batch, and the kind of stream that it is of.
+
+    Each has a ``label`` (number, boolean or text) and an ``event_at``. All name their predictions by ``prediction_id``,
+    or all their rows, by the fields that the key is made of or by ``row_key``.
 
     Raises:
         InvalidInput: A row breaks a rule; names ``labels[i].field``.
@@ -134,25 +139,55 @@ def read_labels(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, wanted: L
         number, text = wanted.read(row.get("label", row.get("label_text")), f"labels[{index}].label")
         numbers.append(number)
         texts.append(text)
+    named: dict[str, list[Any]] = {
+        "label_id": stamp.ulids(len(rows)),
+        "label": numbers,
+        "label_text": texts,
+        "event_at": event_at,
+        "recorded_at": [stamp.at_us] * len(rows),
+    }
+    if all(row.get("prediction_id") is None for row in rows):
+        named["row_key"] = _row_keys(rows, wanted.key)
+        return KEYED_LABELS.kind, Batch.of(_KEYED_LABELS, len(rows), named)
+    named["prediction_id"] = _prediction_ids(rows, are_ours=wanted.are_ids_ours)
+    return LABELS.kind, Batch.of(_LABELS, len(rows), named)
+
+
+def _prediction_ids(rows: Sequence[Row], *, are_ours: bool) -> list[Any]:
     ids = [read_id(row.get("prediction_id"), f"labels[{index}].prediction_id") for index, row in enumerate(rows)]
-    for index, prediction_id in enumerate(ids if wanted.are_ids_ours else ()):
+    for index, prediction_id in enumerate(ids if are_ours else ()):
         if not prediction_id.startswith("pred_"):
             raise InvalidInput(
                 "no prediction of this deployment has such an id",
                 field=f"labels[{index}].prediction_id",
                 value=prediction_id,
                 rule="the prediction_id that came with the answer, pred_…",
-                next_step="keep it beside your own id when you ask for the prediction",
+                next_step="keep it beside your own id when you ask for the prediction, or name the row by its key",
             )
-    named: dict[str, list[Any]] = {
-        "label_id": stamp.ulids(len(rows)),
-        "prediction_id": list(ids),
-        "label": numbers,
-        "label_text": texts,
-        "event_at": event_at,
-        "recorded_at": [stamp.at_us] * len(rows),
-    }
-    return Batch.of(_LABELS, len(rows), named)
+    return list(ids)
+
+
+def _row_keys(rows: Sequence[Row], key: RowKey) -> list[Any]:
+    """Return the keys of the rows that labels are of, as the log has them."""
+    names = ", ".join(key.names) or "row_key"
+    for index, row in enumerate(rows):
+        for name in (*key.names, "row_key"):
+            read_key(row.get(name), f"labels[{index}].{name}")
+    keys = RowKeys(key).read(rows)
+    if not all(keys):
+        raise InvalidInput(
+            "a label does not say what it is of",
+            field=f"labels[{next(index for index, text in enumerate(keys) if not text)}].prediction_id",
+            rule=f"prediction_id, or the key of the row: {names}",
+        )
+    if key.is_personal:
+        raise InvalidInput(
+            "the keys of these rows are personal, and in no log",
+            field=f"labels[0].{names}",
+            rule="prediction_id",
+            next_step="send the prediction_id that came with the answer",
+        )
+    return list(keys)
 
 
 def read_external(rows: Sequence[Row], stamp: Stamp, *, is_replay: bool, personal: Sequence[str] = ()) -> Batch:

@@ -26,6 +26,7 @@ from loopwright.gateway.children.tended import Pending, Tended
 from loopwright.gateway.log.batches import StreamKey
 from loopwright.gateway.log.journal import Journal
 from loopwright.kernel.errors import LoopwrightError, Unavailable, error_from_dict
+from loopwright.store.streams import KEYED_LABELS, LABELS
 
 log = logging.getLogger("loopwright.gateway")
 TRANSFORM_S = 15.0
@@ -121,6 +122,9 @@ class Taker(Duty):
             if taken.is_held:
                 self._answer(taken.number, Unavailable("nobody waits for this push any more"))
             return
+
+        if taken.is_keyed and stream.kind == LABELS.kind:
+            stream = stream._replace(kind=KEYED_LABELS.kind)
 
         def then(why: Exception | None) -> None:
             if not taken.is_held:
