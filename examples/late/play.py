@@ -49,8 +49,22 @@ def auc(label: np.ndarray, score: np.ndarray) -> Judged:
     return Judged(area, area - 1.96 * error, area + 1.96 * error, len(label))
 
 
-def play(remote: Any, rows: pl.DataFrame, serve_days: int = SERVE_DAYS, wait_days: int = WAIT_DAYS) -> Played:
-    """Play the claims against a running project; return what was promised and what came true."""
+def play(
+    remote: Any,
+    rows: pl.DataFrame,
+    serve_days: int = SERVE_DAYS,
+    wait_days: int = WAIT_DAYS,
+    step_days: int = 30,
+) -> Played:
+    """Play the claims against a running project; return what was promised and what came true.
+
+    Args:
+        remote: The project.
+        rows: All claims.
+        serve_days: How long to serve.
+        wait_days: How long to wait for outcomes afterwards.
+        step_days: How often they come meanwhile.
+    """
     dataset, deployment = remote.dataset("claims"), remote.deployment("fraud")
     dataset.append(as_seen(rows, LEARN_DAYS), reason="all claims so far").wait()
     for training in ("hasty", "fit"):
@@ -69,9 +83,9 @@ def play(remote: Any, rows: pl.DataFrame, serve_days: int = SERVE_DAYS, wait_day
         dataset.append(as_seen(opened, day + 1), reason="claims of the day").wait()
         _settle(dataset, rows.filter(pl.col("opened_at") < at(day + 1)), day, day + 1)
     served_rows = rows.filter(pl.col("opened_at") < at(LEARN_DAYS + serve_days))
-    for day in range(LEARN_DAYS + serve_days, LEARN_DAYS + serve_days + wait_days, 30):
-        remote.call("clock.advance", to=_us(day + 30))
-        _settle(dataset, served_rows, day, day + 30)
+    for day in range(LEARN_DAYS + serve_days, LEARN_DAYS + serve_days + wait_days, step_days):
+        remote.call("clock.advance", to=_us(day + step_days))
+        _settle(dataset, served_rows, day, day + step_days)
     outcome = dataset.read(columns=["claim_id", "is_fraud"])
     served = pl.DataFrame(answered).join(outcome, on="claim_id").drop_nulls("is_fraud")
     trained = remote.call("features.training_sets", service="fraud")

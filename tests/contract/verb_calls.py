@@ -35,6 +35,8 @@ LEFT_OUT = {
     "loop.finish_backtest": "of a running job alone",
     "loop.start_tidying": "starts the one job of its kind",
     "loop.start_label_feed": "starts a job, as loop.start_export does",
+    "loop.start_label_match": "starts the one job of its kind",
+    "loop.finish_label_match": "of a running job alone",
     "loop.start_push_feed": "starts a job, as loop.start_export does",
     "data.start_scheduled_import": "starts a job, as loop.start_export does",
     "loop.take_pushes": "starts a job, as loop.start_export does",

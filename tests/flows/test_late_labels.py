@@ -27,12 +27,14 @@ def test_held_out_and_served_agree_where_training_waits_for_labels(
     example: Any, caller: HttpCaller, tmp_path: Path
 ) -> None:
     declared = (EXAMPLE / "late.py").read_text()
-    audited = declared.replace('p.deployment("fraud",', 'p.deployment("fraud", monitor=lw.Monitor(audit="4d"),')
+    audited = declared.replace(
+        'p.deployment("fraud",', 'p.deployment("fraud", monitor=lw.Monitor(every="4d", audit="4d"),'
+    )
     (tmp_path / "late.py").write_text(audited)
     remote = apply_file(tmp_path / "late.py", caller)
     serve_days = 12
     rows = example.claims(example.LEARN_DAYS + serve_days)
-    played = example.play(remote, rows, serve_days)
+    played = example.play(remote, rows, serve_days, wait_days=432, step_days=108)
 
     true = (rows["settled_at"] - rows["opened_at"]).dt.total_microseconds().quantile(0.99)
     assert played.lag["0.99"] == pytest.approx(true, rel=0.05)
@@ -53,6 +55,16 @@ def test_held_out_and_served_agree_where_training_waits_for_labels(
     assert all(0 < feature["by_us"] <= DAY_US for feature in found)
     (incident,) = remote.call("monitoring.incidents", kind="skew")
     assert "it did not know yet what had become known up to" in incident.title
+
+    # Who knows the claim's number alone tells its outcome by it, once for every prediction of the claim.
+    served = remote.deployment("fraud").read_log(example._us(example.LEARN_DAYS), example._us(example.LEARN_DAYS + 60))
+    assert served["label"].null_count() == served.height > 100
+    told = rows.select("claim_id", label="is_fraud", event_at=pl.col("settled_at").dt.epoch("us"))
+    assert remote.deployment("fraud").label(told) == rows.height
+    remote.call("clock.advance", to=example._us(example.LEARN_DAYS + serve_days + 433))
+    served = remote.deployment("fraud").read_log(example._us(example.LEARN_DAYS), example._us(example.LEARN_DAYS + 60))
+    truth = dict(told.select("claim_id", "label").iter_rows())
+    assert served["label"].to_list() == [float(truth[key]) for key in served["row_key"]]
 
     # What became known late is what the dataset says now, and nothing else changed.
     stored = remote.dataset("claims").read().sort("claim_id")

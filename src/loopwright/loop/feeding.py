@@ -24,6 +24,7 @@ from loopwright.serving import predictions
 from loopwright.store import chunks
 from loopwright.store.intervals import join_ranges
 from loopwright.store.slices import slices
+from loopwright.store.streams import KEYED_LABELS, LABELS, PREDICTIONS
 from loopwright.store.types import BlobRef, Chunk, Streams
 from loopwright.store.work import JobContext, job
 
@@ -44,9 +45,11 @@ _WAITING = {
     "label_at": pl.Int64(),
     "came_at": pl.Int64(),
 }
-"""Labels that a version does not say yet; ``row_key`` is null where the log does not hold the prediction yet."""
+"""Labels that a version does not say yet; ``row_key`` is null where the log does not hold the prediction yet,
+``prediction_id`` where the label names its row."""
 
-_NO_KEY = pl.lit(None, pl.String).alias("row_key")
+_NO_KEY, _NO_PREDICTION = (pl.lit(None, pl.String).alias(name) for name in ("row_key", "prediction_id"))
+_KINDS = (LABELS.kind, KEYED_LABELS.kind)
 
 
 class _Pile:
@@ -105,8 +108,9 @@ def feed(context: JobContext, args: FeedLabels) -> dict[str, Any]:
     found = context.call(label_feed, deployment=args.deployment)
     if found is None:
         return {"labels": 0}
-    context.seal(Streams(context.project, ("predictions", "labels"), args.deployment))
-    rows = _count_waiting(context, found) + sum(chunk.rows for page in _labels(context, found) for chunk in page)
+    context.seal(Streams(context.project, (PREDICTIONS.kind, *_KINDS), args.deployment))
+    came = (chunk.rows for kind in _KINDS for page in _labels(context, found, kind) for chunk in page)
+    rows = _count_waiting(context, found) + sum(came)
     parts = 1 + rows // MOST_ROWS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -173,19 +177,25 @@ def _take_new(look: _Look) -> int:
     context, found = look.context, look.found
     came_at = pl.lit(context.job.recorded_at).alias("came_at")
     newest = found.since
-    for page in _labels(context, found):
-        newest = page[-1].recorded_at
+    for page in _labels(context, found, LABELS.kind):
+        newest = max(newest, page[-1].recorded_at)
         for part in slices(page, MOST_ROWS):
             came = predictions.latest_labels(part, context.blobs).with_columns(came_at, _NO_KEY)
             _find_keys(look, came.select(list(_WAITING)).collect())
+    # A row may have an outcome without ever having been predicted.
+    for page in _labels(context, found, KEYED_LABELS.kind):
+        newest = max(newest, page[-1].recorded_at)
+        for part in slices(page, MOST_ROWS):
+            came = predictions.latest_keyed_labels(part, context.blobs).with_columns(came_at, _NO_PREDICTION)
+            look.met.add(came.select(list(_WAITING)).collect())
     return newest
 
 
-def _labels(context: JobContext, found: LabelFeed) -> Iterator[list[Chunk]]:
+def _labels(context: JobContext, found: LabelFeed, kind: str) -> Iterator[list[Chunk]]:
     """Yield the chunks of labels that were not taken yet in the order in which they were stored, some at a time."""
     since, after = max(0, found.since - _LATE_US), ""
     while page := context.call(
-        chunks.find_recorded, kind="labels", stream=found.deployment, since=since, after=after, limit=MOST_CHUNKS
+        chunks.find_recorded, kind=kind, stream=found.deployment, since=since, after=after, limit=MOST_CHUNKS
     ):
         yield page
         since, after = page[-1].recorded_at, page[-1].chunk_id

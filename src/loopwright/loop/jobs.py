@@ -26,6 +26,7 @@ from loopwright.loop import (
     audits,
     batch_scores,  # noqa: F401 - a job in a file of its own
     feeding,  # noqa: F401 - another
+    key_matching,  # noqa: F401 - another
     push_feeding,  # noqa: F401 - another
     recompute,
 )

@@ -6,7 +6,7 @@ from loopwright.kernel.documents import convert, to_builtins
 from loopwright.kernel.errors import LoopwrightError, Unavailable
 from loopwright.kernel.events import Event
 from loopwright.kernel.refs import parse_ref
-from loopwright.loop import audits, fills, label_feed, promote, push_feed, retrain, sql
+from loopwright.loop import audits, fills, key_match, label_feed, promote, push_feed, retrain, sql
 from loopwright.loop.attention import LASTING
 from loopwright.loop.backtest import backtests
 from loopwright.loop.engine.reactor import reaction
@@ -15,7 +15,7 @@ from loopwright.loop.events import Trained
 from loopwright.pipelines import Execute, ExecutionCancelled, ExecutionFailed, ExecutionRetried
 from loopwright.serving import DeploymentSpec
 from loopwright.store import jobs
-from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFacts, JobFailed, JobRetried
+from loopwright.store.events import JobCancelled, JobDismissed, JobDone, JobFacts, JobFailed, JobRetried, LabelledByKey
 from loopwright.store.tx import Tx
 from loopwright.store.work import kind_named, kind_of
 
@@ -50,6 +50,12 @@ def _is_completion(tx: Tx, event: Event) -> bool:
 def feed_more_labels(tx: Tx, event: Event, ready: data.VersionReady) -> None:
     """Rows that were completed with as many labels as one import takes get the others next."""
     label_feed.feed_on(tx, dataset=ready.dataset)
+
+
+@reaction(LabelledByKey)
+def match_labels(tx: Tx, event: Event, came: LabelledByKey) -> None:
+    """Labels that name rows are matched with predictions, from the first ones on."""
+    key_match.begin(tx, deployment=came.deployment)
 
 
 def _is_upsert(tx: Tx, event: Event) -> bool:

@@ -18,8 +18,9 @@ from sqlalchemy import (
 )
 
 from loopwright.kernel.documents import convert, to_builtins
-from loopwright.loop.tables import applied_specs, label_feeds, reactions, retrains
-from loopwright.loop.types import ProjectSpec, RetrainRecord, WaitingReaction
+from loopwright.loop.tables import applied_specs, key_runs, label_feeds, reactions, retrains
+from loopwright.loop.types import KeyRun, ProjectSpec, RetrainRecord, WaitingReaction
+from loopwright.store.rows import read_row, row_of
 from loopwright.store.sql import upsert
 from loopwright.store.statements import Statement
 from loopwright.store.tables import cursors
@@ -77,6 +78,23 @@ def put_label_feed(tx: Tx, deployment: str, **values: Any) -> None:
     upsert(tx.connection, label_feeds, [row | _FIRST_FEED], key=("project_id", "deployment"), do_update=False)
     same = label_feeds.c.project_id == tx.project, label_feeds.c.deployment == deployment
     tx.execute(update(label_feeds).where(*same).values(**values))
+
+
+def list_key_runs(tx: Tx, deployment: str) -> list[KeyRun]:
+    """Return the runs of a deployment's index of keys, in the order of their numbers."""
+    of = key_runs.c.project_id == tx.project, key_runs.c.deployment == deployment
+    rows = tx.execute(select(key_runs).where(*of).order_by(key_runs.c.number))
+    return [read_row(row, KeyRun) for row in rows]
+
+
+def save_key_runs(tx: Tx, deployment: str, runs: list[KeyRun]) -> None:
+    """Have an index of keys be made of these runs; one of a number that is known is as it was."""
+    numbers = [run.number for run in runs]
+    of = key_runs.c.project_id == tx.project, key_runs.c.deployment == deployment
+    tx.execute(delete(key_runs).where(*of, key_runs.c.number.not_in(numbers)))
+    rows = [row_of(tx, key_runs, run, deployment=deployment) for run in runs]
+    if rows:
+        upsert(tx.connection, key_runs, rows, key=("project_id", "deployment", "number"), do_update=False)
 
 
 def take_reaction(tx: Tx, rule: str, position: int) -> bool:

@@ -65,6 +65,19 @@ label_feeds = Table(
     Column("has_more", Boolean, nullable=False, server_default=false()),
 )
 
+key_runs = Table(
+    "key_runs",
+    METADATA,
+    project_key(),
+    Column("deployment", Text, primary_key=True),
+    Column("number", Moment, primary_key=True),
+    Column("level", Moment, nullable=False),
+    Column("rows", Moment, nullable=False),
+    # When the newest of the chunks was stored that they are from.
+    Column("recorded_last", Moment, nullable=False),
+    Column("parts", Json, nullable=False),
+)
+
 backtests = Table(
     "backtests",
     METADATA,

@@ -14,7 +14,7 @@ from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import DeploymentSpec
-from loopwright.store.types import Retention
+from loopwright.store.types import BlobRef, Retention, StreamCursor
 from loopwright.store.work import Power, Work, job_kind
 from loopwright.tracking import SourceState
 
@@ -103,6 +103,43 @@ class FeedLabels(Work, frozen=True):
     """Labels of a deployment are to complete the dataset that it is trained on."""
 
     deployment: str
+
+
+@job_kind("loop.match_labels", keep_days=7)
+class MatchLabels(Work, frozen=True):
+    """Labels of a deployment that name rows by key are to become labels of the predictions for these rows."""
+
+    deployment: str
+
+
+class KeyPart(msgspec.Struct, frozen=True):
+    """A file of an index of keys: digests from ``first`` to ``last``, the upper halves of them."""
+
+    blob: BlobRef
+    rows: int
+    first: int
+    last: int
+
+
+class KeyRun(msgspec.Struct, frozen=True):
+    """Predictions by the digests of their keys, in ``parts`` that are sorted together.
+
+    ``recorded_last`` is when the newest of the chunks was stored that they are from, wall time, microseconds UTC.
+    """
+
+    number: int
+    level: int
+    rows: int
+    recorded_last: int
+    parts: list[KeyPart]
+
+
+class KeyMatch(msgspec.Struct, frozen=True):
+    """How far labels that name rows were matched with predictions, how far these are in the index, and its runs."""
+
+    labels: StreamCursor
+    predictions: StreamCursor
+    runs: list[KeyRun]
 
 
 @job_kind("loop.feed_pushes", keep_days=7)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from loopwright.store.blobs import BlobStore
-from loopwright.store.streams import FEATURE_PREFIX, LABELS, OTHER_ROW_FAILED, PREDICTIONS
+from loopwright.store.streams import FEATURE_PREFIX, KEYED_LABELS, LABELS, OTHER_ROW_FAILED, PREDICTIONS
 from loopwright.store.types import Chunk
 
 SCORED = "score"
@@ -168,6 +168,24 @@ def latest_labels(
         frame.sort("event_at", "recorded_at", "label_id")
         .unique(subset="prediction_id", keep="last", maintain_order=True)
         .select("prediction_id", "label", "label_text", pl.col("event_at").alias("label_at"))
+    )
+
+
+def latest_keyed_labels(chunks: Iterable[Chunk], blobs: BlobStore) -> pl.LazyFrame:
+    """Return one label a row: the latest by (event_at, recorded_at, label_id).
+
+    Args:
+        chunks: Chunks of kind ``keyed_labels``.
+        blobs: Where their bytes are.
+
+    Returns:
+        ``row_key, label_id, label, label_text, label_at``.
+    """
+    frame = _scan(list(chunks), blobs, KEYED_LABELS.schema()).drop_nulls(["row_key", "event_at"])
+    return (
+        frame.sort("event_at", "recorded_at", "label_id")
+        .unique(subset="row_key", keep="last", maintain_order=True)
+        .select("row_key", "label_id", "label", "label_text", pl.col("event_at").alias("label_at"))
     )
 
 

@@ -9,11 +9,12 @@ import msgspec
 from loopwright.kernel.errors import Conflict, InvalidInput
 from loopwright.kernel.verbs import Count, query, verb
 from loopwright.store import sql
+from loopwright.store.events import LabelledByKey
 from loopwright.store.intervals import join_ranges
-from loopwright.store.streams import PUSHES, STREAMS
+from loopwright.store.streams import KEYED_LABELS, PUSHES, STREAMS
 from loopwright.store.tombstones import gone, refuse_rows_of_deleted_dataset
 from loopwright.store.tx import Tx
-from loopwright.store.types import BlobRef, Chunk, StoredChunk
+from loopwright.store.types import BlobRef, Chunk, StoredChunk, StreamCursor
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,7 +65,9 @@ def describe_chunk(
 
 @verb("chunks.register", changes=Chunk, internal=True, parts=("gateway", "job"), lasts="closed")
 def register(tx: Tx, *, chunks: list[StoredChunk]) -> list[Chunk]:
-    """Record chunks, all or none. Sending one again returns the first record; no event is written.
+    """Record chunks, all or none. Sending one again returns the first record.
+
+    Only the first labels of a deployment that name rows by key are told, by an event.
 
     Raises:
         InvalidInput: A number is below zero.
@@ -87,6 +90,9 @@ def _register(tx: Tx, stored: StoredChunk) -> Chunk:
     if cursor is not None:  # what somebody has read up to is closed: nothing joins it, by whatever clock
         recorded_at = max(recorded_at, cursor.until + 1)
     chunk = Chunk(**told, project=tx.project, chunk_id=tx.new_id("chunk"), recorded_at=recorded_at)
+    if cursor is None and stored.kind == KEYED_LABELS.kind:
+        sql.save_cursor(tx, StreamCursor(stored.kind, stored.stream))
+        tx.emit(LabelledByKey(stored.stream), tx.ref("deployment", stored.stream), reason="labels by key came")
     was, known = _insert(tx, chunk)
     # The same rows may come again under another digest: they are packed anew after a crash. Other rows under a number
     # that is taken would be lost if this passed, for the gateway deletes what was registered.

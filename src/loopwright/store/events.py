@@ -21,6 +21,13 @@ class ChunksMerged(Facts, frozen=True):
     rows: int
 
 
+@event("chunks.labelled_by_key")
+class LabelledByKey(Facts, frozen=True):
+    """The first labels of a deployment came that name rows by key; from now on they are matched with predictions."""
+
+    deployment: str
+
+
 @event("retention.set")
 class RetentionSet(Facts, frozen=True):
     """Somebody declared how long rows of a stream, or of every stream of a kind, are kept; None for ever."""

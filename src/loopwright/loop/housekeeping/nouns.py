@@ -158,6 +158,7 @@ STAYS: dict[str, str] = {
     "idempotency_keys": "go when they are old",
     "incidents": "what was told",
     "jobs": "go when they are old",
+    "key_runs": "which predictions were made for which row; they end with the predictions",
     "label_feeds": "how far labels of a deployment were taken, and a deployment is retired, not deleted",
     "leases": "of the platform itself",
     "lineage": "still leads to what is gone",

@@ -28,7 +28,8 @@ MOST_MERGED = 5_000
 _MOST_JOBS = 1_000
 _BEHIND_US = 2 * HOUR_US
 """How long labels are stored without being taken, every hour, when something is wrong."""
-_BOTH = ("predictions", "labels")
+_RULES = {"predictions": "predictions", "labels": "labels", "keyed_labels": "labels"}
+"""By kind of a deployment's rows: the kind whose declaration holds for them."""
 
 
 @verb("retention.set", changes=Retention, role=Role.ADMIN)
@@ -99,10 +100,10 @@ def _declared(tx: Tx) -> Iterator[tuple[str, str, int]]:
         return
     now_us = _now_us(tx)
     deployments = [each.spec.name for each in serving.list_deployments(tx)]
-    streams = [(kind, name) for name in deployments for kind in _BOTH]
-    streams += [("pushes", each.spec.name) for each in data.list_datasets(tx)]
-    for kind, stream in streams:
-        keep_us = keep_of(declared, kind, stream)
+    streams = [(kind, rule, name) for name in deployments for kind, rule in _RULES.items()]
+    streams += [("pushes", "pushes", each.spec.name) for each in data.list_datasets(tx)]
+    for kind, rule, stream in streams:
+        keep_us = keep_of(declared, rule, stream)
         if keep_us is not None:
             yield kind, stream, now_us - keep_us
 
@@ -196,7 +197,7 @@ def _pins_of_labels(tx: Tx, kind: str, deployment: str) -> Iterator[Pin]:
     feed = label_feed(tx, deployment=deployment)
     if feed is None:
         return
-    if kind == "labels":
+    if kind != "predictions":
         # What was stored within a day stays as it is, whatever its event time.
         oldest = store_sql.oldest_stored(tx, kind, deployment, since=feed.since + 1, before=tx.wall_us - DAY_US)
         if oldest is not None:

@@ -108,6 +108,7 @@ SENTENCES = dict(
         _tell(features.TrainingSetRecorded, lambda facts: f"training set frozen, {number(facts.rows)} rows"),
         _says(store_events.RetentionSet, "how long rows are kept was declared"),
         _tell(store_events.RowsRemoved, lambda facts: f"{facts.rows:,} {facts.kind} removed by retention"),
+        _says(store_events.LabelledByKey, "labels by key came for the first time"),
         _tell(store_events.ChunksMerged, lambda facts: f"{facts.before:,} chunks became {facts.after:,}"),
         _tell(store_events.JobDone, lambda facts: f"job {facts.kind} done"),
         _tell(store_events.JobFailed, lambda facts: f"job {facts.kind} failed"),

@@ -1,0 +1,117 @@
+"""Labels that name rows by key become labels of the predictions for these rows: verbs, and the timer.
+
+Whoever learns an outcome knows which row it is of, and seldom which prediction. Such labels are matched with the log,
+by an index of the keys that came with its predictions; what comes of it is labels as if predictions had been named.
+"""
+
+from loopwright.kernel.clock import MINUTE_US
+from loopwright.kernel.digests import MaybeDigest
+from loopwright.kernel.verbs import SERVER_ALONE, Count, query, verb
+from loopwright.loop import sql
+from loopwright.loop.types import KeyMatch, KeyRun, MatchLabels
+from loopwright.serving import Deployment
+from loopwright.store import chunks, jobs
+from loopwright.store import sql as store_sql
+from loopwright.store.streams import KEYED_LABELS, PREDICTIONS
+from loopwright.store.timers import plans_next
+from loopwright.store.tx import Tx
+from loopwright.store.types import BlobRef, Job, StoredChunk, StreamCursor
+from loopwright.store.work import kind_of
+
+EVERY_US = 10 * MINUTE_US
+"""How often labels by key are matched."""
+
+
+@verb("loop.start_label_match", changes=Deployment, internal=True, parts=SERVER_ALONE)
+def start_label_match(tx: Tx, *, deployment: str) -> Job | None:
+    """Start matching labels that name rows, and plan the next time; None where none came and none wait."""
+    plan_label_match(tx, deployment=deployment)
+    found = store_sql.find_cursor(tx.connection, tx.project, KEYED_LABELS.kind, deployment)
+    if found is None or _is_under_way(tx, deployment):
+        return None
+    came = store_sql.chunks_recorded(
+        tx.connection, tx.project, KEYED_LABELS.kind, deployment, since=found.until + 1, after="", limit=1
+    )
+    has_work = came or found.waiting or found.has_more
+    return tx.start_job(MatchLabels(deployment), tx.ref("deployment", deployment)) if has_work else None
+
+
+@plans_next(start_label_match)
+def plan_label_match(tx: Tx, *, deployment: str) -> None:
+    """Plan the match that follows."""
+    _plan(tx, deployment, tx.now_us + EVERY_US)
+
+
+def begin(tx: Tx, *, deployment: str) -> None:
+    """Plan the first match: labels came that name rows."""
+    _plan(tx, deployment, tx.now_us + MINUTE_US)
+
+
+def _plan(tx: Tx, deployment: str, due_at: int) -> None:
+    tx.later(due_at, f"loop.label_match/{deployment}", start_label_match, deployment=deployment)
+
+
+def _is_under_way(tx: Tx, deployment: str) -> bool:
+    ref = tx.ref("deployment", deployment)
+    running = jobs.list_jobs(tx, states=["queued", "running"], kind=kind_of(MatchLabels).name, limit=1000)
+    return any(job.ref == ref for job in running)
+
+
+@query("loop.label_match", internal=True)
+def label_match(tx: Tx, *, deployment: str) -> KeyMatch | None:
+    """Return how far labels that name rows are matched; None where none ever came."""
+    labels = store_sql.find_cursor(tx.connection, tx.project, KEYED_LABELS.kind, deployment)
+    if labels is None:
+        return None
+    indexed = store_sql.find_cursor(tx.connection, tx.project, PREDICTIONS.kind, deployment)
+    runs = sql.list_key_runs(tx, deployment)
+    return KeyMatch(labels, indexed or StreamCursor(PREDICTIONS.kind, deployment), runs)
+
+
+@verb("loop.finish_label_match", changes=Deployment, internal=True, parts=("job",))
+def finish_label_match(
+    tx: Tx,
+    *,
+    before: KeyMatch,
+    labels: StreamCursor,
+    predictions: StreamCursor,
+    read: dict[str, Count],
+    waiting: BlobRef | None,
+    runs: list[KeyRun],
+    matched: list[StoredChunk],
+) -> bool:
+    """Record labels of predictions, and how far both streams are read, all or nothing; False where others were first.
+
+    Args:
+        tx: The open transaction.
+        before: What was known as the match began.
+        labels: How far labels that name rows were read.
+        predictions: How far predictions are in the index.
+        read: How many chunks were read of each kind. Where more were stored by then, the calls that stored them began
+            before and ended after it was looked: all are read in a moment.
+        waiting: Parquet of labels whose predictions may still come.
+        runs: Of the index from now on; those that are as they were among them.
+        matched: Chunks of labels of predictions.
+    """
+    deployment = before.labels.stream
+    if label_match(tx, deployment=deployment) != before:
+        return False
+    for begun, ended in ((before.labels, labels), (before.predictions, predictions)):
+        since = begun.until + 1
+        stored = store_sql.count_recorded(tx.connection, tx.project, ended.kind, deployment, since, ended.until)
+        if stored != read[ended.kind]:
+            _plan(tx, deployment, tx.now_us + 1)
+            return False
+    known = {run.number for run in before.runs}
+    parts = [part.blob for run in runs if run.number not in known for part in run.parts]
+    tx.keep_blobs(*parts, *([] if waiting is None else [waiting]))
+    sql.save_key_runs(tx, deployment, runs)
+    digest: MaybeDigest = "" if waiting is None else waiting.digest
+    has_more = labels.has_more or predictions.has_more
+    kept = StreamCursor(KEYED_LABELS.kind, deployment, labels.until, digest, has_more=has_more)
+    store_sql.save_cursor(tx, kept)
+    store_sql.save_cursor(tx, StreamCursor(PREDICTIONS.kind, deployment, predictions.until))
+    chunks.register(tx, chunks=matched)
+    if has_more:
+        _plan(tx, deployment, tx.now_us + 1)
+    return True
