@@ -37,7 +37,7 @@ def with_digests(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.drop("row_key").with_columns(columns)
 
 
-def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int, recorded_last: int) -> KeyRun:
+def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int) -> KeyRun:
     """Store predictions as a run.
 
     Args:
@@ -45,11 +45,11 @@ def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int, 
         rows: As ``INDEX``.
         number: Of the run.
         level: 0 for what is new, one more for what was merged.
-        recorded_last: When the newest of the chunks was stored that they are from, wall time, microseconds UTC.
     """
     ordered = rows.select(list(INDEX)).sort("key_high")
     parts = [_write_part(blobs, part) for part in ordered.iter_slices(ROWS_OF_PART)]
-    return KeyRun(number, level, rows.height, recorded_last, parts)
+    event_last: int = rows["event_at"].max()  # type: ignore[assignment]  # whole numbers, as every event time of the log
+    return KeyRun(number, level, rows.height, event_last, parts)
 
 
 def _write_part(blobs: BlobStore, part: pl.DataFrame) -> KeyPart:

@@ -124,13 +124,13 @@ class KeyPart(msgspec.Struct, frozen=True):
 class KeyRun(msgspec.Struct, frozen=True):
     """Predictions by the digests of their keys, in ``parts`` that are sorted together.
 
-    ``recorded_last`` is when the newest of the chunks was stored that they are from, wall time, microseconds UTC.
+    ``event_last`` is the moment of the newest of them, event time, microseconds UTC.
     """
 
     number: int
     level: int
     rows: int
-    recorded_last: int
+    event_last: int
     parts: list[KeyPart]
 
 
