@@ -1,6 +1,6 @@
-"""Which predictions were made for which row: digests of keys in sorted files, of which a look-up opens few.
+"""Which predictions were made for which row: digests of keys in sorted files, of which a look-up reads little.
 
-New predictions become a run of files. Runs of one size are merged into a larger one, so that there are few of them and
+New predictions become a run, a file. Runs of one size are merged into a larger one, so that there are few of them and
 each prediction is written a few times in its life. Keys are kept as digests, so no key stands in an index.
 """
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import polars as pl
 
-from loopwright.loop.types import KeyPart, KeyRun
+from loopwright.loop.types import KeyRun
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import pack_rows
 
-ROWS_OF_PART = 500_000
-"""Rows of a file; digests are spread evenly, so a look-up of few keys opens few files."""
 MERGED_AT = 8
 """How many runs of one level become one of the next."""
 MOST_MERGED = 4_000_000
 """Rows of the largest run that merging makes, for it is held in memory meanwhile."""
+ROWS_OF_KEY = 1_000
+"""Where fewer keys are looked for than one in so many rows, what lies between them is passed over."""
 DIGEST = {"key_high": pl.Int64(), "key_low": pl.Int64()}
 """The two halves of a key's digest; files are sorted by the first."""
 INDEX = pl.Schema({**DIGEST, "prediction_id": pl.String(), "event_at": pl.Int64()})
@@ -37,7 +37,7 @@ def with_digests(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.drop("row_key").with_columns(columns)
 
 
-def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int) -> KeyRun:
+def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int, recorded_last: int) -> KeyRun:
     """Store predictions as a run.
 
     Args:
@@ -45,36 +45,26 @@ def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int) 
         rows: As ``INDEX``.
         number: Of the run.
         level: 0 for what is new, one more for what was merged.
+        recorded_last: When the newest of the chunks was stored that they are from, wall time, microseconds UTC.
     """
-    ordered = rows.select(list(INDEX)).sort("key_high")
-    parts = [_write_part(blobs, part) for part in ordered.iter_slices(ROWS_OF_PART)]
-    event_last: int = rows["event_at"].max()  # type: ignore[assignment]  # whole numbers, as every event time of the log
-    return KeyRun(number, level, rows.height, event_last, parts)
-
-
-def _write_part(blobs: BlobStore, part: pl.DataFrame) -> KeyPart:
-    blob = blobs.put(pack_rows(part))
-    return KeyPart(blob, part.height, part["key_high"][0], part["key_high"][-1])
-
-
-def read_run(blobs: BlobStore, run: KeyRun) -> pl.DataFrame:
-    """Return the predictions of a run."""
-    return pl.concat([pl.read_parquet(blobs.path(part.blob.digest)) for part in run.parts])
+    blob = blobs.put(pack_rows(rows.select(list(INDEX)).sort("key_high")))
+    return KeyRun(number, level, rows.height, recorded_last, blob.digest, blob.size_bytes)
 
 
 def find_all(blobs: BlobStore, runs: Iterable[KeyRun], labels: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Yield the predictions of some keys, with what is told of the keys, file by file.
+    """Yield the predictions of some keys, with what is told of the keys, run by run.
 
     Args:
         blobs: Where the files are.
         runs: Where to look.
         labels: ``DIGEST``, each once, and further columns.
     """
-    asked = labels["key_high"].sort()
-    for part in (part for run in runs for part in run.parts):
-        at = int(asked.search_sorted(part.first, side="left"))
-        if at < len(asked) and asked[at] <= part.last:
-            yield match(pl.read_parquet(blobs.path(part.blob.digest)), labels)
+    asked = pl.lit(labels["key_high"]).implode()
+    for run in runs:
+        rows = pl.scan_parquet(blobs.path(run.digest))
+        if labels.height * ROWS_OF_KEY < run.rows:
+            rows = rows.filter(pl.col("key_high").is_in(asked))  # by row groups
+        yield rows.join(labels.lazy(), on=list(DIGEST), how="inner").collect(engine="streaming")
 
 
 def match(rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:

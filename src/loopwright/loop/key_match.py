@@ -103,8 +103,8 @@ def finish_label_match(
             _plan(tx, deployment, tx.now_us + 1)
             return False
     known = {run.number for run in before.runs}
-    parts = [part.blob for run in runs if run.number not in known for part in run.parts]
-    tx.keep_blobs(*parts, *([] if waiting is None else [waiting]))
+    made = [BlobRef(run.digest, run.size_bytes) for run in runs if run.number not in known]
+    tx.keep_blobs(*made, *([] if waiting is None else [waiting]))
     sql.save_key_runs(tx, deployment, runs)
     digest: MaybeDigest = "" if waiting is None else waiting.digest
     has_more = labels.has_more or predictions.has_more

@@ -14,7 +14,7 @@ from loopwright.monitoring import MonitorSpec
 from loopwright.pipelines import PipelineSpec
 from loopwright.registry import GateSpec
 from loopwright.serving import DeploymentSpec
-from loopwright.store.types import BlobRef, Retention, StreamCursor
+from loopwright.store.types import Retention, StreamCursor
 from loopwright.store.work import Power, Work, job_kind
 from loopwright.tracking import SourceState
 
@@ -112,26 +112,18 @@ class MatchLabels(Work, frozen=True):
     deployment: str
 
 
-class KeyPart(msgspec.Struct, frozen=True):
-    """A file of an index of keys: digests from ``first`` to ``last``, the upper halves of them."""
-
-    blob: BlobRef
-    rows: int
-    first: int
-    last: int
-
-
 class KeyRun(msgspec.Struct, frozen=True):
-    """Predictions by the digests of their keys, in ``parts`` that are sorted together.
+    """Predictions by the digests of their keys, in one sorted file.
 
-    ``event_last`` is the moment of the newest of them, event time, microseconds UTC.
+    ``recorded_last`` is when the newest of the chunks was stored that they are from, wall time, microseconds UTC.
     """
 
     number: int
     level: int
     rows: int
-    event_last: int
-    parts: list[KeyPart]
+    recorded_last: int
+    digest: Digest
+    size_bytes: int
 
 
 class KeyMatch(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ PINS: dict[str, str] = {
     "jobs.args": "jobs and timers",
     "jobs.error": "jobs and timers",
     "jobs.result": "jobs and timers",
-    "key_runs.parts": "which predictions were made for which row",
+    "key_runs.digest": "which predictions were made for which row",
     "label_feeds.waiting": "labels that wait for their rows",
     "lineage.child": "lineage",
     "lineage.parent": "lineage",
