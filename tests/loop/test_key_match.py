@@ -119,6 +119,19 @@ def test_predictions_that_are_told_later_are_found_for_a_month(match: Match) -> 
     assert label_match_of(match).labels.waiting == ""
 
 
+def test_of_many_labels_the_newest_wait(match: Match, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_matching, "MOST_WAITING", 2)
+    asked_at = match.loop.wall.at_us
+    match.label(F1=1.0, F2=1.0)
+    match.pass_time()
+    match.label(F3=0.0)
+    match.pass_time()
+    match.predict(("pred_a", "F1"), ("pred_b", "F2"), ("pred_c", "F3"), at_us=asked_at)
+    match.pass_time()
+    assert "pred_c" in match.known
+    assert len(match.known) == 2
+
+
 def test_a_prediction_after_the_outcome_is_not_judged_by_it(match: Match) -> None:
     match.label(F1=1.0)
     match.pass_time()

@@ -6,7 +6,6 @@ found, else a month.
 """
 
 import hashlib
-import io
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import polars as pl
 from loopwright.kernel.clock import DAY_US
 from loopwright.kernel.ids import encode_ulid
 from loopwright.loop import key_index
+from loopwright.loop.feeding import store_rows
 from loopwright.loop.key_index import DIGEST
 from loopwright.loop.key_match import finish_label_match, label_match
 from loopwright.loop.label_feed import UNSEALED_US
@@ -23,7 +23,7 @@ from loopwright.loop.types import KeyMatch, KeyRun, MatchLabels
 from loopwright.serving import predictions
 from loopwright.store import chunks
 from loopwright.store.streams import KEYED_LABELS, LABELS, PREDICTIONS
-from loopwright.store.types import BlobRef, StoredChunk, StreamCursor, Streams
+from loopwright.store.types import StoredChunk, StreamCursor, Streams
 from loopwright.store.work import JobContext, job
 
 MOST_LABELS = 500_000
@@ -32,6 +32,8 @@ MOST_PREDICTIONS = 2_000_000
 """Predictions that are put into the index at once, but for those of the last chunk."""
 MOST_ROWS = 250_000
 """Rows of a chunk of labels."""
+MOST_WAITING = 2_000_000
+"""Labels that wait at once, of more the newest: somebody may tell the outcomes of all rows, few of them asked for."""
 MET_US = DAY_US
 """How long a label that found predictions waits for others."""
 WRITER = "matched by key "
@@ -81,7 +83,7 @@ def match(context: JobContext, args: MatchLabels) -> dict[str, Any]:
         labels=_cursor(found.labels, labelled),
         predictions=_cursor(found.predictions, logged),
         read={KEYED_LABELS.kind: len(labelled.chunks), PREDICTIONS.kind: len(logged.chunks)},
-        waiting=_store(context, waiting),
+        waiting=store_rows(context, waiting),
         runs=_runs(context, found, read.predictions, logged),
         matched=writer.close(),
     )
@@ -181,15 +183,8 @@ def _still_waiting(context: JobContext, read: _Read, met: list[pl.DataFrame]) ->
     rows = rows.join(keys, on=list(DIGEST), how="left", maintain_order="left")
     rows = rows.with_columns(pl.col("is_met") | pl.col("found").fill_null(value=False)).drop("found")
     kept_us = pl.when("is_met").then(MET_US).otherwise(UNSEALED_US)
-    return rows.filter(pl.col("came_at") + kept_us > context.job.recorded_at)
-
-
-def _store(context: JobContext, rows: pl.DataFrame) -> BlobRef | None:
-    if not rows.height:
-        return None
-    body = io.BytesIO()
-    rows.write_parquet(body, compression="zstd", compression_level=1)
-    return context.blobs.put(body.getvalue())
+    rows = rows.filter(pl.col("came_at") + kept_us > context.job.recorded_at)
+    return rows.sort("came_at", maintain_order=True).tail(MOST_WAITING)
 
 
 def _runs(context: JobContext, found: KeyMatch, new: pl.DataFrame, page: Page) -> list[KeyRun]:
