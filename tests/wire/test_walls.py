@@ -224,7 +224,7 @@ def test_where_the_kernel_has_no_scopes_a_filter_keeps_signals_in(behind: Callab
         "os.kill(-1, 0)",
         "os.killpg(os.getppid(), 0)",
         "fcntl.fcntl(os.pipe()[0], fcntl.F_SETOWN, parent)",
-        "subprocess.run(['sleep', '60'], timeout=0.1)",
+        "subprocess.run(['sleep', '1'], timeout=0.1)",
     )
     assert behind(*outside, version=5, signals=False) == [{"refused": "PermissionError"}] * len(outside)
     own = ("os.kill(os.getpid(), 0)", "os.kill(0, 0)", "signal.raise_signal(signal.SIGCHLD)")
