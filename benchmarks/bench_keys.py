@@ -50,7 +50,7 @@ def build(blobs: BlobStore, chunks: list[Chunk]) -> list[KeyRun]:
     for first in range(0, len(chunks), 8):
         part = chunks[first : first + 8]
         rows = key_index.with_digests(predictions.scan(part, blobs, columns=COLUMNS).collect())
-        runs.append(key_index.write_run(blobs, rows, number=first, level=0, recorded_last=part[-1].recorded_at))
+        runs.append(key_index.write_run(blobs, rows, number=first, level=0))
     return runs
 
 

@@ -263,3 +263,25 @@ def test_rows_that_nobody_predicted_are_completed_too(match: Match) -> None:
     version = loop("data.get_version", dataset="flights")
     says = dict(read.scan(version, loop.blobs, ["id", "is_late"]).collect().rows())
     assert says == {"F1": True, "F2": False, "F3": None}
+
+
+def merge_chunks(match: Match) -> None:
+    """Have what is small and settled merged, as a server does by itself every hour."""
+    match.loop("chunks.start_compaction")
+    match.worker.run_all()
+
+
+def test_an_index_keeps_predictions_whose_chunks_were_merged(match: Match) -> None:
+    """A merged chunk was stored when the newest was that went into it, which is after the first run of the index."""
+    match.label(F0=1.0)
+    match.predict(("pred_a", "F1"))
+    match.pass_time()
+    match.predict(("pred_b", "F2"))
+    match.pass_time()
+    match.pass_time(3 * DAY_US)
+    merge_chunks(match)
+    assert len(match.loop.service("chunks.find", kind="predictions", stream="late")) == 1
+    match.pass_time()
+    match.label(F1=1.0, F2=0.0)
+    match.pass_time()
+    assert match.known == {"pred_a": 1.0, "pred_b": 0.0}

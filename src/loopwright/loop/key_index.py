@@ -37,7 +37,7 @@ def with_digests(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.drop("row_key").with_columns(columns)
 
 
-def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int, recorded_last: int) -> KeyRun:
+def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int) -> KeyRun:
     """Store predictions as a run.
 
     Args:
@@ -45,10 +45,10 @@ def write_run(blobs: BlobStore, rows: pl.DataFrame, *, number: int, level: int, 
         rows: As ``INDEX``.
         number: Of the run.
         level: 0 for what is new, one more for what was merged.
-        recorded_last: When the newest of the chunks was stored that they are from, wall time, microseconds UTC.
     """
     blob = blobs.put(pack_rows(rows.select(list(INDEX)).sort("key_high")))
-    return KeyRun(number, level, rows.height, recorded_last, blob.digest, blob.size_bytes)
+    event_last: int = rows["event_at"].max()  # type: ignore[assignment]  # whole numbers, as every event time of the log
+    return KeyRun(number, level, rows.height, event_last, blob.digest, blob.size_bytes)
 
 
 def find_all(blobs: BlobStore, runs: Iterable[KeyRun], labels: pl.DataFrame) -> Iterator[pl.DataFrame]:

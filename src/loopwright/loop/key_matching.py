@@ -84,7 +84,7 @@ def match(context: JobContext, args: MatchLabels) -> dict[str, Any]:
         predictions=_cursor(found.predictions, logged),
         read={KEYED_LABELS.kind: len(labelled.chunks), PREDICTIONS.kind: len(logged.chunks)},
         waiting=store_rows(context, waiting),
-        runs=_runs(context, found, read.predictions, logged),
+        runs=_runs(context, found, read.predictions),
         matched=writer.close(),
     )
     unmet = waiting.filter(~pl.col("is_met")).height
@@ -187,19 +187,18 @@ def _still_waiting(context: JobContext, read: _Read, met: list[pl.DataFrame]) ->
     return rows.sort("came_at", maintain_order=True).tail(MOST_WAITING)
 
 
-def _runs(context: JobContext, found: KeyMatch, new: pl.DataFrame, page: Page) -> list[KeyRun]:
+def _runs(context: JobContext, found: KeyMatch, new: pl.DataFrame) -> list[KeyRun]:
     """Return the runs of the index with what is new, without those whose predictions are all gone."""
-    oldest = context.call(chunks.find_recorded, kind=PREDICTIONS.kind, stream=found.labels.stream, since=0, limit=1)
-    gone_before = oldest[0].recorded_at if oldest else 0
-    runs = [run for run in found.runs if run.recorded_last >= gone_before]
+    # By event time, which a merged chunk keeps: it was stored when the newest was that went into it.
+    oldest = context.call(chunks.oldest, kind=PREDICTIONS.kind, stream=found.labels.stream)
+    runs = [run for run in found.runs if oldest is not None and run.event_last >= oldest]
     number = 1 + max((run.number for run in found.runs), default=0)
     blobs = context.blobs
     if new.height:
-        runs.append(key_index.write_run(blobs, new, number=number, level=0, recorded_last=page.until))
+        runs.append(key_index.write_run(blobs, new, number=number, level=0))
     while small := key_index.to_merge(runs):
         number += 1
         rows = pl.concat([pl.read_parquet(blobs.path(run.digest)) for run in small])
-        last = max(run.recorded_last for run in small)
         runs = [run for run in runs if run not in small]
-        runs.append(key_index.write_run(blobs, rows, number=number, level=small[0].level + 1, recorded_last=last))
+        runs.append(key_index.write_run(blobs, rows, number=number, level=small[0].level + 1))
     return runs

@@ -73,8 +73,7 @@ key_runs = Table(
     Column("number", Moment, primary_key=True),
     Column("level", Moment, nullable=False),
     Column("rows", Moment, nullable=False),
-    # When the newest of the chunks was stored that they are from.
-    Column("recorded_last", Moment, nullable=False),
+    Column("event_last", Moment, nullable=False),
     Column("digest", Text, nullable=False),
     Column("size_bytes", Moment, nullable=False),
 )

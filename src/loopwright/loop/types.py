@@ -115,13 +115,13 @@ class MatchLabels(Work, frozen=True):
 class KeyRun(msgspec.Struct, frozen=True):
     """Predictions by the digests of their keys, in one sorted file.
 
-    ``recorded_last`` is when the newest of the chunks was stored that they are from, wall time, microseconds UTC.
+    ``event_last`` is the moment of the newest of them, event time, microseconds UTC.
     """
 
     number: int
     level: int
     rows: int
-    recorded_last: int
+    event_last: int
     digest: Digest
     size_bytes: int
 

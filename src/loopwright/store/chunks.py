@@ -168,6 +168,18 @@ def find_recorded(tx: Tx, *, kind: str, stream: str, since: int, after: str = ""
     return sql.chunks_recorded(tx.connection, tx.project, kind, stream, since=since, after=after, limit=limit)
 
 
+@query("chunks.oldest", internal=True)
+def oldest(tx: Tx, *, kind: str, stream: str) -> int | None:
+    """Return the oldest event time in the chunks of a stream, microseconds UTC; None where there are none.
+
+    Args:
+        tx: The open transaction.
+        kind: ``predictions``, ``labels`` or ``pushes``.
+        stream: Deployment or dataset.
+    """
+    return sql.oldest_of_ids(tx, kind, stream, ("", ""))
+
+
 @query("chunks.find_ending", internal=True)
 def find_ending(tx: Tx, *, kind: str, stream: str, first: str, last: str, after: str = "", limit: Count) -> list[Chunk]:
     """Return the next chunks of a stream whose last id lies in a range, in the order of their last ids.

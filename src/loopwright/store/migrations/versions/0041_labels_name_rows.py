@@ -20,7 +20,7 @@ def _add_key_runs() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.Column("level", sa.BigInteger(), nullable=False),
         sa.Column("rows", sa.BigInteger(), nullable=False),
-        sa.Column("recorded_last", sa.BigInteger(), nullable=False),
+        sa.Column("event_last", sa.BigInteger(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("project_id", "deployment", "number", name=op.f("pk_key_runs")),
