@@ -285,3 +285,17 @@ def test_an_index_keeps_predictions_whose_chunks_were_merged(match: Match) -> No
     match.label(F1=1.0, F2=0.0)
     match.pass_time()
     assert match.known == {"pred_a": 1.0, "pred_b": 0.0}
+
+
+def test_predictions_are_merged_though_no_label_comes_any_more(match: Match) -> None:
+    match.predict(("pred_a", "F1"))
+    match.label(F1=1.0)
+    match.pass_time()
+    match.pass_time(2 * DAY_US)
+    match.pass_time()
+    for place in range(3):
+        match.predict((f"pred_{place}", "F2"))
+        match.pass_time()
+    match.pass_time(3 * DAY_US)
+    merge_chunks(match)
+    assert len(match.loop.service("chunks.find", kind="predictions", stream="late")) == 2

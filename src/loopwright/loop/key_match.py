@@ -24,16 +24,26 @@ EVERY_US = 10 * MINUTE_US
 
 @verb("loop.start_label_match", changes=Deployment, internal=True, parts=SERVER_ALONE)
 def start_label_match(tx: Tx, *, deployment: str) -> Job | None:
-    """Start matching labels that name rows, and plan the next time; None where none came and none wait."""
+    """Start matching labels that name rows, and plan the next time; None where nothing came and none wait.
+
+    Predictions are put into the index though no label comes any more: what a cursor has not come to is not merged.
+    """
     plan_label_match(tx, deployment=deployment)
-    found = store_sql.find_cursor(tx.connection, tx.project, KEYED_LABELS.kind, deployment)
+    found = label_match(tx, deployment=deployment)
     if found is None or _is_under_way(tx, deployment):
         return None
-    came = store_sql.chunks_recorded(
-        tx.connection, tx.project, KEYED_LABELS.kind, deployment, since=found.until + 1, after="", limit=1
-    )
-    has_work = came or found.waiting or found.has_more
-    return tx.start_job(MatchLabels(deployment), tx.ref("deployment", deployment)) if has_work else None
+    has_work = found.labels.waiting or _has_new(tx, found.labels) or _has_new(tx, found.predictions)
+    return _start(tx, deployment) if has_work else None
+
+
+def _start(tx: Tx, deployment: str) -> Job:
+    return tx.start_job(MatchLabels(deployment), tx.ref("deployment", deployment))
+
+
+def _has_new(tx: Tx, cursor: StreamCursor) -> bool:
+    since = cursor.until + 1
+    stream = tx.project, cursor.kind, cursor.stream
+    return bool(store_sql.chunks_recorded(tx.connection, *stream, since=since, after="", limit=1))
 
 
 @plans_next(start_label_match)
