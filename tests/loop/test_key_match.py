@@ -16,6 +16,7 @@ from loopwright.serving import predictions
 from loopwright.store.blobs import BlobStore
 from loopwright.store.chunks import describe_chunk, pack_rows
 from loopwright.store.streams import KEYED_LABELS, PREDICTIONS, Stream
+from loopwright.store.work import JOBS
 from tests.inprocess import InProcessWorker
 from tests.loop.conftest import PROJECT, Loop
 
@@ -299,3 +300,22 @@ def test_predictions_are_merged_though_no_label_comes_any_more(match: Match) -> 
     match.pass_time(3 * DAY_US)
     merge_chunks(match)
     assert len(match.loop.service("chunks.find", kind="predictions", stream="late")) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_a_long_log_is_indexed_without_a_pause(match: Match, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What follows is planned while the job still runs that planned it."""
+    for part in range(5):
+        match.predict(*((f"pred_{part}_{place}", f"F{place}") for place in range(40)))
+        match.loop.wall.at_us += 1
+    match.label(F1=1.0)
+    keep = JOBS["loop.match_labels"]
+
+    def match_slowly(context: Any, args: Any) -> Any:
+        result = keep(context, args)
+        match.loop.pass_time(MINUTE_US)
+        return result
+
+    monkeypatch.setitem(JOBS, "loop.match_labels", match_slowly)
+    match.pass_time(MINUTE_US)
+    assert len(match.known) == 5

@@ -49,16 +49,16 @@ def _has_new(tx: Tx, cursor: StreamCursor) -> bool:
 @plans_next(start_label_match)
 def plan_label_match(tx: Tx, *, deployment: str) -> None:
     """Plan the match that follows."""
-    _plan(tx, deployment, tx.now_us + EVERY_US)
+    tx.later(tx.now_us + EVERY_US, _timer(deployment), start_label_match, deployment=deployment)
 
 
 def begin(tx: Tx, *, deployment: str) -> None:
     """Plan the first match: labels came that name rows."""
-    _plan(tx, deployment, tx.now_us + MINUTE_US)
+    tx.later(tx.now_us + MINUTE_US, _timer(deployment), start_label_match, deployment=deployment)
 
 
-def _plan(tx: Tx, deployment: str, due_at: int) -> None:
-    tx.later(due_at, f"loop.label_match/{deployment}", start_label_match, deployment=deployment)
+def _timer(deployment: str) -> str:
+    return f"loop.label_match/{deployment}"
 
 
 def _is_under_way(tx: Tx, deployment: str) -> bool:
@@ -98,7 +98,7 @@ def finish_label_match(
         labels: How far labels that name rows were read.
         predictions: How far predictions are in the index.
         read: How many chunks were read of each kind. Where more were stored by then, the calls that stored them began
-            before and ended after it was looked: all are read in a moment.
+            before and ended after it was looked: the next match, which starts now, reads them all.
         waiting: Parquet of labels whose predictions may still come.
         runs: Of the index from now on; those that are as they were among them.
         matched: Chunks of labels of predictions.
@@ -110,7 +110,7 @@ def finish_label_match(
         since = begun.until + 1
         stored = store_sql.count_recorded(tx.connection, tx.project, ended.kind, deployment, since, ended.until)
         if stored != read[ended.kind]:
-            _plan(tx, deployment, tx.now_us + 1)
+            _start(tx, deployment)
             return False
     known = {run.number for run in before.runs}
     made = [BlobRef(run.digest, run.size_bytes) for run in runs if run.number not in known]
@@ -123,5 +123,5 @@ def finish_label_match(
     store_sql.save_cursor(tx, StreamCursor(PREDICTIONS.kind, deployment, predictions.until))
     chunks.register(tx, chunks=matched)
     if has_more:
-        _plan(tx, deployment, tx.now_us + 1)
+        _start(tx, deployment)
     return True
